@@ -1,0 +1,144 @@
+"""The append-only fact that a call leaves, and the two frames of the journal that it is made from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, NewType
+
+import msgspec
+
+from airboss.domain.request import Operation
+
+Redacted = NewType("Redacted", bytes)
+"""JSON text from which every known secret has been taken. Only `governance.redact` makes one; every sink
+(journal, log, page) accepts nothing else."""
+
+Status = Literal["ok", "error", "cancelled", "refused"]
+"""How a call ended. `cancelled`: the client went away. `refused`: our own policy or limit said no."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try against one upstream. Times are milliseconds; `start_ms` counts from the call's start.
+
+    `error_type` is None for the attempt that answered; `status_code` None if no head arrived.
+    """
+
+    provider: str
+    model: str
+    url: str
+    start_ms: float
+    latency_ms: float
+    ttft_ms: float | None = None
+    status_code: int | None = None
+    error_type: str | None = None
+
+
+class OpenedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known when a call is admitted: the journal's `open` frame.
+
+    `request` is the client's body as JSON, or None where bodies are not kept.
+    """
+
+    id: str
+    started_at: datetime
+    deployment: str
+    release: str
+    arm: str
+    plan: int
+    model: str
+    provider: str
+    key: str
+    operation: Operation
+    stream: bool
+    user: str | None = None
+    session: str | None = None
+    tags: dict[str, str] = {}
+    trace_id: str | None = None
+    request: msgspec.Raw | None = None
+
+
+class ClosedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """How an admitted call ended: the journal's `close` frame, joined to its `open` by `id`.
+
+    `latency_ms` is the whole call, `ttft_ms` up to the first byte of real output passed on (None where there
+    was none), `overhead_ms` the part of `latency_ms` that is ours, not the upstream's. `output_chars` counts
+    the characters of text produced. `cost_usd` None means that the price is unknown.
+    `input_tokens` includes `cached_input_tokens`; `output_tokens` includes `reasoning_tokens`.
+    """
+
+    id: str
+    status: Status
+    latency_ms: float
+    overhead_ms: float
+    ttft_ms: float | None = None
+    error_type: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_estimated: bool = False
+    cost_usd: Decimal | None = None
+    output_chars: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    cache: str | None = None
+    policy: tuple[str, ...] = ()
+    response: msgspec.Raw | None = None
+
+
+class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A call as it is stored and as `airboss records --json` prints it; fields as in the two frames.
+
+    `request` and `response` are JSON values; None where bodies are not kept or there was none.
+    """
+
+    id: str
+    started_at: datetime
+    deployment: str
+    release: str
+    arm: str
+    plan: int
+    model: str
+    provider: str
+    key: str
+    user: str | None
+    session: str | None
+    operation: Operation
+    stream: bool
+    status: Status
+    error_type: str | None
+    finish_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_input_tokens: int | None
+    reasoning_tokens: int | None
+    usage_estimated: bool
+    cost_usd: Decimal | None
+    latency_ms: float
+    ttft_ms: float | None
+    overhead_ms: float
+    output_chars: int
+    attempts: tuple[Attempt, ...]
+    cache: str | None
+    policy: tuple[str, ...]
+    tags: dict[str, str]
+    scores: dict[str, float]
+    trace_id: str | None
+    request: Any
+    response: Any
+
+
+def interrupted(opened: OpenedCall, *, latency_ms: float) -> ClosedCall:
+    """The close of a call whose worker died: an error of type `interrupted`, its usage unknown.
+
+    `latency_ms` is the longest the call can have run, as the caller of this knows it.
+    """
+    return ClosedCall(
+        id=opened.id,
+        status="error",
+        error_type="interrupted",
+        usage_estimated=True,
+        latency_ms=latency_ms,
+        overhead_ms=0.0,
+    )

