@@ -1,0 +1,1 @@
+"""The data path: every request crosses it, top to bottom in `pipeline`."""

@@ -1,0 +1,261 @@
+"""How an upstream's answer is taken in: whole (`WholeAnswer`) or passed on as it comes (`StreamedAnswer`).
+
+Both are `providers.connection.Answer`s with a future that ends when nothing more is to be waited for. What is
+known of the answer stays readable after a failure, because a failed or cancelled call is recorded too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from airboss.domain.errors import ApiError, UpstreamFailed
+from airboss.domain.request import Operation
+from airboss.gateway.http1 import Connection as ClientConnection
+from airboss.gateway.sse import Splitter, event_data
+from airboss.providers.compatible import (
+    Assembly,
+    Reply,
+    as_api_error,
+    read_error,
+    read_reply,
+    retry_after_s,
+)
+from airboss.providers.connection import Connection as UpstreamConnection
+from airboss.providers.connection import Header
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+"""The largest answer taken whole."""
+DONE = b"data: [DONE]\n\n"
+
+
+class _Answer(ABC):
+    """What both kinds share: the head, the decoding of a compressed body, the future."""
+
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.first_output_at: float | None = None
+        self.progress_at = time.perf_counter()
+        self.committed = False
+        self.upstream: UpstreamConnection | None = None
+        self._inflate: zlib._Decompress | None = None
+
+    def head(self, status: int, headers: list[Header]) -> None:
+        """Keep the head."""
+        self.status = status
+        self.headers = dict(headers)
+        encoding = self.headers.get(b"content-encoding", b"identity").lower()
+        if encoding in {b"gzip", b"x-gzip", b"deflate"}:
+            # Not asked for, but some servers compress whatever they are told.
+            self._inflate = zlib.decompressobj(47 if encoding != b"deflate" else 15)
+        elif encoding not in {b"identity", b""}:
+            self.fail(
+                UpstreamFailed(f"provider {self.provider!r} sent content-encoding {encoding!r}, unasked")
+            )
+
+    def body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        if self.finished.done():
+            return
+        try:
+            if self._inflate is not None:
+                data = self._inflate.decompress(data, ANSWER_BYTES_MAX)
+                if self._inflate.unconsumed_tail:
+                    raise UpstreamFailed(
+                        f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes"
+                    )
+            if data:
+                self._take(data)
+        except zlib.error as error:
+            self.fail(UpstreamFailed(f"provider {self.provider!r} sent a broken compressed body: {error}"))
+        except ApiError as error:
+            self.fail(error)
+
+    def done(self) -> None:
+        """Judge whether what came is whole."""
+        if self.finished.done():
+            return
+        try:
+            self._end()
+        except ApiError as error:
+            self.fail(error)
+
+    def failed(self, error: UpstreamFailed) -> None:
+        """The connection broke."""
+        self.fail(error)
+
+    def fail(self, error: ApiError) -> None:
+        """End with an error, unless it has ended already."""
+        if not self.finished.done():
+            self.finished.set_exception(error)
+
+    def _succeed(self) -> None:
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    @abstractmethod
+    def _take(self, data: bytes) -> None:
+        """Take a decoded piece of the body. Raises ApiError."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Judge whether what came is whole; succeed or raise ApiError."""
+
+    def _refusal(self, body: bytes) -> ApiError:
+        status = self.status or 502
+        if 300 <= status < 400:
+            where = self.headers.get(b"location", b"").decode("latin-1")[:200]
+            return UpstreamFailed(
+                f"provider {self.provider!r} answered {status}, a redirect to {where!r}; set base_url to that"
+            )
+        return as_api_error(
+            self.provider, status, read_error(body), retry_after_s=retry_after_s(self.headers)
+        )
+
+
+class WholeAnswer(_Answer):
+    """Takes an answer whole; `content` is its bytes and `reply` what they say, once `finished`."""
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(provider)
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.content = b""
+        self.reply: Reply | None = None
+
+    def _take(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > ANSWER_BYTES_MAX:
+            raise UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes")
+        self._pieces.append(data)
+
+    def _end(self) -> None:
+        content = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        if self.status != 200:
+            raise self._refusal(content)
+        reply = read_reply(content)
+        if reply.choices is None:
+            said = read_error(content)
+            raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+        self.content, self.reply = content, reply
+        self.first_output_at = time.perf_counter()
+        self.committed = True
+        self._succeed()
+
+
+class StreamedAnswer(_Answer):
+    """Passes a stream on, whole events only, from the first real output on.
+
+    Until then nothing reaches the client, so that a failing start is an ordinary error and can be tried
+    again. The end (`[DONE]`) is held back: the call is recorded before the client sees its last byte.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        client: ClientConnection,
+        *,
+        operation: Operation,
+        keep_usage: bool,
+        response_head: Callable[[], bytes],
+    ) -> None:
+        super().__init__(provider)
+        self._client = client
+        self._keep_usage = keep_usage
+        self._response_head = response_head
+        self._events = Splitter()
+        self._held: list[bytes] = []
+        self._error_body: list[bytes] = []
+        self._error_bytes = 0
+        self.assembly = Assembly(operation)
+        client.on_writable = self._on_writable
+
+    def _on_writable(self, writable: bool) -> None:  # noqa: FBT001 - called back by position
+        if self.upstream is not None:
+            (self.upstream.resume if writable else self.upstream.pause)(self)
+
+    def _take(self, data: bytes) -> None:
+        if self.status != 200:
+            self._error_bytes += len(data)
+            if self._error_bytes <= ANSWER_BYTES_MAX:
+                self._error_body.append(data)
+            return
+        out: list[bytes] = []
+        try:
+            events = self._events.feed(data)
+            for event in events:
+                if self._event(event):
+                    out.append(event)
+                if self.finished.done():
+                    break
+        finally:
+            # What came before a broken event is the client's all the same.
+            if out:
+                # The usual piece is whole events, all passed on: then its own bytes go out, not a copy.
+                same = len(out) == len(events) and not self._events.rest and sum(map(len, out)) == len(data)
+                self._pass_on(data if same else b"".join(out))
+
+    def _event(self, event: bytes) -> bool:
+        """Read one event; whether it is to be passed on."""
+        payload = event_data(event)
+        if payload is None:
+            # A comment keeps connections alive; before the commit there is none to keep.
+            return self.committed
+        if payload == b"[DONE]":
+            self._end()
+            return False
+        reply = read_reply(payload)
+        self.progress_at = time.perf_counter()
+        if reply.error is not None:
+            said = read_error(payload)
+            raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+        self.assembly.add(reply)
+        if not reply.choices and reply.usage is not None and not self._keep_usage:
+            return False
+        if self.committed or reply.says_something:
+            if self.first_output_at is None:
+                self.first_output_at = self.progress_at
+            return True
+        self._held.append(event)
+        return False
+
+    def _pass_on(self, data: bytes) -> None:
+        if self.committed:
+            self._client.stream(data)
+            return
+        self.committed = True
+        self._client.start_stream(200, self._response_head(), b"".join(self._held) + data)
+        self._held.clear()
+
+    def _end(self) -> None:
+        if self.status != 200:
+            raise self._refusal(b"".join(self._error_body))
+        rest = self._events.rest
+        if self.first_output_at is None and rest.lstrip()[:1] in {b"{", b"<"}:
+            # Not a stream at all: an error object or a page, with status 200.
+            reply = read_reply(rest)
+            said = read_error(rest)
+            if reply.choices is None:
+                raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+        if not self.assembly.finished:
+            seen = (
+                f"after {self.assembly.output_chars} characters"
+                if self.first_output_at
+                else "before its first token"
+            )
+            raise UpstreamFailed(
+                f"provider {self.provider!r} ended its stream {seen}, without a finish_reason",
+                code="stream_cut",
+            )
+        self._succeed()
+
+
+def _status_in(code: object) -> int:
+    """The HTTP status that an error object names; 502 where it names none."""
+    return code if isinstance(code, int) and 400 <= code < 600 else 502

@@ -1,0 +1,406 @@
+"""HTTP/1.1 towards clients: bounded, pipelined in order, on asyncio protocols and llhttp.
+
+Our own for the same reason as `providers.connection`. One `Connection` serves one request at a time; the
+handler is a coroutine that answers through the connection and is cancelled when the client goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+import msgspec
+
+from airboss.domain.errors import (
+    ApiError,
+    BodyTooLarge,
+    HeadersTooLarge,
+    InternalError,
+    InvalidRequest,
+    RequestTimeout,
+    UnsupportedMedia,
+)
+
+log = logging.getLogger("airboss.gateway")
+
+HEAD_BYTES_MAX = 64 * 1024
+HEADERS_MAX = 200
+HEAD_S_MAX = 15.0
+"""From the first byte of a request to the end of its head."""
+BODY_GRACE_S = 30.0
+BODY_RATE_MIN = 16 * 1024
+"""Bytes a second, on average, that a body must come at after the grace."""
+KEEP_ALIVE_S = 75.0
+LINGER_S = 2.0
+"""How long what is still being sent is read and dropped after a refusal, so that the client sees the answer
+and not a reset."""
+PIPELINE_MAX = 16
+"""Requests waiting behind the one being served before reading stops."""
+WRITE_BUFFER_BYTES = 256 * 1024
+
+STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+
+
+class HttpRequest(msgspec.Struct):
+    """A whole request. `path` has no query; header names are lower case, the last of a repeated name wins."""
+
+    method: str
+    path: str
+    headers: dict[bytes, bytes]
+    body: bytes
+    keep_alive: bool
+    http_1_0: bool
+    received_at: float
+    """`time.perf_counter()` when the last byte came."""
+
+
+Handler = Callable[["Connection", HttpRequest], Awaitable[None]]
+"""Answers a request through the connection: `respond`, or `start_stream` and what follows it."""
+
+
+class Server(msgspec.Struct, kw_only=True):
+    """What the connections of one worker share."""
+
+    handler: Handler
+    error_response: Callable[[ApiError, str], tuple[bytes, bytes]]
+    """Headers and body for an error that no handler saw; the second argument is the request's path."""
+    body_bytes_max: int
+    connections: set[Connection] = msgspec.field(default_factory=set)
+    draining: bool = False
+
+    def sweep(self) -> None:
+        """Close what waits too long; called about once a second."""
+        now = time.monotonic()
+        for connection in tuple(self.connections):
+            connection.check_deadline(now)
+
+    def drain(self) -> None:
+        """Answer what was begun, then close; connections between requests close now."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+
+
+class Connection(asyncio.Protocol):
+    """One client connection."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[HttpRequest] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._current: HttpRequest | None = None
+        self._deadline = time.monotonic() + HEAD_S_MAX
+        self._refused = False
+        self._paused_reading = False
+        self.chunked = False
+        self.began = False
+        self.finished = False
+        self.on_writable: Callable[[bool], None] | None = None
+        self._start_request()
+
+    def _start_request(self) -> None:
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._head_bytes = 0
+        self._header_count = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._in_message = False
+
+    # -- what a handler calls
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """Send a whole response. `headers` are lines, each ended by CRLF; length and connection are added."""
+        request = self._current
+        close = self._closes(request)
+        self.began = self.finished = True
+        head = b"%scontent-length: %d\r\n%s\r\n" % (
+            headers,
+            len(body),
+            b"connection: close\r\n" if close else b"",
+        )
+        if request is not None and request.method == "HEAD":
+            body = b""
+        self.transport.write(STATUS_LINES[status] + head + body)
+        if close:
+            self.transport.close()
+
+    def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
+        """Begin a response whose length is not known, with its first piece."""
+        request = self._current
+        self.began = True
+        self.chunked = not (request is not None and request.http_1_0)
+        framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
+        close = b"connection: close\r\n" if self._closes(request) or not self.chunked else b""
+        head = STATUS_LINES[status] + headers + framing + close + b"\r\n"
+        if self.chunked:
+            self.transport.write(b"%s%x\r\n%s\r\n" % (head, len(first), first))
+        else:
+            self.transport.write(head + first)
+
+    def stream(self, data: bytes) -> None:
+        """Send a piece of a streamed response; not empty."""
+        self.transport.write(b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data)
+
+    def end_stream(self, last: bytes) -> None:
+        """Send the last piece of a streamed response, which may be empty, and its end."""
+        self.finished = True
+        piece = b"%x\r\n%s\r\n" % (len(last), last) if last and self.chunked else last
+        self.transport.write(piece + b"0\r\n\r\n" if self.chunked else piece)
+        if not self.chunked or self._closes(self._current):
+            self.transport.close()
+
+    def _closes(self, request: HttpRequest | None) -> bool:
+        return request is None or not request.keep_alive or self._server.draining or self._refused
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up, or turn the client away while draining."""
+        self.transport = cast("asyncio.Transport", transport)
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None and raw.family in {socket.AF_INET, socket.AF_INET6}:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Stop whatever works for this client."""
+        self._server.connections.discard(self)
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel("the client closed the connection")
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the upstream writes."""
+        if self.on_writable is not None:
+            self.on_writable(False)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self.on_writable is not None:
+            self.on_writable(True)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; whole requests are served in order."""
+        if self._refused:
+            return
+        if not self._in_message and self._task is None:
+            self._deadline = time.monotonic() + HEAD_S_MAX
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The request itself is being served; what would follow in another protocol is not.
+            self._refuse(
+                InvalidRequest("this server does not upgrade connections; leave out the upgrade header")
+            )
+        except httptools.HttpParserError as error:
+            # llhttp wraps what a callback raises; ours says more than its wrapper.
+            cause = error.__context__
+            self._refuse(
+                cause
+                if isinstance(cause, ApiError)
+                else InvalidRequest(f"the request is not valid HTTP/1.1: {error}", code="invalid_http")
+            )
+        except ApiError as error:
+            self._refuse(error)
+
+    def eof_received(self) -> bool:
+        """A client that stops sending has gone: half-closed connections are not served."""
+        return False
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer what cannot be parsed further, then close. Requests before it are answered first."""
+        if self._refused:
+            return
+        self._refused = True
+        self._in_message = False
+        if self._task is not None:
+            # Its answer carries `connection: close`, so what comes after is the client's loss, not ours.
+            return
+        headers, body = self._server.error_response(error, self._path())
+        self._current = None
+        self.began = self.finished = True
+        self.transport.write(
+            b"%s%scontent-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (STATUS_LINES[error.http_status], headers, len(body), body)
+        )
+        self._deadline = time.monotonic() + LINGER_S
+
+    # -- deadlines
+
+    def check_deadline(self, now: float) -> None:
+        """Refuse a sender that is too slow; close an idle or lingering connection."""
+        if self._task is not None or now < self._deadline:
+            return
+        if self._refused or not self._in_message:
+            self.transport.abort() if self._refused else self.transport.close()
+        else:
+            seen = self._head_bytes + self._body_bytes
+            self._refuse(RequestTimeout(f"only {seen} bytes of the request came in time; send it faster"))
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is being read or served."""
+        if self._task is None and not self._in_message:
+            self.transport.close()
+
+    # -- llhttp
+
+    def on_message_begin(self) -> None:
+        """Start reading a request."""
+        self._start_request()
+        self._in_message = True
+
+    def on_url(self, url: bytes) -> None:
+        """Keep the target, within bounds."""
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header, within bounds; refuse what could be read in two ways."""
+        self._count_head(len(name) + len(value))
+        lower = name.lower()
+        if lower in self._headers and lower in {
+            b"host",
+            b"content-length",
+            b"transfer-encoding",
+            b"authorization",
+        }:
+            raise InvalidRequest(
+                f"header {lower.decode()!r} was sent twice; send it once", code="invalid_http"
+            )
+        self._header_count += 1
+        if self._header_count > HEADERS_MAX:
+            raise HeadersTooLarge(f"the request has over {HEADERS_MAX} headers; send fewer")
+        self._headers[lower] = value
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise HeadersTooLarge(
+                f"the request's head is over {HEAD_BYTES_MAX} bytes; send fewer or shorter headers"
+            )
+
+    def on_headers_complete(self) -> None:
+        """Refuse early what will not be served."""
+        headers = self._headers
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            raise InvalidRequest(
+                "content-length and transfer-encoding exclude each other", code="invalid_http"
+            )
+        if b"host" not in headers and self._parser.get_http_version() == "1.1":
+            raise InvalidRequest("the host header is missing", code="invalid_http")
+        encoding = headers.get(b"content-encoding", b"identity").lower()
+        if encoding != b"identity":
+            raise UnsupportedMedia(
+                f"content-encoding {_shown(encoding)} is not read here; send the body uncompressed"
+            )
+        length = int(headers.get(b"content-length", b"0"))
+        self._check_body(length)
+        self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
+        if headers.get(b"expect", b"").lower() == b"100-continue" and self._task is None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _check_body(self, size: int) -> None:
+        limit = self._server.body_bytes_max
+        if size > limit:
+            raise BodyTooLarge(
+                f"the body is {size} bytes or more, the limit is {limit}; send less, "
+                "or raise max_body_bytes under [gateway]"
+            )
+
+    def on_body(self, data: bytes) -> None:
+        """Keep a piece, within bounds."""
+        self._body_bytes += len(data)
+        self._check_body(self._body_bytes)
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """Serve the request, or queue it behind the one being served."""
+        self._in_message = False
+        version = self._parser.get_http_version()
+        body = self._body
+        request = HttpRequest(
+            method=self._parser.get_method().decode("ascii", "replace"),
+            path=self._path(),
+            headers=self._headers,
+            body=body[0] if len(body) == 1 else b"".join(body),
+            keep_alive=self._parser.should_keep_alive(),
+            http_1_0=version != "1.1",
+            received_at=time.perf_counter(),
+        )
+        if self._task is None:
+            self._serve(request)
+            return
+        self._waiting.append(request)
+        if len(self._waiting) >= PIPELINE_MAX and not self._paused_reading:
+            self._paused_reading = True
+            self.transport.pause_reading()
+
+    def _path(self) -> str:
+        try:
+            path = httptools.parse_url(self._url).path
+        except httptools.HttpParserInvalidURLError:
+            return ""
+        return path.decode("utf-8", "replace") if path else "/"
+
+    # -- serving
+
+    def _serve(self, request: HttpRequest) -> None:
+        self._current = request
+        self.began = self.finished = False
+        self.on_writable = None
+        self._task = asyncio.get_running_loop().create_task(self._run(request))
+
+    async def _run(self, request: HttpRequest) -> None:
+        try:
+            await self._server.handler(self, request)
+        except asyncio.CancelledError:
+            self.transport.abort()
+        except ApiError as error:
+            self._answer_error(error, request)
+        except Exception:
+            log.exception("unhandled", extra={"path": request.path})
+            self._answer_error(InternalError("something went wrong on our side; the log has it"), request)
+        finally:
+            self._task = None
+            self.on_writable = None
+            self._after()
+
+    def _answer_error(self, error: ApiError, request: HttpRequest) -> None:
+        if self.began or self.transport.is_closing():
+            # Half an answer is out: only a cut connection says that it is not whole.
+            self.transport.abort()
+            return
+        headers, body = self._server.error_response(error, request.path)
+        self.respond(error.http_status, headers, body)
+
+    def _after(self) -> None:
+        if self.transport.is_closing():
+            return
+        if not self.finished:
+            self.transport.abort()
+        elif self._refused:
+            self.transport.close()
+        elif self._waiting:
+            self._serve(self._waiting.popleft())
+            if self._paused_reading and len(self._waiting) < PIPELINE_MAX // 2:
+                self._paused_reading = False
+                with contextlib.suppress(RuntimeError):
+                    self.transport.resume_reading()
+        elif not self._in_message:
+            self._deadline = time.monotonic() + KEEP_ALIVE_S
+
+
+def _shown(value: bytes) -> str:
+    return repr(value[:60].decode("latin-1"))

@@ -1,0 +1,161 @@
+"""Every route of the data plane, in one table, and those that need no upstream."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthenticated, Unsupported
+from airboss.domain.plan import DeploymentPlan
+from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.pipeline import Worker, error_response, infer
+from airboss.gateway.wire import unknown_model
+from airboss.telemetry.metrics import Counts, exposition, read_counts
+
+JSON = b"content-type: application/json\r\n"
+TEXT = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
+
+Route = Callable[["Router", Connection, HttpRequest], Awaitable[None]]
+
+
+class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`metrics_open`: `/metrics` needs no key, as on loopback; else it needs `admin_key`."""
+
+    metrics_dir: Path
+    metrics_open: bool
+    admin_key: str
+
+
+class Router:
+    """Finds a request's route and answers for those without one."""
+
+    def __init__(self, worker: Worker, settings: RouterSettings) -> None:
+        self.worker = worker
+        self.settings = settings
+        self.draining = False
+
+    async def __call__(self, client: Connection, http: HttpRequest) -> None:
+        """Answer one request."""
+        try:
+            await self._route(http)(self, client, http)
+        except ApiError as error:
+            self.worker.metrics.refused(error.http_status)
+            client.respond(error.http_status, *self.error_response(error))
+
+    def _route(self, http: HttpRequest) -> Route:
+        methods = ROUTES.get(http.path)
+        if methods is None and http.path.startswith("/v1/models/"):
+            methods = {"GET": _model}
+        if methods is None:
+            offered = ", ".join(path for path in ROUTES if path.startswith("/v1"))
+            raise NotFound(
+                f"there is no route {http.path[:100]!r}; there are {offered}", code="unknown_route"
+            )
+        route = methods.get("GET" if http.method == "HEAD" else http.method)
+        if route is None:
+            raise MethodNotAllowed(f"{http.path} takes {' or '.join(methods)}, not {http.method[:20]}")
+        return route
+
+    def error_response(self, error: ApiError, path: str = "") -> tuple[bytes, bytes]:
+        """Headers and body for an error outside any call; it has an id too, so that it can be asked about."""
+        del path  # one dialect, one shape
+        now_ms = int(self.worker.clock.now().timestamp() * 1000)
+        return error_response(error, b"x-request-id: %s\r\n" % self.worker.ids.next(now_ms).encode())
+
+
+async def _chat(router: Router, client: Connection, http: HttpRequest) -> None:
+    await infer(router.worker, client, http, "chat")
+
+
+async def _completions(router: Router, client: Connection, http: HttpRequest) -> None:
+    await infer(router.worker, client, http, "text_completion")
+
+
+async def _embeddings(router: Router, client: Connection, http: HttpRequest) -> None:
+    del client
+    router.worker.view().authenticate(http.headers)
+    raise Unsupported(
+        "no deployment here makes embeddings; ask a provider that does", code="embeddings_unsupported"
+    )
+
+
+def _model_entry(name: str, deployment: DeploymentPlan, created: int) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": created, "owned_by": deployment.target.provider}
+
+
+async def _models(router: Router, client: Connection, http: HttpRequest) -> None:
+    serving = router.worker.view()
+    principal = serving.authenticate(http.headers)
+    created = int(serving.plan.created_at.timestamp())
+    entries = [_model_entry(n, serving.by_name[n], created) for n in serving.names(principal)]
+    client.respond(200, JSON, msgspec.json.encode({"object": "list", "data": entries}))
+
+
+async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
+    serving = router.worker.view()
+    principal = serving.authenticate(http.headers)
+    name = http.path.removeprefix("/v1/models/")
+    if name not in serving.names(principal):
+        raise unknown_model(name, serving.names(principal))
+    created = int(serving.plan.created_at.timestamp())
+    client.respond(200, JSON, msgspec.json.encode(_model_entry(name, serving.by_name[name], created)))
+
+
+async def _healthz(router: Router, client: Connection, http: HttpRequest) -> None:
+    del router, http
+    client.respond(200, JSON, b'{"status":"ok"}')
+
+
+async def _readyz(router: Router, client: Connection, http: HttpRequest) -> None:
+    del http
+    serving = router.worker.serving
+    if serving is None or router.draining:
+        reason = b"draining" if router.draining else b"no plan yet"
+        client.respond(503, JSON, b'{"status":"%s"}' % reason)
+        return
+    client.respond(200, JSON, msgspec.json.encode({"status": "ok", "plan": serving.plan.number}))
+
+
+async def _metrics(router: Router, client: Connection, http: HttpRequest) -> None:
+    worker, settings = router.worker, router.settings
+    if not settings.metrics_open:
+        presented = http.headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
+        if not hmac.compare_digest(presented, settings.admin_key.encode()):
+            raise Unauthenticated("beyond loopback /metrics needs 'authorization: Bearer <admin key>'")
+    now = worker.clock.now()
+    others = read_counts(settings.metrics_dir, but=worker.name)
+    gauges: dict[str, float] = {}
+    if worker.serving is not None:
+        plan = worker.serving.plan
+        gauges["plan_number"] = plan.number
+        gauges["plan_age_seconds"] = (now - plan.created_at).total_seconds()
+    gauges |= _controller_gauges(others.get("controller"), now.timestamp())
+    text = exposition([worker.metrics.counts(now), *others.values()], gauges)
+    client.respond(200, TEXT, text)
+
+
+def _controller_gauges(controller: Counts | None, now: float) -> dict[str, float]:
+    """The lag, as of now: a controller that has stopped reporting moves nothing either."""
+    if controller is None:
+        return {}
+    age = now - controller.written_at.timestamp()
+    # Taken out of the counts, which are summed: this one is a time, not a count.
+    oldest = controller.gauges.pop("journal_oldest_unmoved_at", 0.0)
+    return {
+        "controller_age_seconds": age,
+        "journal_lag_seconds": now - oldest if oldest else max(0.0, age - 5.0),
+    }
+
+
+ROUTES: Mapping[str, Mapping[str, Route]] = {
+    "/v1/chat/completions": {"POST": _chat},
+    "/v1/completions": {"POST": _completions},
+    "/v1/embeddings": {"POST": _embeddings},
+    "/v1/models": {"GET": _models},
+    "/healthz": {"GET": _healthz},
+    "/readyz": {"GET": _readyz},
+    "/metrics": {"GET": _metrics},
+}

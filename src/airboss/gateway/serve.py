@@ -1,0 +1,152 @@
+"""One gateway process: the listening socket, the plan it polls for, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from airboss.domain.ports import Clock, Ledger
+from airboss.gateway.http1 import Connection, Server
+from airboss.gateway.pipeline import Worker
+from airboss.gateway.routes import Router, RouterSettings
+from airboss.gateway.serving import ProviderKey, build_serving
+from airboss.telemetry.journal import JournalWriter
+from airboss.telemetry.metrics import write_counts
+
+log = logging.getLogger("airboss.gateway")
+
+PLAN_POLL_S = 0.25
+SWEEP_S = 1.0
+DRAIN_S = 30.0
+BACKLOG = 4096
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told at its start. `name` is its process' name, such as `gateway-0`."""
+
+    name: str
+    body_bytes_max: int
+    metrics_dir: Path
+    metrics_open: bool
+    admin_key: str
+    own_secrets: tuple[str, ...]
+    tls: ssl.SSLContext | None = None
+
+
+async def serve(
+    *,
+    ledger: Ledger,
+    journal: JournalWriter,
+    listen: socket.socket,
+    settings: GatewaySettings,
+    provider_key: ProviderKey,
+    clock: Clock,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what was begun, for at most DRAIN_S seconds."""
+    worker = Worker(journal=journal, clock=clock, name=settings.name)
+    router = Router(
+        worker,
+        RouterSettings(
+            metrics_dir=settings.metrics_dir,
+            metrics_open=settings.metrics_open,
+            admin_key=settings.admin_key,
+        ),
+    )
+    server = Server(
+        handler=router, error_response=router.error_response, body_bytes_max=settings.body_bytes_max
+    )
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    with _signals(loop, stopped):
+        await _follow_plan_once(worker, ledger, settings, provider_key)
+        listener = await loop.create_server(
+            lambda: Connection(server), sock=listen, ssl=settings.tls, backlog=BACKLOG
+        )
+        chores = [
+            asyncio.create_task(_follow_plan(worker, ledger, settings, provider_key)),
+            asyncio.create_task(_sweep(server, worker, settings)),
+        ]
+        log.info("serving", extra={"address": listen.getsockname()})
+        await stopped.wait()
+        log.info("draining", extra={"connections": len(server.connections)})
+        router.draining = True
+        listener.close()
+        server.drain()
+        await _drained(server)
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+        worker.executor.close()
+        write_counts(settings.metrics_dir / f"{settings.name}.json", worker.metrics.counts(clock.now()))
+    log.info("stopped")
+
+
+@contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> Iterator[None]:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _follow_plan_once(
+    worker: Worker, ledger: Ledger, settings: GatewaySettings, provider_key: ProviderKey
+) -> None:
+    """Swap the view whole if the ledger has a newer one."""
+    held = worker.serving.revision if worker.serving is not None else 0
+    if await asyncio.to_thread(ledger.revision) == held:
+        return
+    snapshot = await asyncio.to_thread(ledger.snapshot)
+    if snapshot is None:
+        return
+    serving = build_serving(snapshot, provider_key=provider_key, own_secrets=settings.own_secrets)
+    for reference, reason in serving.missing.items():
+        log.warning("secret missing", extra={"reference": reference, "reason": str(reason)})
+    worker.serving = serving
+    log.info("plan", extra={"number": serving.plan.number, "revision": serving.revision})
+
+
+async def _follow_plan(
+    worker: Worker, ledger: Ledger, settings: GatewaySettings, provider_key: ProviderKey
+) -> None:
+    while True:
+        await asyncio.sleep(PLAN_POLL_S)
+        try:
+            await _follow_plan_once(worker, ledger, settings, provider_key)
+        except Exception:
+            # The plan held is good; a ledger that is away must not take the data path with it.
+            log.exception("cannot read the plan; serving the one held")
+
+
+async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> None:
+    path = settings.metrics_dir / f"{settings.name}.json"
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        server.sweep()
+        try:
+            await asyncio.to_thread(write_counts, path, worker.metrics.counts(worker.clock.now()))
+        except OSError as error:
+            log.warning("cannot write metrics", extra={"path": str(path), "reason": str(error)})
+
+
+async def _drained(server: Server) -> None:
+    deadline = asyncio.get_running_loop().time() + DRAIN_S
+    while server.connections and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.05)
+        server.drain()
+    for connection in tuple(server.connections):
+        connection.transport.abort()
+    # Aborted calls are cancelled; let them write their records.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0.05)

@@ -1,0 +1,92 @@
+"""Changing one member of a JSON object and leaving every other byte as it was sent."""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]', re.DOTALL)
+_OPEN, _CLOSE = b"{[", b"}]"
+
+Span = tuple[int, int]
+"""Start and end of a member's value, in bytes, without the white space around it."""
+
+
+def member_spans(text: bytes) -> dict[bytes, list[Span]]:
+    """Where the values of an object's members stand, by the member's name as written, in quotes.
+
+    `text` must be a valid JSON object. A name written twice has two spans; one with escapes stays escaped.
+    """
+    spans: dict[bytes, list[Span]] = {}
+    depth = 0
+    name = b""
+    start = -1
+    for token in _TOKEN.finditer(text):
+        mark = token.group()
+        first = mark[:1]
+        if first in _OPEN:
+            depth += 1
+        elif first in _CLOSE:
+            depth -= 1
+            if depth == 0 and start >= 0:
+                spans.setdefault(name, []).append(_trimmed(text, start, token.start()))
+        elif depth != 1:
+            continue
+        elif first == b'"':
+            if start < 0:
+                name = mark
+        elif first == b":":
+            start = token.end()
+        else:
+            spans.setdefault(name, []).append(_trimmed(text, start, token.start()))
+            start = -1
+    return spans
+
+
+def _trimmed(text: bytes, start: int, end: int) -> Span:
+    value = text[start:end]
+    left = len(value) - len(value.lstrip(b" \t\r\n"))
+    return start + left, start + len(value.rstrip(b" \t\r\n"))
+
+
+def replace(text: bytes, changes: list[tuple[Span, bytes]]) -> bytes:
+    """`text` with each span replaced; spans do not overlap."""
+    pieces = []
+    at = 0
+    for (start, end), value in sorted(changes):
+        pieces += [text[at:start], value]
+        at = end
+    pieces.append(text[at:])
+    return b"".join(pieces)
+
+
+def insert_member(text: bytes, member: bytes) -> bytes:
+    """`text`, an object that is not empty, with `member` (name, colon and value) put first."""
+    brace = text.index(b"{") + 1
+    return b"%s%s,%s" % (text[:brace], member, text[brace:])
+
+
+_MODEL = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
+
+
+def replace_model(text: bytes, model: bytes) -> bytes:
+    """The object `text`, known to have a string member `model`, with `model` (JSON, in quotes) as its value.
+
+    The usual body has the bytes `"model"` once and is changed without being scanned; any other is scanned,
+    and every member of that name is changed, so that no reader takes another model than the one authorised.
+    """
+    if text.count(b'"model"') == 1 and b"\\u00" not in text:
+        found = _MODEL.search(text)
+        if found is not None:
+            return replace(text, [(found.span(1), model)])
+    changes = [
+        (span, model)
+        for name, places in member_spans(text).items()
+        if name == b'"model"' or (b"\\" in name and _decoded(name) == "model")
+        for span in places
+    ]
+    return replace(text, changes)
+
+
+def _decoded(name: bytes) -> str:
+    # Only names with an escape come here, and only `\uXXXX` can spell a letter.
+    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), name[1:-1].decode("utf-8", "replace"))

@@ -1,0 +1,72 @@
+"""Server-sent events: cutting a byte stream into whole events without changing a byte. Pure.
+
+Format: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+from __future__ import annotations
+
+import re
+
+from airboss.domain.errors import UpstreamFailed
+
+EVENT_BYTES_MAX = 8 * 1024 * 1024
+# A carriage return counts alone only where no line feed follows: else "\r\n" would match as two line ends.
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
+_LINE = re.compile(rb"\r\n|\n|\r")
+
+
+class Splitter:
+    """Cuts a stream into events. However the stream is cut into pieces, the events are the same, and joined
+    with the remainder they are the bytes fed."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events that `data` completes, each with the blank line that ends it.
+
+        Raises UpstreamFailed for an event over EVENT_BYTES_MAX.
+        """
+        if self._rest:
+            data = self._rest + data
+        if b"\r" in data:
+            return self._feed_any(data)
+        *events, self._rest = data.split(b"\n\n")
+        self._check()
+        return [event + b"\n\n" for event in events]
+
+    def _feed_any(self, data: bytes) -> list[bytes]:
+        events = []
+        at = 0
+        for blank in _BLANK_LINE.finditer(data):
+            if blank.end() == len(data) and data.endswith(b"\r"):
+                # The line feed of this line's ending may still be on its way.
+                break
+            events.append(data[at : blank.end()])
+            at = blank.end()
+        self._rest = data[at:]
+        self._check()
+        return events
+
+    def _check(self) -> None:
+        if len(self._rest) > EVENT_BYTES_MAX:
+            raise UpstreamFailed(f"the upstream sent an event of more than {EVENT_BYTES_MAX} bytes")
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes after the last whole event."""
+        return self._rest
+
+
+def event_data(event: bytes) -> bytes | None:
+    """The event's data, its `data` lines joined by line feeds; None where it has none (a comment, say)."""
+    if event.startswith(b"data: ") and event.endswith(b"\n\n"):
+        data = event[6:-2]
+        if b"\n" not in data and b"\r" not in data:
+            return data
+    lines = [
+        line[5:].removeprefix(b" ")
+        for line in _LINE.split(event)
+        if line.startswith(b"data:") or line == b"data"
+    ]
+    return b"\n".join(lines) if lines else None

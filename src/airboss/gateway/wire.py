@@ -1,0 +1,198 @@
+"""OpenAI's dialect: what a request must look like, and what every error looks like. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from airboss.domain.errors import ApiError, InvalidRequest, NotFound
+from airboss.domain.request import Operation
+from airboss.gateway.splice import insert_member, member_spans, replace, replace_model
+
+TAGS_MAX = 64
+
+
+class StreamOptions(msgspec.Struct):
+    """`stream_options`."""
+
+    include_usage: bool | None = None
+
+
+class Message(msgspec.Struct):
+    """One message; only what every model needs is looked at."""
+
+    role: str
+    content: str | list[msgspec.Raw] | None = None
+
+
+class Body(msgspec.Struct, kw_only=True):
+    """The members that every operation shares. Types are checked here so that no upstream has to;
+    ranges are the model's to know. Members not named here pass through unread."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+class ChatBody(Body, kw_only=True):
+    """`POST /v1/chat/completions`."""
+
+    messages: list[Message]
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    response_format: dict[str, msgspec.Raw] | None = None
+    tools: list[dict[str, msgspec.Raw]] | None = None
+    functions: list[dict[str, msgspec.Raw]] | None = None
+    tool_choice: str | dict[str, msgspec.Raw] | None = None
+    parallel_tool_calls: bool | None = None
+
+
+class CompletionBody(Body, kw_only=True):
+    """`POST /v1/completions`."""
+
+    prompt: str | list[str | int | list[int]] | None = None
+    logprobs: int | None = None
+    echo: bool | None = None
+    best_of: int | None = None
+    suffix: str | None = None
+
+
+_DECODERS: dict[Operation, msgspec.json.Decoder[Body]] = {
+    "chat": msgspec.json.Decoder(ChatBody),
+    "text_completion": msgspec.json.Decoder(CompletionBody),
+}
+_AT = re.compile(r" - at `(\$[^`]*)`$")
+_MISSING = re.compile(r"required field `(\w+)`")
+
+
+def parse_body(operation: Operation, body: bytes) -> Body:
+    """Read a request's body once. Raises InvalidRequest, which names the member and what was seen."""
+    if not body:
+        raise InvalidRequest("the body is empty; send a JSON object with 'model' and the input")
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(
+                f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}"
+            ) from None
+    try:
+        parsed = _DECODERS[operation].decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply; flatten it", code="invalid_json") from None
+    _check(parsed)
+    return parsed
+
+
+def _invalid(message: str) -> InvalidRequest:
+    missing = _MISSING.search(message)
+    if missing is not None:
+        where = _AT.search(message)
+        inside = f" in {where[1][2:]}" if where else ""
+        return InvalidRequest(f"{missing[1]!r} is missing{inside}; add it", param=missing[1])
+    at = _AT.search(message)
+    if at is None:
+        return InvalidRequest(f"the body is not what this route takes: {message[:1].lower()}{message[1:]}")
+    param = at[1].removeprefix("$.")
+    return InvalidRequest(
+        f"{param!r}: {message[: at.start()][:1].lower()}{message[1 : at.start()]}", param=param
+    )
+
+
+def _check(body: Body) -> None:
+    if not body.model:
+        raise InvalidRequest("'model' is empty; name a deployment, GET /v1/models lists them", param="model")
+    if isinstance(body, ChatBody):
+        if not body.messages:
+            raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
+    elif isinstance(body, CompletionBody) and body.prompt is None:
+        raise InvalidRequest("'prompt' is missing; add it", param="prompt")
+    if body.n is not None and not 1 <= body.n <= 128:
+        raise InvalidRequest(f"'n' is {body.n}; it must be 1 to 128", param="n")
+    if body.stream_options is not None and not body.stream:
+        raise InvalidRequest(
+            "'stream_options' is only for streams; set 'stream' to true", param="stream_options"
+        )
+    if body.metadata is not None and len(body.metadata) > TAGS_MAX:
+        raise InvalidRequest(
+            f"'metadata' has {len(body.metadata)} members, at most {TAGS_MAX} are taken", param="metadata"
+        )
+
+
+def upstream_body(body: bytes, parsed: Body, *, model: str) -> bytes:
+    """What is sent upstream: the client's bytes with the upstream's model name, and with a stream's usage
+    asked for where the client did not."""
+    changed = replace_model(body, msgspec.json.encode(model))
+    if not parsed.stream or wants_usage(parsed):
+        return changed
+    spans = [s for name in (b'"stream_options"',) for s in member_spans(changed).get(name, [])]
+    if spans:
+        return replace(changed, [(span, b'{"include_usage":true}') for span in spans])
+    return insert_member(changed, b'"stream_options":{"include_usage":true}')
+
+
+def wants_usage(parsed: Body) -> bool:
+    """Whether the client itself asked for the usage chunk of a stream."""
+    return bool(parsed.stream and parsed.stream_options and parsed.stream_options.include_usage)
+
+
+def unknown_model(name: str, known: Iterable[str]) -> NotFound:
+    """The error for a model that does not exist or that the key may not use: the two look alike."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
+    hint = f"nearest: {', '.join(map(repr, near))}" if near else "this key may use none"
+    shown = name if len(name) <= 100 else f"{name[:100]}…"
+    return NotFound(
+        f"model {shown!r} does not exist here or this key may not use it; {hint}. GET /v1/models lists all",
+        code="model_not_found",
+        param="model",
+    )
+
+
+class ErrorDetail(msgspec.Struct):
+    """The inside of OpenAI's error shape."""
+
+    message: str
+    type: str
+    code: str | None
+    param: str | None
+
+
+class ErrorBody(msgspec.Struct):
+    """OpenAI's error shape."""
+
+    error: ErrorDetail
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def error_body(error: ApiError) -> bytes:
+    """The one body that every error has. Text that is not valid Unicode is replaced, never refused."""
+    message = error.message.encode("utf-8", "replace").decode()
+    type_ = getattr(error, "upstream_type", None) or error.type
+    return _encoder.encode(ErrorBody(ErrorDetail(message, type_, error.code, error.param)))
+
+
+def error_event(error: ApiError) -> bytes:
+    """The same in a stream; no `[DONE]` follows it."""
+    return b"data: %s\n\n" % error_body(error)

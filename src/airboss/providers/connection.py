@@ -1,0 +1,333 @@
+"""HTTP/1.1 to upstreams: pooled, keep-alive connections that call back, on asyncio protocols and llhttp.
+
+Our own, because it is the data path: a kept client library costs several times more per request than all
+the rest of the gateway. An `Answer` is called back in order: `head` once, `body` any number of times, then
+exactly one of `done` and `failed`. After `Connection.cancel` nothing is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections import deque
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+import httptools
+import msgspec
+
+from airboss.domain.errors import ConfigError, Unavailable, UpstreamFailed
+
+CONNECT_TIMEOUT_S = 10.0
+"""The longest that a connection may take to be made."""
+IDLE_KEEP_S = 55.0
+"""A kept connection is not used after this long idle: most servers close theirs after 60 s or more."""
+CONNECTIONS_MAX = 4096
+"""Connections to one origin, in use and idle."""
+HEAD_BYTES_MAX = 256 * 1024
+DETACH_WAIT_S = 1.0
+"""How long a connection may take to finish an answer that nobody waits for before it is closed."""
+
+Header = tuple[bytes, bytes]
+"""A response header, its name in lower case."""
+
+
+class ConnectFailed(UpstreamFailed):
+    """No connection could be made, so nothing was sent and another try is safe."""
+
+
+class Answer(Protocol):
+    """Takes an upstream's answer as it arrives. Must not raise."""
+
+    def head(self, status: int, headers: list[Header]) -> None:
+        """The status line and headers; informational (1xx) heads are not shown."""
+
+    def body(self, data: bytes) -> None:
+        """A piece of the body, with the transfer encoding removed."""
+
+    def done(self) -> None:
+        """The answer is complete. For a body delimited by the end of the connection that is a guess."""
+
+    def failed(self, error: UpstreamFailed) -> None:
+        """The connection broke before the answer was complete."""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where connections go; `base_path` comes before every path and has no slash at its end."""
+
+    host: str
+    port: int
+    tls: bool
+    base_path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Origin:
+        """Read `http(s)://host[:port][/base]`. Raises ConfigError."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ConfigError(f"base_url {url!r} is not an http or https URL; write https://host/v1")
+        tls = parts.scheme == "https"
+        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"))
+
+    @property
+    def host_header(self) -> str:
+        """The value of `host`, the port left out where it is the default."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
+
+
+class Connection(asyncio.Protocol):
+    """One connection; it carries one exchange at a time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.idle_since = 0.0
+        self._answer: Answer | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[Header] = []
+        self._head_bytes = 0
+        self._status = 0
+        self._finished = True
+        self._delimited = False
+
+    # -- what an exchange does
+
+    def send(self, data: bytes, answer: Answer) -> None:
+        """Send a whole request; its answer goes to `answer`."""
+        self._answer = answer
+        self._finished = False
+        self.transport.write(data)
+
+    # Each names its answer: by now the connection may be carrying somebody else's.
+
+    def detach(self, answer: Answer) -> None:
+        """Nobody waits for `answer` any more: keep the connection if it ends at once, else close it."""
+        if self._answer is answer:
+            self._answer = None
+            asyncio.get_running_loop().call_later(DETACH_WAIT_S, self._close_unfinished)
+
+    def cancel(self, answer: Answer) -> None:
+        """Stop the exchange by closing the connection, which tells the upstream to stop working."""
+        if self._answer is answer:
+            self._answer = None
+            self.transport.abort()
+
+    def pause(self, answer: Answer) -> None:
+        """Read no more until `resume`, because the client is slower than the upstream."""
+        if self._answer is answer:
+            self.transport.pause_reading()
+
+    def resume(self, answer: Answer) -> None:
+        """Read on."""
+        if self._answer is answer:
+            self.transport.resume_reading()
+
+    def _close_unfinished(self) -> None:
+        if not self._finished and self._answer is None:
+            self.transport.abort()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up."""
+        self.transport = cast("asyncio.Transport", transport)
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None and raw.family in {socket.AF_INET, socket.AF_INET6}:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._pool.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse a piece of the answer."""
+        if self._finished:
+            # Bytes that answer nothing: the connection cannot be trusted any more.
+            self.transport.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(f"sent something that is not HTTP: {error}")
+        except HeadTooLarge:
+            self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
+
+    def eof_received(self) -> bool:
+        """Let the transport close."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits, and leave the pool."""
+        self._pool.closed(self)
+        if self._finished:
+            return
+        self._finished = True
+        answer, self._answer = self._answer, None
+        if answer is None:
+            return
+        if exc is None and self._status >= 200 and not self._delimited:
+            answer.done()
+        else:
+            answer.failed(
+                UpstreamFailed(self._pool.describe("closed the connection before its answer ended"))
+            )
+
+    def _fail(self, what: str) -> None:
+        self._finished = True
+        answer, self._answer = self._answer, None
+        self.transport.abort()
+        if answer is not None:
+            answer.failed(UpstreamFailed(self._pool.describe(what)))
+
+    # -- llhttp
+
+    def on_message_begin(self) -> None:
+        """Start a new head; an informational one may have come before."""
+        self._headers = []
+        self._delimited = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header, within bounds."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise HeadTooLarge
+        lower = name.lower()
+        if lower in {b"content-length", b"transfer-encoding"}:
+            self._delimited = True
+        self._headers.append((lower, value))
+
+    def on_headers_complete(self) -> None:
+        """Pass a final head on."""
+        self._status = self._parser.get_status_code()
+        if self._status in {204, 304}:
+            self._delimited = True
+        if self._status >= 200 and self._answer is not None:
+            self._answer.head(self._status, self._headers)
+
+    def on_body(self, data: bytes) -> None:
+        """Pass a piece on."""
+        if self._answer is not None:
+            self._answer.body(data)
+
+    def on_message_complete(self) -> None:
+        """Give the connection back, then tell whoever waits."""
+        if self._status < 200 or self._finished:
+            return
+        answer, self._answer = self._answer, None
+        keep = self._parser.should_keep_alive() and not self.transport.is_closing()
+        self._reset()
+        if keep:
+            self._pool.give_back(self)
+        else:
+            self.transport.close()
+        if answer is not None:
+            answer.done()
+
+
+class HeadTooLarge(Exception):
+    """Raised through llhttp to stop parsing; never leaves this module."""
+
+
+class Pool:
+    """Connections to one origin, the most recently used first, so that spare ones grow old and go."""
+
+    def __init__(self, origin: Origin, *, name: str, tls: ssl.SSLContext | None) -> None:
+        self.origin = origin
+        self._name = name
+        self._tls = tls
+        self._idle: deque[Connection] = deque()
+        self._open: set[Connection] = set()
+        self._connecting = 0
+
+    def describe(self, what: str) -> str:
+        """`what`, said of this upstream."""
+        return f"provider {self._name!r} at {self.origin.host}:{self.origin.port} {what}"
+
+    @property
+    def in_use(self) -> int:
+        """Connections that carry an exchange or are being made."""
+        return len(self._open) - len(self._idle) + self._connecting
+
+    def idle(self) -> Connection | None:
+        """A kept connection, or None."""
+        oldest = time.monotonic() - IDLE_KEEP_S
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.idle_since >= oldest and not connection.transport.is_closing():
+                return connection
+            connection.transport.abort()
+        return None
+
+    async def connect(self, timeout_s: float) -> Connection:
+        """A new connection. Raises ConnectFailed, and Unavailable at CONNECTIONS_MAX."""
+        if len(self._open) + self._connecting >= CONNECTIONS_MAX:
+            raise Unavailable(
+                self.describe(f"has {CONNECTIONS_MAX} connections of ours open; try again shortly"),
+                code="too_many_connections",
+                retry_after_s=1.0,
+            )
+        loop = asyncio.get_running_loop()
+        self._connecting += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self),
+                    self.origin.host,
+                    self.origin.port,
+                    ssl=self._tls if self.origin.tls else None,
+                    server_hostname=self.origin.host if self.origin.tls else None,
+                )
+        except TimeoutError:
+            raise ConnectFailed(self.describe(f"did not accept a connection in {timeout_s:.1f} s")) from None
+        except (OSError, ssl.SSLError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise ConnectFailed(self.describe(f"cannot be reached: {reason}")) from None
+        finally:
+            self._connecting -= 1
+        return connection
+
+    def opened(self, connection: Connection) -> None:
+        """Count a new connection."""
+        self._open.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._open.discard(connection)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection whose answer is complete."""
+        connection.idle_since = time.monotonic()
+        self._idle.append(connection)
+
+    def close_all(self) -> None:
+        """Close every connection, in use or not."""
+        for connection in tuple(self._open):
+            connection.transport.abort()
+
+
+class Pools:
+    """One pool an origin, made when first used. TLS verifies certificates against the system's roots."""
+
+    def __init__(self) -> None:
+        self._pools: dict[tuple[str, Origin], Pool] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    def get(self, name: str, origin: Origin) -> Pool:
+        """The pool of provider `name` at `origin`."""
+        pool = self._pools.get((name, origin))
+        if pool is None:
+            if origin.tls and self._tls is None:
+                self._tls = ssl.create_default_context()
+            pool = self._pools[name, origin] = Pool(origin, name=name, tls=self._tls)
+        return pool
+
+    def close_all(self) -> None:
+        """Close every connection of every pool."""
+        for pool in self._pools.values():
+            pool.close_all()

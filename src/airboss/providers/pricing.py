@@ -1,0 +1,34 @@
+"""What a call costs. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from airboss.domain.plan import Target
+
+_MTOK = Decimal(1_000_000)
+_SMALLEST = Decimal("0.0000000001")
+"""Ten decimals hold one token at 0.0001 USD per million tokens exactly."""
+
+
+def cost_usd(
+    target: Target, *, input_tokens: int, cached_input_tokens: int, output_tokens: int
+) -> Decimal | None:
+    """The cost in USD, rounded once, to ten decimals. A local model without a price costs 0; a hosted one
+    without a price has no known cost, None.
+
+    `input_tokens` includes `cached_input_tokens`, which cost the cached price where there is one.
+    """
+    price = target.price
+    if price is None:
+        return Decimal(0) if target.kind == "local" else None
+    cached_price = price.cached_input_usd_per_mtok
+    if cached_price is None:
+        cached_price = price.input_usd_per_mtok
+    cached = min(cached_input_tokens, input_tokens)
+    usd = (
+        (input_tokens - cached) * price.input_usd_per_mtok
+        + cached * cached_price
+        + output_tokens * price.output_usd_per_mtok
+    ) / _MTOK
+    return usd.quantize(_SMALLEST).normalize() if usd else Decimal(0)

@@ -1,0 +1,235 @@
+"""What `/metrics` shows: counted in each worker's memory, shared through one small file a process.
+
+A client library that shares counters between processes writes to a mapped file at every count; here a count
+is an addition, and any worker can answer a scrape for all of them, because each writes its counts to
+`<process>.json` once a second. Labels are names from the plan, never from requests, so they are bounded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from airboss.domain.record import ClosedCall, OpenedCall
+from airboss.telemetry import semconv
+from airboss.telemetry.semconv import DURATION_BUCKETS_S, OVERHEAD_BUCKETS_S, prometheus_name
+
+Labels = tuple[str, str, str, str, str]
+"""Deployment, provider, model, operation, status."""
+LABEL_NAMES = tuple(
+    prometheus_name(n)
+    for n in (
+        semconv.DEPLOYMENT,
+        semconv.PROVIDER_NAME,
+        semconv.REQUEST_MODEL,
+        semconv.OPERATION_NAME,
+        semconv.STATUS,
+    )
+)
+
+
+class Histogram(msgspec.Struct):
+    """Counts by bucket, the last one without an upper bound, and the sum of what was observed."""
+
+    counts: list[int]
+    total: float = 0.0
+
+    def observe(self, value: float, bounds: tuple[float, ...]) -> None:
+        """Count one value; `bounds` are the buckets' inclusive upper bounds, ascending."""
+        self.counts[bisect_left(bounds, value)] += 1
+        self.total += value
+
+    def add(self, other: Histogram) -> None:
+        """Add another's counts, made with the same bounds."""
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
+
+def _durations() -> Histogram:
+    return Histogram([0] * (len(DURATION_BUCKETS_S) + 1))
+
+
+def _overheads() -> Histogram:
+    return Histogram([0] * (len(OVERHEAD_BUCKETS_S) + 1))
+
+
+class Series(msgspec.Struct):
+    """The counts of one set of labels; times in seconds."""
+
+    labels: Labels
+    duration: Histogram = msgspec.field(default_factory=_durations)
+    ttft: Histogram = msgspec.field(default_factory=_durations)
+    overhead: Histogram = msgspec.field(default_factory=_overheads)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def add(self, other: Series) -> None:
+        """Add another's counts."""
+        self.duration.add(other.duration)
+        self.ttft.add(other.ttft)
+        self.overhead.add(other.overhead)
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cost_usd += other.cost_usd
+
+
+class Counts(msgspec.Struct):
+    """All that one process shares. `gauges` of several processes are added up."""
+
+    written_at: datetime
+    series: list[Series] = []
+    refused: dict[str, int] = {}
+    """Requests answered without a record, by HTTP status: bad keys, bad bodies, unknown models."""
+    gauges: dict[str, float] = {}
+
+
+class WorkerMetrics:
+    """The counts of one gateway worker."""
+
+    def __init__(self) -> None:
+        self._series: dict[Labels, Series] = {}
+        self._refused: dict[str, int] = {}
+        self.in_flight = 0
+
+    def call(self, opened: OpenedCall, closed: ClosedCall) -> None:
+        """Count a finished call."""
+        labels = (opened.deployment, opened.provider, opened.model, opened.operation, closed.status)
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = Series(labels)
+        series.duration.observe(closed.latency_ms / 1000, DURATION_BUCKETS_S)
+        series.overhead.observe(closed.overhead_ms / 1000, OVERHEAD_BUCKETS_S)
+        if closed.ttft_ms is not None:
+            series.ttft.observe(closed.ttft_ms / 1000, DURATION_BUCKETS_S)
+        series.input_tokens += closed.input_tokens or 0
+        series.output_tokens += closed.output_tokens or 0
+        series.cost_usd += float(closed.cost_usd or 0)
+
+    def refused(self, status: int) -> None:
+        """Count a request that was answered without a record."""
+        key = str(status)
+        self._refused[key] = self._refused.get(key, 0) + 1
+
+    def counts(self, now: datetime) -> Counts:
+        """What has been counted so far."""
+        return Counts(
+            written_at=now,
+            series=list(self._series.values()),
+            refused=self._refused,
+            gauges={"requests_in_flight": self.in_flight},
+        )
+
+
+def write_counts(path: Path, counts: Counts) -> None:
+    """Replace a process's file, whole."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(msgspec.json.encode(counts))
+    temporary.replace(path)
+
+
+def read_counts(directory: Path, *, but: str) -> dict[str, Counts]:
+    """Every process's counts by its name, `but` one; a file that cannot be read is left out."""
+    found = {}
+    for path in directory.glob("*.json"):
+        if path.stem == but:
+            continue
+        try:
+            found[path.stem] = msgspec.json.decode(path.read_bytes(), type=Counts)
+        except (OSError, msgspec.MsgspecError):
+            continue
+    return found
+
+
+class _Exposition(Collector):
+    def __init__(self, counts: Iterable[Counts], gauges: Mapping[str, float]) -> None:
+        self._series: dict[Labels, Series] = {}
+        self._refused: dict[str, int] = {}
+        self._gauges = dict(gauges)
+        for each in counts:
+            for series in each.series:
+                into = self._series.setdefault(series.labels, Series(series.labels))
+                into.add(series)
+            for status, n in each.refused.items():
+                self._refused[status] = self._refused.get(status, 0) + n
+            for name, value in each.gauges.items():
+                self._gauges[name] = self._gauges.get(name, 0.0) + value
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, in Prometheus' terms."""
+        yield self._histogram(semconv.OPERATION_DURATION, "Whole calls.", "duration", DURATION_BUCKETS_S)
+        yield self._histogram(
+            semconv.TIME_TO_FIRST_CHUNK, "To the first real output.", "ttft", DURATION_BUCKETS_S
+        )
+        yield self._histogram(
+            semconv.OVERHEAD, "The part of a call that is Airboss' own.", "overhead", OVERHEAD_BUCKETS_S
+        )
+        tokens = CounterMetricFamily(
+            prometheus_name(semconv.TOKEN_USAGE),
+            "Tokens, as billed.",
+            labels=[*LABEL_NAMES, prometheus_name(semconv.TOKEN_TYPE)],
+        )
+        cost = CounterMetricFamily(
+            prometheus_name(semconv.COST, "usd"), "USD, where the price is known.", labels=LABEL_NAMES
+        )
+        for labels, series in self._series.items():
+            tokens.add_metric([*labels, "input"], series.input_tokens)
+            tokens.add_metric([*labels, "output"], series.output_tokens)
+            cost.add_metric(labels, series.cost_usd)
+        yield tokens
+        yield cost
+        refused = CounterMetricFamily(
+            "airboss_requests_refused", "Requests answered without a record.", labels=["status"]
+        )
+        for status, n in self._refused.items():
+            refused.add_metric([status], n)
+        yield refused
+        for name, value in sorted(self._gauges.items()):
+            yield GaugeMetricFamily(f"airboss_{name}", GAUGES.get(name, name), value=value)
+
+    def _histogram(self, name: str, text: str, field: str, bounds: tuple[float, ...]) -> Metric:
+        family = HistogramMetricFamily(prometheus_name(name, "seconds"), text, labels=LABEL_NAMES)
+        for labels, series in self._series.items():
+            histogram: Histogram = getattr(series, field)
+            if not any(histogram.counts):
+                continue
+            running = 0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip((*map(str, bounds), "+Inf"), histogram.counts, strict=True):
+                running += count
+                buckets.append((bound, running))
+            family.add_metric(labels, buckets, histogram.total)
+        return family
+
+
+GAUGES = {
+    "requests_in_flight": "Calls being answered.",
+    "plan_number": "The plan being served.",
+    "plan_age_seconds": "Since the plan being served was published.",
+    "journal_unmoved_bytes": "Journal bytes that the record store has not taken yet.",
+    "journal_lag_seconds": "Age of the oldest record that the record store has not taken yet.",
+    "journal_moved_records": "Records moved since the controller started.",
+    "journal_corrupt_frames": "Journal frames that could not be read.",
+    "store_up": "Whether the record store answered the controller.",
+    "controller_age_seconds": "Since the controller last reported: it should stay under a few seconds.",
+}
+"""What each gauge says."""
+
+
+def exposition(counts: Iterable[Counts], gauges: Mapping[str, float]) -> bytes:
+    """Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Exposition(counts, gauges))
+    return generate_latest(registry)

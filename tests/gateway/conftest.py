@@ -1,0 +1,44 @@
+"""Fixtures of the gateway's tests: one worker in front of one fake provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airboss.domain.plan import Retry, Timeouts
+from airboss.testing import FakeProvider
+from tests.support.fake import fake_process, provider
+from tests.support.gateway import PRICE, Gateway, deployment
+
+__all__ = ["fake_process", "provider"]
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker with short timeouts and no retries, for a module's tests."""
+    secret = tmp_path_factory.mktemp("secret") / "key"
+    secret.write_text("sk-provider-secret-0123456789")
+    plan = deployment(
+        fake_process.url,
+        timeout=Timeouts(total_s=4.0, first_token_s=1.0, idle_s=1.0),
+        price=PRICE,
+        api_key_ref=f"file:{secret}",
+    )
+    patient = deployment(fake_process.url, name="patient", aliases=(), retry=Retry(attempts=3))
+    no_tools = deployment(fake_process.url, name="no-tools", aliases=(), tools=False)
+    with Gateway(tmp_path_factory.mktemp("gateway"), plan, patient, no_tools) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway, provider: FakeProvider) -> Gateway:
+    """The module's worker, its provider as it was when it began."""
+    return shared_gateway
+
+
+@pytest.fixture
+def own_root(tmp_path: Path) -> Path:
+    """A folder for a worker of the test's own."""
+    return tmp_path / "gateway"

@@ -1,0 +1,198 @@
+"""What a client gets, what goes upstream, and what the journal keeps, when all is well."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from airboss.testing import FakeProvider
+from tests.support.gateway import DIGEST, KEY, Gateway, deployment
+from tests.support.wait import until
+
+
+def _events(response: httpx2.Response) -> list[str]:
+    return [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+
+
+def test_a_call(gateway: Gateway, provider: FakeProvider) -> None:
+    """The answer passes byte for byte, with our headers; the provider saw the client's bytes, its own key."""
+    body = b'{ "model":"gpt-4o", "messages":[{"role":"user","content":"\xc3\xa9 hi"}], "unknown": 1.50 }'
+    with gateway.client() as client:
+        response = client.post("/v1/chat/completions", content=body, headers={"x-other": "1"})
+    assert response.status_code == 200
+    seen = provider.last()
+    assert seen.body.encode() == body.replace(b"gpt-4o", b"up")
+    assert seen.header("authorization") == "Bearer sk-provider-secret-0123456789"
+    assert seen.header("x-other") is None
+    record_id = response.headers["x-request-id"]
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", record_id)
+    assert response.headers["x-airboss-release"] == DIGEST
+    assert response.headers["x-airboss-arm"] == "stable"
+    assert re.fullmatch(r"airboss;dur=\d+\.\d{3}", response.headers["server-timing"])
+    usage = response.json()["usage"]
+    cost = (usage["prompt_tokens"] + 2 * usage["completion_tokens"]) / 1e6
+    assert float(response.headers["x-airboss-cost-usd"]) == pytest.approx(cost)
+    opened, closed = gateway.frames()
+    assert opened[record_id]["request"] == json.loads(body)
+    assert (opened[record_id]["key"], opened[record_id]["deployment"]) == ("app", "assistant")
+    end = closed[record_id]
+    assert (end["status"], end["finish_reason"]) == ("ok", "stop")
+    assert (end["input_tokens"], end["output_tokens"]) == (usage["prompt_tokens"], usage["completion_tokens"])
+    assert end["response"] == response.json()
+    assert end["output_chars"] == len(response.json()["choices"][0]["message"]["content"])
+    assert end["cost_usd"] == pytest.approx(cost)
+    assert 0 < end["ttft_ms"] <= end["latency_ms"]
+    assert end["overhead_ms"] < end["latency_ms"]
+
+
+@pytest.mark.parametrize("wants_usage", [True, False])
+def test_a_stream(gateway: Gateway, provider: FakeProvider, wants_usage: bool) -> None:
+    """A stream's usage is recorded whether or not the client asked; only who asked is shown it."""
+    options = {"stream_options": {"include_usage": True}} if wants_usage else {}
+    response = gateway.chat('fake:{"words": 20}', stream=True, **options)
+    events = _events(response)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert events[-1] == "[DONE]"
+    chunks = [json.loads(event) for event in events[:-1]]
+    usages = [chunk["usage"] for chunk in chunks if chunk.get("usage")]
+    assert len(usages) == int(wants_usage)
+    text = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+    end = gateway.closed(response.headers["x-request-id"])
+    assert end["response"]["choices"][0]["message"]["content"] == text
+    assert end["output_chars"] == len(text)
+    assert end["output_tokens"] == end["response"]["usage"]["completion_tokens"] > 0
+    assert not end["usage_estimated"]
+    assert json.loads(provider.last().body)["stream_options"] == {"include_usage": True}
+
+
+def test_text_completion(gateway: Gateway) -> None:
+    """`/v1/completions` is served and recorded like chat, streamed or not."""
+    for stream in (False, True):
+        with gateway.client() as client:
+            response = client.post(
+                "/v1/completions", json={"model": "assistant", "prompt": "Say", "stream": stream}
+            )
+        assert response.status_code == 200
+        end = gateway.closed(response.headers["x-request-id"])
+        assert end["status"] == "ok"
+        assert end["output_chars"] == len(end["response"]["choices"][0]["text"]) > 0
+
+
+def test_user_session_tags_and_trace(gateway: Gateway, provider: FakeProvider) -> None:
+    """Who and what a call was for are taken from OpenAI's fields, its trace from traceparent."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with gateway.client() as client:
+        response = client.post(
+            "/v1/chat/completions",
+            json={
+                "model": "gpt-4o",
+                "messages": [{"role": "user", "content": "x"}],
+                "user": "u-1",
+                "metadata": {"session_id": "s-1", "team": "blue"},
+            },
+            headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
+        )
+    opened = gateway.frames()[0][response.headers["x-request-id"]]
+    assert (opened["user"], opened["session"], opened["tags"]) == ("u-1", "s-1", {"team": "blue"})
+    assert opened["trace_id"] == trace
+    sent = provider.last().header("traceparent")
+    assert sent is not None
+    assert sent.startswith(f"00-{trace}-")
+    assert sent.endswith("-01")
+    assert "00f067aa0ba902b7" not in sent
+
+
+def test_models(gateway: Gateway) -> None:
+    """`/v1/models` lists every name that may be sent, and each can be asked for alone."""
+    with gateway.client() as client:
+        listed = client.get("/v1/models").json()
+        assert listed["object"] == "list"
+        assert [m["id"] for m in listed["data"]] == ["assistant", "gpt-4o", "patient", "no-tools"]
+        assert client.get("/v1/models/gpt-4o").json()["id"] == "gpt-4o"
+        assert client.get("/v1/models/gpt-5").json()["error"]["code"] == "model_not_found"
+
+
+def test_either_credential_header(gateway: Gateway) -> None:
+    """`authorization: Bearer` and `x-api-key` are both taken; nothing else is."""
+    for headers, status in (
+        ({"authorization": f"Bearer {KEY}"}, 200),
+        ({"authorization": f"bearer {KEY}"}, 200),
+        ({"x-api-key": KEY}, 200),
+        ({}, 401),
+        ({"authorization": f"Basic {KEY}"}, 401),
+        ({"authorization": "Bearer"}, 401),
+        ({"authorization": f"Bearer {KEY}x"}, 401),
+        ({"x-api-key": KEY[:-1]}, 401),
+    ):
+        response = httpx2.get(f"{gateway.url}/v1/models", headers=headers)
+        assert response.status_code == status, headers
+        if status == 401:
+            assert response.json()["error"]["code"] == "invalid_api_key"
+            assert response.headers["x-request-id"]
+            assert KEY[3:] not in response.text
+
+
+def test_tools_are_refused_where_the_model_has_none(gateway: Gateway, provider: FakeProvider) -> None:
+    """A deployment whose model has no tools says so instead of ignoring them."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    response = gateway.chat(model="no-tools", tools=[tool], tool_choice="required")
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "tools_unsupported"
+    assert provider.stats().requests == 0
+    assert gateway.chat(model="assistant", tools=[tool]).status_code == 200
+
+
+def test_embeddings_are_refused_clearly(gateway: Gateway) -> None:
+    """Embeddings say that nothing here makes them."""
+    with gateway.client() as client:
+        response = client.post("/v1/embeddings", json={"model": "gpt-4o", "input": "x"})
+    assert response.status_code == 501
+    assert response.json()["error"]["code"] == "embeddings_unsupported"
+
+
+def test_bodies_can_be_kept_out(own_root: Path, provider: FakeProvider) -> None:
+    """With bodies off, no word of a request or an answer is in the journal; the counts are."""
+    with Gateway(own_root, deployment(provider.url), bodies=False) as gateway:
+        gateway.chat('zanzibar fake:{"text": "timbuktu"}')
+        end = gateway.only_closed()
+        assert end["output_chars"] == len("timbuktu")
+        assert b"zanzibar" not in gateway.journal_bytes()
+        assert b"timbuktu" not in gateway.journal_bytes()
+
+
+def test_a_new_plan_is_taken_within_a_second(own_root: Path, provider: FakeProvider) -> None:
+    """A published plan is swapped in whole; a stream in flight finishes on the one it began with."""
+    with Gateway(own_root, deployment(provider.url)) as gateway, gateway.client() as client:
+        body = {
+            "model": "assistant",
+            "stream": True,
+            "messages": [{"role": "user", "content": 'fake:{"words": 30, "tokens_per_s": 20}'}],
+        }
+        with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            lines = response.iter_lines()
+            next(lines)
+            gateway.publish(deployment(provider.url, name="other", aliases=()))
+            until(lambda: gateway.chat(model="other").status_code == 200, timeout_s=1.0)
+            assert gateway.chat(model="assistant").status_code == 404
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        opened = gateway.frames()[0]
+        assert opened[response.headers["x-request-id"]]["plan"] == 1
+
+
+def test_metrics(gateway: Gateway) -> None:
+    """`/metrics` is Prometheus' text, with the call in it under its deployment."""
+    gateway.chat()
+    text = httpx2.get(f"{gateway.url}/metrics").text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    counts = [
+        sample
+        for sample in families["gen_ai_client_operation_duration_seconds"].samples
+        if sample.name.endswith("_count") and sample.labels["airboss_deployment"] == "assistant"
+    ]
+    assert sum(sample.value for sample in counts) >= 1
+    assert families["airboss_plan_number"].samples[0].value == 1

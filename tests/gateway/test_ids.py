@@ -1,0 +1,28 @@
+"""Record ids are UUIDv7 and grow."""
+
+from __future__ import annotations
+
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airboss.gateway.ids import RecordIds
+
+
+@given(st.lists(st.integers(0, 2**47), min_size=1, max_size=200))
+def test_ids_grow_whatever_the_clock_does(times_ms: list[int]) -> None:
+    """Each id is a version 7 UUID greater than the one before, though the clock stands or steps back."""
+    ids = RecordIds()
+    made = [ids.next(t) for t in times_ms]
+    assert made == sorted(set(made))
+    for text in made:
+        value = uuid.UUID(text)
+        assert (value.version, value.variant) == (7, uuid.RFC_4122)
+
+
+def test_a_full_millisecond_spills_into_the_next() -> None:
+    """More than 4,096 ids in one millisecond still grow."""
+    ids = RecordIds()
+    made = [ids.next(1_000) for _ in range(10_000)]
+    assert made == sorted(set(made))

@@ -1,0 +1,67 @@
+"""Changing one member of a JSON object leaves every other byte alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airboss.gateway.splice import insert_member, member_spans, replace_model
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(st.text(), json_values, max_size=6),
+    st.text(),
+    st.booleans(),
+    st.sampled_from([None, 0, 3]),
+)
+def test_model_replaced_and_nothing_else(
+    members: dict[str, Any], model: str, ascii_only: bool, indent: int | None
+) -> None:
+    """Whatever stands beside it and however it is spelt, only the value of `model` changes."""
+    body = members | {"model": model}
+    text = json.dumps(body, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
+    changed = replace_model(text, b'"upstream \\"x\\""')
+    assert json.loads(changed.decode("utf-8", "surrogatepass")) == body | {"model": 'upstream "x"'}
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_characters='\\"')), json_values, max_size=6))
+def test_spans_hold_the_values(members: dict[str, Any]) -> None:
+    """Each member's span is exactly its value."""
+    text = json.dumps(members, ensure_ascii=False, indent=2).encode("utf-8", "surrogatepass")
+    spans = member_spans(text)
+    for name, value in members.items():
+        written = json.dumps(name, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        start, end = spans[written][-1]
+        assert json.loads(text[start:end].decode("utf-8", "surrogatepass")) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "models"),
+    [
+        (b'{"model":"a","model":"b"}', [b'"z"', b'"z"']),
+        (b'{"mod\\u0065l":"a","x":{"model":"a"}}', [b'"z"', b'"a"']),
+        (b'{"x":"\\"model\\":1","model":"a"}', [b'"z"']),
+        (b'{"x":["model"],"model" :\n "a"}', [b'"z"']),
+    ],
+)
+def test_no_reader_can_take_another_model(text: bytes, models: list[bytes]) -> None:
+    """A name written twice or with escapes is replaced everywhere at the top, and nowhere below."""
+    changed = replace_model(text, b'"z"')
+    found = [changed[s:e] for name, spans in member_spans(changed).items() for s, e in spans if b"od" in name]
+    assert changed.count(b'"z"') == models.count(b'"z"')
+    assert all(value in models for value in found)
+
+
+def test_insert_member_keeps_the_rest() -> None:
+    """A new member goes first; the object still has all others."""
+    assert insert_member(b' { "a": 1}', b'"b":2') == b' {"b":2, "a": 1}'

@@ -1,0 +1,24 @@
+"""Fixtures for tests against the fake provider. A conftest takes them in with
+`from tests.support.fake import fake_process, provider`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from airboss.testing import FakeProvider
+
+
+@pytest.fixture(scope="session")
+def fake_process() -> Iterator[FakeProvider]:
+    """One fake provider for the whole run; tests use `provider`."""
+    with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(fake_process: FakeProvider) -> FakeProvider:
+    """The fake provider as it was when it began: no script, no counts, no outage."""
+    fake_process.reset()
+    return fake_process

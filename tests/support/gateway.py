@@ -1,0 +1,172 @@
+"""A gateway worker in a process of its own, and what its journal says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+import msgspec
+
+from airboss.domain.plan import DeploymentPlan, Price, Retry, ServingPlan, Target, Timeouts
+from airboss.domain.ports import ApiKey, Snapshot
+from airboss.domain.release import ModelVersion, Release
+from airboss.governance.keys import hash_key
+from airboss.telemetry.frames import read_frames
+from tests.support.wait import until
+
+KEY = "ab_" + "k" * 43
+DIGEST = "d" * 64
+
+
+def deployment(url: str, **changes: Any) -> DeploymentPlan:
+    """A deployment `assistant`, alias `gpt-4o`, at `url`; `changes` are fields of it or of its target."""
+    target = {f: changes.pop(f) for f in Target.__struct_fields__ if f in changes}
+    model = ModelVersion(provider="fake", kind="openai-compatible", model="up")
+    fields: dict[str, Any] = {
+        "name": "assistant",
+        "aliases": ("gpt-4o",),
+        "stable": Release(digest=DIGEST, name="assistant", model=model),
+        "target": Target(
+            **{
+                "provider": "fake",
+                "kind": "openai-compatible",
+                "base_urls": (url,),
+                "upstream_model": "up",
+            }
+            | target
+        ),
+        "timeout": Timeouts(total_s=20.0, first_token_s=10.0, idle_s=10.0),
+        "retry": Retry(attempts=1),
+    }
+    return DeploymentPlan(**fields | changes)
+
+
+PRICE = Price(input_usd_per_mtok=1, output_usd_per_mtok=2)  # type: ignore[arg-type] - ints are exact
+
+
+class Gateway:
+    """A running worker. `url` is its root, without `/v1`."""
+
+    def __init__(
+        self,
+        root: Path,
+        *deployments: DeploymentPlan,
+        keys: tuple[ApiKey, ...] | None = None,
+        bodies: bool = True,
+        body_bytes_max: int = 32 * 1024 * 1024,
+    ) -> None:
+        self._root = root
+        self._keys = keys or (ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC)),)
+        self._bodies = bodies
+        self._body_bytes_max = body_bytes_max
+        self._revision = 0
+        self.journal = root / "journal"
+        self.journal.mkdir(parents=True)
+        self.publish(*deployments)
+        self._listen = socket.socket()
+        self._listen.bind(("127.0.0.1", 0))
+        self._listen.listen(1024)
+        self.port = self._listen.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        fd = self._listen.fileno()
+        command = [sys.executable, "-m", "tests.support.gateway_process", str(self._root / "snapshot.json")]
+        command += [str(self.journal), str(fd), str(self._body_bytes_max)]
+        with (self._root / "log").open("ab") as log:
+            return subprocess.Popen(command, pass_fds=(fd,), stdout=log, stderr=log)
+
+    def restart(self) -> None:
+        """Start again on the same socket, after a kill."""
+        self.process = self._start()
+
+    def publish(self, *deployments: DeploymentPlan) -> None:
+        """Replace the plan."""
+        self._revision += 1
+        now = datetime.now(UTC)
+        plan = ServingPlan(
+            number=self._revision, created_at=now, deployments=deployments, bodies=self._bodies
+        )
+        path = self._root / "snapshot.json"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(
+            msgspec.json.encode(Snapshot(revision=self._revision, plan=plan, keys=self._keys))
+        )
+        temporary.replace(path)
+
+    @property
+    def log(self) -> str:
+        """What the worker has logged."""
+        return (self._root / "log").read_text()
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """An HTTP client with the key."""
+        headers = {"authorization": f"Bearer {KEY}"}
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=30.0, **options)
+
+    def chat(self, content: str = "hi", **body: Any) -> httpx2.Response:
+        """One chat call."""
+        with self.client() as client:
+            return client.post(
+                "/v1/chat/completions",
+                json={"model": "gpt-4o", "messages": [{"role": "user", "content": content}]} | body,
+            )
+
+    def frames(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Opened and closed calls by id, as the journal has them now."""
+        opened: dict[str, Any] = {}
+        closed: dict[str, Any] = {}
+        for segment in sorted(self.journal.glob("*/*.seg")):
+            for frame in read_frames(segment.read_bytes(), final=True, frames_max=1_000_000).frames:
+                said = json.loads(frame.payload)
+                into = opened if frame.kind == "open" else closed
+                assert said["id"] not in into, "a frame stands twice"
+                into[said["id"]] = said
+        return opened, closed
+
+    def journal_bytes(self) -> bytes:
+        """Every byte of the journal."""
+        return b"".join(segment.read_bytes() for segment in sorted(self.journal.glob("*/*.seg")))
+
+    def closed(self, record_id: str) -> dict[str, Any]:
+        """The close frame of a call, waited for."""
+        return until(lambda: self.frames()[1].get(record_id), timeout_s=5.0)
+
+    def only_closed(self) -> dict[str, Any]:
+        """The close frame of the only call so far, waited for."""
+        return until(lambda: next(iter(self.frames()[1].values()), None), timeout_s=5.0)
+
+    def kill(self) -> None:
+        """End it at once, as `kill -9` does."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(40)
+
+    def __enter__(self) -> Self:
+        def ready() -> bool:
+            assert self.process.poll() is None, self.log
+            try:
+                return httpx2.get(f"{self.url}/readyz", timeout=5.0).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        until(ready, timeout_s=20.0)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._listen.close()
+        self.stop()
+        assert "Traceback" not in self.log, self.log

@@ -1,0 +1,84 @@
+"""One gateway worker as a process, served from a snapshot in a file: `python -m … SNAPSHOT JOURNAL FD`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+import msgspec
+import uvloop
+
+from airboss.domain.plan import Target
+from airboss.domain.ports import Snapshot
+from airboss.gateway.serve import GatewaySettings, serve
+from airboss.governance.secrets import provider_key
+from airboss.telemetry.journal import JournalWriter
+
+
+class FileLedger:
+    """The snapshot in the file, whichever it is now."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def snapshot(self) -> Snapshot:
+        """The file's snapshot."""
+        return msgspec.json.decode(self._path.read_bytes(), type=Snapshot)
+
+    def revision(self) -> int:
+        """Its revision."""
+        return self.snapshot().revision
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Wall-clock time."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return monotonic()
+
+
+def _provider_key(target: Target) -> str | None:
+    return provider_key(target, env={}, read=lambda path: path.read_text().strip())
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    snapshot, journal, fd, body_bytes_max = sys.argv[1:]
+    logging.basicConfig(level=logging.INFO)
+    root = Path(journal)
+    writer = JournalWriter(root, "gateway-0")
+    metrics = root.parent / "metrics"
+    metrics.mkdir(exist_ok=True)
+    settings = GatewaySettings(
+        name="gateway-0",
+        body_bytes_max=int(body_bytes_max),
+        metrics_dir=metrics,
+        metrics_open=True,
+        admin_key="admin",
+        own_secrets=("preset-secret",),
+    )
+    coroutine = serve(
+        ledger=FileLedger(Path(snapshot)),  # type: ignore[arg-type] - only what a gateway reads
+        journal=writer,
+        listen=socket.socket(fileno=int(fd)),
+        settings=settings,
+        provider_key=_provider_key,
+        clock=SystemClock(),
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(coroutine)
+    writer.stop()
+
+
+if __name__ == "__main__":
+    main()
