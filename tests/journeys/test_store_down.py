@@ -1,0 +1,59 @@
+"""The record store away: calls are served, nothing is lost, and the lag is shown."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import httpx2
+
+from airboss.testing import FakeProvider
+from tests.journeys.configs import fake
+from tests.support.airboss import Airboss
+from tests.support.wait import until
+
+
+def _lag(airboss: Airboss) -> float:
+    text = httpx2.get(airboss.ready["base_url"].removesuffix("/v1") + "/metrics").text
+    found = re.search(r"^airboss_journal_lag_seconds (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def test_store_stopped_for_a_while(provider: FakeProvider, tmp_path: Path) -> None:
+    """With the store hung, calls go on, `/metrics` and `airboss status` show the lag, and all arrives after."""
+    with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
+        assert airboss.chat(model="support").status_code == 200
+        airboss.settled()
+        pid = until(lambda: airboss.pid("store"))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(50)]
+            until(lambda: _lag(airboss) > 3, timeout_s=30, every_s=0.3)
+            journal = airboss.status()["journal"]
+            assert journal["unmoved_bytes"] > 0
+            assert journal["lag_s"] > 3
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        airboss.settled()
+        assert {record["id"] for record in airboss.records()} >= set(ids)
+        assert len(airboss.records()) == 51
+        until(lambda: _lag(airboss) == 0, timeout_s=15, every_s=0.3)
+
+
+def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> None:
+    """Records of two workers arrive once each, and `/metrics` of either counts both."""
+    with Airboss(tmp_path / "a", fake(provider.url), "--workers", "2") as airboss:
+        ids = {airboss.chat(model="support").headers["x-request-id"] for _ in range(60)}
+        airboss.settled()
+        assert {record["id"] for record in airboss.records()} == ids
+
+        def counted() -> bool:
+            text = httpx2.get(airboss.ready["base_url"].removesuffix("/v1") + "/metrics").text
+            counts = re.findall(
+                r"^gen_ai_client_operation_duration_seconds_count\S* (\S+)$", text, re.MULTILINE
+            )
+            return sum(map(float, counts)) == 60
+
+        until(counted, timeout_s=10, every_s=0.2)

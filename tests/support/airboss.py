@@ -1,0 +1,138 @@
+"""A whole Airboss, started as a user would start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+
+from tests.support.wait import until
+
+STARTER_WEIGHTS = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53.gguf"
+
+
+def run_airboss(*args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """One verb, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "airboss.cli.main", *args],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+class Airboss:
+    """`airboss up --json` in a folder of its own, on free ports. `ready` is its ready line."""
+
+    def __init__(
+        self,
+        root: Path,
+        config: str | None = None,
+        *args: str,
+        weights: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self.root = root
+        self.data = root / ".airboss"
+        self._args = args
+        self._env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "AIRBOSS_"))}
+        self._env |= env or {}
+        root.mkdir(parents=True, exist_ok=True)
+        if config is not None:
+            (root / "airboss.toml").write_text(config)
+        if weights is not None:
+            (self.data / "weights").mkdir(parents=True)
+            (self.data / "weights" / weights.name).hardlink_to(weights)
+        self.ready: dict[str, Any] = {}
+        self.process: subprocess.Popen[str] | None = None
+        self.started_in_s = 0.0
+
+    def start(self, timeout_s: float = 60.0) -> Self:
+        """Start, and wait until it can serve."""
+        began = time.monotonic()
+        command = [sys.executable, "-m", "airboss.cli.main", "up", "--json"]
+        command += ["--port", "0", "--console-port", "0", *self._args]
+        out = self.root / "up.out"
+        with out.open("w") as stdout, (self.root / "up.err").open("a") as stderr:
+            self.process = subprocess.Popen(
+                command, cwd=self.root, env=self._env, stdout=stdout, stderr=stderr, text=True
+            )
+
+        def line() -> str:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log
+            return out.read_text() if out.read_text().endswith("\n") else ""
+
+        self.ready = json.loads(until(line, timeout_s=timeout_s))
+        self.started_in_s = time.monotonic() - began
+        return self
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return (self.root / "up.err").read_text()
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """A client of the data plane."""
+        headers = {"authorization": f"Bearer {self.ready['api_key']}"}
+        return httpx2.Client(base_url=self.ready["base_url"], headers=headers, timeout=60.0, **options)
+
+    def chat(self, content: str = "hi", model: str = "assistant", **body: Any) -> httpx2.Response:
+        """One chat call."""
+        messages = [{"role": "user", "content": content}]
+        with self.client() as client:
+            return client.post("/chat/completions", json={"model": model, "messages": messages} | body)
+
+    def verb(self, *args: str) -> str:
+        """The output of a verb that must succeed, told of this Airboss by its data directory."""
+        done = run_airboss(*args, "--data-dir", str(self.data), cwd=self.root, env=self._env)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    def records(self, *args: str) -> list[dict[str, Any]]:
+        """Records as `airboss records --json` prints them."""
+        said = self.verb("records", "--json", "--limit", "10000", *args)
+        return [json.loads(line) for line in said.splitlines()]
+
+    def status(self) -> dict[str, Any]:
+        """`airboss status --json`, whatever its exit code."""
+        done = run_airboss("status", "--json", "--data-dir", str(self.data), cwd=self.root, env=self._env)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def pid(self, name: str) -> int | None:
+        """The process id of a child that is running, by its name in `airboss status`."""
+        try:
+            processes = json.loads((self.data / "run" / "processes.json").read_text())
+        except FileNotFoundError:
+            return None
+        return next((p["pid"] for p in processes if p["name"] == name), None)
+
+    def settled(self, timeout_s: float = 30.0) -> None:
+        """Wait until every record has been moved."""
+        until(lambda: self.status()["journal"]["unmoved_bytes"] == 0, timeout_s=timeout_s, every_s=0.3)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        status = self.stop()
+        assert status == 0, self.log[-5000:]
+        assert "Traceback" not in self.log, self.log[-5000:]
