@@ -93,11 +93,12 @@ class Ledger(Protocol):
 class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of one journal segment on its way into the record log, applied whole or not at all.
 
-    `segment` is the segment's own name, unique for ever. Frames in bytes `[start, end)` gave `records` (JSON of
-    `InferenceRecord`, for calls opened and closed in the stretch), `opened` (JSON of `OpenedCall`, by record id,
-    whose close has not been read yet: the log keeps it until the close comes) and `closed` (JSON of `ClosedCall`,
-    by record id, whose open was moved earlier: the log joins the two; one that finds no open is ignored, because
-    it has been joined before). A call whose worker died is closed by the mover with `record.interrupted`.
+    `segment` is the segment's own name, unique for ever. Frames in bytes `[start, end)` gave `records` (JSON
+    of `InferenceRecord`, for calls opened and closed in the stretch), `opened` (JSON of `OpenedCall`, by
+    record id, whose close has not been read yet: the log keeps it until the close comes) and `closed` (JSON of
+    `ClosedCall`, by record id, whose open was moved earlier: the log joins the two; one that finds no open is
+    ignored, because it has been joined before). A call whose worker died is closed by the mover with
+    `record.interrupted`.
     """
 
     segment: str

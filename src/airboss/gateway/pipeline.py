@@ -19,19 +19,17 @@ from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
+from airboss.gateway.account import closing
 from airboss.gateway.answer import DONE, StreamedAnswer, WholeAnswer
 from airboss.gateway.dispatch import Dispatched, Executor
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.ids import RecordIds
 from airboss.gateway.serving import Serving
-from airboss.providers.compatible import Usage
+from airboss.gateway.trace import child_traceparent, trace_id
 from airboss.providers.connection import Pools
-from airboss.providers.pricing import cost_usd
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import WorkerMetrics
 
-CHARS_PER_TOKEN = 4
-"""The estimate where a provider reports no usage; such a record says `usage_estimated`."""
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -108,7 +106,7 @@ def admit(
         user=body.user,
         session=tags.get("session_id"),
         tags={k: v for k, v in tags.items() if k != "session_id"},
-        trace_id=_trace_id(http.headers.get(b"traceparent")),
+        trace_id=trace_id(http.headers.get(b"traceparent")),
     )
     return request, body, deployment
 
@@ -130,13 +128,8 @@ def render(
 ) -> Admitted:
     """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked."""
     target = deployment.target
-    if isinstance(body, wire.ChatBody) and not target.tools and (body.tools or body.functions):
-        raise InvalidRequest(
-            f"deployment {deployment.name!r} cannot call tools: its model's chat template has no place for "
-            "them; leave out 'tools', or use a deployment whose model has tools",
-            code="tools_unsupported",
-            param="tools" if body.tools else "functions",
-        )
+    if isinstance(body, wire.ChatBody):
+        refuse_unsupported(body, deployment)
     return Admitted(
         request=request,
         body=body,
@@ -144,8 +137,31 @@ def render(
         arm=arm,
         upstream_body=wire.upstream_body(request.body, body, model=target.upstream_model),
         secret=serving.secret(deployment),
-        traceparent=_child_traceparent(http.headers.get(b"traceparent"), request),
+        traceparent=child_traceparent(http.headers.get(b"traceparent"), request),
     )
+
+
+def refuse_unsupported(body: wire.ChatBody, deployment: DeploymentPlan) -> None:
+    """Refuse what the deployment's model would ignore or fail at. Raises InvalidRequest."""
+    target = deployment.target
+    if not target.tools and (body.tools or body.functions):
+        raise InvalidRequest(
+            f"deployment {deployment.name!r} cannot call tools: its model's chat template has no place for "
+            "them; leave out 'tools', or use a deployment whose model has tools",
+            code="tools_unsupported",
+            param="tools" if body.tools else "functions",
+        )
+    if target.kind != "local":
+        return
+    for number, message in enumerate(body.messages):
+        for part in message.content if isinstance(message.content, list) else ():
+            if part.type != "text":
+                raise InvalidRequest(
+                    f"deployment {deployment.name!r} reads text only, messages[{number}] has a part of type "
+                    f"{part.type[:40]!r}; leave it out, or use a deployment whose model reads it",
+                    code="content_unsupported",
+                    param=f"messages[{number}].content",
+                )
 
 
 def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
@@ -236,39 +252,14 @@ def close_record(
     error: ApiError | None,
 ) -> ClosedCall:
     """Write the call's end to the journal and count it."""
-    ended = time.perf_counter()
-    answer = dispatched.answer
-    usage, estimated = _usage(call, answer)
-    output_tokens = usage.completion_tokens or 0
-    response = _response(answer, error) if serving.plan.bodies else None
-    latency_ms = (ended - dispatched.started) * 1000
-    first_at = answer.first_output_at if answer is not None and answer.committed else None
-    closed = ClosedCall(
-        id=opened.id,
+    closed = closing(
+        opened.id,
+        call.deployment.target,
+        dispatched,
         status=status,
-        error_type=(error.code or error.type)
-        if error
-        else "client_disconnected"
-        if status == "cancelled"
-        else None,
-        finish_reason=_finish_reason(answer),
-        latency_ms=round(latency_ms, 3),
-        overhead_ms=round(max(0.0, latency_ms - dispatched.upstream_s * 1000), 3),
-        ttft_ms=round((first_at - dispatched.started) * 1000, 3) if first_at is not None else None,
-        input_tokens=usage.prompt_tokens,
-        output_tokens=output_tokens,
-        cached_input_tokens=usage.cached,
-        reasoning_tokens=usage.reasoning,
-        usage_estimated=estimated,
-        cost_usd=cost_usd(
-            call.deployment.target,
-            input_tokens=usage.prompt_tokens,
-            cached_input_tokens=usage.cached,
-            output_tokens=output_tokens,
-        ),
-        output_chars=_output_chars(answer),
-        attempts=tuple(dispatched.attempts),
-        response=msgspec.Raw(response) if response is not None else None,
+        error=error,
+        request_bytes=len(call.request.body),
+        bodies=serving.plan.bodies,
     )
     worker.journal.close_call(serving.redactor.redact(_encode(closed)))
     worker.metrics.call(opened, closed)
@@ -297,55 +288,6 @@ def deliver_error(client: Connection, call: Admitted, dispatched: Dispatched, er
 
 
 # -- the rungs' small parts
-
-
-def _usage(call: Admitted, answer: WholeAnswer | StreamedAnswer | None) -> tuple[Usage, bool]:
-    """The usage, and whether it is an estimate. Nothing sent is nothing used."""
-    said = None
-    if isinstance(answer, WholeAnswer):
-        said = answer.reply.usage if answer.reply else None
-    elif answer is not None:
-        said = answer.assembly.usage
-    if said is not None and said.completion_tokens is not None:
-        return said, False
-    if answer is None or not answer.committed:
-        return Usage(completion_tokens=0), False
-    chars = _output_chars(answer)
-    prompt = said.prompt_tokens if said is not None else len(call.request.body) // CHARS_PER_TOKEN
-    return Usage(prompt_tokens=prompt, completion_tokens=-(-chars // CHARS_PER_TOKEN)), True
-
-
-def _output_chars(answer: WholeAnswer | StreamedAnswer | None) -> int:
-    if isinstance(answer, StreamedAnswer):
-        return answer.assembly.output_chars
-    if answer is None or answer.reply is None:
-        return 0
-    said = (
-        choice.message and (choice.message.content or choice.message.refusal)
-        for choice in answer.reply.choices or ()
-    )
-    texts = (choice.text for choice in answer.reply.choices or ())
-    return sum(len(text) for text in (*said, *texts) if text)
-
-
-def _finish_reason(answer: WholeAnswer | StreamedAnswer | None) -> str | None:
-    if isinstance(answer, StreamedAnswer):
-        return answer.assembly.finish_reason
-    if answer is None or answer.reply is None or not answer.reply.choices:
-        return None
-    return answer.reply.choices[0].finish_reason
-
-
-def _response(answer: WholeAnswer | StreamedAnswer | None, error: ApiError | None) -> bytes | None:
-    """The answer as JSON: the upstream's own bytes, a stream put together, or the error."""
-    said: bytes | None = None
-    if isinstance(answer, StreamedAnswer):
-        said = answer.assembly.response()
-    elif answer is not None and answer.content:
-        said = (
-            answer.content if answer.content.isascii() else answer.content.decode("utf-8", "replace").encode()
-        )
-    return said if said is not None or error is None else wire.error_body(error)
 
 
 def _response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes:
@@ -385,25 +327,3 @@ def error_response(error: ApiError, headers: bytes) -> tuple[bytes, bytes]:
 
 def _respond_error(client: Connection, error: ApiError, headers: bytes) -> None:
     client.respond(error.http_status, *error_response(error, headers))
-
-
-def _trace_id(traceparent: bytes | None) -> str | None:
-    """The trace id of a valid W3C traceparent (https://www.w3.org/TR/trace-context/), else None."""
-    if traceparent is None or len(traceparent) < 55:
-        return None
-    parts = traceparent.decode("latin-1").split("-")
-    if len(parts) < 4 or [len(p) for p in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
-        return None
-    try:
-        valid = int(parts[1], 16) > 0 and int(parts[2], 16) > 0
-    except ValueError:
-        return None
-    return parts[1] if valid else None
-
-
-def _child_traceparent(traceparent: bytes | None, request: InferenceRequest) -> str | None:
-    """The caller's trace with our span in it: the span id is the end of the record's id."""
-    if traceparent is None or request.trace_id is None:
-        return None
-    flags = traceparent.decode("latin-1").split("-")[3]
-    return f"00-{request.trace_id}-{request.id.replace('-', '')[16:]}-{flags}"

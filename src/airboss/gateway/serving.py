@@ -78,9 +78,7 @@ def allowed(principal: Principal, deployment: DeploymentPlan) -> bool:
     return principal.deployments is None or deployment.name in principal.deployments
 
 
-def build_serving(
-    snapshot: Snapshot, *, provider_key: ProviderKey, own_secrets: tuple[str, ...]
-) -> Serving:
+def build_serving(snapshot: Snapshot, *, provider_key: ProviderKey, own_secrets: tuple[str, ...]) -> Serving:
     """Build the view. `own_secrets` are keys of ours that must never be recorded either."""
     by_name: dict[str, DeploymentPlan] = {}
     secrets: dict[str, str] = {}

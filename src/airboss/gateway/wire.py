@@ -21,11 +21,17 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
+class ContentPart(msgspec.Struct):
+    """One part of a message's content; `type` is `text`, `image_url`, `input_audio` and so on."""
+
+    type: str
+
+
 class Message(msgspec.Struct):
     """One message; only what every model needs is looked at."""
 
     role: str
-    content: str | list[msgspec.Raw] | None = None
+    content: str | list[ContentPart] | None = None
 
 
 class Body(msgspec.Struct, kw_only=True):

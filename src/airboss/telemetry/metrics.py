@@ -74,7 +74,8 @@ class Series(msgspec.Struct):
     overhead: Histogram = msgspec.field(default_factory=_overheads)
     input_tokens: int = 0
     output_tokens: int = 0
-    cost_usd: float = 0.0
+    cost_usd: float | None = None
+    """None while no call had a known price: unknown is not free."""
 
     def add(self, other: Series) -> None:
         """Add another's counts."""
@@ -83,7 +84,8 @@ class Series(msgspec.Struct):
         self.overhead.add(other.overhead)
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
-        self.cost_usd += other.cost_usd
+        if other.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + other.cost_usd
 
 
 class Counts(msgspec.Struct):
@@ -116,7 +118,8 @@ class WorkerMetrics:
             series.ttft.observe(closed.ttft_ms / 1000, DURATION_BUCKETS_S)
         series.input_tokens += closed.input_tokens or 0
         series.output_tokens += closed.output_tokens or 0
-        series.cost_usd += float(closed.cost_usd or 0)
+        if closed.cost_usd is not None:
+            series.cost_usd = (series.cost_usd or 0.0) + float(closed.cost_usd)
 
     def refused(self, status: int) -> None:
         """Count a request that was answered without a record."""
@@ -187,7 +190,8 @@ class _Exposition(Collector):
         for labels, series in self._series.items():
             tokens.add_metric([*labels, "input"], series.input_tokens)
             tokens.add_metric([*labels, "output"], series.output_tokens)
-            cost.add_metric(labels, series.cost_usd)
+            if series.cost_usd is not None:
+                cost.add_metric(labels, series.cost_usd)
         yield tokens
         yield cost
         refused = CounterMetricFamily(
