@@ -1,0 +1,1 @@
+"""What runs once per tick: moving journals into the record log, publishing plans."""

@@ -1,0 +1,49 @@
+"""Frames that cannot become records, kept for a person to look at."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+BYTES_MAX: Final = 64 * 1024 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class DeadLetters:
+    """A file of JSON lines `{"segment", "offset", "why", "payload"}`, at most 64 MB of them; `count` counts
+    those beyond that too. A frame is added once, however often its move is tried."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: set[tuple[str, int]] = set()
+        self.count = 0
+
+    def add(self, segment: str, offset: int, why: str, payload: bytes) -> None:
+        """Put one away. Raises OSError."""
+        if (segment, offset) in self._seen:
+            return
+        letter = {
+            "segment": segment,
+            "offset": offset,
+            "why": why,
+            "payload": payload.decode(errors="replace"),
+        }
+        line = msgspec.json.encode(letter) + b"\n"
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size + len(line) <= BYTES_MAX:
+                os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+        self._seen.add((segment, offset))
+        self.count += 1
+        log.error("journal %s at %d: no record can be made of this frame (%s)", segment, offset, why)
+
+    def forget(self, segment: str) -> None:
+        """The segment is gone and will not be tried again."""
+        self._seen = {seen for seen in self._seen if seen[0] != segment}

@@ -1,0 +1,128 @@
+"""The controller's life: one thread moves records, the event loop serves the console and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from airboss.domain.ports import Clock
+from airboss.domain.status import JournalStatus
+from airboss.telemetry.metrics import Counts, write_counts
+
+log = logging.getLogger(__name__)
+
+REPORT_S = 1.0
+STALE_S = 3.0
+"""A mover that has said nothing for so long waits for a record store that hangs."""
+
+NOTHING_KNOWN = JournalStatus(
+    unmoved_bytes=0, oldest_unmoved_at=None, lag_s=0.0, store_up=False, moved_records=0, corrupt_frames=0
+)
+"""Before the first tick."""
+
+
+class Moves(Protocol):
+    """What the loop needs of `controller.mover.Mover`."""
+
+    def run(self, stop: threading.Event, on_status: Callable[[JournalStatus], None]) -> None:
+        """Move until `stop` is set."""
+
+    def drain(self) -> JournalStatus:
+        """Move all that can be moved now."""
+
+    def status(self) -> JournalStatus:
+        """How far behind the log is; any thread may ask."""
+
+
+class Controller:
+    """One controller process."""
+
+    def __init__(self, *, mover: Moves, metrics: Path, clock: Clock) -> None:
+        self._journal = NOTHING_KNOWN
+        self._taken_at = clock.monotonic()
+        self._mover = mover
+        self._metrics = metrics
+        self._clock = clock
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+
+    async def run(
+        self, serve_console: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
+    ) -> None:
+        """Run until `stop` is set; then the console closes and the last records are moved.
+
+        `serve_console` gets an event that tells it when to stop. Raises what made the mover fail: a
+        controller that moves nothing must not look alive.
+        """
+        loop = asyncio.get_running_loop()
+        mover = threading.Thread(target=self._move, args=(loop, stop), name="mover", daemon=True)
+        mover.start()
+        reporting = asyncio.create_task(self._report_often(), name="report")
+        try:
+            await serve_console(stop)
+        finally:
+            self._stop.set()
+            reporting.cancel()
+            await asyncio.to_thread(mover.join)
+            await asyncio.to_thread(self._report)
+        if self._failure is not None:
+            raise self._failure
+
+    def _move(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        try:
+            self._mover.run(self._stop, self._take)
+            # Gateways have ended before us, so what they wrote last is there now.
+            self._take(self._mover.drain())
+        except BaseException as error:
+            log.exception("the mover failed; the controller ends")
+            self._failure = error
+            loop.call_soon_threadsafe(stop.set)
+
+    @property
+    def journal(self) -> JournalStatus:
+        """The newest status, whole; any thread may ask, and gets one while the record store hangs too."""
+        silent_s = self._clock.monotonic() - self._taken_at
+        if silent_s < STALE_S:
+            return self._journal
+        return msgspec.structs.replace(
+            self._mover.status(),
+            store_up=False,
+            store_detail=f"the record store has not answered for {silent_s:.0f} s",
+        )
+
+    def _take(self, status: JournalStatus) -> None:
+        self._taken_at = self._clock.monotonic()
+        if status.store_up != self._journal.store_up and self._journal is not NOTHING_KNOWN:
+            state = "answers again" if status.store_up else "does not answer; records wait in the journal"
+            log.warning("the record store %s", state, extra={"unmoved_bytes": status.unmoved_bytes})
+        self._journal = status
+
+    async def _report_often(self) -> None:
+        while True:
+            await asyncio.to_thread(self._report)
+            await asyncio.sleep(REPORT_S)
+
+    def _report(self) -> None:
+        """Tell the gateways, whose `/metrics` shows it."""
+        try:
+            write_counts(self._metrics, Counts(written_at=self._clock.now(), gauges=gauges(self.journal)))
+        except OSError as error:
+            log.warning("cannot write metrics", extra={"path": str(self._metrics), "reason": str(error)})
+
+
+def gauges(journal: JournalStatus) -> dict[str, float]:
+    """The status as numbers; `journal_oldest_unmoved_at` is Unix time, 0 where nothing waits."""
+    oldest = journal.oldest_unmoved_at
+    return {
+        "journal_unmoved_bytes": float(journal.unmoved_bytes),
+        "journal_oldest_unmoved_at": oldest.timestamp() if oldest is not None else 0.0,
+        "journal_moved_records": float(journal.moved_records),
+        "journal_corrupt_frames": float(journal.corrupt_frames),
+        "store_up": 1.0 if journal.store_up else 0.0,
+    }

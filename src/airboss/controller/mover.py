@@ -1,0 +1,361 @@
+"""Moves journals into the record log, each call exactly once.
+
+The log takes a stretch of a segment and its new offset in one transaction, so a move repeated after a kill
+does nothing. The order of the rest makes every point safe to be killed at:
+
+- A segment is read to its end before the next one, and its worker's death is seen before its end is read.
+- What is done with is first renamed to `….done` and the rename made durable: from then on nobody reads it.
+  Then its offset is forgotten, then it is deleted. Deleting first would leave offsets that nobody remembers;
+  forgetting first would let a kill between the two move everything twice. What a kill leaves half done under
+  a `….done` name is finished at the next tick.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from airboss.controller.dead_letters import DeadLetters
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import Clock, JournalMove, RecordLog
+from airboss.domain.record import OpenedCall, interrupted
+from airboss.domain.status import JournalStatus
+from airboss.store.joining import join, read_closed, read_opened
+from airboss.telemetry.frames import Frame, Stretch, read_frames
+from airboss.telemetry.journal import OWNER, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
+
+DONE_SUFFIX: Final = ".done"
+DEAD_LETTERS: Final = "dead-letters.jsonl"
+MOVES_PER_TICK: Final = 32
+"""Of one segment, so that one busy worker cannot starve the others."""
+UNBORN_S_MAX: Final = 60.0
+
+FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
+"""The boundaries between two lasting steps, where a test kills the mover."""
+
+log = logging.getLogger(__name__)
+
+
+class Mover:
+    """Owns all that is under `root` but the segments that living workers write to. One thread calls it, and
+    one process: whoever holds the data directory's lock."""
+
+    def __init__(
+        self,
+        root: Path,
+        record_log: RecordLog,
+        clock: Clock,
+        *,
+        batch_frames: int = 1000,
+        batch_bytes: int = 8 * 1024 * 1024,
+        fault: Callable[[FaultPoint], None] = lambda _point: None,
+    ) -> None:
+        self._root = root
+        self._log = record_log
+        self._clock = clock
+        self._batch_frames = batch_frames
+        self._batch_bytes = batch_bytes
+        self._fault = fault
+        self._letters = DeadLetters(root / DEAD_LETTERS)
+        self._taken: dict[str, int] = {}
+        self._marks: dict[str, tuple[int, datetime]] = {}
+        self._moved_records = 0
+        self._behind = False
+        self._store_detail: str | None = None
+
+    def run(
+        self,
+        stop: threading.Event,
+        on_status: Callable[[JournalStatus], None],
+        *,
+        interval_s: float = 0.2,
+    ) -> None:
+        """Tick until `stop` is set. A disk that fails us is logged and tried again."""
+        while not stop.is_set():
+            try:
+                on_status(self.tick())
+            except OSError:
+                log.exception("journals not moved; trying again")
+                self._behind = False
+            if not self._behind:
+                stop.wait(interval_s)
+
+    def drain(self) -> JournalStatus:
+        """Tick until all is moved that can be. `store_up` False in the answer: the log did not take it."""
+        status = self.tick()
+        while self._behind and status.store_up:
+            status = self.tick()
+        return status
+
+    def tick(self) -> JournalStatus:
+        """Move what there is, within bounds, and finish what dead workers left. Raises OSError."""
+        self._behind = False
+        try:
+            self._log.offset("")  # a log that is down is found out before anything is read and joined for it
+            for directory in self._directories():
+                try:
+                    self._move_worker(directory)
+                except FileNotFoundError:
+                    log.warning("journal %s was deleted by someone else", directory)
+            self._store_detail = None
+        except StoreUnavailable as error:
+            self._store_detail = str(error)
+        return self.status()
+
+    def _directories(self) -> list[Path]:
+        """Workers' directories, oldest first, after clearing up what is done with or was never born."""
+        directories = []
+        for path in sorted(self._root.glob("*/")):
+            if path.name.startswith(UNBORN_PREFIX):
+                age_s = self._clock.now().timestamp() - path.stat().st_mtime
+                with _lock_of_the_dead(path) as dead:
+                    if dead and age_s > UNBORN_S_MAX:
+                        shutil.rmtree(path)
+            elif path.name.endswith(DONE_SUFFIX):
+                self._delete_directory(path)
+            else:
+                directories.append(path)
+        return directories
+
+    def _move_worker(self, directory: Path) -> None:
+        with _lock_of_the_dead(directory) as dead:
+            for done in sorted(directory.glob(f"*{DONE_SUFFIX}")):
+                self._delete_segment(done)
+            segments = sorted(directory.glob(f"*{SEGMENT_SUFFIX}"))
+            for segment, successor in zip(segments, [*segments[1:], None], strict=True):
+                # The writer never returns to a segment that has a successor.
+                final = dead or successor is not None
+                if not self._move_segment(segment, final=final):
+                    return
+                if successor is not None:
+                    self._delete_segment(_renamed(segment, segment.with_suffix(DONE_SUFFIX), self._fault))
+            if dead:
+                self._close_orphans(directory, segments[-1] if segments else directory / "none")
+                done = directory.with_name(directory.name + DONE_SUFFIX)
+                self._delete_directory(_renamed(directory, done, self._fault))
+
+    def _move_segment(self, path: Path, *, final: bool) -> bool:
+        """Move what the segment holds; whether nothing is left in it. `final`: nothing will be added."""
+        name = _segment_name(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for _ in range(MOVES_PER_TICK):
+                taken = self._offset(name)
+                data = os.pread(descriptor, self._batch_bytes, taken)
+                if not data:
+                    return True
+                at_end = len(data) < self._batch_bytes
+                stretch = self._read(data, final=final and at_end)
+                if stretch.end == 0 and not at_end:  # one frame is larger than a batch
+                    data = _read_to_end(descriptor, taken)
+                    stretch = self._read(data, final=final)
+                if stretch.end == 0:
+                    return False
+                self._move_stretch(name, taken, data, stretch)
+        finally:
+            os.close(descriptor)
+        self._behind = True
+        return False
+
+    def _read(self, data: bytes, *, final: bool) -> Stretch:
+        return read_frames(data, final=final, frames_max=self._batch_frames)
+
+    def _move_stretch(self, name: str, taken: int, data: bytes, stretch: Stretch) -> None:
+        for damage in stretch.damaged:
+            self._letters.add(name, taken + damage.start, "damaged", data[damage.start : damage.end])
+        if stretch.torn:
+            # The last write of a killed worker: its call never came to an end that anybody saw.
+            log.warning("journal %s ends in %d bytes of a frame cut off", name, stretch.torn)
+        self._apply_frames(name, taken, stretch.frames, taken + stretch.end)
+
+    def _apply_frames(self, name: str, start: int, frames: Sequence[Frame], end: int) -> None:
+        """Have the log take these frames, or as many of them as come before one that it cannot take."""
+        try:
+            self._apply(self._joined(name, start, frames, end))
+        except ValueError as error:
+            half = len(frames) // 2
+            if half:
+                self._apply_frames(name, start, frames[:half], start + frames[half - 1].end)
+                return
+            for frame in frames:
+                self._letters.add(name, start + frame.start, str(error), frame.payload)
+            self._apply(JournalMove(segment=name, start=start, end=end))
+
+    def _joined(self, name: str, start: int, frames: Sequence[Frame], end: int) -> JournalMove:
+        """The move that these frames are; calls opened and closed within it are joined here."""
+        calls: dict[str, OpenedCall] = {}
+        opened: dict[str, bytes] = {}
+        closed: dict[str, bytes] = {}
+        records: list[bytes] = []
+        for frame in frames:
+            try:
+                if frame.kind == "open":
+                    call = read_opened(frame.payload)
+                    calls[call.id], opened[call.id] = call, frame.payload
+                    continue
+                close = read_closed(frame.payload)
+                if close.id in calls:
+                    records.append(join(calls.pop(close.id), close))
+                    del opened[close.id]
+                else:
+                    closed[close.id] = frame.payload
+            except ValueError as error:
+                self._letters.add(name, start + frame.start, str(error), frame.payload)
+        return JournalMove(
+            segment=name, start=start, end=end, records=tuple(records), opened=opened, closed=closed
+        )
+
+    def _apply(self, move: JournalMove) -> None:
+        """One move. If the log has another offset than we thought, we go on from that."""
+        held = self._log.apply(move)
+        if held == move.end:
+            self._moved_records += len(move.records) + len(move.closed)
+        self._taken[move.segment] = held
+        self._fault("applied")
+
+    def _close_orphans(self, directory: Path, last: Path) -> None:
+        """Close what a dead worker left open."""
+        name = _segment_name(last)
+        tried: set[str] = set()
+        while orphans := self._untried(directory, tried):
+            tried.update(orphans)
+            try:
+                self._interrupt(name, orphans)
+            except ValueError:
+                for record_id, payload in orphans.items():
+                    try:
+                        self._interrupt(name, {record_id: payload})
+                    except ValueError as error:
+                        self._letters.add(f"{name}#{record_id}", 0, str(error), payload)
+            self._fault("closed")
+
+    def _interrupt(self, name: str, orphans: dict[str, bytes]) -> None:
+        """Close these calls in the log. It moves no byte, and a close that was done before is ignored."""
+        taken = self._offset(name)
+        now = self._clock.now()
+        closed = {}
+        for record_id, payload in orphans.items():
+            opened = read_opened(payload)
+            latency_ms = max(0.0, (now - opened.started_at).total_seconds() * 1000)
+            closed[record_id] = msgspec.json.encode(interrupted(opened, latency_ms=latency_ms))
+        self._apply(JournalMove(segment=name, start=taken, end=taken, closed=closed))
+
+    def _untried(self, directory: Path, tried: set[str]) -> dict[str, bytes]:
+        found = self._log.orphans(f"{directory.name}/")
+        return {record_id: payload for record_id, payload in found.items() if record_id not in tried}
+
+    def _delete_segment(self, done: Path) -> None:
+        self._forget(_segment_name(done))
+        done.unlink()
+        self._fault("deleted")
+
+    def _delete_directory(self, done: Path) -> None:
+        name = done.name.removesuffix(DONE_SUFFIX)
+        for path in sorted(done.iterdir()):
+            if path.suffix in {SEGMENT_SUFFIX, DONE_SUFFIX}:
+                self._forget(f"{name}/{path.stem}")
+                path.unlink()
+                self._fault("deleted")
+        shutil.rmtree(done)
+        self._fault("deleted")
+
+    def _forget(self, name: str) -> None:
+        self._log.forget(name)
+        self._taken.pop(name, None)
+        self._marks.pop(name, None)
+        self._letters.forget(name)
+        self._fault("forgotten")
+
+    def _offset(self, name: str) -> int:
+        if name not in self._taken:
+            self._taken[name] = self._log.offset(name)
+        return self._taken[name]
+
+    def status(self) -> JournalStatus:
+        """How far behind the log is, read off the files; any thread may ask, also while a move hangs."""
+        unmoved_bytes = 0
+        oldest: datetime | None = None
+        now = self._clock.now()
+        for path in self._root.glob(f"[!{UNBORN_PREFIX}]*/*{SEGMENT_SUFFIX}"):
+            if path.parent.name.endswith(DONE_SUFFIX):
+                continue
+            try:
+                held = path.stat()
+            except FileNotFoundError:
+                continue
+            name = _segment_name(path)
+            left = held.st_size - self._taken.get(name, 0)
+            if left > 0:
+                unmoved_bytes += left
+                written_at = self._written_at(name, held, now)
+                oldest = written_at if oldest is None else min(oldest, written_at)
+        return JournalStatus(
+            unmoved_bytes=unmoved_bytes,
+            oldest_unmoved_at=oldest,
+            lag_s=max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0,
+            store_up=self._store_detail is None,
+            moved_records=self._moved_records,
+            corrupt_frames=self._letters.count,
+            store_detail=self._store_detail,
+        )
+
+    def _written_at(self, name: str, held: os.stat_result, now: datetime) -> datetime:
+        """When the oldest unmoved byte of a segment was written: the tick at which it was first seen, or, for
+        one that was there before this process, the newest write (frames carry no time of their own)."""
+        mark = self._marks.get(name)
+        if mark is None:
+            mark = (held.st_size, min(now, datetime.fromtimestamp(held.st_mtime, UTC)))
+        elif mark[0] <= self._taken.get(name, 0):
+            mark = (held.st_size, now)
+        self._marks[name] = mark
+        return mark[1]
+
+
+def _segment_name(path: Path) -> str:
+    """The name under which the log keeps a segment's offset: the same before and after a rename."""
+    return f"{path.parent.name}/{path.stem}"
+
+
+def _renamed(path: Path, done: Path, fault: Callable[[FaultPoint], None]) -> Path:
+    """Rename for good: after a power cut too, it is `done` that is there."""
+    path.rename(done)
+    fsync_directory(done.parent)
+    fault("renamed")
+    return done
+
+
+def _read_to_end(descriptor: int, start: int) -> bytes:
+    pieces = []
+    while piece := os.pread(descriptor, 1 << 24, start):
+        pieces.append(piece)
+        start += len(piece)
+    return b"".join(pieces)
+
+
+@contextmanager
+def _lock_of_the_dead(directory: Path) -> Iterator[bool]:
+    """Whether the directory's worker is dead; if so, nobody can come to hold its lock meanwhile."""
+    try:
+        descriptor = os.open(directory / OWNER, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

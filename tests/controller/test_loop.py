@@ -1,0 +1,93 @@
+"""The controller's life."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from airboss.controller.loop import NOTHING_KNOWN, Controller, gauges
+from airboss.domain.status import JournalStatus
+from airboss.telemetry.metrics import read_counts
+from tests.support.wait import until
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+BEHIND = msgspec.structs.replace(
+    NOTHING_KNOWN, unmoved_bytes=7, oldest_unmoved_at=NOW, lag_s=3.0, store_up=True, moved_records=2
+)
+DONE = msgspec.structs.replace(NOTHING_KNOWN, store_up=True, moved_records=3)
+
+
+class Clock:
+    """A clock that stands."""
+
+    def now(self) -> datetime:
+        """Always the same."""
+        return NOW
+
+    def monotonic(self) -> float:
+        """Always the same."""
+        return 0.0
+
+
+class Moves:
+    """A mover that reports once, waits, and drains at the end."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.fault = fault
+        self.reported = threading.Event()
+
+    def run(self, stop: threading.Event, on_status: Callable[[JournalStatus], None]) -> None:
+        """Report that it is behind, then wait for the end or fail."""
+        on_status(BEHIND)
+        self.reported.set()
+        if self.fault is not None:
+            raise self.fault
+        stop.wait()
+
+    def drain(self) -> JournalStatus:
+        """All is moved."""
+        return DONE
+
+
+def run(moves: Moves, path: Path, *, stop_when: Callable[[Controller], bool]) -> Controller:
+    """Run a controller until the condition holds."""
+    controller = Controller(mover=moves, metrics=path, clock=Clock())
+
+    async def main() -> None:
+        stop = asyncio.Event()
+
+        async def console(told: asyncio.Event) -> None:
+            await asyncio.to_thread(until, lambda: stop_when(controller) or told.is_set())
+
+        await controller.run(console, stop)
+
+    asyncio.run(main())
+    return controller
+
+
+def test_status_and_metrics_follow_the_mover(tmp_path: Path) -> None:
+    """The journal's status is the mover's newest, the last records are moved at the end, and gateways can
+    read the gauges."""
+    path = tmp_path / "controller.json"
+    controller = run(Moves(), path, stop_when=lambda it: it.journal is BEHIND and path.exists())
+    assert controller.journal is DONE
+    assert read_counts(tmp_path, but="gateway-0")["controller"].gauges == gauges(DONE)
+
+
+def test_a_mover_that_fails_ends_the_controller(tmp_path: Path) -> None:
+    """A mover that fails takes the console down with it: the supervisor then starts both anew."""
+    with pytest.raises(RuntimeError, match="lost"):
+        run(Moves(RuntimeError("lost")), tmp_path / "controller.json", stop_when=lambda _it: False)
+
+
+def test_gauges_are_numbers() -> None:
+    """A time is Unix time, or 0 where nothing waits."""
+    assert gauges(BEHIND)["journal_oldest_unmoved_at"] == NOW.timestamp()
+    assert gauges(DONE)["journal_oldest_unmoved_at"] == 0.0
+    assert gauges(BEHIND)["store_up"] == 1.0

@@ -1,0 +1,63 @@
+"""What `airboss status` shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from airboss.controller.status import deployment_status, local_state
+from airboss.domain.plan import DeploymentPlan, Target
+from airboss.domain.ports import Replica, ReplicaState
+from airboss.domain.release import ModelVersion, ProviderKind, Release
+from airboss.domain.status import DeploymentState
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+URL = "http://127.0.0.1:9001/v1"
+
+
+def deployment(kind: ProviderKind) -> DeploymentPlan:
+    """A deployment reached at `URL`."""
+    return DeploymentPlan(
+        name="assistant",
+        aliases=("gpt-4o",),
+        stable=Release(digest="abc", name="tiny", model=ModelVersion(provider="p", kind=kind, model="m")),
+        target=Target(provider="p", kind=kind, base_urls=(URL,), upstream_model="m"),
+    )
+
+
+def replica(state: ReplicaState, *, url: str = URL, detail: str | None = None) -> Replica:
+    """A replica in that state."""
+    return Replica(id="r", model="m", url=url, state=state, restarts=0, since=NOW, detail=detail)
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([], "down"),
+        (["stopped"], "down"),
+        (["backing_off"], "down"),
+        (["starting"], "starting"),
+        (["fetching", "backing_off"], "starting"),
+        (["ready", "backing_off"], "ready"),
+    ],
+)
+def test_a_local_deployment_is_as_good_as_its_best_replica(
+    states: list[ReplicaState], expected: DeploymentState
+) -> None:
+    """One ready replica serves; one on its way gives hope; else it is down."""
+    assert local_state([replica(state) for state in states]) == expected
+
+
+def test_a_local_deployment_tells_what_its_replica_says() -> None:
+    """The detail of a replica that is not ready is the deployment's; other models' replicas do not count."""
+    own = replica("backing_off", detail="ended with exit code 1")
+    other = replica("ready", url="http://127.0.0.1:9002/v1")
+    found = deployment_status(deployment("local"), [own, other])
+    assert (found.state, found.detail) == ("down", "ended with exit code 1")
+
+
+def test_a_hosted_deployment_needs_no_replica() -> None:
+    """A hosted provider is ready without any replica."""
+    found = deployment_status(deployment("openai"), [])
+    assert (found.state, found.release, found.release_name) == ("ready", "abc", "tiny")
