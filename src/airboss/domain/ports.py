@@ -113,7 +113,8 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which records. Every field given must hold; times are `since <= started_at < until`.
 
     `before` is the id of a record: only older ones (keyset paging, newest first).
-    `after` is the id of a record: only newer ones, oldest first (following).
+    `after` is the id of a record: only those stored later, in that order (following: a long call that began
+    earlier and ended later is not missed). An id that is not there has nothing before or after it.
     `text` is looked for in id, user, session and error_type, case-insensitively.
     """
 
@@ -178,16 +179,21 @@ class RecordLog(Protocol):
 
         If the offset held is not `move.start` nothing is taken and the offset held is returned: the mover
         reads on from there. So a move repeated after a crash does nothing, and nothing is taken twice.
+        Raises ValueError, with nothing taken, for a move that no log could take: JSON that is no record, a
+        number out of range.
         """
 
     def orphans(self, segment_prefix: str) -> dict[str, bytes]:
-        """The moved `open` frames (JSON) of segments with this prefix that no close has joined yet."""
+        """The moved `open` frames (JSON) of segments with this prefix that no close has joined yet: the first
+        of them by id, at most 1,000. Ask again once these are closed."""
 
     def forget(self, segment: str) -> None:
         """Drop the offset of a segment whose file has been deleted; nothing happens if there is none."""
 
     def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
-        """Records that match, at most `limit` (1 to 10,000). `bodies` False leaves bodies None (cheaper)."""
+        """Records that match, at most `limit` (1 to 10,000). `bodies` False leaves bodies None (cheaper).
+        With bodies there may be fewer, so that they fit in memory, but one at least: an empty answer is the
+        end."""
 
     def count(self, where: RecordFilter) -> int:
         """How many records match, paging fields aside."""

@@ -52,8 +52,8 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `unmoved_bytes` are bytes of frames not taken yet; `oldest_unmoved_at` is when the oldest of them was
     written and `lag_s` its age in seconds (None and 0.0 when all is moved). `moved_records` and
-    `corrupt_frames` count since the controller started. `store_up` is whether the store answered last; if not,
-    `store_detail` is what it said.
+    `corrupt_frames` count since the controller started. `store_up` is whether the store answered last; if
+    not, `store_detail` is what it said.
     """
 
     unmoved_bytes: int

@@ -1,0 +1,146 @@
+"""Finds an Airboss and speaks to it: over its admin API while it runs, to its data while it is stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airboss.domain.errors import AirbossError, ConfigError, WrongCall
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx2
+
+TIMEOUT_S = 30.0
+ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
+
+
+class Api(Protocol):
+    """The admin API, whoever answers it. `running` False: nobody serves; the data is read as it lies."""
+
+    running: bool
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """The JSON answer of a GET. Raises AirbossError with the server's words for anything but 2xx."""
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON answer of a POST. Raises as `get`; ConfigError for a 400."""
+
+
+@contextmanager
+def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
+    """The Airboss at `url`, else the one running on `data_dir`, else what it left there.
+
+    Raises WrongCall if there is nothing at `data_dir`, or no key for `url`.
+    """
+    key = os.environ.get(ADMIN_KEY_ENV)
+    if url is not None:
+        if not key:
+            raise WrongCall(f"--url needs the admin key of that Airboss in {ADMIN_KEY_ENV}.")
+        yield Remote(url.rstrip("/"), key)
+        return
+    if not (data_dir / "ledger.db").exists():
+        raise WrongCall(
+            f"there is no Airboss data in {data_dir.absolute()}. Start one with `airboss up`, or name the"
+            " right directory with --data-dir."
+        )
+    from airboss.cli.stopped import opened  # noqa: PLC0415 - not needed for --url
+    from airboss.compose.parts import running  # noqa: PLC0415 - as above
+
+    up = running(data_dir)
+    if up is not None:
+        cert = up.tls.cert if up.tls is not None else None
+        yield Remote(up.console_url, key or read_admin_key(data_dir), cert=cert)
+        return
+    with opened(data_dir) as stopped:
+        yield stopped
+
+
+class Remote:
+    """A running Airboss. `cert` is the certificate that its own data directory says it shows."""
+
+    running = True
+
+    def __init__(self, console_url: str, key: str, *, cert: str | None = None) -> None:
+        import httpx2  # noqa: PLC0415 - 60 ms that verbs without a server need not pay
+
+        self._console_url = console_url
+        self._client = httpx2.Client(
+            base_url=console_url,
+            headers={"authorization": f"Bearer {key}"},
+            timeout=TIMEOUT_S,
+            verify=trust(cert) if cert is not None else True,
+        )
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """As in `Api`."""
+        return self._answer("GET", path, params=params)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """As in `Api`."""
+        return self._answer("POST", path, json=dict(body))
+
+    def _answer(self, method: str, path: str, **fields: Any) -> Any:
+        import httpx2  # noqa: PLC0415 - as above
+
+        try:
+            response = self._client.request(method, path, **fields)
+        except httpx2.TimeoutException as error:
+            raise AirbossError(f"{self._console_url} did not answer within {TIMEOUT_S:.0f} s.") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise AirbossError(
+                f"no connection to {self._console_url}: {error}. Is it running? See `airboss status`."
+            ) from error
+        if response.is_success:
+            return parsed(response)
+        if response.status_code == 401:
+            raise AirbossError(
+                f"{self._console_url} does not accept this admin key. Set {ADMIN_KEY_ENV} to the right one."
+            )
+        raise (ConfigError if response.status_code == 400 else AirbossError)(words(response))
+
+
+def read_admin_key(data_dir: Path) -> str:
+    """The admin key of the Airboss on this data directory. Raises WrongCall if it was preset at its start."""
+    try:
+        return (data_dir / "secrets" / "admin_key").read_text().strip()
+    except OSError as error:
+        raise WrongCall(
+            f"the admin key cannot be read ({error}). If it was preset when Airboss started, set"
+            f" {ADMIN_KEY_ENV} here too."
+        ) from error
+
+
+def parsed(response: httpx2.Response) -> Any:
+    """The JSON of an answer."""
+    try:
+        return response.json()
+    except ValueError:
+        raise AirbossError(
+            f"{response.url} answered with something that is not JSON; is it the console's address?"
+        ) from None
+
+
+def words(response: httpx2.Response) -> str:
+    """What an answer that is no success says."""
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{response.url} answered {response.status_code} {response.reason_phrase}."
+
+
+def trust(cert: str) -> ssl.SSLContext:
+    """Trust exactly what this certificate file holds, whatever name it is for.
+
+    Its path came from the data directory of the Airboss that shows it.
+    """
+    import ssl  # noqa: PLC0415 - 12 ms that most verbs need not pay
+
+    context = ssl.create_default_context(cafile=cert)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context

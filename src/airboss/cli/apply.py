@@ -1,0 +1,32 @@
+"""`airboss apply`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airboss.cli.api import reach
+from airboss.cli.diff import read_config, show_changes
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import print_json
+
+
+def apply(
+    file: Annotated[Path, typer.Argument(help="The configuration, as airboss.toml.")],
+    *,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a configuration whole, show what it changes, and serve from it."""
+    text = read_config(file)
+    with reach(data_dir, url) as api:
+        done = api.post("/api/v1/config", {"config": text, "source": str(file)})
+    if as_json:
+        print_json(done)
+        return
+    show_changes(done)
+    sys.stdout.write(f"applied as plan {done['plan']}\n")

@@ -1,0 +1,30 @@
+"""`airboss controller`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from airboss.cli.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_HOST,
+    DataDirOption,
+    HostOption,
+    InsecureOption,
+    LogFormatOption,
+)
+
+
+def controller(
+    *,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    host: HostOption = DEFAULT_HOST,
+    console_port: Annotated[int, typer.Option(help="Port of the control plane.", min=0, max=65535)] = 8701,
+    insecure: InsecureOption = False,
+    log_format: LogFormatOption = None,
+) -> None:
+    """Run the controller: moves records into the store, serves the console and the admin API."""
+    from airboss.compose.roles import run_controller  # noqa: PLC0415 - loads what only this role needs
+
+    run_controller(data_dir, host=host, console_port=console_port, insecure=insecure, log_format=log_format)

@@ -1,0 +1,56 @@
+"""`airboss diff`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airboss.cli.api import reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import print_json
+from airboss.domain.errors import WrongCall
+
+
+def diff(
+    file: Annotated[Path, typer.Argument(help="The configuration, as airboss.toml.")],
+    *,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what applying a configuration would change, and change nothing."""
+    text = read_config(file)
+    with reach(data_dir, url) as api:
+        found = api.post("/api/v1/config/diff", {"config": text, "source": str(file)})
+    if as_json:
+        print_json(found)
+        return
+    show_changes(found)
+
+
+def read_config(file: Path) -> str:
+    """The text of a configuration file. Raises WrongCall if there is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongCall(f"{file} cannot be read: {error}") from None
+
+
+def show_changes(found: dict[str, Any]) -> None:
+    """Each change on its line: `+` new, `-` gone, `~` another value. Warnings go to stderr."""
+    for warning in found["warnings"]:
+        sys.stderr.write(f"airboss: {warning}\n")
+    for each in found["changes"]:
+        before, after = (json.dumps(each[side], ensure_ascii=False) for side in ("before", "after"))
+        if each["kind"] == "added":
+            sys.stdout.write(f"+ {each['path']} = {after}\n")
+        elif each["kind"] == "removed":
+            sys.stdout.write(f"- {each['path']} = {before}\n")
+        else:
+            sys.stdout.write(f"~ {each['path']}: {before} -> {after}\n")
+    if not found["changes"]:
+        sys.stdout.write("no difference\n")

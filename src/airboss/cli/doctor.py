@@ -1,0 +1,147 @@
+"""`airboss doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from airboss.cli import checks
+from airboss.cli.checks import Check, check_port, fail, ok, warn
+from airboss.cli.options import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDirOption, HostOption, JsonOption
+from airboss.cli.output import console, print_json
+from airboss.domain.errors import AirbossError, DataDirLocked
+
+if TYPE_CHECKING:
+    from airboss.config import Config
+
+
+def doctor(
+    *,
+    config: Annotated[Path, typer.Option(help="Configuration to check.")] = Path("airboss.toml"),
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    host: HostOption = DEFAULT_HOST,
+    port: Annotated[int, typer.Option(help="Port of the data plane.", min=0, max=65535)] = 8700,
+    console_port: Annotated[int, typer.Option(help="Port of the control plane.", min=0, max=65535)] = 8701,
+    as_json: JsonOption = False,
+) -> None:
+    """Check this machine and this Airboss, and say what to do; exit 1 if something will not work."""
+    found = [*machine(data_dir), *ports(data_dir, host, port, console_port), *state(data_dir, config)]
+    if as_json:
+        for each in found:
+            print_json(msgspec.to_builtins(each))
+    else:
+        show(found)
+    if any(each.verdict == "fail" for each in found):
+        raise typer.Exit(1)
+
+
+def machine(data_dir: Path) -> Iterator[Check]:
+    """What the machine offers."""
+    from airboss.replicas.llamacpp import usable_cores  # noqa: PLC0415 - only here
+
+    yield checks.check_python()
+    yield checks.check_cores(usable_cores())
+    yield checks.check_avx2(checks.read("/proc/cpuinfo"), platform.machine())
+    yield checks.check_engine()
+    yield checks.check_memory(checks.read("/proc/meminfo"))
+    yield checks.check_disk(data_dir)
+    yield checks.check_writable(data_dir)
+
+
+def ports(data_dir: Path, host: str, port: int, console_port: int) -> Iterator[Check]:
+    """Whether the ports can be had, or are had by this Airboss."""
+    from airboss.compose.parts import running  # noqa: PLC0415 - only here
+
+    up = running(data_dir)
+    urls = (up.base_url, up.console_url) if up is not None else ()
+    yield check_port("port", host, port, flag="--port", ours=any(f":{port}/v1" in url for url in urls))
+    ours = any(url.endswith(f":{console_port}") for url in urls)
+    yield check_port("console port", host, console_port, flag="--console-port", ours=ours)
+
+
+def state(data_dir: Path, path: Path) -> Iterator[Check]:
+    """The configuration, the weights, the lock and the record store."""
+    from airboss.config import Config, parse_config  # noqa: PLC0415 - other verbs do not read it
+
+    config = Config()
+    if not path.exists():
+        yield ok("configuration", f"{path} is not there; the first `airboss up` writes a starter")
+    else:
+        try:
+            config = parse_config(path.read_text(encoding="utf-8"), source=str(path))
+            yield ok("configuration", f"{path}, {len(config.deployments)} deployments")
+        except (AirbossError, OSError, UnicodeDecodeError) as error:
+            yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
+    yield from weights(data_dir, config)
+    yield from provider_keys(config)
+    yield from data(data_dir)
+
+
+def weights(data_dir: Path, config: Config) -> Iterator[Check]:
+    """Whether local models have theirs."""
+    from airboss.compose.up import local_models, weights_at_hand  # noqa: PLC0415 - only here
+    from airboss.store.datadir import DataDir  # noqa: PLC0415 - as above
+
+    for name in local_models(config):
+        model = config.models[name]
+        source = model.model
+        if source.startswith("file:") and not Path(source.removeprefix("file:").removeprefix("//")).exists():
+            yield fail("weights", f"{name}: {source} is not there", "put the file there, or name another")
+        elif weights_at_hand(model, DataDir(data_dir)):
+            yield ok("weights", f"{name}: at hand")
+        else:
+            yield warn("weights", f"{name}: not here yet", f"the next `airboss up` fetches {source}")
+
+
+def provider_keys(config: Config) -> Iterator[Check]:
+    """Whether keys that come from the environment are set."""
+    for name, provider in config.providers.items():
+        scheme, _, variable = (provider.api_key or "").partition(":")
+        if scheme == "env" and not os.environ.get(variable):
+            yield warn(
+                "provider key", f"{name}: {variable} is not set", f"set {variable} where `airboss up` runs"
+            )
+
+
+def data(data_dir: Path) -> Iterator[Check]:
+    """Who has the data directory open, and whether the record store answers."""
+    from airboss.cli.api import reach  # noqa: PLC0415 - only here
+
+    if not (data_dir / "ledger.db").exists():
+        yield ok("record store", "no data yet; the first `airboss up` makes it")
+        return
+    try:
+        with reach(data_dir, None) as api:
+            journal = api.get("/api/v1/status")["journal"]
+            yield ok("lock", "held by the running Airboss" if api.running else "free; Airboss is stopped")
+    except DataDirLocked as error:
+        yield fail("lock", str(error), "stop the other one, or choose another --data-dir")
+    except AirbossError as error:
+        yield fail("record store", str(error), "see the log of `airboss up`")
+    else:
+        seen = f"{journal['unmoved_bytes']} bytes of journal wait"
+        if journal["store_up"]:
+            yield ok("record store", f"answers; {seen}")
+        else:
+            advice = "see the log of `airboss up`; no record is lost meanwhile"
+            yield fail("record store", f"{journal['store_detail'] or 'does not answer'}; {seen}", advice)
+
+
+def show(found: list[Check]) -> None:
+    """The checks as a table."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    table = Table("", "check", "seen", "what to do", box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        colour = colours[each.verdict]
+        row = [each.name, each.seen, each.advice or ""]
+        table.add_row(f"[{colour}]{each.verdict}[/]", *map(escape, row))
+    console().print(table)

@@ -1,0 +1,38 @@
+"""Options that verbs share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", help="Where Airboss keeps its data.", envvar="AIRBOSS_DATA_DIR")
+]
+DEFAULT_DATA_DIR = Path(".airboss")
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url", help="Console address of an Airboss elsewhere; its key comes from AIRBOSS_ADMIN_KEY."
+    ),
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: one object, or one a line for a list.")]
+
+LogFormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format",
+        help="json or text; by default text on a terminal.",
+        envvar="AIRBOSS_LOG_FORMAT",
+    ),
+]
+
+HostOption = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+DEFAULT_HOST = "127.0.0.1"
+
+InsecureOption = Annotated[
+    bool, typer.Option("--insecure", help="Listen beyond loopback without TLS, behind a proxy that does it.")
+]

@@ -1,0 +1,69 @@
+"""How verbs print: JSON for machines, tables for people, errors in words."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airboss.domain.errors import AirbossError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPED_WIDTH = 160
+"""Columns where nobody says how wide the output is: a table in a file should not lose its columns."""
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on one line of stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
+    sys.stdout.flush()
+
+
+def console() -> Console:
+    """Where tables go."""
+    from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output need not pay
+
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+
+
+def print_error(error: AirbossError, *, as_json: bool) -> None:
+    """An error on stderr, in words or as `{"error": {"message", "type"}}`."""
+    if as_json:
+        body = {"error": {"message": str(error), "type": type(error).__name__}}
+        sys.stderr.write(json.dumps(body, ensure_ascii=False) + "\n")
+    else:
+        sys.stderr.write(f"airboss: {error}\n")
+
+
+def dash(value: object) -> str:
+    """A value for a table; what was not measured is a dash, not a zero."""
+    return "-" if value is None else str(value)
+
+
+def milliseconds(value: float | None) -> str:
+    """A time in the unit that reads best."""
+    if value is None:
+        return "-"
+    return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
+
+
+def usd(value: object) -> str:
+    """Money with as many decimals as a single call needs; a dash where the price is unknown."""
+    if value is None:
+        return "-"
+    amount = float(str(value))
+    return (
+        "$0" if amount == 0 else f"${amount:.6f}".rstrip("0").rstrip(".") if amount < 1 else f"${amount:,.2f}"
+    )
+
+
+def size(value: int) -> str:
+    """A number of bytes in the unit that reads best."""
+    amount = float(value)
+    for unit in ("B", "KB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"

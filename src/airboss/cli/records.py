@@ -1,0 +1,187 @@
+"""`airboss records`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from airboss.cli.api import Api, reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import console, dash, milliseconds, print_json, usd
+from airboss.cli.when import parse_when
+from airboss.domain.errors import WrongCall
+
+LIMIT_MAX = 10_000
+PAGE = 200
+FOLLOW_S = 0.5
+FIRST_ID = "00000000-0000-7000-8000-000000000000"
+"""Older than any record: ids are UUIDv7, which sort by time."""
+
+Query = dict[str, str]
+"""Filters by their name in the admin API, which is the flag's name."""
+
+
+def records(
+    *,
+    deployment: Annotated[str | None, typer.Option(help="Only calls to this deployment.")] = None,
+    status: Annotated[str | None, typer.Option(help="ok, error, cancelled or refused.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this time on: 15m, 2h, 7d or ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time, written as for --since.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only calls answered by this model.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only calls of this user.")] = None,
+    record_id: Annotated[
+        str | None, typer.Option("--id", help="One record in full, with its bodies.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many, newest first.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones as they come.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Show recorded calls: speed, length, tokens, cost and the release that answered."""
+    query = filters(deployment=deployment, status=status, since=since, until=until, model=model, user=user)
+    with reach(data_dir, url) as api:
+        if record_id is not None:
+            found = api.get(f"/api/v1/records/{quote(record_id, safe='')}")
+            (print_json if as_json else show_one)(found)
+        elif follow:
+            follow_records(api, query, limit, as_json=as_json)
+        elif as_json:
+            for each in pages(api, query, limit, bodies=True):
+                print_json(each)
+        else:
+            show_table(list(pages(api, query, limit, bodies=False)))
+
+
+def filters(**given: str | None) -> Query:
+    """The filters given, times as ISO in UTC. Raises WrongCall for a status or a time that is none."""
+    status = given["status"]
+    if status is not None and status not in ("ok", "error", "cancelled", "refused"):
+        raise WrongCall(f"--status {status!r} is none; it is ok, error, cancelled or refused.")
+    query = {name: value for name, value in given.items() if value is not None}
+    now = datetime.now(UTC)
+    for name in ("since", "until"):
+        if name in query:
+            query[name] = parse_when(query[name], now=now, option=f"--{name}").isoformat()
+    return query
+
+
+def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[str, Any]]:
+    """At most `limit` records that match, newest first, page by page."""
+    cursor: str | None = None
+    while limit > 0:
+        params = {**query, "limit": str(min(limit, PAGE)), "bodies": "true" if bodies else "false"}
+        if cursor is not None:
+            params["before"] = cursor
+        page = api.get("/api/v1/records", params)
+        yield from page["records"]
+        limit -= len(page["records"])
+        cursor = page["next"]
+        if cursor is None or not page["records"]:
+            return
+
+
+def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None:
+    """The newest records, oldest of them first, then each new one as it is stored, until Ctrl-C."""
+    if not api.running:
+        raise WrongCall("--follow needs a running Airboss; start it with `airboss up`.")
+    write: Callable[[dict[str, Any]], None] = print_json if as_json else follow_line
+    seen = list(pages(api, query, limit, bodies=as_json))
+    for each in reversed(seen):
+        write(each)
+    cursor = seen[0]["id"] if seen else FIRST_ID
+    try:
+        while True:
+            params = {**query, "after": cursor, "limit": str(PAGE), "bodies": "true" if as_json else "false"}
+            page = api.get("/api/v1/records", params)["records"]
+            for each in page:
+                write(each)
+                cursor = each["id"]
+            if len(page) < PAGE:
+                time.sleep(FOLLOW_S)
+    except KeyboardInterrupt:
+        return
+
+
+COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "time": lambda r: local_time(r["started_at"]),
+    "id": lambda r: r["id"],
+    "deployment": lambda r: r["deployment"],
+    "model": lambda r: r["model"],
+    "status": lambda r: outcome(r),  # noqa: PLW0108 - it is defined below
+    "latency": lambda r: milliseconds(r["latency_ms"]),
+    "TTFT": lambda r: milliseconds(r["ttft_ms"]),
+    "chars": lambda r: str(r["output_chars"]),
+    "tokens in/out": lambda r: f"{dash(r['input_tokens'])}/{dash(r['output_tokens'])}",
+    "cost": lambda r: usd(r["cost_usd"]),
+    "release": lambda r: r["release"][:8],
+}
+NUMBERS = frozenset({"latency", "TTFT", "chars", "tokens in/out", "cost"})
+WIDTHS = (19, 36, 14, 24, 18, 9, 9, 7, 13, 11, 8)
+
+
+def show_table(found: list[dict[str, Any]]) -> None:
+    """Records as a table; the newest stands first."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    out = console()
+    if not found:
+        out.print("no records match; calls appear here within a second of their end")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
+    for each in found:
+        row = {name: escape(read(each)) for name, read in COLUMNS.items()}
+        row["status"] = f"[{STATUS_COLOURS.get(each['status'], 'red')}]{row['status']}[/]"
+        table.add_row(*row.values())
+    out.print(table)
+
+
+STATUS_COLOURS = {"ok": "green", "cancelled": "yellow", "refused": "yellow"}
+
+
+def follow_line(record: dict[str, Any]) -> None:
+    """One record as one line of fixed columns."""
+    cells = [
+        f"{read(record):>{width}}" if name in NUMBERS else f"{read(record):{width}}"
+        for (name, read), width in zip(COLUMNS.items(), WIDTHS, strict=True)
+    ]
+    sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    sys.stdout.flush()
+
+
+def show_one(record: dict[str, Any]) -> None:
+    """Every field of one record, then its bodies as indented JSON."""
+    for name, value in record.items():
+        if name in ("request", "response", "attempts"):
+            continue
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else dash(value)
+        sys.stdout.write(f"{name:20} {shown}\n")
+    for number, attempt in enumerate(record["attempts"], 1):
+        sys.stdout.write(f"\nattempt {number}\n")
+        for name, value in attempt.items():
+            sys.stdout.write(f"  {name:18} {dash(value)}\n")
+    for name in ("request", "response"):
+        body = "not kept" if record[name] is None else json.dumps(record[name], ensure_ascii=False, indent=2)
+        sys.stdout.write(f"\n{name}\n{body}\n")
+    sys.stdout.flush()
+
+
+def outcome(record: dict[str, Any]) -> str:
+    """How it ended; for an error, of which kind."""
+    kind = record["error_type"]
+    return f"{record['status']} ({kind})" if kind else str(record["status"])
+
+
+def local_time(moment: str) -> str:
+    """A time in this machine's zone, to the second."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

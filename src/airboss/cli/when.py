@@ -1,0 +1,29 @@
+"""Times as people write them: `15m`, `2h`, `7d`, or ISO 8601."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from airboss.domain.errors import WrongCall
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def parse_when(text: str, *, now: datetime, option: str) -> datetime:
+    """A moment, aware, in UTC.
+
+    A duration counts back from `now`; a time without a zone is this machine's local time. Raises WrongCall,
+    naming `option`, for anything else.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    try:
+        if match is not None:
+            return now - timedelta(seconds=float(match[1]) * _SECONDS[match[2].lower()])
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise WrongCall(
+            f"{option} {text!r} is no time. Write how long ago, as in 15m, 2h or 7d, or a time, as in"
+            " 2026-11-23T14:30 or 2026-11-23T14:30:00Z."
+        ) from None

@@ -1,0 +1,190 @@
+"""What several roles are made of: clock, ledger, keys, TLS, and what the console is given."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airboss.config import Config, TlsConfig, parse_config
+from airboss.domain.errors import DataDirLocked, SetupError
+from airboss.store.datadir import DataDir, read_secret
+from airboss.supervisor import runfiles
+from airboss.supervisor.lifeline import LIFELINE_ENV
+from airboss.supervisor.listen import check_free
+from airboss.telemetry import logs
+
+if TYPE_CHECKING:
+    from airboss.domain.plan import ServingPlan, Target
+    from airboss.domain.ports import Ledger
+    from airboss.domain.status import JournalStatus, SystemStatus
+
+ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
+API_KEY_ENV = "AIRBOSS_API_KEY"
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Wall-clock time, aware, UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never step backwards."""
+        return time.monotonic()
+
+
+@contextmanager
+def open_ledger(data: DataDir) -> Iterator[Ledger]:
+    """The ledger of a data directory, closed at the end."""
+    from airboss.store.ledger import SqlLedger  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    ledger = SqlLedger(data.ledger_url)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def role_lock(data: DataDir) -> Iterator[None]:
+    """Hold the data directory for a role that was started alone; under `airboss up` its lock was handed down.
+
+    Roles started alone share the lock among themselves and exclude `airboss up`. Raises DataDirLocked.
+    """
+    if LIFELINE_ENV in os.environ:
+        yield
+        return
+    data.create()
+    with os.fdopen(os.open(data.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            raise DataDirLocked(
+                f"{data.path} is open in another Airboss (process {data.holder()}), which runs this role"
+                " itself; stop that one, or choose another with --data-dir"
+            ) from None
+        yield
+
+
+def applied_config(ledger: Ledger, data: DataDir) -> Config:
+    """The configuration in force. Raises SetupError before the first.
+
+    Under `airboss up` it has the [tls] that `up` started with: a changed one must not come into force with a
+    process that happens to be started again, while its neighbours and the URLs stay as they were.
+    """
+    text = ledger.config()
+    if text is None:
+        raise SetupError("no configuration has been applied yet; run `airboss apply airboss.toml` first.")
+    config = parse_config(text, source="the configuration in force")
+    up = runfiles.read_up(data.run_dir) if LIFELINE_ENV in os.environ else None
+    return config if up is None else msgspec.structs.replace(config, tls=up.tls)
+
+
+def own_keys(data: DataDir) -> tuple[str, tuple[str, ...]]:
+    """The admin key, and every secret of ours that no record or log may show."""
+    admin = data.secret("admin_key", os.environ.get(ADMIN_KEY_ENV)).value
+    api = data.secret("api_key", os.environ.get(API_KEY_ENV)).value
+    return admin, (admin, api, data.secret("session_key").value)
+
+
+def redactor(ledger: Ledger, own_secrets: tuple[str, ...]) -> logs.Redact:
+    """Takes our secrets and the providers' out of log lines."""
+    from airboss.governance.redact import Redactor  # noqa: PLC0415 - roles with secrets
+    from airboss.governance.secrets import provider_secrets  # noqa: PLC0415 - as above
+
+    snapshot = ledger.snapshot()
+    known = provider_secrets(snapshot.plan, env=os.environ, read=read_secret) if snapshot is not None else ()
+    return Redactor([*known, *own_secrets]).redact
+
+
+def provider_key(target: Target) -> str | None:
+    """The key to send to a provider; raises Unavailable if it cannot be had."""
+    from airboss.governance.secrets import provider_key as found  # noqa: PLC0415 - the gateway's own
+
+    return found(target, env=os.environ, read=read_secret)
+
+
+def tls_context(tls: TlsConfig | None) -> ssl.SSLContext | None:
+    """How to speak TLS, or None where none is configured. Raises SetupError for files that will not do."""
+    if tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise SetupError(f"[tls] cert {tls.cert} and key {tls.key} cannot be used: {error}") from error
+    return context
+
+
+def publish(ledger: Ledger, data: DataDir, text: str, source: str) -> ServingPlan:
+    """Apply a configuration. Raises ConfigError."""
+    from airboss.controller.publish import apply_config  # noqa: PLC0415 - only who publishes
+
+    return apply_config(ledger, text, source=source, data=data, pick_port=pick_port, now=datetime.now(UTC))
+
+
+def pick_port() -> int:
+    """A port on loopback that is free now."""
+    return check_free("127.0.0.1", 0, flag="--port")
+
+
+def running(data_dir: Path) -> runfiles.UpFile | None:
+    """Where the Airboss on this data directory listens, or None if none is running there."""
+    data = DataDir(data_dir)
+    up = runfiles.read_up(data.run_dir)
+    if up is None:
+        return None
+    with suppress(OSError), data.lock_path.open("rb") as file:
+        try:
+            # Shared and given back at once: an `airboss up` that starts just now waits longer than this.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return up
+    return None
+
+
+def desk_parts(
+    ledger: Ledger, data: DataDir, admin_key: str, journal: Callable[[], JournalStatus]
+) -> dict[str, Any]:
+    """What the console is given, but for the record log."""
+    from airboss.controller.status import gather  # noqa: PLC0415 - not for gateways
+    from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
+
+    def status() -> SystemStatus:
+        up = running(data.path)
+        processes = runfiles.read_processes(data.run_dir) if up is not None else []
+        return gather(
+            ledger=ledger,
+            journal=journal(),
+            processes=[
+                msgspec.structs.replace(each, rss_bytes=rss_bytes(each.pid)) if each.pid is not None else each
+                for each in processes
+            ],
+            data_dir=str(data.path),
+            started_at=up.started_at if up is not None else None,
+            base_url=up.base_url if up is not None else None,
+            console_url=up.console_url if up is not None else None,
+        )
+
+    up = runfiles.read_up(data.run_dir)
+    return {
+        "ledger": ledger,
+        "admin_key": admin_key,
+        "session_key": data.secret("session_key").value,
+        "clock": SystemClock(),
+        "status": status,
+        "apply": lambda text, source: publish(ledger, data, text, source),
+        "base_url": up.base_url if up is not None else "http://127.0.0.1:8700/v1",
+    }

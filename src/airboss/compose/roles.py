@@ -1,0 +1,208 @@
+"""The processes that `airboss up` starts, each of which also starts alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airboss.compose.parts import (
+    SystemClock,
+    applied_config,
+    desk_parts,
+    open_ledger,
+    own_keys,
+    provider_key,
+    redactor,
+    role_lock,
+    tls_context,
+)
+from airboss.config import TlsConfig
+from airboss.domain.errors import SetupError
+from airboss.store.datadir import DataDir
+from airboss.supervisor import fleet
+from airboss.supervisor.lifeline import on_parent_gone
+from airboss.supervisor.listen import check_exposure, is_loopback, listen
+from airboss.telemetry import logs
+
+OPEN_FILES = 65_536
+
+
+def run_gateway(
+    data_dir: Path, *, host: str, port: int, worker: int, insecure: bool, log_format: str | None
+) -> None:
+    """One gateway worker, until SIGTERM or the supervisor's end; both let calls in flight finish."""
+    import uvloop  # noqa: PLC0415 - this role's own
+
+    from airboss.gateway.serve import GatewaySettings, serve  # noqa: PLC0415 - this role's own
+    from airboss.telemetry.journal import JournalWriter  # noqa: PLC0415 - as above
+
+    name = f"gateway-{worker}"
+    logs.configure(name, log_format=log_format)
+    data = DataDir(data_dir)
+    with role_lock(data), open_ledger(data) as ledger:
+        config = applied_config(ledger, data)
+        check_exposure(host, tls=config.tls is not None, insecure=insecure)
+        admin_key, own_secrets = own_keys(data)
+        logs.configure(name, log_format=log_format, redact=redactor(ledger, own_secrets))
+        listener = inherited_listener() or listen(host, port, flag="--port")
+        on_parent_gone(terminate_self)
+        raise_file_limit()
+        journal = JournalWriter(data.journal_dir, name)
+        settings = GatewaySettings(
+            name=name,
+            body_bytes_max=config.gateway.max_body_bytes,
+            metrics_dir=data.metrics_dir,
+            metrics_open=is_loopback(host),
+            admin_key=admin_key,
+            own_secrets=own_secrets,
+            tls=tls_context(config.tls),
+        )
+        serving = serve(
+            ledger=ledger,
+            journal=journal,
+            listen=listener,
+            settings=settings,
+            provider_key=provider_key,
+            clock=SystemClock(),
+        )
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(serving)
+        finally:
+            journal.stop()
+
+
+def run_controller(
+    data_dir: Path, *, host: str, console_port: int, insecure: bool, log_format: str | None
+) -> None:
+    """The controller, until SIGTERM or the supervisor's end."""
+    from airboss.controller.loop import Controller  # noqa: PLC0415 - this role's own
+    from airboss.controller.mover import Mover  # noqa: PLC0415 - as above
+    from airboss.store.client import StoreClient  # noqa: PLC0415 - as above
+
+    logs.configure("controller", log_format=log_format)
+    data = DataDir(data_dir)
+    with role_lock(data), open_ledger(data) as ledger:
+        config = applied_config(ledger, data)
+        check_exposure(host, tls=config.tls is not None, insecure=insecure)
+        admin_key, own_secrets = own_keys(data)
+        logs.configure("controller", log_format=log_format, redact=redactor(ledger, own_secrets))
+        listener = listen(host, console_port, flag="--console-port")
+        on_parent_gone(terminate_self)
+        records = StoreClient(data.socket_path)
+        clock = SystemClock()
+        controller = Controller(
+            mover=Mover(data.journal_dir, records, clock),
+            metrics=data.metrics_dir / "controller.json",
+            clock=clock,
+        )
+        desk = desk_parts(ledger, data, admin_key, lambda: controller.journal)
+
+        async def main() -> None:
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+            async def console(told: asyncio.Event) -> None:
+                await serve_console({"log": records, **desk}, listener, config.tls, told)
+
+            await controller.run(console, stop)
+
+        asyncio.run(main())
+        records.close()
+
+
+def run_store(data_dir: Path, *, log_format: str | None) -> None:
+    """The record store, until SIGTERM or the supervisor's end."""
+    from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - this role's own
+    from airboss.store.service import serve  # noqa: PLC0415 - as above
+
+    logs.configure("store", log_format=log_format)
+    data = DataDir(data_dir)
+    with role_lock(data):
+        on_parent_gone(terminate_self)
+        serve(DuckDBRecordLog(data.records_path), data.socket_path)
+
+
+def run_replica(data_dir: Path, *, model: str, port: int, log_format: str | None) -> None:
+    """One engine of a local model, until SIGTERM or the supervisor's end. Fetches the weights if need be."""
+    from airboss.replicas.llamacpp import serve  # noqa: PLC0415 - this role's own
+    from airboss.replicas.weights import fetch  # noqa: PLC0415 - as above
+
+    logs.configure(f"replica-{model}", log_format=log_format)
+    on_parent_gone(lambda: os._exit(0))  # an engine saves nothing, and may be deep in C++ for long
+    data = DataDir(data_dir)
+    with open_ledger(data) as ledger:
+        chosen = applied_config(ledger, data).models.get(model)
+    if chosen is None:
+        raise SetupError(f"the configuration in force has no model {model!r}; see `airboss export`.")
+    serve(
+        weights=fetch(chosen.model, chosen.sha256, data.weights_dir),
+        port=port,
+        alias=model,
+        context_tokens=chosen.context_tokens,
+        slots=chosen.slots,
+        threads=chosen.threads,
+    )
+
+
+async def serve_console(
+    parts: dict[str, Any], listener: socket.socket, tls: TlsConfig | None, told: asyncio.Event
+) -> None:
+    """Serve the console on a listening socket until `told`; open pages do not hold it up."""
+    import uvicorn  # noqa: PLC0415 - the controller's own
+
+    from airboss.console.app import build  # noqa: PLC0415 - as above
+
+    class Server(uvicorn.Server):
+        """Leaves signals alone: the controller handles them."""
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Capture none."""
+            yield
+
+    app = build(**parts)
+    server = Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            ssl_certfile=tls.cert if tls is not None else None,
+            ssl_keyfile=tls.key if tls is not None else None,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(told.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    app.state.live.close()
+    server.should_exit = True
+    stopping.cancel()
+    await serving
+
+
+def raise_file_limit() -> None:
+    """As many open files as we may have: a stream takes two, and the usual 1,024 would end at 500 of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def inherited_listener() -> socket.socket | None:
+    """The listening socket that the supervisor handed down, if one did."""
+    number = os.environ.pop(fleet.LISTEN_ENV, None)
+    return socket.socket(fileno=int(number)) if number is not None else None
+
+
+def terminate_self() -> None:
+    """Stop as for SIGTERM."""
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,45 @@
+"""The data of a stopped Airboss, opened as its console would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airboss.compose.parts import SystemClock, desk_parts, open_ledger
+from airboss.store.datadir import DataDir
+
+if TYPE_CHECKING:
+    from airboss.console.desk import Desk
+
+
+@contextmanager
+def stopped_desk(data_dir: Path) -> Iterator[Desk]:
+    """What the console works with, on the data of a stopped Airboss: under its lock, journals moved first."""
+    from airboss.console.desk import Desk  # noqa: PLC0415 - only for a stopped one
+    from airboss.console.live import Live  # noqa: PLC0415 - as above
+    from airboss.console.session import Sessions  # noqa: PLC0415 - as above
+    from airboss.controller.mover import Mover  # noqa: PLC0415 - as above
+    from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - as above
+
+    data = DataDir(data_dir)
+    with data.lock(wait_s=5.0), open_ledger(data) as ledger:
+        records = DuckDBRecordLog(data.records_path)
+        try:
+            journal = Mover(data.journal_dir, records, SystemClock()).drain()
+            parts = desk_parts(ledger, data, "", lambda: journal)
+            session_key = parts.pop("session_key")
+            yield Desk(
+                log=records,
+                sessions=Sessions(session_key=session_key, admin_key=""),
+                live=Live(no_news),
+                **parts,
+            )
+        finally:
+            records.close()
+
+
+async def no_news() -> str | None:
+    """Nothing new comes from a stopped one."""
+    return None

@@ -1,0 +1,257 @@
+"""`airboss up`: from an empty directory to a system that serves, and back to nothing running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from airboss.compose.parts import (
+    ADMIN_KEY_ENV,
+    API_KEY_ENV,
+    open_ledger,
+    own_keys,
+    publish,
+    redactor,
+    tls_context,
+)
+from airboss.config import Config, ModelConfig, parse_config
+from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
+from airboss.store.datadir import DataDir, DataDirLock
+from airboss.supervisor import fleet, runfiles
+from airboss.supervisor.listen import check_exposure, check_free, listen, port_of
+from airboss.telemetry import logs
+
+if TYPE_CHECKING:
+    from airboss.domain.ports import Ledger
+
+log = logging.getLogger("airboss.up")
+
+STARTER_KEY = "default"
+"""Name of the data-plane key that `airboss up` prints."""
+LAST_RUN_S = 40.0
+"""So long we wait for what the last run left behind: a gateway may be finishing calls for 30 s."""
+
+
+class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `airboss up` was told."""
+
+    config: Path
+    data_dir: Path
+    host: str
+    port: int
+    console_port: int
+    workers: int
+    insecure: bool
+    log_format: str | None
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything serves. Keys preset by the environment are None: whoever set them knows them."""
+
+    base_url: str
+    console_url: str
+    api_key: str | None
+    admin_key: str | None
+    after_s: float
+
+
+Draw = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]]
+"""Shows how far something named is: called with bytes done and in all, as often as they come."""
+
+
+def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw) -> None:
+    """Start everything and serve until SIGTERM or SIGINT. Raises AirbossError where that cannot be."""
+    from airboss.supervisor.roster import Roster  # noqa: PLC0415 - only `up` supervises
+    from airboss.supervisor.session import Session  # noqa: PLC0415 - as above
+
+    started = time.monotonic()
+    log_format = logs.configure("up", log_format=options.log_format)
+    data = DataDir(options.data_dir)
+    data.create()
+    with lock_patiently(data) as lock, open_ledger(data) as ledger:
+        text, source = choose_config(ledger, data, options.config)
+        config = parse_config(text, source=source)
+        check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)
+        tls_context(config.tls)
+        listener = listen(options.host, options.port, flag="--port")
+        console_port = check_free(options.host, options.console_port, flag="--console-port")
+        places = fleet.Places(
+            data_dir=data.path,
+            host=options.host,
+            port=port_of(listener),
+            console_port=console_port,
+            workers=options.workers,
+            tls=config.tls is not None,
+            insecure=options.insecure,
+            listen_fd=listener.fileno(),
+            lock_fd=lock.fd,
+            store_socket=data.socket_path,
+        )
+        fetch_weights(config, data, draw)
+        put_into_force(ledger, data, text, source)
+        ready = starter_keys(ledger, data, places)
+        redact = redactor(ledger, own_keys(data)[1])
+        logs.configure("up", log_format=log_format, redact=redact)
+
+        def on_ready() -> None:
+            announce(msgspec.structs.replace(ready, after_s=time.monotonic() - started))
+
+        up = runfiles.UpFile(
+            pid=os.getpid(),
+            base_url=places.base_url,
+            console_url=places.console_url,
+            started_at=datetime.now(UTC),
+            tls=config.tls,
+        )
+        runfiles.write_up(data.run_dir, up)
+        session = Session(
+            core=fleet.core(places),
+            roster=Roster(ledger, places, fetched=lambda model: weights_at_hand(model, data)),
+            run_dir=data.run_dir,
+            listener=listener,
+            on_line=logs.Relay(log_format, sys.stderr, redact=redact),
+        )
+        try:
+            asyncio.run(session.run(on_ready))
+        finally:
+            runfiles.forget_up(data.run_dir)
+
+
+def lock_patiently(data: DataDir) -> DataDirLock:
+    """The data directory's lock. If the Airboss that has it is gone, its children are ending: wait for them.
+
+    Raises DataDirLocked if it lives, or if its children outlast `LAST_RUN_S`.
+    """
+    try:
+        return data.lock(wait_s=0.5)
+    except DataDirLocked:
+        holder = data.holder()
+        if holder is None or alive(holder):
+            raise
+        log.warning("waiting for the processes of the last run to end")
+        return data.lock(wait_s=LAST_RUN_S)
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
+    """The configuration to start with, and what to call it.
+
+    The ledger wins over the file; a file that says something else is reported. Without either it is the
+    starter, written to `path`.
+    """
+    applied = ledger.config()
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"{path} cannot be read: {error}") from error
+    if applied is not None:
+        if text is not None and differs(applied, text, data, str(path)):
+            log.warning("%s differs from the configuration in force; run `airboss apply %s`", path, path)
+        return applied, "the configuration in force"
+    if text is None:
+        from airboss.controller.publish import has_openai_key, starter_config  # noqa: PLC0415 - first start only
+
+        text = starter_config(openai_key_present=has_openai_key(os.environ))
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise SetupError(f"the starter configuration cannot be written to {path}: {error}") from error
+        log.info("wrote the starter configuration to %s", path)
+    return text, str(path)
+
+
+def differs(applied: str, text: str, data: DataDir, source: str) -> bool:
+    """Whether two configurations say something else; one that cannot be read does."""
+    from airboss.controller.publish import without_literal_keys  # noqa: PLC0415 - later starts only
+
+    try:
+        return without_literal_keys(text, source=source, data=data)[1] != parse_config(applied, source="")
+    except ConfigError:
+        return True
+
+
+def put_into_force(ledger: Ledger, data: DataDir, text: str, source: str) -> None:
+    """Publish the configuration. Nothing changes where it is in force already, with two exceptions: an engine
+    of another version than last time makes another release, and a replica whose port somebody else has taken
+    gets another.
+    """
+    for row in ledger.replicas():
+        try:
+            check_free("127.0.0.1", urlsplit(row.url).port or 0, flag="--port")
+        except SetupError:
+            log.warning("the port of replica %s is taken; it gets another", row.id, extra={"url": row.url})
+            ledger.forget_replica(row.id)
+    publish(ledger, data, text, source)
+
+
+def fetch_weights(config: Config, data: DataDir, draw: Draw) -> None:
+    """Fetch the weights of local models that are not at hand. Raises SetupError."""
+    missing = {
+        name: config.models[name]
+        for name in local_models(config)
+        if not weights_at_hand(config.models[name], data)
+    }
+    if not missing:
+        return
+    from airboss.replicas.weights import fetch  # noqa: PLC0415 - most starts have the weights
+
+    for name, model in missing.items():
+        log.info("fetching the weights of %s from %s", name, model.model)
+        with draw(f"weights of {name}") as on_bytes:
+            fetch(model.model, model.sha256, data.weights_dir, progress=on_bytes)
+
+
+def local_models(config: Config) -> tuple[str, ...]:
+    """Local models that some deployment serves."""
+    from airboss.releases.build import local_models as named  # noqa: PLC0415 - pure, but pulls in the digest
+
+    return named(config)
+
+
+def weights_at_hand(model: ModelConfig, data: DataDir) -> bool:
+    """Whether weights are on the disk; whether they are right is checked when they are used."""
+    if model.model.startswith("file:"):
+        return True
+    return model.sha256 is not None and (data.weights_dir / f"{model.sha256.lower()}.gguf").exists()
+
+
+def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
+    """Make or find the keys, and let the ledger know the data plane's."""
+    from airboss.domain.ports import ApiKey  # noqa: PLC0415 - small, but only here
+    from airboss.governance.keys import hash_key  # noqa: PLC0415 - as above
+
+    admin = data.secret("admin_key", os.environ.get(ADMIN_KEY_ENV))
+    api = data.secret("api_key", os.environ.get(API_KEY_ENV))
+    data.secret("session_key")
+    snapshot = ledger.snapshot()
+    held = {key.name: key.sha256 for key in snapshot.keys} if snapshot is not None else {}
+    if held.get(STARTER_KEY) != hash_key(api.value):
+        ledger.put_key(ApiKey(name=STARTER_KEY, sha256=hash_key(api.value), created_at=datetime.now(UTC)))
+    return Ready(
+        base_url=places.base_url,
+        console_url=places.console_url,
+        api_key=None if api.preset else api.value,
+        admin_key=None if admin.preset else admin.value,
+        after_s=0.0,
+    )

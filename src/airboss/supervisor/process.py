@@ -1,0 +1,106 @@
+"""One child process: started with a lifeline, its output read line by line, its end awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from airboss.supervisor.lifeline import LIFELINE_ENV, Lifeline
+
+LINE_BYTES_MAX = 64 * 1024
+TAIL_LINES = 20
+
+OnLine = Callable[[str, str], None]
+"""Gets the child's name and one line that it printed, without its end."""
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `env` is added to our own environment; `pass_fds` keep their numbers in the child."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+    pass_fds: tuple[int, ...] = ()
+
+
+class Child:
+    """A started process. `tail` holds its last lines, so that a death can be explained."""
+
+    def __init__(self, command: Command, process: Process, on_line: OnLine) -> None:
+        self.command = command
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._process = process
+        self._on_line = on_line
+        self._reading = asyncio.create_task(self._read(), name=f"output of {command.name}")
+
+    @classmethod
+    async def start(cls, command: Command, *, lifeline: Lifeline, on_line: OnLine) -> Child:
+        """Start it in a session of its own: Ctrl-C reaches the supervisor only, which ends children in order.
+
+        Raises OSError if the program cannot be run.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *command.argv,
+            env={**os.environ, **command.env, LIFELINE_ENV: str(lifeline.read_fd)},
+            pass_fds=(lifeline.read_fd, *command.pass_fds),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            start_new_session=True,
+        )
+        return cls(command, process, on_line)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether its end has not been seen yet."""
+        return self._process.returncode is None
+
+    async def wait(self) -> int:
+        """Wait for its end and for its last line; returns the exit code, or minus the signal.
+
+        A grandchild that keeps the output open delays nobody: reading stops a second after the end.
+        """
+        code = await self._process.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._reading, timeout=1)
+        return code
+
+    def terminate(self) -> None:
+        """Ask it to end. Nothing happens to one that has."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and whatever it started, at once."""
+        if self.alive:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        rest = b""
+        while chunk := await self._process.stdout.read(LINE_BYTES_MAX):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LINE_BYTES_MAX:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._line(line)
+        if rest:
+            self._line(rest)
+
+    def _line(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        self.tail.append(text)
+        self._on_line(self.command.name, text)

@@ -1,0 +1,71 @@
+"""What a running Airboss says of itself in `DATA/run`: where it listens, and how its processes stand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from airboss.config import TlsConfig
+from airboss.domain.status import ProcessStatus
+
+T = TypeVar("T")
+
+
+class UpFile(msgspec.Struct, frozen=True, kw_only=True):
+    """`run/up.json`. `base_url` ends with `/v1`. `tls` is what both speak, as long as this run lasts.
+
+    The file may outlive its Airboss by `kill -9`; only the lock says who runs.
+    """
+
+    pid: int
+    base_url: str
+    console_url: str
+    started_at: datetime
+    tls: TlsConfig | None = None
+
+
+def write_up(run: Path, up: UpFile) -> None:
+    """Say where we listen."""
+    write(run / "up.json", msgspec.json.encode(up))
+
+
+def read_up(run: Path) -> UpFile | None:
+    """What the last Airboss said, or None if there was none or it stopped in order."""
+    return read(run / "up.json", UpFile)
+
+
+def forget_up(run: Path) -> None:
+    """We are going: what was said does not hold any more."""
+    for name in ("up.json", "processes.json"):
+        (run / name).unlink(missing_ok=True)
+
+
+def write_processes(run: Path, processes: Iterable[ProcessStatus]) -> None:
+    """Say how the processes stand."""
+    write(run / "processes.json", msgspec.json.encode(list(processes)))
+
+
+def read_processes(run: Path) -> list[ProcessStatus]:
+    """How the processes stood when the supervisor last wrote; empty before it first does."""
+    return read(run / "processes.json", list[ProcessStatus]) or []
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace a file whole: a reader sees the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """A file's value, or None if there is no such file or it is from another version."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None

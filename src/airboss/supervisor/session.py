@@ -1,0 +1,113 @@
+"""One run of `airboss up`: from the first child started to the last one gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from airboss.domain.status import ProcessStatus
+from airboss.supervisor import fleet, runfiles
+from airboss.supervisor.process import OnLine
+from airboss.supervisor.roster import Roster
+from airboss.supervisor.supervisor import Spec, Supervisor
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+"""How often the ledger is asked which replicas should run."""
+
+
+class Session:
+    """Keeps the core processes and the roster's replicas running until told to stop.
+
+    `listener` is our own hold on the data plane's socket: kept open while a gateway restarts, so that
+    connections wait instead of being refused, and closed first when stopping.
+    """
+
+    def __init__(
+        self, *, core: Iterable[Spec], roster: Roster, run_dir: Path, listener: socket.socket, on_line: OnLine
+    ) -> None:
+        self._core = tuple(core)
+        self._roster = roster
+        self._run_dir = run_dir
+        self._listener = listener
+        self._supervisor = Supervisor(on_line=on_line, on_change=self._on_change)
+        self._statuses: dict[str, ProcessStatus] = {}
+        self._dirty = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Run until SIGTERM or SIGINT, then stop in order: gateways finish their calls first. A second SIGINT
+        ends everything at once. `on_ready` is called once, when everything has become ready.
+
+        Raises SetupError if a process cannot be started at all; everything has been stopped then.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        try:
+            # Replicas first: loading a model takes longest.
+            self._supervisor.want([*await asyncio.to_thread(self._roster.specs), *self._core])
+            await self._until_stopped(on_ready)
+        finally:
+            log.info("stopping; calls in flight may finish, for at most %.0f s", fleet.DRAIN_S)
+            self._listener.close()
+            await self._supervisor.stop([fleet.is_gateway, lambda name: not fleet.is_store(name)])
+            await asyncio.to_thread(self._books)
+            loop.remove_signal_handler(signal.SIGTERM)
+            loop.remove_signal_handler(signal.SIGINT)
+
+    async def _until_stopped(self, on_ready: Callable[[], None]) -> None:
+        ready = asyncio.create_task(self._supervisor.until_ready(), name="until ready")
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
+        supervising = asyncio.create_task(self._supervisor.run(), name="supervisor")
+        books = asyncio.create_task(self._keep_books(), name="books")
+        pending: set[asyncio.Task[object]] = {ready, stop, supervising, books}
+        try:
+            while stop in pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                if ready in done:
+                    on_ready()
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    def _interrupt(self) -> None:
+        if self._stop.is_set():
+            log.warning("ending everything at once")
+            self._supervisor.kill_all()
+        self._stop.set()
+
+    def _on_change(self, statuses: Mapping[str, ProcessStatus]) -> None:
+        self._statuses = dict(statuses)
+        self._dirty.set()
+
+    async def _keep_books(self) -> None:
+        """Write how things stand whenever that changes, and ask twice a second what should run."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._dirty.wait()
+            self._dirty.clear()
+            specs = await asyncio.to_thread(self._books)
+            if specs is not None:
+                self._supervisor.want([*specs, *self._core])
+
+    def _books(self) -> list[Spec] | None:
+        """Write how things stand; returns the replicas that should run, None if the ledger does not say."""
+        try:
+            runfiles.write_processes(self._run_dir, self._statuses.values())
+            self._roster.report(self._statuses)
+            return self._roster.specs()
+        except Exception:
+            # A full disk or a busy ledger must not end what serves; half a second later we try again.
+            log.exception("cannot ask or tell the ledger about replicas")
+            return None

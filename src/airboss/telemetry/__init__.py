@@ -1,0 +1,1 @@
+"""What Airboss tells about itself: the journal that calls leave, metrics and logs."""

@@ -1,0 +1,107 @@
+"""The frames of a journal segment: how they lie in bytes, and how they are found again after damage.
+
+A frame is a head of 16 bytes (magic, kind, three zero bytes, payload length, crc32 of all the rest), then
+the payload, which is JSON text in UTF-8. The magic begins with a byte that UTF-8 never uses, so that no
+payload, whatever a client sends, can hold something that reads as a frame.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final, Literal
+
+import msgspec
+
+MAGIC: Final = b"\xfeABJ"
+HEAD_BYTES: Final = 16
+FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+"""`JournalWriter` refuses to write more."""
+
+FrameKind = Literal["open", "close"]
+"""Which end of a call a frame tells: `OpenedCall` or `ClosedCall`."""
+
+_HEAD = struct.Struct("<4sB3xI")
+_CODES: Final[dict[FrameKind, int]] = {"open": 1, "close": 2}
+_KINDS: Final[dict[int, FrameKind]] = {code: kind for kind, code in _CODES.items()}
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One frame read; it lies in bytes `[start, end)` of what was read."""
+
+    kind: FrameKind
+    payload: bytes
+    start: int
+    end: int
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Bytes `[start, end)` that are no frame though a frame follows them: one damaged frame or several."""
+
+    start: int
+    end: int
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run of bytes held. Everything in bytes `[0, end)` is accounted for by `frames` and `damaged`,
+    but for a torn tail, which only a `final` reading passes over: `torn` is its length."""
+
+    frames: tuple[Frame, ...]
+    damaged: tuple[Damage, ...]
+    torn: int
+    end: int
+
+
+def frame_head(kind: FrameKind, payload: bytes) -> bytes:
+    """The 16 bytes that go before `payload`."""
+    head = _HEAD.pack(MAGIC, _CODES[kind], len(payload))
+    return head + zlib.crc32(payload, zlib.crc32(head)).to_bytes(4, "little")
+
+
+def read_frames(data: bytes, *, final: bool, frames_max: int = 1000) -> Stretch:
+    """Read up to `frames_max` frames from the start of `data`, which begins where a frame begins.
+
+    Bytes that are no whole frame are passed over only where a whole frame with a right checksum follows
+    them (then they are `damaged`), or where `final` says that nothing will ever be written after `data`
+    (then they are `torn`). Otherwise reading stops before them: the rest may still be on its way.
+    """
+    frames: list[Frame] = []
+    damaged: list[Damage] = []
+    at = 0
+    while at < len(data) and len(frames) < frames_max:
+        frame = _frame_at(data, at)
+        if frame is None:
+            frame = _next_frame(data, at + 1)
+            if frame is None:
+                break
+            damaged.append(Damage(start=at, end=frame.start))
+        frames.append(frame)
+        at = frame.end
+    torn = len(data) - at if final and len(frames) < frames_max else 0
+    return Stretch(frames=tuple(frames), damaged=tuple(damaged), torn=torn, end=at + torn)
+
+
+def _frame_at(data: bytes, at: int) -> Frame | None:
+    """The whole frame that starts at `at`, if its checksum is right."""
+    start = at + HEAD_BYTES
+    if start > len(data):
+        return None
+    magic, code, length = _HEAD.unpack_from(data, at)
+    kind = _KINDS.get(code)
+    if magic != MAGIC or kind is None or start + length > len(data):
+        return None
+    payload = data[start : start + length]
+    crc = zlib.crc32(payload, zlib.crc32(data[at : start - 4]))
+    if crc.to_bytes(4, "little") != data[start - 4 : start]:
+        return None
+    return Frame(kind=kind, payload=payload, start=at, end=start + length)
+
+
+def _next_frame(data: bytes, at: int) -> Frame | None:
+    """The first whole frame that starts at `at` or after it."""
+    while (at := data.find(MAGIC, at)) >= 0:
+        frame = _frame_at(data, at)
+        if frame is not None:
+            return frame
+        at += 1
+    return None

@@ -1,0 +1,195 @@
+"""The write-ahead journal of one gateway worker.
+
+A worker owns the directory `<root>/<worker>-<uuid7>`: a file `owner`, locked for as long as the worker
+lives, and segments `000001.seg`, `000002.seg`, … of frames. Only the last segment grows. The controller
+reads behind it and deletes what it has moved.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from airboss.domain.errors import BodyTooLarge, Unavailable
+from airboss.domain.record import Redacted
+from airboss.telemetry.frames import FRAME_BYTES_MAX, FrameKind, frame_head
+
+OWNER: Final = "owner"
+SEGMENT_SUFFIX: Final = ".seg"
+UNBORN_PREFIX: Final = "."
+"""A directory whose name starts so is still being made: its owner may not hold the lock yet."""
+
+log = logging.getLogger(__name__)
+
+
+class JournalWriter:
+    """Appends frames; each is handed to the operating system whole before the call returns.
+
+    So a process killed at any moment loses no frame whose call returned; a machine that loses power may lose
+    those of the last `fsync_interval_s` seconds. Safe to call from several threads. Raises Unavailable if the
+    disk refuses, and BodyTooLarge for a frame over 256 MiB; the journal stays whole and usable after either.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        worker: str,
+        *,
+        fsync_interval_s: float = 0.05,
+        segment_bytes: int = 16 * 1024 * 1024,
+    ) -> None:
+        self._fsync_interval_s = fsync_interval_s
+        self._segment_bytes = segment_bytes
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._number = 0
+        self._size = 0
+        self._dirty = False
+        self._full: list[int] = []
+        self._flush_error: OSError | None = None
+        self._segment = -1
+        root.mkdir(parents=True, exist_ok=True)
+        name = f"{worker}-{_uuid7_hex()}"
+        # Under its last name a directory must already be locked, or the mover would take its owner for dead.
+        self.directory = root / f"{UNBORN_PREFIX}{name}"
+        self.directory.mkdir(mode=0o700)
+        self._owner = os.open(self.directory / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._owner, fcntl.LOCK_EX)
+        self._next_segment()
+        self.directory = self.directory.rename(root / name)
+        fsync_directory(root)
+        self._flusher = threading.Thread(target=self._flush_often, name="journal-fsync", daemon=True)
+        self._flusher.start()
+
+    def open(self, frame: Redacted) -> None:
+        """Append the open frame of a call: JSON of `OpenedCall`."""
+        self._append("open", frame)
+
+    def close_call(self, frame: Redacted) -> None:
+        """Append the close frame of a call: JSON of `ClosedCall`."""
+        self._append("close", frame)
+
+    def stop(self) -> None:
+        """Flush to disk and give the directory up; whoever moves frames may then finish it."""
+        with self._lock:
+            if self._segment < 0:
+                return
+            self._stopping.set()
+        self._flusher.join()
+        with self._lock:
+            os.close(self._segment)
+            os.close(self._owner)
+            self._segment = -1
+
+    def _append(self, kind: FrameKind, payload: bytes) -> None:
+        if len(payload) > FRAME_BYTES_MAX:
+            raise BodyTooLarge(
+                f"a record of {len(payload)} bytes is over the journal's limit of {FRAME_BYTES_MAX}; "
+                "send less in one call"
+            )
+        head = frame_head(kind, payload)
+        size = len(head) + len(payload)
+        with self._lock:
+            if self._size >= self._segment_bytes:
+                self._rotate()
+            if self._flush_error is not None:
+                raise self._refused(self._flush_error)
+            try:
+                written = os.writev(self._segment, (head, payload))
+                if written < size:
+                    self._write_rest((head + payload)[written:])
+            except OSError as error:
+                self._repair()
+                raise self._refused(error) from error
+            self._size += size
+            self._dirty = True
+
+    def _write_rest(self, rest: bytes) -> None:
+        """A short write: the disk is filling up, or a signal came. Raises OSError when nothing more goes."""
+        view = memoryview(rest)
+        while view:
+            written = os.write(self._segment, view)
+            view = view[written:]
+
+    def _repair(self) -> None:
+        """Cut a frame written in part off again; if even that fails, leave it behind in a closed segment."""
+        try:
+            os.ftruncate(self._segment, self._size)
+        except OSError:
+            self._size = self._segment_bytes
+
+    def _refused(self, error: OSError) -> Unavailable:
+        reason = error.strerror or str(error)
+        return Unavailable(
+            f"the call cannot be recorded, so it is not served: writing to {self.directory} failed "
+            f"({reason}); free space on that disk or make it writable",
+            code="journal_unwritable",
+        )
+
+    def _rotate(self) -> None:
+        """Go on in a new segment; the flusher syncs and closes the full one."""
+        full = self._segment
+        try:
+            self._next_segment()
+        except OSError as error:
+            raise self._refused(error) from error
+        self._full.append(full)
+
+    def _next_segment(self) -> None:
+        path = self.directory / f"{self._number + 1:06d}{SEGMENT_SUFFIX}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._segment = os.open(path, flags, 0o600)
+        self._number += 1
+        self._size = 0
+
+    def _flush_often(self) -> None:
+        while not self._stopping.wait(self._fsync_interval_s):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Sync all that was written before this call. A failure is raised by the next append: after one,
+        nobody knows what the disk holds, so no further call may be promised."""
+        with self._lock:
+            if not self._dirty and not self._full:
+                return
+            self._dirty = False
+            full, self._full = self._full, []
+            segment = self._segment
+        try:
+            if full:
+                fsync_directory(self.directory)
+            for descriptor in (*full, segment):
+                os.fdatasync(descriptor)
+        except OSError as error:
+            log.exception("journal not flushed: %s", self.directory)
+            with self._lock:
+                self._flush_error, self._dirty = error, True
+        else:
+            with self._lock:
+                self._flush_error = None
+        for descriptor in full:
+            os.close(descriptor)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _uuid7_hex() -> str:
+    """32 hex digits of a UUID version 7: later ones sort after earlier ones."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    high = milliseconds << 16 | 0x7000 | random >> 68
+    low = 0b10 << 62 | random & ((1 << 62) - 1)
+    return f"{high:016x}{low:016x}"

@@ -1,0 +1,166 @@
+"""Structured logs on stderr: readable lines for a person, one JSON object a line for a machine.
+
+Fields: `time` (ISO, UTC), `level`, `process`, `logger`, `message`, then what the caller gave as `extra`
+(`request_id` and the like), and `trace` for an exception. Bodies are never logged; what looks like a secret
+is taken out of the whole line before it is written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import IO, Any, Literal
+
+from airboss.domain.record import Redacted
+
+LogFormat = Literal["text", "json"]
+"""How lines are written."""
+
+LOG_FORMAT_ENV = "AIRBOSS_LOG_FORMAT"
+
+Redact = Callable[[bytes], Redacted]
+"""Takes JSON text and returns it without secrets; `governance.redact` makes one."""
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
+"""What any log record has, or uvicorn's; anything beyond it is the caller's `extra`."""
+
+_COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31;1"}
+
+
+def choose_format(asked: str | None, stream: IO[str]) -> LogFormat:
+    """What was asked for, else `AIRBOSS_LOG_FORMAT`, else readable on a terminal and JSON elsewhere."""
+    value = asked or os.environ.get(LOG_FORMAT_ENV)
+    if value == "text":
+        return "text"
+    if value == "json":
+        return "json"
+    return "text" if stream.isatty() else "json"
+
+
+def configure(process: str, *, log_format: str | None = None, redact: Redact | None = None) -> LogFormat:
+    """Send all logging of this process to stderr, whatever was configured before; returns the format chosen.
+
+    `process` is our name in each line. Without `redact` nothing is taken out: that is for processes that hold
+    no secret and get no request.
+    """
+    chosen = choose_format(log_format, sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter(process, chosen, redact=redact, colour=sys.stderr.isatty()))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a closed stderr (our parent died) must not take a process down
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda given: _log_uncaught(
+        given.exc_type, given.exc_value or given.exc_type(), given.exc_traceback
+    )
+    for name in ("alembic", "httpx2", "httpcore2", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return chosen
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A defect is one log line, redacted like any other, not forty lines of trace."""
+    logging.getLogger("airboss").critical("this is a defect: %r", error, exc_info=(kind, error, trace))
+
+
+class Formatter(logging.Formatter):
+    """A log record as one line, redacted whole."""
+
+    def __init__(
+        self, process: str, log_format: LogFormat, *, redact: Redact | None = None, colour: bool = False
+    ) -> None:
+        super().__init__()
+        self._process = process
+        self._log_format = log_format
+        self._redact = redact
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end; line breaks in it are escaped (JSON) or indented (text)."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: value for name, value in vars(record).items() if name not in _OWN},
+        }
+        if record.exc_info:
+            fields["trace"] = self.formatException(record.exc_info)
+        line = json.dumps(fields, default=str, ensure_ascii=False)
+        if self._redact is not None:
+            line = self._redact(line.encode("utf-8", "replace")).decode("utf-8", "replace")
+        return line if self._log_format == "json" else readable(json.loads(line), colour=self._colour)
+
+
+def readable(fields: Mapping[str, Any], *, colour: bool = False) -> str:
+    """The fields of one JSON line for a person: `23:40:01.120 info    gateway-0  message  name=value`."""
+    level = str(fields.get("level", "info"))
+    time = str(fields.get("time", ""))[11:23]
+    process = str(fields.get("process", ""))
+    head = f"{time} {level:7} {process:12} "
+    if colour:
+        head = f"\x1b[2m{time}\x1b[0m \x1b[{_COLOURS.get(level, '0')}m{level:7}\x1b[0m {process:12} "
+    shown = {"time", "level", "process", "logger", "message", "trace"}
+    rest = "".join(f"  {name}={value}" for name, value in fields.items() if name not in shown)
+    lines = [*str(fields.get("message", "")).split("\n")]
+    lines[0] += rest
+    lines += str(fields["trace"]).split("\n") if "trace" in fields else []
+    return head + "\n    ".join(lines)
+
+
+class Relay:
+    """Passes the lines of child processes on to our own stderr.
+
+    A child's JSON line keeps its fields; anything else that it prints becomes a message under its name.
+    """
+
+    def __init__(self, log_format: LogFormat, stream: IO[str], *, redact: Redact | None = None) -> None:
+        self._log_format = log_format
+        self._stream = stream
+        self._redact = redact
+        self._colour = stream.isatty()
+
+    def __call__(self, process: str, line: str) -> None:
+        """Write one line of `process`; a stream that is closed is not an error."""
+        if not line.strip():
+            return
+        fields = parsed(process, line)
+        text = json.dumps(fields, default=str, ensure_ascii=False)
+        if self._redact is not None:
+            text = self._redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+        if self._log_format == "text":
+            text = readable(json.loads(text), colour=self._colour)
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+
+def parsed(process: str, line: str) -> dict[str, Any]:
+    """The fields of a child's line."""
+    if line.startswith('{"time"'):
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            fields = None
+        if isinstance(fields, dict):
+            return {**fields, "process": process}
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"time": now, "level": "info", "process": process, "message": line}

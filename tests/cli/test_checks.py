@@ -1,0 +1,98 @@
+"""What `airboss doctor` looks at."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from airboss.cli.checks import (
+    Verdict,
+    check_avx2,
+    check_cores,
+    check_disk,
+    check_memory,
+    check_port,
+    check_python,
+)
+from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("available_kb", "verdict"), [(8_000_000, "ok"), (700_000, "warn"), (300_000, "fail")]
+)
+def test_memory(available_kb: int, verdict: Verdict) -> None:
+    """Under 1 GB warns, under 0.5 GB fails, and both say what to do."""
+    found = check_memory(f"MemTotal: 9 kB\nMemAvailable:  {available_kb} kB\n")
+    assert found.verdict == verdict
+    assert (found.advice is None) == (verdict == "ok")
+
+
+def test_what_the_system_does_not_tell_is_no_failure() -> None:
+    """Without /proc nothing is claimed."""
+    assert check_memory("").verdict == "warn"
+    assert check_avx2("", "x86_64").verdict == "warn"
+
+
+def test_avx2() -> None:
+    """The flag itself counts, not a longer one; other processors do not need it."""
+    assert check_avx2("flags\t: sse4_2 avx2 fma\n", "x86_64").verdict == "ok"
+    assert check_avx2("flags\t: sse4_2 avx2x fma\n", "x86_64").verdict == "fail"
+    assert check_avx2("Features: asimd\n", "aarch64").verdict == "ok"
+
+
+def test_cores_python_and_disk(tmp_path: Path) -> None:
+    """One core warns; this interpreter is fine; a directory not made yet is judged by its parent."""
+    assert check_cores(1).verdict == "warn"
+    assert check_cores(2).verdict == "ok"
+    assert check_python().verdict == "ok"
+    assert str(tmp_path) in check_disk(tmp_path / "a" / "b").seen
+
+
+def test_ports() -> None:
+    """A port in use fails with the flag to change, unless the running Airboss has it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = check_port("port", "127.0.0.1", port, flag="--port", ours=False)
+        assert found.verdict == "fail"
+        assert "--port" in (found.advice or "")
+        assert check_port("port", "127.0.0.1", port, flag="--port", ours=True).verdict == "ok"
+    assert check_port("port", "127.0.0.1", port, flag="--port", ours=False).verdict == "ok"
+
+
+def test_doctor_on_an_empty_directory(run: Run, tmp_path: Path) -> None:
+    """Where nothing is yet, the doctor finds nothing wrong with Airboss, makes nothing, and tells in JSON a
+    check a line."""
+    where = ["--data-dir", str(tmp_path / "d"), "--config", str(tmp_path / "airboss.toml")]
+    _, out, _ = run("doctor", *where, "--port", "0", "--console-port", "0", "--json")
+    found = {each["name"]: each for each in map(json.loads, out.splitlines())}
+    assert {"python", "cores", "avx2", "memory", "disk", "port", "console port", "record store"} <= set(found)
+    assert found["configuration"]["verdict"] == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_fails_for_a_wrong_configuration(run: Run, tmp_path: Path) -> None:
+    """A configuration that is wrong is a failure with its line, and exit code 1."""
+    config = tmp_path / "airboss.toml"
+    config.write_text("\nx = 1\n")
+    where = ["--data-dir", str(tmp_path / "d"), "--config", str(config), "--port", "0", "--console-port", "0"]
+    code, out, _ = run("doctor", *where)
+    assert code == 1
+    assert "airboss.toml:2" in out
+
+
+def test_doctor_knows_which_weights_are_missing(run: Run, tmp_path: Path) -> None:
+    """A weights file that is not there fails; weights that would be fetched only warn."""
+    config = tmp_path / "airboss.toml"
+    config.write_text(
+        '[providers.here]\nkind = "local"\n'
+        f'[models.a]\nprovider = "here"\nmodel = "file:{tmp_path}/none.gguf"\n'
+        f'[models.b]\nprovider = "here"\nmodel = "https://x.invalid/b.gguf"\nsha256 = "{"0" * 64}"\n'
+        '[deployments.a]\nmodel = "a"\n[deployments.b]\nmodel = "b"\n'
+    )
+    where = ["--data-dir", str(tmp_path / "d"), "--config", str(config), "--port", "0", "--console-port", "0"]
+    _, out, _ = run("doctor", *where, "--json")
+    weights = [each for each in map(json.loads, out.splitlines()) if each["name"] == "weights"]
+    assert [each["verdict"] for each in weights] == ["fail", "warn"]

@@ -1,0 +1,73 @@
+"""`airboss apply`, `diff` and `export` against a real HTTP server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.admin_api import AdminApi
+from tests.cli.conftest import Run
+
+CHANGES = {
+    "changes": [
+        {"path": "deployments.a.model", "kind": "changed", "before": "small", "after": "large"},
+        {"path": "deployments.b.aliases", "kind": "added", "before": None, "after": ["gpt-4o"]},
+        {"path": "keys.old", "kind": "removed", "before": None, "after": None},
+    ],
+    "warnings": ["providers.x has a literal key"],
+}
+LINES = '~ deployments.a.model: "small" -> "large"\n+ deployments.b.aliases = ["gpt-4o"]\n- keys.old = null\n'
+
+
+def test_apply_shows_the_difference_and_the_plan(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """The whole text is sent with its name; what changed and the new plan's number are printed."""
+    file = tmp_path / "airboss.toml"
+    file.write_text("x = 1\n")
+    api.answers["POST", "/api/v1/config"] = {"plan": 42, **CHANGES}
+    code, out, err = run("apply", str(file), "--url", api.url)
+    assert (code, out) == (0, f"{LINES}applied as plan 42\n")
+    assert err == "airboss: providers.x has a literal key\n"
+    assert api.asked[0][3] == {"config": "x = 1\n", "source": str(file)}
+    assert json.loads(run("apply", str(file), "--url", api.url, "--json")[1])["plan"] == 42
+
+
+def test_apply_of_a_wrong_file_is_a_wrong_call(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """The server's words about a configuration that is wrong end with exit code 2."""
+    file = tmp_path / "airboss.toml"
+    file.write_text("y = 1\n")
+    message = f'{file}:1: "y" is not a key of the top of the file'
+    api.answers["POST", "/api/v1/config"] = lambda _params: (400, {"error": {"message": message}})
+    assert run("apply", str(file), "--url", api.url) == (2, "", f"airboss: {message}\n")
+    code, out, err = run("apply", str(file), "--url", api.url, "--json")
+    assert (code, out) == (2, "")
+    assert json.loads(err) == {"error": {"message": message, "type": "ConfigError"}}
+
+
+def test_apply_of_no_file_is_a_wrong_call(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """A file that is not there is said, with exit code 2, and nothing is asked."""
+    code, _, err = run("apply", str(tmp_path / "none.toml"), "--url", api.url)
+    assert code == 2
+    assert "none.toml" in err
+    assert api.asked == []
+
+
+def test_diff_shows_and_changes_nothing(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """The difference is printed; without one that is said. Only the diff route is asked."""
+    file = tmp_path / "airboss.toml"
+    file.write_text("")
+    api.answers["POST", "/api/v1/config/diff"] = CHANGES
+    assert run("diff", str(file), "--url", api.url)[:2] == (0, LINES)
+    api.answers["POST", "/api/v1/config/diff"] = {"changes": [], "warnings": []}
+    assert run("diff", str(file), "--url", api.url)[:2] == (0, "no difference\n")
+    assert {path for _, path, _, _ in api.asked} == {"/api/v1/config/diff"}
+
+
+def test_export_prints_what_apply_takes(run: Run, api: AdminApi) -> None:
+    """The text comes out as it was applied; before the first there is a word instead."""
+    api.answers["GET", "/api/v1/config"] = {"config": "x = 1\n", "plan": 1}
+    assert run("export", "--url", api.url) == (0, "x = 1\n", "")
+    assert json.loads(run("export", "--url", api.url, "--json")[1]) == {"config": "x = 1\n", "plan": 1}
+    api.answers["GET", "/api/v1/config"] = {"config": None, "plan": None}
+    code, out, err = run("export", "--url", api.url)
+    assert (code, out) == (1, "")
+    assert "airboss up" in err

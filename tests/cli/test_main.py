@@ -1,0 +1,126 @@
+"""How the command fails, and that it starts quickly."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airboss
+from tests.cli.admin_api import AdminApi
+from tests.cli.conftest import Run
+
+COMMAND = [sys.executable, "-m", "airboss.cli.main"]
+
+
+def test_version_is_quick_and_light() -> None:
+    """`airboss version` prints the version, and loads neither ledger, store, console nor engine for it."""
+    code = (
+        "import sys\nfrom airboss.cli.main import main\n"
+        "try: main(['version'])\nexcept SystemExit as e: print(e.code)\n"
+        "heavy = {'sqlalchemy', 'duckdb', 'starlette', 'xllamacpp', 'httpx2', 'asyncio', 'ssl', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == f"airboss {airboss.__version__}"
+    loaded = set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
+    assert loaded <= {"ssl", "asyncio"}, "typer may load these two by way of other packages"
+
+
+def test_version_as_json(run: Run) -> None:
+    """With --json the version is one object."""
+    code, out, _ = run("version", "--json")
+    assert code == 0
+    assert json.loads(out)["version"] == airboss.__version__
+
+
+@pytest.mark.parametrize("call", [["bogus"], ["records", "--limit", "0"], ["apply"], ["up", "--port", "x"]])
+def test_wrong_calls_exit_2(run: Run, call: list[str]) -> None:
+    """A verb, value or argument that is wrong or missing exits 2, in words or as a JSON error object."""
+    code, out, err = run(*call)
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    code, out, err = run(*call, "--json")
+    assert (code, out) == (2, "")
+    assert json.loads(err)["error"]["type"] == "WrongCall"
+
+
+def test_no_data_is_a_wrong_call(run: Run, tmp_path: Path) -> None:
+    """A verb that finds no data says where it looked and what to do, and makes no data itself."""
+    code, _, err = run("status", "--data-dir", str(tmp_path / "none"))
+    assert code == 2
+    assert str(tmp_path / "none") in err
+    assert "airboss up" in err
+    assert not (tmp_path / "none").exists()
+
+
+def test_url_without_a_key_is_a_wrong_call(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--url asks for the admin key in the environment."""
+    monkeypatch.delenv("AIRBOSS_ADMIN_KEY", raising=False)
+    code, _, err = run("status", "--url", "http://127.0.0.1:1")
+    assert code == 2
+    assert "AIRBOSS_ADMIN_KEY" in err
+
+
+def test_a_wrong_key_is_said(run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is not accepted names the variable to set."""
+    monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_other")
+    code, _, err = run("status", "--url", api.url)
+    assert code == 1
+    assert "AIRBOSS_ADMIN_KEY" in err
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "nonsense", "http://[", "ftp://127.0.0.1"])
+def test_nobody_there_is_said(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address where nobody answers, or that is none, ends in words."""
+    monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_x")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code, _, err = run("status", "--url", url.format(port=port))
+    assert code == 1
+    assert "no connection" in err
+    assert "Traceback" not in err
+
+
+def test_an_answer_that_is_no_json_is_said(run: Run, api: AdminApi) -> None:
+    """Some other server at the address is told apart."""
+    api.answers["GET", "/api/v1/status"] = b"<html>"
+    code, _, err = run("status", "--url", api.url)
+    assert code == 1
+    assert "is it the console's address?" in err
+
+
+def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
+    """Ctrl-C while waiting for an answer prints no trace."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        process = subprocess.Popen(
+            [*COMMAND, "status", "--url", url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={"AIRBOSS_ADMIN_KEY": "ab_x", "PATH": ""},
+        )
+        server.settimeout(20)
+        connection, _ = server.accept()
+        connection.recv(10)
+        process.send_signal(2)
+        out, err = process.communicate(timeout=20)
+        connection.close()
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_version_within_its_time() -> None:
+    """The best of five starts takes less than 0.3 s of processor time."""
+    took = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*COMMAND, "version"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(took) < 0.3

@@ -1,0 +1,125 @@
+"""`airboss records` against a real HTTP server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from tests.cli.admin_api import AdminApi, record
+from tests.cli.conftest import Run
+
+
+def paged(records: list[dict[str, Any]]) -> Any:
+    """An answer that pages through these records, newest first, three at a time at most."""
+
+    def answer(params: dict[str, str]) -> dict[str, Any]:
+        older = [each for each in records if each["id"] < params.get("before", "f")]
+        page = older[: min(3, int(params["limit"]))]
+        return {"records": page, "next": page[-1]["id"] if len(page) < len(older) else None}
+
+    return answer
+
+
+def test_json_is_one_record_a_line_newest_first(run: Run, api: AdminApi) -> None:
+    """With --json every page's records come one a line, with their bodies, up to the limit."""
+    made = [record(number, request={"model": "gpt-4o"}) for number in range(9, 0, -1)]
+    api.answers["GET", "/api/v1/records"] = paged(made)
+    code, out, err = run("records", "--url", api.url, "--json", "--limit", "7")
+    assert (code, err) == (0, "")
+    assert [json.loads(line) for line in out.splitlines()] == made[:7]
+    assert {params["bodies"] for _, _, params, _ in api.asked} == {"true"}
+
+
+def test_filters_have_the_names_of_the_flags(run: Run, api: AdminApi) -> None:
+    """Each filter reaches the API under its flag's name; durations become times."""
+    api.answers["GET", "/api/v1/records"] = paged([])
+    flags = ["--deployment", "d", "--status", "error", "--model", "m", "--user", "u"]
+    times = ["--since", "2h", "--until", "2026-11-23T12:00:00Z"]
+    assert run("records", "--url", api.url, *flags, *times)[0] == 0
+    _, _, params, _ = api.asked[0]
+    assert params.pop("since").endswith("+00:00")
+    assert params.pop("until") == "2026-11-23T12:00:00+00:00"
+    wanted = {"deployment": "d", "status": "error", "model": "m", "user": "u"}
+    assert params == {**wanted, "limit": "50", "bodies": "false"}
+
+
+def test_the_table_shows_speed_length_tokens_cost_and_release(run: Run, api: AdminApi) -> None:
+    """A person sees latency, time to first token, length, tokens, cost and the release's digest."""
+    failed = record(1, status="error", error_type="interrupted", cost_usd=None, ttft_ms=None)
+    api.answers["GET", "/api/v1/records"] = paged([record(2), failed])
+    code, out, _ = run("records", "--url", api.url)
+    assert code == 0
+    head, first, second = out.splitlines()
+    columns = ["time", "deployment", "status", "latency", "TTFT", "chars", "tokens", "cost", "release"]
+    assert all(name in head for name in columns)
+    shown = ["assistant", "tiny", "ok", "346 ms", "79 ms", "99", "11/22", "$0.000123", "f00dfeed"]
+    assert all(each in first for each in shown)
+    assert "error (interrupted)" in second
+    assert "$" not in second, "an unknown price is a dash, not zero"
+
+
+def test_no_records_are_said(run: Run, api: AdminApi) -> None:
+    """An empty list is said in words, and is nothing at all with --json."""
+    api.answers["GET", "/api/v1/records"] = paged([])
+    assert "no records match" in run("records", "--url", api.url)[1]
+    assert run("records", "--url", api.url, "--json")[:2] == (0, "")
+
+
+def test_one_record_in_full(run: Run, api: AdminApi) -> None:
+    """--id shows every field and the bodies; with --json the record itself."""
+    made = record(1, request={"messages": [{"role": "user", "content": "grüß"}]})
+    api.answers["GET", "/api/v1/records/x"] = made
+    code, out, _ = run("records", "--url", api.url, "--id", "x")
+    assert code == 0
+    assert all(name in out for name in made if name != "attempts")
+    assert "attempt 1" in out
+    assert "grüß" in out
+    assert "not kept" in out
+    assert json.loads(run("records", "--url", api.url, "--id", "x", "--json")[1]) == made
+
+
+def test_a_record_that_is_not_there_is_a_no(run: Run, api: AdminApi) -> None:
+    """An unknown id ends with the server's words and exit code 1."""
+    code, out, err = run("records", "--url", api.url, "--id", "x")
+    assert (code, out, err) == (1, "", "airboss: no /api/v1/records/x here\n")
+
+
+def test_a_status_that_is_none_is_a_wrong_call(run: Run, api: AdminApi) -> None:
+    """A value that no record has is refused before anything is asked."""
+    code, _, err = run("records", "--url", api.url, "--status", "good")
+    assert code == 2
+    assert "'good'" in err
+    assert api.asked == []
+
+
+def test_follow_goes_on_with_new_ones(api: AdminApi) -> None:
+    """--follow prints the newest, oldest first, then each new one once, until Ctrl-C, which is no error."""
+    first, second, third = record(1), record(2), record(3)
+
+    def answer(params: dict[str, str]) -> dict[str, Any]:
+        if "after" not in params:
+            return {"records": [second, first], "next": None}
+        newer = [third] if params["after"] < third["id"] else []
+        return {"records": newer, "next": newer[-1]["id"] if newer else params["after"]}
+
+    api.answers["GET", "/api/v1/records"] = answer
+    command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json", "--url", api.url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [json.loads(process.stdout.readline())["id"] for _ in range(3)]
+    assert lines == [first["id"], second["id"], third["id"]]
+    process.send_signal(2)
+    rest, err = process.communicate(timeout=20)
+    assert (process.returncode, rest, err) == (0, "", "")
+
+
+def test_a_reader_that_goes_away_is_no_trace(api: AdminApi) -> None:
+    """`airboss records --json | head -1` prints no trace."""
+    many = [record(number) for number in range(20_000, 0, -1)]
+    api.answers["GET", "/api/v1/records"] = lambda _params: {"records": many, "next": None}
+    command = f"{sys.executable} -m airboss.cli.main records --json --url {api.url} --limit 10000 | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["id"] == many[0]["id"]
+    assert done.stderr == ""

@@ -1,0 +1,313 @@
+"""`airboss up` as a real process, from its start to its end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.cli.running import COMMAND, CONFIG, Running, environment, up, verb
+from tests.supervisor.children import alive
+from tests.support.wait import until
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One that the tests of a running one share."""
+    with up(tmp_path_factory.mktemp("up"), "--workers", "2") as started:
+        yield started
+
+
+def get(url: str, key: str | None = None) -> int:
+    """The status of a GET."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection.request("GET", parts.path, headers={"authorization": f"Bearer {key}"} if key else {})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_ready_means_that_it_serves(running: Running) -> None:
+    """The one line on stdout has URLs that answer and keys that are accepted."""
+    ready = running.ready
+    assert ready["event"] == "ready"
+    assert ready["base_url"].endswith("/v1")
+    assert get(ready["base_url"] + "/models", ready["api_key"]) == 200
+    assert get(ready["base_url"] + "/models", ready["admin_key"]) == 401
+    assert get(ready["console_url"] + "/healthz") == 200
+    assert get(ready["console_url"] + "/api/v1/status", ready["admin_key"]) == 200
+    assert (running.root / "out.txt").read_text().count("\n") == 1
+
+
+def test_keys_are_kept_private(running: Running) -> None:
+    """Secrets lie in files that only their owner reads, and in no other file of the data directory."""
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (running.data_dir / "secrets").iterdir())
+    key = running.ready["api_key"].encode()
+    holders = [
+        path.name for path in running.data_dir.rglob("*") if path.is_file() and key in path.read_bytes()
+    ]
+    assert holders == ["api_key"]
+
+
+def test_status_shows_what_runs(running: Running) -> None:
+    """`airboss status` lists the deployment and each process, and says yes."""
+    done = running.verb("status", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(each["name"], each["state"]) for each in found["deployments"]] == [("assistant", "ready")]
+    assert {each["name"] for each in found["processes"]} == {"store", "controller", "gateway-0", "gateway-1"}
+    assert all(each["state"] == "ready" and each["rss_bytes"] > 0 for each in found["processes"])
+    assert found["journal"]["store_up"]
+    shown = running.verb("status").stdout
+    assert "assistant" in shown
+    assert "gateway-1" in shown
+
+
+def test_a_failed_call_is_recorded(running: Running) -> None:
+    """A call that no provider answers stands in `airboss records` a moment later."""
+    parts = urlsplit(running.ready["base_url"])
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}], "user": "ann"})
+    connection.request(
+        "POST", "/v1/chat/completions", body, {"authorization": f"Bearer {running.ready['api_key']}"}
+    )
+    answer = connection.getresponse()
+    record_id = answer.headers["x-request-id"]
+    assert answer.status >= 500
+    connection.close()
+    found = until(lambda: running.verb("records", "--user", "ann", "--json").stdout, every_s=0.2)
+    record = json.loads(found.splitlines()[0])
+    assert (record["id"], record["status"], record["deployment"]) == (record_id, "error", "assistant")
+    assert record["request"]["messages"][0]["content"] == "hello"
+    assert running.verb("records", "--user", "bob", "--json").stdout == ""
+
+
+def test_nobody_else_may_open_the_data(running: Running) -> None:
+    """A second `airboss up` on the same data is refused, naming the process that has it."""
+    done = running.verb("up", "--port", "0", "--console-port", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(running.process.pid) in done.stderr
+    assert running.verb("store").returncode == 2
+
+
+def test_a_port_in_use_is_said(running: Running, tmp_path: Path) -> None:
+    """A port that is in use is refused with the flag to change it."""
+    port = str(urlsplit(running.ready["base_url"]).port)
+    (tmp_path / "airboss.toml").write_text(CONFIG)
+    done = verb(tmp_path, "up", "--port", port, "--console-port", "0")
+    assert done.returncode == 1
+    assert "--port" in done.stderr
+    done = verb(tmp_path, "up", "--console-port", port, "--port", "0", "--json")
+    assert done.returncode == 1
+    assert "--console-port" in done.stderr
+
+
+def test_doctor_is_content(running: Running) -> None:
+    """The doctor knows the running one's ports as its own, and its store answers."""
+    ports = [str(urlsplit(running.ready[name]).port) for name in ("base_url", "console_url")]
+    done = running.verb("doctor", "--port", ports[0], "--console-port", ports[1], "--json")
+    found = {each["name"]: each for each in map(json.loads, done.stdout.splitlines())}
+    assert {found[name]["verdict"] for name in ("port", "console port", "lock", "record store")} == {"ok"}
+    assert "running" in found["lock"]["seen"]
+
+
+def test_apply_diff_and_export(running: Running) -> None:
+    """A new configuration is shown, applied and exported; a wrong one changes nothing."""
+    fresh = running.root / "new.toml"
+    fresh.write_text(CONFIG + '[deployments.other]\nmodel = "small"\n')
+    assert "+ deployments.other.model" in running.verb("diff", str(fresh)).stdout
+    assert running.verb("export").stdout == CONFIG
+    done = running.verb("apply", str(fresh), "--json")
+    assert (done.returncode, json.loads(done.stdout)["plan"]) == (0, 2)
+    until(lambda: b"other" in models(running))
+    fresh.write_text("[deployments.other]\nmodle = 1\n")
+    done = running.verb("apply", str(fresh))
+    assert done.returncode == 2
+    assert "new.toml:2" in done.stderr
+    assert "deployments.other" in running.verb("export").stdout
+
+
+def models(running: Running) -> bytes:
+    """What /v1/models says."""
+    parts = urlsplit(running.ready["base_url"])
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {running.ready['api_key']}"})
+    answer = connection.getresponse().read()
+    connection.close()
+    return answer
+
+
+@pytest.mark.parametrize("name", ["store", "controller", "gateway-0"])
+def test_a_killed_process_comes_back(running: Running, name: str) -> None:
+    """Each process that is killed is started again, and all is well after."""
+    before = until(lambda: running.pids().get(name))
+    os.kill(before, signal.SIGKILL)
+    until(lambda: running.pids().get(name, before) != before, timeout_s=30)
+    until(lambda: running.verb("status").returncode == 0, timeout_s=30, every_s=0.2)
+
+
+def test_the_log_is_json_and_holds_no_key(running: Running) -> None:
+    """Every line of the log is an object with time, level, process and message, and no key stands in it."""
+    lines = running.log()
+    assert all({"time", "level", "process", "message"} <= set(line) for line in lines)
+    assert {line["process"] for line in lines} >= {"up", "gateway-0"}
+    text = (running.root / "err.txt").read_text()
+    assert running.ready["api_key"] not in text
+    assert running.ready["admin_key"] not in text
+
+
+def test_sigterm_stops_everything_and_exits_0(tmp_path: Path) -> None:
+    """After SIGTERM nothing runs, the exit code is 0, and the data can be read: status says no, records says
+    what there is, apply and export work."""
+    with up(tmp_path) as running:
+        pids = running.pids()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0
+    assert not any(alive(pid) for pid in pids.values())
+    assert not (tmp_path / "data" / "run" / "up.json").exists()
+    done = verb(tmp_path, "status", "--json")
+    assert (done.returncode, json.loads(done.stdout)["running"]) == (1, False)
+    assert verb(tmp_path, "records", "--json").returncode == 0
+    (tmp_path / "airboss.toml").write_text(CONFIG.replace("small-1", "small-2"))
+    assert "small-2" in verb(tmp_path, "diff", "airboss.toml").stdout
+    with up(tmp_path) as running:
+        assert any("differs" in line["message"] for line in running.log()), "the ledger wins, and says so"
+        assert "small-1" in running.verb("export").stdout
+    assert json.loads(verb(tmp_path, "apply", "airboss.toml", "--json").stdout)["plan"] == 2
+    assert "small-2" in verb(tmp_path, "export").stdout
+
+
+def test_preset_keys_are_not_echoed(tmp_path: Path) -> None:
+    """Keys from the environment work, are null in the ready line, and are written nowhere."""
+    keys = {"AIRBOSS_ADMIN_KEY": "preset-admin-key", "AIRBOSS_API_KEY": "preset-api-key"}
+    with up(tmp_path, **keys) as running:
+        assert (running.ready["api_key"], running.ready["admin_key"]) == (None, None)
+        assert get(running.ready["base_url"] + "/models", "preset-api-key") == 200
+        assert get(running.ready["console_url"] + "/api/v1/status", "preset-admin-key") == 200
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in written if b"preset-a" in path.read_bytes()]
+
+
+def test_kill_9_leaves_nothing_behind(tmp_path: Path) -> None:
+    """When `airboss up` is killed its children end too, and the next one starts on the same data."""
+    with up(tmp_path) as running:
+        pids = running.pids()
+        keys = running.ready["api_key"]
+        running.process.kill()
+        running.process.wait()
+        until(lambda: not any(alive(pid) for pid in pids.values()), timeout_s=20)
+    with up(tmp_path) as running:
+        assert running.ready["api_key"] == keys
+
+
+def test_beyond_loopback_wants_tls_or_insecure(tmp_path: Path) -> None:
+    """--host 0.0.0.0 is refused without either."""
+    (tmp_path / "airboss.toml").write_text(CONFIG)
+    done = verb(tmp_path, "up", "--host", "0.0.0.0", "--port", "0", "--console-port", "0")
+    assert done.returncode == 2
+    assert "--insecure" in done.stderr
+
+
+def test_text_for_people(tmp_path: Path) -> None:
+    """Without --json the two URLs and export lines that a shell takes are printed."""
+    (tmp_path / "airboss.toml").write_text(CONFIG)
+    process = subprocess.Popen(
+        [*COMMAND, "up", "--port", "0", "--console-port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    while not lines or not lines[-1].startswith("export OPENAI_API_KEY"):
+        lines.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    process.stdout.close()
+    exports = "".join(line for line in lines if line.startswith("export "))
+    shell = subprocess.run(
+        ["bash", "-c", f'{exports} echo "$OPENAI_BASE_URL $OPENAI_API_KEY"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    base_url, key = shell.stdout.split()
+    assert base_url.startswith("http://127.0.0.1:")
+    assert base_url.endswith("/v1")
+    assert key.startswith("ab_")
+    assert any("console" in line for line in lines)
+
+
+def test_roles_alone(tmp_path: Path) -> None:
+    """A store and a gateway started alone serve the same data, and keep `airboss up` out."""
+    with up(tmp_path) as running:
+        key = running.ready["api_key"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    roles = [
+        subprocess.Popen(
+            [*COMMAND, *role, "--data-dir", str(tmp_path / "data")],
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+        for role in (["store"], ["gateway", "--port", str(port)])
+    ]
+    try:
+        until(lambda: reachable(port), timeout_s=30)
+        assert get(f"http://127.0.0.1:{port}/v1/models", key) == 200
+        assert verb(tmp_path, "up", "--port", "0", "--console-port", "0").returncode == 2
+    finally:
+        for role in roles:
+            role.terminate()
+        assert [role.wait(30) for role in roles] == [0, 0]
+
+
+def reachable(port: int) -> bool:
+    """Whether somebody listens."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def certificate(root: Path) -> tuple[Path, Path]:
+    """A self-signed certificate and its key, for a name that is nobody's here."""
+    cert, key = root / "cert.pem", root / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=airboss.test", "-keyout", key, "-out", cert],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_tls_is_spoken_and_trusted(tmp_path: Path) -> None:
+    """With [tls] a host beyond loopback is allowed, both URLs are https and the verbs trust that certificate;
+    another [tls] waits for the next start, even where a gateway is started again meanwhile."""
+    cert, key = certificate(tmp_path)
+    (tmp_path / "airboss.toml").write_text(f'{CONFIG}\n[tls]\ncert = "{cert}"\nkey = "{key}"\n')
+    with up(tmp_path, "--host", "0.0.0.0") as running:
+        assert running.ready["base_url"].startswith("https://127.0.0.1:")
+        assert running.ready["console_url"].startswith("https://127.0.0.1:")
+        assert running.verb("status").returncode == 0
+        (tmp_path / "airboss.toml").write_text(CONFIG)
+        assert running.verb("apply", "airboss.toml").returncode == 0
+        before = running.pids()["gateway-0"]
+        os.kill(before, signal.SIGKILL)
+        until(lambda: running.pids().get("gateway-0", before) != before, timeout_s=30)
+        until(lambda: any("next `airboss up`" in line["message"] for line in running.log()))

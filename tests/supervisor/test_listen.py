@@ -1,0 +1,64 @@
+"""Addresses to listen on."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from airboss.domain.errors import SetupError, WrongCall
+from airboss.supervisor.listen import check_exposure, check_free, is_loopback, listen, port_of, url
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])
+def test_loopback_needs_nothing(host: str) -> None:
+    """Loopback addresses may be listened on without TLS."""
+    assert is_loopback(host)
+    check_exposure(host, tls=False, insecure=False)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+def test_beyond_loopback_wants_tls_or_insecure(host: str) -> None:
+    """Beyond loopback it takes TLS or an explicit --insecure; the refusal says both."""
+    with pytest.raises(WrongCall, match=r"(?s)\[tls\].*--insecure"):
+        check_exposure(host, tls=False, insecure=False)
+    check_exposure(host, tls=True, insecure=False)
+    check_exposure(host, tls=False, insecure=True)
+
+
+def test_a_port_in_use_names_the_flag() -> None:
+    """A port that somebody listens on is refused with the port and the flag that changes it."""
+    with listen("127.0.0.1", 0, flag="--port") as taken:
+        port = port_of(taken)
+        with pytest.raises(SetupError, match=rf"port {port} .*--console-port"):
+            check_free("127.0.0.1", port, flag="--console-port")
+    assert check_free("127.0.0.1", port, flag="--port") == port
+
+
+def test_connections_wait_in_the_backlog() -> None:
+    """A client connects though nobody accepts yet."""
+    with listen("127.0.0.1", 0, flag="--port") as listener:
+        socket.create_connection(("127.0.0.1", port_of(listener)), timeout=5).close()
+
+
+def test_a_host_of_another_machine_is_refused() -> None:
+    """An address that is not this machine's is refused, naming --host."""
+    with pytest.raises(SetupError, match="--host"):
+        listen("192.0.2.1", 0, flag="--port")
+    with pytest.raises(SetupError, match="--host"):
+        listen("no.such.host.invalid", 0, flag="--port")
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "expected"),
+    [
+        ("127.0.0.1", False, "http://127.0.0.1:87"),
+        ("0.0.0.0", True, "https://127.0.0.1:87"),
+        ("::", False, "http://[::1]:87"),
+        ("2001:db8::1", True, "https://[2001:db8::1]:87"),
+        ("example.org", True, "https://example.org:87"),
+    ],
+)
+def test_urls(host: str, tls: bool, expected: str) -> None:
+    """A URL can be pasted: wildcards become loopback, IPv6 stands in brackets."""
+    assert url(host, 87, tls=tls) == expected

@@ -1,0 +1,116 @@
+"""Asking a process how it is, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from airboss.supervisor.probe import cpu_s, http_probe, rss_bytes, unix_probe
+from airboss.supervisor.supervisor import Health, Probe
+from tests.support.wait import until
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def asked(probe: Probe) -> Health:
+    """What a probe says of this process."""
+
+    async def main() -> Health:
+        return await probe(os.getpid())
+
+    return asyncio.run(main())
+
+
+def probed(answer: Answer, *, pid: int | None = None) -> Health:
+    """What the probe says of a server that answers so."""
+
+    async def main() -> Health:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        health = await http_probe(f"http://127.0.0.1:{port}/health", timeout_s=0.3)(pid or os.getpid())
+        server.close()
+        return health
+
+    return asyncio.run(main())
+
+
+def saying(text: bytes) -> Answer:
+    """A server that says this, whatever it is asked."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"GET /health HTTP/1.1\r\n")
+        writer.write(text)
+        writer.close()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", "ok"),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "failed"),
+        (b"", "failed"),
+        (b"nonsense\n", "failed"),
+        (b"HTTP/1.1\n", "failed"),
+        (b"HTTP/1.1 abc\n", "failed"),
+    ],
+)
+def test_only_200_is_ok(text: bytes, expected: Health) -> None:
+    """200 is ok; another status, no answer or nonsense is failed."""
+    assert probed(saying(text)) == expected
+
+
+def test_no_listener_is_failed() -> None:
+    """A refused connection is failed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert asked(http_probe(f"http://127.0.0.1:{port}/")) == "failed"
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that never answers."""
+    await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("while True: pass", "busy"), ("import signal; signal.pause()", "failed")],
+)
+def test_silence_at_work_is_busy(code: str, expected: Health) -> None:
+    """A process that does not answer is busy if it computes, and stuck if it does not."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", code])
+    try:
+        until(lambda: cpu_s(process.pid) > 0.05 if expected == "busy" else True)
+        assert probed(silent, pid=process.pid) == expected
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_unix_socket_is_ready_once_bound(tmp_path: Path) -> None:
+    """No file and a dead file are failed; a listening socket is ok."""
+    path = tmp_path / "s"
+    assert asked(unix_probe(path)) == "failed"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        assert asked(unix_probe(path)) == "failed"
+        listener.listen()
+        assert asked(unix_probe(path)) == "ok"
+
+
+def test_a_process_that_is_gone_uses_nothing() -> None:
+    """Questions about a process that is gone are answered, not raised."""
+    assert (rss_bytes(os.getpid()) or 0) > 1_000_000
+    assert rss_bytes(2**22 + 1) is None
+    assert cpu_s(2**22 + 1) == 0.0

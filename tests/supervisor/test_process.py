@@ -1,0 +1,90 @@
+"""One child process, for real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from airboss.supervisor.lifeline import Lifeline
+from airboss.supervisor.process import LINE_BYTES_MAX, Child, Command
+from tests.supervisor.children import alive, known, python
+from tests.support.wait import until
+
+
+async def finish(command: Command) -> tuple[int, list[tuple[str, str]]]:
+    """Run a child to its end; returns its exit code and what it printed."""
+    lines: list[tuple[str, str]] = []
+    lifeline = Lifeline()
+    child = await Child.start(
+        command, lifeline=lifeline, on_line=lambda name, line: lines.append((name, line))
+    )
+    code = await child.wait()
+    assert not known(child.pid), "a child that has ended is not left as a zombie"
+    lifeline.close()
+    return code, lines
+
+
+def test_lines_come_with_the_name() -> None:
+    """Lines of stdout and stderr reach us one by one with the child's name, the unended last one too."""
+    code = (
+        "import sys; print('one', flush=True); print('two', file=sys.stderr, flush=True); print(end='three')"
+    )
+    assert asyncio.run(finish(python("kid", code))) == (0, [("kid", "one"), ("kid", "two"), ("kid", "three")])
+
+
+def test_an_endless_line_is_cut() -> None:
+    """A line without end is passed on in bounded pieces, not gathered in memory."""
+    code, lines = asyncio.run(finish(python("kid", f"print('x' * {LINE_BYTES_MAX * 5}, end='')")))
+    assert code == 0
+    assert sum(len(line) for _, line in lines) == LINE_BYTES_MAX * 5
+    assert max(len(line) for _, line in lines) <= LINE_BYTES_MAX * 2
+
+
+def test_bytes_that_are_not_text_do_no_harm() -> None:
+    """Output that is not UTF-8 is shown with replacement characters."""
+    code = "import sys; sys.stdout.buffer.write(b'a\\xffb\\n')"
+    assert asyncio.run(finish(python("kid", code))) == (0, [("kid", "a\ufffdb")])
+
+
+def test_environment_and_descriptors_are_passed() -> None:
+    """The child gets its additions to the environment and the descriptors named, and no others of ours."""
+    ours, passed = os.pipe()
+    code = (
+        "import os\nos.write(int(os.environ['FD']), b'hello')\n"
+        "try: os.fstat(int(os.environ['OURS']))\nexcept OSError: print('closed')"
+    )
+    command = Command(
+        name="kid",
+        argv=python("kid", code).argv,
+        env={"FD": str(passed), "OURS": str(ours)},
+        pass_fds=(passed,),
+    )
+    assert asyncio.run(finish(command)) == (0, [("kid", "closed")])
+    assert os.read(ours, 10) == b"hello"
+    os.close(ours)
+    os.close(passed)
+
+
+def test_the_end_by_a_signal_is_told() -> None:
+    """A child that is killed ends with minus the signal, and so does whatever it started."""
+
+    async def scenario() -> tuple[int, int]:
+        lines: asyncio.Queue[str] = asyncio.Queue()
+        code = (
+            "import os, subprocess, sys\n"
+            "kid = subprocess.Popen([sys.executable, '-S', '-c', 'import signal; signal.pause()'])\n"
+            "print(kid.pid, flush=True)\nkid.wait()"
+        )
+        lifeline = Lifeline()
+        child = await Child.start(
+            python("kid", code), lifeline=lifeline, on_line=lambda _name, line: lines.put_nowait(line)
+        )
+        grandchild = int(await lines.get())
+        child.kill()
+        ended = await child.wait()
+        lifeline.close()
+        return ended, grandchild
+
+    ended, grandchild = asyncio.run(scenario())
+    assert ended == -9
+    assert until(lambda: not alive(grandchild))

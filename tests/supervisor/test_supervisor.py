@@ -1,0 +1,273 @@
+"""A wanted set of processes, kept running for real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from airboss.domain.errors import SetupError
+from airboss.domain.status import ProcessStatus
+from airboss.supervisor.supervisor import Health, Pace, Spec, Supervisor
+from tests.supervisor.children import alive, failed, known, ok, python
+from tests.support.wait import until
+
+PACE = Pace(starting_s=0.02, ready_s=0.02)
+FOREVER = "import signal; signal.pause()"
+
+
+class Watched:
+    """A supervisor whose changes of state can be awaited."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self.statuses: dict[str, ProcessStatus] = {}
+        self._changed = asyncio.Event()
+        self.supervisor = Supervisor(
+            on_line=self._on_line,
+            on_change=self._on_change,
+            pace=PACE,
+        )
+
+    def _on_change(self, statuses: Mapping[str, ProcessStatus]) -> None:
+        self.statuses = dict(statuses)
+        self._changed.set()
+
+    def _on_line(self, name: str, line: str) -> None:
+        self.lines.append((name, line))
+        self._changed.set()
+
+    async def until(self, condition: Callable[[dict[str, ProcessStatus]], object]) -> None:
+        """Wait for a change, or a line, after which `condition` holds."""
+        async with asyncio.timeout(20):
+            while not condition(self.statuses):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+def supervised(scenario: Callable[[Watched], Awaitable[None]]) -> Watched:
+    """Run a scenario beside a running supervisor, then stop everything."""
+
+    async def main() -> Watched:
+        watched = Watched()
+        running = asyncio.create_task(watched.supervisor.run())
+        acting = asyncio.ensure_future(scenario(watched))
+        try:
+            done, _ = await asyncio.wait({running, acting}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            running.cancel()
+            acting.cancel()
+            await asyncio.gather(running, acting, return_exceptions=True)
+            pids = [each.pid for each in watched.supervisor.statuses().values() if each.pid is not None]
+            await watched.supervisor.stop([])
+            assert not any(known(pid) for pid in pids), "a stopped child is gone, and no zombie"
+        return watched
+
+    return asyncio.run(main())
+
+
+def spec(name: str, code: str = FOREVER, **fields: object) -> Spec:
+    """A process that is ready as soon as it runs."""
+    return Spec(**{"command": python(name, code), "probe": ok, "grace_s": 5.0, **fields})  # type: ignore[arg-type]  # fields are named by their tests
+
+
+def test_a_killed_child_is_started_again() -> None:
+    """A child that is killed comes back under a new id, and the restart is counted."""
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("kid"), spec("other")])
+        await watched.supervisor.until_ready()
+        before = dict(watched.statuses)
+        assert before["kid"].pid is not None
+        os.kill(before["kid"].pid, signal.SIGKILL)
+        await watched.until(lambda now: now["kid"].restarts == 1 and now["kid"].state == "ready")
+        assert watched.statuses["kid"].pid != before["kid"].pid
+        assert watched.statuses["other"] == before["other"], "its neighbour is left alone"
+
+    supervised(scenario)
+
+
+def test_a_child_that_backs_off_says_why() -> None:
+    """Between death and the next start the state is `backing_off`, with the cause."""
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("kid")])
+        await watched.supervisor.until_ready()
+        pid = watched.statuses["kid"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGTERM)
+        await watched.until(lambda now: now["kid"].state == "backing_off")
+        assert watched.statuses["kid"].detail == "was ended by signal 15"
+        assert watched.statuses["kid"].pid is None
+
+    supervised(scenario)
+
+
+def test_what_is_not_wanted_any_more_stops() -> None:
+    """A child dropped from the wanted set is stopped and forgotten; a new one is started."""
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("old")])
+        await watched.supervisor.until_ready()
+        old = watched.statuses["old"].pid
+        watched.supervisor.want([spec("new")])
+        await watched.until(lambda now: "old" not in now and now["new"].state == "ready")
+        assert old is not None
+        assert not known(old)
+
+    supervised(scenario)
+
+
+def test_a_changed_spec_replaces_the_process() -> None:
+    """A spec of another version under the same name replaces the process; an equal one leaves it alone."""
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("kid", version="1")])
+        await watched.supervisor.until_ready()
+        first = watched.statuses["kid"].pid
+        watched.supervisor.want([spec("kid", version="1"), spec("mark")])
+        await watched.supervisor.until_ready()
+        assert watched.statuses["kid"].pid == first
+        watched.supervisor.want([spec("kid", version="2")])
+        await watched.until(lambda now: now["kid"].state == "ready" and now["kid"].pid != first)
+        assert watched.statuses["kid"].restarts == 0, "a replacement is no failure"
+
+    supervised(scenario)
+
+
+def test_alive_and_unhealthy_is_restarted() -> None:
+    """A watched child that was ready and fails three checks in a row is restarted."""
+    answers: list[Health] = ["failed", "ok", "failed", "failed", "ok", "failed", "failed", "failed"]
+    asked: set[int] = set()
+
+    async def probe(pid: int) -> Health:
+        if not answers:
+            return "ok"
+        asked.add(pid)
+        return answers.pop(0)
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("kid", probe=probe, watch=True)])
+        await watched.until(lambda now: now and now["kid"].restarts == 1 and now["kid"].state == "ready")
+        assert answers == []
+        assert len(asked) == 1, "two failures, then health, are forgiven"
+
+    supervised(scenario)
+
+
+def test_busy_is_not_unhealthy() -> None:
+    """Checks that find a watched child busy do not count against it."""
+    answers: list[Health] = ["busy"] * 10
+    answers.insert(0, "ok")
+    drained = asyncio.Event()
+
+    async def probe(_pid: int) -> Health:
+        if not answers:
+            drained.set()
+            return "ok"
+        return answers.pop(0)
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("kid", probe=probe, watch=True)])
+        async with asyncio.timeout(20):
+            await drained.wait()
+        assert watched.statuses["kid"].restarts == 0
+
+    supervised(scenario)
+
+
+def test_a_slow_start_is_not_unhealthy() -> None:
+    """Before it has ever been ready a child may fail checks as long as it likes."""
+    answers: list[Health] = ["failed"] * 20
+
+    async def probe(_pid: int) -> Health:
+        return answers.pop() if answers else "ok"
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("kid", probe=probe, watch=True)])
+        await watched.supervisor.until_ready()
+        assert watched.statuses["kid"].restarts == 0
+
+    supervised(scenario)
+
+
+def test_hopeless_ends_with_the_last_lines() -> None:
+    """A process that fails five times before ever being ready ends the run, with its last lines."""
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("kid", "import sys; sys.exit('no such model: x')", probe=failed)])
+        await watched.supervisor.until_ready()
+
+    with pytest.raises(SetupError, match=r"(?s)kid ended with exit code 1, 5 times.*no such model: x"):
+        supervised(scenario)
+
+
+def test_stopping_goes_phase_by_phase_and_kills_the_stubborn() -> None:
+    """The first phase is gone before the second is asked; what ignores SIGTERM is killed after its grace."""
+    start = "import signal, sys; signal.signal(15, {}); print('up', flush=True)\nwhile True: signal.pause()"
+    polite = start.format("lambda *_: (print('bye', flush=True), sys.exit())")
+    deaf = start.format("signal.SIG_IGN")
+
+    async def main() -> list[tuple[str, str]]:
+        watched = Watched()
+        supervisor = watched.supervisor
+        running = asyncio.create_task(supervisor.run())
+        supervisor.want([spec("second", polite), spec("first", polite), spec("deaf", deaf, grace_s=0.3)])
+        await supervisor.until_ready()
+        await watched.until(lambda _now: len(watched.lines) == 3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await supervisor.stop([lambda name: name == "deaf", lambda name: name == "first"])
+        assert {each.state for each in watched.statuses.values()} == {"stopped"}
+        return watched.lines[3:]
+
+    assert asyncio.run(main()) == [("first", "bye"), ("second", "bye")]
+
+
+PARENT = """
+import asyncio, sys
+from airboss.supervisor.supervisor import Supervisor, Spec
+from airboss.supervisor.process import Command
+
+CHILD = '''
+import os
+from airboss.supervisor.lifeline import on_parent_gone
+on_parent_gone(lambda: os._exit(7))
+print(os.getpid(), flush=True)
+import signal
+signal.pause()
+'''
+
+async def ok(pid):
+    return "ok"
+
+async def main():
+    supervisor = Supervisor(on_line=lambda name, line: print(line, flush=True), on_change=lambda now: None)
+    commands = [Command(name=str(i), argv=(sys.executable, "-c", CHILD)) for i in range(2)]
+    supervisor.want([Spec(command=each, probe=ok) for each in commands])
+    await supervisor.run()
+
+asyncio.run(main())
+"""
+
+
+def test_no_orphan_after_kill_9_of_the_supervisor() -> None:
+    """When the supervisor is killed with signal 9 its children notice and end."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+    )
+    assert parent.stdout is not None
+    children = [int(parent.stdout.readline()) for _ in range(2)]
+    assert all(alive(pid) for pid in children)
+    parent.kill()
+    parent.wait()
+    assert until(lambda: not any(alive(pid) for pid in children))
+    parent.stdout.close()

@@ -1,0 +1,259 @@
+"""A worker's journal: what is written is there, whatever the disk and the process do."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from airboss.domain.errors import BodyTooLarge, Unavailable
+from airboss.domain.record import Redacted
+from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, read_frames
+from airboss.telemetry.journal import JournalWriter
+from tests.support.wait import until
+
+
+def redacted(text: str) -> Redacted:
+    """Text taken for redacted: there are no secrets in these tests."""
+    return cast("Redacted", text.encode())
+
+
+def frames_of(directory: Path) -> list[Frame]:
+    """Every frame in a journal, in order; torn tails are passed over."""
+    return [
+        frame
+        for path in sorted(directory.glob("*.seg"))
+        for frame in read_frames(path.read_bytes(), final=True, frames_max=10**9).frames
+    ]
+
+
+def owner_is_locked(directory: Path) -> bool:
+    """Whether a living worker holds the directory."""
+    with (directory / "owner").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_a_frame_is_in_the_file_when_the_call_returns(tmp_path: Path) -> None:
+    """Nothing waits in the process: another reader sees both frames before anything is flushed."""
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
+    writer.open(redacted('{"a":1}'))
+    writer.close_call(redacted('{"b":2}'))
+    found = [(frame.kind, frame.payload) for frame in frames_of(writer.directory)]
+    assert found == [("open", b'{"a":1}'), ("close", b'{"b":2}')]
+    writer.stop()
+
+
+def test_a_directory_is_locked_from_the_moment_it_has_its_name(tmp_path: Path) -> None:
+    """The mover never sees a living worker's directory unlocked; a stopped worker's is free."""
+    writer = JournalWriter(tmp_path, "0")
+    assert [path.name for path in tmp_path.iterdir()] == [writer.directory.name]
+    assert writer.directory.name.startswith("0-")
+    assert owner_is_locked(writer.directory)
+    writer.stop()
+    assert not owner_is_locked(writer.directory)
+
+
+def test_two_writers_of_one_worker_have_two_directories(tmp_path: Path) -> None:
+    """A segment's name never comes again; a later directory sorts after an earlier one."""
+    names = []
+    for _ in range(3):
+        writer = JournalWriter(tmp_path, "0")
+        names.append(writer.directory.name)
+        writer.stop()
+    assert len(set(names)) == 3
+    assert [name[:14] for name in names] == sorted(name[:14] for name in names)
+
+
+def test_a_full_segment_is_followed_by_the_next(tmp_path: Path) -> None:
+    """Frames are never split over two segments, and none is lost between them."""
+    writer = JournalWriter(tmp_path, "0", segment_bytes=100)
+    for number in range(20):
+        writer.open(redacted(f'{{"number":{number}}}'))
+    writer.stop()
+    segments = sorted(path.name for path in writer.directory.glob("*.seg"))
+    assert segments[:3] == ["000001.seg", "000002.seg", "000003.seg"]
+    payloads = [frame.payload for frame in frames_of(writer.directory)]
+    assert payloads == [f'{{"number":{number}}}'.encode() for number in range(20)]
+
+
+def test_threads_do_not_mix_their_frames(tmp_path: Path) -> None:
+    """Frames written at once by several threads, over many segments, are all whole."""
+    writer = JournalWriter(tmp_path, "0", segment_bytes=2000, fsync_interval_s=0.001)
+
+    def write(thread: int) -> None:
+        for number in range(200):
+            writer.open(redacted(f'"{thread}/{number}"'))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.stop()
+    payloads = [frame.payload.decode() for frame in frames_of(writer.directory)]
+    assert sorted(payloads) == sorted(f'"{thread}/{number}"' for thread in range(4) for number in range(200))
+
+
+def test_frames_are_flushed_soon_and_full_segments_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group of frames is synced once, within the interval; an idle journal is not synced at all."""
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def counted(descriptor: int) -> None:
+        synced.append(descriptor)
+        real(descriptor)
+
+    monkeypatch.setattr("airboss.telemetry.journal.os.fdatasync", counted)
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=0.01)
+    for _ in range(50):
+        writer.open(redacted("{}"))
+    until(lambda: synced)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    writer.stop()
+    assert len(synced) < 50
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
+
+
+def test_stopping_twice_is_nothing(tmp_path: Path) -> None:
+    """Shutting down may happen along two paths."""
+    writer = JournalWriter(tmp_path, "0")
+    writer.stop()
+    writer.stop()
+
+
+def test_a_frame_over_the_bound_is_refused(tmp_path: Path) -> None:
+    """With the size seen, before anything is written."""
+    writer = JournalWriter(tmp_path, "0")
+    with pytest.raises(BodyTooLarge, match=str(FRAME_BYTES_MAX + 1)):
+        writer.open(cast("Redacted", bytes(FRAME_BYTES_MAX + 1)))
+    writer.stop()
+    assert frames_of(writer.directory) == []
+
+
+def test_a_write_cut_short_by_a_full_disk_leaves_no_trace(tmp_path: Path) -> None:
+    """The error says what to do; the frame is cut off again, and with space there the journal goes on."""
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
+    writer.open(redacted('"first"'))
+    size = (writer.directory / "000001.seg").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + HEAD_BYTES + 3, hard))
+    try:
+        with pytest.raises(Unavailable, match="free space"):
+            writer.open(redacted('"does not fit"'))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (writer.directory / "000001.seg").stat().st_size == size
+    writer.open(redacted('"second"'))
+    writer.stop()
+    assert [frame.payload for frame in frames_of(writer.directory)] == [b'"first"', b'"second"']
+
+
+def test_a_torn_frame_that_cannot_be_cut_off_ends_its_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later frames go to a new segment, where the torn one cannot hide them."""
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
+    writer.open(redacted('"first"'))
+
+    def short(descriptor: int, parts: tuple[bytes, ...]) -> int:
+        return os.write(descriptor, b"".join(parts)[:5])
+
+    def refused(*_args: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("airboss.telemetry.journal.os.writev", short)
+        broken.setattr(JournalWriter, "_write_rest", refused)
+        broken.setattr("airboss.telemetry.journal.os.ftruncate", refused)
+        with pytest.raises(Unavailable):
+            writer.open(redacted('"torn"'))
+    writer.open(redacted('"second"'))
+    writer.stop()
+    assert sorted(path.name for path in writer.directory.glob("*.seg")) == ["000001.seg", "000002.seg"]
+    assert [frame.payload for frame in frames_of(writer.directory)] == [b'"first"', b'"second"']
+
+
+def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that takes only some bytes at a time still ends with the whole frame."""
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
+
+    def short(descriptor: int, parts: tuple[bytes, ...]) -> int:
+        return os.write(descriptor, b"".join(parts)[:5])
+
+    monkeypatch.setattr("airboss.telemetry.journal.os.writev", short)
+    writer.open(redacted('"whole"'))
+    writer.stop()
+    assert [frame.payload for frame in frames_of(writer.directory)] == [b'"whole"']
+
+
+def test_a_failed_flush_is_told_until_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After it nobody knows what the disk holds, so no call is accepted until a flush gets through."""
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=0.01)
+
+    def refused(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def refuses() -> bool:
+        try:
+            writer.open(redacted("{}"))
+        except Unavailable as error:
+            return "Input/output error" in str(error)
+        return False
+
+    with monkeypatch.context() as broken:
+        broken.setattr("airboss.telemetry.journal.os.fdatasync", refused)
+        until(refuses)
+    until(lambda: not refuses())
+    writer.stop()
+
+
+WRITE_UNTIL_KILLED = """
+import sys
+from pathlib import Path
+from airboss.telemetry.journal import JournalWriter
+writer = JournalWriter(Path(sys.argv[1]), "0", segment_bytes=int(sys.argv[2]))
+print(writer.directory, flush=True)
+number = 0
+while True:
+    writer.open(f'"{number}{"x" * (number % 5000)}"'.encode())
+    print(number, flush=True)
+    number += 1
+"""
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_killed_writer_loses_no_frame_that_it_acknowledged(tmp_path: Path, seed: int) -> None:
+    """Killed after some hundred frames, wherever that is, every frame whose call returned is whole."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path), str(50_000 + seed)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    directory = Path(process.stdout.readline().strip())
+    acknowledged = -1
+    for _ in range(200 + 37 * seed):
+        acknowledged = int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    *_, last = [acknowledged, *map(int, filter(str.strip, process.stdout.read().split("\n")[:-1]))]
+    process.stdout.close()
+    process.wait(10)
+    numbers = [int(frame.payload.strip(b'"x')) for frame in frames_of(directory)]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) >= last + 1
+    assert not owner_is_locked(directory)
