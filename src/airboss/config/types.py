@@ -1,4 +1,4 @@
-"""`airboss.toml` as one frozen object. Parsing and its errors are in `parse_config`."""
+"""`airboss.toml` as one frozen object. `config.parse` makes it and `config.checks` holds its rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from airboss.domain.release import ProviderKind
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[providers.NAME]`: who is spoken to. `base_url` may be left out for `openai` and `local`."""
+    """`[providers.NAME]`: who is spoken to. `base_url` may be left out for `openai`; `local` has none.
+
+    `api_key` is `env:NAME` or `file:PATH`. A literal is moved into the data directory when it is applied.
+    """
 
     kind: ProviderKind
     base_url: str | None = None
@@ -21,8 +24,9 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[models.NAME]`. `model` is the name upstream or, for `local`, the weights' source.
 
-    `context_tokens` and `slots` (answers at once) are for `local` only; each slot has
-    `context_tokens / slots` tokens of context. `threads` None means cores - 1, at least 1.
+    `sha256` is of local weights; weights that come over the network must have it. `context_tokens` and
+    `slots` (answers at once) are for `local` only; each slot has `context_tokens / slots` tokens of context.
+    `threads` None means cores - 1, at least 1.
     """
 
     provider: str
@@ -86,3 +90,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: StoreConfig = StoreConfig()
     gateway: GatewayConfig = GatewayConfig()
     tls: TlsConfig | None = None
+
+    def model_of(self, deployment: str) -> str:
+        """The name of the model that a deployment serves, be it through a release or not."""
+        chosen = self.deployments[deployment]
+        if chosen.release is not None:
+            return self.releases[chosen.release].model
+        assert chosen.model is not None  # parse_config lets exactly one be set
+        return chosen.model
+
+    def is_local(self, model: str) -> bool:
+        """Whether Airboss runs this model's engine itself."""
+        return self.providers[self.models[model].provider].kind == "local"

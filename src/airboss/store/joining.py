@@ -1,0 +1,114 @@
+"""From a journal's two frames to the record of a call. Bodies pass through as the JSON text they came as."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
+
+T = TypeVar("T")
+
+ORPHANS_MAX: Final = 1000
+"""How many orphans a log gives at once; the rest come once these are closed."""
+
+_NULL: Final = msgspec.Raw(b"null")
+
+
+# msgspec (0.22) writes a field typed `Raw | None` but cannot read one: where the domain's types have such a
+# field, these say what is read.
+class _OpenFrame(OpenedCall, frozen=True, kw_only=True):
+    request: msgspec.Raw = _NULL
+
+
+class _CloseFrame(ClosedCall, frozen=True, kw_only=True):
+    response: msgspec.Raw = _NULL
+
+
+class StoredRecord(InferenceRecord, frozen=True, kw_only=True):
+    """A record whose bodies are still JSON text; `null` where there is none."""
+
+    request: msgspec.Raw = _NULL
+    response: msgspec.Raw = _NULL
+
+
+_open_frames: Final = msgspec.json.Decoder(_OpenFrame)
+_close_frames: Final = msgspec.json.Decoder(_CloseFrame)
+_records: Final = msgspec.json.Decoder(StoredRecord)
+
+
+def read_opened(payload: bytes) -> OpenedCall:
+    """The call that an open frame tells of. Raises ValueError if it tells of none."""
+    return _decoded(_open_frames, payload)
+
+
+def read_closed(payload: bytes) -> ClosedCall:
+    """The end that a close frame tells of. Raises ValueError if it tells of none."""
+    return _decoded(_close_frames, payload)
+
+
+def read_record(payload: bytes) -> StoredRecord:
+    """The record that this JSON is. Raises ValueError if it is none."""
+    return _decoded(_records, payload)
+
+
+def join(opened: OpenedCall, closed: ClosedCall) -> bytes:
+    """The JSON of the `InferenceRecord` of one call. Raises ValueError unless both are of one call."""
+    if opened.id != closed.id:
+        raise ValueError(f"the frames of two calls, {opened.id} and {closed.id}, cannot be joined")
+    record = InferenceRecord(
+        id=opened.id,
+        started_at=opened.started_at,
+        deployment=opened.deployment,
+        release=opened.release,
+        arm=opened.arm,
+        plan=opened.plan,
+        model=opened.model,
+        provider=opened.provider,
+        key=opened.key,
+        user=opened.user,
+        session=opened.session,
+        operation=opened.operation,
+        stream=opened.stream,
+        status=closed.status,
+        error_type=closed.error_type,
+        finish_reason=closed.finish_reason,
+        input_tokens=closed.input_tokens,
+        output_tokens=closed.output_tokens,
+        cached_input_tokens=closed.cached_input_tokens,
+        reasoning_tokens=closed.reasoning_tokens,
+        usage_estimated=closed.usage_estimated,
+        cost_usd=closed.cost_usd,
+        latency_ms=closed.latency_ms,
+        ttft_ms=closed.ttft_ms,
+        overhead_ms=closed.overhead_ms,
+        output_chars=closed.output_chars,
+        attempts=closed.attempts,
+        cache=closed.cache,
+        policy=closed.policy,
+        tags=opened.tags,
+        scores={},
+        trace_id=opened.trace_id,
+        request=opened.request,
+        response=closed.response,
+    )
+    return msgspec.json.encode(record)
+
+
+def body(text: str | bytes | None) -> Any:
+    """The value that a body's JSON text has; the text itself where msgspec reads no value in it (a number
+    beyond a double, say), so that a strange body is shown rather than lost."""
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return text if isinstance(text, str) else text.decode(errors="replace")
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], payload: bytes) -> T:
+    try:
+        return decoder.decode(payload)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -1,0 +1,150 @@
+"""The ledger in SQL: SQLite now, written so that PostgreSQL can join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from airboss.domain.plan import ServingPlan
+from airboss.domain.ports import ApiKey, Replica, Snapshot
+from airboss.domain.release import Release
+from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_tables import keys, plans, releases, replicas, revision
+
+
+class SqlLedger:
+    """`domain.ports.Ledger`. Safe to use by threads, and by several processes on one database.
+
+    Every plan and release ever published is kept. Making one brings the schema up to date.
+    All calls raise SetupError if the database cannot be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._writer = writing(self._engine)
+
+    def revision(self) -> int:
+        """The number of the newest change that gateways must see; 0 before the first plan."""
+        with self._read() as connection:
+            return _revision(connection)
+
+    def snapshot(self) -> Snapshot | None:
+        """The newest plan with the keys, or None before the first plan."""
+        with self._read() as connection:
+            plan = connection.execute(
+                select(plans.c.content).order_by(plans.c.number.desc()).limit(1)
+            ).scalar()
+            if plan is None:
+                return None
+            kept = connection.execute(select(keys.c.content).order_by(keys.c.name)).scalars()
+            return Snapshot(
+                revision=_revision(connection),
+                plan=msgspec.json.decode(plan, type=ServingPlan),
+                keys=tuple(msgspec.json.decode(key, type=ApiKey) for key in kept),
+            )
+
+    def config(self) -> str | None:
+        """The text of the configuration last applied, or None before the first."""
+        with self._read() as connection:
+            return connection.execute(
+                select(plans.c.config).order_by(plans.c.number.desc()).limit(1)
+            ).scalar()
+
+    def publish(self, config: str, plan: ServingPlan) -> ServingPlan:
+        """Store `config` and its releases, and number `plan` one above the last; returns it numbered."""
+        with self._write() as connection:
+            # First, so that on PostgreSQL too a second publisher waits here and then reads our number.
+            connection.execute(update(revision).values(value=revision.c.value + 1))
+            last = connection.execute(select(func.max(plans.c.number))).scalar() or 0
+            numbered = msgspec.structs.replace(plan, number=last + 1)
+            for deployment in plan.deployments:
+                _keep_release(connection, deployment.stable, numbered.number)
+            connection.execute(
+                insert(plans).values(
+                    number=numbered.number,
+                    created_at=numbered.created_at.isoformat(),
+                    content=_text(numbered),
+                    config=config,
+                )
+            )
+            return numbered
+
+    def put_key(self, key: ApiKey) -> None:
+        """Add a key, or replace the one of that name."""
+        with self._write() as connection:
+            # Before the first plan nobody is served, so there is no change to see yet.
+            first = select(plans.c.number).limit(1).exists()
+            connection.execute(update(revision).where(first).values(value=revision.c.value + 1))
+            connection.execute(delete(keys).where(keys.c.name == key.name))
+            connection.execute(insert(keys).values(name=key.name, content=_text(key)))
+
+    def replicas(self) -> tuple[Replica, ...]:
+        """Every replica known, ordered by id."""
+        with self._read() as connection:
+            found = connection.execute(select(replicas.c.content).order_by(replicas.c.id)).scalars()
+            return tuple(msgspec.json.decode(each, type=Replica) for each in found)
+
+    def put_replica(self, replica: Replica) -> None:
+        """Add or replace a replica by id, without touching `revision`."""
+        with self._write() as connection:
+            connection.execute(delete(replicas).where(replicas.c.id == replica.id))
+            connection.execute(insert(replicas).values(id=replica.id, content=_text(replica)))
+
+    def forget_replica(self, replica_id: str) -> None:
+        """Drop a replica; nothing happens if there is none."""
+        with self._write() as connection:
+            connection.execute(delete(replicas).where(replicas.c.id == replica_id))
+
+    def release(self, digest: str) -> Release | None:
+        """The release of this digest, if it was ever published."""
+        with self._read() as connection:
+            found = connection.execute(select(releases.c.content).where(releases.c.digest == digest)).scalar()
+            return None if found is None else msgspec.json.decode(found, type=Release)
+
+    def plan(self, number: int) -> ServingPlan | None:
+        """The plan of this number, if it was ever published."""
+        with self._read() as connection:
+            found = connection.execute(select(plans.c.content).where(plans.c.number == number)).scalar()
+            return None if found is None else msgspec.json.decode(found, type=ServingPlan)
+
+    def close(self) -> None:
+        """Give back connections. The ledger is not used after."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+
+def _revision(connection: Connection) -> int:
+    value: int = connection.execute(select(revision.c.value)).scalar_one()
+    return value
+
+
+def _keep_release(connection: Connection, release: Release, plan: int) -> None:
+    """A release is kept under the name that it was first published with; the digest is of all the rest."""
+    known = connection.execute(select(releases.c.digest).where(releases.c.digest == release.digest)).scalar()
+    if known is None:
+        connection.execute(
+            insert(releases).values(digest=release.digest, content=_text(release), first_plan=plan)
+        )
+
+
+def _text(value: msgspec.Struct) -> str:
+    return msgspec.json.encode(value).decode()

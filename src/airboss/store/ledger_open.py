@@ -1,0 +1,116 @@
+"""Opening the ledger's database: how connections behave, and the schema brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from airboss.domain.errors import SetupError
+
+SCHEMA = "0001"
+"""The newest migration in `migrations/versions`. Kept here so that a ledger that is up to date is opened
+without loading Alembic."""
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a write waits for another process's, which takes milliseconds."""
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine on a ledger with the newest schema; makes the database where there is none.
+
+    `url` is SQLAlchemy's, of SQLite. Raises SetupError if it cannot be opened or is of a newer Airboss.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SetupError("the ledger's URL cannot be read; expected sqlite:///PATH") from None
+    if parsed.get_backend_name() != "sqlite":
+        raise SetupError(
+            f"a ledger in {parsed.get_backend_name()} is not served by this version; use sqlite:///PATH"
+        )
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    try:
+        _bring_up_to_date(engine)
+    except DBAPIError as error:
+        engine.dispose()
+        raise cannot(error, engine) from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def writing(engine: Engine) -> Engine:
+    """The same engine, whose transactions take the write lock at once.
+
+    SQLite refuses to turn a read into a write after another process has written, so a transaction that reads
+    first and then writes must say from the start that it is going to.
+    """
+    return engine.execution_options(ledger_writes=True)
+
+
+def cannot(error: DBAPIError, engine: Engine) -> SetupError:
+    """What to tell when the database refuses; the statement's values, keys among them, are left out."""
+    where = engine.url.database or engine.url.render_as_string(hide_password=True)
+    return SetupError(
+        f"the ledger {where} cannot be used: {error.orig}; is its disk there, writable and not full?"
+    )
+
+
+def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver's own way of opening transactions leaves reads outside of them; `_on_begin` opens each.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # A publish is rare, and must outlive a power cut; NORMAL would only promise that for a killed process.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("ledger_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _bring_up_to_date(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if _schema(connection) == SCHEMA:
+            return
+    with writing(engine).begin() as connection:
+        found = _schema(connection)  # again, now that nobody else can migrate
+        if found is None or found < SCHEMA:
+            _migrate(connection)
+        elif found > SCHEMA:
+            raise SetupError(
+                f"the ledger {engine.url.database} was written by a newer Airboss (schema {found}; "
+                f"this one knows {SCHEMA}); use that version again"
+            )
+
+
+def _schema(connection: Connection) -> str | None:
+    """The migration that the database is at, or None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: Any = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - 0.1 s and 10 MB that only a new schema costs
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

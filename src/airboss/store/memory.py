@@ -1,0 +1,225 @@
+"""The record log in memory: for tests, and for trying things out. What it holds goes with the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import DeploymentStats, JournalMove, RecordFilter, StatsBucket
+from airboss.domain.record import InferenceRecord
+from airboss.store.joining import ORPHANS_MAX, body, join, read_closed, read_opened, read_record
+
+K = TypeVar("K")
+
+_EQUAL: Final = ("deployment", "status", "model", "user", "key", "id")
+
+
+class MemoryRecordLog:
+    """Implements `RecordLog`. Safe to call from several threads. `apply` raises ValueError for a move with
+    JSON that is no record, and then takes none of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._records: dict[str, InferenceRecord] = {}
+        self._pending: dict[str, tuple[str, bytes]] = {}
+        self._offsets: dict[str, int] = {}
+        self._closed = False
+
+    def offset(self, segment: str) -> int:
+        """As `RecordLog.offset`."""
+        with self._lock:
+            self._check()
+            return self._offsets.get(segment, 0)
+
+    def apply(self, move: JournalMove) -> int:
+        """As `RecordLog.apply`."""
+        with self._lock:
+            self._check()
+            held = self._offsets.get(move.segment, 0)
+            if held != move.start:
+                return held
+            joined = [
+                join(read_opened(self._pending[record_id][1]), read_closed(closed))
+                for record_id, closed in move.closed.items()
+                if record_id in self._pending
+            ]
+            records = [_whole(payload) for payload in (*move.records, *joined)]
+            for record in records:
+                self._records.setdefault(record.id, record)
+            for record_id in move.closed:
+                self._pending.pop(record_id, None)
+            self._pending.update({key: (move.segment, opened) for key, opened in move.opened.items()})
+            if move.end != move.start:
+                self._offsets[move.segment] = move.end
+            return move.end
+
+    def orphans(self, segment_prefix: str) -> dict[str, bytes]:
+        """As `RecordLog.orphans`: the first 1,000 by id."""
+        with self._lock:
+            self._check()
+            found = sorted(
+                (record_id, opened)
+                for record_id, (segment, opened) in self._pending.items()
+                if segment.startswith(segment_prefix)
+            )
+            return dict(found[:ORPHANS_MAX])
+
+    def forget(self, segment: str) -> None:
+        """As `RecordLog.forget`."""
+        with self._lock:
+            self._check()
+            self._offsets.pop(segment, None)
+
+    def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
+        """As `RecordLog.records`."""
+        with self._lock:
+            self._check()
+            arrived = list(self._records.values())
+            before = self._records.get(where.before) if where.before is not None else None
+        if where.after is not None:
+            ids = [record.id for record in arrived]
+            if where.after not in ids:
+                return []
+            arrived = arrived[ids.index(where.after) + 1 :]
+        else:
+            arrived.sort(key=_newness, reverse=True)
+        if where.before is not None:
+            if before is None:
+                return []
+            arrived = [record for record in arrived if _newness(record) < _newness(before)]
+        found = [record for record in arrived if _matches(record, where)][:limit]
+        if bodies:
+            return found
+        return [msgspec.structs.replace(record, request=None, response=None) for record in found]
+
+    def count(self, where: RecordFilter) -> int:
+        """As `RecordLog.count`."""
+        with self._lock:
+            self._check()
+            return sum(_matches(record, where) for record in self._records.values())
+
+    def stats(self, since: datetime, until: datetime) -> Sequence[DeploymentStats]:
+        """As `RecordLog.stats`, with exact quantiles."""
+        calls = self._between(since, until)
+        groups = _grouped(calls, lambda record: record.deployment)
+        return [_deployment_stats(deployment, group) for deployment, group in sorted(groups.items())]
+
+    def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
+        """As `RecordLog.series`, with exact quantiles."""
+
+        def step(record: InferenceRecord) -> tuple[str, int]:
+            return record.deployment, int(record.started_at.timestamp() // step_s) * step_s
+
+        groups = _grouped(self._between(since, until), step)
+        return [_bucket(name, start, group) for (name, start), group in sorted(groups.items())]
+
+    def close(self) -> None:
+        """As `RecordLog.close`."""
+        with self._lock:
+            self._closed = True
+
+    def _between(self, since: datetime, until: datetime) -> list[InferenceRecord]:
+        with self._lock:
+            self._check()
+            return [record for record in self._records.values() if since <= record.started_at < until]
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the record store in memory is closed")
+
+
+def _whole(payload: bytes) -> InferenceRecord:
+    stored = read_record(payload)
+    fields: dict[str, Any] = {name: getattr(stored, name) for name in InferenceRecord.__struct_fields__}
+    fields["request"] = body(str(stored.request, "utf-8"))
+    fields["response"] = body(str(stored.response, "utf-8"))
+    return InferenceRecord(**fields)
+
+
+def _newness(record: InferenceRecord) -> tuple[datetime, str]:
+    return record.started_at, record.id
+
+
+def _matches(record: InferenceRecord, where: RecordFilter) -> bool:
+    text = where.text.lower() if where.text is not None else ""
+    searched = "\n".join(
+        each for each in (record.id, record.user, record.session, record.error_type) if each is not None
+    )
+    return (
+        all(getattr(where, name) in {None, getattr(record, name)} for name in _EQUAL)
+        and (where.since is None or record.started_at >= where.since)
+        and (where.until is None or record.started_at < where.until)
+        and text in searched.lower()
+    )
+
+
+def _grouped(
+    calls: Iterable[InferenceRecord], key: Callable[[InferenceRecord], K]
+) -> dict[K, list[InferenceRecord]]:
+    groups: dict[K, list[InferenceRecord]] = {}
+    for record in calls:
+        groups.setdefault(key(record), []).append(record)
+    return groups
+
+
+def _deployment_stats(deployment: str, calls: Sequence[InferenceRecord]) -> DeploymentStats:
+    answered = [record for record in calls if record.status == "ok"]
+    latencies = [record.latency_ms for record in answered]
+    ttfts = [record.ttft_ms for record in answered if record.ttft_ms is not None]
+    rates = [rate for record in answered if (rate := _tokens_per_s(record)) is not None]
+    costs = [float(record.cost_usd) for record in calls if record.cost_usd is not None]
+    return DeploymentStats(
+        deployment=deployment,
+        requests=len(calls),
+        errors=sum(record.status == "error" for record in calls),
+        cancelled=sum(record.status == "cancelled" for record in calls),
+        latency_p50_ms=_quantile(latencies, 0.5),
+        latency_p95_ms=_quantile(latencies, 0.95),
+        ttft_p50_ms=_quantile(ttfts, 0.5),
+        ttft_p95_ms=_quantile(ttfts, 0.95),
+        tokens_per_s=sum(rates) / len(rates) if rates else None,
+        input_tokens=sum(record.input_tokens or 0 for record in calls),
+        output_tokens=sum(record.output_tokens or 0 for record in calls),
+        cost_usd=sum(costs) if costs else None,
+        cost_unknown=len(calls) - len(costs),
+    )
+
+
+def _bucket(deployment: str, start: int, calls: Sequence[InferenceRecord]) -> StatsBucket:
+    whole = _deployment_stats(deployment, calls)
+    return StatsBucket(
+        deployment=deployment,
+        start=datetime.fromtimestamp(start, UTC),
+        requests=whole.requests,
+        errors=whole.errors,
+        latency_p50_ms=whole.latency_p50_ms,
+        latency_p95_ms=whole.latency_p95_ms,
+        ttft_p50_ms=whole.ttft_p50_ms,
+        output_tokens=whole.output_tokens,
+        cost_usd=whole.cost_usd,
+    )
+
+
+def _tokens_per_s(record: InferenceRecord) -> float | None:
+    """Output tokens over the time after the first one; None where either is unknown or there was no time."""
+    waited = (record.ttft_ms or 0.0) if record.stream else 0.0
+    writing_ms = record.latency_ms - waited
+    if record.output_tokens is None or writing_ms <= 0:
+        return None
+    return record.output_tokens / writing_ms * 1000
+
+
+def _quantile(values: Sequence[float], share: float) -> float | None:
+    """Interpolated between the two nearest values, as `quantile_cont` does; None of nothing."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

@@ -1,0 +1,15 @@
+-- As stats.sql, in steps of $step_us microseconds since the epoch.
+select
+    deployment,
+    make_timestamp(epoch_us(started_at) // $step_us * $step_us) as start,
+    count(*) as requests,
+    count(*) filter (status = 'error') as errors,
+    quantile_cont(latency_ms, 0.5) filter (status = 'ok') as latency_p50_ms,
+    quantile_cont(latency_ms, 0.95) filter (status = 'ok') as latency_p95_ms,
+    quantile_cont(ttft_ms, 0.5) filter (status = 'ok') as ttft_p50_ms,
+    coalesce(sum(output_tokens), 0)::bigint as output_tokens,
+    sum(cost_usd)::double as cost_usd
+from records
+where started_at >= $since and started_at < $until
+group by deployment, start
+order by deployment, start

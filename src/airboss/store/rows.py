@@ -1,0 +1,100 @@
+"""A call as rows of the record log's tables, and back: what goes into which column, and in what form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import zip_longest
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from airboss.domain.record import Attempt, InferenceRecord
+from airboss.store.joining import StoredRecord, body, read_opened
+
+PART_CHARS_MAX: Final = 8192
+"""Bodies are stored in parts of so many characters; see the schema."""
+ROW_CHARS_MAX: Final = 64 * 1024
+"""Of all text of a record beside its bodies; see the schema on why there must be a bound."""
+
+COLUMNS: Final = tuple(
+    field.name
+    for field in msgspec.structs.fields(InferenceRecord)
+    if field.name not in {"request", "response", "scores"}
+)
+_JSON_COLUMNS: Final = {"attempts": tuple[Attempt, ...], "policy": tuple[str, ...], "tags": dict[str, str]}
+_values_of: Final = attrgetter(*COLUMNS)
+
+
+def record_row(seq: int, record: StoredRecord) -> tuple[Any, ...]:
+    """The row of `records` that a record is. Raises ValueError if it is too large for one."""
+    values = dict(zip(COLUMNS, _values_of(record), strict=True))
+    values["started_at"] = naive(record.started_at)
+    for name in _JSON_COLUMNS:
+        values[name] = msgspec.json.encode(values[name]).decode()
+    _check_size(record.id, values.values())
+    return (seq, *values.values())
+
+
+def open_rows(segment: str, payload: bytes) -> Iterator[tuple[Any, ...]]:
+    """The rows of `pending` that hold an open frame. One that no record could be made of is refused now:
+    later nobody could close it."""
+    opened = read_opened(payload)
+    _check_size(opened.id, [*msgspec.structs.astuple(opened), *opened.tags, *opened.tags.values()])
+    if not -(2**63) <= opened.plan < 2**63:
+        raise ValueError(f"{opened.id} is of plan {opened.plan}")
+    return ((opened.id, segment, part, text) for part, text in enumerate(_parts(str(payload, "utf-8"))))
+
+
+def _check_size(record_id: str, values: Iterable[object]) -> None:
+    size = sum(len(value) for value in values if isinstance(value, str))
+    if size > ROW_CHARS_MAX:
+        raise ValueError(f"{record_id} has {size} characters beside its bodies, of at most {ROW_CHARS_MAX}")
+
+
+def body_rows(seq: int, record: StoredRecord) -> Iterator[tuple[Any, ...]]:
+    """The rows of `bodies` that hold a record's; none where it has none."""
+    both = zip_longest(_parts(_text(record.request)), _parts(_text(record.response)))
+    return ((seq, part, *texts) for part, texts in enumerate(both))
+
+
+def _parts(text: str | None) -> Iterator[str]:
+    """The text in parts small enough for a column."""
+    text = text or ""
+    return (text[start : start + PART_CHARS_MAX] for start in range(0, len(text), PART_CHARS_MAX))
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """The JSON text of a body, None for null."""
+    text = str(raw, "utf-8")
+    return text if text != "null" else None
+
+
+def from_row(row: tuple[Any, ...], request: str | None, response: str | None) -> InferenceRecord:
+    """A row of list.sql as a record."""
+    values: dict[str, Any] = dict(zip(COLUMNS, row[1:], strict=True))
+    values["started_at"] = values["started_at"].replace(tzinfo=UTC)
+    values["cost_usd"] = _plain(values["cost_usd"])
+    for name, kind in _JSON_COLUMNS.items():
+        values[name] = msgspec.json.decode(values[name], type=kind)
+    return InferenceRecord(**values, scores={}, request=body(request), response=body(response))
+
+
+def whole(parts: Iterable[str | None]) -> str | None:
+    """A body's text from its parts; no body's JSON is empty."""
+    return "".join(part for part in parts if part is not None) or None
+
+
+def naive(moment: datetime) -> datetime:
+    """UTC without saying so: what the `timestamp` columns hold."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _plain(cost: Decimal | None) -> Decimal | None:
+    """Without the zeros that the column's scale adds."""
+    if cost is None:
+        return None
+    short = cost.normalize()
+    return short if short != short.to_integral_value() else short.quantize(Decimal(1))

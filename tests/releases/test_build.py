@@ -1,0 +1,212 @@
+"""Releases and plans built from a configuration."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from airboss.config import Config, parse_config
+from airboss.domain.plan import ServingPlan
+from airboss.domain.release import ModelVersion, Release
+from airboss.releases.build import (
+    OPENAI_BASE_URL,
+    build_plan,
+    build_releases,
+    identity,
+    local_models,
+    sealed,
+)
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+TEXT = """
+[providers.openai]
+kind = "openai"
+api_key = "env:OPENAI_API_KEY"
+
+[providers.other]
+kind = "openai-compatible"
+base_url = "https://llm.example.com/v1/"
+
+[providers.local]
+kind = "local"
+
+[models.small]
+provider = "openai"
+model = "gpt-4o-mini"
+price = { input_usd_per_mtok = 0.15, output_usd_per_mtok = 0.60 }
+
+[models.far]
+provider = "other"
+model = "llama"
+
+[models.tiny]
+provider = "local"
+model = "file:/weights/tiny.gguf"
+sha256 = "B179C9523D0E6A0F98A330C7562B682750A6F8C8C15E5BC70EA373728110DB53"
+
+[models.unused]
+provider = "local"
+model = "file:/weights/unused.gguf"
+
+[releases.support]
+model = "small"
+
+[deployments.support]
+release = "support"
+aliases = ["gpt-4o"]
+timeout = { total_s = 9 }
+
+[deployments.far]
+model = "far"
+
+[deployments.assistant]
+model = "tiny"
+"""
+
+
+def config(text: str = TEXT) -> Config:
+    """The configuration under test."""
+    return parse_config(text, source="airboss.toml")
+
+
+def plan(text: str = TEXT, **given: object) -> ServingPlan:
+    """The plan of a configuration."""
+    defaults: dict[str, object] = {
+        "replica_urls": {"tiny": ("http://127.0.0.1:9/v1",)},
+        "tools": {"tiny": True},
+        "engine_version": "e 1",
+        "now": NOW,
+    }
+    return build_plan(config(text), **{**defaults, **given})  # type: ignore[arg-type]  # shared defaults
+
+
+def digests(text: str, engine_version: str = "e 1") -> dict[str, str]:
+    """Each deployment's digest."""
+    built = build_releases(config(text), engine_version=engine_version)
+    return {name: release.digest for name, release in built.items()}
+
+
+def test_a_plan_says_where_each_deployment_goes() -> None:
+    """Targets have URLs without a slash at the end, the name upstream, the key's reference and the price."""
+    support, far, assistant = plan().deployments
+    assert support.name == "support"
+    assert support.aliases == ("gpt-4o",)
+    assert support.timeout.total_s == 9.0
+    assert support.target.base_urls == (OPENAI_BASE_URL,)
+    assert support.target.api_key_ref == "env:OPENAI_API_KEY"
+    assert support.target.price is not None
+    assert support.target.price.output_usd_per_mtok == Decimal("0.60")
+    assert far.target.base_urls == ("https://llm.example.com/v1",)
+    assert far.target.price is None
+    assert assistant.target.base_urls == ("http://127.0.0.1:9/v1",)
+    assert assistant.target.upstream_model == "tiny"
+    assert assistant.target.tools
+
+
+def test_local_models_cost_nothing_unless_priced() -> None:
+    """A local model without a price has the price 0, not an unknown one."""
+    price = plan().deployments[2].target.price
+    assert price is not None
+    assert price.input_usd_per_mtok == 0
+    priced = TEXT.replace(
+        '"file:/weights/tiny.gguf"',
+        '"file:/weights/tiny.gguf"\nprice = { input_usd_per_mtok = 1, output_usd_per_mtok = 2 }',
+    )
+    price = plan(priced).deployments[2].target.price
+    assert price is not None
+    assert price.output_usd_per_mtok == 2
+
+
+def test_a_local_model_whose_tools_are_unknown_has_none() -> None:
+    """Nothing is silently ignored: without knowledge tools are refused."""
+    assert not plan(tools={}).deployments[2].target.tools
+
+
+def test_only_served_local_models_need_an_engine() -> None:
+    """A local model that no deployment serves is not started."""
+    assert local_models(config()) == ("tiny",)
+    with pytest.raises(KeyError):
+        plan(replica_urls={})
+
+
+def test_bodies_are_kept_unless_turned_off() -> None:
+    """`bodies = "off"` reaches the plan."""
+    assert plan().bodies
+    assert not plan(TEXT + '[store]\nbodies = "off"\n').bodies
+
+
+def test_releases_name_the_exact_model() -> None:
+    """A local release has weights and engine; a hosted one has nothing but its name."""
+    built = build_releases(config(), engine_version="e 1")
+    assert built["support"].name == "support"
+    assert built["assistant"].name == "tiny"
+    assert built["assistant"].model.weights_sha256 == (
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    )
+    assert built["assistant"].model.engine_version == "e 1"
+    assert built["support"].model.engine is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("gpt-4o-mini", "gpt-4o", {"support"}),
+        ("B179C9523D", "B179C9523E", {"assistant"}),
+        ("file:/weights/tiny", "file:/weights/other", {"assistant"}),
+        ('[providers.other]\nkind = "openai-compatible"', '[providers.other]\nkind = "openai"', {"far"}),
+        # Not what shapes an answer:
+        ("0.15", "0.30", set()),
+        ("total_s = 9", "total_s = 10", set()),
+        ("env:OPENAI_API_KEY", "env:OTHER_KEY", set()),
+        ('["gpt-4o"]', '["gpt-4o", "gpt"]', set()),
+        ("https://llm.example.com/v1/", "https://llm2.example.com/v1", set()),
+        ("releases.support", "releases.renamed", set()),
+        ("models.tiny", "models.renamed", set()),
+    ],
+)
+def test_the_digest_covers_what_shapes_an_answer(old: str, new: str, changed: set[str]) -> None:
+    """Model, weights and provider change it; prices, limits, timeouts, secrets, names and URLs do not."""
+    text = TEXT.replace(old, new)
+    if "renamed" in new:
+        table, name = old.split(".")
+        text = text.replace(f'{table[:-1]} = "{name}"', f'{table[:-1]} = "renamed"')
+    before, after = digests(TEXT), digests(text)
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_the_engine_is_part_of_a_local_release() -> None:
+    """Another version of the engine is another release of what it runs, and of nothing else."""
+    before, after = digests(TEXT), digests(TEXT, engine_version="e 2")
+    assert {name for name in before if before[name] != after[name]} == {"assistant"}
+
+
+def test_parameters_are_part_of_a_release() -> None:
+    """Two releases that differ in a parameter have two digests, in whatever order the parameters stand."""
+    model = ModelVersion(provider="p", kind="openai", model="m")
+    plain = sealed(Release(digest="", name="a", model=model))
+    warm = sealed(Release(digest="", name="a", model=model, params={"temperature": 0.2, "seed": 1}))
+    same = sealed(Release(digest="", name="b", model=model, params={"seed": 1, "temperature": 0.2}))
+    assert plain.digest != warm.digest
+    assert warm.digest == same.digest
+
+
+def test_the_digest_covers_every_field_but_the_name() -> None:
+    """A field that is added to releases or models must enter the identity, or be left out on purpose here."""
+    model = ModelVersion(
+        provider="p", kind="local", model="m", weights_sha256="w", engine="e", engine_version="v"
+    )
+    whole = identity(Release(digest="d", name="n", model=model, params={"seed": 1}))
+    assert whole == {"model": msgspec.to_builtins(model), "params": {"seed": 1}}
+    assert set(whole) == set(Release.__struct_fields__) - {"digest", "name"}
+
+
+def test_digests_of_releases_never_change() -> None:
+    """These digests are in ledgers: a change would turn every deployment into a new release."""
+    assert digests(TEXT) == {
+        "support": "73b90ef2ba77653f673e8287f65795dbf37d59dc9e533388a3780157aa4ce4bb",
+        "far": "ae06e7d3554f5f7b858340127dd1fc91027e7df47235a3a971fa9612d0dc0365",
+        "assistant": "4c1fce20e3777cf7456a08b1a686e69a678410f4a66d02fc4fc6fc50726b56c8",
+    }

@@ -1,0 +1,50 @@
+"""The three record logs that one contract holds for."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from airboss.domain.ports import RecordLog
+from airboss.store.client import StoreClient
+from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.memory import MemoryRecordLog
+from airboss.store.service import serve
+
+
+@contextmanager
+def served(record_log: RecordLog) -> Iterator[Path]:
+    """`record_log` behind a unix socket, whose path this gives; closed at the end."""
+    stop, ready = threading.Event(), threading.Event()
+    with tempfile.TemporaryDirectory(prefix="ab-") as folder:  # tmp_path is too long for a socket
+        path = Path(folder, "store.sock")
+        thread = threading.Thread(
+            target=serve, args=(record_log, path), kwargs={"stop": stop, "ready": ready.set}
+        )
+        thread.start()
+        assert ready.wait(10)
+        try:
+            yield path
+        finally:
+            stop.set()
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(params=["memory", "duckdb", "client"])
+def record_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordLog]:
+    """An empty log of each kind."""
+    if request.param == "client":
+        with served(DuckDBRecordLog(tmp_path / "records.duckdb")) as socket_path:
+            client = StoreClient(socket_path)
+            yield client
+            client.close()
+        return
+    made = MemoryRecordLog() if request.param == "memory" else DuckDBRecordLog(tmp_path / "records.duckdb")
+    yield made
+    made.close()

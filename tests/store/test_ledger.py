@@ -1,0 +1,182 @@
+"""What every ledger promises, whatever database it is in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from airboss.store.ledger import SqlLedger
+from tests.store.ledgers import KINDS, deployment, key, plan, replica, url
+
+
+@pytest.fixture(params=KINDS)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    return url(request.param, tmp_path)
+
+
+@pytest.fixture
+def ledger(address: str) -> Iterator[SqlLedger]:
+    """An empty ledger."""
+    made = SqlLedger(address)
+    yield made
+    made.close()
+
+
+def test_a_new_ledger_is_empty(ledger: SqlLedger) -> None:
+    """Before the first plan there is nothing to serve, and the revision is 0."""
+    assert ledger.revision() == 0
+    assert ledger.snapshot() is None
+    assert ledger.config() is None
+    assert ledger.replicas() == ()
+    assert ledger.plan(1) is None
+    assert ledger.release("d" * 64) is None
+
+
+def test_plans_are_numbered_from_one(ledger: SqlLedger) -> None:
+    """Each plan has the number after the last one's; the number that it came with means nothing."""
+    first = ledger.publish("one", plan())
+    second = ledger.publish("two", msgspec.structs.replace(plan(), number=70))
+    assert (first.number, second.number) == (1, 2)
+    assert first == msgspec.structs.replace(plan(), number=1)
+
+
+def test_the_newest_plan_is_served(ledger: SqlLedger) -> None:
+    """A snapshot has the plan as it was published, to the last digit, and all keys in order of name."""
+    ledger.publish("one", plan(deployment("old")))
+    published = ledger.publish("two", plan(deployment("a"), deployment("b", "other")))
+    ledger.put_key(key("z"))
+    ledger.put_key(key("a", deployments=("a", "b")))
+    snapshot = ledger.snapshot()
+    assert snapshot is not None
+    assert snapshot.plan == published
+    assert snapshot.keys == (key("a", deployments=("a", "b")), key("z"))
+    assert snapshot.revision == ledger.revision()
+    assert ledger.config() == "two"
+
+
+def test_a_change_that_gateways_must_see_raises_the_revision(ledger: SqlLedger) -> None:
+    """Plans and keys raise it, replicas do not."""
+    ledger.publish("one", plan())
+    seen = [ledger.revision()]
+    for change in (
+        lambda: ledger.publish("two", plan()),
+        lambda: ledger.put_key(key("a")),
+        lambda: ledger.put_key(key("a", "cd" * 32)),
+    ):
+        change()
+        seen.append(ledger.revision())
+    assert seen == sorted(set(seen))
+    ledger.put_replica(replica("r"))
+    ledger.forget_replica("r")
+    assert ledger.revision() == seen[-1]
+
+
+def test_keys_before_the_first_plan_come_with_it(ledger: SqlLedger) -> None:
+    """The revision stays 0 until there is something to serve; then the key is there."""
+    ledger.put_key(key("early"))
+    assert ledger.revision() == 0
+    assert ledger.snapshot() is None
+    ledger.publish("one", plan())
+    snapshot = ledger.snapshot()
+    assert snapshot is not None
+    assert snapshot.keys == (key("early"),)
+    assert snapshot.revision > 0
+
+
+def test_a_key_is_replaced_by_name(ledger: SqlLedger) -> None:
+    """There is one key of a name."""
+    ledger.publish("one", plan())
+    ledger.put_key(key("a"))
+    ledger.put_key(key("a", "cd" * 32))
+    snapshot = ledger.snapshot()
+    assert snapshot is not None
+    assert snapshot.keys == (key("a", "cd" * 32),)
+
+
+def test_replicas_come_and_go(ledger: SqlLedger) -> None:
+    """Rows are replaced by id, listed by id, and dropped; dropping none is no error."""
+    ledger.put_replica(replica("b"))
+    ledger.put_replica(replica("a", state="ready", pid=7, restarts=2, detail="x"))
+    ledger.put_replica(replica("b", state="starting"))
+    assert ledger.replicas() == (
+        replica("a", state="ready", pid=7, restarts=2, detail="x"),
+        replica("b", state="starting"),
+    )
+    ledger.forget_replica("a")
+    ledger.forget_replica("never")
+    assert [each.id for each in ledger.replicas()] == ["b"]
+
+
+def test_every_plan_and_release_is_kept(ledger: SqlLedger) -> None:
+    """From a number the plan can be had, and from a digest the release, under its first name."""
+    old, new = deployment("d", "old"), deployment("d", "new")
+    ledger.publish("one", plan(old))
+    ledger.publish("two", plan(new, deployment("e", "new")))
+    first = ledger.plan(1)
+    assert first is not None
+    assert first.deployments == (old,)
+    assert ledger.release(old.stable.digest) == old.stable
+    assert ledger.release(new.stable.digest) == new.stable
+
+
+def test_what_was_written_outlives_the_ledger(address: str) -> None:
+    """Another ledger on the same database has it all, and numbers on."""
+    one = SqlLedger(address)
+    one.publish("text é\n", plan())
+    one.put_key(key("a"))
+    one.put_replica(replica("r"))
+    before = one.snapshot()
+    one.close()
+    other = SqlLedger(address)
+    assert other.snapshot() == before
+    assert other.config() == "text é\n"
+    assert other.replicas() == (replica("r"),)
+    assert other.publish("next", plan()).number == 2
+    other.close()
+
+
+def test_two_ledgers_see_each_other(ledger: SqlLedger, address: str) -> None:
+    """A gateway's ledger sees what the controller's publishes, without being opened anew."""
+    gateway = SqlLedger(address)
+    assert gateway.revision() == 0
+    ledger.publish("one", plan())
+    assert gateway.revision() == ledger.revision()
+    snapshot = gateway.snapshot()
+    assert snapshot is not None
+    assert snapshot.plan.number == 1
+    gateway.close()
+
+
+def test_threads_publish_without_clash(ledger: SqlLedger, address: str) -> None:
+    """Publishers at the same time, on one ledger and on two, get numbers without gap or double."""
+    other = SqlLedger(address)
+    numbers: list[int] = []
+
+    def publish(target: SqlLedger) -> None:
+        numbers.extend(target.publish("x", plan()).number for _ in range(5))
+
+    threads = [threading.Thread(target=publish, args=(each,)) for each in (ledger, other) * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(1, 31))
+    assert ledger.revision() == 30
+    other.close()
+
+
+def test_a_publish_that_fails_leaves_nothing(ledger: SqlLedger) -> None:
+    """What goes wrong halfway is undone: neither number nor revision nor release remain."""
+    ledger.publish("one", plan())
+    broken = plan(deployment("new", "other"), msgspec.structs.replace(deployment("bad"), aliases=(object(),)))
+    with pytest.raises(TypeError):
+        ledger.publish("two", broken)
+    assert ledger.revision() == 1
+    assert ledger.config() == "one"
+    assert ledger.release(deployment("new", "other").stable.digest) is None
+    assert ledger.publish("three", plan()).number == 2

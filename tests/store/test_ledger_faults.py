@@ -1,0 +1,186 @@
+"""The ledger under processes that die, meet, or find a database that will not do."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airboss.domain.errors import SetupError
+from airboss.store.ledger import SqlLedger
+from tests.store.ledgers import deployment, plan
+from tests.support.wait import until
+
+PUBLISHER = """
+import sys
+from airboss.store.ledger import SqlLedger
+from tests.store.ledgers import deployment, plan
+
+ledger = SqlLedger(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for at in range(int(sys.argv[2])):
+    names = [f"{sys.argv[3]}-{at}-{each}" for each in range(20)]
+    published = ledger.publish("\\n".join(names), plan(*(deployment(name, name) for name in names)))
+    print(published.number, flush=True)
+"""
+
+
+def publisher(url: str, count: int, name: str) -> subprocess.Popen[str]:
+    """A process that publishes so many plans of twenty releases each once it is told to."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PUBLISHER, url, str(count), name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent.parent,
+    )
+
+
+def told(process: subprocess.Popen[str]) -> None:
+    """Let a publisher go."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def heard(process: subprocess.Popen[str]) -> str:
+    """The next line of a publisher."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    """Wait for a publisher and close its pipes."""
+    process.communicate(timeout=30)
+
+
+def test_processes_make_and_fill_one_database_together(tmp_path: Path) -> None:
+    """Processes that make one database at the same time, and publish at once, get every number once."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    processes = [publisher(url, 8, f"p{at}") for at in range(3)]
+    assert [heard(process) for process in processes] == ["ready"] * 3
+    for process in processes:
+        told(process)
+    numbers = sorted(int(heard(process)) for process in processes for _ in range(8))
+    for process in processes:
+        ended(process)
+        assert process.returncode == 0
+    assert numbers == list(range(1, 25))
+
+
+def test_a_killed_publish_is_whole_or_not_there(tmp_path: Path) -> None:
+    """After `kill -9` at any moment every acknowledged plan is there, and every plan there is whole."""
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    path = tmp_path / "ledger.db"
+    url = f"sqlite:///{path}"
+    for round_ in range(5):
+        process = publisher(url, 10_000, f"r{round_}")
+        assert heard(process) == "ready"
+        told(process)
+        wanted = chance.randrange(1, 8)
+        acknowledged = [int(heard(process)) for _ in range(wanted)]
+        # Between two answers there is a whole publish: spin a random part of it, then kill.
+        for _ in range(chance.randrange(200_000)):
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+        rest, _ = process.communicate(timeout=30)
+        acknowledged += [int(line) for line in rest.split("\n")[:-1]]
+        assert_whole(path, acknowledged[-1], f"seed {seed}, round {round_}")
+
+
+def assert_whole(path: Path, acknowledged: int, label: str) -> None:
+    """Every plan has its number, its configuration and its twenty releases; the revision counts them."""
+    ledger = SqlLedger(f"sqlite:///{path}")
+    snapshot = ledger.snapshot()
+    assert snapshot is not None, label
+    assert acknowledged <= snapshot.plan.number <= acknowledged + 1, label
+    assert snapshot.revision == snapshot.plan.number, label
+    for number in range(1, snapshot.plan.number + 1):
+        found = ledger.plan(number)
+        assert found is not None, f"{label}: plan {number} is missing"
+        for each in found.deployments:
+            assert ledger.release(each.stable.digest) == each.stable, f"{label}: plan {number}"
+    assert ledger.config() == "\n".join(each.name for each in snapshot.plan.deployments), label
+    ledger.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",), label
+        assert connection.execute("SELECT count(*) FROM plans").fetchone() == (snapshot.plan.number,), label
+    connection.close()
+
+
+def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
+    """A gateway reads the last plan while another process is in the middle of a write."""
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger.publish("one", plan())
+    writer = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE revision SET value = 99")
+    assert ledger.revision() == 1
+    writer.execute("ROLLBACK")
+    writer.close()
+    ledger.close()
+
+
+def test_a_ledger_of_a_newer_airboss_is_refused(tmp_path: Path) -> None:
+    """An older program does not touch a schema that it does not know."""
+    path = tmp_path / "ledger.db"
+    SqlLedger(f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(SetupError, match=r"written by a newer Airboss \(schema 9999; this one knows"):
+        SqlLedger(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:////nowhere/at/all/ledger.db", "the ledger /nowhere/at/all/ledger.db cannot be used"),
+        ("postgresql://u:secret@h/db", "a ledger in postgresql is not served by this version"),
+        ("nonsense", "the ledger's URL cannot be read"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_said(url: str, message: str) -> None:
+    """The error names the ledger, what to do, and no password."""
+    with pytest.raises(SetupError, match=message) as caught:
+        SqlLedger(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    """Something else under the ledger's name is refused and left as it is."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"this is not a database, but it is long enough to look like one" * 100)
+    before = path.read_bytes()
+    with pytest.raises(SetupError, match="cannot be used"):
+        SqlLedger(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_write_waits_for_another(tmp_path: Path) -> None:
+    """A publish while another process holds the write lock comes through when the lock is given back."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    SqlLedger(url).close()
+    process = publisher(url, 1, "p")
+    assert heard(process) == "ready"
+    blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    told(process)
+    reader = SqlLedger(url)
+    until(lambda: process.poll() is None and reader.snapshot() is None, timeout_s=5)
+    blocker.execute("COMMIT")
+    blocker.close()
+    assert heard(process) == "1"
+    ended(process)
+    found = reader.plan(1)
+    assert found is not None
+    assert found.deployments[0] == deployment("p-0-0", "p-0-0")
+    reader.close()
