@@ -113,6 +113,8 @@ CASES = {
     "model of 1 MB": (_post(BODY.replace("gpt-4o", "m" * 1_000_000)), 404),
     "deep nesting": (_post('{"model":"gpt-4o","messages":[],"x":' + "[" * 60_000 + "]" * 60_000 + "}"), 400),
     "deep objects": (_post('{"x":' * 30_000 + "1" + "}" * 30_000), 400),
+    "201 levels": (_post('{"model":"gpt-4o","messages":[],"x":' + "[" * 201 + "]" * 201 + "}"), 400),
+    "user of 1 MB": (_post(BODY[:-1] + ',"user":"' + "u" * 1_000_000 + '"}'), 400),
     "infinity": (_post('{"model":"gpt-4o","messages":[{"role":"u"}],"temperature":1e999}'), 400),
 }
 

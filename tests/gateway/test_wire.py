@@ -37,7 +37,7 @@ def _chat(**changes: object) -> bytes:
         (_chat(metadata={str(i): "x" for i in range(65)}), "metadata", "65 members"),
         (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', None, "not valid JSON"),
         (b'{"model":"m","x":"\xff"}', None, "not UTF-8"),
-        (b'{"model":"m","messages":[],"x":' + b"[" * 100_000, None, "nested too deeply"),
+        (b'{"model":"m","messages":[],"x":' + b"[" * 100_000, None, "nested more than 200 levels"),
         (b'{"model":"m\x00"}', None, "not valid JSON"),
     ],
 )

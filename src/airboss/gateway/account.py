@@ -12,6 +12,7 @@ from airboss.domain.record import ClosedCall, Status
 from airboss.gateway import wire
 from airboss.gateway.answer import StreamedAnswer, WholeAnswer
 from airboss.gateway.dispatch import AnyAnswer, Dispatched
+from airboss.gateway.splice import too_deep
 from airboss.providers.compatible import Usage
 from airboss.providers.pricing import cost_usd
 
@@ -114,4 +115,7 @@ def _response(answer: AnyAnswer | None, error: ApiError | None) -> bytes | None:
         said = (
             answer.content if answer.content.isascii() else answer.content.decode("utf-8", "replace").encode()
         )
+        if too_deep(said):
+            # As JSON it could not be read again; as text it can.
+            said = msgspec.json.encode(said.decode())
     return said if said is not None or error is None else wire.error_body(error)

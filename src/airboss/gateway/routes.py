@@ -38,12 +38,8 @@ class Router:
         self.draining = False
 
     async def __call__(self, client: Connection, http: HttpRequest) -> None:
-        """Answer one request."""
-        try:
-            await self._route(http)(self, client, http)
-        except ApiError as error:
-            self.worker.metrics.refused(error.http_status)
-            client.respond(error.http_status, *self.error_response(error))
+        """Answer one request. Raises ApiError, which the connection answers with `error_response`."""
+        await self._route(http)(self, client, http)
 
     def _route(self, http: HttpRequest) -> Route:
         methods = ROUTES.get(http.path)
@@ -62,6 +58,7 @@ class Router:
     def error_response(self, error: ApiError, path: str = "") -> tuple[bytes, bytes]:
         """Headers and body for an error outside any call; it has an id too, so that it can be asked about."""
         del path  # one dialect, one shape
+        self.worker.metrics.refused(error.http_status)
         now_ms = int(self.worker.clock.now().timestamp() * 1000)
         return error_response(error, b"x-request-id: %s\r\n" % self.worker.ids.next(now_ms).encode())
 

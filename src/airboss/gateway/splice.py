@@ -42,6 +42,24 @@ def member_spans(text: bytes) -> dict[bytes, list[Span]]:
     return spans
 
 
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+DEPTH_MAX = 200
+
+
+def too_deep(text: bytes) -> bool:
+    """Whether valid JSON nests deeper than DEPTH_MAX: more than what reads it later can bear."""
+    if text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
+        return False
+    brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
+    for _ in range(DEPTH_MAX):
+        if not brackets:
+            return False
+        # Each turn takes off the innermost level, whatever its width.
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
+
+
 def _trimmed(text: bytes, start: int, end: int) -> Span:
     value = text[start:end]
     left = len(value) - len(value.lstrip(b" \t\r\n"))

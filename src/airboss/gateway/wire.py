@@ -10,9 +10,11 @@ import msgspec
 
 from airboss.domain.errors import ApiError, InvalidRequest, NotFound
 from airboss.domain.request import Operation
-from airboss.gateway.splice import insert_member, member_spans, replace, replace_model
+from airboss.gateway.splice import DEPTH_MAX, insert_member, member_spans, replace, replace_model, too_deep
 
 TAGS_MAX = 64
+LABEL_CHARS_MAX = 16_384
+"""Of `user` and `metadata` together: they are columns of the record, not a place for text."""
 
 
 class StreamOptions(msgspec.Struct):
@@ -104,9 +106,17 @@ def parse_body(operation: Operation, body: bytes) -> Body:
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
     except RecursionError:
-        raise InvalidRequest("the body is nested too deeply; flatten it", code="invalid_json") from None
+        raise _nested() from None
+    if too_deep(body):
+        raise _nested()
     _check(parsed)
     return parsed
+
+
+def _nested() -> InvalidRequest:
+    return InvalidRequest(
+        f"the body is nested more than {DEPTH_MAX} levels deep; flatten it", code="invalid_json"
+    )
 
 
 def _invalid(message: str) -> InvalidRequest:
@@ -137,6 +147,11 @@ def _check(body: Body) -> None:
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest(
             "'stream_options' is only for streams; set 'stream' to true", param="stream_options"
+        )
+    tags = body.metadata or {}
+    if len(body.user or "") + sum(len(k) + len(v) for k, v in tags.items()) > LABEL_CHARS_MAX:
+        raise InvalidRequest(
+            f"'user' and 'metadata' are over {LABEL_CHARS_MAX} characters together; shorten them"
         )
     if body.metadata is not None and len(body.metadata) > TAGS_MAX:
         raise InvalidRequest(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from airboss import __version__
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
+
+T = TypeVar("T")
 
 PATHS: Mapping[Operation, str] = {"chat": "/chat/completions", "text_completion": "/completions"}
 OUTPUT_CHARS_MAX = 8 * 1024 * 1024
@@ -43,23 +45,27 @@ def request_head(
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+"""A count of tokens that can be true; anything else is no count."""
+
+
 class PromptDetails(msgspec.Struct):
     """`usage.prompt_tokens_details`."""
 
-    cached_tokens: int | None = None
+    cached_tokens: Tokens | None = None
 
 
 class CompletionDetails(msgspec.Struct):
     """`usage.completion_tokens_details`."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Tokens | None = None
 
 
 class Usage(msgspec.Struct):
     """`usage`, as billed: cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int | None = None
+    prompt_tokens: Tokens = 0
+    completion_tokens: Tokens | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
@@ -122,14 +128,46 @@ _reply = msgspec.json.Decoder(Reply)
 
 
 def read_reply(data: bytes) -> Reply:
-    """Read an answer or an event. Raises UpstreamFailed if it is not a JSON object of the dialect."""
+    """Read an answer or an event. Raises UpstreamFailed if it is not a JSON object."""
     try:
         return _reply.decode(data)
-    except msgspec.ValidationError as error:
-        raise UpstreamFailed(f"the upstream's answer has an unknown shape: {error}") from None
+    except msgspec.ValidationError:
+        return _what_can_be_read(msgspec.json.decode(data))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         shown = data[:80].decode("utf-8", "replace")
         raise UpstreamFailed(f"the upstream's answer is not JSON; it begins {shown!r}") from None
+
+
+def _what_can_be_read(value: object) -> Reply:
+    """The parts of an oddly shaped answer that are as expected: the rest passes on unread, because a client
+    may well know what we do not."""
+    if not isinstance(value, dict):
+        raise UpstreamFailed(f"the upstream's answer is not a JSON object but {type(value).__name__}")
+    reply = Reply(id=value.get("id"), model=value.get("model"), created=value.get("created"))
+    reply.usage = _part(value.get("usage"), Usage)
+    if value.get("error") is not None:
+        reply.error = msgspec.Raw(msgspec.json.encode(value["error"]))
+    if isinstance(value.get("choices"), list):
+        reply.choices = []
+        for number, said in enumerate(value["choices"]):
+            choice = said if isinstance(said, dict) else {}
+            reply.choices.append(
+                Choice(
+                    index=_part(choice.get("index"), int) or number,
+                    delta=_part(choice.get("delta"), Delta),
+                    message=_part(choice.get("message"), Delta),
+                    text=_part(choice.get("text"), str),
+                    finish_reason=_part(choice.get("finish_reason"), str),
+                )
+            )
+    return reply
+
+
+def _part(value: object, kind: type[T]) -> T | None:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
 
 
 class UpstreamError(msgspec.Struct):
