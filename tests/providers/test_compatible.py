@@ -36,7 +36,7 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_any_json_is_read_or_refused(value: object) -> None:
-    """Whatever JSON comes, it is read as far as it goes or is an upstream's failure; nothing else is raised."""
+    """Whatever JSON comes, it is read as far as it goes or is an upstream's failure."""
     data = json.dumps(value).encode("utf-8", "surrogatepass")
     try:
         reply = read_reply(data)

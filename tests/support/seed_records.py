@@ -1,7 +1,7 @@
 """Inference records as a busy day leaves them: several deployments, a daily rhythm, failures, long answers.
 
-Seeded: one seed gives one day. `make_records` makes them, `fill` puts them into any `RecordLog`, `seed_plan` and
-`seed_status` give the plan and the status that fit them.
+Seeded: one seed gives one day. `make_records` makes them, `fill` puts them into any `RecordLog`, `seed_plan`
+and `seed_status` give the plan and the status that fit them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 
 from airboss.domain.plan import DeploymentPlan, Price, ServingPlan, Target
 from airboss.domain.ports import JournalMove, RecordLog, Replica
-from airboss.domain.record import Attempt, InferenceRecord
+from airboss.domain.record import Attempt, InferenceRecord, Status
 from airboss.domain.release import ModelVersion, ProviderKind, Release
 from airboss.domain.status import DeploymentStatus, JournalStatus, ProcessStatus, SystemStatus
 from tests.support.seed_talk import ANSWERS, QUESTIONS, SYSTEM
@@ -160,15 +160,15 @@ def make_records(
     count: int, *, seed: int, until: datetime, span_s: float = 86_400.0, trouble: bool = True
 ) -> Iterator[InferenceRecord]:
     """`count` records in the `span_s` seconds before `until`, oldest first. With `trouble`, code-review's
-    upstream fails in the last 3 % of the time, and search-rewrite was slow for a while around the middle."""
+    upstream fails in the last 6 % of the time, and search-rewrite was slow for a while around the middle."""
     rng = random.Random(seed)
     weights = [service.weight for service in SERVICES]
     for at in times(rng, count, until=until, span_s=span_s):
         place = 1 - (until - at).total_seconds() / span_s
         service = rng.choices(SERVICES, weights)[0]
-        failing = trouble and service.name == "code-review" and place > 0.97
+        failing = trouble and service.name == "code-review" and place > 0.94
         slow = 3.2 if trouble and service.name == "search-rewrite" and 0.52 < place < 0.58 else 1.0
-        yield one_record(rng, service, at, error_rate=0.45 if failing else service.errors, slow=slow)
+        yield one_record(rng, service, at, error_rate=0.6 if failing else service.errors, slow=slow)
 
 
 def one_record(
@@ -176,7 +176,7 @@ def one_record(
 ) -> InferenceRecord:
     """One call of a service."""
     draw = rng.random()
-    status = "error" if draw < error_rate else "cancelled" if draw < error_rate + 0.006 else "ok"
+    status: Status = "error" if draw < error_rate else "cancelled" if draw < error_rate + 0.006 else "ok"
     stream = rng.random() < service.stream
     tokens_in = max(8, round(rng.lognormvariate(math.log(service.tokens_in), 0.45)))
     tokens_out = max(1, round(rng.lognormvariate(math.log(service.tokens_out), 0.6)))
@@ -186,22 +186,16 @@ def one_record(
     if status == "cancelled":
         took = first + (took - first) * rng.random()
         tokens_out = max(1, round(tokens_out * rng.random()))
-    failed = None
-    attempts: list[Attempt] = []
-    start = overhead * 0.7
-    retried = status == "ok" and rng.random() < 0.012
-    if status == "error" or retried:
-        failed = rng.choice(FAILURES)
-        for _ in range(3 if status == "error" else 1):
-            lasted = rng.uniform(40, 220) if failed[1] else rng.uniform(2_000, 6_000)
-            attempts.append(attempt(service, start, lasted, status_code=failed[1], error_type=failed[0]))
-            start += lasted + rng.uniform(60, 240)
+    tries = 3 if status == "error" else 1 if status == "ok" and rng.random() < 0.012 else 0
+    failed = rng.choice(FAILURES)
+    attempts = failed_attempts(rng, service, failed, tries, start=overhead * 0.7)
     if status != "error":
+        start = attempts[-1].start_ms + attempts[-1].latency_ms + 120 if attempts else overhead * 0.7
         attempts.append(
             attempt(service, start, took, ttft_ms=first if stream else None, status_code=200, error_type=None)
         )
     latency = attempts[-1].start_ms + attempts[-1].latency_ms + overhead * 0.3
-    user = f"user-{int(rng.paretovariate(0.9)) % 900:03d}" if rng.random() < 0.8 else None
+    user = f"user-{int(rng.expovariate(1 / 60)) + 1:03d}" if rng.random() < 0.8 else None
     question = rng.randrange(len(QUESTIONS[service.name]))
     return InferenceRecord(
         id=record_id(rng, at),
@@ -218,11 +212,7 @@ def one_record(
         operation="chat",
         stream=stream,
         status=status,
-        error_type=failed[0]
-        if failed and status == "error"
-        else "client_gone"
-        if status == "cancelled"
-        else None,
+        error_type={"error": failed[0], "cancelled": "client_gone"}.get(status),
         finish_reason=None if status != "ok" else "length" if rng.random() < 0.03 else "stop",
         input_tokens=None if status == "error" else tokens_in,
         output_tokens=None if status == "error" else tokens_out,
@@ -241,8 +231,20 @@ def one_record(
         scores={},
         trace_id=f"{rng.getrandbits(128):032x}" if rng.random() < 0.5 else None,
         request=request_body(service, question, stream=stream, user=user),
-        response=response_body(rng, service, question, status, failed, tokens_in, tokens_out),
+        response=response_body(rng, service, question, status, failed, (tokens_in, tokens_out)),
     )
+
+
+def failed_attempts(
+    rng: random.Random, service: Service, failed: tuple[str, int | None], tries: int, *, start: float
+) -> list[Attempt]:
+    """So many tries that fail alike, with pauses that grow between them."""
+    found: list[Attempt] = []
+    for _ in range(tries):
+        lasted = rng.uniform(40, 220) if failed[1] else rng.uniform(2_000, 6_000)
+        found.append(attempt(service, start, lasted, status_code=failed[1], error_type=failed[0]))
+        start += lasted + rng.uniform(60, 240)
+    return found
 
 
 def attempt(
@@ -287,18 +289,17 @@ def request_body(service: Service, question: int, *, stream: bool, user: str | N
     return {**body, "user": user} if user else body
 
 
-def response_body(
+def response_body(  # noqa: PLR0917  # a call's outcome, in the order it comes about
     rng: random.Random,
     service: Service,
     question: int,
     status: str,
-    failed: tuple[str, int | None] | None,
-    tokens_in: int,
-    tokens_out: int,
+    failed: tuple[str, int | None],
+    tokens: tuple[int, int],
 ) -> dict[str, Any] | None:
     """What came back: an answer, an error, or nothing."""
-    if status == "error" and failed is not None:
-        said = f"provider {service.provider!r} failed 3 times, last with {failed[1] or failed[0]}; try again later"
+    if status == "error":
+        said = f"provider {service.provider!r} failed 3 times, last with {failed[1] or failed[0]}"
         return {"error": {"message": said, "type": "upstream_error", "code": failed[0], "param": None}}
     answer = ANSWERS[service.name][question]
     if status == "cancelled":
@@ -309,15 +310,15 @@ def response_body(
         "model": service.model,
         "choices": [{"index": 0, "message": answer, "finish_reason": "stop" if status == "ok" else None}],
         "usage": {
-            "prompt_tokens": tokens_in,
-            "completion_tokens": tokens_out,
-            "total_tokens": tokens_in + tokens_out,
+            "prompt_tokens": tokens[0],
+            "completion_tokens": tokens[1],
+            "total_tokens": sum(tokens),
         },
     }
 
 
 def fill(
-    log: RecordLog, records: Iterable[InferenceRecord], *, segment: str = "seed/000001", chunk: int = 2_000
+    log: RecordLog, records: Iterable[InferenceRecord], *, segment: str = "seed", chunk: int = 2_000
 ) -> int:
     """Put records into a log, as the mover would; returns how many."""
     encoder = msgspec.json.Encoder()

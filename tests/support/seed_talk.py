@@ -7,7 +7,8 @@ from typing import Any
 SYSTEM = {
     "support": (
         "You are the support assistant of Northwind Bikes. Answer from the order data you are given, in the "
-        "customer's language, in at most five sentences. Never promise a date that the carrier has not confirmed."
+        "customer's language, in at most five sentences. Never promise a date that the carrier has not "
+        "confirmed."
     ),
     "search-rewrite": "Rewrite the shopper's query as one line of keywords. Keep brands and sizes. No prose.",
     "summarize": "Summarise the meeting notes: decisions first, then open questions, each with its owner.",
@@ -37,9 +38,9 @@ The idea is to stop sleeping between attempts, because the upstream is either up
 
 REVIEW = """One defect.
 
-**The first attempt now times out after 0.1 s.** `delay` started life as a pause and is passed as `timeout`, so \
-every call that takes longer than 100 ms fails once and is sent again. With a median latency of 310 ms that is \
-almost every call: the upstream gets two to three times the load, for the same answers.
+**The first attempt now times out after 0.1 s.** `delay` started life as a pause and is passed as `timeout`, \
+so every call that takes longer than 100 ms fails once and is sent again. With a median of 310 ms that \
+is almost every call: the upstream gets two to three times the load, for the same answers.
 
 Failing input: any `send` that takes 0.15 s. Before the change it returned; now it raises `TimeoutError` on \
 attempts 1, succeeds on attempt 2 at the earliest.
@@ -54,14 +55,14 @@ def call(send, attempts=3, timeout=30.0):
                 raise
 ```
 
-Dropping the pause also means that three workers which fail together retry together. If the pause is not wanted, \
-keep a little jitter: `sleep(random.uniform(0, 0.2))`."""
+Dropping the pause also means that three workers which fail together retry together. If the pause is not \
+wanted, keep a little jitter: `sleep(random.uniform(0, 0.2))`."""
 
 NOTES = """Weekly, 14 people. Notes by Ines.
 
 - Checkout: the new address form is live for 10 % of visitors since Tuesday. Abandonment 21.4 % (old: 23.9 %).
 - Marta wants to go to 50 % tomorrow, Jon asks to wait for the weekend because Saturdays differ.
-- Returns: the label service was down twice, 40 minutes in all. Supplier says "capacity". Nobody has read the SLA.
+- Returns: the label service was down twice, 40 minutes in all. Supplier says "capacity". Nobody read the SLA.
 - Search: rewriting queries raised the click rate from 31 to 34 %. It costs 38 USD a day. Keep.
 - Hiring: two offers out, one accepted. Start 1 February.
 - Black Friday: load test on Thursday night, 3x last year. Pager: Ola first, Jon second."""
@@ -135,20 +136,21 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
     "support": [
         {
             "role": "assistant",
-            "content": "Your two 700C wheels (order NB-20418) are on their way with DHL. The carrier has not confirmed "
-            "a delivery day yet, so I cannot promise Saturday. If they have not arrived on Thursday evening, write to "
-            "us and we will lend you a pair from the shop in Leith Street.",
+            "content": "Your two 700C wheels (order NB-20418) are on their way with DHL. They have not "
+            "confirmed a day yet, so I cannot promise Saturday. If they have not arrived on Thursday "
+            "evening, write to us and we will lend you a pair from the shop in Leith Street.",
         },
         {
             "role": "assistant",
-            "content": "Sie können ihn 60 Tage lang zurückgeben, auch gefahren. Legen Sie bitte den Beleg bei; den "
-            "Rückversand zahlen wir. Der Betrag ist dann innerhalb von fünf Werktagen wieder auf Ihrem Konto.",
+            "content": "Sie können ihn 60 Tage lang zurückgeben, auch gefahren. Legen Sie bitte den Beleg "
+            "bei; den Rückversand zahlen wir. Der Betrag ist dann innerhalb von fünf Werktagen wieder auf "
+            "Ihrem Konto.",
         },
         {
             "role": "assistant",
-            "content": "I am sorry about that. The payment of the 15th is a second authorisation that was never "
-            "captured: your bank releases the 89.00 by itself, usually within three working days. If it still stands "
-            "there on the 20th, send us the statement line and we will chase it.",
+            "content": "I am sorry. The payment of the 15th is an authorisation that was never "
+            "captured: your bank releases the 89.00 by itself, within three working days. If it "
+            "still stands there on the 20th, send us the statement line and we will chase it.",
         },
     ],
     "search-rewrite": [
@@ -165,7 +167,7 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
         },
         {
             "role": "assistant",
-            "content": "The capital of Portugal is Lisbon. It is known for its hills, its yellow trams, and for fado.",
+            "content": "The capital of Portugal is Lisbon. It is known for its hills, its trams and fado.",
         },
     ],
 }
