@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airboss.gateway.splice import insert_member, member_spans, replace_model
+from airboss.gateway.splice import insert_member, join_members, member_spans, members, replace_model
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -65,3 +65,12 @@ def test_no_reader_can_take_another_model(text: bytes, models: list[bytes]) -> N
 def test_insert_member_keeps_the_rest() -> None:
     """A new member goes first; the object still has all others."""
     assert insert_member(b' { "a": 1}', b'"b":2') == b' {"b":2, "a": 1}'
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values, max_size=6))
+def test_members_come_apart_and_together(values: dict[str, Any]) -> None:
+    """An object taken apart and joined again says the same, each value as it was written."""
+    text = json.dumps(values, indent=1).encode()
+    apart = members(text)
+    assert {name: json.loads(value) for name, value in apart.items()} == values
+    assert members(join_members(apart)) == apart

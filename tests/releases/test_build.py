@@ -10,7 +10,7 @@ import pytest
 
 from airboss.config import Config, parse_config
 from airboss.domain.plan import ServingPlan
-from airboss.domain.release import ModelVersion, Release
+from airboss.domain.release import Example, ModelVersion, Release
 from airboss.releases.build import (
     OPENAI_BASE_URL,
     build_plan,
@@ -198,8 +198,25 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
     model = ModelVersion(
         provider="p", kind="local", model="m", weights_sha256="w", engine="e", engine_version="v"
     )
-    whole = identity(Release(digest="d", name="n", model=model, params={"seed": 1}))
-    assert whole == {"model": msgspec.to_builtins(model), "params": {"seed": 1}}
+    release = Release(
+        digest="d",
+        name="n",
+        model=model,
+        prompt="Be brief.",
+        examples=(Example("hi", "hello"),),
+        form="system",
+        params={"seed": 1},
+        params_force={"n": 1},
+    )
+    whole = identity(release)
+    assert whole == {
+        "model": msgspec.to_builtins(model),
+        "prompt": "Be brief.",
+        "examples": [["hi", "hello"]],
+        "form": "system",
+        "params": {"seed": 1},
+        "params_force": {"n": 1},
+    }
     assert set(whole) == set(Release.__struct_fields__) - {"digest", "name"}
 
 

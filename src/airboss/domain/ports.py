@@ -95,7 +95,7 @@ class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
 
     `segment` is the segment's own name, unique for ever. Frames in bytes `[start, end)` gave `records` (JSON
     of `InferenceRecord`, for calls opened and closed in the stretch), `opened` (JSON of `OpenedCall`, by
-    record id, whose close has not been read yet: the log keeps it until the close comes) and `closed` (JSON of
+    record id, whose close is not read yet: the log keeps it until the close comes) and `closed` (JSON of
     `ClosedCall`, by record id, whose open was moved earlier: the log joins the two; one that finds no open is
     ignored, because it has been joined before). A call whose worker died is closed by the mover with
     `record.interrupted`.

@@ -29,14 +29,31 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     engine_version: str | None = None
 
 
+PromptForm = Literal["system", "turns"]
+"""Where examples go: into the system message's text, or before the client's messages as turns."""
+
+
+class Example(msgspec.Struct, frozen=True):
+    """One few-shot example: what a user says and what the assistant should answer."""
+
+    input: str
+    output: str
+
+
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """An immutable bundle of everything that shapes an answer.
 
     `digest` is the sha256, in hex, of the canonical form of the other fields but `name`
     (`releases.digest`): two releases that answer alike have one digest, whatever they are called.
+    `prompt` is a template (`releases.render`) that becomes the first system message. `params` fill what a
+    request leaves open; `params_force` replace what it says.
     """
 
     digest: str
     name: str
     model: ModelVersion
+    prompt: str | None = None
+    examples: tuple[Example, ...] = ()
+    form: PromptForm = "turns"
     params: Params = {}
+    params_force: Params = {}

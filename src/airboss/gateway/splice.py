@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]', re.DOTALL)
 _OPEN, _CLOSE = b"{[", b"}]"
 
@@ -83,6 +85,20 @@ def insert_member(text: bytes, member: bytes) -> bytes:
     return b"%s%s,%s" % (text[:brace], member, text[brace:])
 
 
+def members(text: bytes) -> dict[str, bytes]:
+    """An object's members by name, their values as written; of a name written twice the last counts."""
+    return {
+        _decoded(name) if b"\\" in name else name[1:-1].decode(): text[start:end]
+        for name, places in member_spans(text).items()
+        for start, end in places
+    }
+
+
+def join_members(values: dict[str, bytes]) -> bytes:
+    """The object with these members; `members` of it gives them back."""
+    return b"{%s}" % b",".join(b"%s:%s" % (_encode(name), value) for name, value in values.items())
+
+
 _MODEL = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
 
 
@@ -105,6 +121,8 @@ def replace_model(text: bytes, model: bytes) -> bytes:
     return replace(text, changes)
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 def _decoded(name: bytes) -> str:
-    # Only names with an escape come here, and only `\uXXXX` can spell a letter.
-    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), name[1:-1].decode("utf-8", "replace"))
+    return msgspec.json.decode(name, type=str)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
+
 from airboss.config import Config
 from airboss.domain.plan import DeploymentPlan, Price, ServingPlan, Target
 from airboss.domain.release import ModelVersion, Release
@@ -37,16 +39,21 @@ def identity(release: Release) -> dict[str, object]:
         "engine_version": model.engine_version,
     }
     whole: dict[str, object] = {"model": {key: value for key, value in fields.items() if value is not None}}
+    if release.prompt is not None:
+        whole["prompt"] = release.prompt
+    if release.examples:
+        whole["examples"] = [[example.input, example.output] for example in release.examples]
+        whole["form"] = release.form
     if release.params:
         whole["params"] = release.params
+    if release.params_force:
+        whole["params_force"] = release.params_force
     return whole
 
 
 def sealed(release: Release) -> Release:
     """The release with the digest of its content, whatever digest it came with."""
-    return Release(
-        digest=digest(identity(release)), name=release.name, model=release.model, params=release.params
-    )
+    return msgspec.structs.replace(release, digest=digest(identity(release)))
 
 
 def model_version(config: Config, name: str, *, engine_version: str) -> ModelVersion:
