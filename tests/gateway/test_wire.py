@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from airboss.domain.errors import InvalidRequest
+from airboss.domain.release import Example, ModelVersion, Release
 from airboss.gateway.wire import error_body, parse_body, unknown_model, upstream_body
 
+MODEL = ModelVersion(provider="p", kind="openai", model="m")
+PLAIN = Release(digest="d", name="r", model=MODEL)
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -57,20 +61,20 @@ def test_unknown_members_pass() -> None:
 def test_usage_is_asked_for_once() -> None:
     """A stream's usage is asked for where the client did not, and left as it is where it did."""
     plain = _chat(stream=True)
-    sent = json.loads(upstream_body(plain, parse_body("chat", plain), model="up"))
+    sent = json.loads(upstream_body(plain, parse_body("chat", plain), model="up", release=PLAIN))
     assert sent == json.loads(plain) | {"model": "up", "stream_options": {"include_usage": True}}
     refused = _chat(stream=True, stream_options={"include_usage": False})
-    sent = json.loads(upstream_body(refused, parse_body("chat", refused), model="up"))
+    sent = json.loads(upstream_body(refused, parse_body("chat", refused), model="up", release=PLAIN))
     assert sent["stream_options"] == {"include_usage": True}
     asked = _chat(stream=True, stream_options={"include_usage": True, "x": 1})
-    sent = json.loads(upstream_body(asked, parse_body("chat", asked), model="up"))
+    sent = json.loads(upstream_body(asked, parse_body("chat", asked), model="up", release=PLAIN))
     assert sent["stream_options"] == {"include_usage": True, "x": 1}
 
 
 def test_bytes_pass_untouched() -> None:
     """But for the model's name, what the client sent is what goes upstream, byte for byte."""
     body = b' {"messages" : [{"role":"user","content":"\\u00e9 \xc3\xa9"}],\n"x":1.10, "model":"m" } '
-    sent = upstream_body(body, parse_body("chat", body), model="up")
+    sent = upstream_body(body, parse_body("chat", body), model="up", release=PLAIN)
     assert sent == body.replace(b'"model":"m"', b'"model":"up"')
 
 
@@ -81,3 +85,59 @@ def test_unknown_model_names_the_nearest() -> None:
     assert body["code"] == "model_not_found"
     assert "'assistant'" in body["message"]
     assert list(body) == ["message", "type", "code", "param"]
+
+
+def _sent(body: bytes, release: Release) -> dict[str, object]:
+    sent = json.loads(upstream_body(body, parse_body("chat", body), model="up", release=release))
+    assert isinstance(sent, dict)
+    return sent
+
+
+def test_a_release_leads_and_fills() -> None:
+    """Prompt and examples go before the client's messages; params fill gaps, forced ones replace."""
+    release = msgspec.structs.replace(
+        PLAIN,
+        prompt="You help {{who}}.",
+        examples=(Example("a", "b"),),
+        params={"temperature": 0.2, "max_tokens": 300, "seed": 1},
+        params_force={"top_p": 0.5},
+    )
+    body = _chat(
+        prompt_variables={"who": "Ann"}, temperature=0.9, max_completion_tokens=5, top_p=1, seed=None, x=[1]
+    )
+    sent = _sent(body, release)
+    assert sent == {
+        "model": "up",
+        "messages": [
+            {"role": "system", "content": "You help Ann."},
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"},
+            {"role": "user", "content": "hi"},
+        ],
+        "temperature": 0.9,
+        "max_completion_tokens": 5,
+        "top_p": 0.5,
+        "seed": 1,
+        "x": [1],
+    }
+    with pytest.raises(InvalidRequest, match="'who'"):
+        _sent(_chat(), release)
+
+
+def test_forced_parameters_win_under_either_name() -> None:
+    """A forced limit cannot be got round by the parameter's other name."""
+    release = msgspec.structs.replace(PLAIN, params_force={"max_tokens": 10})
+    sent = _sent(_chat(max_completion_tokens=5000, max_tokens=4000), release)
+    assert sent["max_tokens"] == 10
+    assert "max_completion_tokens" not in sent
+
+
+def test_text_completions_are_led_by_text() -> None:
+    """For a text completion the release's words come before the prompt; tokens cannot be led."""
+    release = msgspec.structs.replace(PLAIN, prompt="Be brief.")
+    body = b'{"model":"m","prompt":["a","b"]}'
+    sent = upstream_body(body, parse_body("text_completion", body), model="up", release=release)
+    assert json.loads(sent)["prompt"] == ["Be brief.\n\na", "Be brief.\n\nb"]
+    tokens = b'{"model":"m","prompt":[1,2]}'
+    with pytest.raises(InvalidRequest, match="tokens"):
+        upstream_body(tokens, parse_body("text_completion", tokens), model="up", release=release)

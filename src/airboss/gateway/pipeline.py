@@ -135,7 +135,9 @@ def render(
         body=body,
         deployment=deployment,
         arm=arm,
-        upstream_body=wire.upstream_body(request.body, body, model=target.upstream_model),
+        upstream_body=wire.upstream_body(
+            request.body, body, model=target.upstream_model, release=deployment.stable
+        ),
         secret=serving.secret(deployment),
         traceparent=child_traceparent(http.headers.get(b"traceparent"), request),
     )

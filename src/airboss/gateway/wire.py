@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from airboss.domain.errors import ApiError, InvalidRequest, NotFound
+from airboss.domain.release import Release
 from airboss.domain.request import Operation
-from airboss.gateway.splice import DEPTH_MAX, insert_member, member_spans, replace, replace_model, too_deep
+from airboss.gateway.splice import (
+    DEPTH_MAX,
+    insert_member,
+    join_members,
+    member_spans,
+    members,
+    replace,
+    replace_model,
+    too_deep,
+)
+from airboss.releases.render import Turn, leading_messages
+
+_encode = msgspec.json.Encoder().encode
 
 TAGS_MAX = 64
 LABEL_CHARS_MAX = 16_384
@@ -54,6 +67,8 @@ class Body(msgspec.Struct, kw_only=True):
     seed: int | None = None
     stop: str | list[str] | None = None
     logit_bias: dict[str, float] | None = None
+    prompt_variables: dict[str, str] | None = None
+    """Ours, not OpenAI's: what the variables of the release's prompt hold. Never sent on."""
 
 
 class ChatBody(Body, kw_only=True):
@@ -159,16 +174,64 @@ def _check(body: Body) -> None:
         )
 
 
-def upstream_body(body: bytes, parsed: Body, *, model: str) -> bytes:
-    """What is sent upstream: the client's bytes with the upstream's model name, and with a stream's usage
-    asked for where the client did not."""
-    changed = replace_model(body, msgspec.json.encode(model))
+def upstream_body(body: bytes, parsed: Body, *, model: str, release: Release) -> bytes:
+    """What is sent upstream: the client's bytes with the upstream's model name, what the release says, and a
+    stream's usage asked for where the client did not. Raises InvalidRequest for a missing prompt variable."""
+    if _says_something(release) or parsed.prompt_variables is not None:
+        changed = _rendered(body, parsed, model=model, release=release)
+    else:
+        changed = replace_model(body, _encode(model))
     if not parsed.stream or wants_usage(parsed):
         return changed
-    spans = [s for name in (b'"stream_options"',) for s in member_spans(changed).get(name, [])]
+    spans = member_spans(changed).get(b'"stream_options"', [])
     if spans:
         return replace(changed, [(span, b'{"include_usage":true}') for span in spans])
     return insert_member(changed, b'"stream_options":{"include_usage":true}')
+
+
+def _says_something(release: Release) -> bool:
+    return bool(release.prompt is not None or release.examples or release.params or release.params_force)
+
+
+def _rendered(body: bytes, parsed: Body, *, model: str, release: Release) -> bytes:
+    """The body with the release in it; members that the release does not touch keep their bytes."""
+    values = members(body)
+    values.pop("prompt_variables", None)
+    values["model"] = _encode(model)
+    lead = leading_messages(release, parsed.prompt_variables or {})
+    if lead and isinstance(parsed, ChatBody):
+        values["messages"] = b"%s,%s" % (_encode(lead)[:-1], values["messages"].lstrip()[1:])
+    elif lead and isinstance(parsed, CompletionBody):
+        values["prompt"] = _encode(_led(parsed.prompt, lead))
+    said = {name for name, value in values.items() if value != b"null"}
+    for name, value in release.params.items():
+        if not said & SYNONYMS.get(name, {name}):
+            values[name] = _encode(value)
+    for name, value in release.params_force.items():
+        for synonym in SYNONYMS.get(name, ()):
+            values.pop(synonym, None)
+        values[name] = _encode(value)
+    return join_members(values)
+
+
+def _led(prompt: str | list[str | int | list[int]] | None, lead: list[Turn]) -> str | list[str]:
+    """A text prompt with the release's messages before it, as text."""
+    before = "\n\n".join(turn["content"] for turn in lead)
+    if isinstance(prompt, str):
+        return f"{before}\n\n{prompt}"
+    texts = [text for text in prompt or () if isinstance(text, str)]
+    if len(texts) != len(prompt or ()):
+        raise InvalidRequest(
+            "'prompt' is tokens, and this deployment's release puts text before it; send text", param="prompt"
+        )
+    return [f"{before}\n\n{text}" for text in texts]
+
+
+SYNONYMS: Mapping[str, frozenset[str]] = {
+    name: frozenset({"max_tokens", "max_completion_tokens"})
+    for name in ("max_tokens", "max_completion_tokens")
+}
+"""Parameters that say the same under two names: a request that has either has both."""
 
 
 def wants_usage(parsed: Body) -> bool:
@@ -204,14 +267,11 @@ class ErrorBody(msgspec.Struct):
     error: ErrorDetail
 
 
-_encoder = msgspec.json.Encoder()
-
-
 def error_body(error: ApiError) -> bytes:
     """The one body that every error has. Text that is not valid Unicode is replaced, never refused."""
     message = error.message.encode("utf-8", "replace").decode()
     type_ = getattr(error, "upstream_type", None) or error.type
-    return _encoder.encode(ErrorBody(ErrorDetail(message, type_, error.code, error.param)))
+    return _encode(ErrorBody(ErrorDetail(message, type_, error.code, error.param)))
 
 
 def error_event(error: ApiError) -> bytes:

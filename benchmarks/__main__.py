@@ -1,0 +1,14 @@
+"""Every benchmark, one after the other: `python -m benchmarks`, or `make bench`.
+
+Arguments are those of `benchmarks.gateway`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import footprint, gateway
+
+gateway.main(sys.argv[1:])
+print()
+footprint.main([])
