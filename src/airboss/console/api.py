@@ -1,0 +1,362 @@
+"""The admin API under /api/v1: what the pages read, for programs. One table makes and describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from airboss.console.changes import Change, Difference, difference
+from airboss.console.desk import Desk
+from airboss.console.query import (
+    Period,
+    check_names,
+    read_filter,
+    read_limit,
+    read_period,
+)
+from airboss.console.wire import encode
+from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
+from airboss.domain.ports import DeploymentStats, RecordFilter, StatsBucket
+from airboss.domain.record import InferenceRecord
+from airboss.domain.status import SystemStatus
+
+LIMIT = 100
+LIMIT_MAX = 1_000
+BUCKETS_MAX = 5_000
+CONFIG_MAX = 2 * 1024 * 1024
+
+BODIES_SLICE = 8
+"""Records read at once where bodies come along: each may be tens of megabytes."""
+
+BODIES_BYTES_MAX = 32 * 1024 * 1024
+"""A page of records with bodies ends once it is this long; `next` leads on."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, read: its query, the parts of its path, its body."""
+
+    params: dict[str, str]
+    path: dict[str, str]
+    body: bytes
+    now: datetime
+
+    def period(self) -> Period:
+        """The period asked for; the last 24 hours unless told otherwise."""
+        return read_period(self.params, now=self.now, local=UTC, default="24h")
+
+
+class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Records. `next` is the cursor of the next page: the `before` to give, or the `after` when following
+    (it then stays until something newer is there). None: there is no older record."""
+
+    records: tuple[InferenceRecord, ...]
+    next: str | None
+
+
+class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What each deployment did in `[since, until)`."""
+
+    since: datetime
+    until: datetime
+    deployments: tuple[DeploymentStats, ...]
+
+
+class SeriesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The same over time; steps without a call are left out."""
+
+    since: datetime
+    until: datetime
+    step_s: int
+    buckets: tuple[StatsBucket, ...]
+
+
+class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration in force, as text, and the plan it gave; both None before the first."""
+
+    config: str | None
+    plan: int | None
+
+
+class ConfigIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A configuration to apply or to compare. `source` names it in messages."""
+
+    config: str
+    source: str = "the request's config"
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment of a plan; `release` is the digest."""
+
+    name: str
+    aliases: tuple[str, ...]
+    release: str
+    model: str
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """What an applied configuration gave."""
+
+    plan: int
+    created_at: datetime
+    deployments: tuple[Served, ...]
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table. `params` are query parameters by name, with their description. `handle` runs in a
+    thread; it returns a value of type `answer`, or that value as JSON."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    summary: str
+    answer: Any
+    handle: Callable[[Desk, Call], object]
+    params: Mapping[str, str] = {}
+    body: Any = None
+
+
+def records(desk: Desk, call: Call) -> object:
+    """GET /api/v1/records."""
+    where = read_filter(call.params, now=call.now, local=UTC)
+    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    bodies = call.params.get("bodies") or "false"
+    if bodies not in ("true", "false"):
+        raise InvalidRequest(f"bodies={bodies[:60]!r} is neither true nor false", param="bodies")
+    if bodies == "true":
+        return records_with_bodies(desk, where, limit)
+    found = desk.log.records(where, limit=limit, bodies=False)
+    return RecordPage(
+        records=tuple(found), next=cursor(where, [each.id for each in found], full=len(found) == limit)
+    )
+
+
+def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
+    """A page with bodies, read a few at a time and cut short when it grows too long."""
+    parts: list[bytes] = []
+    ids: list[str] = []
+    size, full = 0, True
+    while len(ids) < limit and size < BODIES_BYTES_MAX:
+        asked = min(BODIES_SLICE, limit - len(ids))
+        found = desk.log.records(where, limit=asked, bodies=True)
+        for each in found:
+            ids.append(each.id)
+            parts.append(encode(each))
+            size += len(parts[-1])
+        if len(found) < asked:
+            full = False
+            break
+        paging = "after" if where.after is not None else "before"
+        where = msgspec.structs.replace(where, **{paging: ids[-1]})
+    next_ = encode(cursor(where, ids, full=full))
+    return b'{"records":[' + b",".join(parts) + b'],"next":' + next_ + b"}"
+
+
+def cursor(where: RecordFilter, ids: list[str], *, full: bool) -> str | None:
+    """The cursor of the page after the one that holds `ids`."""
+    if where.after is not None:
+        return ids[-1] if ids else where.after
+    return ids[-1] if ids and full else None
+
+
+def record(desk: Desk, call: Call) -> object:
+    """GET /api/v1/records/{id}."""
+    found = desk.log.records(RecordFilter(id=call.path["id"]), limit=1, bodies=True)
+    if not found:
+        raise NotFound(
+            f"no record {call.path['id'][:80]!r}; a call appears within seconds of its end", param="id"
+        )
+    return found[0]
+
+
+def stats(desk: Desk, call: Call) -> object:
+    """GET /api/v1/stats."""
+    period = call.period()
+    return StatsAnswer(
+        since=period.since,
+        until=period.until,
+        deployments=tuple(
+            each
+            for each in desk.log.stats(period.since, period.until)
+            if call.params.get("deployment") in (None, "", each.deployment)
+        ),
+    )
+
+
+def series(desk: Desk, call: Call) -> object:
+    """GET /api/v1/series."""
+    period = call.period()
+    text = call.params.get("step_s") or str(period.step_s)
+    step_s = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if step_s < 1:
+        raise InvalidRequest(f"step_s={text[:60]!r} is not a whole number of seconds", param="step_s")
+    if period.seconds / step_s > BUCKETS_MAX:
+        least = int(period.seconds / BUCKETS_MAX) + 1
+        message = (
+            f"step_s={step_s} gives more than {BUCKETS_MAX:,} steps; ask for {least} s or more, or less time"
+        )
+        raise InvalidRequest(message, param="step_s")
+    return SeriesAnswer(
+        since=period.since,
+        until=period.until,
+        step_s=step_s,
+        buckets=tuple(
+            each
+            for each in desk.log.series(period.since, period.until, step_s=step_s)
+            if call.params.get("deployment") in (None, "", each.deployment)
+        ),
+    )
+
+
+def status(desk: Desk, _call: Call) -> object:
+    """GET /api/v1/status."""
+    return desk.status()
+
+
+def config(desk: Desk, _call: Call) -> object:
+    """GET /api/v1/config."""
+    snapshot = desk.ledger.snapshot()
+    return ConfigAnswer(
+        config=desk.ledger.config(), plan=snapshot.plan.number if snapshot is not None else None
+    )
+
+
+def read_intent(call: Call) -> ConfigIntent:
+    """The body of a write; raises InvalidRequest."""
+    try:
+        return msgspec.json.decode(call.body, type=ConfigIntent)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = (
+            f'the body is not {{"config": "…the text of airboss.toml…", "source": "airboss.toml"}}: {error}'
+        )
+        raise InvalidRequest(message, code="invalid_body") from None
+
+
+def diff(desk: Desk, call: Call) -> object:
+    """POST /api/v1/config/diff."""
+    intent = read_intent(call)
+    return difference(desk.ledger.config(), intent.config, source=intent.source[:200])
+
+
+def apply(desk: Desk, call: Call) -> object:
+    """POST /api/v1/config."""
+    intent = read_intent(call)
+    found = difference(desk.ledger.config(), intent.config, source=intent.source[:200])
+    try:
+        plan = desk.apply(intent.config, intent.source[:200])
+    except ConfigError as error:
+        raise InvalidRequest(str(error), code="invalid_config", param="config") from None
+    return Applied(
+        plan=plan.number,
+        created_at=plan.created_at,
+        deployments=tuple(
+            Served(
+                name=each.name,
+                aliases=each.aliases,
+                release=each.stable.digest,
+                model=each.stable.model.model,
+            )
+            for each in plan.deployments
+        ),
+        changes=found.changes,
+        warnings=found.warnings,
+    )
+
+
+TIME_PARAMS = {
+    "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
+    "until": "before this: RFC 3339, or so long ago; now unless given",
+}
+PERIOD_PARAMS = {
+    **TIME_PARAMS,
+    "range": "instead of both: 15m, 1h, 6h, 24h, 7d or 30d; 24h unless given",
+    "deployment": "only this one",
+}
+RECORD_PARAMS = {
+    "deployment": "only of this deployment",
+    "status": "ok, error, cancelled or refused",
+    **TIME_PARAMS,
+    "model": "only of this model",
+    "user": "only of this user",
+    "key": "only by the data-plane key of this name",
+    "id": "only this record",
+    "text": "found in id, user, session or error_type, whatever the case",
+    "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
+    "before": "only records older than this id (paging, newest first)",
+    "after": "only records newer than this id, oldest first (following)",
+    "bodies": "true: with request and response; such a page may end before `limit`, and `next` leads on",
+}
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/records",
+        summary="Records that match, newest first",
+        answer=RecordPage,
+        handle=records,
+        params=RECORD_PARAMS,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/records/{id}",
+        summary="One record with its bodies",
+        answer=InferenceRecord,
+        handle=record,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/stats",
+        summary="What each deployment did in a period",
+        answer=StatsAnswer,
+        handle=stats,
+        params=PERIOD_PARAMS,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/series",
+        summary="What each deployment did over time",
+        answer=SeriesAnswer,
+        handle=series,
+        params={**PERIOD_PARAMS, "step_s": "seconds of a step; chosen by the period's length unless given"},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/status",
+        summary="Processes, replicas, plan, journal",
+        answer=SystemStatus,
+        handle=status,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/config",
+        summary="The configuration in force",
+        answer=ConfigAnswer,
+        handle=config,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/config",
+        summary="Apply a configuration: checked whole, published in one transaction",
+        answer=Applied,
+        handle=apply,
+        body=ConfigIntent,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/config/diff",
+        summary="What a configuration would change; changes nothing",
+        answer=Difference,
+        handle=diff,
+        body=ConfigIntent,
+    ),
+)
+"""Every route of the admin API."""
+
+
+def answer(route: Route, desk: Desk, call: Call) -> bytes:
+    """Run a route and return its answer as JSON. Raises ApiError, StoreUnavailable."""
+    check_names(call.params, route.params)
+    value = route.handle(desk, call)
+    return value if isinstance(value, bytes) else encode(value)

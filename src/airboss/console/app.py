@@ -1,0 +1,281 @@
+"""The console and the admin API as one Starlette application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from airboss.console import api, views
+from airboss.console.desk import Apply, Desk, newest_of
+from airboss.console.guard import Guard
+from airboss.console.live import Live
+from airboss.console.openapi import document
+from airboss.console.render import STATIC, THEME_COOKIE, THEMES, Templates, Visit, html, visit
+from airboss.console.session import COOKIE, LIFETIME_S, Attempts, Sessions
+from airboss.console.wire import encode, json_response, read_body
+from airboss.domain.errors import ApiError, StoreUnavailable
+from airboss.domain.ports import Clock, Ledger, RecordLog
+from airboss.domain.status import SystemStatus
+from airboss.governance.keys import same_secret
+
+FORM_MAX = 16 * 1024
+YEAR_S = 31_536_000
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def build(
+    *,
+    ledger: Ledger,
+    log: RecordLog,
+    admin_key: str,
+    session_key: str,
+    clock: Clock,
+    status: Callable[[], SystemStatus],
+    apply: Apply,
+    base_url: str,
+) -> Starlette:
+    """The application. `base_url` is the data plane's, ending with `/v1`; `status` and `apply` may block.
+
+    `app.state.live.close()` ends the live streams: call it before the server is asked to stop, or the server
+    waits for them.
+    """
+
+    async def newest() -> str | None:
+        return await desk.run(lambda: newest_of(log))
+
+    desk = Desk(
+        ledger=ledger,
+        log=log,
+        admin_key=admin_key,
+        sessions=Sessions(session_key=session_key, admin_key=admin_key),
+        attempts=Attempts(),
+        clock=clock,
+        status=status,
+        apply=apply,
+        base_url=base_url,
+        live=Live(newest),
+    )
+    templates = Templates()
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        desk.live.close()
+
+    app = Starlette(
+        routes=[*page_routes(desk, templates), *api_routes(desk)],
+        middleware=[Middleware(Guard, desk=desk, error_page=partial(error_page, templates, clock))],
+        exception_handlers={HTTPException: raise_on},
+        lifespan=lifespan,
+    )
+    app.state.live = desk.live
+    return app
+
+
+async def raise_on(_request: Request, error: Exception) -> Response:
+    """Starlette would answer its own errors in plain text; the guard answers every error."""
+    raise error
+
+
+def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
+    """What a person opens."""
+
+    def page(draw: Callable[[Desk, Templates, Visit], str]) -> Handler:
+        async def handler(request: Request) -> Response:
+            seen = visit(request, desk.clock.now())
+            return html(await desk.run(lambda: draw(desk, templates, seen)))
+
+        return handler
+
+    async def record(request: Request) -> Response:
+        seen, wanted = visit(request, desk.clock.now()), request.path_params["id"]
+        return html(await desk.run(lambda: views.record(desk, templates, seen, wanted)))
+
+    async def request_body(request: Request) -> Response:
+        body = await desk.run(lambda: views.request_body(desk, request.path_params["id"]))
+        headers = {"content-disposition": 'attachment; filename="request.json"'}
+        return Response(body, media_type="application/json", headers=headers)
+
+    async def events(_request: Request) -> Response:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(desk.live.stream(), media_type="text/event-stream", headers=headers)
+
+    return [
+        Route("/", page(views.overview)),
+        Route("/records", page(views.records)),
+        Route("/records/{id}", record),
+        Route("/records/{id}/request.json", request_body),
+        Route("/system", page(views.system)),
+        Route("/events", events),
+        Route("/theme", partial(set_theme, desk), methods=["POST"]),
+        Route("/login", partial(login, desk, templates), methods=["GET", "POST"]),
+        Route("/logout", logout, methods=["POST"]),
+        Route("/healthz", healthz),
+        Route("/readyz", partial(readyz, desk)),
+        Mount("/static", Cached(directory=STATIC)),
+    ]
+
+
+def api_routes(desk: Desk) -> list[Route]:
+    """What a program calls: the table of `api`, and its description."""
+    described = encode(document(api.ROUTES))
+
+    async def openapi(_request: Request) -> Response:
+        return Response(described, media_type="application/json")
+
+    def handler(routes: dict[str, api.Route]) -> Handler:
+        async def handle(request: Request) -> Response:
+            route = routes["GET" if request.method == "HEAD" else request.method]
+            call = api.Call(
+                params=dict(request.query_params),
+                path=dict(request.path_params),
+                body=await read_body(request, limit=api.CONFIG_MAX),
+                now=desk.clock.now(),
+            )
+            return Response(
+                await desk.run(lambda: api.answer(route, desk, call)), media_type="application/json"
+            )
+
+        return handle
+
+    by_path: dict[str, dict[str, api.Route]] = {}
+    for each in api.ROUTES:
+        by_path.setdefault(each.path, {})[each.method] = each
+    return [
+        Route("/api/openapi.json", openapi),
+        *(Route(path, handler(routes), methods=list(routes)) for path, routes in by_path.items()),
+    ]
+
+
+class Cached(StaticFiles):
+    """Static files, kept by browsers for ever where the address names the version."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """As the base class, with a life in caches."""
+        response = await super().get_response(path, scope)
+        versioned = scope["query_string"].startswith(b"v=")
+        response.headers["cache-control"] = (
+            f"public, max-age={YEAR_S}, immutable" if versioned else "no-cache"
+        )
+        return response
+
+
+async def healthz(_request: Request) -> Response:
+    """Whether this process answers."""
+    return json_response({"status": "ok"})
+
+
+async def readyz(desk: Desk, _request: Request) -> Response:
+    """Whether the console can show anything: there is a plan, and the record store answers."""
+    try:
+        plan = await desk.run(lambda: views.current_plan(desk))
+        await desk.run(lambda: newest_of(desk.log))
+    except StoreUnavailable:
+        return json_response({"status": "unavailable", "plan": None, "store_up": False}, status=503)
+    ready = plan is not None
+    body = {
+        "status": "ok" if ready else "unavailable",
+        "plan": plan.number if plan else None,
+        "store_up": True,
+    }
+    return json_response(body, status=200 if ready else 503)
+
+
+async def login(desk: Desk, templates: Templates, request: Request) -> Response:
+    """The form, and what it sends: the right key gets a cookie, a wrong one costs an attempt."""
+    seen = visit(request, desk.clock.now())
+    if request.method != "POST":
+        wanted = own_path(seen.params.get("next"))
+        return html(templates.page("login.html", seen, next=wanted, problem=None))
+    form = await read_form(request)
+    wanted, peer = (
+        own_path(form.get("next")),
+        request.client.host if request.client is not None else "unknown",
+    )
+    wait_s = desk.attempts.wait_s(peer, desk.clock.monotonic())
+    if wait_s > 0:
+        problem = f"Too many attempts from here. Try again in {wait_s:.0f} s."
+        response = html(templates.page("login.html", seen, next=wanted, problem=problem), status=429)
+        response.headers["retry-after"] = str(max(1, round(wait_s)))
+        return response
+    if not same_secret(form.get("key", "").strip(), desk.admin_key):
+        desk.attempts.failed(peer, desk.clock.monotonic())
+        problem = "This is not the admin key."
+        if form.get("key", "").strip().startswith("ab_"):
+            problem += " A key for calling models does not open the console."
+        return html(templates.page("login.html", seen, next=wanted, problem=problem), status=401)
+    desk.attempts.succeeded(peer)
+    response = RedirectResponse(wanted, status_code=303)
+    response.set_cookie(
+        COOKIE,
+        desk.sessions.issue(desk.clock.now()),
+        max_age=LIFETIME_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+async def logout(request: Request) -> Response:
+    """Forget the cookie."""
+    response = RedirectResponse("/login", status_code=303)
+    secure = request.url.scheme == "https"
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=secure)
+    return response
+
+
+async def set_theme(_desk: Desk, request: Request) -> Response:
+    """Keep the choice of dark or light, for visitors without JavaScript."""
+    form = await read_form(request)
+    response = RedirectResponse(own_path(form.get("next")), status_code=303)
+    if form.get("theme") in THEMES:
+        response.set_cookie(THEME_COOKIE, form["theme"], max_age=YEAR_S, samesite="strict")
+    return response
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """A small urlencoded form."""
+    body = await read_body(request, limit=FORM_MAX)
+    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=16)
+    return {name: values[0] for name, values in fields.items()}
+
+
+def own_path(wanted: str | None) -> str:
+    """`wanted` if it is a path of ours, else the first page: a login must not lead elsewhere."""
+    if wanted is None or not wanted.startswith("/") or wanted[1:2] in ("/", "\\") or not wanted.isprintable():
+        return "/"
+    parts = urlsplit(wanted)
+    return wanted if not parts.scheme and not parts.netloc and len(wanted) < 2_000 else "/"
+
+
+def error_page(
+    templates: Templates, clock: Clock, request: Request, error: ApiError, *, logged_in: bool
+) -> Response:
+    """An error as a page: what failed, what still works, the next step."""
+    store = isinstance(error.__cause__, StoreUnavailable)
+    headings = {404: "Nothing is here", 500: "The console failed", 503: "Busy"}
+    page = templates.page(
+        "error.html",
+        visit(request, clock.now()),
+        heading="The record store does not answer" if store else headings.get(error.http_status, "Not shown"),
+        message=error.message,
+        cause=str(error.__cause__) if store else None,
+        retry=request.method == "GET" and error.http_status >= 500,
+        logged_in=logged_in,
+        status=error.http_status,
+        code=error.code or error.type,
+    )
+    return html(page, status=error.http_status)

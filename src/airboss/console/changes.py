@@ -1,0 +1,64 @@
+"""What a new configuration would change, path by path. Pure; a literal secret is never repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from airboss.config import Config, parse_config, warnings_of
+from airboss.domain.errors import ConfigError, InternalError, InvalidRequest
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting. `path` is as in the file, `deployments.support.model`; None is a value that is not set."""
+
+    path: str
+    kind: Literal["added", "removed", "changed"]
+    before: Any = None
+    after: Any = None
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """All that changes, and what may be said but better would not."""
+
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+
+def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
+    """Compare two configurations by meaning: comments and order are no change.
+
+    Raises InvalidRequest where `wanted` is wrong, in the words of the ConfigError.
+    """
+    try:
+        new = parse_config(wanted, source=source)
+    except ConfigError as error:
+        raise InvalidRequest(str(error), code="invalid_config", param="config") from None
+    try:
+        old = parse_config(applied, source="the configuration in force") if applied is not None else Config()
+    except ConfigError as error:
+        raise InternalError(f"the configuration in force cannot be read: {error}") from None
+    before, after = dict(flat(msgspec.to_builtins(old))), dict(flat(msgspec.to_builtins(new)))
+    changes = tuple(
+        Change(
+            path=path,
+            kind="added" if path not in before else "removed" if path not in after else "changed",
+            before=before.get(path),
+            after=after.get(path),
+        )
+        for path in sorted({*before, *after})
+        if before.get(path) != after.get(path)
+    )
+    return Difference(changes=changes, warnings=warnings_of(new))
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested tables by their path; what is not set is left out. Lists are leaves."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from flat(inner, f"{path}.{name}" if path else str(name))
+    elif value is not None:
+        secret = path.endswith(".api_key") and not str(value).startswith(("env:", "file:"))
+        yield path, "[REDACTED]" if secret else value

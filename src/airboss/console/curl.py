@@ -1,0 +1,50 @@
+"""A recorded call as a shell command that makes it again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airboss.console.text import escaped_json
+from airboss.domain.record import InferenceRecord
+from airboss.domain.request import Operation
+
+ROUTES: dict[Operation, str] = {
+    "chat": "/chat/completions",
+    "text_completion": "/completions",
+    "embeddings": "/embeddings",
+}
+INLINE_MAX = 64 * 1024
+"""Longest body written into the command: Linux takes at most 128 KiB in one argument."""
+
+
+def body_text(body: Any, *, indent: int | None = 2) -> str:
+    """A JSON value as text that is safe to show and to copy; lone surrogates stay escaped."""
+    try:
+        return escaped_json(json.dumps(body, ensure_ascii=False, indent=indent, default=str))
+    except (RecursionError, ValueError):  # deeper, or with a longer integer, than Python writes
+        return '"[a value too deep or too long to be shown]"'
+
+
+def quoted(text: str) -> str:
+    """`text` as one word for any POSIX shell."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def curl(record: InferenceRecord, *, base_url: str) -> str | None:
+    """The command, with the key left to the environment; None where no body was kept.
+
+    A body over `INLINE_MAX` bytes is read from `request.json`, which the page offers beside the command.
+    """
+    if record.request is None:
+        return None
+    text = body_text(record.request)
+    long = len(text.encode()) > INLINE_MAX
+    data = "--data-binary @request.json" if long else f"--data-raw {quoted(text)}"
+    flags = "-sSN" if record.stream else "-sS"
+    return (
+        f"curl {flags} {quoted(base_url.rstrip('/') + ROUTES[record.operation])} \\\n"
+        '  -H "Authorization: Bearer $OPENAI_API_KEY" \\\n'
+        "  -H 'Content-Type: application/json' \\\n"
+        f"  {data}"
+    )

@@ -1,0 +1,133 @@
+"""Is anything wrong, and since when? Pure: from the period's series and the system's status."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+
+from airboss.console.chart import Chart, Line, utc
+from airboss.console.overview import ERRORS_BAD, Level
+from airboss.console.text import NB
+from airboss.domain.status import SystemStatus
+
+EXCESS_MIN = 3.0
+"""Errors beyond `ERRORS_BAD` of the calls from which a burst is spoken of; below it may be chance."""
+
+LAG_S_WARN = 30.0
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is wrong, and the next step. `deployment`, `since` and `until` lead to the calls;
+    `until` None is an error burst that goes on."""
+
+    level: Level
+    title: str
+    detail: str
+    deployment: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+Causes = Callable[[str, datetime, datetime | None], Sequence[str]]
+"""The error types of a deployment's failed calls in a period, one for each of a sample of them."""
+
+
+class Burst(msgspec.Struct, frozen=True, kw_only=True):
+    """The steps `[first, last]` with the most errors beyond what is borne; `lasting` if it goes on."""
+
+    first: int
+    last: int
+    errors: int
+    calls: int
+    lasting: bool
+
+
+def findings(status: SystemStatus, chart: Chart, causes: Causes) -> tuple[Finding, ...]:
+    """What is wrong, the worst first; empty if nothing is."""
+    found = [*system_findings(status), *error_findings(chart, causes)]
+    order: dict[Level, int] = {"bad": 0, "warn": 1}
+    return tuple(sorted(found, key=lambda each: order.get(each.level, 2)))
+
+
+def system_findings(status: SystemStatus) -> Iterator[Finding]:
+    """What the processes, replicas and the journal say of themselves."""
+    journal = status.journal
+    if not journal.store_up:
+        detail = "Calls are served and recorded: the journal keeps them. Numbers here stop until it answers."
+        detail += f" It said: {journal.store_detail}" if journal.store_detail else ""
+        yield Finding(level="bad", title="The record store does not answer.", detail=detail)
+    elif journal.lag_s > LAG_S_WARN:
+        detail = f"Nothing is lost. The newest {journal.lag_s:.0f} s are missing from the numbers here."
+        yield Finding(level="warn", title="Records arrive late.", detail=detail)
+    if journal.corrupt_frames:
+        detail = "They were skipped and are in the log, each with its segment and offset."
+        title = f"{journal.corrupt_frames} journal frames could not be read."
+        yield Finding(level="warn", title=title, detail=detail)
+    for each in status.deployments:
+        if each.state == "down":
+            detail = each.detail or "No replica of its model is ready; `airboss status` says why."
+            yield Finding(level="bad", title=f"{each.name} is down.", detail=detail, deployment=each.name)
+        elif each.state == "starting":
+            detail = each.detail or "Its model is being fetched or loaded."
+            yield Finding(level="info", title=f"{each.name} is starting.", detail=detail)
+    for process in status.processes:
+        if process.state == "backing_off":
+            detail = process.detail or f"It was restarted {process.restarts} times and is tried again."
+            yield Finding(level="bad", title=f"{process.name} died.", detail=detail)
+
+
+def error_findings(chart: Chart, causes: Causes) -> Iterator[Finding]:
+    """Bursts of errors, deployment by deployment."""
+    for line in chart.lines:
+        found = burst(line)
+        if found is None:
+            continue
+        rate = f"{100 * found.errors / found.calls:.0f}{NB}% errors"
+        since = utc(max(chart.x[found.first], chart.since))
+        until = None if found.lasting else utc(min(chart.x[found.last] + chart.step_s, chart.until))
+        seen = cause(causes(line.deployment, since, until))
+        yield Finding(
+            level="bad" if found.lasting else "warn",
+            title=f"{line.deployment}: {rate}" if found.lasting else f"{line.deployment} had {rate}",
+            detail=f"{found.errors:,} of {found.calls:,} calls failed{seen}.",
+            deployment=line.deployment,
+            since=since,
+            until=until,
+        )
+
+
+def cause(types: Sequence[str]) -> str:
+    """The commonest error type, if one stands out."""
+    if not types:
+        return ""
+    name, times = Counter(types).most_common(1)[0]
+    if times == len(types):
+        return f", all with {name}"
+    return f", most often with {name}" if 2 * times >= len(types) else ""
+
+
+def burst(line: Line) -> Burst | None:
+    """The stretch with the largest sum of (errors - `ERRORS_BAD` x calls): where a change of the error rate
+    began and ended. One pass (Kadane's maximum subarray); None if its sum is under `EXCESS_MIN`."""
+    best, best_range = 0.0, (0, -1)
+    total, first = 0.0, 0
+    counts = [round((rate or 0.0) * n / 100) for rate, n in zip(line.errors, line.n, strict=True)]
+    for index, (errors, calls) in enumerate(zip(counts, line.n, strict=True)):
+        if total <= 0.0:
+            total, first = 0.0, index
+        total += errors - ERRORS_BAD * calls
+        if total > best:
+            best, best_range = total, (first, index)
+    if best < EXCESS_MIN:
+        return None
+    start, end = best_range
+    return Burst(
+        first=start,
+        last=end,
+        errors=sum(counts[start : end + 1]),
+        calls=sum(line.n[start : end + 1]),
+        lasting=not any(line.n[end + 1 :]),
+    )

@@ -1,0 +1,213 @@
+"""Stands before every route: who may pass, what every answer carries, and what an error looks like.
+
+It refuses by default. A route is open only if its path is named in `OPEN`: no forgotten check can open one.
+Pure ASGI, because a response that streams must not be collected.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from airboss.console.desk import Desk
+from airboss.console.session import COOKIE
+from airboss.console.wire import error_json
+from airboss.domain.errors import (
+    AirbossError,
+    ApiError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    PermissionDenied,
+    StoreUnavailable,
+    Unauthenticated,
+    Unavailable,
+)
+from airboss.governance.keys import Keyring, same_secret
+
+OPEN = ("/login", "/healthz", "/readyz")
+OPEN_UNDER = "/static/"
+SAFE_METHODS = ("GET", "HEAD")
+QUERY_MAX = 8_192
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",  # `no-referrer` makes browsers send `Origin: null` with our own forms
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+log = logging.getLogger("airboss.console")
+
+
+class ErrorPage(Protocol):
+    """Makes the answer to an error of a page."""
+
+    def __call__(self, request: Request, error: ApiError, /, *, logged_in: bool) -> Response:
+        """`logged_in` is whether the caller may see links to pages."""
+
+
+class Guard:
+    """The middleware. `error_page` draws errors of pages; errors under `/api` are JSON in OpenAI's shape."""
+
+    def __init__(self, app: ASGIApp, *, desk: Desk, error_page: ErrorPage) -> None:
+        self.app = app
+        self.desk = desk
+        self.error_page = error_page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, pass on, and answer every exception that comes back."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        started = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                # What a page shows is for one person: no cache may keep it. Static files say otherwise.
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        allowed = False
+        try:
+            allowed = self._logged_in(request)
+            refusal = await self._refusal(request, allowed=allowed)
+            await (refusal or self.app)(scope, receive, send_guarded)
+        except Exception as error:  # every defect must end in an answer without a trace
+            if started:
+                log.warning(
+                    "a response broke off: %s %s: %s", request.method, scope["path"], type(error).__name__
+                )
+                raise
+            found = as_api_error(error, request)
+            response = (
+                error_json(found) if is_api(request) else self.error_page(request, found, logged_in=allowed)
+            )
+            if found.retry_after_s is not None:
+                response.headers["retry-after"] = str(max(1, round(found.retry_after_s)))
+            if isinstance(error, HTTPException) and error.headers:
+                response.headers.update(error.headers)
+            await response(scope, receive, send_guarded)
+
+    def _logged_in(self, request: Request) -> bool:
+        return self.desk.sessions.valid(request.cookies.get(COOKIE), self.desk.clock.now())
+
+    async def _refusal(self, request: Request, *, allowed: bool) -> Response | None:
+        """Why this request may not pass: None if it may, a redirect to the login, or an ApiError raised."""
+        path = request.url.path
+        if len(request.url.query) > QUERY_MAX:
+            raise InvalidRequest(
+                f"a query string of {len(request.url.query)} bytes is over the {QUERY_MAX} read here"
+            )
+        if path in OPEN or path.startswith(OPEN_UNDER):
+            if request.method not in SAFE_METHODS:
+                check_origin(request)
+            return None
+        given = bearer(request.headers)
+        if given is not None and is_api(request):
+            if same_secret(given, self.desk.admin_key):
+                return None
+            raise await self.desk.run(lambda: self._wrong_key(given))
+        if allowed:
+            if request.method not in SAFE_METHODS:
+                check_origin(request)
+            return None
+        if is_api(request):
+            raise Unauthenticated(
+                "no admin key; send `Authorization: Bearer` with the key that `airboss up` printed "
+                "(it stands in DATA/secrets/admin_key)"
+            )
+        wanted = path + (f"?{request.url.query}" if request.url.query else "")
+        after = f"?next={quote(wanted, safe='/')}" if request.method in SAFE_METHODS and wanted != "/" else ""
+        return RedirectResponse(f"/login{after}", status_code=303)
+
+    def _wrong_key(self, given: str) -> ApiError:
+        """What to say to a key that is not the admin key: a key of the data plane is told so by name."""
+        snapshot = self.desk.ledger.snapshot()
+        principal = Keyring(snapshot.keys).principal(given) if snapshot is not None else None
+        if principal is not None:
+            return PermissionDenied(
+                f"{principal.key!r} is a data-plane key: it calls models under /v1 and reads nothing here; "
+                "use the admin key",
+                code="not_an_admin_key",
+            )
+        return Unauthenticated("this is not the admin key; it stands in DATA/secrets/admin_key")
+
+
+def bearer(headers: Headers) -> str | None:
+    """The credential in `Authorization: Bearer` or `x-api-key`; None if there is neither."""
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    return headers.get("x-api-key")
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a write that another page may have sent: SameSite lets other ports of this host through."""
+    origin = request.headers.get("origin")
+    own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    site = request.headers.get("sec-fetch-site")
+    if origin == own or (origin is None and site in ("same-origin", "none")):
+        return
+    raise PermissionDenied(
+        f"a write with the login cookie must come from this console, {own}, and this came from "
+        f"{(origin or 'an unnamed origin')[:200]}; use `Authorization: Bearer` outside a browser",
+        code="wrong_origin",
+    )
+
+
+def is_api(request: Request) -> bool:
+    """Whether the caller is a program."""
+    return request.url.path.startswith("/api/") or request.url.path in ("/api", "/healthz", "/readyz")
+
+
+def as_api_error(error: Exception, request: Request) -> ApiError:
+    """Any exception as the error that is answered; a defect of ours goes to the log and tells nothing."""
+    path = request.url.path[:200]
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, StoreUnavailable):
+        found = Unavailable(
+            f"the record store does not answer: {error}. Calls are served and recorded all the same: "
+            "the journal keeps them. Next: `airboss status`.",
+            code="store_unavailable",
+            retry_after_s=5,
+        )
+        found.__cause__ = error
+        return found
+    if isinstance(error, AirbossError):  # raised on purpose: its words are fit for a person
+        return InternalError(str(error))
+    if isinstance(error, HTTPException):
+        return routing_error(error, request.method, path)
+    log.error("a defect in the console: %s %s", request.method, path, exc_info=error)
+    return InternalError("a defect of the console; the controller's log has the trace")
+
+
+def routing_error(error: HTTPException, method: str, path: str) -> ApiError:
+    """What Starlette itself refuses: an unknown path, a wrong method."""
+    if error.status_code == 404:
+        return NotFound(f"there is nothing at {path}; /api/openapi.json lists the routes")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        return MethodNotAllowed(f"{method} is not for {path}; it takes {allowed}")
+    return InvalidRequest(f"{error.detail}")

@@ -1,0 +1,196 @@
+"""What a URL asks for: a period of time and a filter over records.
+
+Both the pages and the API read their query strings here, so one link means one thing everywhere. A value that
+cannot be read is an `InvalidRequest` that says what was seen and what would be right; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest
+from airboss.domain.ports import RecordFilter
+from airboss.domain.record import Status
+
+RANGES = {"15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
+"""The ranges a page offers, in seconds."""
+
+RANGE_WORDS = {
+    "15m": "the last 15 minutes",
+    "1h": "the last hour",
+    "6h": "the last 6 hours",
+    "24h": "the last 24 hours",
+    "7d": "the last 7 days",
+    "30d": "the last 30 days",
+}
+
+RANGE_SHORT = {"15m": "15 min", "1h": "hour", "6h": "6 h", "24h": "24 h", "7d": "7 d", "30d": "30 d"}
+
+STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
+"""Steps of a time series; each divides a day, so that they start at times people know."""
+
+POINTS = 120
+"""About how many steps a chart has at most."""
+
+PERIOD_MAX = timedelta(days=366)
+VALUE_MAX = 300
+"""The longest value of a query parameter, in characters."""
+
+FILTER_NAMES = ("deployment", "status", "model", "user", "key", "id", "text")
+"""The parameters that narrow records down, besides time and paging."""
+
+DURATION = re.compile(r"(\d{1,6})([smhd])")
+DURATION_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+STATUSES: tuple[str, ...] = get_args(Status)
+
+
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """`[since, until)`. `key` is the name in `RANGES`, None where the two ends were given."""
+
+    since: datetime
+    until: datetime
+    key: str | None
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return (self.until - self.since).total_seconds()
+
+    @property
+    def step_s(self) -> int:
+        """The step of its charts: the shortest that gives at most `POINTS` of them."""
+        return next((step for step in STEPS_S if self.seconds / step <= POINTS), 7 * 86_400)
+
+    @property
+    def words(self) -> str:
+        """Its name in a sentence."""
+        return RANGE_WORDS.get(self.key or "", "the chosen time")
+
+    @property
+    def short(self) -> str:
+        """Its length in a note: "the 24 h before"."""
+        return RANGE_SHORT.get(self.key or "", "time")
+
+    @property
+    def before(self) -> Period:
+        """The period of the same length just before it."""
+        length = self.until - self.since
+        return Period(since=self.since - length, until=self.since, key=None)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query parameters that give it again."""
+        if self.key is not None:
+            return {"range": self.key}
+        return {"since": iso(self.since), "until": iso(self.until)}
+
+
+def iso(value: datetime) -> str:
+    """RFC 3339 in UTC, to the second unless there is more."""
+    text = value.astimezone(UTC).isoformat(timespec="auto")
+    return text.replace("+00:00", "Z")
+
+
+def zone(name: str | None) -> tzinfo:
+    """The time zone of that IANA name; UTC where the name says nothing to this machine."""
+    if not name or len(name) > 64:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
+        return UTC
+    except KeyError:
+        return UTC
+
+
+def check_names(params: Mapping[str, str], known: Iterable[str]) -> None:
+    """Refuse a parameter that would otherwise be ignored: a misspelt filter must not show everything."""
+    names = tuple(known)
+    for name in params:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+            raise InvalidRequest(f"unknown query parameter {name[:60]!r}; {hint}", param=name[:60])
+
+
+def read_time(text: str, name: str, *, now: datetime, local: tzinfo) -> datetime:
+    """A time as people write it: RFC 3339, `2026-11-23T14:00` in `local`, or `15m` (so long before now)."""
+    duration = DURATION.fullmatch(text)
+    if duration is not None:
+        return now - timedelta(seconds=int(duration[1]) * DURATION_S[duration[2]])
+    try:
+        # A `+` in a query string arrives as a space.
+        value = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
+        value = value if value.tzinfo is not None else value.replace(tzinfo=local)
+        return value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        message = (
+            f"{name}={text[:60]!r} is not a time; write 2026-11-23T14:00:00Z, or 15m, 6h, 7d for so long ago"
+        )
+        raise InvalidRequest(message, param=name) from None
+
+
+def read_period(params: Mapping[str, str], *, now: datetime, local: tzinfo, default: str) -> Period:
+    """The period a query string means: `since` and `until`, else `range`, else `default`."""
+    if params.get("since") or params.get("until"):
+        until = read_time(params["until"], "until", now=now, local=local) if params.get("until") else now
+        since = (
+            read_time(params["since"], "since", now=now, local=local)
+            if params.get("since")
+            else until - timedelta(seconds=RANGES[default])
+        )
+        if since >= until:
+            raise InvalidRequest(
+                f"since={iso(since)} is not before until={iso(until)}; swap them", param="since"
+            )
+        if until - since > PERIOD_MAX:
+            days = (until - since).days
+            raise InvalidRequest(
+                f"{days} days are more than the {PERIOD_MAX.days} shown at once", param="since"
+            )
+        return Period(since=since, until=until, key=None)
+    key = params.get("range") or default
+    if key not in RANGES:
+        raise InvalidRequest(
+            f"range={key[:60]!r} is not offered; there are: {', '.join(RANGES)}", param="range"
+        )
+    return Period(since=now - timedelta(seconds=RANGES[key]), until=now, key=key)
+
+
+def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> RecordFilter:
+    """The filter a query string means. An empty value is no filter, as a form sends it."""
+    values = {name: params[name].strip() for name in (*FILTER_NAMES, "before", "after") if params.get(name)}
+    for name, value in values.items():
+        if len(value) > VALUE_MAX:
+            message = f"{name} has {len(value)} characters; at most {VALUE_MAX} are looked for"
+            raise InvalidRequest(message, param=name)
+    status = values.get("status")
+    if status is not None and status not in STATUSES:
+        message = f"status={status[:60]!r} is none of {', '.join(STATUSES)}"
+        raise InvalidRequest(message, param="status")
+    if "before" in values and "after" in values:
+        raise InvalidRequest("before and after exclude each other; give one cursor", param="after")
+    times = {
+        name: read_time(params[name], name, now=now, local=local)
+        for name in ("since", "until")
+        if params.get(name)
+    }
+    return msgspec.convert({**{k: v for k, v in values.items() if v}, **times}, RecordFilter)
+
+
+def read_limit(params: Mapping[str, str], *, default: int, ceiling: int) -> int:
+    """`limit`, 1 to `ceiling`."""
+    text = params.get("limit")
+    if not text:
+        return default
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if not 1 <= limit <= ceiling:
+        raise InvalidRequest(f"limit={text[:60]!r} is not a whole number from 1 to {ceiling}", param="limit")
+    return limit

@@ -1,0 +1,134 @@
+"""Templates: the environment they share, and the frame that every page stands in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import jinja2
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from airboss.console import text
+from airboss.console.query import RANGES, iso, zone
+
+HERE = Path(__file__).parent
+PAGES = HERE / "pages"
+STATIC = HERE / "static"
+THEMES = ("light", "dark")
+THEME_COOKIE = "airboss_theme"
+ZONE_COOKIE = "airboss_tz"
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """Who looks at a page, and how: read once from the request. `params` holds no empty values."""
+
+    path: str
+    params: dict[str, str]
+    now: datetime
+    zone: tzinfo
+    zone_name: str
+    theme: str | None
+
+    @property
+    def self_url(self) -> str:
+        """The page's own address."""
+        return url(self.path, self.params)
+
+
+def visit(request: Request, now: datetime) -> Visit:
+    """Read a request. A theme or a time zone that is not known is as good as none."""
+    local = zone(request.cookies.get(ZONE_COOKIE))
+    theme = request.cookies.get(THEME_COOKIE)
+    return Visit(
+        path=request.url.path,
+        params={name: value for name, value in request.query_params.items() if value.strip()},
+        now=now,
+        zone=local,
+        zone_name=now.astimezone(local).tzname() or "UTC",
+        theme=theme if theme in THEMES else None,
+    )
+
+
+def url(path: str, params: Mapping[str, str], **changes: str | None) -> str:
+    """A link: `params` with some changed, and those that became None left out."""
+    wanted = {name: value for name, value in {**params, **changes}.items() if value}
+    return f"{path}?{urlencode(wanted, errors='replace')}" if wanted else path
+
+
+def share(part: float, whole: float) -> str:
+    """A length in percent of the longest, for drawing."""
+    return f"{min(100.0, max(0.0, 100 * part / whole)):.1f}" if whole > 0 else "0"
+
+
+def static_version() -> str:
+    """A digest of all static files: it changes when one does, so that they can be cached for ever."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.rglob("*.*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class Templates:
+    """Draws pages. Everything put into one is escaped unless this package made it `Markup`."""
+
+    def __init__(self) -> None:
+        version = static_version()
+        self._env = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(PAGES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._env.globals.update(
+            url=url,
+            share=share,
+            static=lambda name: f"/static/{name}?v={version}",
+            ranges_offered=tuple(RANGES),
+            nil=text.NO_DATA,
+            none=None,
+            iso=iso,
+            visible=text.visible,
+            prose=text.prose,
+            tick=text.tick,
+            plain=text.plain,
+            hue=text.hue,
+            count=text.count,
+            short=text.short,
+            milliseconds=text.milliseconds,
+            in_ms=text.in_ms,
+            usd=text.usd,
+            percent=text.percent,
+            size=text.size,
+        )
+
+    def page(self, name: str, seen: Visit, **values: Any) -> str:
+        """One page as HTML. Times are shown in the visitor's zone, relative to now."""
+        return self._env.get_template(name).render(
+            theme=seen.theme,
+            zone_name=seen.zone_name,
+            self_url=seen.self_url,
+            params=seen.params,
+            when=lambda value, millis=False: text.moment(value, seen.zone, now=seen.now, millis=millis),
+            minute=lambda value: text.moment(value, seen.zone, now=seen.now).rpartition(":")[0],
+            ago=lambda value: text.age(seen.now - value if value is not None else None),
+            local_input=lambda value: local_input(value, seen.zone),
+            **values,
+        )
+
+
+def local_input(value: datetime | None, local: tzinfo) -> str:
+    """A time as a `datetime-local` field holds it."""
+    return value.astimezone(local).strftime("%Y-%m-%dT%H:%M:%S") if value is not None else ""
+
+
+def html(content: str, *, status: int = 200) -> Response:
+    """A page. A lone surrogate that slipped into an attribute is written out rather than a failure."""
+    return HTMLResponse(content.encode("utf-8", "backslashreplace"), status_code=status)

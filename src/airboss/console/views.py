@@ -1,0 +1,318 @@
+"""The pages, each as one blocking function from a visit to HTML: it reads, and it draws.
+
+All that is read is bounded: stats, series and counts that the log keeps cheap, one page of records without
+bodies, or one record with them.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+
+from airboss.console.chart import Chart, chart
+from airboss.console.conversation import conversation
+from airboss.console.curl import INLINE_MAX, body_text, curl, quoted
+from airboss.console.desk import Desk, newest_of
+from airboss.console.findings import findings, system_findings
+from airboss.console.overview import cards, rows
+from airboss.console.query import FILTER_NAMES, STATUSES, Period, check_names, read_filter, read_period
+from airboss.console.render import Templates, Visit, url
+from airboss.console.text import hue
+from airboss.console.waterfall import waterfall
+from airboss.console.wire import encode
+from airboss.domain.errors import NotFound
+from airboss.domain.plan import ServingPlan
+from airboss.domain.ports import DeploymentStats, RecordFilter
+from airboss.domain.record import InferenceRecord
+
+TIME_NAMES = ("range", "since", "until")
+ROWS = 50
+"""Records on one page."""
+
+TRAIL_MAX = 40
+"""Cursors kept in an address; further back, "newer" leads to the newest."""
+
+RAW_MAX = 256 * 1024
+"""The longest record, in bytes of JSON, that stands whole on its page."""
+
+CHARTS = (
+    ("requests", "Requests", "per minute"),
+    ("errors", "Errors", "% of calls"),
+    ("latency", "Latency p95", "ms"),
+    ("ttft", "First token p50", "ms"),
+    ("tokens", "Output tokens", "per second"),
+    ("cost", "Cost", "USD per hour"),
+)
+WINDOW_MAX = 2_000
+CAUSES_MAX = 100
+LIBRARIES = ("starlette", "uvicorn", "duckdb", "sqlalchemy", "xllamacpp")
+
+
+def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """The first page."""
+    check_names(seen.params, (*TIME_NAMES, "deployment", "sort"))
+    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    chosen = seen.params.get("deployment")
+    plan = current_plan(desk)
+    all_stats = desk.log.stats(period.since, period.until)
+    stats = only(all_stats, chosen)
+    before = only(desk.log.stats(period.before.since, period.before.until), chosen)
+    drawn = chart_of(desk, period, plan, zone_name=str(seen.zone), deployment=chosen)
+    listed = rows(stats, plan, drawn, sort=seen.params.get("sort", "-requests"))
+    return templates.page(
+        "overview.html",
+        seen,
+        here="overview",
+        plan=plan,
+        period=period,
+        keep=seen.params,
+        names=sorted({each.deployment for each in all_stats} | deployment_names(plan)),
+        sort=seen.params.get("sort", "-requests"),
+        stats=stats,
+        any_records=bool(stats) or newest_of(desk.log) is not None,
+        findings=findings(desk.status(), drawn, partial(causes, desk)),
+        cards=cards(stats, before, drawn, earlier=period.short),
+        charts=CHARTS,
+        single=len(drawn.lines) == 1,
+        chart_json=encode(drawn).decode(),
+        rows=[each for each in listed if chosen in (None, each.name)],
+        lines=drawn.lines,
+        omitted=drawn.omitted,
+        first_call="" if stats else first_call(desk, plan),
+    )
+
+
+def causes(desk: Desk, deployment: str, since: datetime, until: datetime | None) -> list[str]:
+    """The error types of the newest failed calls of a deployment."""
+    where = RecordFilter(deployment=deployment, status="error", since=since, until=until)
+    return [each.error_type or "unknown" for each in desk.log.records(where, limit=CAUSES_MAX, bodies=False)]
+
+
+def chart_of(
+    desk: Desk, period: Period, plan: ServingPlan | None, *, zone_name: str, deployment: str | None
+) -> Chart:
+    """The charts of a period; the log is asked from the start of their first step."""
+    digests = {each.name: each.stable.digest for each in plan.deployments} if plan is not None else {}
+    step = period.step_s
+    start = period.since.timestamp() // step * step
+    aligned = period.since.fromtimestamp(start, tz=period.since.tzinfo)
+    return chart(
+        desk.log.series(aligned, period.until, step_s=step),
+        period,
+        hues=lambda name: hue(digests.get(name, name)),
+        zone=zone_name,
+        deployment=deployment,
+        marks=[(plan.created_at, f"plan {plan.number}")] if plan is not None else (),
+    )
+
+
+def records(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """The table of records."""
+    check_names(seen.params, (*FILTER_NAMES, *TIME_NAMES, "before", "trail"))
+    timed = any(name in seen.params for name in TIME_NAMES)
+    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h") if timed else None
+    where = read_filter(
+        {k: v for k, v in seen.params.items() if k not in TIME_NAMES}, now=seen.now, local=seen.zone
+    )
+    if period is not None:
+        until = period.until if "until" in seen.params else None
+        where = msgspec.structs.replace(where, since=period.since, until=until)
+    found, more = page_of(desk, where)
+    keep = {name: value for name, value in seen.params.items() if name not in ("before", "trail")}
+    newer = newer_page(seen.params)
+    plan = current_plan(desk)
+    return templates.page(
+        "records.html",
+        seen,
+        here="records",
+        plan=plan,
+        period=period,
+        keep=keep,
+        names=sorted(
+            deployment_names(plan) | {each.deployment for each in found} | {keep.get("deployment", "")} - {""}
+        ),
+        models=sorted({each.model for each in found}),
+        statuses=STATUSES,
+        rows=found,
+        slowest=max((each.latency_ms for each in found), default=0.0),
+        total=desk.log.count(msgspec.structs.replace(where, before=None)),
+        filtered=any(name in keep for name in FILTER_NAMES),
+        any_records=bool(found) or newest_of(desk.log) is not None,
+        newer=url("/records", keep, **newer) if newer is not None else None,
+        older=url("/records", keep, **older_page(seen.params, found[-1].id)) if more else None,
+        newest=found[0].id if found and newer is None and "until" not in keep else "",
+        first_call="" if found else first_call(desk, plan),
+        cli_records=cli_records(keep),
+    )
+
+
+def page_of(desk: Desk, where: RecordFilter) -> tuple[list[InferenceRecord], bool]:
+    """One page of records, newest first, and whether there are older ones."""
+    found = list(desk.log.records(where, limit=ROWS + 1, bodies=False))
+    return found[:ROWS], len(found) > ROWS
+
+
+def newer_page(params: dict[str, str]) -> dict[str, str | None] | None:
+    """What changes in the address to come to the page before this one; None on the first.
+
+    The log pages towards older records only, so the address carries the cursors it came by, in `trail`.
+    """
+    if "before" not in params:
+        return None
+    trail = params.get("trail", "").split(".")
+    return {"before": trail[-1], "trail": ".".join(trail[:-1])}
+
+
+def older_page(params: dict[str, str], last: str) -> dict[str, str | None]:
+    """What changes in the address to come to the page after this one, which ends with `last`."""
+    trail = [each for each in (*params.get("trail", "").split("."), params.get("before", "")) if each]
+    return {"before": last, "trail": ".".join(trail[-TRAIL_MAX:])}
+
+
+def record(desk: Desk, templates: Templates, seen: Visit, record_id: str) -> str:
+    """One record."""
+    found = one(desk, record_id)
+    plan = current_plan(desk)
+    whole = encode(found)
+    body = body_text(found.request) if found.request is not None else ""
+    return templates.page(
+        "record.html",
+        seen,
+        here="records",
+        plan=plan,
+        r=found,
+        talk=conversation(found),
+        fall=waterfall(found),
+        speed=speed(found),
+        curl=curl(found, base_url=desk.base_url),
+        needs_file=len(body.encode()) > INLINE_MAX,
+        raw=body_text(json.loads(whole)) if len(whole) <= RAW_MAX else None,
+        raw_size=len(whole),
+        release_name=release_name(plan, found.release),
+        newer=newer_than(desk, found),
+        older=older_than(desk, found),
+    )
+
+
+def request_body(desk: Desk, record_id: str) -> bytes:
+    """The request of a record as it would be sent again."""
+    found = one(desk, record_id)
+    if found.request is None:
+        raise NotFound(f"record {record_id[:80]!r} has no request body; bodies may be off", param="id")
+    return body_text(found.request).encode()
+
+
+def system(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Processes, replicas, journal. It needs no record store."""
+    status = desk.status()
+    return templates.page(
+        "system.html",
+        seen,
+        here="system",
+        plan=current_plan(desk),
+        s=status,
+        findings=tuple(system_findings(status)),
+        versions=[("Python", platform.python_version()), *library_versions()],
+    )
+
+
+def one(desk: Desk, record_id: str) -> InferenceRecord:
+    """The record of that id with its bodies; raises NotFound."""
+    found = desk.log.records(RecordFilter(id=record_id), limit=1, bodies=True)
+    if not found:
+        raise NotFound(f"no record {record_id[:80]!r}; a call appears within seconds of its end", param="id")
+    return found[0]
+
+
+def older_than(desk: Desk, found: InferenceRecord) -> str | None:
+    """The id of the record that began just before."""
+    older = desk.log.records(RecordFilter(before=found.id), limit=1, bodies=False)
+    return older[0].id if older else None
+
+
+def newer_than(desk: Desk, found: InferenceRecord) -> str | None:
+    """The id of the record that began just after. The log lists newest first, so it is looked for in windows
+    that widen until they hold one; None if there is none within a day, or too many at once to tell."""
+    for width in (1, 60, 3_600, 86_400):
+        window = RecordFilter(since=found.started_at, until=found.started_at + timedelta(seconds=width))
+        listed = desk.log.records(window, limit=WINDOW_MAX, bodies=False)
+        newer = [each.id for each in listed if (each.started_at, each.id) > (found.started_at, found.id)]
+        if len(listed) == WINDOW_MAX:
+            return None
+        if newer:
+            return newer[-1]
+    return None
+
+
+def speed(found: InferenceRecord) -> float | None:
+    """Output tokens a second: after the first token of a stream, over the whole call otherwise."""
+    first = found.ttft_ms if found.stream and found.ttft_ms is not None else 0.0
+    took = found.latency_ms - first
+    return 1_000 * found.output_tokens / took if found.output_tokens and took > 0 else None
+
+
+def only(stats: Sequence[DeploymentStats], deployment: str | None) -> list[DeploymentStats]:
+    """The stats of one deployment, or of all."""
+    return [each for each in stats if deployment in (None, each.deployment)]
+
+
+def current_plan(desk: Desk) -> ServingPlan | None:
+    """The newest plan."""
+    snapshot = desk.ledger.snapshot()
+    return snapshot.plan if snapshot is not None else None
+
+
+def deployment_names(plan: ServingPlan | None) -> set[str]:
+    """The deployments a plan serves."""
+    return {each.name for each in plan.deployments} if plan is not None else set()
+
+
+def release_name(plan: ServingPlan | None, digest: str) -> str | None:
+    """What the newest plan calls a release; None if it does not serve it."""
+    deployments = plan.deployments if plan is not None else ()
+    return next((each.stable.name for each in deployments if each.stable.digest == digest), None)
+
+
+def library_versions() -> list[tuple[str, str]]:
+    """The versions of what runs here and is installed."""
+    found = []
+    for name in LIBRARIES:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def first_call(desk: Desk, plan: ServingPlan | None) -> str:
+    """What to paste into a shell to make the first call."""
+    model = "assistant"
+    if plan is not None and plan.deployments:
+        served = plan.deployments[0]
+        model = served.aliases[0] if served.aliases else served.name
+    key_file = f"{desk.status().data_dir.rstrip('/')}/secrets/api_key"
+    body = body_text({"model": model, "messages": [{"role": "user", "content": "Say hello."}]}, indent=None)
+    return (
+        f"export OPENAI_BASE_URL={quoted(desk.base_url)}\n"
+        f'export OPENAI_API_KEY="$(cat {quoted(key_file)})"  # or the key you were given\n'
+        'curl -sS "$OPENAI_BASE_URL/chat/completions" \\\n'
+        "  -H \"Authorization: Bearer $OPENAI_API_KEY\" -H 'Content-Type: application/json' \\\n"
+        f"  --data-raw {quoted(body)}"
+    )
+
+
+def cli_records(keep: dict[str, str]) -> str:
+    """The same question for a shell."""
+    names = ("deployment", "status", "model", "user", "id")
+    flags: dict[str, str] = {name: keep[name] for name in names if name in keep}
+    if "since" in keep or "range" in keep:
+        flags["since"] = keep.get("since") or keep["range"]
+    if "until" in keep:
+        flags["until"] = keep["until"]
+    return "airboss records" + "".join(f" --{name} {quoted(value)}" for name, value in flags.items())

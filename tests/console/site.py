@@ -1,0 +1,154 @@
+"""A console to test: real application, record log in memory, a ledger and a clock that the test holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from airboss.console.app import build
+from airboss.console.live import Live
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.plan import ServingPlan
+from airboss.domain.ports import ApiKey, RecordLog, Snapshot
+from airboss.domain.record import InferenceRecord
+from airboss.governance.keys import hash_key, new_key
+from airboss.store.memory import MemoryRecordLog
+from tests.support.seed_records import fill, make_records, seed_plan, seed_status
+
+NOW = datetime(2026, 11, 24, 14, 41, 20, tzinfo=UTC)
+ADMIN_KEY = "admin-key-of-the-tests"
+API_KEY = new_key()
+BASE_URL = "http://127.0.0.1:8700/v1"
+DAY = 3_000
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+        self.seconds = 1_000.0
+
+    def now(self) -> datetime:
+        """As `ports.Clock`."""
+        return self.at
+
+    def monotonic(self) -> float:
+        """As `ports.Clock`."""
+        return self.seconds
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass."""
+        self.at += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+
+class Ledger:
+    """Holds one plan, one data-plane key and one configuration."""
+
+    def __init__(self, plan: ServingPlan | None, config: str | None) -> None:
+        self.plan = plan
+        self.text = config
+
+    def revision(self) -> int:
+        """As `ports.Ledger`."""
+        return self.plan.number if self.plan else 0
+
+    def snapshot(self) -> Snapshot | None:
+        """As `ports.Ledger`."""
+        if self.plan is None:
+            return None
+        key = ApiKey(name="web", sha256=hash_key(API_KEY), created_at=NOW)
+        return Snapshot(revision=self.plan.number, plan=self.plan, keys=(key,))
+
+    def config(self) -> str | None:
+        """As `ports.Ledger`."""
+        return self.text
+
+    def __getattr__(self, name: str) -> Any:
+        """The console asks the ledger for nothing else."""
+        raise AssertionError(f"the console must not call Ledger.{name}")
+
+
+class DownLog:
+    """A record log that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Any method of the port."""
+
+        def fails(*_args: object, **_kwargs: object) -> None:
+            raise StoreUnavailable("no answer from the record store's socket")
+
+        return fails
+
+
+@dataclass(kw_only=True)
+class Site:
+    """The application, and what it was built on. `applied` are the (text, source) it applied."""
+
+    log: Any = field(default_factory=MemoryRecordLog)
+    ledger: Ledger = field(default_factory=lambda: Ledger(seed_plan(NOW - timedelta(hours=5)), None))
+    clock: Clock = field(default_factory=Clock)
+    applied: list[tuple[str, str]] = field(default_factory=list)
+    store_up: bool = True
+    hub: Live | None = None
+
+    def app(self) -> Starlette:
+        """A fresh application."""
+
+        def apply(text: str, source: str) -> ServingPlan:
+            self.applied.append((text, source))
+            return msgspec.structs.replace(seed_plan(NOW), number=43)
+
+        app = build(
+            ledger=self.ledger,
+            log=self.log,
+            admin_key=ADMIN_KEY,
+            session_key="session-key-of-the-tests",
+            clock=self.clock,
+            status=lambda: seed_status(self.clock.now(), store_up=self.store_up),
+            apply=apply,
+            base_url=BASE_URL,
+        )
+        self.hub = app.state.live
+        return app
+
+    def client(self) -> TestClient:
+        """A browser without a login; redirects are seen, not followed."""
+        return TestClient(self.app(), follow_redirects=False, raise_server_exceptions=False)
+
+    def person(self) -> TestClient:
+        """A browser that is logged in."""
+        client = self.client()
+        answer = client.post("/login", data={"key": ADMIN_KEY}, headers={"origin": "http://testserver"})
+        assert answer.status_code == 303, answer.text
+        return client
+
+    def program(self) -> TestClient:
+        """A program with the admin key."""
+        client = self.client()
+        client.headers["authorization"] = f"Bearer {ADMIN_KEY}"
+        return client
+
+
+def put(log: RecordLog, *records: InferenceRecord) -> None:
+    """Put records into a log."""
+    fill(log, records)
+
+
+def sample(**changes: Any) -> InferenceRecord:
+    """One ordinary record, with some fields changed."""
+    record = next(make_records(1, seed=3, until=NOW, span_s=600, trouble=False))
+    return msgspec.structs.replace(record, **changes)
+
+
+def busy_log(count: int = DAY, *, seed: int = 5) -> MemoryRecordLog:
+    """A day of records."""
+    log = MemoryRecordLog()
+    fill(log, make_records(count, seed=seed, until=NOW))
+    return log

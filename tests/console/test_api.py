@@ -1,0 +1,331 @@
+"""The admin API: what it answers, and that its description is true."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from starlette.testclient import TestClient
+
+from airboss.console import api
+from airboss.domain.ports import RecordFilter
+from airboss.domain.record import InferenceRecord
+from airboss.store.memory import MemoryRecordLog
+from tests.console.site import DAY, NOW, Site, put, sample
+
+CONFIG = """
+[providers.up]
+kind = "openai-compatible"
+base_url = "https://up.example/v1"
+api_key = "env:UP_KEY"
+[models.small]
+provider = "up"
+model = "tiny"
+[deployments.support]
+model = "small"
+"""
+
+
+def ids(answer: Any) -> list[str]:
+    """The ids of a page of records."""
+    return [each["id"] for each in answer.json()["records"]]
+
+
+def every_page(program: TestClient, params: dict[str, str]) -> list[dict[str, Any]]:
+    """All records that match, page by page."""
+    seen: list[dict[str, Any]] = []
+    params = {**params, "limit": "700"}
+    while True:
+        page = program.get("/api/v1/records", params=params).json()
+        seen += page["records"]
+        if page["next"] is None:
+            return seen
+        params["before"] = page["next"]
+
+
+def test_records_come_newest_first_and_whole(site: Site) -> None:
+    """Paging by `next` gives every record once, newest first."""
+    seen = every_page(site.program(), {})
+    assert len(seen) == DAY
+    assert len({each["id"] for each in seen}) == DAY
+    started = [each["started_at"] for each in seen]
+    assert started == sorted(started, reverse=True)
+    assert seen[0]["request"] is None
+
+
+@pytest.mark.parametrize(
+    ("params", "check"),
+    [
+        ({"deployment": "support"}, lambda r: r["deployment"] == "support"),
+        ({"status": "error"}, lambda r: r["status"] == "error"),
+        ({"model": "gpt-4o"}, lambda r: r["model"] == "gpt-4o"),
+        ({"key": "mobile"}, lambda r: r["key"] == "mobile"),
+        ({"since": "6h"}, lambda r: datetime.fromisoformat(r["started_at"]) >= NOW - timedelta(hours=6)),
+        (
+            {"until": "2026-11-24T02:00:00Z"},
+            lambda r: (
+                datetime.fromisoformat(r["started_at"]) < datetime.fromisoformat("2026-11-24T02:00:00Z")
+            ),
+        ),
+        ({"text": "UPSTREAM_"}, lambda r: "upstream_" in (r["error_type"] or "")),
+    ],
+)
+def test_filters_narrow(site: Site, params: dict[str, str], check: Any) -> None:
+    """Each filter keeps just the records that match."""
+    program = site.program()
+    found = [each["id"] for each in every_page(program, params)]
+    assert found == [each["id"] for each in every_page(program, {}) if check(each)]
+    assert 0 < len(found) < DAY
+
+
+def test_following_goes_forward() -> None:
+    """`after` gives newer records, oldest first; `next` stays where nothing is newer."""
+    log = MemoryRecordLog()
+    records = [sample(id=f"id-{n}", started_at=NOW - timedelta(seconds=60 - n)) for n in range(5)]
+    put(log, *records)
+    program = Site(log=log).program()
+    answer = program.get("/api/v1/records?after=id-1&limit=2")
+    assert ids(answer) == ["id-2", "id-3"]
+    assert answer.json()["next"] == "id-3"
+    answer = program.get("/api/v1/records?after=id-4")
+    assert ids(answer) == []
+    assert answer.json()["next"] == "id-4"
+
+
+def test_pages_with_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page with bodies ends early when it grows long, and `next` leads on without a gap."""
+    monkeypatch.setattr(api, "BODIES_BYTES_MAX", 40_000)
+    log = MemoryRecordLog()
+    records = [
+        sample(id=f"id-{n:02}", started_at=NOW - timedelta(seconds=60 - n), request={"input": "x" * 3_000})
+        for n in range(30)
+    ]
+    put(log, *records)
+    program = Site(log=log).program()
+    first = program.get("/api/v1/records?bodies=true&limit=30")
+    assert 12 <= len(ids(first)) < 30
+    assert len(first.content) < 100_000
+    rest = program.get(f"/api/v1/records?bodies=true&limit=30&before={first.json()['next']}")
+    seen = ids(first) + ids(rest)
+    while rest.json()["next"]:
+        rest = program.get(f"/api/v1/records?bodies=true&limit=30&before={rest.json()['next']}")
+        seen += ids(rest)
+    assert seen == [f"id-{n:02}" for n in reversed(range(30))]
+    assert first.json()["records"][0]["request"] == {"input": "x" * 3_000}
+
+
+def test_one_record_is_whole(site: Site) -> None:
+    """A record by its id has its bodies, and its money is a number."""
+    program = site.program()
+    found = program.get("/api/v1/records?deployment=support&status=ok&limit=1").json()["records"][0]
+    whole = program.get(f"/api/v1/records/{found['id']}").json()
+    assert whole["request"]["messages"][0]["role"] == "system"
+    assert whole["response"]["choices"]
+    assert isinstance(whole["cost_usd"], float)
+    assert set(whole) == set(InferenceRecord.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("limit=0", "from 1 to 1000"),
+        ("limit=1001", "from 1 to 1000"),
+        ("limit=ten", "'ten'"),
+        ("limit=-1", "'-1'"),
+        ("since=yesterday", "is not a time"),
+        ("since=2026-99-01T00:00:00Z", "is not a time"),
+        ("status=fine", "none of ok, error, cancelled, refused"),
+        ("before=a&after=b", "exclude each other"),
+        ("bodies=maybe", "neither true nor false"),
+        ("user=" + "x" * 400, "400 characters"),
+        ("colour=red", "unknown query parameter 'colour'"),
+    ],
+)
+def test_a_query_that_cannot_be_read_is_refused(site: Site, query: str, words: str) -> None:
+    """Nothing is guessed: 400 with the value seen and what would be right, the parameter named."""
+    answer = site.program().get(f"/api/v1/records?{query}")
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+    assert answer.json()["error"]["param"]
+
+
+def test_stats_and_series_agree(site: Site) -> None:
+    """The series' steps add up to the stats of the same period."""
+    program = site.program()
+    stats = program.get("/api/v1/stats?range=24h").json()
+    series = program.get("/api/v1/series?range=24h&step_s=3600").json()
+    assert series["step_s"] == 3_600
+    for each in stats["deployments"]:
+        steps = [b for b in series["buckets"] if b["deployment"] == each["deployment"]]
+        assert sum(b["requests"] for b in steps) == each["requests"] > 0
+        assert sum(b["errors"] for b in steps) == each["errors"]
+    one = program.get("/api/v1/stats?deployment=support").json()["deployments"]
+    assert [each["deployment"] for each in one] == ["support"]
+
+
+def test_series_are_bounded(site: Site) -> None:
+    """A step that would give too many of them is refused, with the least that is taken."""
+    answer = site.program().get("/api/v1/series?range=30d&step_s=1")
+    assert answer.status_code == 400
+    assert "ask for 519 s or more" in answer.json()["error"]["message"]
+    assert site.program().get("/api/v1/series?step_s=x").status_code == 400
+    assert site.program().get("/api/v1/stats?since=2020-01-01T00:00:00Z").status_code == 400
+    assert site.program().get("/api/v1/stats?since=1h&until=2h").status_code == 400
+
+
+def test_status_is_the_controllers(site: Site) -> None:
+    """/api/v1/status is what the controller says, whole."""
+    status = site.program().get("/api/v1/status").json()
+    assert status["plan_number"] == 42
+    assert [each["name"] for each in status["processes"]] == [
+        "store",
+        "controller",
+        "gateway-0",
+        "replica-assistant",
+    ]
+
+
+def test_config_is_shown(site: Site) -> None:
+    """The configuration in force, and the plan it gave; both null before the first."""
+    site.ledger.text = CONFIG
+    assert site.program().get("/api/v1/config").json() == {"config": CONFIG, "plan": 42}
+    site.ledger.text, site.ledger.plan = None, None
+    assert site.program().get("/api/v1/config").json() == {"config": None, "plan": None}
+
+
+def test_diff_names_what_changes(site: Site) -> None:
+    """Setting by setting, by meaning: order and comments are no change. Nothing is applied."""
+    site.ledger.text = CONFIG
+    wanted = CONFIG.replace('"tiny"', '"large"').replace("[models.small]", "# grown\n[models.small]")
+    wanted += 'aliases = ["gpt-4o"]\n'
+    answer = (
+        site.program().post("/api/v1/config/diff", json={"config": wanted, "source": "airboss.toml"}).json()
+    )
+    assert answer["changes"] == [
+        {"path": "deployments.support.aliases", "kind": "changed", "before": [], "after": ["gpt-4o"]},
+        {"path": "models.small.model", "kind": "changed", "before": "tiny", "after": "large"},
+    ]
+    same = site.program().post("/api/v1/config/diff", json={"config": "# the same\n" + CONFIG})
+    assert same.json()["changes"] == []
+    assert site.applied == []
+
+
+def test_diff_never_repeats_a_secret(site: Site) -> None:
+    """A literal key in a configuration is compared, warned of, and not repeated."""
+    wanted = CONFIG.replace("env:UP_KEY", "sk-very-secret")
+    answer = site.program().post("/api/v1/config/diff", json={"config": wanted})
+    assert "sk-very-secret" not in answer.text
+    assert "[REDACTED]" in answer.text
+    assert "api_key is written out" in answer.json()["warnings"][0]
+
+
+def test_apply_applies_and_says_what_changed(site: Site) -> None:
+    """The text reaches the controller unchanged; the answer has the new plan and the changes."""
+    answer = site.program().post("/api/v1/config", json={"config": CONFIG, "source": "airboss.toml"})
+    assert answer.status_code == 200
+    assert site.applied == [(CONFIG, "airboss.toml")]
+    body = answer.json()
+    assert body["plan"] == 43
+    assert {"name", "aliases", "release", "model"} == set(body["deployments"][0])
+    assert {"path": "models.small.model", "kind": "added", "before": None, "after": "tiny"} in body["changes"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/config", "/api/v1/config/diff"])
+def test_a_wrong_config_is_refused_with_its_line(site: Site, path: str) -> None:
+    """400 in the words of the parser, naming the file and the line; nothing is applied."""
+    answer = site.program().post(path, json={"config": CONFIG + "\n[modles.x]\n", "source": "airboss.toml"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_config"
+    assert "airboss.toml:" in answer.json()["error"]["message"]
+    assert site.applied == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"config": 1}', b'{"config": "", "x": 1}', b"\xff", b'"\x00"']
+)
+def test_a_wrong_body_is_refused(site: Site, body: bytes) -> None:
+    """400 that shows the body wanted."""
+    answer = site.program().post("/api/v1/config", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_body"
+
+
+def test_bodies_are_bounded(site: Site) -> None:
+    """Beyond the limit: 413, and nothing is applied."""
+    answer = site.program().post("/api/v1/config", content=b"x" * (api.CONFIG_MAX + 1))
+    assert answer.status_code == 413
+    assert site.applied == []
+
+
+def test_the_cookie_reads_the_api(site: Site) -> None:
+    """A person's browser may open the API's addresses, and write from the console itself."""
+    person = site.person()
+    assert person.get("/api/v1/stats").status_code == 200
+    answer = person.post("/api/v1/config", json={"config": CONFIG}, headers={"origin": "http://testserver"})
+    assert answer.status_code == 200
+
+
+def test_the_description_is_true(site: Site) -> None:
+    """Every route of the table is described and served, and answers have just the fields described."""
+    program = site.program()
+    document = program.get("/api/openapi.json").json()
+    assert document["openapi"] == "3.1.0"
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert described == {(route.method, route.path) for route in api.ROUTES}
+    schemas = document["components"]["schemas"]
+    record_id = ids(program.get("/api/v1/records?limit=1"))[0]
+    for method, path in sorted(described):
+        operation = document["paths"][path][method.lower()]
+        if method == "GET":
+            answer = program.get(path.replace("{id}", record_id))
+        else:
+            answer = program.post(path, json={"config": CONFIG})
+        assert answer.status_code == 200, (path, answer.text)
+        name = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[
+            2
+        ]
+        assert set(answer.json()) == set(schemas[name]["properties"]), path
+        for parameter in operation["parameters"]:
+            if parameter["in"] == "query":
+                asked = program.get(path, params={parameter["name"]: ""})
+                assert asked.status_code == 200, (path, parameter["name"], asked.text)
+    cost = schemas["InferenceRecord"]["properties"]["cost_usd"]
+    assert {"type": "number"} in cost["anyOf"]
+
+
+def test_references_in_the_description_resolve(site: Site) -> None:
+    """No schema is named that is not there."""
+    text = site.program().get("/api/openapi.json").text
+    document = json.loads(text)
+    names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert names <= set(document["components"]["schemas"])
+
+
+def test_records_that_utf8_cannot_hold_are_sent(empty: Site) -> None:
+    """A lone surrogate in a field goes out escaped, and the answer is JSON."""
+    strange = sample(id="odd", user="a\ud800b", request={"input": "\udfff"})
+    empty.log = One(strange)
+    answer = empty.program().get("/api/v1/records/odd")
+    assert answer.status_code == 200
+    assert "\\ud800" in answer.text
+    assert isinstance(answer.json()["cost_usd"], float)
+    assert empty.program().get("/api/v1/records").status_code == 200
+
+
+class One:
+    """A log that holds one record, whatever is asked of it."""
+
+    def __init__(self, record: InferenceRecord) -> None:
+        self.record = record
+
+    def records(self, _where: RecordFilter, *, limit: int, bodies: bool) -> list[InferenceRecord]:
+        """The record; without bodies they are None."""
+        assert limit >= 1
+        return [self.record if bodies else msgspec.structs.replace(self.record, request=None, response=None)]
+
+    def count(self, _where: RecordFilter) -> int:
+        """One."""
+        return 1

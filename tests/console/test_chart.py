@@ -1,0 +1,211 @@
+"""Time series, findings, cards and rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airboss.console.chart import LINES_MAX, Chart, chart, coarse, sparkline
+from airboss.console.findings import Finding, findings
+from airboss.console.overview import cards, rows
+from airboss.console.query import Period
+from airboss.domain.ports import DeploymentStats, StatsBucket
+from tests.console.site import NOW
+from tests.support.seed_records import seed_plan, seed_status
+
+HOUR = Period(
+    since=datetime(2026, 11, 24, 13, 0, 10, tzinfo=UTC),
+    until=datetime(2026, 11, 24, 14, 0, 10, tzinfo=UTC),
+    key="1h",
+)
+
+
+def bucket(minute: float, requests: int, errors: int = 0, name: str = "support", **more: Any) -> StatsBucket:
+    """A step that starts so many minutes into the hour."""
+    start = datetime(2026, 11, 24, 13, tzinfo=UTC) + timedelta(minutes=minute)
+    fields = {
+        "latency_p50_ms": 100.0,
+        "latency_p95_ms": 200.0,
+        "ttft_p50_ms": None,
+        "output_tokens": 0,
+        "cost_usd": None,
+    }
+    return StatsBucket(deployment=name, start=start, requests=requests, errors=errors, **{**fields, **more})
+
+
+def drawn(*buckets: StatsBucket, deployment: str | None = None, period: Period = HOUR) -> Chart:
+    """The chart of these steps."""
+    return chart(buckets, period, hues=lambda _: 0, zone="UTC", deployment=deployment)
+
+
+def stats(name: str, requests: int, **more: Any) -> DeploymentStats:
+    """Stats of a deployment; what is not given was not measured."""
+    fields = dict.fromkeys(
+        ("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "ttft_p95_ms", "tokens_per_s", "cost_usd")
+    )
+    numbers = {"errors": 0, "cancelled": 0, "input_tokens": 0, "output_tokens": 0, "cost_unknown": 0}
+    return DeploymentStats(deployment=name, requests=requests, **{**fields, **numbers, **more})
+
+
+def test_no_call_is_zero_requests_and_no_latency() -> None:
+    """A step without a call: the log says zero requests, and nothing of latency or error rate."""
+    found = drawn(bucket(0, 6), bucket(1, 3)).lines[0]
+    assert found.requests[:6] == [12.0, 0.0, 6.0, 0.0, 0.0, 0.0]
+    assert found.p95[:3] == [200.0, None, 200.0]
+    assert found.errors[:3] == [0.0, None, 0.0]
+
+
+def test_the_last_step_counts_only_its_time() -> None:
+    """A step cut short by now is a rate over the time it had."""
+    found = drawn(bucket(60, 1))
+    assert found.x[-1] == datetime(2026, 11, 24, 14, tzinfo=UTC).timestamp()
+    assert found.step_s == 30
+    assert found.lines[0].requests[-1] == 6.0  # one call in ten seconds
+
+
+def test_unknown_cost_is_not_free() -> None:
+    """A call without a price leaves a gap; no call costs nothing."""
+    found = drawn(bucket(0, 1), bucket(1, 1, cost_usd=0.5)).lines[0]
+    assert found.cost[:3] == [None, 0.0, 60.0]
+
+
+def test_only_the_busiest_are_drawn() -> None:
+    """At most `LINES_MAX` lines, the busiest; the others are counted. One alone if it is named."""
+    buckets = [bucket(0, n + 1, name=f"d{n:02}") for n in range(LINES_MAX + 3)]
+    found = drawn(*buckets)
+    assert [line.deployment for line in found.lines] == [f"d{n:02}" for n in range(3, LINES_MAX + 3)]
+    assert found.omitted == 3
+    assert [line.deployment for line in drawn(*buckets, deployment="d00").lines] == ["d00"]
+
+
+def test_sparklines_break_where_nothing_was_measured() -> None:
+    """A gap ends a path; a lone value is a dash; nothing measured is nothing drawn."""
+    assert sparkline([None, None]) == ()
+    assert len(sparkline([1.0, 2.0, None, 3.0, None])) == 2
+    assert sparkline([None, 5.0, None], width=100, height=20)[0] == "M50.0,1.0h3"
+    assert sparkline([0.0, 0.0], height=20) == ("M0.0,19.0L120.0,19.0",)
+
+
+def test_coarse_pictures_hide_no_peak() -> None:
+    """Fewer steps keep the highest value, or the sum."""
+    values = [float(n == 77) for n in range(100)]
+    assert max(x for x in coarse(values) if x is not None) == 1.0
+    assert sum(x for x in coarse(values, add=True) if x is not None) == 1.0
+    assert coarse([None] * 100) == [None] * 40
+
+
+def found(*buckets: StatsBucket, causes: list[str] | None = None) -> tuple[Finding, ...]:
+    """The findings of these steps when every process runs."""
+    return findings(seed_status(NOW), drawn(*buckets), lambda *_: causes or [])
+
+
+def test_quiet_errors_are_no_finding() -> None:
+    """One error in two, or one in a hundred all day, is no burst."""
+    assert found(bucket(0, 2, 1)) == ()
+    assert found(*(bucket(minute, 100, 1) for minute in range(60))) == ()
+
+
+def test_a_burst_that_goes_on_is_bad_and_has_its_beginning() -> None:
+    """The finding says since when, how many, and the commonest cause."""
+    steps = [bucket(minute, 20) for minute in range(40)] + [bucket(minute, 10, 5) for minute in range(40, 60)]
+    (one,) = found(*steps, causes=["rate_limited", "rate_limited", "timeout"])
+    assert one.level == "bad"
+    assert one.title.startswith("support: 50")
+    assert one.since == datetime(2026, 11, 24, 13, 40, tzinfo=UTC)
+    assert one.until is None
+    assert one.detail == "100 of 200 calls failed, most often with rate_limited."
+
+
+def test_a_burst_that_ended_is_told_with_both_ends() -> None:
+    """What is over is a warning with its beginning and its end."""
+    steps = [bucket(minute, 20, 20 if 10 <= minute < 20 else 0) for minute in range(60)]
+    (one,) = found(*steps, causes=["upstream_error"] * 3)
+    assert one.level == "warn"
+    assert "had 100" in one.title
+    assert one.since == datetime(2026, 11, 24, 13, 10, tzinfo=UTC)
+    assert one.until == datetime(2026, 11, 24, 13, 19, 30, tzinfo=UTC)
+    assert one.detail == "200 of 200 calls failed, all with upstream_error."
+
+
+def test_a_burst_then_silence_goes_on() -> None:
+    """No call since the errors is no recovery."""
+    (one,) = found(bucket(5, 50), bucket(6, 10, 10))
+    assert one.until is None
+
+
+def test_the_system_is_asked_too() -> None:
+    """A store that does not answer is the first finding; late records and dead processes follow."""
+    (one,) = findings(seed_status(NOW, store_up=False), drawn(), lambda *_: [])
+    assert one.level == "bad"
+    assert "does not answer" in one.title
+    assert "the journal keeps them" in one.detail
+
+
+def test_cards_say_no_data() -> None:
+    """Without a call, no card shows a zero; what would be the errors of nothing is no data."""
+    for card in cards([], [], drawn(), earlier="24 h"):
+        assert card.value is None
+
+
+def test_cards_name_the_slowest() -> None:
+    """Quantiles of several deployments are not added up: the slowest is shown, by name."""
+    both = [stats("a", 10, latency_p95_ms=100.0), stats("b", 10, latency_p95_ms=900.0), stats("c", 1)]
+    before = [stats("b", 10, latency_p95_ms=600.0)]
+    card = cards(both, before, drawn(), earlier="24 h")[2]
+    assert card.value == 900.0
+    assert card.note == "slowest: b, +50\u00a0%"
+
+
+def test_cards_compare_only_what_can_be_compared() -> None:
+    """A handful of calls before is named, not turned into a percentage."""
+    one = [stats("a", 500, errors=5)]
+    assert cards(one, [stats("a", 3)], drawn(), earlier="24 h")[0].note == "3 in the 24 h before"
+    assert cards(one, [], drawn(), earlier="24 h")[0].note == "none in the 24 h before"
+    assert cards(one, [stats("a", 400)], drawn(), earlier="24 h")[0].note == "+25\u00a0% on the 24 h before"
+    assert (
+        cards(one, [stats("a", 1000)], drawn(), earlier="24 h")[0].note
+        == "\u221250\u00a0% on the 24 h before"
+    )
+    assert (
+        cards(one, [stats("a", 400, errors=4)], drawn(), earlier="24 h")[1].note
+        == "5 of 500, 1.00\u00a0% in the 24 h before"
+    )
+
+
+def test_cancelled_calls_are_shown_and_not_counted() -> None:
+    """The error rate is of calls that were not cancelled."""
+    card = cards([stats("a", 100, errors=10, cancelled=50)], [], drawn(), earlier="24 h")[1]
+    assert card.value == 0.2
+    assert card.level == "bad"
+
+
+def test_an_unknown_price_is_said() -> None:
+    """Cost counts the calls it does not know the price of."""
+    assert cards([stats("a", 5, cost_unknown=5)], [], drawn(), earlier="24 h")[5].value is None
+    some = cards([stats("a", 5, cost_usd=1.0, cost_unknown=2)], [], drawn(), earlier="24 h")[5]
+    assert some.value == 1.0
+    assert "2 calls of unknown price" in some.note
+
+
+def test_rows_hold_every_deployment() -> None:
+    """Those of the plan without a call, and those called that are not served any more."""
+    listed = rows([stats("gone", 5), stats("support", 15)], seed_plan(NOW), drawn(), sort="-requests")
+    assert [row.name for row in listed][:2] == ["support", "gone"]
+    assert {row.name for row in listed} == {
+        "gone",
+        "support",
+        "search-rewrite",
+        "summarize",
+        "code-review",
+        "assistant",
+    }
+    assert listed[0].share == 0.75
+    assert listed[1].plan is None
+    assert listed[-1].stats is None
+    assert rows([], seed_plan(NOW), drawn(), sort="name")[0].name == "assistant"
+
+
+def test_rows_sort_by_rate_not_by_count() -> None:
+    """Sorting by errors is by rate, and deployments without calls come last."""
+    few = [stats("many", 1_000, errors=10), stats("few", 10, errors=5)]
+    assert [row.name for row in rows(few, None, drawn(), sort="-errors")] == ["few", "many"]

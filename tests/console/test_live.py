@@ -1,0 +1,167 @@
+"""Live pages: news reach every open page, from one watcher, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+
+import pytest
+
+from airboss.console import live
+from airboss.console.live import CLIENTS_MAX, Live
+from airboss.domain.errors import StoreUnavailable, Unavailable
+
+
+class Newest:
+    """Answers as told, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.value: str | None = "a"
+        self.asked = asyncio.Semaphore(0)
+        self.fails = False
+
+    async def __call__(self) -> str | None:
+        """As `Live` asks."""
+        self.asked.release()
+        if self.fails:
+            raise StoreUnavailable("gone")
+        return self.value
+
+
+def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a coroutine; ten seconds are more than any needs."""
+    asyncio.run(asyncio.wait_for(test(), 10))
+
+
+async def first(stream: AsyncIterator[bytes]) -> None:
+    """Take what opens a stream."""
+    assert await anext(stream) == b"retry: 3000\n\n"
+
+
+async def told(stream: AsyncIterator[bytes]) -> bytes:
+    """The next event, past comments."""
+    async for part in stream:
+        if part.startswith(b"event:"):
+            return part
+    raise AssertionError("the stream ended")
+
+
+async def close(*streams: AsyncIterator[bytes]) -> None:
+    """Close streams as a client that goes away does."""
+    for stream in streams:
+        await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def watched(newest: Newest, times: int) -> None:
+    """Wait until the log was asked so many times more."""
+    for _ in range(times):
+        await newest.asked.acquire()
+
+
+def test_a_new_record_is_told_to_every_page() -> None:
+    """Two pages hear of a new record; where they stand at the beginning is no news."""
+
+    async def test() -> None:
+        newest = Newest()
+        hub = Live(newest, every_s=0.001)
+        streams = [hub.stream(), hub.stream()]
+        for stream in streams:
+            await first(stream)
+        heard = [asyncio.create_task(told(stream)) for stream in streams]
+        await watched(newest, 3)
+        assert not any(task.done() for task in heard)
+        newest.value = "b"
+        for task in heard:
+            assert await task == b'event: changed\ndata: {"newest":"b","store_up":true}\n\n'
+        await close(*streams)
+
+    run(test)
+
+
+def test_a_store_that_goes_away_is_told() -> None:
+    """The page hears that the store is down, and when it is back."""
+
+    async def test() -> None:
+        newest = Newest()
+        hub = Live(newest, every_s=0.001)
+        stream = hub.stream()
+        await first(stream)
+        heard = asyncio.create_task(told(stream))
+        await watched(newest, 2)
+        newest.fails = True
+        assert b'"store_up":false' in await heard
+        newest.fails = False
+        assert b'"store_up":true' in await told(stream)
+        await close(stream)
+
+    run(test)
+
+
+def test_nobody_listening_asks_nothing() -> None:
+    """The watcher ends with the last page."""
+
+    async def test() -> None:
+        newest = Newest()
+        hub = Live(newest, every_s=0.001)
+        stream = hub.stream()
+        await first(stream)
+        await watched(newest, 2)
+        watcher = hub._watcher
+        assert watcher is not None
+        await close(stream)
+        await asyncio.wait({watcher})
+        assert watcher.cancelled()
+        assert hub.clients == 0
+
+    run(test)
+
+
+def test_pages_are_bounded() -> None:
+    """One page more than may be live is refused; a place is free again when one closes."""
+
+    async def test() -> None:
+        hub = Live(Newest(), every_s=0.001)
+        streams = [hub.stream() for _ in range(CLIENTS_MAX)]
+        for stream in streams:
+            await first(stream)
+        with pytest.raises(Unavailable):
+            hub.stream()
+        await close(streams.pop())
+        streams.append(hub.stream())
+        await first(streams[-1])
+        await close(*streams)
+
+    run(test)
+
+
+def test_closing_ends_every_stream() -> None:
+    """The server need not wait for open pages; nobody new is let in."""
+
+    async def test() -> None:
+        newest = Newest()
+        hub = Live(newest, every_s=0.001)
+        stream = hub.stream()
+        await first(stream)
+        rest = asyncio.create_task(told(stream))
+        await watched(newest, 2)
+        hub.close()
+        with pytest.raises(AssertionError, match="the stream ended"):
+            await rest
+        assert hub.clients == 0
+        with pytest.raises(Unavailable):
+            hub.stream()
+
+    run(test)
+
+
+def test_silence_is_broken_and_streams_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comment keeps the connection; after its lifetime a stream ends, and the browser comes again."""
+    monkeypatch.setattr(live, "BEAT_S", 0.001)
+    monkeypatch.setattr(live, "LIFETIME_S", 0.05)
+
+    async def test() -> None:
+        parts = [part async for part in Live(Newest(), every_s=0.001).stream()]
+        assert parts[1:]
+        assert set(parts[1:]) == {b": still here\n\n"}
+
+    run(test)
