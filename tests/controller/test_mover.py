@@ -137,7 +137,7 @@ def test_a_tail_cut_off_waits_while_its_writer_lives(
     closes(writer, 1)
     segment = writer.directory / "000001.seg"
     whole = segment.read_bytes()
-    os.truncate(segment, len(whole) - 5)
+    os.truncate(segment, len(whole.rstrip(b"\0")) - 5)
     status = mover.tick()
     assert outcome(record_log) == {}
     assert status.unmoved_bytes > 0

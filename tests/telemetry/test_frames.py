@@ -62,7 +62,8 @@ def test_a_torn_tail_that_stays_is_passed_over(
     cut = data.draw(st.integers(0, len(tail) - 1))
     stretch = read_frames(whole + tail[:cut], final=True)
     assert [(frame.kind, frame.payload) for frame in stretch.frames] == frames
-    assert (stretch.end, stretch.torn, stretch.damaged) == (len(whole) + cut, cut, ())
+    torn = len(tail[:cut].rstrip(b"\0"))  # zeros at the end are room, not a frame cut off
+    assert (stretch.end, stretch.torn, stretch.damaged) == (len(whole) + cut, torn, ())
 
 
 @given(FRAMES.filter(bool), FRAMES.filter(bool), st.binary(min_size=1, max_size=80))
@@ -105,7 +106,8 @@ def test_heads_without_end_are_no_trap(pieces: list[bytes]) -> None:
     stretch = read_frames(data, final=True)
     counted = sum(frame.end - frame.start for frame in stretch.frames)
     counted += sum(damage.end - damage.start for damage in stretch.damaged)
-    assert counted + stretch.torn == len(data)
+    room = len(data) - len(data.rstrip(b"\0"))
+    assert len(data) - room <= counted + stretch.torn <= len(data)
 
 
 def test_no_text_can_hold_a_frame() -> None:

@@ -18,7 +18,7 @@ import pytest
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, read_frames
-from airboss.telemetry.journal import JournalWriter
+from airboss.telemetry.journal import GROWTH_BYTES, JournalWriter
 from tests.support.wait import until
 
 
@@ -126,7 +126,7 @@ def test_frames_are_flushed_soon_and_full_segments_closed(
     before = len(list(Path("/proc/self/fd").iterdir()))
     writer.stop()
     assert len(synced) < 50
-    assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 3  # owner, segment and its mapping
 
 
 def test_stopping_twice_is_nothing(tmp_path: Path) -> None:
@@ -145,60 +145,54 @@ def test_a_frame_over_the_bound_is_refused(tmp_path: Path) -> None:
     assert frames_of(writer.directory) == []
 
 
-def test_a_write_cut_short_by_a_full_disk_leaves_no_trace(tmp_path: Path) -> None:
-    """The error says what to do; the frame is cut off again, and with space there the journal goes on."""
+def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
+    """The error says what to do; nothing is left of the frame, and with space there the journal goes on."""
     writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
     writer.open(redacted('"first"'))
-    size = (writer.directory / "000001.seg").stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + HEAD_BYTES + 3, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (GROWTH_BYTES, hard))
     try:
         with pytest.raises(Unavailable, match="free space"):
-            writer.open(redacted('"does not fit"'))
+            writer.open(redacted('"' + "x" * GROWTH_BYTES + '"'))
+        writer.open(redacted('"still fits"'))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (writer.directory / "000001.seg").stat().st_size == size
     writer.open(redacted('"second"'))
     writer.stop()
-    assert [frame.payload for frame in frames_of(writer.directory)] == [b'"first"', b'"second"']
+    payloads = [frame.payload for frame in frames_of(writer.directory)]
+    assert payloads == [b'"first"', b'"still fits"', b'"second"']
 
 
-def test_a_torn_frame_that_cannot_be_cut_off_ends_its_segment(
+def test_a_disk_too_full_for_a_new_segment_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Later frames go to a new segment, where the torn one cannot hide them."""
-    writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
-    writer.open(redacted('"first"'))
+    """A segment that cannot be begun leaves no file behind, and the next try may succeed."""
+    writer = JournalWriter(tmp_path, "0", segment_bytes=100, fsync_interval_s=3600)
+    writer.open(redacted('"' + "a" * 60 + '"'))
 
-    def short(descriptor: int, parts: tuple[bytes, ...]) -> int:
-        return os.write(descriptor, b"".join(parts)[:5])
-
-    def refused(*_args: object) -> int:
+    def refused(*_args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as broken:
-        broken.setattr("airboss.telemetry.journal.os.writev", short)
-        broken.setattr(JournalWriter, "_write_rest", refused)
-        broken.setattr("airboss.telemetry.journal.os.ftruncate", refused)
-        with pytest.raises(Unavailable):
-            writer.open(redacted('"torn"'))
-    writer.open(redacted('"second"'))
+        broken.setattr("airboss.telemetry.journal.os.posix_fallocate", refused)
+        with pytest.raises(Unavailable, match="free space"):
+            writer.open(redacted('"' + "b" * 60 + '"'))
+    assert [path.name for path in writer.directory.glob("*.seg")] == ["000001.seg"]
+    writer.open(redacted('"' + "c" * 60 + '"'))
     writer.stop()
-    assert sorted(path.name for path in writer.directory.glob("*.seg")) == ["000001.seg", "000002.seg"]
-    assert [frame.payload for frame in frames_of(writer.directory)] == [b'"first"', b'"second"']
+    assert [frame.payload[1:2] for frame in frames_of(writer.directory)] == [b"a", b"c"]
 
 
-def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that takes only some bytes at a time still ends with the whole frame."""
-    writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
-
-    def short(descriptor: int, parts: tuple[bytes, ...]) -> int:
-        return os.write(descriptor, b"".join(parts)[:5])
-
-    monkeypatch.setattr("airboss.telemetry.journal.os.writev", short)
-    writer.open(redacted('"whole"'))
+def test_a_segment_grows_ahead_and_is_trimmed(tmp_path: Path) -> None:
+    """A living segment ends in zeros, one that is done with in its last frame."""
+    writer = JournalWriter(tmp_path, "0", segment_bytes=1000)
+    for _ in range(3):
+        writer.open(redacted('"' + "x" * 400 + '"'))
+    first, second = sorted(writer.directory.glob("*.seg"))
+    assert first.stat().st_size == 2 * (HEAD_BYTES + 402)
+    assert second.read_bytes().endswith(b"\0")
     writer.stop()
-    assert [frame.payload for frame in frames_of(writer.directory)] == [b'"whole"']
+    assert second.stat().st_size == HEAD_BYTES + 402
 
 
 def test_a_failed_flush_is_told_until_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +219,7 @@ def test_a_failed_flush_is_told_until_one_succeeds(tmp_path: Path, monkeypatch: 
 WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from airboss.telemetry.journal import JournalWriter
+from airboss.telemetry.journal import GROWTH_BYTES, JournalWriter
 writer = JournalWriter(Path(sys.argv[1]), "0", segment_bytes=int(sys.argv[2]))
 print(writer.directory, flush=True)
 number = 0

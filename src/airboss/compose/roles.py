@@ -34,6 +34,9 @@ from airboss.telemetry import logs
 OPEN_FILES = 65_536
 
 
+BACKGROUND_NICENESS = 10
+
+
 def run_gateway(
     data_dir: Path, *, host: str, port: int, worker: int, insecure: bool, log_format: str | None
 ) -> None:
@@ -107,6 +110,7 @@ def run_controller(
 
         async def main() -> None:
             stop = asyncio.Event()
+            give_way()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
@@ -119,6 +123,12 @@ def run_controller(
         records.close()
 
 
+def give_way() -> None:
+    """Let gateways and engines go first where cores are few: what they write waits in the journal unharmed,
+    and a caller does not wait for records to be sorted in."""
+    os.nice(BACKGROUND_NICENESS)
+
+
 def run_store(data_dir: Path, *, log_format: str | None) -> None:
     """The record store, until SIGTERM or the supervisor's end."""
     from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - this role's own
@@ -128,7 +138,9 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
     data = DataDir(data_dir)
     with role_lock(data):
         on_parent_gone(terminate_self)
-        serve(DuckDBRecordLog(data.records_path), data.socket_path)
+        records = DuckDBRecordLog(data.records_path)
+        give_way()
+        serve(records, data.socket_path)
 
 
 def run_replica(data_dir: Path, *, model: str, port: int, log_format: str | None) -> None:

@@ -31,7 +31,7 @@ from airboss.domain.ports import Clock, JournalMove, RecordLog
 from airboss.domain.record import OpenedCall, interrupted
 from airboss.domain.status import JournalStatus
 from airboss.store.joining import join, read_closed, read_opened
-from airboss.telemetry.frames import Frame, Stretch, read_frames
+from airboss.telemetry.frames import HEAD_BYTES, Frame, Stretch, read_frames
 from airboss.telemetry.journal import OWNER, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
 
 DONE_SUFFIX: Final = ".done"
@@ -294,8 +294,9 @@ class Mover:
             except FileNotFoundError:
                 continue
             name = _segment_name(path)
-            left = held.st_size - self._taken.get(name, 0)
-            if left > 0:
+            taken = self._taken.get(name, 0)
+            left = held.st_size - taken
+            if left > 0 and _has_more(path, taken):
                 unmoved_bytes += left
                 written_at = self._written_at(name, held, now)
                 oldest = written_at if oldest is None else min(oldest, written_at)
@@ -319,6 +320,16 @@ class Mover:
             mark = (held.st_size, now)
         self._marks[name] = mark
         return mark[1]
+
+
+def _has_more(path: Path, taken: int) -> bool:
+    """Whether a frame begins at `taken`: a living segment has grown ahead of its frames, by zeros."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(taken)
+            return any(file.read(HEAD_BYTES))
+    except FileNotFoundError:
+        return False
 
 
 def _segment_name(path: Path) -> str:

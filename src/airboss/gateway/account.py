@@ -11,7 +11,7 @@ from airboss.domain.plan import Target
 from airboss.domain.record import ClosedCall, Status
 from airboss.gateway import wire
 from airboss.gateway.answer import StreamedAnswer, WholeAnswer
-from airboss.gateway.dispatch import AnyAnswer, Dispatched
+from airboss.gateway.dispatch import AnyAnswer, Dispatched, in_ms
 from airboss.gateway.splice import too_deep
 from airboss.providers.compatible import Usage
 from airboss.providers.pricing import cost_usd
@@ -37,7 +37,7 @@ def closing(
     usage, estimated = _usage(answer, request_bytes)
     output_tokens = usage.completion_tokens or 0
     response = _response(answer, error) if bodies else None
-    latency_ms = (ended - dispatched.started) * 1000
+    latency_s = ended - dispatched.started
     first_at = answer.first_output_at if answer is not None and answer.committed else None
     error_type = None
     if error is not None:
@@ -49,9 +49,9 @@ def closing(
         status=status,
         error_type=error_type,
         finish_reason=_finish_reason(answer),
-        latency_ms=round(latency_ms, 3),
-        overhead_ms=round(max(0.0, latency_ms - dispatched.upstream_s * 1000), 3),
-        ttft_ms=round((first_at - dispatched.started) * 1000, 3) if first_at is not None else None,
+        latency_ms=in_ms(latency_s),
+        overhead_ms=in_ms(max(0.0, latency_s - dispatched.upstream_s)),
+        ttft_ms=in_ms(first_at - dispatched.started) if first_at is not None else None,
         input_tokens=usage.prompt_tokens,
         output_tokens=output_tokens,
         cached_input_tokens=usage.cached,
@@ -90,12 +90,14 @@ def _output_chars(answer: AnyAnswer | None) -> int:
         return answer.assembly.output_chars
     if answer is None or answer.reply is None:
         return 0
-    said = (
-        choice.message and (choice.message.content or choice.message.refusal)
-        for choice in answer.reply.choices or ()
-    )
-    texts = (choice.text for choice in answer.reply.choices or ())
-    return sum(len(text) for text in (*said, *texts) if text)
+    chars = 0
+    for choice in answer.reply.choices or ():
+        said = choice.text
+        if choice.message is not None:
+            said = choice.message.content or choice.message.refusal
+        if said:
+            chars += len(said)
+    return chars
 
 
 def _finish_reason(answer: AnyAnswer | None) -> str | None:

@@ -7,17 +7,19 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import NoReturn
 
 import msgspec
 
 from airboss.domain.errors import ApiError, UpstreamTimeout
-from airboss.domain.plan import DeploymentPlan, Target
+from airboss.domain.plan import DeploymentPlan, Target, Timeouts
 from airboss.domain.record import Attempt
 from airboss.domain.request import Operation
 from airboss.gateway.answer import StreamedAnswer, WholeAnswer
 from airboss.providers.compatible import RETRYABLE_STATUS, request_head
 from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Origin, Pools
 
+TICK_S = 0.05
 BACKOFF_S = 0.1
 BACKOFF_S_MAX = 5.0
 RESTART_WAIT_S = 15.0
@@ -41,13 +43,19 @@ class Dispatched(msgspec.Struct, kw_only=True):
 
 
 class Executor:
-    """Makes attempts. One a worker; owns the connection pools and counts what is outstanding."""
+    """Makes attempts. One a worker; owns the connection pools, counts what is outstanding and keeps every
+    attempt's deadlines.
+
+    Deadlines are looked at together, TICK_S apart: a timer for each call would cost more than the call's
+    parsing, and no deadline here is finer than that.
+    """
 
     def __init__(self, pools: Pools, *, rng: random.Random) -> None:
         self._pools = pools
         self._rng = rng
         self._outstanding: Counter[str] = Counter()
         self._origins: dict[str, Origin] = {}
+        self._watched: dict[AnyAnswer, _Deadlines] = {}
 
     async def run(
         self,
@@ -64,79 +72,87 @@ class Executor:
 
         Once an answer is committed (its first byte is the client's) nothing is tried again.
         """
+        target = deployment.target
         deadline = dispatched.started + deployment.timeout.total_s
-        restart_deadline = min(deadline, dispatched.started + RESTART_WAIT_S)
         left = deployment.retry.attempts
         backoff = BACKOFF_S
         while True:
             left -= 1
             answer = dispatched.answer = new_answer()
+            url = self._pick(target)
+            origin = self._origins.get(url) or self._origin(url)
+            head = request_head(
+                host=origin.host_header,
+                base_path=origin.base_path,
+                operation=operation,
+                secret=secret,
+                traceparent=traceparent,
+                length=len(body),
+            )
             try:
-                await self._attempt(
-                    dispatched,
-                    answer,
-                    deployment,
-                    deadline=deadline,
-                    head=lambda origin: request_head(
-                        host=origin.host_header,
-                        base_path=origin.base_path,
-                        operation=operation,
-                        secret=secret,
-                        traceparent=traceparent,
-                        length=len(body),
-                    ),
-                    body=body,
-                )
+                await self._attempt(dispatched, answer, deployment, url, origin, head + body, deadline)
             except ApiError as error:
-                restarting = (
-                    isinstance(error, ConnectFailed)
-                    and deployment.target.kind == "local"
-                    and time.perf_counter() < restart_deadline
-                )
-                if answer.committed or not (
-                    restarting or (left > 0 and self._may_fare_better(answer, error))
-                ):
+                if answer.committed or not self._may_fare_better(dispatched, target, answer, error, left):
                     raise
                 wait = max(backoff * (0.5 + self._rng.random()), error.retry_after_s or 0.0)
                 if wait > BACKOFF_S_MAX or time.perf_counter() + wait >= deadline:
                     raise
                 await asyncio.sleep(wait)
+                dispatched.upstream_s += wait
                 backoff = min(backoff * 2, 1.0)
             else:
                 return answer
 
     @staticmethod
-    def _may_fare_better(answer: AnyAnswer, error: ApiError) -> bool:
+    def _may_fare_better(
+        dispatched: Dispatched, target: Target, answer: AnyAnswer, error: ApiError, left: int
+    ) -> bool:
+        if isinstance(error, ConnectFailed) and target.kind == "local":
+            return time.perf_counter() < dispatched.started + RESTART_WAIT_S
+        if left <= 0:
+            return False
         if answer.status is None or answer.status == 200:
             return error.retryable
         return answer.status in RETRYABLE_STATUS
 
-    async def _attempt(
+    async def _attempt(  # noqa: PLR0917 - the one call of it is just above
         self,
         dispatched: Dispatched,
         answer: AnyAnswer,
         deployment: DeploymentPlan,
-        *,
+        url: str,
+        origin: Origin,
+        data: bytes,
         deadline: float,
-        head: Callable[[Origin], bytes],
-        body: bytes,
     ) -> None:
         target = deployment.target
-        url = self._pick(target)
-        origin = self._origin(url)
         began = time.perf_counter()
         self._outstanding[url] += 1
+        deadlines = self._watched[answer] = _Deadlines(began, deadline, deployment.timeout)
         dispatched.sent_at = None
-        watch = _Watch(answer, deployment, deadline)
         failure: str | None = "cancelled"
+        connection: Connection | None = None
         try:
-            await self._exchange(dispatched, answer, origin, head(origin) + body, patience_s=watch.patience_s)
+            pool = self._pools.get(target.provider, origin)
+            connection = pool.idle()
+            if connection is None:
+                patience_s = deadlines.due(answer) - began
+                connection = await pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
+            if not answer.finished.done():
+                answer.upstream = connection
+                dispatched.sent_at = time.perf_counter()
+                connection.send(data, answer)
+            await answer.finished
             failure = None
         except ApiError as error:
             failure = error.code or error.type
             raise
         finally:
-            watch.stop()
+            if failure is None and connection is not None:
+                connection.detach(answer)
+            elif connection is not None:
+                connection.cancel(answer, unsent=dispatched.sent_at is None)
+            del self._watched[answer]
             self._outstanding[url] -= 1
             ended = time.perf_counter()
             dispatched.upstream_s += ended - (dispatched.sent_at if dispatched.sent_at is not None else began)
@@ -145,107 +161,68 @@ class Executor:
                     provider=target.provider,
                     model=target.upstream_model,
                     url=url,
-                    start_ms=_ms(began - dispatched.started),
-                    latency_ms=_ms(ended - began),
-                    ttft_ms=_ms(answer.first_output_at - began) if answer.first_output_at else None,
+                    start_ms=in_ms(began - dispatched.started),
+                    latency_ms=in_ms(ended - began),
+                    ttft_ms=in_ms(answer.first_output_at - began) if answer.first_output_at else None,
                     status_code=answer.status,
                     error_type=failure,
                 )
             )
 
-    async def _exchange(
-        self,
-        dispatched: Dispatched,
-        answer: AnyAnswer,
-        origin: Origin,
-        data: bytes,
-        *,
-        patience_s: float,
-    ) -> None:
-        pool = self._pools.get(answer.provider, origin)
-        connection = pool.idle() or await pool.connect(min(CONNECT_TIMEOUT_S, patience_s))
-        if answer.finished.done():
-            connection.transport.abort()
-        else:
-            await self._send(dispatched, answer, connection, data)
-        answer.finished.result()
-
-    @staticmethod
-    async def _send(dispatched: Dispatched, answer: AnyAnswer, connection: Connection, data: bytes) -> None:
-        answer.upstream = connection
-        dispatched.sent_at = time.perf_counter()
-        connection.send(data, answer)
-        try:
-            await answer.finished
-        except BaseException:
-            connection.cancel(answer)
-            raise
-        connection.detach(answer)
-
     def _pick(self, target: Target) -> str:
         urls = target.base_urls
-        return (
-            urls[0]
-            if len(urls) == 1
-            else min(urls, key=lambda url: (self._outstanding[url], self._rng.random()))
-        )
+        if len(urls) == 1:
+            return urls[0]
+        return min(urls, key=lambda url: (self._outstanding[url], self._rng.random()))
 
     def _origin(self, url: str) -> Origin:
-        origin = self._origins.get(url)
-        if origin is None:
-            origin = self._origins[url] = Origin.parse(url)
+        origin = self._origins[url] = Origin.parse(url)
         return origin
+
+    async def keep_deadlines(self) -> NoReturn:
+        """Fail every attempt whose time has run out; runs as long as the worker."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.perf_counter()
+            for answer, deadlines in tuple(self._watched.items()):
+                if now >= deadlines.due(answer):
+                    answer.fail(deadlines.error(answer, now))
 
     def close(self) -> None:
         """Close every upstream connection."""
         self._pools.close_all()
 
 
-class _Watch:
-    """One timer for all of an attempt's deadlines: it sleeps to the nearest and looks again."""
+class _Deadlines(msgspec.Struct):
+    """An attempt's deadlines, on `time.perf_counter()`."""
 
-    def __init__(self, answer: AnyAnswer, deployment: DeploymentPlan, deadline: float) -> None:
-        self._answer = answer
-        self._timeout = deployment.timeout
-        self._deadline = deadline
-        self._began = time.perf_counter()
-        self._stream = isinstance(answer, StreamedAnswer)
-        self._loop = asyncio.get_running_loop()
-        self.patience_s = max(0.0, self._next() - self._began)
-        self._timer = self._loop.call_later(self.patience_s, self._look)
+    began: float
+    total: float
+    timeout: Timeouts
 
-    def _next(self) -> float:
-        if not self._stream:
-            return self._deadline
-        if self._answer.first_output_at is None:
-            return min(self._deadline, self._began + self._timeout.first_token_s)
-        return min(self._deadline, self._answer.progress_at + self._timeout.idle_s)
+    def due(self, answer: AnyAnswer) -> float:
+        """When the nearest deadline is."""
+        if isinstance(answer, WholeAnswer):
+            return self.total
+        if answer.first_output_at is None:
+            return min(self.total, self.began + self.timeout.first_token_s)
+        return min(self.total, answer.progress_at + self.timeout.idle_s)
 
-    def _look(self) -> None:
-        now = time.perf_counter()
-        due = self._next()
-        if now < due:
-            self._timer = self._loop.call_later(due - now + 0.001, self._look)
-            return
-        provider = self._answer.provider
-        if now >= self._deadline:
-            what, code = f"did not finish within total_s = {self._timeout.total_s}", "timeout_total"
-        elif self._answer.first_output_at is None:
-            what, code = (
-                f"sent no token within first_token_s = {self._timeout.first_token_s}",
-                "timeout_first_token",
-            )
+    def error(self, answer: AnyAnswer, now: float) -> UpstreamTimeout:
+        """What ran out."""
+        if now >= self.total:
+            what, code = f"did not finish within total_s = {self.timeout.total_s}", "timeout_total"
+        elif answer.first_output_at is None:
+            limit = self.timeout.first_token_s
+            what, code = f"sent no token within first_token_s = {limit}", "timeout_first_token"
         else:
-            what, code = f"sent nothing more for idle_s = {self._timeout.idle_s}", "timeout_idle"
-        self._answer.fail(
-            UpstreamTimeout(
-                f"provider {provider!r} {what}; raise it under timeout of the deployment", code=code
-            )
+            what, code = f"sent nothing more for idle_s = {self.timeout.idle_s}", "timeout_idle"
+        return UpstreamTimeout(
+            f"provider {answer.provider!r} {what}; raise it under timeout of the deployment", code=code
         )
 
-    def stop(self) -> None:
-        self._timer.cancel()
 
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+def in_ms(seconds: float) -> float:
+    """Milliseconds, to the microsecond."""
+    # Cut to microseconds; `round` costs three times as much, and every call has several.
+    return int(seconds * 1_000_000) / 1000

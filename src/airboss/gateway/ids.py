@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 
 
 class RecordIds:
@@ -11,6 +12,8 @@ class RecordIds:
     def __init__(self) -> None:
         self._last_ms = 0
         self._counter = 0
+        # Ids must be unique, not secret: a seeded generator spares a system call for each.
+        self._random = random.Random(os.urandom(32))  # noqa: S311
 
     def next(self, unix_ms: int) -> str:
         """A new id. The 12 bits after the time count the ids of one millisecond; 62 bits are random."""
@@ -20,7 +23,7 @@ class RecordIds:
             self._counter += 1
             if self._counter > 0xFFF:
                 self._last_ms, self._counter = self._last_ms + 1, 0
-        noise = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF
+        noise = self._random.getrandbits(62)
         value = self._last_ms << 80 | 0x7000 << 64 | self._counter << 64 | 0x8000_0000_0000_0000 | noise
         text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Awaitable
 from datetime import datetime
 
 import msgspec
@@ -31,6 +32,7 @@ from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import WorkerMetrics
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+NO_TAGS: dict[str, str] = {}
 
 
 class Worker:
@@ -105,7 +107,7 @@ def admit(
         body=http.body,
         user=body.user,
         session=tags.get("session_id"),
-        tags={k: v for k, v in tags.items() if k != "session_id"},
+        tags={k: v for k, v in tags.items() if k != "session_id"} if tags else NO_TAGS,
         trace_id=trace_id(http.headers.get(b"traceparent")),
     )
     return request, body, deployment
@@ -213,17 +215,18 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         deliver(client, call, answer, closed)
 
 
-async def dispatch(
+def dispatch(
     worker: Worker, client: Connection, call: Admitted, dispatched: Dispatched
-) -> WholeAnswer | StreamedAnswer:
+) -> Awaitable[WholeAnswer | StreamedAnswer]:
     """Ask the upstream; a stream is passed on as it comes. Raises ApiError."""
     provider = call.deployment.target.provider
 
     def new_answer() -> WholeAnswer | StreamedAnswer:
         if not call.request.stream:
-            return WholeAnswer(provider)
+            return WholeAnswer(provider, client.loop)
         return StreamedAnswer(
             provider,
+            client.loop,
             client,
             operation=call.request.operation,
             keep_usage=call.request.wants_usage,
@@ -232,7 +235,7 @@ async def dispatch(
             ),
         )
 
-    return await worker.executor.run(
+    return worker.executor.run(
         dispatched,
         call.deployment,
         operation=call.request.operation,

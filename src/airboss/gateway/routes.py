@@ -37,9 +37,9 @@ class Router:
         self.settings = settings
         self.draining = False
 
-    async def __call__(self, client: Connection, http: HttpRequest) -> None:
+    def __call__(self, client: Connection, http: HttpRequest) -> Awaitable[None]:
         """Answer one request. Raises ApiError, which the connection answers with `error_response`."""
-        await self._route(http)(self, client, http)
+        return self._route(http)(self, client, http)
 
     def _route(self, http: HttpRequest) -> Route:
         methods = ROUTES.get(http.path)
@@ -63,12 +63,15 @@ class Router:
         return error_response(error, b"x-request-id: %s\r\n" % self.worker.ids.next(now_ms).encode())
 
 
-async def _chat(router: Router, client: Connection, http: HttpRequest) -> None:
-    await infer(router.worker, client, http, "chat")
+# These two hand the coroutine on instead of awaiting it: on the busiest routes a layer less is a gain.
 
 
-async def _completions(router: Router, client: Connection, http: HttpRequest) -> None:
-    await infer(router.worker, client, http, "text_completion")
+def _chat(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return infer(router.worker, client, http, "chat")
+
+
+def _completions(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return infer(router.worker, client, http, "text_completion")
 
 
 async def _embeddings(router: Router, client: Connection, http: HttpRequest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -60,10 +61,13 @@ async def serve(
             admin_key=settings.admin_key,
         ),
     )
-    server = Server(
-        handler=router, error_response=router.error_response, body_bytes_max=settings.body_bytes_max
-    )
     loop = asyncio.get_running_loop()
+    server = Server(
+        handler=router,
+        error_response=router.error_response,
+        body_bytes_max=settings.body_bytes_max,
+        loop=loop,
+    )
     stopped = asyncio.Event()
     with _signals(loop, stopped):
         await _follow_plan_once(worker, ledger, settings, provider_key)
@@ -73,7 +77,9 @@ async def serve(
         chores = [
             asyncio.create_task(_follow_plan(worker, ledger, settings, provider_key)),
             asyncio.create_task(_sweep(server, worker, settings)),
+            asyncio.create_task(worker.executor.keep_deadlines()),
         ]
+        _calm_collector()
         log.info("serving", extra={"address": listen.getsockname()})
         await stopped.wait()
         log.info("draining", extra={"connections": len(server.connections)})
@@ -87,6 +93,14 @@ async def serve(
         worker.executor.close()
         write_counts(settings.metrics_dir / f"{settings.name}.json", worker.metrics.counts(clock.now()))
     log.info("stopped")
+
+
+def _calm_collector() -> None:
+    """Collect cycles seldom, and never look again at what the start has made: a call makes hundreds of
+    objects and next to no cycles, and with the defaults looking for them took 13% of a busy worker."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @contextmanager

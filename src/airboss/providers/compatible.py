@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -19,6 +20,21 @@ OUTPUT_CHARS_MAX = 8 * 1024 * 1024
 """Characters of one streamed answer that are kept for its record; more are counted, not kept."""
 
 
+@lru_cache(maxsize=1024)
+def _standing_head(host: str, base_path: str, operation: Operation, secret: str | None) -> bytes:
+    lines = [
+        f"POST {base_path}{PATHS[operation]} HTTP/1.1",
+        f"host: {host}",
+        "content-type: application/json",
+        "accept: application/json, text/event-stream",
+        "accept-encoding: identity",
+        f"user-agent: airboss/{__version__}",
+    ]
+    if secret is not None:
+        lines.append(f"authorization: Bearer {secret}")
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+
+
 def request_head(
     *,
     host: str,
@@ -29,20 +45,10 @@ def request_head(
     length: int,
 ) -> bytes:
     """The head of the HTTP request; `secret` is a bearer token. Values have no line ends: config checked."""
-    lines = [
-        f"POST {base_path}{PATHS[operation]} HTTP/1.1",
-        f"host: {host}",
-        "content-type: application/json",
-        "accept: application/json, text/event-stream",
-        "accept-encoding: identity",
-        f"user-agent: airboss/{__version__}",
-        f"content-length: {length}",
-    ]
-    if secret is not None:
-        lines.append(f"authorization: Bearer {secret}")
+    head = _standing_head(host, base_path, operation, secret)
     if traceparent is not None:
-        lines.append(f"traceparent: {traceparent}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        head += b"traceparent: %s\r\n" % traceparent.encode("latin-1")
+    return b"%scontent-length: %d\r\n\r\n" % (head, length)
 
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]

@@ -113,9 +113,10 @@ class Connection(asyncio.Protocol):
             self._answer = None
             asyncio.get_running_loop().call_later(DETACH_WAIT_S, self._close_unfinished)
 
-    def cancel(self, answer: Answer) -> None:
-        """Stop the exchange by closing the connection, which tells the upstream to stop working."""
-        if self._answer is answer:
+    def cancel(self, answer: Answer, *, unsent: bool = False) -> None:
+        """Stop the exchange by closing the connection, which tells the upstream to stop working. `unsent`:
+        it was taken for `answer` and nothing was sent on it."""
+        if self._answer is answer or unsent:
             self._answer = None
             self.transport.abort()
 

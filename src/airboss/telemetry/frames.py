@@ -77,8 +77,11 @@ def read_frames(data: bytes, *, final: bool, frames_max: int = 1000) -> Stretch:
             damaged.append(Damage(start=at, end=frame.start))
         frames.append(frame)
         at = frame.end
-    torn = len(data) - at if final and len(frames) < frames_max else 0
-    return Stretch(frames=tuple(frames), damaged=tuple(damaged), torn=torn, end=at + torn)
+    if not final or len(frames) == frames_max:
+        return Stretch(frames=tuple(frames), damaged=tuple(damaged), torn=0, end=at)
+    # A worker that was killed leaves the zeros that its segment had grown ahead by; they are no loss.
+    torn = len(data[at:].rstrip(b"\0"))
+    return Stretch(frames=tuple(frames), damaged=tuple(damaged), torn=torn, end=len(data))
 
 
 def _frame_at(data: bytes, at: int) -> Frame | None:

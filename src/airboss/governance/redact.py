@@ -1,0 +1,237 @@
+r"""Secrets taken out of what is kept. The only module that makes a `Redacted`.
+
+What counts as a secret: the values handed to `Redactor` (provider keys, preset keys, the admin key; all of
+them printable), the caller's own credential (handed to each call), and whatever has the shape of a key of
+ours. Each is found as it is, escaped in any way that JSON allows (also in JSON within a string of JSON, as
+in a tool call's arguments), percent-encoded, and inside the base64 of a `Basic` credential.
+
+What does not count: a value shorter than MIN_SECRET characters, because replacing every "test" would shred
+the records and hide nothing; a value that stands in the names of our own records' fields; and numbers, for
+a number is no string and a record with `[REDACTED]` for a number could not be read again.
+
+Text without a secret comes back as the same bytes. Valid JSON stays valid, and numbers keep every digit.
+Where a secret was found only after undoing escapes (`\u0061` for `a`), other such escapes in that text are
+undone as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from functools import lru_cache, partial
+from typing import get_args
+from urllib.parse import quote
+
+import msgspec
+
+from airboss.domain.record import Attempt, ClosedCall, InferenceRecord, OpenedCall, Redacted, Status
+from airboss.domain.request import Operation
+
+MARK = "[REDACTED]"
+"""What stands in a secret's place."""
+
+MIN_SECRET = 8
+"""Characters; a shorter value is not looked for."""
+
+_MARK = MARK.encode()
+_OWN_KEY = re.compile(rb"ab_[A-Za-z0-9_-]{43}")
+_OWN_KEY_TEXT = re.compile(r"ab_[A-Za-z0-9_-]{43}")
+_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_OUTSIDE_QUOTES = frozenset("0123456789+-.eEtrufalsn[]{},: ")
+"""All that JSON has outside its strings: a secret of these alone may be found there, in a number."""
+_OWN_WORDS = " ".join(
+    (
+        *(
+            name
+            for struct in (OpenedCall, ClosedCall, Attempt, InferenceRecord)
+            for name in struct.__struct_fields__
+        ),
+        *get_args(Operation),
+        *get_args(Status),
+        MARK,
+    )
+)
+
+# An escape that may hide a character of a secret, with the backslashes before it: one in JSON, more in JSON
+# within JSON. Hardly any program escapes letters and digits, so that honest text seldom has these.
+# Runs of backslashes are taken whole (`++`) from their first (`(?<!…)`), or a long run would take n² steps.
+_ESCAPES = rb"u00[2-7][0-9a-fA-F]"
+_WIDE_ESCAPES = rb"u[dD][89abAB][0-9a-fA-F]{2}\\++u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}"
+_ASCII = {
+    b"u00" + digits: msgspec.json.encode(chr(int(digits, 16)))[1:-1]
+    for number in range(0x20, 0x80)
+    for digits in (b"%02x" % number, b"%02X" % number)
+} | {b"/": b"/"}
+"""What such an escape, without its backslashes, says in ASCII. A look-up: some texts are made of escapes."""
+
+
+class Redactor:
+    """Takes secrets out of bytes and text. Made anew when the secrets change; safe to share by threads."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known = _Known(tuple(secrets))
+
+    def redact(self, json: bytes, also: str | None = None) -> Redacted:
+        """`json` without the secrets, and without `also` (the caller's credential).
+
+        If `json` is valid so is the result. Bytes that are not JSON are redacted as they are.
+        """
+        json = self._known.taken_from(json)
+        if also is not None and not _OWN_KEY_TEXT.fullmatch(also):
+            json = _known_one(also).taken_from(json)
+        return Redacted(json)
+
+    def redact_text(self, text: str, also: str | None = None) -> str:
+        """The same for a log line, an error message or anything else that is read by people."""
+        for known in (self._known,) if also is None else (self._known, _known_one(also)):
+            text = known.taken_from_text(text)
+        return text
+
+
+class _Known:
+    """Some secrets, ready to be looked for. The shape of our own keys is always one of them."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        # The longest first: of two secrets of which one begins the other, the whole longer one must go.
+        kept = {secret for secret in secrets if len(secret) >= MIN_SECRET and secret not in _OWN_WORDS}
+        self._secrets = sorted(kept, key=lambda secret: (-len(secret), secret))
+        self._needles = tuple(dict.fromkeys(form for secret in self._secrets for form in _forms(secret)))
+        self._loose = frozenset(
+            form
+            for secret in self._secrets
+            if _OUTSIDE_QUOTES.issuperset(secret) or secret[0] in '"\\'
+            for form in _forms(secret)
+        )
+        self._cores = tuple(sorted({core for secret in self._secrets for core in _base64_cores(secret)}))
+        everything = "".join(self._secrets)
+        escapes = _ESCAPES if everything.isascii() else _WIDE_ESCAPES
+        slash = b"|/" if "/" in everything else b""
+        self._escape = re.compile(rb"\\(?:" + escapes + slash + b")").search
+        self._in_json = re.compile(rb"(?<!\\)((?:\\\\)*+)\\(" + escapes + slash + b")")
+        self._at_any_depth = re.compile(rb"(?<!\\)()\\++(" + escapes + slash + b")")
+
+    def taken_from(self, data: bytes) -> bytes:
+        """`data` without the secrets; the same object if there are none."""
+        if self._holds(data):
+            data = self._replaced(data)
+        if b"\\" not in data:
+            return data
+        plain = data
+        for pattern in (self._in_json, self._at_any_depth):
+            if self._escape(plain) is None:
+                break
+            plain = pattern.sub(_unescaped, plain)
+            if self._holds(plain):
+                data = plain = self._replaced(plain)
+        return data
+
+    def taken_from_text(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MARK)
+        data = text.encode("utf-8", "surrogatepass")
+        cleaned = self.taken_from(data)
+        return text if cleaned is data else cleaned.decode("utf-8", "surrogatepass")
+
+    def _holds(self, data: bytes) -> bool:
+        """Whether a secret is in it, but for escapes. This is what every record pays."""
+        for needle in self._needles:
+            if needle in data:
+                return True
+        if _OWN_KEY.search(data) is not None:
+            return True
+        return bool(self._cores) and b"asic " in data and any(core in data for core in self._cores)
+
+    def _replaced(self, data: bytes) -> bytes:
+        for needle in self._needles:
+            if needle not in data:
+                continue
+            if needle in self._loose and _is_json(data):
+                data = _JSON_STRING.sub(partial(_without_in, needle), data)
+            else:
+                data = _without(needle, data)
+        if b"asic " in data:
+            for core in self._cores:
+                data = _without(core, data)
+        return _marked(_OWN_KEY.split(data))
+
+
+@lru_cache(maxsize=1024)
+def _known_one(secret: str) -> _Known:
+    return _Known((secret,))
+
+
+def _without(needle: bytes, data: bytes) -> bytes:
+    return _marked(data.split(needle))
+
+
+def _marked(parts: list[bytes]) -> bytes:
+    """What was between the secrets, joined by the mark."""
+    *befores, last = parts
+    return _MARK.join((*map(_closed, befores), last))
+
+
+def _closed(part: bytes) -> bytes:
+    r"""A part without the escape that it begins and the secret after it would end: the `n` of `\n` or a digit of
+    `\u00ab` may look like a secret's first character, and half an escape is no JSON.
+    """
+    tail = part[-5:]
+    at = tail.rfind(b"\\u")
+    begun = part if at < 0 else part[: len(part) - len(tail) + at + 1]
+    backslashes = len(begun) - len(begun.rstrip(b"\\"))
+    return begun[:-1] if backslashes % 2 else part
+
+
+def _without_in(needle: bytes, found: re.Match[bytes]) -> bytes:
+    return _without(needle, found[0])
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    """The backslashes that are not the escape's, and its character as a JSON string has it at best."""
+    escape = found[2]
+    return found[1] + (_ASCII.get(escape) or _wide(escape) or found[0][len(found[1]) :])
+
+
+def _wide(escape: bytes) -> bytes | None:
+    """The character of an escape beyond ASCII, given without its first backslashes; None for half of one."""
+    units = bytes.fromhex("".join(part[:4].decode() for part in escape.split(b"u")[1:]))
+    character = units.decode("utf-16-be", "replace")
+    return None if character < " " or character == "\ufffd" else _json_content(character)
+
+
+def _forms(secret: str) -> tuple[bytes, ...]:
+    """How a secret is usually written: in a JSON string, in JSON within JSON, and in a URL."""
+    once = _json_content(secret)
+    twice = _json_content(once.decode())
+    thrice = _json_content(twice.decode())
+    in_urls = [quote(secret, safe=safe, errors="replace") for safe in ("", "/")]
+    in_urls += [re.sub("%..", lambda found: found[0].lower(), each) for each in in_urls]
+    return tuple(dict.fromkeys((thrice, twice, once, *(each.encode() for each in in_urls))))
+
+
+def _json_content(text: str) -> bytes:
+    """What stands between the quotes, without escapes that are not needed."""
+    return msgspec.json.encode(text.encode("utf-8", "replace").decode())[1:-1]
+
+
+def _base64_cores(secret: str) -> set[bytes]:
+    """The part of the base64 of any text that holds the secret which the text around it does not change.
+
+    Three, because it may begin at any of three places in a group of three bytes.
+    """
+    cores = set()
+    data = secret.encode("utf-8", "replace")
+    for offset in range(3):
+        first = -(-offset * 8 // 6)
+        last = (offset + len(data)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            cores.add(encode(bytes(offset) + data)[first:last])
+    return cores
