@@ -1,0 +1,56 @@
+# Everything goes through here: each target sets up what it needs itself, and only once.
+# ARGS is passed on: make up ARGS="--port 9000", make test ARGS="tests/gateway -x".
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help up test lint format bench soak lock clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  ARGS="…" is passed on, as in: make up ARGS="--port 9000"'
+
+up:  ## Install what is missing, then start Airboss
+	@scripts/setup run
+	@exec $(BIN)/airboss up $(ARGS)
+
+test:  ## Run the gates (lint) and every test
+	@scripts/setup dev chromium
+	@$(MAKE) --no-print-directory lint-only
+	@exec $(BIN)/pytest $(ARGS)
+
+lint:  ## Run the gates alone: ruff, mypy, import-linter
+	@scripts/setup dev
+	@$(MAKE) --no-print-directory lint-only
+
+.PHONY: lint-only
+lint-only:
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+format:  ## Format the code and fix what ruff can fix
+	@scripts/setup dev
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+bench:  ## Measure against nginx and LiteLLM's proxy, side by side
+	@scripts/setup dev nginx
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+soak:  ## Watch the memory of a worker over a million requests
+	@scripts/setup dev
+	@exec $(BIN)/python -m benchmarks.soak $(ARGS)
+
+lock:  ## Compile requirements.lock and requirements-dev.lock anew
+	@scripts/lock $(ARGS)
+
+clean:  ## Remove what these targets made; data directories stay
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Datasets, scorers, and the comparison of two releases paired by item."""

@@ -1,0 +1,199 @@
+"""Calls releases over HTTP, at an OpenAI-compatible endpoint: the running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import httpx2
+import msgspec
+
+from airboss.evaluations.datasets import Json
+from airboss.evaluations.ports import Answer, Call
+
+BODY_BYTES_MAX: Final = 16 * 1024 * 1024
+ERROR_CHARS_MAX: Final = 300
+ATTEMPTS_MAX: Final = 4
+PAUSE_S: Final = 0.5
+PAUSE_S_MAX: Final = 30.0
+RELEASE_HEADER: Final = "x-airboss-release"
+
+
+class _Failed(Exception):
+    """No answer, because of the text. `again_after_s` is set where asking again may help and costs nothing:
+    the call was turned away, not begun."""
+
+    def __init__(self, cause: str, again_after_s: float | None = None) -> None:
+        super().__init__(cause)
+        self.again_after_s = again_after_s
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: Any = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+
+
+class HttpCaller:
+    """`ports.Caller` on `base_url`, which ends with `/v1`. Close it with `aclose`.
+
+    The release goes in the header `x-airboss-release`. An answer that does not name the same release is an
+    error, unless `confirm` is off (for endpoints that are no gateway): else an evaluation could compare a
+    release with itself and not know. `timeout_s` spans a call with its repeats; only what was turned away
+    (429, 503, no connection) is asked again. The key never stands in an answer.
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str, *, timeout_s: float = 120.0, confirm: bool = True
+    ) -> None:
+        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._key = api_key
+        self._timeout_s = timeout_s
+        self._confirm = confirm
+        # Time is bounded once, by `asyncio.timeout`; how many calls there are at once is the run's to say.
+        self._client = httpx2.AsyncClient(
+            timeout=None,
+            limits=httpx2.Limits(max_connections=None),
+            headers={"authorization": f"Bearer {api_key}"},
+        )
+
+    async def call(self, call: Call) -> Answer:
+        """As `Caller.call`."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._patiently(call)
+        except TimeoutError:
+            answer = Answer(error=f"no answer within {self._timeout_s:g} s")
+        except _Failed as failed:
+            answer = Answer(error=str(failed))
+        if answer.latency_ms:
+            return answer
+        return msgspec.structs.replace(answer, latency_ms=(time.monotonic() - started) * 1000)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _patiently(self, call: Call) -> Answer:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                return await self._once(call)
+            except _Failed as failed:
+                if failed.again_after_s is None or attempt == ATTEMPTS_MAX:
+                    raise
+                pause = max(failed.again_after_s, PAUSE_S * 2 ** (attempt - 1))
+                await asyncio.sleep(min(pause, PAUSE_S_MAX))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _once(self, call: Call) -> Answer:
+        started = time.monotonic()
+        try:
+            async with self._client.stream(
+                "POST", self._url, json=request_body(call), headers={RELEASE_HEADER: call.target.release}
+            ) as response:
+                body = await self._read(response)
+                headers, status = response.headers, response.status_code
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise _Failed(f"no connection to {self._url}: {error}", again_after_s=0.0) from error
+        except httpx2.TransportError as error:
+            raise _Failed(f"the connection broke: {error or type(error).__name__}") from error
+        if status != 200:
+            again = retry_after(headers.get("retry-after")) if status in {429, 503} else None
+            raise _Failed(f"{status}: {error_text(body)}", again)
+        answered_by = headers.get(RELEASE_HEADER)
+        if self._confirm and answered_by != call.target.release:
+            raise _Failed(
+                f"asked for release {call.target.release} of {call.target.deployment!r}, answered by "
+                f"{answered_by}; is {self._url} the gateway, and the release published there?"
+            )
+        return read_answer(body, headers, latency_ms=(time.monotonic() - started) * 1000)
+
+    async def _read(self, response: httpx2.Response) -> bytes:
+        body = bytearray()
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > BODY_BYTES_MAX:
+                raise _Failed(f"the answer has more than {BODY_BYTES_MAX} bytes")
+        return bytes(body).replace(self._key.encode(), b"[REDACTED]") if self._key else bytes(body)
+
+
+def request_body(call: Call) -> Json:
+    """The request. The call's parameters win over the item's; what a release forces wins at the gateway.
+
+    An item of variables alone is sent with an empty user message: the routes want one at least.
+    """
+    messages = list(call.input.messages) or [{"role": "user", "content": ""}]
+    body: Json = {**call.input.params, **call.params, "model": call.target.deployment, "messages": messages}
+    if call.input.variables:
+        body["prompt_variables"] = call.input.variables
+    return body
+
+
+def read_answer(body: bytes, headers: Mapping[str, str], *, latency_ms: float) -> Answer:
+    """The answer in a chat completion; one without is an error."""
+    try:
+        completion = msgspec.json.decode(body, type=_Completion)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Answer(error=f"no chat completion came back: {error}")
+    if not completion.choices:
+        return Answer(error="a chat completion without choices came back")
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    return Answer(
+        text=choice.message.content or "",
+        refusal=choice.message.refusal or None,
+        finish_reason=choice.finish_reason,
+        tool_calls=choice.message.tool_calls,
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        cost_usd=money(headers.get("x-airboss-cost-usd")),
+        latency_ms=latency_ms,
+        release=headers.get(RELEASE_HEADER),
+        record=headers.get("x-request-id"),
+    )
+
+
+def money(text: str | None) -> Decimal | None:
+    """A sum in a header, None where there is none that can be read."""
+    try:
+        value = Decimal(text) if text else None
+    except InvalidOperation:
+        return None
+    return value if value is not None and value.is_finite() else None
+
+
+def error_text(body: bytes) -> str:
+    """The message in an error's body, or its beginning."""
+    try:
+        found = msgspec.json.decode(body)
+        message = found["error"]["message"]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError):
+        message = body.decode("utf-8", "replace")
+    return " ".join(str(message).split())[:ERROR_CHARS_MAX]
+
+
+def retry_after(text: str | None) -> float:
+    """The seconds to wait that a response asks for; 0 where it does not, or gives a date."""
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        return 0.0
+    return seconds if 0 <= seconds < float("inf") else 0.0

@@ -1,0 +1,206 @@
+"""Two releases compared item by item: how far apart they are, how sure that is, and what a gate makes of it."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from airboss.evaluations.betting import bounded_interval
+from airboss.evaluations.intervals import (
+    Interval,
+    PairedTest,
+    holm,
+    mcnemar_exact,
+    mean_interval,
+    minimum_detectable_effect,
+    paired_proportions_interval,
+    sign_flip,
+    wilson_interval,
+)
+from airboss.evaluations.marks import Mark
+
+CAUSES_MAX: Final = 5
+"""Of being unscored; the most frequent are told."""
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scorer measures; fields as in `Scorer`."""
+
+    name: str
+    bounds: tuple[float, float] | None = None
+    higher_is_better: bool = True
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """The marks of one metric on one item, of every repeat. `unit` is what counts once: the item's group, or
+    the item."""
+
+    item: str
+    unit: str
+    a: tuple[Mark, ...]
+    b: tuple[Mark, ...]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What one metric shows. `difference` is B minus A, in the metric's own units.
+
+    Of `items`, `pairs` have a score on both sides; `unscored_a` and `unscored_b` lack one there, and
+    `causes` gives the most frequent reasons. Pairs of one group are averaged into one of the `units` that
+    everything rests on: on `better` of them B is better, on `worse` A, on `equal` neither. The interval of
+    the difference is Tango's for yes-or-no marks, betting's for other bounded ones, and t for the rest, which
+    needs two units; it is None where there are too few. `p_adjusted` is Holm's over the run's metrics.
+    `detectable` is the smallest true difference that so many units find with 80% probability, None where
+    nothing varies. Labels are only counted: `labels` has for each how often A and B gave it.
+    """
+
+    metric: Metric
+    items: int
+    pairs: int
+    units: int
+    unscored_a: int
+    unscored_b: int
+    causes: dict[str, int]
+    better: int = 0
+    worse: int = 0
+    equal: int = 0
+    mean_a: Interval | None = None
+    mean_b: Interval | None = None
+    difference: Interval | None = None
+    test: PairedTest | None = None
+    p_adjusted: float | None = None
+    detectable: float | None = None
+    labels: dict[str, tuple[int, int]] = {}
+
+
+class _Unit(msgspec.Struct, frozen=True):
+    a: float
+    b: float
+
+
+def compare_all(
+    observed: Sequence[tuple[Metric, Sequence[Observed]]], *, alpha: float, seed: int
+) -> tuple[Comparison, ...]:
+    """Every metric compared, with Holm's adjustment over those that could be tested.
+
+    Intervals have confidence 1 - alpha. The same marks and seed give the same numbers.
+    """
+    found = [compare(metric, marks, alpha=alpha, seed=seed) for metric, marks in observed]
+    tested = [each for each in found if each.test is not None]
+    adjusted = iter(holm([each.test.p_value for each in tested if each.test is not None]))
+    return tuple(
+        msgspec.structs.replace(each, p_adjusted=next(adjusted)) if each.test is not None else each
+        for each in found
+    )
+
+
+def compare(metric: Metric, observed: Sequence[Observed], *, alpha: float, seed: int) -> Comparison:
+    """One metric compared over its items."""
+    paired = [each for each in observed if _values(each.a) and _values(each.b)]
+    units: dict[Hashable, list[_Unit]] = {}
+    labels = _labels(observed)
+    for each in paired:
+        units.setdefault(each.unit, []).append(_Unit(_mean(each.a), _mean(each.b)))
+    merged = [
+        _Unit(statistics.fmean(one.a for one in held), statistics.fmean(one.b for one in held))
+        for held in units.values()
+    ]
+    comparison = Comparison(
+        metric=metric,
+        items=len(observed),
+        pairs=len(paired),
+        units=len(merged),
+        unscored_a=sum(not _values(each.a) for each in observed),
+        unscored_b=sum(not _values(each.b) for each in observed),
+        causes=_causes(observed),
+        labels=labels,
+    )
+    if not merged or labels:
+        return comparison
+    yes_no = len(merged) == len(paired) and all(
+        len(marks) == 1 and isinstance(marks[0].value, bool) for each in paired for marks in (each.a, each.b)
+    )
+    rng = random.Random(f"{seed} {metric.name}")  # noqa: S311 - seeded, so that a report can be made again
+    return _with_numbers(comparison, merged, yes_no=yes_no, alpha=alpha, rng=rng)
+
+
+def _with_numbers(
+    comparison: Comparison, units: Sequence[_Unit], *, yes_no: bool, alpha: float, rng: random.Random
+) -> Comparison:
+    metric = comparison.metric
+    differences = [unit.b - unit.a for unit in units]
+    above, below = sum(each > 0 for each in differences), sum(each < 0 for each in differences)
+    up = metric.higher_is_better
+    if yes_no:
+        interval: Interval | None = paired_proportions_interval(
+            below, above, len(units), confidence=1 - alpha
+        )
+        test = mcnemar_exact(below, above)
+    else:
+        width = None if metric.bounds is None else metric.bounds[1] - metric.bounds[0]
+        reach = None if width is None else (-width, width)
+        interval = _interval(differences, reach, alpha, rng)
+        test = sign_flip(differences, rng=rng)
+    spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
+    return msgspec.structs.replace(
+        comparison,
+        better=above if up else below,
+        worse=below if up else above,
+        equal=len(units) - above - below,
+        mean_a=_side([unit.a for unit in units], metric, yes_no, alpha, rng),
+        mean_b=_side([unit.b for unit in units], metric, yes_no, alpha, rng),
+        difference=interval,
+        test=test,
+        detectable=minimum_detectable_effect(spread, len(units), alpha=alpha) if spread else None,
+    )
+
+
+def _side(
+    values: Sequence[float], metric: Metric, yes_no: bool, alpha: float, rng: random.Random
+) -> Interval | None:
+    if yes_no:
+        return wilson_interval(sum(each == 1 for each in values), len(values), confidence=1 - alpha)
+    return _interval(values, metric.bounds, alpha, rng)
+
+
+def _interval(
+    values: Sequence[float], bounds: tuple[float, float] | None, alpha: float, rng: random.Random
+) -> Interval | None:
+    if bounds is not None:
+        low, high = bounds
+        # A mean of values at a bound may lie a last bit beyond it.
+        held = [min(max(value, low), high) for value in values]
+        return bounded_interval(held, low=low, high=high, rng=rng, confidence=1 - alpha)
+    return mean_interval(values, confidence=1 - alpha) if len(values) > 1 else None
+
+
+def _values(marks: Iterable[Mark]) -> list[float]:
+    return [float(mark.value) for mark in marks if isinstance(mark.value, bool | float | int)] or [
+        math.nan for mark in marks if isinstance(mark.value, str)
+    ]
+
+
+def _mean(marks: Iterable[Mark]) -> float:
+    return statistics.fmean(_values(marks))
+
+
+def _labels(observed: Sequence[Observed]) -> dict[str, tuple[int, int]]:
+    counts: dict[str, list[int]] = {}
+    for each in observed:
+        for side, marks in enumerate((each.a, each.b)):
+            for mark in marks:
+                if isinstance(mark.value, str):
+                    counts.setdefault(mark.value, [0, 0])[side] += 1
+    return {label: (found[0], found[1]) for label, found in sorted(counts.items())}
+
+
+def _causes(observed: Sequence[Observed]) -> dict[str, int]:
+    causes = Counter(
+        mark.unscored for each in observed for mark in (*each.a, *each.b) if mark.unscored is not None
+    )
+    return dict(causes.most_common(CAUSES_MAX))

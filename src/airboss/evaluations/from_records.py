@@ -1,0 +1,147 @@
+"""A dataset from what was asked for real: records, without doubles, with what people approved as expected."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from airboss.domain.ports import RecordFilter, RecordLog
+from airboss.domain.record import InferenceRecord
+from airboss.evaluations.datasets import ITEMS_MAX, Input, Item, flat_text, input_digest
+
+PAGE: Final = 500
+CARRIED: Final = ("response_format", "tools", "tool_choice")
+"""Fields of a request that are part of the question. Sampling parameters are not: those are the release's."""
+
+Grouping = Literal["user", "session", "none"]
+"""What keeps records together: a person, a conversation, or nothing."""
+
+
+class Approved(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes an answer the expected one: the score `score` is at least `at_least`.
+
+    `only` leaves out records that are not approved; else they become items that expect nothing.
+    """
+
+    score: str
+    at_least: float = 1.0
+    only: bool = False
+
+
+class Gathered(msgspec.Struct, frozen=True, kw_only=True):
+    """The items found, and how many records were left out, by cause."""
+
+    items: tuple[Item, ...]
+    left_out: dict[str, int]
+
+
+def gather(
+    log: RecordLog,
+    where: RecordFilter,
+    *,
+    limit: int,
+    approved: Approved | None = None,
+    group_by: Grouping = "user",
+) -> Gathered:
+    """Items from the newest matching records, at most `limit` of them, looking at 20 times as many at most.
+
+    `where.before` is where to begin. Raises StoreUnavailable.
+    """
+    limit = min(limit, ITEMS_MAX)
+    return from_records(
+        _pages(log, where, at_most=20 * limit), limit=limit, approved=approved, group_by=group_by
+    )
+
+
+def from_records(
+    records: Iterable[InferenceRecord],
+    *,
+    limit: int = ITEMS_MAX,
+    approved: Approved | None = None,
+    group_by: Grouping = "user",
+) -> Gathered:
+    """Items from records, newest first as they come; of records that ask the same, the first with an
+    approved answer, else the first.
+
+    Only chat calls that were answered, with their bodies kept, become items: an item's id is its record's.
+    `group_by` "user" falls back to the session, and to nothing where there is neither.
+    """
+    found: dict[str, Item] = {}
+    left_out: Counter[str] = Counter()
+    for record in records:
+        if len(found) >= limit:
+            break
+        cause, item = _item(record, approved, group_by)
+        if item is None:
+            left_out[cause] += 1
+            continue
+        key = input_digest(item.input)
+        before = found.get(key)
+        if before is not None:
+            left_out["the same was asked before"] += 1
+            if before.expected is not None or item.expected is None:
+                continue
+        found[key] = item
+    return Gathered(items=tuple(found.values()), left_out=dict(left_out))
+
+
+def _pages(log: RecordLog, where: RecordFilter, *, at_most: int) -> Iterator[InferenceRecord]:
+    seen = 0
+    while seen < at_most:
+        page = log.records(where, limit=min(PAGE, at_most - seen), bodies=True)
+        yield from page
+        if not page:
+            return
+        seen += len(page)
+        where = msgspec.structs.replace(where, before=page[-1].id)
+
+
+def _item(record: InferenceRecord, approved: Approved | None, group_by: Grouping) -> tuple[str, Item | None]:
+    if record.operation != "chat":
+        return f"a call of {record.operation}, not chat", None
+    if record.status != "ok":
+        return f"ended as {record.status}", None
+    asked = _input(record.request)
+    if asked is None:
+        return "no messages were kept", None
+    expected = None
+    if approved is not None:
+        if record.scores.get(approved.score, float("-inf")) >= approved.at_least:
+            expected = answer_text(record.response) or None
+        if expected is None and approved.only:
+            return f"not approved by {approved.score}", None
+    group = None
+    if group_by != "none":
+        group = record.session if group_by == "session" else record.user or record.session
+    return "", Item(
+        id=record.id,
+        input=asked,
+        expected=expected,
+        tags=tuple(sorted(f"{key}={value}" for key, value in record.tags.items())),
+        group=group,
+        record=record.id,
+        user=record.user,
+    )
+
+
+def _input(request: Any) -> Input | None:
+    messages = request.get("messages") if isinstance(request, dict) else None
+    if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
+        return None
+    variables = request.get("prompt_variables")
+    return Input(
+        messages=tuple(messages),
+        variables=variables if isinstance(variables, dict) else {},
+        params={name: request[name] for name in CARRIED if request.get(name) is not None},
+    )
+
+
+def answer_text(response: Any) -> str:
+    """The text of a recorded response's first choice; empty where there is none."""
+    choices = response.get("choices") if isinstance(response, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    return flat_text(message.get("content")) if isinstance(message, dict) else ""

@@ -1,0 +1,119 @@
+"""A dataset from JSON Lines: one object a line, bounded, with the line's number in every complaint.
+
+    {"input": "Is this spam? …", "expected": "yes"}
+    {"id": "q7", "input": {"messages": […], "variables": {"tone": "dry"}}, "tags": ["hard"], "group": "g1"}
+
+`input` is a text (one user message), a list of messages, or an object with `messages`, `variables` and
+`params`. Without an `id` an item is known by the first 16 digits of its input's digest.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final
+
+import msgspec
+
+from airboss.domain.errors import WrongCall
+from airboss.evaluations.datasets import ITEMS_MAX, Dataset, Input, Item, Shares, dataset, input_digest
+
+LINE_BYTES_MAX: Final = 1024 * 1024
+ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+
+
+class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    input: str | list[dict[str, Any]] | dict[str, Any]
+    id: str | int | None = None
+    expected: Any = None
+    tags: tuple[str, ...] = ()
+    group: str | int | None = None
+    part: str | None = None
+
+
+class _Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    messages: tuple[dict[str, Any], ...] = ()
+    variables: dict[str, str] = {}
+    params: dict[str, Any] = {}
+
+
+_FIELDS: Final = _Given.__struct_fields__ + _Input.__struct_fields__
+
+
+def read_jsonl(stream: BinaryIO, *, name: str, source: str, shares: Shares | None = None) -> Dataset:
+    """The dataset in `stream`; `source` is how messages call it. Blank lines are passed over.
+
+    Raises WrongCall, naming the line, for one that is too long, no JSON, or no item; for an id that was
+    there before; and for more than ITEMS_MAX items.
+    """
+    seen: dict[str, int] = {}
+    items = []
+    for number, line in _lines(stream, source):
+        try:
+            item = _item(line)
+        except (ValueError, WrongCall) as error:  # msgspec's errors are ValueErrors
+            raise WrongCall(f"{source}, line {number}: {error}{_near(str(error))}") from error
+        if item.id in seen:
+            raise WrongCall(
+                f"{source}, line {number}: the item {item.id!r} is there already, in line {seen[item.id]}; "
+                "take one out, or give them ids of their own"
+            )
+        seen[item.id] = number
+        items.append(item)
+        if len(items) > ITEMS_MAX:
+            raise WrongCall(f"{source}, line {number}: more than {ITEMS_MAX} items; divide the dataset")
+    return dataset(name, items, shares=shares)
+
+
+def _lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while line := stream.readline(LINE_BYTES_MAX + 1):
+        number += 1
+        if len(line) > LINE_BYTES_MAX:
+            raise WrongCall(f"{source}, line {number}: longer than {LINE_BYTES_MAX} bytes; shorten the item")
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # some editors begin a file with this mark
+        if line.strip():
+            yield number, line
+
+
+def _item(line: bytes) -> Item:
+    given = msgspec.json.decode(line, type=_Given)
+    asked = read_input(given.input)
+    part = given.part
+    if part is not None and part not in {"train", "validation", "holdout"}:
+        raise WrongCall(f"part is {part!r}; train, validation, holdout, or leave it to the hash")
+    return Item(
+        id=str(given.id) if given.id is not None else input_digest(asked)[:16],
+        input=asked,
+        expected=given.expected,
+        tags=tuple(sorted(set(given.tags))),
+        group=str(given.group) if given.group is not None else None,
+        part=part,  # type: ignore[arg-type]  # one of the three, as seen above
+    )
+
+
+def read_input(given: str | list[dict[str, Any]] | dict[str, Any]) -> Input:
+    """An item's input in any of its forms. Raises ValueError or WrongCall saying what is wrong with it."""
+    if isinstance(given, str):
+        asked = Input(messages=({"role": "user", "content": given},))
+    elif isinstance(given, list):
+        asked = Input(messages=tuple(given))
+    else:
+        whole = msgspec.convert(given, _Input)
+        asked = Input(messages=whole.messages, variables=whole.variables, params=whole.params)
+    if not asked.messages and not asked.variables:
+        raise WrongCall("the input has neither messages nor variables; give one of them")
+    for index, message in enumerate(asked.messages):
+        if message.get("role") not in ROLES:
+            raise WrongCall(
+                f"message {index} has the role {message.get('role')!r}; the roles are {', '.join(ROLES)}"
+            )
+    return asked
+
+
+def _near(message: str) -> str:
+    """The nearest field, where a message complains of an unknown one."""
+    _, found, rest = message.partition("unknown field `")
+    near = difflib.get_close_matches(rest.partition("`")[0], _FIELDS, n=1) if found else []
+    return f"; did you mean `{near[0]}`?" if near else ""

@@ -1,0 +1,130 @@
+"""Datasets kept in the store, with their holdouts under lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from airboss.domain.errors import WrongCall
+from airboss.evaluations.datasets import (
+    Dataset,
+    HoldoutLocked,
+    Item,
+    Part,
+    Shares,
+    input_digest,
+    part_of,
+)
+from airboss.evaluations.ports import EvalStore
+from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow
+
+
+class KeptDataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset in the store. `sizes` counts the items of each part; `erased` those that were there once."""
+
+    name: str
+    digest: str
+    created_at: datetime
+    shares: Shares
+    sizes: dict[str, int]
+    erased: int
+    holdout_reads: int
+
+
+class Holdout(msgspec.Struct, frozen=True, kw_only=True):
+    """An opened holdout. `reads_before` is how often it had been read: a judgement rests on it most firmly
+    where that is 0."""
+
+    items: tuple[Item, ...]
+    reads_before: int
+
+
+class Library:
+    """The datasets of an Airboss. `now` gives the time, aware."""
+
+    def __init__(self, store: EvalStore, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+
+    def put(self, dataset: Dataset) -> bool:
+        """Keep a dataset; returns False for one that was there. A changed dataset has another digest and
+        stands beside the old one, which old runs refer to."""
+        row = DatasetRow(
+            name=dataset.name,
+            digest=dataset.digest,
+            created_at=self._now(),
+            size=len(dataset.items),
+            content=msgspec.json.encode(dataset.shares).decode(),
+        )
+        return self._store.put_dataset(row, [_row(item, dataset.shares) for item in dataset.items])
+
+    def all(self) -> tuple[KeptDataset, ...]:
+        """Every dataset, newest first."""
+        return tuple(self._kept(row) for row in self._store.datasets())
+
+    def find(self, wanted: str) -> KeptDataset:
+        """The dataset of this digest (its first 8 digits suffice), or the newest of this name.
+
+        Raises WrongCall where there is none, or several have a digest that begins so.
+        """
+        rows = self._store.datasets()
+        named = [row for row in rows if row.name == wanted]
+        if named:
+            return self._kept(named[0])
+        begins = [row for row in rows if len(wanted) >= 8 and row.digest.startswith(wanted)]
+        digests = {row.digest for row in begins}
+        if len(digests) == 1:
+            return self._kept(begins[0])
+        if digests:
+            raise WrongCall(f"{len(digests)} datasets have a digest that begins {wanted!r}; give more digits")
+        names = (
+            ", ".join(sorted({row.name for row in rows})[:20]) or "none yet; make one with `dataset create`"
+        )
+        raise WrongCall(f"no dataset is called {wanted!r}; there are {names}")
+
+    def items(self, dataset: KeptDataset, part: Part) -> tuple[Item, ...]:
+        """The items of a part, in order of id. Raises HoldoutLocked for the holdout."""
+        if part == "holdout":
+            raise HoldoutLocked(
+                f"the holdout of dataset {dataset.name!r} is locked; to read it say who you are and why"
+            )
+        return tuple(_item(row) for row in self._store.items(dataset.digest, part))
+
+    def open_holdout(self, dataset: KeptDataset, *, who: str, why: str) -> Holdout:
+        """The holdout's items; that they were read is on disk before they are given. Raises HoldoutLocked
+        without a name or a reason."""
+        if not who.strip() or not why.strip():
+            raise HoldoutLocked(
+                f"the holdout of dataset {dataset.name!r} opens for {who!r} because of {why!r}: give both"
+            )
+        read = HoldoutRead(dataset=dataset.digest, at=self._now(), who=who, why=why)
+        before, rows = self._store.open_holdout(read)
+        return Holdout(items=tuple(_item(row) for row in rows), reads_before=before)
+
+    def _kept(self, row: DatasetRow) -> KeptDataset:
+        sizes = self._store.part_sizes(row.digest)
+        return KeptDataset(
+            name=row.name,
+            digest=row.digest,
+            created_at=row.created_at,
+            shares=msgspec.json.decode(row.content, type=Shares),
+            sizes={part: sizes.get(part, 0) for part in ("train", "validation", "holdout")},
+            erased=row.size - sum(sizes.values()),
+            holdout_reads=len(self._store.holdout_reads(row.digest)),
+        )
+
+
+def _row(item: Item, shares: Shares) -> ItemRow:
+    return ItemRow(
+        id=item.id,
+        part=part_of(item, shares),
+        subject=input_digest(item.input),
+        user=item.user,
+        content=msgspec.json.encode(item).decode(),
+    )
+
+
+def _item(row: ItemRow) -> Item:
+    return msgspec.json.decode(row.content, type=Item)

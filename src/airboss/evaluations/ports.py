@@ -1,0 +1,122 @@
+"""What evaluations need from the outside: somebody who calls a release, and somewhere to keep results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import msgspec
+
+from airboss.evaluations.datasets import Input, Json
+from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, OpenPart, ResultRow, RunRow
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Which release answers: `release` is its digest, reached by way of `deployment`."""
+
+    deployment: str
+    release: str
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to one release.
+
+    `params` go into the request and win over the item's own. `subject` is the digest of the item's input, for
+    erasure. `repeat` tells apart the calls that ask the same again.
+    """
+
+    target: Target
+    input: Input
+    subject: str
+    params: Json = {}
+    repeat: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a call. Exactly one of `text` and `error` is set.
+
+    `text` is the first choice's, empty where there is none (tool calls only, say). `error` is the cause for
+    which there is no answer; such an answer is never kept as paid. `latency_ms` is the whole call as the
+    caller saw it; `cost_usd` None means that the price is unknown. `release` is the digest that answered as
+    the endpoint tells it, `record` the id of the call's record.
+    """
+
+    text: str | None = None
+    error: str | None = None
+    refusal: str | None = None
+    finish_reason: str | None = None
+    tool_calls: Any = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: Decimal | None = None
+    latency_ms: float = 0.0
+    release: str | None = None
+    record: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither an answer nor the reason for its absence."""
+        if (self.text is None) == (self.error is None):
+            raise ValueError("an answer has either a text or the error for which there is none")
+
+
+class Caller(Protocol):
+    """Calls releases."""
+
+    async def call(self, call: Call) -> Answer:
+        """Ask, and wait for the whole answer. A call that fails is an answer with `error`, not an exception;
+        cancellation passes through."""
+
+
+class EvalStore(Protocol):
+    """Keeps datasets, answers and results. Every write is durable when the call returns; every call is one
+    transaction. Raises SetupError if it cannot be used."""
+
+    def put_dataset(self, dataset: DatasetRow, items: Sequence[ItemRow]) -> bool:
+        """Keep a dataset, and make it the newest of its name; returns False for one that was there. Items
+        that a digest once had and that were erased do not come back."""
+
+    def datasets(self) -> tuple[DatasetRow, ...]:
+        """Every dataset, newest first."""
+
+    def items(self, digest: str, part: OpenPart) -> tuple[ItemRow, ...]:
+        """The items of a part, in order of id."""
+
+    def open_holdout(self, read: HoldoutRead) -> tuple[int, tuple[ItemRow, ...]]:
+        """Write down that the holdout of `read.dataset` is read, then give it: how often it was read before,
+        and its items, in order of id."""
+
+    def holdout_reads(self, digest: str) -> tuple[HoldoutRead, ...]:
+        """Who read the holdout, oldest first."""
+
+    def part_sizes(self, digest: str) -> dict[str, int]:
+        """How many items each part has that has any."""
+
+    def answer(self, key: str) -> str | None:
+        """The answer kept under this key."""
+
+    def put_answer(self, key: str, *, subject: str, content: str, at: datetime) -> None:
+        """Keep an answer; one that is there stays."""
+
+    def put_run(self, run: RunRow) -> None:
+        """Keep a new run."""
+
+    def finish_run(self, run_id: str, report: str) -> None:
+        """Say that a run is done, and what it found."""
+
+    def run(self, run_id: str) -> RunRow | None:
+        """The run of this id."""
+
+    def runs(self, *, limit: int) -> tuple[RunRow, ...]:
+        """The newest runs, newest first."""
+
+    def put_result(self, result: ResultRow) -> None:
+        """Keep what came of an item, in place of what came of it before."""
+
+    def results(self, run_id: str) -> tuple[ResultRow, ...]:
+        """All results of a run so far."""
+
+    def forget_user(self, user: str) -> int:
+        """Delete a person's items everywhere, the answers to them and the results on them; returns how many
+        items there were."""

@@ -1,0 +1,23 @@
+"""Whether an engine answers."""
+
+from __future__ import annotations
+
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit
+
+
+def healthy(url: str, *, timeout_s: float = 2.0) -> bool:
+    """Whether the engine whose base URL (`http://127.0.0.1:8702` or `…/v1`) is `url` has loaded its model.
+
+    Asks `/health`; False for no connection, no answer within `timeout_s`, or a status other than 200 (503
+    while the model loads). Never raises for what the engine does. Blocks: in a loop call it in a thread.
+    """
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()

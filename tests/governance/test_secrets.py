@@ -1,0 +1,73 @@
+"""Where provider keys come from, and what is said when they are not there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from airboss.domain.errors import SetupError, Unavailable
+from airboss.domain.plan import DeploymentPlan, ServingPlan, Target
+from airboss.domain.release import ModelVersion, ProviderKind, Release
+from airboss.governance.secrets import provider_key, provider_secrets
+
+
+def target(ref: str | None, kind: ProviderKind = "openai") -> Target:
+    """A target whose key is at `ref`."""
+    return Target(provider="p", kind=kind, base_urls=("https://h/v1",), upstream_model="m", api_key_ref=ref)
+
+
+def plan(*refs: str | None) -> ServingPlan:
+    """A plan with a deployment for each reference."""
+    release = Release(digest="d", name="r", model=ModelVersion(provider="p", kind="openai", model="m"))
+    return ServingPlan(
+        number=1,
+        created_at=datetime(2026, 11, 1, tzinfo=UTC),
+        deployments=tuple(
+            DeploymentPlan(name=f"d{at}", aliases=(), stable=release, target=target(ref))
+            for at, ref in enumerate(refs)
+        ),
+    )
+
+
+def read(path: Path) -> str:
+    """Files that hold their own name; `/none` is not there."""
+    if path == Path("/none"):
+        raise SetupError("there is no file /none")
+    return f"secret of {path}"
+
+
+def test_a_key_comes_from_where_its_reference_says() -> None:
+    """`env:` is the environment, `file:` a file, and no reference is no key."""
+    assert provider_key(target("env:K"), env={"K": " sk-1\n"}, read=read) == "sk-1"
+    assert provider_key(target("file:/k"), env={}, read=read) == "secret of /k"
+    assert provider_key(target(None), env={}, read=read) is None
+
+
+@pytest.mark.parametrize(("env", "ref"), [({}, "env:K"), ({"K": "  "}, "env:K"), ({}, "file:/none")])
+def test_a_missing_key_is_said_to_the_caller(env: dict[str, str], ref: str) -> None:
+    """A key that cannot be had is a 503 that names the provider and the variable or file."""
+    with pytest.raises(Unavailable, match=r"provider 'p'.*(variable K|/none)") as caught:
+        provider_key(target(ref), env=env, read=read)
+    assert caught.value.code == "provider_key_missing"
+
+
+def test_our_own_keys_are_never_sent_to_a_provider() -> None:
+    """A pasted export line puts our key where OpenAI's should be: it is refused."""
+    env = {"K": "ab_ours"}
+    with pytest.raises(Unavailable, match="holds one of Airboss itself") as caught:
+        provider_key(target("env:K"), env=env, read=read)
+    assert "ab_ours" not in str(caught.value)
+    another = target("env:K", kind="openai-compatible")
+    assert provider_key(another, env=env, read=read) == "ab_ours"
+    with pytest.raises(Unavailable, match="holds one of Airboss itself"):
+        provider_key(another, env=env, read=read, is_ours=lambda key: key == "ab_ours")
+
+
+def test_redaction_knows_every_key_that_can_be_had() -> None:
+    """Keys of a plan are listed once each; one that is missing is left to the call that needs it."""
+    found = provider_secrets(
+        plan("env:A", "env:A", "env:MISSING", "file:/none", None, "file:/k"), env={"A": "sk-a"}, read=read
+    )
+    assert found == ("sk-a", "secret of /k")

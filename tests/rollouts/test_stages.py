@@ -1,0 +1,221 @@
+"""The rollout's state machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airboss.domain.errors import WrongCall
+from airboss.domain.verdict import Verdict
+from airboss.rollouts.stages import (
+    FINAL,
+    Decision,
+    Event,
+    GateAnswer,
+    Look,
+    Order,
+    Rules,
+    Stage,
+    Start,
+    decide,
+    weight,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RULES = Rules(steps=(0.01, 0.1, 0.5), step_units=20, step_s_min=10, step_s_max=100)
+PENDING = Stage(state="pending", since=NOON)
+
+
+def after(seconds: float) -> datetime:
+    """So long after noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def look(seconds: float, conclusion="hold", units: int = 0) -> Look:
+    """A look at so many seconds after noon."""
+    return Look(at=after(seconds), conclusion=conclusion, evidence=(), units=units)
+
+
+def order(action, seconds: float = 1.0) -> Order:
+    """Somebody's order."""
+    return Order(at=after(seconds), action=action, by="ann", reason="because")
+
+
+def play(events: list[Event], rules: Rules = RULES, stage: Stage = PENDING) -> Decision:
+    """The last decision of a history."""
+    decision = Decision(stage=stage, weight=weight(rules, stage))
+    for event in events:
+        decision = decide(rules, decision.stage, event)
+    return decision
+
+
+START = Start(at=NOON)
+
+
+def test_a_rollout_that_goes_well() -> None:
+    """Steps rise as their units have been seen, and the last one promotes."""
+    now = play([START])
+    assert (now.stage.state, now.weight) == ("running", 0.01)
+    now = play([START, look(11, units=20)])
+    assert (now.stage.step, now.weight) == (1, 0.1)
+    now = play([START, look(11, units=20), look(30, units=39)])
+    assert now.stage.step == 1
+    events: list[Event] = [START, look(11, units=20), look(30, units=40), look(50, "promote", units=60)]
+    now = play(events)
+    assert (now.stage.state, now.weight) == ("promoted", 1.0)
+    assert now.verdict is not None
+    assert (now.verdict.conclusion, now.verdict.step, now.verdict.weight) == ("promote", 2, 0.5)
+
+
+def test_promotion_waits_for_the_last_step() -> None:
+    """Evidence for promotion before the last step only shortens the way there."""
+    now = play([START, look(11, "promote", units=1)])
+    assert (now.stage.state, now.stage.step) == ("running", 1)
+
+
+def test_a_step_has_a_least_time() -> None:
+    """Not even evidence raises a step before its least time."""
+    assert play([START, look(9, "promote", units=500)]).stage.step == 0
+
+
+def test_harm_aborts_at_once() -> None:
+    """In any step, before its least time, paused or not, harm sends everybody back to stable."""
+    begun: list[list[Event]] = [[START], [START, look(11, units=20)], [START, order("pause")]]
+    for events in begun:
+        now = play([*events, look(12, "abort")])
+        assert (now.stage.state, now.weight) == ("aborted", 0.0)
+        assert now.verdict is not None
+        assert now.verdict.authority == "evidence"
+
+
+def test_the_bound_ends_a_step() -> None:
+    """A step that lasts too long gives way to the next; the last one ends inconclusive, on stable."""
+    now = play([START, look(100), look(200)])
+    assert now.stage.step == 2
+    now = play([START, look(100), look(200), look(300)])
+    assert (now.stage.state, now.weight) == ("inconclusive", 0.0)
+
+
+def test_a_pause_stops_the_clock_but_not_the_guard() -> None:
+    """While paused nothing rises or promotes, and the time does not count against the bound."""
+    paused: list[Event] = [START, look(5), order("pause", 50), look(500, "promote", units=999)]
+    now = play(paused)
+    assert (now.stage.state, now.weight) == ("paused", 0.01)
+    now = play([*paused, order("resume", 1_050), look(1_099)])
+    assert (now.stage.state, now.stage.step) == ("running", 0)
+    assert play([*paused, order("resume", 1_050), look(1_100)]).stage.step == 1
+
+
+def test_the_gate_comes_first() -> None:
+    """With a gate no traffic goes to the canary before it has passed; refused, the rollout ends."""
+    rules = msgspec.structs.replace(RULES, gate=True)
+    assert play([START], rules).weight == 0.0
+    assert play([START, look(50, "promote", units=99)], rules).stage.state == "gate"
+    passed = GateAnswer(at=after(5), passed=True, reason="better on 90 of 120")
+    assert play([START, passed], rules).weight == 0.01
+    now = play([START, msgspec.structs.replace(passed, passed=False)], rules)
+    assert now.stage.state == "aborted"
+    assert now.verdict is not None
+    assert (now.verdict.authority, now.verdict.reason) == ("gate", "better on 90 of 120")
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "share"), [("promote", "promoted", 1.0), ("abort", "aborted", 0.0)]
+)
+def test_a_person_decides_at_any_time(action, state: str, share: float) -> None:
+    """An order to promote or abort is followed wherever the rollout stands, and says whose it was."""
+    begun: list[list[Event]] = [[], [START], [START, order("pause")]]
+    for events in begun:
+        now = play([*events, order(action, 2)])
+        assert (now.stage.state, now.weight) == (state, share)
+        assert now.verdict is not None
+        assert (now.verdict.authority, now.verdict.reason) == ("person", "ann: because")
+
+
+def test_orders_that_make_no_sense() -> None:
+    """What cannot be done is refused, with where the rollout stands; what is so already is no fault."""
+    refused: list[tuple[list[Event], str, str]] = [
+        ([], "pause", "pending, not running"),
+        ([], "resume", "pending, not paused"),
+        ([START, order("abort")], "abort", "aborted since"),
+        ([START, order("promote")], "resume", "promoted since"),
+    ]
+    for events, action, match in refused:
+        with pytest.raises(WrongCall, match=match):
+            play([*events, order(action, 3)])
+    assert play([START, order("pause"), order("pause", 2)]).stage.state == "paused"
+    assert play([START, order("resume", 2)]).stage.state == "running"
+
+
+events = st.one_of(
+    st.builds(Start, at=st.just(NOON)),
+    st.builds(
+        Look,
+        at=st.integers(0, 1_000).map(after),
+        conclusion=st.sampled_from(["hold", "promote", "abort"]),
+        evidence=st.just(()),
+        units=st.integers(0, 200),
+    ),
+    st.builds(GateAnswer, at=st.just(NOON), passed=st.booleans(), reason=st.just("so")),
+    st.builds(
+        Order,
+        at=st.integers(0, 1_000).map(after),
+        action=st.sampled_from(["pause", "resume", "promote", "abort"]),
+        by=st.just("ann"),
+    ),
+)
+
+
+@given(history=st.lists(events, max_size=30), gate=st.booleans())
+def test_whatever_happens(history: list[Event], gate: bool) -> None:
+    """A final state is final, weights only rise until then, and all traffic comes by promotion only."""
+    rules = msgspec.structs.replace(RULES, gate=gate)
+    stage = PENDING
+    for event in history:
+        before = stage
+        try:
+            decision = decide(rules, stage, event)
+        except WrongCall:
+            continue
+        assert decide(rules, stage, event) == decision
+        stage = decision.stage
+        assert decision.weight == weight(rules, stage)
+        if before.state in FINAL:
+            assert stage == before
+        elif stage.state not in FINAL:
+            assert weight(rules, before) <= decision.weight < 1
+        if before.state == "paused" and isinstance(event, Look):
+            assert stage.state in ("paused", "aborted")
+        if stage.state in FINAL and before.state not in FINAL:
+            assert decision.verdict is not None
+
+
+def test_stages_and_verdicts_can_be_stored() -> None:
+    """What the ledger keeps comes back as it was."""
+    now = play([START, look(11, units=20), order("pause", 15)])
+    assert msgspec.json.decode(msgspec.json.encode(now.stage), type=Stage) == now.stage
+    verdict = play([START, look(11, "abort")]).verdict
+    assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": ()},
+        {"steps": (0.5, 0.1)},
+        {"steps": (0.1, 0.1)},
+        {"steps": (0.0, 0.5)},
+        {"steps": (0.5, 1.0)},
+        {"steps": (5.0, 50.0)},
+        {"steps": (0.5,), "step_units": 0},
+        {"steps": (0.5,), "step_s_min": 10, "step_s_max": 5},
+    ],
+)
+def test_rules_that_cannot_be_followed(wrong) -> None:
+    """Steps are weights between 0 and 1 that rise, and a step needs a unit and some time."""
+    with pytest.raises(ValueError, match=r"rise|cannot be"):
+        Rules(**wrong)

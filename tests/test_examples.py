@@ -1,0 +1,77 @@
+"""The examples, each in a process of its own, as a person runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airboss.testing import FakeProvider
+from tests.journeys.configs import fake
+from tests.support.airboss import Airboss
+from tests.support.fake import fake_process, provider
+
+__all__ = ["fake_process", "provider"]
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture
+def airboss(tmp_path: Path, provider: FakeProvider) -> Airboss:
+    """An Airboss, not started, whose `gpt-4o` is a provider that answers at once."""
+    return Airboss(tmp_path / "a", fake(provider.url).replace("[deployments.support]", DEPLOYMENT))
+
+
+DEPLOYMENT = '[deployments.support]\naliases = ["gpt-4o"]'
+
+
+def run(name: str, **environment: str) -> str:
+    """What an example prints."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_calls(airboss: Airboss) -> None:
+    """Whole or streamed, the call prints what it promises, and stands in the records as it was printed."""
+    with airboss:
+        environment = {
+            "OPENAI_BASE_URL": airboss.ready["base_url"],
+            "OPENAI_API_KEY": airboss.ready["api_key"],
+        }
+        first = run("first_call.py", **environment)
+        streamed = run("streaming.py", **environment)
+        airboss.settled()
+        records = airboss.records()
+    said = re.fullmatch(r"Response time: \d+\.\d\d s\nOutput length: (\d+) characters\n(.+)\n", first)
+    assert said is not None
+    assert int(said[1]) == len(said[2])
+    tokens = re.search(r"Tokens: (\d+) in, (\d+) out\nFirst token: \d+\.\d\d s", streamed)
+    assert tokens is not None
+    newest, oldest = records
+    assert (newest["stream"], oldest["stream"]) == (True, False)
+    assert oldest["output_chars"] == len(said[2])
+    assert [newest["input_tokens"], newest["output_tokens"]] == [int(tokens[1]), int(tokens[2])]
+
+
+def test_failing_provider() -> None:
+    """The SDK's third try is answered, after the two that the provider was told to fail."""
+    assert run("failing_provider.py").startswith("3 requests, then: ")
+
+
+def test_every_example_is_run() -> None:
+    """No program in examples/ is without its test, nor without its line in the list."""
+    programs = {path.name for path in EXAMPLES.glob("*.py")}
+    assert programs == set(re.findall(r'run\("(\w+\.py)"', Path(__file__).read_text()))
+    assert programs == set(re.findall(r"\((\w+\.py)\)", (EXAMPLES / "README.md").read_text()))

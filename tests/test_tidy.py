@@ -1,0 +1,330 @@
+"""The house rules that no other tool holds; each message names the replacement.
+
+Docstrings, unused code and comments that promise work are ruff's; who may import whom is import-linter's.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+import airboss
+
+ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src" / "airboss"
+
+MADE = frozenset({"__pycache__", "build", "dist", "node_modules"})
+"""Folders that tools make; hidden ones but `.ci` are left out as well."""
+
+FUNCTION_LINES_MAX = 70
+MODULE_LINES_MAX = 500
+DOMAIN_MODULES_MAX = 10
+DOMAIN_LINES_MAX = 1_500
+
+IO_MODULES = frozenset(
+    {
+        "alembic",
+        "duckdb",
+        "fcntl",
+        "httpx2",
+        "mmap",
+        "multiprocessing",
+        "os",
+        "shutil",
+        "signal",
+        "socket",
+        "sqlalchemy",
+        "sqlite3",
+        "ssl",
+        "starlette",
+        "subprocess",
+        "tempfile",
+        "urllib.request",
+        "uvicorn",
+        "uvloop",
+        "xllamacpp",
+    }
+)
+"""Importing one of these means that a module touches the world outside."""
+
+TOUCHES: Mapping[str, str] = {
+    "cli/api.py": "httpx2 os ssl",
+    "cli/checks.py": "os shutil",
+    "cli/doctor.py": "os",
+    "compose/parts.py": "fcntl os ssl",
+    "compose/roles.py": "os signal socket uvicorn uvloop",
+    "compose/up.py": "os",
+    "console/app.py": "starlette",
+    "console/guard.py": "starlette",
+    "console/render.py": "starlette",
+    "console/wire.py": "starlette",
+    "controller/dead_letters.py": "os",
+    "controller/mover.py": "fcntl os shutil",
+    "gateway/http1.py": "socket",
+    "gateway/ids.py": "os",
+    "gateway/serve.py": "signal socket ssl",
+    "providers/connection.py": "socket ssl",
+    "providers/fake.py": "os signal socket ssl uvloop",
+    "providers/fake_http.py": "socket",
+    "replicas/llamacpp.py": "os signal socket xllamacpp",
+    "replicas/weights.py": "fcntl os",
+    "replicas/weights_http.py": "httpx2 shutil ssl",
+    "replicas/weights_pypi.py": "httpx2 os shutil subprocess",
+    "store/client.py": "socket",
+    "store/datadir.py": "fcntl os tempfile",
+    "store/duckdb.py": "duckdb",
+    "store/ledger.py": "sqlalchemy",
+    "store/ledger_open.py": "alembic sqlalchemy sqlite3",
+    "store/ledger_tables.py": "sqlalchemy",
+    "store/migrations/env.py": "alembic",
+    "store/migrations/versions/v0001_ledger.py": "alembic sqlalchemy",
+    "store/service.py": "os signal socket",
+    "supervisor/lifeline.py": "os",
+    "supervisor/listen.py": "socket",
+    "supervisor/probe.py": "os ssl",
+    "supervisor/process.py": "os signal",
+    "supervisor/runfiles.py": "os",
+    "supervisor/session.py": "signal socket",
+    "telemetry/journal.py": "fcntl os",
+    "telemetry/logs.py": "os",
+    "testing.py": "os subprocess",
+}
+"""What each module touches. A module that is not here is named for a concept: it takes facts and decides."""
+
+Finding = str
+Rule = Callable[[str, ast.Module, str], Iterator[Finding]]
+"""Reads one file, given its path from the root, its tree and its text; yields what is wrong with it."""
+
+
+def project_files() -> list[Path]:
+    """Every file of the project; what tools leave behind and data directories are not part of it."""
+    files: list[Path] = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in MADE and (name[0] != "." or name == ".ci")]
+        files += [Path(folder, name) for name in names]
+    return sorted(files)
+
+
+def python_files() -> list[Path]:
+    """The project's Python."""
+    return [path for path in project_files() if path.suffix == ".py"]
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Every module that a file imports, and the packages above it."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {
+        ".".join(parts[:end])
+        for name in names
+        for parts in [name.split(".")]
+        for end in range(1, len(parts) + 1)
+    }
+
+
+def called(node: ast.AST) -> str:
+    """The last name of what a call calls: `sleep` for `time.sleep(1)`; empty if `node` is no such call."""
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute):
+            return node.func.attr
+        if isinstance(node.func, ast.Name):
+            return node.func.id
+    return ""
+
+
+def long_functions(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """A function fits on a page."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > FUNCTION_LINES_MAX:
+                yield (
+                    f"{path}:{node.lineno}: {node.name} has {lines} lines, of at most {FUNCTION_LINES_MAX}: "
+                    "keep the branches in it and move the leaves into functions of their own"
+                )
+
+
+def long_modules(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """A module can be read in one sitting."""
+    lines = text.count("\n")
+    if lines > MODULE_LINES_MAX:
+        yield f"{path}: {lines} lines, of at most {MODULE_LINES_MAX}: split it by noun, not by layer"
+
+
+def sleeping_tests(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """A test waits for what it wants, not for time to pass; `asyncio.sleep(0)` only yields."""
+    if not path.startswith("tests/"):
+        return
+    for node in ast.walk(tree):
+        if called(node) in {"sleep", "wait_for_timeout"}:
+            assert isinstance(node, ast.Call)
+            if not (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0):
+                yield f"{path}:{node.lineno}: sleeps: wait with `until` of tests/support/wait.py"
+
+
+def forged_redactions(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """Only the redactor says that a text is redacted."""
+    if not path.startswith("src/") or path == "src/airboss/governance/redact.py":
+        return
+    for node in ast.walk(tree):
+        forged = called(node) == "Redacted" or (
+            called(node) == "cast" and isinstance(node, ast.Call) and "Redacted" in ast.unparse(node.args[0])
+        )
+        if forged:
+            assert isinstance(node, ast.Call)
+            yield f"{path}:{node.lineno}: makes a Redacted: take it from governance.redact.Redactor.redact"
+
+
+def io_in_concepts(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """A module named for a concept does no I/O; one named for a technology or a role does only its own."""
+    if not path.startswith("src/airboss/"):
+        return
+    allowed = set(TOUCHES.get(path.removeprefix("src/airboss/"), "").split())
+    for name in sorted((imported(tree) & IO_MODULES) - allowed):
+        yield (
+            f"{path}: imports {name}: take facts and return a decision, and act in a module named for a "
+            "technology; or, if this is one, say so in TOUCHES (tests/test_tidy.py)"
+        )
+
+
+def unfinished(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """What is in the tree works."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "NotImplementedError":
+            yield f"{path}:{node.lineno}: unfinished: write it, or refuse with an error of domain/errors.py"
+
+
+def bare_suppressions(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """A suppression says what it suppresses and why, on its line or in a comment above it.
+
+    Not in tests, which pass on purpose what types forbid.
+    """
+    if path.startswith("tests/"):
+        return
+    above = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.search(r"# (?:noqa\b(?:: [A-Z0-9, ]+)?|type: ignore\b(?:\[[a-z, -]+\])?)(.*)", line)
+        if found and not above.startswith("#") and len(found.group(1).strip(" #-:")) < len("cause"):
+            yield f"{path}:{number}: no reason given: write `# noqa: CODE  # why`, or mend the cause"
+        above = line.strip()
+
+
+RULES: tuple[tuple[Rule, str, str], ...] = (
+    (long_functions, "src/airboss/gateway/x.py", "def f():\n" + "    g()\n" * FUNCTION_LINES_MAX),
+    (long_modules, "src/airboss/gateway/x.py", "x = 1\n" * (MODULE_LINES_MAX + 1)),
+    (sleeping_tests, "tests/gateway/test_x.py", "import time\ntime.sleep(1)\n"),
+    (forged_redactions, "src/airboss/telemetry/x.py", "Redacted(b'{}')\n"),
+    (forged_redactions, "src/airboss/telemetry/x.py", "cast('Redacted', b'{}')\n"),
+    (io_in_concepts, "src/airboss/gateway/x.py", "def f():\n    from urllib import request\n"),
+    (unfinished, "src/airboss/gateway/x.py", "raise NotImplementedError\n"),
+    (bare_suppressions, "src/airboss/gateway/x.py", "import os  # " + "noqa: F401\n"),
+)
+"""Each rule with a path and a text that break it."""
+
+
+@pytest.mark.parametrize(
+    "rule", list(dict.fromkeys(rule for rule, _, _ in RULES)), ids=lambda rule: rule.__name__
+)
+def test_every_file_keeps_the_rule(rule: Rule) -> None:
+    """No Python file of the project breaks the rule."""
+    findings: list[Finding] = []
+    for path in python_files():
+        text = path.read_text()
+        findings += rule(path.relative_to(ROOT).as_posix(), ast.parse(text), text)
+    assert not findings, "\n" + "\n".join(findings)
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), RULES, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_rule_can_fail(rule: Rule, path: str, text: str) -> None:
+    """The rule finds the fault in a text that has it."""
+    assert list(rule(path, ast.parse(text), text))
+
+
+def test_nothing_is_allowed_that_is_not_used() -> None:
+    """TOUCHES allows no module more than it imports."""
+    idle = {
+        name: unused
+        for name, allowed in TOUCHES.items()
+        if (unused := set(allowed.split()) - (imported(ast.parse((SRC / name).read_text())) & IO_MODULES))
+    }
+    assert not idle, f"take these out of TOUCHES: {idle}"
+
+
+def test_domain_stays_small() -> None:
+    """The shared nouns fit in one head; what outgrows them belongs to a room."""
+    modules = [path for path in (SRC / "domain").glob("*.py") if path.name != "__init__.py"]
+    lines = sum(path.read_text().count("\n") for path in modules)
+    assert len(modules) <= DOMAIN_MODULES_MAX, f"{len(modules)} modules in domain: move one to its room"
+    assert lines <= DOMAIN_LINES_MAX, f"domain has {lines} lines: move what only one room reads to that room"
+
+
+def test_lock_files_name_no_index_and_hash_everything() -> None:
+    """The lock files hold names, versions and hashes, and nothing about where they were compiled."""
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text, f"{name} names an address: compile it with `make lock`"
+        options = [line for line in text.splitlines() if line.startswith("-")]
+        assert not options, f"{name} has options, {options}: compile it with `make lock`"
+        for block in re.split(r"\n(?=[a-z])", text.split("\n", 1)[1].strip()):
+            assert " --hash=sha256:" in block, f"{name}: {block.split()[0]} has no hash: run `make lock`"
+
+
+def test_lock_files_agree() -> None:
+    """What is tested is what runs: the tools' lock holds every pin of the other."""
+    pins = [
+        {line.rstrip("\\ ") for line in (ROOT / name).read_text().splitlines() if re.match("[a-z]", line)}
+        for name in ("requirements.lock", "requirements-dev.lock")
+    ]
+    assert pins[0] <= pins[1], f"run `make lock`: only in requirements.lock: {sorted(pins[0] - pins[1])}"
+
+
+def test_every_dependency_is_pinned() -> None:
+    """pyproject.toml asks for nothing that the lock files lack."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+    wanted = [*project["project"]["dependencies"], *chain(*project["dependency-groups"].values())]
+    names = {re.split(r"[^\w-]", need)[0].replace("_", "-").lower() for need in wanted}
+    assert names <= set(pinned), f"run `make lock`: not pinned: {sorted(names.difference(pinned))}"
+
+
+def test_no_file_names_somebodys_machine() -> None:
+    """Paths of the machine that a file was written on mean nothing anywhere else."""
+    foreign = re.compile(r"(?<![\w.~$}-])/(?:work|root)/")
+    findings = [
+        f"{path.relative_to(ROOT)}:{number}: names a path of one machine: make it relative or a parameter"
+        for path in project_files()
+        if path.suffix not in {".png", ".ico", ".woff2", ".gguf"} and path != Path(__file__)
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if foreign.search(line)
+    ]
+    assert not findings, "\n" + "\n".join(findings)
+
+
+def test_one_version_everywhere() -> None:
+    """The package, its metadata and the changelog name the same version."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert airboss.__version__ == version, "set src/airboss/__init__.py and pyproject.toml to one version"
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(), f"CHANGELOG.md has no section {version}"
+
+
+def test_vendored_files_come_with_their_licence() -> None:
+    """Code of others in the tree stands beside its licence."""
+    vendored = [path for path in project_files() if "vendor" in path.parts and path.suffix in {".js", ".css"}]
+    missing = [
+        str(path.relative_to(ROOT))
+        for path in vendored
+        if not path.with_name(f"{path.name.split('.')[0]}.LICENSE.txt").is_file()
+    ]
+    assert not missing, f"put NAME.LICENSE.txt beside {missing}"
