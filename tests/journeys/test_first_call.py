@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from openai import BadRequestError, OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.engine import starter_weights
@@ -87,11 +88,11 @@ def test_stream_through_the_sdk(airboss: Airboss, client: OpenAI) -> None:
 
 def test_what_the_local_model_can_do(client: OpenAI) -> None:
     """Stop, seed, logprobs, a JSON schema, n and text completions work on the local model."""
-    ask = [{"role": "user", "content": "Name three colours."}]
+    ask: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Name three colours."}]
     same = [
         client.chat.completions.create(
             model="gpt-4o",
-            messages=ask,  # type: ignore[arg-type]
+            messages=ask,
             max_tokens=12,
             seed=7,
             temperature=1.0,
@@ -99,7 +100,7 @@ def test_what_the_local_model_can_do(client: OpenAI) -> None:
         for _ in range(2)
     ]
     assert same[0].choices[0].message.content == same[1].choices[0].message.content
-    schema = {
+    schema: dict[str, object] = {
         "type": "object",
         "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer"}},
         "required": ["name", "age"],
@@ -114,7 +115,7 @@ def test_what_the_local_model_can_do(client: OpenAI) -> None:
     assert set(json.loads(answer.choices[0].message.content or "")) == {"name", "age"}
     probable = client.chat.completions.create(
         model="gpt-4o",
-        messages=ask,  # type: ignore[arg-type]
+        messages=ask,
         max_tokens=3,
         logprobs=True,
         top_logprobs=2,
@@ -123,7 +124,7 @@ def test_what_the_local_model_can_do(client: OpenAI) -> None:
     assert len(probable.choices[0].logprobs.content or ()) == 3
     several = client.chat.completions.create(
         model="gpt-4o",
-        messages=ask,  # type: ignore[arg-type]
+        messages=ask,
         max_tokens=4,
         n=2,
     )

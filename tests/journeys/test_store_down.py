@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
@@ -22,7 +25,7 @@ def _lag(airboss: Airboss) -> float:
 
 
 def test_store_stopped_for_a_while(provider: FakeProvider, tmp_path: Path) -> None:
-    """With the store hung, calls go on, `/metrics` and `airboss status` show the lag, and all arrives after."""
+    """With the store hung, calls go on, the lag is shown, and all arrives after."""
     with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
         assert airboss.chat(model="support").status_code == 200
         airboss.settled()
@@ -57,3 +60,17 @@ def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> 
             return sum(map(float, counts)) == 60
 
         until(counted, timeout_s=10, every_s=0.2)
+
+
+def test_following_begins_with_the_first_record(provider: FakeProvider, tmp_path: Path) -> None:
+    """`records --follow` on an empty store shows the first call when it comes."""
+    with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
+        command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json"]
+        with subprocess.Popen(
+            [*command, "--data-dir", str(airboss.data)], stdout=subprocess.PIPE, text=True
+        ) as follower:
+            assert follower.stdout is not None
+            ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(3)]
+            shown = [json.loads(follower.stdout.readline())["id"] for _ in ids]
+            follower.terminate()
+        assert shown == ids

@@ -156,8 +156,13 @@ def test_an_outage_refuses_connections_until_it_is_over(provider: FakeProvider) 
         connection.request("POST", CHAT, body())
         connection.getresponse().read()
         provider.outage(0.2)
+
+        def again() -> http.client.HTTPResponse:
+            connection.request("POST", CHAT, body())
+            return connection.getresponse()
+
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            until(lambda: connection.request("POST", CHAT, body()) or connection.getresponse())
+            until(again)
     with pytest.raises(ConnectionRefusedError):
         status(provider)
     assert provider.stats().open_connections == 0

@@ -81,10 +81,12 @@ def test_what_is_said_is_the_text_the_words_or_the_echo() -> None:
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_an_answer_stops_at_the_limit(name: str) -> None:
     """A longer answer is cut, and says so."""
-    choice = whole(ask(**{name: 2}), words=3)["choices"][0]
+    two: dict[str, Any] = {name: 2}
+    three: dict[str, Any] = {name: 3}
+    choice = whole(ask(**two), words=3)["choices"][0]
     assert choice["message"]["content"] == "word0 word1"
     assert choice["finish_reason"] == "length"
-    assert whole(ask(**{name: 3}), words=3)["choices"][0]["finish_reason"] == "stop"
+    assert whole(ask(**three), words=3)["choices"][0]["finish_reason"] == "stop"
 
 
 def test_an_assistant_prefix_is_gone_on_with() -> None:

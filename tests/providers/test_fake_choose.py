@@ -128,7 +128,7 @@ def steps(*given: ScriptStep) -> tuple[Script, Time]:
 def faults(script: Script, count: int, model: str = "m") -> list[str | None]:
     """The faults of so many calls; None where no step was left."""
     found = (script.next(model) for _ in range(count))
-    return [behaviour and behaviour.fault for behaviour in found]
+    return [behaviour.fault if behaviour is not None else None for behaviour in found]
 
 
 def test_steps_follow_each_other() -> None:

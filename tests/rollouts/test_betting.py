@@ -145,6 +145,13 @@ def test_wealth_is_monotone_in_the_candidate(seen: list[tuple[bool, float]]) -> 
     assert gain == sorted(gain, reverse=True)
 
 
+def test_bets_are_sizes_in_spreads_up_to_the_cap() -> None:
+    """Rare failures at a small chance are bet on 40 to 1; where more can be lost, the cap holds."""
+    rare = betting.bet(p=0.01, centre=0.999, spread=0.05)
+    assert rare.harm == pytest.approx([0.625, 1.25, 2.5, 5, 10, 20, 40])
+    assert rare.gain[-1] == pytest.approx(0.75 / (0.99 * 0.999 + 0.0099 / 2))
+
+
 def test_e_values_stay_numbers() -> None:
     """Evidence beyond what a float holds is cut, not infinite."""
     assert betting.e_value(0.0) == 1.0

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,7 +49,7 @@ def deployment(url: str, **changes: Any) -> DeploymentPlan:
     return DeploymentPlan(**fields | changes)
 
 
-PRICE = Price(input_usd_per_mtok=1, output_usd_per_mtok=2)  # type: ignore[arg-type] - ints are exact
+PRICE = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
 
 
 class Gateway:

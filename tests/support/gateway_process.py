@@ -9,12 +9,13 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
 import msgspec
 import uvloop
 
 from airboss.domain.plan import Target
-from airboss.domain.ports import Snapshot
+from airboss.domain.ports import Ledger, Snapshot
 from airboss.gateway.serve import GatewaySettings, serve
 from airboss.governance.secrets import provider_key
 from airboss.telemetry.journal import JournalWriter
@@ -68,7 +69,7 @@ def main() -> None:
         own_secrets=("preset-secret",),
     )
     coroutine = serve(
-        ledger=FileLedger(Path(snapshot)),  # type: ignore[arg-type] - only what a gateway reads
+        ledger=cast("Ledger", FileLedger(Path(snapshot))),  # only what a gateway asks
         journal=writer,
         listen=socket.socket(fileno=int(fd)),
         settings=settings,

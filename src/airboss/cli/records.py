@@ -21,7 +21,6 @@ from airboss.domain.errors import WrongCall
 LIMIT_MAX = 10_000
 PAGE = 200
 FOLLOW_S = 0.5
-FIRST_ID = "00000000-0000-7000-8000-000000000000"
 """Older than any record: ids are UUIDv7, which sort by time."""
 
 Query = dict[str, str]
@@ -96,12 +95,15 @@ def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None
     seen = list(pages(api, query, limit, bodies=as_json))
     for each in reversed(seen):
         write(each)
-    cursor = seen[0]["id"] if seen else FIRST_ID
+    cursor = seen[0]["id"] if seen else None
     try:
         while True:
-            params = {**query, "after": cursor, "limit": str(PAGE), "bodies": "true" if as_json else "false"}
+            params = {**query, "limit": str(PAGE), "bodies": "true" if as_json else "false"}
+            if cursor is not None:
+                params["after"] = cursor
             page = api.get("/api/v1/records", params)["records"]
-            for each in page:
+            # Without a record to go on from they come newest first.
+            for each in page if cursor is not None else reversed(page):
                 write(each)
                 cursor = each["id"]
             if len(page) < PAGE:
