@@ -21,7 +21,6 @@ from airboss.domain.errors import WrongCall
 LIMIT_MAX = 10_000
 PAGE = 200
 FOLLOW_S = 0.5
-"""Older than any record: ids are UUIDv7, which sort by time."""
 
 Query = dict[str, str]
 """Filters by their name in the admin API, which is the flag's name."""

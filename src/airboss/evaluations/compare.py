@@ -1,4 +1,4 @@
-"""Two releases compared item by item: how far apart they are, how sure that is, and what a gate makes of it."""
+"""Two releases compared item by item: how far apart they are, and how sure that is."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def compare(metric: Metric, observed: Sequence[Observed], *, alpha: float, seed:
     """One metric compared over its items."""
     paired = [each for each in observed if _values(each.a) and _values(each.b)]
     units: dict[Hashable, list[_Unit]] = {}
-    labels = _labels(observed)
     for each in paired:
         units.setdefault(each.unit, []).append(_Unit(_mean(each.a), _mean(each.b)))
     merged = [
         _Unit(statistics.fmean(one.a for one in held), statistics.fmean(one.b for one in held))
         for held in units.values()
     ]
+    labels = _labels(observed)
     comparison = Comparison(
         metric=metric,
         items=len(observed),
@@ -152,8 +152,8 @@ def _with_numbers(
         better=above if up else below,
         worse=below if up else above,
         equal=len(units) - above - below,
-        mean_a=_side([unit.a for unit in units], metric, yes_no, alpha, rng),
-        mean_b=_side([unit.b for unit in units], metric, yes_no, alpha, rng),
+        mean_a=_side([unit.a for unit in units], metric, alpha, rng, yes_no=yes_no),
+        mean_b=_side([unit.b for unit in units], metric, alpha, rng, yes_no=yes_no),
         difference=interval,
         test=test,
         detectable=minimum_detectable_effect(spread, len(units), alpha=alpha) if spread else None,
@@ -161,7 +161,7 @@ def _with_numbers(
 
 
 def _side(
-    values: Sequence[float], metric: Metric, yes_no: bool, alpha: float, rng: random.Random
+    values: Sequence[float], metric: Metric, alpha: float, rng: random.Random, *, yes_no: bool
 ) -> Interval | None:
     if yes_no:
         return wilson_interval(sum(each == 1 for each in values), len(values), confidence=1 - alpha)

@@ -153,6 +153,11 @@ def conclude(state: AnalysisState) -> Conclusion:
     return "promote" if deciding and all(found == "non_inferior" for found in deciding) else "hold"
 
 
+def canary_units(state: AnalysisState) -> int:
+    """How many units have counted on the canary, by the metric that has counted most."""
+    return max(tally.canary_n for tally in state.tallies)
+
+
 def harm_level(state: AnalysisState, metric: Metric) -> float:
     """The part of alpha at which a metric may say harm."""
     return state.alpha * metric.share / math.fsum(one.share for one in state.metrics)

@@ -34,8 +34,8 @@ from airboss.rollouts.metrics import Metric, worst
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a unit's place: its arm at `weight`, the highest weight that it was seen at.
 
-    `before` is the highest lower weight at which it was seen, always on stable, or 0.0; `moved` is whether it
-    was on the canary at a lower weight already.
+    `before` is the highest lower weight at which it was seen, or 0.0; `moved` is whether it was on the canary
+    at a lower weight already, after which `before` means nothing.
     """
 
     weight: float
@@ -56,7 +56,7 @@ def sight(last: Sighting | None, *, weight: float, canary: bool) -> Sighting:
     return Sighting(
         weight=weight,
         canary=canary,
-        before=last.before if last.canary else last.weight,
+        before=last.weight,
         moved=last.moved or last.canary,
     )
 

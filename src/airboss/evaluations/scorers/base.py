@@ -33,36 +33,19 @@ class Scorer(Protocol):
         """Judge an answer, which has a text."""
 
 
-class PairScorer(Protocol):
-    """Judges two answers to an item against each other."""
-
-    @property
-    def name(self) -> str:
-        """What it measures; unique within a run."""
-
-    async def mark_pair(self, item: Item, a: Answer, b: Answer) -> Mark:
-        """B's share of the win: 0 where A is better, 1 where B is, 0.5 where neither is."""
-
-
 async def judged(scorer: Scorer, item: Item, answer: Answer) -> Mark:
     """What the scorer says; never raises. A call that failed is unscored by every scorer."""
     if answer.error is not None:
         return unscored(f"there is no answer: {answer.error}")
     try:
-        return await scorer.mark(item, answer)
+        mark = await scorer.mark(item, answer)
     except Exception as error:  # noqa: BLE001 - whatever a scorer breaks on is data about that item
         return unscored(f"{scorer.name} failed with {type(error).__name__}: {error}")
-
-
-async def judged_pair(scorer: PairScorer, item: Item, a: Answer, b: Answer) -> Mark:
-    """As `judged`, of two answers."""
-    for side, answer in (("A", a), ("B", b)):
-        if answer.error is not None:
-            return unscored(f"there is no answer of {side}: {answer.error}")
-    try:
-        return await scorer.mark_pair(item, a, b)
-    except Exception as error:  # noqa: BLE001 - as above
-        return unscored(f"{scorer.name} failed with {type(error).__name__}: {error}")
+    if scorer.bounds is not None and isinstance(mark.value, float):
+        low, high = scorer.bounds
+        if not low <= mark.value <= high:
+            return unscored(f"{scorer.name} gave {mark.value}, which is not within {low} to {high}")
+    return mark
 
 
 def text_of(answer: Answer) -> str:

@@ -70,7 +70,7 @@ class PositionBias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PairwiseScorer:
-    """A bound pairwise judge as a `PairScorer`."""
+    """A bound pairwise judge. Its calls go through the caller given, and are cached as others are."""
 
     def __init__(self, spec: PairwiseJudge, target: Target, caller: Caller) -> None:
         self.name = spec.name
@@ -79,8 +79,12 @@ class PairwiseScorer:
         self._caller = caller
 
     async def mark_pair(self, item: Item, a: Answer, b: Answer) -> Mark:
-        """As `PairScorer.mark_pair`; the comment is the two votes, A shown first and then B shown first, as
-        `votes_in` reads them. A judge that goes by the place gives half to each."""
+        """B's share of the win: 0 where A is better, 1 where B is, 0.5 where neither is, or where the judge
+        goes by the place. The comment is the two votes, A shown first and then B shown first, as `votes_in`
+        reads them. Never raises."""
+        for side, answer in (("A", a), ("B", b)):
+            if answer.error is not None:
+                return unscored(f"there is no answer of {side}: {answer.error}")
         forth = await self._vote(item, a, b)
         back = await self._vote(item, b, a)
         for vote in (forth, back):

@@ -107,10 +107,6 @@ class FunctionScorer:
             value = float(value)
         if not isinstance(value, bool | float | str):
             return unscored(f"{self._spec.function} returned {value!r}; return a number, a bool or a label")
-        if self.bounds is not None and isinstance(value, float):
-            low, high = self.bounds
-            if not low <= value <= high:
-                return unscored(f"{self._spec.function} returned {value}, not within {low} to {high}")
         return scored(value, str(comment)[:500] if comment is not None else None)
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.ports import Caller, Target
-from airboss.evaluations.scorers.base import PairScorer, Scorer
+from airboss.evaluations.scorers.base import Scorer
 from airboss.evaluations.scorers.contains import Contains
 from airboss.evaluations.scorers.cost import Cost
 from airboss.evaluations.scorers.exact import Exact
@@ -94,7 +94,7 @@ def spec_from(table: object) -> Spec:
 
 def open_scorer(
     spec: Spec, *, caller: Caller, resolve: Callable[[str], Target], folder: Path
-) -> Scorer | PairScorer:
+) -> Scorer | PairwiseScorer:
     """A scorer that is ready. `resolve` gives the release that a judge's deployment serves now; `folder` is
     what the path of a Python file is relative to. Raises WrongCall as these do."""
     match spec:
