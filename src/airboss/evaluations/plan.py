@@ -1,0 +1,108 @@
+"""What an evaluation is to do, and what it found."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import WrongCall
+from airboss.evaluations.compare import Comparison
+from airboss.evaluations.datasets import Json, Part
+from airboss.evaluations.gate import Decision, Gate, check_gates
+from airboss.evaluations.marks import Mark
+from airboss.evaluations.ports import Target
+from airboss.evaluations.scorers.pairwise import PositionBias
+from airboss.evaluations.scorers.spec import Spec
+
+REPEATS_MAX = 20
+
+
+class EvalPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an evaluation's numbers rest on, kept with it so that it can be resumed and made again.
+
+    `a` is held against, `b` is judged. Each is asked every item of the dataset's `part` `repeats` times; an
+    item's marks are averaged over its repeats. `params` go into every request and win over the item's.
+    `judges` are the releases of the judging deployments at the start. `folder` is what paths of scorers are
+    relative to.
+    """
+
+    dataset: str
+    dataset_name: str
+    part: Part
+    a: Target
+    b: Target
+    scorers: tuple[Spec, ...]
+    gates: tuple[Gate, ...] = ()
+    params: Json = {}
+    repeats: int = 1
+    alpha: float = 0.05
+    seed: int = 0
+    judges: dict[str, Target] = {}
+    folder: str = "."
+
+
+class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an item on one side (`key` finds the answer), or of a pair (only `marks`)."""
+
+    marks: dict[str, Mark]
+    key: str | None = None
+    error: str | None = None
+    latency_ms: float = 0.0
+    cost_usd: Decimal | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    record: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing to try again: it was answered, and every scorer scored it."""
+        return self.error is None and all(mark.unscored is None for mark in self.marks.values())
+
+
+class ArmTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """One side's answers: how many there are, and calls without one. `cost_usd` is what the answers cost
+    when they were paid for; `cost_unknown` counts those without a known price."""
+
+    answers: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal
+    cost_unknown: int
+
+
+class EvalReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an evaluation found. `decision` is None without gates. `position_bias` is by pairwise judge."""
+
+    items: int
+    a: ArmTotals
+    b: ArmTotals
+    comparisons: tuple[Comparison, ...]
+    decision: Decision | None = None
+    position_bias: dict[str, PositionBias] = {}
+
+
+def check_plan(plan: EvalPlan) -> None:
+    """Raises WrongCall for a plan that means nothing: no scorers, two of one name, a gate on none of them,
+    a release against itself, numbers out of range."""
+    names = [spec.name for spec in plan.scorers]
+    double = sorted({name for name in names if names.count(name) > 1})
+    wrong: list[tuple[bool, Any]] = [
+        (not names, "an evaluation needs a scorer"),
+        (bool(double), f"two scorers are called {', '.join(double)}; give them names of their own"),
+        (
+            plan.a.release == plan.b.release,
+            f"A and B are both release {plan.a.release}; name two different ones",
+        ),
+        (
+            not 1 <= plan.repeats <= REPEATS_MAX,
+            f"{plan.repeats} repeats; give 1 to {REPEATS_MAX}",
+        ),
+        (not 0 < plan.alpha < 0.5, f"alpha is {plan.alpha}; give more than 0 and less than 0.5"),
+    ]
+    for is_wrong, message in wrong:
+        if is_wrong:
+            raise WrongCall(message)
+    check_gates(plan.gates, names)
