@@ -95,7 +95,7 @@ TOUCHES: Mapping[str, str] = {
     "supervisor/process.py": "os signal",
     "supervisor/runfiles.py": "os",
     "supervisor/session.py": "signal socket",
-    "telemetry/journal.py": "fcntl os",
+    "telemetry/journal.py": "fcntl mmap os",
     "telemetry/logs.py": "os",
     "testing.py": "os subprocess",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -105,6 +106,8 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={"AIRBOSS_ADMIN_KEY": "ab_x", "PATH": ""},
+            # A shell that runs tests in the background has them ignore Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
         )
         server.settimeout(20)
         connection, _ = server.accept()

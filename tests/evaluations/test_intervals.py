@@ -152,7 +152,7 @@ def test_tango_mirrors(only_a: int, only_b: int, both: int) -> None:
 
 def test_holm() -> None:
     """Adjusted p-values are those of statsmodels, in the order given."""
-    assert holm([0.01, 0.04, 0.03, 0.005, 0.5]) == pytest.approx((0.04, 0.09, 0.09, 0.025, 0.5), abs=0.011)
+    assert holm([0.01, 0.04, 0.03, 0.005, 0.5]) == pytest.approx((0.04, 0.09, 0.09, 0.025, 0.5))
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
     assert holm([]) == ()
 

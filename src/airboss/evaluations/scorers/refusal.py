@@ -1,10 +1,10 @@
 """Whether the model declines to answer: a heuristic on how refusals in English begin.
 
-Measured on tests/evaluations/data/refusals.jsonl: 120 answers written for it, half of them refusals, the others
-with "cannot", "sorry" and the like for other reasons, too. On the half that the patterns were not tuned on, 27
-of the 28 that it calls refusals are some (96%; Wilson's interval 82% to 99%), and it finds 27 of 30 (90%; 74% to
-97%). It knows English only, sees nothing in a polite change of subject, and takes a refusal that is quoted at the
-beginning for one. Where that is not enough, ask a judge.
+Measured on tests/evaluations/data/refusals.jsonl: 120 answers written for it, half of them refusals, the
+others with "cannot", "sorry" and the like for other reasons, too. On the half that the patterns were not
+tuned on, 27 of the 28 that it calls refusals are some (96%; Wilson's interval 82% to 99%), and it finds 27 of
+30 (90%; 74% to 97%). It knows English only, sees nothing in a polite change of subject, and takes a refusal
+that is quoted at the beginning for one. Where that is not enough, ask a judge.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""Datasets from JSON Lines."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from airboss.domain.errors import WrongCall
+from airboss.evaluations import jsonl
+from airboss.evaluations.datasets import Dataset, input_digest
+from airboss.evaluations.jsonl import read_jsonl
+
+
+def read(text: str | bytes) -> Dataset:
+    """The dataset in a file of this content."""
+    data = text.encode() if isinstance(text, str) else text
+    return read_jsonl(io.BytesIO(data), name="n", source="f.jsonl")
+
+
+def test_every_form_of_input() -> None:
+    """A text, a list of messages, and an object are all inputs; ids are given, or follow from the input."""
+    made = read(
+        '{"input": "Hi", "expected": "Hello", "tags": ["b", "a", "b"]}\n'
+        "\n"
+        '{"id": 7, "input": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]}\n'
+        '{"id": "v", "input": {"variables": {"x": "y"}, "params": {"tools": []}}, "group": 3, "part": "train"}'
+    )
+    by_id = {item.id: item for item in made.items}
+    hi = next(item for item in made.items if item.expected == "Hello")
+    assert hi.input.messages == ({"role": "user", "content": "Hi"},)
+    assert hi.id == input_digest(hi.input)[:16]
+    assert hi.tags == ("a", "b")
+    assert len(by_id["7"].input.messages) == 2
+    assert by_id["v"].input.variables == {"x": "y"}
+    assert (by_id["v"].group, by_id["v"].part) == ("3", "train")
+
+
+def test_a_byte_order_mark_is_no_fault() -> None:
+    """Files from some editors begin with one."""
+    assert len(read(b'\xef\xbb\xbf{"input": "x"}\r\n').items) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"input": "a"}\n{"input": ', "line 2: .*truncated"),
+        ('{"input": "a"}\n\n{"expected": 1}', "line 3: .*input"),
+        ('{"input": "a", "expcted": 1}', "line 1: .*expcted.*did you mean `expected`"),
+        ('{"input": {"messages": [], "variabels": {}}}', "did you mean `variables`"),
+        ('{"input": {}}', "neither messages nor variables"),
+        ('{"input": [{"role": "bot", "content": "x"}]}', "message 0 has the role 'bot'"),
+        ('{"input": "a", "part": "test"}', "part is 'test'"),
+        ('{"id": "x", "input": "a"}\n{"id": "x", "input": "b"}', "line 2: .*'x'.* in line 1"),
+        ('{"input": "a"}\n{"input": "a"}', "line 2: .*there already"),
+        ('["input"]', "line 1: .*object"),
+        ('{"input": 3}', "line 1"),
+        ("", "0 items"),
+    ],
+)
+def test_faults_name_their_line(text: str, said: str) -> None:
+    """A complaint gives the file, the line and what is wrong with it."""
+    with pytest.raises(WrongCall, match=said):
+        read(text)
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    """So is what is no UTF-8."""
+    with pytest.raises(WrongCall, match="line 1"):
+        read(b'{"input": "\xff\xfe"}')
+
+
+def test_lines_and_items_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that never ends is not read whole, and a file that never ends is left at the bound."""
+    monkeypatch.setattr(jsonl, "LINE_BYTES_MAX", 100)
+    with pytest.raises(WrongCall, match="line 2: longer than 100"):
+        read('{"input": "a"}\n{"input": "' + "b" * 200 + '"}')
+    monkeypatch.setattr(jsonl, "ITEMS_MAX", 2)
+    with pytest.raises(WrongCall, match="line 3: more than 2"):
+        read('{"input": "a"}\n{"input": "b"}\n{"input": "c"}\n{"input": "d"}')

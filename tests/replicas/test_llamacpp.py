@@ -1,0 +1,302 @@
+"""The engine as it really runs: a process of its own with the starter weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from airboss.domain.errors import SetupError
+from airboss.replicas.health import healthy
+from airboss.replicas.llamacpp import EngineShape, shape
+from tests.support.engine import starter_weights
+from tests.support.wait import until
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from airboss.domain.errors import SetupError
+from airboss.replicas.llamacpp import serve
+options = json.loads(sys.argv[1])
+try:
+    serve(weights=Path(options.pop("weights")), **options)
+except SetupError as error:
+    sys.exit(str(error))
+"""
+ASK = [{"role": "user", "content": "Name three colours."}]
+LONG = {
+    "messages": [{"role": "user", "content": "Tell a long story."}],
+    "max_tokens": 900,
+    "logit_bias": [[2, -99]],
+}
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Engine:
+    """A running engine; `process` is its own."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, ready_in_s: float) -> None:
+        self.process = process
+        self.url = url
+        self.ready_in_s = ready_in_s
+        self.client = httpx2.Client(base_url=url, timeout=60, trust_env=False)
+
+    def chat(self, **body: Any) -> dict[str, Any]:
+        """One chat answer, which must be a 200."""
+        answer = self.client.post("/v1/chat/completions", json={"messages": ASK, "max_tokens": 12} | body)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def busy(self) -> int:
+        """Slots at work."""
+        return sum(slot["is_processing"] for slot in self.client.get("/slots").json())
+
+
+def command(options: dict[str, Any]) -> list[str]:
+    """The command that serves with these options."""
+    return [sys.executable, "-c", SCRIPT, json.dumps(options)]
+
+
+@contextmanager
+def engine(*, lifeline: int | None = None) -> Iterator[Engine]:
+    """An engine with two slots and one thread, until the end of the block."""
+    port = free_port()
+    options = {"weights": str(starter_weights()), "port": port, "alias": "tiny"}
+    options |= {"context_tokens": 2048, "slots": 2, "threads": 1}
+    env = {**os.environ, **({} if lifeline is None else {"AIRBOSS_LIFELINE_FD": str(lifeline)})}
+    began = time.monotonic()
+    passed = () if lifeline is None else (lifeline,)
+    process = subprocess.Popen(command(options), env=env, pass_fds=passed, text=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: process.poll() is not None or healthy(url), timeout_s=20)
+        assert process.poll() is None
+        running = Engine(process, url, time.monotonic() - began)
+        with running.client:
+            yield running
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Engine]:
+    """One engine for all tests that leave it as it was."""
+    with engine() as started:
+        yield started
+
+
+def test_healthy_soon(running: Engine) -> None:
+    """The engine is healthy within 20 s, under its base URL with or without /v1; a closed port is not."""
+    assert running.ready_in_s < 20
+    assert healthy(running.url)
+    assert healthy(f"{running.url}/v1")
+    assert not healthy(f"http://127.0.0.1:{free_port()}")
+
+
+def test_chat(running: Engine) -> None:
+    """A chat answer has text, a reason to end, the alias and usage that adds up."""
+    answer = running.chat(max_tokens=5)
+    assert answer["model"] == "tiny"
+    assert answer["choices"][0]["message"]["content"]
+    assert answer["choices"][0]["finish_reason"] == "length"
+    usage = answer["usage"]
+    assert usage["completion_tokens"] == 5
+    assert usage["total_tokens"] == usage["prompt_tokens"] + 5
+
+
+def test_stream_with_usage(running: Engine) -> None:
+    """A stream says at temperature 0 what the whole answer says; usage is in its last chunk, then [DONE]."""
+    body = {"messages": ASK, "max_tokens": 8, "temperature": 0, "stream": True}
+    with running.client.stream(
+        "POST", "/v1/chat/completions", json=body | {"stream_options": {"include_usage": True}}
+    ) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        data = [line.removeprefix("data: ") for line in response.iter_lines() if line]
+    assert data[-1] == "[DONE]"
+    chunks = [json.loads(item) for item in data[:-1]]
+    text = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+    assert text == running.chat(max_tokens=8, temperature=0)["choices"][0]["message"]["content"]
+    assert chunks[-1]["usage"]["completion_tokens"] == 8
+
+
+def test_stop(running: Engine) -> None:
+    """An answer ends before a stop text, which is not part of it."""
+    whole = running.chat(temperature=0, max_tokens=12)["choices"][0]["message"]["content"]
+    stop = whole[len(whole) // 2 :][:3]
+    cut = running.chat(temperature=0, max_tokens=12, stop=[stop])["choices"][0]
+    assert cut["message"]["content"] == whole[: whole.index(stop)]
+    assert cut["finish_reason"] == "stop"
+
+
+def test_a_seed_repeats(running: Engine) -> None:
+    """The same seed gives the same answer at temperature 1, and other seeds give others."""
+    texts = [
+        running.chat(temperature=1, seed=seed)["choices"][0]["message"]["content"]
+        for seed in (7, 7, 8, 9, 10)
+    ]
+    assert texts[0] == texts[1]
+    assert len(set(texts)) > 2
+
+
+def test_a_schema_holds(running: Engine) -> None:
+    """A JSON schema forces an answer of its shape; one that is none is refused with 400."""
+    schema: dict[str, Any] = {"type": "object", "required": ["age"], "additionalProperties": False}
+    schema["properties"] = {"age": {"type": "integer", "minimum": 0, "maximum": 99}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    answer = json.loads(running.chat(max_tokens=60, response_format=form)["choices"][0]["message"]["content"])
+    assert list(answer) == ["age"]
+    assert 0 <= answer["age"] <= 99
+    form["json_schema"] = {"name": "x", "schema": {"type": "nope"}}
+    body = {"messages": ASK, "response_format": form}
+    refused = running.client.post("/v1/chat/completions", json=body)
+    assert refused.status_code == 400
+    assert "nope" in refused.text
+
+
+def test_several_answers(running: Engine) -> None:
+    """As many answers to a question as there are slots come back; one more is refused with 400."""
+    assert [c["index"] for c in running.chat(n=2)["choices"]] == [0, 1]
+    refused = running.client.post("/v1/chat/completions", json={"messages": ASK, "n": 3})
+    assert refused.status_code == 400
+
+
+def test_a_long_prompt_is_refused_alone(running: Engine) -> None:
+    """A prompt longer than a slot is a 400 with both numbers, and the next call is served."""
+    messages = [{"role": "user", "content": "word " * 1100}]
+    refused = running.client.post("/v1/chat/completions", json={"messages": messages})
+    assert refused.status_code == 400
+    assert "1024 tokens" in refused.text
+    assert running.chat(max_tokens=1)
+
+
+def test_no_other_page_may_read(running: Engine) -> None:
+    """A web page of another origin is not allowed to read the answers."""
+    answer = running.client.get("/v1/models", headers={"origin": "http://evil.example"})
+    assert answer.headers.get("access-control-allow-origin") not in ("*", "http://evil.example")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_closed_connection_frees_the_slot(running: Engine, stream: bool) -> None:
+    """When the client goes away in the middle of an answer, streamed or whole, its slot is soon free."""
+    until(lambda: running.busy() == 0)
+    parts = urlsplit(running.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection.request(
+        "POST",
+        "/v1/chat/completions",
+        json.dumps(LONG | {"stream": stream}),
+        {"content-type": "application/json"},
+    )
+    until(lambda: running.busy() == 1)
+    connection.close()
+    began = time.monotonic()
+    until(lambda: running.busy() == 0, timeout_s=10)
+    took = time.monotonic() - began
+    print(f"stream={stream}: free after {took:.2f} s")
+    # The engine looks once a second whether the one that waits for a whole answer is still there.
+    assert took < 2
+
+
+def test_ends_with_its_parent() -> None:
+    """When the lifeline's writing end closes, the engine ends at once with status 0."""
+    read, write = os.pipe()
+    with engine(lifeline=read) as started:
+        os.close(read)
+        os.close(write)
+        assert started.process.wait(2) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_on_a_signal(number: signal.Signals) -> None:
+    """SIGTERM and SIGINT end the engine with status 0, though an answer is under way."""
+    with engine() as started:
+        parts = urlsplit(started.url)
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+        connection.request(
+            "POST", "/v1/chat/completions", json.dumps(LONG), {"content-type": "application/json"}
+        )
+        until(lambda: started.busy() == 1)
+        started.process.send_signal(number)
+        assert started.process.wait(2) == 0
+        connection.close()
+
+
+def refused(**options: Any) -> str:
+    """What an engine that cannot start says."""
+    done = subprocess.run(command(options), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_what_cannot_be_served(tmp_path: Path) -> None:
+    """Missing weights, a file that only begins like a model, and a port in use each say what to do."""
+    assert "none.gguf cannot be read" in refused(
+        weights=str(tmp_path / "none.gguf"), port=free_port(), alias="x"
+    )
+    stub = tmp_path / "stub.gguf"
+    with starter_weights().open("rb") as whole:
+        stub.write_bytes(whole.read(4_000_000))
+    said = refused(weights=str(stub), port=free_port(), alias="x", threads=1)
+    assert f"the engine cannot load {stub}" in said
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused(weights=str(starter_weights()), port=port, alias="x")
+    assert f"127.0.0.1:{port} cannot be used: Address already in use" in said
+
+
+def shaped(**given: Any) -> EngineShape:
+    """A shape of which only the given is given."""
+    none = dict.fromkeys(("context_tokens", "slots", "threads", "trained_context"))
+    return shape(**({"cores": 4} | none | given))
+
+
+def test_the_shape_left_out() -> None:
+    """Left out, there are 4 slots of 2048 tokens and a thread fewer than cores, at least one."""
+    assert shaped() == EngineShape(context_tokens=8192, slots=4, threads=3)
+    assert shaped().slot_tokens == 2048
+    assert shaped(cores=1).threads == 1
+    assert shaped(threads=9).threads == 9
+
+
+def test_the_shape_follows_the_model() -> None:
+    """No slot gets more context than the model was trained for."""
+    assert shaped(context_tokens=100_000, trained_context=8192, slots=2).context_tokens == 16384
+    assert shaped(trained_context=512).slot_tokens == 512
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"slots": 0}, "slots = 0 and threads = 3: both must be at least 1"),
+        ({"threads": 0}, "threads = 0"),
+        ({"context_tokens": 200}, "leaves 50 tokens for a request; give at least 256, or fewer slots"),
+    ],
+)
+def test_shapes_that_are_none(given: dict[str, int], says: str) -> None:
+    """Numbers that make no engine are refused with the number that would."""
+    with pytest.raises(SetupError, match=says):
+        shaped(**given)
