@@ -96,7 +96,9 @@ class _Known:
         # The longest first: of two secrets of which one begins the other, the whole longer one must go.
         kept = {secret for secret in secrets if len(secret) >= MIN_SECRET and secret not in _OWN_WORDS}
         self._secrets = sorted(kept, key=lambda secret: (-len(secret), secret))
-        self._needles = tuple(dict.fromkeys(form for secret in self._secrets for form in _forms(secret)))
+        # A key of ours is found by its shape, as it is: every needle costs each record a search.
+        strange = [secret for secret in self._secrets if not _OWN_KEY_TEXT.fullmatch(secret)]
+        self._needles = tuple(dict.fromkeys(form for secret in strange for form in _forms(secret)))
         self._loose = frozenset(
             form
             for secret in self._secrets
@@ -172,8 +174,8 @@ def _marked(parts: list[bytes]) -> bytes:
 
 
 def _closed(part: bytes) -> bytes:
-    r"""A part without the escape that it begins and the secret after it would end: the `n` of `\n` or a digit of
-    `\u00ab` may look like a secret's first character, and half an escape is no JSON.
+    r"""A part without the escape that it begins and the secret after it would end: the `n` of `\n` or a digit
+    of `\u00ab` may look like a secret's first character, and half an escape is no JSON.
     """
     tail = part[-5:]
     at = tail.rfind(b"\\u")
