@@ -67,7 +67,7 @@ TOUCHES: Mapping[str, str] = {
     "console/wire.py": "starlette",
     "controller/dead_letters.py": "os",
     "controller/mover.py": "fcntl os shutil",
-    "evaluations/caller_http.py": "httpx2",
+    "evaluations/caller_http.py": "httpx2 ssl",
     "gateway/http1.py": "socket",
     "gateway/ids.py": "os",
     "gateway/serve.py": "signal socket ssl",

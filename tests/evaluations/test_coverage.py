@@ -18,8 +18,8 @@ CHANCES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9)
 
 @pytest.mark.parametrize("pairs", [20, 50])
 def test_tango_passes_no_worse_release_too_often(pairs: int) -> None:
-    """Whatever the truth on a grid, the 95% interval lies above a difference of zero or less with a chance of
-    at most 5%: the rate that a gate promises. (At 2.5% nominal, it is mostly less.)"""
+    """Whatever the truth on a grid, the 95% interval lies above a difference of zero or less at most 5%
+    of the time, which is what a gate promises."""
     logs = [math.lgamma(each + 1) for each in range(pairs + 1)]
     ends = {
         (a, b): paired_proportions_interval(a, b, pairs).low
@@ -61,6 +61,24 @@ def test_betting_holds_its_rate(draw: Callable[[random.Random], float]) -> None:
         above += found.low > 0
         below += found.high < 0
     assert max(above, below) <= 14
+
+
+def test_betting_bets_as_published() -> None:
+    """At the lower end the capital of the published bets, worked out here step by step, is forty times the
+    stake: one over 2.5%."""
+    values = [0.9, 0.4, 0.7, 1.0, 0.6, 0.8, 0.2, 0.9, 0.9, 0.5] * 4
+    found = bounded_interval(values, low=0, high=1, rng=random.Random(3))
+    random.Random(3).shuffle(values)
+    capital, seen = 1.0, [0.5]
+    means, variance = [0.5], 0.25
+    for value in values:
+        bet = math.sqrt(2 * math.log(1 / 0.025) / (len(values) * variance))
+        capital *= 1 + min(bet, 0.75 / found.low) * (value - found.low)
+        seen.append(value)
+        means.append(sum(seen) / len(seen))
+        squares = 0.25 + sum((x - m) ** 2 for x, m in zip(seen[1:], means[1:], strict=True))
+        variance = squares / len(seen)
+    assert capital == pytest.approx(40, rel=1e-6)
 
 
 def test_betting_narrows() -> None:

@@ -133,7 +133,9 @@ def likeliest(only_a: int, only_b: int, pairs: int, difference: float) -> float:
     for _ in range(200):  # the likelihood has one peak
         left, right = low + (high - low) / 3, high - (high - low) / 3
         values = [
-            log(only_a, q) + log(only_b, q + difference) + log(pairs - only_a - only_b, 1 - 2 * q - difference)
+            log(only_a, q)
+            + log(only_b, q + difference)
+            + log(pairs - only_a - only_b, 1 - 2 * q - difference)
             for q in (left, right)
         ]
         low, high = (left, high) if values[0] < values[1] else (low, right)

@@ -24,7 +24,7 @@ def test_every_form_of_input() -> None:
         '{"input": "Hi", "expected": "Hello", "tags": ["b", "a", "b"]}\n'
         "\n"
         '{"id": 7, "input": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]}\n'
-        '{"id": "v", "input": {"variables": {"x": "y"}, "params": {"tools": []}}, "group": 3, "part": "train"}'
+        '{"id": "v", "input": {"variables": {"x": "y"}}, "group": 3, "part": "train"}'
     )
     by_id = {item.id: item for item in made.items}
     hi = next(item for item in made.items if item.expected == "Hello")

@@ -66,6 +66,7 @@ def test_quantile_inverts_the_cdf(probability: float, a: float, b: float) -> Non
     x = beta_quantile(probability, a, b)
     if 1e-12 < x < 1 - 1e-12:
         assert beta_cdf(x, a, b) == pytest.approx(probability, abs=1e-9)
+    if 1e-3 < x < 1 - 1e-3:  # nearer to an end, 1 - x itself is rounded too far
         assert beta_cdf(x, a, b) + beta_cdf(1 - x, b, a) == pytest.approx(1, abs=1e-9)
 
 

@@ -37,6 +37,7 @@ def _chat(**changes: object) -> bytes:
         (_chat(messages=[{"role": "user", "content": 3}]), "messages[0].content", "got `int`"),
         (_chat(temperature="hot"), "temperature", "expected `float | null`, got `str`"),
         (_chat(n=0), "n", "'n' is 0"),
+        (_chat(top_logprobs=21), "top_logprobs", "0 to 20"),
         (_chat(stream_options={"include_usage": True}), "stream_options", "only for streams"),
         (_chat(metadata={str(i): "x" for i in range(65)}), "metadata", "65 members"),
         (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', None, "not valid JSON"),

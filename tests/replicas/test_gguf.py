@@ -51,7 +51,7 @@ def read(tmp_path: Path, data: bytes) -> GgufMetadata:
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_the_keys_we_use(tmp_path: Path, version: int) -> None:
-    """Name, template and context of the file's own architecture are found among values of every other kind."""
+    """Name, template and context of the file's own architecture are found among other values."""
     data = header(
         pair("a.u8", 0, b"\1"),
         pair("a.f64", 12, struct.pack("<d", 1.5)),

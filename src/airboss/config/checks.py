@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from urllib.parse import SplitResult, urlsplit
 
-from airboss.config.types import Config, DeploymentConfig, ModelConfig, ProviderConfig
+from airboss.config.types import Config, DeploymentConfig, ModelConfig, ProviderConfig, ReleaseConfig
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -17,6 +19,11 @@ _SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PYPI = re.compile(r"pypi:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*/[^/\s][^\s]*")
 _HUB = re.compile(r"hf:[\w.-]+/[\w.-]+/[^@\s]+(@[\w./-]+)?")
+_PROMPT_FILE = re.compile(r"[^\s{}]+\.(md|txt|prompt|jinja2?|j2)")
+_NOT_PARAMS = frozenset(
+    {"model", "messages", "prompt", "stream", "stream_options", "user", "metadata", "prompt_variables"}
+)
+"""Members of a request that say what is asked, by whom and how it is sent; no release may change these."""
 _LATER_SOURCES = ("s3:",)
 _KIB = 1024
 
@@ -30,6 +37,7 @@ def check(config: Config, wrong: Wrong) -> None:
         _check_model(("models", name), model, config, wrong)
     for name, release in config.releases.items():
         _check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
+        _check_release(("releases", name), release, wrong)
     for name, deployment in config.deployments.items():
         _check_deployment(("deployments", name), deployment, config, wrong)
     _check_aliases(config, wrong)
@@ -162,6 +170,28 @@ def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
     _check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
     _check_range((*path, "slots"), model.slots, 1, 256, wrong)
     _check_range((*path, "threads"), model.threads, 1, 1024, wrong)
+
+
+def _check_release(path: Path, release: ReleaseConfig, wrong: Wrong) -> None:
+    prompt = release.prompt
+    if prompt is not None and _PROMPT_FILE.fullmatch(prompt):
+        raise wrong((*path, "prompt"), f"{quoted(prompt)} names a file; this version takes the text itself")
+    for field, params in (("params", release.params), ("params_force", release.params_force)):
+        for name, value in params.items():
+            if name in _NOT_PARAMS:
+                raise wrong((*path, field, name), f"{quoted(name)} is the request's own; leave it out")
+            if not _is_json(value):
+                raise wrong((*path, field, name), f"{value!r} cannot be sent in JSON; write text or a number")
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_json, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    if isinstance(value, float | Decimal):
+        return math.isfinite(value)
+    return isinstance(value, str | bool | int)
 
 
 def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, wrong: Wrong) -> None:

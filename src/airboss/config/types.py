@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from airboss.domain.plan import Price, Retry, Timeouts
-from airboss.domain.release import ProviderKind
+from airboss.domain.release import Params, ProviderKind
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,9 +39,16 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[releases.NAME]`."""
+    """`[releases.NAME]`.
+
+    `prompt` is a template (`releases.render`), written inline: it becomes the first system message. `params`
+    fill what a request leaves open, `params_force` replace what it says; both by OpenAI's names.
+    """
 
     model: str
+    prompt: str | None = None
+    params: Params = {}
+    params_force: Params = {}
 
 
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -20,6 +22,7 @@ ATTEMPTS_MAX: Final = 4
 PAUSE_S: Final = 0.5
 PAUSE_S_MAX: Final = 30.0
 RELEASE_HEADER: Final = "x-airboss-release"
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class _Failed(Exception):
@@ -57,12 +60,18 @@ class HttpCaller:
 
     The release goes in the header `x-airboss-release`. An answer that does not name the same release is an
     error, unless `confirm` is off (for endpoints that are no gateway): else an evaluation could compare a
-    release with itself and not know. `timeout_s` spans a call with its repeats; only what was turned away
-    (429, 503, no connection) is asked again. The key never stands in an answer.
+    release with itself and not know. `verify` is as httpx has it. `timeout_s` spans a call with its repeats;
+    only what was turned away (429, 503, no connection) is asked again. The key never stands in an answer.
     """
 
     def __init__(
-        self, base_url: str, api_key: str, *, timeout_s: float = 120.0, confirm: bool = True
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeout_s: float = 120.0,
+        confirm: bool = True,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._key = api_key
@@ -73,6 +82,9 @@ class HttpCaller:
             timeout=None,
             limits=httpx2.Limits(max_connections=None),
             headers={"authorization": f"Bearer {api_key}"},
+            verify=verify,
+            # A proxy between us and this machine itself would get the key for nothing.
+            trust_env=urlsplit(base_url).hostname not in LOOPBACK,
         )
 
     async def call(self, call: Call) -> Answer:

@@ -14,7 +14,8 @@ from airboss.evaluations.compare import Comparison
 from airboss.evaluations.intervals import Interval
 
 Rule = Literal["better", "non-inferior"]
-"""What is asked of B. `better`: the exact test finds it better. `non-inferior`: the interval leaves no room
+"""What is asked of B. `better`: the exact test finds a difference, and the interval lies above zero: the test
+alone would take many small gains for more than one great loss. `non-inferior`: the interval leaves no room
 for it to be worse by the margin."""
 
 Conclusion = Literal["pass", "fail", "inconclusive"]
@@ -58,8 +59,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What came of all gates: `pass` if each passes, else `fail` if one fails, else `inconclusive`.
 
     A release that is in truth worse (by a margin) on some gated metric passes with a chance of at most
-    `alpha`, however many gates there are: it must pass that one as well, so no correction is needed. For
-    `non-inferior` the interval's confidence is 1 - alpha, which leaves room for where it is approximate.
+    `alpha`, however many gates there are: it must pass that one as well, so no correction is needed. That
+    holds for yes-or-no and bounded marks; t intervals of unbounded ones hold it approximately.
     """
 
     conclusion: Conclusion
@@ -153,9 +154,9 @@ def _lacking(gate: Gate, comparison: Comparison) -> str | None:
 def _better(comparison: Comparison, interval: Interval, alpha: float) -> tuple[Conclusion, str]:
     assert comparison.test is not None
     p = f"p = {comparison.test.p_value:.3g} ({comparison.test.method})"
-    if comparison.test.p_value <= alpha:
-        if interval.estimate > 0:
-            return "pass", f"better: {p}"
+    if comparison.test.p_value <= alpha and interval.low > 0:
+        return "pass", f"better: {p}"
+    if comparison.test.p_value <= alpha and interval.high < 0:
         return "fail", f"worse: {p}"
     return "inconclusive", f"no difference shown: {p}{_would_need(comparison)}"
 

@@ -26,6 +26,8 @@ from airboss.releases.render import Turn, leading_messages
 _encode = msgspec.json.Encoder().encode
 
 TAGS_MAX = 64
+TOP_LOGPROBS_MAX = 20
+"""OpenAI's own; a local engine asked for millions gives them, in seconds and hundreds of megabytes."""
 LABEL_CHARS_MAX = 16_384
 """Of `user` and `metadata` together: they are columns of the record, not a place for text."""
 
@@ -155,6 +157,11 @@ def _check(body: Body) -> None:
     if isinstance(body, ChatBody):
         if not body.messages:
             raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
+        if body.top_logprobs is not None and not 0 <= body.top_logprobs <= TOP_LOGPROBS_MAX:
+            raise InvalidRequest(
+                f"'top_logprobs' is {body.top_logprobs}; it must be 0 to {TOP_LOGPROBS_MAX}",
+                param="top_logprobs",
+            )
     elif isinstance(body, CompletionBody) and body.prompt is None:
         raise InvalidRequest("'prompt' is missing; add it", param="prompt")
     if body.n is not None and not 1 <= body.n <= 128:

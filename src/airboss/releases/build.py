@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -82,8 +83,26 @@ def build_releases(config: Config, *, engine_version: str) -> dict[str, Release]
     for name, deployment in config.deployments.items():
         model = config.model_of(name)
         version = model_version(config, model, engine_version=engine_version)
-        releases[name] = sealed(Release(digest="", name=deployment.release or model, model=version))
+        bare = Release(digest="", name=deployment.release or model, model=version)
+        said = config.releases.get(deployment.release) if deployment.release is not None else None
+        if said is not None:
+            bare = msgspec.structs.replace(
+                bare,
+                prompt=said.prompt,
+                params={name: _as_sent(value) for name, value in said.params.items()},
+                params_force={name: _as_sent(value) for name, value in said.params_force.items()},
+            )
+        releases[name] = sealed(bare)
     return releases
+
+
+def _as_sent(value: Any) -> Any:
+    """A parameter as JSON has it: the configuration reads decimals exactly, requests carry doubles."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {name: _as_sent(inner) for name, inner in value.items()}
+    return [_as_sent(inner) for inner in value] if isinstance(value, list) else value
 
 
 def local_models(config: Config) -> tuple[str, ...]:

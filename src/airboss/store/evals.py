@@ -217,4 +217,5 @@ def _values(row: msgspec.Struct) -> dict[str, Any]:
 
 def _read(row: Row[Any], kind: type[T]) -> T:
     """A row of the table as its type, which has some of the table's columns."""
-    return msgspec.convert(dict(row._mapping), kind)
+    # SQLAlchemy's names are a kind of str, and msgspec takes only str itself.
+    return msgspec.convert({str(name): value for name, value in row._mapping.items()}, kind)

@@ -1,0 +1,179 @@
+"""Calling releases over HTTP, against a real process that answers and misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airboss.evaluations import caller_http
+from airboss.evaluations.caller_http import HttpCaller, money, read_answer, request_body, retry_after
+from airboss.evaluations.datasets import Input
+from airboss.evaluations.ports import Answer, Call
+from airboss.testing import FakeProvider
+from tests.evaluations.support import A
+
+KEY = "ab_" + "k" * 43
+
+
+def ask(provider: FakeProvider, *texts: str, confirm: bool = False, **given: Any) -> list[Answer]:
+    """The answers to calls made at once."""
+
+    async def work() -> list[Answer]:
+        caller = HttpCaller(provider.url, KEY, confirm=confirm, **given)
+        try:
+            return list(await asyncio.gather(*(caller.call(call(text)) for text in texts)))
+        finally:
+            await caller.aclose()
+
+    return asyncio.run(work())
+
+
+def call(text: str = "hello", **given: Any) -> Call:
+    """A call of release A."""
+    messages = ({"role": "user", "content": text},)
+    return Call(target=A, input=Input(messages=messages), subject="s", **given)
+
+
+def test_an_answer_is_read_whole(provider: FakeProvider) -> None:
+    """Text, tokens, reason and time come back; the request names the release and carries the key."""
+    provider.script("ok;text=Paris")
+    (answer,) = ask(provider, "Where?")
+    assert (answer.text, answer.error, answer.finish_reason) == ("Paris", None, "stop")
+    assert (answer.input_tokens, answer.output_tokens) == (1, 1)
+    assert answer.cost_usd is None
+    assert answer.latency_ms > 0
+    seen = provider.last()
+    assert seen.header("x-airboss-release") == A.release
+    assert seen.header("authorization") == f"Bearer {KEY}"
+    body = json.loads(seen.body)
+    assert body == {"model": "a", "messages": [{"role": "user", "content": "Where?"}]}
+
+
+def test_the_request() -> None:
+    """The item's fields, the call's over them, variables for the prompt, and never an empty conversation."""
+    given = Input(variables={"x": "y"}, params={"tools": [], "temperature": 1, "model": "other"})
+    asked = Call(target=A, input=given, subject="s", params={"temperature": 0})
+    assert request_body(asked) == {
+        "tools": [],
+        "temperature": 0,
+        "model": "a",
+        "messages": [{"role": "user", "content": ""}],
+        "prompt_variables": {"x": "y"},
+    }
+
+
+def test_an_answer_of_another_release_is_an_error(provider: FakeProvider) -> None:
+    """An endpoint that does not say which release answered may be answering with any."""
+    (answer,) = ask(provider, "x", confirm=True)
+    assert answer.text is None
+    assert answer.error is not None
+    assert f"asked for release {A.release} of 'a', answered by None" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("500", "500: The server had an error"),
+        ("context-length", "400: This model's maximum context length"),
+        ("html", "no chat completion came back"),
+        ("error-200", "no chat completion came back"),
+        ("cut-reset", "the connection broke"),
+        ("truncated-body", "the connection broke"),
+        ("close", "the connection broke"),
+        ("redirect-307", "307"),
+    ],
+)
+def test_what_fails_is_an_answer_with_its_cause(provider: FakeProvider, fault: str, error: str) -> None:
+    """Nothing is raised, and nothing that may have been begun is asked again."""
+    provider.script(fault)
+    (answer,) = ask(provider, "x")
+    assert answer.text is None
+    assert answer.error is not None
+    assert error in answer.error
+    assert answer.latency_ms > 0
+    assert provider.stats().requests == 1
+
+
+@pytest.mark.parametrize("fault", ["429;retry_after=0", "503"])
+def test_what_was_turned_away_is_asked_again(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A busy endpoint costs nothing but time, and not for ever."""
+    monkeypatch.setattr(caller_http, "PAUSE_S", 0.001)
+    provider.script(fault, fault)
+    assert ask(provider, "x")[0].text is not None
+    assert provider.stats().requests == 3
+    provider.reset()
+    provider.script(*[fault] * 9)
+    assert (ask(provider, "x")[0].error or "").startswith(fault[:3])
+    assert provider.stats().requests == caller_http.ATTEMPTS_MAX
+
+
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed port is tried again and then told."""
+    monkeypatch.setattr(caller_http, "PAUSE_S", 0.001)
+
+    async def work() -> Answer:
+        caller = HttpCaller("http://127.0.0.1:9/v1", KEY)
+        try:
+            return await caller.call(call())
+        finally:
+            await caller.aclose()
+
+    assert "no connection to http://127.0.0.1:9/v1/chat/completions" in (asyncio.run(work()).error or "")
+
+
+def test_no_proxy_stands_before_this_machine(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that the environment names would get the key, and could not reach us."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert ask(provider, "x")[0].text is not None
+
+
+def test_silence_ends(provider: FakeProvider) -> None:
+    """A call has a time limit, repeats and pauses included."""
+    provider.script("silence")
+    assert ask(provider, "x", timeout_s=0.2)[0].error == "no answer within 0.2 s"
+    provider.script(*["429;retry_after=30"] * 3)
+    assert ask(provider, "x", timeout_s=0.2)[0].error == "no answer within 0.2 s"
+
+
+def test_the_key_stands_in_no_answer(provider: FakeProvider) -> None:
+    """Not even where the endpoint repeats it."""
+    provider.script("echo-authorization")
+    error = ask(provider, "x")[0].error or ""
+    assert KEY not in error
+    assert "[REDACTED]" in error
+
+
+def test_a_body_is_bounded(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer without end is given up."""
+    monkeypatch.setattr(caller_http, "BODY_BYTES_MAX", 1_000)
+    provider.script("large-event;size_bytes=5000")
+    assert ask(provider, "x")[0].error == "the answer has more than 1000 bytes"
+
+
+def test_many_at_once(provider: FakeProvider) -> None:
+    """Calls do not wait for each other."""
+    provider.script(*["ok;delay_s=0.3"] * 20)
+    answers = ask(provider, *["x"] * 20)
+    assert all(answer.text is not None for answer in answers)
+    assert provider.stats().connections == 20
+
+
+def test_headers_are_read() -> None:
+    """Cost, release and record come from the gateway's headers; what cannot be read is unknown."""
+    body = b'{"choices": [{"message": {"content": null, "tool_calls": [{"id": 1}]}}]}'
+    headers = {"x-airboss-cost-usd": "0.0015", "x-airboss-release": "r", "x-request-id": "1"}
+    answer = read_answer(body, headers, latency_ms=1)
+    assert (answer.text, answer.tool_calls) == ("", [{"id": 1}])
+    assert (answer.cost_usd, answer.release, answer.record) == (Decimal("0.0015"), "r", "1")
+    assert [money(text) for text in (None, "", "null", "NaN", "0")] == [None, None, None, None, Decimal(0)]
+    assert [retry_after(text) for text in (None, "2", "-1", "inf", "Wed, 21 Oct")] == [0, 2, 0, 0, 0]
+    assert "without choices" in (read_answer(b'{"choices": []}', {}, latency_ms=1).error or "")
