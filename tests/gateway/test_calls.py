@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from airboss.testing import FakeProvider
+from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import DIGEST, KEY, Gateway, deployment
 from tests.support.wait import until
 
@@ -196,3 +196,20 @@ def test_metrics(gateway: Gateway) -> None:
     ]
     assert sum(sample.value for sample in counts) >= 1
     assert families["airboss_plan_number"].samples[0].value == 1
+
+
+def test_a_local_engine_reports_the_usage_of_one_answer(own_root: Path, provider: FakeProvider) -> None:
+    """Where several were asked for, the count is an estimate from all the text, and says so."""
+    with Gateway(own_root, deployment(provider.url, kind="local")) as gateway:
+        end = gateway.closed(gateway.chat("x", n=2).headers["x-request-id"])
+        assert end["usage_estimated"]
+        assert end["output_tokens"] >= end["output_chars"] // 4
+        assert not gateway.closed(gateway.chat("x").headers["x-request-id"])["usage_estimated"]
+
+
+def test_a_local_engine_that_loads_is_waited_for(own_root: Path, provider: FakeProvider) -> None:
+    """An engine that says 503 while it loads is asked again, however few attempts there are."""
+    provider.script(ScriptStep(behaviour="503", calls=3))
+    with Gateway(own_root, deployment(provider.url, kind="local")) as gateway:
+        assert gateway.chat("x").status_code == 200
+    assert provider.stats().requests == 4

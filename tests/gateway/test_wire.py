@@ -9,7 +9,7 @@ import pytest
 
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.release import Example, ModelVersion, Release
-from airboss.gateway.wire import error_body, parse_body, unknown_model, upstream_body
+from airboss.gateway.wire import asks_several, error_body, parse_body, unknown_model, upstream_body
 
 MODEL = ModelVersion(provider="p", kind="openai", model="m")
 PLAIN = Release(digest="d", name="r", model=MODEL)
@@ -37,6 +37,9 @@ def _chat(**changes: object) -> bytes:
         (_chat(messages=[{"role": "user", "content": 3}]), "messages[0].content", "got `int`"),
         (_chat(temperature="hot"), "temperature", "expected `float | null`, got `str`"),
         (_chat(n=0), "n", "'n' is 0"),
+        (_chat(max_tokens=-1), "max_tokens", "'max_tokens' is -1"),
+        (_chat(max_completion_tokens=-1), "max_completion_tokens", "0 or more"),
+        (_chat(temperature=-0.5), "temperature", "'temperature' is -0.5"),
         (_chat(top_logprobs=21), "top_logprobs", "0 to 20"),
         (_chat(stream_options={"include_usage": True}), "stream_options", "only for streams"),
         (_chat(metadata={str(i): "x" for i in range(65)}), "metadata", "65 members"),
@@ -142,3 +145,15 @@ def test_text_completions_are_led_by_text() -> None:
     tokens = b'{"model":"m","prompt":[1,2]}'
     with pytest.raises(InvalidRequest, match="tokens"):
         upstream_body(tokens, parse_body("text_completion", tokens), model="up", release=release)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "several"),
+    [("a", False), (["a"], False), (["a", "b"], True), ([1, 2], False), ([[1], [2]], True)],
+)
+def test_several_answers_are_known(prompt: object, several: bool) -> None:
+    """A list of prompts asks for several answers; a list of tokens is one prompt."""
+    body = json.dumps({"model": "m", "prompt": prompt}).encode()
+    assert asks_several(parse_body("text_completion", body)) is several
+    assert asks_several(parse_body("chat", _chat(n=2)))
+    assert not asks_several(parse_body("chat", _chat(n=1)))

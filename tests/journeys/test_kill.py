@@ -111,6 +111,7 @@ def test_kill_of_the_supervisor(fake_process: FakeProvider, tmp_path: Path) -> N
         for pid in children:
             assert pid is not None
             until(lambda pid=pid: not _alive(pid), timeout_s=40)  # type: ignore[misc]
+    assert not airboss.status()["running"], "a killed Airboss is said to run"
     with airboss:
         airboss.settled()
         until(lambda: _no_open_calls(airboss), timeout_s=20)

@@ -12,15 +12,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
 from airboss.domain.errors import SetupError
-from airboss.replicas.health import healthy
+from airboss.replicas.health import healthy, moving
 from airboss.replicas.llamacpp import EngineShape, shape
 from tests.support.engine import starter_weights
 from tests.support.wait import until
@@ -81,15 +82,15 @@ def command(options: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def engine(*, lifeline: int | None = None) -> Iterator[Engine]:
+def engine(*, lifeline: int | None = None, stderr: IO[str] | None = None, **more: Any) -> Iterator[Engine]:
     """An engine with two slots and one thread, until the end of the block."""
     port = free_port()
     options = {"weights": str(starter_weights()), "port": port, "alias": "tiny"}
-    options |= {"context_tokens": 2048, "slots": 2, "threads": 1}
+    options |= {"context_tokens": 2048, "slots": 2, "threads": 1} | more
     env = {**os.environ, **({} if lifeline is None else {"AIRBOSS_LIFELINE_FD": str(lifeline)})}
     began = time.monotonic()
     passed = () if lifeline is None else (lifeline,)
-    process = subprocess.Popen(command(options), env=env, pass_fds=passed, text=True)
+    process = subprocess.Popen(command(options), env=env, pass_fds=passed, stderr=stderr, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
         until(lambda: process.poll() is not None or healthy(url), timeout_s=20)
@@ -193,6 +194,29 @@ def test_a_long_prompt_is_refused_alone(running: Engine) -> None:
     assert running.chat(max_tokens=1)
 
 
+def test_logprobs(running: Engine) -> None:
+    """Each token has its own log probability and as many alternatives as were asked for, likeliest first."""
+    choice = running.chat(max_tokens=2, temperature=0, logprobs=True, top_logprobs=3)["choices"][0]
+    tokens = choice["logprobs"]["content"]
+    assert len(tokens) == 2
+    assert "".join(t["token"] for t in tokens) == choice["message"]["content"]
+    for token in tokens:
+        likely = [t["logprob"] for t in token["top_logprobs"]]
+        assert len(likely) == 3
+        assert token["logprob"] == max(likely) <= 0
+
+
+def test_a_prompt_is_read_in_pieces(running: Engine) -> None:
+    """At most 128 tokens of a prompt are read at once, so that other slots and lost clients are seen to."""
+    messages = [{"role": "user", "content": "word " * 700}]
+    body = {"messages": messages, "max_tokens": 1, "stream": True, "return_progress": True}
+    with running.client.stream("POST", "/v1/chat/completions", json=body) as response:
+        data = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: {")]
+    read = [p["processed"] for item in data if (p := json.loads(item).get("prompt_progress"))]
+    assert read[-1] > 700
+    assert all(0 <= after - before <= 128 for before, after in pairwise(read))
+
+
 def test_no_other_page_may_read(running: Engine) -> None:
     """A web page of another origin is not allowed to read the answers."""
     answer = running.client.get("/v1/models", headers={"origin": "http://evil.example"})
@@ -242,6 +266,34 @@ def test_ends_on_a_signal(number: signal.Signals) -> None:
         started.process.send_signal(number)
         assert started.process.wait(2) == 0
         connection.close()
+
+
+def test_says_nothing_of_a_request(tmp_path: Path) -> None:
+    """A grammar that the engine refuses, which it prints word for word, does not reach the log."""
+    log = tmp_path / "log"
+    with log.open("w") as stderr, engine(stderr=stderr) as started:
+        for member in (
+            {"grammar": "HUSHHUSH (("},
+            {"json_schema": {"type": "string", "minLength": 10**9, "const": "HUSHHUSH"}},
+            {"grammar": 'root ::= HUSHHUSH\nHUSHHUSH ::= HUSHHUSH "a" | "b"'},
+        ):
+            started.client.post("/v1/chat/completions", json={"messages": ASK, "max_tokens": 1} | member)
+        assert started.chat(max_tokens=1)
+    assert "HUSHHUSH" not in log.read_text()
+
+
+def test_a_stuck_engine_ends(tmp_path: Path) -> None:
+    """An engine that one request has stopped for good ends by itself and says why."""
+    log = tmp_path / "log"
+    schema = {"type": "string", "pattern": "^((a?){30}){30}$"}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    with log.open("w") as stderr, engine(stderr=stderr, stall_s=2.0) as started:
+        assert moving(started.url, timeout_s=2)
+        with pytest.raises(httpx2.RemoteProtocolError):
+            started.client.post("/v1/chat/completions", json={"messages": ASK, "response_format": form})
+        assert started.process.wait(10) == 1
+        assert not moving(started.url, timeout_s=2)
+    assert "the engine has done nothing for 2 s" in log.read_text()
 
 
 def refused(**options: Any) -> str:

@@ -11,7 +11,7 @@ from airboss.domain.errors import AirbossError
 if TYPE_CHECKING:
     from rich.console import Console
 
-PIPED_WIDTH = 160
+PIPED_WIDTH = 300
 """Columns where nobody says how wide the output is: a table in a file should not lose its columns."""
 
 

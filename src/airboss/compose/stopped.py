@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airboss.compose.parts import SystemClock, desk_parts, open_ledger
 from airboss.store.datadir import DataDir
+from airboss.supervisor import runfiles
 
 if TYPE_CHECKING:
     from airboss.console.desk import Desk
@@ -25,6 +26,9 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
 
     data = DataDir(data_dir)
     with data.lock(wait_s=5.0), open_ledger(data) as ledger:
+        # Nobody else has the lock, so what a killed Airboss said of itself holds no more; and as the lock is
+        # held from here on, `running` would believe it.
+        runfiles.forget_up(data.run_dir)
         records = DuckDBRecordLog(data.records_path)
         try:
             journal = Mover(data.journal_dir, records, SystemClock()).drain()

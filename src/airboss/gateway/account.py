@@ -29,12 +29,14 @@ def closing(
     error: ApiError | None,
     request_bytes: int,
     bodies: bool,
+    several: bool,
 ) -> ClosedCall:
     """The close of a call that ends now. Where no usage was reported it is estimated from
-    `request_bytes` and the text produced; `bodies` False leaves the response out."""
+    `request_bytes` and the text produced; `bodies` False leaves the response out. `several`: more than one
+    answer was asked for, of which a local engine reports the usage of one."""
     ended = time.perf_counter()
     answer = dispatched.answer
-    usage, estimated = _usage(answer, request_bytes)
+    usage, estimated = _usage(answer, request_bytes, short=several and target.kind == "local")
     output_tokens = usage.completion_tokens or 0
     response = _response(answer, error) if bodies else None
     latency_s = ended - dispatched.started
@@ -69,20 +71,24 @@ def closing(
     )
 
 
-def _usage(answer: AnyAnswer | None, request_bytes: int) -> tuple[Usage, bool]:
-    """The usage, and whether it is an estimate. Nothing sent is nothing used."""
+def _usage(answer: AnyAnswer | None, request_bytes: int, *, short: bool) -> tuple[Usage, bool]:
+    """The usage, and whether it is an estimate. Nothing sent is nothing used; `short`: what was reported
+    falls short, and counts only where it is more than the estimate."""
     said = None
     if isinstance(answer, WholeAnswer):
         said = answer.reply.usage if answer.reply else None
     elif answer is not None:
         said = answer.assembly.usage
-    if said is not None and said.completion_tokens is not None:
+    if said is not None and said.completion_tokens is not None and not short:
         return said, False
     if answer is None or not answer.committed:
         return Usage(completion_tokens=0), False
     chars = _output_chars(answer)
     prompt = said.prompt_tokens if said is not None else request_bytes // CHARS_PER_TOKEN
-    return Usage(prompt_tokens=prompt, completion_tokens=-(-chars // CHARS_PER_TOKEN)), True
+    output = -(-chars // CHARS_PER_TOKEN)
+    if said is not None and said.completion_tokens is not None:
+        output = max(output, said.completion_tokens)
+    return Usage(prompt_tokens=prompt, completion_tokens=output), True
 
 
 def _output_chars(answer: AnyAnswer | None) -> int:

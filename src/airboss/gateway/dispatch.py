@@ -107,7 +107,8 @@ class Executor:
     def _may_fare_better(
         dispatched: Dispatched, target: Target, answer: AnyAnswer, error: ApiError, left: int
     ) -> bool:
-        if isinstance(error, ConnectFailed) and target.kind == "local":
+        # An engine that starts refuses connections, then answers 503 while it loads: it has read nothing.
+        if target.kind == "local" and (isinstance(error, ConnectFailed) or answer.status == 503):
             return time.perf_counter() < dispatched.started + RESTART_WAIT_S
         if left <= 0:
             return False

@@ -265,6 +265,7 @@ def close_record(
         error=error,
         request_bytes=len(call.request.body),
         bodies=serving.plan.bodies,
+        several=wire.asks_several(call.body),
     )
     worker.journal.close_call(serving.redactor.redact(_encode(closed)))
     worker.metrics.call(opened, closed)

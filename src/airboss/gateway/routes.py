@@ -59,8 +59,12 @@ class Router:
         """Headers and body for an error outside any call; it has an id too, so that it can be asked about."""
         del path  # one dialect, one shape
         self.worker.metrics.refused(error.http_status)
+        return error_response(error, self.id_header())
+
+    def id_header(self) -> bytes:
+        """An id for a request that leaves no record."""
         now_ms = int(self.worker.clock.now().timestamp() * 1000)
-        return error_response(error, b"x-request-id: %s\r\n" % self.worker.ids.next(now_ms).encode())
+        return b"x-request-id: %s\r\n" % self.worker.ids.next(now_ms).encode()
 
 
 # These two hand the coroutine on instead of awaiting it: on the busiest routes a layer less is a gain.
@@ -91,7 +95,7 @@ async def _models(router: Router, client: Connection, http: HttpRequest) -> None
     principal = serving.authenticate(http.headers)
     created = int(serving.plan.created_at.timestamp())
     entries = [_model_entry(n, serving.by_name[n], created) for n in serving.names(principal)]
-    client.respond(200, JSON, msgspec.json.encode({"object": "list", "data": entries}))
+    client.respond(200, JSON + router.id_header(), msgspec.json.encode({"object": "list", "data": entries}))
 
 
 async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
@@ -101,7 +105,8 @@ async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
     if name not in serving.names(principal):
         raise unknown_model(name, serving.names(principal))
     created = int(serving.plan.created_at.timestamp())
-    client.respond(200, JSON, msgspec.json.encode(_model_entry(name, serving.by_name[name], created)))
+    entry = _model_entry(name, serving.by_name[name], created)
+    client.respond(200, JSON + router.id_header(), msgspec.json.encode(entry))
 
 
 async def _healthz(router: Router, client: Connection, http: HttpRequest) -> None:

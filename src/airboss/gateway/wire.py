@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 
@@ -154,30 +155,41 @@ def _invalid(message: str) -> InvalidRequest:
 def _check(body: Body) -> None:
     if not body.model:
         raise InvalidRequest("'model' is empty; name a deployment, GET /v1/models lists them", param="model")
-    if isinstance(body, ChatBody):
-        if not body.messages:
-            raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
-        if body.top_logprobs is not None and not 0 <= body.top_logprobs <= TOP_LOGPROBS_MAX:
-            raise InvalidRequest(
-                f"'top_logprobs' is {body.top_logprobs}; it must be 0 to {TOP_LOGPROBS_MAX}",
-                param="top_logprobs",
-            )
-    elif isinstance(body, CompletionBody) and body.prompt is None:
+    if isinstance(body, ChatBody) and not body.messages:
+        raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
+    if isinstance(body, CompletionBody) and body.prompt is None:
         raise InvalidRequest("'prompt' is missing; add it", param="prompt")
-    if body.n is not None and not 1 <= body.n <= 128:
-        raise InvalidRequest(f"'n' is {body.n}; it must be 1 to 128", param="n")
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest(
             "'stream_options' is only for streams; set 'stream' to true", param="stream_options"
         )
+    _check_ranges(body)
+    _check_labels(body)
+
+
+def _check_ranges(body: Body) -> None:
+    """Numbers that no model can make sense of; what is sensible is the model's to know."""
+    ranges: list[tuple[str, float | None, float, float]] = [
+        ("n", body.n, 1, 128),
+        ("max_tokens", body.max_tokens, 0, math.inf),
+        ("temperature", body.temperature, 0, math.inf),
+    ]
+    if isinstance(body, ChatBody):
+        ranges.append(("max_completion_tokens", body.max_completion_tokens, 0, math.inf))
+        ranges.append(("top_logprobs", body.top_logprobs, 0, TOP_LOGPROBS_MAX))
+    for name, value, least, most in ranges:
+        if value is not None and not least <= value <= most:
+            wanted = f"{least} to {most}" if most < math.inf else f"{least} or more"
+            raise InvalidRequest(f"{name!r} is {value}; it must be {wanted}", param=name)
+
+
+def _check_labels(body: Body) -> None:
     tags = body.metadata or {}
     if len(body.user or "") + sum(len(k) + len(v) for k, v in tags.items()) > LABEL_CHARS_MAX:
+        raise InvalidRequest(f"'user' and 'metadata' are over {LABEL_CHARS_MAX} characters; shorten them")
+    if len(tags) > TAGS_MAX:
         raise InvalidRequest(
-            f"'user' and 'metadata' are over {LABEL_CHARS_MAX} characters together; shorten them"
-        )
-    if body.metadata is not None and len(body.metadata) > TAGS_MAX:
-        raise InvalidRequest(
-            f"'metadata' has {len(body.metadata)} members, at most {TAGS_MAX} are taken", param="metadata"
+            f"'metadata' has {len(tags)} members, at most {TAGS_MAX} are taken", param="metadata"
         )
 
 
@@ -239,6 +251,15 @@ SYNONYMS: Mapping[str, frozenset[str]] = {
     for name in ("max_tokens", "max_completion_tokens")
 }
 """Parameters that say the same under two names: a request that has either has both."""
+
+
+def asks_several(parsed: Body) -> bool:
+    """Whether more than one answer is asked for: by `n`, or by a list of prompts."""
+    prompt = parsed.prompt if isinstance(parsed, CompletionBody) else None
+    prompts = (
+        isinstance(prompt, list) and any(not isinstance(part, int) for part in prompt) and len(prompt) > 1
+    )
+    return (parsed.n or 1) > 1 or prompts
 
 
 def wants_usage(parsed: Body) -> bool:

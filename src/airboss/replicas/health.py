@@ -1,4 +1,4 @@
-"""Whether an engine answers."""
+"""Whether an engine answers, and whether it gets on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,23 @@ def healthy(url: str, *, timeout_s: float = 2.0) -> bool:
     Asks `/health`; False for no connection, no answer within `timeout_s`, or a status other than 200 (503
     while the model loads). Never raises for what the engine does. Blocks: in a loop call it in a thread.
     """
+    return _answers(url, "/health", timeout_s)
+
+
+def moving(url: str, *, timeout_s: float) -> bool:
+    """Whether the engine comes round to a question within `timeout_s`; otherwise as `healthy`.
+
+    Asks `/slots`, which waits its turn in the loop that computes: `/health` is answered even by an engine
+    that is stuck in one request.
+    """
+    return _answers(url, "/slots", timeout_s)
+
+
+def _answers(url: str, path: str, timeout_s: float) -> bool:
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, HTTPException):
         return False
