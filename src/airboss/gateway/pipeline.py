@@ -25,6 +25,7 @@ from airboss.gateway.answer import DONE, StreamedAnswer, WholeAnswer
 from airboss.gateway.dispatch import Dispatched, Executor
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.ids import RecordIds
+from airboss.gateway.local_limits import unfit
 from airboss.gateway.serving import Serving
 from airboss.gateway.trace import child_traceparent, trace_id
 from airboss.providers.connection import Pools
@@ -132,6 +133,8 @@ def render(
     target = deployment.target
     if isinstance(body, wire.ChatBody):
         refuse_unsupported(body, deployment)
+    if target.kind == "local" and (refusal := unfit(request.body, body)) is not None:
+        raise refusal
     return Admitted(
         request=request,
         body=body,
