@@ -152,6 +152,8 @@ def test_configure_takes_over_warnings_and_survives_a_closed_stderr() -> None:
         "logging.getLogger('x').warning('into the void')\n"
         "print('alive')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "alive\n"
+    # 120 is how Python says at its exit that it could not write what stderr still held.
+    assert done.returncode in {0, 120}
     assert json.loads(done.stderr)["level"] == "warning"
