@@ -40,13 +40,19 @@ def address() -> Iterator[str]:
 
 @contextmanager
 def visitor(browser: Browser, address: str, size: tuple[int, int] = WIDE, **options: Any) -> Iterator[Page]:
-    """A person who is logged in. A word in the browser's console, or a request elsewhere, fails the test."""
+    """A person who is logged in. A warning or error in the browser's console, or a request elsewhere, fails
+    the test; what Chromium only remarks on, such as an autofocus it skipped, does not."""
     context: BrowserContext = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, timezone_id="Europe/Berlin", locale="en-GB", **options
     )
     page = context.new_page()
     said: list[str] = []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on(
+        "console",
+        lambda message: (
+            said.append(f"{message.type}: {message.text}") if message.type in {"warning", "error"} else None
+        ),
+    )
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
     page.on(
         "request", lambda request: said.append(request.url) if not request.url.startswith(address) else None

@@ -175,6 +175,8 @@ def test_marks_become_scores() -> None:
         ({"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {}}, "1", True),
         ({"enum": ["a"]}, "a", False),
         ({}, "[" * 5_000 + "]" * 5_000, False),
+        ({}, "[" * 150 + "]" * 150, True),
+        ({}, "[" * 300 + "]" * 300, False),
     ],
 )
 def test_json_schema(schema: dict[str, Any], text: str, value: bool) -> None:

@@ -241,7 +241,7 @@ def test_a_closed_connection_frees_the_slot(running: Engine, stream: bool) -> No
     # After each second without news from any slot the engine looks whether the one that waits for a whole
     # answer is still there. Asking for /slots is news: asked more often, it would never look.
     until(lambda: running.busy() == 0, timeout_s=10, every_s=0.02 if stream else 1.5)
-    assert time.monotonic() - began < (1 if stream else 3), "the whole answer takes some 8 s"
+    assert time.monotonic() - began < (1 if stream else 5), "the whole answer takes some 8 s"
 
 
 def test_ends_with_its_parent() -> None:

@@ -20,6 +20,8 @@ from airboss.evaluations.scorers.regex import compiled
 
 SCHEMA_BYTES_MAX: Final = 256 * 1024
 ANSWER_CHARS_MAX: Final = 1024 * 1024
+DEPTH_MAX: Final = 200
+"""Levels of an answer. Python's own limit differs between versions, and a mark must not."""
 
 
 class JsonSchema(
@@ -64,6 +66,8 @@ def _fits(validator: Any, said: str) -> Mark:
         value = msgspec.json.decode(said)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return scored(False, "not JSON")
+    if _deeper(value, DEPTH_MAX):
+        return scored(False, f"nested more than {DEPTH_MAX} levels deep")
     try:
         fault = next(iter(validator.iter_errors(value)), None)
     except Unresolvable as error:
@@ -71,6 +75,21 @@ def _fits(validator: Any, said: str) -> Mark:
     except RecursionError:
         return unscored("the schema or the answer is nested too deep")
     return scored(True) if fault is None else scored(False, f"at {fault.json_path}: {fault.validator}")
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether a JSON value has more levels than `levels`; level by level, so that it cannot recurse."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def unfenced(text: str) -> str:
