@@ -13,6 +13,7 @@ from airboss.cli.checks import (
     check_avx2,
     check_cores,
     check_disk,
+    check_engine,
     check_memory,
     check_port,
     check_python,
@@ -96,3 +97,13 @@ def test_doctor_knows_which_weights_are_missing(run: Run, tmp_path: Path) -> Non
     _, out, _ = run("doctor", *where, "--json")
     weights = [each for each in map(json.loads, out.splitlines()) if each["name"] == "weights"]
     assert [each["verdict"] for each in weights] == ["fail", "warn"]
+
+
+def test_an_engine_must_load_and_not_only_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that lacks a library of the system is a failure that names it."""
+    (tmp_path / "broken_engine.py").write_text("raise ImportError('libgomp.so.1: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    broken = check_engine("broken_engine")
+    assert (broken.verdict, "libgomp.so.1" in broken.seen) == ("fail", True)
+    assert check_engine("no_such_engine").verdict == "fail"
+    assert check_engine().verdict == "ok"

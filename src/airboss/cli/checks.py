@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sys
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -81,13 +81,21 @@ def check_avx2(cpuinfo: str, machine: str) -> Check:
     )
 
 
-def check_engine() -> Check:
-    """The engine's package."""
-    if find_spec("xllamacpp") is not None:
-        return ok("engine", "xllamacpp is installed")
-    return fail(
-        "engine", "xllamacpp is not installed", "run `make install` again; without it only hosted models work"
-    )
+def check_engine(module: str = "xllamacpp") -> Check:
+    """The engine's package: that it loads, for it may be installed and lack a library of the system."""
+    try:
+        import_module(module)
+    except ModuleNotFoundError:
+        return fail(
+            "engine", f"{module} is not installed", "run `make up` again; without it only hosted models work"
+        )
+    except (ImportError, OSError) as error:
+        return fail(
+            "engine",
+            f"{module} does not load: {error}",
+            "on Debian `apt-get install libgomp1`; without the engine only hosted models work",
+        )
+    return ok("engine", f"{module} loads")
 
 
 def check_memory(meminfo: str) -> Check:
