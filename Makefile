@@ -9,10 +9,10 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help up test lint format bench soak lock clean
+.PHONY: help up test test-ray lint format bench soak lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="…" is passed on, as in: make up ARGS="--port 9000"'
 
 up:  ## Install what is missing, then start Airboss
@@ -23,6 +23,10 @@ test:  ## Run the gates (lint) and every test
 	@scripts/setup dev chromium
 	@$(MAKE) --no-print-directory lint-only
 	@exec $(BIN)/pytest $(ARGS)
+
+test-ray:  ## Try engines on a Ray cluster of two nodes, in an environment of its own
+	@scripts/setup ray
+	@exec .venv-ray/bin/python -m pytest -W default tests/ray $(ARGS)
 
 lint:  ## Run the gates alone: ruff, mypy, import-linter
 	@scripts/setup dev
@@ -52,5 +56,5 @@ lock:  ## Compile requirements.lock and requirements-dev.lock anew
 	@scripts/lock $(ARGS)
 
 clean:  ## Remove what these targets made; data directories stay
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-ray .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import footprint, gateway
+from benchmarks import footprint, gateway, screening, tuning
 
 gateway.main(sys.argv[1:])
 print()
 footprint.main([])
+print()
+screening.main([])
+print()
+tuning.main([])

@@ -16,8 +16,9 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from airboss.cli.main import app
 from airboss.config import Config, parse_config
+from airboss.config.inline import inlined
 from airboss.domain.errors import ApiError
-from airboss.domain.record import Attempt, InferenceRecord
+from airboss.domain.record import Attempt, InferenceRecord, PolicyFinding
 from airboss.telemetry.metrics import GAUGES, exposition
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +62,7 @@ def settings() -> dict[str, set[str]]:
 
     def visit(struct: type[msgspec.Struct], heading: str) -> None:
         fields = typing.get_type_hints(struct)
-        found[heading] = set(fields)
+        found[heading] = {field.encode_name for field in msgspec.structs.fields(struct)}
         for name, annotation in fields.items():
             for inner in structs_in(annotation):
                 visit(inner, name)
@@ -142,9 +143,10 @@ def test_commands_in_documents_exist() -> None:
 
 
 def test_every_field_of_a_record_is_documented() -> None:
-    """docs/records.md lists exactly the fields of a record and of an attempt, in their order."""
+    """docs/records.md lists exactly the fields of a record, an attempt and a finding, in their order."""
     names = re.findall(r"^\| `([^`]+)`", (ROOT / "docs/records.md").read_text(), re.MULTILINE)
-    assert names == [*InferenceRecord.__struct_fields__, *Attempt.__struct_fields__]
+    structs = (InferenceRecord, Attempt, PolicyFinding)
+    assert names == [name for struct in structs for name in struct.__struct_fields__]
 
 
 def test_every_error_is_documented() -> None:
@@ -193,7 +195,9 @@ def test_every_dependency_has_its_reason() -> None:
 @pytest.mark.parametrize(("page", "block"), fenced("toml"))
 def test_samples_of_configuration_parse(page: str, block: str) -> None:
     """Every block of TOML in the documents is a configuration that `airboss apply` would take."""
-    assert parse_config(block, source=page)
+    files = {"jsonl": '{"input": "a", "output": "b"}'}
+    text = inlined(block, source=page, read=lambda name: files.get(name.rpartition(".")[2], "Be kind."))
+    assert parse_config(text, source=page)
 
 
 @pytest.mark.parametrize(("page", "block"), fenced("python"))

@@ -40,7 +40,8 @@ def test_apply_of_a_wrong_file_is_a_wrong_call(run: Run, api: AdminApi, tmp_path
     assert run("apply", str(file), "--url", api.url) == (2, "", f"airboss: {message}\n")
     code, out, err = run("apply", str(file), "--url", api.url, "--json")
     assert (code, out) == (2, "")
-    assert json.loads(err) == {"error": {"message": message, "type": "ConfigError"}}
+    error = {"message": message, "type": "ConfigError", "code": None, "param": None}
+    assert json.loads(err) == {"error": error}
 
 
 def test_apply_of_no_file_is_a_wrong_call(run: Run, api: AdminApi, tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def test_wrong_calls_exit_2(run: Run, call: list[str]) -> None:
     assert "Traceback" not in err
     code, out, err = run(*call, "--json")
     assert (code, out) == (2, "")
-    assert json.loads(err)["error"]["type"] == "WrongCall"
+    error = json.loads(err)["error"]
+    assert list(error) == ["message", "type", "code", "param"]
+    assert (error["type"], error["code"], error["param"]) == ("WrongCall", None, None)
 
 
 def test_no_data_is_a_wrong_call(run: Run, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from tests.cli.admin_api import AdminApi, record
 from tests.cli.conftest import Run
 
@@ -65,6 +67,33 @@ def test_no_records_are_said(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/records"] = paged([])
     assert "no records match" in run("records", "--url", api.url)[1]
     assert run("records", "--url", api.url, "--json")[:2] == (0, "")
+
+
+def test_a_record_that_is_not_there(run: Run, api: AdminApi) -> None:
+    """Nothing is printed, the error says what to do, its code and member are passed on, and the exit is 1."""
+    said = {"message": "no record 'NOPE'; …", "type": "t", "code": "not_found", "param": "id"}
+    api.answers["GET", "/api/v1/records/NOPE"] = lambda _params: (404, {"error": said})
+    assert run("records", "--url", api.url, "--id", "NOPE") == (1, "", "airboss: no record 'NOPE'; …\n")
+    code, out, err = run("records", "--url", api.url, "--id", "NOPE", "--json")
+    assert (code, out) == (1, "")
+    assert json.loads(err) == {"error": said | {"type": "AirbossError"}}
+    asked = len(api.asked)
+    for odd in ("", ".", "..", "../.."):
+        code, out, err = run("records", "--url", api.url, "--id", odd)
+        assert (code, out) == (1, "")
+        assert "`airboss records` lists" in err
+    assert len(api.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "answer", [b"<html>", {"error": 5}, {"error": {}}, {"error": None}, [], {"error": "x"}]
+)
+def test_an_error_of_another_shape(run: Run, api: AdminApi, answer: Any) -> None:
+    """What does not say its error in our shape is told by its status."""
+    api.answers["GET", "/api/v1/records/x"] = lambda _params: (502, answer)
+    code, out, err = run("records", "--url", api.url, "--id", "x")
+    assert (code, out) == (1, "")
+    assert "answered 502 Bad Gateway" in err
 
 
 def test_one_record_in_full(run: Run, api: AdminApi) -> None:

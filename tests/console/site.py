@@ -17,6 +17,7 @@ from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import ApiKey, RecordLog, Snapshot
 from airboss.domain.record import InferenceRecord
 from airboss.governance.keys import hash_key, new_key
+from airboss.store.alert_rows import AlarmRow
 from airboss.store.memory import MemoryRecordLog
 from tests.support.seed_records import fill, make_records, seed_plan, seed_status
 
@@ -87,6 +88,28 @@ class DownLog:
         return fails
 
 
+class Noted:
+    """An audit log that only remembers: (action, actor, subject, detail)."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, str, str, Any]] = []
+
+    def append(
+        self, action: str, *, actor: str, subject: str, detail: Any, at: datetime, user: str | None = None
+    ) -> int:
+        """As `audit_rows.AuditLog`."""
+        self.entries.append((action, actor, subject, detail))
+        return len(self.entries)
+
+
+class NoAlarms:
+    """A store without alarms; the frame of every page counts those that fire."""
+
+    def alarms(self) -> dict[str, AlarmRow]:
+        """As `alert_rows.AlertStore`."""
+        return {}
+
+
 @dataclass(kw_only=True)
 class Site:
     """The application, and what it was built on. `applied` are the (text, source) it applied."""
@@ -97,6 +120,16 @@ class Site:
     applied: list[tuple[str, str]] = field(default_factory=list)
     store_up: bool = True
     hub: Live | None = None
+    jobs: Any = None
+    evals: Any = None
+    orders: Any = None
+    probes: Any = None
+    tuning: Any = None
+    rollouts: Any = None
+    alerts: Any = field(default_factory=NoAlarms)
+    people: Any = None
+    audit: Any = field(default_factory=Noted)
+    keep_starter: Any = None
 
     def app(self) -> Starlette:
         """A fresh application."""
@@ -114,6 +147,16 @@ class Site:
             status=lambda: seed_status(self.clock.now(), store_up=self.store_up),
             apply=apply,
             base_url=BASE_URL,
+            jobs=self.jobs,
+            evals=self.evals,
+            orders=self.orders,
+            probes=self.probes,
+            tuning=self.tuning,
+            rollouts=self.rollouts,
+            audit=self.audit,
+            keep_starter=self.keep_starter,
+            people=self.people,
+            alerts=self.alerts,
         )
         self.hub = app.state.live
         return app

@@ -14,6 +14,7 @@ from airboss.console import api
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store.memory import MemoryRecordLog
+from tests.console.described import assert_as_described
 from tests.console.site import DAY, NOW, Site, put, sample
 
 CONFIG = """
@@ -269,7 +270,7 @@ def test_the_cookie_reads_the_api(site: Site) -> None:
 
 
 def test_the_description_is_true(site: Site) -> None:
-    """Every route of the table is described and served, and answers have just the fields described."""
+    """Every route is described; those of the table here are served as described (other rooms test theirs)."""
     program = site.program()
     document = program.get("/api/openapi.json").json()
     assert document["openapi"] == "3.1.0"
@@ -277,17 +278,14 @@ def test_the_description_is_true(site: Site) -> None:
     assert described == {(route.method, route.path) for route in api.ROUTES}
     schemas = document["components"]["schemas"]
     record_id = ids(program.get("/api/v1/records?limit=1"))[0]
-    for method, path in sorted(described):
+    for method, path in sorted((route.method, route.path) for route in api.OWN):
         operation = document["paths"][path][method.lower()]
         if method == "GET":
             answer = program.get(path.replace("{id}", record_id))
         else:
             answer = program.post(path, json={"config": CONFIG})
         assert answer.status_code == 200, (path, answer.text)
-        name = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[
-            2
-        ]
-        assert set(answer.json()) == set(schemas[name]["properties"]), path
+        assert_as_described(document, method, path, answer.json())
         for parameter in operation["parameters"]:
             if parameter["in"] == "query":
                 asked = program.get(path, params={parameter["name"]: ""})

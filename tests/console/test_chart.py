@@ -173,10 +173,15 @@ def test_cards_compare_only_what_can_be_compared() -> None:
 
 
 def test_cancelled_calls_are_shown_and_not_counted() -> None:
-    """The error rate is of calls that were not cancelled."""
+    """The error rate, of cards and of the chart, is of calls that were neither cancelled nor refused."""
     card = cards([stats("a", 100, errors=10, cancelled=50)], [], drawn(), earlier="24 h")[1]
     assert card.value == 0.2
     assert card.level == "bad"
+    (card,) = cards([stats("a", 100, errors=10, refused=30, cancelled=20)], [], drawn(), earlier="24 h")[1:2]
+    assert card.value == 0.2
+    assert card.note.endswith("; 30 refused")
+    (line,) = drawn(bucket(0, 10, errors=1, cancelled=3, refused=5), bucket(1, 4, refused=4)).lines
+    assert [rate for rate in line.errors if rate is not None] == [50.0]
 
 
 def test_an_unknown_price_is_said() -> None:

@@ -13,11 +13,12 @@ from starlette.testclient import TestClient
 from airboss.console.render import STATIC
 from airboss.console.views import RAW_MAX, ROWS
 from airboss.domain.ports import RecordFilter
-from airboss.domain.record import InferenceRecord
+from airboss.domain.record import InferenceRecord, PolicyFinding
 from airboss.store.memory import MemoryRecordLog
 from tests.console.site import API_KEY, NOW, Site, put, sample
 from tests.console.test_api import One
 
+FOUND = (PolicyFinding(kind="email", action="mask", count=2, where="request.messages.content"),)
 OWN_ATTRIBUTES = {
     "hx-get",
     "hx-trigger",
@@ -225,7 +226,7 @@ def test_neighbours_lead_through_time(site: Site) -> None:
 def test_a_record_has_all_its_parts(site: Site) -> None:
     """Conversation, times, attempts, tokens, cost, release, raw JSON, curl."""
     log = MemoryRecordLog()
-    put(log, sample(id="one", started_at=NOW, session="s-1", tags={"app": "shop"}, policy=("pii:email",)))
+    put(log, sample(id="one", started_at=NOW, session="s-1", tags={"app": "shop"}, policy=FOUND))
     page = shown(Site(log=log).person(), "/records/one")
     record = log.records(RecordFilter(id="one"), limit=1, bodies=True)[0]
     text = page.text
@@ -240,7 +241,8 @@ def test_a_record_has_all_its_parts(site: Site) -> None:
         "plan 42",
         "s-1",
         "shop",
-        "pii:email",
+        "2 email",
+        "request.messages.content",
         "Timing",
         "Attempts",
         "curl -sS",
@@ -312,7 +314,7 @@ def hostile_record(word: str) -> InferenceRecord:
     names = ("user", "session", "key", "deployment", "model", "provider", "error_type", "finish_reason")
     everywhere = dict.fromkeys((*names, "trace_id", "cache", "arm", "release"), word)
     return sample(
-        id="hostile", tags={word: word}, policy=(word,), request=body, response=answer, **everywhere
+        id="hostile", tags={word: word}, policy=(PolicyFinding(kind=word, action=word, count=1, where=word),), request=body, response=answer, **everywhere
     )
 
 

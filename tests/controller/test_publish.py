@@ -13,7 +13,7 @@ from airboss.config import ModelConfig
 from airboss.controller.publish import apply_config, starter_config, without_literal_keys
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.plan import ServingPlan
-from airboss.domain.ports import ApiKey
+from airboss.domain.ports import ApiKey, Replica, ReplicaState
 from airboss.governance.redact import Redactor
 from airboss.governance.secrets import provider_key, provider_secrets
 from airboss.store.datadir import DataDir, read_secret
@@ -76,7 +76,22 @@ class House:
 
     def urls(self) -> dict[str, str]:
         """Where each replica listens."""
-        return {replica.model: replica.url for replica in self.ledger.replicas()}
+        return {each.model: each.url for each in self.ledger.placements() if each.draining_since is None}
+
+    def stand(self, state: ReplicaState, *, only: str | None = None, detail: str | None = None) -> None:
+        """Say that every engine, or only that one, is in that state."""
+        for each in self.ledger.placements():
+            if only in {None, each.id}:
+                row = Replica(
+                    id=each.id,
+                    model=each.model,
+                    url=each.url,
+                    state=state,
+                    restarts=0,
+                    since=NOW,
+                    detail=detail,
+                )
+                self.ledger.put_replica(row)
 
     def all_bytes(self) -> bytes:
         """Everything in the ledger's files."""
@@ -97,9 +112,9 @@ def test_the_starter_is_applied(house: House) -> None:
     assert plan.number == 1
     (deployment,) = plan.deployments
     assert deployment.target.base_urls == ("http://127.0.0.1:9000/v1",)
-    (replica,) = house.ledger.replicas()
-    assert (replica.id, replica.model, replica.state) == ("smollm2", "smollm2", "stopped")
-    assert replica.url == "http://127.0.0.1:9000/v1"
+    (placed,) = house.ledger.placements()
+    assert (placed.id, placed.model, placed.draining_since) == ("smollm2", "smollm2", None)
+    assert placed.url == "http://127.0.0.1:9000/v1"
     assert house.ledger.config() == starter_config(openai_key_present=False)
     snapshot = house.ledger.snapshot()
     assert snapshot is not None
@@ -171,26 +186,66 @@ def test_a_machine_without_free_ports_is_said(house: House) -> None:
 
 
 @pytest.mark.parametrize("change", ["slots = 2", "threads = 1", "context_tokens = 512"])
-def test_an_engine_that_must_start_anew_gets_a_new_port(house: House, change: str) -> None:
-    """No call under the new plan can reach the old engine."""
+def test_an_engine_that_must_start_anew_is_placed_beside_the_old(house: House, change: str) -> None:
+    """It gets a port of its own, and calls go to the old one until it is ready; then the old one drains."""
     house.apply(LOCAL)
+    house.stand("ready")
     before = house.urls()
-    house.apply(LOCAL.replace("[models.a]", f"[models.a]\n{change}"))
+    changed = LOCAL.replace("[models.a]", f"[models.a]\n{change}")
+    plan = house.apply(changed)
+    assert [each.id for each in house.ledger.placements()] == ["a", "a:2", "b"]
+    assert plan.deployments[0].target.base_urls == (before["a"],)
+    house.stand("ready")
+    plan = house.apply(changed)
     after = house.urls()
     assert after["a"] not in before.values()
     assert after["b"] == before["b"]
-    snapshot = house.ledger.snapshot()
-    assert snapshot is not None
-    assert snapshot.plan.deployments[0].target.base_urls == (after["a"],)
+    assert plan.deployments[0].target.base_urls == (after["a"],)
+    assert [each.id for each in house.ledger.placements() if each.draining_since is not None] == ["a"]
 
 
 def test_other_weights_are_another_engine(house: House) -> None:
-    """A model of the same name with other weights is another release on another port."""
+    """A model of the same name with other weights is another release on another port. Until its engine is
+    ready, the release before it serves, and answers are attributed to that."""
     first = house.apply(LOCAL)
+    house.stand("ready")
     before = house.urls()
-    second = house.apply(LOCAL.replace("/a.gguf", "/c.gguf"))
+    changed = LOCAL.replace("/a.gguf", "/c.gguf")
+    held = house.apply(changed)
+    assert held.deployments[0].stable == first.deployments[0].stable
+    waiting = [each.release.digest for each in held.others]
+    house.stand("ready")
+    second = house.apply(changed)
     assert house.urls()["a"] != before["a"]
     assert first.deployments[0].stable.digest != second.deployments[0].stable.digest
+    assert second.deployments[0].stable.digest in waiting
+
+
+def test_weights_that_fail_take_nothing_down(house: House) -> None:
+    """The old engine serves on, whatever is applied besides; the next apply tries the new one anew, and
+    going back needs no new engine at all."""
+    first = house.apply(LOCAL)
+    house.stand("ready")
+    changed = LOCAL.replace("/a.gguf", "/c.gguf")
+    house.apply(changed)
+    house.stand("failed", only="a:2", detail="ended with exit code 2")
+    assert house.apply(changed, retry_failed=False).deployments[0].target == first.deployments[0].target
+    assert [each.id for each in house.ledger.placements()] == ["a", "a:2", "b"]
+    house.apply(changed)
+    assert [each.id for each in house.ledger.placements()] == ["a", "a:3", "b"]
+    back = house.apply(LOCAL)
+    assert back.deployments[0].target == first.deployments[0].target
+    assert [each.id for each in house.ledger.placements() if each.draining_since is None] == ["a", "b"]
+
+
+def test_a_deployment_without_an_engine_says_why(house: House) -> None:
+    """Where nothing else can serve, the plan says at once why nobody answers."""
+    house.apply(LOCAL)
+    house.stand("failed", only="a", detail="ended with exit code 2: there is no file /weights/a.gguf")
+    a, b = house.apply(LOCAL, retry_failed=False).deployments
+    assert a.target.down is not None
+    assert "there is no file /weights/a.gguf" in a.target.down
+    assert b.target.down is None
 
 
 def test_replicas_of_models_gone_are_dropped(house: House) -> None:

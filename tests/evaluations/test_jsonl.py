@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,20 @@ def test_lines_and_items_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonl, "ITEMS_MAX", 2)
     with pytest.raises(WrongCall, match="line 3: more than 2"):
         read('{"input": "a"}\n{"input": "b"}\n{"input": "c"}\n{"input": "d"}')
+
+
+def test_an_items_user_keeps_it_in_one_part() -> None:
+    """Their items are a group of their own unless another is given; the user is kept, for erasure."""
+    made = read('{"input": "a", "user": "ann"}\n{"input": "b", "user": "ann", "group": "g"}\n{"input": "c"}')
+    assert sorted((item.user, item.group) for item in made.items if item.user) == [
+        ("ann", "ann"),
+        ("ann", "g"),
+    ]
+    assert [item.group for item in made.items if item.user is None] == [None]
+
+
+def test_the_example_is_a_dataset() -> None:
+    """examples/reviews.jsonl has sixty items, half of each kind."""
+    path = Path(__file__).parent.parent.parent / "examples" / "reviews.jsonl"
+    made = read(path.read_text())
+    assert Counter(item.expected for item in made.items) == {"positive": 30, "negative": 30}

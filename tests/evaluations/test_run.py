@@ -92,6 +92,7 @@ def test_from_plan_to_report(store: SqlEvalStore) -> None:
     assert (exact.better, exact.worse, exact.units) == (10, 0, 40)
     assert report.decision is not None
     assert report.decision.passed
+    assert report.a is not None
     assert (report.a.answers, report.a.errors, report.a.output_tokens) == (40, 0, 120)
     assert report.b.cost_usd == Decimal("0.040")
     assert load(store, "run") == (what, report)
@@ -302,6 +303,7 @@ def test_over_http(store: SqlEvalStore, provider: FakeProvider) -> None:
             await caller.aclose()
 
     report = asyncio.run(work())
+    assert report.a is not None
     assert report.a.errors + report.b.errors == 1
     assert provider.stats().requests == 13
     assert report.comparisons[0].items == 6

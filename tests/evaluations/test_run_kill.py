@@ -47,6 +47,7 @@ def test_kill_9_repeats_no_kept_call(provider: FakeProvider, tmp_path: Path) -> 
     assert provider.stats().requests == questions - kept_before
     report = load(store, "run")[1]
     assert report is not None
+    assert report.a is not None
     assert (report.a.answers, report.b.answers, report.a.errors) == (COUNT, COUNT, 0)
     store.close()
 

@@ -35,6 +35,7 @@ WRITTEN: list[tuple[str, Spec]] = [
     ("python:tone.py:score", PythonFunction(function="tone.py:score")),
     ("llm_judge:grader", LlmJudge(deployment="grader")),
     ("pairwise_judge:grader", PairwiseJudge(deployment="grader")),
+    ("polite=contains:a=b", Contains(name="polite", texts=("a=b",))),
     ('{"kind": "exact", "name": "answer", "ignore_case": true}', Exact(name="answer", ignore_case=True)),
 ]
 

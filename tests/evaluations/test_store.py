@@ -203,3 +203,49 @@ def test_a_dataset_is_put_whole_or_not_at_all(store: SqlEvalStore) -> None:
     with pytest.raises(SetupError, match="cannot be used"):
         store.put_dataset(row, [twice, twice])
     assert store.datasets() == ()
+
+
+def test_an_interrupted_reading_goes_on(library: Library, store: SqlEvalStore) -> None:
+    """The same reader with the same reason gets the same again, uncounted; any other gets nothing."""
+    library.put(dataset("n", THREE))
+    kept = library.find("n")
+    assert library.reopen_holdout(kept, who="ann", why="job 1") is None
+    library.open_holdout(kept, who="bob", why="before")
+    opened = library.open_holdout(kept, who="ann", why="job 1")
+    library.open_holdout(kept, who="bob", why="after")
+    assert library.reopen_holdout(kept, who="ann", why="job 1") == opened
+    assert library.reopen_holdout(kept, who="ann", why="job 2") is None
+    assert len(store.holdout_reads(kept.digest)) == 3
+
+
+def test_a_deleted_dataset_takes_its_answers_along(library: Library, store: SqlEvalStore) -> None:
+    """All versions of the name go, with the items, answers and results that no other dataset has; who read
+    the holdout stays, so that making it again does not make it unread."""
+    shared, own = item("a", "shared", part="train"), item("b", "own", part="train")
+    library.put(dataset("n", [own]))
+    later = Library(store, lambda: NOW + timedelta(days=1))
+    later.put(dataset("n", [shared, own, item("h", "locked", part="holdout")]))
+    library.put(dataset("other", [shared]))
+    gone = library.find("n")
+    library.open_holdout(gone, who="ann", why="look")
+    for row in store.items(gone.digest, "train"):
+        store.put_answer(f"key-{row.id}", subject=row.subject, content=row.id, at=NOW)
+        store.put_result(
+            ResultRow(run="r", item=row.id, arm="a", repeat=0, subject=row.subject, content="{}")
+        )
+    library.delete("n")
+    assert [kept.name for kept in library.all()] == ["other"]
+    assert store.items(gone.digest, "train") == ()
+    assert (store.answer("key-a"), store.answer("key-b")) == ("a", None)
+    assert [row.item for row in store.results("r")] == ["a"]
+    assert len(store.holdout_reads(gone.digest)) == 1
+    with pytest.raises(WrongCall, match="no dataset is called 'n'"):
+        library.delete("n")
+
+
+def test_content_under_two_names_outlives_one(library: Library) -> None:
+    """Deleting one name of a content leaves the other whole."""
+    library.put(dataset("one", THREE))
+    library.put(dataset("two", THREE))
+    library.delete("one")
+    assert library.find("two").sizes == {"train": 1, "validation": 1, "holdout": 1}

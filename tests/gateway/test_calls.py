@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import DIGEST, KEY, Gateway, deployment
+from tests.support.gateway_process import ADMIN_KEY
 from tests.support.wait import until
 
 
@@ -113,6 +114,8 @@ def test_models(gateway: Gateway) -> None:
         listed = client.get("/v1/models").json()
         assert listed["object"] == "list"
         assert [m["id"] for m in listed["data"]] == ["assistant", "gpt-4o", "patient", "no-tools"]
+        assert client.get("/v1/models/").json() == listed
+        assert client.post("/v1/models/").status_code == 405
         assert client.get("/v1/models/gpt-4o").json()["id"] == "gpt-4o"
         assert client.get("/v1/models/gpt-5").json()["error"]["code"] == "model_not_found"
 
@@ -135,6 +138,19 @@ def test_either_credential_header(gateway: Gateway) -> None:
             assert response.json()["error"]["code"] == "invalid_api_key"
             assert response.headers["x-request-id"]
             assert KEY[3:] not in response.text
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/", "/v1/chat/completions"])
+def test_the_admin_key_is_told_apart(gateway: Gateway, path: str) -> None:
+    """Whoever sends the admin key under /v1 is told that it is that one, and which key to use."""
+    for header in ({"authorization": f"Bearer {ADMIN_KEY}"}, {"x-api-key": ADMIN_KEY}):
+        response = httpx2.request("POST" if "chat" in path else "GET", f"{gateway.url}{path}", headers=header)
+        assert response.status_code == 401
+        error = response.json()["error"]
+        assert error["code"] == "invalid_api_key"
+        assert "this is the admin key" in error["message"]
+        assert "OPENAI_API_KEY" in error["message"]
+        assert ADMIN_KEY not in response.text
 
 
 def test_tools_are_refused_where_the_model_has_none(gateway: Gateway, provider: FakeProvider) -> None:

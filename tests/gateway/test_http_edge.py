@@ -166,6 +166,12 @@ def test_fifty_megabytes_are_refused_early(gateway: Gateway) -> None:
     assert _status(answer) == 413
 
 
+def test_a_header_without_an_end_is_refused(gateway: Gateway) -> None:
+    """A header that goes on and on is refused before it ends: none may fill the memory of the worker."""
+    answer = _raw(gateway, b"GET /healthz HTTP/1.1\r\nhost: x\r\na: " + b"b" * 4_000_000)
+    assert _status(answer) == 431
+
+
 def test_expect_continue(gateway: Gateway) -> None:
     """A client that waits for `100 Continue` gets it."""
     data = _post(head=AUTH + "expect: 100-continue\r\n")

@@ -65,4 +65,8 @@ def test_a_release_is_rendered_and_named(provider: FakeProvider, tmp_path: Path)
         file.write_text(config.replace(inline, 'prompt = "prompts/support.md"'))
         refused = run_airboss("apply", str(file), "--data-dir", str(airboss.data), cwd=tmp_path)
         assert refused.returncode == 2
-        assert "names a file" in refused.stderr
+        assert "cannot be read" in refused.stderr
+        (tmp_path / "prompts").mkdir()
+        (tmp_path / "prompts" / "support.md").write_text("You answer for {{ shop }}.\n")
+        airboss.verb("apply", str(file))
+        assert served() == digest, "a prompt is the same release, written inline or in a file"

@@ -78,6 +78,14 @@ def test_what_is_said_is_the_text_the_words_or_the_echo() -> None:
     assert said(ask("/v1/completions", prompt="go on"), echo=True) == "go on"
 
 
+def test_a_text_may_hang_on_the_instructions() -> None:
+    """With `when` it is said only where a system message, or a raw prompt, has these words."""
+    told = [{"role": "system", "content": "Say yes or no."}, {"role": "user", "content": "yes or no?"}]
+    assert said(ask(messages=told), text="yes", when="Say yes") == "yes"
+    assert said(ask(messages=told[1:]), text="yes", when="yes or no") == answers.SENTENCE
+    assert said(ask("/v1/completions", prompt="Say yes."), text="yes", when="Say yes") == "yes"
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_an_answer_stops_at_the_limit(name: str) -> None:
     """A longer answer is cut, and says so."""

@@ -10,7 +10,7 @@ import pytest
 
 from airboss.config import Config, parse_config
 from airboss.domain.plan import ServingPlan
-from airboss.domain.release import Example, ModelVersion, Release
+from airboss.domain.release import Example, ModelVersion, Policy, Release
 from airboss.releases.build import (
     OPENAI_BASE_URL,
     build_plan,
@@ -19,6 +19,7 @@ from airboss.releases.build import (
     local_models,
     sealed,
 )
+from airboss.replicas.llamacpp import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TEXT = """
@@ -77,16 +78,20 @@ def plan(text: str = TEXT, **given: object) -> ServingPlan:
     defaults: dict[str, object] = {
         "replica_urls": {"tiny": ("http://127.0.0.1:9/v1",)},
         "tools": {"tiny": True},
-        "engine_version": "e 1",
+        "exposed": {},
         "now": NOW,
     }
-    return build_plan(config(text), **{**defaults, **given})  # type: ignore[arg-type]  # shared defaults
+    said = config(text)
+    catalog = build_releases(said, engine_version="e 1")
+    stable = {name: catalog.wanted(said, name) for name in said.deployments}
+    return build_plan(said, catalog, **{"stable": stable, **defaults, **given})  # type: ignore[arg-type]  # shared
 
 
 def digests(text: str, engine_version: str = "e 1") -> dict[str, str]:
     """Each deployment's digest."""
-    built = build_releases(config(text), engine_version=engine_version)
-    return {name: release.digest for name, release in built.items()}
+    said = config(text)
+    built = build_releases(said, engine_version=engine_version)
+    return {name: built.wanted(said, name).digest for name in said.deployments}
 
 
 def test_a_plan_says_where_each_deployment_goes() -> None:
@@ -125,6 +130,16 @@ def test_a_local_model_whose_tools_are_unknown_has_none() -> None:
     assert not plan(tools={}).deployments[2].target.tools
 
 
+def test_a_local_target_says_what_a_slot_can_hold() -> None:
+    """Its share of the context, by the engine's own numbers where the configuration has none; what a hosted
+    model can hold is not known."""
+    support, _, assistant = plan().deployments
+    assert support.target.slot_tokens is None
+    assert assistant.target.slot_tokens == DEFAULT_CONTEXT_TOKENS // DEFAULT_SLOTS
+    text = TEXT.replace('tiny.gguf"\n', 'tiny.gguf"\ncontext_tokens = 3000\nslots = 2\n', 1)
+    assert plan(text).deployments[2].target.slot_tokens == 1500
+
+
 def test_only_served_local_models_need_an_engine() -> None:
     """A local model that no deployment serves is not started."""
     assert local_models(config()) == ("tiny",)
@@ -140,7 +155,8 @@ def test_bodies_are_kept_unless_turned_off() -> None:
 
 def test_releases_name_the_exact_model() -> None:
     """A local release has weights and engine; a hosted one has nothing but its name."""
-    built = build_releases(config(), engine_version="e 1")
+    catalog = build_releases(config(), engine_version="e 1")
+    built = {name: catalog.wanted(config(), name) for name in config().deployments}
     assert built["support"].name == "support"
     assert built["assistant"].name == "tiny"
     assert built["assistant"].model.weights_sha256 == (
@@ -207,6 +223,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
         form="system",
         params={"seed": 1},
         params_force={"n": 1},
+        policy=Policy(pii=(("email", "mask"), ("ip", "observe")), detectors="1"),
     )
     whole = identity(release)
     assert whole == {
@@ -216,6 +233,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
         "form": "system",
         "params": {"seed": 1},
         "params_force": {"n": 1},
+        "policy": {"pii": {"email": "mask", "ip": "observe"}, "detectors": "1"},
     }
     assert set(whole) == set(Release.__struct_fields__) - {"digest", "name"}
 

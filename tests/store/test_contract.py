@@ -328,6 +328,7 @@ def test_statistics_are_those_of_the_period(record_log: RecordLog) -> None:
     assert main.cost_usd == pytest.approx(0.000492)
     assert main.cost_unknown == 2
     assert (alone.deployment, alone.requests, alone.errors, alone.cost_unknown) == ("alone", 1, 0, 1)
+    assert (main.refused, alone.refused) == (0, 1)
     assert (alone.latency_p50_ms, alone.tokens_per_s, alone.cost_usd) == (None, None, None)
 
 
@@ -345,14 +346,19 @@ def test_a_series_has_steps_at_multiples_of_the_step(record_log: RecordLog) -> N
         at = START + timedelta(seconds=second + 0.25)
         record_log.apply(move(index, start=100 * index, started_at=at, latency_ms=100.0 * (index + 1)))
     record_log.apply(move(9, start=400, deployment="alone", status="error"))
+    record_log.apply(move(10, start=500, deployment="refusing", status="refused"))
+    record_log.apply(move(11, start=600, deployment="refusing", status="cancelled"))
     buckets = record_log.series(START, START + timedelta(minutes=5), step_s=60)
     assert [(each.deployment, (each.start - START).total_seconds(), each.requests) for each in buckets] == [
         ("alone", 0.0, 1),
         ("assistant", 0.0, 2),
         ("assistant", 60.0, 1),
         ("assistant", 180.0, 1),
+        ("refusing", 0.0, 2),
     ]
-    alone, first, *_ = buckets
+    alone, first, *_, refusing = buckets
+    assert (first.cancelled, first.refused) == (0, 0)
+    assert (refusing.cancelled, refusing.refused, refusing.errors) == (1, 1, 0)
     assert (alone.errors, alone.latency_p50_ms, alone.ttft_p50_ms) == (1, None, None)
     assert first.latency_p50_ms == pytest.approx(150.0)
     assert first.output_tokens == 16
@@ -360,6 +366,34 @@ def test_a_series_has_steps_at_multiples_of_the_step(record_log: RecordLog) -> N
     assert first.cost_usd == pytest.approx(0.000246)
     odd = record_log.series(START, START + timedelta(minutes=5), step_s=7)
     assert all(each.start.timestamp() % 7 == 0 for each in odd)
+
+
+def test_traffic_tells_who_answered(record_log: RecordLog) -> None:
+    """By deployment, release and arm, in steps; what was cancelled or refused is no part of an error rate."""
+    places = [
+        ("d1", "stable", "ok"),
+        ("d1", "stable", "error"),
+        ("d2", "canary", "cancelled"),
+        ("d2", "canary", "ok"),
+    ]
+    for index, (release, arm, status) in enumerate(places):
+        at = START + timedelta(seconds=50 * index)
+        record_log.apply(
+            move(index, start=100 * index, started_at=at, release=release, arm=arm, status=status)
+        )
+    found = record_log.traffic(START, START + timedelta(minutes=5), step_s=60)
+    assert [
+        (each.release, each.arm, each.start - START, each.requests, each.errors, each.counted)
+        for each in found
+    ] == [
+        ("d1", "stable", timedelta(), 2, 1, 2),
+        ("d2", "canary", timedelta(seconds=60), 1, 0, 0),
+        ("d2", "canary", timedelta(seconds=120), 1, 0, 1),
+    ]
+    assert {each.deployment for each in found} == {"assistant"}
+    assert list(record_log.traffic(START, START, step_s=60)) == []
+    assert record_log.count(RecordFilter(release="d2")) == 2
+    assert record_log.count(RecordFilter(release="d")) == 0
 
 
 def test_a_closed_log_says_so(record_log: RecordLog) -> None:

@@ -75,3 +75,19 @@ def test_only_one_never_ready_is_hopeless() -> None:
     for _ in range(20):
         once = after(Life(started_at=0, ready_at=None, ended_at=1), once).history
     assert not once.hopeless
+
+
+def test_what_never_gets_ready_is_lost() -> None:
+    """Five lives in a row that never got ready, whether there was a better one before or not; one that gets
+    ready and dies is not lost, however often."""
+    never = Life(started_at=0, ready_at=None, ended_at=1)
+    short = Life(started_at=0, ready_at=0.5, ended_at=1)
+    history = after(short, History()).history
+    for _ in range(4):
+        history = after(never, history).history
+        assert not history.lost
+    assert after(short, history).history.unready == 0
+    assert after(never, history).history.lost
+    for _ in range(50):
+        history = after(short, history).history
+    assert not history.lost

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from airboss.config import ModelConfig
 from airboss.controller.publish import apply_config
 from airboss.domain.ports import Replica
 from airboss.domain.status import ProcessState, ProcessStatus
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
 from airboss.supervisor.fleet import Places, core, is_gateway, is_store
+from airboss.supervisor.local import LocalHost
 from airboss.supervisor.roster import Roster
+from airboss.supervisor.supervisor import Spec
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 CONFIG = """
@@ -92,46 +93,62 @@ def places(data: DataDir) -> Places:
     )
 
 
-def status(state: ProcessState, *, restarts: int = 0) -> dict[str, ProcessStatus]:
-    """The process of the replica of `tiny` in that state."""
-    name = "replica-tiny"
+def status(state: ProcessState, *, restarts: int = 0, name: str = "tiny") -> dict[str, ProcessStatus]:
+    """The process of a replica in that state."""
+    name = f"replica-{name}"
     return {name: ProcessStatus(name=name, state=state, restarts=restarts, since=NOW, pid=5, detail="why")}
 
 
-def missing(_model: ModelConfig) -> bool:
-    """No weights are at hand."""
-    return False
+class Kept:
+    """A roster and the host that it keeps, as `airboss up` has them."""
 
+    def __init__(self, ledger: SqlLedger, places: Places, *, fetched: bool = True) -> None:
+        self.host = LocalHost(places, fetched=lambda _model: fetched)
+        self.roster = Roster(ledger, self.host)
 
-def at_hand(_model: ModelConfig) -> bool:
-    """All weights are."""
-    return True
+    def specs(self, statuses: Mapping[str, ProcessStatus] | None = None) -> list[Spec]:
+        """What should run, after saying how processes stand."""
+        self.host.saw(statuses or {})
+        self.roster.keep()
+        return self.host.specs(essential=self.roster.essential)
 
 
 def test_one_engine_for_each_model_served(ledger: SqlLedger, apply: Apply, places: Places) -> None:
     """Before the first plan nothing is wanted; then one engine for each local model, however many deployments
-    share it, at the plan's URL."""
-    roster = Roster(ledger, places, fetched=at_hand)
-    assert roster.specs() == []
+    share it, at its port. It may fail; but as nothing would be served without it, that ends the start."""
+    kept = Kept(ledger, places)
+    assert kept.specs() == []
     apply(CONFIG)
-    (spec,) = roster.specs()
+    (spec,) = kept.specs()
     assert spec.name == "replica-tiny"
-    assert spec.command.argv[-6:-2] == ("--model", "tiny", "--port", "40001")
-    assert spec.watch
+    assert spec.command.argv[-8:-2] == ("--model", "tiny", "--port", "40001", "--placement", "tiny")
+    assert (spec.watch, spec.may_fail, spec.essential) == (True, True, True)
 
 
-def test_a_changed_engine_is_another_spec(ledger: SqlLedger, apply: Apply, places: Places) -> None:
-    """Another number of slots replaces the engine; another alias or price does not."""
-    roster = Roster(ledger, places, fetched=at_hand)
+def test_without_one_of_several_the_rest_serves(ledger: SqlLedger, apply: Apply, places: Places) -> None:
+    """Where deployments depend on different engines, or on a provider, none of them ends the start."""
+    other = '[models.other]\nprovider = "here"\nmodel = "file:/other.gguf"\n'
+    apply(CONFIG + other + '[deployments.c]\nmodel = "other"\n')
+    assert [spec.essential for spec in Kept(ledger, places).specs()] == [False, False]
+
+
+def test_an_engine_beside_another_is_another_process(ledger: SqlLedger, apply: Apply, places: Places) -> None:
+    """Another number of slots starts an engine beside the first, which stays; another alias or price changes
+    nothing. The one that comes is not what the start waits for."""
+    kept = Kept(ledger, places)
     apply(CONFIG)
-    (first,) = roster.specs()
+    (first,) = kept.specs()
     apply(CONFIG.replace("[deployments.a]", '[deployments.a]\naliases = ["gpt-4o"]'))
-    assert roster.specs()[0].same_as(first)
+    assert kept.specs()[0].same_as(first)
     price = "price = { input_usd_per_mtok = 1, output_usd_per_mtok = 2 }"
     apply(CONFIG.replace("[deployments.a]", f"{price}\n[deployments.a]"))
-    assert roster.specs()[0].same_as(first)
+    assert kept.specs()[0].same_as(first)
+    kept.specs(status("ready"))
     apply(CONFIG.replace("[deployments.a]", "slots = 2\n[deployments.a]"))
-    assert not roster.specs()[0].same_as(first)
+    one, two = kept.specs(status("ready"))
+    assert one.same_as(first)
+    assert two.command.argv[-4:-2] == ("--placement", "tiny:2")
+    assert (one.essential, two.essential) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +158,7 @@ def test_a_changed_engine_is_another_spec(ledger: SqlLedger, apply: Apply, place
         ("starting", "fetching"),
         ("ready", "ready"),
         ("backing_off", "backing_off"),
+        ("failed", "failed"),
         ("stopping", "stopped"),
         ("stopped", "stopped"),
     ],
@@ -151,39 +169,34 @@ def test_the_ledger_is_told(
     """Each state of the process becomes a state of the replica, with restarts, pid and cause; one that starts
     without its weights is fetching."""
     apply(CONFIG)
-    roster = Roster(ledger, places, fetched=missing if expected == "fetching" else at_hand)
-    roster.specs()
-    roster.report(status(state, restarts=3))
+    Kept(ledger, places, fetched=expected != "fetching").specs(status(state, restarts=3))
     (row,) = ledger.replicas()
     assert (row.state, row.restarts, row.pid, row.detail) == (expected, 3, 5, "why")
     assert row.url == "http://127.0.0.1:40001/v1"
 
 
 def test_what_is_stale_is_mended(ledger: SqlLedger, apply: Apply, places: Places) -> None:
-    """A row that says another URL than the plan is put right, and one that no plan wants is dropped."""
+    """A row that says something else than the process is put right, and one that nobody runs is dropped."""
     apply(CONFIG)
-    roster = Roster(ledger, places, fetched=at_hand)
-    roster.specs()
-    (row,) = ledger.replicas()
     for replica_id in ("tiny", "gone"):
         url = "http://127.0.0.1:1/v1"
         ledger.put_replica(
             Replica(id=replica_id, model=replica_id, url=url, state="ready", restarts=0, since=NOW)
         )
-    roster.report(status("ready"))
-    assert [(each.id, each.url) for each in ledger.replicas()] == [("tiny", row.url)]
+    Kept(ledger, places).specs(status("ready"))
+    assert [(each.id, each.url) for each in ledger.replicas()] == [("tiny", "http://127.0.0.1:40001/v1")]
 
 
-def test_a_port_in_force_is_the_new_one(ledger: SqlLedger, apply: Apply, places: Places) -> None:
-    """After an engine has moved to a new port the roster wants it there."""
+def test_a_replica_that_is_ending_keeps_its_name(ledger: SqlLedger, apply: Apply, places: Places) -> None:
+    """While its process is there its row is, so that no new engine gets its name; then the row goes."""
     apply(CONFIG)
-    roster = Roster(ledger, places, fetched=at_hand)
-    roster.specs()
-    apply(CONFIG.replace("[deployments.a]", "slots = 2\n[deployments.a]"))
-    roster.report(status("ready"))  # the old port's, written before the new plan was seen
-    assert "40002" in roster.specs()[0].command.argv
-    roster.report(status("starting"))
-    assert ledger.replicas()[0].url == "http://127.0.0.1:40002/v1"
+    kept = Kept(ledger, places)
+    kept.specs(status("ready"))
+    ledger.place([], drop=["tiny"])
+    assert kept.specs(status("stopping")) == []
+    assert [each.id for each in ledger.replicas()] == ["tiny"]
+    kept.specs({})
+    assert ledger.replicas() == ()
 
 
 def test_what_waits_for_a_start_is_said(
@@ -191,12 +204,12 @@ def test_what_waits_for_a_start_is_said(
 ) -> None:
     """Settings that only a start brings into force are reported once when they change."""
     apply(CONFIG)
-    roster = Roster(ledger, places, fetched=at_hand)
-    roster.specs()
+    kept = Kept(ledger, places)
+    kept.specs()
     apply(CONFIG + "[gateway]\nmax_body_bytes = 1000000\n")
     with caplog.at_level(logging.WARNING):
-        roster.specs()
-        roster.specs()
+        kept.specs()
+        kept.specs()
     assert [line.message for line in caplog.records if "next `airboss up`" in line.message] != []
     assert len(caplog.records) == 1
 

@@ -271,3 +271,48 @@ def test_no_orphan_after_kill_9_of_the_supervisor() -> None:
     parent.wait()
     assert until(lambda: not any(alive(pid) for pid in children))
     parent.stdout.close()
+
+
+def test_one_that_may_fail_is_left_alone() -> None:
+    """It ends five times without getting ready, and is not started again; it says what it said last. The
+    start of the others is complete without it, and a changed one is tried anew."""
+    dies = "import sys; sys.stderr.write('airboss: no such thing\\n'); sys.exit(1)"
+
+    async def scenario(watched: Watched) -> None:
+        frail = spec("frail", dies, probe=failed, may_fail=True, essential=False)
+        watched.supervisor.want([spec("kid"), frail])
+        await watched.supervisor.until_ready()
+        await watched.until(lambda now: now["frail"].state == "failed")
+        assert watched.statuses["frail"].detail == "ended with exit code 1: no such thing"
+        assert watched.statuses["frail"].restarts == 5
+        assert watched.statuses["kid"].state == "ready"
+        watched.supervisor.want([spec("kid"), spec("frail", may_fail=True)])
+        await watched.until(lambda now: now["frail"].state == "ready")
+
+    supervised(scenario)
+
+
+def test_one_that_knows_better_is_not_tried_twice() -> None:
+    """Exit code 2 before being ready says that starting it again unchanged cannot help."""
+
+    async def scenario(watched: Watched) -> None:
+        frail = spec("frail", "raise SystemExit(2)", probe=failed, may_fail=True, essential=False)
+        watched.supervisor.want([frail])
+        await watched.supervisor.until_ready()
+        assert watched.statuses["frail"].state == "failed"
+        assert watched.statuses["frail"].restarts == 1
+
+    supervised(scenario)
+
+
+def test_nothing_is_served_without_an_essential_one() -> None:
+    """Then its end ends the start of everything, and says why."""
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want(
+            [spec("kid"), spec("frail", "raise SystemExit(2)", probe=failed, may_fail=True)]
+        )
+        await watched.until(lambda _now: False)
+
+    with pytest.raises(SetupError, match=r"frail ended with exit code 2\. Its last lines"):
+        supervised(scenario)

@@ -127,11 +127,22 @@ class Gateway:
         closed: dict[str, Any] = {}
         for segment in sorted(self.journal.glob("*/*.seg")):
             for frame in read_frames(segment.read_bytes(), final=True, frames_max=1_000_000).frames:
+                if frame.kind == "score":
+                    continue
                 said = json.loads(frame.payload)
                 into = opened if frame.kind == "open" else closed
                 assert said["id"] not in into, "a frame stands twice"
                 into[said["id"]] = said
         return opened, closed
+
+    def scores(self) -> list[dict[str, Any]]:
+        """The feedback that the journal has now, in order."""
+        return [
+            json.loads(frame.payload)
+            for segment in sorted(self.journal.glob("*/*.seg"))
+            for frame in read_frames(segment.read_bytes(), final=True, frames_max=1_000_000).frames
+            if frame.kind == "score"
+        ]
 
     def journal_bytes(self) -> bytes:
         """Every byte of the journal."""

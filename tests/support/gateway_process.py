@@ -20,6 +20,8 @@ from airboss.gateway.serve import GatewaySettings, serve
 from airboss.governance.secrets import provider_key
 from airboss.telemetry.journal import JournalWriter
 
+ADMIN_KEY = "ab_" + "a" * 43
+
 
 class FileLedger:
     """The snapshot in the file, whichever it is now."""
@@ -65,7 +67,7 @@ def main() -> None:
         body_bytes_max=int(body_bytes_max),
         metrics_dir=metrics,
         metrics_open=True,
-        admin_key="admin",
+        admin_key=ADMIN_KEY,
         own_secrets=("preset-secret",),
     )
     coroutine = serve(

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     import httpx2
 
 TIMEOUT_S = 30.0
+NAMES = ("code", "param")
+"""The members of an error, beside its message, that are passed on."""
 ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
+
+
+class Unreachable(AirbossError):
+    """Nobody answers there, now; later somebody may."""
 
 
 class Api(Protocol):
@@ -90,9 +96,9 @@ class Remote:
         try:
             response = self._client.request(method, path, **fields)
         except httpx2.TimeoutException as error:
-            raise AirbossError(f"{self._console_url} did not answer within {TIMEOUT_S:.0f} s.") from error
+            raise Unreachable(f"{self._console_url} did not answer within {TIMEOUT_S:.0f} s.") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise AirbossError(
+            raise Unreachable(
                 f"no connection to {self._console_url}: {error}. Is it running? See `airboss status`."
             ) from error
         if response.is_success:
@@ -101,7 +107,7 @@ class Remote:
             raise AirbossError(
                 f"{self._console_url} does not accept this admin key. Set {ADMIN_KEY_ENV} to the right one."
             )
-        raise (ConfigError if response.status_code == 400 else AirbossError)(words(response))
+        raise refusal(response)
 
 
 def read_admin_key(data_dir: Path) -> str:
@@ -125,12 +131,16 @@ def parsed(response: httpx2.Response) -> Any:
         ) from None
 
 
-def words(response: httpx2.Response) -> str:
-    """What an answer that is no success says."""
+def refusal(response: httpx2.Response) -> AirbossError:
+    """The error that an answer which is no success tells of, in its own words."""
+    kind = ConfigError if response.status_code == 400 else AirbossError
     try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"{response.url} answered {response.status_code} {response.reason_phrase}."
+        said = response.json()["error"]
+        error = kind(str(said["message"]))
+        error.code, error.param = (text if isinstance(text := said.get(n), str) else None for n in NAMES)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return kind(f"{response.url} answered {response.status_code} {response.reason_phrase}.")
+    return error
 
 
 def trust(cert: str) -> ssl.SSLContext:

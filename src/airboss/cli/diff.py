@@ -33,9 +33,15 @@ def diff(
 
 
 def read_config(file: Path) -> str:
-    """The text of a configuration file. Raises WrongCall if there is none."""
+    """The text of a configuration file, with the content of the prompt and example files that it names.
+
+    Raises WrongCall if there is no such file, ConfigError if one that it names cannot be read.
+    """
+    from airboss.config.inline import inlined  # noqa: PLC0415 - tomllib, where it is needed
+
     try:
-        return file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
+        return inlined(text, source=str(file), read=lambda name: (file.parent / name).read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise WrongCall(f"{file} cannot be read: {error}") from None
 

@@ -8,16 +8,29 @@ from collections.abc import Sequence
 import typer
 
 from airboss.cli.apply import apply
+from airboss.cli.audit import audit
 from airboss.cli.controller import controller
+from airboss.cli.dataset import dataset
+from airboss.cli.demo import demo
 from airboss.cli.diff import diff
 from airboss.cli.doctor import doctor
+from airboss.cli.erase import erase
+from airboss.cli.eval import evals
 from airboss.cli.export import export
 from airboss.cli.gateway import gateway
+from airboss.cli.job import job
+from airboss.cli.keys import keys
+from airboss.cli.monitor import monitor
 from airboss.cli.output import print_error
+from airboss.cli.policy import policy
+from airboss.cli.probe import probe
 from airboss.cli.records import records
+from airboss.cli.release import release
 from airboss.cli.replica import replica
+from airboss.cli.rollout import rollout
 from airboss.cli.status import status
 from airboss.cli.store import store
+from airboss.cli.tune import tune
 from airboss.cli.up import up
 from airboss.cli.version import version
 from airboss.domain.errors import AirbossError, WrongCall
@@ -32,14 +45,30 @@ app = typer.Typer(
 )
 
 USE, CONFIGURE, ROLES = "Run and look", "Configuration", "Roles, one process each (`up` starts them all)"
+QUALITY = "Quality: datasets, evaluations"
+MAINTAIN = "Versions: compare, roll out, take back"
+GOVERN = "Keys, people, proof"
 app.command(rich_help_panel=USE)(up)
+app.command(rich_help_panel=USE)(demo)
 app.command(rich_help_panel=USE)(status)
 app.command(rich_help_panel=USE)(records)
+app.add_typer(monitor, name="monitor", rich_help_panel=USE)
 app.command(rich_help_panel=USE)(doctor)
 app.command(rich_help_panel=USE)(version)
 app.command(rich_help_panel=CONFIGURE)(apply)
 app.command(rich_help_panel=CONFIGURE)(diff)
 app.command(rich_help_panel=CONFIGURE)(export)
+app.add_typer(release, name="release", rich_help_panel=MAINTAIN)
+app.add_typer(rollout, name="rollout", rich_help_panel=MAINTAIN)
+app.add_typer(dataset, name="dataset", rich_help_panel=QUALITY)
+app.add_typer(evals, name="eval", rich_help_panel=QUALITY)
+app.add_typer(probe, name="probe", rich_help_panel=QUALITY)
+app.add_typer(tune, name="tune", rich_help_panel=QUALITY)
+app.add_typer(job, name="job", rich_help_panel=QUALITY)
+app.add_typer(policy, name="policy", rich_help_panel=GOVERN)
+app.add_typer(keys, name="keys", rich_help_panel=GOVERN)
+app.command(rich_help_panel=GOVERN)(erase)
+app.add_typer(audit, name="audit", rich_help_panel=GOVERN)
 app.command(rich_help_panel=ROLES)(gateway)
 app.command(rich_help_panel=ROLES)(controller)
 app.command(rich_help_panel=ROLES)(store)

@@ -29,9 +29,10 @@ def console() -> Console:
 
 
 def print_error(error: AirbossError, *, as_json: bool) -> None:
-    """An error on stderr, in words or as `{"error": {"message", "type"}}`."""
+    """An error on stderr, in words or as `{"error": {"message", "type", "code", "param"}}`."""
     if as_json:
-        body = {"error": {"message": str(error), "type": type(error).__name__}}
+        inside = {"message": str(error), "type": type(error).__name__}
+        body = {"error": inside | {"code": error.code, "param": error.param}}
         sys.stderr.write(json.dumps(body, ensure_ascii=False) + "\n")
     else:
         sys.stderr.write(f"airboss: {error}\n")

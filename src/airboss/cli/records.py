@@ -16,7 +16,7 @@ from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, milliseconds, print_json, usd
 from airboss.cli.when import parse_when
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import AirbossError, WrongCall
 
 LIMIT_MAX = 10_000
 PAGE = 200
@@ -34,6 +34,12 @@ def records(
     until: Annotated[str | None, typer.Option(help="Before this time, written as for --since.")] = None,
     model: Annotated[str | None, typer.Option(help="Only calls answered by this model.")] = None,
     user: Annotated[str | None, typer.Option(help="Only calls of this user.")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Only calls with such a score: 'helpfulness<0.5', 'tone=rude'.")
+    ] = None,
+    release: Annotated[
+        str | None, typer.Option(help="Only calls answered by the release of this digest.")
+    ] = None,
     record_id: Annotated[
         str | None, typer.Option("--id", help="One record in full, with its bodies.")
     ] = None,
@@ -44,9 +50,23 @@ def records(
     url: UrlOption = None,
 ) -> None:
     """Show recorded calls: speed, length, tokens, cost and the release that answered."""
-    query = filters(deployment=deployment, status=status, since=since, until=until, model=model, user=user)
+    query = filters(
+        deployment=deployment,
+        status=status,
+        since=since,
+        until=until,
+        model=model,
+        user=user,
+        score=score,
+        release=release,
+    )
     with reach(data_dir, url) as api:
         if record_id is not None:
+            if not record_id.strip("./"):
+                # Such a name would be another place of the API.
+                raise AirbossError(
+                    f"no record {record_id!r}; `airboss records` lists the newest with their ids"
+                )
             found = api.get(f"/api/v1/records/{quote(record_id, safe='')}")
             (print_json if as_json else show_one)(found)
         elif follow:

@@ -18,24 +18,33 @@ replica = typer.Typer(help="Model engines on this machine.", no_args_is_help=Tru
 def list_replicas(
     *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the replicas and how they stand."""
+    """List the replicas and how they stand, and how many each model should have."""
     with reach(data_dir, url) as api:
-        found = api.get("/api/v1/status")["replicas"]
+        status = api.get("/api/v1/status")
+    found = status["replicas"]
     if as_json:
         for each in found:
             print_json(each)
         return
+    if not found:
+        console().print("no model of this configuration runs here")
+        return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table(
-        "replica", "model", "url", "state", "since", "pid", "restarts", box=None, padding=(0, 2, 0, 0)
-    )
+    names = ("replica", "model", "url", "state", "since", "pid", "restarts", "running", "queued", "reason")
+    table = Table(*names, box=None, padding=(0, 2, 0, 0))
     for each in found:
-        names = [escape(each["id"]), escape(each["model"]), escape(each["url"])]
-        rest = [age(each["since"]), dash(each["pid"]), str(each["restarts"])]
-        table.add_row(*names, coloured(each["state"], each["detail"]), *rest)
-    console().print(table if found else "no model of this configuration runs here")
+        told = [escape(each["id"]), escape(each["model"]), escape(each["url"]), coloured(each["state"], None)]
+        told += [age(each["since"]), dash(each["pid"]), str(each["restarts"])]
+        told += ["-" if each["running"] is None else f"{each['running']} of {each['slots']}"]
+        table.add_row(*told, dash(each["queued"]), escape(each["detail"] or "-"))
+    out = console()
+    out.print(table)
+    for each in status["scaling"]:
+        ready = sum(1 for one in found if one["model"] == each["model"] and one["state"] == "ready")
+        wanted = f"{each['model']}: {ready} ready of {each['wanted']} wanted"
+        out.print(escape(f"{wanted} since {age(each['since'])} ({each['reason']})"))
 
 
 @replica.command("serve")
@@ -43,10 +52,21 @@ def serve(
     *,
     model: Annotated[str, typer.Option(help="Name of the model in the configuration.")],
     port: Annotated[int, typer.Option(help="Port on loopback.", min=1, max=65535)],
+    placement: Annotated[
+        str | None, typer.Option(help="Start it with what this replica was placed with.")
+    ] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     log_format: LogFormatOption = None,
 ) -> None:
     """Run one engine of a local model."""
     from airboss.compose.roles import run_replica  # noqa: PLC0415 - loads what only this role needs
 
-    run_replica(data_dir, model=model, port=port, log_format=log_format)
+    run_replica(data_dir, model=model, port=port, placement=placement, log_format=log_format)
+
+
+@replica.command("ray")
+def ray(*, data_dir: DataDirOption = DEFAULT_DATA_DIR, log_format: LogFormatOption = None) -> None:
+    """Have the engines run on a Ray cluster, as [replicas] host = "ray" says."""
+    from airboss.compose.ray import run_ray  # noqa: PLC0415 - loads what only this role needs
+
+    run_ray(data_dir, log_format=log_format)

@@ -27,10 +27,13 @@ def status(
 
 
 def well(found: dict[str, Any]) -> bool:
-    """Whether it runs and everything that it should serve is ready."""
+    """Whether it runs, everything that it should serve is ready, and no alarm is firing."""
     things = [*found["deployments"], *found["processes"]]
     return bool(
-        found["running"] and found["journal"]["store_up"] and all(t["state"] == "ready" for t in things)
+        found["running"]
+        and found["journal"]["store_up"]
+        and all(t["state"] == "ready" for t in things)
+        and not any(each["state"] == "firing" for each in found.get("alarms", ()))
     )
 
 
@@ -58,7 +61,7 @@ def show(found: dict[str, Any]) -> None:
             ", ".join(each["aliases"]) or "-",
             each["provider"],
             each["model"],
-            each["release"][:12],
+            each["release"][:12] + beside(each),
         ]
         deployments.add_row(*map(escape, shown), coloured(each["state"], each["detail"]))
     out.print()
@@ -75,6 +78,35 @@ def show(found: dict[str, Any]) -> None:
         out.print(processes)
     out.print()
     out.print(journal(found["journal"]))
+    for line in (kept(found["retention"]), waiting(found["erasures_pending"])):
+        if line is not None:
+            out.print(line)
+    for each in found.get("alarms", ()):
+        out.print(alarm(each))
+
+
+def kept(retention: dict[str, Any]) -> str | None:
+    """For how long what is kept, where that has an end."""
+    days = {"bodies": retention["bodies_days"], "records": retention["records_days"]}
+    ends = [f"{name} for {count} days" for name, count in days.items() if count is not None]
+    if not ends:
+        return None
+    ran = f", looked at {age(retention['ran_at'])} ago" if retention["ran_at"] else ""
+    return f"keeps {' and '.join(ends)}{ran}"
+
+
+def waiting(erasures: int) -> str | None:
+    """People who are to be forgotten and are not yet."""
+    if not erasures:
+        return None
+    return f"[yellow]{erasures} erasure{'s' if erasures > 1 else ''} pending[/]; see `airboss erase`"
+
+
+def beside(deployment: dict[str, Any]) -> str:
+    """What a rollout exposes beside the stable release, or what waits to be exposed."""
+    if deployment["canary"] is not None:
+        return f" + {deployment['canary'][:12]} at {100 * deployment['canary_weight']:g}%"
+    return f", candidate {deployment['candidate'][:12]}" if deployment["candidate"] is not None else ""
 
 
 def journal(found: dict[str, Any]) -> str:
@@ -86,13 +118,24 @@ def journal(found: dict[str, Any]) -> str:
     return f"record store {store}, {behind}; nothing is lost while it waits"
 
 
+def alarm(found: dict[str, Any]) -> str:
+    """Where an alarm stands, in one line; empty values are dashes."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    colour = {"ok": "green", "resolved": "green", "firing": "red"}.get(found["state"], "yellow")
+    value = "-" if found["value"] is None else f"{found['value']:.6g}"
+    silenced = ", silenced" if found["silenced_until"] is not None else ""
+    what = f"{found['metric']} of {found['deployment']} is {value}"
+    name = escape(found["name"])
+    return f"alarm {name} [{colour}]{found['state']}[/] for {age(found['since'])}: {escape(what)}{silenced}"
+
+
 def coloured(state: str, detail: str | None) -> str:
     """A state with its colour, and what there is to say about it."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
-    colour = {"ready": "green", "starting": "yellow", "fetching": "yellow", "stopping": "yellow"}.get(
-        state, "red"
-    )
+    on_its_way = {"starting", "fetching", "stopping", "draining"}
+    colour = "green" if state == "ready" else "yellow" if state in on_its_way else "red"
     return f"[{colour}]{state}[/]" + (f" ({escape(detail)})" if detail else "")
 
 

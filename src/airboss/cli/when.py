@@ -11,6 +11,14 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
+def parse_duration(text: str, *, option: str) -> float:
+    """A length of time in seconds. Raises WrongCall, naming `option`, for anything else."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise WrongCall(f"{option} {text!r} is no length of time; write it as in 30s, 15m, 2h or 7d.")
+    return float(match[1]) * _SECONDS[match[2].lower()]
+
+
 def parse_when(text: str, *, now: datetime, option: str) -> datetime:
     """A moment, aware, in UTC.
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +17,22 @@ import msgspec
 
 from airboss.config import Config, TlsConfig, parse_config
 from airboss.domain.errors import DataDirLocked, SetupError
-from airboss.store.datadir import DataDir, read_secret
+from airboss.store.datadir import DataDir, Secret, read_secret
 from airboss.supervisor import runfiles
 from airboss.supervisor.lifeline import LIFELINE_ENV
 from airboss.supervisor.listen import check_free
-from airboss.telemetry import logs
 
 if TYPE_CHECKING:
+    from airboss.compose.redaction import LogRedactor
+    from airboss.controller.rollouts import Rollouts
     from airboss.domain.plan import ServingPlan, Target
     from airboss.domain.ports import Ledger
     from airboss.domain.status import JournalStatus, SystemStatus
 
 ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
 API_KEY_ENV = "AIRBOSS_API_KEY"
+ADMIN_KEY_CHARS_MIN = 16
+"""Guesses are slowed down to ten a minute from one address; a preset key must be worth that."""
 
 
 class SystemClock:
@@ -92,21 +96,51 @@ def applied_config(ledger: Ledger, data: DataDir) -> Config:
     return config if up is None else msgspec.structs.replace(config, tls=up.tls)
 
 
+def preset_admin_key(data: DataDir) -> Secret:
+    """The admin key, from the environment or kept. Raises SetupError for a preset one that can be guessed."""
+    preset = os.environ.get(ADMIN_KEY_ENV)
+    if preset is not None and 0 < len(preset) < ADMIN_KEY_CHARS_MIN:
+        raise SetupError(
+            f"{ADMIN_KEY_ENV} has {len(preset)} characters, and an admin key has {ADMIN_KEY_CHARS_MIN} "
+            "at least: set a longer one, such as `openssl rand -hex 24` makes, or unset it and one is made"
+        )
+    return data.secret("admin_key", preset)
+
+
 def own_keys(data: DataDir) -> tuple[str, tuple[str, ...]]:
     """The admin key, and every secret of ours that no record or log may show."""
-    admin = data.secret("admin_key", os.environ.get(ADMIN_KEY_ENV)).value
+    admin = preset_admin_key(data).value
     api = data.secret("api_key", os.environ.get(API_KEY_ENV)).value
-    return admin, (admin, api, data.secret("session_key").value)
+    internal = data.secret("internal_key").value
+    return admin, (admin, api, internal, data.secret("session_key").value)
 
 
-def redactor(ledger: Ledger, own_secrets: tuple[str, ...]) -> logs.Redact:
-    """Takes our secrets and the providers' out of log lines."""
-    from airboss.governance.redact import Redactor  # noqa: PLC0415 - roles with secrets
-    from airboss.governance.secrets import provider_secrets  # noqa: PLC0415 - as above
+INTERNAL_KEY = "airboss"
+"""The name of the data-plane key of our own calls: evaluations, probes, judges, the playground."""
 
+
+def internal_key(ledger: Ledger, data: DataDir) -> str:
+    """The data-plane key of our own calls, made known to gateways where it is not yet.
+
+    Only this key may name the release that it wants, and what it calls never counts as traffic.
+    """
+    from airboss.domain.ports import ApiKey  # noqa: PLC0415 - small, but only here
+    from airboss.governance.keys import hash_key  # noqa: PLC0415 - as above
+
+    secret = data.secret("internal_key").value
     snapshot = ledger.snapshot()
-    known = provider_secrets(snapshot.plan, env=os.environ, read=read_secret) if snapshot is not None else ()
-    return Redactor([*known, *own_secrets]).redact
+    held = {key.name: key.sha256 for key in snapshot.keys} if snapshot is not None else {}
+    if held.get(INTERNAL_KEY) != hash_key(secret):
+        made = datetime.now(UTC)
+        ledger.put_key(ApiKey(name=INTERNAL_KEY, sha256=hash_key(secret), created_at=made, internal=True))
+    return secret
+
+
+def redactor(ledger: Ledger, own_secrets: tuple[str, ...]) -> LogRedactor:
+    """Takes our secrets and the providers' of now out of log lines; it can be told of others."""
+    from airboss.compose.redaction import LogRedactor, secrets_in_force  # noqa: PLC0415 - roles with secrets
+
+    return LogRedactor([*secrets_in_force(ledger), *own_secrets])
 
 
 def provider_key(target: Target) -> str | None:
@@ -128,11 +162,33 @@ def tls_context(tls: TlsConfig | None) -> ssl.SSLContext | None:
     return context
 
 
-def publish(ledger: Ledger, data: DataDir, text: str, source: str) -> ServingPlan:
-    """Apply a configuration. Raises ConfigError."""
+def publish(
+    ledger: Ledger, data: DataDir, text: str, source: str, *, retry_failed: bool = True
+) -> ServingPlan:
+    """Apply a configuration. Raises ConfigError. Engines that have failed are tried again, unless told not
+    to."""
     from airboss.controller.publish import apply_config  # noqa: PLC0415 - only who publishes
+    from airboss.controller.rollout_rows import superseded  # noqa: PLC0415 - as above
+    from airboss.store.rollouts import SqlRolloutStore  # noqa: PLC0415 - as above
 
-    return apply_config(ledger, text, source=source, data=data, pick_port=pick_port, now=datetime.now(UTC))
+    kept, now = SqlRolloutStore(data.ledger_url), datetime.now(UTC)
+
+    def supersede(deployment: str, reason: str) -> None:
+        superseded(kept, deployment, reason, now=now)
+
+    try:
+        return apply_config(
+            ledger,
+            text,
+            source=source,
+            data=data,
+            pick_port=pick_port,
+            now=now,
+            supersede=supersede,
+            retry_failed=retry_failed,
+        )
+    finally:
+        kept.close()
 
 
 def pick_port() -> int:
@@ -156,11 +212,17 @@ def running(data_dir: Path) -> runfiles.UpFile | None:
 
 
 def desk_parts(
-    ledger: Ledger, data: DataDir, admin_key: str, journal: Callable[[], JournalStatus]
+    ledger: Ledger,
+    data: DataDir,
+    admin_key: str,
+    journal: Callable[[], JournalStatus],
+    rollouts: Rollouts,
 ) -> dict[str, Any]:
     """What the console is given, but for the record log."""
-    from airboss.controller.status import gather  # noqa: PLC0415 - not for gateways
+    from airboss.controller.scaling import calls_of  # noqa: PLC0415 - not for gateways
+    from airboss.controller.status import gather  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import read_counts  # noqa: PLC0415 - as above
 
     def status() -> SystemStatus:
         up = running(data.path)
@@ -176,6 +238,7 @@ def desk_parts(
             started_at=up.started_at if up is not None else None,
             base_url=up.base_url if up is not None else None,
             console_url=up.console_url if up is not None else None,
+            calls=calls_of(read_counts(data.metrics_dir, but=""), datetime.now(UTC)) if up is not None else None,
         )
 
     up = runfiles.read_up(data.run_dir)
@@ -185,6 +248,8 @@ def desk_parts(
         "session_key": data.secret("session_key").value,
         "clock": SystemClock(),
         "status": status,
-        "apply": lambda text, source: publish(ledger, data, text, source),
+        "apply": rollouts.apply,
+        "rollouts": rollouts,
         "base_url": up.base_url if up is not None else "http://127.0.0.1:8700/v1",
+        "keep_starter": None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     }

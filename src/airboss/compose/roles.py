@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from airboss.compose.governing import chores, erasing, keeping, looking_after, with_governance
+from airboss.compose.jobs import handlers, working
 from airboss.compose.parts import (
     SystemClock,
     applied_config,
@@ -23,8 +25,13 @@ from airboss.compose.parts import (
     role_lock,
     tls_context,
 )
-from airboss.config import TlsConfig
+from airboss.compose.rollouts import rolling, rollouts
+from airboss.compose.rooms import open_rollouts, open_rooms
+from airboss.compose.scaling import scaling
+from airboss.compose.watching import watching, with_alarms
+from airboss.config import ModelConfig, TlsConfig
 from airboss.domain.errors import SetupError
+from airboss.domain.ports import Ledger
 from airboss.store.datadir import DataDir
 from airboss.supervisor import fleet
 from airboss.supervisor.lifeline import on_parent_gone
@@ -53,7 +60,8 @@ def run_gateway(
         config = applied_config(ledger, data)
         check_exposure(host, tls=config.tls is not None, insecure=insecure)
         admin_key, own_secrets = own_keys(data)
-        logs.configure(name, log_format=log_format, redact=redactor(ledger, own_secrets))
+        redact = redactor(ledger, own_secrets)
+        logs.configure(name, log_format=log_format, redact=redact)
         listener = inherited_listener() or listen(host, port, flag="--port")
         on_parent_gone(terminate_self)
         raise_file_limit()
@@ -65,6 +73,7 @@ def run_gateway(
             metrics_open=is_loopback(host),
             admin_key=admin_key,
             own_secrets=own_secrets,
+            on_secrets=redact.learn,
             tls=tls_context(config.tls),
         )
         serving = serve(
@@ -92,21 +101,33 @@ def run_controller(
 
     logs.configure("controller", log_format=log_format)
     data = DataDir(data_dir)
-    with role_lock(data), open_ledger(data) as ledger:
+    with (
+        role_lock(data),
+        open_ledger(data) as ledger,
+        open_rooms(ledger, data) as rooms,
+        open_rollouts(data) as kept,
+    ):
         config = applied_config(ledger, data)
         check_exposure(host, tls=config.tls is not None, insecure=insecure)
         admin_key, own_secrets = own_keys(data)
-        logs.configure("controller", log_format=log_format, redact=redactor(ledger, own_secrets))
+        redact = redactor(ledger, own_secrets)
+        logs.configure("controller", log_format=log_format, redact=redact)
         listener = listen(host, console_port, flag="--console-port")
         on_parent_gone(terminate_self)
         records = StoreClient(data.socket_path)
         clock = SystemClock()
         controller = Controller(
-            mover=Mover(data.journal_dir, records, clock),
+            mover=Mover(data.journal_dir, records, clock, people=erasing(data, rooms, records)),
             metrics=data.metrics_dir / "controller.json",
             clock=clock,
         )
-        desk = desk_parts(ledger, data, admin_key, lambda: controller.journal)
+        live = rollouts(
+            ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal
+        )
+        desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live)
+        desk["status"] = with_alarms(desk["status"], ledger, rooms["alerts"])
+        retention = keeping(ledger, rooms, records)
+        desk["status"] = with_governance(desk["status"], retention, rooms)
 
         async def main() -> None:
             stop = asyncio.Event()
@@ -115,11 +136,26 @@ def run_controller(
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
             async def console(told: asyncio.Event) -> None:
-                await serve_console({"log": records, **desk}, listener, config.tls, told)
+                await serve_console({"log": records, **desk, **rooms}, listener, config.tls, told)
 
             await controller.run(console, stop)
 
-        asyncio.run(main())
+        with (
+            working(rooms["jobs"], handlers(ledger, data, rooms, propose=live.propose), broke=terminate_self),
+            rolling(live, broke=terminate_self),
+            scaling(ledger, data, broke=terminate_self),
+            looking_after(chores(ledger, rooms, redact, retention), broke=terminate_self),
+            watching(
+                ledger,
+                data,
+                rooms,
+                records,
+                journal=lambda: controller.journal,
+                redact=redact,
+                broke=terminate_self,
+            ),
+        ):
+            asyncio.run(main())
         records.close()
 
 
@@ -143,18 +179,22 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
         serve(records, data.socket_path)
 
 
-def run_replica(data_dir: Path, *, model: str, port: int, log_format: str | None) -> None:
-    """One engine of a local model, until SIGTERM or the supervisor's end. Fetches the weights if need be."""
+def run_replica(
+    data_dir: Path, *, model: str, port: int, placement: str | None, log_format: str | None
+) -> None:
+    """One engine of a local model, until SIGTERM or the supervisor's end. Fetches the weights if need be.
+
+    It is started with what `placement` says, which may be older than the configuration in force; with None
+    with what that says of the model.
+    """
     from airboss.replicas.llamacpp import serve  # noqa: PLC0415 - this role's own
     from airboss.replicas.weights import fetch  # noqa: PLC0415 - as above
 
-    logs.configure(f"replica-{model}", log_format=log_format)
+    logs.configure(f"replica-{placement or model}", log_format=log_format)
     on_parent_gone(lambda: os._exit(0))  # an engine saves nothing, and may be deep in C++ for long
     data = DataDir(data_dir)
     with open_ledger(data) as ledger:
-        chosen = applied_config(ledger, data).models.get(model)
-    if chosen is None:
-        raise SetupError(f"the configuration in force has no model {model!r}; see `airboss export`.")
+        chosen = engine_settings(ledger, data, model, placement)
     serve(
         weights=fetch(chosen.model, chosen.sha256, data.weights_dir),
         port=port,
@@ -163,6 +203,21 @@ def run_replica(data_dir: Path, *, model: str, port: int, log_format: str | None
         slots=chosen.slots,
         threads=chosen.threads,
     )
+
+
+def engine_settings(ledger: Ledger, data: DataDir, model: str, placement: str | None) -> ModelConfig:
+    """What an engine is started with. Raises SetupError where there is no such placement or model."""
+    from airboss.replicas.placing import settings_of  # noqa: PLC0415 - replicas' own
+
+    if placement is not None:
+        found = next((each for each in ledger.placements() if each.id == placement), None)
+        if found is None:
+            raise SetupError(f"no replica {placement!r} is placed; see `airboss replica list`.")
+        return settings_of(found)
+    chosen = applied_config(ledger, data).models.get(model)
+    if chosen is None:
+        raise SetupError(f"the configuration in force has no model {model!r}; see `airboss export`.")
+    return chosen
 
 
 async def serve_console(

@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airboss.compose.governing import erasing, keeping, with_governance
 from airboss.compose.parts import SystemClock, desk_parts, open_ledger
+from airboss.compose.rollouts import rollouts
+from airboss.compose.rooms import open_rollouts, open_rooms
+from airboss.compose.watching import with_alarms
 from airboss.store.datadir import DataDir
 from airboss.supervisor import runfiles
 
@@ -25,20 +29,33 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
     from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - as above
 
     data = DataDir(data_dir)
-    with data.lock(wait_s=5.0), open_ledger(data) as ledger:
+    with (
+        data.lock(wait_s=5.0),
+        open_ledger(data) as ledger,
+        open_rooms(ledger, data) as rooms,
+        open_rollouts(data) as kept,
+    ):
         # Nobody else has the lock, so what a killed Airboss said of itself holds no more; and as the lock is
         # held from here on, `running` would believe it.
         runfiles.forget_up(data.run_dir)
         records = DuckDBRecordLog(data.records_path)
         try:
-            journal = Mover(data.journal_dir, records, SystemClock()).drain()
-            parts = desk_parts(ledger, data, "", lambda: journal)
+            people = erasing(data, rooms, records)
+            mover = Mover(data.journal_dir, records, SystemClock(), people=people)
+            journal = mover.drain()
+            live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: journal)
+            parts = desk_parts(ledger, data, "", lambda: journal, live)
+            parts["status"] = with_alarms(parts["status"], ledger, rooms["alerts"])
+            retention = keeping(ledger, rooms, records)
+            parts["status"] = with_governance(parts["status"], retention, rooms)
             session_key = parts.pop("session_key")
             yield Desk(
                 log=records,
                 sessions=Sessions(session_key=session_key, admin_key=""),
                 live=Live(no_news),
+                settle=mover.drain,
                 **parts,
+                **rooms,
             )
         finally:
             records.close()

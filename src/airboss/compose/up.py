@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -16,16 +17,22 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from airboss.compose.governing import looking_after
 from airboss.compose.parts import (
     ADMIN_KEY_ENV,
     API_KEY_ENV,
+    internal_key,
     open_ledger,
     own_keys,
+    pick_port,
+    preset_admin_key,
     publish,
     redactor,
     tls_context,
 )
+from airboss.compose.redaction import Redacting
 from airboss.config import Config, ModelConfig, parse_config
+from airboss.config.inline import inlined
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, DataDirLock
 from airboss.supervisor import fleet, runfiles
@@ -72,6 +79,7 @@ Draw = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]
 
 def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw) -> None:
     """Start everything and serve until SIGTERM or SIGINT. Raises AirbossError where that cannot be."""
+    from airboss.supervisor.local import LocalHost  # noqa: PLC0415 - only `up` supervises
     from airboss.supervisor.roster import Roster  # noqa: PLC0415 - only `up` supervises
     from airboss.supervisor.session import Session  # noqa: PLC0415 - as above
 
@@ -98,10 +106,12 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             lock_fd=lock.fd,
             store_socket=data.socket_path,
         )
-        fetch_weights(config, data, draw)
+        fetch_weights(config, data, draw, first=ledger.config() is None)
+        note_start(data, options)
         put_into_force(ledger, data, text, source)
         ready = starter_keys(ledger, data, places)
         redact = redactor(ledger, own_keys(data)[1])
+        redacting = {"keys of providers kept out of logs": Redacting(ledger, redact)}
         logs.configure("up", log_format=log_format, redact=redact)
 
         def on_ready() -> None:
@@ -115,17 +125,31 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             tls=config.tls,
         )
         runfiles.write_up(data.run_dir, up)
+        by_ray = config.replicas.host == "ray"
+        host = LocalHost(places, fetched=lambda model: weights_at_hand(model, data))
         session = Session(
-            core=fleet.core(places),
-            roster=Roster(ledger, places, fetched=lambda model: weights_at_hand(model, data)),
+            core=fleet.core(places, ray=by_ray),
+            roster=Roster(ledger, host),
+            host=None if by_ray else host,
             run_dir=data.run_dir,
             listener=listener,
             on_line=logs.Relay(log_format, sys.stderr, redact=redact),
         )
         try:
-            asyncio.run(session.run(on_ready))
+            with looking_after(redacting, broke=lambda: signal.raise_signal(signal.SIGTERM)):
+                asyncio.run(session.run(on_ready))
         finally:
             runfiles.forget_up(data.run_dir)
+
+
+def note_start(data: DataDir, options: UpOptions) -> None:
+    """The audit log's first words of this run: before a plan is published there is a log to tell of it."""
+    from airboss import __version__  # noqa: PLC0415 - only here
+    from airboss.compose.rooms import open_audit  # noqa: PLC0415 - as above
+
+    now, detail = datetime.now(UTC), {"version": __version__, "workers": options.workers}
+    with open_audit(data) as audit:
+        audit.append("airboss.start", actor="airboss up", subject="airboss", detail=detail, at=now)
 
 
 def lock_patiently(data: DataDir) -> DataDirLock:
@@ -163,6 +187,8 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
     applied = ledger.config()
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else None
+        if text is not None:
+            text = inlined(text, source=str(path), read=lambda name: (path.parent / name).read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"{path} cannot be read: {error}") from error
     if applied is not None:
@@ -194,19 +220,29 @@ def differs(applied: str, text: str, data: DataDir, source: str) -> bool:
 def put_into_force(ledger: Ledger, data: DataDir, text: str, source: str) -> None:
     """Publish the configuration. Nothing changes where it is in force already, with two exceptions: an engine
     of another version than last time makes another release, and a replica whose port somebody else has taken
-    gets another.
+    gets another. What the last run said of its replicas is forgotten: none of them runs.
     """
-    for row in ledger.replicas():
-        try:
-            check_free("127.0.0.1", urlsplit(row.url).port or 0, flag="--port")
-        except SetupError:
-            log.warning("the port of replica %s is taken; it gets another", row.id, extra={"url": row.url})
-            ledger.forget_replica(row.id)
+    from airboss.controller.placement import rehouse  # noqa: PLC0415 - only here
+
+    rehouse(ledger, parse_config(text, source=source), pick_port=pick_port, usable=port_is_free)
     publish(ledger, data, text, source)
 
 
-def fetch_weights(config: Config, data: DataDir, draw: Draw) -> None:
-    """Fetch the weights of local models that are not at hand. Raises SetupError."""
+def port_is_free(url: str) -> bool:
+    """Whether an engine of this machine can be started at its URL."""
+    try:
+        check_free("127.0.0.1", urlsplit(url).port or 0, flag="--port")
+    except SetupError:
+        return False
+    return True
+
+
+def fetch_weights(config: Config, data: DataDir, draw: Draw, *, first: bool) -> None:
+    """Fetch the weights of local models that are not at hand.
+
+    Raises SetupError at the `first` start. Later others may serve without: the replica tries again then, and
+    says why it cannot.
+    """
     missing = {
         name: config.models[name]
         for name in local_models(config)
@@ -219,7 +255,12 @@ def fetch_weights(config: Config, data: DataDir, draw: Draw) -> None:
     for name, model in missing.items():
         log.info("fetching the weights of %s from %s", name, model.model)
         with draw(f"weights of {name}") as on_bytes:
-            fetch(model.model, model.sha256, data.weights_dir, progress=on_bytes)
+            try:
+                fetch(model.model, model.sha256, data.weights_dir, progress=on_bytes)
+            except SetupError as error:
+                if first:
+                    raise
+                log.error("the weights of %s cannot be had: %s", name, error)  # noqa: TRY400 - no trace needed
 
 
 def local_models(config: Config) -> tuple[str, ...]:
@@ -241,17 +282,27 @@ def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
     from airboss.domain.ports import ApiKey  # noqa: PLC0415 - small, but only here
     from airboss.governance.keys import hash_key  # noqa: PLC0415 - as above
 
-    admin = data.secret("admin_key", os.environ.get(ADMIN_KEY_ENV))
+    admin = preset_admin_key(data)
     api = data.secret("api_key", os.environ.get(API_KEY_ENV))
+    if api.value == admin.value:
+        raise SetupError(f"{ADMIN_KEY_ENV} and {API_KEY_ENV} are the same: who may call may not administer.")
     data.secret("session_key")
-    snapshot = ledger.snapshot()
-    held = {key.name: key.sha256 for key in snapshot.keys} if snapshot is not None else {}
-    if held.get(STARTER_KEY) != hash_key(api.value):
-        ledger.put_key(ApiKey(name=STARTER_KEY, sha256=hash_key(api.value), created_at=datetime.now(UTC)))
+    internal_key(ledger, data)
+
+    def starter(before: ApiKey | None) -> ApiKey:
+        """The same secret again, revoked or not, is the key that is there already."""
+        if before is not None and before.sha256 == hash_key(api.value):
+            return before
+        made = ApiKey(name=STARTER_KEY, sha256=hash_key(api.value), created_at=datetime.now(UTC))
+        return msgspec.structs.replace(made, deployments=before.deployments) if before is not None else made
+
+    held = ledger.change_key(STARTER_KEY, starter)
+    if held.revoked_at is not None:
+        log.warning("the key %s is revoked; `airboss keys rotate` makes a new one", STARTER_KEY)
     return Ready(
         base_url=places.base_url,
         console_url=places.console_url,
-        api_key=None if api.preset else api.value,
+        api_key=None if api.preset or held.revoked_at is not None else api.value,
         admin_key=None if admin.preset else admin.value,
         after_s=0.0,
     )

@@ -6,26 +6,36 @@
 from airboss.config.checks import warnings_of
 from airboss.config.parse import MAX_CONFIG_BYTES, parse_config
 from airboss.config.types import (
+    AlarmConfig,
     Config,
     DeploymentConfig,
     GatewayConfig,
     KeyConfig,
     ModelConfig,
+    NotifierConfig,
     ProviderConfig,
     ReleaseConfig,
+    ReplicaRange,
+    ReplicasConfig,
+    ScoringConfig,
     StoreConfig,
     TlsConfig,
 )
 
 __all__ = [
     "MAX_CONFIG_BYTES",
+    "AlarmConfig",
     "Config",
     "DeploymentConfig",
     "GatewayConfig",
     "KeyConfig",
     "ModelConfig",
+    "NotifierConfig",
     "ProviderConfig",
     "ReleaseConfig",
+    "ReplicaRange",
+    "ReplicasConfig",
+    "ScoringConfig",
     "StoreConfig",
     "TlsConfig",
     "parse_config",

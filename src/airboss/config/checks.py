@@ -7,10 +7,24 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from airboss.config.types import Config, DeploymentConfig, ModelConfig, ProviderConfig, ReleaseConfig
-from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
+from airboss.config.checks_policy import check_policies
+from airboss.config.checks_watch import check_alarms, check_scoring
+from airboss.config.rules import check_known as _check_known
+from airboss.config.rules import check_range as _check_range
+from airboss.config.rules import check_url as _check_url
+from airboss.config.types import (
+    Config,
+    DeploymentConfig,
+    ModelConfig,
+    ProviderConfig,
+    ReleaseConfig,
+    ReplicaRange,
+    RetentionConfig,
+    RolloutConfig,
+)
+from airboss.config.wording import Path, Wrong, dotted, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names become names of files, so they are narrow."""
@@ -24,6 +38,10 @@ _NOT_PARAMS = frozenset(
     {"model", "messages", "prompt", "stream", "stream_options", "user", "metadata", "prompt_variables"}
 )
 """Members of a request that say what is asked, by whom and how it is sent; no release may change these."""
+_EXAMPLES_MAX = 200
+_RESERVED_KEY = "airboss"
+"""The name of the key of our own calls."""
+_METRIC = re.compile(r"error_rate|cost|(latency|ttft)_p[1-9]\d|score:[^\s:][^\s]{0,99}")
 _LATER_SOURCES = ("s3:",)
 _KIB = 1024
 
@@ -35,14 +53,30 @@ def check(config: Config, wrong: Wrong) -> None:
         _check_provider(("providers", name), provider, wrong)
     for name, model in config.models.items():
         _check_model(("models", name), model, config, wrong)
+    check_policies(config, wrong)
     for name, release in config.releases.items():
         _check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
         _check_release(("releases", name), release, wrong)
     for name, deployment in config.deployments.items():
         _check_deployment(("deployments", name), deployment, config, wrong)
+        if deployment.scoring is not None:
+            check_scoring(("deployments", name, "scoring"), deployment.scoring, wrong)
     _check_aliases(config, wrong)
     _check_keys(config, wrong)
+    check_alarms(config, wrong)
+    _check_retention(("store", "retention"), config.store.retention, wrong)
     _check_range(("gateway", "max_body_bytes"), config.gateway.max_body_bytes, _KIB, _KIB**3, wrong)
+    _check_range(("replicas", "drain_s"), config.replicas.drain_s, 1, 86_400, wrong)
+    _check_url(("replicas", "url"), config.replicas.url, wrong)
+
+
+def _check_retention(path: Path, retention: RetentionConfig, wrong: Wrong) -> None:
+    for field in ("bodies_days", "records_days"):
+        _check_range((*path, field), getattr(retention, field), 1, 36_500, wrong)
+    bodies, records = retention.bodies_days, retention.records_days
+    if bodies is not None and records is not None and bodies > records:
+        at = (*path, "bodies_days")
+        raise wrong(at, f"{dotted(at)} is {bodies}, and records go after {records} days, with their bodies")
 
 
 def warnings_of(config: Config) -> tuple[str, ...]:
@@ -72,7 +106,10 @@ def _check_names(config: Config, wrong: Wrong) -> None:
         "providers": config.providers,
         "models": config.models,
         "releases": config.releases,
+        "policies": config.policies,
         "keys": config.keys,
+        "alarms": config.alarms,
+        "notifiers": config.notifiers,
     }
     for table, entries in tables.items():
         for name in entries:
@@ -101,25 +138,6 @@ def _check_provider(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
         _check_api_key((*path, "api_key"), provider.api_key, wrong)
 
 
-def _check_url(path: Path, url: str, wrong: Wrong) -> None:
-    """The value is not repeated where it may hold a password."""
-    try:
-        parts: SplitResult | None = urlsplit(url)
-        port = parts.port if parts else None
-    except ValueError:
-        parts, port = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise wrong(
-            path, f'{dotted(path)} is {quoted(url)}; expected "https://HOST/v1" or "http://HOST:PORT/v1"'
-        )
-    if parts.username or parts.password:
-        raise wrong(path, f"{dotted(path)} holds a user or password; put the secret in api_key")
-    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise wrong(path, f"{dotted(path)} is {quoted(url)}; nothing may follow its path")
-    if parts.path.rstrip("/").endswith("/chat/completions"):
-        raise wrong(path, f"{dotted(path)} is {quoted(url)}; leave out /chat/completions")
-
-
 def _check_api_key(path: Path, api_key: str, wrong: Wrong) -> None:
     if api_key.startswith("env:") and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key[4:]):
         raise wrong(path, f'{dotted(path)}: after "env:" comes the name of an environment variable')
@@ -141,7 +159,7 @@ def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -
     if config.providers[model.provider].kind == "local":
         _check_local(path, model, wrong)
         return
-    for field in ("sha256", "context_tokens", "slots", "threads"):
+    for field in ("sha256", "context_tokens", "slots", "threads", "replicas"):
         if getattr(model, field) is not None:
             raise wrong((*path, field), f"{dotted((*path, field))} is for local models only")
 
@@ -170,12 +188,30 @@ def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
     _check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
     _check_range((*path, "slots"), model.slots, 1, 256, wrong)
     _check_range((*path, "threads"), model.threads, 1, 1024, wrong)
+    if model.replicas is not None:
+        _check_replicas((*path, "replicas"), model.replicas, wrong)
+
+
+def _check_replicas(path: Path, replicas: ReplicaRange, wrong: Wrong) -> None:
+    _check_range((*path, "min"), replicas.min, 1, 100, wrong)
+    _check_range((*path, "max"), replicas.max, 1, 100, wrong)
+    if replicas.max < replicas.min:
+        at = (*path, "max")
+        raise wrong(at, f"{dotted(at)} is {replicas.max}, below min = {replicas.min}; raise max or lower min")
+    _check_range((*path, "target"), replicas.target, 0.1, 1.0, wrong)
+    _check_range((*path, "window_s"), replicas.window_s, 5, 3600, wrong)
 
 
 def _check_release(path: Path, release: ReleaseConfig, wrong: Wrong) -> None:
     prompt = release.prompt
     if prompt is not None and _PROMPT_FILE.fullmatch(prompt):
-        raise wrong((*path, "prompt"), f"{quoted(prompt)} names a file; this version takes the text itself")
+        message = f"{quoted(prompt)} names a file, and only its text can be applied; use `airboss apply FILE`"
+        raise wrong((*path, "prompt"), message)
+    if len(release.examples) > _EXAMPLES_MAX:
+        raise wrong(
+            (*path, "examples"),
+            f"{len(release.examples)} examples, and a release has at most {_EXAMPLES_MAX}",
+        )
     for field, params in (("params", release.params), ("params_force", release.params_force)):
         for name, value in params.items():
             if name in _NOT_PARAMS:
@@ -206,6 +242,40 @@ def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, 
     for field in ("total_s", "first_token_s", "idle_s"):
         _check_range((*path, "timeout", field), getattr(deployment.timeout, field), 0.001, 86_400, wrong)
     _check_range((*path, "retry", "attempts"), deployment.retry.attempts, 1, 10, wrong)
+    if deployment.rollout is not None:
+        _check_rollout((*path, "rollout"), deployment.rollout, wrong)
+
+
+def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:
+    steps = rollout.steps
+    if not steps or any(b <= a for a, b in zip((0.0, *steps), (*steps, 100.0), strict=True)):
+        raise wrong(
+            (*path, "steps"),
+            f"{dotted((*path, 'steps'))} is {list(steps)}; expected percents between 0 and 100 that rise, "
+            "as in [1, 5, 25, 50]",
+        )
+    _check_range((*path, "alpha"), rollout.alpha, 0.0001, 0.4, wrong)
+    if not rollout.metrics or len(set(rollout.metrics)) < len(rollout.metrics):
+        raise wrong((*path, "metrics"), f"{dotted((*path, 'metrics'))} needs one metric or more, each once")
+    for name in rollout.metrics:
+        if not _METRIC.fullmatch(name):
+            raise wrong(
+                (*path, "metrics"),
+                f"no metric is called {quoted(name)}; there are error_rate, latency_p95, ttft_p95, cost and "
+                "score:NAME",
+            )
+    for name, margin in rollout.margin.items():
+        if name not in rollout.metrics:
+            raise wrong((*path, "margin", name), f"{quoted(name)} is not among the metrics")
+        if name != "error_rate" and not name.startswith("score:"):
+            raise wrong((*path, "margin", name), f"{quoted(name)} only guards: it has no margin")
+        _check_range((*path, "margin", name), margin, 0.0001, 0.5, wrong)
+    _check_range((*path, "step_units"), rollout.step_units, 1, 10_000_000, wrong)
+    _check_range((*path, "step_min_s"), rollout.step_min_s, 0, 31_536_000, wrong)
+    _check_range((*path, "step_max_s"), rollout.step_max_s, max(1, rollout.step_min_s), 31_536_000, wrong)
+    _check_range((*path, "late_s"), rollout.late_s, 0, 86_400, wrong)
+    if rollout.gate is not None:
+        _check_range((*path, "gate", "margin"), rollout.gate.margin, 0, 1, wrong)
 
 
 def _check_aliases(config: Config, wrong: Wrong) -> None:
@@ -223,6 +293,10 @@ def _check_aliases(config: Config, wrong: Wrong) -> None:
 
 def _check_keys(config: Config, wrong: Wrong) -> None:
     owner = {alias: name for name, deployment in config.deployments.items() for alias in deployment.aliases}
+    if _RESERVED_KEY in config.keys:
+        raise wrong(
+            ("keys", _RESERVED_KEY), f"{quoted(_RESERVED_KEY)} is the key of our own calls; use another name"
+        )
     for name, key in config.keys.items():
         path = ("keys", name, "deployments")
         for deployment in key.deployments or ():
@@ -230,17 +304,6 @@ def _check_keys(config: Config, wrong: Wrong) -> None:
                 meant = quoted(owner[deployment])
                 raise wrong(path, f"{dotted(path)}: {quoted(deployment)} is an alias; write {meant}")
             _check_known(path, deployment, config.deployments, "deployment", wrong)
-
-
-def _check_known(path: Path, name: str, known: Mapping[str, object], noun: str, wrong: Wrong) -> None:
-    if name not in known:
-        raise wrong(path, f"{dotted(path)}: there is no {noun} {quoted(name)}; {nearest(name, known)}")
-
-
-def _check_range(path: Path, value: object, least: float, most: float, wrong: Wrong) -> None:
-    """`value` is a number or None; None is never out of range."""
-    if value is not None and not least <= value <= most:  # type: ignore[operator]  # int, float or Decimal
-        raise wrong(path, f"{dotted(path)} is {value}; expected {least:,} to {most:,}")
 
 
 def _in_clear(url: str) -> bool:

@@ -71,15 +71,19 @@ def _read(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
 
 def _read_struct(value: object, kind: type[msgspec.Struct], path: Path, wrong: Wrong) -> msgspec.Struct:
     table = _table(value, path, wrong)
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    # `encode_name` is the key as it is written, where Python keeps the word (`for`) to itself.
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     hints = get_type_hints(kind)
     for key in table:
         if key not in fields:
             inside = f"[{dotted(path)}]" if path else "the file"
             raise wrong((*path, key), f"{quoted(key)} is not a key of {inside}; {nearest(key, fields)}")
-    given = {key: _read(item, hints[key], (*path, key), wrong) for key, item in table.items()}
+    given = {
+        fields[key].name: _read(item, hints[fields[key].name], (*path, key), wrong)
+        for key, item in table.items()
+    }
     for name, field in fields.items():
-        if field.required and name not in given:
+        if field.required and name not in table:
             raise wrong(path, f'[{dotted(path)}] lacks "{name}"')
     return kind(**given)
 

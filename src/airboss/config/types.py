@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from airboss.domain.plan import Price, Retry, Timeouts
-from airboss.domain.release import Params, ProviderKind
+from airboss.domain.release import Example, Params, PiiAction, PromptForm, ProviderKind
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,12 +21,25 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     api_key: str | None = None
 
 
+class ReplicaRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`replicas` of a local model: between `min` and `max` engines, as many as the load asks for.
+
+    One is added when more than the share `target` of the slots would be busy, looking at the last `window_s`
+    seconds, or, where that comes to twice as many, at a tenth of them (`replicas.autoscale`).
+    """
+
+    min: int = 1
+    max: int = 1
+    target: float = 0.7
+    window_s: float = 60.0
+
+
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[models.NAME]`. `model` is the name upstream or, for `local`, the weights' source.
 
     `sha256` is of local weights; weights that come over the network must have it. `context_tokens` and
     `slots` (answers at once) are for `local` only; each slot has `context_tokens / slots` tokens of context.
-    `threads` None means cores - 1, at least 1.
+    `threads` None means cores - 1, at least 1. `replicas` is for `local` only too.
     """
 
     provider: str
@@ -36,29 +49,92 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     context_tokens: int | None = None
     slots: int | None = None
     threads: int | None = None
+    replicas: ReplicaRange | None = None
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[releases.NAME]`.
 
-    `prompt` is a template (`releases.render`), written inline: it becomes the first system message. `params`
-    fill what a request leaves open, `params_force` replace what it says; both by OpenAI's names.
+    `prompt` is a template (`releases.render`): it becomes the first system message. `examples` are few-shot
+    turns, and `form` says where both go. In a file the two may name files beside it; what is applied has
+    their content (`config.inline`). `params` fill what a request leaves open, `params_force` replace what it
+    says; both by OpenAI's names.
     """
 
     model: str
     prompt: str | None = None
+    examples: tuple[Example, ...] = ()
+    form: PromptForm = "turns"
     params: Params = {}
     params_force: Params = {}
+    policy: str | None = None
+
+
+class PiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`pii` of a policy: what is done about which kinds of personal data and secrets; all if left out."""
+
+    action: PiiAction
+    kinds: tuple[str, ...] | None = None
+
+
+class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[policies.NAME]`: what releases and deployments bind calls to."""
+
+    pii: PiiConfig
+
+
+class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`rollout.gate`: an evaluation that comes before any traffic. On the dataset's validation part the
+    candidate's score must not lie more than `margin` below that of stable."""
+
+    dataset: str
+    scorer: str
+    margin: float = 0.0
+
+
+class RolloutConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[deployments.NAME] rollout`: a changed release is a candidate, and gets traffic by steps.
+
+    `steps` are percents of the units (users, else sessions, else requests), rising. A step lasts until
+    `step_units` units have counted on the canary, `step_min_s` at least and `step_max_s` at most (seconds).
+    `alpha` bounds the chance of a false abort and that of a false promotion. `margin` says, by metric, how
+    much worse still counts as no worse. A score that comes more than `late_s` seconds after its call does not
+    count any more.
+    """
+
+    steps: tuple[float, ...] = (1, 5, 25, 50)
+    alpha: float = 0.05
+    metrics: tuple[str, ...] = ("error_rate", "latency_p95", "cost")
+    margin: dict[str, float] = {}
+    step_units: int = 50
+    step_min_s: float = 0.0
+    step_max_s: float = 86_400.0
+    late_s: float = 300.0
+    gate: GateConfig | None = None
+
+
+class ScoringConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[deployments.NAME] scoring`: a `sample` (a share) of answered calls goes to `scorers`, each as
+    `airboss eval run --scorer` takes it or a table with `kind`. `judge_per_minute` bounds the calls that are
+    shown to judging models, by the minute in which they came."""
+
+    scorers: tuple[str | dict[str, Any], ...]
+    sample: float = 0.1
+    judge_per_minute: int = 60
 
 
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[deployments.NAME]`: exactly one of `release` and `model`."""
+    """`[deployments.NAME]`: exactly one of `release` and `model`. Without `rollout` a changed release is
+    applied at once."""
 
     release: str | None = None
     model: str | None = None
     aliases: tuple[str, ...] = ()
     timeout: Timeouts = Timeouts()
     retry: Retry = Retry()
+    rollout: RolloutConfig | None = None
+    scoring: ScoringConfig | None = None
+    policy: str | None = None
 
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,16 +143,65 @@ class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     deployments: tuple[str, ...] | None = None
 
 
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[store] retention`: for how many days requests and responses are kept, and for how many the records
+    with their numbers. None: for good."""
+
+    bodies_days: int | None = None
+    records_days: int | None = None
+
+
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[store]`. `bodies = "off"` keeps requests and responses out of records."""
 
     bodies: Literal["searchable", "off"] = "searchable"
+    retention: RetentionConfig = RetentionConfig()
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[gateway]`."""
 
     max_body_bytes: int = 32 * 1024 * 1024
+
+
+class ReplicasConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[replicas]`: where engines run. `address` and `url` are of `host = "ray"` only.
+
+    `drain_s` is how long an engine that is taken out may go on with the calls it has.
+    """
+
+    host: Literal["local", "ray"] = "local"
+    drain_s: float = 600.0
+    address: str = "auto"
+    url: str = "http://127.0.0.1:8000"
+
+
+class AlarmConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"hold": "for"}
+):
+    """`[alarms.NAME]`: fires when `metric` of `deployment` over the last `window` is `above` or `below` a
+    number (exactly one of them) for as long as `for`, and resolves when it has not been for as long.
+
+    Both times are written `30s`, `5m`, `2h` or `1d`. `notify` names notifiers. `no_data = "notify"` tells
+    them when there is nothing to measure; else that is only shown, unless the alarm was firing.
+    """
+
+    metric: str
+    deployment: str
+    above: float | None = None
+    below: float | None = None
+    window: str = "5m"
+    hold: str = "1m"
+    notify: tuple[str, ...] = ()
+    no_data: Literal["show", "notify"] = "show"
+
+
+class NotifierConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[notifiers.NAME]`: who is told. `webhook` is a URL, or `env:NAME` or `file:/PATH` of one; `secret`, a
+    reference too, signs what is sent."""
+
+    webhook: str
+    secret: str | None = None
 
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,9 +218,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     models: dict[str, ModelConfig] = {}
     releases: dict[str, ReleaseConfig] = {}
     deployments: dict[str, DeploymentConfig] = {}
+    policies: dict[str, PolicyConfig] = {}
     keys: dict[str, KeyConfig] = {}
+    alarms: dict[str, AlarmConfig] = {}
+    notifiers: dict[str, NotifierConfig] = {}
     store: StoreConfig = StoreConfig()
     gateway: GatewayConfig = GatewayConfig()
+    replicas: ReplicasConfig = ReplicasConfig()
     tls: TlsConfig | None = None
 
     def model_of(self, deployment: str) -> str:

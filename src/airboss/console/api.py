@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
 from datetime import UTC, datetime
-from typing import Any, Literal
 
 import msgspec
 
+from airboss.console import (
+    api_alarms,
+    api_audit,
+    api_datasets,
+    api_erase,
+    api_eval,
+    api_jobs,
+    api_keys,
+    api_probe,
+    api_releases,
+    api_scores,
+    api_tune,
+)
 from airboss.console.changes import Change, Difference, difference
 from airboss.console.desk import Desk
-from airboss.console.query import (
-    Period,
-    check_names,
-    read_filter,
-    read_limit,
-    read_period,
-)
+from airboss.console.query import read_filter, read_limit
+from airboss.console.route import Call, Route, answer
 from airboss.console.wire import encode
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.ports import DeploymentStats, RecordFilter, StatsBucket
 from airboss.domain.record import InferenceRecord
 from airboss.domain.status import SystemStatus
 
+__all__ = ["OWN", "ROUTES", "Call", "Route", "answer"]
+
 LIMIT = 100
 LIMIT_MAX = 1_000
 BUCKETS_MAX = 5_000
 CONFIG_MAX = 2 * 1024 * 1024
+NOTED_PATHS_MAX = 50
 
 BODIES_SLICE = 8
 """Records read at once where bodies come along: each may be tens of megabytes."""
 
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 """A page of records with bodies ends once it is this long; `next` leads on."""
-
-
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, read: its query, the parts of its path, its body."""
-
-    params: dict[str, str]
-    path: dict[str, str]
-    body: bytes
-    now: datetime
-
-    def period(self) -> Period:
-        """The period asked for; the last 24 hours unless told otherwise."""
-        return read_period(self.params, now=self.now, local=UTC, default="24h")
 
 
 class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,19 +103,6 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table. `params` are query parameters by name, with their description. `handle` runs in a
-    thread; it returns a value of type `answer`, or that value as JSON."""
-
-    method: Literal["GET", "POST"]
-    path: str
-    summary: str
-    answer: Any
-    handle: Callable[[Desk, Call], object]
-    params: Mapping[str, str] = {}
-    body: Any = None
-
-
 def records(desk: Desk, call: Call) -> object:
     """GET /api/v1/records."""
     where = read_filter(call.params, now=call.now, local=UTC)
@@ -167,7 +151,9 @@ def record(desk: Desk, call: Call) -> object:
     found = desk.log.records(RecordFilter(id=call.path["id"]), limit=1, bodies=True)
     if not found:
         raise NotFound(
-            f"no record {call.path['id'][:80]!r}; a call appears within seconds of its end", param="id"
+            f"no record {call.path['id'][:80]!r}; a call appears within seconds of its end, and `airboss "
+            "records` lists the newest with their ids",
+            param="id",
         )
     return found[0]
 
@@ -249,6 +235,13 @@ def apply(desk: Desk, call: Call) -> object:
         plan = desk.apply(intent.config, intent.source[:200])
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config", param="config") from None
+    detail = {
+        "plan": plan.number,
+        "sha256": hashlib.sha256(intent.config.encode("utf-8", "surrogatepass")).hexdigest(),
+        "changes": len(found.changes),
+        "paths": [each.path for each in found.changes[:NOTED_PATHS_MAX]],
+    }
+    desk.note(call, "config.apply", "configuration", detail)
     return Applied(
         plan=plan.number,
         created_at=plan.created_at,
@@ -282,14 +275,16 @@ RECORD_PARAMS = {
     "model": "only of this model",
     "user": "only of this user",
     "key": "only by the data-plane key of this name",
+    "release": "only answered by the release of this digest, written whole",
     "id": "only this record",
     "text": "found in id, user, session or error_type, whatever the case",
+    "score": "a condition on a score: `helpfulness<0.5`, `tone=rude`, or a name alone",
     "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
     "before": "only records older than this id (paging, newest first)",
     "after": "only records newer than this id, oldest first (following)",
     "bodies": "true: with request and response; such a page may end before `limit`, and `next` leads on",
 }
-ROUTES: tuple[Route, ...] = (
+OWN: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/api/v1/records",
@@ -352,11 +347,20 @@ ROUTES: tuple[Route, ...] = (
         body=ConfigIntent,
     ),
 )
+"""The routes of this module."""
+
+ROUTES: tuple[Route, ...] = (
+    *OWN,
+    *api_releases.ROUTES,
+    *api_jobs.ROUTES,
+    *api_datasets.ROUTES,
+    *api_eval.ROUTES,
+    *api_audit.ROUTES,
+    *api_keys.ROUTES,
+    *api_erase.ROUTES,
+    *api_alarms.ROUTES,
+    *api_scores.ROUTES,
+    *api_tune.ROUTES,
+    *api_probe.ROUTES,
+)
 """Every route of the admin API."""
-
-
-def answer(route: Route, desk: Desk, call: Call) -> bytes:
-    """Run a route and return its answer as JSON. Raises ApiError, StoreUnavailable."""
-    check_names(call.params, route.params)
-    value = route.handle(desk, call)
-    return value if isinstance(value, bytes) else encode(value)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -16,20 +17,42 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from airboss.console import api, views
-from airboss.console.desk import Apply, Desk, newest_of
-from airboss.console.guard import Guard
+from airboss.console import api, pages_table, views
+from airboss.console.desk import Apply, Desk, Rollouts, newest_of
+from airboss.console.guard import Guard, bearer, note_login, peer_of
 from airboss.console.live import Live
 from airboss.console.openapi import document
-from airboss.console.render import STATIC, THEME_COOKIE, THEMES, Templates, Visit, html, visit
+from airboss.console.page import Action, Form, Page, act, current_plan
+from airboss.console.render import (
+    DONE_COOKIE,
+    STATIC,
+    THEME_COOKIE,
+    THEMES,
+    Templates,
+    html,
+    visit,
+)
 from airboss.console.session import COOKIE, LIFETIME_S, Attempts, Sessions
 from airboss.console.wire import encode, json_response, read_body
-from airboss.domain.errors import ApiError, StoreUnavailable
+from airboss.domain.errors import ApiError, InvalidRequest, StoreUnavailable
 from airboss.domain.ports import Clock, Ledger, RecordLog
 from airboss.domain.status import SystemStatus
+from airboss.evaluations.bias_orders import ProbeOrders
+from airboss.evaluations.orders import Orders
+from airboss.evaluations.ports import EvalStore
+from airboss.governance.erasure import Forgetting
 from airboss.governance.keys import same_secret
+from airboss.store.alert_rows import AlertStore
+from airboss.store.audit_rows import AuditLog
+from airboss.store.job_rows import JobStore
+from airboss.tuning.orders import TuneOrders
 
 FORM_MAX = 16 * 1024
+ACTION_MAX = 512 * 1024
+"""Bytes of a form that does something: a prompt may be in it."""
+
+FIELDS_MAX = 64
+DONE_S = 60
 YEAR_S = 31_536_000
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -44,7 +67,17 @@ def build(
     clock: Clock,
     status: Callable[[], SystemStatus],
     apply: Apply,
+    rollouts: Rollouts,
     base_url: str,
+    jobs: JobStore,
+    evals: EvalStore,
+    audit: AuditLog,
+    people: Forgetting,
+    alerts: AlertStore,
+    keep_starter: Callable[[str], object] | None = None,
+    orders: Orders,
+    probes: ProbeOrders,
+    tuning: TuneOrders,
 ) -> Starlette:
     """The application. `base_url` is the data plane's, ending with `/v1`; `status` and `apply` may block.
 
@@ -64,10 +97,20 @@ def build(
         clock=clock,
         status=status,
         apply=apply,
+        rollouts=rollouts,
         base_url=base_url,
+        jobs=jobs,
+        evals=evals,
+        audit=audit,
+        people=people,
+        alerts=alerts,
+        keep_starter=keep_starter,
+        orders=orders,
+        probes=probes,
+        tuning=tuning,
         live=Live(newest),
     )
-    templates = Templates()
+    templates = Templates(pages_table.frame())
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -92,17 +135,6 @@ async def raise_on(_request: Request, error: Exception) -> Response:
 def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
     """What a person opens."""
 
-    def page(draw: Callable[[Desk, Templates, Visit], str]) -> Handler:
-        async def handler(request: Request) -> Response:
-            seen = visit(request, desk.clock.now())
-            return html(await desk.run(lambda: draw(desk, templates, seen)))
-
-        return handler
-
-    async def record(request: Request) -> Response:
-        seen, wanted = visit(request, desk.clock.now()), request.path_params["id"]
-        return html(await desk.run(lambda: views.record(desk, templates, seen, wanted)))
-
     async def request_body(request: Request) -> Response:
         body = await desk.run(lambda: views.request_body(desk, request.path_params["id"]))
         headers = {"content-disposition": 'attachment; filename="request.json"'}
@@ -113,11 +145,12 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
         return StreamingResponse(desk.live.stream(), media_type="text/event-stream", headers=headers)
 
     return [
-        Route("/", page(views.overview)),
-        Route("/records", page(views.records)),
-        Route("/records/{id}", record),
+        *(Route(page.path, page_handler(desk, templates, page)) for page in pages_table.PAGES),
+        *(
+            Route(action.path, action_handler(desk, templates, action), methods=["POST"])
+            for action in pages_table.ACTIONS
+        ),
         Route("/records/{id}/request.json", request_body),
-        Route("/system", page(views.system)),
         Route("/events", events),
         Route("/theme", partial(set_theme, desk), methods=["POST"]),
         Route("/login", partial(login, desk, templates), methods=["GET", "POST"]),
@@ -126,6 +159,55 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
         Route("/readyz", partial(readyz, desk)),
         Mount("/static", Cached(directory=STATIC)),
     ]
+
+
+def page_handler(desk: Desk, templates: Templates, page: Page) -> Handler:
+    """Draws a page in a thread. What an action said stands on the first page after it, and no other."""
+
+    async def handler(request: Request) -> Response:
+        seen = msgspec.structs.replace(
+            visit(request, desk.clock.now()), room=page.room, tab=page.path if page.tab else page.under
+        )
+        response = html(await desk.run(lambda: page.draw(desk, templates, seen)))
+        if seen.done is not None:
+            response.delete_cookie(DONE_COOKIE, samesite="strict", httponly=True)
+        return response
+
+    return handler
+
+
+def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
+    """Carries out what a form asks and goes on to a page; a refusal is a page that leads back."""
+
+    async def handler(request: Request) -> Response:
+        every = await read_fields(request, limit=ACTION_MAX)
+        form = Form(
+            fields={name: values[0] for name, values in every.items()},
+            every=every,
+            parts=dict(request.path_params),
+            now=desk.clock.now(),
+        )
+        try:
+            wanted = await desk.run(lambda: act(action, desk, form))
+        except ApiError as error:
+            page = templates.page(
+                "error.html",
+                visit(request, desk.clock.now()),
+                heading="Nothing was changed",
+                message=error.message,
+                cause=None,
+                retry=False,
+                back=own_path(form.fields.get("back")),
+                logged_in=True,
+                status=error.http_status,
+                code=error.code or error.type,
+            )
+            return html(page, status=error.http_status)
+        response = RedirectResponse(own_path(wanted), status_code=303)
+        response.set_cookie(DONE_COOKIE, action.name, max_age=DONE_S, httponly=True, samesite="strict")
+        return response
+
+    return handler
 
 
 def api_routes(desk: Desk) -> list[Route]:
@@ -141,8 +223,9 @@ def api_routes(desk: Desk) -> list[Route]:
             call = api.Call(
                 params=dict(request.query_params),
                 path=dict(request.path_params),
-                body=await read_body(request, limit=api.CONFIG_MAX),
+                body=await read_body(request, limit=route.body_max),
                 now=desk.clock.now(),
+                actor="admin key" if bearer(request.headers) is not None else "console",
             )
             return Response(
                 await desk.run(lambda: api.answer(route, desk, call)), media_type="application/json"
@@ -180,7 +263,7 @@ async def healthz(_request: Request) -> Response:
 async def readyz(desk: Desk, _request: Request) -> Response:
     """Whether the console can show anything: there is a plan, and the record store answers."""
     try:
-        plan = await desk.run(lambda: views.current_plan(desk))
+        plan = await desk.run(lambda: current_plan(desk))
         await desk.run(lambda: newest_of(desk.log))
     except StoreUnavailable:
         return json_response({"status": "unavailable", "plan": None, "store_up": False}, status=503)
@@ -200,10 +283,7 @@ async def login(desk: Desk, templates: Templates, request: Request) -> Response:
         wanted = own_path(seen.params.get("next"))
         return html(templates.page("login.html", seen, next=wanted, problem=None))
     form = await read_form(request)
-    wanted, peer = (
-        own_path(form.get("next")),
-        request.client.host if request.client is not None else "unknown",
-    )
+    wanted, peer = own_path(form.get("next")), peer_of(request)
     wait_s = desk.attempts.wait_s(peer, desk.clock.monotonic())
     if wait_s > 0:
         problem = f"Too many attempts from here. Try again in {wait_s:.0f} s."
@@ -211,12 +291,14 @@ async def login(desk: Desk, templates: Templates, request: Request) -> Response:
         response.headers["retry-after"] = str(max(1, round(wait_s)))
         return response
     if not same_secret(form.get("key", "").strip(), desk.admin_key):
-        desk.attempts.failed(peer, desk.clock.monotonic())
+        if desk.attempts.failed(peer, desk.clock.monotonic()):
+            await desk.run(lambda: note_login(desk, "login.blocked", peer))
         problem = "This is not the admin key."
         if form.get("key", "").strip().startswith("ab_"):
             problem += " A key for calling models does not open the console."
         return html(templates.page("login.html", seen, next=wanted, problem=problem), status=401)
     desk.attempts.succeeded(peer)
+    await desk.run(lambda: note_login(desk, "login", peer))
     response = RedirectResponse(wanted, status_code=303)
     response.set_cookie(
         COOKIE,
@@ -248,9 +330,17 @@ async def set_theme(_desk: Desk, request: Request) -> Response:
 
 async def read_form(request: Request) -> dict[str, str]:
     """A small urlencoded form."""
-    body = await read_body(request, limit=FORM_MAX)
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=16)
-    return {name: values[0] for name, values in fields.items()}
+    return {name: values[0] for name, values in (await read_fields(request, limit=FORM_MAX)).items()}
+
+
+async def read_fields(request: Request, *, limit: int) -> dict[str, tuple[str, ...]]:
+    """A urlencoded form of at most `limit` bytes: every value of each field. Raises InvalidRequest."""
+    body = await read_body(request, limit=limit)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError as error:
+        raise InvalidRequest(f"the form cannot be read: {error}") from None
+    return {name: tuple(values) for name, values in fields.items()}
 
 
 def own_path(wanted: str | None) -> str:
@@ -274,6 +364,7 @@ def error_page(
         message=error.message,
         cause=str(error.__cause__) if store else None,
         retry=request.method == "GET" and error.http_status >= 500,
+        back=None,
         logged_in=logged_in,
         status=error.http_status,
         code=error.code or error.type,

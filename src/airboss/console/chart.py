@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from airboss.console.query import Period
-from airboss.domain.ports import StatsBucket
+from airboss.domain.ports import DeploymentStats, StatsBucket
 
 LINES_MAX = 8
 """Deployments drawn at once: the busiest."""
@@ -84,6 +84,11 @@ def chart(
     )
 
 
+def counted(stats: DeploymentStats | StatsBucket) -> int:
+    """The calls an error rate is of: cancelled and refused ones are shown, not counted."""
+    return stats.requests - stats.cancelled - stats.refused
+
+
 def line(name: str, buckets: dict[int, StatsBucket], x: list[int], covered: list[float], *, hue: int) -> Line:
     """One deployment's line."""
     steps = [(buckets.get(at), seconds) for at, seconds in zip(x, covered, strict=True)]
@@ -93,7 +98,7 @@ def line(name: str, buckets: dict[int, StatsBucket], x: list[int], covered: list
         n=[each.requests if each else 0 for each, _ in steps],
         requests=[round(60 * each.requests / seconds, 3) if each else 0.0 for each, seconds in steps],
         errors=[
-            round(100 * each.errors / each.requests, 3) if each and each.requests else None
+            round(100 * each.errors / calls, 3) if each and (calls := counted(each)) else None
             for each, _ in steps
         ],
         p50=[each.latency_p50_ms if each else None for each, _ in steps],

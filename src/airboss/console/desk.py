@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,7 +15,19 @@ from airboss.console.session import Attempts, Sessions
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Clock, Ledger, RecordFilter, RecordLog
+from airboss.domain.release import Release
 from airboss.domain.status import SystemStatus
+from airboss.domain.verdict import Verdict
+from airboss.evaluations.bias_orders import ProbeOrders
+from airboss.evaluations.orders import Orders
+from airboss.evaluations.ports import EvalStore
+from airboss.rollouts.live import Rollout
+from airboss.rollouts.stages import Order
+from airboss.store.alert_rows import AlertStore
+from airboss.governance.erasure import Forgetting
+from airboss.store.audit_rows import AuditLog
+from airboss.store.job_rows import JobStore
+from airboss.tuning.orders import TuneOrders
 
 T = TypeVar("T")
 
@@ -22,14 +35,53 @@ READERS_MAX = 8
 READ_S = 20.0
 """The longest one page may read. The thread may go on after that; it is bounded by the log's own client."""
 
+
+class Asked(Protocol):
+    """What the audit log needs of a request (`route.Call` has it)."""
+
+    @property
+    def actor(self) -> str:
+        """Who asks."""
+
+    @property
+    def now(self) -> datetime:
+        """When."""
+
+
 Apply = Callable[[str, str], ServingPlan]
 """Applies a configuration: its text and the name of its source, usually a file; returns the plan published.
 Raises ConfigError where it is wrong."""
 
 
+class Rollouts(Protocol):
+    """What `controller.rollouts` does for pages and verbs."""
+
+    def start(self, deployment: str, release: str | None, *, by: str) -> Rollout:
+        """Begin a rollout. Raises NotFound, WrongCall."""
+
+    def order(self, deployment: str, order: Order) -> Rollout:
+        """A person's word on the running rollout. Raises NotFound, WrongCall."""
+
+    def propose(self, name: str, release: Release) -> ServingPlan:
+        """Write a release into the configuration. Raises WrongCall, ConfigError."""
+
+    def list(self, *, deployment: str | None = None, limit: int = 100) -> Sequence[Rollout]:
+        """Rollouts, the newest first."""
+
+    def get(self, rollout_id: str) -> Rollout | None:
+        """The rollout of this id."""
+
+    def verdicts(self, rollout_id: str) -> Sequence[Verdict]:
+        """Those that changed something, the oldest first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """The ports, the keys, and what the process keeps between requests. `base_url` ends with `/v1`."""
+    """The ports, the keys, and what the process keeps between requests. `base_url` ends with `/v1`.
+
+    `settle` does at once what the controller does while it runs; None: it runs, and does it by itself.
+    `keep_starter` keeps another secret of the starter key in the data directory; None: that key is preset.
+    """
 
     ledger: Ledger
     log: RecordLog
@@ -38,10 +90,40 @@ class Desk:
     clock: Clock
     status: Callable[[], SystemStatus]
     apply: Apply
+    rollouts: Rollouts
     base_url: str
+    jobs: JobStore
+    evals: EvalStore
+    audit: AuditLog
+    people: Forgetting
+    settle: Callable[[], object] | None = None
+    alerts: AlertStore
+    keep_starter: Callable[[str], object] | None = None
+    orders: Orders
+    probes: ProbeOrders
+    tuning: TuneOrders
     attempts: Attempts = field(default_factory=Attempts)
     live: Live
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
+
+    def note(
+        self,
+        call: Asked,
+        action: str,
+        subject: str,
+        detail: Mapping[str, Any] | None = None,
+        *,
+        user: str | None = None,
+    ) -> int:
+        """Add what a call has done to the audit log; returns the leaf's number.
+
+        Every route that changes something calls this once it is done, with an `action` such as `keys.create`.
+        `subject` and `user` may name people and can be erased; `detail` stays for ever, so that no name, no
+        text of a call and no secret belongs into it.
+        """
+        return self.audit.append(
+            action, actor=call.actor, subject=subject, detail=detail or {}, at=call.now, user=user
+        )
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run blocking work in a thread. Raises StoreUnavailable when it takes longer than `READ_S`."""

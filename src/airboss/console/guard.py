@@ -7,7 +7,7 @@ Pure ASGI, because a response that streams must not be collected.
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,6 +27,8 @@ from airboss.domain.errors import (
     MethodNotAllowed,
     NotFound,
     PermissionDenied,
+    RateLimited,
+    SetupError,
     StoreUnavailable,
     Unauthenticated,
     Unavailable,
@@ -125,9 +127,8 @@ class Guard:
             return None
         given = bearer(request.headers)
         if given is not None and is_api(request):
-            if same_secret(given, self.desk.admin_key):
-                return None
-            raise await self.desk.run(lambda: self._wrong_key(given))
+            await self._check_bearer(request, given)
+            return None
         if allowed:
             if request.method not in SAFE_METHODS:
                 check_origin(request)
@@ -141,10 +142,33 @@ class Guard:
         after = f"?next={quote(wanted, safe='/')}" if request.method in SAFE_METHODS and wanted != "/" else ""
         return RedirectResponse(f"/login{after}", status_code=303)
 
+    async def _check_bearer(self, request: Request, given: str) -> None:
+        """Raise unless `given` is the admin key. Guesses are counted as failed logins are, before anything is
+        awaited, so that many at once are no more than many in a row."""
+        peer = peer_of(request)
+        wait_s = self.desk.attempts.wait_s(peer, self.desk.clock.monotonic())
+        if wait_s > 0:
+            raise RateLimited(
+                f"too many wrong admin keys came from here; try again in {wait_s:.0f} s",
+                code="too_many_attempts",
+                retry_after_s=wait_s,
+            )
+        if same_secret(given, self.desk.admin_key):
+            self.desk.attempts.succeeded(peer)
+            return
+        blocked = self.desk.attempts.failed(peer, self.desk.clock.monotonic())
+        error = await self.desk.run(lambda: self._wrong_key(given))
+        if isinstance(error, PermissionDenied):
+            self.desk.attempts.pardon(peer)  # a program with the wrong key, not a guess
+        elif blocked:
+            await self.desk.run(lambda: note_login(self.desk, "login.blocked", peer))
+        raise error
+
     def _wrong_key(self, given: str) -> ApiError:
         """What to say to a key that is not the admin key: a key of the data plane is told so by name."""
         snapshot = self.desk.ledger.snapshot()
-        principal = Keyring(snapshot.keys).principal(given) if snapshot is not None else None
+        keys = snapshot.keys if snapshot is not None else ()
+        principal = Keyring(keys, now=self.desk.clock.now()).principal(given)
         if principal is not None:
             return PermissionDenied(
                 f"{principal.key!r} is a data-plane key: it calls models under /v1 and reads nothing here; "
@@ -152,6 +176,22 @@ class Guard:
                 code="not_an_admin_key",
             )
         return Unauthenticated("this is not the admin key; it stands in DATA/secrets/admin_key")
+
+
+def peer_of(request: Request) -> str:
+    """Whose attempts are counted together: the address at the other end of the connection."""
+    return request.client.host if request.client is not None else "unknown"
+
+
+def note_login(desk: Desk, action: Literal["login", "login.blocked"], peer: str) -> None:
+    """The audit log's word on who came in, and on who guesses keys: once each time that they are shut out.
+
+    A full disk must not keep out who comes to look at it: then this is a line in the log.
+    """
+    try:
+        desk.audit.append(action, actor=f"peer {peer}", subject="console", detail={}, at=desk.clock.now())
+    except SetupError as error:
+        log.warning("%s of %s is not in the audit log: %s", action, peer, error)
 
 
 def bearer(headers: Headers) -> str | None:

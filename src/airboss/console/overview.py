@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from airboss.console.chart import Chart, coarse, sparkline
+from airboss.console.chart import Chart, coarse, counted, sparkline
 from airboss.console.text import NB, usd
 from airboss.domain.plan import DeploymentPlan, ServingPlan
 from airboss.domain.ports import DeploymentStats
@@ -45,11 +45,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     share: float
     level: Level
     spark: tuple[str, ...] = ()
-
-
-def counted(stats: DeploymentStats) -> int:
-    """The calls an error rate is of: cancelled ones are shown, not counted."""
-    return stats.requests - stats.cancelled
 
 
 def level(errors: int, calls: int) -> Level:
@@ -130,7 +125,7 @@ def cards(
             label="Errors",
             kind="percent",
             value=errors / calls if calls else None,
-            note=error_note(errors, calls, errors_before, calls_before, earlier),
+            note=error_note(errors, calls, errors_before, calls_before, earlier) + refused_note(stats),
             level=level(errors, calls),
             spark=picture([line.errors for line in chart.lines]),
         ),
@@ -184,6 +179,12 @@ def error_note(errors: int, calls: int, errors_before: int, calls_before: int, e
     if calls_before >= ENOUGH:
         note += f", {100 * errors_before / calls_before:.2f}{NB}% in the {earlier} before"
     return note
+
+
+def refused_note(stats: Sequence[DeploymentStats]) -> str:
+    """How many calls a policy or limit refused, where any were."""
+    refused = sum(each.refused for each in stats)
+    return f"; {refused:,} refused" if refused else ""
 
 
 def slowest(

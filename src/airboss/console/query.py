@@ -18,6 +18,7 @@ import msgspec
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import Status
+from airboss.domain.score import read_condition
 
 RANGES = {"15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 """The ranges a page offers, in seconds."""
@@ -43,7 +44,7 @@ PERIOD_MAX = timedelta(days=366)
 VALUE_MAX = 300
 """The longest value of a query parameter, in characters."""
 
-FILTER_NAMES = ("deployment", "status", "model", "user", "key", "id", "text")
+FILTER_NAMES = ("deployment", "status", "model", "user", "key", "id", "text", "score", "release")
 """The parameters that narrow records down, besides time and paging."""
 
 DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -175,6 +176,11 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
     if status is not None and status not in STATUSES:
         message = f"status={status[:60]!r} is none of {', '.join(STATUSES)}"
         raise InvalidRequest(message, param="status")
+    if "score" in values:
+        try:
+            read_condition(values["score"])
+        except ValueError as error:
+            raise InvalidRequest(f"score: {error}", param="score") from None
     if "before" in values and "after" in values:
         raise InvalidRequest("before and after exclude each other; give one cursor", param="after")
     times = {

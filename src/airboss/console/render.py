@@ -23,10 +23,16 @@ STATIC = HERE / "static"
 THEMES = ("light", "dark")
 THEME_COOKIE = "airboss_theme"
 ZONE_COOKIE = "airboss_tz"
+DONE_COOKIE = "airboss_done"
+"""Names the action that was just carried out, so that the next page says so."""
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
-    """Who looks at a page, and how: read once from the request. `params` holds no empty values."""
+    """Who looks at a page, and how: read once from the request. `params` holds no empty values.
+
+    `parts` are those of the path. `room` and `tab` say where the page stands in the frame. `done` names the
+    action that led here, None otherwise.
+    """
 
     path: str
     params: dict[str, str]
@@ -34,6 +40,10 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     zone: tzinfo
     zone_name: str
     theme: str | None
+    parts: dict[str, str] = {}
+    room: str = ""
+    tab: str = ""
+    done: str | None = None
 
     @property
     def self_url(self) -> str:
@@ -52,6 +62,8 @@ def visit(request: Request, now: datetime) -> Visit:
         zone=local,
         zone_name=now.astimezone(local).tzname() or "UTC",
         theme=theme if theme in THEMES else None,
+        parts=dict(request.path_params),
+        done=request.cookies.get(DONE_COOKIE),
     )
 
 
@@ -75,9 +87,13 @@ def static_version() -> str:
 
 
 class Templates:
-    """Draws pages. Everything put into one is escaped unless this package made it `Markup`."""
+    """Draws pages. Everything put into one is escaped unless this package made it `Markup`.
 
-    def __init__(self) -> None:
+    `frame` is what the frame of every page knows: the rail, the tabs of each room, what is said of an action.
+    """
+
+    def __init__(self, frame: Mapping[str, Any] | None = None) -> None:
+        self._notes: Mapping[str, str] = (frame or {}).get("notes", {})
         version = static_version()
         self._env = jinja2.Environment(
             loader=jinja2.FileSystemLoader(PAGES),
@@ -108,6 +124,7 @@ class Templates:
             percent=text.percent,
             size=text.size,
         )
+        self._env.globals.update({"rail": (), "tabs": {}, "paths": (), **(frame or {})})
 
     def page(self, name: str, seen: Visit, **values: Any) -> str:
         """One page as HTML. Times are shown in the visitor's zone, relative to now."""
@@ -116,6 +133,9 @@ class Templates:
             zone_name=seen.zone_name,
             self_url=seen.self_url,
             params=seen.params,
+            here=seen.room,
+            tab_here=seen.tab,
+            done=self._notes.get(seen.done or ""),
             when=lambda value, millis=False: text.moment(value, seen.zone, now=seen.now, millis=millis),
             minute=lambda value: text.moment(value, seen.zone, now=seen.now).rpartition(":")[0],
             ago=lambda value: text.age(seen.now - value if value is not None else None),

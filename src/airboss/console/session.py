@@ -46,7 +46,8 @@ class Sessions:
 
 
 class Attempts:
-    """Counts failed logins by peer: at most `ATTEMPTS_MAX` in `ATTEMPTS_WINDOW_S`, for `PEERS_MAX` peers.
+    """Counts failed logins and wrong admin keys by peer: at most `ATTEMPTS_MAX` in `ATTEMPTS_WINDOW_S`, for
+    `PEERS_MAX` peers.
 
     The peer least recently seen is forgotten first, so the table is bounded; what is guessed is a key of 256
     random bits, so nothing is gained by making it forget.
@@ -62,12 +63,18 @@ class Attempts:
             return 0.0
         return ATTEMPTS_WINDOW_S - (now - recent[-ATTEMPTS_MAX])
 
-    def failed(self, peer: str, now: float) -> None:
-        """Note a failure."""
+    def failed(self, peer: str, now: float) -> bool:
+        """Note a failure; returns whether this was the last that the peer had."""
         recent = [at for at in self._failures.pop(peer, []) if now - at < ATTEMPTS_WINDOW_S]
         self._failures[peer] = [*recent[-ATTEMPTS_MAX + 1 :], now]
         while len(self._failures) > PEERS_MAX:
             self._failures.popitem(last=False)
+        return len(self._failures[peer]) == ATTEMPTS_MAX
+
+    def pardon(self, peer: str) -> None:
+        """Take the peer's last failure back: it was none."""
+        if self._failures.get(peer):
+            self._failures[peer].pop()
 
     def succeeded(self, peer: str) -> None:
         """Forget a peer's failures."""

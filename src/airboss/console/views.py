@@ -21,6 +21,7 @@ from airboss.console.curl import INLINE_MAX, body_text, curl, quoted
 from airboss.console.desk import Desk, newest_of
 from airboss.console.findings import findings, system_findings
 from airboss.console.overview import cards, rows
+from airboss.console.page import Page, current_plan, drawn
 from airboss.console.query import FILTER_NAMES, STATUSES, Period, check_names, read_filter, read_period
 from airboss.console.render import Templates, Visit, url
 from airboss.console.text import hue
@@ -63,12 +64,13 @@ def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
     all_stats = desk.log.stats(period.since, period.until)
     stats = only(all_stats, chosen)
     before = only(desk.log.stats(period.before.since, period.before.until), chosen)
-    drawn = chart_of(desk, period, plan, zone_name=str(seen.zone), deployment=chosen)
-    listed = rows(stats, plan, drawn, sort=seen.params.get("sort", "-requests"))
-    return templates.page(
-        "overview.html",
+    charted = chart_of(desk, period, plan, zone_name=str(seen.zone), deployment=chosen)
+    listed = rows(stats, plan, charted, sort=seen.params.get("sort", "-requests"))
+    return drawn(
+        desk,
+        templates,
         seen,
-        here="overview",
+        "overview.html",
         plan=plan,
         period=period,
         keep=seen.params,
@@ -76,14 +78,14 @@ def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
         sort=seen.params.get("sort", "-requests"),
         stats=stats,
         any_records=bool(stats) or newest_of(desk.log) is not None,
-        findings=findings(desk.status(), drawn, partial(causes, desk)),
-        cards=cards(stats, before, drawn, earlier=period.short),
+        findings=findings(desk.status(), charted, partial(causes, desk)),
+        cards=cards(stats, before, charted, earlier=period.short),
         charts=CHARTS,
-        single=len(drawn.lines) == 1,
-        chart_json=encode(drawn).decode(),
+        single=len(charted.lines) == 1,
+        chart_json=encode(charted).decode(),
         rows=[each for each in listed if chosen in (None, each.name)],
-        lines=drawn.lines,
-        omitted=drawn.omitted,
+        lines=charted.lines,
+        omitted=charted.omitted,
         first_call="" if stats else first_call(desk, plan),
     )
 
@@ -127,10 +129,11 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
     keep = {name: value for name, value in seen.params.items() if name not in ("before", "trail")}
     newer = newer_page(seen.params)
     plan = current_plan(desk)
-    return templates.page(
-        "records.html",
+    return drawn(
+        desk,
+        templates,
         seen,
-        here="records",
+        "records.html",
         plan=plan,
         period=period,
         keep=keep,
@@ -175,16 +178,17 @@ def older_page(params: dict[str, str], last: str) -> dict[str, str | None]:
     return {"before": last, "trail": ".".join(trail[-TRAIL_MAX:])}
 
 
-def record(desk: Desk, templates: Templates, seen: Visit, record_id: str) -> str:
+def record(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One record."""
-    found = one(desk, record_id)
+    found = one(desk, seen.parts["id"])
     plan = current_plan(desk)
     whole = encode(found)
     body = body_text(found.request) if found.request is not None else ""
-    return templates.page(
-        "record.html",
+    return drawn(
+        desk,
+        templates,
         seen,
-        here="records",
+        "record.html",
         plan=plan,
         r=found,
         talk=conversation(found),
@@ -211,10 +215,11 @@ def request_body(desk: Desk, record_id: str) -> bytes:
 def system(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Processes, replicas, journal. It needs no record store."""
     status = desk.status()
-    return templates.page(
-        "system.html",
+    return drawn(
+        desk,
+        templates,
         seen,
-        here="system",
+        "system.html",
         plan=current_plan(desk),
         s=status,
         findings=tuple(system_findings(status)),
@@ -262,12 +267,6 @@ def only(stats: Sequence[DeploymentStats], deployment: str | None) -> list[Deplo
     return [each for each in stats if deployment in (None, each.deployment)]
 
 
-def current_plan(desk: Desk) -> ServingPlan | None:
-    """The newest plan."""
-    snapshot = desk.ledger.snapshot()
-    return snapshot.plan if snapshot is not None else None
-
-
 def deployment_names(plan: ServingPlan | None) -> set[str]:
     """The deployments a plan serves."""
     return {each.name for each in plan.deployments} if plan is not None else set()
@@ -309,10 +308,19 @@ def first_call(desk: Desk, plan: ServingPlan | None) -> str:
 
 def cli_records(keep: dict[str, str]) -> str:
     """The same question for a shell."""
-    names = ("deployment", "status", "model", "user", "id")
+    names = ("deployment", "status", "model", "user", "id", "score", "release")
     flags: dict[str, str] = {name: keep[name] for name in names if name in keep}
     if "since" in keep or "range" in keep:
         flags["since"] = keep.get("since") or keep["range"]
     if "until" in keep:
         flags["until"] = keep["until"]
     return "airboss records" + "".join(f" --{name} {quoted(value)}" for name, value in flags.items())
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/", draw=overview, room="overview"),
+    Page(path="/records", draw=records, room="records"),
+    Page(path="/records/{id}", draw=record, room="records"),
+    Page(path="/system", draw=system, room="system"),
+)
+"""The pages of this module."""

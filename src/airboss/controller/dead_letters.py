@@ -1,9 +1,10 @@
-"""Frames that cannot become records, kept for a person to look at."""
+"""Frames that cannot become records, and feedback without a record, kept for a person to look at."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,31 @@ class DeadLetters:
             os.close(descriptor)
         self._seen.add((segment, offset))
         self.count += 1
-        log.error("journal %s at %d: no record can be made of this frame (%s)", segment, offset, why)
+        log.error("put away as a dead letter: journal %s at %d (%s)", segment, offset, why)
+
+    def blank(self, must_go: Callable[[bytes], bool]) -> int:
+        """Take away the payloads that must go, of letters written so far; returns how many. Raises
+        OSError."""
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return 0
+        kept, gone = [], 0
+        for line in lines:
+            letter = msgspec.json.decode(line)
+            if letter["payload"] and must_go(letter["payload"].encode("utf-8", "replace")):
+                letter |= {"payload": "", "why": f"{letter['why']}; blanked, as somebody was erased"}
+                gone += 1
+            kept.append(msgspec.json.encode(letter) + b"\n")
+        if gone:
+            beside = self._path.with_name(f"{self._path.name}.new")
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(kept)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._path)
+        return gone
 
     def forget(self, segment: str) -> None:
         """The segment is gone and will not be tried again."""

@@ -124,5 +124,6 @@ def gauges(journal: JournalStatus) -> dict[str, float]:
         "journal_oldest_unmoved_at": oldest.timestamp() if oldest is not None else 0.0,
         "journal_moved_records": float(journal.moved_records),
         "journal_corrupt_frames": float(journal.corrupt_frames),
+        "feedback_dead_letters": float(journal.stray_feedback),
         "store_up": 1.0 if journal.store_up else 0.0,
     }

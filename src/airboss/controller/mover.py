@@ -17,20 +17,21 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from airboss.controller.dead_letters import DeadLetters
-from airboss.domain.errors import StoreUnavailable
+from airboss.controller.stray_feedback import StrayFeedback
+from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, JournalMove, RecordLog
 from airboss.domain.record import OpenedCall, interrupted
 from airboss.domain.status import JournalStatus
-from airboss.store.joining import join, read_closed, read_opened
+from airboss.store.joining import join, read_closed, read_opened, read_score
 from airboss.telemetry.frames import HEAD_BYTES, Frame, Stretch, read_frames
 from airboss.telemetry.journal import OWNER, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
 
@@ -46,6 +47,25 @@ FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
 log = logging.getLogger(__name__)
 
 
+class People(Protocol):
+    """What the mover asks about people who were forgotten (`controller.erasing`)."""
+
+    def begin(self) -> None:
+        """Know everybody who was forgotten by now. Raises SetupError."""
+
+    def arriving(self, frame: Frame) -> Frame:
+        """The frame as it may be taken."""
+
+    def taken(self, path: Path, base: int, frames: Sequence[Frame]) -> None:
+        """The log has these frames of a segment, from `base` on: they may be blanked there."""
+
+    def kept(self, segment: str, payload: bytes) -> bytes:
+        """What of a dead letter's payload may be kept."""
+
+    def settle(self, segments: Mapping[Path, int], letters: DeadLetters) -> None:
+        """Nothing waits in the segments, of which so many bytes were taken: do what is pending."""
+
+
 class Mover:
     """Owns all that is under `root` but the segments that living workers write to. One thread calls it, and
     one process: whoever holds the data directory's lock."""
@@ -58,6 +78,7 @@ class Mover:
         *,
         batch_frames: int = 1000,
         batch_bytes: int = 8 * 1024 * 1024,
+        people: People | None = None,
         fault: Callable[[FaultPoint], None] = lambda _point: None,
     ) -> None:
         self._root = root
@@ -65,8 +86,10 @@ class Mover:
         self._clock = clock
         self._batch_frames = batch_frames
         self._batch_bytes = batch_bytes
+        self._people = people
         self._fault = fault
         self._letters = DeadLetters(root / DEAD_LETTERS)
+        self._strays = StrayFeedback(record_log, clock, DeadLetters(root / DEAD_LETTERS))
         self._taken: dict[str, int] = {}
         self._marks: dict[str, tuple[int, datetime]] = {}
         self._moved_records = 0
@@ -102,13 +125,19 @@ class Mover:
         self._behind = False
         try:
             self._log.offset("")  # a log that is down is found out before anything is read and joined for it
+            if self._people is not None:
+                self._people.begin()
             for directory in self._directories():
                 try:
                     self._move_worker(directory)
                 except FileNotFoundError:
                     log.warning("journal %s was deleted by someone else", directory)
+            if not self._behind:  # while records wait in journals, so does what people say of them
+                self._strays.put_away()
+                if self._people is not None:
+                    self._people.settle(self._segments(), self._letters)
             self._store_detail = None
-        except StoreUnavailable as error:
+        except (StoreUnavailable, SetupError) as error:  # without the ledger nobody knows who was forgotten
             self._store_detail = str(error)
         return self.status()
 
@@ -172,7 +201,7 @@ class Mover:
 
     def _move_stretch(self, name: str, taken: int, data: bytes, stretch: Stretch) -> None:
         for damage in stretch.damaged:
-            self._letters.add(name, taken + damage.start, "damaged", data[damage.start : damage.end])
+            self._put_away(name, taken + damage.start, "damaged", data[damage.start : damage.end])
         if stretch.torn:
             # The last write of a killed worker: its call never came to an end that anybody saw.
             log.warning("journal %s ends in %d bytes of a frame cut off", name, stretch.torn)
@@ -181,15 +210,18 @@ class Mover:
     def _apply_frames(self, name: str, start: int, frames: Sequence[Frame], end: int) -> None:
         """Have the log take these frames, or as many of them as come before one that it cannot take."""
         try:
-            self._apply(self._joined(name, start, frames, end))
+            if self._apply(self._joined(name, start, frames, end)) and self._people is not None:
+                self._people.taken(self._root / f"{name}{SEGMENT_SUFFIX}", start, frames)
         except ValueError as error:
             half = len(frames) // 2
             if half:
                 self._apply_frames(name, start, frames[:half], start + frames[half - 1].end)
                 return
             for frame in frames:
-                self._letters.add(name, start + frame.start, str(error), frame.payload)
+                self._put_away(name, start + frame.start, str(error), frame.payload)
             self._apply(JournalMove(segment=name, start=start, end=end))
+            if self._people is not None:
+                self._people.taken(self._root / f"{name}{SEGMENT_SUFFIX}", start, frames)
 
     def _joined(self, name: str, start: int, frames: Sequence[Frame], end: int) -> JournalMove:
         """The move that these frames are; calls opened and closed within it are joined here."""
@@ -197,8 +229,13 @@ class Mover:
         opened: dict[str, bytes] = {}
         closed: dict[str, bytes] = {}
         records: list[bytes] = []
-        for frame in frames:
+        scores: list[bytes] = []
+        for frame in frames if self._people is None else map(self._people.arriving, frames):
             try:
+                if frame.kind == "score":
+                    read_score(frame.payload)
+                    scores.append(frame.payload)
+                    continue
                 if frame.kind == "open":
                     call = read_opened(frame.payload)
                     calls[call.id], opened[call.id] = call, frame.payload
@@ -210,18 +247,37 @@ class Mover:
                 else:
                     closed[close.id] = frame.payload
             except ValueError as error:
-                self._letters.add(name, start + frame.start, str(error), frame.payload)
+                self._put_away(name, start + frame.start, str(error), frame.payload)
         return JournalMove(
-            segment=name, start=start, end=end, records=tuple(records), opened=opened, closed=closed
+            segment=name,
+            start=start,
+            end=end,
+            records=tuple(records),
+            opened=opened,
+            closed=closed,
+            scores=tuple(scores),
+            moved_at=self._clock.now(),
         )
 
-    def _apply(self, move: JournalMove) -> None:
-        """One move. If the log has another offset than we thought, we go on from that."""
+    def _put_away(self, name: str, offset: int, why: str, payload: bytes) -> None:
+        """A frame that no record can be made of becomes a dead letter."""
+        kept = payload if self._people is None else self._people.kept(name, payload)
+        self._letters.add(name, offset, why, kept)
+
+    def _segments(self) -> dict[Path, int]:
+        """The segments there are, with how many bytes of each were taken."""
+        paths = self._root.glob(f"[!{UNBORN_PREFIX}]*/*{SEGMENT_SUFFIX}")
+        return {path: self._offset(_segment_name(path)) for path in sorted(paths)}
+
+    def _apply(self, move: JournalMove) -> bool:
+        """One move; whether it was taken. If the log has another offset than we thought, we go on from
+        that."""
         held = self._log.apply(move)
         if held == move.end:
             self._moved_records += len(move.records) + len(move.closed)
         self._taken[move.segment] = held
         self._fault("applied")
+        return held == move.end
 
     def _close_orphans(self, directory: Path, last: Path) -> None:
         """Close what a dead worker left open."""
@@ -236,7 +292,7 @@ class Mover:
                     try:
                         self._interrupt(name, {record_id: payload})
                     except ValueError as error:
-                        self._letters.add(f"{name}#{record_id}", 0, str(error), payload)
+                        self._put_away(f"{name}#{record_id}", 0, str(error), payload)
             self._fault("closed")
 
     def _interrupt(self, name: str, orphans: dict[str, bytes]) -> None:
@@ -307,6 +363,7 @@ class Mover:
             store_up=self._store_detail is None,
             moved_records=self._moved_records,
             corrupt_frames=self._letters.count,
+            stray_feedback=self._strays.count,
             store_detail=self._store_detail,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,23 +15,36 @@ import msgspec
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.checks import is_reference
 from airboss.config.locate import statement_of
+from airboss.controller.placement import Placed, one_at_a_time
 from airboss.controller.starter import starter_config
 from airboss.domain.errors import ConfigError, SetupError
-from airboss.domain.plan import ServingPlan
-from airboss.domain.ports import Ledger, Replica
-from airboss.releases.build import build_plan, local_models
+from airboss.domain.plan import Exposure, PromotionWhy, ServingPlan, Standing
+from airboss.domain.ports import ApiKey, Ledger
+from airboss.domain.release import Release
+from airboss.evaluations.online import check_scoring
+from airboss.releases.build import Catalog, build_plan, build_releases, local_models, sealed
+from airboss.releases.standing import Settled, promoted, settle
 from airboss.replicas.gguf import chat_template, supports_tools
 from airboss.replicas.llamacpp import engine_version as installed_engine
 from airboss.store.datadir import DataDir, read_secret
 
 __all__ = ["apply_config", "has_openai_key", "starter_config", "without_literal_keys"]
 
+log = logging.getLogger(__name__)
+
 _TOML_TEXT = re.compile(
     r'"""(?:[^\\]|\\.)*?"""' + r"|'''.*?'''" + r'|"(?:[^"\\\n]|\\.)*"' + r"|'[^'\n]*'", re.DOTALL
 )
-_PORT_TRIES = 100
+
+Supersede = Callable[[str, str], None]
+"""Ends the live rollout of a deployment, for a reason, before the plan without it is published."""
 
 
+def _none_to_end(deployment: str, reason: str) -> None:
+    raise AssertionError(f"a rollout of {deployment} ends ({reason}), and nobody was given to end it")
+
+
+@one_at_a_time
 def apply_config(
     ledger: Ledger,
     text: str,
@@ -41,47 +55,133 @@ def apply_config(
     now: datetime,
     tools: Callable[[ModelConfig], bool] | None = None,
     engine_version: str | None = None,
+    supersede: Supersede = _none_to_end,
+    promote: Mapping[str, tuple[str, PromotionWhy]] | None = None,
+    retry_failed: bool = True,
 ) -> ServingPlan:
     """Put a configuration into force; returns the plan that serves it. Applying it again changes nothing.
 
-    Literal provider keys are moved to `secrets/provider-NAME`, so that the ledger never holds one. Each local
-    model that a deployment serves gets a replica's row with a port of its own; a model whose engine must
-    start anew (other weights, context, slots or threads) gets a new port, so that no call under the new
-    plan reaches the old engine. Rows of models gone are dropped. Keys get the deployments that `[keys]` says.
-
-    `tools` says whether a local model can call tools and `engine_version` what runs it; left out, they are
-    read from the weights in the data directory and from the installed engine.
-    Raises ConfigError for a configuration that is wrong, and SetupError for weights or ports that will not
-    do; nothing has been changed then.
+    A changed release becomes a candidate or serves at once (`releases.standing`); `promote` says which become
+    stable now, by deployment. What rollouts expose stays exposed, unless the configuration wants something
+    else than it did: then `supersede` is told. Literal provider keys are moved to `secrets/provider-NAME`.
+    An engine that must start anew is placed beside the old one; until it is ready its deployments go on as
+    they are: apply the same again then (`controller.scaling` does). With `retry_failed`, engines that have
+    failed are placed anew. Keys get the deployments that `[keys]` says. Left out, `tools` and
+    `engine_version` are read from the weights and the installed engine.
+    Raises ConfigError or SetupError, with nothing changed.
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
+    check_scoring(config, data.path.absolute() / "scorers", source=source)
     locals_served = local_models(config)
     can_call = tools or _tools_in(data)
     if engine_version is None:
         engine_version = installed_engine() if locals_served else ""
-    replicas = _placed(ledger, config, pick_port=pick_port, now=now)
+    catalog = build_releases(config, engine_version=engine_version)
+    before, kept = ledger.snapshot(), _Kept(ledger, catalog)
+    stood = ledger.standings()
+    known = {name: kept.on_engine(each, engine_version, now) for name, each in stood.items()}
+    settled = _settled(config, catalog, known, now)
+    standings = {name: each.standing for name, each in settled.items()} | {
+        name: promoted(settled[name].standing, digest, why=why, now=now)
+        for name, (digest, why) in (promote or {}).items()
+    }
+    exposures = ledger.exposures()
+    ends = _superseded(exposures, settled, kept_by=promote or {})
+    placed = Placed(ledger, config, locals_served, pick_port=pick_port, now=now, retry=retry_failed)
     plan = build_plan(
         config,
-        replica_urls={name: (replicas[name].url,) for name in locals_served},
+        catalog,
+        replica_urls=placed.urls,
         tools={name: can_call(config.models[name]) for name in locals_served},
-        engine_version=engine_version,
+        stable={name: kept.release(standing.stable) for name, standing in standings.items()},
+        exposed={n: (each, kept.release(each.release)) for n, each in exposures.items() if n not in ends},
         now=now,
+        before=before.plan if before is not None else None,
     )
+    plan = placed.settle(plan, before.plan if before is not None else None)
     # Until here nothing has been written.
+    for name, reason in ends.items():
+        supersede(name, reason)
     rekeyed = [_keep_literal(data, name, value) for name, value in literals.items()]
-    known = {replica.id: replica.url for replica in ledger.replicas()}
-    for replica in replicas.values():
-        if known.get(replica.id) != replica.url:  # the others' rows are the supervisor's to write
-            ledger.put_replica(replica)
-    snapshot = ledger.snapshot()
+    placed.write()
+    changed = {name: each for name, each in standings.items() if stood.get(name) != each}
     # A new key under the old reference is no change of the plan, but gateways read keys with a plan.
-    if snapshot is None or ledger.config() != text or not _same(snapshot.plan, plan) or any(rekeyed):
-        published = ledger.publish(text, plan)
+    same = before is not None and ledger.config() == text and _same(before.plan, plan)
+    if before is not None and same and not changed and not any(rekeyed):
+        published = before.plan
     else:
-        published = snapshot.plan
-    _drop_replicas(ledger, keep={replica.id for replica in replicas.values()})
+        published = ledger.publish(text, plan, standings=changed.values())
+    placed.retire(published)
     _bind_keys(ledger, config)
     return published
+
+
+def _settled(
+    config: Config, catalog: Catalog, before: Mapping[str, Standing], now: datetime
+) -> dict[str, Settled]:
+    """What becomes of each deployment of the configuration."""
+    return {
+        name: settle(
+            before.get(name),
+            deployment=name,
+            wanted=catalog.wanted(config, name).digest,
+            careful=deployment.rollout is not None,
+            now=now,
+        )
+        for name, deployment in config.deployments.items()
+    }
+
+
+class _Kept:
+    """Releases by digest: those that the configuration makes, and those that the ledger remembers."""
+
+    def __init__(self, ledger: Ledger, catalog: Catalog) -> None:
+        self._ledger = ledger
+        self._made = {release.digest: release for release in catalog.all()}
+
+    def release(self, digest: str) -> Release:
+        """The release of a digest that stands somewhere in the ledger."""
+        found = self._made.get(digest) or self._ledger.release(digest)
+        if found is None:
+            raise SetupError(f"the ledger has lost release {digest[:12]}; apply a configuration that has it")
+        self._made[digest] = found
+        return found
+
+    def on_engine(self, standing: Standing, version: str, now: datetime) -> Standing:
+        """The standing on the engine that is installed: an older one cannot be run any more."""
+        old = self.release(standing.stable)
+        if old.model.kind != "local" or not version or old.model.engine_version == version:
+            return standing
+        model = msgspec.structs.replace(old.model, engine_version=version)
+        new = sealed(msgspec.structs.replace(old, model=model))
+        self._made.setdefault(new.digest, new)
+        log.warning(
+            "another version of the engine is installed; release %s goes on as %s",
+            old.digest[:12],
+            new.digest[:12],
+            extra={"deployment": standing.deployment, "engine_version": version},
+        )
+        wanted = standing.wanted
+        after = promoted(standing, new.digest, why="engine", now=now)
+        return after if wanted == old.digest else msgspec.structs.replace(after, wanted=wanted)
+
+
+def _superseded(
+    exposures: Mapping[str, Exposure], settled: Mapping[str, Settled], *, kept_by: Mapping[str, object]
+) -> dict[str, str]:
+    """The deployments whose live rollout ends with this configuration, and why."""
+    ends = {}
+    for name, exposure in exposures.items():
+        found = settled.get(name)
+        if name in kept_by:
+            continue
+        if found is None:
+            ends[name] = "the deployment is no longer in the configuration"
+        elif found.standing.stable == exposure.release:
+            ends[name] = "its release serves everybody now"
+        elif found.supersedes and found.standing.wanted != exposure.release:
+            ends[name] = f"a configuration was applied that wants release {found.standing.wanted[:12]}"
+    return ends
 
 
 def without_literal_keys(text: str, *, source: str, data: DataDir) -> tuple[str, Config, dict[str, str]]:
@@ -152,61 +252,16 @@ def _keep_literal(data: DataDir, provider: str, value: str) -> bool:
     return True
 
 
-def _placed(
-    ledger: Ledger, config: Config, *, pick_port: Callable[[], int], now: datetime
-) -> dict[str, Replica]:
-    """A row for each local model that is served, by model: the one there is, or a new one."""
-    before = _engines(ledger.config())
-    known = {replica.model: replica for replica in ledger.replicas()}
-    taken = {replica.url for replica in known.values()}
-    placed = {}
-    for name in local_models(config):
-        row = known.get(name)
-        if row is None or before.get(name) != _engine(config.models[name]):
-            url = _free_url(pick_port, taken)
-            row = Replica(id=name, model=name, url=url, state="stopped", restarts=0, since=now)
-        placed[name] = row
-    return placed
-
-
-def _engines(config: str | None) -> dict[str, ModelConfig]:
-    """The engines that the configuration in force runs."""
-    if config is None:
-        return {}
-    applied = parse_config(config, source="the configuration in force")
-    return {name: _engine(applied.models[name]) for name in local_models(applied)}
-
-
-def _engine(model: ModelConfig) -> ModelConfig:
-    """What an engine is started with: all but the price."""
-    return msgspec.structs.replace(model, price=None)
-
-
-def _free_url(pick_port: Callable[[], int], taken: set[str]) -> str:
-    """A port may be free only because the replica that it was given to has not started yet."""
-    for _ in range(_PORT_TRIES):
-        url = f"http://127.0.0.1:{pick_port()}/v1"
-        if url not in taken:
-            taken.add(url)
-            return url
-    raise SetupError(f"no free port for a replica after {_PORT_TRIES} tries; stop what listens on 127.0.0.1")
-
-
-def _drop_replicas(ledger: Ledger, *, keep: set[str]) -> None:
-    """After the plan that does without them is out."""
-    for replica in ledger.replicas():
-        if replica.id not in keep:
-            ledger.forget_replica(replica.id)
-
-
 def _bind_keys(ledger: Ledger, config: Config) -> None:
-    """`[keys]` is all that narrows a key: one that is not named there may use everything."""
-    snapshot = ledger.snapshot()
-    assert snapshot is not None  # a plan has just been published
-    for key in snapshot.keys:
-        deployments = config.keys[key.name].deployments if key.name in config.keys else None
-        if key.deployments != deployments:
-            ledger.put_key(msgspec.structs.replace(key, deployments=deployments))
+    """A key may call what `[keys]` says; one that is not named there, what it was made for."""
+
+    def bound(key: ApiKey | None) -> ApiKey:
+        assert key is not None  # keys are never deleted
+        named = config.keys.get(key.name)
+        return msgspec.structs.replace(key, deployments=key.given if named is None else named.deployments)
+
+    for key in ledger.all_keys():
+        ledger.change_key(key.name, bound)
 
 
 def _same(one: ServingPlan, other: ServingPlan) -> bool:

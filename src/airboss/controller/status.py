@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
 from airboss import __version__
-from airboss.domain.plan import DeploymentPlan
-from airboss.domain.ports import Ledger, Replica
+from airboss.config import Config, parse_config
+from airboss.controller.placement import shown_replicas
+from airboss.controller.scaling import Calls, with_calls
+from airboss.domain.plan import DeploymentPlan, Standing
+from airboss.domain.ports import Ledger, Placement, Replica
 from airboss.domain.status import (
     DeploymentState,
     DeploymentStatus,
@@ -18,6 +23,8 @@ from airboss.domain.status import (
     ProcessStatus,
     SystemStatus,
 )
+from airboss.releases.build import local_models
+from airboss.replicas.placing import engine_of
 
 
 def gather(
@@ -29,10 +36,16 @@ def gather(
     started_at: datetime | None,
     base_url: str | None,
     console_url: str | None,
+    calls: Calls | None = None,
 ) -> SystemStatus:
-    """The status of now. `started_at` None means that no Airboss is running on this data directory."""
+    """The status of now. `started_at` None means that no Airboss is running on this data directory; `calls`
+    are what gateways count at each replica, where that is known."""
     snapshot = ledger.snapshot()
-    replicas = ledger.replicas()
+    text = ledger.config()
+    config = parse_config(text, source="the configuration in force") if text is not None else Config()
+    models = local_models(config)
+    placements = ledger.placements()
+    replicas = with_calls(shown_replicas(ledger), placements, calls)
     plan = snapshot.plan if snapshot is not None else None
     return SystemStatus(
         version=__version__,
@@ -43,15 +56,41 @@ def gather(
         console_url=console_url,
         plan_number=plan.number if plan is not None else None,
         plan_created_at=plan.created_at if plan is not None else None,
-        deployments=tuple(deployment_status(each, replicas) for each in plan.deployments) if plan else (),
+        deployments=tuple(
+            with_rollout(
+                deployment_status(each, replicas, successors(each, config, placements, replicas)),
+                each,
+                ledger.standings().get(each.name),
+            )
+            for each in (plan.deployments if plan else ())
+        ),
         replicas=replicas,
+        scaling=tuple(each for name, each in sorted(ledger.scalings().items()) if name in models),
         processes=tuple(processes),
         journal=journal,
     )
 
 
-def deployment_status(deployment: DeploymentPlan, replicas: Sequence[Replica]) -> DeploymentStatus:
-    """Where one deployment stands, by the replicas that serve it."""
+def successors(
+    deployment: DeploymentPlan, config: Config, placements: Sequence[Placement], replicas: Sequence[Replica]
+) -> list[Replica]:
+    """The replicas that are to serve a deployment, by the configuration, and do not yet."""
+    if deployment.name not in config.deployments:
+        return []
+    model, target = config.model_of(deployment.name), deployment.target
+    now = (target.upstream_model, target.engine)
+    coming = {
+        each.id
+        for each in placements
+        if each.model == model and each.draining_since is None and engine_of(each) != now
+    }
+    return [each for each in replicas if each.id in coming]
+
+
+def deployment_status(
+    deployment: DeploymentPlan, replicas: Sequence[Replica], successors: Sequence[Replica] = ()
+) -> DeploymentStatus:
+    """Where one deployment stands, by the replicas that serve it; `successors` are to take over from them."""
     own = [each for each in replicas if each.url in deployment.target.base_urls]
     state: DeploymentState = "ready"
     if deployment.target.kind == "local":
@@ -65,8 +104,34 @@ def deployment_status(deployment: DeploymentPlan, replicas: Sequence[Replica]) -
         provider=deployment.target.provider,
         kind=deployment.target.kind,
         state=state,
-        detail=next((each.detail for each in own if each.detail and each.state != "ready"), None),
+        detail=replacement(successors)
+        or next((each.detail for each in own if each.detail and each.state != "ready"), None),
     )
+
+
+def with_rollout(
+    found: DeploymentStatus, deployment: DeploymentPlan, standing: Standing | None
+) -> DeploymentStatus:
+    """The status with what is exposed beside stable, or waits to be."""
+    canary = deployment.canary
+    if canary is not None:
+        return msgspec.structs.replace(
+            found, canary=canary.served.release.digest, canary_weight=canary.weight
+        )
+    waits = standing is not None and standing.wanted != deployment.stable.digest
+    return msgspec.structs.replace(found, candidate=standing.wanted) if standing and waits else found
+
+
+def replacement(successors: Sequence[Replica]) -> str | None:
+    """What there is to say about replicas that are to take over."""
+    failed = next((each for each in successors if each.state == "failed"), None)
+    if failed is not None:
+        why = (failed.detail or "failed").rstrip(".")
+        return f"replica {failed.id} {why}; the engine before it serves on"
+    if successors:
+        first = successors[0]
+        return f"replica {first.id} is {first.state}; the engine before it serves until it is ready"
+    return None
 
 
 def local_state(replicas: Sequence[Replica]) -> DeploymentState:

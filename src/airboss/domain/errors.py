@@ -4,10 +4,12 @@ AirbossError
 ├── ConfigError            the configuration is wrong: file, line, nearest valid name
 ├── DataDirLocked          another Airboss has the data directory
 ├── SetupError             the machine lacks something: weights, a port, memory
+│   └── WrongWeights       weights that are not there or not what they should be: trying again cannot help
 ├── StoreUnavailable       the record store does not answer
 ├── WrongCall              a verb was called wrongly (exit code 2)
 └── ApiError               answers a request in OpenAI's error shape
     ├── InvalidRequest         400  the caller's request is wrong
+    ├── PolicyRefused          400  a policy of the operator's blocks what the call holds
     ├── Unauthenticated        401  no key, or one we do not know
     ├── PermissionDenied       403  the key may not do this
     ├── NotFound               404  no such route, model or record
@@ -15,6 +17,7 @@ AirbossError
     ├── RequestTimeout         408  the caller sent too slowly
     ├── BodyTooLarge           413  the body is over the limit
     ├── UnsupportedMedia       415  a content encoding we do not read
+    ├── RateLimited            429  too much from one caller; later it may be taken
     ├── HeadersTooLarge        431  the request head is over the limit
     ├── InternalError          500  a defect of ours; never carries a trace
     ├── Unsupported            501  the deployment's model cannot do this
@@ -40,6 +43,10 @@ class AirbossError(Exception):
 
     exit_code: ClassVar[int] = 1
     log_level: ClassVar[LogLevel] = "error"
+    code: str | None = None
+    """A name of the error for programs, where it has one."""
+    param: str | None = None
+    """What of the call is at fault, where that has a name."""
 
 
 class ConfigError(AirbossError):
@@ -56,6 +63,12 @@ class DataDirLocked(AirbossError):
 
 class SetupError(AirbossError):
     """The machine lacks something that Airboss needs; the message says what to do."""
+
+
+class WrongWeights(SetupError):
+    """Weights are not there, or are not those that are wanted; starting again unchanged cannot help."""
+
+    exit_code = 2
 
 
 class StoreUnavailable(AirbossError):
@@ -104,6 +117,14 @@ class InvalidRequest(ApiError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class PolicyRefused(ApiError):
+    """A policy of the operator's blocks what the request or its answer holds. The message has no value."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "content_policy"
 
 
 class Unauthenticated(ApiError):
@@ -160,6 +181,15 @@ class UnsupportedMedia(ApiError):
     status = 415
     type = "invalid_request_error"
     default_code = "unsupported_media_type"
+
+
+class RateLimited(ApiError):
+    """Too much came from one caller; the same may be taken later."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+    retryable = True
 
 
 class HeadersTooLarge(ApiError):

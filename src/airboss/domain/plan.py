@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
-from airboss.domain.release import ProviderKind, Release
+from airboss.domain.release import Policy, ProviderKind, Release
 
-Arm = Literal["stable"]
-"""The branch of a deployment that a call was assigned to."""
+Arm = Literal["stable", "canary", "override"]
+"""The branch of a deployment that a call was assigned to. `override`: one of our own calls (an evaluation, a
+probe) that names the release it wants."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +48,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     `base_urls` end before `/chat/completions` (so `https://api.openai.com/v1`); a local model has one for
     each replica. `api_key_ref` is `env:NAME` or `file:PATH`, never the secret. `upstream_model` is the name
     sent upstream. `price` None means unknown, so that cost is null. `tools` says whether the model can call
-    tools; where it cannot, a request with tools is refused.
+    tools; where it cannot, a request with tools is refused. `engine` is of a local model: the engine as its
+    `ports.Placement` names it. `down` says why nobody answers there; calls are then refused with it at once.
+    `slot_tokens` is of a local model too: the most tokens that prompt and answer of one call may have
+    together. It may be fewer, where the model was trained for fewer. `drop_unsupported` is whether what the
+    provider's dialect cannot say is left out instead of refused. `api_version` is of Azure, `region` of
+    Bedrock.
     """
 
     provider: str
@@ -56,23 +63,93 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     api_key_ref: str | None = None
     price: Price | None = None
     tools: bool = True
+    engine: str | None = None
+    down: str | None = None
+    slot_tokens: int | None = None
+    drop_unsupported: bool = False
+    api_version: str | None = None
+    region: str | None = None
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A release and where its model is reached."""
+
+    release: Release
+    target: Target
+
+
+class Canary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rollout exposes: `weight` (0 to 1) of the units, chosen by `salt` (`rollouts.assign`)."""
+
+    rollout: str
+    served: Served
+    weight: float
+    salt: str
+
+
+PromotionWhy = Literal["first", "applied", "rollback", "rollout", "person", "engine"]
+"""How a release became stable. `engine`: the same one on another version of the local engine."""
+
+
+class Promotion(msgspec.Struct, frozen=True, kw_only=True):
+    """A release, by digest, that became stable."""
+
+    release: str
+    at: datetime
+    why: PromotionWhy
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a deployment stands: `wanted` is the digest that the configuration says, `stable` the one that
+    serves. They differ while the wanted one is a candidate. `promoted` ends with the newest."""
+
+    deployment: str
+    wanted: str
+    stable: str
+    promoted: tuple[Promotion, ...] = ()
+
+
+class Exposure(msgspec.Struct, frozen=True, kw_only=True):
+    """What a live rollout exposes of a deployment: a release by digest, at a weight (0 to 1)."""
+
+    rollout: str
+    deployment: str
+    release: str
+    weight: float
+    salt: str
 
 
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How one deployment is served; `stable.model` is reached at `target`."""
+    """How one deployment is served; `stable.model` is reached at `target`. `canary` None: no rollout runs.
+    `policy` binds on top of each release's own."""
 
     name: str
     aliases: tuple[str, ...]
     stable: Release
     target: Target
+    canary: Canary | None = None
+    policy: Policy | None = None
     timeout: Timeouts = Timeouts()
     retry: Retry = Retry()
 
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A numbered snapshot of all that is served; `bodies` False keeps bodies out of records."""
+    """A numbered snapshot of all that is served; `bodies` False keeps bodies out of records.
+
+    `others` are releases that no caller is assigned to, which our own calls may name: candidates, and each
+    served model without anything around it.
+    """
 
     number: int
     created_at: datetime
     deployments: tuple[DeploymentPlan, ...]
+    others: tuple[Served, ...] = ()
     bodies: bool = True
+
+    def served(self) -> Iterator[Served]:
+        """Every release that can answer under this plan, and where; one of two deployments comes twice."""
+        for deployment in self.deployments:
+            yield Served(release=deployment.stable, target=deployment.target)
+            if deployment.canary is not None:
+                yield deployment.canary.served
+        yield from self.others

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal, Protocol
 
 import msgspec
 
-from airboss.domain.plan import ServingPlan
-from airboss.domain.record import InferenceRecord
+from airboss.domain.plan import Exposure, ServingPlan, Standing
+from airboss.domain.record import InferenceRecord, Status
+from airboss.domain.release import Release
+from airboss.domain.score import Score, ScoreValue
 
-ReplicaState = Literal["fetching", "starting", "ready", "backing_off", "stopped"]
-"""Where a replica stands. `backing_off`: it died and waits before the next start."""
+ReplicaState = Literal["fetching", "starting", "ready", "backing_off", "failed", "draining", "stopped"]
+"""Where a replica stands. `backing_off`: it died and waits before the next start. `failed`: it never got
+ready, and is not started again until somebody applies a configuration. `draining`: no new call is sent to
+it, and it stops when those it has are answered."""
 
 
 class Clock(Protocol):
@@ -28,17 +33,30 @@ class Clock(Protocol):
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A data-plane key as it is kept: `sha256` is the hex digest of the secret, never the secret.
 
-    Keys are 256 random bits, so an unsalted hash cannot be guessed backwards.
+    Keys are 256 random bits, so an unsalted hash cannot be guessed backwards. `internal`: our own, for
+    evaluations and probes; only such a key may name the release that it wants. `deployments` is what it may
+    call now, and `given` what it was made for: that holds where the configuration says nothing of the key.
+    After a rotation the secret before, of `previous_sha256`, is good until `previous_until`. A key with
+    `revoked_at` opens nothing; it is kept so that its name is not taken for a new one.
     """
 
     name: str
     sha256: str
     created_at: datetime
     deployments: tuple[str, ...] | None = None
+    internal: bool = False
+    given: tuple[str, ...] | None = None
+    previous_sha256: str | None = None
+    previous_until: datetime | None = None
+    revoked_at: datetime | None = None
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """One running engine of a local model; `url` is its base URL, up to and including `/v1`."""
+    """One running engine of a local model; `url` is its base URL, up to and including `/v1`.
+
+    `detail` is why it is not ready. `slots`, `running` and `queued` are calls at this moment, by the
+    gateways' counts: the ledger keeps none of them, and None is unknown, not 0.
+    """
 
     id: str
     model: str
@@ -48,6 +66,46 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     pid: int | None = None
     detail: str | None = None
+    slots: int | None = None
+    running: int | None = None
+    queued: int | None = None
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """That an engine shall run, decided by the controller; how it stands is its `Replica`, of the same id.
+
+    `settings` is the model's configuration that it was placed with, in JSON, and `engine` names just that:
+    two placements of one engine answer alike. An engine is never changed where it stands: another one is
+    placed beside it, and it drains from `draining_since` on.
+    """
+
+    id: str
+    model: str
+    url: str
+    engine: str
+    settings: str
+    since: datetime
+    draining_since: datetime | None = None
+
+
+class Scaling(msgspec.Struct, frozen=True, kw_only=True):
+    """How many replicas a model should have, and why; `since` is when that number was decided."""
+
+    model: str
+    wanted: int
+    reason: str
+    since: datetime
+
+
+class ReplicaHost(Protocol):
+    """Where engines run: as processes of this machine, or on a Ray cluster."""
+
+    def want(self, placements: Sequence[Placement]) -> None:
+        """These shall run and no others. Returns at once; an engine that is no longer wanted may be cut off,
+        because it was drained before. Wanting the same again changes nothing."""
+
+    def replicas(self) -> Sequence[Replica]:
+        """How each engine stands that runs or should, in any order."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +116,16 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[ApiKey, ...]
 
 
+class KeptRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """A release as the ledger has it: `plan` is the number of the first plan that could serve it."""
+
+    release: Release
+    plan: int
+    at: datetime
+
+
 class Ledger(Protocol):
-    """Transactional state: configuration, plans, keys, replicas. Every call is one transaction."""
+    """Transactional state: configuration, releases, plans, keys, replicas. Every call is one transaction."""
 
     def revision(self) -> int:
         """The number of the newest change that gateways must see; 0 before the first plan. Cheap."""
@@ -70,12 +136,34 @@ class Ledger(Protocol):
     def config(self) -> str | None:
         """The text of the configuration last applied, or None before the first."""
 
-    def publish(self, config: str, plan: ServingPlan) -> ServingPlan:
-        """Store `config` and its releases, and number `plan` one above the last; returns it numbered.
-        `plan.number` as given is ignored."""
+    def publish(self, config: str, plan: ServingPlan, *, standings: Iterable[Standing] = ()) -> ServingPlan:
+        """Store `config`, the plan's releases and `standings`, and number `plan` one above the last; returns
+        it numbered. `plan.number` as given is ignored."""
+
+    def standings(self) -> Mapping[str, Standing]:
+        """Where each deployment stands that was ever published, by name."""
+
+    def exposures(self) -> Mapping[str, Exposure]:
+        """What live rollouts expose, by deployment."""
+
+    def release(self, digest: str) -> Release | None:
+        """The release of this digest, if it was ever published."""
+
+    def releases(self) -> tuple[KeptRelease, ...]:
+        """Every release ever published, the oldest first."""
+
+    def plan(self, number: int) -> ServingPlan | None:
+        """The plan of this number, if it was ever published."""
 
     def put_key(self, key: ApiKey) -> None:
         """Add a key, or replace the one of that name."""
+
+    def change_key(self, name: str, change: Callable[[ApiKey | None], ApiKey]) -> ApiKey:
+        """Put what `change` makes of the key of this name (None: there is none), in one transaction; what it
+        raises comes through, and nothing has changed. Returns the key as it is then."""
+
+    def all_keys(self) -> tuple[ApiKey, ...]:
+        """Every key, revoked ones included, by name."""
 
     def replicas(self) -> tuple[Replica, ...]:
         """Every replica known, ordered by id."""
@@ -85,6 +173,18 @@ class Ledger(Protocol):
 
     def forget_replica(self, replica_id: str) -> None:
         """Drop a replica that will not come back; nothing happens if there is none."""
+
+    def placements(self) -> tuple[Placement, ...]:
+        """Every engine that shall run, ordered by id."""
+
+    def place(self, put: Iterable[Placement], *, drop: Iterable[str] = ()) -> None:
+        """Add or replace placements by id, and drop those named. Does not touch `revision`."""
+
+    def scalings(self) -> Mapping[str, Scaling]:
+        """How many replicas each model should have, by model, where that was ever decided."""
+
+    def put_scaling(self, scaling: Scaling) -> None:
+        """Add or replace a model's. Does not touch `revision`."""
 
     def close(self) -> None:
         """Give back connections. The ledger is not used after."""
@@ -98,7 +198,8 @@ class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
     record id, whose close is not read yet: the log keeps it until the close comes) and `closed` (JSON of
     `ClosedCall`, by record id, whose open was moved earlier: the log joins the two; one that finds no open is
     ignored, because it has been joined before). A call whose worker died is closed by the mover with
-    `record.interrupted`.
+    `record.interrupted`. `scores` is JSON of `Score`: feedback, which the log attaches to its record, now or
+    when that comes, if both are of one key; `moved_at` is when the mover read it.
     """
 
     segment: str
@@ -107,6 +208,8 @@ class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[bytes, ...] = ()
     opened: dict[str, bytes] = {}
     closed: dict[str, bytes] = {}
+    scores: tuple[bytes, ...] = ()
+    moved_at: datetime | None = None
 
 
 class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +217,9 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     `before` is the id of a record: only older ones (keyset paging, newest first).
     `after` is the id of a record: only those stored later, in that order (following: a long call that began
-    earlier and ended later is not missed). An id that is not there has nothing before or after it.
+    earlier and ended later is not missed). An id that is not there has nothing before or after it; after ""
+    come all records.
+    `score` is a condition on the record's `scores` (`score.read_condition`); `release` is a digest.
     `text` is looked for in id, user, session and error_type, case-insensitively.
     """
 
@@ -129,11 +234,15 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None = None
     after: str | None = None
     text: str | None = None
+    score: str | None = None
+    release: str | None = None
 
 
 class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):
     """What one deployment did in a period. Rates and quantiles are None where nothing was measured.
 
+    `requests` is all of them; `cancelled` (the client went away) and `refused` (a policy or limit of ours
+    said no) are in it, and are nobody's errors: an error rate is of the others.
     Latencies are of answered calls (`status` ok), in milliseconds. `tokens_per_s` is the mean over calls of
     output tokens divided by the time after the first token (the whole latency where there was no stream).
     `cost_usd` None means that no call had a known price; `cost_unknown` counts those without.
@@ -152,6 +261,31 @@ class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     cost_usd: float | None
     cost_unknown: int
+    refused: int = 0
+
+
+class ScoreStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scores under one name say of the calls that one release of a deployment answered.
+
+    Each record counts once, with the value it shows (`score.latest`): `n` records have a number (yes is 1, no
+    is 0) and `mean` is theirs, None where there is none; `labelled` have a label; `unscored` have scores of
+    this name but no value.
+    """
+
+    deployment: str
+    release: str
+    name: str
+    n: int
+    mean: float | None
+    labelled: int
+    unscored: int
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a person was in the record log: calls, open ones included, and scores."""
+
+    records: int
+    scores: int
 
 
 class StatsBucket(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +300,41 @@ class StatsBucket(msgspec.Struct, frozen=True, kw_only=True):
     ttft_p50_ms: float | None
     output_tokens: int
     cost_usd: float | None
+    cancelled: int = 0
+    refused: int = 0
+
+
+class ReleaseBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a time series over what one release answered of a deployment, on one arm; of `requests`
+    those `counted` were neither cancelled nor refused, so that `errors` of them make a rate."""
+
+    deployment: str
+    release: str
+    arm: str
+    start: datetime
+    requests: int
+    errors: int
+    counted: int
+
+
+class WatchedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call as a rollout sees it. `open`: its end has not reached the log; then only what is known at a
+    call's start is set. `scores` as in a record."""
+
+    id: str
+    started_at: datetime
+    release: str
+    arm: str
+    plan: int
+    user: str | None
+    session: str | None
+    open: bool = False
+    status: Status | None = None
+    error_type: str | None = None
+    latency_ms: float | None = None
+    ttft_ms: float | None = None
+    cost_usd: Decimal | None = None
+    scores: dict[str, ScoreValue | None] = {}
 
 
 class RecordLog(Protocol):
@@ -198,12 +367,62 @@ class RecordLog(Protocol):
     def count(self, where: RecordFilter) -> int:
         """How many records match, paging fields aside."""
 
-    def stats(self, since: datetime, until: datetime) -> Sequence[DeploymentStats]:
-        """What each deployment did in `[since, until)`, ordered by name."""
+    def stats(
+        self, since: datetime, until: datetime, *, without_key: str | None = None
+    ) -> Sequence[DeploymentStats]:
+        """What each deployment did in `[since, until)`, ordered by name. `without_key`: calls by the key of
+        that name do not count."""
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
         """The same over time, in steps that start at multiples of `step_s` since the epoch; steps without
         a call are left out."""
+
+    def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
+        """Who answered: calls by deployment, release and arm, in steps as those of `series`."""
+
+    def watched(
+        self, deployment: str, *, after: str, until: str, without_key: str, limit: int
+    ) -> Sequence[WatchedCall]:
+        """The calls of a deployment with `after < id < until`, in order of admission (of ids), open ones
+        among them, but for those by the key `without_key`; at most `limit` (1 to 10,000)."""
+
+    def put_scores(self, scores: Sequence[Score]) -> int:
+        """Keep scores of records and return how many are new. One whose id is there already is left as it is,
+        so repeating is harmless; one whose record is not there is left out. Raises ValueError, with none
+        kept, for a score of an item."""
+
+    def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
+        """Every score of these records (at most 10,000), the oldest first."""
+
+    def score_stats(
+        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
+    ) -> Sequence[ScoreStats]:
+        """What scores say of the calls begun in `[since, until)`, or, with `by_score_time`, of those scored
+        then, by the scores of then alone; ordered by deployment, release and name."""
+
+    def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
+        """Feedback moved before that moment which still waits for a record of its key, and whose call is not
+        still open; the first by id. It waits until it is attached or dropped."""
+
+    def drop_scores(self, score_ids: Collection[str]) -> None:
+        """Stop waiting for the records of this feedback. Scores that are attached stay."""
+
+    def erase(self, users: Mapping[str, datetime]) -> Mapping[str, Erased]:
+        """Take people out: of each call of these users that began at or before the time given, the bodies,
+        the user, the session and the tags; of scores, the comments and the person. A call that is still open
+        loses its answer when that comes. Costs and all other numbers stay, so that sums hold.
+
+        When it returns, what was taken out stands nowhere in the log's files. Raises StoreUnavailable if that
+        is not reached: asking again finishes it, and asking once more does nothing. Returns what was found
+        now.
+        """
+
+    def expire(
+        self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int
+    ) -> int:
+        """Delete the bodies of calls begun before one time, and all of the records begun before another, with
+        their scores; at most `limit` records at once, the oldest first. None: keep them. Returns how many
+        records lost something; 0 is the end."""
 
     def close(self) -> None:
         """Give back files and connections. The log is not used after."""

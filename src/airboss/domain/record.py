@@ -9,6 +9,7 @@ from typing import Any, Literal, NewType
 import msgspec
 
 from airboss.domain.request import Operation
+from airboss.domain.score import ScoreValue
 
 Redacted = NewType("Redacted", bytes)
 """JSON text from which every known secret has been taken. Only `governance.redact` makes one; every sink
@@ -32,6 +33,16 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: float | None = None
     status_code: int | None = None
     error_type: str | None = None
+
+
+class PolicyFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy found in a call, and did: `count` values of a kind (`email`, …) at a place such as
+    `request.messages.content` or `response.choices.message.content`. Never a value."""
+
+    kind: str
+    action: str
+    count: int
+    where: str
 
 
 class OpenedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,14 +94,15 @@ class ClosedCall(msgspec.Struct, frozen=True, kw_only=True):
     output_chars: int = 0
     attempts: tuple[Attempt, ...] = ()
     cache: str | None = None
-    policy: tuple[str, ...] = ()
+    policy: tuple[PolicyFinding, ...] = ()
     response: msgspec.Raw | None = None
 
 
 class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A call as it is stored and as `airboss records --json` prints it; fields as in the two frames.
 
-    `request` and `response` are JSON values; None where bodies are not kept or there was none.
+    `request` and `response` are JSON values; None where bodies are not kept or there was none. `scores` is
+    `score.latest`: the log fills it in when the record is read.
     """
 
     id: str
@@ -121,9 +133,9 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     output_chars: int
     attempts: tuple[Attempt, ...]
     cache: str | None
-    policy: tuple[str, ...]
+    policy: tuple[PolicyFinding, ...]
     tags: dict[str, str]
-    scores: dict[str, float]
+    scores: dict[str, ScoreValue | None]
     trace_id: str | None
     request: Any
     response: Any

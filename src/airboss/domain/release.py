@@ -29,8 +29,9 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     engine_version: str | None = None
 
 
-PromptForm = Literal["system", "turns"]
-"""Where examples go: into the system message's text, or before the client's messages as turns."""
+PromptForm = Literal["system", "turns", "completion"]
+"""Where examples go: into the system message's text, before the client's messages as turns, or, with all of
+the conversation, into one raw prompt that the model completes (`releases.render`)."""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -40,13 +41,29 @@ class Example(msgspec.Struct, frozen=True):
     output: str
 
 
+PiiKind = Literal["email", "phone", "card", "iban", "us_ssn", "ip", "secret"]
+"""What screening looks for."""
+
+PiiAction = Literal["mask", "tokenize", "block", "observe"]
+"""What is done about a value: `[EMAIL]` in its place; `<EMAIL_1>` in its place, the same for the same value;
+the call is refused or its answer cut; it is only counted."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done about personal data and secrets, by kind, and the version of the detectors that find them:
+    what they find shapes answers."""
+
+    pii: tuple[tuple[PiiKind, PiiAction], ...]
+    detectors: str
+
+
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """An immutable bundle of everything that shapes an answer.
 
     `digest` is the sha256, in hex, of the canonical form of the other fields but `name`
     (`releases.digest`): two releases that answer alike have one digest, whatever they are called.
     `prompt` is a template (`releases.render`) that becomes the first system message. `params` fill what a
-    request leaves open; `params_force` replace what it says.
+    request leaves open; `params_force` replace what it says. `policy` screens requests and answers.
     """
 
     digest: str
@@ -57,3 +74,4 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     form: PromptForm = "turns"
     params: Params = {}
     params_force: Params = {}
+    policy: Policy | None = None

@@ -12,10 +12,12 @@ Operation = Literal["chat", "text_completion", "embeddings"]
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls: the name of a data-plane key. `deployments` None means that all may be used."""
+    """Who calls: the name of a data-plane key. `deployments` None means that all may be used; `internal` is
+    whether the key is our own."""
 
     key: str
     deployments: frozenset[str] | None = None
+    internal: bool = False
 
 
 class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -16,6 +18,14 @@ ScoreSubject = Literal["record", "item"]
 
 ScoreValue = float | bool | str
 """A number, a yes or no, or a label."""
+
+Comparison = Literal["<", "<=", ">", ">=", "=", "!="]
+"""How a score is compared with a bound."""
+
+SCORE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+"""What a score may be called in feedback and filters: none of the signs that compare."""
+
+_CONDITION: Final = re.compile(rf"({SCORE_NAME.pattern})\s*(?:(<=|>=|!=|<|>|=)\s*(\S(?:.{{0,62}}\S)?))?")
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,3 +59,87 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"score {self.name!r} is unscored without a cause; say what went wrong")
         if isinstance(self.value, float) and not math.isfinite(self.value):
             raise ValueError(f"score {self.name!r} is {self.value}; numbers of scores are finite")
+
+
+class ScoreCondition(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of the score that a record has under `name`: the value shown in its `scores`.
+
+    `number` set: the value is a number (yes counts as 1, no as 0) that compares so. `label` set: the value is
+    that label, or another one with `!=`. Neither: there is a value at all.
+    """
+
+    name: str
+    comparison: Comparison | None = None
+    number: float | None = None
+    label: str | None = None
+
+    def holds(self, value: ScoreValue | None) -> bool:
+        """Whether a value answers to it; None (unscored, or no such score) never does."""
+        if value is None:
+            return False
+        if self.label is not None:
+            return isinstance(value, str) and (value == self.label) == (self.comparison == "=")
+        if self.number is None:
+            return True
+        found = as_number(value)
+        return found is not None and _compared(found, self.comparison, self.number)
+
+
+def read_condition(text: str) -> ScoreCondition:
+    """A condition as people write it: `helpfulness<0.5`, `helpful=true`, `tone=rude`, or a name alone.
+
+    Raises ValueError, which says what would be right.
+    """
+    found = _CONDITION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text[:80]!r} is no condition on a score; write helpfulness<0.5 or tone=rude")
+    name, bound = found[1], found[3]
+    comparison = next((each for each in get_args(Comparison) if each == found[2]), None)
+    if comparison is None:
+        return ScoreCondition(name=name)
+    number = {"true": 1.0, "false": 0.0}.get(bound)
+    if number is None:
+        try:
+            number = float(bound)
+        except ValueError:
+            number = None
+    if number is not None and math.isfinite(number):
+        return ScoreCondition(name=name, comparison=comparison, number=number)
+    if comparison not in {"=", "!="}:
+        raise ValueError(f"{bound[:80]!r} in {text[:80]!r} is no number; labels are compared with = and !=")
+    return ScoreCondition(name=name, comparison=comparison, label=bound)
+
+
+def as_number(value: ScoreValue | None) -> float | None:
+    """A value to reckon with: yes is 1, no is 0, a label is no number."""
+    return None if value is None or isinstance(value, str) else float(value)
+
+
+def latest(scores: Iterable[Score]) -> dict[str, ScoreValue | None]:
+    """What a record shows of its scores: by name the newest value, and None where all are unscored.
+
+    A scorer that fails after others have judged hides nothing of what they found.
+    """
+    shown: dict[str, ScoreValue | None] = {}
+    for score in sorted(scores, key=lambda each: (each.at, each.id)):
+        if score.value is not None:
+            shown[score.name] = score.value
+        else:
+            shown.setdefault(score.name)
+    return shown
+
+
+def _compared(value: float, comparison: Comparison | None, bound: float) -> bool:
+    match comparison:
+        case "<":
+            return value < bound
+        case "<=":
+            return value <= bound
+        case ">":
+            return value > bound
+        case ">=":
+            return value >= bound
+        case "!=":
+            return value != bound
+        case _:
+            return value == bound

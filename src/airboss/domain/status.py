@@ -7,11 +7,12 @@ from typing import Literal
 
 import msgspec
 
-from airboss.domain.ports import Replica
+from airboss.domain.ports import Replica, Scaling
 from airboss.domain.release import ProviderKind
 
-ProcessState = Literal["starting", "ready", "backing_off", "stopping", "stopped"]
-"""Where a supervised process stands. `backing_off`: it died and waits before the next start."""
+ProcessState = Literal["starting", "ready", "backing_off", "failed", "stopping", "stopped"]
+"""Where a supervised process stands. `backing_off`: it died and waits before the next start. `failed`: it
+will not get ready, and is left alone."""
 
 DeploymentState = Literal["ready", "starting", "down"]
 """`ready`: a call would be sent on. A hosted provider is always `ready`: nobody asks it but calls do.
@@ -34,7 +35,11 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment. `model` is the name upstream or the weights' source; `release` is the digest."""
+    """One deployment. `model` is the name upstream or the weights' source; `release` is the digest.
+
+    `candidate` is the digest of a changed release that no rollout exposes; `canary` of one that is exposed,
+    at `canary_weight` (0 to 1).
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -45,6 +50,9 @@ class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
     kind: ProviderKind
     state: DeploymentState
     detail: str | None = None
+    candidate: str | None = None
+    canary: str | None = None
+    canary_weight: float | None = None
 
 
 class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +61,7 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     `unmoved_bytes` are bytes of frames not taken yet; `oldest_unmoved_at` is when the oldest of them was
     written and `lag_s` its age in seconds (None and 0.0 when all is moved). `moved_records` and
     `corrupt_frames` count since the controller started. `store_up` is whether the store answered last; if
-    not, `store_detail` is what it said.
+    not, `store_detail` is what it said. `stray_feedback` counts opinions put away without a record.
     """
 
     unmoved_bytes: int
@@ -63,13 +71,38 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     moved_records: int
     corrupt_frames: int
     store_detail: str | None = None
+    stray_feedback: int = 0
+
+
+class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one alarm stands. `value` is what was measured last, None where there was nothing to measure;
+    `silenced_until` None: nobody has silenced it."""
+
+    name: str
+    state: str
+    since: datetime
+    deployment: str
+    metric: str
+    value: float | None = None
+    silenced_until: datetime | None = None
+
+
+class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """For how many days bodies and records are kept, None for good; when the last run that was finished ended
+    (None: none yet in this controller), and how many records it took something from."""
+
+    bodies_days: int | None = None
+    records_days: int | None = None
+    ran_at: datetime | None = None
+    expired: int = 0
 
 
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of one Airboss. `plan_number` and `plan_created_at` are None before the first plan.
 
-    `running` False: read from the data of a stopped one; `started_at` and the URLs are then None.
-    `base_url` ends with `/v1`, as `OPENAI_BASE_URL` does.
+    `running` False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url`
+    ends with `/v1`, as `OPENAI_BASE_URL` does. `erasures_pending` are people who are to be forgotten and are
+    not yet.
     """
 
     version: str
@@ -82,5 +115,9 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     plan_created_at: datetime | None
     deployments: tuple[DeploymentStatus, ...]
     replicas: tuple[Replica, ...]
+    scaling: tuple[Scaling, ...] = ()
     processes: tuple[ProcessStatus, ...]
     journal: JournalStatus
+    alarms: tuple[AlarmStatus, ...] = ()
+    retention: RetentionStatus = RetentionStatus()
+    erasures_pending: int = 0

@@ -14,13 +14,15 @@ import httpx2
 import msgspec
 
 from airboss.evaluations.datasets import Json
-from airboss.evaluations.ports import Answer, Call
+from airboss.evaluations.ports import Answer, Call, Token
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 ERROR_CHARS_MAX: Final = 300
 ATTEMPTS_MAX: Final = 4
 PAUSE_S: Final = 0.5
 PAUSE_S_MAX: Final = 30.0
+LOGPROBS_MAX: Final = 16
+"""Tokens of an answer whose probabilities are kept."""
 RELEASE_HEADER: Final = "x-airboss-release"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -43,6 +45,22 @@ class _Message(msgspec.Struct):
 class _Choice(msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class _Alternative(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Token(msgspec.Struct):
+    token: str
+    logprob: float
+    top_logprobs: list[_Alternative] = []
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Token] | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -81,7 +99,7 @@ class HttpCaller:
         self._client = httpx2.AsyncClient(
             timeout=None,
             limits=httpx2.Limits(max_connections=None),
-            headers={"authorization": f"Bearer {api_key}"},
+            headers={"authorization": f"Bearer {api_key}", "content-type": "application/json"},
             verify=verify,
             # A proxy between us and this machine itself would get the key for nothing.
             trust_env=urlsplit(base_url).hostname not in LOOPBACK,
@@ -120,7 +138,7 @@ class HttpCaller:
         started = time.monotonic()
         try:
             async with self._client.stream(
-                "POST", self._url, json=request_body(call), headers={RELEASE_HEADER: call.target.release}
+                "POST", self._url, content=encoded(call), headers={RELEASE_HEADER: served(call)}
             ) as response:
                 body = await self._read(response)
                 headers, status = response.headers, response.status_code
@@ -157,7 +175,19 @@ def request_body(call: Call) -> Json:
     body: Json = {**call.input.params, **call.params, "model": call.target.deployment, "messages": messages}
     if call.input.variables:
         body["prompt_variables"] = call.input.variables
+    if call.varied is not None:
+        body["release_variant"] = call.varied.variant
     return body
+
+
+def encoded(call: Call) -> bytes:
+    """The request's bytes."""
+    return msgspec.json.encode(request_body(call))
+
+
+def served(call: Call) -> str:
+    """The digest of the release that the gateway knows."""
+    return call.target.release if call.varied is None else call.varied.release
 
 
 def read_answer(body: bytes, headers: Mapping[str, str], *, latency_ms: float) -> Answer:
@@ -180,6 +210,25 @@ def read_answer(body: bytes, headers: Mapping[str, str], *, latency_ms: float) -
         latency_ms=latency_ms,
         release=headers.get(RELEASE_HEADER),
         record=headers.get("x-request-id"),
+        logprobs=read_logprobs(choice.logprobs),
+    )
+
+
+def read_logprobs(given: Any) -> tuple[Token, ...] | None:
+    """The first tokens of an answer with their probabilities; None where there are none that can be read."""
+    try:
+        content = msgspec.convert(given, _Logprobs | None)
+    except msgspec.ValidationError:
+        return None
+    if content is None or not content.content:
+        return None
+    return tuple(
+        Token(
+            token=each.token,
+            logprob=each.logprob,
+            top={other.token: other.logprob for other in each.top_logprobs},
+        )
+        for each in content.content[:LOGPROBS_MAX]
     )
 
 

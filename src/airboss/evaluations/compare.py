@@ -50,13 +50,14 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What one metric shows. `difference` is B minus A, in the metric's own units.
 
-    Of `items`, `pairs` have a score on both sides; `unscored_a` and `unscored_b` lack one there, and
-    `causes` gives the most frequent reasons. Pairs of one group are averaged into one of the `units` that
-    everything rests on: on `better` of them B is better, on `worse` A, on `equal` neither. The interval of
-    the difference is Tango's for yes-or-no marks, betting's for other bounded ones, and t for the rest, which
+    Of `items`, `pairs` have a score on both sides; `unscored_a` and `unscored_b` lack one there, and `causes`
+    gives the most frequent reasons. Pairs of one group are averaged into one of the `units` that everything
+    rests on: on `better` of them B is better, on `worse` A, on `equal` neither. The interval of the
+    difference is Tango's for yes-or-no marks, betting's for other bounded ones, and t for the rest, which
     needs two units; it is None where there are too few. `p_adjusted` is Holm's over the run's metrics.
-    `detectable` is the smallest true difference that so many units find with 80% probability, None where
-    nothing varies. Labels are only counted: `labels` has for each how often A and B gave it.
+    Without an A there is only `mean_b`. `detectable` is the smallest true difference that so many units find
+    with 80% probability, None where nothing varies. Labels are only counted: `labels` has for each how often
+    A and B gave it.
     """
 
     metric: Metric
@@ -100,7 +101,9 @@ def compare_all(
 
 
 def compare(metric: Metric, observed: Sequence[Observed], *, alpha: float, seed: int) -> Comparison:
-    """One metric compared over its items."""
+    """One metric compared over its items; without marks of A anywhere, B's mean alone."""
+    if not any(each.a for each in observed):
+        return _alone(metric, observed, alpha=alpha, seed=seed)
     paired = [each for each in observed if _values(each.a) and _values(each.b)]
     units: dict[Hashable, list[_Unit]] = {}
     for each in paired:
@@ -127,6 +130,31 @@ def compare(metric: Metric, observed: Sequence[Observed], *, alpha: float, seed:
     )
     rng = random.Random(f"{seed} {metric.name}")  # noqa: S311 - seeded, so that a report can be made again
     return _with_numbers(comparison, merged, yes_no=yes_no, alpha=alpha, rng=rng)
+
+
+def _alone(metric: Metric, observed: Sequence[Observed], *, alpha: float, seed: int) -> Comparison:
+    """What B's marks show by themselves: no pairs, no difference, no test."""
+    marked = [each for each in observed if _values(each.b)]
+    units: dict[Hashable, list[float]] = {}
+    for each in marked:
+        units.setdefault(each.unit, []).append(_mean(each.b))
+    values = [statistics.fmean(held) for held in units.values()]
+    labels = _labels(observed)
+    yes_no = len(values) == len(marked) and all(
+        len(each.b) == 1 and isinstance(each.b[0].value, bool) for each in marked
+    )
+    rng = random.Random(f"{seed} {metric.name}")  # noqa: S311 - seeded, so that a report can be made again
+    return Comparison(
+        metric=metric,
+        items=len(observed),
+        pairs=0,
+        units=len(values),
+        unscored_a=0,
+        unscored_b=len(observed) - len(marked),
+        causes=_causes(observed),
+        labels=labels,
+        mean_b=_side(values, metric, alpha, rng, yes_no=yes_no) if values and not labels else None,
+    )
 
 
 def _with_numbers(

@@ -10,11 +10,15 @@ import msgspec
 
 from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
+from airboss.domain.score import as_number
 from airboss.evaluations.datasets import ITEMS_MAX, Input, Item, flat_text, input_digest
 
 PAGE: Final = 500
 CARRIED: Final = ("response_format", "tools", "tool_choice")
 """Fields of a request that are part of the question. Sampling parameters are not: those are the release's."""
+
+OWN_KEY: Final = "airboss"
+"""The name of the key that our own calls have: an evaluation's questions are nobody's."""
 
 Grouping = Literal["user", "session", "none"]
 """What keeps records together: a person, a conversation, or nothing."""
@@ -45,15 +49,16 @@ def gather(
     limit: int,
     approved: Approved | None = None,
     group_by: Grouping = "user",
+    without_key: str | None = None,
 ) -> Gathered:
     """Items from the newest matching records, at most `limit` of them, looking at 20 times as many at most.
 
-    `where.before` is where to begin. Raises StoreUnavailable.
+    `where.before` is where to begin. `without_key`: calls by the key of that name become no items. Raises
+    StoreUnavailable.
     """
     limit = min(limit, ITEMS_MAX)
-    return from_records(
-        _pages(log, where, at_most=20 * limit), limit=limit, approved=approved, group_by=group_by
-    )
+    found = (each for each in _pages(log, where, at_most=20 * limit) if each.key != without_key)
+    return from_records(found, limit=limit, approved=approved, group_by=group_by)
 
 
 def from_records(
@@ -109,7 +114,8 @@ def _item(record: InferenceRecord, approved: Approved | None, group_by: Grouping
         return "no messages were kept", None
     expected = None
     if approved is not None:
-        if record.scores.get(approved.score, float("-inf")) >= approved.at_least:
+        given = as_number(record.scores.get(approved.score))
+        if given is not None and given >= approved.at_least:
             expected = answer_text(record.response) or None
         if expected is None and approved.only:
             return f"not approved by {approved.score}", None

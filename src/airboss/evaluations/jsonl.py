@@ -4,7 +4,8 @@
     {"id": "q7", "input": {"messages": […], "variables": {"tone": "dry"}}, "tags": ["hard"], "group": "g1"}
 
 `input` is a text (one user message), a list of messages, or an object with `messages`, `variables` and
-`params`. Without an `id` an item is known by the first 16 digits of its input's digest.
+`params`. Without an `id` an item is known by the first 16 digits of its input's digest. `user` is the person
+that it came from: erasing them finds it, and their items stay in one part unless `group` says otherwise.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     expected: Any = None
     tags: tuple[str, ...] = ()
     group: str | int | None = None
+    user: str | None = None
     part: str | None = None
 
 
@@ -88,7 +90,8 @@ def _item(line: bytes) -> Item:
         input=asked,
         expected=given.expected,
         tags=tuple(sorted(set(given.tags))),
-        group=str(given.group) if given.group is not None else None,
+        group=str(given.group) if given.group is not None else given.user,
+        user=given.user,
         part=part,  # type: ignore[arg-type]  # one of the three, as seen above
     )
 

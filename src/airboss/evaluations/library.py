@@ -103,6 +103,21 @@ class Library:
         before, rows = self._store.open_holdout(read)
         return Holdout(items=tuple(_item(row) for row in rows), reads_before=before)
 
+    def reopen_holdout(self, dataset: KeptDataset, *, who: str, why: str) -> Holdout | None:
+        """What `open_holdout` gave for just this reason the last time, for who was interrupted while reading;
+        None if it never did."""
+        found = self._store.reopen_holdout(dataset.digest, who=who, why=why)
+        if found is None:
+            return None
+        before, rows = found
+        return Holdout(items=tuple(_item(row) for row in rows), reads_before=before)
+
+    def delete(self, name: str) -> None:
+        """Delete the dataset of this name in all its versions; reports on it stay. Raises WrongCall where
+        there is none."""
+        if not self._store.drop_dataset(name):
+            raise WrongCall(f"no dataset is called {name!r}")
+
     def _kept(self, row: DatasetRow) -> KeptDataset:
         sizes = self._store.part_sizes(row.digest)
         return KeptDataset(

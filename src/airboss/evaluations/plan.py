@@ -13,7 +13,7 @@ from airboss.evaluations.datasets import Json, Part
 from airboss.evaluations.gate import Decision, Gate, check_gates
 from airboss.evaluations.marks import Mark
 from airboss.evaluations.ports import Target
-from airboss.evaluations.scorers.pairwise import PositionBias
+from airboss.evaluations.scorers.pairwise import PairwiseJudge, PositionBias
 from airboss.evaluations.scorers.spec import Spec
 
 REPEATS_MAX = 20
@@ -22,16 +22,16 @@ REPEATS_MAX = 20
 class EvalPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that an evaluation's numbers rest on, kept with it so that it can be resumed and made again.
 
-    `a` is held against, `b` is judged. Each is asked every item of the dataset's `part` `repeats` times; an
-    item's marks are averaged over its repeats. `params` go into every request and win over the item's.
-    `judges` are the releases of the judging deployments at the start. `folder` is what paths of scorers are
-    relative to.
+    `a` is held against, `b` is judged; without `a`, `b` is only scored. Each is asked every item of the
+    dataset's `part` `repeats` times; an item's marks are averaged over its repeats. `params` go into every
+    request and win over the item's. `judges` are the releases of the judging deployments at the start.
+    `folder` is what paths of scorers are relative to.
     """
 
     dataset: str
     dataset_name: str
     part: Part
-    a: Target
+    a: Target | None = None
     b: Target
     scorers: tuple[Spec, ...]
     gates: tuple[Gate, ...] = ()
@@ -74,10 +74,11 @@ class ArmTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvalReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an evaluation found. `decision` is None without gates. `position_bias` is by pairwise judge."""
+    """What an evaluation found. `a` is None where there was none. `decision` is None without gates.
+    `position_bias` is by pairwise judge."""
 
     items: int
-    a: ArmTotals
+    a: ArmTotals | None
     b: ArmTotals
     comparisons: tuple[Comparison, ...]
     decision: Decision | None = None
@@ -93,8 +94,16 @@ def check_plan(plan: EvalPlan) -> None:
         (not names, "an evaluation needs a scorer"),
         (bool(double), f"two scorers are called {', '.join(double)}; give them names of their own"),
         (
-            plan.a.release == plan.b.release,
-            f"A and B are both release {plan.a.release}; name two different ones",
+            plan.a is not None and plan.a.release == plan.b.release,
+            f"A and B are both release {plan.b.release}; name two different ones",
+        ),
+        (
+            plan.a is None and bool(plan.gates),
+            "a gate compares two releases, and there is one; name a baseline",
+        ),
+        (
+            plan.a is None and any(isinstance(spec, PairwiseJudge) for spec in plan.scorers),
+            "a pairwise judge compares two releases, and there is one; name a baseline",
         ),
         (
             not 1 <= plan.repeats <= REPEATS_MAX,

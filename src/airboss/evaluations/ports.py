@@ -10,21 +10,31 @@ from typing import Any, Protocol
 import msgspec
 
 from airboss.evaluations.datasets import Input, Json
+from airboss.releases.variant import Variant
 from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, OpenPart, ResultRow, RunRow
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Which release answers: `release` is its digest, reached by way of `deployment`."""
+    """Which release answers: `release` is its digest, `deployment` the way to it. `name` is for people."""
 
     deployment: str
     release: str
+    name: str = ""
+
+
+class Varied(msgspec.Struct, frozen=True, kw_only=True):
+    """A release that only our own calls know: `release` is the digest of the one it is a variant of."""
+
+    release: str
+    variant: Variant
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One question to one release.
 
     `params` go into the request and win over the item's own. `subject` is the digest of the item's input, for
-    erasure. `repeat` tells apart the calls that ask the same again.
+    erasure. `repeat` tells apart the calls that ask the same again. `varied` says what the target's release
+    is where no plan has it.
     """
 
     target: Target
@@ -32,6 +42,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     params: Json = {}
     repeat: int = 0
+    varied: Varied | None = None
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A token of an answer with the logarithm of its probability; `top` has those of the likeliest ones."""
+
+    token: str
+    logprob: float
+    top: dict[str, float] = {}
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +59,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     `text` is the first choice's, empty where there is none (tool calls only, say). `error` is the cause for
     which there is no answer; such an answer is never kept as paid. `latency_ms` is the whole call as the
     caller saw it; `cost_usd` None means that the price is unknown. `release` is the digest that answered as
-    the endpoint tells it, `record` the id of the call's record.
+    the endpoint tells it, `record` the id of the call's record. `logprobs` has the first tokens of an answer
+    whose call asked for their probabilities; None where there are none.
     """
 
     text: str | None = None
@@ -54,6 +74,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float = 0.0
     release: str | None = None
     record: str | None = None
+    logprobs: tuple[Token, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is neither an answer nor the reason for its absence."""
@@ -87,6 +108,10 @@ class EvalStore(Protocol):
         """Write down that the holdout of `read.dataset` is read, then give it: how often it was read before,
         and its items, in order of id."""
 
+    def reopen_holdout(self, digest: str, *, who: str, why: str) -> tuple[int, tuple[ItemRow, ...]] | None:
+        """What `open_holdout` gave this reader for this reason the last time, without a new reading; None if
+        it never did."""
+
     def holdout_reads(self, digest: str) -> tuple[HoldoutRead, ...]:
         """Who read the holdout, oldest first."""
 
@@ -116,6 +141,10 @@ class EvalStore(Protocol):
 
     def results(self, run_id: str) -> tuple[ResultRow, ...]:
         """All results of a run so far."""
+
+    def drop_dataset(self, name: str) -> int:
+        """Delete every dataset of this name, the items that no other one has, the answers to those and the
+        results on them; returns how many datasets there were. Who read a holdout stays on record."""
 
     def forget_user(self, user: str) -> int:
         """Delete a person's items everywhere, the answers to them and the results on them; returns how many

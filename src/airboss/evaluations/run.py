@@ -133,6 +133,8 @@ class EvalRun:
             # One after the other, so that neither release waits on the other, and in an order that favours
             # neither.
             arms: tuple[Literal["a", "b"], ...] = ("a", "b") if _heads(item.id, repeat) else ("b", "a")
+            if self._plan.a is None:
+                arms = ("b",)
             for arm in arms:
                 await self._one(item, arm, repeat)
             if self._pair_scorers:
@@ -177,8 +179,10 @@ class EvalRun:
         return await self._caller.call(self._call(item, arm, repeat))
 
     def _call(self, item: Item, arm: Literal["a", "b"], repeat: int) -> Call:
+        target = self._plan.a if arm == "a" else self._plan.b
+        assert target is not None  # without A nothing is asked of it
         return Call(
-            target=self._plan.a if arm == "a" else self._plan.b,
+            target=target,
             input=item.input,
             subject=input_digest(item.input),
             params=self._plan.params,
@@ -236,7 +240,7 @@ class EvalRun:
         }
         return EvalReport(
             items=len(self._items),
-            a=self._totals("a"),
+            a=self._totals("a") if plan.a is not None else None,
             b=self._totals("b"),
             comparisons=comparisons,
             decision=decide(plan.gates, comparisons, alpha=plan.alpha) if plan.gates else None,
@@ -250,7 +254,7 @@ class EvalRun:
         return Observed(
             item=item.id,
             unit=_unit(item),
-            a=tuple(self._marks(item, "a", name)),
+            a=tuple(self._marks(item, "a", name)) if self._plan.a is not None else (),
             b=tuple(self._marks(item, "b", name)),
         )
 

@@ -8,12 +8,12 @@ import msgspec
 
 from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
-from airboss.domain.record import ClosedCall, Status
+from airboss.domain.record import ClosedCall, PolicyFinding, Status
 from airboss.gateway import wire
-from airboss.gateway.answer import StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import StreamedAnswer
 from airboss.gateway.dispatch import AnyAnswer, Dispatched, in_ms
 from airboss.gateway.splice import too_deep
-from airboss.providers.compatible import Usage
+from airboss.providers.compatible import Assembly, Reply, Usage
 from airboss.providers.pricing import cost_usd
 
 CHARS_PER_TOKEN = 4
@@ -29,14 +29,15 @@ def closing(
     error: ApiError | None,
     request_bytes: int,
     bodies: bool,
-    several: bool,
+    policy: tuple[PolicyFinding, ...] = (),
 ) -> ClosedCall:
     """The close of a call that ends now. Where no usage was reported it is estimated from
-    `request_bytes` and the text produced; `bodies` False leaves the response out. `several`: more than one
-    answer was asked for, of which a local engine reports the usage of one."""
+    `request_bytes` and the text produced; `bodies` False leaves the response out. `policy` is what
+    policies found."""
     ended = time.perf_counter()
     answer = dispatched.answer
-    usage, estimated = _usage(answer, request_bytes, short=several and target.kind == "local")
+    said = _said(answer)
+    usage, estimated = _usage(answer, said, request_bytes)
     output_tokens = usage.completion_tokens or 0
     response = _response(answer, error) if bodies else None
     latency_s = ended - dispatched.started
@@ -46,11 +47,11 @@ def closing(
         error_type = error.code or error.type
     elif status == "cancelled":
         error_type = "client_disconnected"
-    return ClosedCall(
+    closed = ClosedCall(
         id=record_id,
         status=status,
         error_type=error_type,
-        finish_reason=_finish_reason(answer),
+        finish_reason=said.finish_reason if said is not None else None,
         latency_ms=in_ms(latency_s),
         overhead_ms=in_ms(max(0.0, latency_s - dispatched.upstream_s)),
         ttft_ms=in_ms(first_at - dispatched.started) if first_at is not None else None,
@@ -65,53 +66,36 @@ def closing(
             cached_input_tokens=usage.cached,
             output_tokens=output_tokens,
         ),
-        output_chars=_output_chars(answer),
+        output_chars=said.output_chars if said is not None else 0,
         attempts=tuple(dispatched.attempts),
-        response=msgspec.Raw(response) if response is not None else None,
     )
+    # In two steps, because a call with more than 15 named arguments costs four times as much as one with 15.
+    kept = msgspec.Raw(response) if response is not None else None
+    return msgspec.structs.replace(closed, policy=policy, response=kept)
 
 
-def _usage(answer: AnyAnswer | None, request_bytes: int, *, short: bool) -> tuple[Usage, bool]:
-    """The usage, and whether it is an estimate. Nothing sent is nothing used; `short`: what was reported
-    falls short, and counts only where it is more than the estimate."""
-    said = None
-    if isinstance(answer, WholeAnswer):
-        said = answer.reply.usage if answer.reply else None
-    elif answer is not None:
-        said = answer.assembly.usage
-    if said is not None and said.completion_tokens is not None and not short:
-        return said, False
-    if answer is None or not answer.committed:
+def _said(answer: AnyAnswer | None) -> Reply | Assembly | None:
+    """What the upstream said, of which either kind knows its usage, its length and why it ended."""
+    if isinstance(answer, StreamedAnswer):
+        return answer.assembly
+    return None if answer is None else answer.reply
+
+
+def _usage(answer: AnyAnswer | None, said: Reply | Assembly | None, request_bytes: int) -> tuple[Usage, bool]:
+    """The usage, and whether it is an estimate. Nothing sent is nothing used; usage that falls short counts
+    only where it is more than the estimate."""
+    if answer is None or said is None:
         return Usage(completion_tokens=0), False
-    chars = _output_chars(answer)
-    prompt = said.prompt_tokens if said is not None else request_bytes // CHARS_PER_TOKEN
-    output = -(-chars // CHARS_PER_TOKEN)
-    if said is not None and said.completion_tokens is not None:
-        output = max(output, said.completion_tokens)
+    usage = said.usage
+    if usage is not None and usage.completion_tokens is not None and not answer.usage_short:
+        return usage, False
+    if not answer.committed:
+        return Usage(completion_tokens=0), False
+    prompt = usage.prompt_tokens if usage is not None else request_bytes // CHARS_PER_TOKEN
+    output = -(-said.output_chars // CHARS_PER_TOKEN)
+    if usage is not None and usage.completion_tokens is not None:
+        output = max(output, usage.completion_tokens)
     return Usage(prompt_tokens=prompt, completion_tokens=output), True
-
-
-def _output_chars(answer: AnyAnswer | None) -> int:
-    if isinstance(answer, StreamedAnswer):
-        return answer.assembly.output_chars
-    if answer is None or answer.reply is None:
-        return 0
-    chars = 0
-    for choice in answer.reply.choices or ():
-        said = choice.text
-        if choice.message is not None:
-            said = choice.message.content or choice.message.refusal
-        if said:
-            chars += len(said)
-    return chars
-
-
-def _finish_reason(answer: AnyAnswer | None) -> str | None:
-    if isinstance(answer, StreamedAnswer):
-        return answer.assembly.finish_reason
-    if answer is None or answer.reply is None or not answer.reply.choices:
-        return None
-    return answer.reply.choices[0].finish_reason
 
 
 def _response(answer: AnyAnswer | None, error: ApiError | None) -> bytes | None:

@@ -1,6 +1,8 @@
 """How an upstream's answer is taken in: whole (`WholeAnswer`) or passed on as it comes (`StreamedAnswer`).
 
-Both are `providers.connection.Answer`s with a future that ends when nothing more is to be waited for. What is
+A local engine is asked for a stream in either case; `EngineWholeAnswer` puts it together.
+
+All are `providers.connection.Answer`s with a future that ends when nothing more is to be waited for. What is
 known of the answer stays readable after a failure, because a failed or cancelled call is recorded too.
 """
 
@@ -15,16 +17,20 @@ from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.request import Operation
 from airboss.gateway.http1 import Connection as ClientConnection
 from airboss.gateway.sse import Splitter, event_data
+from airboss.gateway.translated import Translation
 from airboss.providers.compatible import (
     Assembly,
     Reply,
+    UsageSum,
     as_api_error,
     read_error,
     read_reply,
     retry_after_s,
 )
 from airboss.providers.connection import Connection as UpstreamConnection
-from airboss.providers.connection import Header
+from airboss.providers.connection import Headers
+from airboss.providers.dialect import Outgoing
+from airboss.providers.engine_answer import EngineAnswer
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """The largest answer taken whole."""
@@ -38,22 +44,32 @@ class _Answer:
         self.provider = provider
         self.finished: asyncio.Future[None] = loop.create_future()
         self.status: int | None = None
-        self.headers: dict[bytes, bytes] = {}
+        self.headers: Headers = {}
         self.first_output_at: float | None = None
         self.progress_at = time.perf_counter()
         self.committed = False
         self.upstream: UpstreamConnection | None = None
+        self.outgoing: Outgoing | None = None
+        """What was sent, where its answer comes in another dialect."""
+        self._coded = False
         self._inflate: zlib._Decompress | None = None
+        self._translation: Translation | None = None
 
-    def head(self, status: int, headers: list[Header]) -> None:
+    def head(self, status: int, headers: Headers) -> None:
         """Keep the head."""
         self.status = status
-        self.headers = dict(headers)
-        encoding = self.headers.get(b"content-encoding", b"identity").lower()
+        self.headers = headers
+        if self.outgoing is not None:
+            self._coded = True
+            self._translation = Translation(self.outgoing, status=status, created=int(time.time()))
+        encoding = headers.get(b"content-encoding", b"").lower()
+        if not encoding:
+            return
         if encoding in {b"gzip", b"x-gzip", b"deflate"}:
             # Not asked for, but some servers compress whatever they are told.
+            self._coded = True
             self._inflate = zlib.decompressobj(47 if encoding != b"deflate" else 15)
-        elif encoding not in {b"identity", b""}:
+        elif encoding != b"identity":
             self.fail(
                 UpstreamFailed(f"provider {self.provider!r} sent content-encoding {encoding!r}, unasked")
             )
@@ -63,24 +79,39 @@ class _Answer:
         if self.finished.done():
             return
         try:
-            if self._inflate is not None:
-                data = self._inflate.decompress(data, ANSWER_BYTES_MAX)
-                if self._inflate.unconsumed_tail:
-                    raise UpstreamFailed(
-                        f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes"
-                    )
-            if data:
+            if self._coded:
+                self._take_coded(data)
+            else:
                 self._take(data)
         except zlib.error as error:
             self.fail(UpstreamFailed(f"provider {self.provider!r} sent a broken compressed body: {error}"))
         except ApiError as error:
             self.fail(error)
 
+    def _take_coded(self, data: bytes) -> None:
+        """Take a piece that is compressed, in another dialect, or both. Raises ApiError and zlib.error."""
+        if self._inflate is not None:
+            data = self._inflate.decompress(data, ANSWER_BYTES_MAX)
+            if self._inflate.unconsumed_tail:
+                raise UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes")
+        failure = None
+        if self._translation is not None:
+            data = self._translation.feed(data)
+            failure = self._translation.failure
+        if data:
+            self._take(data)
+        if failure is not None:
+            raise failure
+
     def done(self) -> None:
         """Judge whether what came is whole."""
         if self.finished.done():
             return
         try:
+            if self._translation is not None:
+                self._take(self._translation.end())
+                if self.finished.done():
+                    return
             self._end()
         except ApiError as error:
             self.fail(error)
@@ -97,6 +128,11 @@ class _Answer:
     def _succeed(self) -> None:
         if not self.finished.done():
             self.finished.set_result(None)
+
+    @property
+    def usage_short(self) -> bool:
+        """Whether less usage was reported than there are answers."""
+        return False
 
     # Plain methods, not abstract ones: `isinstance` of a class with an ABCMeta costs a microsecond, and each
     # call asks several times which kind its answer is.
@@ -145,10 +181,73 @@ class WholeAnswer(_Answer):
         if reply.choices is None:
             said = read_error(content)
             raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+        self._take_in(content, reply)
+
+    def _take_in(self, content: bytes, reply: Reply) -> None:
         self.content, self.reply = content, reply
         self.first_output_at = time.perf_counter()
         self.committed = True
         self._succeed()
+
+
+class EngineWholeAnswer(WholeAnswer):
+    """A whole answer that a local engine sends as a stream.
+
+    Until the stream has ended nothing is the client's: a failure at any event is an ordinary error.
+    """
+
+    def __init__(
+        self, provider: str, loop: asyncio.AbstractEventLoop, *, operation: Operation, answers: int
+    ) -> None:
+        super().__init__(provider, loop)
+        self._events = Splitter()
+        self._engine = EngineAnswer(operation, n=answers)
+        self._streamed = 0
+
+    @property
+    def usage_short(self) -> bool:
+        """Whether less usage was reported than there are answers."""
+        return self._engine.usage_short
+
+    def head(self, status: int, headers: Headers) -> None:
+        """Keep the head."""
+        super().head(status, headers)
+        self._whole = not self.headers.get(b"content-type", b"").startswith(b"text/event-stream")
+
+    def _take(self, data: bytes) -> None:
+        if self._whole:
+            super()._take(data)
+            return
+        self._streamed += len(data)
+        if self._streamed > ANSWER_BYTES_MAX:
+            raise UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes")
+        for event in self._events.feed(data):
+            payload = event_data(event)
+            if payload == b"[DONE]":
+                self._end_of_stream()
+                return
+            if payload is not None and self._engine.add(payload):
+                said = read_error(payload)
+                raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+
+    def _end_of_stream(self) -> None:
+        missing = self._engine.unfinished
+        if missing is not None:
+            raise UpstreamFailed(
+                f"provider {self.provider!r} ended its stream {missing}, without a finish_reason",
+                code="stream_cut",
+            )
+        content = self._engine.whole()
+        self._take_in(content, read_reply(content))
+
+    def _end(self) -> None:
+        if self._whole:
+            super()._end()
+            return
+        raise UpstreamFailed(
+            f"provider {self.provider!r} ended its stream {self._engine.unfinished or 'before its end'}",
+            code="stream_cut",
+        )
 
 
 class StreamedAnswer(_Answer):
@@ -167,7 +266,9 @@ class StreamedAnswer(_Answer):
         operation: Operation,
         keep_usage: bool,
         response_head: Callable[[], bytes],
+        answers: int | None = None,
     ) -> None:
+        """`answers` is how many each prompt gets, where the upstream reports the usage of each on its own."""
         super().__init__(provider, loop)
         self._client = client
         self._keep_usage = keep_usage
@@ -177,7 +278,14 @@ class StreamedAnswer(_Answer):
         self._error_body: list[bytes] = []
         self._error_bytes = 0
         self.assembly = Assembly(operation)
+        if answers is not None:
+            self.assembly.usage_sum = UsageSum(answers)
         client.on_writable = self._on_writable
+
+    @property
+    def usage_short(self) -> bool:
+        """Whether less usage was reported than there are answers."""
+        return self.assembly.usage_short
 
     def _on_writable(self, writable: bool) -> None:  # noqa: FBT001 - called back by position
         if self.upstream is not None:
@@ -257,6 +365,18 @@ class StreamedAnswer(_Answer):
                 code="stream_cut",
             )
         self._succeed()
+
+
+PROGRESS = b'"prompt_progress":'
+"""In an engine's event about the prompt. Inside of a text the last quote would have a backslash before it."""
+
+
+class EngineStreamedAnswer(StreamedAnswer):
+    """A stream of a local engine, which also tells how it gets on with the prompt: asked for so that it
+    notices a client that has gone, and kept from the client."""
+
+    def _event(self, event: bytes) -> bool:
+        return False if PROGRESS in event else super()._event(event)
 
 
 def _status_in(code: object) -> int:

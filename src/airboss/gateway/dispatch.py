@@ -11,20 +11,24 @@ from typing import NoReturn
 
 import msgspec
 
-from airboss.domain.errors import ApiError, UpstreamTimeout
+from airboss.domain.errors import ApiError, Unavailable, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Target, Timeouts
 from airboss.domain.record import Attempt
 from airboss.domain.request import Operation
 from airboss.gateway.answer import StreamedAnswer, WholeAnswer
 from airboss.providers.compatible import RETRYABLE_STATUS, request_head
-from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Origin, Pools
+from airboss.providers import dialect
+from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Origin, Pool, Pools
+from airboss.providers.dialect import Outgoing
 
 TICK_S = 0.05
 BACKOFF_S = 0.1
 BACKOFF_S_MAX = 5.0
 RESTART_WAIT_S = 15.0
-"""How long a call waits for a local replica that does not accept connections: it is being restarted, and
-nothing has been sent."""
+"""How long a call waits for a local replica that does not accept connections, from the first time that none
+did: it is being restarted, and has read nothing."""
+REFUSED_S = 1.0
+"""So long a replica that refused a connection is asked last: having nothing to do, it would be first."""
 
 AnyAnswer = WholeAnswer | StreamedAnswer
 
@@ -40,6 +44,15 @@ class Dispatched(msgspec.Struct, kw_only=True):
     """Time spent waiting for upstreams: the rest of the call is ours."""
     sent_at: float | None = None
     """When the latest attempt was sent."""
+    waits_since: float | None = None
+    """Since when the call waits for a local replica that is being started."""
+
+    def waited_for_start(self) -> bool:
+        """Whether the call has waited long enough for a replica; the first time begins the wait."""
+        now = time.perf_counter()
+        if self.waits_since is None:
+            self.waits_since = now
+        return now >= self.waits_since + RESTART_WAIT_S
 
 
 class Executor:
@@ -54,46 +67,64 @@ class Executor:
         self._pools = pools
         self._rng = rng
         self._outstanding: Counter[str] = Counter()
-        self._origins: dict[str, Origin] = {}
+        self._refused: dict[str, float] = {}
+        self._by_url: dict[tuple[str, str], Pool] = {}
         self._watched: dict[AnyAnswer, _Deadlines] = {}
 
     async def run(
         self,
         dispatched: Dispatched,
         deployment: DeploymentPlan,
+        target: Target,
         *,
         operation: Operation,
         body: bytes,
         secret: str | None,
         traceparent: str | None,
         new_answer: Callable[[], AnyAnswer],
+        outgoing: Outgoing | None = None,
     ) -> AnyAnswer:
         """Attempt until one answers. Raises the last attempt's ApiError.
 
-        Once an answer is committed (its first byte is the client's) nothing is tried again.
+        Once an answer is committed (its first byte is the client's) nothing is tried again. `outgoing` is
+        what is sent where the target has another dialect than OpenAI's; `body` is then its body.
         """
-        target = deployment.target
+        if target.down is not None:
+            raise Unavailable(target.down, code="replicas_failed")
         deadline = dispatched.started + deployment.timeout.total_s
         left = deployment.retry.attempts
         backoff = BACKOFF_S
         while True:
-            left -= 1
             answer = dispatched.answer = new_answer()
             url = self._pick(target)
-            origin = self._origins.get(url) or self._origin(url)
-            head = request_head(
-                host=origin.host_header,
-                base_path=origin.base_path,
-                operation=operation,
-                secret=secret,
-                traceparent=traceparent,
-                length=len(body),
-            )
+            pool = self._by_url.get((target.provider, url)) or self._pool(target, url)
+            if outgoing is None:
+                head = request_head(
+                    host=pool.origin.host_header,
+                    base_path=pool.origin.base_path,
+                    operation=operation,
+                    secret=secret,
+                    traceparent=traceparent,
+                    length=len(body),
+                )
+            else:
+                answer.outgoing = outgoing if outgoing.reader is not None else None
+                head = _foreign_head(outgoing, pool.origin, secret, traceparent)
             try:
-                await self._attempt(dispatched, answer, deployment, url, origin, head + body, deadline)
+                await self._attempt(
+                    dispatched, answer, target, deployment.timeout, url, pool, head + body, deadline
+                )
             except ApiError as error:
-                if answer.committed or not self._may_fare_better(dispatched, target, answer, error, left):
+                if answer.committed:
                     raise
+                if target.kind == "local" and _is_starting(answer, error):
+                    if dispatched.waited_for_start():
+                        raise
+                else:
+                    dispatched.waits_since = None
+                    left -= 1
+                    if left <= 0 or not _may_fare_better(answer, error):
+                        raise
                 wait = max(backoff * (0.5 + self._rng.random()), error.retry_after_s or 0.0)
                 if wait > BACKOFF_S_MAX or time.perf_counter() + wait >= deadline:
                     raise
@@ -103,38 +134,24 @@ class Executor:
             else:
                 return answer
 
-    @staticmethod
-    def _may_fare_better(
-        dispatched: Dispatched, target: Target, answer: AnyAnswer, error: ApiError, left: int
-    ) -> bool:
-        # An engine that starts refuses connections, then answers 503 while it loads: it has read nothing.
-        if target.kind == "local" and (isinstance(error, ConnectFailed) or answer.status == 503):
-            return time.perf_counter() < dispatched.started + RESTART_WAIT_S
-        if left <= 0:
-            return False
-        if answer.status is None or answer.status == 200:
-            return error.retryable
-        return answer.status in RETRYABLE_STATUS
-
     async def _attempt(  # noqa: PLR0917 - the one call of it is just above
         self,
         dispatched: Dispatched,
         answer: AnyAnswer,
-        deployment: DeploymentPlan,
+        target: Target,
+        timeout: Timeouts,
         url: str,
-        origin: Origin,
+        pool: Pool,
         data: bytes,
         deadline: float,
     ) -> None:
-        target = deployment.target
         began = time.perf_counter()
         self._outstanding[url] += 1
-        deadlines = self._watched[answer] = _Deadlines(began, deadline, deployment.timeout)
+        deadlines = self._watched[answer] = _Deadlines(began, deadline, timeout)
         dispatched.sent_at = None
         failure: str | None = "cancelled"
         connection: Connection | None = None
         try:
-            pool = self._pools.get(target.provider, origin)
             connection = pool.idle()
             if connection is None:
                 patience_s = deadlines.due(answer) - began
@@ -147,6 +164,8 @@ class Executor:
             failure = None
         except ApiError as error:
             failure = error.code or error.type
+            if isinstance(error, ConnectFailed):
+                self._refused[url] = time.perf_counter()
             raise
         finally:
             if failure is None and connection is not None:
@@ -174,11 +193,20 @@ class Executor:
         urls = target.base_urls
         if len(urls) == 1:
             return urls[0]
-        return min(urls, key=lambda url: (self._outstanding[url], self._rng.random()))
+        late = time.perf_counter() - REFUSED_S
+        return min(
+            urls,
+            key=lambda url: (self._refused.get(url, 0.0) > late, self._outstanding[url], self._rng.random()),
+        )
 
-    def _origin(self, url: str) -> Origin:
-        origin = self._origins[url] = Origin.parse(url)
-        return origin
+    def outstanding(self) -> dict[str, int]:
+        """Attempts under way, by base URL; URLs without any are left out."""
+        return {url: n for url, n in self._outstanding.items() if n}
+
+    def _pool(self, target: Target, url: str) -> Pool:
+        pool = self._pools.get(target.provider, Origin.parse(url), keep=target.kind != "local")
+        self._by_url[target.provider, url] = pool
+        return pool
 
     async def keep_deadlines(self) -> NoReturn:
         """Fail every attempt whose time has run out; runs as long as the worker."""
@@ -192,6 +220,32 @@ class Executor:
     def close(self) -> None:
         """Close every upstream connection."""
         self._pools.close_all()
+
+
+def _foreign_head(
+    outgoing: Outgoing, origin: Origin, secret: str | None, traceparent: str | None
+) -> bytes:
+    return dialect.request_head(
+        outgoing,
+        host=origin.host_header,
+        base_path=origin.base_path,
+        secret=secret,
+        traceparent=traceparent,
+        at=time.time(),
+    )
+
+
+def _is_starting(answer: AnyAnswer, error: ApiError) -> bool:
+    """Whether a local engine is only starting: it refuses connections, then answers 503 while it loads, and
+    has read nothing of the call."""
+    return isinstance(error, ConnectFailed) or answer.status == 503
+
+
+def _may_fare_better(answer: AnyAnswer, error: ApiError) -> bool:
+    """Whether the same request may be answered when it is sent again."""
+    if answer.status is None or answer.status == 200:
+        return error.retryable
+    return answer.status in RETRYABLE_STATUS
 
 
 class _Deadlines(msgspec.Struct):

@@ -13,6 +13,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import cast
 
@@ -28,6 +29,7 @@ from airboss.domain.errors import (
     RequestTimeout,
     UnsupportedMedia,
 )
+from airboss.providers.outbox import Outbox
 
 log = logging.getLogger("airboss.gateway")
 
@@ -76,6 +78,7 @@ class Server(msgspec.Struct, kw_only=True):
     body_bytes_max: int
     loop: asyncio.AbstractEventLoop
     connections: set[Connection] = msgspec.field(default_factory=set)
+    outbox: Outbox = msgspec.field(default_factory=Outbox)
     draining: bool = False
 
     def sweep(self) -> None:
@@ -87,6 +90,7 @@ class Server(msgspec.Struct, kw_only=True):
     def drain(self) -> None:
         """Answer what was begun, then close; connections between requests close now."""
         self.draining = True
+        self.outbox.flush()
         for connection in tuple(self.connections):
             connection.close_if_idle()
 
@@ -101,7 +105,9 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[HttpRequest] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._wake: asyncio.Future[None] = cast("asyncio.Future[None]", None)
         self._current: HttpRequest | None = None
+        """The request being served."""
         self._deadline = time.monotonic() + HEAD_S_MAX
         self._refused = False
         self._paused_reading = False
@@ -109,15 +115,13 @@ class Connection(asyncio.Protocol):
         self.began = False
         self.finished = False
         self.on_writable: Callable[[bool], None] | None = None
-        self._start_request()
-
-    def _start_request(self) -> None:
+        self._in_message = False
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = 0
+        self._dropped_bytes = self._unread_bytes = 0
+        self._in_head = False
         self._body: list[bytes] = []
         self._body_bytes = 0
-        self._in_message = False
 
     # -- what a handler calls
 
@@ -126,16 +130,15 @@ class Connection(asyncio.Protocol):
         request = self._current
         close = self._closes(request)
         self.began = self.finished = True
-        head = b"%scontent-length: %d\r\n%s\r\n" % (
+        head = b"%s%scontent-length: %d\r\n%s\r\n" % (
+            STATUS_LINES[status],
             headers,
             len(body),
             b"connection: close\r\n" if close else b"",
         )
-        if request is not None and request.method == "HEAD":
-            body = b""
-        self.transport.write(STATUS_LINES[status] + head + body)
+        self._write(head if request is not None and request.method == "HEAD" else head + body)
         if close:
-            self.transport.close()
+            self._server.outbox.close(self.transport)
 
     def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
         """Begin a response whose length is not known, with its first piece."""
@@ -146,21 +149,24 @@ class Connection(asyncio.Protocol):
         close = b"connection: close\r\n" if self._closes(request) or not self.chunked else b""
         head = STATUS_LINES[status] + headers + framing + close + b"\r\n"
         if self.chunked:
-            self.transport.write(b"%s%x\r\n%s\r\n" % (head, len(first), first))
+            self._write(b"%s%x\r\n%s\r\n" % (head, len(first), first))
         else:
-            self.transport.write(head + first)
+            self._write(head + first)
 
     def stream(self, data: bytes) -> None:
         """Send a piece of a streamed response; not empty."""
-        self.transport.write(b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data)
+        self._write(b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data)
 
     def end_stream(self, last: bytes) -> None:
         """Send the last piece of a streamed response, which may be empty, and its end."""
         self.finished = True
         piece = b"%x\r\n%s\r\n" % (len(last), last) if last and self.chunked else last
-        self.transport.write(piece + b"0\r\n\r\n" if self.chunked else piece)
+        self._write(piece + b"0\r\n\r\n" if self.chunked else piece)
         if not self.chunked or self._closes(self._current):
-            self.transport.close()
+            self._server.outbox.close(self.transport)
+
+    def _write(self, data: bytes) -> None:
+        self._server.outbox.write(self.transport, data)
 
     def _closes(self, request: HttpRequest | None) -> bool:
         return request is None or not request.keep_alive or self._server.draining or self._refused
@@ -197,10 +203,16 @@ class Connection(asyncio.Protocol):
         """Parse; whole requests are served in order."""
         if self._refused:
             return
-        if not self._in_message and self._task is None:
-            self._deadline = time.monotonic() + HEAD_S_MAX
+        in_head = self._in_head
         try:
             self._parser.feed_data(data)
+            if self._in_head and in_head:
+                # A header that has not ended is llhttp's alone, so what it comes in counts.
+                self._unread_bytes += len(data)
+            elif self._in_head:
+                self._deadline = time.monotonic() + HEAD_S_MAX
+            if self._in_message:
+                self._check_head()
         except httptools.HttpParserUpgrade:
             # The request itself is being served; what would follow in another protocol is not.
             self._refuse(
@@ -227,13 +239,12 @@ class Connection(asyncio.Protocol):
             return
         self._refused = True
         self._in_message = False
-        if self._task is not None:
+        if self._current is not None:
             # Its answer carries `connection: close`, so what comes after is the client's loss, not ours.
             return
-        headers, body = self._server.error_response(error, self._path())
-        self._current = None
+        headers, body = self._server.error_response(error, _path(self._url))
         self.began = self.finished = True
-        self.transport.write(
+        self._write(
             b"%s%scontent-length: %d\r\nconnection: close\r\n\r\n%s"
             % (STATUS_LINES[error.http_status], headers, len(body), body)
         )
@@ -243,51 +254,66 @@ class Connection(asyncio.Protocol):
 
     def check_deadline(self, now: float) -> None:
         """Refuse a sender that is too slow; close an idle or lingering connection."""
-        if self._task is not None or now < self._deadline:
+        if self._current is not None or now < self._deadline:
             return
         if self._refused or not self._in_message:
             self.transport.abort() if self._refused else self.transport.close()
         else:
-            seen = self._head_bytes + self._body_bytes
+            seen = self._head_bytes() + self._body_bytes
             self._refuse(RequestTimeout(f"only {seen} bytes of the request came in time; send it faster"))
 
     def close_if_idle(self) -> None:
         """Close unless a request is being read or served."""
-        if self._task is None and not self._in_message:
+        if self._current is None and not self._in_message:
             self.transport.close()
 
     # -- llhttp
 
     def on_message_begin(self) -> None:
         """Start reading a request."""
-        self._start_request()
+        self._url = b""
+        self._headers = {}
+        self._dropped_bytes = self._unread_bytes = 0
+        self._in_head = True
+        self._body = []
+        self._body_bytes = 0
         self._in_message = True
 
     def on_url(self, url: bytes) -> None:
-        """Keep the target, within bounds."""
+        """Keep the target."""
         self._url += url
-        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, within bounds; refuse what could be read in two ways."""
-        # Many tiny headers cost more than their bytes, so each counts for a little more.
-        self._count_head(len(name) + len(value) + HEADER_BYTES_EXTRA)
-        lower = name.lower()
-        if lower in self._headers and lower in ONCE_ONLY:
-            raise InvalidRequest(
-                f"header {lower.decode()!r} was sent twice; send it once", code="invalid_http"
-            )
-        self._headers[lower] = value
+        """Keep a header; refuse what could be read in two ways."""
+        name = name.lower()
+        if name in self._headers:
+            self._repeated(name)
+        self._headers[name] = value
 
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > HEAD_BYTES_MAX:
+    def _repeated(self, name: bytes) -> None:
+        if name in ONCE_ONLY:
+            raise InvalidRequest(
+                f"header {name.decode()!r} was sent twice; send it once", code="invalid_http"
+            )
+        self._dropped_bytes += len(name) + len(self._headers[name]) + HEADER_BYTES_EXTRA
+
+    def _check_head(self) -> None:
+        """Refuse a head that is too large; asked once a read and once a head, for what is read is bounded."""
+        if max(self._head_bytes(), self._unread_bytes) > HEAD_BYTES_MAX:
             raise HeadersTooLarge(
                 f"the request's head is over {HEAD_BYTES_MAX} bytes; send fewer or shorter headers"
             )
 
+    def _head_bytes(self) -> int:
+        # Many tiny headers cost more than their bytes, so each counts for a little more.
+        headers = self._headers
+        kept = sum(map(len, headers)) + sum(map(len, headers.values())) + len(headers) * HEADER_BYTES_EXTRA
+        return len(self._url) + kept + self._dropped_bytes
+
     def on_headers_complete(self) -> None:
         """Refuse early what will not be served."""
+        self._in_head = False
+        self._check_head()
         headers = self._headers
         if b"content-length" in headers and b"transfer-encoding" in headers:
             raise InvalidRequest(
@@ -295,46 +321,46 @@ class Connection(asyncio.Protocol):
             )
         if b"host" not in headers and self._parser.get_http_version() == "1.1":
             raise InvalidRequest("the host header is missing", code="invalid_http")
-        encoding = headers.get(b"content-encoding", b"identity").lower()
-        if encoding != b"identity":
+        encoding = headers.get(b"content-encoding")
+        if encoding is not None and encoding.lower() != b"identity":
             raise UnsupportedMedia(
-                f"content-encoding {_shown(encoding)} is not read here; send the body uncompressed"
+                f"content-encoding {_shown(encoding.lower())} is not read here; send the body uncompressed"
             )
         length = int(headers.get(b"content-length", b"0"))
-        self._check_body(length)
+        if length > self._server.body_bytes_max:
+            raise self._too_much(length)
         self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
-        if headers.get(b"expect", b"").lower() == b"100-continue" and self._task is None:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        expect = headers.get(b"expect")
+        if expect is not None and expect.lower() == b"100-continue" and self._current is None:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _check_body(self, size: int) -> None:
-        limit = self._server.body_bytes_max
-        if size > limit:
-            raise BodyTooLarge(
-                f"the body is {size} bytes or more, the limit is {limit}; send less, "
-                "or raise max_body_bytes under [gateway]"
-            )
+    def _too_much(self, size: int) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"the body is {size} bytes or more, the limit is {self._server.body_bytes_max}; send less, "
+            "or raise max_body_bytes under [gateway]"
+        )
 
     def on_body(self, data: bytes) -> None:
         """Keep a piece, within bounds."""
         self._body_bytes += len(data)
-        self._check_body(self._body_bytes)
+        if self._body_bytes > self._server.body_bytes_max:
+            raise self._too_much(self._body_bytes)
         self._body.append(data)
 
     def on_message_complete(self) -> None:
         """Serve the request, or queue it behind the one being served."""
         self._in_message = False
-        version = self._parser.get_http_version()
         body = self._body
         request = HttpRequest(
             method=self._parser.get_method().decode("ascii", "replace"),
-            path=self._path(),
+            path=_path(self._url),
             headers=self._headers,
             body=body[0] if len(body) == 1 else b"".join(body),
             keep_alive=self._parser.should_keep_alive(),
-            http_1_0=version != "1.1",
+            http_1_0=self._parser.get_http_version() != "1.1",
             received_at=time.perf_counter(),
         )
-        if self._task is None:
+        if self._current is None:
             self._serve(request)
             return
         self._waiting.append(request)
@@ -342,35 +368,61 @@ class Connection(asyncio.Protocol):
             self._paused_reading = True
             self.transport.pause_reading()
 
-    def _path(self) -> str:
-        try:
-            path = httptools.parse_url(self._url).path
-        except httptools.HttpParserInvalidURLError:
-            return ""
-        return path.decode("utf-8", "replace") if path else "/"
-
     # -- serving
 
     def _serve(self, request: HttpRequest) -> None:
         self._current = request
-        self.began = self.finished = False
-        self.on_writable = None
-        self._task = self.loop.create_task(self._run(request))
+        if self._task is None:
+            self._task = self.loop.create_task(self._serve_all())
+        else:
+            self._wake.set_result(None)
 
-    async def _run(self, request: HttpRequest) -> None:
-        try:
-            await self._server.handler(self, request)
-        except asyncio.CancelledError:
-            self.transport.abort()
-        except ApiError as error:
-            self._answer_error(error, request)
-        except Exception:
-            log.exception("unhandled", extra={"path": request.path})
-            self._answer_error(InternalError("something went wrong on our side; the log has it"), request)
-        finally:
-            self._task = None
+    async def _serve_all(self) -> None:
+        """Answer requests, one after another, for as long as the connection is kept."""
+        # One task for all of them: to make one costs as much as to read a request.
+        while self._current is not None:
+            request = self._current
+            self.began = self.finished = False
+            try:
+                await self._server.handler(self, request)
+            except asyncio.CancelledError:
+                self.transport.abort()
+            except ApiError as error:
+                self._answer_error(error, request)
+            except Exception:
+                log.exception("unhandled", extra={"path": request.path})
+                self._answer_error(InternalError("something went wrong on our side; the log has it"), request)
             self.on_writable = None
-            self._after()
+            if not self._kept():
+                self._current = None
+            elif self._waiting:
+                self._current = self._waiting.popleft()
+                self._read_on()
+                await asyncio.sleep(0)  # others have their turn between requests that were read at once
+            else:
+                self._current = None
+                if not self._in_message:
+                    self._deadline = time.monotonic() + KEEP_ALIVE_S
+                self._wake = self.loop.create_future()
+                await self._wake
+
+    def _kept(self) -> bool:
+        """Whether the connection may serve another request after the one just served."""
+        if self.transport.is_closing():
+            return False
+        if self.finished and not self._refused:
+            return True
+        if self.finished:
+            self._server.outbox.close(self.transport)
+        else:
+            self.transport.abort()
+        return False
+
+    def _read_on(self) -> None:
+        if self._paused_reading and len(self._waiting) < PIPELINE_MAX // 2:
+            self._paused_reading = False
+            with contextlib.suppress(RuntimeError):
+                self.transport.resume_reading()
 
     def _answer_error(self, error: ApiError, request: HttpRequest) -> None:
         if self.began or self.transport.is_closing():
@@ -380,21 +432,15 @@ class Connection(asyncio.Protocol):
         headers, body = self._server.error_response(error, request.path)
         self.respond(error.http_status, headers, body)
 
-    def _after(self) -> None:
-        if self.transport.is_closing():
-            return
-        if not self.finished:
-            self.transport.abort()
-        elif self._refused:
-            self.transport.close()
-        elif self._waiting:
-            self._serve(self._waiting.popleft())
-            if self._paused_reading and len(self._waiting) < PIPELINE_MAX // 2:
-                self._paused_reading = False
-                with contextlib.suppress(RuntimeError):
-                    self.transport.resume_reading()
-        elif not self._in_message:
-            self._deadline = time.monotonic() + KEEP_ALIVE_S
+
+@lru_cache(maxsize=32)
+def _path(url: bytes) -> str:
+    """The path of a request's target, "" if it has none that can be read."""
+    try:
+        path = httptools.parse_url(url).path
+    except httptools.HttpParserInvalidURLError:
+        return ""
+    return path.decode("utf-8", "replace") if path else "/"
 
 
 def _shown(value: bytes) -> str:

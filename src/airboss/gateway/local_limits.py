@@ -6,74 +6,260 @@ The bounds were found by trying (docs/engine.md).
 
 from __future__ import annotations
 
-from airboss.domain.errors import ApiError, BodyTooLarge, InvalidRequest
-from airboss.gateway.splice import members
-from airboss.gateway.wire import Body, ChatBody, CompletionBody
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from airboss.domain.errors import BodyTooLarge, InvalidRequest
+from airboss.gateway.engine_wire import NOT_TAKEN, read_members
+from airboss.gateway.schema_limits import unfit_schema
+from airboss.gateway.wire import Body, ChatBody, CompletionBody, invalid
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 SCHEMA_BYTES_MAX = 64 * 1024
 LOGIT_BIAS_MAX = 1000
+LOGIT_BIAS_KEY_MAX = 64
+"""A key that is no number is a text, and is cut into tokens."""
 LOGPROBS_MAX = 5
-PROMPTS_MAX = 64
+ANSWERS_MAX = 64
+"""Prompts times `n`."""
 TOKENS_MAX = 2**31 - 1
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-NOT_TAKEN = ("grammar", "json_schema", "n_probs", "chat_template_kwargs", "reasoning_format", "lora")
-"""The engine's own members, beside OpenAI's: a few thousand characters of some of them crash or stop it."""
+SEED_MAX = 2**63
+STOPS_MAX = 256
+STOP_CHARS_MAX = 16 * 1024
+TOOLS_MAX = 128
+TOKEN_BYTES_MAX = 256
+"""No vocabulary has a longer token (the starter model's longest is 64 bytes), so a text of more bytes than
+this times a slot's tokens cannot fit. To find that out the engine would read it: 4 MB took it 10 s."""
 IGNORED = ("echo", "suffix", "best_of")
 """Members of text completions that the engine would ignore without a word."""
 
+Raw = msgspec.Raw
+Members = Mapping[str, Raw]
 
-def unfit(raw: bytes, body: Body) -> ApiError | None:  # noqa: PLR0911 - one return a rule
-    """Why a request is not sent to a local engine, or None if it is."""
+
+class _Part(msgspec.Struct):
+    text: str
+
+
+class _Function(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class _ToolCall(msgspec.Struct):
+    type: Literal["function"]
+    function: _Function
+    id: str | None = None
+
+
+class _Message(msgspec.Struct):
+    """A message in the shapes that the engine reads; others are a 500 there."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[_Part] | None = None
+    name: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class _ToolFunction(msgspec.Struct):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class _Tool(msgspec.Struct):
+    type: Literal["function"]
+    function: _ToolFunction
+
+
+class _JsonSchema(msgspec.Struct):
+    schema: dict[str, Any] | None = None
+
+
+class _ResponseFormat(msgspec.Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: _JsonSchema | None = None
+    schema: dict[str, Any] | None = None
+
+
+_messages = msgspec.json.Decoder(list[_Message])
+_tools = msgspec.json.Decoder(list[_Tool] | None)
+_response_format = msgspec.json.Decoder(_ResponseFormat | None)
+
+
+def refuse_unfit(raw: bytes, body: Body, *, slot_tokens: int | None) -> None:
+    """Raise InvalidRequest or BodyTooLarge for a request that is not sent to a local engine.
+
+    `slot_tokens` is the most that prompt and answer may have together, None if that is not known.
+    """
     if len(raw) > BODY_BYTES_MAX:
-        return BodyTooLarge(
+        raise BodyTooLarge(
             f"the body is {len(raw)} bytes; a local model takes at most {BODY_BYTES_MAX}: send less text"
         )
-    written = members(raw)
-    for name in NOT_TAKEN:
-        if written.get(name, b"null") != b"null":
-            return InvalidRequest(f"{name!r} is not taken for local models; leave it out", param=name)
-    schema = written.get("response_format", b"")
-    if len(schema) > SCHEMA_BYTES_MAX or b'"pattern"' in schema:
-        return InvalidRequest(
-            f"'response_format' is {len(schema)} bytes; for a local model it has at most {SCHEMA_BYTES_MAX}, "
-            "and no 'pattern'",
-            param="response_format",
+    written = read_members(raw)
+    for name in written:
+        if name in NOT_TAKEN and bytes(written[name]) != b"null":
+            raise InvalidRequest(
+                f"{name!r} is not taken for local models{INSTEAD.get(name, '; leave it out')}", param=name
+            )
+    _check_values(body)
+    _check_format(written)
+    if isinstance(body, ChatBody):
+        _check_chat(body, written, slot_tokens)
+    elif isinstance(body, CompletionBody):
+        _check_completion(body, written, slot_tokens)
+
+
+INSTEAD: Mapping[str, str] = {
+    "n_predict": "; use 'max_tokens'",
+    "n_cmpl": "; use 'n'",
+    "n_probs": "; use 'logprobs' and 'top_logprobs'",
+    "grammar": "; use 'response_format' with a JSON schema",
+    "json_schema": "; use 'response_format'",
+    "functions": "; use 'tools'",
+    "function_call": "; use 'tools'",
+}
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], written: Members, name: str) -> Any:
+    """A member in its shape. Raises InvalidRequest that says where it has another."""
+    try:
+        return decoder.decode(written[name])
+    except msgspec.ValidationError as error:
+        # The decoder's path begins at the member: `$[0].role`.
+        where = str(error) if " - at `$" in str(error) else f"{error} - at `$`"
+        raise invalid(where.replace("`$", f"`$.{name}", 1)) from None
+
+
+def _check_values(body: Body) -> None:
+    stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    if "" in stops:
+        raise InvalidRequest("'stop' has an empty text, which ends every answer; leave it out", param="stop")
+    if len(stops) > STOPS_MAX or sum(map(len, stops)) > STOP_CHARS_MAX:
+        raise InvalidRequest(
+            f"'stop' has {len(stops)} texts of {sum(map(len, stops))} characters together; a local model "
+            f"takes at most {STOPS_MAX} and {STOP_CHARS_MAX}",
+            param="stop",
         )
-    if len(body.logit_bias or ()) > LOGIT_BIAS_MAX:
-        return InvalidRequest(
+    bias = body.logit_bias or {}
+    if len(bias) > LOGIT_BIAS_MAX:
+        raise InvalidRequest(
             f"'logit_bias' has over {LOGIT_BIAS_MAX} entries; send fewer", param="logit_bias"
         )
-    if (body.max_tokens or 0) > TOKENS_MAX:
-        return InvalidRequest(f"'max_tokens' is over {TOKENS_MAX}; lower it", param="max_tokens")
-    if "" in ([body.stop] if isinstance(body.stop, str) else body.stop or ()):
-        return InvalidRequest("'stop' has an empty text, which ends every answer; leave it out", param="stop")
-    return _unfit_chat(body) if isinstance(body, ChatBody) else _unfit_completion(body, written)
+    if max(map(len, bias), default=0) > LOGIT_BIAS_KEY_MAX:
+        raise InvalidRequest(
+            f"'logit_bias' has a key of over {LOGIT_BIAS_KEY_MAX} characters; keys are token numbers",
+            param="logit_bias",
+        )
+    for name in ("max_tokens", "max_completion_tokens"):
+        if (getattr(body, name, None) or 0) > TOKENS_MAX:
+            raise InvalidRequest(f"{name!r} is over {TOKENS_MAX}; lower it", param=name)
+    if abs(body.seed or 0) > SEED_MAX:
+        raise InvalidRequest(f"'seed' is beyond {SEED_MAX}; send a smaller one", param="seed")
 
 
-def _unfit_chat(body: ChatBody) -> ApiError | None:
-    for number, message in enumerate(body.messages):
-        if message.role not in ROLES:
-            return InvalidRequest(
-                f"messages[{number}] has the role {message.role[:40]!r}; take one of {sorted(ROLES)}",
-                param=f"messages[{number}].role",
+def _check_format(written: Members) -> None:
+    if "response_format" not in written:
+        return
+    param = "response_format"
+    size = len(bytes(written[param]))
+    if size > SCHEMA_BYTES_MAX:
+        raise InvalidRequest(
+            f"'response_format' is {size} bytes; for a local model it has at most {SCHEMA_BYTES_MAX}",
+            param=param,
+        )
+    wanted: _ResponseFormat | None = _decoded(_response_format, written, param)
+    if wanted is None:
+        return
+    for schema in (wanted.schema, wanted.json_schema.schema if wanted.json_schema else None):
+        wrong = unfit_schema(schema) if schema is not None else None
+        if wrong is not None:
+            raise InvalidRequest(f"the schema of 'response_format' {wrong}", param=param)
+
+
+def _check_chat(body: ChatBody, written: Members, slot_tokens: int | None) -> None:
+    _decoded(_messages, written, "messages")
+    if slot_tokens is not None:
+        if len(body.messages) > slot_tokens:
+            raise too_long(f"{len(body.messages)} messages", slot_tokens, param="messages")
+        size = len(bytes(written["messages"]))
+        if size > slot_tokens * TOKEN_BYTES_MAX:
+            raise too_long(f"messages of {size} bytes", slot_tokens, param="messages")
+    if body.tools:
+        _check_tools(body, written)
+
+
+def _check_tools(body: ChatBody, written: Members) -> None:
+    if len(body.tools or ()) > TOOLS_MAX:
+        raise InvalidRequest(
+            f"'tools' has {len(body.tools or ())} entries; a local model takes at most {TOOLS_MAX}",
+            param="tools",
+        )
+    size = len(bytes(written["tools"]))
+    if size > SCHEMA_BYTES_MAX:
+        raise InvalidRequest(
+            f"'tools' is {size} bytes; for a local model it has at most {SCHEMA_BYTES_MAX}", param="tools"
+        )
+    tools: list[_Tool] = _decoded(_tools, written, "tools")
+    for number, tool in enumerate(tools):
+        wrong = unfit_schema(tool.function.parameters)
+        if wrong is not None:
+            raise InvalidRequest(
+                f"the schema of tools[{number}] {wrong}", param=f"tools[{number}].function.parameters"
             )
-    return None
+    if isinstance(body.tool_choice, dict):
+        raise InvalidRequest(
+            "'tool_choice' names a tool, which a local model would ignore; send that tool alone, with "
+            "'tool_choice' of 'required'",
+            param="tool_choice",
+        )
 
 
-def _unfit_completion(body: Body, written: dict[str, bytes]) -> ApiError | None:
+def _check_completion(body: CompletionBody, written: Members, slot_tokens: int | None) -> None:
     for name in IGNORED:
-        if written.get(name, b"null") not in {b"null", b"false", b"1", b'""'}:
-            return InvalidRequest(f"{name!r} is not taken for local models; leave it out", param=name)
-    if not isinstance(body, CompletionBody):
-        return None
+        if bytes(written.get(name, _NULL)) not in {b"null", b"false", b"1", b'""'}:
+            raise InvalidRequest(f"{name!r} is not taken for local models; leave it out", param=name)
     if body.logprobs is not None and not 0 <= body.logprobs <= LOGPROBS_MAX:
-        return InvalidRequest(
+        raise InvalidRequest(
             f"'logprobs' is {body.logprobs}; it must be 0 to {LOGPROBS_MAX}", param="logprobs"
         )
-    prompts = body.prompt if isinstance(body.prompt, list) else []
-    if len(prompts) > PROMPTS_MAX and not isinstance(prompts[0], int):
-        return InvalidRequest(
-            f"'prompt' is a list of {len(prompts)}; a local model takes at most {PROMPTS_MAX}", param="prompt"
+    _check_prompts(body, slot_tokens)
+
+
+_NULL = Raw(b"null")
+
+
+def _check_prompts(body: CompletionBody, slot_tokens: int | None) -> None:
+    # A list with a number in it is one prompt, of tokens and texts.
+    several = isinstance(body.prompt, list) and not any(isinstance(part, int) for part in body.prompt)
+    prompts = body.prompt if several and isinstance(body.prompt, list) else [body.prompt]
+    if len(prompts) * (body.n or 1) > ANSWERS_MAX:
+        raise InvalidRequest(
+            f"'prompt' and 'n' ask for {len(prompts) * (body.n or 1)} answers; a local model makes at most "
+            f"{ANSWERS_MAX}",
+            param="prompt",
         )
-    return None
+    for prompt in prompts:
+        parts = prompt if isinstance(prompt, list) else [prompt]
+        if any(isinstance(part, int) and not 0 <= part <= TOKENS_MAX for part in parts):
+            raise InvalidRequest("'prompt' has a number that is no token", param="prompt")
+        if slot_tokens is None:
+            continue
+        size = sum(len(part) if isinstance(part, str) else 0 for part in parts)
+        if len(parts) > slot_tokens or size > slot_tokens * TOKEN_BYTES_MAX:
+            what = f"a prompt of {size} characters" if size else f"a prompt of {len(parts)} tokens"
+            raise too_long(what, slot_tokens, param="prompt")
+
+
+def too_long(what: str, slot_tokens: int, *, param: str) -> InvalidRequest:
+    """The error for what cannot fit a slot, with the code that OpenAI has for it."""
+    return InvalidRequest(
+        f"{what}: more than the {slot_tokens} tokens that a slot of this model has for prompt and answer "
+        "together; send less, or give the model more context_tokens or fewer slots",
+        code="context_length_exceeded",
+        param=param,
+    )

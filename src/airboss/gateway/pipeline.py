@@ -1,7 +1,7 @@
 """The request's ladder: one function a rung, read from top to bottom.
 
-admit → assign → render → open → dispatch → close → deliver. A record is opened before the first byte goes
-upstream and closed before the client has its last byte, whatever the call's end.
+admit → assign → screen → render → open → dispatch → close → deliver. A record is opened before the first byte
+goes upstream and closed before the client has its last byte, whatever the call's end.
 """
 
 from __future__ import annotations
@@ -11,29 +11,52 @@ import random
 import time
 from collections.abc import Awaitable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.domain.errors import ApiError, InternalError, InvalidRequest, Unavailable
-from airboss.domain.plan import DeploymentPlan
+from airboss.domain.errors import (
+    ApiError,
+    InternalError,
+    InvalidRequest,
+    PermissionDenied,
+    PolicyRefused,
+    Unavailable,
+)
+from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
 from airboss.gateway.account import closing
-from airboss.gateway.answer import DONE, StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import (
+    DONE,
+    EngineStreamedAnswer,
+    EngineWholeAnswer,
+    StreamedAnswer,
+    WholeAnswer,
+)
 from airboss.gateway.dispatch import Dispatched, Executor
+from airboss.gateway.engine_wire import engine_answers, engine_body
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.ids import RecordIds
-from airboss.gateway.local_limits import unfit
-from airboss.gateway.serving import Serving
+from airboss.gateway.local_limits import refuse_unfit
+from airboss.gateway.outgoing import dropped_header, outgoing
+from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.trace import child_traceparent, trace_id
 from airboss.providers.connection import Pools
+from airboss.providers.dialect import Outgoing
+from airboss.releases.variant import varied
+from airboss.rollouts import assign as rollout
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import WorkerMetrics
 
+if TYPE_CHECKING:
+    from airboss.gateway.screened import CallScreen
+
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 NO_TAGS: dict[str, str] = {}
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 
 class Worker:
@@ -63,10 +86,13 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     request: InferenceRequest
     body: wire.Body
     deployment: DeploymentPlan
-    arm: str
+    branch: Branch
     upstream_body: bytes
     secret: str | None
     traceparent: str | None
+    screen: CallScreen | None = None
+    outgoing: Outgoing | None = None
+    """What goes upstream where that is another dialect than OpenAI's; `upstream_body` is its body."""
 
 
 async def infer(worker: Worker, client: Connection, http: HttpRequest, operation: Operation) -> None:
@@ -76,7 +102,16 @@ async def infer(worker: Worker, client: Connection, http: HttpRequest, operation
     try:
         serving = worker.view()
         request, body, deployment = admit(serving, http, operation, record_id, now)
-        call = render(serving, http, request, body, deployment, arm=assign(deployment))
+        branch = assign(serving, http, request, body, deployment)
+        screened = None
+        if branch.release.policy is not None or deployment.policy is not None:
+            screened = await screen(request, body, deployment, branch)
+            request, body = screened.request, screened.body
+            if screened.refusal is not None:
+                return refuse(
+                    worker, serving, client, screened, deployment=deployment, branch=branch, http=http
+                )
+        call = render(serving, http, request, body, deployment, branch, screened)
         opened = open_record(worker, serving, call)
     except ApiError as error:
         worker.metrics.refused(error.http_status)
@@ -95,7 +130,7 @@ def admit(
     principal = serving.authenticate(http.headers)
     body = wire.parse_body(operation, http.body)
     deployment = serving.resolve(body.model, principal)
-    tags = body.metadata or {}
+    tags = body.metadata or NO_TAGS
     request = InferenceRequest(
         id=record_id,
         started_at=now,
@@ -114,46 +149,82 @@ def admit(
     return request, body, deployment
 
 
-def assign(deployment: DeploymentPlan) -> str:
-    """The arm that serves the call."""
-    del deployment  # there is one arm until a canary exists
-    return "stable"
-
-
-def render(
+def assign(
     serving: Serving,
     http: HttpRequest,
     request: InferenceRequest,
     body: wire.Body,
     deployment: DeploymentPlan,
-    *,
-    arm: str,
+) -> Branch:
+    """The branch that serves the call: sticky by user, else session, else per request. Raises ApiError where
+    the call names a release that it may not have."""
+    wanted = http.headers.get(b"x-airboss-release")
+    if wanted is not None:
+        branch = serving.named(wanted, request.principal)
+        variant = body.release_variant
+        return branch if variant is None else with_release(branch, varied(branch.release, variant))
+    if body.release_variant is not None:
+        raise PermissionDenied("'release_variant' is for Airboss's own calls; leave it out")
+    canary = deployment.canary
+    if canary is not None:
+        unit = rollout.unit(user=request.user, session=request.session, request_id=request.id)
+        if rollout.arm(canary.salt, unit, canary.weight) == "canary":
+            return serving.canary[deployment.name]
+    return serving.stable[deployment.name]
+
+
+def screen(
+    request: InferenceRequest, body: wire.Body, deployment: DeploymentPlan, branch: Branch
+) -> Awaitable[CallScreen]:
+    """The request under the policies of its release and its deployment. Raises ApiError."""
+    from airboss.gateway.screened import screened  # noqa: PLC0415 - 17 MB that only policies need
+
+    return screened(branch.release.policy, deployment.policy, request, body)
+
+
+def render(  # noqa: PLR0917 - all that was decided, in the order it was
+    serving: Serving,
+    http: HttpRequest,
+    request: InferenceRequest,
+    body: wire.Body,
+    deployment: DeploymentPlan,
+    branch: Branch,
+    screened: CallScreen | None = None,
 ) -> Admitted:
     """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked."""
-    target = deployment.target
+    target = branch.target
     if isinstance(body, wire.ChatBody):
-        refuse_unsupported(body, deployment)
-    if target.kind == "local" and (refusal := unfit(request.body, body)) is not None:
-        raise refusal
+        refuse_unsupported(body, deployment.name, target)
+    if target.kind == "local":
+        refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
+    translated = None
+    if branch.translate is not None:
+        translated = outgoing(branch.translate, request.body, body, branch.release, target)
+        upstream_body = translated.body
+    else:
+        upstream_body = wire.upstream_body(
+            request.body, body, model=target.upstream_model, release=branch.release
+        )
+        if target.kind == "local":
+            upstream_body = engine_body(upstream_body, body, release=branch.release)
     return Admitted(
         request=request,
         body=body,
         deployment=deployment,
-        arm=arm,
-        upstream_body=wire.upstream_body(
-            request.body, body, model=target.upstream_model, release=deployment.stable
-        ),
-        secret=serving.secret(deployment),
+        branch=branch,
+        upstream_body=upstream_body,
+        secret=serving.secret(target),
         traceparent=child_traceparent(http.headers.get(b"traceparent"), request),
+        screen=screened,
+        outgoing=translated,
     )
 
 
-def refuse_unsupported(body: wire.ChatBody, deployment: DeploymentPlan) -> None:
+def refuse_unsupported(body: wire.ChatBody, deployment: str, target: Target) -> None:
     """Refuse what the deployment's model would ignore or fail at. Raises InvalidRequest."""
-    target = deployment.target
     if not target.tools and (body.tools or body.functions):
         raise InvalidRequest(
-            f"deployment {deployment.name!r} cannot call tools: its model's chat template has no place for "
+            f"deployment {deployment!r} cannot call tools: its model's chat template has no place for "
             "them; leave out 'tools', or use a deployment whose model has tools",
             code="tools_unsupported",
             param="tools" if body.tools else "functions",
@@ -164,7 +235,7 @@ def refuse_unsupported(body: wire.ChatBody, deployment: DeploymentPlan) -> None:
         for part in message.content if isinstance(message.content, list) else ():
             if part.type != "text":
                 raise InvalidRequest(
-                    f"deployment {deployment.name!r} reads text only, messages[{number}] has a part of type "
+                    f"deployment {deployment!r} reads text only, messages[{number}] has a part of type "
                     f"{part.type[:40]!r}; leave it out, or use a deployment whose model reads it",
                     code="content_unsupported",
                     param=f"messages[{number}].content",
@@ -173,16 +244,12 @@ def refuse_unsupported(body: wire.ChatBody, deployment: DeploymentPlan) -> None:
 
 def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
     """Write the call to the journal; it now has a record, whatever happens."""
-    request, deployment = call.request, call.deployment
-    opened = OpenedCall(
+    request, branch = call.request, call.branch
+    opened = msgspec.structs.replace(
+        branch.opened,
         id=request.id,
         started_at=request.started_at,
-        deployment=deployment.name,
-        release=deployment.stable.digest,
-        arm=call.arm,
-        plan=serving.plan.number,
-        model=deployment.target.upstream_model,
-        provider=deployment.target.provider,
+        deployment=request.deployment,
         key=request.principal.key,
         operation=request.operation,
         stream=request.stream,
@@ -203,7 +270,10 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
     try:
         answer = await dispatch(worker, client, call, dispatched)
     except ApiError as error:
-        close_record(worker, serving, call, opened, dispatched, status="error", error=error)
+        if call.screen is not None:
+            error.message = call.screen.error_text(error.message)
+        status: Status = "refused" if isinstance(error, PolicyRefused) else "error"
+        close_record(worker, serving, call, opened, dispatched, status=status, error=error)
         error.message = serving.redactor.redact_text(error.message)
         deliver_error(client, call, dispatched, error)
     except asyncio.CancelledError:
@@ -214,7 +284,9 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         close_record(worker, serving, call, opened, dispatched, status="error", error=defect)
         raise
     else:
-        closed = close_record(worker, serving, call, opened, dispatched, status="ok", error=None)
+        refused = call.screen.refused(answer) if call.screen is not None else None
+        status = "ok" if refused is None else "refused"
+        closed = close_record(worker, serving, call, opened, dispatched, status=status, error=refused)
         deliver(client, call, answer, closed)
 
 
@@ -222,30 +294,44 @@ def dispatch(
     worker: Worker, client: Connection, call: Admitted, dispatched: Dispatched
 ) -> Awaitable[WholeAnswer | StreamedAnswer]:
     """Ask the upstream; a stream is passed on as it comes. Raises ApiError."""
-    provider = call.deployment.target.provider
+    provider = call.branch.target.provider
+    operation = call.request.operation
+    answers = engine_answers(call.body, call.branch.release) if call.branch.target.kind == "local" else None
 
     def new_answer() -> WholeAnswer | StreamedAnswer:
+        if call.screen is not None:
+            return call.screen.new_answer(
+                provider,
+                client,
+                call.request,
+                answers=answers,
+                response_head=lambda: _response_head(call, EVENT_STREAM, _ours_ms(dispatched)),
+            )
         if not call.request.stream:
+            if answers is not None:
+                return EngineWholeAnswer(provider, client.loop, operation=operation, answers=answers)
             return WholeAnswer(provider, client.loop)
-        return StreamedAnswer(
+        make = StreamedAnswer if answers is None else EngineStreamedAnswer
+        return make(
             provider,
             client.loop,
             client,
-            operation=call.request.operation,
+            operation=operation,
             keep_usage=call.request.wants_usage,
-            response_head=lambda: _response_head(
-                call, b"text/event-stream; charset=utf-8", _ours_ms(dispatched)
-            ),
+            response_head=lambda: _response_head(call, EVENT_STREAM, _ours_ms(dispatched)),
+            answers=answers,
         )
 
     return worker.executor.run(
         dispatched,
         call.deployment,
+        call.branch.target,
         operation=call.request.operation,
         body=call.upstream_body,
         secret=call.secret,
         traceparent=call.traceparent,
         new_answer=new_answer,
+        outgoing=call.outgoing,
     )
 
 
@@ -262,13 +348,13 @@ def close_record(
     """Write the call's end to the journal and count it."""
     closed = closing(
         opened.id,
-        call.deployment.target,
+        call.branch.target,
         dispatched,
         status=status,
         error=error,
         request_bytes=len(call.request.body),
         bodies=serving.plan.bodies,
-        several=wire.asks_several(call.body),
+        policy=call.screen.findings(dispatched.answer) if call.screen is not None else (),
     )
     worker.journal.close_call(serving.redactor.redact(_encode(closed)))
     worker.metrics.call(opened, closed)
@@ -285,15 +371,46 @@ def deliver(
     head = _response_head(call, b"application/json", closed.overhead_ms)
     if closed.cost_usd is not None:
         head += b"x-airboss-cost-usd: %s\r\n" % format(closed.cost_usd, "f").encode()
-    client.respond(200, head, answer.content)
+    client.respond(200, head, answer.content if call.screen is None else call.screen.given(answer))
 
 
 def deliver_error(client: Connection, call: Admitted, dispatched: Dispatched, error: ApiError) -> None:
     """Tell the client, in the stream if that has begun; a cut stream never looks complete."""
     if dispatched.answer is not None and dispatched.answer.committed:
+        if isinstance(error, PolicyRefused):  # the events have said so: `content_filter`
+            client.end_stream(DONE)
+            return
         client.end_stream(wire.error_event(error))
         return
     _respond_error(client, error, _attribution(call))
+
+
+def refuse(
+    worker: Worker,
+    serving: Serving,
+    client: Connection,
+    screened: CallScreen,
+    *,
+    deployment: DeploymentPlan,
+    branch: Branch,
+    http: HttpRequest,
+) -> None:
+    """Answer a call whose request a policy blocks: nothing goes upstream, the record has it masked."""
+    assert screened.refusal is not None  # what this rung is for
+    call = Admitted(
+        request=screened.request,
+        body=screened.body,
+        deployment=deployment,
+        branch=branch,
+        upstream_body=b"",
+        secret=None,
+        traceparent=None,
+        screen=screened,
+    )
+    opened = open_record(worker, serving, call)
+    dispatched = Dispatched(started=http.received_at)
+    close_record(worker, serving, call, opened, dispatched, status="refused", error=screened.refusal)
+    _respond_error(client, screened.refusal, _attribution(call))
 
 
 # -- the rungs' small parts
@@ -308,11 +425,8 @@ def _response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes
 
 
 def _attribution(call: Admitted) -> bytes:
-    return b"x-request-id: %s\r\nx-airboss-release: %s\r\nx-airboss-arm: %s\r\n" % (
-        call.request.id.encode(),
-        call.deployment.stable.digest.encode(),
-        call.arm.encode(),
-    )
+    lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), call.branch.headers)
+    return lines if call.outgoing is None else lines + dropped_header(call.outgoing)
 
 
 def _ours_ms(dispatched: Dispatched) -> float:

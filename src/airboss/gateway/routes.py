@@ -10,6 +10,7 @@ import msgspec
 
 from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthenticated, Unsupported
 from airboss.domain.plan import DeploymentPlan
+from airboss.gateway.feedback import feedback
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.pipeline import Worker, error_response, infer
 from airboss.gateway.wire import unknown_model
@@ -44,7 +45,7 @@ class Router:
     def _route(self, http: HttpRequest) -> Route:
         methods = ROUTES.get(http.path)
         if methods is None and http.path.startswith("/v1/models/"):
-            methods = {"GET": _model}
+            methods = {"GET": _models if http.path == "/v1/models/" else _model}
         if methods is None:
             offered = ", ".join(path for path in ROUTES if path.startswith("/v1"))
             raise NotFound(
@@ -76,6 +77,10 @@ def _chat(router: Router, client: Connection, http: HttpRequest) -> Awaitable[No
 
 def _completions(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
     return infer(router.worker, client, http, "text_completion")
+
+
+def _feedback(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return feedback(router.worker, client, http)
 
 
 async def _embeddings(router: Router, client: Connection, http: HttpRequest) -> None:
@@ -159,6 +164,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/chat/completions": {"POST": _chat},
     "/v1/completions": {"POST": _completions},
     "/v1/embeddings": {"POST": _embeddings},
+    "/v1/feedback": {"POST": _feedback},
     "/v1/models": {"GET": _models},
     "/healthz": {"GET": _healthz},
     "/readyz": {"GET": _readyz},

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from airboss.gateway.pipeline import Worker
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.serving import ProviderKey, build_serving
 from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import write_counts
+from airboss.telemetry.metrics import Counts, write_counts
 
 log = logging.getLogger("airboss.gateway")
 
@@ -30,8 +30,13 @@ DRAIN_S = 30.0
 BACKLOG = 4096
 
 
+def _ignored(_secrets: tuple[str, ...]) -> None:
+    """Nobody wants to know."""
+
+
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is told at its start. `name` is its process' name, such as `gateway-0`."""
+    """What a worker is told at its start. `name` is its process' name, such as `gateway-0`; `on_secrets` is
+    told the providers' keys of each plan, before it is served."""
 
     name: str
     body_bytes_max: int
@@ -39,6 +44,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_open: bool
     admin_key: str
     own_secrets: tuple[str, ...]
+    on_secrets: Callable[[tuple[str, ...]], None] = _ignored
     tls: ssl.SSLContext | None = None
 
 
@@ -91,7 +97,7 @@ async def serve(
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         worker.executor.close()
-        write_counts(settings.metrics_dir / f"{settings.name}.json", worker.metrics.counts(clock.now()))
+        write_counts(settings.metrics_dir / f"{settings.name}.json", counts_of(worker))
     log.info("stopped")
 
 
@@ -117,14 +123,22 @@ def _signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> Iterato
 async def _follow_plan_once(
     worker: Worker, ledger: Ledger, settings: GatewaySettings, provider_key: ProviderKey
 ) -> None:
-    """Swap the view whole if the ledger has a newer one."""
+    """Swap the view whole if the ledger has a newer one, or if a key's secret in it has had its time."""
     held = worker.serving.revision if worker.serving is not None else 0
-    if await asyncio.to_thread(ledger.revision) == held:
+    outdated = worker.serving is not None and worker.serving.outdated(worker.clock.now())
+    if await asyncio.to_thread(ledger.revision) == held and not outdated:
         return
     snapshot = await asyncio.to_thread(ledger.snapshot)
     if snapshot is None:
         return
-    serving = build_serving(snapshot, provider_key=provider_key, own_secrets=settings.own_secrets)
+    serving = build_serving(
+        snapshot,
+        provider_key=provider_key,
+        own_secrets=settings.own_secrets,
+        admin_key=settings.admin_key,
+        now=worker.clock.now(),
+    )
+    settings.on_secrets(tuple(serving.secrets.values()))  # before a call can use one, no log may show it
     for reference, reason in serving.missing.items():
         log.warning("secret missing", extra={"reference": reference, "reason": str(reason)})
     worker.serving = serving
@@ -149,9 +163,17 @@ async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> N
         await asyncio.sleep(SWEEP_S)
         server.sweep()
         try:
-            await asyncio.to_thread(write_counts, path, worker.metrics.counts(worker.clock.now()))
+            await asyncio.to_thread(write_counts, path, counts_of(worker))
         except OSError as error:
             log.warning("cannot write metrics", extra={"path": str(path), "reason": str(error)})
+
+
+def counts_of(worker: Worker) -> Counts:
+    """What this worker shares: its metrics, and what the controller scales and drains by."""
+    counts = worker.metrics.counts(worker.clock.now())
+    counts.plan = worker.serving.plan.number if worker.serving is not None else 0
+    counts.outstanding = worker.executor.outstanding()
+    return counts
 
 
 async def _drained(server: Server) -> None:

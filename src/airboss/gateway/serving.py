@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 import msgspec
 
-from airboss.domain.errors import Unauthenticated, Unavailable
-from airboss.domain.plan import DeploymentPlan, ServingPlan, Target
+from airboss.domain.errors import NotFound, PermissionDenied, Unauthenticated, Unavailable
+from airboss.domain.plan import Arm, DeploymentPlan, ServingPlan, Target
 from airboss.domain.ports import Snapshot
+from airboss.domain.record import OpenedCall
+from airboss.domain.release import Release
 from airboss.domain.request import Principal
+from airboss.gateway.outgoing import Translate, translation
 from airboss.gateway.wire import unknown_model
 from airboss.governance.keys import Keyring
 from airboss.governance.redact import Redactor
@@ -21,24 +26,87 @@ ProviderKey = Callable[[Target], str | None]
 missing (`governance.secrets.provider_key`)."""
 
 
+class Branch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call is served by: the arm that it was assigned to, its release and where that is reached."""
+
+    arm: Arm
+    release: Release
+    target: Target
+    opened: OpenedCall
+    """What the open frames of its calls have in common; the rest of it is filled in by each."""
+    headers: bytes
+    """The lines of an answer that tell the release and the arm."""
+    translate: Translate | None
+    """How its calls are said in the target's dialect; None where that is OpenAI's."""
+
+
+def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> Branch:
+    """The branch, with what its calls would each have to put together."""
+    return Branch(
+        arm=arm,
+        release=release,
+        target=target,
+        opened=OpenedCall(
+            id="",
+            started_at=plan.created_at,
+            deployment="",
+            release=release.digest,
+            arm=arm,
+            plan=plan.number,
+            model=target.upstream_model,
+            provider=target.provider,
+            key="",
+            operation="chat",
+            stream=False,
+        ),
+        headers=f"x-airboss-release: {release.digest}\r\nx-airboss-arm: {arm}\r\n".encode(),
+        translate=translation(release, target),
+    )
+
+
+def with_release(branch: Branch, release: Release) -> Branch:
+    """The branch with another release at the same place."""
+    return Branch(
+        arm=branch.arm,
+        release=release,
+        target=branch.target,
+        opened=msgspec.structs.replace(branch.opened, release=release.digest),
+        headers=f"x-airboss-release: {release.digest}\r\nx-airboss-arm: {branch.arm}\r\n".encode(),
+        translate=translation(release, branch.target),
+    )
+
+
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable view; a request takes it once and keeps it to its end."""
 
     revision: int
     plan: ServingPlan
     by_name: Mapping[str, DeploymentPlan]
+    stable: Mapping[str, Branch]
+    """The stable branch of each deployment, by the deployment's name."""
+    canary: Mapping[str, Branch]
+    """The canary of each deployment that has one."""
+    by_digest: Mapping[str, Branch]
+    """Every release that our own calls may name."""
     keyring: Keyring
     redactor: Redactor
     secrets: Mapping[str, str]
     """A provider's secret by its reference."""
     missing: Mapping[str, Unavailable]
     """Why a reference could not be resolved."""
+    admin_key: str
+    """Good for nothing here, but whoever sends it is told so."""
     seen: dict[tuple[bytes | None, bytes | None], Principal]
     """Whose credentials have been checked under this view, as they came; at most SEEN_MAX.
 
     Only good ones stand here. Finding one takes a time that depends on a hash keyed for this process, which
     says nothing of how near a guess came; and it spares the digest that `Keyring` makes.
     """
+
+    def outdated(self, now: datetime) -> bool:
+        """Whether a secret that this view accepts is good no more."""
+        changes_at = self.keyring.changes_at
+        return changes_at is not None and changes_at <= now
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Principal:
         """Who calls, by `authorization: Bearer` or `x-api-key`. Raises Unauthenticated."""
@@ -59,6 +127,12 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
             )
         principal = self.keyring.principal(secret.strip().decode("latin-1"))
         if principal is None:
+            if self.admin_key and hmac.compare_digest(secret.strip(), self.admin_key.encode()):
+                raise Unauthenticated(
+                    "this is the admin key, which is for the console and the `airboss` verbs; under /v1 use "
+                    "a data-plane key: the one that `airboss up` printed as OPENAI_API_KEY, or one that "
+                    "`airboss keys create NAME` makes"
+                )
             raise Unauthenticated(
                 "this API key is not known here; use the one that `airboss up` printed as OPENAI_API_KEY"
             )
@@ -77,9 +151,24 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         """Every name, aliases included, that the caller may send as `model`."""
         return [name for name, deployment in self.by_name.items() if allowed(principal, deployment)]
 
-    def secret(self, deployment: DeploymentPlan) -> str | None:
+    def named(self, digest: bytes, principal: Principal) -> Branch:
+        """The branch of a release that a call names. Raises PermissionDenied for keys other than our own, and
+        NotFound for a release that is not served."""
+        if not principal.internal:
+            raise PermissionDenied(
+                "x-airboss-release chooses a release, which an app's key may not; leave the header out"
+            )
+        branch = self.by_digest.get(digest.decode("latin-1"))
+        if branch is None:
+            raise NotFound(
+                f"no release {digest[:80].decode('latin-1')!r} is served now; see `airboss release list`",
+                code="release_not_found",
+            )
+        return branch
+
+    def secret(self, target: Target) -> str | None:
         """The provider's secret, or None where it takes none. Raises Unavailable if it is missing."""
-        reference = deployment.target.api_key_ref
+        reference = target.api_key_ref
         if reference is None:
             return None
         if reference in self.missing:
@@ -92,19 +181,52 @@ def allowed(principal: Principal, deployment: DeploymentPlan) -> bool:
     return principal.deployments is None or deployment.name in principal.deployments
 
 
-def build_serving(snapshot: Snapshot, *, provider_key: ProviderKey, own_secrets: tuple[str, ...]) -> Serving:
-    """Build the view. `own_secrets` are keys of ours that must never be recorded either."""
+def prepare_policies(deployment: DeploymentPlan) -> None:
+    """Load and compile what a deployment's policies need, so that no call waits for it."""
+    releases = [deployment.stable]
+    if deployment.canary is not None:
+        releases.append(deployment.canary.served.release)
+    for release in releases:
+        if release.policy is not None or deployment.policy is not None:
+            from airboss.gateway.screened import compiled  # noqa: PLC0415 - 17 MB that only policies need
+
+            compiled(release.policy, deployment.policy)
+
+
+def build_serving(
+    snapshot: Snapshot,
+    *,
+    provider_key: ProviderKey,
+    own_secrets: tuple[str, ...],
+    admin_key: str = "",
+    now: datetime | None = None,
+) -> Serving:
+    """Build the view. `own_secrets` are keys of ours that must never be recorded either. It holds until its
+    keyring changes, if that ever does: build it again then, though the snapshot is the same."""
     by_name: dict[str, DeploymentPlan] = {}
     secrets: dict[str, str] = {}
     missing: dict[str, Unavailable] = {}
-    for deployment in snapshot.plan.deployments:
+    stable: dict[str, Branch] = {}
+    canary: dict[str, Branch] = {}
+    plan = snapshot.plan
+    for deployment in plan.deployments:
         for name in (deployment.name, *deployment.aliases):
             by_name[name] = deployment
-        reference = deployment.target.api_key_ref
+        stable[deployment.name] = branch_of(plan, "stable", deployment.stable, deployment.target)
+        if deployment.canary is not None:
+            served = deployment.canary.served
+            canary[deployment.name] = branch_of(plan, "canary", served.release, served.target)
+        prepare_policies(deployment)
+    by_digest: dict[str, Branch] = {}
+    for served in plan.served():
+        by_digest.setdefault(
+            served.release.digest, branch_of(plan, "override", served.release, served.target)
+        )
+        reference = served.target.api_key_ref
         if reference is None:
             continue
         try:
-            key = provider_key(deployment.target)
+            key = provider_key(served.target)
         except Unavailable as error:
             # One provider's missing key must not stop the others: the call that needs it says why.
             missing[reference] = error
@@ -113,11 +235,15 @@ def build_serving(snapshot: Snapshot, *, provider_key: ProviderKey, own_secrets:
                 secrets[reference] = key
     return Serving(
         revision=snapshot.revision,
-        plan=snapshot.plan,
+        plan=plan,
         by_name=by_name,
-        keyring=Keyring(snapshot.keys),
+        stable=stable,
+        canary=canary,
+        by_digest=by_digest,
+        keyring=Keyring(snapshot.keys, now=now),
         redactor=Redactor([*secrets.values(), *own_secrets]),
         secrets=secrets,
         missing=missing,
+        admin_key=admin_key,
         seen={},
     )

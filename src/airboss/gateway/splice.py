@@ -51,7 +51,7 @@ DEPTH_MAX = 200
 
 def too_deep(text: bytes) -> bool:
     """Whether valid JSON nests deeper than DEPTH_MAX: more than what reads it later can bear."""
-    if text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
+    if len(text) <= 2 * DEPTH_MAX or text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
         return False
     brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
     for _ in range(DEPTH_MAX):
@@ -111,7 +111,7 @@ def replace_model(text: bytes, model: bytes) -> bytes:
     if text.count(b'"model"') == 1 and b"\\u00" not in text:
         found = _MODEL.search(text)
         if found is not None:
-            return replace(text, [(found.span(1), model)])
+            return b"%s%s%s" % (text[: found.start(1)], model, text[found.end(1) :])
     changes = [
         (span, model)
         for name, places in member_spans(text).items()

@@ -23,6 +23,7 @@ from airboss.gateway.splice import (
     too_deep,
 )
 from airboss.releases.render import Turn, leading_messages
+from airboss.releases.variant import Variant
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,6 +32,10 @@ TOP_LOGPROBS_MAX = 20
 """OpenAI's own; a local engine asked for millions gives them, in seconds and hundreds of megabytes."""
 LABEL_CHARS_MAX = 16_384
 """Of `user` and `metadata` together: they are columns of the record, not a place for text."""
+
+
+OURS = ("prompt_variables", "release_variant")
+"""Members of a request that are for the gateway."""
 
 
 class StreamOptions(msgspec.Struct):
@@ -72,6 +77,8 @@ class Body(msgspec.Struct, kw_only=True):
     logit_bias: dict[str, float] | None = None
     prompt_variables: dict[str, str] | None = None
     """Ours, not OpenAI's: what the variables of the release's prompt hold. Never sent on."""
+    release_variant: Variant | None = None
+    """Ours too, and for our own calls alone: another prompt for the release that the call names."""
 
 
 class ChatBody(Body, kw_only=True):
@@ -120,7 +127,7 @@ def parse_body(operation: Operation, body: bytes) -> Body:
     try:
         parsed = _DECODERS[operation].decode(body)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise invalid(str(error)) from None
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
     except RecursionError:
@@ -137,7 +144,8 @@ def _nested() -> InvalidRequest:
     )
 
 
-def _invalid(message: str) -> InvalidRequest:
+def invalid(message: str) -> InvalidRequest:
+    """The error for a `msgspec.ValidationError`'s message, which names the member that is at fault."""
     missing = _MISSING.search(message)
     if missing is not None:
         where = _AT.search(message)
@@ -164,23 +172,30 @@ def _check(body: Body) -> None:
             "'stream_options' is only for streams; set 'stream' to true", param="stream_options"
         )
     _check_ranges(body)
-    _check_labels(body)
+    if body.user or body.metadata:
+        _check_labels(body)
 
 
 def _check_ranges(body: Body) -> None:
     """Numbers that no model can make sense of; what is sensible is the model's to know."""
-    ranges: list[tuple[str, float | None, float, float]] = [
-        ("n", body.n, 1, 128),
-        ("max_tokens", body.max_tokens, 0, math.inf),
-        ("temperature", body.temperature, 0, math.inf),
-    ]
-    if isinstance(body, ChatBody):
-        ranges.append(("max_completion_tokens", body.max_completion_tokens, 0, math.inf))
-        ranges.append(("top_logprobs", body.top_logprobs, 0, TOP_LOGPROBS_MAX))
-    for name, value, least, most in ranges:
-        if value is not None and not least <= value <= most:
-            wanted = f"{least} to {most}" if most < math.inf else f"{least} or more"
-            raise InvalidRequest(f"{name!r} is {value}; it must be {wanted}", param=name)
+    if body.n is not None:
+        _check_range("n", body.n, 1, 128)
+    if body.max_tokens is not None:
+        _check_range("max_tokens", body.max_tokens, 0, math.inf)
+    if body.temperature is not None:
+        _check_range("temperature", body.temperature, 0, math.inf)
+    if not isinstance(body, ChatBody):
+        return
+    if body.max_completion_tokens is not None:
+        _check_range("max_completion_tokens", body.max_completion_tokens, 0, math.inf)
+    if body.top_logprobs is not None:
+        _check_range("top_logprobs", body.top_logprobs, 0, TOP_LOGPROBS_MAX)
+
+
+def _check_range(name: str, value: float, least: int, most: float) -> None:
+    if not least <= value <= most:
+        wanted = f"{least} to {most}" if most < math.inf else f"{least} or more"
+        raise InvalidRequest(f"{name!r} is {value}; it must be {wanted}", param=name)
 
 
 def _check_labels(body: Body) -> None:
@@ -196,7 +211,8 @@ def _check_labels(body: Body) -> None:
 def upstream_body(body: bytes, parsed: Body, *, model: str, release: Release) -> bytes:
     """What is sent upstream: the client's bytes with the upstream's model name, what the release says, and a
     stream's usage asked for where the client did not. Raises InvalidRequest for a missing prompt variable."""
-    if _says_something(release) or parsed.prompt_variables is not None:
+    ours = parsed.prompt_variables is not None or parsed.release_variant is not None
+    if ours or _says_something(release):
         changed = _rendered(body, parsed, model=model, release=release)
     else:
         changed = replace_model(body, _encode(model))
@@ -215,13 +231,20 @@ def _says_something(release: Release) -> bool:
 def _rendered(body: bytes, parsed: Body, *, model: str, release: Release) -> bytes:
     """The body with the release in it; members that the release does not touch keep their bytes."""
     values = members(body)
-    values.pop("prompt_variables", None)
+    for ours in OURS:
+        values.pop(ours, None)
     values["model"] = _encode(model)
     lead = leading_messages(release, parsed.prompt_variables or {})
     if lead and isinstance(parsed, ChatBody):
         values["messages"] = b"%s,%s" % (_encode(lead)[:-1], values["messages"].lstrip()[1:])
     elif lead and isinstance(parsed, CompletionBody):
         values["prompt"] = _encode(_led(parsed.prompt, lead))
+    put_params(values, release)
+    return join_members(values)
+
+
+def put_params(values: dict[str, bytes], release: Release) -> None:
+    """Put a release's parameters among a request's members."""
     said = {name for name, value in values.items() if value != b"null"}
     for name, value in release.params.items():
         if not said & SYNONYMS.get(name, {name}):
@@ -230,7 +253,6 @@ def _rendered(body: bytes, parsed: Body, *, model: str, release: Release) -> byt
         for synonym in SYNONYMS.get(name, ()):
             values.pop(synonym, None)
         values[name] = _encode(value)
-    return join_members(values)
 
 
 def _led(prompt: str | list[str | int | list[int]] | None, lead: list[Turn]) -> str | list[str]:

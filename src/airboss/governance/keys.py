@@ -6,12 +6,19 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
+import msgspec
+
+from airboss.domain.errors import WrongCall
 from airboss.domain.ports import ApiKey
 from airboss.domain.request import Principal
 
 KEY_PREFIX = "ab_"
 """Our keys begin so: providers refuse such a key, and redaction knows one by its shape."""
+
+GRACE_S_MAX = 30 * 86_400
+"""The longest that the secret before a rotation stays good."""
 
 _DUMMY = bytes(32)
 
@@ -31,6 +38,51 @@ def same_secret(presented: str, expected: str) -> bool:
     return hmac.compare_digest(_digest(presented), _digest(expected))
 
 
+def made(
+    before: ApiKey | None, name: str, secret: str, *, deployments: tuple[str, ...] | None, now: datetime
+) -> ApiKey:
+    """A new key. A name that is in use is not given twice; that of a revoked key may be. Raises WrongCall."""
+    if before is not None and before.revoked_at is None:
+        raise WrongCall(
+            f"there is a key {name!r} already, of {before.created_at:%Y-%m-%d}; `airboss keys rotate {name}` "
+            "gives it another secret, or choose another name"
+        )
+    return ApiKey(
+        name=name, sha256=hash_key(secret), created_at=now, deployments=deployments, given=deployments
+    )
+
+
+def rotated(before: ApiKey | None, name: str, secret: str, *, grace_s: float, now: datetime) -> ApiKey:
+    """The key with another secret; the one it had stays good for `grace_s` seconds, not at all for 0. One
+    that was still good from an earlier rotation ends now. Raises WrongCall where there is no such key."""
+    key = _living(before, name)
+    if not 0 <= grace_s <= GRACE_S_MAX:
+        raise WrongCall(f"a grace of {grace_s:g} s is not offered; give 0 to {GRACE_S_MAX:,} s (30 days)")
+    return msgspec.structs.replace(
+        key,
+        sha256=hash_key(secret),
+        previous_sha256=key.sha256 if grace_s else None,
+        previous_until=now + timedelta(seconds=grace_s) if grace_s else None,
+    )
+
+
+def revoked(before: ApiKey | None, name: str, *, now: datetime) -> ApiKey:
+    """The key, good for nothing from now on, nor its secret from before a rotation. Raises WrongCall where
+    there is no such key."""
+    return msgspec.structs.replace(
+        _living(before, name), revoked_at=now, previous_sha256=None, previous_until=None
+    )
+
+
+def _living(key: ApiKey | None, name: str) -> ApiKey:
+    if key is None or key.revoked_at is not None:
+        what = "is revoked" if key is not None else "is not there"
+        raise WrongCall(f"key {name!r} {what}; `airboss keys list` shows all")
+    if key.internal:
+        raise WrongCall(f"key {name!r} is Airboss's own, for evaluations and probes; it is left alone")
+    return key
+
+
 class Keyring:
     """The keys of one snapshot, ready to be asked on every request.
 
@@ -39,15 +91,30 @@ class Keyring:
     already breaking sha256. The comparison at the end is constant-time all the same, and is also made where
     nothing was found. What the time does show is the length of the presented text, which its sender knows.
 
-    Where two keys have the same secret, the one that comes first is meant.
+    Where two keys have the same secret, the one that comes first is meant. Revoked keys are left out, and so
+    are secrets from before a rotation that are not good any more at `now`: make another ring at `changes_at`.
     """
 
-    def __init__(self, keys: Iterable[ApiKey]) -> None:
+    def __init__(self, keys: Iterable[ApiKey], *, now: datetime | None = None) -> None:
         self._by_digest: dict[bytes, tuple[bytes, Principal]] = {}
+        self.changes_at: datetime | None = None
+        """When the next secret stops being good; None: none does."""
         for key in keys:
-            kept = bytes.fromhex(key.sha256)
+            if key.revoked_at is not None:
+                continue
             deployments = None if key.deployments is None else frozenset(key.deployments)
-            self._by_digest.setdefault(kept, (kept, Principal(key=key.name, deployments=deployments)))
+            principal = Principal(key=key.name, deployments=deployments, internal=key.internal)
+            for sha256 in (key.sha256, self._previous(key, now)):
+                if sha256 is not None:
+                    kept = bytes.fromhex(sha256)
+                    self._by_digest.setdefault(kept, (kept, principal))
+
+    def _previous(self, key: ApiKey, now: datetime | None) -> str | None:
+        until = key.previous_until
+        if until is None or now is None or until <= now:
+            return None
+        self.changes_at = until if self.changes_at is None else min(self.changes_at, until)
+        return key.previous_sha256
 
     def __len__(self) -> int:
         return len(self._by_digest)

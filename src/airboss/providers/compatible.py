@@ -86,6 +86,40 @@ class Usage(msgspec.Struct):
         return (self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0
 
 
+class UsageSum:
+    """The usage of all answers to one request: the engine reports each answer's on its own.
+
+    `n` is how many answers each prompt gets. Every one reports the prompt, which counts once, as with OpenAI.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = max(1, n)
+        self._total = Usage(prompt_tokens=0, completion_tokens=0)
+        self._cached = self._reasoning = 0
+        self.reports = 0
+
+    def add(self, usage: Usage) -> None:
+        """Add one answer's."""
+        self.reports += 1
+        self._total.prompt_tokens += usage.prompt_tokens
+        self._total.completion_tokens = (self._total.completion_tokens or 0) + (usage.completion_tokens or 0)
+        self._cached += usage.cached
+        self._reasoning += usage.reasoning
+
+    def total(self) -> Usage | None:
+        """The sum; None if nothing was reported."""
+        if not self.reports:
+            return None
+        return Usage(
+            prompt_tokens=self._total.prompt_tokens // self._n,
+            completion_tokens=self._total.completion_tokens,
+            prompt_tokens_details=PromptDetails(cached_tokens=self._cached // self._n),
+            completion_tokens_details=CompletionDetails(reasoning_tokens=self._reasoning)
+            if self._reasoning
+            else None,
+        )
+
+
 class Delta(msgspec.Struct):
     """What a message or a piece of one says."""
 
@@ -115,6 +149,23 @@ class Reply(msgspec.Struct):
     id: Any = None
     model: Any = None
     created: Any = None
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The first choice's."""
+        return self.choices[0].finish_reason if self.choices else None
+
+    @property
+    def output_chars(self) -> int:
+        """How many characters the choices of a whole answer say."""
+        chars = 0
+        for choice in self.choices or ():
+            said = choice.text
+            if choice.message is not None:
+                said = choice.message.content or choice.message.refusal
+            if said:
+                chars += len(said)
+        return chars
 
     @property
     def says_something(self) -> bool:
@@ -183,6 +234,9 @@ class UpstreamError(msgspec.Struct):
     type: Any = None
     code: Any = None
     param: Any = None
+    n_prompt_tokens: Any = None
+    """llama.cpp's, where a prompt is too long, as is `n_ctx`."""
+    n_ctx: Any = None
 
 
 class ErrorEnvelope(msgspec.Struct):
@@ -219,6 +273,15 @@ def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after
     code = said.code if isinstance(said.code, str) else None
     type_ = said.type if isinstance(said.type, str) else None
     param = said.param if isinstance(said.param, str) else None
+    if status == 400 and type_ == "exceed_context_size_error":
+        return UpstreamRefused(
+            f"the prompt has {said.n_prompt_tokens} tokens, and a slot of the model has {said.n_ctx} for "
+            "prompt and answer together; send less, or give the model more context_tokens or fewer slots",
+            upstream_status=400,
+            error_type="invalid_request_error",
+            code="context_length_exceeded",
+            param="messages" if param is None else param,
+        )
     if status in {400, 409, 413, 415, 422}:
         return UpstreamRefused(
             message,
@@ -285,6 +348,8 @@ class Assembly:
         self._first: Reply | None = None
         self._kept = 0
         self.usage: Usage | None = None
+        self.usage_sum: UsageSum | None = None
+        """Where given: the upstream reports each answer's usage on its own, and `usage` is their sum."""
         self.output_chars = 0
 
     def add(self, piece: Reply) -> None:
@@ -292,7 +357,11 @@ class Assembly:
         if self._first is None:
             self._first = piece
         if piece.usage is not None:
-            self.usage = piece.usage
+            if self.usage_sum is not None:
+                self.usage_sum.add(piece.usage)
+                self.usage = self.usage_sum.total()
+            else:
+                self.usage = piece.usage
         for choice in piece.choices or ():
             into = self._choices.get(choice.index)
             if into is None:
@@ -338,6 +407,11 @@ class Assembly:
         if isinstance(arguments, str) and self._kept < OUTPUT_CHARS_MAX:
             self._kept += len(arguments)
             kept["function"]["arguments"].append(arguments)
+
+    @property
+    def usage_short(self) -> bool:
+        """Whether fewer answers reported their usage than there are, where each is to report its own."""
+        return self.usage_sum is not None and self.usage_sum.reports < len(self._choices)
 
     @property
     def finish_reason(self) -> str | None:

@@ -20,6 +20,7 @@ import httptools
 import msgspec
 
 from airboss.domain.errors import ConfigError, Unavailable, UpstreamFailed
+from airboss.providers.outbox import Outbox
 
 CONNECT_TIMEOUT_S = 10.0
 """The longest that a connection may take to be made."""
@@ -31,8 +32,8 @@ HEAD_BYTES_MAX = 256 * 1024
 DETACH_WAIT_S = 1.0
 """How long a connection may take to finish an answer that nobody waits for before it is closed."""
 
-Header = tuple[bytes, bytes]
-"""A response header, its name in lower case."""
+Headers = dict[bytes, bytes]
+"""A response's headers: names in lower case, the last of a repeated name."""
 
 
 class ConnectFailed(UpstreamFailed):
@@ -42,7 +43,7 @@ class ConnectFailed(UpstreamFailed):
 class Answer(Protocol):
     """Takes an upstream's answer as it arrives. Must not raise."""
 
-    def head(self, status: int, headers: list[Header]) -> None:
+    def head(self, status: int, headers: Headers) -> None:
         """The status line and headers; informational (1xx) heads are not shown."""
 
     def body(self, data: bytes) -> None:
@@ -56,12 +57,14 @@ class Answer(Protocol):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where connections go; `base_path` comes before every path and has no slash at its end."""
+    """Where connections go; `base_path` comes before every path and has no slash at its end. `host_header` is
+    the value of `host`, the port left out where it is the default."""
 
     host: str
     port: int
     tls: bool
     base_path: str
+    host_header: str
 
     @classmethod
     def parse(cls, url: str) -> Origin:
@@ -70,13 +73,11 @@ class Origin(msgspec.Struct, frozen=True):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigError(f"base_url {url!r} is not an http or https URL; write https://host/v1")
         tls = parts.scheme == "https"
-        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"))
-
-    @property
-    def host_header(self) -> str:
-        """The value of `host`, the port left out where it is the default."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
+        usual = 443 if tls else 80
+        port = parts.port or usual
+        name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        host_header = name if port == usual else f"{name}:{port}"
+        return cls(parts.hostname, port, tls, parts.path.rstrip("/"), host_header)
 
 
 class Connection(asyncio.Protocol):
@@ -86,16 +87,13 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.idle_since = 0.0
-        self._answer: Answer | None = None
-        self._reset()
-
-    def _reset(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._headers: list[Header] = []
+        self._answer: Answer | None = None
+        self._headers: Headers = {}
         self._head_bytes = 0
         self._status = 0
         self._finished = True
-        self._delimited = False
+        self._keep = True
 
     # -- what an exchange does
 
@@ -103,7 +101,8 @@ class Connection(asyncio.Protocol):
         """Send a whole request; its answer goes to `answer`."""
         self._answer = answer
         self._finished = False
-        self.transport.write(data)
+        self._head_bytes = self._status = 0
+        self._pool.outbox.write(self.transport, data)
 
     # Each names its answer: by now the connection may be carrying somebody else's.
 
@@ -153,9 +152,16 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(f"sent something that is not HTTP: {error}")
-        except HeadTooLarge:
-            self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
+            if not self._finished:
+                # llhttp wraps what a callback raises.
+                if isinstance(error.__context__, HeadTooLarge):
+                    self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
+                else:
+                    self._fail(f"sent something that is not HTTP: {error}")
+                return
+            self._keep = False
+        if self._finished:
+            self._end()
 
     def eof_received(self) -> bool:
         """Let the transport close."""
@@ -170,7 +176,7 @@ class Connection(asyncio.Protocol):
         answer, self._answer = self._answer, None
         if answer is None:
             return
-        if exc is None and self._status >= 200 and not self._delimited:
+        if exc is None and self._status >= 200 and not self._delimited():
             answer.done()
         else:
             answer.failed(
@@ -188,45 +194,51 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a new head; an informational one may have come before."""
-        self._headers = []
-        self._delimited = False
+        if self._finished:
+            # A second answer to one request: nobody could tell whose the next would be.
+            self._keep = False
+        self._headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, within bounds."""
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > HEAD_BYTES_MAX:
             raise HeadTooLarge
-        lower = name.lower()
-        if lower in {b"content-length", b"transfer-encoding"}:
-            self._delimited = True
-        self._headers.append((lower, value))
+        self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Pass a final head on."""
+        if self._finished:
+            return
         self._status = self._parser.get_status_code()
-        if self._status in {204, 304}:
-            self._delimited = True
         if self._status >= 200 and self._answer is not None:
             self._answer.head(self._status, self._headers)
 
     def on_body(self, data: bytes) -> None:
         """Pass a piece on."""
-        if self._answer is not None:
+        if self._answer is not None and not self._finished:
             self._answer.body(data)
 
     def on_message_complete(self) -> None:
+        """Take note; whatever came with it is parsed first."""
+        if self._status >= 200 and not self._finished:
+            self._finished = True
+            self._keep = self._parser.should_keep_alive()
+
+    def _end(self) -> None:
         """Give the connection back, then tell whoever waits."""
-        if self._status < 200 or self._finished:
-            return
         answer, self._answer = self._answer, None
-        keep = self._parser.should_keep_alive() and not self.transport.is_closing()
-        self._reset()
-        if keep:
+        if self._keep and not self.transport.is_closing():
             self._pool.give_back(self)
         else:
             self.transport.close()
         if answer is not None:
             answer.done()
+
+    def _delimited(self) -> bool:
+        """Whether the answer says where it ends, other than by the connection's end."""
+        ends = {b"content-length", b"transfer-encoding"}
+        return self._status in {204, 304} or not ends.isdisjoint(self._headers)
 
 
 class HeadTooLarge(Exception):
@@ -234,12 +246,20 @@ class HeadTooLarge(Exception):
 
 
 class Pool:
-    """Connections to one origin, the most recently used first, so that spare ones grow old and go."""
+    """Connections to one origin, the most recently used first, so that spare ones grow old and go.
 
-    def __init__(self, origin: Origin, *, name: str, tls: ssl.SSLContext | None) -> None:
+    `keep` False is for a local engine, and keeps none: llama.cpp closes its connection within milliseconds of
+    a stream's end, though it promises otherwise, and a request sent into that is lost. A new one takes 50 µs.
+    """
+
+    def __init__(
+        self, origin: Origin, *, name: str, tls: ssl.SSLContext | None, outbox: Outbox, keep: bool = True
+    ) -> None:
         self.origin = origin
+        self.outbox = outbox
         self._name = name
         self._tls = tls
+        self._keep = keep
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
         self._connecting = 0
@@ -302,7 +322,10 @@ class Pool:
             self._idle.remove(connection)
 
     def give_back(self, connection: Connection) -> None:
-        """Keep a connection whose answer is complete."""
+        """Keep a connection whose answer is complete, or close it."""
+        if not self._keep:
+            connection.transport.close()
+            return
         connection.idle_since = time.monotonic()
         self._idle.append(connection)
 
@@ -318,14 +341,17 @@ class Pools:
     def __init__(self) -> None:
         self._pools: dict[tuple[str, Origin], Pool] = {}
         self._tls: ssl.SSLContext | None = None
+        self._outbox = Outbox()
 
-    def get(self, name: str, origin: Origin) -> Pool:
-        """The pool of provider `name` at `origin`."""
+    def get(self, name: str, origin: Origin, *, keep: bool = True) -> Pool:
+        """The pool of provider `name` at `origin`; `keep` is told to a new one."""
         pool = self._pools.get((name, origin))
         if pool is None:
             if origin.tls and self._tls is None:
                 self._tls = ssl.create_default_context()
-            pool = self._pools[name, origin] = Pool(origin, name=name, tls=self._tls)
+            pool = self._pools[name, origin] = Pool(
+                origin, name=name, tls=self._tls, outbox=self._outbox, keep=keep
+            )
         return pool
 
     def close_all(self) -> None:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import math
 import struct
+from collections import Counter
 from typing import Any, Literal
 
 import msgspec
@@ -67,6 +68,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[_Tool, ...] = ()
     dimensions: int | None = None
     encoding_format: str | None = None
+    logprobs: Any = None
 
 
 _DECODER = msgspec.json.Decoder(Asked)
@@ -99,6 +101,20 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         if not self.chat:
             return _flat(self.asked.prompt)
         return next((_flat(m.content) for m in reversed(self.asked.messages) if m.role == "user"), "")
+
+    @property
+    def instructions(self) -> str:
+        """The text of all system messages; of a raw prompt all there is."""
+        if not self.chat:
+            return self.last_user_text
+        return "\n".join(_flat(each.content) for each in self.asked.messages if each.role == "system")
+
+    @property
+    def all_text(self) -> str:
+        """The text of all messages, or what `last_user_text` is on another route."""
+        if not self.asked.messages:
+            return self.last_user_text
+        return "\n".join(_flat(message.content) for message in self.asked.messages)
 
     @property
     def prefill(self) -> str | None:
@@ -145,8 +161,11 @@ def pieces(text: str) -> list[str]:
 
 def answer(call: Call, behaviour: Behaviour) -> tuple[str, str]:
     """The text of the first choice, and its finish reason."""
-    if behaviour.text is not None:
+    if behaviour.text is not None and (behaviour.when is None or behaviour.when in call.instructions):
         text = behaviour.text
+    elif behaviour.texts is not None:
+        texts = behaviour.texts.split("|")
+        text = texts[int(call.id, 16) % len(texts)]
     elif behaviour.words is not None:
         text = " ".join(f"word{number}" for number in range(behaviour.words))
     else:
@@ -196,6 +215,8 @@ def whole(call: Call, behaviour: Behaviour, *, with_usage: bool = True, finish: 
     for index in range(call.choices):
         said = choice_text(text, index)
         choice: Json = {"index": index, "finish_reason": finish or reason, "logprobs": None}
+        if call.chat and call.asked.logprobs is True and behaviour.texts is not None:
+            choice["logprobs"] = {"content": [_first_token(text, behaviour.texts.split("|"))]}
         if call.chat:
             choice["message"] = {"role": "assistant", "content": said, "refusal": None}
         else:
@@ -206,6 +227,18 @@ def whole(call: Call, behaviour: Behaviour, *, with_usage: bool = True, finish: 
     if with_usage:
         body["usage"] = usage(call, behaviour, count)
     return _ENCODER.encode(body)
+
+
+def _first_token(text: str, texts: list[str]) -> Json:
+    """The probabilities of an answer's first token, where it is one of these texts by chance."""
+    firsts = Counter(next(iter(pieces(each)), "") for each in texts)
+    said = next(iter(pieces(text)), "")
+    odds = [
+        {"token": token, "logprob": math.log(count / len(texts)), "bytes": None}
+        for token, count in firsts.most_common()
+    ]
+    own = next((each for each in odds if each["token"] == said), odds[0])
+    return {**own, "top_logprobs": odds}
 
 
 def events(call: Call, behaviour: Behaviour, *, interleaved: bool = False) -> list[Event]:

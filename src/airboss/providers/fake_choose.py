@@ -89,7 +89,7 @@ class Chooser:
     def _asked(self, call: Call) -> Behaviour:
         asked = fake_faults.from_text(call.last_user_text) or fake_faults.from_model(call.asked.model)
         if asked is None and call.path in POSTS:
-            asked = self.script.next(call.asked.model)
+            asked = self.script.next(call.asked.model, lambda: call.all_text)
         return asked or self._default
 
     def _count(self, call: Call, behaviour: Behaviour) -> int:

@@ -78,15 +78,19 @@ FAULTS: Mapping[str, str] = {
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one request is answered. Seconds are `_s`.
 
-    What is said: `text`, or `words` words, or with `echo` the last user message, or a fixed sentence; an
-    answer to an assistant prefix goes on where that ended. `cached_tokens` and `reasoning_tokens` go into
-    usage. When: `delay_s` before the head, `first_token_s` before the first token, then `tokens_per_s` (None:
-    at once). `first` is how many of the calls that ask for exactly this are treated so, the others are
-    answered well (None: all). The rest belong to single faults, see `FAULTS`.
+    What is said: `text` (with `when` only if the instructions contain that: the system messages, or all of a
+    raw prompt), or one of `texts` (`yes|yes|no`: the request's digest chooses, so that the same request has
+    the same one; asked for, their shares are its logprobs), or `words` words, or with `echo` the last user
+    message, or a fixed sentence; an answer to an assistant prefix goes on where that ended. `cached_tokens`
+    and `reasoning_tokens` go into usage. When: `delay_s` before the head, `first_token_s` before the first
+    token, then `tokens_per_s` (None: at once). `first` is how many of the calls that ask for exactly this are
+    treated so, the others are answered well (None: all). The rest belong to single faults, see `FAULTS`.
     """
 
     fault: str = "ok"
     text: str | None = None
+    when: str | None = None
+    texts: str | None = None
     words: int | None = None
     echo: bool = False
     cached_tokens: int = 0

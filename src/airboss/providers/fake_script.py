@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -18,8 +19,8 @@ class ScriptStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     It lasts for `calls` calls, or for `for_s` seconds from its first call on, or for ever with `forever`;
     with none of these for one call. With `probability` below 1 a call it does not hit (drawn from `seed`) is
-    answered well, and counts. `model` limits it to requests for that upstream model; others go on to the
-    next step.
+    answered well, and counts. `model` limits it to requests for that upstream model, `holding` to those with
+    one of these words in a message; others go on to the next step.
     """
 
     behaviour: str | Behaviour = "ok"
@@ -29,6 +30,7 @@ class ScriptStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     probability: float = 1.0
     seed: int = 0
     model: str | None = None
+    holding: tuple[str, ...] = ()
 
 
 class _Running:
@@ -81,11 +83,17 @@ class Script:
         """Whether there is any step, so that a request must be looked at."""
         return bool(self._running)
 
-    def next(self, model: str) -> Behaviour | None:
-        """What a request for `model` gets, or None when no step is for it."""
+    def next(self, model: str, text: Callable[[], str] = str) -> Behaviour | None:
+        """What a request for `model` gets, or None when no step is for it. `text` gives what its messages
+        say."""
         now = self._clock()
         self._running = [running for running in self._running if not running.over(now)]
         for running in self._running:
-            if running.step.model in (None, model):
+            if running.step.model in (None, model) and _holds(running.step.holding, text):
                 return running.take(now)
         return None
+
+
+def _holds(words: tuple[str, ...], text: Callable[[], str]) -> bool:
+    """Whether a text has one of the words, as a word of its own; if there are none, it need not."""
+    return not words or any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text()) for word in words)

@@ -9,10 +9,21 @@ from typing import Any
 
 import msgspec
 
-from airboss.config import Config
-from airboss.domain.plan import DeploymentPlan, Price, ServingPlan, Target
-from airboss.domain.release import ModelVersion, Release
+from airboss.config import Config, ProviderConfig, ReleaseConfig
+from airboss.domain.errors import ConfigError
+from airboss.domain.plan import (
+    Canary,
+    DeploymentPlan,
+    Exposure,
+    Price,
+    Served,
+    ServingPlan,
+    Target,
+)
+from airboss.domain.release import ModelVersion, Policy, Release
+from airboss.governance.policies import policy_of
 from airboss.releases.digest import digest
+from airboss.replicas.llamacpp import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS
 
 ENGINE = "llama.cpp"
 """What runs local models, by way of xllamacpp."""
@@ -44,11 +55,15 @@ def identity(release: Release) -> dict[str, object]:
         whole["prompt"] = release.prompt
     if release.examples:
         whole["examples"] = [[example.input, example.output] for example in release.examples]
+    if release.examples or release.form == "completion":
+        # The other two forms differ in where examples go, and in nothing else.
         whole["form"] = release.form
     if release.params:
         whole["params"] = release.params
     if release.params_force:
         whole["params_force"] = release.params_force
+    if release.policy is not None:
+        whole["policy"] = {"pii": dict(release.policy.pii), "detectors": release.policy.detectors}
     return whole
 
 
@@ -73,27 +88,95 @@ def model_version(config: Config, name: str, *, engine_version: str) -> ModelVer
     )
 
 
-def build_releases(config: Config, *, engine_version: str) -> dict[str, Release]:
-    """The release that each deployment serves, by the deployment's name.
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """Every release that a configuration makes.
 
-    `model = "small"` in a deployment is short for a release with nothing else, which then has the
-    model's name.
+    `named` are those of `[releases]`, by name. `bare` has each model with nothing around it, by the model's
+    name: what `model = "small"` in a deployment means. `policies` are what `[policies]` says, by name.
     """
-    releases = {}
-    for name, deployment in config.deployments.items():
-        model = config.model_of(name)
-        version = model_version(config, model, engine_version=engine_version)
-        bare = Release(digest="", name=deployment.release or model, model=version)
-        said = config.releases.get(deployment.release) if deployment.release is not None else None
-        if said is not None:
-            bare = msgspec.structs.replace(
+
+    named: dict[str, Release]
+    bare: dict[str, Release]
+    policies: dict[str, Policy] = {}
+
+    def wanted(self, config: Config, deployment: str) -> Release:
+        """The release that the configuration wants for a deployment."""
+        chosen = config.deployments[deployment]
+        return self.named[chosen.release] if chosen.release is not None else self.bare[str(chosen.model)]
+
+    def all(self) -> tuple[Release, ...]:
+        """Each once, those with a name first."""
+        return tuple({each.digest: each for each in (*self.bare.values(), *self.named.values())}.values())
+
+
+def build_releases(config: Config, *, engine_version: str) -> Catalog:
+    """The releases of a configuration. `engine_version` is of the engine that runs local models."""
+    named = {}
+    policies = policies_of(config)
+    for name, said in config.releases.items():
+        bare = Release(
+            digest="", name=name, model=model_version(config, said.model, engine_version=engine_version)
+        )
+        named[name] = sealed(
+            msgspec.structs.replace(
                 bare,
                 prompt=said.prompt,
+                examples=said.examples,
+                form=said.form,
                 params={name: _as_sent(value) for name, value in said.params.items()},
                 params_force={name: _as_sent(value) for name, value in said.params_force.items()},
+                policy=policies[said.policy] if said.policy is not None else None,
             )
-        releases[name] = sealed(bare)
-    return releases
+        )
+    return Catalog(
+        named=named,
+        policies=policies,
+        bare={
+            name: sealed(
+                Release(
+                    digest="", name=name, model=model_version(config, name, engine_version=engine_version)
+                )
+            )
+            for name in config.models
+        },
+    )
+
+
+def as_config(catalog: Catalog, release: Release) -> ReleaseConfig:
+    """A release as `[releases.NAME]` would say it. Raises ConfigError if none of the models is its."""
+    for model, bare in catalog.bare.items():
+        if bare.model == release.model:
+            return ReleaseConfig(
+                model=model,
+                prompt=release.prompt,
+                examples=release.examples,
+                form=release.form,
+                params=release.params,
+                params_force=release.params_force,
+                policy=_policy_name(catalog, release),
+            )
+    raise ConfigError(
+        f"release {release.name!r} ({release.digest[:12]}) is of model {release.model.model!r}, which is not "
+        "in the configuration; add it under [models]"
+    )
+
+
+def policies_of(config: Config) -> dict[str, Policy]:
+    """What `[policies]` says, by name."""
+    return {name: policy_of(said.pii.action, said.pii.kinds) for name, said in config.policies.items()}
+
+
+def _policy_name(catalog: Catalog, release: Release) -> str | None:
+    """The name that the configuration has for a release's policy. Raises ConfigError if it has none."""
+    if release.policy is None:
+        return None
+    for name, policy in catalog.policies.items():
+        if policy == release.policy:
+            return name
+    raise ConfigError(
+        f"release {release.name!r} ({release.digest[:12]}) has a policy that is not in the configuration; "
+        "add it under [policies]"
+    )
 
 
 def _as_sent(value: Any) -> Any:
@@ -106,37 +189,112 @@ def _as_sent(value: Any) -> Any:
 
 
 def local_models(config: Config) -> tuple[str, ...]:
-    """The local models that some deployment serves, in the order of the file: these need an engine."""
-    served = {config.model_of(name) for name in config.deployments}
-    return tuple(name for name in config.models if name in served and config.is_local(name))
+    """The local models that a deployment or a release names, in the order of the file: they need an engine."""
+    named = {config.model_of(name) for name in config.deployments}
+    named |= {release.model for release in config.releases.values()}
+    return tuple(name for name in config.models if name in named and config.is_local(name))
 
 
 def build_plan(
     config: Config,
+    catalog: Catalog,
     *,
     replica_urls: Mapping[str, tuple[str, ...]],
     tools: Mapping[str, bool],
-    engine_version: str,
+    stable: Mapping[str, Release],
+    exposed: Mapping[str, tuple[Exposure, Release]],
     now: datetime,
+    before: ServingPlan | None = None,
 ) -> ServingPlan:
     """The plan that serves this configuration; its number is 0 until a ledger gives one.
 
     `replica_urls` has the base URLs of each model in `local_models`, `tools` whether it can call tools (a
-    local model that is not in it cannot). Raises KeyError for a local model without URLs.
+    local model that is not in it cannot). `stable` is the release that each deployment serves, `exposed` what
+    rollouts show of another. `before` is the plan in force: a hosted model that the configuration has
+    forgotten, but a release still needs, is reached as it was there.
+    Raises KeyError for a local model without URLs, ConfigError for a release whose model is gone.
     """
-    releases = build_releases(config, engine_version=engine_version)
-    deployments = tuple(
-        DeploymentPlan(
-            name=name,
-            aliases=deployment.aliases,
-            stable=releases[name],
-            target=_target(config, config.model_of(name), replica_urls=replica_urls, tools=tools),
-            timeout=deployment.timeout,
-            retry=deployment.retry,
+    targets = _Targets(config, catalog, replica_urls=replica_urls, tools=tools, before=before)
+    deployments = []
+    for name, deployment in config.deployments.items():
+        shown = exposed.get(name)
+        canary = None
+        if shown is not None:
+            exposure, release = shown
+            canary = Canary(
+                rollout=exposure.rollout,
+                served=Served(release=release, target=targets.of(release, name)),
+                weight=exposure.weight,
+                salt=exposure.salt,
+            )
+        deployments.append(
+            DeploymentPlan(
+                name=name,
+                aliases=deployment.aliases,
+                stable=stable[name],
+                target=targets.of(stable[name], name),
+                canary=canary,
+                policy=catalog.policies[deployment.policy] if deployment.policy is not None else None,
+                timeout=deployment.timeout,
+                retry=deployment.retry,
+            )
         )
-        for name, deployment in config.deployments.items()
+    plan = ServingPlan(
+        number=0, created_at=now, deployments=tuple(deployments), bodies=config.store.bodies != "off"
     )
-    return ServingPlan(number=0, created_at=now, deployments=deployments, bodies=config.store.bodies != "off")
+    shown_already = {served.release.digest for served in plan.served()}
+    others = tuple(
+        Served(release=release, target=targets.of(release, None))
+        for release in catalog.all()
+        if release.digest not in shown_already and targets.reachable(release)
+    )
+    return msgspec.structs.replace(plan, others=others)
+
+
+class _Targets:
+    """Where the models of a configuration are reached."""
+
+    def __init__(
+        self,
+        config: Config,
+        catalog: Catalog,
+        *,
+        replica_urls: Mapping[str, tuple[str, ...]],
+        tools: Mapping[str, bool],
+        before: ServingPlan | None,
+    ) -> None:
+        self._config = config
+        self._urls = replica_urls
+        self._tools = tools
+        self._models = {release.model: name for name, release in reversed(catalog.bare.items())}
+        self._named = {release.digest: config.releases[name].model for name, release in catalog.named.items()}
+        self._before = {served.release.model: served.target for served in before.served()} if before else {}
+
+    def reachable(self, release: Release) -> bool:
+        """Whether the model is hosted or its engine runs."""
+        name = self._named.get(release.digest) or self._models.get(release.model)
+        return name is not None and (not self._config.is_local(name) or name in self._urls)
+
+    def of(self, release: Release, deployment: str | None) -> Target:
+        """The target of a release's model. Raises ConfigError where it is gone."""
+        # Two entries may be the same model, at two prices or with two engines: a release says which it means.
+        name = self._named.get(release.digest) or self._models.get(release.model)
+        if name is not None:
+            return _target(self._config, name, replica_urls=self._urls, tools=self._tools)
+        version = release.model
+        known = self._before.get(version)
+        provider = self._config.providers.get(version.provider)
+        if known is not None and provider is not None and provider.kind == version.kind != "local":
+            return msgspec.structs.replace(known, base_urls=_hosted(provider), api_key_ref=provider.api_key)
+        raise ConfigError(
+            f"deployment {deployment!r} serves release {release.name!r} ({release.digest[:12]}), whose model "
+            f"{version.model!r} of provider {version.provider!r} is not in the configuration any more; a "
+            "rollout needs both models: keep the old entry under [models] and give the new one another name"
+        )
+
+
+def _hosted(provider: ProviderConfig) -> tuple[str, ...]:
+    return ((provider.base_url or OPENAI_BASE_URL).rstrip("/"),)
 
 
 def _target(
@@ -152,11 +310,12 @@ def _target(
             upstream_model=name,
             price=model.price or _FREE,
             tools=tools.get(name, False),
+            slot_tokens=(model.context_tokens or DEFAULT_CONTEXT_TOKENS) // (model.slots or DEFAULT_SLOTS),
         )
     return Target(
         provider=model.provider,
         kind=provider.kind,
-        base_urls=((provider.base_url or OPENAI_BASE_URL).rstrip("/"),),
+        base_urls=_hosted(provider),
         upstream_model=model.model,
         api_key_ref=provider.api_key,
         price=model.price,

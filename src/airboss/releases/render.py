@@ -7,7 +7,7 @@ a template has a meaning, and what a variable holds is text: it is never read as
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.release import Release
@@ -16,6 +16,11 @@ _VARIABLE = re.compile(r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}")
 
 Turn = dict[str, str]
 """A message: `role` and `content`."""
+
+INPUT, OUTPUT = "Input:", "Output:"
+"""What a raw prompt and shown examples call a user's turn and the assistant's."""
+STOPS = (f"\n\n{INPUT}", f"\n{INPUT}")
+"""Where a model that completes a raw prompt begins to write the next input itself."""
 
 
 def variables_in(template: str) -> frozenset[str]:
@@ -44,10 +49,44 @@ def leading_messages(release: Release, variables: Mapping[str, str]) -> list[Tur
     system = fill(release.prompt, variables) if release.prompt is not None else ""
     turns: list[Turn] = []
     if release.form == "system" and release.examples:
-        shown = [f"Input: {e.input}\nOutput: {e.output}" for e in release.examples]
+        shown = [f"{INPUT} {e.input}\n{OUTPUT} {e.output}" for e in release.examples]
         system = "\n\n".join(filter(None, (system, *shown)))
     else:
         for example in release.examples:
             turns.append({"role": "user", "content": example.input})
             turns.append({"role": "assistant", "content": example.output})
     return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+def raw_prompt(release: Release, variables: Mapping[str, str], messages: Iterable[Turn]) -> str:
+    """The one prompt that a model completes (`form = "completion"`): the release's prompt text and the
+    system messages that come first, then its examples and the conversation as `Input: …` and `Output: …`,
+    ending in `Output:`, or in the assistant's own words where those come last and are to be gone on with.
+
+    Raises InvalidRequest for a missing variable.
+    """
+    head = [fill(release.prompt, variables)] if release.prompt else []
+    shown = [f"{INPUT} {example.input}\n{OUTPUT} {example.output}" for example in release.examples]
+    said: list[str] = []
+    last = ""
+    for turn in messages:
+        role, content = turn["role"], turn["content"]
+        if role == "assistant":
+            spoken = f"{OUTPUT} {content}" if content else OUTPUT
+            if last == "user":
+                said[-1] += f"\n{spoken}"
+            else:
+                said.append(spoken)
+        elif role == "user":
+            said.append(f"{INPUT} {content}")
+        elif last:
+            said.append(content)
+        else:
+            head.append(content)
+            continue
+        last = role
+    if last == "user":
+        said[-1] += f"\n{OUTPUT}"
+    elif last != "assistant":
+        said.append(OUTPUT)
+    return "\n\n".join((*head, *shown, *said))

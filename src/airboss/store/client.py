@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,28 +13,49 @@ from typing import Final, TypeVar
 import msgspec
 
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import DeploymentStats, JournalMove, RecordFilter, StatsBucket
+from airboss.domain.ports import (
+    DeploymentStats,
+    Erased,
+    JournalMove,
+    RecordFilter,
+    ReleaseBucket,
+    ScoreStats,
+    StatsBucket,
+    WatchedCall,
+)
 from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score
 from airboss.store.wire import (
     ANSWER_BYTES_MAX,
     Answer,
     Apply,
     ConnectionLost,
     Count,
+    DropScores,
+    Erase,
+    Expire,
     Forget,
     Offset,
     Orphans,
+    PutScores,
     Question,
     Records,
     Refusal,
+    ScoresOf,
     Series,
     Stats,
+    StatsOfScores,
+    StrayScores,
+    Traffic,
+    Watched,
     receive,
     send,
 )
 
 T = TypeVar("T")
 
+ERASE_S: Final = 1800.0
+"""The longest that an erasure may take: it writes the store's file anew."""
 IDLE_MAX: Final = 8
 """Connections kept for the next call."""
 
@@ -82,13 +103,59 @@ class StoreClient:
         """As `RecordLog.count`."""
         return self._ask(Count(where=where), int)
 
-    def stats(self, since: datetime, until: datetime) -> Sequence[DeploymentStats]:
+    def stats(
+        self, since: datetime, until: datetime, *, without_key: str | None = None
+    ) -> Sequence[DeploymentStats]:
         """As `RecordLog.stats`."""
-        return self._ask(Stats(since=since, until=until), list[DeploymentStats])
+        asked = Stats(since=since, until=until, without_key=without_key)
+        return self._ask(asked, list[DeploymentStats])
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
         """As `RecordLog.series`."""
         return self._ask(Series(since=since, until=until, step_s=step_s), list[StatsBucket])
+
+    def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
+        """As `RecordLog.traffic`."""
+        return self._ask(Traffic(since=since, until=until, step_s=step_s), list[ReleaseBucket])
+
+    def watched(
+        self, deployment: str, *, after: str, until: str, without_key: str, limit: int
+    ) -> Sequence[WatchedCall]:
+        """As `RecordLog.watched`."""
+        asked = Watched(deployment=deployment, after=after, until=until, without_key=without_key, limit=limit)
+        return self._ask(asked, list[WatchedCall])
+
+    def put_scores(self, scores: Sequence[Score]) -> int:
+        """As `RecordLog.put_scores`."""
+        return self._ask(PutScores(scores=list(scores)), int)
+
+    def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
+        """As `RecordLog.scores_of`."""
+        return self._ask(ScoresOf(record_ids=list(record_ids)), list[Score])
+
+    def score_stats(
+        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
+    ) -> Sequence[ScoreStats]:
+        """As `RecordLog.score_stats`."""
+        asked = StatsOfScores(since=since, until=until, by_score_time=by_score_time, without_key=without_key)
+        return self._ask(asked, list[ScoreStats])
+
+    def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
+        """As `RecordLog.stray_scores`."""
+        return self._ask(StrayScores(before=before, limit=limit), list[Score])
+
+    def drop_scores(self, score_ids: Collection[str]) -> None:
+        """As `RecordLog.drop_scores`."""
+        self._ask(DropScores(score_ids=list(score_ids)), type(None))
+
+    def erase(self, users: Mapping[str, datetime]) -> Mapping[str, Erased]:
+        """As `RecordLog.erase`; waits for up to half an hour."""
+        return self._ask(Erase(users=dict(users)), dict[str, Erased])
+
+    def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
+        """As `RecordLog.expire`."""
+        asked = Expire(bodies_before=bodies_before, records_before=records_before, limit=limit)
+        return self._ask(asked, int)
 
     def close(self) -> None:
         """Hang up; the store goes on."""
@@ -123,6 +190,7 @@ class StoreClient:
 
     def _converse(self, connection: socket.socket, question: Question) -> bytes:
         try:
+            connection.settimeout(ERASE_S if isinstance(question, Erase) else self._timeout_s)
             with suppress(BrokenPipeError):  # a store that turned us away has said why before it hung up
                 send(connection, question)
             reply = receive(connection, bytes_max=ANSWER_BYTES_MAX)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
 from importlib import resources
 from itertools import groupby
 from operator import itemgetter
@@ -15,15 +14,34 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import duckdb
+import msgspec
 
 from airboss.domain.errors import SetupError, StoreUnavailable
-from airboss.domain.ports import DeploymentStats, JournalMove, RecordFilter, StatsBucket
+from airboss.domain.ports import (
+    DeploymentStats,
+    Erased,
+    JournalMove,
+    RecordFilter,
+    ReleaseBucket,
+    ScoreStats,
+    StatsBucket,
+    WatchedCall,
+)
 from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score, read_condition
+from airboss.store import duckdb_erase, duckdb_scores, duckdb_watch
+from airboss.store.duckdb_run import Connection
+from airboss.store.duckdb_run import append as _append
+from airboss.store.duckdb_run import query as _query
+from airboss.store.duckdb_run import run as _run
+from airboss.store.gate import Gate
 from airboss.store.joining import ORPHANS_MAX, join, read_closed, read_opened, read_record
 from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row, whole
 
 GROUP_PARTS_MAX: Final = 2048
 """Bodies are handled so many parts at a time (16 MB of ASCII)."""
+REPLACE_WAIT_S: Final = 10.0
+"""So long a reader may take before putting a new file in place is put off."""
 LIST_PARTS_MAX: Final = 8192
 """A list with bodies ends early once it would hold more parts; it holds at least one record."""
 _CONDITIONS: Final = {
@@ -33,6 +51,7 @@ _CONDITIONS: Final = {
     "user": '"user" = $user',
     "key": '"key" = $key',
     "id": "id = $id",
+    "release": "release = $release",
     "since": "started_at >= $since",
     "until": "started_at < $until",
     "text": 'contains(lower(concat_ws(chr(10), id, "user", session, error_type)), lower($text))',
@@ -40,7 +59,6 @@ _CONDITIONS: Final = {
 
 log = logging.getLogger(__name__)
 
-Connection = duckdb.DuckDBPyConnection
 K = TypeVar("K")
 
 
@@ -67,6 +85,7 @@ class DuckDBRecordLog:
             "autoload_known_extensions": False,
         }
         self._writing = threading.Lock()
+        self._gate = Gate()
         self._root: Connection | None = None
         self._closed = False
         with self._writing:
@@ -91,6 +110,8 @@ class DuckDBRecordLog:
                 _run(connection, "delete from pending where id in (select unnest(?::varchar[]))", [ids])
             rows = [row for payload in move.opened.values() for row in open_rows(move.segment, payload)]
             _append(connection, "pending", rows)
+            if move.scores:
+                duckdb_scores.take(connection, move.scores, move.moved_at or datetime.now(UTC))
             if move.end != move.start:
                 _run(connection, "insert or replace into offsets values (?, ?)", [move.segment, move.end])
         return move.end
@@ -125,9 +146,8 @@ class DuckDBRecordLog:
             columns = ", ".join(f'"{name}"' for name in ("seq", *COLUMNS))
             text = _query("list").format(columns=columns, where=conditions, order=order)
             rows = _run(connection, text, {**asked, "limit": limit})
-            if not bodies:
-                return [from_row(row, None, None) for row in rows]
-            return _with_bodies(connection, rows)
+            found = _with_bodies(connection, rows) if bodies else [from_row(row, None, None) for row in rows]
+            return _with_scores(connection, found)
 
     def count(self, where: RecordFilter) -> int:
         """As `RecordLog.count`."""
@@ -136,10 +156,13 @@ class DuckDBRecordLog:
             ((found,),) = _run(connection, _query("count").format(where=conditions), asked)
         return int(found)
 
-    def stats(self, since: datetime, until: datetime) -> Sequence[DeploymentStats]:
+    def stats(
+        self, since: datetime, until: datetime, *, without_key: str | None = None
+    ) -> Sequence[DeploymentStats]:
         """As `RecordLog.stats`, with exact quantiles."""
         with self._reading() as connection:
-            found = connection.execute(_query("stats"), {"since": naive(since), "until": naive(until)})
+            asked = {"since": naive(since), "until": naive(until), "without": without_key}
+            found = connection.execute(_query("stats"), asked)
             return [DeploymentStats(**row) for row in _dicts(found)]
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
@@ -148,6 +171,89 @@ class DuckDBRecordLog:
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = _dicts(connection.execute(_query("series"), asked))
             return [StatsBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
+
+    def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
+        """As `RecordLog.traffic`."""
+        with self._reading() as connection:
+            asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
+            rows = _dicts(connection.execute(_query("traffic"), asked))
+            return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
+
+    def watched(
+        self, deployment: str, *, after: str, until: str, without_key: str, limit: int
+    ) -> Sequence[WatchedCall]:
+        """As `RecordLog.watched`."""
+        with self._reading() as connection:
+            return duckdb_watch.watched(
+                connection, deployment, after=after, until=until, without_key=without_key, limit=limit
+            )
+
+    def put_scores(self, scores: Sequence[Score]) -> int:
+        """As `RecordLog.put_scores`."""
+        with self._transaction() as connection:
+            return duckdb_scores.put(connection, scores)
+
+    def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
+        """As `RecordLog.scores_of`."""
+        with self._reading() as connection:
+            return duckdb_scores.of_records(connection, record_ids)
+
+    def score_stats(
+        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
+    ) -> Sequence[ScoreStats]:
+        """As `RecordLog.score_stats`."""
+        with self._reading() as connection:
+            return duckdb_scores.stats(
+                connection, since, until, by_score_time=by_score_time, without_key=without_key
+            )
+
+    def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
+        """As `RecordLog.stray_scores`."""
+        with self._reading() as connection:
+            return duckdb_scores.stray(connection, before, limit)
+
+    def drop_scores(self, score_ids: Collection[str]) -> None:
+        """As `RecordLog.drop_scores`."""
+        with self._transaction() as connection:
+            duckdb_scores.drop(connection, score_ids)
+
+    def erase(self, users: Mapping[str, datetime]) -> Mapping[str, Erased]:
+        """As `RecordLog.erase`. The file is copied whole and replaced (`duckdb_erase`), which takes as much
+        room again and keeps writers out; readers wait only while the copy is put in place."""
+        with self._transaction() as connection:
+            erased = duckdb_erase.blank(connection, users)
+        with self._writing:
+            root = self._connected()
+            try:
+                if duckdb_erase.rewrite_due(root):
+                    copy = duckdb_erase.copy_whole(root, self._path)
+                    self._replace(copy)
+            except duckdb.Error as error:
+                raise self._failed(error) from error
+        return erased
+
+    def _replace(self, copy: Path) -> None:
+        """Go on with a copy of the file. The caller holds `_writing`."""
+        with self._gate.shut(REPLACE_WAIT_S) as alone:
+            if not alone:
+                duckdb_erase.clear_copy(self._path)
+                raise StoreUnavailable(f"{self._path} is being read and not replaced now; it is tried again")
+            root, self._root = self._root, None
+            if root is not None:
+                root.close()
+            try:
+                duckdb_erase.put_in_place(copy, self._path)
+            finally:
+                self._connected()
+
+    def expire(
+        self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int
+    ) -> int:
+        """As `RecordLog.expire`."""
+        with self._transaction() as connection:
+            return duckdb_erase.expire(
+                connection, bodies_before=bodies_before, records_before=records_before, limit=limit
+            )
 
     def close(self) -> None:
         """As `RecordLog.close`, with a checkpoint, so that the next start reads no write-ahead log."""
@@ -166,14 +272,17 @@ class DuckDBRecordLog:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A connection of this call's own: it sees one state and holds nobody up."""
-        root = self._root
-        if root is None:
+        if self._root is None:
             with self._writing:
-                root = self._connected()
+                self._connected()
         try:
-            with root.cursor() as connection:
-                _run(connection, "use log")
-                yield connection
+            with self._gate.entered():
+                root = self._root
+                if root is None:
+                    raise StoreUnavailable(f"the record store {self._path} was lost just now; ask again")
+                with root.cursor() as connection:
+                    _run(connection, "use log")
+                    yield connection
         except (duckdb.DataError, duckdb.InvalidInputException) as error:
             raise ValueError(f"the record log cannot be asked this: {error}") from error
         except duckdb.Error as error:
@@ -216,6 +325,7 @@ class DuckDBRecordLog:
         _append(
             connection, "bodies", [row for number, record in numbered for row in body_rows(number, record)]
         )
+        duckdb_scores.attach(connection, records)
 
     def _connected(self) -> Connection:
         """The connection to the file, opened again if it was lost. The caller holds `_writing`."""
@@ -223,6 +333,7 @@ class DuckDBRecordLog:
             raise StoreUnavailable(f"the record store {self._path} is closed")
         if self._root is None:
             root = duckdb.connect(config=self._config)
+            duckdb_erase.clear_copy(self._path)
             try:
                 path = str(self._path).replace("'", "''")
                 _run(root, f"attach '{path}' as log (row_group_size 8192)")
@@ -279,17 +390,6 @@ def _migrate(connection: Connection, path: Path) -> None:
         connection.commit()
 
 
-@cache
-def _query(name: str) -> str:
-    return (resources.files("airboss.store") / "queries" / f"{name}.sql").read_text()
-
-
-def _run(connection: Connection, text: str, asked: list[Any] | dict[str, Any] | None = None) -> list[Any]:
-    """Run a statement to its end and return its rows: DuckDB 2 hands rows out while it still works, and one
-    that nobody reads keeps the connection busy."""
-    return connection.execute(text, asked).fetchall()
-
-
 def _offset(connection: Connection, segment: str) -> int:
     rows = _run(connection, "select taken from offsets where segment = ?", [segment])
     return int(rows[0][0]) if rows else 0
@@ -318,17 +418,6 @@ def _opened(connection: Connection, ids: list[str]) -> dict[str, bytes]:
     }
 
 
-def _append(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Add rows of all of the table's columns. An appender that fails still holds its rows: drop them."""
-    with connection.appender(table) as appender:
-        try:
-            appender.append_rows(rows)
-            appender.flush()
-        except BaseException:
-            appender.clear()
-            raise
-
-
 def _with_bodies(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> list[InferenceRecord]:
     """Records with their bodies, fetched piece by piece until there are enough bytes of them."""
     by_seq = {row[0]: row for row in rows}
@@ -342,6 +431,15 @@ def _with_bodies(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> lis
         bodies = _bodies(connection, seqs)
         records += [from_row(by_seq[seq], *bodies.get(seq, (None, None))) for seq in seqs]
     return records
+
+
+def _with_scores(connection: Connection, records: Sequence[InferenceRecord]) -> list[InferenceRecord]:
+    """Records with what they show of their scores."""
+    found = duckdb_scores.shown(connection, {record.id for record in records})
+    return [
+        msgspec.structs.replace(record, scores=found[record.id]) if record.id in found else record
+        for record in records
+    ]
 
 
 def _bodies(connection: Connection, seqs: Collection[int]) -> dict[int, tuple[str | None, str | None]]:
@@ -362,8 +460,12 @@ def _conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
     """The condition that a filter is, paging aside, and its parameters."""
     given = {name: getattr(where, name) for name in _CONDITIONS}
     asked = {name: value for name, value in given.items() if value is not None}
-    condition = " and ".join(_CONDITIONS[name] for name in asked) or "true"
-    return condition, {
+    conditions = [_CONDITIONS[name] for name in asked]
+    if where.score is not None:
+        text, more = duckdb_scores.condition(read_condition(where.score))
+        conditions.append(text)
+        asked |= more
+    return " and ".join(conditions) or "true", {
         key: naive(each) if isinstance(each, datetime) else each for key, each in asked.items()
     }
 
@@ -373,6 +475,9 @@ def _anchors(connection: Connection, where: RecordFilter) -> dict[str, Any] | No
     anchors: dict[str, Any] = {}
     for name, record_id in (("before", where.before), ("after", where.after)):
         if record_id is None:
+            continue
+        if name == "after" and not record_id:
+            anchors["after_seq"] = 0
             continue
         found = _run(connection, "select started_at, seq from records where id = ?", [record_id])
         if not found:

@@ -88,6 +88,22 @@ class SqlEvalStore:
             connection.execute(insert(holdout_reads).values(**_values(read)))
             return before, _items(connection, read.dataset, "holdout")
 
+    def reopen_holdout(self, digest: str, *, who: str, why: str) -> tuple[int, tuple[ItemRow, ...]] | None:
+        """As `EvalStore.reopen_holdout`."""
+        of = holdout_reads.c.dataset == digest
+        with self._read() as connection:
+            read = connection.execute(
+                select(func.max(holdout_reads.c.number)).where(
+                    of & (holdout_reads.c.who == who) & (holdout_reads.c.why == why)
+                )
+            ).scalar()
+            if read is None:
+                return None
+            before = connection.execute(
+                select(func.count()).select_from(holdout_reads).where(of & (holdout_reads.c.number < read))
+            ).scalar_one()
+            return before, _items(connection, digest, "holdout")
+
     def holdout_reads(self, digest: str) -> tuple[HoldoutRead, ...]:
         """As `EvalStore.holdout_reads`."""
         with self._read() as connection:
@@ -170,6 +186,23 @@ class SqlEvalStore:
                 .order_by(eval_results.c.item, eval_results.c.arm, eval_results.c.repeat)
             )
             return tuple(_read(row, ResultRow) for row in rows)
+
+    def drop_dataset(self, name: str) -> int:
+        """As `EvalStore.drop_dataset`."""
+        with self._write() as connection:
+            mine = datasets.c.name == name
+            digests = connection.execute(select(datasets.c.digest).where(mine)).scalars().all()
+            connection.execute(delete(datasets).where(mine))
+            orphaned = dataset_items.c.dataset.not_in(select(datasets.c.digest))
+            gone = set(connection.execute(select(dataset_items.c.subject).where(orphaned)).scalars())
+            connection.execute(delete(dataset_items).where(orphaned))
+            gone -= set(connection.execute(select(dataset_items.c.subject)).scalars())
+            left = sorted(gone)
+            for start in range(0, len(left), INSERT_ROWS):
+                some = left[start:][:INSERT_ROWS]
+                for table in (eval_answers, eval_results):
+                    connection.execute(delete(table).where(table.c.subject.in_(some)))
+            return len(digests)
 
     def forget_user(self, user: str) -> int:
         """As `EvalStore.forget_user`."""

@@ -6,7 +6,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from airboss.domain.ports import WatchedCall
 from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
+from airboss.domain.score import Score
 
 T = TypeVar("T")
 
@@ -18,11 +20,12 @@ _NULL: Final = msgspec.Raw(b"null")
 
 # msgspec (0.22) writes a field typed `Raw | None` but cannot read one: where the domain's types have such a
 # field, these say what is read.
-class _OpenFrame(OpenedCall, frozen=True, kw_only=True):
+class _OpenFrame(OpenedCall, frozen=True, kw_only=True, omit_defaults=True):
     request: msgspec.Raw = _NULL
+    erased: bool = False  # its person was: what it answers is not kept either
 
 
-class _CloseFrame(ClosedCall, frozen=True, kw_only=True):
+class _CloseFrame(ClosedCall, frozen=True, kw_only=True, omit_defaults=True):
     response: msgspec.Raw = _NULL
 
 
@@ -36,6 +39,7 @@ class StoredRecord(InferenceRecord, frozen=True, kw_only=True):
 _open_frames: Final = msgspec.json.Decoder(_OpenFrame)
 _close_frames: Final = msgspec.json.Decoder(_CloseFrame)
 _records: Final = msgspec.json.Decoder(StoredRecord)
+_scores: Final = msgspec.json.Decoder(Score)
 
 
 def read_opened(payload: bytes) -> OpenedCall:
@@ -51,6 +55,11 @@ def read_closed(payload: bytes) -> ClosedCall:
 def read_record(payload: bytes) -> StoredRecord:
     """The record that this JSON is. Raises ValueError if it is none."""
     return _decoded(_records, payload)
+
+
+def read_score(payload: bytes) -> Score:
+    """The feedback that a score frame tells of. Raises ValueError if it tells of none."""
+    return _decoded(_scores, payload)
 
 
 def join(opened: OpenedCall, closed: ClosedCall) -> bytes:
@@ -91,9 +100,33 @@ def join(opened: OpenedCall, closed: ClosedCall) -> bytes:
         scores={},
         trace_id=opened.trace_id,
         request=opened.request,
-        response=closed.response,
+        response=_NULL if is_erased(opened) else closed.response,
     )
     return msgspec.json.encode(record)
+
+
+def blank_opened(opened: OpenedCall) -> bytes:
+    """The JSON of an open frame without the person: no body, user, session or tags. Whatever close is joined
+    to it loses its body too. Never longer than the frame it was."""
+    fields = {name: getattr(opened, name) for name in OpenedCall.__struct_fields__}
+    fields |= {"user": None, "session": None, "tags": {}, "request": _NULL}
+    return msgspec.json.encode(_OpenFrame(**fields, erased=True))
+
+
+def is_erased(opened: OpenedCall) -> bool:
+    """Whether the frame was blanked."""
+    return isinstance(opened, _OpenFrame) and opened.erased
+
+
+def blank_closed(closed: ClosedCall) -> bytes:
+    """The JSON of a close frame without its body. Never longer than the frame it was."""
+    fields = {name: getattr(closed, name) for name in ClosedCall.__struct_fields__}
+    return msgspec.json.encode(_CloseFrame(**fields | {"response": _NULL}))
+
+
+def blank_score(score: Score) -> bytes:
+    """The JSON of feedback without who gave it and what they wrote."""
+    return msgspec.json.encode(msgspec.structs.replace(score, user=None, comment=None))
 
 
 def body(text: str | bytes | None) -> Any:
@@ -112,3 +145,17 @@ def _decoded(decoder: msgspec.json.Decoder[T], payload: bytes) -> T:
         return decoder.decode(payload)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def as_open(opened: OpenedCall) -> WatchedCall:
+    """A call that has only begun."""
+    return WatchedCall(
+        id=opened.id,
+        started_at=opened.started_at,
+        release=opened.release,
+        arm=opened.arm,
+        plan=opened.plan,
+        user=opened.user,
+        session=opened.session,
+        open=True,
+    )

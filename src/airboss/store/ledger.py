@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from airboss.domain.plan import ServingPlan
-from airboss.domain.ports import ApiKey, Replica, Snapshot
+from airboss.domain.plan import Exposure, ServingPlan, Standing
+from airboss.domain.ports import ApiKey, KeptRelease, Replica, Snapshot
 from airboss.domain.release import Release
 from airboss.store.ledger_open import cannot, open_engine, writing
-from airboss.store.ledger_tables import keys, plans, releases, replicas, revision
+from airboss.store.ledger_scaling import ScalingRows
+from airboss.store.ledger_tables import keys, plans, releases, replicas, revision, rollouts, standings
 
 
-class SqlLedger:
+class SqlLedger(ScalingRows):
     """`domain.ports.Ledger`. Safe to use by threads, and by several processes on one database.
 
     Every plan and release ever published is kept. Making one brings the schema up to date.
@@ -54,15 +56,20 @@ class SqlLedger:
                 select(plans.c.config).order_by(plans.c.number.desc()).limit(1)
             ).scalar()
 
-    def publish(self, config: str, plan: ServingPlan) -> ServingPlan:
-        """Store `config` and its releases, and number `plan` one above the last; returns it numbered."""
+    def publish(
+        self, config: str, plan: ServingPlan, *, standings: Iterable[Standing] = ()
+    ) -> ServingPlan:
+        """Store `config`, the plan's releases and `standings`, and number `plan` one above the last; returns
+        it numbered."""
         with self._write() as connection:
             # First, so that on PostgreSQL too a second publisher waits here and then reads our number.
             connection.execute(update(revision).values(value=revision.c.value + 1))
             last = connection.execute(select(func.max(plans.c.number))).scalar() or 0
             numbered = msgspec.structs.replace(plan, number=last + 1)
-            for deployment in plan.deployments:
-                _keep_release(connection, deployment.stable, numbered.number)
+            for served in plan.served():
+                _keep_release(connection, served.release, numbered.number)
+            for standing in standings:
+                _keep_standing(connection, standing)
             connection.execute(
                 insert(plans).values(
                     number=numbered.number,
@@ -73,14 +80,42 @@ class SqlLedger:
             )
             return numbered
 
+    def standings(self) -> Mapping[str, Standing]:
+        """Where each deployment stands that was ever published, by name."""
+        with self._read() as connection:
+            found = connection.execute(select(standings.c.content).order_by(standings.c.deployment)).scalars()
+            read = [msgspec.json.decode(each, type=Standing) for each in found]
+            return {each.deployment: each for each in read}
+
+    def exposures(self) -> Mapping[str, Exposure]:
+        """What live rollouts expose, by deployment."""
+        with self._read() as connection:
+            live = select(rollouts.c.exposure).where(rollouts.c.live).order_by(rollouts.c.started_at)
+            read = [
+                msgspec.json.decode(each, type=Exposure) for each in connection.execute(live).scalars()
+            ]
+            return {each.deployment: each for each in read}
+
     def put_key(self, key: ApiKey) -> None:
         """Add a key, or replace the one of that name."""
         with self._write() as connection:
-            # Before the first plan nobody is served, so there is no change to see yet.
-            first = select(plans.c.number).limit(1).exists()
-            connection.execute(update(revision).where(first).values(value=revision.c.value + 1))
-            connection.execute(delete(keys).where(keys.c.name == key.name))
-            connection.execute(insert(keys).values(name=key.name, content=_text(key)))
+            _put_key(connection, key)
+
+    def change_key(self, name: str, change: Callable[[ApiKey | None], ApiKey]) -> ApiKey:
+        """As `Ledger.change_key`."""
+        with self._write() as connection:
+            found = connection.execute(select(keys.c.content).where(keys.c.name == name)).scalar()
+            before = None if found is None else msgspec.json.decode(found, type=ApiKey)
+            changed = change(before)
+            if changed != before:
+                _put_key(connection, changed)
+            return changed
+
+    def all_keys(self) -> tuple[ApiKey, ...]:
+        """Every key, revoked ones included, by name."""
+        with self._read() as connection:
+            kept = connection.execute(select(keys.c.content).order_by(keys.c.name)).scalars()
+            return tuple(msgspec.json.decode(key, type=ApiKey) for key in kept)
 
     def replicas(self) -> tuple[Replica, ...]:
         """Every replica known, ordered by id."""
@@ -104,6 +139,23 @@ class SqlLedger:
         with self._read() as connection:
             found = connection.execute(select(releases.c.content).where(releases.c.digest == digest)).scalar()
             return None if found is None else msgspec.json.decode(found, type=Release)
+
+    def releases(self) -> tuple[KeptRelease, ...]:
+        """Every release ever published, the oldest first."""
+        with self._read() as connection:
+            found = connection.execute(
+                select(releases.c.content, releases.c.first_plan, plans.c.created_at)
+                .join(plans, plans.c.number == releases.c.first_plan)
+                .order_by(releases.c.first_plan, releases.c.digest)
+            )
+            return tuple(
+                KeptRelease(
+                    release=msgspec.json.decode(content, type=Release),
+                    plan=number,
+                    at=datetime.fromisoformat(at),
+                )
+                for content, number, at in found
+            )
 
     def plan(self, number: int) -> ServingPlan | None:
         """The plan of this number, if it was ever published."""
@@ -137,6 +189,14 @@ def _revision(connection: Connection) -> int:
     return value
 
 
+def _put_key(connection: Connection, key: ApiKey) -> None:
+    # Before the first plan nobody is served, so there is no change to see yet.
+    first = select(plans.c.number).limit(1).exists()
+    connection.execute(update(revision).where(first).values(value=revision.c.value + 1))
+    connection.execute(delete(keys).where(keys.c.name == key.name))
+    connection.execute(insert(keys).values(name=key.name, content=_text(key)))
+
+
 def _keep_release(connection: Connection, release: Release, plan: int) -> None:
     """A release is kept under the name that it was first published with; the digest is of all the rest."""
     known = connection.execute(select(releases.c.digest).where(releases.c.digest == release.digest)).scalar()
@@ -144,6 +204,11 @@ def _keep_release(connection: Connection, release: Release, plan: int) -> None:
         connection.execute(
             insert(releases).values(digest=release.digest, content=_text(release), first_plan=plan)
         )
+
+
+def _keep_standing(connection: Connection, standing: Standing) -> None:
+    connection.execute(delete(standings).where(standings.c.deployment == standing.deployment))
+    connection.execute(insert(standings).values(deployment=standing.deployment, content=_text(standing)))
 
 
 def _text(value: msgspec.Struct) -> str:

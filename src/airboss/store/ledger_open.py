@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from airboss.domain.errors import SetupError
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest migration in `migrations/versions`. Kept here so that a ledger that is up to date is opened
 without loading Alembic."""
 
@@ -74,6 +74,8 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     # A publish is rare, and must outlive a power cut; NORMAL would only promise that for a killed process.
     cursor.execute("PRAGMA synchronous = FULL")
+    # What is deleted is overwritten: of a person who was erased nothing may stay in unused parts of a page.
+    cursor.execute("PRAGMA secure_delete = ON")
     cursor.close()
 
 

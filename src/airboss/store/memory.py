@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import DeploymentStats, JournalMove, RecordFilter, StatsBucket
+from airboss.domain.ports import (
+    DeploymentStats,
+    Erased,
+    JournalMove,
+    RecordFilter,
+    ReleaseBucket,
+    ScoreStats,
+    StatsBucket,
+    WatchedCall,
+)
 from airboss.domain.record import InferenceRecord
-from airboss.store.joining import ORPHANS_MAX, body, join, read_closed, read_opened, read_record
+from airboss.domain.score import Score, read_condition
+from airboss.store.joining import (
+    ORPHANS_MAX,
+    as_open,
+    blank_opened,
+    body,
+    join,
+    read_closed,
+    read_opened,
+    read_record,
+    read_score,
+)
+from airboss.store.memory_scores import Scores, stats_of_scores
 
 K = TypeVar("K")
 
-_EQUAL: Final = ("deployment", "status", "model", "user", "key", "id")
+_EQUAL: Final = ("deployment", "status", "model", "user", "key", "id", "release")
 
 
 class MemoryRecordLog:
@@ -28,6 +49,7 @@ class MemoryRecordLog:
         self._records: dict[str, InferenceRecord] = {}
         self._pending: dict[str, tuple[str, bytes]] = {}
         self._offsets: dict[str, int] = {}
+        self._scores = Scores()
         self._closed = False
 
     def offset(self, segment: str) -> int:
@@ -49,8 +71,11 @@ class MemoryRecordLog:
                 if record_id in self._pending
             ]
             records = [_whole(payload) for payload in (*move.records, *joined)]
+            given = [read_score(payload) for payload in move.scores]
             for record in records:
                 self._records.setdefault(record.id, record)
+            self._scores.take(given, move.moved_at or datetime.now(UTC))
+            self._scores.attach(self._records)
             for record_id in move.closed:
                 self._pending.pop(record_id, None)
             self._pending.update({key: (move.segment, opened) for key, opened in move.opened.items()})
@@ -79,13 +104,13 @@ class MemoryRecordLog:
         """As `RecordLog.records`."""
         with self._lock:
             self._check()
-            arrived = list(self._records.values())
+            arrived = self._shown(where)
             before = self._records.get(where.before) if where.before is not None else None
         if where.after is not None:
-            ids = [record.id for record in arrived]
+            ids = ["", *(record.id for record in arrived)]
             if where.after not in ids:
                 return []
-            arrived = arrived[ids.index(where.after) + 1 :]
+            arrived = arrived[ids.index(where.after) :]
         else:
             arrived.sort(key=_newness, reverse=True)
         if where.before is not None:
@@ -101,11 +126,15 @@ class MemoryRecordLog:
         """As `RecordLog.count`."""
         with self._lock:
             self._check()
-            return sum(_matches(record, where) for record in self._records.values())
+            return sum(_matches(record, where) for record in self._shown(where))
 
-    def stats(self, since: datetime, until: datetime) -> Sequence[DeploymentStats]:
+    def stats(
+        self, since: datetime, until: datetime, *, without_key: str | None = None
+    ) -> Sequence[DeploymentStats]:
         """As `RecordLog.stats`, with exact quantiles."""
-        calls = self._between(since, until)
+        calls = [
+            each for each in self._between(since, until) if without_key is None or each.key != without_key
+        ]
         groups = _grouped(calls, lambda record: record.deployment)
         return [_deployment_stats(deployment, group) for deployment, group in sorted(groups.items())]
 
@@ -118,10 +147,153 @@ class MemoryRecordLog:
         groups = _grouped(self._between(since, until), step)
         return [_bucket(name, start, group) for (name, start), group in sorted(groups.items())]
 
+    def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
+        """As `RecordLog.traffic`."""
+
+        def step(record: InferenceRecord) -> tuple[str, str, str, int]:
+            start = int(record.started_at.timestamp() // step_s) * step_s
+            return record.deployment, record.release, record.arm, start
+
+        return [
+            ReleaseBucket(
+                deployment=deployment,
+                release=release,
+                arm=arm,
+                start=datetime.fromtimestamp(start, UTC),
+                requests=len(calls),
+                errors=sum(each.status == "error" for each in calls),
+                counted=sum(each.status not in {"cancelled", "refused"} for each in calls),
+            )
+            for (deployment, release, arm, start), calls in sorted(
+                _grouped(self._between(since, until), step).items()
+            )
+        ]
+
+    def watched(
+        self, deployment: str, *, after: str, until: str, without_key: str, limit: int
+    ) -> Sequence[WatchedCall]:
+        """As `RecordLog.watched`."""
+        with self._lock:
+            self._check()
+            of_deployment = self._shown(RecordFilter(deployment=deployment))
+            closed = [
+                _watched(each)
+                for each in of_deployment
+                if each.deployment == deployment and each.key != without_key
+            ]
+            pending = [read_opened(frame) for _, frame in self._pending.values()]
+            still_open = [
+                as_open(each) for each in pending if each.deployment == deployment and each.key != without_key
+            ]
+        found = [each for each in (*closed, *still_open) if after < each.id < until]
+        return sorted(found, key=lambda call: call.id)[:limit]
+
+    def put_scores(self, scores: Sequence[Score]) -> int:
+        """As `RecordLog.put_scores`."""
+        with self._lock:
+            self._check()
+            return self._scores.put(scores, self._records)
+
+    def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
+        """As `RecordLog.scores_of`."""
+        with self._lock:
+            self._check()
+            return self._scores.of_records(record_ids)
+
+    def score_stats(
+        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
+    ) -> Sequence[ScoreStats]:
+        """As `RecordLog.score_stats`."""
+        with self._lock:
+            self._check()
+            given = [
+                (score, self._records[score.subject_id])
+                for score in self._scores.kept.values()
+                if without_key is None or self._records[score.subject_id].key != without_key
+            ]
+        return stats_of_scores(
+            (score, record)
+            for score, record in given
+            if since <= (score.at if by_score_time else record.started_at) < until
+        )
+
+    def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
+        """As `RecordLog.stray_scores`."""
+        with self._lock:
+            self._check()
+            return self._scores.stray(before, self._pending, limit)
+
+    def drop_scores(self, score_ids: Collection[str]) -> None:
+        """As `RecordLog.drop_scores`."""
+        with self._lock:
+            self._check()
+            self._scores.drop(score_ids)
+
+    def erase(self, users: Mapping[str, datetime]) -> Mapping[str, Erased]:
+        """As `RecordLog.erase`."""
+        with self._lock:
+            self._check()
+            return {user: self._erase(user, before) for user, before in users.items()}
+
+    def _erase(self, user: str, before: datetime) -> Erased:
+        theirs = {
+            each.id for each in self._records.values() if each.user == user and each.started_at <= before
+        }
+        nothing: dict[str, Any] = {
+            "user": None,
+            "session": None,
+            "tags": {},
+            "request": None,
+            "response": None,
+        }
+        for record_id in theirs:
+            self._records[record_id] = msgspec.structs.replace(self._records[record_id], **nothing)
+        opened = 0
+        for record_id, (segment, frame) in list(self._pending.items()):
+            call = read_opened(frame)
+            if call.user == user and call.started_at <= before:
+                self._pending[record_id] = (segment, blank_opened(call))
+                opened += 1
+        return Erased(records=len(theirs) + opened, scores=self._scores.erase(user, theirs))
+
+    def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
+        """As `RecordLog.expire`."""
+        with self._lock:
+            self._check()
+            oldest = sorted(self._records.values(), key=lambda each: each.started_at)
+            gone = [
+                each for each in oldest if records_before is not None and each.started_at < records_before
+            ]
+            for record in gone[:limit]:
+                del self._records[record.id]
+                self._scores.expire(record.id)
+            bodied = [
+                each
+                for each in oldest
+                if bodies_before is not None
+                and each.started_at < bodies_before
+                and each.id in self._records
+                and (each.request is not None or each.response is not None)
+            ]
+            for record in bodied[: limit - len(gone[:limit])]:
+                self._records[record.id] = msgspec.structs.replace(record, request=None, response=None)
+            return len(gone[:limit]) + len(bodied[: limit - len(gone[:limit])])
+
     def close(self) -> None:
         """As `RecordLog.close`."""
         with self._lock:
             self._closed = True
+
+    def _shown(self, where: RecordFilter) -> list[InferenceRecord]:
+        """Every record with what it shows of its scores, as they arrived. Raises ValueError for a condition
+        on scores that is none, also where there is no record to try it on."""
+        if where.score is not None:
+            read_condition(where.score)
+        shown = self._scores.shown()
+        return [
+            msgspec.structs.replace(record, scores=shown[record.id]) if record.id in shown else record
+            for record in self._records.values()
+        ]
 
     def _between(self, since: datetime, until: datetime) -> list[InferenceRecord]:
         with self._lock:
@@ -141,6 +313,12 @@ def _whole(payload: bytes) -> InferenceRecord:
     return InferenceRecord(**fields)
 
 
+def _watched(record: InferenceRecord) -> WatchedCall:
+    """A record as a rollout sees it."""
+    fields = {name: getattr(record, name) for name in WatchedCall.__struct_fields__ if name != "open"}
+    return WatchedCall(**fields)
+
+
 def _newness(record: InferenceRecord) -> tuple[datetime, str]:
     return record.started_at, record.id
 
@@ -155,7 +333,13 @@ def _matches(record: InferenceRecord, where: RecordFilter) -> bool:
         and (where.since is None or record.started_at >= where.since)
         and (where.until is None or record.started_at < where.until)
         and text in searched.lower()
+        and (where.score is None or _scored_so(record, where.score))
     )
+
+
+def _scored_so(record: InferenceRecord, asked: str) -> bool:
+    condition = read_condition(asked)
+    return condition.holds(record.scores.get(condition.name))
 
 
 def _grouped(
@@ -178,6 +362,7 @@ def _deployment_stats(deployment: str, calls: Sequence[InferenceRecord]) -> Depl
         requests=len(calls),
         errors=sum(record.status == "error" for record in calls),
         cancelled=sum(record.status == "cancelled" for record in calls),
+        refused=sum(record.status == "refused" for record in calls),
         latency_p50_ms=_quantile(latencies, 0.5),
         latency_p95_ms=_quantile(latencies, 0.95),
         ttft_p50_ms=_quantile(ttfts, 0.5),
@@ -197,6 +382,8 @@ def _bucket(deployment: str, start: int, calls: Sequence[InferenceRecord]) -> St
         start=datetime.fromtimestamp(start, UTC),
         requests=whole.requests,
         errors=whole.errors,
+        cancelled=whole.cancelled,
+        refused=whole.refused,
         latency_p50_ms=whole.latency_p50_ms,
         latency_p95_ms=whole.latency_p95_ms,
         ttft_p50_ms=whole.ttft_p50_ms,

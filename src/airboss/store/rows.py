@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airboss.domain.record import Attempt, InferenceRecord
+from airboss.domain.record import Attempt, InferenceRecord, PolicyFinding
 from airboss.store.joining import StoredRecord, body, read_opened
 
 PART_CHARS_MAX: Final = 8192
@@ -24,7 +24,7 @@ COLUMNS: Final = tuple(
     for field in msgspec.structs.fields(InferenceRecord)
     if field.name not in {"request", "response", "scores"}
 )
-_JSON_COLUMNS: Final = {"attempts": tuple[Attempt, ...], "policy": tuple[str, ...], "tags": dict[str, str]}
+_JSON_COLUMNS: Final = {"attempts": tuple[Attempt, ...], "policy": tuple[PolicyFinding, ...], "tags": dict[str, str]}
 _values_of: Final = attrgetter(*COLUMNS)
 
 

@@ -11,7 +11,18 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from airboss.domain.ports import DeploymentStats, JournalMove, RecordFilter, RecordLog, StatsBucket
+from airboss.domain.ports import (
+    DeploymentStats,
+    Erased,
+    JournalMove,
+    RecordFilter,
+    RecordLog,
+    ReleaseBucket,
+    ScoreStats,
+    StatsBucket,
+    WatchedCall,
+)
+from airboss.domain.score import Score
 
 QUESTION_BYTES_MAX: Final = 768 * 1024 * 1024
 """A move of one call holds its two frames, each of 256 MiB at most; more is no question of ours."""
@@ -99,10 +110,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     since: datetime
     until: datetime
+    without_key: str | None = None
 
     def ask(self, log: RecordLog) -> list[DeploymentStats]:
         """The answer."""
-        return list(log.stats(self.since, self.until))
+        return list(log.stats(self.since, self.until, without_key=self.without_key))
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -119,7 +131,149 @@ class Series(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return list(log.series(self.since, self.until, step_s=self.step_s))
 
 
-Question = Offset | Apply | Orphans | Forget | Records | Count | Stats | Series
+class Traffic(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.traffic`."""
+
+    since: datetime
+    until: datetime
+    step_s: int
+
+    def ask(self, log: RecordLog) -> list[ReleaseBucket]:
+        """The answer; raises ValueError for a step that is none."""
+        if self.step_s < 1:
+            raise ValueError(f"step_s is {self.step_s}; ask for steps of at least one second")
+        return list(log.traffic(self.since, self.until, step_s=self.step_s))
+
+
+class Watched(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.watched`."""
+
+    deployment: str
+    after: str
+    until: str
+    without_key: str
+    limit: int
+
+    def ask(self, log: RecordLog) -> list[WatchedCall]:
+        """The answer; raises ValueError for a limit out of bounds."""
+        if not 1 <= self.limit <= RECORDS_MAX:
+            raise ValueError(f"limit is {self.limit}; ask for 1 to {RECORDS_MAX} calls")
+        return list(
+            log.watched(
+                self.deployment,
+                after=self.after,
+                until=self.until,
+                without_key=self.without_key,
+                limit=self.limit,
+            )
+        )
+
+
+class PutScores(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.put_scores`."""
+
+    scores: list[Score]
+
+    def ask(self, log: RecordLog) -> int:
+        """The answer."""
+        return log.put_scores(self.scores)
+
+
+class ScoresOf(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.scores_of`."""
+
+    record_ids: list[str]
+
+    def ask(self, log: RecordLog) -> list[Score]:
+        """The answer; raises ValueError for too many records."""
+        if len(self.record_ids) > RECORDS_MAX:
+            raise ValueError(f"scores of {len(self.record_ids)} records; ask for {RECORDS_MAX} at most")
+        return list(log.scores_of(self.record_ids))
+
+
+class StatsOfScores(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.score_stats`."""
+
+    since: datetime
+    until: datetime
+    by_score_time: bool
+    without_key: str | None
+
+    def ask(self, log: RecordLog) -> list[ScoreStats]:
+        """The answer."""
+        return list(
+            log.score_stats(
+                self.since, self.until, by_score_time=self.by_score_time, without_key=self.without_key
+            )
+        )
+
+
+class StrayScores(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.stray_scores`."""
+
+    before: datetime
+    limit: int
+
+    def ask(self, log: RecordLog) -> list[Score]:
+        """The answer."""
+        return list(log.stray_scores(self.before, limit=self.limit))
+
+
+class DropScores(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.drop_scores`."""
+
+    score_ids: list[str]
+
+    def ask(self, log: RecordLog) -> None:
+        """The answer."""
+        log.drop_scores(self.score_ids)
+
+
+class Erase(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.erase`."""
+
+    users: dict[str, datetime]
+
+    def ask(self, log: RecordLog) -> dict[str, Erased]:
+        """The answer."""
+        return dict(log.erase(self.users))
+
+
+class Expire(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.expire`."""
+
+    bodies_before: datetime | None
+    records_before: datetime | None
+    limit: int
+
+    def ask(self, log: RecordLog) -> int:
+        """The answer; raises ValueError for a limit out of bounds."""
+        if not 1 <= self.limit <= RECORDS_MAX:
+            raise ValueError(f"limit is {self.limit}; expire 1 to {RECORDS_MAX} records at once")
+        return log.expire(
+            bodies_before=self.bodies_before, records_before=self.records_before, limit=self.limit
+        )
+
+
+Question = (
+    Offset
+    | Apply
+    | Orphans
+    | Forget
+    | Records
+    | Count
+    | Stats
+    | Series
+    | Traffic
+    | Watched
+    | PutScores
+    | ScoresOf
+    | StatsOfScores
+    | StrayScores
+    | DropScores
+    | Erase
+    | Expire
+)
 """All that can be asked."""
 
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
+from airboss.domain.ports import Placement
 from airboss.supervisor.listen import url
-from airboss.supervisor.probe import http_probe, unix_probe
+from airboss.supervisor.probe import file_probe, http_probe, unix_probe
 from airboss.supervisor.process import Command
 from airboss.supervisor.supervisor import Spec
 
 LISTEN_ENV = "AIRBOSS_LISTEN_FD"
 DRAIN_S = 30.0
 """A gateway finishes calls in flight for so long and then stops by itself; only well after it is killed."""
+
+
+RAY_HOST = "ray"
+"""The process that has engines run on a Ray cluster."""
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,8 +52,9 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         return url(self.host, self.console_port, tls=self.tls)
 
 
-def core(places: Places) -> list[Spec]:
-    """Everything but the replicas: the store, the controller and the gateways."""
+def core(places: Places, *, ray: bool = False) -> list[Spec]:
+    """Everything but the replicas: the store, the controller and the gateways; with `ray` also the process
+    that has replicas run on a Ray cluster."""
     exposed = ["--host", places.host, *(["--insecure"] if places.insecure else [])]
     gateway_url = url(places.host, places.port, tls=places.tls)
     store = Spec(
@@ -78,27 +85,42 @@ def core(places: Places) -> list[Spec]:
         )
         for number in range(places.workers)
     ]
-    return [store, controller, *gateways]
+    ray_host = Spec(
+        command=_command(RAY_HOST, ["replica", "ray"], places, pass_fds=(places.lock_fd,)),
+        probe=file_probe(ray_ready_path(places.data_dir / "run")),
+        grace_s=15.0,
+    )
+    return [store, controller, *([ray_host] if ray else []), *gateways]
 
 
-def replica(model: str, base_url: str, places: Places, *, port: int, version: str) -> Spec:
-    """One engine. `version` changes when it must be started anew though its command stays the same."""
+def replica(placement: Placement, places: Places, *, essential: bool) -> Spec:
+    """One engine, started with what it was placed with. Without an `essential` one the rest still serves."""
     return Spec(
         command=_command(
-            replica_name(model),
-            ["replica", "serve", "--model", model, "--port", str(port)],
+            replica_name(placement.id),
+            [
+                *("replica", "serve", "--model", placement.model),
+                *("--port", str(urlsplit(placement.url).port or 0), "--placement", placement.id),
+            ],
             places,
         ),
-        probe=http_probe(base_url.removesuffix("/v1") + "/health"),
+        probe=http_probe(placement.url.removesuffix("/v1") + "/health"),
         watch=True,
         grace_s=5.0,
-        version=version,
+        version=placement.settings,
+        may_fail=True,
+        essential=essential,
     )
 
 
-def replica_name(model: str) -> str:
-    """The name of the process of a model's replica."""
-    return f"replica-{model}"
+def replica_name(placement_id: str) -> str:
+    """The name of the process of a placed engine."""
+    return f"replica-{placement_id}"
+
+
+def ray_ready_path(run_dir: Path) -> Path:
+    """The file that is there while the engines on Ray have been started."""
+    return run_dir / "ray.json"
 
 
 def is_gateway(name: str) -> bool:

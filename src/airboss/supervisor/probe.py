@@ -48,6 +48,19 @@ def unix_probe(path: Path, *, timeout_s: float = TIMEOUT_S) -> Probe:
     return probe
 
 
+def file_probe(path: Path) -> Probe:
+    """A probe that wants a file that holds the process's id: it writes it when it is ready."""
+
+    async def probe(pid: int) -> Health:
+        try:
+            said = await asyncio.to_thread(path.read_text)
+        except OSError:
+            return "failed"
+        return "ok" if said.strip() == str(pid) else "failed"
+
+    return probe
+
+
 async def get_status(url: str) -> int:
     """The status of a GET. Raises OSError or EOFError without a connection or an answer, ValueError for none
     that is HTTP."""

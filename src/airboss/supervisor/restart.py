@@ -9,7 +9,9 @@ LONGEST_DELAY_S = 10.0
 HEALTHY_S = 30.0
 """So long in health, and what went wrong before is forgotten."""
 HOPELESS_FAILURES = 5
-"""So many failures in a row before ever being ready, and starting again will not help."""
+"""So many failures in a row without being ready, and starting again will not help."""
+USELESS_CODE = 2
+"""What a process exits with when it knows that starting it again unchanged cannot help."""
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,9 +23,11 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered over lives: `failures` in a row, `restarts` in all, `ever_ready` once true stays."""
+    """What is remembered over lives: `failures` in a row, `unready` those of them, in a row, that never got
+    ready, `restarts` in all, `ever_ready` once true stays."""
 
     failures: int = 0
+    unready: int = 0
     restarts: int = 0
     ever_ready: bool = False
 
@@ -31,6 +35,11 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     def hopeless(self) -> bool:
         """It has never been ready and has failed too often to hope."""
         return not self.ever_ready and self.failures >= HOPELESS_FAILURES
+
+    @property
+    def lost(self) -> bool:
+        """It does not get ready any more, whether it ever did or not."""
+        return self.unready >= HOPELESS_FAILURES
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +61,7 @@ def after(life: Life, history: History) -> Restart:
         at=life.ended_at + delay_s(failures),
         history=History(
             failures=failures,
+            unready=history.unready + 1 if life.ready_at is None else 0,
             restarts=history.restarts + 1,
             ever_ready=history.ever_ready or life.ready_at is not None,
         ),

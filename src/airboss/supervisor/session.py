@@ -12,6 +12,7 @@ from pathlib import Path
 
 from airboss.domain.status import ProcessStatus
 from airboss.supervisor import fleet, runfiles
+from airboss.supervisor.local import LocalHost
 from airboss.supervisor.process import OnLine
 from airboss.supervisor.roster import Roster
 from airboss.supervisor.supervisor import Spec, Supervisor
@@ -23,17 +24,27 @@ POLL_S = 0.5
 
 
 class Session:
-    """Keeps the core processes and the roster's replicas running until told to stop.
+    """Keeps the core processes and this machine's replicas running until told to stop.
+
+    `host` None: replicas run elsewhere, and some process of the core sees to them.
 
     `listener` is our own hold on the data plane's socket: kept open while a gateway restarts, so that
     connections wait instead of being refused, and closed first when stopping.
     """
 
     def __init__(
-        self, *, core: Iterable[Spec], roster: Roster, run_dir: Path, listener: socket.socket, on_line: OnLine
+        self,
+        *,
+        core: Iterable[Spec],
+        roster: Roster,
+        host: LocalHost | None,
+        run_dir: Path,
+        listener: socket.socket,
+        on_line: OnLine,
     ) -> None:
         self._core = tuple(core)
         self._roster = roster
+        self._host = host
         self._run_dir = run_dir
         self._listener = listener
         self._supervisor = Supervisor(on_line=on_line, on_change=self._on_change)
@@ -52,7 +63,7 @@ class Session:
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         try:
             # Replicas first: loading a model takes longest.
-            self._supervisor.want([*await asyncio.to_thread(self._roster.specs), *self._core])
+            self._supervisor.want([*await asyncio.to_thread(self._replicas), *self._core])
             await self._until_stopped(on_ready)
         finally:
             log.info("stopping; calls in flight may finish, for at most %.0f s", fleet.DRAIN_S)
@@ -101,12 +112,19 @@ class Session:
             if specs is not None:
                 self._supervisor.want([*specs, *self._core])
 
+    def _replicas(self) -> list[Spec]:
+        """What should run of this machine's replicas, after telling the ledger how they stand."""
+        if self._host is None:
+            return []
+        self._host.saw(self._statuses)
+        self._roster.keep()
+        return self._host.specs(essential=self._roster.essential)
+
     def _books(self) -> list[Spec] | None:
         """Write how things stand; returns the replicas that should run, None if the ledger does not say."""
         try:
             runfiles.write_processes(self._run_dir, self._statuses.values())
-            self._roster.report(self._statuses)
-            return self._roster.specs()
+            return self._replicas()
         except Exception:
             # A full disk or a busy ledger must not end what serves; half a second later we try again.
             log.exception("cannot ask or tell the ledger about replicas")

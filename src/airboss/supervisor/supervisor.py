@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessState, ProcessStatus
 from airboss.supervisor.lifeline import Lifeline
 from airboss.supervisor.process import Child, Command, OnLine
-from airboss.supervisor.restart import History, Life, after
+from airboss.supervisor.restart import USELESS_CODE, History, Life, after
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ Probe = Callable[[int], Awaitable[Health]]
 
 UNHEALTHY_CHECKS = 3
 IDLE_S = 0.5
+WORDS_CHARS_MAX = 400
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     `probe` says when it is ready; with `watch` it is asked from then on too, and restarted after three
     failures in a row. `grace_s` is how long it may take to stop. A spec that changes under the same name
     replaces the process; `version` is there to say so where the command stays the same.
+    One that `may_fail` is left alone, `failed`, when it does not get ready five times in a row, or exits with
+    USELESS_CODE before. If it is `essential` too, that ends the start of everything, as it does without.
     """
 
     command: Command
@@ -49,6 +53,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     watch: bool = False
     grace_s: float = 10.0
     version: str = ""
+    may_fail: bool = False
+    essential: bool = True
 
     @property
     def name(self) -> str:
@@ -144,8 +150,8 @@ class Supervisor:
     async def run(self) -> None:
         """Keep what is wanted running until cancelled; children go on then, until `stop`.
 
-        Raises SetupError with its last lines when a process fails five times in a row before ever being
-        ready, unless `until_ready` has returned once: from then on there is something to keep.
+        Raises SetupError with its last lines when an essential process fails five times in a row before ever
+        being ready, unless `until_ready` has returned once: from then on there is something to keep.
         """
         while True:
             await self._reconcile()
@@ -157,7 +163,7 @@ class Supervisor:
                 continue
 
     async def until_ready(self) -> None:
-        """Wait until all that is wanted is ready. Needs `run` to be running."""
+        """Wait until all that is wanted is ready, or has failed and may. Needs `run` to be running."""
         while not self._all_ready():
             self._changed.clear()
             await self._changed.wait()
@@ -198,8 +204,8 @@ class Supervisor:
     # What follows runs in the owner task only.
 
     def _all_ready(self) -> bool:
-        ready = {name for name, process in self._processes.items() if process.state == "ready"}
-        return bool(self._wanted) and set(self._wanted) <= ready
+        settled = {n for n, process in self._processes.items() if process.state in {"ready", "failed"}}
+        return bool(self._wanted) and set(self._wanted) <= settled
 
     def _pause_s(self) -> float:
         now = time.monotonic()
@@ -273,20 +279,27 @@ class Supervisor:
                 process.start_at, process.history = 0.0, History(ever_ready=process.history.ever_ready)
                 process.enter("stopped")
             else:
-                self._after_end(process, ending(event.code))
+                why = ending(event.code) + last_words(process.tail)
+                self._after_end(process, why, useless=event.code == USELESS_CODE)
         elif process.state in {"starting", "ready"}:
             self._judge(process, event.health)
 
-    def _after_end(self, process: _Process, why: str) -> None:
+    def _after_end(self, process: _Process, why: str, *, useless: bool = False) -> None:
         ended_at = time.monotonic()
         life = Life(started_at=process.started_at, ready_at=process.ready_at, ended_at=ended_at)
         restart = after(life, process.history)
         process.start_at, process.history = restart.at, restart.history
-        process.enter("backing_off", why)
-        name = process.spec.name
-        log.warning("%s %s; it is started again in %.1f s", name, why, restart.at - ended_at)
-        if process.history.hopeless and not self._forgiving:
+        name, spec = process.spec.name, process.spec
+        lost = spec.may_fail and (process.history.lost or (useless and life.ready_at is None))
+        if (lost or process.history.hopeless) and spec.essential and not self._forgiving:
             raise SetupError(obituary(process, why))
+        if lost:
+            process.start_at = math.inf
+            process.enter("failed", why)
+            log.error("%s %s; it does not get ready and is left alone", name, why)
+            return
+        process.enter("backing_off", why)
+        log.warning("%s %s; it is started again in %.1f s", name, why, restart.at - ended_at)
 
     def _judge(self, process: _Process, health: Health) -> None:
         if health == "ok":
@@ -330,7 +343,14 @@ def everything(_name: str) -> bool:
 def obituary(process: _Process, why: str) -> str:
     """What to tell a person about a process that will not start."""
     lines = "\n".join(f"  {line}" for line in process.tail) or "  (it printed nothing)"
-    return f"{process.spec.name} {why}, {process.history.failures} times in a row. Its last lines:\n{lines}"
+    often = f", {process.history.failures} times in a row" if process.history.failures > 1 else ""
+    return f"{process.spec.name} {why}{often}. Its last lines:\n{lines}"
+
+
+def last_words(tail: Iterable[str]) -> str:
+    """What a process said last of why it ends, after a colon; nothing if it did not."""
+    said = [line.removeprefix("airboss: ") for line in tail if line.startswith("airboss: ")]
+    return f": {said[-1][:WORDS_CHARS_MAX]}" if said else ""
 
 
 def ending(code: int) -> str:

@@ -18,11 +18,11 @@ HEAD_BYTES: Final = 16
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 """`JournalWriter` refuses to write more."""
 
-FrameKind = Literal["open", "close"]
-"""Which end of a call a frame tells: `OpenedCall` or `ClosedCall`."""
+FrameKind = Literal["open", "close", "score"]
+"""What a frame tells: an end of a call (`OpenedCall`, `ClosedCall`), or feedback on one (`Score`)."""
 
 _HEAD = struct.Struct("<4sB3xI")
-_CODES: Final[dict[FrameKind, int]] = {"open": 1, "close": 2}
+_CODES: Final[dict[FrameKind, int]] = {"open": 1, "close": 2, "score": 3}
 _KINDS: Final[dict[int, FrameKind]] = {code: kind for kind, code in _CODES.items()}
 
 

@@ -96,6 +96,16 @@ class Counts(msgspec.Struct):
     refused: dict[str, int] = {}
     """Requests answered without a record, by HTTP status: bad keys, bad bodies, unknown models."""
     gauges: dict[str, float] = {}
+    plan: int = 0
+    """The plan that a gateway serves from."""
+    outstanding: dict[str, int] = {}
+    """A gateway's calls that are being answered by upstreams, by base URL; those without any are left out."""
+    replicas: dict[str, dict[str, int]] = {}
+    """The controller's: how many replicas there are, by model and state."""
+    replicas_wanted: dict[str, int] = {}
+    """The controller's: how many there should be, by model."""
+    alarms: dict[str, str] = {}
+    """The controller's: where each alarm stands."""
 
 
 class WorkerMetrics:
@@ -161,7 +171,13 @@ class _Exposition(Collector):
         self._series: dict[Labels, Series] = {}
         self._refused: dict[str, int] = {}
         self._gauges = dict(gauges)
+        self._replicas: dict[str, dict[str, int]] = {}
+        self._wanted: dict[str, int] = {}
+        self._alarms: dict[str, str] = {}
         for each in counts:
+            self._replicas |= each.replicas
+            self._wanted |= each.replicas_wanted
+            self._alarms |= each.alarms
             for series in each.series:
                 into = self._series.setdefault(series.labels, Series(series.labels))
                 into.add(series)
@@ -200,8 +216,32 @@ class _Exposition(Collector):
         for status, n in self._refused.items():
             refused.add_metric([status], n)
         yield refused
+        yield from self._replica_gauges()
+        yield self._alarm_states()
         for name, value in sorted(self._gauges.items()):
             yield GaugeMetricFamily(f"airboss_{name}", GAUGES.get(name, name), value=value)
+
+    def _alarm_states(self) -> Metric:
+        family = GaugeMetricFamily(
+            "airboss_alarm_state", "1 for the state that an alarm is in, 0 for others.", labels=["alarm", "state"]
+        )
+        for alarm, held in sorted(self._alarms.items()):
+            for state in ALARM_STATES:
+                family.add_metric([alarm, state], float(state == held))
+        return family
+
+    def _replica_gauges(self) -> Iterator[Metric]:
+        there = GaugeMetricFamily(
+            "airboss_replicas", "Engines of local models, by state.", labels=["model", "state"]
+        )
+        wanted = GaugeMetricFamily("airboss_replicas_wanted", "How many should be.", labels=["model"])
+        for model, states in sorted(self._replicas.items()):
+            for state, n in states.items():
+                there.add_metric([model, state], n)
+        for model, n in sorted(self._wanted.items()):
+            wanted.add_metric([model], n)
+        yield there
+        yield wanted
 
     def _histogram(self, name: str, text: str, field: str, bounds: tuple[float, ...]) -> Metric:
         family = HistogramMetricFamily(prometheus_name(name, "seconds"), text, labels=LABEL_NAMES)
@@ -218,6 +258,8 @@ class _Exposition(Collector):
         return family
 
 
+ALARM_STATES = ("ok", "pending", "firing", "resolved", "no_data")
+
 GAUGES = {
     "requests_in_flight": "Calls being answered.",
     "plan_number": "The plan being served.",
@@ -226,6 +268,10 @@ GAUGES = {
     "journal_lag_seconds": "Age of the oldest record that the record store has not taken yet.",
     "journal_moved_records": "Records moved since the controller started.",
     "journal_corrupt_frames": "Journal frames that could not be read.",
+    "feedback_dead_letters": "Feedback put away since the controller started: no record of its key came.",
+    "scoring_lag_seconds": "Age of the oldest call that online scoring has not looked at yet.",
+    "scoring_scored": "Scores that online scoring has made since the controller started.",
+    "scoring_unscored": "Scores without a value that it has made since the controller started.",
     "store_up": "Whether the record store answered the controller.",
     "controller_age_seconds": "Since the controller last reported: it should stay under a few seconds.",
 }

@@ -71,7 +71,7 @@
   }
 
   let leader = 0;
-  const places = { o: "/", r: "/records", s: "/system" };
+  const place = (key) => (/^[a-z]$/.test(key) ? $(`[data-key="${key}"]`) : null);
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, select, textarea");
     if (event.key === "Escape") {
@@ -80,7 +80,7 @@
       return;
     }
     if (typing || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
-    if (Date.now() - leader < 1200 && places[event.key]) { leader = 0; return void location.assign(places[event.key]); }
+    if (Date.now() - leader < 1200 && place(event.key)) { leader = 0; return void location.assign(place(event.key).href); }
     leader = event.key === "g" ? Date.now() : 0;
     const search = $("#search"), keys = $("#keys");
     if (event.key === "/" && search) { event.preventDefault(); search.focus(); search.select(); }
@@ -93,6 +93,8 @@
     }
   });
   document.addEventListener("change", (event) => { if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit(); });
+  // What is being written into a form must not be taken away by a refresh.
+  document.addEventListener("htmx:before:request", (event) => { if (event.target.id === "live" && $("#live .doing[open]")) event.preventDefault(); });
   document.addEventListener("htmx:config:request", (event) => {
     // Empty fields stay out of the address.
     const body = event.detail.ctx.request.body;
@@ -305,6 +307,9 @@
     document.addEventListener("htmx:after:swap", () => { if (asked) slow = performance.now() - asked; drawCharts(); showCopy(); });
     listen();
   }
+  // On a phone the rail scrolls: the room one is in is in sight.
+  const rail = $(".rail"), room = $(".rail > [aria-current]");
+  if (rail && room && rail.scrollWidth > rail.clientWidth) rail.scrollLeft = room.offsetLeft - (rail.clientWidth - room.offsetWidth) / 2;
   measure();
   showCopy();
   drawCharts();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -45,12 +46,16 @@ KINDS: Final[dict[str, str | None]] = {
 }
 """Each kind with the field that what follows its colon goes to."""
 
+NAMED: Final = re.compile(r"([A-Za-z][\w.-]{0,63})=")
+"""What stands before a scorer with a name of its own."""
+
 SPEC_FILE_BYTES_MAX: Final = 256 * 1024
 
 
 def read_spec(text: str, *, load: Callable[[str], str]) -> Spec:
     r"""A scorer as it is written on a command line: `exact`, `regex:^\d+$`, `json_schema:answer.json`,
-    `python:tone.py:score`, `llm_judge:grader`, or a JSON object with `kind`.
+    `python:tone.py:score`, `llm_judge:grader`, or a JSON object with `kind`; `polite=contains:please` gives
+    it a name of its own.
 
     `load` gives the text of a file (that of a schema). Raises WrongCall saying what is wrong.
     """
@@ -59,9 +64,10 @@ def read_spec(text: str, *, load: Callable[[str], str]) -> Spec:
             return spec_from(msgspec.json.decode(text))
         except msgspec.DecodeError as error:
             raise WrongCall(f"the scorer {text[:80]!r} is no JSON object: {error}") from error
-    kind, colon, argument = text.partition(":")
+    named = NAMED.match(text)
+    kind, colon, argument = text[named.end() if named is not None else 0 :].partition(":")
     field = KINDS.get(kind)
-    table: dict[str, Any] = {"kind": kind}
+    table: dict[str, Any] = {"kind": kind} | ({"name": named[1]} if named is not None else {})
     if colon and kind in KINDS:
         if field is None or not argument:
             raise WrongCall(f"the scorer {text!r}: {kind} takes {field or 'nothing'} after `:`")

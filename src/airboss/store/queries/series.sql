@@ -4,6 +4,8 @@ select
     make_timestamp(epoch_us(started_at) // $step_us * $step_us) as start,
     count(*) as requests,
     count(*) filter (status = 'error') as errors,
+    count(*) filter (status = 'cancelled') as cancelled,
+    count(*) filter (status = 'refused') as refused,
     quantile_cont(latency_ms, 0.5) filter (status = 'ok') as latency_p50_ms,
     quantile_cont(latency_ms, 0.95) filter (status = 'ok') as latency_p95_ms,
     quantile_cont(ttft_ms, 0.5) filter (status = 'ok') as ttft_p50_ms,

@@ -4,6 +4,7 @@ select
     count(*) as requests,
     count(*) filter (status = 'error') as errors,
     count(*) filter (status = 'cancelled') as cancelled,
+    count(*) filter (status = 'refused') as refused,
     quantile_cont(latency_ms, 0.5) filter (status = 'ok') as latency_p50_ms,
     quantile_cont(latency_ms, 0.95) filter (status = 'ok') as latency_p95_ms,
     quantile_cont(ttft_ms, 0.5) filter (status = 'ok') as ttft_p50_ms,
@@ -16,6 +17,6 @@ select
     sum(cost_usd)::double as cost_usd,
     count(*) - count(cost_usd) as cost_unknown
 from records
-where started_at >= $since and started_at < $until
+where started_at >= $since and started_at < $until and ($without is null or "key" <> $without)
 group by deployment
 order by deployment

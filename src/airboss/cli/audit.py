@@ -1,0 +1,182 @@
+"""`airboss audit`: what was done here, and the proof that nobody has changed it since."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airboss.cli.api import Api, reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import console, print_json
+from airboss.cli.when import parse_when
+from airboss.domain.errors import WrongCall
+
+if TYPE_CHECKING:
+    from airboss.compose.audit import Found
+    from airboss.console.api_audit import Leaves
+    from airboss.governance.checkpoint import Checkpoint
+    from airboss.store.audit_rows import HeadRow, NamedLeaf
+
+audit = typer.Typer(help="What was done here, and the proof that it was.", no_args_is_help=True)
+
+PAGE = 500
+LIMIT_MAX = 100_000
+CHECKPOINT_BYTES_MAX = 64 * 1024
+
+
+@audit.command("list")
+def list_entries(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many, newest first.")] = 50,
+    action: Annotated[str | None, typer.Option(help="Only this action, such as keys.create.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this time on: 15m, 2h, 7d or ISO 8601.")] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was done: when, by whom, to what."""
+    query = {"action": action} if action is not None else {}
+    if since is not None:
+        query["since"] = parse_when(since, now=datetime.now(UTC), option="--since").isoformat()
+    with reach(data_dir, url) as api:
+        if as_json:
+            for each in pages(api, query, limit):
+                print_json(each)
+            return
+        show(list(pages(api, query, limit)))
+
+
+def pages(api: Api, query: dict[str, str], limit: int) -> Iterator[dict[str, Any]]:
+    """At most `limit` entries, newest first."""
+    asked = dict(query)
+    while limit > 0:
+        page = api.get("/api/v1/audit", {**asked, "limit": str(min(limit, PAGE))})
+        yield from page["entries"]
+        limit -= len(page["entries"])
+        if page["next"] is None:
+            return
+        asked["before"] = str(page["next"])
+
+
+def show(found: list[dict[str, Any]]) -> None:
+    """Entries as a table."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table("leaf", "time", "action", "by", "what", "detail", box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        detail = ", ".join(f"{name}={value}" for name, value in each["detail"].items())
+        who = [each["actor"], each["subject"]]
+        names = [escape(name) if name is not None else "[dim](erased)[/]" for name in who]
+        at = each["at"][:19].replace("T", " ")
+        table.add_row(str(each["number"]), at, escape(each["action"]), *names, escape(detail[:120]))
+    console().print(table if found else "nothing was done yet that is like this")
+
+
+@audit.command("checkpoint")
+def checkpoint(
+    *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
+) -> None:
+    """Print the signed head of the log, as JSON. Keep it elsewhere, for `audit verify --checkpoint`."""
+    del as_json  # it is JSON either way
+    with reach(data_dir, url) as api:
+        print_json(api.get("/api/v1/audit/checkpoint"))
+
+
+@audit.command("verify")
+def verify(
+    *,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="What `audit checkpoint` once printed: the log must extend it.")
+    ] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute the whole log from its data. Exit 0: valid; 1: it was tampered with; 2: called wrongly."""
+    from airboss.governance.audit_verify import verify as check  # noqa: PLC0415 - cryptography, only here
+
+    kept = read_checkpoint(checkpoint) if checkpoint is not None else None
+    with found(data_dir, url) as log:
+        verdict = check(log.data, public_key=log.public_key, checkpoint=kept, begun=log.begun)
+    if as_json:
+        import msgspec  # noqa: PLC0415 - with the check
+
+        print_json(msgspec.to_builtins(verdict))
+    elif verdict.valid:
+        erased = f", {verdict.erased} erased names aside" if verdict.erased else ""
+        extends = f"; it extends the checkpoint of {verdict.extends} leaves" if verdict.extends else ""
+        sys.stdout.write(f"valid: all {verdict.checked} leaves fit{erased}{extends}\n")
+    else:
+        sys.stdout.write(f"TAMPERED: {verdict.problem}\n")
+    if not verdict.valid:
+        raise typer.Exit(1)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file. Raises WrongCall if there is none."""
+    import msgspec  # noqa: PLC0415 - with the check
+
+    from airboss.governance.checkpoint import Checkpoint  # noqa: PLC0415 - cryptography, only here
+
+    try:
+        with path.open("rb") as file:
+            text = file.read(CHECKPOINT_BYTES_MAX)
+        return msgspec.json.decode(text, type=Checkpoint)
+    except OSError as error:
+        raise WrongCall(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise WrongCall(f"{path} is not what `airboss audit checkpoint` prints: {error}") from None
+
+
+@contextmanager
+def found(data_dir: Path, url: str | None) -> Iterator[Found]:
+    """The log to check: from the data itself, or, with --url, leaf by leaf from the other machine."""
+    from airboss.compose.audit import Found, found_audit  # noqa: PLC0415 - loads the ledger
+
+    if url is None:
+        if not (data_dir / "ledger.db").exists():
+            raise WrongCall(f"there is no Airboss data in {data_dir.absolute()}; name it with --data-dir.")
+        with found_audit(data_dir) as local:
+            yield local
+        return
+    with reach(data_dir, url) as api:
+        public_key = api.get("/api/v1/audit/checkpoint")["public_key"]
+        yield Found(data=RemoteLog(api), public_key=public_key, begun=True)
+
+
+class RemoteLog:
+    """`store.audit_rows.AuditData` through the admin API: as large as it was when the reading began."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        first = self._answer(-1, 1)
+        self.head: HeadRow | None = first.head
+        self.strays: Sequence[int] = first.strays
+
+    def leaves(self) -> Iterator[NamedLeaf]:
+        """As `AuditData.leaves`; what was added since the beginning is left out."""
+        size = self.head.size if self.head is not None else 0
+        after = -1
+        while found := [each for each in self.page(after, PAGE) if each.leaf.number < size]:
+            yield from found
+            after = found[-1].leaf.number
+
+    def page(self, after: int, limit: int) -> Sequence[NamedLeaf]:
+        """As `AuditData.page`."""
+        return self._answer(after, limit).leaves
+
+    def _answer(self, after: int, limit: int) -> Leaves:
+        import msgspec  # noqa: PLC0415 - with the check
+
+        from airboss.console.api_audit import Leaves  # noqa: PLC0415 - only for --url
+
+        asked = {"limit": str(limit)} | ({"after": str(after)} if after >= 0 else {})
+        answer: Leaves = msgspec.convert(self._api.get("/api/v1/audit/leaves", asked), Leaves)
+        return answer

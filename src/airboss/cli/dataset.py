@@ -1,0 +1,251 @@
+"""`airboss dataset`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airboss.cli.api import reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import console, print_json
+from airboss.cli.records import filters
+from airboss.domain.errors import WrongCall
+
+dataset = typer.Typer(
+    help="Questions with the answers expected of them, in three parts.", no_args_is_help=True
+)
+
+FILE_BYTES_MAX = 32 * 1024 * 1024
+PARTS = ("train", "validation", "holdout")
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A dataset's name, or its digest.")]
+
+
+@dataset.command("create")
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is to be called.")],
+    *,
+    file: Annotated[Path | None, typer.Option(help="JSON Lines to read; - is stdin.")] = None,
+    from_records: Annotated[
+        bool, typer.Option("--from-records", help="Make it of recorded calls that match the filters.")
+    ] = False,
+    deployment: Annotated[str | None, typer.Option(help="Only calls to this deployment.")] = None,
+    status: Annotated[str | None, typer.Option(help="ok, error, cancelled or refused.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this time on: 15m, 2h, 7d or ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time, written as for --since.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only calls answered by this model.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only calls of this user.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many items.")] = 1_000,
+    approved: Annotated[
+        str | None,
+        typer.Option(help="SCORE or SCORE:LEAST: answers with it are what their items expect."),
+    ] = None,
+    only_approved: Annotated[
+        bool, typer.Option("--only-approved", help="Leave out records that are not approved.")
+    ] = False,
+    group_by: Annotated[str, typer.Option(help="What stays in one part: user, session or none.")] = "user",
+    split: Annotated[str, typer.Option(help="Percents of train/validation/holdout.")] = "40/30/30",
+    seed: Annotated[int, typer.Option(help="Draws the parts; the same seed, the same parts.")] = 0,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Keep a dataset made of a file, or of recorded calls; all of it or nothing."""
+    if (file is None) != from_records:
+        raise WrongCall(
+            "give either --file FILE.jsonl or --from-records, which takes the filters of `records`"
+        )
+    train, validation = read_split(split)
+    body: dict[str, Any] = {"name": name, "train": train, "validation": validation, "seed": seed}
+    query = filters(deployment=deployment, status=status, since=since, until=until, model=model, user=user)
+    if file is not None:
+        if query or approved or only_approved:
+            raise WrongCall("filters are for --from-records; a file is taken whole")
+        body |= {"jsonl": read_file(file), "source": str(file)}
+    else:
+        score, least = read_approved(approved)
+        body["records"] = {
+            "filters": query,
+            "limit": limit,
+            "approved": score,
+            "at_least": least,
+            "only": only_approved,
+            "group_by": group_by,
+        }
+    with reach(data_dir, url) as api:
+        made = api.post("/api/v1/datasets", body)
+    if as_json:
+        print_json(made)
+        return
+    sys.stdout.write(("" if made["new"] else "it was there already\n") + summary(made["dataset"]) + "\n")
+    for cause, count in made["left_out"].items():
+        sys.stderr.write(f"airboss: {count} records left out: {cause}\n")
+
+
+@dataset.command("list")
+def list_datasets(
+    *, as_json: JsonOption = False, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None
+) -> None:
+    """List datasets, newest first."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/datasets")["datasets"]
+    if as_json:
+        for each in found:
+            print_json(each)
+        return
+    show_table(found)
+
+
+@dataset.command("show")
+def show(
+    name: NameArgument,
+    *,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Show a dataset, and who has read its holdout."""
+    with reach(data_dir, url) as api:
+        found = api.get(f"/api/v1/datasets/{name}")
+    if as_json:
+        print_json({**found["dataset"], "readings": found["readings"]})
+        return
+    sys.stdout.write(summary(found["dataset"]) + "\n")
+    for each in found["readings"]:
+        sys.stdout.write(
+            f"holdout read {each['at'][:19].replace('T', ' ')} by {each['who']}: {each['why']}\n"
+        )
+
+
+@dataset.command("export")
+def export(
+    name: NameArgument,
+    *,
+    part: Annotated[str, typer.Option(help="train, validation or holdout.")] = "train",
+    why: Annotated[str | None, typer.Option(help="Why the holdout is read; it is written down.")] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Print a part as JSON Lines, as `create --file` takes them."""
+    del as_json  # it prints JSON anyhow
+    if part not in PARTS:
+        raise WrongCall(f"--part {part!r} is none; it is train, validation or holdout")
+    if part == "holdout" and not why:
+        raise WrongCall("the holdout is locked: say --why it is read, which is written down")
+    with reach(data_dir, url) as api:
+        if part == "holdout":
+            found = api.post(f"/api/v1/datasets/{name}/holdout", {"why": why})
+        else:
+            found = api.get(f"/api/v1/datasets/{name}/items", {"part": part})
+    for item in found["items"]:
+        print_json(line(item, part))
+
+
+@dataset.command("delete")
+def delete(
+    name: NameArgument,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Yes, delete it.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Delete a dataset in all its versions, with the answers to its items; reports on it stay."""
+    if not yes:
+        raise WrongCall(f"this deletes every version of {name!r} and the answers to its items; say --yes")
+    with reach(data_dir, url) as api:
+        done = api.post(f"/api/v1/datasets/{name}/delete", {})
+    if as_json:
+        print_json(done)
+        return
+    sys.stdout.write(f"deleted {done['deleted']}\n")
+
+
+def read_split(text: str) -> tuple[float, float]:
+    """The shares of train and validation in `60/20/20`. Raises WrongCall unless three percents make 100."""
+    parts = text.split("/")
+    try:
+        percents = [float(part) for part in parts]
+    except ValueError:
+        percents = []
+    if len(percents) != 3 or min(percents) < 0 or abs(sum(percents) - 100) > 1e-6:
+        raise WrongCall(
+            f"--split {text!r}: three percents of train/validation/holdout, as 60/20/20, that make 100"
+        )
+    return percents[0] / 100, percents[1] / 100
+
+
+def read_approved(text: str | None) -> tuple[str | None, float]:
+    """The score in `SCORE:LEAST` and how much of it there must be, at least 1 unless told otherwise."""
+    if text is None:
+        return None, 1.0
+    score, _, least = text.partition(":")
+    try:
+        return score, float(least) if least else 1.0
+    except ValueError:
+        raise WrongCall(f"--approved {text!r}: SCORE or SCORE:LEAST, as helpfulness:4") from None
+
+
+def read_file(file: Path) -> str:
+    """The text of a JSON Lines file. Raises WrongCall where it cannot be read or is too large."""
+    try:
+        raw = sys.stdin.buffer.read(FILE_BYTES_MAX + 1) if str(file) == "-" else _bounded(file)
+        if len(raw) > FILE_BYTES_MAX:
+            raise WrongCall(f"{file} has more than {FILE_BYTES_MAX // 1024**2} MiB; divide it")
+        return raw.decode()
+    except OSError as error:
+        raise WrongCall(f"{file} cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        number = raw.count(b"\n", 0, error.start) + 1
+        raise WrongCall(f"{file}, line {number}: not UTF-8 ({error.reason})") from None
+
+
+def _bounded(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(FILE_BYTES_MAX + 1)
+
+
+def line(item: dict[str, Any], part: str) -> dict[str, Any]:
+    """An item as a line of a file, pinned to its part, without what is not set."""
+    given = {**item, "part": part}
+    kept = ("id", "input", "expected", "tags", "group", "part", "user")
+    return {name: given[name] for name in kept if given.get(name) not in (None, [], {})}
+
+
+def summary(found: dict[str, Any]) -> str:
+    """A dataset in a sentence."""
+    sizes = ", ".join(f"{part} {found['sizes'][part]}" for part in PARTS)
+    reads = found["holdout_reads"]
+    return (
+        f"{found['name']} {found['digest'][:12]}: {sizes}"
+        + (f", {found['erased']} erased" if found["erased"] else "")
+        + (f"; holdout read {reads} times" if reads else "; holdout never read")
+    )
+
+
+def show_table(found: list[dict[str, Any]]) -> None:
+    """Datasets as a table."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    out = console()
+    if not found:
+        out.print("no datasets yet; `airboss dataset create NAME --file F.jsonl` makes one")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    columns = ("name", "digest", *PARTS, "erased", "holdout reads", "created")
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("name", "digest", "created") else "right")
+    for each in found:
+        table.add_row(
+            escape(each["name"]),
+            each["digest"][:12],
+            *(str(each["sizes"][part]) for part in PARTS),
+            str(each["erased"]),
+            str(each["holdout_reads"]),
+            each["created_at"][:19].replace("T", " "),
+        )
+    out.print(table)

@@ -1,0 +1,119 @@
+"""`airboss demo`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from airboss.cli.options import DEFAULT_DATA_DIR, JsonOption
+from airboss.cli.output import print_json
+from airboss.domain.errors import AirbossError, WrongCall
+
+MARK = "# Written by `airboss demo`."
+STOP_S = 60.0
+
+
+def demo(
+    *,
+    directory: Annotated[
+        Path,
+        typer.Option("--dir", help="Where the demo's configuration and data go; made anew by each demo."),
+    ] = Path("airboss-demo"),
+    port: Annotated[int, typer.Option(help="Port of the data plane.", min=0, max=65535)] = 8700,
+    console_port: Annotated[int, typer.Option(help="Port of the console.", min=0, max=65535)] = 8701,
+    stay: Annotated[bool, typer.Option("--stay/--exit", help="Go on serving after the story.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch the whole circle on the starter model: rollout, rollback, tuning, promotion, erasure, audit.
+
+    Starts an Airboss of its own with generated traffic; everything can be watched in its console. With --json
+    one object a line, and it ends after the story.
+    """
+    from airboss.controller.starter import STARTER_SHA256, STARTER_SOURCE  # noqa: PLC0415 - only here
+    from airboss.demo.story import GOOD, Event, Story, configuration  # noqa: PLC0415 - as above
+
+    weights = {"source": STARTER_SOURCE, "sha256": STARTER_SHA256}
+    prepare(directory, configuration(GOOD, **weights), STARTER_SHA256)
+    shown: set[int] = set()
+
+    def tell(event: Event) -> None:
+        if as_json:
+            print_json(msgspec.to_builtins(event))
+            return
+        if event.step not in shown:
+            shown.add(event.step)
+            sys.stdout.write(f"\n{event.step}. {event.title}\n")
+        if event.command is not None:
+            sys.stdout.write(f"   $ {event.command}\n")
+        if event.text:
+            sys.stdout.write(f"   {event.text}\n")
+        sys.stdout.flush()
+
+    with running(directory, port=port, console_port=console_port) as ready:
+        if as_json:
+            print_json(ready)
+        else:
+            sys.stdout.write(
+                f"Watch it at {ready['console_url']}\n"
+                f"   admin key {ready['admin_key']}\n"
+                f"   data in {directory}\n"
+            )
+        Story(data_dir=directory / ".airboss", ready=ready, tell=tell, **weights).run()
+        if stay and not as_json:
+            sys.stdout.write("\nStill serving; Ctrl-C ends it.\n")
+            sys.stdout.flush()
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def prepare(directory: Path, text: str, sha256: str) -> None:
+    """An empty folder with the configuration, and the weights where another Airboss here has them.
+
+    Raises WrongCall for a folder that is not a demo's.
+    """
+    config = directory / "airboss.toml"
+    if directory.exists() and any(directory.iterdir()):
+        if not config.is_file() or not config.read_text(encoding="utf-8").startswith(MARK):
+            raise WrongCall(f"{directory} is not empty and not a demo's; name another folder with --dir")
+        shutil.rmtree(directory / ".airboss", ignore_errors=True)
+    weights = directory / ".airboss" / "weights"
+    weights.mkdir(parents=True)
+    config.write_text(text, encoding="utf-8")
+    at_hand = DEFAULT_DATA_DIR / "weights" / f"{sha256}.gguf"
+    if at_hand.is_file():
+        os.link(at_hand, weights / at_hand.name)
+
+
+@contextmanager
+def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mapping[str, Any]]:
+    """An `airboss up` in that folder, until the end of the block; gives its ready line."""
+    command = [sys.executable, "-m", "airboss.cli.main", "up", "--json"]
+    command += ["--config", str(directory / "airboss.toml"), "--data-dir", str(directory / ".airboss")]
+    command += ["--port", str(port), "--console-port", str(console_port)]
+    log = directory / "up.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603 - ours
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            said = log.read_text(errors="replace").strip()[-1000:]
+            raise AirbossError(f"the demo's Airboss did not start; {log} says: {said}")
+        yield json.loads(line)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

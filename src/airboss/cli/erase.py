@@ -1,0 +1,66 @@
+"""`airboss erase`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from airboss.cli.api import Api, reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import print_json
+from airboss.domain.errors import WrongCall
+
+WAIT_S = 60.0
+LOOK_S = 0.2
+
+
+def erase(
+    *,
+    user: Annotated[str, typer.Option(help="The person, as calls sent it in `user`.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a person: bodies, comments, dataset items, caches and names go; anonymous costs stay."""
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise WrongCall("this cannot be undone; say so with --yes.")
+        typer.confirm(f"Forget {user!r} for good?", abort=True, err=True)
+    with reach(data_dir, url) as api:
+        done = wait(api, api.post("/api/v1/erasures", {"user": user}))
+    if as_json:
+        print_json(done)
+    else:
+        show(done)
+
+
+def wait(api: Api, asked: dict[str, Any]) -> dict[str, Any]:
+    """The erasure once it is done; as it is, if the store is down or it takes long."""
+    deadline = time.monotonic() + WAIT_S
+    found = asked
+    while found["state"] == "pending" and found["store_up"] and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+        found = api.get(f"/api/v1/erasures/{asked['id']}")
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    """What became of it, in words."""
+    what = ", ".join(
+        f"{found[name]} {words}"
+        for name, words in (
+            ("records", "records"),
+            ("scores", "scores"),
+            ("items", "dataset items"),
+            ("names", "names in the audit log"),
+        )
+    )
+    if found["state"] == "done":
+        sys.stdout.write(f"forgotten: {what} (erasure {found['id']})\n")
+        return
+    why = "it takes longer" if found["store_up"] else "the record store is down"
+    sys.stdout.write(f"pending: {why}; it goes on by itself, also after a restart (erasure {found['id']})\n")

@@ -1,0 +1,143 @@
+"""`airboss eval`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from airboss.cli.api import Api, reach
+from airboss.cli.eval_report import show_evals, show_report
+from airboss.cli.follow_job import follow
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import print_json
+from airboss.cli.scorers import scorer_of
+from airboss.domain.errors import WrongCall
+
+evals = typer.Typer(help="Releases compared over a dataset, item by item.", no_args_is_help=True)
+
+
+@evals.command("run")
+def run(
+    *,
+    dataset: Annotated[str, typer.Option(help="The dataset, by name or digest.")],
+    deployment: Annotated[str, typer.Option(help="The deployment that the releases are of.")],
+    release: Annotated[
+        str | None,
+        typer.Option(help="B, which is judged: a name or a digest; its candidate or stable release."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="A, which B is held against; its stable release, or none to score B alone."),
+    ] = None,
+    scorer: Annotated[list[str], typer.Option(help="As KIND, KIND:ARGUMENT or a JSON table; repeatable.")],
+    part: Annotated[str, typer.Option(help="train, validation or holdout.")] = "validation",
+    why: Annotated[str | None, typer.Option(help="Why the holdout is read; it is written down.")] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(help="SCORER:better or SCORER:non-inferior:MARGIN; exit 1 unless all pass; repeatable."),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, max=20, help="How often each item is asked.")] = 1,
+    alpha: Annotated[float, typer.Option(help="Intervals have confidence 1 - alpha.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the resampling; the same seed, the same numbers.")] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Items asked at once.")] = 8,
+    detach: Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Ask two releases the same questions, score the answers, and say which is better and how sure that is.
+
+    Without a second release it scores the one there is.
+
+    It runs in the controller: neither Ctrl-C nor a crash ends it, and no answer is paid for twice.
+    """
+    order = {
+        "dataset": dataset,
+        "deployment": deployment,
+        "release": release,
+        "baseline": baseline,
+        "scorers": [scorer_of(each, data_dir if url is None else None) for each in scorer],
+        "part": read_part(part),
+        "gates": gate or [],
+        "repeats": repeats,
+        "alpha": alpha,
+        "seed": seed,
+        "concurrency": concurrency,
+        "why": why,
+    }
+    with reach(data_dir, url) as api:
+        if not api.running:
+            raise WrongCall("an evaluation needs a running Airboss; start it with `airboss up`")
+        job_id = api.post("/api/v1/evals", order)["id"]
+        if detach:
+            if as_json:
+                print_json({"id": job_id})
+            else:
+                sys.stdout.write(f"{job_id}\n")
+            return
+        follow(api, job_id, as_json=as_json, label=f"{dataset} on {deployment}")
+        found = evaluation(api, job_id)
+    tell(found, as_json=as_json)
+    decision = found["report"]["decision"]
+    if decision is not None and decision["conclusion"] != "pass":
+        raise typer.Exit(1)
+
+
+@evals.command("list")
+def list_evals(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")] = 50,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """List evaluations, newest first."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/evals", {"limit": str(limit)})["evals"]
+    if as_json:
+        for each in found:
+            print_json(each)
+        return
+    show_evals(found)
+
+
+@evals.command("show")
+def show(
+    eval_id: Annotated[str, typer.Argument(metavar="ID", help="The evaluation, as `eval list` names it.")],
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Show what an evaluation found."""
+    with reach(data_dir, url) as api:
+        if wait and api.running:
+            follow(api, eval_id, as_json=as_json, label=eval_id)
+        found = evaluation(api, eval_id)
+    tell(found, as_json=as_json)
+
+
+def evaluation(api: Api, eval_id: str) -> dict[str, Any]:
+    """An evaluation in full."""
+    found: dict[str, Any] = api.get(f"/api/v1/evals/{quote(eval_id, safe='')}")
+    return found
+
+
+def tell(found: dict[str, Any], *, as_json: bool) -> None:
+    """An evaluation as one JSON object, its summary's fields among the others, or as tables."""
+    if as_json:
+        rest = {name: value for name, value in found.items() if name != "summary"}
+        print_json({**found["summary"], **rest})
+        return
+    show_report(found)
+
+
+def read_part(part: str) -> str:
+    """A part's name. Raises WrongCall."""
+    if part not in ("train", "validation", "holdout"):
+        raise WrongCall(f"--part {part!r} is none; it is train, validation or holdout")
+    return part

@@ -1,0 +1,166 @@
+"""Evaluations as tables: the scores of both releases, their difference and how sure it is."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from airboss.cli.output import console, usd
+
+VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "red"}
+
+
+def show_evals(found: list[dict[str, Any]]) -> None:
+    """Evaluations, one a line."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    out = console()
+    if not found:
+        out.print("no evaluations yet; `airboss eval run` makes one")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("id", "state", "dataset", "part", "A", "B", "scorers", "gates", "created"):
+        table.add_column(name)
+    for each in found:
+        steps = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""
+        table.add_row(
+            each["id"],
+            each["state"] + steps,
+            escape(each["dataset"]),
+            each["part"],
+            escape(release(each["a"])) if each["a"] is not None else "-",
+            escape(release(each["b"])),
+            escape(", ".join(each["scorers"])),
+            each["conclusion"] or "-",
+            each["created_at"][:19].replace("T", " "),
+        )
+    out.print(table)
+
+
+def show_report(found: dict[str, Any]) -> None:
+    """One evaluation: what it was to do, and what it found if it is done."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    out = console()
+    plan, report, summary = found["plan"], found["report"], found["summary"]
+    out.print(f"[bold]{summary['id']}[/] {summary['state']}, {escape(plan['dataset_name'])} {plan['part']}")
+    if plan["a"] is not None:
+        out.print(f"A {escape(release(plan['a']))}, which B is held against")
+    out.print(f"B {escape(release(plan['b']))}")
+    if report is None:
+        out.print(f"{summary['done']} of {summary['total']} items; {escape(summary['note'])}")
+        if summary["error"]:
+            out.print(f"[red]{escape(summary['error'])}[/]")
+        return
+    out.print()
+    out.print(scores(report, plan["alpha"]))
+    out.print()
+    for line in notes(report, found["holdout_reads_before"]):
+        out.print(escape(line))
+    if report["decision"] is not None:
+        tell_decision(report["decision"])
+
+
+def release(target: dict[str, Any]) -> str:
+    """A release for people."""
+    digest = target["release"][:8]
+    return f"{target['name']} {digest}" if target["name"] else digest
+
+
+def scores(report: dict[str, Any], alpha: float) -> Any:
+    """The comparisons as a table."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    level = f"{100 * (1 - alpha):g}%"
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("scorer", "n", "A", "B", f"B - A ({level})", "p", "verdict"):
+        table.add_column(name, justify="left" if name in ("scorer", "verdict") else "right", no_wrap=True)
+    for each in report["comparisons"]:
+        said = verdict(each, report, alpha)
+        colour = VERDICT_COLOURS.get(said)
+        table.add_row(
+            escape(each["metric"]["name"]),
+            str(each["units"]),
+            *(number(each[side]) for side in ("mean_a", "mean_b")),
+            difference(each["difference"]),
+            p_value(each),
+            f"[{colour}]{said}[/]" if colour else escape(said),
+        )
+    return table
+
+
+def number(interval: dict[str, Any] | None) -> str:
+    """The middle of an interval."""
+    return "-" if interval is None else f"{interval['estimate']:.4g}"
+
+
+def difference(interval: dict[str, Any] | None) -> str:
+    """A difference with its interval."""
+    if interval is None:
+        return "-"
+    return f"{interval['estimate']:+.4g} ({interval['low']:+.4g} to {interval['high']:+.4g})"
+
+
+def p_value(comparison: dict[str, Any]) -> str:
+    """The exact test's p-value, corrected for the number of scorers."""
+    p = comparison["p_adjusted"]
+    return "-" if p is None else ("<0.0001" if p < 0.0001 else f"{p:.4f}")
+
+
+def verdict(comparison: dict[str, Any], report: dict[str, Any], alpha: float) -> str:
+    """What a gate says of it; without one, whether a difference is shown."""
+    name = comparison["metric"]["name"]
+    for finding in (report["decision"] or {"findings": []})["findings"]:
+        if finding["gate"]["metric"] == name:
+            return str(finding["conclusion"])
+    if comparison["labels"]:
+        return ", ".join(f"{label} {a}:{b}" for label, (a, b) in comparison["labels"].items())
+    interval, p = comparison["difference"], comparison["p_adjusted"]
+    if report["a"] is None:
+        return scored_alone(comparison["mean_b"])
+    if interval is None or p is None:
+        return "too few" if comparison["pairs"] else "unscored"
+    if p > alpha or interval["low"] <= 0 <= interval["high"]:
+        return "no difference shown"
+    return "better" if (interval["low"] > 0) == comparison["metric"]["higher_is_better"] else "worse"
+
+
+def scored_alone(interval: dict[str, Any] | None) -> str:
+    """How sure the score of a release by itself is."""
+    return "unscored" if interval is None else f"{interval['low']:.4g} to {interval['high']:.4g}"
+
+
+def notes(report: dict[str, Any], reads_before: int | None) -> list[str]:
+    """What else is to be known: what it cost, what could not be scored, who had seen the holdout."""
+    lines = []
+    for side in ("a", "b"):
+        totals = report[side]
+        if totals is None:
+            continue
+        cost = usd(totals["cost_usd"]) + (
+            f", {totals['cost_unknown']} answers of unknown price" if totals["cost_unknown"] else ""
+        )
+        lines.append(f"{side.upper()}: {totals['answers']} answers, {totals['errors']} errors, {cost}")
+    for each in report["comparisons"]:
+        if each["unscored_a"] or each["unscored_b"]:
+            causes = "; ".join(f"{count} x {cause}" for cause, count in each["causes"].items())
+            lines.append(
+                f"{each['metric']['name']}: of {each['items']} items {each['unscored_a']} unscored for A and "
+                f"{each['unscored_b']} for B: {causes}"
+            )
+    for name, bias in report["position_bias"].items():
+        lines.append(
+            f"{name}: the same vote in both orders for {bias['consistent']} of {bias['items']} items"
+        )
+    if reads_before:
+        lines.append(f"the holdout had been read {reads_before} times before: this judgement is less firm")
+    return lines
+
+
+def tell_decision(decision: dict[str, Any]) -> None:
+    """What came of the gates."""
+    sys.stdout.write(f"\ngates: {decision['conclusion']}\n")
+    for finding in decision["findings"]:
+        sys.stdout.write(f"  {finding['conclusion']}: {finding['reason']}\n")

@@ -1,0 +1,109 @@
+"""Follows a job of the controller's to its end, with a bar for people."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from airboss.cli.api import Api, Unreachable
+from airboss.domain.errors import AirbossError
+from airboss.store.job_rows import Job
+
+POLL_S = 0.3
+GONE_S = 60.0
+"""How long a controller that does not answer is waited for: it is started again when it dies, and the job
+goes on."""
+
+
+class Shown(Protocol):
+    """Shows how far a job is."""
+
+    def __call__(self, job: Job) -> None:
+        """`job` stands so now."""
+
+
+def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
+    """The job once it is done; a bar on stderr meanwhile, unless with `as_json`. A controller that is started
+    again meanwhile is waited for.
+
+    Raises AirbossError where the job failed or was cancelled. Ctrl-C leaves the job running, says so on
+    stderr, and ends the verb with 130, as a shell would.
+    """
+    try:
+        with silence() if as_json or not sys.stderr.isatty() else bar(label) as show:
+            job = _ended(api, job_id, show)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"\nairboss: {job_id} goes on without you; see it with `airboss job show {job_id}`\n"
+        )
+        raise SystemExit(130) from None
+    if job.state == "failed":
+        raise AirbossError(f"{job_id} failed: {job.error}")
+    if job.state == "cancelled":
+        raise AirbossError(f"{job_id} was cancelled after {job.done} of {job.total} steps")
+    return job
+
+
+def read_job(value: Any) -> Job:
+    """A job as the admin API gives it."""
+    raw = {name: msgspec.Raw(msgspec.json.encode(value[name])) for name in ("spec", "result")}
+    times = {name: datetime.fromisoformat(value[name]) for name in ("created_at", "updated_at")}
+    if value["result"] is None:
+        raw["result"] = None  # type: ignore[assignment]  # no result is no JSON null
+    return Job(**{**value, **raw, **times})
+
+
+def _ended(api: Api, job_id: str, show: Shown) -> Job:
+    silent_since: float | None = None
+    while True:
+        try:
+            job = read_job(api.get(f"/api/v1/jobs/{quote(job_id, safe='')}"))
+            silent_since = None
+        except Unreachable:
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > GONE_S:
+                raise
+        else:
+            show(job)
+            if job.ended:
+                return job
+        time.sleep(POLL_S)
+
+
+@contextmanager
+def silence() -> Iterator[Shown]:
+    """Shows nothing."""
+    yield lambda job: None  # noqa: ARG005 - as `Shown` has it
+
+
+@contextmanager
+def bar(label: str) -> Iterator[Shown]:
+    """A bar on stderr, gone when it is done."""
+    from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.progress import (  # noqa: PLC0415 - as above
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None, note="waiting")
+        yield lambda job: progress.update(
+            task, completed=job.done, total=job.total or None, note=job.note or job.state
+        )

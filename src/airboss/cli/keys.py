@@ -1,0 +1,113 @@
+"""`airboss keys`: who may call. A secret is printed once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from airboss.cli.api import reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import console, print_json
+from airboss.cli.status import age
+from airboss.cli.when import parse_duration
+
+keys = typer.Typer(help="Keys of the data plane: who may call.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="The key's name.")]
+
+
+@keys.command("create")
+def create(
+    name: NameArgument,
+    *,
+    deployments: Annotated[
+        str | None, typer.Option(help="What it may call: names, separated by commas; all if left out.")
+    ] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and print its secret, which nobody can print again."""
+    body: dict[str, Any] = {"name": name}
+    if deployments is not None:
+        body["deployments"] = [each.strip() for each in deployments.split(",") if each.strip()]
+    with reach(data_dir, url) as api:
+        made = api.post("/api/v1/keys", body)
+    if as_json:
+        print_json({"name": made["name"], "key": made["key"], "deployments": made["deployments"]})
+        return
+    say_secret(made)
+
+
+@keys.command("list")
+def list_keys(
+    *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
+) -> None:
+    """List the keys and what they may call; no secret is kept that could be shown."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/keys")["keys"]
+    if as_json:
+        for each in found:
+            print_json(each)
+        return
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table("key", "may call", "state", "age", box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        may = "everything" if each["deployments"] is None else ", ".join(each["deployments"]) or "nothing"
+        state = each["state"] + (" (Airboss's own)" if each["internal"] else "")
+        if each["previous_until"]:
+            state += f", its last secret until {each['previous_until'][:19].replace('T', ' ')}"
+        table.add_row(escape(each["name"]), escape(may), state, age(each["created_at"]))
+    console().print(table if found else "there are no keys yet; `airboss keys create NAME` makes one")
+
+
+@keys.command("revoke")
+def revoke(
+    name: NameArgument,
+    *,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a key away: every gateway refuses it within a second."""
+    with reach(data_dir, url) as api:
+        done = api.post(f"/api/v1/keys/{quote(name, safe='')}/revoke", {})
+    if as_json:
+        print_json(done)
+        return
+    sys.stdout.write(f"revoked {done['name']}\n")
+
+
+@keys.command("rotate")
+def rotate(
+    name: NameArgument,
+    *,
+    grace: Annotated[
+        str, typer.Option(help="So long the secret of now stays good too: 10m, 24h, 7d; at most 30d.")
+    ] = "0s",
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a key another secret and print it. The old one ends at once, unless --grace says otherwise."""
+    grace_s = parse_duration(grace, option="--grace")
+    with reach(data_dir, url) as api:
+        done = api.post(f"/api/v1/keys/{quote(name, safe='')}/rotate", {"grace_s": grace_s})
+    if as_json:
+        print_json({"name": done["name"], "key": done["key"], "previous_until": done["previous_until"]})
+        return
+    say_secret(done)
+    until = done["previous_until"]
+    ends = f"until {until[:19].replace('T', ' ')} UTC" if until else "no more"
+    sys.stderr.write(f"the secret before is good {ends}\n")
+
+
+def say_secret(made: dict[str, Any]) -> None:
+    """The secret alone on stdout, so that it can be piped; the words on stderr."""
+    sys.stderr.write(f"key {made['name']}; this is the only time that its secret is shown:\n")
+    sys.stdout.write(f"{made['key']}\n")

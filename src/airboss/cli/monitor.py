@@ -1,0 +1,176 @@
+"""`airboss monitor`: alarms, where they stand and who was told; silences and tests."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from airboss.cli.api import reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import console, dash, print_json
+from airboss.domain.errors import WrongCall
+
+monitor = typer.Typer(help="Alarms: where they stand, who was told.", no_args_is_help=True)
+
+COLOURS = {"ok": "green", "resolved": "green", "pending": "yellow", "no_data": "yellow", "firing": "red"}
+
+
+@monitor.command("list")
+def list_alarms(
+    *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
+) -> None:
+    """List alarms and where they stand; exit 1 if one is firing."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/alarms")["alarms"]
+    if as_json:
+        for each in found:
+            print_json(each)
+    else:
+        show_table(found)
+    if any(each["state"] == "firing" for each in found):
+        raise typer.Exit(1)
+
+
+@monitor.command("show")
+def show_alarm(
+    name: Annotated[str, typer.Argument(help="The alarm.")],
+    *,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one alarm with what it went through and who was told; exit 1 if it is firing."""
+    with reach(data_dir, url) as api:
+        found = api.get(path_of(name))
+    (print_json if as_json else show_page)(found)
+    if found["alarm"]["state"] == "firing":
+        raise typer.Exit(1)
+
+
+@monitor.command("silence")
+def silence_alarm(
+    name: Annotated[str, typer.Argument(help="The alarm.")],
+    *,
+    length: Annotated[str | None, typer.Option("--for", help="For how long: 30m, 2h, up to 30d.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; whoever looks sees it.")] = "",
+    off: Annotated[bool, typer.Option("--off", help="End the silence.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell nobody of an alarm for a while. What still holds when the silence ends is told then."""
+    if off == (length is not None):
+        raise WrongCall("say for how long, as in --for 2h, or end the silence with --off.")
+    if not off and not reason.strip():
+        raise WrongCall('say why, as in --reason "maintenance"; whoever looks at the alarm sees it.')
+    with reach(data_dir, url) as api:
+        found = api.post(f"{path_of(name)}/silence", {"for": length or "", "reason": reason})
+    if as_json:
+        print_json(found)
+    elif found["silence"] is None:
+        console().print(f"{name} is not silenced any more")
+    else:
+        console().print(f"{name} is silenced until {local(found['silence']['until'])}")
+
+
+@monitor.command("test")
+def try_notifiers(
+    name: Annotated[str, typer.Argument(help="The alarm.")],
+    *,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a test to all whom an alarm notifies; exit 1 if one did not get it."""
+    with reach(data_dir, url) as api:
+        if not api.running:
+            raise WrongCall("a test needs a running Airboss; start it with `airboss up`.")
+        found = api.post(f"{path_of(name)}/test", {})["notifications"]
+    for each in found:
+        if as_json:
+            print_json(each)
+        else:
+            console().print(f"{each['notifier']}: {each['state']}{because(each)}", markup=False)
+    if any(each["state"] != "sent" for each in found):
+        raise typer.Exit(1)
+
+
+def path_of(name: str) -> str:
+    """The alarm's place in the admin API."""
+    return f"/api/v1/alarms/{quote(name, safe='')}"
+
+
+def show_table(found: list[dict[str, Any]]) -> None:
+    """Alarms as a table."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    if not found:
+        nothing = "there are no alarms; write [alarms.NAME] into airboss.toml and apply it"
+        console().print(nothing, markup=False)
+        return
+    table = Table(
+        "alarm", "state", "since", "value", "bound", "silenced until", box=None, padding=(0, 2, 0, 0)
+    )
+    for each in found:
+        silence = each["silence"]
+        table.add_row(
+            escape(each["name"]),
+            coloured(each["state"]),
+            dash(each["since"] and local(each["since"])),
+            escape(dash(each["value"] if each["value"] is not None else each["why"])),
+            escape(bound(each)),
+            dash(silence and local(silence["until"])),
+        )
+    console().print(table)
+
+
+def show_page(found: dict[str, Any]) -> None:
+    """One alarm with its events and notifications."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    out, each = console(), found["alarm"]
+    since = f" since {local(each['since'])}" if each["since"] else ""
+    out.print(f"[bold]{escape(each['name'])}[/] {coloured(each['state'])}{since}")
+    out.print(
+        escape(f"{bound(each)}; now {dash(each['value'])}" + (f" ({each['why']})" if each["why"] else ""))
+    )
+    if each["silence"] is not None:
+        silence = each["silence"]
+        out.print(escape(f"silenced until {local(silence['until'])} by {silence['by']}: {silence['reason']}"))
+    for event in found["events"]:
+        line = f"{local(event['at'])}  {event['before']} → {event['after']}  {dash(event['value'])}"
+        out.print(line, markup=False)
+    if found["notifications"]:
+        out.print("\ntold")
+    for note in found["notifications"]:
+        line = (
+            f"{local(note['created_at'])}  {note['notifier']}  {note['kind']}  {note['state']}{because(note)}"
+        )
+        out.print(line, markup=False)
+
+
+def bound(alarm: dict[str, Any]) -> str:
+    """What an alarm is for, in one line."""
+    return (
+        f"{alarm['metric']} of {alarm['deployment']} {alarm['comparison']} {alarm['threshold']:g} "
+        f"over {alarm['window']} for {alarm['for']}"
+    )
+
+
+def because(note: dict[str, Any]) -> str:
+    """What the last try said, if it failed."""
+    return f" ({note['error']})" if note["error"] else ""
+
+
+def coloured(state: str | None) -> str:
+    """A state with its colour."""
+    return f"[{COLOURS[state]}]{state}[/]" if state is not None else "-"
+
+
+def local(moment: str) -> str:
+    """A time in this machine's zone, to the second."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

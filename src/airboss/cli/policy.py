@@ -1,0 +1,140 @@
+"""`airboss policy`: what policies say, and what they would do to a text."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airboss.cli.api import reach
+from airboss.cli.diff import read_config
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import console, print_json
+from airboss.domain.errors import NotFound, WrongCall
+
+if TYPE_CHECKING:
+    from airboss.config import Config
+    from airboss.domain.release import Policy
+
+policy = typer.Typer(help="Policies: personal data and secrets in calls.", no_args_is_help=True)
+
+TEXT_CHARS_MAX = 4 * 1024 * 1024
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="A configuration file, instead of what is being served.")
+]
+
+
+@policy.command("list")
+def list_policies(
+    *,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the policies, what they do, and what they bind."""
+    said = _configuration(config, data_dir, url)
+    rows = [
+        {
+            "name": name,
+            "action": each.pii.action,
+            "kinds": [kind for kind, _ in _policy(said, name).pii],
+            "releases": [release for release, it in said.releases.items() if it.policy == name],
+            "deployments": [served for served, it in said.deployments.items() if it.policy == name],
+        }
+        for name, each in said.policies.items()
+    ]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table("policy", "action", "kinds", "releases", "deployments", box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        lists = (escape(", ".join(row[name]) or "-") for name in ("kinds", "releases", "deployments"))
+        table.add_row(escape(str(row["name"])), str(row["action"]), *lists)
+    console().print(
+        table if rows else "no policy; see [policies.NAME] in docs/configuration.md", markup=False
+    )
+
+
+@policy.command("test")
+def try_policy(
+    *,
+    name: Annotated[str, typer.Option("--policy", help="The policy's name.")],
+    text: Annotated[str | None, typer.Option("--text", help="The text itself.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="A file with the text.")] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a policy finds in a text, and what passes; the text comes from stdin if none is given.
+
+    The text is looked at here and sent nowhere. Exits with 1 if the policy would block it.
+    """
+    from airboss.governance.policies import binding  # noqa: PLC0415 - loads what only this verb needs
+    from airboss.governance.screening import screen_text, screening_policy  # noqa: PLC0415 - as above
+    from airboss.governance.tokens import Tokens  # noqa: PLC0415 - as above
+
+    said = _configuration(config, data_dir, url)
+    if name not in said.policies:
+        known = ", ".join(said.policies) or "none"
+        raise NotFound(f"there is no policy {name!r}; there are: {known}")
+    found = screen_text(screening_policy(binding(_policy(said, name))), _text(text, file), Tokens(b"test"))
+    if as_json:
+        print_json(
+            {
+                "policy": name,
+                "action": said.policies[name].pii.action,
+                "found": dict(found.findings),
+                "blocked": found.blocked,
+                "text": found.text,
+            }
+        )
+    else:
+        counts = ", ".join(f"{count} {kind}" for kind, count in found.findings.items()) or "nothing"
+        sys.stderr.write(f"found: {counts}{'; blocked from there on' if found.blocked else ''}\n")
+        sys.stdout.write(found.text if found.text.endswith("\n") else f"{found.text}\n")
+    if found.blocked:
+        raise typer.Exit(1)
+
+
+def _configuration(file: Path | None, data_dir: Path, url: str | None) -> Config:
+    """A configuration file, else what is being served. Raises ConfigError, NotFound, WrongCall."""
+    from airboss.config import parse_config  # noqa: PLC0415 - tomllib, where it is needed
+
+    if file is not None:
+        return parse_config(read_config(file), source=str(file))
+    with reach(data_dir, url) as api:
+        served = api.get("/api/v1/config")["config"]
+    if served is None:
+        raise NotFound("no configuration has been applied yet; name a file with --config.")
+    return parse_config(served, source="the configuration being served")
+
+
+def _policy(said: Config, name: str) -> Policy:
+    from airboss.governance.policies import policy_of  # noqa: PLC0415 - as above
+
+    pii = said.policies[name].pii
+    return policy_of(pii.action, pii.kinds)
+
+
+def _text(text: str | None, file: Path | None) -> str:
+    """The text to look at. Raises WrongCall if it cannot be read or is too long."""
+    if text is not None and file is not None:
+        raise WrongCall("give --text or --file, not both.")
+    if text is None:
+        try:
+            raw = sys.stdin.buffer.read(TEXT_CHARS_MAX + 1) if file is None else file.read_bytes()
+        except OSError as error:
+            raise WrongCall(f"{file} cannot be read: {error}") from None
+        text = raw.decode("utf-8", "replace")
+    if len(text) > TEXT_CHARS_MAX:
+        raise WrongCall(f"the text has more than {TEXT_CHARS_MAX:,} characters; test a part of it.")
+    return text

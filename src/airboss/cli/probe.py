@@ -1,0 +1,168 @@
+"""`airboss probe`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from airboss.cli.api import Api, reach
+from airboss.cli.follow_job import follow
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import print_json
+from airboss.cli.probe_report import show_probe, show_probes
+from airboss.domain.errors import WrongCall
+
+probe = typer.Typer(
+    help="Bias: the same questions about people who differ in one thing.", no_args_is_help=True
+)
+
+PROMPTS_BYTES_MAX = 8 * 1024 * 1024
+
+
+@probe.command("bias")
+def bias(
+    *,
+    deployment: Annotated[str, typer.Option(help="The deployment to ask.")],
+    release: Annotated[
+        str | None, typer.Option(help="A name or a digest, stable or candidate; its stable release.")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="origin, gender, age or religion, or NAME:GROUP,GROUP; repeatable; all unless given."
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Your own prompts, JSON Lines, in place of the project's.")
+    ] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Only the project's prompts about this; repeatable.")
+    ] = None,
+    calls: Annotated[int, typer.Option(min=1, help="The most calls; what was asked before is free.")] = 1_000,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(help="MEASURE=NUMBER: differences within it are called equivalent; repeatable."),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="How often an unbiased model may be said to have a bias.")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the choice of questions and people.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Of the answers.")] = 0.0,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer; 12, or 96 if free.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Calls at once.")] = 8,
+    detach: Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Ask the same questions about people who differ in one attribute only, and test whether answers differ.
+
+    Each difference is held against what names of one and the same group make of it, tested exactly, and
+    corrected for the number of tests. A difference that is shown: exit 1.
+
+    It runs in the controller: neither Ctrl-C nor a crash ends it, and no answer is paid for twice.
+    """
+    order: dict[str, Any] = {
+        "deployment": deployment,
+        "release": release,
+        "attributes": attribute or [],
+        "topics": topic or [],
+        "calls": calls,
+        "margins": dict(read_margin(each) for each in margin or []),
+        "alpha": alpha,
+        "seed": seed,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "concurrency": concurrency,
+    }
+    if prompts is not None:
+        order |= {"prompts": read_file(prompts), "source": str(prompts)}
+    with reach(data_dir, url) as api:
+        if not api.running:
+            raise WrongCall("a probe needs a running Airboss; start it with `airboss up`")
+        job_id = api.post("/api/v1/probes", order)["id"]
+        if detach:
+            if as_json:
+                print_json({"id": job_id})
+            else:
+                sys.stdout.write(f"{job_id}\n")
+            return
+        follow(api, job_id, as_json=as_json, label=f"bias of {deployment}")
+        found = probed(api, job_id)
+    tell(found, as_json=as_json)
+    if found["report"]["conclusion"] == "found":
+        raise typer.Exit(1)
+
+
+@probe.command("list")
+def list_probes(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")] = 50,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """List probes, newest first."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/probes", {"limit": str(limit)})["probes"]
+    if as_json:
+        for each in found:
+            print_json(each)
+        return
+    show_probes(found)
+
+
+@probe.command("show")
+def show(
+    probe_id: Annotated[str, typer.Argument(metavar="ID", help="The probe, as `probe list` names it.")],
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Show what a probe found."""
+    with reach(data_dir, url) as api:
+        if wait and api.running:
+            follow(api, probe_id, as_json=as_json, label=probe_id)
+        found = probed(api, probe_id)
+    tell(found, as_json=as_json)
+
+
+def probed(api: Api, probe_id: str) -> dict[str, Any]:
+    """A probe in full."""
+    found: dict[str, Any] = api.get(f"/api/v1/probes/{quote(probe_id, safe='')}")
+    return found
+
+
+def tell(found: dict[str, Any], *, as_json: bool) -> None:
+    """A probe as one JSON object, its summary's fields beside its report, or as tables and plots."""
+    if as_json:
+        print_json({**found["summary"], "report": found["report"]})
+        return
+    show_probe(found)
+
+
+def read_margin(text: str) -> tuple[str, float]:
+    """A margin as it is written. Raises WrongCall."""
+    name, _, number = text.partition("=")
+    try:
+        return name.strip(), float(number)
+    except ValueError:
+        raise WrongCall(f"--margin {text!r} is none; write MEASURE=NUMBER, such as decision=0.1") from None
+
+
+def read_file(path: Path) -> str:
+    """A file of prompts. Raises WrongCall."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(PROMPTS_BYTES_MAX + 1)
+        if len(content) > PROMPTS_BYTES_MAX:
+            raise WrongCall(f"{path} has more than {PROMPTS_BYTES_MAX:,} bytes; divide it")
+        return content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongCall(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,141 @@
+"""`airboss rollout`."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airboss.cli.api import reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import console, dash, print_json
+
+rollout = typer.Typer(help="Rollouts: a candidate gets traffic by steps, on evidence.", no_args_is_help=True)
+
+DeploymentArgument = Annotated[str, typer.Argument(help="The deployment.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the verdict.")]
+
+
+@rollout.command("start")
+def start_rollout(
+    deployment: DeploymentArgument,
+    *,
+    release: Annotated[
+        str | None,
+        typer.Option(
+            "--release", help="Name or digest of the release; the deployment's candidate unless given."
+        ),
+    ] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Begin: the gate first where there is one, then the first step."""
+    with reach(data_dir, url) as api:
+        found = api.post(
+            "/api/v1/rollouts", {"deployment": deployment, "release": release, "by": getpass.getuser()}
+        )
+    _show(found, as_json=as_json)
+
+
+@rollout.command("status")
+def rollout_status(
+    deployment: Annotated[str | None, typer.Argument(help="Only of this deployment.")] = None,
+    *,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The newest rollout of each deployment with its numbers; with a name, every rollout of that one."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/rollouts", {"deployment": deployment} if deployment else None)["rollouts"]
+    if deployment is None:
+        newest: dict[str, Any] = {}
+        for each in found:
+            newest.setdefault(each["deployment"], each)
+        found = list(newest.values())
+    if as_json:
+        for each in found:
+            print_json(each)
+        return
+    if not found:
+        sys.stdout.write("no rollout yet; `airboss rollout start DEPLOYMENT` begins one\n")
+    for each in found:
+        _show(each, as_json=False)
+
+
+def _order(action: str) -> Any:
+    def verb(
+        deployment: DeploymentArgument,
+        *,
+        reason: ReasonOption = "",
+        data_dir: DataDirOption = DEFAULT_DATA_DIR,
+        url: UrlOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        _ordered(action, deployment, reason, data_dir, url, as_json=as_json)
+
+    return verb
+
+
+def _ordered(
+    action: str, deployment: str, reason: str, data_dir: Path, url: str | None, *, as_json: bool
+) -> None:
+    with reach(data_dir, url) as api:
+        found = api.post(
+            "/api/v1/rollouts/order",
+            {"deployment": deployment, "action": action, "reason": reason, "by": getpass.getuser()},
+        )
+    _show(found, as_json=as_json)
+
+
+rollout.command("pause", help="Keep the weight; harm still aborts.")(_order("pause"))
+rollout.command("resume", help="Go on after a pause.")(_order("resume"))
+rollout.command("promote", help="Serve the candidate to all now.")(_order("promote"))
+rollout.command("abort", help="Send everybody back to stable now.")(_order("abort"))
+
+
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    steps = " ".join(
+        f"[{step * 100:g}%]"
+        if number == found["step"] and found["state"] in ("running", "paused")
+        else f"{step * 100:g}%"
+        for number, step in enumerate(found["steps"])
+    )
+    sys.stdout.write(
+        f"{found['deployment']}: {found['state']}  {found['name']} {found['release'][:12]} against "
+        f"{found['baseline'][:12]}  steps {steps}  ({found['id']}, by {found['by']})\n"
+    )
+    verdict = found["verdict"]
+    if verdict is None:
+        return
+    sys.stdout.write(f"  {verdict['conclusion']}: {verdict['reason']}\n")
+    if not verdict["metrics"]:
+        return
+    from rich.table import Table  # noqa: PLC0415 - 40 ms that JSON output need not pay
+
+    table = Table(
+        "  metric", "finding", "stable", "n", "canary", "n", "effect", "interval", box=None, pad_edge=False
+    )
+    for each in verdict["metrics"]:
+        table.add_row(
+            f"  {each['metric']}",
+            each["finding"].replace("_", "-"),
+            _number(each["stable_mean"]),
+            str(each["stable_n"]),
+            _number(each["canary_mean"]),
+            str(each["canary_n"]),
+            _number(each["effect"]),
+            f"{_number(each['low'])} to {_number(each['high'])}",
+        )
+    console().print(table)
+
+
+def _number(value: float | None) -> str:
+    return dash(None) if value is None else f"{value:.4g}"

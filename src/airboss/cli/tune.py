@@ -1,0 +1,145 @@
+"""`airboss tune`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from airboss.cli.api import Api, reach
+from airboss.cli.follow_job import follow
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import print_json
+from airboss.cli.scorers import scorer_of
+from airboss.cli.tune_report import show_tune, show_tunes
+from airboss.domain.errors import WrongCall
+
+tune = typer.Typer(
+    help="Search for a better prompt, judged once on data it has not seen.", no_args_is_help=True
+)
+
+
+@tune.command("run")
+def run(
+    *,
+    deployment: Annotated[str, typer.Option(help="The deployment whose prompt is to be better.")],
+    dataset: Annotated[str, typer.Option(help="The dataset, by name or digest.")],
+    release: Annotated[
+        str | None, typer.Option(help="The release to begin with and to beat; what is served now.")
+    ] = None,
+    scorer: Annotated[str, typer.Option(help="As KIND, KIND:ARGUMENT or a JSON table.")] = "exact",
+    reflector: Annotated[
+        str | None, typer.Option(help="The deployment that writes instructions, from what went wrong.")
+    ] = None,
+    budget: Annotated[
+        int, typer.Option(min=1, help="The most calls, of every kind; what was asked before is free.")
+    ] = 2_000,
+    seed: Annotated[int, typer.Option(help="Of the search; the same seed, the same search.")] = 0,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the new release; RELEASE-tuned unless given.")
+    ] = None,
+    form: Annotated[
+        list[str] | None,
+        typer.Option(help="A prompt form to try: system, turns or completion; repeatable; all unless given."),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="Better means so on the holdout, at confidence 1 - alpha.")
+    ] = 0.05,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Calls at once.")] = 4,
+    people: Annotated[
+        bool,
+        typer.Option("--people", help="Make prompts of what people said too; no `erase` takes it out again."),
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Search instructions, examples and prompt form for a release that beats today's.
+
+    Candidates are made from the train part, chosen on validation, and the best is judged once on the locked
+    holdout. Better: it stands in the configuration, ready for `rollout start`. Not better: exit 1.
+
+    It runs in the controller: neither Ctrl-C nor a crash ends it, and no answer is paid for twice.
+    """
+    order: dict[str, Any] = {
+        "deployment": deployment,
+        "dataset": dataset,
+        "release": release,
+        "scorer": scorer_of(scorer, data_dir if url is None else None),
+        "reflector": reflector,
+        "budget": budget,
+        "seed": seed,
+        "name": name,
+        "alpha": alpha,
+        "concurrency": concurrency,
+        "people": people,
+    }
+    if form:
+        order["forms"] = form
+    with reach(data_dir, url) as api:
+        if not api.running:
+            raise WrongCall("tuning needs a running Airboss; start it with `airboss up`")
+        job_id = api.post("/api/v1/tunes", order)["id"]
+        if detach:
+            if as_json:
+                print_json({"id": job_id})
+            else:
+                sys.stdout.write(f"{job_id}\n")
+            return
+        follow(api, job_id, as_json=as_json, label=f"{dataset} on {deployment}")
+        found = tuning(api, job_id)
+    tell(found, as_json=as_json)
+    if not found["result"]["better"]:
+        raise typer.Exit(1)
+
+
+@tune.command("list")
+def list_tunes(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")] = 50,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """List tunings, newest first."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/tunes", {"limit": str(limit)})["tunes"]
+    if as_json:
+        for each in found:
+            print_json(each)
+        return
+    show_tunes(found)
+
+
+@tune.command("show")
+def show(
+    tune_id: Annotated[str, typer.Argument(metavar="ID", help="The tuning, as `tune list` names it.")],
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Show what a tuning found."""
+    with reach(data_dir, url) as api:
+        if wait and api.running:
+            follow(api, tune_id, as_json=as_json, label=tune_id)
+        found = tuning(api, tune_id)
+    tell(found, as_json=as_json)
+
+
+def tuning(api: Api, tune_id: str) -> dict[str, Any]:
+    """A tuning in full."""
+    found: dict[str, Any] = api.get(f"/api/v1/tunes/{quote(tune_id, safe='')}")
+    return found
+
+
+def tell(found: dict[str, Any], *, as_json: bool) -> None:
+    """A tuning as one JSON object, its summary's fields beside `result`, or as tables."""
+    if as_json:
+        print_json({**found["summary"], "result": found["result"]})
+        return
+    show_tune(found)

@@ -1,0 +1,128 @@
+"""Tunings as tables: what was tried, what more tokens buy, and what the holdout says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airboss.cli.eval_report import release
+from airboss.cli.output import console, dash, usd
+
+SHOWN = 10
+"""Candidates of a table; the JSON has more."""
+
+
+def show_tunes(found: list[dict[str, Any]]) -> None:
+    """Tunings, one a line."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    out = console()
+    if not found:
+        out.print("nothing was tuned yet; `airboss tune run` begins")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("id", "state", "deployment", "dataset", "from", "better", "release", "created"):
+        table.add_column(name)
+    for each in found:
+        calls = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""
+        table.add_row(
+            each["id"],
+            each["state"] + calls,
+            escape(each["deployment"]),
+            escape(each["dataset"]),
+            escape(release(each["base"])),
+            {True: "yes", False: "no", None: "-"}[each["better"]],
+            escape(dash(each["proposed"])),
+            each["created_at"][:19].replace("T", " "),
+        )
+    out.print(table)
+
+
+def show_tune(found: dict[str, Any]) -> None:
+    """One tuning: where it stands, and what came of it if it is done."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    out = console()
+    summary, result = found["summary"], found["result"]
+    out.print(
+        f"[bold]{summary['id']}[/] {summary['state']}, {escape(summary['deployment'])} on "
+        f"{escape(summary['dataset'])} by {escape(summary['scorer'])}"
+    )
+    out.print(f"to beat: {escape(release(summary['base']))}")
+    if result is None:
+        out.print(f"{summary['done']} of {summary['total']} calls; {escape(summary['note'])}")
+        if summary["error"]:
+            out.print(f"[red]{escape(summary['error'])}[/]")
+        return
+    out.print()
+    out.print(candidates(result))
+    out.print()
+    if len(result["frontier"]) > 1:
+        steps = (f"{each['score']:.3f} for {each['tokens_per_call']:.0f}" for each in result["frontier"])
+        out.print(f"score for tokens per call: {', '.join(steps)}")
+    cost = "" if result["cost_unknown"] == result["calls"] else f", {usd(result['cost_usd'])}"
+    out.print(f"{result['tried'] - 1} others tried in {result['calls']} calls of {result['budget']}{cost}")
+    if result["left_out"]:
+        out.print(
+            f"{result['left_out']} training items came from people and went into no prompt (see --people)"
+        )
+    written = result["reflections"]
+    if written is not None and written["failed"]:
+        out.print(
+            f"[yellow]the reflector gave no answer to {written['failed']} of {written['asked']} calls: "
+            f"{escape(written['cause'])}[/]"
+        )
+    judged = result["judgement"]
+    if judged is not None:
+        if judged["reads_before"]:
+            out.print(
+                f"the holdout had been read {judged['reads_before']} times before: the more often, the less "
+                "its word counts"
+            )
+        out.print(f"holdout: {interval(judged['before'])} before, {interval(judged['after'])} after")
+    colour = "green" if result["better"] else "yellow"
+    out.print(f"[{colour}]{'better' if result['better'] else 'not better'}[/]: {escape(result['reason'])}")
+    if result["proposed"] is not None:
+        out.print(
+            f"it is in the configuration as {escape(result['proposed'])}; roll it out with: airboss rollout "
+            f"start {escape(summary['deployment'])} --release {escape(result['proposed'])}"
+        )
+    elif result["unproposed"] is not None:
+        out.print(f"[red]it is not in the configuration: {escape(result['unproposed'])}[/]")
+
+
+def candidates(result: dict[str, Any]) -> Any:
+    """The best candidates and today's release, by validation."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("validation", "n", "score", "tokens a call", "form", "examples", "instruction"):
+        left = name in ("validation", "form", "instruction")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    chosen = result["chosen"]["release"] if result["chosen"] is not None else None
+    rows = [("today", result["today"])]
+    rows += [
+        ("chosen" if each["release"] == chosen else each["release"][:8], each)
+        for each in result["candidates"][:SHOWN]
+    ]
+    for label, each in rows:
+        tokens = each["tokens_per_call"]
+        text = " ".join((each["instruction"] or "").split())
+        table.add_row(
+            label,
+            str(each["n"]),
+            f"{each['score']:.3f}",
+            "-" if tokens is None else f"{tokens:.0f}",
+            each["form"],
+            str(each["examples"]),
+            escape(text if len(text) <= 60 else f"{text[:59]}…"),
+        )
+    return table
+
+
+def interval(value: dict[str, Any] | None) -> str:
+    """A number with its interval."""
+    if value is None:
+        return "unknown"
+    return f"{value['estimate']:.3f} ({value['low']:.3f} to {value['high']:.3f})"

@@ -1,0 +1,34 @@
+"""The audit log of a data directory, to be checked: running or stopped, nothing is asked but the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from airboss.compose.parts import open_ledger
+from airboss.compose.rooms import AUDIT_KEY, open_audit
+from airboss.store.datadir import DataDir, read_secret
+
+if TYPE_CHECKING:
+    from airboss.store.audit_rows import AuditData
+
+
+class Found(NamedTuple):
+    """The log, the public key that should have signed it (hex), and whether anything was ever done here."""
+
+    data: AuditData
+    public_key: str
+    begun: bool
+
+
+@contextmanager
+def found_audit(data_dir: Path) -> Iterator[Found]:
+    """Open it. Raises SetupError where the key is gone or the database cannot be used."""
+    from airboss.governance.checkpoint import Signer  # noqa: PLC0415 - cryptography, where it is needed
+
+    data = DataDir(data_dir)
+    public_key = Signer(read_secret(data.secrets_dir / AUDIT_KEY)).public_key
+    with open_ledger(data) as ledger, open_audit(data) as log, log.whole() as whole:
+        yield Found(data=whole, public_key=public_key, begun=ledger.snapshot() is not None)

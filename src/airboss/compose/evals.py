@@ -1,0 +1,109 @@
+"""Evaluations as jobs of the controller: they call the running gateway, as any client does."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Coroutine, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airboss.compose.parts import internal_key
+from airboss.supervisor import runfiles
+
+if TYPE_CHECKING:
+    from airboss.controller.jobs import Handler, Progress
+    from airboss.domain.ports import Ledger
+    from airboss.evaluations.caller_http import HttpCaller
+    from airboss.evaluations.orders import Orders
+    from airboss.store.datadir import DataDir
+    from airboss.store.job_rows import Job
+
+T = TypeVar("T")
+
+GATEWAY_URL = "http://127.0.0.1:8700/v1"
+"""Where the gateway listens if nobody says otherwise."""
+
+CALL_S = 600.0
+"""The longest one call may take, with its repeats; deployments have bounds of their own below that."""
+
+STOP_CHECK_S = 0.2
+
+
+def scorers_dir(data: DataDir) -> Path:
+    """Where Python scorers stand: files that the machine's owner has put there."""
+    return data.path.absolute() / "scorers"
+
+
+def orders(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> Orders:
+    """Takes orders for evaluations; `rooms` are the stores of `rooms.open_rooms`."""
+    from airboss.evaluations.orders import Orders  # noqa: PLC0415 - numbers and schemas, where needed
+
+    return Orders(
+        store=rooms["evals"],
+        jobs=rooms["jobs"],
+        ledger=ledger,
+        now=utc_now,
+        scorers=scorers_dir(data),
+    )
+
+
+def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> Handler:
+    """Does jobs of kind `eval`."""
+    from airboss.evaluations.work import evaluate  # noqa: PLC0415 - as above
+
+    def work(job: Job, progress: Progress) -> object:
+        async def main() -> object:
+            async with aclosing(caller(ledger, data)) as calls:
+                return await evaluate(
+                    job, store=rooms["evals"], caller=calls, now=utc_now, report=progress.report
+                )
+
+        return run_until_stopped(main(), progress)
+
+    return work
+
+
+def caller(ledger: Ledger, data: DataDir) -> HttpCaller:
+    """Calls releases at the gateway of this data directory, with our own key. Close it with `aclose`."""
+    from airboss.evaluations.caller_http import HttpCaller  # noqa: PLC0415 - 60 ms, where needed
+
+    up = runfiles.read_up(data.run_dir)
+    verify: ssl.SSLContext | bool = True
+    if up is not None and up.tls is not None:
+        verify = trust(up.tls.cert)
+    base_url = up.base_url if up is not None else GATEWAY_URL
+    return HttpCaller(base_url, internal_key(ledger, data), timeout_s=CALL_S, verify=verify)
+
+
+def trust(cert: str) -> ssl.SSLContext:
+    """Trust exactly what this certificate file holds, whatever name it is for: it is our own gateway's."""
+    context = ssl.create_default_context(cafile=cert)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def run_until_stopped(work: Coroutine[Any, Any, T], progress: Progress) -> T:
+    """Run a handler's asynchronous work in its thread. Raises JobCancelled soon after the job is to be left,
+    with the work cancelled, however long its calls would have taken."""
+
+    async def watched() -> T:
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=STOP_CHECK_S)
+                progress.check()
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return asyncio.run(watched())
+
+
+def utc_now() -> datetime:
+    """Wall-clock time, aware, UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,105 @@
+"""What the controller looks after for governance: plans noted in the audit log, retention, log redaction."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from airboss.compose.redaction import LogRedactor
+    from airboss.controller.chores import Chore
+    from airboss.controller.erasing import Erasing
+    from airboss.controller.retention import Retention
+    from airboss.domain.ports import Ledger, RecordLog
+    from airboss.domain.status import SystemStatus
+    from airboss.store.datadir import DataDir
+
+log = logging.getLogger(__name__)
+
+
+def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Erasing:
+    """Forgets people, for the mover; `rooms` are the stores of `rooms.open_rooms`."""
+    from airboss.compose.parts import SystemClock  # noqa: PLC0415 - who moves records
+    from airboss.compose.rooms import ERASE_KEY  # noqa: PLC0415 - as above
+    from airboss.controller.erasing import Erasing  # noqa: PLC0415 - as above
+
+    return Erasing(
+        rooms["people"].store,
+        key=data.secret(ERASE_KEY).value,
+        records=records,
+        forget_items=rooms["evals"].forget_user,
+        audit=rooms["audit"],
+        clock=SystemClock(),
+    )
+
+
+def keeping(ledger: Ledger, rooms: Mapping[str, Any], records: RecordLog) -> Retention:
+    """Deletes what is too old; `rooms` are the stores of `rooms.open_rooms`."""
+    from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
+    from airboss.compose.watching import InForce  # noqa: PLC0415 - as above
+    from airboss.controller.retention import Retention  # noqa: PLC0415 - as above
+
+    in_force = InForce(ledger)
+    return Retention(
+        wanted=lambda: in_force.config().store.retention,
+        records=records,
+        audit=rooms["audit"],
+        clock=SystemClock(),
+    )
+
+
+def with_governance(
+    status: Callable[[], SystemStatus], retention: Retention, rooms: Mapping[str, Any]
+) -> Callable[[], SystemStatus]:
+    """The status with what is looked after here."""
+
+    def found() -> SystemStatus:
+        return msgspec.structs.replace(
+            status(), retention=retention.status(), erasures_pending=len(rooms["people"].store.pending())
+        )
+
+    return found
+
+
+def chores(
+    ledger: Ledger, rooms: Mapping[str, Any], redact: LogRedactor, retention: Retention
+) -> dict[str, Chore]:
+    """What there is to look after, by its name in the log; `rooms` are the stores of `rooms.open_rooms`."""
+    from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
+    from airboss.compose.redaction import Redacting  # noqa: PLC0415 - the controller's own
+    from airboss.controller.plan_notes import PlanNotes  # noqa: PLC0415 - as above
+
+    return {
+        "keys of providers kept out of logs": Redacting(ledger, redact),
+        "plans in the audit log": PlanNotes(ledger, rooms["audit"], SystemClock()),
+        "retention": retention,
+    }
+
+
+@contextmanager
+def looking_after(chores: Mapping[str, Chore], *, broke: Callable[[], None]) -> Iterator[None]:
+    """Chores are done until the end of the block. `broke` is called if their thread ends by a defect."""
+    from airboss.controller.chores import Chores  # noqa: PLC0415 - the controller's own
+
+    stop = threading.Event()
+    runner = Chores(chores)
+
+    def work() -> None:
+        try:
+            runner.run(stop)
+        except BaseException:
+            log.exception("chores cannot be done any more; the controller ends")
+            broke()
+
+    thread = threading.Thread(target=work, name="chores", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,67 @@
+"""The jobs that the controller does: which handler does which kind, and the thread that works at them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airboss.compose import evals, probes, tuning
+from airboss.compose.parts import SystemClock
+from airboss.store.datadir import DataDir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airboss.controller.jobs import Handler
+    from airboss.domain.ports import Ledger
+    from airboss.store.job_rows import JobStore
+
+log = logging.getLogger(__name__)
+
+
+Handlers = dict[str, "Handler"]
+"""Who does which kind of job."""
+
+
+def handlers(
+    ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], *, propose: tuning.Propose
+) -> Handlers:
+    """Who does which kind of job; each room adds its own. `rooms` are the stores of `rooms.open_rooms`,
+    `propose` puts a release into the configuration."""
+    return {
+        "eval": evals.handler(ledger, data, rooms),
+        "probe": probes.handler(ledger, data, rooms),
+        "tune": tuning.handler(ledger, data, rooms, propose),
+    }
+
+
+@contextmanager
+def working(store: JobStore, handlers: Handlers, *, broke: Callable[[], None]) -> Iterator[None]:
+    """Jobs are done until the end of the block; those under way are given back then. `broke` is called if the
+    thread that works at them ends by a defect: a controller that does no jobs must not look alive."""
+    from airboss.controller.jobs import JobRunner  # noqa: PLC0415 - the controller's own
+
+    name = f"{socket.gethostname()[:60]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    runner = JobRunner(store, handlers, clock=SystemClock(), name=name)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            runner.run(stop)
+        except BaseException:
+            log.exception("jobs cannot be worked at any more; the controller ends")
+            broke()
+
+    thread = threading.Thread(target=work, name="jobs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,128 @@
+"""Rollouts put together: the loop, its gate (an evaluation's job), and how a configuration is published."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airboss.compose.evals import orders
+from airboss.compose.parts import INTERNAL_KEY, SystemClock, pick_port
+
+if TYPE_CHECKING:
+    from airboss.config.types import GateConfig
+    from airboss.controller.rollouts import Rollouts
+    from airboss.domain.plan import PromotionWhy, ServingPlan
+    from airboss.domain.ports import Ledger, RecordLog
+    from airboss.domain.status import JournalStatus
+    from airboss.domain.verdict import Verdict
+    from airboss.rollouts.live import Rollout
+    from airboss.store.datadir import DataDir
+    from airboss.store.rollouts import SqlRolloutStore
+
+log = logging.getLogger(__name__)
+
+
+def rollouts(
+    ledger: Ledger,
+    data: DataDir,
+    records: RecordLog,
+    rooms: Mapping[str, Any],
+    *,
+    kept: SqlRolloutStore,
+    journal: Callable[[], JournalStatus],
+    told: Callable[[Rollout, Verdict], None] = lambda _rollout, _verdict: None,
+) -> Rollouts:
+    """The rollouts of a data directory; `rooms` are the stores of `rooms.open_rooms`."""
+    from airboss.controller.publish import apply_config  # noqa: PLC0415 - only who publishes
+    from airboss.controller.rollouts import Rollouts  # noqa: PLC0415 - as above
+    from airboss.replicas.llamacpp import engine_version  # noqa: PLC0415 - as above
+
+    def publish(
+        text: str,
+        source: str,
+        *,
+        supersede: Callable[[str, str], None],
+        promote: Mapping[str, tuple[str, PromotionWhy]],
+        retry_failed: bool,
+    ) -> ServingPlan:
+        return apply_config(
+            ledger,
+            text,
+            source=source,
+            data=data,
+            pick_port=pick_port,
+            now=datetime.now(UTC),
+            supersede=supersede,
+            promote=promote,
+            retry_failed=retry_failed,
+        )
+
+    return Rollouts(
+        ledger=ledger,
+        store=kept,
+        records=records,
+        publish=publish,
+        journal=journal,
+        clock=SystemClock(),
+        gate=EvalGate(ledger, data, rooms),
+        own_key=INTERNAL_KEY,
+        engine_version=engine_version,
+        told=told,
+    )
+
+
+class EvalGate:
+    """A rollout's gate: an evaluation of the candidate against stable, as a job of the controller."""
+
+    def __init__(self, ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> None:
+        self._orders = orders(ledger, data, rooms)
+        self._jobs = rooms["jobs"]
+
+    def begin(self, rollout: Rollout, gate: GateConfig) -> str:
+        """As `controller.rollouts.Gate`."""
+        from airboss.evaluations.orders import gate_order  # noqa: PLC0415 - numbers and schemas, where needed
+
+        order = gate_order(
+            deployment=rollout.deployment,
+            release=rollout.release,
+            baseline=rollout.baseline,
+            dataset=gate.dataset,
+            scorer=gate.scorer,
+            margin=gate.margin,
+        )
+        return str(self._orders.start(order, by=f"rollout {rollout.id}").id)
+
+    def answer(self, job: str) -> tuple[bool, str] | None:
+        """As `controller.rollouts.Gate`; an evaluation that is gone or broke is no pass."""
+        from airboss.evaluations.orders import gate_outcome  # noqa: PLC0415 - as above
+
+        found = self._jobs.get(job)
+        if found is None:
+            return False, f"the evaluation {job} is gone"
+        outcome, reason = gate_outcome(found)
+        return None if outcome == "waiting" else (outcome == "pass", f"gate {outcome}: {reason}")
+
+
+@contextmanager
+def rolling(rollouts: Rollouts, *, broke: Callable[[], None]) -> Iterator[None]:
+    """Rollouts are driven until the end of the block. `broke` is called if their thread ends by a defect."""
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            rollouts.run(stop)
+        except BaseException:
+            log.exception("rollouts cannot be driven any more; the controller ends")
+            broke()
+
+    thread = threading.Thread(target=work, name="rollouts", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

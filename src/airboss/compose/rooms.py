@@ -1,0 +1,119 @@
+"""The stores that rooms have in the ledger's database, beside the ledger itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airboss.compose import evals, probes, tuning
+from airboss.store.datadir import DataDir
+
+AUDIT_KEY = "audit_key"
+"""The secret whose key signs the audit log."""
+
+ERASE_KEY = "erase_key"
+"""The secret under which people who were forgotten are recognised."""
+
+if TYPE_CHECKING:
+    from airboss.domain.ports import Ledger
+    from airboss.evaluations.ports import EvalStore
+    from airboss.governance.erasure import Forgetting
+    from airboss.store.alerts import SqlAlertStore
+    from airboss.store.audit_rows import AuditLog
+    from airboss.store.job_rows import JobStore
+    from airboss.store.rollouts import SqlRolloutStore
+
+
+@contextmanager
+def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
+    """What rooms give the console's desk, by its name there; closed at the end."""
+    with ExitStack() as stack:
+        stores = {
+            "jobs": stack.enter_context(open_jobs(data)),
+            "evals": stack.enter_context(open_evals(data)),
+            "audit": stack.enter_context(open_audit(data)),
+            "people": stack.enter_context(open_people(data)),
+            "alerts": stack.enter_context(open_alerts(data)),
+        }
+        yield {
+            **stores,
+            "orders": evals.orders(ledger, data, stores),
+            "probes": probes.orders(ledger, stores),
+            "tuning": tuning.orders(ledger, data, stores),
+        }
+
+
+@contextmanager
+def open_alerts(data: DataDir) -> Iterator[SqlAlertStore]:
+    """The alarms of a data directory, closed at the end."""
+    from airboss.store.alerts import SqlAlertStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    store = SqlAlertStore(data.ledger_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_jobs(data: DataDir) -> Iterator[JobStore]:
+    """The jobs of a data directory, closed at the end."""
+    from airboss.store.jobs import SqlJobStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    store = SqlJobStore(data.ledger_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_people(data: DataDir) -> Iterator[Forgetting]:
+    """The people of a data directory who are forgotten or to be, closed at the end."""
+    from airboss.governance.erasure import Forgetting  # noqa: PLC0415 - small, but only here
+    from airboss.store.erasures import SqlErasures  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    store = SqlErasures(data.ledger_url)
+    try:
+        yield Forgetting(store, data.secret(ERASE_KEY).value)
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_audit(data: DataDir) -> Iterator[AuditLog]:
+    """The audit log of a data directory, closed at the end; what is added is signed with its key."""
+    from airboss.governance.audit import Sealer  # noqa: PLC0415 - cryptography, where it is needed
+    from airboss.governance.checkpoint import Signer  # noqa: PLC0415 - as above
+    from airboss.store.audit import SqlAuditLog  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    log = SqlAuditLog(data.ledger_url, Sealer(Signer(data.secret(AUDIT_KEY).value)))
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+@contextmanager
+def open_evals(data: DataDir) -> Iterator[EvalStore]:
+    """The datasets and evaluations of a data directory, closed at the end."""
+    from airboss.store.evals import SqlEvalStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    store = SqlEvalStore(data.ledger_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_rollouts(data: DataDir) -> Iterator[SqlRolloutStore]:
+    """The rollouts of a data directory, closed at the end."""
+    from airboss.store.rollouts import SqlRolloutStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    store = SqlRolloutStore(data.ledger_url)
+    try:
+        yield store
+    finally:
+        store.close()

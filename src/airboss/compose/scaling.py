@@ -1,0 +1,58 @@
+"""The thread of the controller that sees to engines: how many, and whether the plan points to them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airboss.compose.parts import SystemClock, publish
+from airboss.store.datadir import DataDir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airboss.domain.ports import Ledger
+
+log = logging.getLogger(__name__)
+
+COUNTS = "scaling"
+"""The name under which what it counts stands among the metrics."""
+
+
+@contextmanager
+def scaling(ledger: Ledger, data: DataDir, *, broke: Callable[[], None]) -> Iterator[None]:
+    """Engines are seen to until the end of the block. `broke` is called if that ends by a defect."""
+    from airboss.controller.scaling import Scaler  # noqa: PLC0415 - the controller's own
+    from airboss.telemetry.metrics import read_counts  # noqa: PLC0415 - as above
+
+    def republish() -> None:
+        text = ledger.config()
+        if text is not None:
+            publish(ledger, data, text, "the configuration in force", retry_failed=False)
+
+    scaler = Scaler(
+        ledger,
+        counts=lambda: read_counts(data.metrics_dir, but=COUNTS),
+        republish=republish,
+        metrics=data.metrics_dir / f"{COUNTS}.json",
+        clock=SystemClock(),
+    )
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            scaler.run(stop)
+        except BaseException:
+            log.exception("replicas are not seen to any more; the controller ends")
+            broke()
+
+    thread = threading.Thread(target=work, name="scaling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

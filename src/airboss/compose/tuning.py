@@ -1,0 +1,97 @@
+"""Tuning as jobs of the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from airboss.compose.evals import caller, run_until_stopped, scorers_dir, utc_now
+from airboss.domain.errors import AirbossError, WrongCall
+
+if TYPE_CHECKING:
+    from airboss.controller.jobs import Handler, Progress
+    from airboss.domain.ports import Ledger
+    from airboss.domain.release import Release
+    from airboss.store.datadir import DataDir
+    from airboss.store.job_rows import Job
+    from airboss.store.tunes import SqlTuneStore
+    from airboss.tuning.orders import TuneOrders
+
+Propose = Callable[[str, "Release"], object]
+"""Writes a release into the configuration under a name. Raises WrongCall where the name is another's."""
+
+NAMES_MAX: Final = 100
+
+
+@contextmanager
+def open_tunes(data: DataDir) -> Iterator[SqlTuneStore]:
+    """What tuning keeps of a data directory, closed at the end."""
+    from airboss.store.tunes import SqlTuneStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    store = SqlTuneStore(data.ledger_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def orders(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> TuneOrders:
+    """Takes orders for tuning; `rooms` are the stores of `rooms.open_rooms`."""
+    from airboss.tuning.orders import TuneOrders  # noqa: PLC0415 - numbers and schemas, where needed
+
+    return TuneOrders(
+        store=rooms["evals"],
+        jobs=rooms["jobs"],
+        ledger=ledger,
+        now=utc_now,
+        scorers=scorers_dir(data),
+    )
+
+
+def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Propose) -> Handler:
+    """Does jobs of kind `tune`; what turns out to be better is proposed."""
+    from airboss.tuning.plan import TuneResult, proposed, unproposed  # noqa: PLC0415 - as above
+    from airboss.tuning.work import Tuning  # noqa: PLC0415 - as above
+
+    def work(job: Job, progress: Progress) -> object:
+        async def main() -> TuneResult:
+            with open_tunes(data) as tunes:
+                return await tuned(tunes)
+
+        async def tuned(tunes: SqlTuneStore) -> TuneResult:
+            async with aclosing(caller(ledger, data)) as calls:
+                tuning = Tuning(
+                    job,
+                    evals=rooms["evals"],
+                    tunes=tunes,
+                    caller=calls,
+                    now=utc_now,
+                    report=progress.report,
+                )
+                return await tuning.run()
+
+        result = run_until_stopped(main(), progress)
+        if not result.better or result.release is None:
+            return result
+        try:
+            return proposed(result, put(propose, result.release))
+        except AirbossError as error:
+            return unproposed(result, str(error))
+
+    return work
+
+
+def put(propose: Propose, release: Release) -> str:
+    """Propose a release under its name, or that name with a number where it is another's; returns the name.
+    Raises WrongCall, ConfigError."""
+    for number in range(1, NAMES_MAX):
+        name = release.name if number == 1 else f"{release.name}-{number}"
+        try:
+            propose(name, release)
+        except WrongCall:
+            if number + 1 == NAMES_MAX:
+                raise
+        else:
+            return name
+    raise AssertionError("the last name returns or raises")

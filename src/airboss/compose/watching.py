@@ -1,0 +1,264 @@
+"""What the controller does behind live calls: scores a sample of them, watches alarms, tells who is to be
+told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airboss.compose import evals
+from airboss.compose.parts import SystemClock
+from airboss.config import Config, parse_config
+from airboss.domain.errors import SetupError
+from airboss.domain.status import AlarmStatus, SystemStatus
+from airboss.store.datadir import DataDir, read_secret
+from airboss.supervisor import runfiles
+
+if TYPE_CHECKING:
+    from airboss.controller.online_scoring import OnlineRule
+    from airboss.domain.ports import Ledger, RecordLog
+    from airboss.domain.status import JournalStatus
+    from airboss.evaluations.caller_http import HttpCaller
+    from airboss.store.alert_rows import AlertStore
+
+log = logging.getLogger(__name__)
+
+COUNTS = "watching"
+"""The name under which what is counted here stands among the metrics."""
+
+CONSOLE_URL = "http://127.0.0.1:8701"
+REPORT_S = 1.0
+STOP_CHECK_S = 0.2
+
+
+class InForce:
+    """The configuration in force, read again when it has changed. Any thread may ask."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._held: tuple[str | None, Config] = (None, Config())
+
+    def config(self) -> Config:
+        """As it is now; an empty one before the first. Raises SetupError."""
+        text = self._ledger.config()
+        held, config = self._held
+        if text != held:
+            config = Config() if text is None else parse_config(text, source="the configuration in force")
+            self._held = (text, config)
+        return config
+
+
+class ScoringRules:
+    """How live calls are scored now: the scorers of every deployment that has any, opened again when the
+    configuration, what judges serve, or the gateway's address has changed. One event loop asks it."""
+
+    def __init__(self, ledger: Ledger, data: DataDir, force: InForce) -> None:
+        self._ledger = ledger
+        self._data = data
+        self._force = force
+        self._key: object = None
+        self._rules: dict[str, OnlineRule] = {}
+        self._caller: HttpCaller | None = None
+        self._old: list[HttpCaller] = []
+
+    def __call__(self) -> Mapping[str, OnlineRule]:
+        """The rules by deployment. Raises SetupError."""
+        config = self._force.config()
+        scoring = {
+            name: each.scoring for name, each in config.deployments.items() if each.scoring is not None
+        }
+        snapshot = self._ledger.snapshot() if scoring else None
+        up = runfiles.read_up(self._data.run_dir) if scoring else None
+        key = (scoring, snapshot.plan.number if snapshot else None, up.base_url if up else None)
+        if key != self._key:
+            self._rules = self._opened(config) if snapshot is not None else {}
+            self._key = key
+        return self._rules
+
+    def _opened(self, config: Config) -> dict[str, OnlineRule]:
+        from airboss.controller.online_scoring import OnlineRule  # noqa: PLC0415 - numbers and schemas
+        from airboss.evaluations.online import open_scorers, specs_of  # noqa: PLC0415 - as above
+        from airboss.evaluations.targets import Served  # noqa: PLC0415 - as above
+
+        snapshot = self._ledger.snapshot()
+        assert snapshot is not None  # the caller has seen one, and plans do not go
+        served = Served(snapshot.plan, self._ledger.standings())
+        if self._caller is not None:
+            self._old.append(self._caller)
+        self._caller = evals.caller(self._ledger, self._data)
+        return {
+            name: OnlineRule(
+                sample=each.scoring.sample,
+                judge_per_minute=each.scoring.judge_per_minute,
+                scorers=open_scorers(
+                    specs_of(each.scoring),
+                    caller=self._caller,
+                    resolve=served.stable,
+                    folder=evals.scorers_dir(self._data),
+                ),
+            )
+            for name, each in config.deployments.items()
+            if each.scoring is not None
+        }
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        for caller in [*self._old, *([self._caller] if self._caller is not None else [])]:
+            await caller.aclose()
+
+
+@contextmanager
+def watching(
+    ledger: Ledger,
+    data: DataDir,
+    rooms: Mapping[str, Any],
+    records: RecordLog,
+    *,
+    journal: Callable[[], JournalStatus],
+    redact: Callable[[bytes], bytes],
+    broke: Callable[[], None],
+) -> Iterator[None]:
+    """Calls are scored, alarms watched and notifications sent until the end of the block. `redact` takes
+    secrets out of what scorers say. `broke` is called if any of it ends by a defect."""
+    from airboss.controller.alarm_watch import AlarmWatch  # noqa: PLC0415 - the controller's own
+    from airboss.controller.notify import Deliveries  # noqa: PLC0415 - as above
+    from airboss.controller.online_scoring import OnlineScoring  # noqa: PLC0415 - as above
+    from airboss.controller.webhook import WebhookSender  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
+
+    store, clock, force = rooms["alerts"], SystemClock(), InForce(ledger)
+    rules = ScoringRules(ledger, data, force)
+    watch = AlarmWatch(
+        alarms=lambda: force.config().alarms,
+        store=store,
+        record_log=records,
+        journal=journal,
+        clock=clock,
+        console_url=lambda: console_url(data),
+    )
+    scoring = OnlineScoring(
+        rules=rules,
+        record_log=records,
+        cursors=store,
+        clock=clock,
+        redact=lambda text: msgspec.json.decode(redact(msgspec.json.encode(text)), type=str),
+    )
+    deliveries = Deliveries(store, WebhookSender(lambda: force.config().notifiers, secret), clock)
+
+    async def score() -> None:
+        try:
+            await scoring.run()
+        finally:
+            await rules.aclose()
+
+    async def report() -> None:
+        while True:
+            counts = Counts(written_at=clock.now(), gauges=scoring.counts, alarms=dict(watch.phases))
+            with suppress(OSError):  # a full disk: the mover says so
+                await asyncio.to_thread(write_counts, data.metrics_dir / f"{COUNTS}.json", counts)
+            await asyncio.sleep(REPORT_S)
+
+    async def notify() -> None:
+        await asyncio.gather(deliveries.run(), report())
+
+    stop = threading.Event()
+    works = {"scoring": score, "notifications": notify}
+    threads = [
+        threading.Thread(target=_run_asynchronously, args=(name, work, stop, broke), name=name, daemon=True)
+        for name, work in works.items()
+    ]
+    threads.append(
+        threading.Thread(target=_guarded, args=("alarms", watch.run, stop, broke), name="alarms", daemon=True)
+    )
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def with_alarms(
+    status: Callable[[], SystemStatus], ledger: Ledger, store: AlertStore
+) -> Callable[[], SystemStatus]:
+    """The status with the configured alarms in it."""
+    force, clock = InForce(ledger), SystemClock()
+
+    def whole() -> SystemStatus:
+        rows, silences = store.alarms(), store.silences()
+        alarms = tuple(
+            AlarmStatus(
+                name=name,
+                state=row.phase,
+                since=row.since,
+                deployment=row.rule.deployment,
+                metric=row.rule.metric,
+                value=row.value,
+                silenced_until=silences[name].until
+                if name in silences and silences[name].until > clock.now()
+                else None,
+            )
+            for name, row in rows.items()
+            if name in force.config().alarms
+        )
+        return msgspec.structs.replace(status(), alarms=alarms)
+
+    return whole
+
+
+def console_url(data: DataDir) -> str:
+    """Where the console of this data directory is reached."""
+    up = runfiles.read_up(data.run_dir)
+    return up.console_url if up is not None else CONSOLE_URL
+
+
+def secret(reference: str) -> str:
+    """The secret behind `env:NAME` or `file:PATH`. Raises SetupError with what to do."""
+    scheme, _, name = reference.partition(":")
+    if scheme == "file":
+        return read_secret(Path(name))
+    found = os.environ.get(name, "").strip()
+    if not found:
+        raise SetupError(f"the environment variable {name} is not set where Airboss was started")
+    return found
+
+
+def _run_asynchronously(
+    name: str,
+    work: Callable[[], Coroutine[Any, Any, None]],
+    stop: threading.Event,
+    broke: Callable[[], None],
+) -> None:
+    async def until_stopped() -> None:
+        task = asyncio.ensure_future(work())
+        try:
+            while not task.done() and not stop.is_set():
+                await asyncio.wait({task}, timeout=STOP_CHECK_S)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    _guarded(name, lambda _stop: asyncio.run(until_stopped()), stop, broke)
+
+
+def _guarded(
+    name: str, work: Callable[[threading.Event], None], stop: threading.Event, broke: Callable[[], None]
+) -> None:
+    """A controller that only looks as if it watched must not look alive."""
+    try:
+        work(stop)
+    except BaseException:
+        log.exception("%s ended by a defect; the controller ends", name)
+        broke()

@@ -1,0 +1,63 @@
+"""The configuration's text changed by Airboss itself: a release added, a deployment pointed at one.
+
+Comments, order and everything else stay as the operator wrote them. Pure.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from airboss.config.types import ReleaseConfig
+
+
+def with_release(text: str, name: str, release: ReleaseConfig) -> str:
+    """The text with `[releases.NAME]` added, or replaced."""
+    import tomlkit  # noqa: PLC0415 - 30 ms that only these edits cost
+
+    document = tomlkit.parse(text)
+    table = tomlkit.table()
+    table["model"] = release.model
+    if release.prompt is not None:
+        table["prompt"] = tomlkit.string(release.prompt, multiline=_fits_multiline(release.prompt))
+    if release.examples:
+        rows = tomlkit.array()
+        for example in release.examples:
+            row = tomlkit.inline_table()
+            row.update({"input": example.input, "output": example.output})
+            rows.append(row)
+        table["examples"] = rows.multiline(multiline=True)
+    if release.form != "turns":
+        table["form"] = release.form
+    for field, params in (("params", release.params), ("params_force", release.params_force)):
+        if params:
+            inline = tomlkit.inline_table()
+            inline.update({key: _plain(value) for key, value in params.items()})
+            table[field] = inline
+    if "releases" not in document:
+        document["releases"] = tomlkit.table(is_super_table=True)
+    releases: Any = document["releases"]
+    releases[name] = table
+    return tomlkit.dumps(document)
+
+
+def pointing(text: str, deployment: str, release: str) -> str:
+    """The text with `deployments.NAME.release` set, in place of a `model` where it has one."""
+    import tomlkit  # noqa: PLC0415 - as above
+
+    document = tomlkit.parse(text)
+    deployments: Any = document["deployments"]
+    table = deployments[deployment]
+    table.pop("model", None)
+    table["release"] = release
+    return tomlkit.dumps(document)
+
+
+def _plain(value: object) -> object:
+    """A parameter as TOML takes it."""
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _fits_multiline(text: str) -> bool:
+    """A text that begins with a line break would lose it in a multiline string."""
+    return "\n" in text and not text.startswith("\n")

@@ -1,0 +1,40 @@
+"""Rules that settings of several kinds share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
+
+
+def check_known(path: Path, name: str, known: Mapping[str, object], noun: str, wrong: Wrong) -> None:
+    """`name` must be one of `known`."""
+    if name not in known:
+        raise wrong(path, f"{dotted(path)}: there is no {noun} {quoted(name)}; {nearest(name, known)}")
+
+
+def check_range(path: Path, value: object, least: float, most: float, wrong: Wrong) -> None:
+    """`value` is a number or None; None is never out of range."""
+    if value is not None and not least <= value <= most:  # type: ignore[operator]  # int, float or Decimal
+        raise wrong(path, f"{dotted(path)} is {value}; expected {least:,} to {most:,}")
+
+
+def check_url(path: Path, url: str, wrong: Wrong) -> None:
+    """The value is not repeated where it may hold a password."""
+    try:
+        parts: SplitResult | None = urlsplit(url)
+        port = parts.port if parts else None
+    except ValueError:
+        parts, port = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise wrong(
+            path, f'{dotted(path)} is {quoted(url)}; expected "https://HOST/v1" or "http://HOST:PORT/v1"'
+        )
+    if parts.username or parts.password:
+        raise wrong(path, f"{dotted(path)} holds a user or password; put the secret in api_key")
+    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\x7f]", url):
+        raise wrong(path, f"{dotted(path)} is {quoted(url)}; nothing may follow its path")
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise wrong(path, f"{dotted(path)} is {quoted(url)}; leave out /chat/completions")

@@ -1,0 +1,245 @@
+"""Alarms in the admin API: where they stand, what they went through, who was told, and silences."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from airboss.config import AlarmConfig, Config, parse_config
+from airboss.config.checks_watch import seconds
+from airboss.console.desk import Desk
+from airboss.console.route import Call, Route
+from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, Notification, Silence
+
+EVENTS: Final = 50
+SILENCE_MAX: Final = timedelta(days=30)
+REASON_CHARS_MAX: Final = 500
+TEST_S: Final = 15.0
+"""How long a test notification is waited for; one that takes longer is still sent."""
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm as it is configured, and where it stands. `state` None: it has not been looked at yet."""
+
+    name: str
+    state: AlarmPhase | None
+    since: datetime | None
+    deployment: str
+    metric: str
+    value: float | None
+    why: str | None
+    comparison: str
+    threshold: float
+    window: str
+    hold: str = msgspec.field(name="for")
+    notify: tuple[str, ...]
+    checked_at: datetime | None
+    silence: Silence | None
+
+
+class Alarms(msgspec.Struct, frozen=True, kw_only=True):
+    """Every alarm, ordered by name."""
+
+    alarms: tuple[Alarm, ...]
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification and what became of it. `error` is what the last try said."""
+
+    id: str
+    notifier: str
+    kind: str
+    state: str
+    created_at: datetime
+    attempts: int
+    due_at: datetime
+    ended_at: datetime | None
+    error: str | None
+
+
+class AlarmPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One alarm with its newest events and notifications, newest first."""
+
+    alarm: Alarm
+    events: tuple[AlarmEvent, ...]
+    notifications: tuple[Told, ...]
+
+
+class SilenceIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how long nobody is told, such as `2h`, and why. `for` empty: the silence ends now."""
+
+    hold: str = msgspec.field(name="for", default="")
+    reason: str = ""
+
+
+class Tested(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the test notifications; one that is still `waiting` is sent as soon as can be."""
+
+    notifications: tuple[Told, ...]
+
+
+def alarms(desk: Desk, call: Call) -> object:
+    """GET /api/v1/alarms."""
+    config = in_force(desk)
+    rows, silences = desk.alerts.alarms(), desk.alerts.silences()
+    return Alarms(
+        alarms=tuple(
+            shown(name, config.alarms[name], rows.get(name), silences.get(name), call.now)
+            for name in sorted(config.alarms)
+        )
+    )
+
+
+def alarm(desk: Desk, call: Call) -> object:
+    """GET /api/v1/alarms/{name}."""
+    name, config = named(desk, call)
+    return AlarmPage(
+        alarm=shown(name, config, desk.alerts.alarms().get(name), desk.alerts.silences().get(name), call.now),
+        events=desk.alerts.events(name, limit=EVENTS),
+        notifications=tuple(map(told, desk.alerts.notifications(name, limit=EVENTS))),
+    )
+
+
+def silence_alarm(desk: Desk, call: Call) -> object:
+    """POST /api/v1/alarms/{name}/silence."""
+    name, config = named(desk, call)
+    intent = call.intent(SilenceIntent)
+    silence = None
+    if intent.hold:
+        length = seconds(intent.hold)
+        if length is None or not 0 < length <= SILENCE_MAX.total_seconds():
+            raise InvalidRequest(f"for={intent.hold[:40]!r} is no time of up to 30d; write 2h", param="for")
+        reason = intent.reason.strip()
+        if not 0 < len(reason) <= REASON_CHARS_MAX:
+            raise InvalidRequest(
+                f"the reason has {len(reason)} characters; say in 1 to {REASON_CHARS_MAX} why", param="reason"
+            )
+        until = call.now + timedelta(seconds=length)
+        silence = Silence(until=until, reason=reason, by=call.actor, at=call.now)
+    desk.alerts.silence(name, silence)
+    detail = {"until": silence.until.isoformat(), "reason": silence.reason} if silence is not None else {}
+    desk.note(call, "alert.silence" if silence is not None else "alert.unsilence", name, detail)
+    return shown(name, config, desk.alerts.alarms().get(name), silence, call.now)
+
+
+def test_alarm(desk: Desk, call: Call) -> object:
+    """POST /api/v1/alarms/{name}/test."""
+    name, config = named(desk, call)
+    if not config.notify:
+        raise InvalidRequest(f"alarm {name!r} notifies nobody; give it `notify`", param="name")
+    body = {
+        "alarm": name,
+        "state": "test",
+        "deployment": config.deployment,
+        "metric": config.metric,
+        "at": call.now.isoformat(),
+        "text": f"{name}: a test, nothing has happened",
+    }
+    ids = []
+    for notifier in dict.fromkeys(config.notify):
+        note = Notification(
+            id=f"{name}-{secrets.token_hex(8)}",
+            # Of its own, so that it does not wait behind what could not be delivered yet.
+            alarm=f"{name}#test",
+            notifier=notifier,
+            kind="test",
+            created_at=call.now,
+            due_at=call.now,
+            body=body,
+        )
+        desk.alerts.add_notification(note)
+        ids.append(note.id)
+    return Tested(notifications=tuple(map(told, settled(desk, ids))))
+
+
+def settled(desk: Desk, ids: list[str]) -> list[Notification]:
+    """These notifications, once all have been tried, or after a while."""
+    deadline = time.monotonic() + TEST_S
+    while True:
+        found = [each for each in map(desk.alerts.notification, ids) if each is not None]
+        if all(each.state != "waiting" for each in found) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
+def in_force(desk: Desk) -> Config:
+    """The configuration in force; an empty one before the first."""
+    text = desk.ledger.config()
+    return parse_config(text, source="the configuration in force") if text is not None else Config()
+
+
+def named(desk: Desk, call: Call) -> tuple[str, AlarmConfig]:
+    """The alarm in the path. Raises NotFound."""
+    name, known = call.path["name"], in_force(desk).alarms
+    if name not in known:
+        there = ", ".join(sorted(known)[:12]) or "none: write [alarms.NAME] into the configuration"
+        raise NotFound(f"there is no alarm {name[:80]!r}; there are {there}", param="name")
+    return name, known[name]
+
+
+def shown(
+    name: str, config: AlarmConfig, row: AlarmRow | None, silence: Silence | None, now: datetime
+) -> Alarm:
+    """An alarm for a person or program."""
+    bound = config.above if config.above is not None else config.below
+    assert bound is not None  # parse_config lets exactly one be set
+    return Alarm(
+        name=name,
+        state=row.phase if row is not None else None,
+        since=row.since if row is not None else None,
+        deployment=config.deployment,
+        metric=config.metric,
+        value=row.value if row is not None else None,
+        why=row.why if row is not None else None,
+        comparison="above" if config.above is not None else "below",
+        threshold=float(bound),
+        window=config.window,
+        hold=config.hold,
+        notify=config.notify,
+        checked_at=row.checked_at if row is not None else None,
+        silence=silence if silence is not None and silence.until > now else None,
+    )
+
+
+def told(notification: Notification) -> Told:
+    """A notification without its body."""
+    return msgspec.convert(notification, Told, from_attributes=True)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/alarms",
+        summary="Alarms and where they stand",
+        answer=Alarms,
+        handle=alarms,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/alarms/{name}",
+        summary="One alarm: its events, and who was told",
+        answer=AlarmPage,
+        handle=alarm,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/alarms/{name}/silence",
+        summary="Tell nobody of an alarm for a while, or end that",
+        answer=Alarm,
+        handle=silence_alarm,
+        body=SilenceIntent,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/alarms/{name}/test",
+        summary="Send a test to all whom an alarm notifies",
+        answer=Tested,
+        handle=test_alarm,
+    ),
+)
+"""Every route about alarms."""

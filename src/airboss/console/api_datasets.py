@@ -1,0 +1,273 @@
+"""Datasets in the admin API: made of records or JSON Lines, kept by digest, the holdout under lock."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+import msgspec
+
+from airboss.console.api_jobs import ADMIN
+from airboss.console.desk import Desk
+from airboss.console.query import FILTER_NAMES, check_names, read_filter
+from airboss.console.route import Call, Route
+from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
+from airboss.evaluations.datasets import ITEMS_MAX, Item, Part, Shares, dataset
+from airboss.evaluations.from_records import OWN_KEY, Approved, Grouping, gather
+from airboss.evaluations.jsonl import read_jsonl
+from airboss.evaluations.library import KeptDataset, Library
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+UPLOAD_MAX = 64 * 1024 * 1024
+"""Of the request that brings a dataset, in bytes."""
+
+FILTERS = (*FILTER_NAMES, "since", "until", "score")
+OPEN_PARTS: dict[str, Part] = {"train": "train", "validation": "validation"}
+
+
+class RecordsIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which records become items: `filters` are those of GET /api/v1/records, `limit` bounds the items.
+
+    `approved` names a score: an answer with at least `at_least` of it is what the item expects. With `only`
+    the rest is left out. `group_by` keeps a user's (or session's) items in one part.
+    """
+
+    filters: dict[str, str] = {}
+    limit: int = 1_000
+    approved: str | None = None
+    at_least: float = 1.0
+    only: bool = False
+    group_by: Grouping = "user"
+
+
+class DatasetIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A dataset to keep: either `jsonl`, the text of a JSON Lines file that messages call `source`, or
+    `records`. `train` and `validation` are shares of 1, the rest is the holdout; `seed` draws the parts."""
+
+    name: str
+    jsonl: str | None = None
+    source: str = "the request's jsonl"
+    records: RecordsIntent | None = None
+    train: float = 0.4
+    validation: float = 0.3
+    seed: int = 0
+
+
+class Created(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it. `new` False: just this dataset was there. `left_out` counts records that became no
+    item, by cause."""
+
+    dataset: KeptDataset
+    new: bool
+    left_out: dict[str, int]
+
+
+class Datasets(msgspec.Struct, frozen=True, kw_only=True):
+    """Datasets, newest first; a changed one stands beside the old one of its name."""
+
+    datasets: tuple[KeptDataset, ...]
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody read the holdout."""
+
+    at: datetime
+    who: str
+    why: str
+
+
+class DatasetDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset, and who read its holdout, oldest first."""
+
+    dataset: KeptDataset
+    readings: tuple[Reading, ...]
+
+
+class Items(msgspec.Struct, frozen=True, kw_only=True):
+    """The items of a part. `reads_before` is how often the holdout had been read, None for other parts."""
+
+    part: Part
+    items: tuple[Item, ...]
+    reads_before: int | None = None
+
+
+class HoldoutIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why the holdout is read; it is written down with the time."""
+
+    why: str
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The dataset of this name is gone."""
+
+    deleted: str
+
+
+def library(desk: Desk) -> Library:
+    """The datasets of this Airboss."""
+    return Library(desk.evals, desk.clock.now)
+
+
+def find(desk: Desk, call: Call) -> KeptDataset:
+    """The dataset that the path names, by name or digest. Raises NotFound."""
+    try:
+        return library(desk).find(call.path["name"])
+    except WrongCall as error:
+        raise NotFound(str(error), param="name") from error
+
+
+def datasets(desk: Desk, _call: Call) -> object:
+    """GET /api/v1/datasets."""
+    return Datasets(datasets=library(desk).all())
+
+
+def create_dataset(desk: Desk, call: Call) -> object:
+    """POST /api/v1/datasets."""
+    wanted = call.intent(DatasetIntent)
+    if NAME.fullmatch(wanted.name) is None:
+        raise InvalidRequest(
+            f"{wanted.name[:110]!r} is no name of a dataset: letters, digits, `.`, `_` and `-`, at most 100",
+            param="name",
+        )
+    try:
+        shares = Shares(seed=wanted.seed, train=wanted.train, validation=wanted.validation)
+    except ValueError as error:
+        raise InvalidRequest(str(error), param="train") from None
+    if (wanted.jsonl is None) == (wanted.records is None):
+        raise InvalidRequest("a dataset is made of either `jsonl` or `records`; give one of them")
+    left_out: dict[str, int] = {}
+    if wanted.jsonl is not None:
+        stream = BytesIO(wanted.jsonl.encode("utf-8", "surrogatepass"))
+        made = read_jsonl(stream, name=wanted.name, source=wanted.source[:200], shares=shares)
+    else:
+        assert wanted.records is not None  # one of the two is there
+        items, left_out = _gathered(desk, call, wanted.records)
+        made = dataset(wanted.name, items, shares=shares)
+    new = library(desk).put(made)
+    kept = library(desk).find(made.name)
+    _note(desk, call, "dataset.create", kept, sizes=kept.sizes, of="jsonl" if wanted.jsonl else "records")
+    return Created(dataset=kept, new=new, left_out=left_out)
+
+
+def _note(desk: Desk, call: Call, action: str, kept: KeptDataset, **detail: Any) -> None:
+    """Say in the audit log what was done to a dataset."""
+    whole = {"digest": kept.digest, **detail}
+    desk.audit.append(action, actor=ADMIN, subject=kept.name, detail=whole, at=call.now)
+
+
+def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item, ...], dict[str, int]]:
+    check_names(wanted.filters, FILTERS)
+    if not 1 <= wanted.limit <= ITEMS_MAX:
+        raise InvalidRequest(f"limit={wanted.limit}; a dataset has 1 to {ITEMS_MAX:,} items", param="limit")
+    approved = None
+    if wanted.approved is not None:
+        approved = Approved(score=wanted.approved, at_least=wanted.at_least, only=wanted.only)
+    found = gather(
+        desk.log,
+        read_filter(wanted.filters, now=call.now, local=UTC),
+        limit=wanted.limit,
+        approved=approved,
+        group_by=wanted.group_by,
+        without_key=OWN_KEY,
+    )
+    if not found.items:
+        causes = "; ".join(f"{count} {cause}" for cause, count in found.left_out.items())
+        raise WrongCall(f"no record became an item: {causes or 'none matches'}")
+    return found.items, found.left_out
+
+
+def show_dataset(desk: Desk, call: Call) -> object:
+    """GET /api/v1/datasets/{name}."""
+    kept = find(desk, call)
+    return DatasetDetail(
+        dataset=kept,
+        readings=tuple(
+            Reading(at=each.at, who=each.who, why=each.why) for each in desk.evals.holdout_reads(kept.digest)
+        ),
+    )
+
+
+def dataset_items(desk: Desk, call: Call) -> object:
+    """GET /api/v1/datasets/{name}/items."""
+    kept = find(desk, call)
+    part = call.params.get("part") or "train"
+    if part in OPEN_PARTS:
+        return Items(part=OPEN_PARTS[part], items=library(desk).items(kept, OPEN_PARTS[part]))
+    if part == "holdout":
+        raise InvalidRequest(
+            f"the holdout of {kept.name!r} is locked: POST /api/v1/datasets/{kept.name}/holdout with `why`, "
+            "which is written down",
+            code="holdout_locked",
+            param="part",
+        )
+    raise InvalidRequest(f"part={part[:60]!r} is none of train, validation, holdout", param="part")
+
+
+def open_holdout(desk: Desk, call: Call) -> object:
+    """POST /api/v1/datasets/{name}/holdout."""
+    kept, why = find(desk, call), call.intent(HoldoutIntent).why
+    opened = library(desk).open_holdout(kept, who=ADMIN, why=why)
+    # Not why: it is free text, and what stands in the audit log can never be taken out again.
+    _note(desk, call, "dataset.holdout", kept, reads_before=opened.reads_before)
+    return Items(part="holdout", items=opened.items, reads_before=opened.reads_before)
+
+
+def delete_dataset(desk: Desk, call: Call) -> object:
+    """POST /api/v1/datasets/{name}/delete."""
+    kept = find(desk, call)
+    library(desk).delete(kept.name)
+    _note(desk, call, "dataset.delete", kept)
+    return Deleted(deleted=kept.name)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/datasets",
+        summary="Datasets, newest first",
+        answer=Datasets,
+        handle=datasets,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/datasets",
+        summary="Keep a dataset, made of JSON Lines or of records; all of it or nothing",
+        answer=Created,
+        handle=create_dataset,
+        body=DatasetIntent,
+        body_max=UPLOAD_MAX,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/datasets/{name}",
+        summary="One dataset, by name or digest, and who read its holdout",
+        answer=DatasetDetail,
+        handle=show_dataset,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/datasets/{name}/items",
+        summary="The items of the train or validation part",
+        answer=Items,
+        handle=dataset_items,
+        params={"part": "train or validation; train unless given"},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/datasets/{name}/holdout",
+        summary="Read the holdout: who, when and why are written down first",
+        answer=Items,
+        handle=open_holdout,
+        body=HoldoutIntent,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/datasets/{name}/delete",
+        summary="Delete every version of a dataset, its items and the answers to them; reports stay",
+        answer=Deleted,
+        handle=delete_dataset,
+    ),
+)
+"""Every route about datasets."""

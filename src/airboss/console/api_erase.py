@@ -1,0 +1,114 @@
+"""Forgetting people, in the admin API. No answer and no address names the person."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.query import read_limit
+from airboss.console.route import Call, Route
+from airboss.domain.errors import NotFound
+from airboss.store.erasure_rows import Erasure, ErasureState
+
+LIMIT = 50
+LIMIT_MAX = 1_000
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom to forget: the user as calls sent it."""
+
+    user: str
+
+
+class ErasureShown(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the forgetting of a person is; what it counts as in `store.erasure_rows.Erasure`. `store_up` is
+    whether the record store answers: while it does not, the rest waits."""
+
+    id: int
+    state: ErasureState
+    at: datetime
+    done_at: datetime | None
+    records: int
+    scores: int
+    items: int
+    names: int
+    store_up: bool
+
+
+class Erasures(msgspec.Struct, frozen=True, kw_only=True):
+    """Erasures, newest first."""
+
+    erasures: tuple[ErasureShown, ...]
+
+
+def list_erasures(desk: Desk, call: Call) -> object:
+    """GET /api/v1/erasures."""
+    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    up = desk.status().journal.store_up
+    return Erasures(erasures=tuple(shown(each, store_up=up) for each in desk.people.newest(limit)))
+
+
+def get_erasure(desk: Desk, call: Call) -> object:
+    """GET /api/v1/erasures/{id}."""
+    text = call.path["id"]
+    erasure_id = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
+    found = desk.people.get(erasure_id)
+    if found is None:
+        raise NotFound(f"no erasure {text[:40]!r}; GET /api/v1/erasures lists them", param="id")
+    return shown(found, store_up=desk.status().journal.store_up)
+
+
+def erase_person(desk: Desk, call: Call) -> object:
+    """POST /api/v1/erasures."""
+    asked = call.intent(Person)
+    made = desk.people.ask(asked.user, by=call.actor, now=call.now)
+    desk.note(call, "erase", f"erasure {made.id}", {"erasure": made.id})
+    if desk.settle is not None:
+        desk.settle()
+    now = desk.people.get(made.id)
+    return shown(now if now is not None else made, store_up=desk.status().journal.store_up)
+
+
+def shown(erasure: Erasure, *, store_up: bool) -> ErasureShown:
+    """An erasure without what could name the person."""
+    return ErasureShown(
+        id=erasure.id,
+        state=erasure.state,
+        at=erasure.at,
+        done_at=erasure.done_at,
+        records=erasure.records,
+        scores=erasure.scores,
+        items=erasure.items,
+        names=erasure.names,
+        store_up=store_up,
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/erasures",
+        summary="People who were forgotten or are to be, newest first, without their names",
+        answer=Erasures,
+        handle=list_erasures,
+        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/erasures/{id}",
+        summary="How far one of them is",
+        answer=ErasureShown,
+        handle=get_erasure,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/erasures",
+        summary="Forget a person: pending until the controller has done it, which it does by itself",
+        answer=ErasureShown,
+        handle=erase_person,
+        body=Person,
+    ),
+)
+"""Every route about erasures."""

@@ -1,0 +1,148 @@
+"""Evaluations in the admin API: asked for here, done by the controller as jobs, reported item by item."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from airboss.console.api_jobs import ADMIN
+from airboss.console.desk import Desk
+from airboss.console.query import read_limit
+from airboss.console.route import Call, Route
+from airboss.domain.errors import NotFound
+from airboss.evaluations.datasets import Part
+from airboss.evaluations.gate import Conclusion
+from airboss.evaluations.orders import KIND, EvalOrder, EvalResult, EvalTask
+from airboss.evaluations.plan import EvalPlan, EvalReport
+from airboss.evaluations.ports import Target
+from airboss.store.job_rows import Job, JobState
+
+LIMIT = 50
+LIMIT_MAX = 1_000
+
+
+class EvalSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """An evaluation in one line; `done`, `total`, `note` and `error` as of its job. `a` is None where `b` is
+    scored alone. `conclusion` is that of its gates, None without gates or before the end."""
+
+    id: str
+    state: JobState
+    created_at: datetime
+    by: str
+    dataset: str
+    part: Part
+    a: Target | None
+    b: Target
+    scorers: tuple[str, ...]
+    done: int
+    total: int
+    note: str
+    error: str | None
+    conclusion: Conclusion | None
+
+
+class Evals(msgspec.Struct, frozen=True, kw_only=True):
+    """Evaluations, newest first."""
+
+    evals: tuple[EvalSummary, ...]
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """An evaluation in full: what it was to do, and what it found (None until it is done).
+    `holdout_reads_before` is how often the holdout had been read before, None for other parts."""
+
+    summary: EvalSummary
+    plan: EvalPlan
+    report: EvalReport | None
+    holdout_reads_before: int | None
+
+
+def run_eval(desk: Desk, call: Call) -> object:
+    """POST /api/v1/evals."""
+    job = desk.orders.start(call.intent(EvalOrder), by=ADMIN)
+    plan = msgspec.json.decode(job.spec, type=EvalTask).plan
+    detail = {
+        "dataset": plan.dataset,
+        "part": plan.part,
+        "a": plan.a.release if plan.a is not None else None,
+        "b": plan.b.release,
+        "scorers": [msgspec.to_builtins(spec)["kind"] for spec in plan.scorers],
+    }
+    desk.audit.append("eval.run", actor=ADMIN, subject=job.id, detail=detail, at=call.now)
+    return job
+
+
+def evals(desk: Desk, call: Call) -> object:
+    """GET /api/v1/evals."""
+    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    return Evals(evals=tuple(summary(job) for job in desk.jobs.list(KIND, limit)))
+
+
+def show_eval(desk: Desk, call: Call) -> object:
+    """GET /api/v1/evals/{id}."""
+    job = desk.jobs.get(call.path["id"])
+    if job is None or job.kind != KIND:
+        raise NotFound(f"no evaluation {call.path['id'][:80]!r}; GET /api/v1/evals lists them", param="id")
+    row = desk.evals.run(job.id)
+    report = None if row is None or row.report is None else msgspec.json.decode(row.report, type=EvalReport)
+    result = _result(job)
+    return Evaluation(
+        summary=summary(job),
+        plan=msgspec.json.decode(job.spec, type=EvalTask).plan,
+        report=report,
+        holdout_reads_before=result.holdout_reads_before if result is not None else None,
+    )
+
+
+def summary(job: Job) -> EvalSummary:
+    """An evaluation's job in one line."""
+    plan = msgspec.json.decode(job.spec, type=EvalTask).plan
+    result = _result(job)
+    decision = result.decision if result is not None else None
+    same: dict[str, Any] = {
+        name: getattr(job, name)
+        for name in ("id", "state", "created_at", "by", "done", "total", "note", "error")
+    }
+    return EvalSummary(
+        dataset=plan.dataset_name,
+        part=plan.part,
+        a=plan.a,
+        b=plan.b,
+        scorers=tuple(spec.name for spec in plan.scorers),
+        conclusion=decision.conclusion if decision is not None else None,
+        **same,
+    )
+
+
+def _result(job: Job) -> EvalResult | None:
+    return None if job.result is None else msgspec.json.decode(job.result, type=EvalResult)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/evals",
+        summary="Evaluations, newest first",
+        answer=Evals,
+        handle=evals,
+        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/evals",
+        summary="Start an evaluation: two releases over a dataset, as a job that survives a crash",
+        answer=Job,
+        handle=run_eval,
+        body=EvalOrder,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/evals/{id}",
+        summary="One evaluation: what it was to do, and its report",
+        answer=Evaluation,
+        handle=show_eval,
+    ),
+)
+"""Every route about evaluations."""

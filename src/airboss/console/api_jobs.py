@@ -1,0 +1,80 @@
+"""Jobs in the admin API: work that outlives a crash, done by the controller."""
+
+from __future__ import annotations
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.query import read_limit
+from airboss.console.route import Call, Route
+from airboss.domain.errors import NotFound
+from airboss.store.job_rows import Job
+
+ADMIN = "admin"
+"""Who asks: there is one admin key."""
+
+LIMIT = 50
+LIMIT_MAX = 1_000
+
+
+class Jobs(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs, newest first."""
+
+    jobs: tuple[Job, ...]
+
+
+def jobs(desk: Desk, call: Call) -> object:
+    """GET /api/v1/jobs."""
+    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    return Jobs(jobs=desk.jobs.list(call.params.get("kind") or None, limit))
+
+
+def job(desk: Desk, call: Call) -> object:
+    """GET /api/v1/jobs/{id}."""
+    return found(desk.jobs.get(call.path["id"]), call)
+
+
+def cancel(desk: Desk, call: Call) -> object:
+    """POST /api/v1/jobs/{id}/cancel."""
+    before = found(desk.jobs.get(call.path["id"]), call)
+    job = found(desk.jobs.cancel(before.id, call.now), call)
+    if not before.ended:
+        desk.audit.append("job.cancel", actor=ADMIN, subject=job.id, detail={"kind": job.kind}, at=call.now)
+    return job
+
+
+def found(job: Job | None, call: Call) -> Job:
+    """The job, where there is one. Raises NotFound."""
+    if job is None:
+        raise NotFound(f"no job {call.path['id'][:80]!r}; GET /api/v1/jobs lists them", param="id")
+    return job
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/jobs",
+        summary="Jobs, newest first",
+        answer=Jobs,
+        handle=jobs,
+        params={
+            "kind": "only of this kind: eval, tune, …",
+            "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
+        },
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/jobs/{id}",
+        summary="One job: where it stands, and what came of it",
+        answer=Job,
+        handle=job,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/jobs/{id}/cancel",
+        summary="End a job that has not ended; what it has done so far is kept",
+        answer=Job,
+        handle=cancel,
+    ),
+)
+"""Every route about jobs."""

@@ -1,0 +1,202 @@
+"""Data-plane keys in the admin API: made, given another secret, taken away. A secret is shown once."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.route import Call, Route
+from airboss.domain.errors import InvalidRequest, WrongCall
+from airboss.domain.ports import ApiKey
+from airboss.governance.keys import made, new_key, revoked, rotated
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""As in the configuration's `[keys.NAME]`."""
+
+STARTER = "default"
+"""The key that `airboss up` prints. Its secret stands in the data directory as well."""
+
+OWN = "airboss"
+"""The key of our own calls."""
+
+
+class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its secret. `previous_until` is until when the secret before a rotation is good too."""
+
+    name: str
+    state: Literal["active", "revoked"]
+    created_at: datetime
+    deployments: tuple[str, ...] | None
+    internal: bool
+    previous_until: datetime | None
+    revoked_at: datetime | None
+
+
+class Keys(msgspec.Struct, frozen=True, kw_only=True):
+    """Every key, by name."""
+
+    keys: tuple[KeyShown, ...]
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to make. `deployments` None: it may call all."""
+
+    name: str
+    deployments: tuple[str, ...] | None = None
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to rotate: for how many seconds the secret of now stays good beside the new one."""
+
+    grace_s: float = 0.0
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    """A key with its secret, which nobody can show again."""
+
+    name: str
+    key: str
+    deployments: tuple[str, ...] | None
+    previous_until: datetime | None = None
+
+
+def list_keys(desk: Desk, call: Call) -> object:
+    """GET /api/v1/keys."""
+    return Keys(keys=tuple(shown(key, call.now) for key in desk.ledger.all_keys()))
+
+
+def shown(key: ApiKey, now: datetime) -> KeyShown:
+    """A key as it may be looked at."""
+    until = key.previous_until
+    return KeyShown(
+        name=key.name,
+        state="revoked" if key.revoked_at is not None else "active",
+        created_at=key.created_at,
+        deployments=key.deployments,
+        internal=key.internal,
+        previous_until=until if until is not None and until > now else None,
+        revoked_at=key.revoked_at,
+    )
+
+
+def create_key(desk: Desk, call: Call) -> object:
+    """POST /api/v1/keys."""
+    asked = call.intent(NewKey)
+    if not NAME.fullmatch(asked.name):
+        raise InvalidRequest(
+            f"{asked.name[:80]!r} cannot be a key's name; use 1 to 64 of A-Z a-z 0-9 . _ -", param="name"
+        )
+    if asked.name == STARTER:
+        raise WrongCall(f"{STARTER!r} is the key that `airboss up` prints; `airboss keys rotate {STARTER}`")
+    if asked.name == OWN:
+        raise WrongCall(f"{OWN!r} is the key of Airboss's own calls; choose another name")
+    check_deployments(desk, asked.deployments)
+    secret = new_key()
+    key = desk.ledger.change_key(
+        asked.name,
+        lambda before: made(before, asked.name, secret, deployments=asked.deployments, now=call.now),
+    )
+    desk.note(call, "keys.create", f"key {key.name}", {"deployments": listed(key.deployments)})
+    return Secret(name=key.name, key=secret, deployments=key.deployments)
+
+
+def rotate_key(desk: Desk, call: Call) -> object:
+    """POST /api/v1/keys/{name}/rotate."""
+    name = call.path["name"]
+    asked = call.intent(Rotation) if call.body.strip() else Rotation()
+    check_starter(desk, name, "rotated")
+    secret = new_key()
+    # Checked before the file is written, and again when the ledger is.
+    before = {key.name: key for key in desk.ledger.all_keys()}.get(name)
+    if name == STARTER and before is not None:
+        revived = msgspec.structs.replace(before, revoked_at=None)
+        rotated(revived, name, secret, grace_s=asked.grace_s, now=call.now)
+        assert desk.keep_starter is not None  # check_starter has looked
+        desk.keep_starter(secret)
+
+    def change(found: ApiKey | None) -> ApiKey:
+        grace_s = asked.grace_s
+        if name == STARTER and found is not None and found.revoked_at is not None:
+            found, grace_s = msgspec.structs.replace(found, revoked_at=None), 0.0
+        return rotated(found, name, secret, grace_s=grace_s, now=call.now)
+
+    key = desk.ledger.change_key(name, change)
+    until = key.previous_until
+    detail = {"grace_s": asked.grace_s, "previous_until": until.isoformat() if until is not None else None}
+    desk.note(call, "keys.rotate", f"key {name}", detail)
+    return Secret(name=name, key=secret, deployments=key.deployments, previous_until=until)
+
+
+def revoke_key(desk: Desk, call: Call) -> object:
+    """POST /api/v1/keys/{name}/revoke."""
+    name = call.path["name"]
+    check_starter(desk, name, "revoked")
+    key = desk.ledger.change_key(name, lambda before: revoked(before, name, now=call.now))
+    desk.note(call, "keys.revoke", f"key {name}")
+    return shown(key, call.now)
+
+
+def check_starter(desk: Desk, name: str, what: str) -> None:
+    """A preset key is not ours to change. Raises WrongCall."""
+    if name == STARTER and desk.keep_starter is None:
+        raise WrongCall(
+            f"key {STARTER!r} is preset by AIRBOSS_API_KEY and cannot be {what} here; "
+            "set another where Airboss is started, and start it again"
+        )
+
+
+def check_deployments(desk: Desk, deployments: tuple[str, ...] | None) -> None:
+    """Every one is served, by its own name. Raises WrongCall."""
+    snapshot = desk.ledger.snapshot()
+    served = snapshot.plan.deployments if snapshot is not None else ()
+    known = {each.name for each in served}
+    meant = {alias: each.name for each in served for alias in each.aliases}
+    for name in deployments or ():
+        if name in meant:
+            raise WrongCall(f"{name!r} is an alias of {meant[name]!r}; name the deployment itself")
+        if name not in known:
+            raise WrongCall(f"there is no deployment {name[:80]!r}; there are: {', '.join(sorted(known))}")
+
+
+def listed(deployments: tuple[str, ...] | None) -> list[str] | None:
+    """For the audit log."""
+    return None if deployments is None else list(deployments[:100])
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/keys",
+        summary="Data-plane keys, revoked ones included, without their secrets",
+        answer=Keys,
+        handle=list_keys,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/keys",
+        summary="Make a data-plane key; the answer is the only place where its secret is shown",
+        answer=Secret,
+        handle=create_key,
+        body=NewKey,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/keys/{name}/rotate",
+        summary="Give a key another secret; the old one ends at once, or after `grace_s` seconds",
+        answer=Secret,
+        handle=rotate_key,
+        body=Rotation,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/keys/{name}/revoke",
+        summary="Take a key away; every gateway refuses it within a second",
+        answer=KeyShown,
+        handle=revoke_key,
+    ),
+)
+"""Every route about keys."""

@@ -1,0 +1,148 @@
+"""Probes of bias in the admin API: asked for here, done by the controller as jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from airboss.console.api_jobs import ADMIN
+from airboss.console.desk import Desk
+from airboss.console.query import read_limit
+from airboss.console.route import Call, Route
+from airboss.domain.errors import NotFound
+from airboss.evaluations.bias_measures import Measure
+from airboss.evaluations.bias_orders import ProbeOrder
+from airboss.evaluations.bias_plan import KIND, Conclusion, ProbeReport, ProbeTask
+from airboss.evaluations.ports import Target
+from airboss.store.job_rows import Job, JobState
+
+LIMIT = 50
+LIMIT_MAX = 1_000
+BODY_MAX = 16 * 1024 * 1024
+"""Of an order: a file of prompts is in it."""
+
+
+class ProbeSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe in one line; `done` of `total` calls, `note` and `error` as of its job. `questions` is how many
+    each attribute gets, `left_out` counts prompts that were not asked, by reason. `conclusion` is None before
+    the end."""
+
+    id: str
+    state: JobState
+    created_at: datetime
+    by: str
+    deployment: str
+    target: Target
+    questions: dict[str, int]
+    prompts: int
+    left_out: dict[str, int]
+    margins: dict[Measure, float]
+    alpha: float
+    seed: int
+    temperature: float
+    done: int
+    total: int
+    note: str
+    error: str | None
+    conclusion: Conclusion | None
+
+
+class Probes(msgspec.Struct, frozen=True, kw_only=True):
+    """Probes, newest first."""
+
+    probes: tuple[ProbeSummary, ...]
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe in full; `report` is None until it is done."""
+
+    summary: ProbeSummary
+    report: ProbeReport | None
+
+
+def run_probe(desk: Desk, call: Call) -> object:
+    """POST /api/v1/probes."""
+    order = call.intent(ProbeOrder)
+    job = desk.probes.start(order, by=ADMIN)
+    plan = msgspec.json.decode(job.spec, type=ProbeTask).plan
+    detail = {
+        "release": plan.target.release,
+        "questions": plan.questions,
+        "calls": order.calls,
+        "own_prompts": order.prompts is None,
+    }
+    desk.note(call, "probe.run", job.id, detail)
+    return job
+
+
+def probes(desk: Desk, call: Call) -> object:
+    """GET /api/v1/probes."""
+    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    return Probes(probes=tuple(summary(job) for job in desk.jobs.list(KIND, limit)))
+
+
+def show_probe(desk: Desk, call: Call) -> object:
+    """GET /api/v1/probes/{id}."""
+    job = desk.jobs.get(call.path["id"])
+    if job is None or job.kind != KIND:
+        raise NotFound(f"no probe {call.path['id'][:80]!r}; GET /api/v1/probes lists them", param="id")
+    return Probe(summary=summary(job), report=report_of(job))
+
+
+def summary(job: Job) -> ProbeSummary:
+    """A probe's job in one line."""
+    plan = msgspec.json.decode(job.spec, type=ProbeTask).plan
+    report = report_of(job)
+    same: dict[str, Any] = {
+        name: getattr(job, name)
+        for name in ("id", "state", "created_at", "by", "done", "total", "note", "error")
+    }
+    return ProbeSummary(
+        deployment=plan.target.deployment,
+        target=plan.target,
+        questions=plan.questions,
+        prompts=len(plan.prompts),
+        left_out=plan.left_out,
+        margins=plan.margins,
+        alpha=plan.alpha,
+        seed=plan.seed,
+        temperature=plan.temperature,
+        conclusion=report.conclusion if report is not None else None,
+        **same,
+    )
+
+
+def report_of(job: Job) -> ProbeReport | None:
+    """What came of a probe; None until it is done."""
+    return None if job.result is None else msgspec.json.decode(job.result, type=ProbeReport)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/probes",
+        summary="Probes of bias, newest first",
+        answer=Probes,
+        handle=probes,
+        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/probes",
+        summary="Start a probe of bias: the same questions about people who differ in one thing, as a job",
+        answer=Job,
+        handle=run_probe,
+        body=ProbeOrder,
+        body_max=BODY_MAX,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/probes/{id}",
+        summary="One probe: where it stands, and what it found",
+        answer=Probe,
+        handle=show_probe,
+    ),
+)
+"""Every route about probes."""

@@ -1,0 +1,403 @@
+"""Releases and rollouts in the admin API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from airboss.console.changes import Change, flat
+from airboss.console.desk import Desk
+from airboss.console.query import read_limit
+from airboss.console.route import Call, Route
+from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
+from airboss.domain.plan import Promotion
+from airboss.domain.ports import KeptRelease
+from airboss.domain.release import Release
+from airboss.domain.verdict import Verdict
+from airboss.rollouts import stages
+from airboss.rollouts.live import Rollout
+from airboss.rollouts.stages import Order, State
+
+LIMIT = 50
+LIMIT_MAX = 1_000
+DIGITS_MIN = 8
+"""Of a digest: a shorter text is a name."""
+
+Place = Literal["stable", "canary", "candidate", "promoted before", "served"]
+"""How a release stands: `served` means that no deployment has it, and our own calls may."""
+
+
+class Stands(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a release stands in a deployment."""
+
+    deployment: str
+    place: Place
+
+
+class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A release in a list. `plan` is the first plan that could serve it, published `at`."""
+
+    digest: str
+    name: str
+    provider: str
+    model: str
+    plan: int
+    at: datetime
+    stands: tuple[Stands, ...]
+
+
+class Releases(msgspec.Struct, frozen=True, kw_only=True):
+    """Every release ever published, the newest first."""
+
+    releases: tuple[ReleaseRow, ...]
+
+
+class ReleaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A release, whole: from it alone the behaviour can be rebuilt."""
+
+    release: Release
+    plan: int
+    at: datetime
+    stands: tuple[Stands, ...]
+
+
+class ReleaseDiff(msgspec.Struct, frozen=True, kw_only=True):
+    """What tells release `b` from release `a`."""
+
+    a: str
+    b: str
+    changes: tuple[Change, ...]
+
+
+class CanaryView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rollout exposes now."""
+
+    rollout: str
+    release: str
+    name: str
+    weight: float
+
+
+class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a deployment stands. Releases are digests; `candidate` waits for `rollout start`."""
+
+    name: str
+    aliases: tuple[str, ...]
+    stable: str
+    stable_name: str
+    candidate: str | None
+    canary: CanaryView | None
+    promoted: tuple[Promotion, ...]
+
+
+class Deployments(msgspec.Struct, frozen=True, kw_only=True):
+    """Every deployment of the plan in force."""
+
+    deployments: tuple[DeploymentView, ...]
+
+
+class RolloutView(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout. `weight` is the canary's share now, `steps` the shares of all steps (0 to 1), `step` counts
+    from 0. `verdict` is the newest, with the numbers it rests on."""
+
+    id: str
+    deployment: str
+    release: str
+    name: str
+    baseline: str
+    state: State
+    step: int
+    steps: tuple[float, ...]
+    weight: float
+    alpha: float
+    by: str
+    started_at: datetime
+    since: datetime
+    verdict: Verdict | None
+    job: str | None
+
+
+class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Rollouts, the newest first."""
+
+    rollouts: tuple[RolloutView, ...]
+
+
+class RolloutAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout with the verdicts that changed something, the oldest first."""
+
+    rollout: RolloutView
+    verdicts: tuple[Verdict, ...]
+
+
+class StartIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rollout to begin: of `release` (name or digest), else of the deployment's candidate."""
+
+    deployment: str
+    release: str | None = None
+    by: str = "admin"
+
+
+class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's word on the running rollout of a deployment."""
+
+    deployment: str
+    action: Literal["pause", "resume", "promote", "abort"]
+    reason: str = ""
+    by: str = "admin"
+
+
+def releases(desk: Desk, _call: Call) -> object:
+    """GET /api/v1/releases."""
+    places = _places(desk)
+    return Releases(
+        releases=tuple(
+            ReleaseRow(
+                digest=each.release.digest,
+                name=each.release.name,
+                provider=each.release.model.provider,
+                model=each.release.model.model,
+                plan=each.plan,
+                at=each.at,
+                stands=places.get(each.release.digest, ()),
+            )
+            for each in reversed(desk.ledger.releases())
+        )
+    )
+
+
+def release(desk: Desk, call: Call) -> object:
+    """GET /api/v1/releases/{ref}."""
+    kept = find(desk, call.path["ref"])
+    places = _places(desk)
+    return ReleaseAnswer(
+        release=kept.release, plan=kept.plan, at=kept.at, stands=places.get(kept.release.digest, ())
+    )
+
+
+def release_diff(desk: Desk, call: Call) -> object:
+    """GET /api/v1/releases/diff."""
+    a, b = (find(desk, _needed(call, name)).release for name in ("a", "b"))
+    before, after = (dict(flat(_content(each))) for each in (a, b))
+    return ReleaseDiff(
+        a=a.digest,
+        b=b.digest,
+        changes=tuple(
+            Change(
+                path=path,
+                kind="added" if path not in before else "removed" if path not in after else "changed",
+                before=before.get(path),
+                after=after.get(path),
+            )
+            for path in sorted({*before, *after})
+            if before.get(path) != after.get(path)
+        ),
+    )
+
+
+def find(desk: Desk, ref: str) -> KeptRelease:
+    """The release of a digest, of its first 8 digits or more, or the newest of a name. Raises NotFound."""
+    kept = desk.ledger.releases()
+    if len(ref) >= DIGITS_MIN:
+        found = [each for each in kept if each.release.digest.startswith(ref.lower())]
+        if len(found) == 1:
+            return found[0]
+    named = [each for each in kept if each.release.name == ref]
+    if named:
+        return named[-1]
+    names = sorted({each.release.name for each in kept})
+    raise NotFound(
+        f"there is no release {ref[:80]!r}; known: {', '.join(names[:20]) or 'none'}",
+        code="release_not_found",
+    )
+
+
+def deployments(desk: Desk, _call: Call) -> object:
+    """GET /api/v1/deployments."""
+    snapshot = desk.ledger.snapshot()
+    standings = desk.ledger.standings()
+    views = []
+    for each in snapshot.plan.deployments if snapshot is not None else ():
+        standing, canary = standings.get(each.name), each.canary
+        waiting = standing is not None and standing.wanted != each.stable.digest
+        views.append(
+            DeploymentView(
+                name=each.name,
+                aliases=each.aliases,
+                stable=each.stable.digest,
+                stable_name=each.stable.name,
+                candidate=standing.wanted if standing is not None and waiting else None,
+                canary=CanaryView(
+                    rollout=canary.rollout,
+                    release=canary.served.release.digest,
+                    name=canary.served.release.name,
+                    weight=canary.weight,
+                )
+                if canary is not None
+                else None,
+                promoted=standing.promoted if standing is not None else (),
+            )
+        )
+    return Deployments(deployments=tuple(views))
+
+
+def rollouts(desk: Desk, call: Call) -> object:
+    """GET /api/v1/rollouts."""
+    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    found = desk.rollouts.list(deployment=call.params.get("deployment") or None, limit=limit)
+    return Rollouts(rollouts=tuple(map(view, found)))
+
+
+def rollout(desk: Desk, call: Call) -> object:
+    """GET /api/v1/rollouts/{id}."""
+    found = desk.rollouts.get(call.path["id"])
+    if found is None:
+        raise NotFound(f"no rollout {call.path['id'][:80]!r}; GET /api/v1/rollouts lists them", param="id")
+    return RolloutAnswer(rollout=view(found), verdicts=tuple(desk.rollouts.verdicts(found.id)))
+
+
+def start(desk: Desk, call: Call) -> object:
+    """POST /api/v1/rollouts."""
+    intent = call.intent(StartIntent)
+    try:
+        return view(desk.rollouts.start(intent.deployment, intent.release, by=intent.by[:200]))
+    except ConfigError as error:
+        raise InvalidRequest(str(error), code="invalid_config") from None
+
+
+def order(desk: Desk, call: Call) -> object:
+    """POST /api/v1/rollouts/order."""
+    intent = call.intent(OrderIntent)
+    said = Order(at=call.now, action=intent.action, by=intent.by[:200], reason=intent.reason[:1000])
+    try:
+        return view(desk.rollouts.order(intent.deployment, said))
+    except ConfigError as error:
+        raise InvalidRequest(str(error), code="invalid_config") from None
+
+
+def view(rollout: Rollout) -> RolloutView:
+    """A rollout without what only assignment needs: who knew the salt could choose users for an arm."""
+    return RolloutView(
+        id=rollout.id,
+        deployment=rollout.deployment,
+        release=rollout.release,
+        name=rollout.name,
+        baseline=rollout.baseline,
+        state=rollout.stage.state,
+        step=rollout.stage.step,
+        steps=rollout.rules.steps,
+        weight=stages.weight(rollout.rules, rollout.stage),
+        alpha=rollout.analysis.alpha,
+        by=rollout.by,
+        started_at=rollout.started_at,
+        since=rollout.stage.since,
+        verdict=rollout.verdict,
+        job=rollout.job,
+    )
+
+
+def _places(desk: Desk) -> dict[str, tuple[Stands, ...]]:
+    """Where each release stands, by digest."""
+    found: dict[str, list[Stands]] = {}
+
+    def stands(digest: str, deployment: str, place: Place) -> None:
+        found.setdefault(digest, []).append(Stands(deployment=deployment, place=place))
+
+    snapshot, standings = desk.ledger.snapshot(), desk.ledger.standings()
+    for each in snapshot.plan.deployments if snapshot is not None else ():
+        stands(each.stable.digest, each.name, "stable")
+        standing = standings.get(each.name)
+        shown = {each.stable.digest}
+        if each.canary is not None:
+            stands(each.canary.served.release.digest, each.name, "canary")
+            shown.add(each.canary.served.release.digest)
+        if standing is not None and standing.wanted not in shown:
+            stands(standing.wanted, each.name, "candidate")
+            shown.add(standing.wanted)
+        for promotion in standing.promoted if standing is not None else ():
+            if promotion.release not in shown:
+                shown.add(promotion.release)
+                stands(promotion.release, each.name, "promoted before")
+    return {digest: tuple(places) for digest, places in found.items()}
+
+
+def _content(release: Release) -> dict[str, object]:
+    said: dict[str, object] = msgspec.to_builtins(release)
+    return {name: value for name, value in said.items() if name not in ("digest", "name")}
+
+
+def _needed(call: Call, name: str) -> str:
+    value = call.params.get(name)
+    if not value:
+        raise InvalidRequest(f"{name} is missing; give the name or digest of a release", param=name)
+    return value
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/releases",
+        summary="Every release ever published, the newest first",
+        answer=Releases,
+        handle=releases,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/releases/diff",
+        summary="What tells one release from another",
+        answer=ReleaseDiff,
+        handle=release_diff,
+        params={"a": "name or digest of one release", "b": "of the other"},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/releases/{ref}",
+        summary="One release, whole, by name or digest",
+        answer=ReleaseAnswer,
+        handle=release,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/deployments",
+        summary="Where each deployment stands: stable, candidate, canary",
+        answer=Deployments,
+        handle=deployments,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/rollouts",
+        summary="Rollouts, the newest first",
+        answer=Rollouts,
+        handle=rollouts,
+        params={
+            "deployment": "only of this one",
+            "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
+        },
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/rollouts/{id}",
+        summary="One rollout with its verdicts",
+        answer=RolloutAnswer,
+        handle=rollout,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/rollouts",
+        summary="Begin a rollout",
+        answer=RolloutView,
+        handle=start,
+        body=StartIntent,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/rollouts/order",
+        summary="Pause, resume, promote or abort the running rollout of a deployment",
+        answer=RolloutView,
+        handle=order,
+        body=OrderIntent,
+    ),
+)
+"""The routes of this module."""

@@ -1,0 +1,140 @@
+"""Tuning in the admin API: asked for here, done by the controller as a job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from airboss.console.api_jobs import ADMIN
+from airboss.console.desk import Desk
+from airboss.console.query import read_limit
+from airboss.console.route import Call, Route
+from airboss.domain.errors import NotFound
+from airboss.domain.release import PromptForm
+from airboss.evaluations.ports import Target
+from airboss.store.job_rows import Job, JobState
+from airboss.tuning.plan import KIND, TuneOrder, TuneResult, TuneTask
+
+LIMIT = 50
+LIMIT_MAX = 1_000
+
+
+class TuneSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A tuning in one line; `done` of `total` calls, `note` and `error` as of its job. `better` is None
+    before the end; `proposed` is the name of the release that came of it."""
+
+    id: str
+    state: JobState
+    created_at: datetime
+    by: str
+    deployment: str
+    dataset: str
+    base: Target
+    scorer: str
+    reflector: Target | None
+    forms: tuple[PromptForm, ...]
+    seed: int
+    done: int
+    total: int
+    note: str
+    error: str | None
+    better: bool | None
+    proposed: str | None
+
+
+class Tunes(msgspec.Struct, frozen=True, kw_only=True):
+    """Tunings, newest first."""
+
+    tunes: tuple[TuneSummary, ...]
+
+
+class Tune(msgspec.Struct, frozen=True, kw_only=True):
+    """A tuning in full; `result` is None until it is done."""
+
+    summary: TuneSummary
+    result: TuneResult | None
+
+
+def run_tune(desk: Desk, call: Call) -> object:
+    """POST /api/v1/tunes."""
+    job = desk.tuning.start(call.intent(TuneOrder), by=ADMIN)
+    task = msgspec.json.decode(job.spec, type=TuneTask)
+    detail = {
+        "dataset": task.dataset,
+        "base": task.base.digest,
+        "budget": task.budget,
+        "reflector": task.reflector.release if task.reflector is not None else None,
+    }
+    desk.note(call, "tune.run", job.id, detail)
+    return job
+
+
+def tunes(desk: Desk, call: Call) -> object:
+    """GET /api/v1/tunes."""
+    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    return Tunes(tunes=tuple(summary(job) for job in desk.jobs.list(KIND, limit)))
+
+
+def show_tune(desk: Desk, call: Call) -> object:
+    """GET /api/v1/tunes/{id}."""
+    job = desk.jobs.get(call.path["id"])
+    if job is None or job.kind != KIND:
+        raise NotFound(f"no tuning {call.path['id'][:80]!r}; GET /api/v1/tunes lists them", param="id")
+    return Tune(summary=summary(job), result=result_of(job))
+
+
+def summary(job: Job) -> TuneSummary:
+    """A tuning's job in one line."""
+    task = msgspec.json.decode(job.spec, type=TuneTask)
+    result = result_of(job)
+    same: dict[str, Any] = {
+        name: getattr(job, name)
+        for name in ("id", "state", "created_at", "by", "done", "total", "note", "error")
+    }
+    return TuneSummary(
+        deployment=task.deployment,
+        dataset=task.dataset_name,
+        base=task.target,
+        scorer=task.scorer.name,
+        reflector=task.reflector,
+        forms=task.forms,
+        seed=task.seed,
+        better=result.better if result is not None else None,
+        proposed=result.proposed if result is not None else None,
+        **same,
+    )
+
+
+def result_of(job: Job) -> TuneResult | None:
+    """What came of a tuning; None until it is done."""
+    return None if job.result is None else msgspec.json.decode(job.result, type=TuneResult)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/tunes",
+        summary="Tunings, newest first",
+        answer=Tunes,
+        handle=tunes,
+        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/tunes",
+        summary="Start tuning: search for a better prompt under a budget of calls, as a job",
+        answer=Job,
+        handle=run_tune,
+        body=TuneOrder,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/tunes/{id}",
+        summary="One tuning: where it stands, and what came of it",
+        answer=Tune,
+        handle=show_tune,
+    ),
+)
+"""Every route about tuning."""

@@ -1,0 +1,263 @@
+"""What stands where: each deployment with the releases that answer in it, how much, and since when.
+
+It reads, and gives what pages draw. The record store may be away: then there is no traffic, and all that the
+ledger knows is there, so that a rollout can be ended all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from airboss.console import api_releases
+from airboss.console.api_releases import CanaryView, DeploymentView
+from airboss.console.desk import Desk
+from airboss.console.query import Period
+from airboss.console.route import Call
+from airboss.console.shares import Part, Shares, shares, step_of
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import Replica, ReleaseBucket
+from airboss.domain.status import DeploymentStatus, SystemStatus
+from airboss.rollouts.live import Rollout
+
+ROLLOUTS_MAX = 200
+PLANS_MAX = 40
+"""Plans looked through for what changed, the newest first."""
+
+Role = Literal["stable", "canary", "candidate", "before"]
+"""How a release stands: `before` answered in the period and does not any more."""
+
+
+class Answering(msgspec.Struct, frozen=True, kw_only=True):
+    """A release in a deployment. `weight` is what it should get now (0 to 1), `part` what it got in the period;
+    None where it got nothing, or nobody knows."""
+
+    role: Role
+    digest: str
+    name: str | None
+    weight: float
+    part: Part | None
+
+
+class Deployed(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment: where it stands, who answers, its live rollout. `shares` is None while the record store is
+    away. `per_day` are the calls of the last 24 hours."""
+
+    view: DeploymentView
+    status: DeploymentStatus | None
+    answering: tuple[Answering, ...]
+    shares: Shares | None
+    rollout: Rollout | None
+    replicas: tuple[Replica, ...]
+    per_day: int | None
+
+    @property
+    def name(self) -> str:
+        """Of the deployment."""
+        return self.view.name
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that changed who answers. `kind` has an icon; `rollout` leads there."""
+
+    at: datetime
+    kind: Literal["promotion", "plan", "rollout", "verdict"]
+    look: str
+    title: str
+    detail: str = ""
+    release: str | None = None
+    rollout: str | None = None
+
+
+def fleet(desk: Desk, period: Period, *, points: int, now: datetime) -> tuple[Deployed, ...]:
+    """Every deployment of the plan in force."""
+    views = deployment_views(desk, now)
+    step = step_of(period, points=points)
+    buckets = traffic(desk, aligned(period, step), period.until, step_s=step)
+    day = traffic(desk, now - timedelta(days=1), now, step_s=3_600)
+    live = live_rollouts(desk)
+    names = release_names(desk)
+    status = desk.status()
+    return tuple(
+        deployed(
+            each,
+            status=status,
+            names=names,
+            found=None
+            if buckets is None
+            else shares(
+                [one for one in buckets if one.deployment == each.name], period, step_s=step
+            ),
+            rollout=live.get(each.name),
+            per_day=None
+            if day is None
+            else sum(one.requests for one in day if one.deployment == each.name and one.arm != "override"),
+        )
+        for each in views
+    )
+
+
+def deployment_views(desk: Desk, now: datetime) -> tuple[DeploymentView, ...]:
+    """As the admin API gives them."""
+    found = api_releases.deployments(desk, Call(params={}, path={}, body=b"", now=now))
+    assert isinstance(found, api_releases.Deployments)
+    return found.deployments
+
+
+def live_rollouts(desk: Desk) -> dict[str, Rollout]:
+    """Those that are not over, by deployment."""
+    return {each.deployment: each for each in desk.rollouts.list(limit=ROLLOUTS_MAX) if not each.final}
+
+
+def release_names(desk: Desk) -> dict[str, str]:
+    """What each release is called, by digest."""
+    return {each.release.digest: each.release.name for each in desk.ledger.releases()}
+
+
+def aligned(period: Period, step_s: int) -> datetime:
+    """The start of the step that a period begins in."""
+    start = period.since.timestamp() // step_s * step_s
+    return datetime.fromtimestamp(start, period.since.tzinfo)
+
+
+def traffic(
+    desk: Desk, since: datetime, until: datetime, *, step_s: int
+) -> Sequence[ReleaseBucket] | None:
+    """Who answered; None while the record store is away."""
+    try:
+        return desk.log.traffic(since, until, step_s=step_s)
+    except StoreUnavailable:
+        return None
+
+
+def deployed(
+    view: DeploymentView,
+    *,
+    status: SystemStatus,
+    names: Mapping[str, str],
+    found: Shares | None,
+    rollout: Rollout | None,
+    per_day: int | None,
+) -> Deployed:
+    """One deployment, its releases in the order stable, canary, candidate, those before."""
+    parts = {(each.release, each.arm): each for each in (found.parts if found is not None else ())}
+    weight = view.canary.weight if view.canary is not None else 0.0
+    rows = [row("stable", view.stable, names, parts.pop((view.stable, "stable"), None), 1.0 - weight)]
+    if view.canary is not None:
+        part = parts.pop((view.canary.release, "canary"), None)
+        rows.append(row("canary", view.canary.release, names, part, weight))
+    elif view.candidate is not None:
+        rows.append(row("candidate", view.candidate, names, None, 0.0))
+    rows += [row("before", digest, names, part, 0.0) for (digest, _), part in parts.items()]
+    own = next((each for each in status.deployments if each.name == view.name), None)
+    return Deployed(
+        view=view,
+        status=own,
+        answering=tuple(rows),
+        shares=found,
+        rollout=rollout,
+        replicas=replicas_of(own, status),
+        per_day=per_day,
+    )
+
+
+def row(
+    role: Role, digest: str, names: Mapping[str, str], part: Part | None, weight: float
+) -> Answering:
+    """One release."""
+    return Answering(role=role, digest=digest, name=names.get(digest), weight=weight, part=part)
+
+
+def replicas_of(own: DeploymentStatus | None, status: SystemStatus) -> tuple[Replica, ...]:
+    """The engines of a deployment's local model. A replica knows its model's name in the configuration, which
+    a deployment's status has not: they are told by it or, where that is not the deployment's, by its address."""
+    if own is None or own.kind != "local":
+        return ()
+    return tuple(each for each in status.replicas if own.name == each.model or len(status.replicas) > 0)
+
+
+def canary_of(view: DeploymentView) -> CanaryView | None:
+    """What a rollout exposes in it."""
+    return view.canary
+
+
+def history(desk: Desk, name: str) -> tuple[Changed, ...]:
+    """What changed who answers in a deployment, the newest first: promotions, rollouts with their verdicts,
+    and of the newest plans those that moved weight."""
+    found: list[Changed] = []
+    standing = desk.ledger.standings().get(name)
+    for promotion in standing.promoted if standing is not None else ():
+        found.append(
+            Changed(
+                at=promotion.at,
+                kind="promotion",
+                look="ok",
+                title="became stable",
+                detail=WHY[promotion.why],
+                release=promotion.release,
+            )
+        )
+    for rollout in desk.rollouts.list(deployment=name, limit=20):
+        found.append(
+            Changed(
+                at=rollout.started_at,
+                kind="rollout",
+                look="info",
+                title="rollout began",
+                detail=f"by {rollout.by}, in steps of "
+                + ", ".join(f"{100 * step:g} %" for step in rollout.rules.steps),
+                release=rollout.release,
+                rollout=rollout.id,
+            )
+        )
+        for verdict in desk.rollouts.verdicts(rollout.id):
+            found.append(
+                Changed(
+                    at=verdict.at,
+                    kind="verdict",
+                    look=LOOK[verdict.conclusion],
+                    title=f"rollout: {verdict.conclusion}",
+                    detail=verdict.reason,
+                    release=rollout.release,
+                    rollout=rollout.id,
+                )
+            )
+    found += plans(desk, name)
+    return tuple(sorted(found, key=lambda each: each.at, reverse=True))
+
+
+def plans(desk: Desk, name: str) -> list[Changed]:
+    """The newest plans that moved weight in a deployment."""
+    snapshot = desk.ledger.snapshot()
+    newest = snapshot.plan.number if snapshot is not None else 0
+    found: list[Changed] = []
+    before: tuple[str, float] | None = None
+    for number in range(max(1, newest - PLANS_MAX), newest + 1):
+        plan = desk.ledger.plan(number)
+        own = next((each for each in plan.deployments if each.name == name), None) if plan else None
+        if plan is None or own is None:
+            continue
+        now = (own.canary.served.release.digest, own.canary.weight) if own.canary is not None else ("", 0.0)
+        if before is not None and now != before:
+            title = f"plan {number}: canary at {100 * now[1]:g} %" if now[0] else f"plan {number}: no canary"
+            found.append(
+                Changed(
+                    at=plan.created_at, kind="plan", look="none", title=title, release=now[0] or before[0]
+                )
+            )
+        before = now
+    return found
+
+
+WHY = {
+    "first": "the first of this deployment",
+    "applied": "applied; the deployment has no rollout",
+    "rollback": "applied again: it was stable before, so at once",
+    "rollout": "promoted on evidence",
+    "person": "promoted by a person",
+    "engine": "the same release on another engine",
+}
+LOOK = {"promote": "ok", "abort": "bad", "inconclusive": "warn", "hold": "wait"}

@@ -1,0 +1,127 @@
+"""What a room's module of pages gives: a table of its pages, and one of what their forms do.
+
+A page is a function from a visit to HTML. An action is a function from a form to the address to go on to: it
+calls the very code of the admin API (`Form.call` makes what that code takes), so that a button and a program
+do the same, and both leave the same word in the audit log. Who may post is the guard's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.render import Templates, Visit
+from airboss.console.route import Call
+from airboss.console.wire import encode
+from airboss.domain.errors import ApiError, ConfigError, InvalidRequest, WrongCall
+from airboss.domain.plan import ServingPlan
+
+ACTOR = "console"
+"""Who asks, for the audit log: there is one admin key, and whoever holds it signs in with it."""
+
+FIELD_CHARS_MAX = 500
+"""Of one field of a form, unless its action takes more."""
+
+RoomName = Literal[
+    "overview", "deployments", "records", "quality", "tuning", "governance", "system", "alerts"
+]
+"""A room of the console; its icon has the same name."""
+
+Draw = Callable[[Desk, Templates, Visit], str]
+"""Reads, and draws one page as HTML; runs in a thread. Raises ApiError, StoreUnavailable."""
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """A room in the rail. `path` is its first page; `key` opens it after `g`."""
+
+    name: RoomName
+    path: str
+    label: str
+    key: str
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page. `path` is as in a route, its parts in braces come as `Visit.parts`.
+
+    `tab` is the page's label among its room's tabs; without one the page belongs to the tab at `under`.
+    """
+
+    path: str
+    draw: Draw
+    room: RoomName
+    tab: str = ""
+    under: str = ""
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """What a form sent: the first value of each field, and `every` value of it; `parts` of the path."""
+
+    fields: Mapping[str, str]
+    every: Mapping[str, tuple[str, ...]]
+    parts: Mapping[str, str]
+    now: datetime
+    actor: str = ACTOR
+
+    def text(self, name: str, *, most: int = FIELD_CHARS_MAX) -> str:
+        """A field without blanks around it; empty where there is none. Raises InvalidRequest if too long."""
+        found = self.fields.get(name, "").strip()
+        if len(found) > most:
+            raise InvalidRequest(f"{name} has {len(found):,} characters, of at most {most:,}", param=name)
+        return found
+
+    def needed(self, name: str, *, most: int = FIELD_CHARS_MAX) -> str:
+        """As `text`. Raises InvalidRequest where it is empty."""
+        found = self.text(name, most=most)
+        if not found:
+            raise InvalidRequest(f"{name} is empty; say in 1 to {most:,} characters", param=name)
+        return found
+
+    def call(self, intent: object = None, **path: str) -> Call:
+        """The call that a program would make: `intent` is its body, `path` fills parts of the path."""
+        body = b"" if intent is None else encode(intent)
+        return Call(params={}, path={**self.parts, **path}, body=body, now=self.now, actor=self.actor)
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """What one form does. `act` returns the path to go on to; there `done` is said, once.
+
+    It runs in a thread. What it raises on purpose (ApiError, WrongCall, ConfigError) is shown as a page that
+    says that nothing was changed and leads back.
+    """
+
+    name: str
+    path: str
+    act: Callable[[Desk, Form], str]
+    done: str
+
+
+def act(action: Action, desk: Desk, form: Form) -> str:
+    """Do it, with every refusal as an ApiError, as `route.answer` does."""
+    try:
+        return action.act(desk, form)
+    except ApiError:
+        raise
+    except WrongCall as error:
+        raise InvalidRequest(str(error), code="wrong_call") from error
+    except ConfigError as error:
+        raise InvalidRequest(str(error), code="invalid_config") from error
+
+
+def drawn(desk: Desk, templates: Templates, seen: Visit, name: str, **values: Any) -> str:
+    """The template `name` in the frame: with the plan in force, and how many alarms fire."""
+    return templates.page(name, seen, **{"plan": current_plan(desk), "firing": firing(desk), **values})
+
+
+def current_plan(desk: Desk) -> ServingPlan | None:
+    """The newest plan."""
+    snapshot = desk.ledger.snapshot()
+    return snapshot.plan if snapshot is not None else None
+
+
+def firing(desk: Desk) -> int:
+    """How many alarms fire."""
+    return sum(each.phase == "firing" for each in desk.alerts.alarms().values())

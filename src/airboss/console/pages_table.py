@@ -1,0 +1,51 @@
+"""Every page of the console, and every form: one table each, made of the rooms' own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airboss.console import views
+from airboss.console.page import Action, Page, Room
+
+ROOMS: tuple[Room, ...] = (
+    Room(name="overview", path="/", label="Overview", key="o"),
+    Room(name="deployments", path="/deployments", label="Deployments", key="d"),
+    Room(name="records", path="/records", label="Records", key="r"),
+    Room(name="quality", path="/quality", label="Quality", key="q"),
+    Room(name="tuning", path="/tuning", label="Tuning", key="t"),
+    Room(name="governance", path="/governance", label="Governance", key="v"),
+    Room(name="system", path="/system", label="System", key="s"),
+)
+"""The rail, in order. A room whose first page is not in `PAGES` is left out: no link is dead."""
+
+PAGES: tuple[Page, ...] = (*views.PAGES,)
+"""Every page. A room's module adds its rows here."""
+
+ACTIONS: tuple[Action, ...] = ()
+"""Every form but those of the frame itself (login, logout, theme)."""
+
+
+def frame() -> dict[str, Any]:
+    """What the frame of every page knows (`render.Templates`)."""
+    paths = frozenset(page.path for page in PAGES)
+    return {"rail": rail(), "tabs": tabs(), "notes": notes(), "paths": paths}
+
+
+def rail() -> tuple[Room, ...]:
+    """The rooms that have a first page."""
+    there = {page.path for page in PAGES}
+    return tuple(room for room in ROOMS if room.path in there)
+
+
+def tabs() -> dict[str, tuple[Page, ...]]:
+    """The tabs of each room that has more than one."""
+    found: dict[str, list[Page]] = {}
+    for page in PAGES:
+        if page.tab:
+            found.setdefault(page.room, []).append(page)
+    return {room: tuple(pages) for room, pages in found.items() if len(pages) > 1}
+
+
+def notes() -> dict[str, str]:
+    """What is said after each action, by its name."""
+    return {action.name: action.done for action in ACTIONS}

@@ -1,0 +1,65 @@
+"""One route of the admin API: how it is described, and how it is run. Each room has a table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.query import Period, check_names, read_period
+from airboss.console.wire import encode
+from airboss.domain.errors import InvalidRequest, WrongCall
+
+BODY_MAX = 2 * 1024 * 1024
+"""Of a request, unless its route takes more."""
+
+B = TypeVar("B")
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, read: its query, the parts of its path, its body. `actor` is who asks, for the audit log."""
+
+    params: dict[str, str]
+    path: dict[str, str]
+    body: bytes
+    now: datetime
+    actor: str = "admin key"
+
+    def period(self) -> Period:
+        """The period asked for; the last 24 hours unless told otherwise."""
+        return read_period(self.params, now=self.now, local=UTC, default="24h")
+
+    def intent(self, kind: type[B]) -> B:
+        """The body as a `kind`. Raises InvalidRequest saying what is wrong with it."""
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidRequest(f"the body is wrong: {error}", code="invalid_body") from None
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table. `params` are query parameters by name, with their description. `handle` runs in a
+    thread; it returns a value of type `answer`, or that value as JSON. `body_max` bounds the request's body,
+    in bytes."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    summary: str
+    answer: Any
+    handle: Callable[[Desk, Call], object]
+    params: Mapping[str, str] = {}
+    body: Any = None
+    body_max: int = BODY_MAX
+
+
+def answer(route: Route, desk: Desk, call: Call) -> bytes:
+    """Run a route and return its answer as JSON. Raises ApiError, StoreUnavailable."""
+    check_names(call.params, route.params)
+    try:
+        value = route.handle(desk, call)
+    except WrongCall as error:
+        raise InvalidRequest(str(error), code="wrong_call") from error
+    return value if isinstance(value, bytes) else encode(value)

@@ -1,0 +1,207 @@
+"""When an alarm fires, when it is well again, and when somebody is told. Facts in, decisions out.
+
+    ok ─ broken ─▶ pending ─ broken for `for` ─▶ firing ─ well for `for` ─▶ resolved ─ an hour ─▶ ok
+    pending ─ well ─▶ ok     any ─ nothing to measure for `for`, 30 s at least ─▶ no_data ─▶ pending or ok
+
+A single value within the bound ends `pending`; `firing` and a value that comes and goes need `for` to end, so
+that an alarm near its bound does not flap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from airboss.domain.ports import DeploymentStats, ScoreStats
+from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, AlarmRule, Silence, Told
+
+RESOLVED_SHOWN: Final = timedelta(hours=1)
+"""How long an alarm that fired is shown as resolved before it is plainly ok."""
+
+
+BLIND_MIN: Final = timedelta(seconds=30)
+"""How long nothing must be to be seen before that is said: a store that starts anew is away for seconds."""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured; without a value, `why` there is none."""
+
+    value: float | None = None
+    why: str | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the alarm stands now, what it came from if it moved, and what is to be told if anything is."""
+
+    row: AlarmRow
+    event: AlarmEvent | None = None
+    tell: Told | None = None
+
+
+def measured(
+    rule: AlarmRule, calls: Sequence[DeploymentStats], scores: Sequence[ScoreStats], *, window: str
+) -> Reading:
+    """The rule's metric in what its deployment did. Rates are 0 to 1, times milliseconds, money dollars."""
+    own = next((each for each in calls if each.deployment == rule.deployment), None)
+    if rule.metric.startswith("score:"):
+        return _score(rule, scores, window)
+    if rule.metric == "requests":
+        return Reading(value=float(own.requests) if own is not None else 0.0)
+    if rule.metric == "cost_usd":
+        return _cost(own, window)
+    if own is None:
+        return Reading(why=f"no calls in the last {window}")
+    counted = own.requests - own.cancelled - own.refused
+    value = {
+        "error_rate": own.errors / counted if counted else None,
+        "latency_p95": own.latency_p95_ms,
+        "ttft_p95": own.ttft_p95_ms,
+    }[rule.metric]
+    return Reading(value=value, why=None if value is not None else f"no answers in the last {window}")
+
+
+def begun(rule: AlarmRule, now: datetime) -> AlarmRow:
+    """An alarm that nobody has looked at yet."""
+    return AlarmRow(rule=rule, phase="ok", since=now)
+
+
+def decide(
+    row: AlarmRow, rule: AlarmRule, reading: Reading, *, now: datetime, silence: Silence | None
+) -> Decision:
+    """Take one reading. While silenced, an alarm goes on but nobody is told; what then still holds is told
+    when the silence ends."""
+    after = _moved(row, rule, reading, now)
+    event = None
+    if after.phase != row.phase:
+        event = AlarmEvent(
+            alarm=rule.name,
+            at=now,
+            before=row.phase,
+            after=after.phase,
+            value=reading.value,
+            bound=rule.bound,
+        )
+    tell = _due(after)
+    if tell is None or (silence is not None and now < silence.until):
+        return Decision(row=after, event=event)
+    return Decision(row=msgspec.structs.replace(after, told=tell), event=event, tell=tell)
+
+
+def notice(row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str) -> dict[str, Any]:
+    """What a notifier is sent. `link` leads to the records in question."""
+    rule = row.rule
+    state = "resolved" if tell == "ok" else tell
+    return {
+        "alarm": rule.name,
+        "state": state,
+        "deployment": rule.deployment,
+        "metric": rule.metric,
+        "value": row.value,
+        "comparison": "below" if rule.below else "above",
+        "threshold": rule.bound,
+        "window": window,
+        "since": row.since.isoformat(),
+        "at": now.isoformat(),
+        "link": link,
+        "text": _words(row, state, window),
+    }
+
+
+def broken(rule: AlarmRule, value: float) -> bool:
+    """Whether a value breaks the bound; the bound itself does not."""
+    return value < rule.bound if rule.below else value > rule.bound
+
+
+def _cost(own: DeploymentStats | None, window: str) -> Reading:
+    if own is None or not own.requests:
+        return Reading(value=0.0)
+    why = f"no call of the last {window} has a known price" if own.cost_usd is None else None
+    return Reading(value=own.cost_usd, why=why)
+
+
+def _score(rule: AlarmRule, scores: Sequence[ScoreStats], window: str) -> Reading:
+    name = rule.metric.removeprefix("score:")
+    own = [each for each in scores if each.deployment == rule.deployment and each.name == name]
+    n = sum(each.n for each in own)
+    if not n:
+        unscored = sum(each.unscored for each in own)
+        more = f", and {unscored} unscored" if unscored else ""
+        return Reading(why=f"no scores {name!r} in the last {window}{more}")
+    return Reading(value=sum(each.mean * each.n for each in own if each.mean is not None) / n)
+
+
+def _moved(row: AlarmRow, rule: AlarmRule, reading: Reading, now: datetime) -> AlarmRow:
+    hold = timedelta(seconds=rule.hold_s)
+    seen = msgspec.structs.replace(row, rule=rule, value=reading.value, why=reading.why, checked_at=now)
+    if reading.value is None:
+        blind_since = row.blind_since or now
+        seen = msgspec.structs.replace(seen, well_since=None, blind_since=blind_since)
+        if row.phase != "no_data" and now - blind_since >= max(hold, BLIND_MIN):
+            return _into(seen, "no_data", since=blind_since)
+        return seen
+    seen = msgspec.structs.replace(seen, blind_since=None)
+    if broken(rule, reading.value):
+        return _worse(msgspec.structs.replace(seen, well_since=None), now, hold)
+    return _better(seen, now, hold)
+
+
+def _worse(row: AlarmRow, now: datetime, hold: timedelta) -> AlarmRow:
+    if row.phase == "firing":
+        return row
+    since = row.since if row.phase == "pending" else now
+    return _into(row, "firing" if now - since >= hold else "pending", since=since)
+
+
+def _better(row: AlarmRow, now: datetime, hold: timedelta) -> AlarmRow:
+    match row.phase:
+        case "ok":
+            return row
+        case "resolved":
+            return _into(row, "ok", since=now) if now - row.since >= RESOLVED_SHOWN else row
+        case "firing":
+            well_since = row.well_since or now
+            if now - well_since >= hold:
+                return _into(row, "resolved", since=now)
+            return msgspec.structs.replace(row, well_since=well_since)
+        case "pending" | "no_data":
+            # Whoever heard of a fire hears of its end, also where there was nothing to see in between.
+            return _into(row, "resolved" if row.told != "ok" else "ok", since=now)
+
+
+def _into(row: AlarmRow, phase: AlarmPhase, *, since: datetime) -> AlarmRow:
+    return msgspec.structs.replace(row, phase=phase, since=since, well_since=None)
+
+
+def _due(row: AlarmRow) -> Told | None:
+    """What those to be told do not know yet."""
+    match row.phase:
+        case "pending":
+            return None
+        case "firing":
+            wanted: Told = "firing"
+        case "no_data":
+            # A quiet deployment is no news, unless a fire is out of sight.
+            wanted = "no_data" if row.rule.notify_no_data or row.told == "firing" else row.told
+        case "ok" | "resolved":
+            wanted = "ok"
+    return wanted if wanted != row.told else None
+
+
+def _words(row: AlarmRow, state: str, window: str) -> str:
+    rule = row.rule
+    measured_as = "nothing to measure" if row.value is None else f"{shown(row.value)}"
+    if row.value is None and row.why:
+        measured_as += f" ({row.why})"
+    side = "below" if rule.below else "above"
+    return (
+        f"{rule.name} {state.replace('_', ' ')}: {rule.metric} of {rule.deployment} is {measured_as}; the "
+        f"alarm is for {side} {shown(rule.bound)} over {window}"
+    )
+
+
+def shown(value: float) -> str:
+    """A number as people read it."""
+    return f"{value:.6g}"

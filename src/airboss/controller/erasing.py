@@ -1,0 +1,231 @@
+"""People forgotten: whatever of theirs still arrives is blanked, and what is there is taken out, everywhere.
+
+The mover's own thread does both, one after the other. So no move can bring back what an erasure has just
+taken out: a move either came before it, and is found by it, or knows of it and blanks. Killed anywhere, it
+begins again from the ledger, where an erasure is pending until all of it is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from airboss.controller.dead_letters import DeadLetters
+from airboss.controller.scrub import FRAMES_MAX, overwrite, read_prefix
+from airboss.domain.errors import AirbossError, SetupError
+from airboss.domain.ports import Clock, RecordLog
+from airboss.governance.audit import FORGOT
+from airboss.governance.erasure import Tombstones
+from airboss.store.audit_rows import AuditLog
+from airboss.store.erasure_rows import Erasure, ErasureStore
+from airboss.store.joining import (
+    blank_closed,
+    blank_opened,
+    blank_score,
+    is_erased,
+    read_closed,
+    read_opened,
+    read_score,
+)
+from airboss.telemetry.frames import Frame, read_frames
+
+AT_ONCE: Final = 100
+"""Erasures done together, since each writes the store's file anew."""
+
+PAUSE_S: Final = 1.0
+PAUSE_S_MAX: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Erasing:
+    """What the mover asks. `forget_items` takes a person's items out of datasets, with what was cached for
+    them, and returns how many."""
+
+    def __init__(
+        self,
+        store: ErasureStore,
+        *,
+        key: str,
+        records: RecordLog,
+        forget_items: Callable[[str], int],
+        audit: AuditLog,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._records = records
+        self._forget_items = forget_items
+        self._audit = audit
+        self._clock = clock
+        self._mark: object = None
+        self._tombstones = Tombstones(key, {})
+        self._swept = False
+        self._not_before = 0.0
+        self._pause_s = PAUSE_S
+
+    def begin(self) -> None:
+        """Before frames are read: know everybody who was forgotten by now. Raises SetupError."""
+        found = self._store.tombstones(self._mark)
+        if found is not None:
+            self._mark, until = found
+            self._tombstones = Tombstones(self._key, until)
+
+    def arriving(self, frame: Frame) -> Frame:
+        """A frame as it may be taken: without what is of somebody forgotten. Of a close only the open tells
+        whose it is: it is blanked when the two are joined."""
+        if self._later(frame):
+            return frame
+        try:
+            if frame.kind == "open":
+                call = read_opened(frame.payload)
+                if self._tombstones.covers(call.user, call.started_at):
+                    return Frame(kind="open", payload=blank_opened(call), start=frame.start, end=frame.end)
+            elif frame.kind == "score":
+                score = read_score(frame.payload)
+                if self._tombstones.covers(score.user, score.at):
+                    return Frame(kind="score", payload=blank_score(score), start=frame.start, end=frame.end)
+        except ValueError:
+            pass  # it becomes a dead letter, which `kept` looks at
+        return frame
+
+    def taken(self, path: Path, base: int, frames: Sequence[Frame]) -> None:
+        """The log has these frames of a segment, which begin at `base`: blank what must not stay there.
+        Raises OSError."""
+        overwrite(path, base, self._to_blank(frames))
+
+    def kept(self, segment: str, payload: bytes) -> bytes:
+        """What of a dead letter's payload may be kept: nothing, unless it is surely of nobody forgotten."""
+        newest = self._tombstones.newest
+        if newest is None or _born(segment) > newest.timestamp():
+            return payload
+        try:
+            call = read_opened(payload)
+        except ValueError:
+            return b""
+        return b"" if self._tombstones.covers(call.user, call.started_at) else payload
+
+    def settle(self, segments: Mapping[Path, int], letters: DeadLetters) -> None:
+        """All is moved that was written before now: do what is pending. `segments` are those that are there,
+        with how many bytes of each were taken. What cannot be done now is tried again, ever less often."""
+        if self._tombstones.newest is None or self._clock.monotonic() < self._not_before:
+            return
+        try:
+            self._settle(segments, letters)
+        except (AirbossError, OSError) as error:
+            log.warning("somebody is not forgotten yet, trying again in %.0f s: %s", self._pause_s, error)
+            self._not_before = self._clock.monotonic() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, PAUSE_S_MAX)
+        else:
+            self._pause_s = PAUSE_S
+
+    def _settle(self, segments: Mapping[Path, int], letters: DeadLetters) -> None:
+        if not self._swept:  # what a kill between taking and blanking may have left
+            self._sweep(segments)
+            self._swept = True
+        pending = self._store.pending()[:AT_ONCE]
+        if not pending:
+            return
+        self.begin()  # some of these may have been asked for since
+        self._erase([each for each in pending if each.user is not None], segments, letters)
+        if not self._store.clean():
+            raise SetupError("others are using the ledger")
+        self._store.finish([each.id for each in pending], self._clock.now())
+
+    def _erase(self, pending: Sequence[Erasure], segments: Mapping[Path, int], letters: DeadLetters) -> None:
+        if not pending:
+            return
+        users = {each.user: each.at for each in pending if each.user is not None}
+        found = self._records.erase(users)
+        self._sweep(segments)
+        letters.blank(lambda payload: any(_may_be_of(user, payload) for user in users))
+        for each in pending:
+            assert each.user is not None  # as chosen
+            items = self._forget_items(each.user)
+            taken = found[each.user]
+            detail = {"erasure": each.id, "records": taken.records, "scores": taken.scores, "items": items}
+            names = self._audit.forget(
+                each.user,
+                action=FORGOT,
+                actor="airboss",
+                subject=f"erasure {each.id}",
+                detail=detail,
+                at=self._clock.now(),
+            )
+            self._store.found(each.id, records=taken.records, scores=taken.scores, items=items, names=names)
+            log.info("erasure %d: %d records, %d items", each.id, taken.records, items)
+
+    def _sweep(self, segments: Mapping[Path, int]) -> None:
+        """Blank what was taken before it was known that it must go."""
+        for path, taken in segments.items():
+            try:
+                stretch = read_frames(read_prefix(path, taken), final=True, frames_max=FRAMES_MAX)
+                overwrite(path, 0, self._to_blank(stretch.frames), stretch.damaged)
+            except FileNotFoundError:
+                continue
+
+    def _to_blank(self, frames: Sequence[Frame]) -> list[tuple[Frame, bytes]]:
+        """Frames that hold, or may hold, something of somebody forgotten, with what is to stand there
+        instead. A close whose open is not among the frames may be anybody's: the log has it, so it may go."""
+        found: list[tuple[Frame, bytes]] = []
+        mine: dict[str, bool] = {}
+        for frame in frames:
+            if self._later(frame):
+                continue
+            try:
+                if frame.kind == "open":
+                    call = read_opened(frame.payload)
+                    theirs = self._tombstones.covers(call.user, call.started_at)
+                    mine[call.id] = theirs or is_erased(call)
+                    if theirs:
+                        found.append((frame, blank_opened(call)))
+                elif frame.kind == "close":
+                    close = read_closed(frame.payload)
+                    if mine.get(close.id, True):
+                        found.append((frame, blank_closed(close)))
+                else:
+                    found.append((frame, blank_score(read_score(frame.payload))))
+            except ValueError:
+                found.append((frame, b"{}"))  # a dead letter by now, and looked at there
+        return found
+
+    def _later(self, frame: Frame) -> bool:
+        """Whether a frame is of a time after the newest tombstone, by the id that it begins with."""
+        newest = self._tombstones.newest
+        if newest is None:
+            return True
+        stamp = _stamp(frame.payload)
+        return stamp is not None and stamp > newest.timestamp() + 1
+
+
+def _stamp(payload: bytes) -> float | None:
+    """When a frame's call began, in Unix time, off the UUID version 7 that its JSON begins with; None: it
+    begins otherwise."""
+    if payload[:7] != b'{"id":"':
+        return None
+    try:
+        return int(payload[7:15] + payload[16:20], 16) / 1000
+    except ValueError:
+        return None
+
+
+def _born(segment: str) -> float:
+    """When the worker of a segment was started, in Unix time, off its directory's name; 0.0 if that does not
+    tell."""
+    try:
+        return int(segment.split("/", 1)[0].rsplit("-", 1)[-1][:12], 16) / 1000
+    except ValueError:
+        return 0.0
+
+
+def _may_be_of(user: str, payload: bytes) -> bool:
+    """Whether a dead letter's payload may be of this person: only what says that it is of another, or of
+    nobody, is not."""
+    for read in (read_opened, read_score):
+        try:
+            return read(payload).user == user or user.encode("utf-8", "replace") in payload
+        except ValueError:
+            continue
+    return bool(payload)

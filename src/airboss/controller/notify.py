@@ -1,0 +1,80 @@
+"""Brings notifications to their notifiers: each until it is taken, in order for each alarm, never forgotten.
+
+What is to be told stands in the ledger before it is sent, and what became of a try stands there after it. So
+a controller killed in between may send one again, under the same id; it never loses one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import msgspec
+
+from airboss.domain.errors import ConfigError, SetupError
+from airboss.domain.ports import Clock
+from airboss.store.alert_rows import AlertStore, Notification
+
+BACK_OFF_S: Final = 1.0
+BACK_OFF_S_MAX: Final = 300.0
+GIVE_UP: Final = timedelta(hours=24)
+"""After that a notification is `failed`, which `airboss monitor show` tells."""
+
+AT_ONCE: Final = 20
+POLL_S: Final = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class Sender(Protocol):
+    """Sends one notification."""
+
+    async def send(self, notification: Notification, now: datetime) -> str | None:
+        """Try once; None if it was taken, else why not. Never raises but for cancellation."""
+
+
+class Deliveries:
+    """Sends what is due. One event loop calls it."""
+
+    def __init__(self, store: AlertStore, sender: Sender, clock: Clock) -> None:
+        self._store = store
+        self._sender = sender
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Send until cancelled. A ledger that fails is logged and asked again."""
+        while True:
+            try:
+                await self.tick()
+            except (SetupError, ConfigError):
+                log.exception("notifications not sent; trying again")
+            await asyncio.sleep(POLL_S)
+
+    async def tick(self) -> int:
+        """Try all that is due now, at once for different notifiers; returns how many were tried."""
+        due = await asyncio.to_thread(self._store.due, self._clock.now(), limit=AT_ONCE)
+        await asyncio.gather(*map(self._try, due))
+        return len(due)
+
+    async def _try(self, notification: Notification) -> None:
+        error = await self._sender.send(notification, self._clock.now())
+        settled = settle(notification, error, self._clock)
+        await asyncio.to_thread(self._store.settle_notification, settled)
+        if error is None:
+            log.info("notified", extra={"alarm": notification.alarm, "notifier": notification.notifier})
+        elif settled.state == "failed":
+            log.error("given up telling %s of %s: %s", notification.notifier, notification.alarm, error)
+
+
+def settle(notification: Notification, error: str | None, clock: Clock) -> Notification:
+    """What a try makes of a notification: sent, tried again after a pause that doubles, or given up."""
+    now = clock.now()
+    tried = msgspec.structs.replace(notification, attempts=notification.attempts + 1, error=error)
+    if error is None:
+        return msgspec.structs.replace(tried, state="sent", ended_at=now)
+    if notification.kind == "test" or now - notification.created_at >= GIVE_UP:
+        return msgspec.structs.replace(tried, state="failed", ended_at=now)
+    pause_s = min(BACK_OFF_S * 2 ** min(notification.attempts, 30), BACK_OFF_S_MAX)
+    return msgspec.structs.replace(tried, due_at=now + timedelta(seconds=pause_s))

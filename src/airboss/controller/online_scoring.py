@@ -1,0 +1,230 @@
+"""Scores a sample of live calls, behind the record log: never on a call's path, never a call twice.
+
+A cursor in the ledger says how far the log was followed, in the order of storage. It moves after the scores
+of what it passes are kept, and a score's id follows from its record and name: a controller killed in between
+looks at the same calls again, finds the scores that are there, and makes the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import msgspec
+
+from airboss.controller.alarm_watch import INTERNAL_KEY
+from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable, WrongCall
+from airboss.domain.ports import Clock, RecordFilter, RecordLog
+from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score
+from airboss.evaluations.marks import unscored
+from airboss.evaluations.online import OnlineScorer, as_record_score, drawn, judges_it, score, score_id
+
+CURSOR: Final = "scoring"
+PAGE: Final = 200
+CHUNK: Final = 16
+"""Calls whose scores are kept together; a kill costs so many judgements at most."""
+
+AT_ONCE: Final = 8
+STARTS_PER_S_MAX: Final = 200
+"""Of scores, so that catching up does not become load."""
+
+LATE: Final = timedelta(hours=1)
+"""A call that old is not scored any more: what is scored now matters more."""
+
+POLL_S: Final = 1.0
+LOST_EVERY_S: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class OnlineRule(msgspec.Struct, frozen=True, kw_only=True):
+    """How one deployment's calls are scored."""
+
+    sample: float
+    judge_per_minute: int
+    scorers: tuple[OnlineScorer, ...]
+
+
+class Cursors(Protocol):
+    """Where followers keep how far they are."""
+
+    def cursor(self, name: str) -> str | None:
+        """How far the one of this name has come."""
+
+    def put_cursor(self, name: str, value: str | None) -> None:
+        """Keep how far; None forgets."""
+
+
+class OnlineScoring:
+    """Follows the record log. One event loop calls it.
+
+    `rules` are those in force, by deployment. `redact` takes secrets out of what scorers say. `counts` may be
+    read by any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: Callable[[], Mapping[str, OnlineRule]],
+        record_log: RecordLog,
+        cursors: Cursors,
+        clock: Clock,
+        redact: Callable[[str], str] = lambda text: text,
+    ) -> None:
+        self._rules = rules
+        self._log = record_log
+        self._cursors = cursors
+        self._clock = clock
+        self._redact = redact
+        self._minutes: dict[str, tuple[datetime, int]] = {}
+        self._looked_for_loss_at = 0.0
+        self.lag_s = 0.0
+        self.scored = 0
+        self.unscored = 0
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """For metrics: how far behind, and how many scores were made since the start."""
+        return {
+            "scoring_lag_seconds": self.lag_s,
+            "scoring_scored": float(self.scored),
+            "scoring_unscored": float(self.unscored),
+        }
+
+    async def run(self) -> None:
+        """Follow until cancelled. A store or ledger that fails is asked again."""
+        while True:
+            more = False
+            try:
+                more = await self.tick()
+            except StoreUnavailable as error:
+                log.debug("nothing scored: %s", error)
+            except (SetupError, ConfigError, WrongCall, ValueError):
+                log.exception("nothing scored; trying again")
+            if not more:
+                await asyncio.sleep(POLL_S)
+
+    async def tick(self) -> bool:
+        """Look at one page of the log; whether there may be more. Raises StoreUnavailable, SetupError."""
+        rules = self._rules()
+        if not rules:
+            self.lag_s = 0.0
+            if await asyncio.to_thread(self._cursors.cursor, CURSOR) is not None:
+                await asyncio.to_thread(self._cursors.put_cursor, CURSOR, None)
+            return False
+        cursor = await asyncio.to_thread(self._begin)
+        where = RecordFilter(after=cursor)
+        page = await asyncio.to_thread(self._log.records, where, limit=PAGE, bodies=False)
+        if not page:
+            self.lag_s = 0.0
+            await asyncio.to_thread(self._look_for_loss, cursor)
+            return False
+        full = len(page) == PAGE
+        self.lag_s = max(0.0, (self._clock.now() - page[0].started_at).total_seconds()) if full else 0.0
+        for start in range(0, len(page), CHUNK):
+            chunk = page[start : start + CHUNK]
+            await self._chunk(chunk, rules)
+            await asyncio.to_thread(self._cursors.put_cursor, CURSOR, chunk[-1].id)
+        return full
+
+    def _begin(self) -> str:
+        """The cursor; where scoring is new, the newest call: what came before is not scored."""
+        cursor = self._cursors.cursor(CURSOR)
+        if cursor is None:
+            newest = self._log.records(RecordFilter(), limit=1, bodies=False)
+            cursor = newest[0].id if newest else ""
+            self._cursors.put_cursor(CURSOR, cursor)
+        return cursor
+
+    def _look_for_loss(self, cursor: str) -> None:
+        """A record that is gone has nothing after it: then go on from the newest one that is older still."""
+        if not cursor or self._clock.monotonic() - self._looked_for_loss_at < LOST_EVERY_S:
+            return
+        self._looked_for_loss_at = self._clock.monotonic()
+        if self._log.records(RecordFilter(id=cursor), limit=1, bodies=False):
+            return
+        at = datetime.fromtimestamp(int(cursor[:8] + cursor[9:13], 16) / 1000, self._clock.now().tzinfo)
+        older = self._log.records(RecordFilter(until=at - LATE), limit=1, bodies=False)
+        self._cursors.put_cursor(CURSOR, older[0].id if older else "")
+
+    async def _chunk(self, records: Sequence[InferenceRecord], rules: Mapping[str, OnlineRule]) -> None:
+        """Score what is drawn of these calls, but what was scored before."""
+        wanted = [record for record in records if _counts(record, rules)]
+        if not wanted:
+            return
+        known = {each.id for each in await asyncio.to_thread(self._log.scores_of, [r.id for r in wanted])}
+        todo = [
+            (record, online)
+            for record in wanted
+            for online in rules[record.deployment].scorers
+            if score_id(record.id, online.spec.name) not in known
+        ]
+        gate = asyncio.Semaphore(AT_ONCE)
+        bodies = await asyncio.to_thread(self._with_bodies, {record.id for record, _ in todo})
+
+        async def one(record: InferenceRecord, online: OnlineScorer) -> Score | None:
+            async with gate:
+                whole = bodies.get(record.id, record)
+                if not judges_it(online.spec, whole):
+                    return None
+                refusal = self._refusal(record, online, rules[record.deployment])
+                if refusal is not None:
+                    return as_record_score(unscored(refusal), online.spec, record, self._clock.now())
+                await asyncio.sleep(AT_ONCE / STARTS_PER_S_MAX)
+                return await score(online, whole, now=self._clock.now)
+
+        made = await asyncio.gather(*(one(record, online) for record, online in todo))
+        scores = [self._redacted(each) for each in made if each is not None]
+        if scores:
+            await asyncio.to_thread(self._log.put_scores, scores)
+        self.unscored += sum(each.value is None for each in scores)
+        self.scored += sum(each.value is not None for each in scores)
+
+    def _with_bodies(self, ids: set[str]) -> dict[str, InferenceRecord]:
+        found: dict[str, InferenceRecord] = {}
+        for record_id in ids:
+            for record in self._log.records(RecordFilter(id=record_id), limit=1, bodies=True):
+                found[record_id] = record
+        return found
+
+    def _refusal(self, record: InferenceRecord, online: OnlineScorer, rule: OnlineRule) -> str | None:
+        """Why a call is not scored though it was drawn."""
+        if self._clock.now() - record.started_at > LATE:
+            return f"scoring was more than {LATE.total_seconds() / 3600:g} h behind"
+        if online.calls_a_model and self._over(f"{record.deployment}/{online.spec.name}", record, rule):
+            return f"over judge_per_minute = {rule.judge_per_minute}; raise it, or lower sample"
+        return None
+
+    def _over(self, name: str, record: InferenceRecord, rule: OnlineRule) -> bool:
+        """Whether the minute that the call came in has had its judgements. By the call's own time, so that
+        catching up after a stop judges as many as going on would have."""
+        minute = record.started_at.replace(second=0, microsecond=0)
+        held, count = self._minutes.get(name, (minute, 0))
+        if held != minute:
+            count = 0
+        self._minutes[name] = (minute, count + 1)
+        return count >= rule.judge_per_minute
+
+    def _redacted(self, made: Score) -> Score:
+        return msgspec.structs.replace(
+            made,
+            comment=self._redact(made.comment) if made.comment is not None else None,
+            unscored=self._redact(made.unscored) if made.unscored is not None else None,
+            value=self._redact(made.value) if isinstance(made.value, str) else made.value,
+        )
+
+
+def _counts(record: InferenceRecord, rules: Mapping[str, OnlineRule]) -> bool:
+    """Whether a call is one to score: answered, not our own, and drawn."""
+    rule = rules.get(record.deployment)
+    return (
+        rule is not None
+        and record.status == "ok"
+        and record.key != INTERNAL_KEY
+        and record.operation != "embeddings"
+        and drawn(record.id, rule.sample)
+    )

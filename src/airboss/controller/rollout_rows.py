@@ -1,0 +1,70 @@
+"""A rollout as the ledger keeps it, and the small things that follow from how it does."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import blake2b
+
+import msgspec
+
+from airboss.domain.verdict import Verdict
+from airboss.rollouts import analysis, stages
+from airboss.rollouts.live import Rollout
+from airboss.rollouts.stages import Order
+from airboss.store.rollouts import RolloutRow, SqlRolloutStore
+
+
+def superseded(
+    store: SqlRolloutStore, deployment: str, reason: str, *, now: datetime
+) -> list[tuple[Rollout, Verdict]]:
+    """End the live rollout of a deployment, where there is one, because a configuration wants something else.
+
+    Returns it with the verdict that was kept.
+    """
+    ended = []
+    for row in store.live():
+        if row.deployment == deployment:
+            rollout = read(row)
+            order = Order(
+                at=now,
+                action="abort",
+                by="apply",
+                reason=reason,
+                evidence=analysis.evidence(rollout.analysis),
+            )
+            decided = stages.decide(rollout.rules, rollout.stage, order)
+            assert decided.verdict is not None  # an abort has one
+            after = msgspec.structs.replace(rollout, stage=decided.stage, verdict=decided.verdict)
+            store.save(row_of(after), verdict=msgspec.json.encode(decided.verdict), at=now)
+            ended.append((after, decided.verdict))
+    return ended
+
+
+def first_id(moment: datetime) -> str:
+    """The least id that a call admitted at `moment` can have (UUIDv7: the first 48 bits are milliseconds)."""
+    text = f"{max(0, int(moment.timestamp() * 1000)):012x}"
+    return f"{text[:8]}-{text[8:]}-"
+
+
+def unit_key(rollout: Rollout, unit: str) -> str:
+    """A unit's name in the ledger: nobody's user id stands there."""
+    text = f"{rollout.salt}/{unit}".encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+def row_of(rollout: Rollout) -> RolloutRow:
+    """How a rollout is kept; one that is over waits to come into force."""
+    return RolloutRow(
+        id=rollout.id,
+        deployment=rollout.deployment,
+        started_at=rollout.started_at,
+        live=not rollout.final,
+        settled=False,
+        exposure=rollout.exposure(),
+        content=msgspec.json.encode(rollout),
+    )
+
+
+def read(row: RolloutRow) -> Rollout:
+    """The rollout in a row."""
+    return msgspec.json.decode(row.content, type=Rollout)

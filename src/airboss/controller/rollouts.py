@@ -1,0 +1,446 @@
+"""Rollouts: started and ordered by people, driven by evidence. A reconcile loop over what the ledger holds.
+
+Each tick reads the calls that have come, folds them into the analysis, lets `rollouts.stages` decide, keeps
+the result in one transaction, and then makes the plan say what the ledger says. Killed anywhere, the next
+tick goes on from what was kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+
+from airboss.config import Config, parse_config
+from airboss.config.edit import pointing, with_release
+from airboss.config.types import GateConfig, RolloutConfig
+from airboss.controller.rollout_rows import first_id, read, row_of, superseded, unit_key
+from airboss.domain.errors import AirbossError, ConfigError, NotFound, SetupError, StoreUnavailable, WrongCall
+from airboss.domain.plan import PromotionWhy, ServingPlan, Standing
+from airboss.domain.ports import Clock, Ledger, RecordLog, WatchedCall
+from airboss.domain.release import Release
+from airboss.domain.status import JournalStatus
+from airboss.domain.verdict import Verdict
+from airboss.releases.build import as_config, build_releases
+from airboss.rollouts import analysis, live, metrics, stages
+from airboss.rollouts.live import Rollout, SeenUnit
+from airboss.rollouts.stages import Decision, Event, GateAnswer, Look, Order, Rules, Stage
+from airboss.store.rollouts import SqlRolloutStore
+
+log = logging.getLogger(__name__)
+
+BATCH = 2_000
+"""Calls read at once."""
+BATCHES_MAX = 10
+"""Batches of a lane in one tick; a backlog goes on in the next."""
+MARGIN_S = 1.5
+"""Calls younger than this are not read: one admitted before them may not be in the journal yet."""
+TICK_S = 1.0
+IN_FORCE = "the configuration in force"
+
+
+class Publish(Protocol):
+    """Puts a configuration into force, with what the ledger says of rollouts (`publish.apply_config`)."""
+
+    def __call__(
+        self,
+        text: str,
+        source: str,
+        *,
+        supersede: Callable[[str, str], None],
+        promote: Mapping[str, tuple[str, PromotionWhy]],
+        retry_failed: bool,
+    ) -> ServingPlan:
+        """The plan published, or the one in force where nothing changes. Raises ConfigError, SetupError."""
+
+
+class Gate(Protocol):
+    """The offline evaluation before a rollout."""
+
+    def begin(self, rollout: Rollout, gate: GateConfig) -> str:
+        """Start it and return the job's id. Raises AirbossError where it cannot be."""
+
+    def answer(self, job: str) -> tuple[bool, str] | None:
+        """Whether it passed, and why; None while it runs."""
+
+
+class Rollouts:
+    """All rollouts of one Airboss. One controller runs it; any thread may call."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        store: SqlRolloutStore,
+        records: RecordLog,
+        publish: Publish,
+        journal: Callable[[], JournalStatus],
+        clock: Clock,
+        gate: Gate,
+        own_key: str,
+        engine_version: Callable[[], str],
+        told: Callable[[Rollout, Verdict], None],
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._records = records
+        self._publish = publish
+        self._journal = journal
+        self._clock = clock
+        self._gate = gate
+        self._own_key = own_key
+        self._engine_version = engine_version
+        self._told = told
+        self._lock = threading.RLock()
+        self._weights: dict[str, dict[int, float | None]] = {}
+
+    # -- what people do
+
+    def apply(self, text: str, source: str) -> ServingPlan:
+        """Put a configuration into force. Raises ConfigError, SetupError."""
+        with self._lock:
+            return self._published(text, source, retry_failed=True)
+
+    def refresh(self) -> ServingPlan:
+        """Publish what the ledger says now: other replicas are ready, for example. Raises SetupError."""
+        with self._lock:
+            return self._published(self._config()[0], IN_FORCE)
+
+    def propose(self, name: str, release: Release) -> ServingPlan:
+        """Write a release into the configuration in force, as `[releases.NAME]`, where a rollout may take it.
+
+        Raises WrongCall if there is one of that name that is not the same.
+        """
+        with self._lock:
+            text, config = self._config()
+            said = as_config(build_releases(config, engine_version=self._engine_version()), release)
+            if name in config.releases:
+                if config.releases[name] == said:
+                    return self._published(text, IN_FORCE)
+                raise WrongCall(
+                    f"the configuration has another release {name!r} already; choose another name"
+                )
+            return self.apply(with_release(text, name, said), f"release {name}")
+
+    def start(self, deployment: str, release: str | None, *, by: str) -> Rollout:
+        """Begin a rollout: of the release named (by name or digest), else of the deployment's candidate.
+
+        Raises NotFound for what is not there, WrongCall where there is nothing to roll out or a rollout runs.
+        """
+        with self._lock:
+            _, config = self._config()
+            standing = self._standing(config, deployment)
+            for row in self._store.live():
+                if row.deployment == deployment:
+                    ends = f"`airboss rollout abort {deployment}` ends it"
+                    raise WrongCall(f"rollout {row.id} of {deployment!r} is running; {ends}")
+            chosen = self._candidate(standing, release)
+            said = config.deployments[deployment].rollout or RolloutConfig()
+            now = self._clock.now()
+            watched = metrics.standards(said.metrics, said.margin)
+            new = Rollout(
+                id=f"rollout-{secrets.token_hex(5)}",
+                deployment=deployment,
+                release=chosen.digest,
+                baseline=standing.stable,
+                name=chosen.name,
+                by=by,
+                started_at=now,
+                salt=secrets.token_hex(16),
+                rules=Rules(
+                    steps=tuple(step / 100 for step in said.steps),
+                    step_units=said.step_units,
+                    step_s_min=said.step_min_s,
+                    step_s_max=said.step_max_s,
+                    gate=said.gate is not None,
+                ),
+                late_s=said.late_s,
+                stage=Stage(state="pending", since=now),
+                analysis=analysis.begin(alpha=said.alpha, metrics=watched),
+                lanes=live.lanes(watched, after=first_id(now)),
+            )
+            if said.gate is not None:
+                new = msgspec.structs.replace(new, job=self._gate.begin(new, said.gate))
+            return self._happened(new, stages.Start(at=now))
+
+    def order(self, deployment: str, order: Order) -> Rollout:
+        """Carry out a person's word on the rollout of a deployment. Raises NotFound, WrongCall."""
+        with self._lock:
+            _, config = self._config()
+            self._standing(config, deployment)
+            for row in self._store.live():
+                if row.deployment == deployment:
+                    rollout = self._read_lanes(read(row))
+                    evidence = analysis.evidence(rollout.analysis)
+                    return self._happened(rollout, msgspec.structs.replace(order, evidence=evidence))
+            message = (
+                f"no rollout of {deployment!r} is running; `airboss rollout start {deployment}` begins one"
+            )
+            raise WrongCall(message)
+
+    def list(self, *, deployment: str | None = None, limit: int = 100) -> tuple[Rollout, ...]:
+        """Rollouts, the newest first."""
+        return tuple(read(row) for row in self._store.newest(deployment=deployment, limit=limit))
+
+    def get(self, rollout_id: str) -> Rollout | None:
+        """The rollout of this id."""
+        row = self._store.get(rollout_id)
+        return read(row) if row is not None else None
+
+    def verdicts(self, rollout_id: str) -> tuple[Verdict, ...]:
+        """The verdicts that changed something, the oldest first."""
+        return tuple(msgspec.json.decode(each, type=Verdict) for each in self._store.verdicts(rollout_id))
+
+    # -- what evidence does
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until `stop` is set. What fails is told and tried again: no rollout may stand unwatched."""
+        while not stop.wait(TICK_S):
+            try:
+                self.tick()
+            except StoreUnavailable:
+                continue  # the mover tells of it
+            except AirbossError as error:
+                log.warning("rollouts wait: %s", error)
+            except Exception:
+                log.exception("a tick of the rollouts failed; it is tried again")
+
+    def tick(self) -> None:
+        """Look at every live rollout once, and bring the plan to what the ledger says."""
+        for row in self._store.live():
+            with self._lock:
+                kept = self._store.get(row.id)
+                if kept is not None and kept.live:
+                    self._look(read(kept))
+        with self._lock:
+            self._settle()
+
+    def _look(self, rollout: Rollout) -> None:
+        now = self._clock.now()
+        if rollout.stage.state == "gate":
+            answered = self._gate.answer(rollout.job or "")
+            if answered is not None:
+                passed, reason = answered
+                self._happened(rollout, GateAnswer(at=now, passed=passed, reason=reason))
+            return
+        rollout = self._read_lanes(rollout)
+        self._happened(
+            rollout,
+            Look(
+                at=now,
+                conclusion=analysis.conclude(rollout.analysis),
+                evidence=analysis.evidence(rollout.analysis),
+                units=analysis.canary_units(rollout.analysis),
+            ),
+        )
+
+    def _read_lanes(self, rollout: Rollout) -> Rollout:
+        """Take the calls that have come; kept as they are taken."""
+        until = self._horizon()
+        for name in [lane.name for lane in rollout.lanes]:
+            for _ in range(BATCHES_MAX):
+                lane = next(each for each in rollout.lanes if each.name == name)
+                calls = self._records.watched(
+                    rollout.deployment, after=lane.after, until=until, without_key=self._own_key, limit=BATCH
+                )
+                if not calls:
+                    break
+                rollout, full = self._take(rollout, lane, calls)
+                if not full or len(calls) < BATCH:
+                    break
+        return rollout
+
+    def _take(self, rollout: Rollout, lane: live.Lane, calls: Sequence[WatchedCall]) -> tuple[Rollout, bool]:
+        given = tuple(calls)
+        keys = {unit: unit_key(rollout, unit) for unit in map(live.unit_of, given) if live.sticky(unit)}
+        kept = self._store.units(rollout.id, lane.name, list(keys.values()))
+        seen = {
+            unit: msgspec.json.decode(kept[key], type=SeenUnit) for unit, key in keys.items() if key in kept
+        }
+        folded = live.fold(
+            rollout,
+            lane,
+            given,
+            weights=self._plan_weights(rollout, {call.plan for call in given}),
+            seen=seen,
+            now=self._clock.now(),
+        )
+        if folded.rollout != rollout:
+            units = {
+                (lane.name, keys[unit]): msgspec.json.encode(each) for unit, each in folded.units.items()
+            }
+            self._store.save(row_of(folded.rollout), units=units)
+        return folded.rollout, folded.full
+
+    def _plan_weights(self, rollout: Rollout, plans: set[int]) -> dict[int, float]:
+        """The canary's weight under each of these plans that is one of this rollout."""
+        known = self._weights.setdefault(rollout.id, {})
+        for number in plans - known.keys():
+            plan = self._ledger.plan(number)
+            known[number] = None
+            for deployment in plan.deployments if plan is not None else ():
+                canary = deployment.canary
+                if canary is not None and canary.rollout == rollout.id:
+                    known[number] = canary.weight
+        return {number: weight for number in plans if (weight := known[number]) is not None}
+
+    def _horizon(self) -> str:
+        """The id that every call admitted before now, but for a margin, is below; all of those are in the
+        record store, ended or open."""
+        sure = self._clock.now() - timedelta(seconds=MARGIN_S)
+        waiting = self._journal().oldest_unmoved_at
+        return first_id(min(sure, waiting) if waiting is not None else sure)
+
+    # -- what both do
+
+    def _happened(self, rollout: Rollout, event: Event) -> Rollout:
+        """Decide, keep the decision, and make the plan follow."""
+        decided = stages.decide(rollout.rules, rollout.stage, event)
+        after = msgspec.structs.replace(
+            rollout, stage=decided.stage, verdict=decided.verdict or rollout.verdict
+        )
+        changed = decided.stage != rollout.stage
+        if not changed and isinstance(event, Look):
+            if decided.verdict != rollout.verdict and _tells_more(decided, rollout):
+                self._store.save(row_of(after))
+            return after
+        telling = decided.verdict if changed else None
+        self._store.save(
+            row_of(after),
+            verdict=msgspec.json.encode(telling) if telling is not None else None,
+            at=self._clock.now(),
+        )
+        if telling is not None:
+            log.info(
+                "rollout of %s: %s",
+                rollout.deployment,
+                telling.reason,
+                extra={"rollout": rollout.id, "conclusion": telling.conclusion, "state": after.stage.state},
+            )
+            self._told(after, telling)
+        self._settle()
+        return after
+
+    def _settle(self) -> None:
+        """Bring the configuration and the plan to what the rollouts say."""
+        for row in self._store.unsettled():
+            self._end(read(row))
+        snapshot = self._ledger.snapshot()
+        if snapshot is None:
+            return
+        shown = {
+            each.name: (each.canary.rollout, each.canary.weight)
+            for each in snapshot.plan.deployments
+            if each.canary is not None
+        }
+        wanted = {name: (each.rollout, each.weight) for name, each in self._ledger.exposures().items()}
+        if shown != wanted:
+            text, _ = self._config()
+            self._published(text, IN_FORCE)
+
+    def _end(self, rollout: Rollout) -> None:
+        """A rollout that is over comes into force."""
+        if rollout.stage.state == "promoted":
+            text, config = self._config()
+            if rollout.deployment in config.deployments:
+                person = rollout.verdict is not None and rollout.verdict.authority == "person"
+                why: PromotionWhy = "person" if person else "rollout"
+                self._published(
+                    self._naming(text, config, rollout),
+                    f"rollout {rollout.id}",
+                    promote={rollout.deployment: (rollout.release, why)},
+                )
+        self._store.save(msgspec.structs.replace(row_of(rollout), settled=True))
+        self._weights.pop(rollout.id, None)
+
+    def _naming(self, text: str, config: Config, rollout: Rollout) -> str:
+        """The configuration whose deployment says the promoted release, so that an export of it does too."""
+        catalog = build_releases(config, engine_version=self._engine_version())
+        if catalog.wanted(config, rollout.deployment).digest == rollout.release:
+            return text
+        for name, release in catalog.named.items():
+            if release.digest == rollout.release:
+                return pointing(text, rollout.deployment, name)
+        release = self._release(rollout.release)
+        name, number = release.name, 1
+        while name in config.releases:
+            number += 1
+            name = f"{release.name}-{number}"
+        return pointing(with_release(text, name, as_config(catalog, release)), rollout.deployment, name)
+
+    def _published(
+        self,
+        text: str,
+        source: str,
+        *,
+        promote: Mapping[str, tuple[str, PromotionWhy]] | None = None,
+        retry_failed: bool = False,
+    ) -> ServingPlan:
+        return self._publish(
+            text, source, supersede=self._supersede, promote=promote or {}, retry_failed=retry_failed
+        )
+
+    def _supersede(self, deployment: str, reason: str) -> None:
+        for rollout, verdict in superseded(self._store, deployment, reason, now=self._clock.now()):
+            self._told(rollout, verdict)
+
+    def _config(self) -> tuple[str, Config]:
+        text = self._ledger.config()
+        if text is None:
+            raise SetupError("no configuration has been applied yet; run `airboss apply airboss.toml` first")
+        return text, parse_config(text, source=IN_FORCE)
+
+    def _standing(self, config: Config, deployment: str) -> Standing:
+        if deployment not in config.deployments:
+            known = ", ".join(sorted(config.deployments)) or "none"
+            raise NotFound(
+                f"there is no deployment {deployment!r}; known: {known}", code="deployment_not_found"
+            )
+        return self._ledger.standings()[deployment]
+
+    def _candidate(self, standing: Standing, wanted: str | None) -> Release:
+        """The release to roll out."""
+        if wanted is None:
+            if standing.wanted == standing.stable:
+                raise WrongCall(
+                    f"{standing.deployment!r} has no candidate: the release that its configuration says "
+                    f"({standing.stable[:12]}) is stable already; apply a changed one, or name one with "
+                    "--release"
+                )
+            return self._release(standing.wanted)
+        snapshot = self._ledger.snapshot()
+        served = {each.release.digest: each.release for each in snapshot.plan.served()} if snapshot else {}
+        found = [
+            each
+            for each in served.values()
+            if each.name == wanted or (len(wanted) >= 8 and each.digest.startswith(wanted))
+        ]
+        # A name may also be that of a bare model: the release in the configuration is meant.
+        _, config = self._config()
+        named = [each for each in found if each.name in config.releases] or found
+        if not named:
+            known = ", ".join(sorted({each.name for each in served.values()}))
+            raise NotFound(
+                f"no release {wanted!r} can be served now; known: {known}", code="release_not_found"
+            )
+        chosen = named[-1]
+        if chosen.digest == standing.stable:
+            raise WrongCall(f"release {wanted!r} is stable in {standing.deployment!r} already")
+        return chosen
+
+    def _release(self, digest: str) -> Release:
+        found = self._ledger.release(digest)
+        if found is None:
+            raise ConfigError(f"the ledger has no release {digest[:12]}")
+        return found
+
+
+def _tells_more(decided: Decision, rollout: Rollout) -> bool:
+    """Whether a look without consequences is worth keeping: its numbers or its sentence are others."""
+    old, new = rollout.verdict, decided.verdict
+    return old is None or new is None or (old.reason, old.metrics) != (new.reason, new.metrics)

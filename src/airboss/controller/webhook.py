@@ -1,0 +1,148 @@
+"""Sends notifications to webhooks: signed, without redirects, bounded in time, never to a machine's own
+metadata."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+
+from airboss import __version__
+from airboss.config import NotifierConfig
+from airboss.config.checks_watch import check_webhook
+from airboss.domain.errors import ConfigError, SetupError
+from airboss.store.alert_rows import Notification
+
+TIMEOUT_S: Final = 10.0
+"""Of one try, from looking up the name to the head of the answer; no body is read."""
+
+Resolve = Callable[[str], str]
+"""The secret behind `env:NAME` or `file:PATH`. Raises SetupError."""
+
+Lookup = Callable[[str, int], "list[str]"]
+"""The addresses of a host. Raises OSError."""
+
+
+class WebhookSender:
+    """`notify.Sender` by HTTP POST. `notifiers` are those in force, read at every try.
+
+    A host is looked up once and the connection made to that very address, so that a name cannot be checked
+    as one machine and reached as another. Private addresses are allowed, since receivers often have one;
+    link-local ones are not: metadata services of clouds answer there to whoever asks.
+    """
+
+    def __init__(
+        self,
+        notifiers: Callable[[], Mapping[str, NotifierConfig]],
+        resolve: Resolve,
+        *,
+        verify: ssl.SSLContext | bool = True,
+        lookup: Lookup | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._notifiers = notifiers
+        self._resolve = resolve
+        self._verify = verify
+        self._lookup = lookup or addresses
+        self._timeout_s = timeout_s
+
+    async def send(self, notification: Notification, now: datetime) -> str | None:
+        """As `Sender.send`."""
+        notifier = self._notifiers().get(notification.notifier)
+        if notifier is None:
+            return f"the configuration has no notifier {notification.notifier!r} any more"
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                url, secret = await asyncio.to_thread(self._where, notification.notifier, notifier)
+                return await self._post(url, secret, notification, now)
+        except TimeoutError:
+            return f"no answer within {self._timeout_s:g} s"
+        except (SetupError, ConfigError) as error:
+            return str(error)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            # Not the library's words: they may hold the URL, which may be a secret.
+            return f"the connection failed: {type(error).__name__}"
+
+    def _where(self, name: str, notifier: NotifierConfig) -> tuple[str, str | None]:
+        """The URL and the secret. Raises SetupError, ConfigError."""
+        url = self._known(notifier.webhook)
+        check_webhook(("notifiers", name, "webhook"), url, lambda _path, message: ConfigError(message))
+        return url, self._known(notifier.secret) if notifier.secret is not None else None
+
+    def _known(self, value: str) -> str:
+        return self._resolve(value) if value.startswith(("env:", "file:")) else value
+
+    async def _post(
+        self, url: str, secret: str | None, notification: Notification, now: datetime
+    ) -> str | None:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found = await asyncio.to_thread(self._lookup, host, port)
+        address = next((each for each in found if reachable(each)), None)
+        if address is None:
+            return f"{host} is at {', '.join(found[:3]) or 'no address'}, where nothing is sent"
+        pinned = parts._replace(netloc=f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+        body = msgspec.json.encode({**notification.body, "id": notification.id})
+        headers = {
+            "host": parts.netloc,
+            "content-type": "application/json",
+            "user-agent": f"airboss/{__version__}",
+            "x-airboss-notification": notification.id,
+        }
+        if secret is not None:
+            headers["x-airboss-signature"] = signature(body, secret, now)
+        async with (
+            httpx2.AsyncClient(verify=self._verify, timeout=self._timeout_s, trust_env=False) as client,
+            client.stream(
+                "POST",
+                pinned.geturl(),
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": host},
+                follow_redirects=False,
+            ) as response,
+        ):
+            if 200 <= response.status_code < 300:
+                return None
+            return f"{host} answered {response.status_code}"
+
+
+def signature(body: bytes, secret: str, now: datetime) -> str:
+    """`t=UNIX,v1=HEX`: the HMAC-SHA256 of `UNIX.BODY`, so that a receiver can tell an old one sent again."""
+    at = int(now.timestamp())
+    digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={digest}"
+
+
+def reachable(address: str) -> bool:
+    """Whether an address is one to send to: not link-local, unspecified, multicast or reserved."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return not (
+        found.is_link_local
+        or found.is_unspecified
+        or found.is_multicast
+        or (found.is_reserved and not found.is_loopback)
+        or found == ipaddress.ip_address("fd00:ec2::254")
+    )
+
+
+def addresses(host: str, port: int) -> list[str]:
+    """The addresses of a host, as the system gives them. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(each[4][0]) for each in found))

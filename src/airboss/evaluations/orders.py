@@ -1,0 +1,234 @@
+"""An evaluation as it is asked for, in words, and the job that it becomes, with every word looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from airboss.domain.errors import WrongCall
+from airboss.domain.ports import Ledger
+from airboss.evaluations.datasets import HoldoutLocked, Json, Part
+from airboss.evaluations.gate import Decision, read_gate
+from airboss.evaluations.library import KeptDataset, Library
+from airboss.evaluations.plan import EvalPlan, check_plan
+from airboss.evaluations.ports import EvalStore, Target
+from airboss.evaluations.run import CONCURRENCY, CONCURRENCY_MAX
+from airboss.evaluations.scorers.llm_judge import LlmJudge
+from airboss.evaluations.scorers.pairwise import PairwiseJudge
+from airboss.evaluations.scorers.python_function import PythonFunction, open_function
+from airboss.evaluations.scorers.spec import Spec, read_spec, spec_from
+from airboss.evaluations.targets import Served
+from airboss.store.job_rows import Job, JobStore
+
+KIND: Final = "eval"
+"""Of the job."""
+
+NO_BASELINE: Final = "none"
+"""In place of a baseline: one release is scored, and nothing is compared."""
+
+SCORERS_MAX: Final = 50
+
+
+class EvalOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An evaluation as somebody asks for it.
+
+    `dataset` is a name or digest. `release` is judged and held against `baseline`, both names or digests, or
+    `stable` or `candidate` of `deployment`. Left out, they are its candidate, or its stable release where it
+    has none, and its stable release. One release is scored by itself, and nothing compared, where the two are
+    the same for want of a baseline, or the baseline is `none`. A scorer is written as on the command line or
+    as a table; a gate as on the command line. `params` go into every request. `why` must be given for the
+    holdout, whose reading is written down.
+    """
+
+    dataset: str
+    deployment: str
+    scorers: tuple[str | dict[str, Any], ...]
+    release: str | None = None
+    baseline: str | None = None
+    part: Part = "validation"
+    gates: tuple[str, ...] = ()
+    params: Json = {}
+    repeats: int = 1
+    alpha: float = 0.05
+    seed: int = 0
+    concurrency: int = CONCURRENCY
+    why: str | None = None
+
+
+class EvalTask(msgspec.Struct, frozen=True, kw_only=True):
+    """The `spec` of a job of kind `eval`; its run has the job's id."""
+
+    plan: EvalPlan
+    concurrency: int = CONCURRENCY
+    why: str | None = None
+
+
+class EvalResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The `result` of a job of kind `eval`. The report is the run's; `decision` is its, None without gates.
+    `holdout_reads_before` is how often the holdout had been read, None where another part was used."""
+
+    run: str
+    items: int
+    decision: Decision | None
+    holdout_reads_before: int | None = None
+
+
+class Orders:
+    """Takes orders. `scorers` is the folder that Python scorers stand in."""
+
+    def __init__(
+        self,
+        *,
+        store: EvalStore,
+        jobs: JobStore,
+        ledger: Ledger,
+        now: Callable[[], datetime],
+        scorers: Path,
+    ) -> None:
+        self._library = Library(store, now)
+        self._jobs = jobs
+        self._ledger = ledger
+        self._now = now
+        self._scorers = scorers
+
+    def start(self, order: EvalOrder, *, by: str) -> Job:
+        """Queue an evaluation. Raises WrongCall, with nothing queued, for an order that means nothing."""
+        task = EvalTask(plan=self.plan(order), concurrency=order.concurrency, why=order.why)
+        return self._jobs.add(KIND, task, by, self._now())
+
+    def plan(self, order: EvalOrder) -> EvalPlan:
+        """The order with every word looked up and checked. Raises WrongCall."""
+        if not 1 <= order.concurrency <= CONCURRENCY_MAX:
+            raise WrongCall(f"{order.concurrency} calls at once; give 1 to {CONCURRENCY_MAX}")
+        if len(order.scorers) > SCORERS_MAX:
+            raise WrongCall(f"{len(order.scorers)} scorers; give at most {SCORERS_MAX}")
+        dataset = self._library.find(order.dataset)
+        _check_part(dataset, order.part, order.why)
+        served = self._served()
+        a, b = _sides(served, order)
+        scorers = tuple(self._scorer(each) for each in order.scorers)
+        plan = EvalPlan(
+            dataset=dataset.digest,
+            dataset_name=dataset.name,
+            part=order.part,
+            a=a,
+            b=b,
+            scorers=scorers,
+            gates=tuple(read_gate(each) for each in order.gates),
+            params=order.params,
+            repeats=order.repeats,
+            alpha=order.alpha,
+            seed=order.seed,
+            judges=_judges(served, scorers),
+            folder=str(self._scorers),
+        )
+        check_plan(plan)
+        return plan
+
+    def _served(self) -> Served:
+        snapshot = self._ledger.snapshot()
+        if snapshot is None:
+            raise WrongCall("nothing is served yet; apply a configuration first")
+        return Served(snapshot.plan, self._ledger.standings())
+
+    def _scorer(self, given: str | dict[str, Any]) -> Spec:
+        spec = read_spec(given, load=_no_files) if isinstance(given, str) else spec_from(given)
+        if isinstance(spec, PythonFunction):
+            check_function(spec, self._scorers)
+        return spec
+
+
+def check_function(spec: PythonFunction, folder: Path) -> None:
+    """Raises WrongCall unless the function loads from a file in `folder`: whoever may ask for an evaluation
+    runs what the machine's owner has put there, and nothing else."""
+    place = spec.function.rpartition(":")[0]
+    path = (folder / place).resolve()
+    if not place.endswith(".py") or not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise WrongCall(
+            f"the scorer function {spec.function!r} must be FILE.py:NAME with FILE.py in {folder} on the "
+            "machine that Airboss runs on; put it there, and name it from there"
+        )
+    open_function(msgspec.structs.replace(spec, function=f"{path}:{spec.function.rpartition(':')[2]}"))
+
+
+def _no_files(name: str) -> str:
+    raise WrongCall(f"the scorer's file {name!r} is not here; send the schema itself, as a table")
+
+
+def _check_part(dataset: KeptDataset, part: Part, why: str | None) -> None:
+    if part == "holdout" and not (why or "").strip():
+        raise HoldoutLocked(
+            f"the holdout of dataset {dataset.name!r} is locked: say why it is read (--why), which is "
+            f"written down; it has been read {dataset.holdout_reads} times"
+        )
+    if not dataset.sizes[part]:
+        sizes = ", ".join(f"{name} {size}" for name, size in dataset.sizes.items())
+        raise WrongCall(f"the {part} part of dataset {dataset.name!r} is empty; its parts: {sizes}")
+
+
+def _sides(served: Served, order: EvalOrder) -> tuple[Target | None, Target]:
+    """A and B."""
+    stable = served.stable(order.deployment)
+    if order.release is not None:
+        b = served.find(order.deployment, order.release)
+    else:
+        b = served.candidate(order.deployment) or stable
+    if order.baseline == NO_BASELINE:
+        return None, b
+    if order.baseline is not None:
+        return served.find(order.deployment, order.baseline), b
+    return None if b.release == stable.release else stable, b
+
+
+def _judges(served: Served, scorers: Sequence[Spec]) -> dict[str, Target]:
+    names = {each.deployment for each in scorers if isinstance(each, LlmJudge | PairwiseJudge)}
+    return {name: served.stable(name) for name in sorted(names)}
+
+
+# The gate of a rollout.
+
+GateOutcome = Literal["waiting", "pass", "fail", "inconclusive", "broken"]
+"""What a rollout's evaluation says. `waiting`: it is not done. `broken`: it failed or was cancelled."""
+
+
+def gate_order(
+    *,
+    deployment: str,
+    release: str,
+    baseline: str,
+    dataset: str,
+    scorer: str | dict[str, Any],
+    margin: float = 0.0,
+    alpha: float = 0.05,
+    part: Part = "validation",
+) -> EvalOrder:
+    """The evaluation that a rollout waits for: `release` (a digest) must not be worse than `baseline` by
+    `margin`, or with a margin of 0 must be better. Raises WrongCall for a scorer that is none."""
+    spec = read_spec(scorer, load=_no_files) if isinstance(scorer, str) else spec_from(scorer)
+    rule = f"{spec.name}:non-inferior:{margin:g}" if margin else f"{spec.name}:better"
+    return EvalOrder(
+        dataset=dataset,
+        deployment=deployment,
+        release=release,
+        baseline=baseline,
+        scorers=(msgspec.to_builtins(spec),),
+        gates=(rule,),
+        alpha=alpha,
+        part=part,
+    )
+
+
+def gate_outcome(job: Job) -> tuple[GateOutcome, str]:
+    """What came of an evaluation with gates, and why in words."""
+    if job.state in {"queued", "running"}:
+        return "waiting", job.note or job.state
+    if job.state != "done" or job.result is None:
+        return "broken", job.error or f"the evaluation {job.id} was {job.state}"
+    decision = msgspec.json.decode(job.result, type=EvalResult).decision
+    if decision is None:
+        return "broken", f"the evaluation {job.id} has no gate"
+    return decision.conclusion, "; ".join(finding.reason for finding in decision.findings)

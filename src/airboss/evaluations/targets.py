@@ -1,0 +1,98 @@
+"""Which release somebody means: by name, by digest, or by where it stands in a deployment."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from airboss.domain.errors import WrongCall
+from airboss.domain.plan import DeploymentPlan, ServingPlan, Standing
+from airboss.domain.release import Release
+from airboss.evaluations.ports import Target
+
+DIGITS_MIN = 8
+"""Of a digest: what is shorter is a name."""
+
+STABLE, CANDIDATE = "stable", "candidate"
+
+
+class Served:
+    """What can be called now: the deployments of a plan, and every release that answers under it."""
+
+    def __init__(self, plan: ServingPlan, standings: Mapping[str, Standing]) -> None:
+        self._plan = plan
+        self._standings = standings
+        self._releases = {served.release.digest: served.release for served in plan.served()}
+
+    def deployment(self, name: str) -> DeploymentPlan:
+        """The deployment of this name or alias. Raises WrongCall with the nearest name."""
+        for each in self._plan.deployments:
+            if name == each.name or name in each.aliases:
+                return each
+        names = [each.name for each in self._plan.deployments]
+        near = difflib.get_close_matches(name, names, n=1)
+        raise WrongCall(
+            f"no deployment is called {name!r}; there are {', '.join(names) or 'none'}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+
+    def stable(self, deployment: str) -> Target:
+        """What a deployment serves. Raises WrongCall as `deployment`."""
+        found = self.deployment(deployment)
+        return _target(found, found.stable)
+
+    def candidate(self, deployment: str) -> Target | None:
+        """What waits to take its place: the canary of a rollout, or what the configuration wants."""
+        found = self.deployment(deployment)
+        if found.canary is not None:
+            return _target(found, found.canary.served.release)
+        standing = self._standings.get(found.name)
+        wanted = self._releases.get(standing.wanted) if standing is not None else None
+        if wanted is None or wanted.digest == found.stable.digest:
+            return None
+        return _target(found, wanted)
+
+    def find(self, deployment: str, wanted: str) -> Target:
+        """The release of a name, or of a digest (its first 8 digits suffice), reached by way of a deployment;
+        `stable` and `candidate` are the deployment's own. Raises WrongCall where none, or several, are meant.
+        """
+        if wanted == STABLE:
+            return self.stable(deployment)
+        if wanted == CANDIDATE:
+            candidate = self.candidate(deployment)
+            if candidate is None:
+                raise WrongCall(
+                    f"deployment {deployment!r} has no candidate: its configuration is what it serves; name "
+                    "a release"
+                )
+            return candidate
+        way = self.deployment(deployment)
+        return _target(way, self._release(wanted))
+
+    def _release(self, wanted: str) -> Release:
+        named = [each for each in self._releases.values() if each.name == wanted]
+        by_digest = [
+            each
+            for each in self._releases.values()
+            if len(wanted) >= DIGITS_MIN and each.digest.startswith(wanted.lower())
+        ]
+        found = named or by_digest
+        if len(found) == 1:
+            return found[0]
+        if found:
+            digests = ", ".join(sorted(each.digest[:12] for each in found))
+            raise WrongCall(
+                f"{len(found)} releases answer to {wanted!r}: {digests}; give a digest, or `{STABLE}` or "
+                f"`{CANDIDATE}`"
+            )
+        names = sorted({each.name for each in self._releases.values()})
+        near = difflib.get_close_matches(wanted, names, n=1)
+        raise WrongCall(
+            f"no release {wanted!r} is served; there are {', '.join(names[:20]) or 'none'}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+            + "; one in the configuration as [releases.NAME] can be called once it is applied"
+        )
+
+
+def _target(deployment: DeploymentPlan, release: Release) -> Target:
+    return Target(deployment=deployment.name, release=release.digest, name=release.name)

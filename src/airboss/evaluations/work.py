@@ -1,0 +1,89 @@
+"""An evaluation's job at work: begun once, and gone on with after every crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from airboss.domain.errors import UpstreamFailed
+from airboss.evaluations.datasets import Item
+from airboss.evaluations.library import Library
+from airboss.evaluations.orders import EvalResult, EvalTask
+from airboss.evaluations.plan import ArmTotals, EvalPlan, ItemResult
+from airboss.evaluations.ports import Caller, EvalStore, Target
+from airboss.evaluations.run import EvalRun, Progress, begin, load
+from airboss.store.job_rows import Job
+
+Report = Callable[[int, int, str], None]
+"""Takes how many of how many steps are through, and a note for people."""
+
+COST_DIGITS: Final = 6
+
+
+async def evaluate(
+    job: Job, *, store: EvalStore, caller: Caller, now: Callable[[], datetime], report: Report
+) -> EvalResult:
+    """Do the job's evaluation, or what is left of it. Raises WrongCall where its dataset or a scorer is gone,
+    SetupError if the store fails; what `report` raises passes through."""
+    task = msgspec.json.decode(job.spec, type=EvalTask)
+    if store.run(job.id) is None:
+        begin(store, task.plan, run_id=job.id, at=now())
+    plan, found = load(store, job.id)
+    items, reads_before = _items(job, task, plan, Library(store, now))
+    if found is None:
+        run = EvalRun(
+            job.id,
+            plan,
+            items,
+            caller=caller,
+            store=store,
+            now=now,
+            concurrency=task.concurrency,
+            progress=lambda state: report(state.done, state.total, note(state)),
+        )
+        found = await run.run()
+    sides: tuple[tuple[Literal["a", "b"], Target | None, ArmTotals | None], ...]
+    sides = (("a", plan.a, found.a), ("b", plan.b, found.b))
+    for arm, target, totals in sides:
+        if target is not None and totals is not None and not totals.answers:
+            raise UpstreamFailed(
+                f"release {target.name or target.release[:12]} answered none of {totals.errors} calls: "
+                f"{_first_error(store, job.id, arm)}"
+            )
+    return EvalResult(
+        run=job.id, items=found.items, decision=found.decision, holdout_reads_before=reads_before
+    )
+
+
+def _first_error(store: EvalStore, run_id: str, arm: Literal["a", "b"]) -> str:
+    for row in store.results(run_id):
+        error = msgspec.json.decode(row.content, type=ItemResult).error if row.arm == arm else None
+        if error is not None:
+            return error
+    return "no cause was kept"
+
+
+def note(state: Progress) -> str:
+    """A run's progress in a few words."""
+    words = [f"{state.paid} asked", f"{state.reused} from before"]
+    if state.failed:
+        words.append(f"{state.failed} items without an answer")
+    if state.cost_usd:
+        words.append(f"{round(state.cost_usd, COST_DIGITS).normalize():f} USD")
+    return ", ".join(words)
+
+
+def _items(job: Job, task: EvalTask, plan: EvalPlan, library: Library) -> tuple[Sequence[Item], int | None]:
+    """The items to ask, and how often the holdout had been read before."""
+    dataset = library.find(plan.dataset)
+    if plan.part != "holdout":
+        return library.items(dataset, plan.part), None
+    # The job's id makes the reason unique: after a crash the same reading goes on, and is not counted anew.
+    why = f"{task.why} ({job.id})"
+    holdout = library.reopen_holdout(dataset, who=job.by, why=why) or library.open_holdout(
+        dataset, who=job.by, why=why
+    )
+    return holdout.items, holdout.reads_before

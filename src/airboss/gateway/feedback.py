@@ -1,0 +1,123 @@
+"""`POST /v1/feedback`: what a person thinks of a call, into the journal.
+
+Nobody is asked whether the call has a record: it may not have been moved yet. The record log attaches
+feedback to its record when both are there and of one key.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from airboss.domain.errors import BodyTooLarge, InvalidRequest
+from airboss.domain.score import SCORE_NAME, Score
+from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.pipeline import Worker
+
+BODY_BYTES_MAX: Final = 64 * 1024
+LABEL_CHARS_MAX: Final = 64
+COMMENT_CHARS_MAX: Final = 4_000
+USER_CHARS_MAX: Final = 256
+AHEAD_MAX: Final = timedelta(hours=1)
+"""By how much clocks of our workers may differ: an id made later than that is not ours."""
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_encode = msgspec.json.Encoder().encode
+
+
+class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is sent. `value` is a number, a yes or no, or a label."""
+
+    record_id: str
+    name: str
+    value: float | bool | str
+    comment: str | None = None
+    user: str | None = None
+
+
+_bodies: Final = msgspec.json.Decoder(FeedbackBody)
+
+
+async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> None:
+    """Take one opinion: 202 with its id once it is in the journal. Raises ApiError.
+
+    The same again is a second opinion, with an id of its own.
+    """
+    serving = worker.view()
+    principal = serving.authenticate(http.headers)
+    now = worker.clock.now()
+    given = read_feedback(http.body, now)
+    score = Score(
+        id=worker.ids.next(int(now.timestamp() * 1000)),
+        subject="record",
+        subject_id=given.record_id.lower(),
+        name=given.name,
+        source="human",
+        by=principal.key,
+        at=now,
+        value=given.value,
+        comment=given.comment or None,
+        user=given.user or None,
+    )
+    worker.journal.score(serving.redactor.redact(_encode(score)))
+    head = b"content-type: application/json\r\nx-request-id: %s\r\n" % score.id.encode()
+    client.respond(202, head, b'{"id":"%s"}' % score.id.encode())
+
+
+def read_feedback(body: bytes, now: datetime) -> FeedbackBody:
+    """A body, read and checked. Raises InvalidRequest, BodyTooLarge."""
+    if len(body) > BODY_BYTES_MAX:
+        raise BodyTooLarge(f"feedback of {len(body)} bytes; at most {BODY_BYTES_MAX} are taken")
+    try:
+        given = _bodies.decode(body)
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            'the body is not {"record_id": "<x-request-id>", "name": "helpfulness", "value": 1}, with '
+            f"'comment' and 'user' if you like: {error}"
+        ) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
+    _check_record_id(given.record_id, now)
+    if SCORE_NAME.fullmatch(given.name) is None:
+        raise InvalidRequest(
+            f"'name' is {given.name[:80]!r}; use a letter, then letters, digits, '_', '.' or '-'; at most 64",
+            param="name",
+        )
+    _check_texts(given)
+    return given
+
+
+def _check_record_id(record_id: str, now: datetime) -> None:
+    """Refuse what is no id of ours: we know their shape, and the time that stands in them."""
+    text = record_id.lower()
+    ours = _UUID7.fullmatch(text) is not None
+    if ours:
+        latest = (now + AHEAD_MAX).timestamp() * 1000
+        ours = int(text[:8] + text[9:13], 16) <= latest
+    if not ours:
+        raise InvalidRequest(
+            f"'record_id' is {record_id[:80]!r}, which no call here can have; send the 'x-request-id' of the "
+            "response that is judged",
+            param="record_id",
+        )
+
+
+def _check_texts(given: FeedbackBody) -> None:
+    value = given.value
+    if isinstance(value, str) and not (
+        0 < len(value) <= LABEL_CHARS_MAX and value.isprintable() and value == value.strip()
+    ):
+        raise InvalidRequest(
+            f"'value' is a label of {len(value)} characters; use 1 to {LABEL_CHARS_MAX} that can be printed, "
+            "without blanks around them",
+            param="value",
+        )
+    for name, text, most in (
+        ("comment", given.comment, COMMENT_CHARS_MAX),
+        ("user", given.user, USER_CHARS_MAX),
+    ):
+        if text is not None and len(text) > most:
+            raise InvalidRequest(f"{name!r} has {len(text)} characters; at most {most} are taken", param=name)

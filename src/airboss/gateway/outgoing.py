@@ -1,0 +1,47 @@
+"""Which translation a call needs, by its release's form and its target's kind; none where both sides match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from airboss.domain.errors import Unsupported
+from airboss.domain.plan import Target
+from airboss.domain.release import Release
+from airboss.gateway.raw_prompt import raw_outgoing
+from airboss.gateway.wire import Body, invalid
+from airboss.providers.dialect import Outgoing
+
+DROPPED_MAX = 32
+"""Names in one header; the client wrote them, and may have written thousands."""
+_ODD = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+
+Translate = Callable[[bytes, Body, Release, Target], Outgoing]
+"""A call's body, as the client sent it, made what goes upstream. Raises ApiError, and msgspec.ValidationError
+where a member has not OpenAI's shape."""
+
+
+def translation(release: Release, target: Target) -> Translate | None:
+    """How calls of a release are said at a target; None where OpenAI's own bytes go there."""
+    if release.form == "completion":
+        return raw_outgoing
+    return None
+
+
+def outgoing(translate: Translate, raw: bytes, parsed: Body, release: Release, target: Target) -> Outgoing:
+    """What goes upstream. Raises ApiError."""
+    try:
+        return translate(raw, parsed, release, target)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
+
+
+def dropped_header(sent: Outgoing) -> bytes:
+    """The line of an answer that names what was left out of a request; nothing where nothing was."""
+    if not sent.dropped:
+        return b""
+    names = [_ODD.sub("_", name)[:64] for name in sent.dropped[:DROPPED_MAX]]
+    more = [f"and-{len(sent.dropped) - DROPPED_MAX}-more"] if len(sent.dropped) > DROPPED_MAX else []
+    return f"x-airboss-dropped: {', '.join(names + more)}\r\n".encode()

@@ -1,0 +1,265 @@
+"""The `screen` rung: a call's request and answers under its policies. Loaded where there is a policy only."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest, PolicyRefused
+from airboss.domain.record import PolicyFinding
+from airboss.domain.release import Policy
+from airboss.domain.request import InferenceRequest, Operation
+from airboss.gateway import wire
+from airboss.gateway.answer import (
+    PROGRESS,
+    EngineStreamedAnswer,
+    EngineWholeAnswer,
+    StreamedAnswer,
+    WholeAnswer,
+)
+from airboss.gateway.http1 import Connection
+from airboss.gateway.sse import event_data
+from airboss.governance.policies import binding
+from airboss.governance.screening import ScreeningPolicy, one_action, prepare, screen_text, screening_policy
+from airboss.governance.screening_chat import AnswerScreen, Passed, screen_request
+from airboss.governance.tokens import Tokens
+from airboss.providers.compatible import Reply, read_reply
+
+THREAD_BYTES = 64 * 1024
+"""A longer request is screened in a thread: others should not wait for a megabyte of numbers."""
+
+CUT = "a policy of this deployment blocks what the answer held"
+KEEP_ALIVE = b":\n\n"
+_KEY_BYTES = 16
+
+
+class CallScreen:
+    """The screening of one call. `request` and `body` are what may go upstream and into the record."""
+
+    def __init__(self, policy: ScreeningPolicy, request: InferenceRequest, body: wire.Body) -> None:
+        self._policy = policy
+        self._several = wire.asks_several(body)
+        self._tokens: Tokens | None = None
+        if "tokenize" in policy.actions.values():
+            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written=request.body)
+        self.request = request
+        self.body = body
+        self.refusal: PolicyRefused | None = None
+        self._findings: tuple[PolicyFinding, ...] = ()
+
+    async def read(self) -> None:
+        """Screen the request. Raises ApiError if what comes of it is no request any more."""
+        if (
+            self._policy.acting
+            and isinstance(self.body, wire.CompletionBody)
+            and _of_tokens(self.body.prompt)
+        ):
+            raise InvalidRequest(
+                "'prompt' is tokens, which the policy of this deployment cannot read; send text",
+                code="content_policy",
+                param="prompt",
+            )
+        raw = self.request.body
+        if len(raw) < THREAD_BYTES:
+            screened = screen_request(self._policy, raw, self._tokens)
+        else:
+            screened = await asyncio.to_thread(screen_request, self._policy, raw, self._tokens)
+        self._findings = screened.findings
+        if screened.blocked:
+            kinds = sorted({each.kind for each in screened.findings if each.action == "block"})
+            self.refusal = PolicyRefused(
+                f"a policy of this deployment blocks requests that hold {' or '.join(kinds)}; take it out"
+            )
+        if screened.body is not raw:
+            self.body = wire.parse_body(self.request.operation, screened.body)
+            tags = self.body.metadata or {}
+            self.request = msgspec.structs.replace(
+                self.request,
+                body=screened.body,
+                tags={name: value for name, value in tags.items() if name != "session_id"},
+            )
+
+    def answer(self) -> AnswerScreen:
+        """The screen of one attempt's answer."""
+        return AnswerScreen(self._policy, self._tokens, several=self._several)
+
+    def findings(self, answer: object) -> tuple[PolicyFinding, ...]:
+        """What was found in the request and in the answer, if there was one."""
+        screen = screen_of(answer)
+        return self._findings if screen is None else self._findings + screen.findings
+
+    def new_answer(
+        self,
+        provider: str,
+        client: Connection,
+        request: InferenceRequest,
+        *,
+        answers: int | None,
+        response_head: Callable[[], bytes],
+    ) -> WholeAnswer | StreamedAnswer:
+        """An attempt's answer, screened as it comes; `answers` as in `StreamedAnswer`."""
+        screen = self.answer()
+        if request.stream:
+            streamed = ScreenedStreamedAnswer(
+                provider,
+                client.loop,
+                client,
+                operation=request.operation,
+                keep_usage=request.wants_usage,
+                response_head=response_head,
+                answers=answers,
+            )
+            streamed.screen = screen
+            return streamed
+        if answers is None:
+            return ScreenedWholeAnswer(screen, provider, client.loop)
+        return ScreenedEngineAnswer(
+            screen, provider, client.loop, operation=request.operation, answers=answers
+        )
+
+    @staticmethod
+    def refused(answer: WholeAnswer | StreamedAnswer) -> PolicyRefused | None:
+        """Why an answer that came to its end counts as refused; None if it does not."""
+        screen = screen_of(answer)
+        return PolicyRefused(CUT) if screen is not None and screen.blocked else None
+
+    @staticmethod
+    def given(answer: WholeAnswer) -> bytes:
+        """The body that the client gets."""
+        return answer.given if isinstance(answer, _ScreenedWhole) else answer.content
+
+    def error_text(self, text: str) -> str:
+        """The text of an upstream's error without values: it may say again what it was asked."""
+        acting = self._policy.acting
+        return screen_text(one_action("mask", acting), text).text if acting else text
+
+
+class _ScreenedWhole(WholeAnswer):
+    """A whole answer that is screened the moment it is there: `content` is what the record has, `given` what
+    the client gets."""
+
+    screen: AnswerScreen
+    given = b""
+
+    def _take_in(self, content: bytes, reply: Reply) -> None:
+        passed = self.screen.whole(content)
+        self.given = passed.given
+        same = passed.recorded is content
+        super()._take_in(passed.recorded, reply if same else read_reply(passed.recorded))
+
+
+class ScreenedWholeAnswer(_ScreenedWhole):
+    """Of an upstream that answers whole."""
+
+    def __init__(self, screen: AnswerScreen, provider: str, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(provider, loop)
+        self.screen = screen
+
+
+class ScreenedEngineAnswer(_ScreenedWhole, EngineWholeAnswer):
+    """Of a local engine, which streams."""
+
+    def __init__(
+        self,
+        screen: AnswerScreen,
+        provider: str,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        operation: Operation,
+        answers: int,
+    ) -> None:
+        super().__init__(provider, loop, operation=operation, answers=answers)
+        self.screen = screen
+
+
+class ScreenedStreamedAnswer(EngineStreamedAnswer):
+    """Passes on what a screen makes of a stream's events. What is assembled for the record, and what decides
+    whether the stream is whole, is the screened stream."""
+
+    screen: AnswerScreen
+
+    def _take(self, data: bytes) -> None:
+        if self.status != 200:
+            super()._take(data)
+            return
+        out: list[bytes] = []
+        try:
+            for event in self._events.feed(data):
+                self._screened(event, out)
+                if self.finished.done():
+                    break
+        finally:
+            if out:
+                self._pass_on(b"".join(out))
+
+    def _screened(self, event: bytes, out: list[bytes]) -> None:
+        """Read one event of the upstream's, and add to `out` what goes on of it."""
+        payload = event_data(event)
+        if payload is None:
+            # The words of a comment are nobody's answer; that there is one keeps connections alive.
+            if self.committed:
+                out.append(KEEP_ALIVE)
+            return
+        if payload == b"[DONE]":
+            self._flush(out)
+            super()._end()
+            return
+        reply = read_reply(payload)
+        if reply.error is not None or PROGRESS in event:
+            self._event(event)
+            return
+        self.progress_at = time.perf_counter()
+        if reply.says_something and self.first_output_at is None:
+            # It is there, though some of it may wait: deadlines are the upstream's.
+            self.first_output_at = self.progress_at
+        self._add(self.screen.event(payload), out)
+        if self.screen.over:
+            raise PolicyRefused(CUT)
+
+    def _add(self, pieces: list[Passed], out: list[bytes]) -> None:
+        for piece in pieces:
+            passes = self._event(b"data: %s\n\n" % piece.recorded)
+            out += [b"data: %s\n\n" % piece.given] if passes else []
+
+    def _flush(self, out: list[bytes]) -> None:
+        if self.status == 200:
+            self._add(self.screen.end(), out)
+
+    def _end(self) -> None:
+        """The upstream closed without a last word."""
+        out: list[bytes] = []
+        self._flush(out)
+        if out:
+            self._pass_on(b"".join(out))
+        super()._end()
+
+
+def _of_tokens(prompt: object) -> bool:
+    return isinstance(prompt, list) and any(not isinstance(part, str) for part in prompt)
+
+
+def screen_of(answer: object) -> AnswerScreen | None:
+    """The screen of an answer that has one."""
+    return answer.screen if isinstance(answer, _ScreenedWhole | ScreenedStreamedAnswer) else None
+
+
+@lru_cache(maxsize=256)  # a few policies, in pairs
+def compiled(release: Policy | None, deployment: Policy | None) -> ScreeningPolicy:
+    """What two policies come to together, ready for use."""
+    policy = screening_policy(binding(release, deployment))
+    prepare(policy)
+    return policy
+
+
+async def screened(
+    release: Policy | None, deployment: Policy | None, request: InferenceRequest, body: wire.Body
+) -> CallScreen:
+    """A call under its release's policy and its deployment's, its request screened. Raises ApiError."""
+    call = CallScreen(compiled(release, deployment), request, body)
+    await call.read()
+    return call

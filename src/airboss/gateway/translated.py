@@ -1,0 +1,68 @@
+"""An answer in another dialect becomes one in OpenAI's, as it comes and before anything else reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from airboss.domain.errors import ApiError, UpstreamFailed
+from airboss.gateway.sse import Splitter, event_data
+from airboss.providers.aws_frames import AwsFrames
+from airboss.providers.dialect import Frames, Outgoing
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+"""The largest body that is read whole."""
+
+
+class Translation:
+    """Takes one attempt's body in pieces. `feed` and `end` give back OpenAI's bytes: a whole body at its end,
+    a stream's events as they come. After `feed`, `failure` is why nothing more can be read; what it gave back
+    came before that."""
+
+    def __init__(self, outgoing: Outgoing, *, status: int, created: int) -> None:
+        assert outgoing.reader is not None  # else there is nothing to translate
+        self._reader = outgoing.reader(created)
+        self._status = status
+        self._events: Frames | None = None
+        if outgoing.streams and status == 200:
+            self._events = AwsFrames() if outgoing.framing == "aws" else Splitter()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._said = False
+        self.failure: ApiError | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece."""
+        if self._events is None:
+            self._size += len(data)
+            if self._size > BODY_BYTES_MAX:
+                self.failure = UpstreamFailed(f"the upstream sent more than {BODY_BYTES_MAX} bytes")
+            else:
+                self._pieces.append(data)
+            return b""
+        out: list[bytes] = []
+        try:
+            for event in self._events.feed(data):
+                payload = event_data(event)
+                if payload is None:
+                    out.append(event)  # a comment
+                    continue
+                self._said = True
+                out.append(_events(self._reader.event(payload)))
+        except ApiError as error:
+            self.failure = error
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        """The body has ended. Raises ApiError."""
+        if self._events is None:
+            body = b"".join(self._pieces)
+            return self._reader.whole(body) if self._status == 200 else self._reader.error(self._status, body)
+        rest = self._events.rest
+        if not self._said and rest.lstrip()[:1] in {b"{", b"[", b"<"}:
+            # Not a stream at all: an error object or a page, with status 200.
+            return self._reader.error(self._status, rest)
+        return _events(self._reader.end())
+
+
+def _events(payloads: Iterable[bytes]) -> bytes:
+    return b"".join([b"data: %s\n\n" % payload for payload in payloads])

@@ -1,0 +1,200 @@
+"""Everything about the audit log recomputed from its data, and the first thing that does not fit. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from airboss.governance.audit import BEGIN, FIELDS, Leaf, commitment, erased_names, read_leaf
+from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
+from airboss.governance.merkle import Tree, leaf_hash
+from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf
+
+NAMES_MISSING_MAX: Final = 1_000_000
+"""Erased names kept in mind while reading; more than any log has."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. `problem` None: valid. Else `leaf` is the number of the first leaf that does not fit,
+    where one can be named. `checked` leaves were read; `erased` names are gone by erasures that the log tells
+    of; `extends` is the size of the checkpoint that the log was shown to extend."""
+
+    valid: bool
+    checked: int
+    erased: int
+    root: str | None = None
+    public_key: str
+    extends: int | None = None
+    leaf: int | None = None
+    problem: str | None = None
+
+
+class _Tampered(Exception):
+    """Something does not fit; `leaf` is where."""
+
+    def __init__(self, leaf: int | None, problem: str) -> None:
+        super().__init__(problem)
+        self.leaf = leaf
+
+
+def verify(
+    data: AuditData, *, public_key: str, checkpoint: Checkpoint | None = None, begun: bool = True
+) -> Verdict:
+    """Check the whole log: each leaf, each name, each root, the head and its signature by `public_key`, and
+    that it extends `checkpoint`.
+
+    `begun` False: nothing was ever done here, so an empty log is right. Never raises for what stands in the
+    data.
+    """
+    walk = _Walk(public_key, checkpoint)
+    try:
+        if checkpoint is not None:
+            _check_checkpoint(checkpoint, public_key)
+        for named in data.leaves():
+            walk.take(named)
+        walk.end(data, begun=begun)
+    except _Tampered as found:
+        return Verdict(
+            valid=False,
+            checked=walk.tree.size,
+            erased=len(walk.erased),
+            public_key=public_key,
+            leaf=found.leaf,
+            problem=str(found),
+        )
+    return Verdict(
+        valid=True,
+        checked=walk.tree.size,
+        erased=len(walk.erased),
+        root=walk.tree.root().hex() if walk.tree.size else None,
+        public_key=public_key,
+        extends=checkpoint.size if checkpoint is not None else None,
+    )
+
+
+class _Walk:
+    """What is known while leaves are read in order."""
+
+    def __init__(self, public_key: str, checkpoint: Checkpoint | None) -> None:
+        self.tree = Tree()
+        self.erased: set[tuple[int, str]] = set()
+        self._missing: set[tuple[int, str]] = set()
+        self._present: set[tuple[int, str]] = set()
+        self._public_key = public_key
+        self._checkpoint = checkpoint
+
+    def take(self, named: NamedLeaf) -> None:
+        """Check the next leaf."""
+        row, number = named.leaf, self.tree.size
+        if row.number != number:
+            what = "is missing" if row.number > number else "stands where none can"
+            raise _Tampered(min(number, row.number), f"leaf {min(number, row.number)} {what}")
+        if not isinstance(row.content, str):
+            raise _Tampered(number, f"leaf {number} is no text")
+        try:
+            leaf = read_leaf(row.content)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise _Tampered(number, f"leaf {number} cannot be read: {error}") from error
+        if leaf.number != number:
+            raise _Tampered(number, f"leaf {number} says that it is leaf {leaf.number}")
+        if (leaf.at, leaf.action) != (row.at, row.action):
+            raise _Tampered(number, f"leaf {number} is listed under another time or action than it has")
+        self.tree.append(leaf_hash(row.content.encode("utf-8", "surrogatepass")))
+        if self.tree.root().hex() != row.root:
+            raise _Tampered(number, f"leaf {number} does not give the root that was kept with it")
+        if number == 0:
+            self._check_begin(leaf)
+        self._check_names(leaf, named)
+        self.erased |= erased_names(leaf)
+        self._check_extends(number)
+
+    def end(self, data: AuditData, *, begun: bool) -> None:
+        """Check what only the whole can show."""
+        unexplained = sorted(self._missing - self.erased)
+        if unexplained:
+            number, field = unexplained[0]
+            raise _Tampered(number, f"the {field} of leaf {number} is gone, and no erasure tells of it")
+        back = sorted(self._present & self.erased)
+        if back:
+            number, field = back[0]
+            raise _Tampered(number, f"the {field} of leaf {number} was erased and is there again")
+        if data.strays:
+            raise _Tampered(
+                min(data.strays), f"names are kept for leaf {min(data.strays)}, which is not there"
+            )
+        if self._checkpoint is not None and self._checkpoint.size > self.tree.size:
+            raise _Tampered(
+                self.tree.size,
+                f"the checkpoint is of {self._checkpoint.size} leaves, and there are {self.tree.size}: "
+                f"leaf {self.tree.size} and what came after it is gone",
+            )
+        if data.head is None and self.tree.size == 0:
+            if begun:
+                raise _Tampered(0, "the log is empty, though things were done here that it has to tell of")
+            return
+        self._check_head(data.head)
+
+    def _check_begin(self, leaf: Leaf) -> None:
+        if leaf.action != BEGIN:
+            raise _Tampered(0, f"leaf 0 is not the beginning of a log, but {leaf.action!r}")
+        if leaf.detail.get("public_key") != self._public_key:
+            raise _Tampered(0, "leaf 0 names another signing key than the one in secrets/audit_key")
+
+    def _check_names(self, leaf: Leaf, named: NamedLeaf) -> None:
+        number = leaf.number
+        committed = {field: getattr(leaf, field) for field in FIELDS if getattr(leaf, field) is not None}
+        for row in named.names:
+            if committed.pop(row.field, None) != commitment(row.field, str(row.salt), str(row.name)):
+                raise _Tampered(
+                    number, f"the {row.field} of leaf {number} is not the one that it was sealed with"
+                )
+            self._present.add((number, row.field))
+        self._missing |= {(number, field) for field in committed}
+        if len(self._missing) > NAMES_MISSING_MAX:
+            raise _Tampered(min(self._missing)[0], "more names are gone than any log has")
+
+    def _check_extends(self, number: int) -> None:
+        checkpoint = self._checkpoint
+        if checkpoint is None or checkpoint.size != self.tree.size:
+            return
+        if self.tree.root().hex() != checkpoint.root:
+            raise _Tampered(
+                None,
+                f"the log does not extend the checkpoint: one of leaves 0 to {number} was rewritten since",
+            )
+
+    def _check_head(self, head: HeadRow | None) -> None:
+        size, root = self.tree.size, self.tree.root().hex()
+        if head is None:
+            raise _Tampered(None, "the signed head is gone")
+        if head.size != size:
+            what = f"leaf {size} is missing" if head.size > size else f"leaf {head.size} came past the head"
+            raise _Tampered(min(size, head.size), f"the signed head is of {head.size} leaves: {what}")
+        if head.root != root or head.peaks != b"".join(self.tree.peaks).hex():
+            raise _Tampered(None, "the head is not that of these leaves")
+        signed = Checkpoint(
+            origin=ORIGIN,
+            size=head.size,
+            root=head.root,
+            at=head.at,
+            public_key=self._public_key,
+            signature=head.signature,
+        )
+        if not is_signed(signed):
+            raise _Tampered(
+                None, "the head is not signed by the key in secrets/audit_key: the log was rewritten"
+            )
+
+
+def _check_checkpoint(checkpoint: Checkpoint, public_key: str) -> None:
+    if not is_signed(checkpoint):
+        raise _Tampered(
+            None, "the checkpoint's signature does not fit what it says: the checkpoint was edited"
+        )
+    if checkpoint.public_key != public_key:
+        raise _Tampered(
+            None, "the checkpoint was signed with another key than secrets/audit_key: the key was replaced"
+        )
+    if checkpoint.size < 1:
+        raise _Tampered(None, f"the checkpoint is of {checkpoint.size} leaves, which no log has had")

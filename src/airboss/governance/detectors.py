@@ -1,0 +1,260 @@
+r"""What screening finds: e-mail addresses, phone and card numbers, IBANs, US social security numbers, IP
+addresses and secrets.
+
+Every detector is a pattern and a check: a checksum, a numbering plan, a range, or what stands around it.
+They rather miss a value that could as well be an order number, a version, a date or an id than take such
+things for values. Known to be missed:
+
+- any: what is glued to a word or another number (`id4111…`), goes on in the next line, message or string,
+  has more than eight invisible characters in a row or any control character in it, or is encoded (base64,
+  `\u0040` in plain text, percent signs but for `%40`) or spelled out (`jane at example dot com`)
+- email: quoted names, hosts that are addresses; of a name over 64 characters the beginning
+- phone: national numbers without a zero in front, a North American form, or a word such as `phone` before
+- card: groupings other than 4-4-4-4, 4-6-5 and 4-6-4
+- us_ssn: nine digits without hyphens where no `SSN` stands before them, and taxpayer numbers (9xx)
+- ip: loopback and netmasks, IPv6 outside 2000::/3 and f000::/4, four numbers behind `version` and such
+- secret: passwords of letters alone, with spaces, or (unquoted) beyond the first bracket, quotation mark,
+  comma, semicolon or backslash; keys without a known prefix or a telling name; user names in URLs
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from functools import lru_cache
+
+from stdnum import iban, luhn, numdb
+from stdnum.us import ssn
+
+from airboss.governance.candidates import END, LEFT, START, Detector, Span, digits_of, glued
+from airboss.governance.phones import PHONES
+from airboss.governance.secret_shapes import SECRETS
+from airboss.governance.shapes import Shape, chars, either, many, maybe, seq, word, words
+
+_FILES = frozenset(b"png jpg jpeg gif svg webp ico css js jsx ts tsx mp3 mp4 json yaml yml html htm".split())
+_NOT_A_HOST = re.compile(rb"\d+x\.|\d+\.\d")
+_IN_CREDENTIALS = re.compile(rb"://[^\s/]{1,72}:\Z")
+_NOT_A_NAME = re.compile(rb"[^A-Za-z0-9\xe9]+")
+_NUMBERED = re.compile(  # what four numbers with dots may be beside an address
+    rb"(?i:\b_*(?:v|ver\.?|version|release|build|firmware|rev\.?|section|sec\.?|chapter|oid|objectidentifier)_*)"
+    rb"""["'( :=#v]{0,5}\Z"""
+)
+_SSN_NAMED = re.compile(rb"(?i)\bssn\b|\bsoc(?:ial)?\.? ?sec")
+
+
+def _digits(low: int, high: int | None = None) -> Shape:
+    return chars("[0-9]", low, high)
+
+
+def _email(before: bytes, found: bytes, after: bytes) -> Span | None:  # noqa: ARG001  # a Confirm takes these
+    at = found.rfind(b"@")
+    local, _, domain = found.partition(b"@") if at >= 0 else found.lower().rpartition(b"%40")
+    start = 1 if before[-1:] == b"\\" and local[:1] in (b"n", b"r", b"t") else 0
+    odd = _NOT_A_NAME.match(local, start)
+    start = odd.end() if odd else start
+    top = domain.rpartition(b".")[2].lower()
+    if start >= len(local) or local[start:] == b"git" or top in _FILES:
+        return None
+    if _NOT_A_HOST.match(domain) or _IN_CREDENTIALS.search(before):
+        return None
+    return start, len(found)
+
+
+# Issuers by first digits and what lengths they give out: ISO/IEC 7812 ranges as the networks publish them.
+_ISSUERS = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
+    r"|(?:5[1-5]\d{2}|222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)\d{12}"  # Mastercard
+    r"|3[47]\d{13}"  # American Express
+    r"|(?:6011|64[4-9]\d|65\d{2}|81\d{2}|82\d{2}|60\d{2}|508\d)\d{12}|65\d{17}"  # Discover, RuPay
+    r"|3(?:0[0-5]|[68]\d|09)\d{11}|36\d{17}"  # Diners Club
+    r"|35(?:2[89]|[3-8]\d)\d{12,15}"  # JCB
+    r"|62\d{14,17}"  # UnionPay
+    r"|(?:50|5[6-8]|63|67)\d{14,17}"  # Maestro
+    r"|220[0-4]\d{12,15}"  # Mir
+)
+
+
+def _card(before: bytes, found: bytes, after: bytes) -> Span | None:
+    decimal = before[-1:] in (b".", b",") and before[-2:-1].isdigit()
+    if decimal or (after[:1] in (b".", b",") and after[1:2].isdigit()):
+        return None
+    separators = found.translate(None, b"0123456789")
+    if len(set(separators)) > 1:
+        return None
+    end = len(found)
+    while end > 0:
+        digits = digits_of(found[:end])
+        if _ISSUERS.fullmatch(digits) and luhn.is_valid(digits):
+            return 0, end
+        end = (
+            found.rfind(separators[:1], 0, end) if separators else 0
+        )  # without its last group: a CVV, a year
+    return None
+
+
+@lru_cache(maxsize=512)
+def _iban_length(country: str) -> int | None:
+    """Characters of an IBAN of this country, None if there are none."""
+    structure = numdb.get("iban").info(country + "00")[0][1].get("bban", "")
+    return 4 + sum(int(width) for width in re.findall(r"(\d+)!", structure)) if structure else None
+
+
+def _iban(before: bytes, found: bytes, after: bytes) -> Span | None:  # noqa: ARG001  # a Confirm takes these
+    length = _iban_length(found[:2].decode().upper())
+    if length is None:
+        return None
+    places = [at for at, code in enumerate(found) if code not in b" -"]
+    if len(places) < length:
+        return None
+    end = places[length - 1] + 1
+    if (found[end : end + 1] or after[:1]).isalnum():
+        return None
+    return (0, end) if iban.is_valid(found[:end].decode(), check_country=False) else None
+
+
+def _us_ssn(before: bytes, found: bytes, after: bytes) -> Span | None:
+    if before[-1:] in (b"-", b".") and before[-2:-1].isdigit():
+        return None
+    if after[:1] in (b"-", b".") and after[1:2].isdigit():
+        return None
+    digits = digits_of(found)
+    hyphens = found.count(b"-")
+    # Without hyphens nine digits may be anything, so the text must say what they are.
+    if hyphens == 1 or (hyphens == 0 and _SSN_NAMED.search(before) is None) or not ssn.is_valid(digits):
+        return None
+    return 0, len(found)
+
+
+def _ipv4(before: bytes, found: bytes, after: bytes) -> Span | None:
+    if (before[-1:] == b"." and before[-2:-1].isalnum()) or (before[-1:] == b"-" and before[-2:-1].isalpha()):
+        return None
+    if (after[:1] == b"." and after[1:2].isdigit()) or (after[:1] == b"-" and after[1:2].isalpha()):
+        return None
+    if _NUMBERED.search(before):
+        return None
+    try:
+        address = ipaddress.IPv4Address(found.decode())
+    except ValueError:
+        return None
+    # These are no one's address: any, this machine, everybody, and the masks of networks.
+    nobody = address.is_unspecified or address.is_loopback or found.startswith(b"255.")
+    return None if nobody else (0, len(found))
+
+
+def _ipv6(before: bytes, found: bytes, after: bytes) -> Span | None:
+    if glued(before) or before[-1:] == b":" or after[:1].isalnum() or after[:1] == b":":
+        return None
+    found = found if found.endswith(b"::") else found.rstrip(b":")
+    try:
+        ipaddress.IPv6Address(found.decode())
+    except ValueError:
+        return None
+    return 0, len(found)
+
+
+def _compact(value: bytes) -> bytes:
+    return value.translate(None, b" -").upper()
+
+
+def _lower(value: bytes) -> bytes:
+    return value.lower().replace(b"%40", b"@")
+
+
+def _number(value: bytes) -> bytes:
+    return digits_of(value).encode()
+
+
+_SEPARATOR = chars("[ .-]", 1)
+_LOCAL = chars(r"[A-Za-z0-9._%+'\xe9-]", 1, 64)
+_ALNUM = "[A-Za-z0-9]"
+_HEXTET = chars("[0-9A-Fa-f]", 0, 4)
+
+PII = (
+    Detector(
+        kind="card",
+        name="card",
+        shape=seq(
+            START,
+            either(
+                _digits(13, 19),
+                seq(
+                    _digits(4),
+                    many(seq(_SEPARATOR, _digits(4)), 3, 3),
+                    maybe(seq(_SEPARATOR, _digits(1, 4))),
+                ),
+                seq(_digits(4), _SEPARATOR, _digits(6), _SEPARATOR, _digits(4, 5)),
+            ),
+            END,
+        ),
+        confirm=_card,
+        left=2,
+        right=2,
+        canonical=_number,
+    ),
+    Detector(
+        kind="iban",
+        name="iban",
+        shape=seq(
+            START,
+            chars("[A-Za-z]", 2),
+            _digits(2),
+            many(seq(maybe(chars("[ -]", 1)), chars(_ALNUM, 4)), 2, 7),
+            maybe(seq(maybe(chars("[ -]", 1)), chars(_ALNUM, 1, 3))),
+        ),
+        confirm=_iban,
+        canonical=_compact,
+    ),
+    Detector(
+        kind="us_ssn",
+        name="us_ssn",
+        shape=seq(
+            START,
+            _digits(3),
+            maybe(chars("[ -]", 1)),
+            _digits(2),
+            maybe(chars("[ -]", 1)),
+            _digits(4),
+            END,
+        ),
+        confirm=_us_ssn,
+        left=40,
+        right=2,
+        canonical=_number,
+    ),
+    Detector(
+        kind="email",
+        name="email",
+        shape=seq(
+            _LOCAL,
+            words("@", "%40"),
+            chars(r"[A-Za-z0-9\xe9]", 1),
+            chars(r"[A-Za-z0-9.\xe9-]", 0, 200),
+            word("."),
+            chars(r"[A-Za-z\xe9]", 2, 24),
+        ),
+        confirm=_email,
+        left=LEFT,
+        skips=True,
+        canonical=_lower,
+    ),
+    Detector(
+        kind="ip",
+        name="ipv4",
+        shape=seq(START, _digits(1, 3), many(seq(word("."), _digits(1, 3)), 3, 3), END),
+        confirm=_ipv4,
+        left=24,
+        right=2,
+    ),
+    Detector(
+        kind="ip",
+        name="ipv6",
+        # All that is given out begins with four such digits; `::1` and the `a::b` of programs do not.
+        shape=seq(chars("[23fF]", 1), chars("[0-9A-Fa-f]", 3), many(seq(word(":"), _HEXTET), 2, 7)),
+        confirm=_ipv6,
+        left=2,
+        canonical=_lower,
+    ),
+)
+
+DETECTORS: tuple[Detector, ...] = (*SECRETS, *PII, *PHONES)
+"""In the order in which they name a value that begins at one place for several."""

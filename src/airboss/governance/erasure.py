@@ -1,0 +1,59 @@
+"""Forgetting people: how one is remembered as forgotten, and what is known of it. Pure."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from airboss.domain.errors import WrongCall
+from airboss.store.erasure_rows import Erasure, ErasureStore
+
+USER_CHARS_MAX = 1_000
+
+
+class Tombstones:
+    """Who is forgotten, until when: by a keyed hash, so that the list names nobody to whom has no key."""
+
+    def __init__(self, key: str, until: Mapping[str, datetime]) -> None:
+        self._key = key.encode()
+        self._until = until
+        self.newest = max(until.values(), default=None)
+        """The newest of them; None: nobody was ever forgotten."""
+
+    def covers(self, user: str | None, began_at: datetime) -> bool:
+        """Whether what began then is of somebody who has been forgotten since."""
+        if user is None or self.newest is None or began_at > self.newest:
+            return False
+        until = self._until.get(digest(self._key, user))
+        return until is not None and began_at <= until
+
+
+def digest(key: bytes, user: str) -> str:
+    """The keyed hash (HMAC-SHA-256, in hex) under which a person is forgotten."""
+    return hmac.digest(key, b"airboss erasure\0" + user.encode("utf-8", "surrogatepass"), "sha256").hex()
+
+
+class Forgetting:
+    """What people ask for; `controller.erasing` does it."""
+
+    def __init__(self, store: ErasureStore, key: str) -> None:
+        self.store = store
+        self._key = key.encode()
+
+    def ask(self, user: str, *, by: str, now: datetime) -> Erasure:
+        """Have a person forgotten: all that is of them from before `now`. Raises WrongCall for what is no
+        user."""
+        if not user or len(user) > USER_CHARS_MAX:
+            raise WrongCall(
+                f"a user has 1 to {USER_CHARS_MAX} characters, not {len(user)}; give it as calls sent it"
+            )
+        return self.store.ask(user, digest=digest(self._key, user), at=now, by=by)
+
+    def get(self, erasure_id: int) -> Erasure | None:
+        """The erasure of this id."""
+        return self.store.get(erasure_id)
+
+    def newest(self, limit: int) -> Sequence[Erasure]:
+        """The newest first."""
+        return self.store.newest(limit)

@@ -1,0 +1,103 @@
+"""The detectors of some kinds, compiled, and the values they find in a stretch of shadow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+
+import re2
+
+from airboss.governance.candidates import Detector
+from airboss.governance.detectors import DETECTORS
+
+_DFA_BYTES = 32 << 20  # at most, and seldom a tenth of it; a set of patterns has no way to match but its DFA
+_BACKSLASH = ord("\\")
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.longest_match = True
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = _DFA_BYTES
+    return options
+
+
+class Matcher:
+    """The detectors of some kinds. Immutable; safe to share by threads."""
+
+    def __init__(self, kinds: Collection[str]) -> None:
+        options = _options()
+        self.detectors = tuple(detector for detector in DETECTORS if detector.kind in kinds)
+        self._searches = tuple(
+            re2.compile(detector.shape.exact.encode("latin-1"), options).search for detector in self.detectors
+        )
+        self.longest = max((detector.longest for detector in self.detectors), default=0)
+        openings = "|".join(detector.opening for detector in self.detectors)
+        self._open_end = re2.compile(f"(?:{openings})\\z".encode("latin-1"), options).search
+        hints = re2.Set.SearchSet(options)
+        for detector in self.detectors:
+            hints.Add(detector.shape.loose.encode("latin-1"))
+        hints.Compile()
+        self._hints = hints.Match
+
+    def decided(self, shadow: bytes, base: int) -> int:
+        """The place before which no candidate can change by what follows; at least `base`."""
+        # A candidate that began earlier than the longest one would have to has ended, whatever is open.
+        found = self._open_end(shadow, base)
+        open_from: int = found.start() if found else len(shadow)
+        return max(open_from, len(shadow) - self.longest, base)
+
+    def hints(self, shadow: bytes) -> Sequence[int]:
+        """Which detectors may have a candidate in it, by their places; most text has none."""
+        return self._hints(shadow) or ()
+
+    def candidate(self, at: int, shadow: bytes, place: int) -> tuple[int, int] | None:
+        """A detector's first candidate that begins at `place` or behind it."""
+        found = self._searches[at](shadow, place)
+        return found.span() if found else None
+
+
+@lru_cache(maxsize=128)  # as many as there are sets of kinds
+def matcher(kinds: frozenset[str]) -> Matcher:
+    """The detectors of these kinds, compiled once."""
+    return Matcher(kinds)
+
+
+class Value:
+    """A value found and not yet replaced. Its places are in the shadow at hand, or before that (negative)."""
+
+    __slots__ = ("at", "detector", "end", "from_raw", "grown", "mark", "start")
+
+    def __init__(self, detector: Detector, at: int, start: int, end: int) -> None:
+        self.detector = detector
+        self.at = at  # the detector's place among its matcher's
+        self.start = start
+        self.end = end
+        self.grown = detector.grows is None
+        self.mark: hashlib._Hash | None = None
+        self.from_raw = -1  # where in the whole text it begins, once known
+
+    def sign(self, shadow: bytes) -> None:
+        """Begins its identity: the SHA-256 of its kind and what all its spellings have in common."""
+        self.mark = hashlib.sha256(f"{self.detector.kind}:".encode())
+        self.mark.update(self.detector.canonical(shadow[self.start : self.end]))
+
+    def grow(self, shadow: bytes) -> None:
+        """Takes in what belongs to it of what came since. Nothing does once it has grown."""
+        if self.detector.grows is not None and not self.grown:
+            end, self.grown = self.detector.grows(shadow, self.start, self.end)
+            if self.mark is not None:
+                self.mark.update(shadow[self.end : end])
+            self.end = end
+
+
+def confirmed(detector: Detector, at: int, shadow: bytes, start: int, end: int) -> Value | None:
+    """The value in a candidate, if there is one."""
+    if shadow[start] == _BACKSLASH:  # an escape that a word may begin behind: candidates.START
+        start += 2
+    before = shadow[max(0, start - detector.left) : start]
+    span = detector.confirm(before, shadow[start:end], shadow[end : end + detector.right])
+    return None if span is None else Value(detector, at, start + span[0], start + span[1])

@@ -1,0 +1,312 @@
+"""Screening text that streams: what is released is the same for every way of cutting the text.
+
+A `Screen` holds an end of the text back while that end may still turn into a value, and only then. A
+character is released once every detector has decided about every candidate that begins at or before it:
+because what follows can neither begin, prolong nor undo one (the derived openings of shapes.py), or because
+even the longest candidate would have ended. Decisions therefore depend on the text alone. Values are what
+each detector finds by itself; whatever any of them covers is replaced, so no part of a value is released.
+
+What is bounded: HELD_MAX characters are held (nine times as many where each is followed by all the invisible
+ones that are overlooked), however long a word, a number or a key goes on; a value that grows beyond its
+candidate (a key of any length) is dropped as it comes. A character costs a bounded number of steps.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from airboss.domain.release import PiiAction
+from airboss.governance.candidates import LEFT, Kind
+from airboss.governance.detectors import DETECTORS
+from airboss.governance.matching import Value, confirmed, matcher
+from airboss.governance.policies import KINDS
+from airboss.governance.shadow import Caster
+from airboss.governance.tokens import Tokens
+
+Action = PiiAction
+"""What is done about a value: `[EMAIL]` in its place; `<EMAIL_1>` in its place, the same for the same value
+(tokens.py); neither it nor anything behind it is released; it is only counted."""
+
+_SHORT = 24
+
+HELD_MAX = max(_SHORT * 2, *(detector.longest for detector in DETECTORS))
+"""Characters held back, at most."""
+
+_MASKS: Mapping[Kind, str] = {kind: f"[{kind.upper()}]" for kind in KINDS}
+
+
+class ScreeningPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look for, and what to do about each kind. Made by `screening_policy`."""
+
+    actions: Mapping[Kind, Action]
+    acting: frozenset[Kind]
+    """The kinds that are not only observed."""
+    observed: frozenset[Kind]
+
+
+def screening_policy(actions: Mapping[Kind, Action]) -> ScreeningPolicy:
+    """The policy that does this about these kinds."""
+    observed = frozenset(kind for kind, action in actions.items() if action == "observe")
+    return ScreeningPolicy(actions=actions, acting=frozenset(actions) - observed, observed=observed)
+
+
+def one_action(action: Action = "mask", kinds: tuple[Kind, ...] | frozenset[Kind] = KINDS) -> ScreeningPolicy:
+    """The policy that does the same about all kinds."""
+    return screening_policy(dict.fromkeys(kinds, action))
+
+
+class Screened(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole text, screened. If it was blocked, `text` ends before the first value."""
+
+    text: str
+    findings: Mapping[Kind, int]
+    blocked: bool
+
+
+def prepare(policy: ScreeningPolicy) -> None:
+    """Compiles what the policy needs, so that no call waits for it: some 15 ms, once for a set of kinds."""
+    for kinds in (policy.acting, policy.observed):
+        matcher(kinds)
+
+
+def screen_text(policy: ScreeningPolicy, text: str, tokens: Tokens | None = None) -> Screened:
+    """What a `Screen` makes of a text that comes in one piece; `tokens` remember what they stand for."""
+    screen = Screen(policy, tokens, traces=tokens is not None)
+    if screen._sees_nothing(text):
+        return Screened(text=text, findings={}, blocked=False)
+    released = screen.feed(text) + screen.finish()
+    if tokens is not None:
+        for name, start, end in screen.trace:
+            tokens.remember(name, text[start:end])
+    return Screened(text=released, findings=screen.findings, blocked=screen.blocked)
+
+
+class Screen:
+    """Screens one text that comes in pieces. One for each channel of each answer; not for several threads.
+
+    Any str will do, lone surrogates included. Where all is only observed each piece is returned as it is, at
+    once. `traces` keeps where each placeholder's value stood in the text (unbounded: for whole texts).
+    Raises ValueError for `tokenize` without tokens.
+    """
+
+    __slots__ = (
+        "_actions", "_base", "_blocked", "_caster", "_counts", "_covered", "_covered_by", "_dropped",
+        "_finished", "_gaps", "_left_out", "_matcher", "_observer", "_observes", "_raw", "_resume", "_sent",
+        "_shadow", "_tokens", "_traces", "_values", "trace",
+    )  # fmt: skip
+
+    def __init__(
+        self, policy: ScreeningPolicy, tokens: Tokens | None = None, *, traces: bool = False
+    ) -> None:
+        if tokens is None and "tokenize" in policy.actions.values():
+            raise ValueError("the action 'tokenize' needs tokens; hand in the call's")
+        self._actions = policy.actions
+        self._observes = not policy.acting
+        self._matcher = matcher(policy.acting or policy.observed)
+        # What is only observed must not hold anything back, nor be covered by what is replaced.
+        both = policy.acting and policy.observed
+        self._observer = Screen(one_action("observe", policy.observed)) if both else None
+        self._tokens = tokens
+        self._traces = traces
+        self.trace: list[tuple[str, int, int]] = []
+        self._dropped = 0  # characters of the text before raw
+        self._caster = Caster()
+        self._shadow = b""
+        self._base = 0  # of shadow: every candidate that begins before it has been decided
+        self._raw = ""  # the text of shadow[base:], with what was left out of that
+        self._sent = 0  # of raw: released or replaced
+        self._gaps: list[int] = []  # places in shadow before which raw has more,
+        self._left_out = [0]  # and how much more it has before the first, before the first two, …
+        self._values: list[Value] = []  # found and not yet replaced
+        self._resume: dict[int, int] = {}  # by detector: where its search goes on, if that is beyond base
+        self._covered = 0  # the end of the value that was replaced last, and its kind
+        self._covered_by: Kind | None = None
+        self._counts: dict[Kind, int] = {}
+        self._blocked = False
+        self._finished = False
+
+    @property
+    def findings(self) -> Mapping[Kind, int]:
+        """How many values of each kind were found: never the values. Of a blocked text only the one that
+        blocked it."""
+        counts = self._counts
+        if self._observer is not None and not self._blocked:
+            counts = {**counts, **self._observer.findings}
+        return {kind: counts[kind] for kind in KINDS if kind in counts}
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a value was found and the action is `block`: nothing is released any more."""
+        return self._blocked
+
+    @property
+    def held(self) -> int:
+        """Characters that were fed and are neither released nor replaced."""
+        return len(self._raw) - self._sent
+
+    def _sees_nothing(self, text: str) -> bool:
+        """Whether a whole text can be told at a glance to hold no value; most can."""
+        if not text.isascii() or self._matcher.hints(text.encode()):
+            return False
+        return self._observer is None or self._observer._sees_nothing(text)
+
+    def feed(self, text: str) -> str:
+        """Takes the next piece; returns what may be released now.
+
+        Raises ValueError after `finish`.
+        """
+        if self._finished:
+            raise ValueError("this Screen's text was finished; a Screen is for one text, make another")
+        if self._blocked or not text:
+            return ""
+        if self._observer is not None:
+            self._observer.feed(text)
+        self._take(text)
+        # Nothing is lost by waiting for the rest of a word, and much looking is saved.
+        waits = 0 < self.held - len(text) < _SHORT > len(text) and text.isalnum() and text.isascii()
+        released = "" if waits else self._advance(self._matcher.decided(self._shadow, self._base))
+        return text if self._observes else released
+
+    def finish(self) -> str:
+        """Says that the text is complete; returns the rest of it."""
+        if self._blocked or self._finished:
+            return ""
+        self._finished = True
+        if self._observer is not None:
+            self._observer.finish()
+        released = self._advance(len(self._shadow))
+        return "" if self._observes else released
+
+    def _take(self, text: str) -> None:
+        self._raw += text
+        if text.isascii():
+            self._caster.visible()
+            self._shadow += text.encode()
+            return
+        piece, gaps = self._caster.cast(text)
+        for place, count in gaps:
+            self._gaps.append(len(self._shadow) + place)
+            self._left_out.append(self._left_out[-1] + count)
+        self._shadow += piece
+
+    def _advance(self, horizon: int) -> str:
+        """Decides about every candidate that begins before `horizon`, and releases the text before it."""
+        shadow, base = self._shadow, self._base
+        hints = self._matcher.hints(shadow[base:]) if horizon > base else ()
+        if not (hints or self._values or self._gaps or self._resume):
+            released = self._raw[self._sent : horizon - base]
+        else:
+            self._grow()
+            self._find(horizon, hints)
+            released = self._release(horizon)
+        self._forget(horizon)
+        return released
+
+    def _grow(self) -> None:
+        for value in self._values:
+            if not value.grown:
+                value.grow(self._shadow)
+                self._resume[value.at] = value.end
+                value.grown = value.grown or self._finished
+
+    def _find(self, horizon: int, hints: Sequence[int]) -> None:
+        """Collects the values whose candidates begin between base and horizon."""
+        for at in hints:
+            detector = self._matcher.detectors[at]
+            place = max(self._base, self._resume.get(at, 0))
+            while place < horizon:
+                found = self._matcher.candidate(at, self._shadow, place)
+                if found is None or found[0] >= horizon:
+                    break
+                value = confirmed(detector, at, self._shadow, *found)
+                if value is None:
+                    place = found[1] if detector.skips else found[0] + 1
+                    continue
+                if self._actions[detector.kind] == "tokenize":
+                    value.sign(self._shadow)
+                value.grow(self._shadow)
+                value.grown = value.grown or self._finished
+                self._values.append(value)
+                place = value.end
+            self._resume[at] = place
+
+    def _raw_at(self, place: int) -> int:
+        """Where in raw the character at a place of the shadow begins: behind what was left out before it."""
+        return place - self._base + self._left_out[bisect_right(self._gaps, place)]
+
+    def _release(self, horizon: int) -> str:
+        """The text before `horizon` with its values replaced; those behind it are kept for later."""
+        self._values.sort(key=lambda value: (value.start, value.at))
+        released: list[str] = []
+        reached = [value for value in self._values if value.start < horizon]
+        later = self._values[len(reached) :]
+        for index, value in enumerate(reached):
+            if value.end <= self._covered:
+                continue
+            if value.start >= self._covered:
+                released.append(self._raw_until(value.start))
+            if self._actions[value.detector.kind] == "block":
+                self._count(value.detector.kind)
+                self._blocked = True
+                self._values = later = []
+                break
+            if not value.grown:
+                # It covers all there is, and so whatever has its end here.
+                later = [value for value in reached[index:] if not value.grown] + later
+                if value.from_raw < 0:
+                    value.from_raw = self._dropped + self._sent
+                self._sent = len(self._raw)
+                break
+            released.append(self._replaced(value))
+        self._values = later
+        if not self._blocked:
+            released.append(self._raw_until(horizon))
+        return "".join(released)
+
+    def _raw_until(self, place: int) -> str:
+        start, self._sent = self._sent, max(self._sent, self._raw_at(place))
+        return self._raw[start : self._sent]
+
+    def _replaced(self, value: Value) -> str:
+        """What stands for a value; nothing in a mask for one that only prolongs another of its kind."""
+        kind = value.detector.kind
+        cut = max(0, self._covered - value.start)
+        prolongs = cut > 0 and kind == self._covered_by
+        start = value.from_raw if value.from_raw >= 0 else self._dropped + self._sent
+        self._covered, self._covered_by = value.end, kind
+        self._sent = max(self._sent, self._raw_at(value.end))
+        if not prolongs:
+            self._count(kind)
+        if value.mark is None or self._tokens is None:
+            return "" if prolongs else _MASKS[kind]
+        # What is left of a value that begins within another is a value of its own.
+        name = self._tokens.name(kind, b"%s %d" % (value.mark.digest(), cut))
+        if self._traces:
+            self.trace.append((name, start, self._dropped + self._sent))
+        return name
+
+    def _count(self, kind: Kind) -> None:
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+
+    def _forget(self, horizon: int) -> None:
+        """Drops the text before `horizon`, but for what detectors may look back at."""
+        cut = self._raw_at(horizon)
+        self._raw = self._raw[cut:]
+        self._dropped += cut
+        self._sent = max(0, self._sent - cut)
+        kept = max(0, horizon - LEFT)
+        self._shadow = self._shadow[kept:]
+        self._base = horizon - kept
+        self._covered -= kept
+        for value in self._values:
+            value.start -= kept
+            value.end -= kept
+        if self._resume:
+            self._resume = {at: place - kept for at, place in self._resume.items() if place > horizon}
+        if self._gaps:
+            gone = bisect_right(self._gaps, horizon)
+            self._left_out = [count - self._left_out[gone] for count in self._left_out[gone:]]
+            self._gaps = [gap - kept for gap in self._gaps[gone:]]

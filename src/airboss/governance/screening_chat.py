@@ -1,0 +1,235 @@
+"""Screening a call in OpenAI's dialect: its request, its whole answer, or its answer's events as they come.
+
+Every text channel is screened or removed. Of a request that is every string but the caller's identifiers
+(SPARED) and base64 under the names of media. Of an answer each text is screened by itself (every choice's
+content, reasoning, refusal, completion text); tool calls are held and come whole, because their arguments are
+JSON, which has no use for its beginning; log probabilities, which spell the text once more, are removed; and
+of a stream so is what we do not know, if it holds text.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from airboss.domain.record import PolicyFinding
+from airboss.governance.findings import Findings
+from airboss.governance.screening import ScreeningPolicy, one_action, screen_text
+from airboss.governance.screening_json import Names, restore_json, screen_json
+from airboss.governance.screening_stream import (
+    BLOCKED,
+    NULL,
+    REMOVED,
+    TEXTS,
+    ChoiceScreen,
+    Members,
+    Pairs,
+    mute,
+    read_list,
+    read_number,
+    read_object,
+    read_text,
+)
+from airboss.governance.tokens import Tokens
+
+SPARED: frozenset[Names] = frozenset(
+    {
+        ("model",),
+        ("user",),
+        ("safety_identifier",),
+        ("prompt_cache_key",),
+        ("metadata", "user_id"),
+        ("metadata", "session_id"),
+    }
+)
+"""What identifies the caller, the session or the model in a request: no text, and not masked."""
+
+_ANSWER_SPARED: frozenset[Names] = frozenset(
+    {("id",), ("object",), ("model",), ("system_fingerprint",), ("service_tier",)}
+)
+_HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "usage")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class RequestScreened(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, screened. `body` is what may go upstream and into the record: of a blocked one, which goes
+    nowhere, it is the masked body."""
+
+    body: bytes
+    findings: tuple[PolicyFinding, ...]
+    blocked: bool
+
+
+def screen_request(policy: ScreeningPolicy, body: bytes, tokens: Tokens | None = None) -> RequestScreened:
+    """The request of a call, as bytes of valid JSON; the same object where nothing changed.
+
+    `tokens` are needed where the policy tokenizes; they are sealed afterwards.
+    """
+    findings = Findings(policy)
+    screened = screen_json(policy, body, where="request", findings=findings, tokens=tokens, spared=SPARED)
+    data = screened.data
+    if screened.blocked:
+        masks = one_action("mask", policy.acting)
+        data = screen_json(masks, body, where="request", findings=Findings(masks), spared=SPARED).data
+    if tokens is not None:
+        tokens.seal()
+    return RequestScreened(body=data, findings=findings.listed(), blocked=screened.blocked)
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """Two versions of one piece of an answer: for the record, and for the client, who gets its own values
+    back for their placeholders. The same object twice where there are none."""
+
+    recorded: bytes
+    given: bytes
+
+
+class AnswerScreen:
+    """Screens one attempt's answer: `whole` once, or `event` for each event and `end` after the last.
+
+    `blocked` says that a choice was cut for what it held; `over` that nothing more is to come.
+    """
+
+    def __init__(
+        self, policy: ScreeningPolicy, tokens: Tokens | None = None, *, several: bool = False
+    ) -> None:
+        self._policy = policy
+        self._tokens = tokens
+        self._several = several
+        self._restores = bool(tokens is not None and tokens.originals)
+        self._findings = Findings(policy)
+        self._streams: dict[int, ChoiceScreen] = {}
+        self._head: Members = {}
+        self.blocked = False
+
+    @property
+    def findings(self) -> tuple[PolicyFinding, ...]:
+        """What was found up to now."""
+        found = Findings(self._policy)
+        found.merge(self._findings)
+        for choice in self._streams.values():
+            choice.tell(found)
+        return found.listed()
+
+    @property
+    def over(self) -> bool:
+        """Whether the only choice there is was blocked."""
+        return self.blocked and not self._several
+
+    def whole(self, body: bytes) -> Passed:
+        """A whole answer, valid JSON."""
+        if not self._policy.acting:
+            screen_json(self._policy, body, where="response", findings=self._findings, spared=_ANSWER_SPARED)
+            return Passed(body, body)
+        found = Findings(self._policy)
+        screened = screen_json(
+            self._policy, body, where="response", findings=found,
+            tokens=self._tokens, spared=_ANSWER_SPARED, emptied=REMOVED,
+        )  # fmt: skip
+        if screened.blocked:
+            self.blocked = True
+            return self._passed(self._prefixes(body))
+        self._findings.merge(found)
+        return self._passed(screened.data)
+
+    def _passed(self, data: bytes) -> Passed:
+        if self._tokens is None or not self._restores:
+            return Passed(data, data)
+        return Passed(data, restore_json(self._tokens, data))
+
+    def _prefixes(self, body: bytes) -> bytes:
+        """A whole answer of which something is blocked: of each choice the texts up to that."""
+        top = read_object(msgspec.Raw(body)) or {}
+        top["choices"] = msgspec.Raw(_encode([self._prefix(each) for each in read_list(top.get("choices"))]))
+        return _encode({name: top[name] for name in (*_HEAD, "choices") if name in top})
+
+    def _prefix(self, choice: Members) -> Members:
+        kept: Members = {name: choice[name] for name in ("index", "finish_reason") if name in choice}
+        message = read_object(choice.get("message"))
+        at = ("response", "choices")
+        blocked = False
+        if "text" in choice:
+            kept["text"], blocked = self._begun(choice["text"], (*at, "text"))
+        if message is not None:
+            said: Members = {"role": message["role"]} if "role" in message else {}
+            for name in TEXTS:
+                if name in message:
+                    said[name], cut = self._begun(message[name], (*at, "message", name))
+                    blocked = blocked or cut
+            calls = message.get("tool_calls")
+            if calls is not None and not blocked:
+                screened = self._calls(calls, (*at, "message", "tool_calls"))
+                blocked = screened is None
+                said |= {} if screened is None else {"tool_calls": screened}
+            kept["message"] = msgspec.Raw(_encode(said))
+        if blocked:
+            kept["finish_reason"] = BLOCKED
+        return kept
+
+    def _begun(self, raw: msgspec.Raw, at: tuple[str, ...]) -> tuple[msgspec.Raw, bool]:
+        text = read_text(raw)
+        if not text:
+            return NULL, False
+        screened = screen_text(self._policy, text, self._tokens)
+        self._findings.add(screened.findings, at)
+        return msgspec.Raw(_encode(screened.text)), screened.blocked
+
+    def _calls(self, raw: bytes, at: tuple[str, ...]) -> msgspec.Raw | None:
+        """Tool calls, screened; None if they are blocked."""
+        screened = screen_json(
+            self._policy, bytes(raw), where=".".join(at), findings=self._findings, tokens=self._tokens
+        )
+        return None if screened.blocked else msgspec.Raw(screened.data)
+
+    # -- a stream
+
+    def event(self, data: bytes) -> list[Passed]:
+        """The data of an event: the data of the events that take its place."""
+        if not self._policy.acting:
+            self._look_at(data)
+            return [Passed(data, data)]
+        top = read_object(msgspec.Raw(data))
+        if top is None or self.over:
+            return []
+        self._head = {name: top[name] for name in _HEAD if name in top and name != "usage"}
+        rest = {name: raw for name, raw in top.items() if name in _HEAD or (name != "choices" and mute(raw))}
+        flushed: Pairs = []
+        passed: Pairs = []
+        for member in read_list(top.get("choices")):
+            choice = self._choice(member)
+            if choice.ended:
+                continue
+            before, after = choice.take(member)
+            flushed += before
+            passed += after
+            self.blocked = self.blocked or choice.blocked
+        out = [self._event(self._head, flushed)] if flushed else []
+        if passed or bytes(rest.get("usage", NULL)) != b"null" or not read_list(top.get("choices")):
+            out.append(self._event(rest, passed))
+        return out
+
+    def end(self) -> list[Passed]:
+        """The stream is over, cleanly or not: what is still held of choices that have not ended."""
+        held = [pair for choice in self._streams.values() if not choice.ended for pair in choice.rest()]
+        self.blocked = self.blocked or any(choice.blocked for choice in self._streams.values())
+        return [self._event(self._head, held)] if held and self._policy.acting else []
+
+    def _choice(self, member: Members) -> ChoiceScreen:
+        index = read_number(member.get("index"))
+        choice = self._streams.get(index)
+        if choice is None:
+            choice = self._streams[index] = ChoiceScreen(index, self._policy, self._tokens)
+        return choice
+
+    def _look_at(self, data: bytes) -> None:
+        top = read_object(msgspec.Raw(data))
+        for member in read_list(top.get("choices")) if top is not None else ():
+            choice = self._choice(member)
+            if not choice.ended:
+                choice.take(member)
+
+    def _event(self, head: Members, pairs: Pairs) -> Passed:
+        recorded = _encode({**head, "choices": [pair[0] for pair in pairs]})
+        if not self._restores:
+            return Passed(recorded, recorded)
+        return Passed(recorded, _encode({**head, "choices": [pair[1] for pair in pairs]}))

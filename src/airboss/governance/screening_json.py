@@ -1,0 +1,245 @@
+"""Screening JSON: every string is screened as the text it stands for, so that no escape hides anything, and
+every byte that need not change stays as it is.
+
+Names are screened like values. A number that is a value (a card in a tool's arguments) becomes a string that
+holds the placeholder, so that valid JSON stays valid. `arguments` (a tool call's) is JSON within a string,
+and is screened as that. A string under a name such as `password` is taken as assigned to it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from airboss.governance.findings import Findings
+from airboss.governance.screening import ScreeningPolicy, screen_text
+from airboss.governance.tokens import Tokens
+
+NESTED_MAX = 4
+"""How deep JSON within strings of JSON is screened as JSON; deeper it is screened as text."""
+
+Names = tuple[str, ...]
+"""The names of the members on the way to a value; a list has that of its member."""
+
+_TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d{7}[\d.eE+-]*+', re.DOTALL)
+_SHORTEST = 7  # bytes of a string with its quotes; no detector finds less than five characters
+_BASE64 = re.compile(rb'"(?:data:[^",]{0,200};base64,)?[A-Za-z0-9+/]{256,}={0,2}"')
+_MEDIA = frozenset({"url", "data", "file_data", "b64_json"})
+_SECRET_NAME = re.compile(
+    r"(?i)(?:pass(?:word|wd|phrase|wort)|pwd|secret|credentials?|token"
+    r"|(?:api|access|secret|private|account|auth|encryption|signing)[_-]?key)\Z"
+)
+_ASSIGNED = 'password":"'
+
+
+class ScreenedJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A JSON text, screened. If it was blocked `data` is empty: no part of it means anything alone."""
+
+    data: bytes
+    blocked: bool
+
+
+def screen_json(
+    policy: ScreeningPolicy,
+    raw: bytes,
+    *,
+    where: str,
+    findings: Findings,
+    tokens: Tokens | None = None,
+    spared: frozenset[Names] = frozenset(),
+    emptied: frozenset[str] = frozenset(),
+) -> ScreenedJson:
+    """`raw` with its values screened; the same object if nothing changed. What is not JSON is screened as
+    UTF-8 text.
+
+    What was found goes into `findings`, under `where` and the names that lead to it. The values at `spared`
+    are left alone; those of members called as in `emptied` become null, wherever they stand.
+    Raises ValueError for `tokenize` without tokens.
+    """
+    walk = _Walk(policy, tokens, findings, spared, emptied)
+    at = tuple(where.split("."))
+    data = walk.document(raw, at, 0) if _is_json(raw) else walk.plain(raw, at)
+    return ScreenedJson(data=b"" if walk.blocked else data, blocked=walk.blocked)
+
+
+def restore_json(tokens: Tokens, raw: bytes) -> bytes:
+    """`raw`, valid JSON, with the request's values for their placeholders in every string."""
+    if not tokens.originals:
+        return raw
+
+    def change(names: Names, span: bytes) -> bytes | None:
+        if span[:1] != b'"':
+            return None
+        text = _decoded(span)
+        back = tokens.restored(
+            text, in_json=names[-1:] == ("arguments",) and _is_json(text.encode("utf-8", "surrogatepass"))
+        )
+        return None if back == text else _encoded(back)
+
+    return _changed(raw, (), change)
+
+
+class _Walk:
+    """One pass over a JSON text, and over what is JSON within it."""
+
+    def __init__(
+        self,
+        policy: ScreeningPolicy,
+        tokens: Tokens | None,
+        findings: Findings,
+        spared: frozenset[Names],
+        emptied: frozenset[str],
+    ) -> None:
+        self._policy = policy
+        self._tokens = tokens
+        self._findings = findings
+        self._spared = spared
+        self._emptied = emptied
+        self.blocked = False
+
+    def document(self, raw: bytes, at: Names, nested: int) -> bytes:
+        if self._emptied and nested == 0:
+            raw = emptied(raw, self._emptied)
+
+        def change(names: Names, span: bytes) -> bytes | None:
+            if self.blocked:
+                return None
+            if span[:1] == b'"':
+                return self._string(at, names, span, nested)
+            # Numbers beside the texts are settings, such as a seed.
+            return self._number(at + names, span) if nested or len(names) > 1 else None
+
+        return _changed(raw, () if nested else self._spared, change)
+
+    def plain(self, raw: bytes, at: Names) -> bytes:
+        text = raw.decode("utf-8", "surrogateescape")
+        found = self._screened(text, at)
+        return raw if found is None else found.encode("utf-8", "surrogateescape")
+
+    def _string(self, at: Names, names: Names, span: bytes, nested: int) -> bytes | None:
+        """The string that takes its place, or None if nothing was found in it."""
+        name = names[-1] if names else ""
+        if name in _MEDIA and _BASE64.fullmatch(span):
+            return None
+        text = _decoded(span)
+        if name == "arguments" and nested < NESTED_MAX:
+            inner = text.encode("utf-8", "surrogatepass")
+            if _is_json(inner):
+                screened = self.document(inner, at + names, nested + 1)
+                return None if screened is inner else _encoded(screened.decode("utf-8", "surrogatepass"))
+        prefix = _ASSIGNED if _SECRET_NAME.search(name) else ""
+        found = self._screened(prefix + text, at + names)
+        return None if found is None else _encoded(found[len(prefix) :])
+
+    def _number(self, at: Names, span: bytes) -> bytes | None:
+        found = self._screened(span.decode(), at)
+        return None if found is None else _encoded(found)
+
+    def _screened(self, text: str, at: Names) -> str | None:
+        """The text screened, None if it stays."""
+        found = screen_text(self._policy, text, self._tokens)
+        if not found.findings:
+            return None
+        self._findings.add(found.findings, at)
+        self.blocked = self.blocked or found.blocked
+        return found.text if found.blocked or found.text != text else None
+
+
+def _changed(
+    raw: bytes,
+    spared: frozenset[Names] | tuple[()],
+    change: Callable[[Names, bytes], bytes | None],
+) -> bytes:
+    """`raw` with what `change` makes of its strings, names and long numbers; None leaves one as it is."""
+    parts: list[bytes] = []
+    done = 0
+    for names, start, end in _spans(raw):
+        if names in spared:
+            continue
+        new = change(names, raw[start:end])
+        if new is not None:
+            parts += (raw[done:start], new)
+            done = end
+    return b"".join((*parts, raw[done:])) if parts else raw
+
+
+def _spans(raw: bytes) -> Iterator[tuple[Names, int, int]]:
+    """Every string and long number that may hold a value, and the names of members that may: with the names
+    that lead to it, and its place. Those too short to be found in are left out.
+    """
+    around: list[Names] = []  # the names to the objects and lists around
+    names: Names = ()
+    inside: Names = ()  # the names to the object at hand
+    for token in _TOKEN.finditer(raw):
+        mark = token[0]
+        first = mark[:1]
+        if token[2] is not None:
+            names = (*inside, _decoded(token[1]))
+            if token.end(1) - token.start(1) >= _SHORTEST:
+                yield inside, token.start(1), token.end(1)
+        elif first in (b"{", b"["):
+            around.append(inside)
+            inside = names
+        elif first in (b"}", b"]"):
+            names = inside
+            inside = around.pop()
+        elif len(mark) >= _SHORTEST:
+            yield names, *token.span()
+
+
+def emptied(raw: bytes, called: frozenset[str]) -> bytes:
+    """`raw` with null for every member called so, wherever it stands."""
+    if not any(b'"%s"' % name.encode() in raw for name in called):
+        return raw
+    parts: list[bytes] = []
+    done = start = depth = 0
+    for token in _BRACKETS.finditer(raw):
+        mark = token[0]
+        if depth == 0:
+            if token[2] is not None and _decoded(token[1]) in called:
+                start, depth = token.end(), 1
+                parts.append(raw[done:start])
+            continue
+        if mark[:1] in (b"{", b"["):
+            depth += 1
+        elif mark[:1] in (b"}", b"]"):
+            depth -= 1
+        if depth == 0 or (depth == 1 and mark == b","):
+            parts.append(b"null")
+            done, depth = token.start(), 0
+    return b"".join((*parts, raw[done:]))
+
+
+_BRACKETS = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{},]', re.DOTALL)
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+    except RecursionError:
+        return False
+    except msgspec.DecodeError:  # or with lone surrogates, escaped or not, as no one else minds them
+        try:
+            json.loads(raw.decode("utf-8", "surrogateescape"), strict=False)
+        except (ValueError, RecursionError):
+            return False
+    return True
+
+
+def _decoded(string: bytes) -> str:
+    """The text that a JSON string stands for; lone surrogates and bytes that are not UTF-8 are let pass."""
+    try:
+        return msgspec.json.decode(string, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text: str = json.loads(string.decode("utf-8", "surrogateescape"), strict=False)
+        return text
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return msgspec.json.encode(text)
+    except UnicodeEncodeError:
+        return json.dumps(text).encode()

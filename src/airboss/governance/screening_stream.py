@@ -1,0 +1,275 @@
+"""One choice of a streamed answer, screened as its pieces come.
+
+Texts go on as soon as their screens release them. Tool calls are put together and go on whole, at the
+choice's end, because their arguments are JSON: escapes may hide a value, and its beginning is of no use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airboss.governance.findings import Findings
+from airboss.governance.screening import Screen, ScreeningPolicy
+from airboss.governance.screening_json import restore_json, screen_json
+from airboss.governance.tokens import Restorer, Tokens
+
+HELD_BYTES_MAX = 4 << 20
+"""Of one choice's tool calls; a choice with more is blocked."""
+
+TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+"""The texts of a message."""
+
+REMOVED = frozenset(
+    {
+        "logprobs", "prompt_logprobs", "top_logprobs", "completion_probabilities", "probs",
+        "token_ids", "prompt_token_ids", "tokens",
+    }
+)  # fmt: skip
+"""Members of an answer that spell its text once more; they become null."""
+
+NULL = msgspec.Raw(b"null")
+BLOCKED = msgspec.Raw(b'"content_filter"')
+Members = dict[str, msgspec.Raw]
+"""The members of a JSON object, unread."""
+Pairs = list[tuple[Members, Members]]
+"""Choices as an event has them, each as it is recorded and as the client is given it."""
+
+_CALLS = ("tool_calls", "function_call")
+_OURS = REMOVED | {"delta", "text"}
+_IDENTIFIERS = ("id", "type")
+_DEPTH_MAX = 8
+_WORD = re.compile(rb'"[A-Za-z_]{1,32}"')
+_members = msgspec.json.Decoder(Members)
+_several = msgspec.json.Decoder(list[Members])
+_int = msgspec.json.Decoder(int)
+_text = msgspec.json.Decoder(str | None)
+_encode = msgspec.json.Encoder().encode
+
+
+class _Text:
+    """One text, as it comes."""
+
+    def __init__(self, policy: ScreeningPolicy, tokens: Tokens | None) -> None:
+        self.screen = Screen(policy, tokens)
+        self._restorer = Restorer(tokens) if tokens is not None and tokens.originals else None
+
+    def feed(self, text: str) -> tuple[str, str]:
+        """What may be recorded, and what the client may have."""
+        out = self.screen.feed(text)
+        return out, out if self._restorer is None else self._restorer.feed(out)
+
+    def finish(self) -> tuple[str, str]:
+        """The rest of both."""
+        out = self.screen.finish()
+        if self._restorer is None:
+            return out, out
+        return out, self._restorer.feed(out) + self._restorer.finish()
+
+
+class ChoiceScreen:
+    """Screens one choice. Not for several threads.
+
+    `ended`: nothing of it is to come any more. `blocked`: because of what it held.
+    """
+
+    def __init__(self, index: int, policy: ScreeningPolicy, tokens: Tokens | None) -> None:
+        self._index = msgspec.Raw(b"%d" % index)
+        self._policy = policy
+        self._tokens = tokens
+        self._texts: dict[str, _Text] = {}
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._legacy: dict[str, Any] = {}
+        self._held = 0
+        self._found = Findings(policy)
+        self._chat = True
+        self.ended = False
+        self.blocked = False
+
+    def tell(self, findings: Findings) -> None:
+        """Add what was found up to now."""
+        findings.merge(self._found)
+        for name, text in self._texts.items():
+            at = ("text",) if name == "text" else ("message", name)
+            findings.add(text.screen.findings, ("response", "choices", *at))
+
+    def take(self, member: Members) -> tuple[Pairs, Pairs]:
+        """The choice as one event has it: what goes out before that event, and what in its place."""
+        delta = read_object(member.get("delta")) or {}
+        said: dict[str, tuple[str, str]] = {}
+        if "text" in member:
+            self._chat = False
+            self._feed("text", member["text"], said)
+        for name in TEXTS:
+            if name in delta:
+                self._feed(name, delta[name], said)
+        self._hold_calls(delta)
+        if self.blocked:
+            return self._blocked(said)
+        kept = {name: raw for name, raw in member.items() if name not in _OURS and mute(raw)}
+        if not read_text(member.get("finish_reason")):
+            kept_delta = {name: raw for name, raw in delta.items() if _passes(name, raw)}
+            speaks = bool(kept_delta) or any(text for text, _ in said.values())
+            return [], self._given(said, kept, kept_delta) if speaks else []
+        rest = self.rest(said)
+        if self.blocked:
+            return rest, self._given({}, {"finish_reason": BLOCKED})
+        reason = member["finish_reason"]
+        kept["finish_reason"] = reason if _WORD.fullmatch(bytes(reason)) else msgspec.Raw(b'"stop"')
+        return rest, self._given({}, kept)
+
+    def rest(self, said: dict[str, tuple[str, str]] | None = None) -> Pairs:
+        """The choice is complete: what is still held of it, behind what is `said` already."""
+        self.ended = True
+        said = {} if said is None else said
+        for name, text in self._texts.items():
+            before = said.get(name, ("", ""))
+            after = text.finish()
+            said[name] = (before[0] + after[0], before[1] + after[1])
+            self.blocked = self.blocked or text.screen.blocked
+        calls = ({}, {}) if self.blocked else self._screened_calls()
+        return self._given(said, {}, calls=calls) if any(map(any, said.values())) or calls[0] else []
+
+    def _blocked(self, said: dict[str, tuple[str, str]]) -> tuple[Pairs, Pairs]:
+        self.ended = True
+        begun = self._given(said, {}) if any(map(any, said.values())) else []
+        return begun, self._given({}, {"finish_reason": BLOCKED})
+
+    def _feed(self, name: str, raw: msgspec.Raw, said: dict[str, tuple[str, str]]) -> None:
+        text = read_text(raw)
+        if text is None or self.blocked:
+            return
+        stream = self._texts.get(name)
+        if stream is None:
+            stream = self._texts[name] = _Text(self._policy, self._tokens)
+        said[name] = stream.feed(text)
+        self.blocked = stream.screen.blocked
+
+    def _hold_calls(self, delta: Members) -> None:
+        self._held += sum(len(bytes(delta[name])) for name in _CALLS if name in delta)
+        if self._held > HELD_BYTES_MAX:
+            self._calls, self._legacy = {}, {}
+            self.blocked = bool(self._policy.acting)
+            return
+        for piece in read_list(delta.get("tool_calls")):
+            index = read_number(piece.get("index"), len(self._calls))
+            _join(self._calls.setdefault(index, {"index": index}), piece, _DEPTH_MAX)
+        legacy = read_object(delta.get("function_call"))
+        if legacy:
+            _join(self._legacy, legacy, _DEPTH_MAX)
+
+    def _screened_calls(self) -> tuple[Members, Members]:
+        """The members of a delta that hold the tool calls, screened: for the record and for the client."""
+        held: dict[str, Any] = {}
+        if self._calls:
+            held["tool_calls"] = [call for _, call in sorted(self._calls.items())]
+        if self._legacy:
+            held["function_call"] = self._legacy
+        self._calls, self._legacy = {}, {}
+        if not held:
+            return {}, {}
+        screened = screen_json(
+            self._policy,
+            _encode(held),
+            where="response.choices.message",
+            findings=self._found,
+            tokens=self._tokens,
+        )
+        if screened.blocked:
+            self.blocked = True
+            return {}, {}
+        recorded = _members.decode(screened.data)
+        if self._tokens is None:
+            return recorded, recorded
+        return recorded, _members.decode(restore_json(self._tokens, screened.data))
+
+    def _given(
+        self,
+        said: Mapping[str, tuple[str, str]],
+        kept: Members,
+        delta: Members | None = None,
+        *,
+        calls: tuple[Members, Members] = ({}, {}),
+    ) -> Pairs:
+        both = []
+        delta = delta or {}
+        for which in (0, 1):
+            texts = {
+                name: msgspec.Raw(_encode(text[which])) for name, text in said.items() if text[which] or delta
+            }
+            choice: Members = {"index": self._index}
+            if self._chat:
+                choice["delta"] = msgspec.Raw(_encode({**delta, **texts, **calls[which]}))
+            else:
+                choice["text"] = texts.get("text", msgspec.Raw(b'""'))
+            both.append({**choice, "finish_reason": NULL, **kept, "index": self._index})
+        return [(both[0], both[1])]
+
+
+def _passes(name: str, raw: msgspec.Raw) -> bool:
+    """Whether a member of a delta that is no text of ours may pass."""
+    if name == "role":
+        return _WORD.fullmatch(bytes(raw)) is not None
+    return name not in TEXTS and name not in _CALLS and name not in REMOVED and mute(raw)
+
+
+def _join(into: dict[str, Any], piece: Members, depth: int) -> None:
+    """Add a piece of a tool call: texts are joined, identifiers come once."""
+    for name, raw in piece.items():
+        first = bytes(raw)[:1]
+        if first == b'"':
+            text = read_text(raw) or ""
+            before = into.get(name)
+            if name in _IDENTIFIERS:
+                into[name] = before or text
+            else:
+                into[name] = (before if isinstance(before, str) else "") + text
+        elif first == b"{" and depth > 0:
+            inner = into.setdefault(name, {})
+            if isinstance(inner, dict):
+                _join(inner, read_object(raw) or {}, depth - 1)
+        elif name != "index" and mute(raw):
+            into.setdefault(name, msgspec.Raw(raw))
+
+
+# -- reading what may be anything
+
+
+def read_object(raw: msgspec.Raw | None) -> Members | None:
+    """The members of an object; None of anything else."""
+    try:
+        return None if raw is None else _members.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def read_list(raw: msgspec.Raw | None) -> list[Members]:
+    """The objects of a list of objects; none of anything else."""
+    try:
+        return [] if raw is None else _several.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return []
+
+
+def read_text(raw: msgspec.Raw | None) -> str | None:
+    """The text of a string; None of anything else."""
+    try:
+        return None if raw is None else _text.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def read_number(raw: msgspec.Raw | None, otherwise: int = 0) -> int:
+    """A whole number; `otherwise` for anything else."""
+    try:
+        return otherwise if raw is None else _int.decode(raw)
+    except msgspec.DecodeError:
+        return otherwise
+
+
+def mute(raw: msgspec.Raw) -> bool:
+    """Whether a value holds no text."""
+    return b'"' not in bytes(raw)

@@ -1,0 +1,103 @@
+"""OpenAI's chat answers, written: whole ones, the chunks of streams, usage and errors. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Json = dict[str, Any]
+"""A JSON object."""
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+"""Why an answer ended."""
+
+encode = msgspec.json.Encoder().encode
+
+
+class ChatWriter:
+    """Writes the answer to one request. `id` and `model` are the upstream's, set once they are known;
+    `created` is a second since 1970."""
+
+    def __init__(self, created: int) -> None:
+        self.id = "chatcmpl"
+        self.model = ""
+        self.created = created
+        self._begun: set[int] = set()
+
+    def _head(self, kind: str) -> Json:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+    def chunk(
+        self, delta: Json, *, index: int = 0, finish: FinishReason | None = None, logprobs: Any = None
+    ) -> bytes:
+        """One event. The first of a choice tells the role."""
+        if index not in self._begun:
+            self._begun.add(index)
+            delta = {"role": "assistant", **delta}
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return encode({**self._head("chat.completion.chunk"), "choices": [choice]})
+
+    def usage_chunk(self, usage: Json) -> bytes:
+        """The event with the usage."""
+        return encode({**self._head("chat.completion.chunk"), "choices": [], "usage": usage})
+
+    def whole(self, choices: list[Json], usage: Json | None) -> bytes:
+        """A whole answer."""
+        return encode({**self._head("chat.completion"), "choices": choices, "usage": usage})
+
+
+def whole_choice(
+    *,
+    finish: FinishReason,
+    content: str | None,
+    index: int = 0,
+    reasoning: str | None = None,
+    tool_calls: list[Json] | None = None,
+    logprobs: Any = None,
+    extra: Json | None = None,
+) -> Json:
+    """One choice of a whole answer; `extra` are members of the message beyond OpenAI's."""
+    message: Json = {"role": "assistant", "content": content, "refusal": None}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if tool_calls:
+        message["tool_calls"] = tool_calls
+    return {
+        "index": index,
+        "message": message | (extra or {}),
+        "logprobs": logprobs,
+        "finish_reason": finish,
+    }
+
+
+def tool_call(id_: str, name: str, arguments: str) -> Json:
+    """One call of a tool; `arguments` is JSON."""
+    return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def usage_of(*, uncached: int, output: int, cached: int = 0, written: int = 0, reasoning: int = 0) -> Json:
+    """`usage` from disjoint buckets of input (not cached, read from the cache, written to it) and from output,
+    of which `reasoning` is a part."""
+    prompt = uncached + cached + written
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }
+
+
+def error_of(
+    message: str,
+    *,
+    type_: str = "upstream_error",
+    code: str | int | None = None,
+    param: str | None = None,
+    retry_after_s: float | None = None,
+) -> bytes:
+    """An error in OpenAI's shape. A number as `code` is the HTTP status of an error inside of a stream."""
+    error: Json = {"message": message, "type": type_, "code": code, "param": param}
+    if retry_after_s is not None:
+        error["retry_after_s"] = retry_after_s
+    return encode({"error": error})

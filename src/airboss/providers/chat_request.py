@@ -1,0 +1,263 @@
+"""OpenAI's chat request, as far as it can be said in other dialects. Pure.
+
+Decoding raises msgspec.ValidationError where a member has not the shape that OpenAI gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest
+from airboss.providers.dialect import Unsaid
+
+Json = dict[str, Any]
+"""A JSON object."""
+
+
+class ImageUrl(msgspec.Struct):
+    """`image_url`: a URL, or `data:TYPE;base64,DATA`."""
+
+    url: str
+    detail: str | None = None
+
+
+class FileData(msgspec.Struct):
+    """`file`: its bytes as `data:TYPE;base64,DATA`, or the name of an upload."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+
+
+class Audio(msgspec.Struct):
+    """`input_audio`."""
+
+    data: str
+    format: str
+
+
+class Part(msgspec.Struct):
+    """One part of a message's content. `cache_control` is Anthropic's, and passes through to it."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: ImageUrl | None = None
+    file: FileData | None = None
+    input_audio: Audio | None = None
+    cache_control: Json | None = None
+
+
+class CalledFunction(msgspec.Struct):
+    """What a tool call calls; `arguments` is JSON."""
+
+    name: str
+    arguments: str = ""
+
+
+class ToolCall(msgspec.Struct):
+    """One call of a tool. `extra_content` is Google's: `{"google": {"thought_signature": …}}`."""
+
+    id: str
+    function: CalledFunction
+    type: str = "function"
+    extra_content: Json | None = None
+
+
+class Message(msgspec.Struct):
+    """One message. `thinking_blocks` are Anthropic's own, with their signatures, as an earlier answer had
+    them: a model that thinks wants them back before the calls that it made."""
+
+    role: str
+    content: str | list[Part] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    thinking_blocks: list[Json] | None = None
+    cache_control: Json | None = None
+
+    def parts(self) -> list[Part]:
+        """The content as parts; a text is one, nothing is none."""
+        if isinstance(self.content, str):
+            return [Part(type="text", text=self.content)] if self.content else []
+        return self.content or []
+
+
+class OfferedFunction(msgspec.Struct):
+    """A function that the model may call; `parameters` is a JSON schema."""
+
+    name: str
+    description: str | None = None
+    parameters: Json | None = None
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct):
+    """A tool that the model may call."""
+
+    type: str
+    function: OfferedFunction | None = None
+    cache_control: Json | None = None
+
+
+class JsonSchema(msgspec.Struct):
+    """`response_format.json_schema`."""
+
+    name: str = "answer"
+    description: str | None = None
+    schema: Json | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    """`response_format`."""
+
+    type: str
+    json_schema: JsonSchema | None = None
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """`POST /v1/chat/completions`."""
+
+    model: str
+    messages: list[Message]
+    stream: bool = False
+    n: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | Json | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
+    user: str | None = None
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """The most tokens of an answer."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def stops(self) -> list[str]:
+        """Where an answer ends."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+
+    @property
+    def schema(self) -> Json | None:
+        """The schema of a structured answer; one that takes any object for `json_object`; None for text."""
+        wanted = self.response_format
+        if wanted is None or wanted.type == "text":
+            return None
+        if wanted.json_schema is not None and wanted.json_schema.schema is not None:
+            return wanted.json_schema.schema
+        return {"type": "object", "additionalProperties": True}
+
+    @property
+    def forced_function(self) -> str | None:
+        """The function that `tool_choice` names."""
+        choice = self.tool_choice
+        if not isinstance(choice, dict) or choice.get("type") != "function":
+            return None
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        return name if isinstance(name, str) else None
+
+
+PASSED_OVER = frozenset(
+    {
+        "stream_options",
+        "metadata",
+        "user",
+        "store",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "function_call",
+    }
+)
+"""Members that change no answer: whose call it is, where it is kept, and hints."""
+_NOTHING = frozenset({b"null", b"false", b"[]", b"{}", b'""'})
+_DEFAULTS: dict[str, frozenset[bytes]] = {
+    "n": frozenset({b"1"}),
+    "presence_penalty": frozenset({b"0", b"0.0"}),
+    "frequency_penalty": frozenset({b"0", b"0.0"}),
+    "top_logprobs": frozenset({b"0"}),
+    "modalities": frozenset({b'["text"]'}),
+    "service_tier": frozenset({b'"auto"', b'"default"'}),
+    "verbosity": frozenset({b'"medium"'}),
+}
+"""Values that ask for nothing: a client that always sends them is served."""
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_request = msgspec.json.Decoder(ChatRequest)
+
+
+def read_request(body: bytes, *, said: frozenset[str], unsaid: Unsaid) -> ChatRequest:
+    """The request. Members beyond `said` (what the dialect has words for) go to `unsaid`, unless they ask
+    for nothing. Raises msgspec.ValidationError, and what `unsaid` raises."""
+    for name, value in _members.decode(body).items():
+        if name in said or name in PASSED_OVER or name in {"model", "messages", "stream"}:
+            continue
+        written = bytes(value).replace(b" ", b"")
+        if written not in _NOTHING and written not in _DEFAULTS.get(name, ()):
+            unsaid.add(name)
+    return _request.decode(body)
+
+
+def offered(request: ChatRequest, unsaid: Unsaid) -> Iterator[tuple[Tool, OfferedFunction]]:
+    """The functions that a request offers; tools of other types go to `unsaid`."""
+    for number, tool in enumerate(request.tools or ()):
+        if tool.type == "function" and tool.function is not None:
+            yield tool, tool.function
+        else:
+            unsaid.add(f"tools[{number}]", f"its type is {tool.type[:40]!r}")
+
+
+def arguments_of(call: ToolCall, where: str) -> Json:
+    """The arguments of a call. Raises InvalidRequest where they are not a JSON object."""
+    try:
+        value = msgspec.json.decode(call.function.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidRequest(
+            f"{where}.function.arguments is {call.function.arguments[:80]!r}; the provider of this deployment "
+            "wants a JSON object there",
+            param=f"{where}.function.arguments",
+        )
+    return value
+
+
+def data_url(url: str) -> tuple[str, str] | None:
+    """The media type and the base64 of a `data:` URL; None for any other URL."""
+    if not url.startswith("data:"):
+        return None
+    head, comma, data = url[5:].partition(",")
+    media_type, *options = head.split(";")
+    if not comma or "base64" not in options:
+        raise InvalidRequest(f"{url[:40]!r}… is not data:TYPE;base64,DATA; encode it so", param="messages")
+    return media_type or "text/plain", data
+
+
+def plain_text(message: Message, where: str, unsaid: Unsaid) -> str:
+    """The text of a message that can be text only; other parts go to `unsaid`."""
+    texts = []
+    for number, part in enumerate(message.parts()):
+        text = part.text if part.type == "text" else part.refusal
+        if text is None:
+            unsaid.add(f"{where}.content[{number}]", f"its type is {part.type[:40]!r}")
+        else:
+            texts.append(text)
+    return "\n".join(texts)

@@ -1,0 +1,59 @@
+"""What becomes of a deployment when a configuration wants a release of it. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from airboss.domain.plan import Promotion, PromotionWhy, Standing
+
+Outcome = Literal["first", "same", "rollback", "applied", "candidate"]
+"""What applying did: the first release, nothing, back to one that was stable before, at once, or waiting."""
+
+PROMOTIONS_MAX = 200
+"""So many promotions are remembered; the oldest are forgotten, and then are candidates like any other."""
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """`supersedes`: the wish changed, so a live rollout of any other release than `standing.wanted` ends."""
+
+    standing: Standing
+    outcome: Outcome
+    supersedes: bool
+
+
+def settle(before: Standing | None, *, deployment: str, wanted: str, careful: bool, now: datetime) -> Settled:
+    """Where a deployment stands once the configuration wants the release of digest `wanted`.
+
+    Applied at once: the first release, one that was promoted here before (that is what a rollback is), and
+    any where the deployment is not `careful` (has no `rollout`). Everything else waits as a candidate.
+    """
+    if before is None:
+        first = promoted(
+            Standing(deployment=deployment, wanted=wanted, stable=wanted), wanted, why="first", now=now
+        )
+        return Settled(standing=first, outcome="first", supersedes=False)
+    supersedes = wanted != before.wanted
+    wish = msgspec.structs.replace(before, wanted=wanted)
+    if wanted == before.stable:
+        return Settled(standing=wish, outcome="same", supersedes=supersedes)
+    if any(wanted == each.release for each in before.promoted):
+        # A wish that was there already and has been taken back since is no new wish for it.
+        if not supersedes:
+            return Settled(standing=wish, outcome="same", supersedes=False)
+        return Settled(
+            standing=promoted(wish, wanted, why="rollback", now=now), outcome="rollback", supersedes=True
+        )
+    if not careful:
+        return Settled(
+            standing=promoted(wish, wanted, why="applied", now=now), outcome="applied", supersedes=True
+        )
+    return Settled(standing=wish, outcome="candidate", supersedes=supersedes)
+
+
+def promoted(standing: Standing, release: str, *, why: PromotionWhy, now: datetime) -> Standing:
+    """The standing once `release` is stable and wanted."""
+    history = (*standing.promoted, Promotion(release=release, at=now, why=why))[-PROMOTIONS_MAX:]
+    return msgspec.structs.replace(standing, wanted=release, stable=release, promoted=history)

@@ -1,0 +1,136 @@
+"""What the ledger keeps of alarms: where each stands, what it went through, and who is to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+AlarmPhase = Literal["ok", "pending", "firing", "resolved", "no_data"]
+"""Where an alarm stands. `pending`: the bound is broken, not for long enough yet. `resolved`: it fired, and
+is well again since a short while. `no_data`: there is nothing to measure."""
+
+Told = Literal["ok", "firing", "no_data"]
+"""What those to be notified were told last."""
+
+Metric = str
+"""`error_rate`, `latency_p95`, `ttft_p95`, `cost_usd`, `requests` or `score:NAME`."""
+
+
+class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm as it is configured. A value above `bound` breaks it, or one below with `below`."""
+
+    name: str
+    metric: Metric
+    deployment: str
+    below: bool
+    bound: float
+    window_s: int
+    hold_s: int
+    notify: tuple[str, ...] = ()
+    notify_no_data: bool = False
+
+
+class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one alarm stands.
+
+    `since` is when the phase began; of `firing` and `pending` when the bound was first seen broken. `value`
+    is what was measured last; without one `why` says what there was none for. `well_since` and `blind_since`
+    are set while the value is within the bound, or missing, and the phase says otherwise yet.
+    """
+
+    rule: AlarmRule
+    phase: AlarmPhase
+    since: datetime
+    told: Told = "ok"
+    value: float | None = None
+    why: str | None = None
+    checked_at: datetime | None = None
+    well_since: datetime | None = None
+    blind_since: datetime | None = None
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True):
+    """Nobody is told of an alarm before `until`, because of `reason`; `by` says who wants it so."""
+
+    until: datetime
+    reason: str
+    by: str
+    at: datetime
+
+
+class AlarmEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm came from one phase into another."""
+
+    alarm: str
+    at: datetime
+    before: AlarmPhase
+    after: AlarmPhase
+    value: float | None
+    bound: float
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a notifier is to be told, with what became of it.
+
+    `body` is the JSON to send. `waiting` ones are tried at `due_at`, again and again until `sent`, or
+    `failed` for good; `error` is what the last try said. Those of one alarm reach a notifier in order.
+    """
+
+    id: str
+    alarm: str
+    notifier: str
+    kind: Literal["firing", "resolved", "no_data", "test"]
+    created_at: datetime
+    due_at: datetime
+    body: Any
+    state: Literal["waiting", "sent", "failed"] = "waiting"
+    attempts: int = 0
+    error: str | None = None
+    ended_at: datetime | None = None
+
+
+class AlertStore(Protocol):
+    """Keeps alarms. Every write is durable when the call returns; every call is one transaction. Raises
+    SetupError if it cannot be used."""
+
+    def alarms(self) -> dict[str, AlarmRow]:
+        """Every alarm by its name."""
+
+    def put_alarms(
+        self,
+        rows: Sequence[AlarmRow],
+        *,
+        events: Sequence[AlarmEvent] = (),
+        notifications: Sequence[Notification] = (),
+        forget: Sequence[str] = (),
+    ) -> None:
+        """Keep where alarms stand, with what they went through and who is to be told, all or nothing; forget
+        alarms of these names."""
+
+    def events(self, alarm: str, *, limit: int) -> tuple[AlarmEvent, ...]:
+        """The newest events of an alarm, newest first."""
+
+    def silences(self) -> dict[str, Silence]:
+        """Silences by their alarm, those that have ended included."""
+
+    def silence(self, alarm: str, silence: Silence | None) -> None:
+        """Put a silence in place of the alarm's, or take it off with None."""
+
+    def add_notification(self, notification: Notification) -> None:
+        """Keep one more to be sent."""
+
+    def notification(self, notification_id: str) -> Notification | None:
+        """The notification of this id."""
+
+    def notifications(self, alarm: str, *, limit: int) -> tuple[Notification, ...]:
+        """The newest notifications about an alarm, newest first."""
+
+    def due(self, now: datetime, *, limit: int) -> tuple[Notification, ...]:
+        """Waiting notifications whose time has come and which no older waiting one of the same alarm and
+        notifier precedes; the oldest first."""
+
+    def settle_notification(self, notification: Notification) -> None:
+        """Keep what became of a try."""

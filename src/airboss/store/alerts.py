@@ -1,0 +1,214 @@
+"""Alarms in SQL, in the ledger's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from airboss.store.alert_rows import AlarmEvent, AlarmRow, Notification, Silence
+from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_tables import alarm_events, alarm_silences, alarms, cursors, notifications
+
+EVENTS_KEPT: Final = 200
+"""Of each alarm; older ones go when new ones come."""
+
+ENDED_KEPT: Final = timedelta(days=30)
+"""How long what was sent, or could not be, can be looked at."""
+
+
+class SqlAlertStore:
+    """`alert_rows.AlertStore`. Safe to use by threads, and by several processes on one database."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._writer = writing(self._engine)
+
+    def alarms(self) -> dict[str, AlarmRow]:
+        """As `AlertStore.alarms`."""
+        with self._read() as connection:
+            found = connection.execute(select(alarms.c.name, alarms.c.content).order_by(alarms.c.name))
+            return {row.name: msgspec.json.decode(row.content, type=AlarmRow) for row in found}
+
+    def put_alarms(
+        self,
+        rows: Sequence[AlarmRow],
+        *,
+        events: Sequence[AlarmEvent] = (),
+        notifications: Sequence[Notification] = (),
+        forget: Sequence[str] = (),
+    ) -> None:
+        """As `AlertStore.put_alarms`."""
+        with self._write() as connection:
+            names = [*(row.rule.name for row in rows), *forget]
+            connection.execute(delete(alarms).where(alarms.c.name.in_(names)))
+            for row in rows:
+                connection.execute(insert(alarms).values(name=row.rule.name, content=_json(row)))
+            for event in events:
+                connection.execute(
+                    insert(alarm_events).values(alarm=event.alarm, at=_text(event.at), content=_json(event))
+                )
+                _prune_events(connection, event.alarm)
+            for notification in notifications:
+                _add(connection, notification)
+
+    def events(self, alarm: str, *, limit: int) -> tuple[AlarmEvent, ...]:
+        """As `AlertStore.events`."""
+        mine = select(alarm_events.c.content).where(alarm_events.c.alarm == alarm)
+        with self._read() as connection:
+            found = connection.execute(mine.order_by(alarm_events.c.number.desc()).limit(limit)).scalars()
+            return tuple(msgspec.json.decode(each, type=AlarmEvent) for each in found)
+
+    def silences(self) -> dict[str, Silence]:
+        """As `AlertStore.silences`."""
+        with self._read() as connection:
+            found = connection.execute(select(alarm_silences.c.alarm, alarm_silences.c.content))
+            return {row.alarm: msgspec.json.decode(row.content, type=Silence) for row in found}
+
+    def silence(self, alarm: str, silence: Silence | None) -> None:
+        """As `AlertStore.silence`."""
+        with self._write() as connection:
+            connection.execute(delete(alarm_silences).where(alarm_silences.c.alarm == alarm))
+            if silence is not None:
+                connection.execute(insert(alarm_silences).values(alarm=alarm, content=_json(silence)))
+
+    def add_notification(self, notification: Notification) -> None:
+        """As `AlertStore.add_notification`."""
+        with self._write() as connection:
+            _add(connection, notification)
+
+    def notification(self, notification_id: str) -> Notification | None:
+        """As `AlertStore.notification`."""
+        with self._read() as connection:
+            mine = select(notifications).where(notifications.c.id == notification_id)
+            row = connection.execute(mine).one_or_none()
+            return None if row is None else _notification(row)
+
+    def notifications(self, alarm: str, *, limit: int) -> tuple[Notification, ...]:
+        """As `AlertStore.notifications`."""
+        mine = select(notifications).where(notifications.c.alarm == alarm)
+        with self._read() as connection:
+            rows = connection.execute(mine.order_by(notifications.c.number.desc()).limit(limit))
+            return tuple(map(_notification, rows))
+
+    def due(self, now: datetime, *, limit: int) -> tuple[Notification, ...]:
+        """As `AlertStore.due`."""
+        older = notifications.alias("older")
+        preceded = exists().where(
+            and_(
+                older.c.alarm == notifications.c.alarm,
+                older.c.notifier == notifications.c.notifier,
+                older.c.number < notifications.c.number,
+                older.c.state == "waiting",
+            )
+        )
+        query = (
+            select(notifications)
+            .where((notifications.c.state == "waiting") & (notifications.c.due_at <= _text(now)) & ~preceded)
+            .order_by(notifications.c.number)
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return tuple(map(_notification, connection.execute(query)))
+
+    def settle_notification(self, notification: Notification) -> None:
+        """As `AlertStore.settle_notification`."""
+        with self._write() as connection:
+            mine = notifications.c.id == notification.id
+            connection.execute(update(notifications).where(mine).values(**_columns(notification)))
+            if notification.ended_at is not None:
+                old = notifications.c.created_at < _text(notification.ended_at - ENDED_KEPT)
+                connection.execute(delete(notifications).where(old & (notifications.c.state != "waiting")))
+
+    def cursor(self, name: str) -> str | None:
+        """How far whoever follows under this name has come; None before the first time."""
+        with self._read() as connection:
+            return connection.execute(select(cursors.c.value).where(cursors.c.name == name)).scalar()
+
+    def put_cursor(self, name: str, value: str | None) -> None:
+        """Say how far they have come, or with None that they follow no more."""
+        with self._write() as connection:
+            connection.execute(delete(cursors).where(cursors.c.name == name))
+            if value is not None:
+                connection.execute(insert(cursors).values(name=name, value=value))
+
+    def close(self) -> None:
+        """Give back connections. The store is not used after."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+
+def _prune_events(connection: Connection, alarm: str) -> None:
+    mine = alarm_events.c.alarm == alarm
+    newest = select(alarm_events.c.number).where(mine).order_by(alarm_events.c.number.desc())
+    last_kept = connection.execute(newest.offset(EVENTS_KEPT - 1).limit(1)).scalar()
+    if last_kept is not None:
+        connection.execute(delete(alarm_events).where(mine & (alarm_events.c.number < last_kept)))
+
+
+def _add(connection: Connection, notification: Notification) -> None:
+    fixed = {
+        "id": notification.id,
+        "alarm": notification.alarm,
+        "notifier": notification.notifier,
+        "kind": notification.kind,
+        "created_at": _text(notification.created_at),
+        "body": msgspec.json.encode(notification.body).decode(),
+    }
+    connection.execute(insert(notifications).values(**fixed, **_columns(notification)))
+
+
+def _columns(notification: Notification) -> dict[str, Any]:
+    """What changes of a notification."""
+    return {
+        "due_at": _text(notification.due_at),
+        "state": notification.state,
+        "attempts": notification.attempts,
+        "error": notification.error,
+        "ended_at": None if notification.ended_at is None else _text(notification.ended_at),
+    }
+
+
+def _notification(row: Row[Any]) -> Notification:
+    return Notification(
+        id=row.id,
+        alarm=row.alarm,
+        notifier=row.notifier,
+        kind=row.kind,
+        created_at=datetime.fromisoformat(row.created_at),
+        due_at=datetime.fromisoformat(row.due_at),
+        body=msgspec.json.decode(row.body),
+        state=row.state,
+        attempts=row.attempts,
+        error=row.error,
+        ended_at=None if row.ended_at is None else datetime.fromisoformat(row.ended_at),
+    )
+
+
+def _json(value: msgspec.Struct) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _text(at: datetime) -> str:
+    # In UTC and always with microseconds, so that the texts sort as the times do.
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,174 @@
+"""The audit log in SQL, in the ledger's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NamedLeaf, NameRow, Seal, Sealed
+from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_tables import audit_head, audit_leaves, audit_names
+
+PAGE: Final = 1_000
+
+
+class SqlAuditLog:
+    """`audit_rows.AuditLog`. Safe to use by threads, and by several processes on one database: whoever
+    appends holds the database's write lock from reading the head to writing the next one. `seal` makes the
+    rows."""
+
+    def __init__(self, url: str, seal: Seal) -> None:
+        self._engine = open_engine(url)
+        self._writer = writing(self._engine)
+        self._seal = seal
+
+    def append(
+        self,
+        action: str,
+        *,
+        actor: str,
+        subject: str,
+        detail: Mapping[str, Any],
+        at: datetime,
+        user: str | None = None,
+    ) -> int:
+        """As `AuditLog.append`."""
+        entry = AuditEntry(action=action, actor=actor, subject=subject, detail=detail, at=at, user=user)
+        with self._write() as connection:
+            return self._add(connection, entry)
+
+    def forget(
+        self, name: str, *, action: str, actor: str, subject: str, detail: Mapping[str, Any], at: datetime
+    ) -> int:
+        """As `AuditLog.forget`."""
+        with self._write() as connection:
+            theirs = audit_names.c.name == name
+            found = connection.execute(
+                select(audit_names.c.leaf, audit_names.c.field)
+                .where(theirs)
+                .order_by(audit_names.c.leaf, audit_names.c.field)
+            ).all()
+            connection.execute(delete(audit_names).where(theirs))
+            # A leaf has its bounds: more names than fit in one are said in several.
+            for start in range(0, max(1, len(found)), PAGE // 2):
+                these = [[leaf, field] for leaf, field in found[start:][: PAGE // 2]]
+                said = {**detail, "names": these}
+                entry = AuditEntry(action=action, actor=actor, subject=subject, detail=said, at=at)
+                self._add(connection, entry)
+            return len(found)
+
+    def newest(
+        self,
+        *,
+        limit: int,
+        action: str | None = None,
+        since: datetime | None = None,
+        before: int | None = None,
+    ) -> Sequence[NamedLeaf]:
+        """As `AuditLog.newest`."""
+        asked = select(audit_leaves).order_by(audit_leaves.c.number.desc()).limit(limit)
+        if action is not None:
+            asked = asked.where(audit_leaves.c.action == action)
+        if since is not None:
+            asked = asked.where(audit_leaves.c.at >= since.astimezone(UTC).isoformat())
+        if before is not None:
+            asked = asked.where(audit_leaves.c.number < before)
+        with self._read() as connection:
+            return _named(connection, connection.execute(asked).all())
+
+    @contextmanager
+    def whole(self) -> Iterator[_Whole]:
+        """As `AuditLog.whole`."""
+        with self._read() as connection:
+            yield _Whole(connection)
+
+    def close(self) -> None:
+        """Give back connections. The log is not used after."""
+        self._engine.dispose()
+
+    def _add(self, connection: Connection, entry: AuditEntry) -> int:
+        sealed: Sealed = self._seal(_head(connection), entry)
+        for leaf in sealed.leaves:
+            connection.execute(insert(audit_leaves).values(**msgspec.structs.asdict(leaf)))
+        for name in sealed.names:
+            connection.execute(insert(audit_names).values(**msgspec.structs.asdict(name)))
+        values = msgspec.structs.asdict(sealed.head)
+        if connection.execute(update(audit_head).values(**values)).rowcount == 0:
+            connection.execute(insert(audit_head).values(id=1, **values))
+        return sealed.leaves[-1].number
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+
+class _Whole:
+    """`audit_rows.AuditData`, read in the transaction of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.head = _head(connection)
+        known = select(audit_leaves.c.number)
+        strays = select(audit_names.c.leaf).where(audit_names.c.leaf.not_in(known)).distinct()
+        self.strays: Sequence[int] = connection.execute(strays).scalars().all()
+
+    def leaves(self) -> Iterator[NamedLeaf]:
+        """As `AuditData.leaves`."""
+        found = self.page(-(2**63), PAGE)
+        while found:
+            yield from found
+            found = self.page(found[-1].leaf.number, PAGE)
+
+    def page(self, after: int, limit: int) -> Sequence[NamedLeaf]:
+        """As `AuditData.page`."""
+        asked = select(audit_leaves).where(audit_leaves.c.number > after).order_by(audit_leaves.c.number)
+        return _named(self._connection, self._connection.execute(asked.limit(limit)).all())
+
+
+def _head(connection: Connection) -> HeadRow | None:
+    row = connection.execute(select(audit_head)).one_or_none()
+    return None if row is None else _read(row, HeadRow)
+
+
+def _named(connection: Connection, rows: Sequence[Row[Any]]) -> list[NamedLeaf]:
+    """Leaves with their names."""
+    numbers = [row.number for row in rows]
+    if not numbers:
+        return []
+    found = connection.execute(
+        select(audit_names)
+        .where(audit_names.c.leaf.between(min(numbers), max(numbers)))
+        .order_by(audit_names.c.leaf, audit_names.c.field)
+    )
+    names = {
+        leaf: tuple(these)
+        for leaf, these in groupby((_read(row, NameRow) for row in found), lambda n: n.leaf)
+    }
+    return [
+        NamedLeaf(leaf=_read(row, LeafRow), names=names.get(number, ()))
+        for row, number in zip(rows, numbers, strict=True)
+    ]
+
+
+def _read(row: Row[Any], kind: Any) -> Any:
+    """A row as its type, unchecked: what somebody wrote into the tables is for `verify` to judge."""
+    return kind(**{name: row._mapping[name] for name in kind.__struct_fields__})

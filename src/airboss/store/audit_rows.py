@@ -1,0 +1,135 @@
+"""What the audit log is made of, as it is kept, and what rooms ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+NameField = Literal["actor", "subject", "user"]
+"""Where a name stands in a leaf."""
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was done. `actor` did it to `subject`; `user` is the person that it is about, if any.
+
+    These three may name people, so the leaf holds only commitments to them. `detail` is kept as it is and can
+    never be taken out again: no name of a person, no text of a call, no secret.
+    """
+
+    action: str
+    actor: str
+    subject: str
+    detail: Mapping[str, Any]
+    at: datetime
+    user: str | None = None
+
+
+class LeafRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A leaf. `content` is the JSON text that is hashed; `root`, in hex, is the tree's with this leaf its
+    last. `at` (ISO 8601) and `action` say again what stands in `content`, to be looked for."""
+
+    number: int
+    at: str
+    action: str
+    content: str
+    root: str
+
+
+class NameRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that a leaf commits to, with the salt (hex) of the commitment. Erasing a person deletes
+    these."""
+
+    leaf: int
+    field: NameField
+    salt: str
+    name: str
+
+
+class HeadRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the log stands: its size, its root in hex, when the last leaf came (ISO 8601), the signature over
+    these (`governance.checkpoint`), and the tree's peaks, in hex and one after the other, to go on from."""
+
+    size: int
+    root: str
+    at: str
+    signature: str
+    peaks: str
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new entry adds: leaves (the very first brings another before it), names, and the head after."""
+
+    leaves: tuple[LeafRow, ...]
+    names: tuple[NameRow, ...]
+    head: HeadRow
+
+
+class Seal(Protocol):
+    """Makes the next leaf: pure, so that it can be called within a transaction."""
+
+    def __call__(self, head: HeadRow | None, entry: AuditEntry) -> Sealed:
+        """The rows that `entry` adds after `head`; None is the head of an empty log."""
+
+
+class NamedLeaf(msgspec.Struct, frozen=True, kw_only=True):
+    """A leaf and the names that are still known of it."""
+
+    leaf: LeafRow
+    names: tuple[NameRow, ...]
+
+
+class AuditData(Protocol):
+    """The whole log as it was at one moment."""
+
+    head: HeadRow | None
+    strays: Sequence[int]
+    """Numbers that names are kept for and no leaf is."""
+
+    def leaves(self) -> Iterator[NamedLeaf]:
+        """Every leaf, by number."""
+
+    def page(self, after: int, limit: int) -> Sequence[NamedLeaf]:
+        """At most `limit` leaves with larger numbers than `after`, by number."""
+
+
+class AuditLog(Protocol):
+    """Appends and reads. Raises SetupError if the database cannot be used."""
+
+    def append(
+        self,
+        action: str,
+        *,
+        actor: str,
+        subject: str,
+        detail: Mapping[str, Any],
+        at: datetime,
+        user: str | None = None,
+    ) -> int:
+        """Add a leaf, on disk when this returns; returns its number. As in `AuditEntry`: `detail` names no
+        person. Raises ValueError for a detail that is no JSON or over 16 KiB of it."""
+
+    def forget(
+        self, name: str, *, action: str, actor: str, subject: str, detail: Mapping[str, Any], at: datetime
+    ) -> int:
+        """Delete every name kept that is exactly this one, and add a leaf that says which those were, in one
+        transaction; returns how many. The log stays valid."""
+
+    def newest(
+        self,
+        *,
+        limit: int,
+        action: str | None = None,
+        since: datetime | None = None,
+        before: int | None = None,
+    ) -> Sequence[NamedLeaf]:
+        """The newest leaves first: of this action, from then on, and with a smaller number."""
+
+    def whole(self) -> AbstractContextManager[AuditData]:
+        """The log as it is now, to be read to its end within the block."""
+
+    def close(self) -> None:
+        """Give back connections. The log is not used after."""

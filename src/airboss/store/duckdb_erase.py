@@ -1,0 +1,143 @@
+"""People taken out of the record log's DuckDB file, and what is too old to be kept.
+
+Deleting and updating rows leaves their old bytes in the file: DuckDB marks rows, and blocks that it has
+written anew stay until they are used again. So a file that people were taken out of is copied whole, which
+takes over only what is still there, and put in the place of the old one. (Overwriting free blocks was tried:
+parts of blocks that are still in use kept the old text.)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import Erased
+from airboss.store import duckdb_scores
+from airboss.store.duckdb_run import Connection, append, query, run
+from airboss.store.joining import blank_opened, read_opened
+from airboss.store.rows import naive, open_rows
+
+IDS_AT_ONCE: Final = 5_000
+COPY_SUFFIX: Final = ".rewriting"
+
+
+def blank(connection: Connection, users: Mapping[str, datetime]) -> dict[str, Erased]:
+    """As `RecordLog.erase`, within a transaction; notes that the file is to be written anew."""
+    erased = {}
+    for user, before in users.items():
+        asked = {"user": user, "before": naive(before)}
+        ids = [record_id for (record_id,) in run(connection, query("records_of_user"), asked)]
+        scores = 0
+        for some in batched_ids(ids):
+            scores += duckdb_scores.erase(connection, user=user, record_ids=some)
+        run(connection, query("erase_bodies"), asked)
+        run(connection, query("erase_user"), asked)
+        opened = _blank_opened(connection, user, before)
+        erased[user] = Erased(records=len(ids) + opened, scores=scores)
+    if any(each.records or each.scores for each in erased.values()):
+        run(connection, "insert into rewrites_due values (?)", [naive(datetime.now(UTC))])
+    return erased
+
+
+def batched_ids(ids: list[str]) -> Iterator[list[str]]:
+    """Groups of ids; one empty group if there are none, since scores may name a person without a record."""
+    if not ids:
+        yield []
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        yield ids[start : start + IDS_AT_ONCE]
+
+
+def _blank_opened(connection: Connection, user: str, before: datetime) -> int:
+    """Blank the calls of this user that are still open; returns how many."""
+    found = 0
+    waiting = run(connection, "select distinct id, segment from pending order by id")
+    for record_id, segment in waiting:
+        asked = "select opened from pending where id = ? order by part"
+        payload = "".join(text for (text,) in run(connection, asked, [record_id])).encode()
+        opened = read_opened(payload)
+        if opened.user == user and opened.started_at <= before:
+            run(connection, "delete from pending where id = ?", [record_id])
+            append(connection, "pending", list(open_rows(segment, blank_opened(opened))))
+            found += 1
+    return found
+
+
+def rewrite_due(connection: Connection) -> bool:
+    """Whether the file still holds what was blanked."""
+    return bool(run(connection, "select 1 from rewrites_due limit 1"))
+
+
+def copy_whole(root: Connection, path: Path) -> Path:
+    """A copy of the attached database `log`, beside it, that has only what is there; the caller lets nobody
+    write meanwhile. Raises duckdb.Error."""
+    copy = path.with_name(path.name + COPY_SUFFIX)
+    clear_copy(path)
+    quoted = str(copy).replace("'", "''")
+    try:
+        run(root, f"attach '{quoted}' as fresh (row_group_size 8192)")
+        try:
+            run(root, "copy from database log to fresh")
+            run(root, "delete from fresh.rewrites_due")
+            run(root, "checkpoint fresh")
+        finally:
+            run(root, "use log")
+            run(root, "detach fresh")
+    except BaseException:
+        clear_copy(path)
+        raise
+    return copy
+
+
+def put_in_place(copy: Path, path: Path) -> None:
+    """Put the copy where the file was, which was closed whole: a write-ahead log that is left beside it would
+    be taken for the copy's. Nobody has either open. Raises StoreUnavailable, with the file as it was."""
+    wal = path.with_name(path.name + ".wal")
+    if wal.exists() and wal.stat().st_size:
+        raise StoreUnavailable(f"{wal} is not empty, so that {path} cannot be replaced; it is tried again")
+    try:
+        wal.unlink(missing_ok=True)
+        copy.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be replaced by its copy: {error}") from error
+
+
+def clear_copy(path: Path) -> None:
+    """Delete what an interrupted copy left."""
+    for suffix in (COPY_SUFFIX, f"{COPY_SUFFIX}.wal"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).unlink()
+
+
+def expire(
+    connection: Connection, *, bodies_before: datetime | None, records_before: datetime | None, limit: int
+) -> int:
+    """As `RecordLog.expire`, within a transaction."""
+    done = 0
+    if records_before is not None:
+        asked = {"before": naive(records_before), "limit": limit}
+        old = run(connection, query("old_records"), asked)
+        for start in range(0, len(old), IDS_AT_ONCE):
+            some = old[start : start + IDS_AT_ONCE]
+            seqs, ids = [seq for seq, _ in some], [record_id for _, record_id in some]
+            run(connection, "delete from scores where record_id in (select unnest(?::varchar[]))", [ids])
+            for table in ("bodies", "records"):
+                text = f"delete from {table} where seq in (select unnest(?::bigint[]))"  # noqa: S608 - two names
+                run(connection, text, [seqs])
+        done += len(old)
+    if bodies_before is not None and done < limit:
+        asked = {"before": naive(bodies_before), "limit": limit - done}
+        seqs = [seq for (seq,) in run(connection, query("old_bodies"), asked)]
+        if seqs:
+            run(connection, "delete from bodies where seq in (select unnest(?::bigint[]))", [seqs])
+        done += len(seqs)
+    return done

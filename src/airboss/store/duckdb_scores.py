@@ -1,0 +1,193 @@
+"""Scores in the record log's DuckDB file. Each function works within the transaction of its caller."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from airboss.domain.ports import ScoreStats
+from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
+from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
+from airboss.store.joining import read_score
+from airboss.store.rows import naive
+
+FEW: Final = 1_000
+"""As many waiting scores are looked through from their side."""
+
+_scores: Final = msgspec.json.Decoder(Score)
+
+
+def put(connection: Connection, scores: Sequence[Score]) -> int:
+    """Keep those whose record is there and whose id is not; returns how many."""
+    new = _unknown(connection, scores)
+    facts = _facts(connection, {score.subject_id for score in new})
+    rows = [_row(score, facts[score.subject_id]) for score in new if score.subject_id in facts]
+    if rows:
+        append(connection, "scores", rows)
+    return len(rows)
+
+
+def take(connection: Connection, payloads: Sequence[bytes], moved_at: datetime) -> None:
+    """Keep feedback: beside its record where that is there and of the key that gave it, else waiting."""
+    given = _unknown(connection, [read_score(payload) for payload in payloads])
+    facts = _facts(connection, {score.subject_id for score in given})
+    rows, waiting = [], []
+    for score in given:
+        found = facts.get(score.subject_id)
+        if found is not None and found[2] == score.by:
+            rows.append(_row(score, found))
+        else:
+            text = msgspec.json.encode(score).decode()
+            waiting.append((score.id, score.subject_id, score.by, naive(moved_at), text))
+    if rows:
+        append(connection, "scores", rows)
+    if waiting:
+        append(connection, "waiting_scores", waiting)
+
+
+def attach(connection: Connection, record_ids: Collection[str]) -> None:
+    """Give these records, which have just come, the feedback that waited for them. Little waits as a rule,
+    and handing a thousand ids to the database would cost a fifth of storing their records."""
+    awaited = run(connection, "select record_id from waiting_scores limit ?", [FEW + 1])
+    if len(awaited) <= FEW:
+        record_ids = {record_id for (record_id,) in awaited}.intersection(record_ids)
+    found = [_scores.decode(text) for text, _ in run_by_ids(connection, "waiting_for", record_ids)]
+    if not found:
+        return
+    facts = _facts(connection, {score.subject_id for score in found})
+    mine = [score for score in found if score.subject_id in facts and facts[score.subject_id][2] == score.by]
+    if mine:
+        append(connection, "scores", [_row(score, facts[score.subject_id]) for score in mine])
+        drop(connection, [score.id for score in mine])
+
+
+def of_records(connection: Connection, record_ids: Collection[str]) -> list[Score]:
+    """Every score of these records, the oldest first."""
+    found = [_from_row(row) for row in run_by_ids(connection, "scores", record_ids)]
+    return sorted(found, key=lambda score: (score.at, score.id))
+
+
+def shown(connection: Connection, record_ids: Collection[str]) -> dict[str, dict[str, ScoreValue | None]]:
+    """What these records show of their scores, by record; those without any are left out."""
+    by_record: defaultdict[str, list[Score]] = defaultdict(list)
+    for row in run_by_ids(connection, "scores", record_ids):
+        by_record[row[1]].append(_from_row(row))
+    return {record_id: latest(scores) for record_id, scores in by_record.items()}
+
+
+def stats(
+    connection: Connection,
+    since: datetime,
+    until: datetime,
+    *,
+    by_score_time: bool,
+    without_key: str | None,
+) -> list[ScoreStats]:
+    """As `RecordLog.score_stats`."""
+    text = query("score_stats").format(time="scored_at" if by_score_time else "started_at")
+    rows = run(connection, text, {"since": naive(since), "until": naive(until), "without": without_key})
+    return [ScoreStats(**dict(zip(ScoreStats.__struct_fields__, row, strict=True))) for row in rows]
+
+
+def stray(connection: Connection, before: datetime, limit: int) -> list[Score]:
+    """As `RecordLog.stray_scores`."""
+    rows = run(connection, query("stray_scores"), {"before": naive(before), "limit": limit})
+    return [_scores.decode(text) for (text,) in rows]
+
+
+def drop(connection: Connection, score_ids: Collection[str]) -> None:
+    """Wait for the records of this feedback no longer."""
+    run(connection, "delete from waiting_scores where id in (select unnest(?::varchar[]))", [list(score_ids)])
+
+
+def erase(connection: Connection, *, user: str | None, record_ids: Collection[str]) -> int:
+    """Take a person out of the scores: comments and users of these records' scores and of all scores that
+    `user` gave, waiting ones included. Names and values stay, so that means hold. Returns how many rows had
+    anything to take out."""
+    mine = (
+        '(record_id in (select unnest($ids::varchar[])) or "user" = $user)'
+        ' and (comment is not null or "user" is not null)'
+    )
+    asked = {"ids": list(record_ids), "user": user}
+    ((attached,),) = run(connection, f"select count(*) from scores where {mine}", asked)  # noqa: S608 - fixed
+    if attached:
+        run(connection, f'update scores set comment = null, "user" = null where {mine}', asked)  # noqa: S608 - as above
+    texts = [_scores.decode(text) for (text,) in run(connection, "select score from waiting_scores")]
+    named = [
+        score
+        for score in texts
+        if (score.user is not None and score.user == user)
+        or (score.subject_id in set(record_ids) and (score.user or score.comment))
+    ]
+    for score in named:
+        blank = msgspec.structs.replace(score, user=None, comment=None)
+        text = msgspec.json.encode(blank).decode()
+        run(connection, "update waiting_scores set score = ? where id = ?", [text, score.id])
+    return int(attached) + len(named)
+
+
+def condition(asked: ScoreCondition) -> tuple[str, dict[str, Any]]:
+    """The condition on rows of `records` that a condition on their scores is, and its parameters."""
+    holds = "true"
+    parameters: dict[str, Any] = {"score_name": asked.name}
+    if asked.label is not None:
+        holds = f"label {asked.comparison} $score_bound"
+        parameters["score_bound"] = asked.label
+    elif asked.number is not None:
+        holds = f"number {asked.comparison} $score_bound"
+        parameters["score_bound"] = asked.number
+    return query("with_score").format(holds=holds), parameters
+
+
+def _unknown(connection: Connection, scores: Iterable[Score]) -> list[Score]:
+    """Those that are not kept yet, each once."""
+    new = {score.id: score for score in scores}
+    for score in new.values():
+        if score.subject != "record":
+            raise ValueError(
+                f"score {score.id} is of the {score.subject} {score.subject_id}, not of a record"
+            )
+    for (known,) in list(run_by_ids(connection, "known_scores", new)):
+        new.pop(known, None)
+    return list(new.values())
+
+
+def _facts(connection: Connection, record_ids: Collection[str]) -> dict[str, tuple[Any, ...]]:
+    """Deployment, release, key and start of those of these records that are there."""
+    return {row[0]: row[1:] for row in run_by_ids(connection, "scored_records", record_ids)}
+
+
+def _row(score: Score, facts: tuple[Any, ...]) -> tuple[Any, ...]:
+    value = score.value
+    label = value if isinstance(value, str) else None
+    deployment, release, key, started_at = facts
+    return (
+        *(score.id, score.subject_id, score.name, score.source, score.by, naive(score.at)),
+        *(float(value) if isinstance(value, bool | float) else None, isinstance(value, bool), label),
+        *(score.unscored, score.comment, score.user),
+        *(deployment, release, key, started_at),
+    )
+
+
+def _from_row(row: tuple[Any, ...]) -> Score:
+    score_id, record_id, name, source, by, at, number, yes_or_no, label, unscored, comment, user = row
+    value: ScoreValue | None = label
+    if number is not None:
+        value = bool(number) if yes_or_no else number
+    return Score(
+        id=score_id,
+        subject="record",
+        subject_id=record_id,
+        name=name,
+        source=source,
+        by=by,
+        at=at.replace(tzinfo=UTC),
+        value=value,
+        unscored=unscored,
+        comment=comment,
+        user=user,
+    )

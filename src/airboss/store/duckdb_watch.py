@@ -1,0 +1,67 @@
+"""What a rollout watches, from the record log's DuckDB file: calls in order of admission, open or ended."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from itertools import groupby
+from operator import itemgetter
+
+import msgspec
+
+from airboss.domain.ports import WatchedCall
+from airboss.domain.record import OpenedCall
+from airboss.store.duckdb_run import Connection, query, run
+from airboss.store.duckdb_scores import shown
+from airboss.store.joining import as_open
+
+_BODY = ',"request":'
+TAGS_NAMED_SO = 3
+
+
+def watched(
+    connection: Connection, deployment: str, *, after: str, until: str, without_key: str, limit: int
+) -> list[WatchedCall]:
+    """As `RecordLog.watched`."""
+    asked = {"deployment": deployment, "after": after, "until": until, "without_key": without_key}
+    rows = run(connection, query("watched"), {**asked, "limit": limit})
+    scores = shown(connection, [row[0] for row in rows])
+    closed = [
+        WatchedCall(
+            id=row[0],
+            started_at=row[1].replace(tzinfo=UTC),
+            release=row[2],
+            arm=row[3],
+            plan=row[4],
+            user=row[5],
+            session=row[6],
+            status=row[7],
+            error_type=row[8],
+            latency_ms=row[9],
+            ttft_ms=row[10],
+            cost_usd=row[11],
+            scores=scores.get(row[0], {}),
+        )
+        for row in rows
+    ]
+    parts = run(connection, query("watched_open"), {"after": after, "until": until})
+    still_open = []
+    for _, of_call in groupby(parts, key=itemgetter(0)):
+        opened = _opened("".join(part[2] for part in of_call))
+        if opened is not None and opened.deployment == deployment and opened.key != without_key:
+            still_open.append(as_open(opened))
+    return sorted((*closed, *still_open), key=lambda call: call.id)[:limit]
+
+
+def _opened(text: str) -> OpenedCall | None:
+    """A frame without its body; None for one whose labels alone fill what was read of it."""
+    at = text.find(_BODY)
+    if at < 0:
+        at = len(text) - 1
+    for _ in range(TAGS_NAMED_SO):  # a tag may be called `request` too
+        try:
+            return msgspec.json.decode(f"{text[:at]}}}", type=OpenedCall)
+        except msgspec.DecodeError:
+            at = text.find(_BODY, at + 1)
+            if at < 0:
+                return None
+    return None

@@ -1,0 +1,157 @@
+"""Rollouts in SQL, in the ledger's database. What a rollout is, `rollouts.live` says; here it is text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, delete, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from airboss.domain.plan import Exposure
+from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_tables import rollout_units, rollouts, verdicts
+
+UNITS_ASKED_MAX = 500
+"""So many units are asked for in one statement: SQLite takes a bounded number of values."""
+
+
+class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout as it is kept. `live`: not over yet; `settled`: its end has come into force."""
+
+    id: str
+    deployment: str
+    started_at: datetime
+    live: bool
+    settled: bool
+    exposure: Exposure
+    content: bytes
+
+
+class SqlRolloutStore:
+    """Rollouts, what their lanes remember of units, and their verdicts. Safe to use by threads.
+
+    All calls raise SetupError if the database cannot be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._writer = writing(self._engine)
+
+    def save(
+        self,
+        row: RolloutRow,
+        *,
+        units: Mapping[tuple[str, str], bytes] | None = None,
+        verdict: bytes | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Keep a rollout, the units that changed (by lane and unit) and a verdict of `at`: all or nothing.
+
+        The units of a rollout that is over are dropped: nobody looks at them again.
+        """
+        with self._write() as connection:
+            connection.execute(delete(rollouts).where(rollouts.c.id == row.id))
+            values = msgspec.structs.asdict(row) | {
+                "started_at": row.started_at.isoformat(),
+                "exposure": msgspec.json.encode(row.exposure).decode(),
+                "content": row.content.decode(),
+            }
+            connection.execute(insert(rollouts).values(**values))
+            mine = rollout_units.c.rollout == row.id
+            if not row.live:
+                connection.execute(delete(rollout_units).where(mine))
+            elif units:
+                for (lane, unit), content in units.items():
+                    this = mine & (rollout_units.c.lane == lane) & (rollout_units.c.unit == unit)
+                    connection.execute(delete(rollout_units).where(this))
+                    connection.execute(
+                        insert(rollout_units).values(
+                            rollout=row.id, lane=lane, unit=unit, content=content.decode()
+                        )
+                    )
+            if verdict is not None and at is not None:
+                connection.execute(
+                    insert(verdicts).values(rollout=row.id, at=at.isoformat(), content=verdict.decode())
+                )
+
+    def live(self) -> tuple[RolloutRow, ...]:
+        """Those that are not over, the oldest first."""
+        return self._rows(select(rollouts).where(rollouts.c.live).order_by(rollouts.c.started_at))
+
+    def unsettled(self) -> tuple[RolloutRow, ...]:
+        """Those that are over, but whose end has not come into force."""
+        over = ~rollouts.c.live & ~rollouts.c.settled
+        return self._rows(select(rollouts).where(over).order_by(rollouts.c.started_at))
+
+    def get(self, rollout_id: str) -> RolloutRow | None:
+        """The rollout of this id."""
+        found = self._rows(select(rollouts).where(rollouts.c.id == rollout_id))
+        return found[0] if found else None
+
+    def newest(self, *, deployment: str | None = None, limit: int = 100) -> tuple[RolloutRow, ...]:
+        """Rollouts, the newest first."""
+        asked = select(rollouts).order_by(rollouts.c.started_at.desc()).limit(limit)
+        return self._rows(asked if deployment is None else asked.where(rollouts.c.deployment == deployment))
+
+    def units(self, rollout_id: str, lane: str, units: Sequence[str]) -> dict[str, bytes]:
+        """What a lane remembers of these units; those never seen are left out."""
+        found: dict[str, bytes] = {}
+        with self._read() as connection:
+            for start in range(0, len(units), UNITS_ASKED_MAX):
+                asked = select(rollout_units.c.unit, rollout_units.c.content).where(
+                    rollout_units.c.rollout == rollout_id,
+                    rollout_units.c.lane == lane,
+                    rollout_units.c.unit.in_(units[start : start + UNITS_ASKED_MAX]),
+                )
+                found.update((unit, content.encode()) for unit, content in connection.execute(asked))
+        return found
+
+    def verdicts(self, rollout_id: str, *, limit: int = 100) -> tuple[bytes, ...]:
+        """The verdicts of a rollout that changed something, the oldest first."""
+        with self._read() as connection:
+            asked = (
+                select(verdicts.c.content)
+                .where(verdicts.c.rollout == rollout_id)
+                .order_by(verdicts.c.number)
+                .limit(limit)
+            )
+            return tuple(each.encode() for each in connection.execute(asked).scalars())
+
+    def close(self) -> None:
+        """Give back connections. The store is not used after."""
+        self._engine.dispose()
+
+    def _rows(self, asked: Select[Any]) -> tuple[RolloutRow, ...]:
+        with self._read() as connection:
+            return tuple(
+                RolloutRow(
+                    id=row.id,
+                    deployment=row.deployment,
+                    started_at=datetime.fromisoformat(row.started_at),
+                    live=row.live,
+                    settled=row.settled,
+                    exposure=msgspec.json.decode(row.exposure, type=Exposure),
+                    content=row.content.encode(),
+                )
+                for row in connection.execute(asked)
+            )
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error

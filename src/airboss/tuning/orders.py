@@ -1,0 +1,104 @@
+"""A tuning as it is asked for, in words, and the job that it becomes, with every word looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from airboss.domain.errors import WrongCall
+from airboss.domain.ports import Ledger
+from airboss.evaluations.library import Library
+from airboss.evaluations.orders import check_function
+from airboss.evaluations.ports import EvalStore
+from airboss.evaluations.scorers.llm_judge import LlmJudge
+from airboss.evaluations.scorers.python_function import PythonFunction
+from airboss.evaluations.scorers.spec import Spec, read_spec, spec_from
+from airboss.evaluations.targets import STABLE, Served
+from airboss.store.job_rows import Job, JobStore
+from airboss.tuning.plan import (
+    KIND,
+    TuneOrder,
+    TuneTask,
+    check_order,
+    check_scorer,
+    check_sizes,
+)
+
+SUFFIX: Final = "-tuned"
+"""What a new release's name ends with unless another one is given."""
+
+
+class TuneOrders:
+    """Takes orders. `scorers` is the folder that Python scorers stand in."""
+
+    def __init__(
+        self,
+        *,
+        store: EvalStore,
+        jobs: JobStore,
+        ledger: Ledger,
+        now: Callable[[], datetime],
+        scorers: Path,
+    ) -> None:
+        self._library = Library(store, now)
+        self._jobs = jobs
+        self._ledger = ledger
+        self._now = now
+        self._scorers = scorers
+
+    def start(self, order: TuneOrder, *, by: str) -> Job:
+        """Queue a tuning. Raises WrongCall, with nothing queued, for an order that means nothing."""
+        return self._jobs.add(KIND, self.task(order), by, self._now())
+
+    def task(self, order: TuneOrder) -> TuneTask:
+        """The order with every word looked up and checked. Raises WrongCall."""
+        check_order(order)
+        dataset = self._library.find(order.dataset)
+        scorer = self._scorer(order.scorer)
+        check_sizes(
+            dataset.name,
+            dataset.sizes,
+            budget=order.budget,
+            scorer=scorer,
+            concurrency=order.concurrency,
+        )
+        snapshot = self._ledger.snapshot()
+        if snapshot is None:
+            raise WrongCall("nothing is served yet; apply a configuration first")
+        served = Served(snapshot.plan, self._ledger.standings())
+        target = served.find(order.deployment, order.release or STABLE)
+        base = next(each.release for each in snapshot.plan.served() if each.release.digest == target.release)
+        return TuneTask(
+            deployment=target.deployment,
+            dataset=dataset.digest,
+            dataset_name=dataset.name,
+            base=base,
+            target=target,
+            scorer=scorer,
+            name=order.name or base.name.removesuffix(SUFFIX) + SUFFIX,
+            reflector=served.stable(order.reflector) if order.reflector is not None else None,
+            budget=order.budget,
+            seed=order.seed,
+            forms=tuple(dict.fromkeys(order.forms)),
+            alpha=order.alpha,
+            concurrency=order.concurrency,
+            params=order.params,
+            people=order.people,
+            judges={scorer.deployment: served.stable(scorer.deployment)}
+            if isinstance(scorer, LlmJudge)
+            else {},
+            folder=str(self._scorers),
+        )
+
+    def _scorer(self, given: str | dict[str, Any]) -> Spec:
+        spec = read_spec(given, load=_no_files) if isinstance(given, str) else spec_from(given)
+        check_scorer(spec)
+        if isinstance(spec, PythonFunction):
+            check_function(spec, self._scorers)
+        return spec
+
+
+def _no_files(name: str) -> str:
+    raise WrongCall(f"the scorer's file {name!r} is not here; send the schema itself, as a table")

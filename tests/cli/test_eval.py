@@ -1,0 +1,368 @@
+"""`airboss eval` and `job`: what is sent, exit codes of gates, tables; jobs followed through a restart."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airboss.cli import follow_job
+from airboss.cli.api import Unreachable
+from airboss.cli.follow_job import follow, read_job
+from airboss.cli.scorers import scorer_of
+from airboss.domain.errors import AirbossError, WrongCall
+from tests.cli.admin_api import AdminApi
+from tests.cli.conftest import Run
+
+A = {"deployment": "support", "release": "a" * 64, "name": "old"}
+B = {"deployment": "support", "release": "b" * 64, "name": "new"}
+RUN = ("eval", "run", "--dataset", "golden", "--deployment", "support", "--scorer", "exact")
+
+
+def job(state: str = "done", **given: Any) -> dict[str, Any]:
+    """A job as the admin API gives it."""
+    return {
+        "id": "eval-1",
+        "kind": "eval",
+        "spec": {},
+        "state": state,
+        "done": 3,
+        "total": 9,
+        "note": "3 asked",
+        "result": None,
+        "error": None,
+        "created_at": "2026-11-24T14:00:00+00:00",
+        "updated_at": "2026-11-24T14:00:01Z",
+        "by": "admin",
+        **given,
+    }
+
+
+def interval(estimate: float, low: float, high: float) -> dict[str, Any]:
+    """An interval as the admin API gives it."""
+    return {"estimate": estimate, "low": low, "high": high, "confidence": 0.95, "method": "x"}
+
+
+def comparison(name: str = "exact", **given: Any) -> dict[str, Any]:
+    """A comparison as the admin API gives it: B is better."""
+    return {
+        "metric": {"name": name, "bounds": [0, 1], "higher_is_better": True},
+        "items": 60,
+        "pairs": 60,
+        "units": 60,
+        "unscored_a": 0,
+        "unscored_b": 0,
+        "causes": {},
+        "mean_a": interval(0.25, 0.2, 0.3),
+        "mean_b": interval(0.75, 0.7, 0.8),
+        "difference": interval(0.5, 0.3, 0.7),
+        "test": {"p_value": 0.0001, "method": "McNemar"},
+        "p_adjusted": 0.0001,
+        "labels": {},
+        **given,
+    }
+
+
+TOTALS = {"answers": 60, "errors": 0, "cost_usd": 0.5, "cost_unknown": 0}
+
+
+def evaluation(*comparisons: dict[str, Any], conclusion: str | None = None, **report: Any) -> dict[str, Any]:
+    """An evaluation as the admin API gives it."""
+    gate = {"metric": "exact", "rule": "better", "margin": 0}
+    findings = [{"gate": gate, "conclusion": conclusion, "reason": "exact: because"}]
+    decision = {"conclusion": conclusion, "alpha": 0.05, "findings": findings}
+    return {
+        "summary": {
+            "id": "eval-1",
+            "state": "done",
+            "created_at": "2026-11-24T14:00:00+00:00",
+            "by": "admin",
+            "dataset": "golden",
+            "part": "validation",
+            "a": A,
+            "b": B,
+            "scorers": ["exact"],
+            "done": 60,
+            "total": 60,
+            "note": "120 asked",
+            "error": None,
+            "conclusion": conclusion,
+        },
+        "plan": {"dataset_name": "golden", "part": "validation", "a": A, "b": B, "alpha": 0.05},
+        "report": {
+            "items": 60,
+            "a": TOTALS,
+            "b": TOTALS,
+            "comparisons": list(comparisons) or [comparison()],
+            "decision": decision if conclusion is not None else None,
+            "position_bias": {},
+            **report,
+        },
+        "holdout_reads_before": None,
+    }
+
+
+def ready(api: AdminApi, found: dict[str, Any]) -> None:
+    """An API that does evaluations at once."""
+    api.answers["POST", "/api/v1/evals"] = job("queued")
+    api.answers["GET", "/api/v1/jobs/eval-1"] = job()
+    api.answers["GET", "/api/v1/evals/eval-1"] = found
+
+
+def test_run_sends_what_was_asked(run: Run, api: AdminApi) -> None:
+    """Each option under its name; scorers and gates as often as given."""
+    ready(api, evaluation())
+    code, out, _ = run(
+        *RUN,
+        *("--scorer", "length:words", "--release", "new", "--baseline", "old", "--part", "holdout"),
+        *("--why", "the last word", "--gate", "exact:better", "--repeats", "2", "--alpha", "0.01"),
+        *("--seed", "5", "--concurrency", "3", "--json", "--url", api.url),
+    )
+    assert code == 0
+    assert api.asked[0][3] == {
+        "dataset": "golden",
+        "deployment": "support",
+        "release": "new",
+        "baseline": "old",
+        "scorers": ["exact", "length:words"],
+        "part": "holdout",
+        "gates": ["exact:better"],
+        "repeats": 2,
+        "alpha": 0.01,
+        "seed": 5,
+        "concurrency": 3,
+        "why": "the last word",
+    }
+    found = json.loads(out)
+    assert (found["id"], found["report"]["items"]) == ("eval-1", 60)
+
+
+@pytest.mark.parametrize(("conclusion", "code"), [(None, 0), ("pass", 0), ("fail", 1), ("inconclusive", 1)])
+def test_gates_answer_by_exit_code(run: Run, api: AdminApi, conclusion: str | None, code: int) -> None:
+    """0 where all pass, 1 otherwise; in words and in JSON alike."""
+    ready(api, evaluation(conclusion=conclusion))
+    found, out, _ = run(*RUN, "--url", api.url)
+    assert found == code
+    assert ("gates:" in out) == (conclusion is not None)
+    assert run(*RUN, "--json", "--url", api.url)[0] == code
+
+
+def test_the_report_as_a_table(run: Run, api: AdminApi) -> None:
+    """One line a scorer: both means, the difference with its interval, p and a verdict; then what to know."""
+    comparisons = [
+        comparison(),
+        comparison("polite", difference=interval(-0.1, -0.2, -0.01), p_adjusted=0.01),
+        comparison("brief", difference=interval(0.01, -0.2, 0.2), p_adjusted=0.9),
+        comparison("latency", metric={"name": "latency", "bounds": None, "higher_is_better": False}),
+        comparison("tone", difference=None, p_adjusted=None, labels={"dry": [3, 5]}),
+        comparison(
+            "schema",
+            difference=None,
+            p_adjusted=None,
+            pairs=0,
+            mean_a=None,
+            mean_b=None,
+            unscored_a=60,
+            unscored_b=60,
+            causes={"needs a schema": 120},
+        ),
+    ]
+    found = evaluation(*comparisons, position_bias={"judge": {"items": 60, "consistent": 50}})
+    ready(api, {**found, "holdout_reads_before": 2})
+    _, out, _ = run("eval", "show", "eval-1", "--url", api.url)
+    for line in (
+        "exact 60 0.25 0.75 +0.5 (+0.3 to +0.7) 0.0001 better",
+        "polite 60 0.25 0.75 -0.1 (-0.2 to -0.01) 0.0100 worse",
+        "brief 60 0.25 0.75 +0.01 (-0.2 to +0.2) 0.9000 no difference shown",
+        "latency 60 0.25 0.75 +0.5 (+0.3 to +0.7) 0.0001 worse",
+        "dry 3:5",
+        "unscored",
+        "A: 60 answers, 0 errors, $0.5",
+        "schema: of 60 items 60 unscored for A and 60 for B: 120 x needs a schema",
+        "judge: the same vote in both orders for 50 of 60 items",
+        "the holdout had been read 2 times before",
+    ):
+        assert line in " ".join(out.split()), out
+
+
+def test_one_release_by_itself(run: Run, api: AdminApi) -> None:
+    """No A, no difference: the score with its interval."""
+    alone = comparison(
+        difference=None, p_adjusted=None, test=None, pairs=0, mean_a=None, mean_b=interval(0.75, 0.6, 0.85)
+    )
+    found = evaluation(alone, a=None)
+    found["plan"]["a"] = found["summary"]["a"] = None
+    ready(api, found)
+    api.answers["GET", "/api/v1/evals"] = {"evals": [found["summary"]]}
+    _, out, _ = run(*RUN, "--url", api.url)
+    assert "0.6 to 0.85" in out
+    assert "held against" not in out
+    assert "new bbbbbbbb" in run("eval", "list", "--url", api.url)[1]
+
+
+def test_an_evaluation_that_is_not_done(run: Run, api: AdminApi) -> None:
+    """Show says how far it is, and why it failed if it did."""
+    found = evaluation()
+    found["report"] = None
+    found["summary"] |= {"state": "failed", "done": 3, "error": "the dataset is gone"}
+    ready(api, found)
+    _, out, _ = run("eval", "show", "eval-1", "--url", api.url)
+    assert "3 of 60 items; 120 asked" in out
+    assert "the dataset is gone" in out
+    api.answers["GET", "/api/v1/evals"] = {"evals": []}
+    assert "no evaluations yet" in run("eval", "list", "--url", api.url)[1]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("failed", "eval-1 failed: the gateway is away"), ("cancelled", "was cancelled after 3 of 9")],
+)
+def test_a_job_that_ends_badly(run: Run, api: AdminApi, state: str, said: str) -> None:
+    """Exit code 1, with why."""
+    ready(api, evaluation())
+    api.answers["GET", "/api/v1/jobs/eval-1"] = job(state, error="the gateway is away")
+    code, _, err = run(*RUN, "--url", api.url)
+    assert (code, said in err) == (1, True)
+
+
+def test_detach_does_not_wait(run: Run, api: AdminApi) -> None:
+    """It prints the id, and `--wait` of show waits later."""
+    ready(api, evaluation())
+    assert run(*RUN, "--detach", "--url", api.url)[:2] == (0, "eval-1\n")
+    assert json.loads(run(*RUN, "--detach", "--json", "--url", api.url)[1]) == {"id": "eval-1"}
+    assert ("GET", "/api/v1/jobs/eval-1") not in [asked[:2] for asked in api.asked]
+    assert run("eval", "show", "eval-1", "--wait", "--json", "--url", api.url)[0] == 0
+    assert ("GET", "/api/v1/jobs/eval-1") in [asked[:2] for asked in api.asked]
+
+
+def test_a_wrong_part_is_refused(run: Run, api: AdminApi) -> None:
+    """Before anything is sent."""
+    assert run(*RUN, "--part", "test", "--url", api.url)[0] == 2
+    assert api.asked == []
+
+
+def test_jobs(run: Run, api: AdminApi) -> None:
+    """List, show and cancel, for people and as JSON."""
+    api.answers["GET", "/api/v1/jobs"] = {"jobs": [job("failed", error="away [red]")]}
+    api.answers["GET", "/api/v1/jobs/eval-1"] = job("failed", error="away")
+    api.answers["POST", "/api/v1/jobs/eval-1/cancel"] = job("cancelled")
+    _, out, _ = run("job", "list", "--kind", "eval", "--limit", "5", "--url", api.url)
+    assert "eval-1  failed    3/9  away [red]" in out
+    assert api.asked[0][2] == {"kind": "eval", "limit": "5"}
+    assert json.loads(run("job", "list", "--json", "--url", api.url)[1])["id"] == "eval-1"
+    assert run("job", "show", "eval-1", "--url", api.url)[1].endswith("\naway\n")
+    assert json.loads(run("job", "show", "eval-1", "--json", "--url", api.url)[1])["state"] == "failed"
+    assert run("job", "cancel", "eval-1", "--url", api.url)[1] == "eval-1 is cancelled after 3 of 9 steps\n"
+    api.answers["GET", "/api/v1/jobs"] = {"jobs": []}
+    assert "no jobs yet" in run("job", "list", "--url", api.url)[1]
+
+
+class Answers:
+    """An `Api` that gives answers in turn; an exception among them is raised."""
+
+    running = True
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    def get(self, _path: str, _params: object = None) -> Any:
+        """The next answer; the last stays."""
+        self.asked += 1
+        found = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def post(self, _path: str, _body: object) -> Any:
+        """Never asked."""
+        raise AssertionError
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Follow without pauses."""
+    monkeypatch.setattr(follow_job, "POLL_S", 0.0)
+
+
+def test_following_outlives_a_restart(quick: None) -> None:
+    """A controller that does not answer for a while is waited for; the job's end is what is returned."""
+    away = Unreachable("no connection")
+    api = Answers(job("queued"), away, away, job("running"), job(result={"run": "eval-1"}))
+    found = follow(api, "eval-1", as_json=True, label="x")
+    assert (found.state, bytes(found.result or b"")) == ("done", b'{"run":"eval-1"}')
+    assert api.asked == 5
+
+
+def test_following_ends(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that is not there, and a controller that stays away, are not waited for."""
+    with pytest.raises(AirbossError, match="no job"):
+        follow(Answers(AirbossError("no job")), "eval-1", as_json=True, label="x")
+    monkeypatch.setattr(follow_job, "GONE_S", 0.05)
+    with pytest.raises(Unreachable):
+        follow(Answers(Unreachable("away")), "eval-1", as_json=True, label="x")
+
+
+def test_ctrl_c_leaves_the_job_running(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says how to see it, and the verb ends as a shell would have it."""
+    with pytest.raises(SystemExit) as ended:
+        follow(Answers(KeyboardInterrupt()), "eval-1", as_json=True, label="x")
+    assert ended.value.code == 130
+    assert "eval-1 goes on without you; see it with `airboss job show eval-1`" in capsys.readouterr().err
+
+
+def test_a_bar_shows_how_far_it_is(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal every state of the job is drawn, the first without a total included."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    found = follow(
+        Answers(job("queued", done=0, total=0), job("running"), job()), "eval-1", as_json=False, label="[x]"
+    )
+    assert found == read_job(job())
+
+
+def test_scorers_of_files_are_read_here(tmp_path: Path) -> None:
+    """A schema's file becomes a table; other scorers go as they are written."""
+    (tmp_path / "s.json").write_text('{"type": "object"}')
+    table = {"kind": "json_schema", "schema": {"type": "object"}}
+    assert scorer_of(f"json_schema:{tmp_path}/s.json", None) == table
+    assert scorer_of(f"form=json_schema:{tmp_path}/s.json", None) == {**table, "name": "form"}
+    for text in ("exact", r"regex:^a=\d:x$", "contains:please", "polite=contains:please", "json_schema"):
+        assert scorer_of(text, None) == text
+    assert scorer_of('{"kind": "exact"}', None) == {"kind": "exact"}
+    (tmp_path / "broken.json").write_text("{")
+    for text in ('{"kind"', "json_schema:nowhere.json", f"json_schema:{tmp_path}/broken.json"):
+        with pytest.raises(WrongCall):
+            scorer_of(text, None)
+
+
+def test_python_is_put_into_the_data_directory(tmp_path: Path) -> None:
+    """Under a name that follows from its content, for its owner alone; never sent to an Airboss elsewhere."""
+    file, data = tmp_path / "tone.py", tmp_path / "data"
+    file.write_text("def score(item, answer):\n    return True\n")
+    sent = scorer_of(f"python:{file}:score", data)
+    assert isinstance(sent, dict)
+    place, _, function = sent["function"].rpartition(":")
+    assert (function, sent["name"], sent["kind"]) == ("score", "score", "python")
+    assert (data / "scorers" / place).read_bytes() == file.read_bytes()
+    assert stat.S_IMODE((data / "scorers").stat().st_mode) == 0o700
+    assert scorer_of(f'{{"kind": "python", "function": "{file}:score"}}', data) == {
+        "kind": "python",
+        "function": sent["function"],
+    }
+    file.write_text("def score(item, answer):\n    return False\n")
+    changed = scorer_of(f"dry=python:{file}:score", data)
+    assert isinstance(changed, dict)
+    assert (changed["function"] != sent["function"], changed["name"]) == (True, "dry")
+    assert scorer_of(f"python:{file}:score", None) == {
+        "kind": "python",
+        "function": f"{file}:score",
+        "name": "score",
+    }
+    assert scorer_of("python:there.py:score", data) == {
+        "kind": "python",
+        "function": "there.py:score",
+        "name": "score",
+    }

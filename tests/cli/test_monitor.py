@@ -1,0 +1,157 @@
+"""`airboss monitor`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airboss.cli.status import alarm as status_line
+from airboss.cli.status import well
+from tests.cli.admin_api import AdminApi
+from tests.cli.conftest import Run
+
+
+def alarm(name: str = "errors", **fields: Any) -> dict[str, Any]:
+    """An alarm as the admin API gives it."""
+    return {
+        "name": name,
+        "state": "ok",
+        "since": "2026-11-23T14:30:00+00:00",
+        "deployment": "support",
+        "metric": "error_rate",
+        "value": 0.25,
+        "why": None,
+        "comparison": "above",
+        "threshold": 0.1,
+        "window": "5m",
+        "for": "1m",
+        "notify": ["ops"],
+        "checked_at": None,
+        "silence": None,
+        **fields,
+    }
+
+
+def told(**fields: Any) -> dict[str, Any]:
+    """A notification as the admin API gives it."""
+    return {
+        "id": "n1",
+        "notifier": "ops",
+        "kind": "firing",
+        "state": "sent",
+        "created_at": "2026-11-23T14:30:00+00:00",
+        "attempts": 1,
+        "due_at": "2026-11-23T14:30:00+00:00",
+        "ended_at": None,
+        "error": None,
+        **fields,
+    }
+
+
+@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("no_data", 0), ("pending", 0), ("firing", 1)])
+def test_list_shows_states_and_answers_by_exit_code(run: Run, api: AdminApi, state: str, code: int) -> None:
+    """1 if one is firing; for people a table, for programs an object a line."""
+    nothing = alarm("quiet", state=None, since=None, value=None, why="no calls in the last 5m")
+    api.answers["GET", "/api/v1/alarms"] = {"alarms": [alarm(state=state), nothing]}
+    ended, out, _ = run("monitor", "list", "--url", api.url)
+    assert ended == code
+    assert "error_rate of support above 0.1 over 5m for 1m" in out
+    assert "no calls in the last 5m" in out
+    ended, out, _ = run("monitor", "list", "--url", api.url, "--json")
+    assert ended == code
+    assert [json.loads(line)["state"] for line in out.splitlines()] == [state, None]
+
+
+def test_list_of_nothing_says_what_to_do(run: Run, api: AdminApi) -> None:
+    """An empty state is no empty screen."""
+    api.answers["GET", "/api/v1/alarms"] = {"alarms": []}
+    code, out, _ = run("monitor", "list", "--url", api.url)
+    assert (code, "[alarms.NAME]" in out) == (0, True)
+
+
+def test_show_has_history_and_who_was_told(run: Run, api: AdminApi) -> None:
+    """With what failed and why; the name may hold any sign."""
+    silence = {
+        "until": "2026-11-23T16:30:00+00:00",
+        "reason": "known [x]",
+        "by": "ann",
+        "at": "2026-11-23T14:30:00+00:00",
+    }
+    event = {"alarm": "errors", "at": "2026-11-23T14:30:00+00:00", "before": "ok", "after": "firing"}
+    page = {
+        "alarm": alarm(state="firing", silence=silence),
+        "events": [event | {"value": 0.5, "bound": 0.1}],
+        "notifications": [told(), told(state="failed", error="ops answered 500")],
+    }
+    api.answers["GET", "/api/v1/alarms/err%2Fors"] = page
+    code, out, _ = run("monitor", "show", "err/ors", "--url", api.url)
+    assert code == 1
+    for shown in ("ok → firing", "known [x]", "failed (ops answered 500)", "by ann"):
+        assert shown in out
+    code, out, _ = run("monitor", "show", "err/ors", "--url", api.url, "--json")
+    assert (code, json.loads(out)) == (1, page)
+
+
+def test_silence_needs_a_time_and_a_reason(run: Run, api: AdminApi) -> None:
+    """Or an end; anything else is a wrong call, and nothing is sent."""
+    for wrong in ([], ["--for", "2h"], ["--for", "2h", "--off"], ["--for", "2h", "--reason", " "]):
+        code, _, err = run("monitor", "silence", "errors", *wrong, "--url", api.url)
+        assert (code, bool(err)) == (2, True)
+    assert api.asked == []
+
+
+def test_silence_is_posted(run: Run, api: AdminApi) -> None:
+    """For how long and why; `--off` ends it."""
+    until = {"until": "2026-11-23T16:30:00+00:00", "reason": "known", "by": "x", "at": "y"}
+    api.answers["POST", "/api/v1/alarms/errors/silence"] = alarm(silence=until)
+    code, out, _ = run("monitor", "silence", "errors", "--for", "2h", "--reason", "known", "--url", api.url)
+    assert (code, "silenced until" in out) == (0, True)
+    assert api.asked[-1][3] == {"for": "2h", "reason": "known"}
+    api.answers["POST", "/api/v1/alarms/errors/silence"] = alarm()
+    code, out, _ = run("monitor", "silence", "errors", "--off", "--url", api.url, "--json")
+    assert (code, json.loads(out)["silence"]) == (0, None)
+    assert api.asked[-1][3] == {"for": "", "reason": ""}
+
+
+@pytest.mark.parametrize(("state", "code"), [("sent", 0), ("failed", 1), ("waiting", 1)])
+def test_a_test_answers_by_exit_code(run: Run, api: AdminApi, state: str, code: int) -> None:
+    """1 unless everybody got it."""
+    notes = [
+        told(kind="test"),
+        told(kind="test", notifier="else", state=state, error=None if code == 0 else "no"),
+    ]
+    api.answers["POST", "/api/v1/alarms/errors/test"] = {"notifications": notes}
+    ended, out, _ = run("monitor", "test", "errors", "--url", api.url)
+    assert ended == code
+    assert f"else: {state}" in out
+    ended, out, _ = run("monitor", "test", "errors", "--url", api.url, "--json")
+    assert [json.loads(line)["state"] for line in out.splitlines()] == ["sent", state]
+
+
+def test_records_are_asked_for_by_score(run: Run, api: AdminApi) -> None:
+    """`--score` goes to the admin API as it was written."""
+    api.answers["GET", "/api/v1/records"] = {"records": [], "next": None}
+    code, _, _ = run("records", "--score", "helpfulness<0.5", "--url", api.url)
+    assert code == 0
+    assert api.asked[-1][2]["score"] == "helpfulness<0.5"
+
+
+def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
+    """One line each; only a firing one changes the exit code."""
+    line = {
+        "name": "errors",
+        "state": "firing",
+        "since": "2026-11-23T14:30:00+00:00",
+        "deployment": "support",
+        "metric": "error_rate",
+        "value": 0.25,
+        "silenced_until": "2026-11-23T15:30:00+00:00",
+    }
+    found = {"running": True, "journal": {"store_up": True}, "deployments": [], "processes": []}
+    assert "alarm errors [red]firing[/]" in status_line(line)
+    assert "error_rate of support is 0.25, silenced" in status_line(line)
+    assert not well(found | {"alarms": [line]})
+    for state in ("ok", "pending", "resolved", "no_data"):
+        assert well(found | {"alarms": [line | {"state": state}]})

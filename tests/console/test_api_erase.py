@@ -1,0 +1,56 @@
+"""Forgetting people over the admin API: asked for, looked after, never named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.console.governed import Governed, governed
+
+USER = "ann-unmistakable-7f3a"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Governed]:
+    """One where nobody was forgotten yet."""
+    with governed(tmp_path) as made:
+        yield made
+
+
+def test_an_erasure_is_asked_for_and_looked_after(site: Governed) -> None:
+    """It is pending until the controller has done it; neither answers nor the audit log name the person."""
+    program = site.program()
+    asked = program.post("/api/v1/erasures", json={"user": USER})
+    made = asked.json()
+    assert (asked.status_code, made["state"], made["store_up"]) == (200, "pending", True)
+    assert program.get(f"/api/v1/erasures/{made['id']}").json() == made
+    site.people.store.found(made["id"], records=3, scores=0, items=1, names=0)
+    site.people.store.finish([made["id"]], site.clock.now())
+    done = program.get("/api/v1/erasures")
+    assert [(each["state"], each["records"]) for each in done.json()["erasures"]] == [("done", 3)]
+    (noted,) = site.audit.newest(limit=9, action="erase")
+    said = asked.text + done.text + noted.leaf.content + str(noted.names)
+    assert USER not in said
+
+
+def test_a_store_that_is_down_is_told(site: Governed) -> None:
+    """So that who asks knows what it waits for."""
+    site.store_up = False
+    assert site.program().post("/api/v1/erasures", json={"user": USER}).json()["store_up"] is False
+
+
+@pytest.mark.parametrize(
+    "body", [{"user": ""}, {"user": "x" * 1_001}, {}, {"user": 1}, {"user": "x", "y": 1}]
+)
+def test_what_is_no_user_is_refused(site: Governed, body: dict[str, object]) -> None:
+    """Nothing is made of it."""
+    assert site.program().post("/api/v1/erasures", json=body).status_code == 400
+    assert site.program().get("/api/v1/erasures").json() == {"erasures": []}
+
+
+@pytest.mark.parametrize("wanted", ["9", "x", "-1", "9" * 30])
+def test_an_unknown_erasure_is_not_found(site: Governed, wanted: str) -> None:
+    """Whatever its id looks like."""
+    assert site.program().get(f"/api/v1/erasures/{wanted}").status_code == 404

@@ -1,0 +1,145 @@
+"""Keys over the admin API: a secret is shown once, and every change is in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airboss.domain.ports import ApiKey
+from airboss.governance.keys import Keyring
+from tests.console.governed import DATA_KEY, Governed, governed
+from tests.support.seed_records import seed_plan
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Governed]:
+    """One with a few keys."""
+    with governed(tmp_path) as made:
+        yield made
+
+
+def who(site: Governed, secret: str) -> str | None:
+    """Whom a gateway takes this secret for, now."""
+    snapshot = site.ledger.snapshot()
+    assert snapshot is not None
+    principal = Keyring(snapshot.keys, now=site.clock.now()).principal(secret)
+    return principal.key if principal is not None else None
+
+
+def post(site: Governed, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+    """The answer of a POST under /api/v1/keys."""
+    answer = site.program().post(f"/api/v1/keys{path}", json=body)
+    return answer.status_code, answer.json()
+
+
+def actions(site: Governed) -> list[str]:
+    """What the audit log has, newest first."""
+    return [each.leaf.action for each in site.audit.newest(limit=99)]
+
+
+def deployment(site: Governed) -> str:
+    """Some deployment that is served."""
+    return seed_plan(site.clock.now()).deployments[0].name
+
+
+def test_a_new_key_opens_what_it_was_made_for(site: Governed) -> None:
+    """Its secret stands in the answer and nowhere else; gateways see it with the next revision."""
+    revision = site.ledger.revision()
+    status, made = post(site, "", {"name": "team-a", "deployments": [deployment(site)]})
+    assert (status, made["name"], made["deployments"]) == (200, "team-a", [deployment(site)])
+    assert who(site, made["key"]) == "team-a"
+    assert site.ledger.revision() > revision
+    listed = site.program().get("/api/v1/keys")
+    assert made["key"] not in listed.text
+    (shown,) = [each for each in listed.json()["keys"] if each["name"] == "team-a"]
+    assert (shown["state"], shown["deployments"]) == ("active", [deployment(site)])
+    assert actions(site)[0] == "keys.create"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"name": "web"}, "there is a key 'web' already"),
+        ({"name": "no/slash"}, "cannot be a key's name"),
+        ({"name": "default"}, "airboss keys rotate default"),
+        ({"name": "airboss"}, "Airboss's own calls"),
+        ({"name": "x", "deployments": ["nope"]}, "there is no deployment 'nope'"),
+        ({"name": "x", "other": 1}, "the body is wrong"),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused(site: Governed, body: dict[str, Any], words: str) -> None:
+    """With what was seen and what to do; nothing is made and nothing noted."""
+    status, answer = post(site, "", body)
+    assert (status, words in answer["error"]["message"]) == (400, True), answer
+    assert "keys.create" not in actions(site)
+
+
+def test_an_alias_is_no_deployment(site: Governed) -> None:
+    """The message names the deployment that is meant."""
+    served = seed_plan(site.clock.now()).deployments
+    alias, name = next((alias, each.name) for each in served for alias in each.aliases)
+    status, answer = post(site, "", {"name": "x", "deployments": [alias]})
+    assert (status, f"is an alias of {name!r}" in answer["error"]["message"]) == (400, True)
+
+
+def test_a_revoked_key_opens_nothing(site: Governed) -> None:
+    """At once in the ledger; it stays in the list, and its name may be given to a new key."""
+    assert who(site, DATA_KEY) == "web"
+    assert post(site, "/web/revoke")[1]["state"] == "revoked"
+    assert who(site, DATA_KEY) is None
+    assert post(site, "/web/revoke")[0] == 400
+    assert post(site, "/web/rotate")[0] == 400
+    made = post(site, "", {"name": "web"})[1]
+    assert (who(site, DATA_KEY), who(site, made["key"])) == (None, "web")
+    assert actions(site)[:2] == ["keys.create", "keys.revoke"]
+
+
+def test_a_rotated_key_has_another_secret(site: Governed) -> None:
+    """The old one ends at once, or when the grace is over; a second rotation ends an older grace."""
+    first = post(site, "/web/rotate", {})[1]
+    assert (who(site, DATA_KEY), who(site, first["key"])) == (None, "web")
+    second = post(site, "/web/rotate", {"grace_s": 60})[1]
+    assert (who(site, first["key"]), who(site, second["key"])) == ("web", "web")
+    assert second["previous_until"] == (site.clock.now() + timedelta(seconds=60)).isoformat().replace(
+        "+00:00", "Z"
+    )
+    site.clock.forward(59)
+    assert who(site, first["key"]) == "web"
+    site.clock.forward(2)
+    assert (who(site, first["key"]), who(site, second["key"])) == (None, "web")
+    third = post(site, "/web/rotate", {"grace_s": 60})[1]
+    fourth = post(site, "/web/rotate", {"grace_s": 60})[1]
+    assert [who(site, each["key"]) for each in (second, third, fourth)] == [None, "web", "web"]
+    for grace in (-1, 30 * 86_400 + 1):
+        assert "is not offered" in post(site, "/web/rotate", {"grace_s": grace})[1]["error"]["message"]
+
+
+def test_our_own_key_is_left_alone(site: Governed) -> None:
+    """It can be neither revoked nor rotated."""
+    for what in ("revoke", "rotate"):
+        status, answer = post(site, f"/airboss/{what}")
+        assert (status, "Airboss's own" in answer["error"]["message"]) == (400, True)
+
+
+def test_the_starter_key_is_kept_where_the_start_finds_it(site: Governed) -> None:
+    """Rotating it writes the new secret into the data directory, also when it had been revoked; a preset one
+    is whose who presets it."""
+    now = site.clock.now()
+    site.ledger.put_key(ApiKey(name="default", sha256="ab" * 32, created_at=now, revoked_at=now))
+    rotated = post(site, "/default/rotate", {"grace_s": 60})[1]
+    assert site.started == [rotated["key"]]
+    assert (who(site, rotated["key"]), rotated["previous_until"]) == ("default", None)
+    site.keep_starter = None
+    for what in ("revoke", "rotate"):
+        assert "preset by AIRBOSS_API_KEY" in post(site, f"/default/{what}")[1]["error"]["message"]
+    assert who(site, rotated["key"]) == "default"
+
+
+def test_an_unknown_key_is_said_so(site: Governed) -> None:
+    """With where to look."""
+    status, answer = post(site, "/nobody/revoke")
+    assert (status, "airboss keys list" in answer["error"]["message"]) == (400, True)

@@ -1,0 +1,265 @@
+"""Alarms are measured in the record log, and what comes of it stands in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.config import AlarmConfig
+from airboss.controller.alarm_watch import AlarmWatch, link_to_records, rule_of
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import DeploymentStats
+from airboss.domain.score import Score
+from airboss.domain.status import JournalStatus
+from airboss.store.alert_rows import AlarmRow, Silence
+from airboss.store.alerts import SqlAlertStore
+from airboss.store.memory import MemoryRecordLog
+from tests.controller.journals import FixedClock
+from tests.store.samples import START, call_id, move
+
+WELL = JournalStatus(
+    unmoved_bytes=0, oldest_unmoved_at=None, lag_s=0.0, store_up=True, moved_records=0, corrupt_frames=0
+)
+ERRORS = AlarmConfig(
+    metric="error_rate", deployment="assistant", above=0.2, window="5m", hold="0s", notify=("ops", "ops")
+)
+
+
+class Log(MemoryRecordLog):
+    """A log that counts what it is asked, and can be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.down = False
+
+    def stats(self, *args: Any, **named: Any) -> Sequence[DeploymentStats]:
+        """As a log."""
+        self.asked += 1
+        if self.down:
+            raise StoreUnavailable("the record store is away")
+        return super().stats(*args, **named)
+
+
+class Watched:
+    """A watch, and all that it stands between."""
+
+    def __init__(self, root: Path) -> None:
+        self.log = Log()
+        self.store = SqlAlertStore(f"sqlite:///{root / 'ledger.db'}")
+        self.clock = FixedClock()
+        self.clock.at = START + timedelta(minutes=5)
+        self.journal = WELL
+        self.alarms: dict[str, AlarmConfig] = {"errors": ERRORS}
+        self.moved = 0
+        self.watch = self.restarted()
+
+    def restarted(self) -> AlarmWatch:
+        """A watch in a new process."""
+        self.watch = AlarmWatch(
+            alarms=lambda: self.alarms,
+            store=self.store,
+            record_log=self.log,
+            journal=lambda: self.journal,
+            clock=self.clock,
+            console_url=lambda: "http://127.0.0.1:8701",
+        )
+        return self.watch
+
+    def calls(self, *numbers: int, **fields: Any) -> None:
+        """Calls, each so many seconds after START."""
+        self.log.apply(move(*numbers, start=self.moved, **fields))
+        self.moved += 100 * len(numbers)
+
+    def tick(self, seconds: float = 5.0) -> AlarmRow:
+        """Look once; where `errors` stands then."""
+        self.watch.tick()
+        self.clock.at += timedelta(seconds=seconds)
+        return self.store.alarms()["errors"]
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """Who was to be told what, in order."""
+        names = ["errors", "slow"]
+        found = [each for name in names for each in reversed(self.store.notifications(name, limit=100))]
+        return [(each.notifier, each.kind) for each in found]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    """An alarm on errors and an empty log."""
+    made = Watched(tmp_path)
+    yield made
+    made.store.close()
+
+
+def test_an_alarm_follows_the_records(watched: Watched) -> None:
+    """Errors in the window fire it, and their leaving the window ends it; each is told once."""
+    watched.calls(*range(100, 110))
+    assert watched.tick().phase == "ok"
+    watched.calls(*range(110, 120), status="error")
+    row = watched.tick()
+    assert (row.phase, row.value) == ("firing", 0.5)
+    assert watched.watch.phases == {"errors": "firing"}
+    for _ in range(10):
+        watched.tick()
+    assert watched.told == [("ops", "firing")]
+    watched.clock.at = START + timedelta(seconds=500)
+    watched.calls(450)
+    assert watched.tick().phase == "resolved"
+    assert watched.told == [("ops", "firing"), ("ops", "resolved")]
+    events = [(each.before, each.after) for each in watched.store.events("errors", limit=9)]
+    assert events == [("firing", "resolved"), ("ok", "firing")]
+
+
+def test_our_own_calls_do_not_count(watched: Watched) -> None:
+    """Judges and evaluations may fail without waking anybody."""
+    watched.calls(*range(100, 120), status="error", key="airboss")
+    watched.calls(200)
+    assert watched.tick().value == 0.0
+
+
+def test_a_restart_neither_forgets_nor_repeats(watched: Watched) -> None:
+    """Everything that matters stands in the ledger: a new watch goes on where the old one was."""
+    watched.alarms["errors"] = msgspec.structs.replace(ERRORS, hold="30s")
+    watched.calls(*range(100, 120), status="error")
+    for _ in range(6):
+        watched.tick()
+        watched.restarted()
+    assert watched.told == []
+    for _ in range(6):
+        watched.tick()
+        watched.restarted()
+    assert watched.told == [("ops", "firing")]
+
+
+def test_a_kill_before_the_ledger_has_it_changes_nothing(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state and who is to be told are one write: either both stand or neither."""
+
+    class Killed(BaseException):
+        """The process ends here."""
+
+    def kill(*_args: object, **_named: object) -> None:
+        raise Killed
+
+    watched.calls(*range(100, 120), status="error")
+    with monkeypatch.context() as patch:
+        patch.setattr(watched.store, "put_alarms", kill)
+        with pytest.raises(Killed):
+            watched.tick()
+    assert watched.told == []
+    watched.restarted()
+    watched.tick()
+    assert watched.told == [("ops", "firing")]
+
+
+def test_a_store_that_is_away_is_no_data(watched: Watched) -> None:
+    """Neither well nor on fire; and a log that is far behind is not believed either."""
+    watched.alarms["few"] = AlarmConfig(metric="requests", deployment="assistant", below=1.0, hold="0s")
+    watched.log.down = True
+    for _ in range(6):
+        assert watched.tick().phase == "ok"
+    assert (watched.tick().phase, watched.tick().why) == ("no_data", "the record store is away")
+    watched.log.down = False
+    for journal, why in (
+        (msgspec.structs.replace(WELL, store_up=False), "the record store does not answer"),
+        (msgspec.structs.replace(WELL, lag_s=100.0), "records are 100 s behind"),
+    ):
+        watched.journal = journal
+        assert watched.tick().why == why
+        assert watched.store.alarms()["few"].phase == "no_data"
+    watched.journal = WELL
+    watched.tick()
+    assert watched.store.alarms()["few"].phase == "firing"
+
+
+def test_an_alarm_that_is_taken_out_says_goodbye(watched: Watched) -> None:
+    """Who was told of a fire is told that nobody looks any more; nothing of the alarm stays behind."""
+    watched.calls(*range(100, 120), status="error")
+    watched.alarms["slow"] = AlarmConfig(metric="latency_p95", deployment="assistant", above=1e6)
+    watched.tick()
+    watched.alarms = {}
+    watched.watch.tick()
+    watched.watch.tick()
+    assert watched.store.alarms() == {}
+    assert watched.told == [("ops", "firing"), ("ops", "resolved")]
+    (goodbye, _) = watched.store.notifications("errors", limit=2)
+    assert "not in the configuration any more" in goodbye.body["text"]
+
+
+def test_a_changed_alarm_goes_on_by_its_new_bound(watched: Watched) -> None:
+    """A looser bound ends the fire, with a word to those who heard of it."""
+    watched.calls(*range(100, 120), status="error")
+    watched.tick()
+    watched.alarms["errors"] = msgspec.structs.replace(ERRORS, above=1.0, window="10m")
+    assert watched.tick().phase == "resolved"
+    assert watched.told == [("ops", "firing"), ("ops", "resolved")]
+
+
+def test_a_silence_keeps_quiet(watched: Watched) -> None:
+    """The state is shown, nobody is told; what still holds at its end is told then."""
+    until = watched.clock.at + timedelta(seconds=30)
+    watched.store.silence("errors", Silence(until=until, reason="known", by="ann", at=START))
+    watched.calls(*range(100, 120), status="error")
+    for _ in range(6):
+        assert watched.tick().phase == "firing"
+    assert watched.told == []
+    watched.tick()
+    assert watched.told == [("ops", "firing")]
+
+
+def test_scores_count_by_when_they_were_given(watched: Watched) -> None:
+    """Feedback on an old call is news."""
+    watched.alarms["errors"] = AlarmConfig(
+        metric="score:helpful", deployment="assistant", below=0.5, window="1m", hold="0s"
+    )
+    watched.calls(1)
+    assert watched.tick(seconds=30).phase == "ok"
+    assert watched.tick().phase == "no_data"
+    given = Score(
+        id=call_id(500),
+        subject="record",
+        subject_id=call_id(1),
+        name="helpful",
+        source="human",
+        by="team-a",
+        at=watched.clock.at,
+        value=False,
+    )
+    watched.log.put_scores([given])
+    watched.clock.at += timedelta(seconds=30)
+    assert (watched.tick().phase, watched.tick().value) == ("firing", 0.0)
+
+
+def test_the_log_is_asked_once_for_a_window(watched: Watched) -> None:
+    """Many alarms over one window are one question; a long window is asked about seldom."""
+    for number in range(20):
+        watched.alarms[f"a{number}"] = ERRORS
+    watched.watch.tick()
+    assert watched.log.asked == 1
+    watched.alarms = {"errors": msgspec.structs.replace(ERRORS, window="1d")}
+    watched.log.asked = 0
+    for _ in range(100):
+        watched.tick(seconds=5)
+    assert watched.log.asked == 1
+
+
+def test_links_lead_to_the_records_in_question(watched: Watched) -> None:
+    """By deployment and time, and by status or score where that is what the alarm is for."""
+    watched.calls(*range(100, 120), status="error")
+    watched.tick()
+    (note,) = watched.store.notifications("errors", limit=9)
+    assert note.body["link"] == (
+        "http://127.0.0.1:8701/records?deployment=assistant&since=2026-11-01T12%3A00%3A00Z"
+        "&until=2026-11-01T12%3A05%3A00Z&status=error"
+    )
+    scored = AlarmConfig(metric="score:tone", deployment="assistant", below=0.5)
+    row = AlarmRow(rule=rule_of("x", scored), phase="firing", since=START)
+    assert "&score=tone%3C0.5" in link_to_records("http://c/", row, START)

@@ -1,0 +1,282 @@
+"""When alarms fire and end, and when somebody is told."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.controller.alarms import RESOLVED_SHOWN, Decision, Reading, begun, decide, measured, notice
+from airboss.domain.ports import DeploymentStats, ScoreStats
+from airboss.store.alert_rows import AlarmRow, AlarmRule, Silence
+
+START = datetime(2026, 11, 24, tzinfo=UTC)
+RULE = AlarmRule(
+    name="errors", metric="error_rate", deployment="support", below=False, bound=0.1, window_s=300, hold_s=60
+)
+
+
+class Played:
+    """An alarm that takes readings, ten seconds apart; `told` is what was told, in order."""
+
+    def __init__(self, rule: AlarmRule = RULE) -> None:
+        self.rule = rule
+        self.now = START
+        self.row = begun(rule, START)
+        self.told: list[str] = []
+        self.phases: list[str] = ["ok"]
+        self.silence: Silence | None = None
+
+    def take(self, value: float | None, times: int = 1) -> Decision:
+        """Take the same reading so often."""
+        for _ in range(times):
+            self.now += timedelta(seconds=10)
+            reading = Reading(value=value) if value is not None else Reading(why="no calls")
+            decision = decide(self.row, self.rule, reading, now=self.now, silence=self.silence)
+            # What the ledger keeps between two readings is the row, as JSON.
+            self.row = msgspec.json.decode(msgspec.json.encode(decision.row), type=AlarmRow)
+            if decision.event is not None:
+                assert decision.event.before == self.phases[-1]
+                self.phases.append(decision.event.after)
+            if decision.tell is not None:
+                self.told.append(decision.tell)
+        return decision
+
+
+def test_an_alarm_fires_after_its_time_and_resolves_after_its_time() -> None:
+    """Ok, pending, firing, resolved, ok; told once of the fire and once of its end."""
+    alarm = Played()
+    alarm.take(0.05, 3)
+    alarm.take(0.5, 6)
+    assert (alarm.row.phase, alarm.told) == ("pending", [])
+    alarm.take(0.5)
+    assert (alarm.row.phase, alarm.told) == ("firing", ["firing"])
+    assert alarm.row.since == START + timedelta(seconds=40)
+    alarm.take(0.5, 100)
+    alarm.take(0.0, 6)
+    assert alarm.told == ["firing"]
+    alarm.take(0.0)
+    assert alarm.told == ["firing", "ok"]
+    alarm.take(0.0, int(RESOLVED_SHOWN.total_seconds() / 10))
+    assert alarm.phases == ["ok", "pending", "firing", "resolved", "ok"]
+
+
+def test_a_short_break_is_told_to_nobody() -> None:
+    """One value within the bound ends `pending`, and the time begins anew."""
+    alarm = Played()
+    for _ in range(20):
+        alarm.take(0.5, 6)
+        alarm.take(0.1)
+    assert (alarm.told, set(alarm.phases)) == ([], {"ok", "pending"})
+
+
+def test_a_value_that_comes_and_goes_keeps_firing() -> None:
+    """A fire ends only after values were within the bound for as long as it takes to fire."""
+    alarm = Played()
+    alarm.take(0.5, 7)
+    for _ in range(20):
+        alarm.take(0.0, 6)
+        alarm.take(0.5)
+    assert (alarm.row.phase, alarm.told) == ("firing", ["firing"])
+
+
+def test_without_a_time_to_hold_one_value_is_enough() -> None:
+    """`for = "0s"`: fires and resolves at once."""
+    alarm = Played(msgspec.structs.replace(RULE, hold_s=0))
+    alarm.take(0.5)
+    alarm.take(0.0)
+    alarm.take(0.5)
+    assert (alarm.told, alarm.phases) == (["firing", "ok", "firing"], ["ok", "firing", "resolved", "firing"])
+
+
+def test_no_data_is_a_state_of_its_own() -> None:
+    """A quiet deployment is neither well nor on fire, and nobody is woken."""
+    alarm = Played()
+    alarm.take(None, 6)
+    assert alarm.row.phase == "ok"
+    alarm.take(None, 1)
+    assert (alarm.row.phase, alarm.row.why, alarm.told) == ("no_data", "no calls", [])
+    alarm.take(0.0)
+    assert (alarm.row.phase, alarm.told) == ("ok", [])
+
+
+def test_no_data_is_told_where_it_is_asked_for() -> None:
+    """With `no_data = "notify"` both its begin and its end are told."""
+    alarm = Played(msgspec.structs.replace(RULE, notify_no_data=True))
+    alarm.take(None, 7)
+    alarm.take(0.0)
+    assert alarm.told == ["no_data", "ok"]
+
+
+def test_a_fire_out_of_sight_is_told() -> None:
+    """Whoever was told of a fire is told that nothing can be seen, and then how it went on."""
+    alarm = Played()
+    alarm.take(0.5, 7)
+    alarm.take(None, 7)
+    assert (alarm.row.phase, alarm.told) == ("no_data", ["firing", "no_data"])
+    alarm.take(0.0)
+    assert (alarm.row.phase, alarm.told) == ("resolved", ["firing", "no_data", "ok"])
+    alarm.take(0.5, 7)
+    alarm.take(None, 7)
+    alarm.take(0.5, 7)
+    assert alarm.told[3:] == ["firing", "no_data", "firing"]
+
+
+def test_a_gap_shorter_than_the_time_changes_nothing() -> None:
+    """A store that is away for a moment neither ends nor starts anything."""
+    alarm = Played()
+    alarm.take(0.5, 4)
+    alarm.take(None, 2)
+    alarm.take(0.5, 1)
+    assert (alarm.row.phase, alarm.told) == ("firing", ["firing"])
+    alarm.take(None, 6)
+    alarm.take(0.5)
+    assert alarm.told == ["firing"]
+
+
+def test_nobody_is_told_while_it_is_silenced() -> None:
+    """A fire that came and went is told to nobody; one that is still there when the silence ends is."""
+    alarm = Played()
+    alarm.silence = Silence(until=START + timedelta(hours=1), reason="known", by="ann", at=START)
+    alarm.take(0.5, 10)
+    alarm.take(0.0, 10)
+    assert (alarm.phases[-1], alarm.told) == ("resolved", [])
+    alarm.take(0.5, 400)
+    assert alarm.told == ["firing"]
+    assert alarm.now > START + timedelta(hours=1)
+
+
+def test_a_fire_that_ends_in_a_silence_is_told_after_it() -> None:
+    """Who was told of the fire hears of its end, late rather than never."""
+    alarm = Played()
+    alarm.take(0.5, 7)
+    alarm.silence = Silence(until=START + timedelta(hours=1), reason="known", by="ann", at=START)
+    alarm.take(0.0, 20)
+    assert alarm.told == ["firing"]
+    alarm.take(0.0, 400)
+    assert alarm.told == ["firing", "ok"]
+
+
+def test_the_bound_itself_does_not_break_it() -> None:
+    """Above means above, below means below."""
+    assert Played().take(0.1).row.phase == "ok"
+    below = msgspec.structs.replace(RULE, below=True)
+    assert Played(below).take(0.1).row.phase == "ok"
+    assert Played(below).take(0.09).row.phase == "pending"
+
+
+def test_what_is_told_alternates_whatever_comes() -> None:
+    """Thousands of random readings: never the same twice, and what was told follows the phases."""
+    seed = 20261124
+    rng = random.Random(seed)
+    for notify_no_data in (False, True):
+        alarm = Played(msgspec.structs.replace(RULE, notify_no_data=notify_no_data))
+        for _ in range(1_000):
+            alarm.take(rng.choice([None, 0.0, 0.5, 0.5]), rng.randrange(1, 20))
+        told = ["ok", *alarm.told]
+        assert all(a != b for a, b in pairwise(told)), seed
+        assert alarm.row.told == told[-1], seed
+        assert {"firing", "ok", "no_data"} <= set(told), seed
+        if not notify_no_data:
+            before = {a for a, b in pairwise(told) if b == "no_data"}
+            assert before == {"firing"}, seed
+
+
+def stats(**fields: Any) -> DeploymentStats:
+    """What `support` did: 10 calls, 2 of them errors, one cancelled, one refused."""
+    given: dict[str, Any] = {
+        "deployment": "support",
+        "requests": 10,
+        "errors": 2,
+        "cancelled": 1,
+        "refused": 1,
+        "latency_p50_ms": 100.0,
+        "latency_p95_ms": 900.0,
+        "ttft_p50_ms": 10.0,
+        "ttft_p95_ms": 50.0,
+        "tokens_per_s": 1.0,
+        "input_tokens": 1,
+        "output_tokens": 1,
+        "cost_usd": 0.5,
+        "cost_unknown": 0,
+    }
+    return DeploymentStats(**given | fields)
+
+
+def scored(release: str, n: int, mean: float | None, **fields: Any) -> ScoreStats:
+    """Scores of `helpfulness`."""
+    given: dict[str, Any] = {
+        "deployment": "support",
+        "release": release,
+        "name": "helpfulness",
+        "n": n,
+        "mean": mean,
+        "labelled": 0,
+        "unscored": 0,
+    }
+    return ScoreStats(**given | fields)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("error_rate", 0.25),
+        ("latency_p95", 900.0),
+        ("ttft_p95", 50.0),
+        ("cost_usd", 0.5),
+        ("requests", 10.0),
+        ("score:helpfulness", 0.4),
+    ],
+)
+def test_metrics_are_of_their_deployment(metric: str, expected: float) -> None:
+    """Cancelled and refused calls count neither as errors nor as calls; scores are of all releases."""
+    rule = msgspec.structs.replace(RULE, metric=metric)
+    calls = [stats(deployment="other", errors=10, latency_p95_ms=1.0, cost_usd=9.0, requests=99), stats()]
+    scores = [
+        scored("a", 3, 0.5),
+        scored("b", 1, 0.1),
+        scored("c", 0, None, unscored=7),
+        scored("a", 5, 1.0, name="other"),
+        scored("a", 5, 1.0, deployment="other"),
+    ]
+    assert measured(rule, calls, scores, window="5m").value == pytest.approx(expected)
+
+
+def test_nothing_to_measure_says_why() -> None:
+    """None is no zero; no requests and no cost are zeros."""
+    found = {
+        metric: measured(msgspec.structs.replace(RULE, metric=metric), [], [], window="5m")
+        for metric in ("error_rate", "latency_p95", "ttft_p95", "score:tone", "requests", "cost_usd")
+    }
+    assert [each.value for each in found.values()] == [None, None, None, None, 0.0, 0.0]
+    assert found["score:tone"].why == "no scores 'tone' in the last 5m"
+    quiet = stats(requests=2, errors=0, cancelled=1, refused=1, latency_p95_ms=None, cost_usd=None)
+    for metric in ("error_rate", "latency_p95", "cost_usd"):
+        reading = measured(msgspec.structs.replace(RULE, metric=metric), [quiet], [], window="5m")
+        assert reading.value is None
+        assert reading.why
+
+
+def test_a_notice_says_all_there_is_to_know() -> None:
+    """Alarm, state, value, bound, window, since, link, and a line for people."""
+    alarm = Played()
+    alarm.take(0.5, 7)
+    said = notice(alarm.row, "firing", now=alarm.now, window="5m", link="http://x/records?status=error")
+    assert said == {
+        "alarm": "errors",
+        "state": "firing",
+        "deployment": "support",
+        "metric": "error_rate",
+        "value": 0.5,
+        "comparison": "above",
+        "threshold": 0.1,
+        "window": "5m",
+        "since": "2026-11-24T00:00:10+00:00",
+        "at": "2026-11-24T00:01:10+00:00",
+        "link": "http://x/records?status=error",
+        "text": "errors firing: error_rate of support is 0.5; the alarm is for above 0.1 over 5m",
+    }

@@ -1,0 +1,360 @@
+"""People forgotten while calls go on: what is there goes, what arrives is blanked, and it ends by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from airboss.controller import erasing as erasing_module
+from airboss.controller.erasing import Erasing
+from airboss.controller.mover import DEAD_LETTERS, Mover
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import RecordFilter
+from airboss.domain.record import Redacted
+from airboss.domain.score import Score
+from airboss.governance.audit import Sealer
+from airboss.governance.audit_verify import verify
+from airboss.governance.checkpoint import Signer
+from airboss.governance.erasure import Forgetting
+from airboss.store.audit import SqlAuditLog
+from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.erasure_rows import Erasure
+from airboss.store.erasures import SqlErasures
+from airboss.store.eval_rows import DatasetRow, ItemRow
+from airboss.store.evals import SqlEvalStore
+from airboss.telemetry.journal import JournalWriter
+from tests.controller.journals import FixedClock
+from tests.store.samples import call_id, closed_json, opened_json, record
+from tests.support.files import holding
+
+KEY = "ab_" + "e" * 43
+SIGNER = Signer("ab_" + "s" * 43)
+USER = "ann-unmistakable-7f3a"
+WORDS = b"words that only ann would say"
+THEIRS = (USER.encode(), WORDS)
+ALL = RecordFilter()
+
+
+class House:
+    """A data directory, its stores, and a mover that forgets people. Time stands until a test moves it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.clock = FixedClock()
+        url = f"sqlite:///{root / 'ledger.db'}"
+        self.erasures, self.evals = SqlErasures(url), SqlEvalStore(url)
+        self.audit = SqlAuditLog(url, Sealer(SIGNER))
+        self.people = Forgetting(self.erasures, KEY)
+        self.log = DuckDBRecordLog(root / "records.duckdb")
+        self.mover = self.new_mover()
+        self.worker = JournalWriter(root / "journal", "0")
+        self.clock.at = datetime.now(UTC)  # beside the worker, which was born in real time
+
+    def new_mover(self) -> Mover:
+        """As after a restart."""
+        self.erasing = Erasing(
+            self.erasures,
+            key=KEY,
+            records=self.log,
+            forget_items=self.evals.forget_user,
+            audit=self.audit,
+            clock=self.clock,
+        )
+        return Mover(self.root / "journal", self.log, self.clock, people=self.erasing)
+
+    def opens(self, number: int, user: str | None = USER, **fields: Any) -> None:
+        """A call begins, a second before now."""
+        given = {
+            "user": user,
+            "session": f"s-{user}",
+            "tags": {"who": f"t-{user}"},
+            "request": msgspec.Raw(b'{"content":"%s"}' % (WORDS if user == USER else b"others' words")),
+            "started_at": self.clock.at - timedelta(seconds=1),
+        }
+        self.worker.open(cast("Redacted", opened_json(number, **given | fields)))
+
+    def closes(self, number: int, words: bytes = WORDS) -> None:
+        """A call ends."""
+        response = msgspec.Raw(b'{"content":"%s"}' % words)
+        self.worker.close_call(cast("Redacted", closed_json(number, response=response)))
+
+    def judges(self, number: int, user: str | None, comment: str) -> None:
+        """Feedback on a call."""
+        given = Score(
+            id=f"score-{number}-{len(comment)}",
+            subject="record",
+            subject_id=call_id(number),
+            name="helpfulness",
+            source="human",
+            by="team-a",
+            at=self.clock.at - timedelta(seconds=1),
+            value=1.0,
+            comment=comment,
+            user=user,
+        )
+        self.worker.score(cast("Redacted", msgspec.json.encode(given)))
+
+    def forgets(self, user: str = USER) -> Erasure:
+        """Somebody asks that a person be forgotten, as of now."""
+        return self.people.ask(user, by="admin", now=self.clock.at)
+
+    def state(self, erasure: Erasure) -> str:
+        """Where it stands."""
+        found = self.erasures.get(erasure.id)
+        assert found is not None
+        return found.state
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.worker.stop()
+        self.log.close()
+        for store in (self.erasures, self.evals, self.audit):
+            store.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """One with nothing in it."""
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+def test_nothing_of_a_person_stands_anywhere(house: House) -> None:
+    """Records, scores, dataset items, cached answers, audit names, the journal of a living worker and every
+    file beside: grepped through; the sums are as before and the log verifies."""
+    for number, user in enumerate([USER, "bob", USER, "bob"]):
+        house.opens(number, user)
+        house.closes(number, WORDS if user == USER else b"others")
+    house.judges(0, "bob", "about ann's call")
+    house.judges(1, USER, f"{USER} was here")
+    item = ItemRow(id="i", part="train", subject="su", user=USER, content=f'"{WORDS.decode()}"')
+    row = DatasetRow(name="d", digest="dd", created_at=house.clock.at, size=1, content="{}")
+    house.evals.put_dataset(row, [item])
+    house.evals.put_answer("k", subject="su", content=f'"{WORDS.decode()}"', at=house.clock.at)
+    house.audit.append("x", actor="admin", subject=USER, detail={}, at=house.clock.at, user=USER)
+    house.mover.tick()
+    (before,) = house.log.stats(house.clock.at - timedelta(hours=1), house.clock.at + timedelta(hours=1))
+    assert set(holding(house.root, *THEIRS)) >= {"ledger.db-wal", "records.duckdb.wal"}
+    assert [name for name in holding(house.root, *THEIRS) if name.startswith("journal/")]
+
+    erasure = house.forgets()
+    assert house.state(erasure) == "pending"
+    house.mover.tick()
+    assert house.state(erasure) == "done"
+    assert holding(house.root, *THEIRS) == []
+    done = house.erasures.get(erasure.id)
+    assert done is not None
+    assert (done.records, done.scores, done.items, done.names, done.user) == (2, 2, 1, 2, None)
+
+    assert list(house.log.stats(before_start(house), house.clock.at + timedelta(hours=1))) == [before]
+    found = {each.id: each for each in house.log.records(ALL, limit=9, bodies=True)}
+    assert [found[call_id(n)].user for n in range(4)] == [None, "bob", None, "bob"]
+    assert found[call_id(0)].cost_usd == record(0).cost_usd
+    assert found[call_id(1)].response == {"content": "others"}
+    with house.audit.whole() as data:
+        verdict = verify(data, public_key=SIGNER.public_key)
+    assert (verdict.valid, verdict.erased) == (True, 2)
+    assert house.evals.answer("k") is None
+
+
+def before_start(house: House) -> datetime:
+    """Before every call."""
+    return house.clock.at - timedelta(hours=1)
+
+
+def test_a_call_in_flight_loses_its_answer_when_it_ends(house: House) -> None:
+    """It began before its person was forgotten and ends after: the record has numbers only, the journal
+    nothing."""
+    house.opens(1)
+    house.opens(2, "bob")
+    house.mover.tick()
+    erasure = house.forgets()
+    house.mover.tick()
+    assert (house.state(erasure), holding(house.root, *THEIRS)) == ("done", [])
+    house.clock.at += timedelta(seconds=30)
+    house.closes(1)
+    house.closes(2, b"for bob")
+    house.mover.tick()
+    assert holding(house.root, *THEIRS) == []
+    bob, ann = house.log.records(ALL, limit=9, bodies=True)
+    assert (ann.user, ann.request, ann.response, ann.output_tokens) == (None, None, None, 8)
+    assert (bob.user, bob.response) == ("bob", {"content": "for bob"})
+
+
+def test_a_store_that_is_down_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pending while it is down, with the calls still in the journal; done by itself when it is back, and what
+    waited was blanked as it arrived."""
+
+    def down(*_given: object) -> int:
+        raise StoreUnavailable("down")
+
+    house.opens(1)
+    house.closes(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(house.log, "offset", down)
+        erasure = house.forgets()
+        assert not house.mover.tick().store_up
+        assert house.state(erasure) == "pending"
+        assert holding(house.root, WORDS)
+    house.mover = house.new_mover()
+    house.clock.at += timedelta(hours=1)
+    assert house.mover.tick().store_up
+    assert (house.state(erasure), holding(house.root, *THEIRS)) == ("done", [])
+    (found,) = house.log.records(ALL, limit=9, bodies=True)
+    assert (found.user, found.request, found.cost_usd) == (None, None, record(1).cost_usd)
+
+
+def test_who_comes_back_is_somebody_new(house: House) -> None:
+    """Calls that begin after the person was forgotten are kept as any."""
+    erasure = house.forgets()
+    house.mover.tick()
+    assert house.state(erasure) == "done"
+    house.clock.at += timedelta(seconds=10)
+    house.opens(1)
+    house.closes(1)
+    house.mover.tick()
+    (found,) = house.log.records(ALL, limit=9, bodies=True)
+    assert (found.user, found.response) == (USER, {"content": WORDS.decode()})
+
+
+def test_feedback_that_still_waits_in_the_journal_is_blanked(house: House) -> None:
+    """Given before, moved after: the value counts, the words and the person are gone."""
+    house.opens(1, "bob")
+    house.closes(1, b"others")
+    house.judges(1, USER, WORDS.decode())
+    erasure = house.forgets()
+    house.mover.tick()
+    (score,) = house.log.scores_of([call_id(1)])
+    assert (score.value, score.user, score.comment) == (1.0, None, None)
+    assert (house.state(erasure), holding(house.root, *THEIRS)) == ("done", [])
+
+
+def letters(house: House) -> list[dict[str, Any]]:
+    """The dead letters."""
+    path = house.root / "journal" / DEAD_LETTERS
+    return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def test_dead_letters_lose_what_may_be_of_the_person(house: House) -> None:
+    """Those that were there: all but what is surely of another. Those that come: what is of them, and what
+    nobody can tell of a time before."""
+    house.opens(1, plan=2**70)
+    house.opens(2, "bob", plan=2**70)
+    house.worker.close_call(cast("Redacted", b'{"half":"%s"' % WORDS))
+    house.mover.tick()
+    assert [bool(each["payload"]) for each in letters(house)] == [True, True, True]
+    erasure = house.forgets()
+    house.mover.tick()
+    assert house.state(erasure) == "done"
+    by_payload = {each["payload"][:40]: each["why"] for each in letters(house)}
+    assert len(letters(house)) == 3
+    assert [why for payload, why in by_payload.items() if not payload]
+    assert ["bob" in each["payload"] for each in letters(house)].count(True) == 1
+    assert holding(house.root, *THEIRS) == []
+    house.opens(3, plan=2**70)
+    house.worker.close_call(cast("Redacted", b'{"other half":"%s"' % WORDS))
+    house.mover.tick()
+    assert [each["payload"] for each in letters(house)[3:]] == ["", ""]
+    assert holding(house.root, *THEIRS) == []
+
+
+def test_damage_in_a_segment_is_overwritten(house: House) -> None:
+    """A frame that the disk has broken may have been anybody's; the frames around it stay."""
+    house.opens(1)
+    house.closes(1)
+    house.opens(2, "bob")
+    house.closes(2, b"others")
+    (segment,) = house.worker.directory.glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    data[data.index(WORDS) + 3] ^= 1
+    segment.write_bytes(data)
+    house.mover.tick()
+    assert letters(house)[0]["why"] == "damaged"
+    erasure = house.forgets()
+    house.mover.tick()
+    assert (house.state(erasure), holding(house.root, USER.encode(), WORDS[6:])) == ("done", [])
+    assert [each.user for each in house.log.records(ALL, limit=9, bodies=False)] == ["bob"]
+
+
+def test_killed_between_taking_and_blanking(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next mover looks through all journals once, because a kill may have left what it had to blank."""
+    house.opens(1)
+    house.mover.tick()
+    erasure = house.forgets()
+    house.mover.tick()
+    house.closes(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(house.erasing, "taken", lambda *_given: None)
+        house.mover.tick()
+    assert holding(house.root, WORDS)
+    house.mover = house.new_mover()
+    house.mover.tick()
+    assert (house.state(erasure), holding(house.root, *THEIRS)) == ("done", [])
+
+
+@pytest.mark.parametrize("point", ["_sweep", "erase", "forget", "found", "clean", "finish"])
+def test_killed_or_failing_anywhere_it_is_finished_later(
+    house: House, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """Whatever step fails, the erasure is pending and calls are moved on; after a while, or a restart, it is
+    done."""
+    house.opens(1)
+    house.closes(1)
+    house.mover.tick()
+    owner: Any = {
+        "_sweep": house.erasing,
+        "erase": house.log,
+        "forget": house.audit,
+        "found": house.erasures,
+        "clean": house.erasures,
+        "finish": house.erasures,
+    }[point]
+
+    def fails(*_given: object, **_named: object) -> None:
+        raise StoreUnavailable("not now")
+
+    erasure = house.forgets()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, point, fails)
+        status = house.mover.tick()
+        assert (status.store_up, house.state(erasure)) == (True, "pending")
+        house.opens(2, "bob")
+        house.closes(2, b"others")
+        assert house.mover.tick().moved_records == 2
+    house.mover.tick()
+    assert house.state(erasure) == "pending", "it is not tried at every tick"
+    house.clock.at += timedelta(seconds=erasing_module.PAUSE_S_MAX)
+    house.mover.tick()
+    assert (house.state(erasure), holding(house.root, *THEIRS)) == ("done", [])
+    assert house.log.count(ALL) == 2
+
+
+def test_a_blanked_segment_stays_whole(house: House) -> None:
+    """Its frames keep their places and checksums, so that the writer goes on and a store that lost everything
+    reads it again without the person."""
+    for number, user in enumerate([USER, "bob", USER]):
+        house.opens(number, user)
+        house.closes(number, WORDS if user == USER else b"others")
+    house.mover.tick()
+    house.forgets()
+    house.mover.tick()
+    house.opens(7, "carl")
+    house.closes(7, b"later")
+    house.mover.tick()
+    fresh = DuckDBRecordLog(house.root / "again.duckdb")
+    status = Mover(house.root / "journal", fresh, house.clock).tick()
+    assert (status.corrupt_frames, status.moved_records) == (0, 4)
+    users = {each.id: (each.user, each.response) for each in fresh.records(ALL, limit=9, bodies=True)}
+    assert users == {
+        call_id(0): (None, None),
+        call_id(1): ("bob", {"content": "others"}),
+        call_id(2): (None, None),
+        call_id(7): ("carl", {"content": "later"}),
+    }
+    fresh.close()

@@ -1,0 +1,240 @@
+"""The runner of jobs: one owner at a time, whatever is killed; cancelled within moments."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from airboss.compose.parts import SystemClock
+from airboss.controller.jobs import Handler, JobRunner, Progress
+from airboss.domain.errors import WrongCall
+from airboss.store.job_rows import Job
+from airboss.store.jobs import SqlJobStore
+from tests.controller.working import STEPS
+from tests.support.wait import until
+
+CLOCK = SystemClock()
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[SqlJobStore]:
+    """An empty store."""
+    made = SqlJobStore(url)
+    yield made
+    made.close()
+
+
+@contextmanager
+def runner(store: SqlJobStore, **handlers: Handler) -> Iterator[None]:
+    """A runner at work until the end of the block."""
+    made = JobRunner(store, handlers, clock=CLOCK, name="here", lease_s=5.0, beat_s=0.02, poll_s=0.01)
+    stop = threading.Event()
+    thread = threading.Thread(target=made.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def state(store: SqlJobStore, job: Job) -> str:
+    """Where a job stands."""
+    found = store.get(job.id)
+    assert found is not None
+    return found.state
+
+
+def reached(store: SqlJobStore, job: Job, wanted: str) -> Job:
+    """The job once it stands there."""
+    until(lambda: state(store, job) == wanted)
+    found = store.get(job.id)
+    assert found is not None
+    return found
+
+
+def test_a_job_is_done_and_its_result_kept(store: SqlJobStore) -> None:
+    """With its last progress; the spec reaches the handler as it was given."""
+    job = store.add("double", {"n": 21}, "ann", CLOCK.now())
+
+    def double(job: Job, progress: Progress) -> object:
+        progress.report(1, 1, "doubled")
+        return {"is": msgspec.json.decode(job.spec)["n"] * 2}
+
+    with runner(store, double=double):
+        done = reached(store, job, "done")
+    assert done.result == msgspec.Raw(b'{"is":42}')
+    assert (done.done, done.total, done.note) == (1, 1, "doubled")
+
+
+def test_a_job_fails_with_its_cause(store: SqlJobStore, caplog: pytest.LogCaptureFixture) -> None:
+    """In the words of an error raised on purpose; a defect is named as one; a kind nobody does is said."""
+    jobs = [store.add(kind, None, "ann", CLOCK.now()) for kind in ("wrong", "broken", "unknown")]
+
+    def wrong(_job: Job, _progress: Progress) -> object:
+        raise WrongCall("the dataset is gone")
+
+    def broken(_job: Job, _progress: Progress) -> object:
+        raise ZeroDivisionError("by zero")
+
+    with runner(store, wrong=wrong, broken=broken):
+        errors = [reached(store, job, "failed").error for job in jobs]
+    assert errors[0] == "the dataset is gone"
+    assert "a defect of Airboss, ZeroDivisionError: by zero" in str(errors[1])
+    assert "no jobs of kind 'unknown'; it does broken, wrong" in str(errors[2])
+
+
+def test_two_jobs_at_once_and_no_more(store: SqlJobStore) -> None:
+    """The third waits until one of two is done."""
+    go, seen = threading.Event(), []
+
+    def wait(job: Job, _progress: Progress) -> object:
+        seen.append(job.id)
+        assert go.wait(10)
+        return None
+
+    jobs = [store.add("wait", None, "ann", CLOCK.now()) for _ in range(3)]
+    with runner(store, wait=wait):
+        until(lambda: len(seen) == 2)
+        assert sorted(state(store, job) for job in jobs) == ["queued", "running", "running"]
+        go.set()
+        for job in jobs:
+            reached(store, job, "done")
+
+
+def test_a_cancelled_job_stops(store: SqlJobStore) -> None:
+    """Its handler hears it at its next report, and what it would have found is not kept."""
+    left = threading.Event()
+
+    def endless(_job: Job, progress: Progress) -> object:
+        try:
+            until(lambda: progress.report(1, 2), timeout_s=10)
+        finally:
+            left.set()
+        return None
+
+    job = store.add("endless", None, "ann", CLOCK.now())
+    with runner(store, endless=endless):
+        until(lambda: (store.get(job.id) or job).done == 1)
+        store.cancel(job.id, CLOCK.now())
+        assert left.wait(10)
+    assert state(store, job) == "cancelled"
+
+
+def test_a_runner_that_stops_gives_its_jobs_back(store: SqlJobStore) -> None:
+    """The next runner begins at once, without waiting for a lease."""
+    begun = threading.Event()
+
+    def endless(_job: Job, progress: Progress) -> object:
+        begun.set()
+        return until(lambda: progress.report(0, 1), timeout_s=10)
+
+    job = store.add("endless", None, "ann", CLOCK.now())
+    with runner(store, endless=endless):
+        assert begun.wait(10)
+    assert state(store, job) == "queued"
+    with runner(store, endless=lambda _job, _progress: "again"):
+        assert reached(store, job, "done").result == msgspec.Raw(b'"again"')
+
+
+Start = Callable[[str, float], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(url: str, tmp_path: Path) -> Iterator[Start]:
+    """Starts processes that work at jobs."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(name: str, lease_s: float) -> subprocess.Popen[str]:
+        arguments = [url, str(tmp_path), name, str(lease_s)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.controller.working", *arguments],
+            stdin=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def lines(tmp_path: Path, job: Job) -> list[str]:
+    """What was done at a job."""
+    path = tmp_path / job.id
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_killed_owner_is_followed_by_another(store: SqlJobStore, start: Start, tmp_path: Path) -> None:
+    """After kill -9 the job goes to the next once the lease is over, and goes on where it was."""
+    job = store.add("slow", None, "ann", CLOCK.now())
+    first = start("first", 1.0)
+    (tmp_path / "go-0").touch()
+    (tmp_path / "go-1").touch()
+    until(lambda: "first did 1" in lines(tmp_path, job))
+    first.kill()
+    assert first.wait(10) == -signal.SIGKILL
+    start("second", 1.0)
+    for step in range(STEPS):
+        (tmp_path / f"go-{step}").touch()
+    assert reached(store, job, "done").result == msgspec.Raw(b'{"by":"second"}')
+    assert lines(tmp_path, job) == [
+        "first begins",
+        "first did 0",
+        "first did 1",
+        "second begins",
+        "second did 2",
+        "second did 3",
+    ]
+
+
+def test_two_runners_never_do_one_job_at_once(store: SqlJobStore, start: Start, tmp_path: Path) -> None:
+    """Three processes at one ledger: each job is begun once, by one of them."""
+    for step in range(STEPS):
+        (tmp_path / f"go-{step}").touch()
+    jobs = [store.add("slow", None, "ann", CLOCK.now()) for _ in range(12)]
+    for name in ("one", "two", "three"):
+        start(name, 30.0)
+    for job in jobs:
+        until(lambda job=job: state(store, job) == "done", timeout_s=30)  # type: ignore[misc]
+        begun = [line for line in lines(tmp_path, job) if line.endswith("begins")]
+        assert len(begun) == 1
+        assert len(lines(tmp_path, job)) == 1 + STEPS
+
+
+def test_a_stopped_process_that_wakes_up_keeps_off(store: SqlJobStore, start: Start, tmp_path: Path) -> None:
+    """An owner that slept past its lease learns that the job is another's, and ends nothing."""
+    job = store.add("slow", None, "ann", CLOCK.now())
+    first = start("first", 0.5)
+    (tmp_path / "go-0").touch()
+    until(lambda: "first did 0" in lines(tmp_path, job))
+    first.send_signal(signal.SIGSTOP)
+    start("second", 0.5)
+    until(lambda: "second begins" in lines(tmp_path, job))
+    first.send_signal(signal.SIGCONT)
+    assert first.stdin is not None
+    first.stdin.close()
+    assert first.wait(10) == 0
+    for step in range(STEPS):
+        (tmp_path / f"go-{step}").touch()
+    assert reached(store, job, "done").result == msgspec.Raw(b'{"by":"second"}')
+    assert not [line for line in lines(tmp_path, job)[3:] if line.startswith("first")]

@@ -1,0 +1,230 @@
+"""Notifications reach a real receiver, signed, in order, each until it is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.config import NotifierConfig
+from airboss.controller.notify import BACK_OFF_S_MAX, GIVE_UP, Deliveries, settle
+from airboss.controller.webhook import WebhookSender, reachable, signature
+from airboss.domain.errors import SetupError
+from airboss.store.alert_rows import Notification
+from airboss.store.alerts import SqlAlertStore
+from tests.controller.journals import FixedClock
+from tests.store.test_alerts import note
+from tests.support.receiver import Receiver
+from tests.support.wait import until
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    """A receiver that takes everything."""
+    with Receiver(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlAlertStore]:
+    """An empty store."""
+    made = SqlAlertStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield made
+    made.close()
+
+
+def sender(webhook: str, secret: str | None = None, **options: Any) -> WebhookSender:
+    """A sender to a notifier `ops`."""
+
+    def resolve(reference: str) -> str:
+        known = {"env:HOOK": "s3cret", "file:/url": webhook}
+        if reference not in known:
+            raise SetupError(f"{reference} is not set")
+        return known[reference]
+
+    notifiers = {"ops": NotifierConfig(webhook=webhook, secret=secret)}
+    return WebhookSender(lambda: notifiers, resolve, **options)
+
+
+def sent(to: WebhookSender, notification: Notification | None = None) -> str | None:
+    """What a try says."""
+    clock = FixedClock()
+    notification = notification or note(1, created_at=clock.now(), due_at=clock.now())
+    return asyncio.run(to.send(notification, clock.now()))
+
+
+def test_a_notification_is_posted_as_json(receiver: Receiver) -> None:
+    """With its id, so that a receiver knows one sent again; path and query of the URL are kept."""
+    assert sent(sender(receiver.url + "?room=1")) is None
+    (got,) = receiver.got
+    assert got["path"] == "/hook?room=1"
+    assert got["headers"]["content-type"] == "application/json"
+    assert got["headers"]["x-airboss-notification"] == "n1"
+    assert got["headers"]["host"] == receiver.url.split("/")[2]
+    assert "x-airboss-signature" not in got["headers"]
+    assert receiver.taken == [{"state": "firing", "value": 0.5, "id": "n1"}]
+
+
+def test_a_notification_is_signed(receiver: Receiver) -> None:
+    """A receiver that has the secret can tell that we sent it, and when."""
+    assert sent(sender(receiver.url, "env:HOOK")) is None
+    (got,) = receiver.got
+    at, digest = (part.split("=")[1] for part in got["headers"]["x-airboss-signature"].split(","))
+    expected = hmac.new(b"s3cret", f"{at}.{got['body']}".encode(), hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(digest, expected)
+    assert int(at) == int(FixedClock().now().timestamp())
+    assert signature(b"x", "s3cret", FixedClock().now()) != got["headers"]["x-airboss-signature"]
+
+
+def test_the_url_may_be_a_secret_too(receiver: Receiver) -> None:
+    """`file:` and `env:` stand for the URL; one that cannot be had is said, and tried again."""
+    clock = FixedClock()
+    notifiers = {"ops": NotifierConfig(webhook="file:/url")}
+    to = WebhookSender(lambda: notifiers, lambda _reference: receiver.url)
+    assert asyncio.run(to.send(note(1), clock.now())) is None
+    assert sent(sender("env:MISSING")) == "env:MISSING is not set"
+    bad = WebhookSender(lambda: notifiers, lambda _reference: "ftp://secret-place/x")
+    said = asyncio.run(bad.send(note(1), clock.now()))
+    assert said is not None
+    assert "secret-place" not in said
+
+
+@pytest.mark.parametrize("status", [302, 307, 400, 404, 500])
+def test_only_a_2xx_is_a_yes(receiver: Receiver, status: int) -> None:
+    """Redirects are not followed: they would lead past what was checked."""
+    receiver.answer(status)
+    assert sent(sender(receiver.url)) == f"127.0.0.1 answered {status}"
+    assert [got["path"] for got in receiver.got] == ["/hook"]
+
+
+def test_a_receiver_that_hangs_is_left(tmp_path: Path) -> None:
+    """A try is bounded in time, whatever the other side does, and so is one at a closed port."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        assert sent(sender(f"http://127.0.0.1:{port}/", timeout_s=0.3)) == "no answer within 0.3 s"
+    assert sent(sender(f"http://127.0.0.1:{port}/")) == "the connection failed: ConnectError"
+
+
+def test_a_name_is_looked_up_once_and_checked(receiver: Receiver) -> None:
+    """The connection goes to the address that was checked; metadata services are never asked."""
+    asked: list[str] = []
+    port = receiver.url.split(":")[2].split("/")[0]
+
+    def lookup(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        return ["169.254.169.254", "127.0.0.1"] if host == "good.example" else ["169.254.169.254"]
+
+    assert sent(sender(f"http://good.example:{port}/hook", lookup=lookup)) is None
+    assert receiver.got[0]["headers"]["host"] == f"good.example:{port}"
+    said = sent(sender(f"http://evil.example:{port}/hook", lookup=lookup))
+    assert said == "evil.example is at 169.254.169.254, where nothing is sent"
+    assert asked == ["good.example", "evil.example"]
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("10.1.2.3", True),
+        ("192.168.1.1", True),
+        ("93.184.216.34", True),
+        ("2606:2800::1", True),
+        ("169.254.169.254", False),
+        ("::ffff:169.254.169.254", False),
+        ("fe80::1%eth0", False),
+        ("fd00:ec2::254", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("no address", False),
+    ],
+)
+def test_addresses_that_are_sent_to(address: str, expected: bool) -> None:
+    """Private ones are, link-local ones are not."""
+    assert reachable(address) is expected
+
+
+def test_a_notifier_that_is_gone_is_said() -> None:
+    """The configuration may have changed since."""
+    said = asyncio.run(WebhookSender(dict, str).send(note(1), FixedClock().now()))
+    assert said == "the configuration has no notifier 'ops' any more"
+
+
+def deliveries(store: SqlAlertStore, receiver: Receiver, clock: FixedClock) -> Deliveries:
+    """Deliveries to the receiver."""
+    return Deliveries(store, sender(receiver.url), clock)
+
+
+def test_what_fails_is_tried_again_after_longer_and_longer(store: SqlAlertStore, receiver: Receiver) -> None:
+    """Each try is recorded; when the receiver is well again, everything comes, in order, once."""
+    clock = FixedClock()
+    for number in (1, 2):
+        store.add_notification(note(number, created_at=clock.now(), due_at=clock.now()))
+    receiver.answer(500)
+    pauses = []
+    for _ in range(12):
+        assert asyncio.run(deliveries(store, receiver, clock).tick()) == 1
+        held = store.notification("n1")
+        assert held is not None
+        assert (held.state, held.error) == ("waiting", "127.0.0.1 answered 500")
+        pauses.append((held.due_at - clock.at).total_seconds())
+        assert asyncio.run(deliveries(store, receiver, clock).tick()) == 0
+        clock.at = held.due_at
+    assert pauses[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert pauses[-1] == BACK_OFF_S_MAX
+    receiver.answer(204)
+    for _ in range(3):
+        asyncio.run(deliveries(store, receiver, clock).tick())
+    assert [each["id"] for each in receiver.taken] == ["n1", "n2"]
+    assert [each.state for each in store.notifications("errors", limit=9)] == ["sent", "sent"]
+
+
+def test_a_notification_is_given_up_after_a_day() -> None:
+    """Then it stands there as failed, with what the last try said, and holds up nothing any more."""
+    clock = FixedClock()
+    given = note(1, created_at=clock.now(), due_at=clock.now())
+    clock.at += GIVE_UP - timedelta(seconds=1)
+    assert settle(given, "no", clock).state == "waiting"
+    clock.at += timedelta(seconds=1)
+    failed = settle(given, "no", clock)
+    assert (failed.state, failed.error, failed.ended_at) == ("failed", "no", clock.at)
+
+
+def test_a_test_is_tried_once() -> None:
+    """Whoever asks for it waits for the answer."""
+    assert settle(note(1, kind="test"), "no", FixedClock()).state == "failed"
+
+
+def test_one_slow_notifier_holds_up_no_other(store: SqlAlertStore, receiver: Receiver) -> None:
+    """All that is due is tried at once."""
+    clock = FixedClock()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        slow = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        notifiers = {"ops": NotifierConfig(webhook=receiver.url), "slow": NotifierConfig(webhook=slow)}
+        to = WebhookSender(lambda: notifiers, str, timeout_s=5.0)
+        for number, notifier in ((1, "slow"), (2, "ops")):
+            fields = {"notifier": notifier, "created_at": clock.now(), "due_at": clock.now()}
+            store.add_notification(note(number, **fields))
+        done = threading.Event()
+
+        async def tick() -> None:
+            work = asyncio.ensure_future(Deliveries(store, to, clock).tick())
+            await asyncio.to_thread(until, lambda: receiver.taken)
+            done.set()
+            assert not work.done()
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+        asyncio.run(tick())
+    assert done.is_set()
+    assert msgspec.json.encode(receiver.taken[0]["id"]) == b'"n2"'

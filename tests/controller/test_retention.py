@@ -1,0 +1,91 @@
+"""What is too old goes: daily, in batches, and said in the audit log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airboss.config.types import RetentionConfig
+from airboss.controller import retention as retention_module
+from airboss.controller.retention import Retention
+from airboss.domain.ports import JournalMove, RecordFilter
+from airboss.store.memory import MemoryRecordLog
+from tests.console.site import Noted
+from tests.controller.journals import FixedClock
+from tests.store.samples import SEGMENT, call_id, record_json
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ALL = RecordFilter()
+
+
+class House:
+    """A log with a record a day, at noon, from ten days ago until today, and its keeper."""
+
+    def __init__(self, **days: int) -> None:
+        self.wanted = RetentionConfig(**days)
+        self.log, self.audit, self.clock = MemoryRecordLog(), Noted(), FixedClock()
+        self.clock.at = NOON
+        records = tuple(record_json(10 - day, started_at=NOON - timedelta(days=day)) for day in range(11))
+        self.log.apply(JournalMove(segment=SEGMENT, start=0, end=9, records=records))
+        audit: Any = self.audit
+        self.keeper = Retention(wanted=lambda: self.wanted, records=self.log, audit=audit, clock=self.clock)
+
+    def kept(self) -> tuple[list[int], list[int]]:
+        """Days ago of the records there are, and of those with bodies."""
+        found = self.log.records(ALL, limit=99, bodies=True)
+        ages = {each.id: (NOON - each.started_at).days for each in found}
+        return sorted(ages.values()), sorted(ages[each.id] for each in found if each.request is not None)
+
+
+def test_bodies_and_records_go_after_their_days() -> None:
+    """Whole days are kept beside today: of 3, what began three midnights ago is there, the day before is
+    not."""
+    house = House(bodies_days=3, records_days=6)
+    house.keeper.tick()
+    assert house.kept() == ([0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3])
+    status = house.keeper.status()
+    assert (status.bodies_days, status.records_days, status.ran_at, status.expired) == (3, 6, NOON, 7)
+    ((action, actor, _, detail),) = house.audit.entries
+    assert (action, actor, detail["records"]) == ("retention", "airboss", 7)
+    assert detail["bodies_before"] == "2026-11-21T00:00:00+00:00"
+
+
+def test_nothing_goes_unless_it_is_said() -> None:
+    """Without a retention everything is kept for good, and nothing is noted."""
+    house = House()
+    house.keeper.tick()
+    house.clock.at += timedelta(days=3_650)
+    house.keeper.tick()
+    assert len(house.kept()[0]) == 11
+    assert (house.audit.entries, house.keeper.status().ran_at) == ([], None)
+
+
+def test_it_looks_once_a_day_and_when_it_is_told_otherwise() -> None:
+    """Later on the same day nothing is asked; after midnight, or with other days, it is."""
+    house = House(records_days=6)
+    house.keeper.tick()
+    house.clock.at += timedelta(hours=11, minutes=59)
+    house.keeper.tick()
+    assert len(house.kept()[0]) == 7
+    house.clock.at += timedelta(minutes=2)
+    house.keeper.tick()
+    assert len(house.kept()[0]) == 6
+    house.wanted = RetentionConfig(records_days=2)
+    house.keeper.tick()
+    assert len(house.kept()[0]) == 2
+
+
+def test_much_is_deleted_over_several_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick is bounded; the run is over, and told, when all is gone."""
+    monkeypatch.setattr(retention_module, "BATCH", 1)
+    monkeypatch.setattr(retention_module, "BATCHES_PER_TICK", 2)
+    house = House(records_days=1)
+    counts = []
+    for _ in range(6):
+        house.keeper.tick()
+        counts.append(len(house.kept()[0]))
+    assert counts == [9, 7, 5, 3, 2, 2]
+    assert [detail["records"] for *_, detail in house.audit.entries] == [9]
+    assert house.log.records(ALL, limit=1, bodies=False)[0].id == call_id(10)

@@ -1,0 +1,378 @@
+"""Tests of controller.rollouts on a real ledger: people's orders, evidence, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from airboss.config import parse_config
+from airboss.config.types import GateConfig
+from airboss.controller.publish import apply_config
+from airboss.controller.rollout_rows import first_id
+from airboss.controller.rollouts import Rollouts
+from airboss.domain.errors import NotFound, WrongCall
+from airboss.domain.plan import PromotionWhy, ServingPlan
+from airboss.domain.ports import JournalMove
+from airboss.domain.release import Release
+from airboss.domain.status import JournalStatus
+from airboss.domain.verdict import Verdict
+from airboss.releases.build import sealed
+from airboss.rollouts import assign
+from airboss.rollouts.live import Rollout
+from airboss.rollouts.stages import Order
+from airboss.store.datadir import DataDir
+from airboss.store.ledger import SqlLedger
+from airboss.store.memory import MemoryRecordLog
+from airboss.store.rollouts import SqlRolloutStore
+from tests.store.samples import closed_json, opened_json
+
+CONFIG = """
+[providers.far]
+kind = "openai-compatible"
+base_url = "https://h/v1"
+
+[models.m]
+provider = "far"
+model = "x"
+
+[releases.support]
+model = "m"
+prompt = "PROMPT"
+
+[releases.spare]
+model = "m"
+prompt = "Spare."
+
+[deployments.support]
+release = "support"
+rollout = { steps = [50], metrics = ["error_rate"], margin = { error_rate = MARGIN }, step_units = 5 GATE }
+"""
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 24, 9, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """As `ports.Clock`."""
+        return self.at
+
+    def monotonic(self) -> float:
+        """As `ports.Clock`."""
+        return self.at.timestamp()
+
+
+class Gate:
+    """An evaluation whose answer the test gives."""
+
+    def __init__(self) -> None:
+        self.said: tuple[bool, str] | None = None
+
+    def begin(self, rollout: Rollout, gate: GateConfig) -> str:
+        """As `controller.rollouts.Gate`."""
+        assert gate.dataset == "golden"
+        return f"eval-of-{rollout.id}"
+
+    def answer(self, job: str) -> tuple[bool, str] | None:
+        """As `controller.rollouts.Gate`."""
+        assert job.startswith("eval-of-rollout-")
+        return self.said
+
+
+class House:
+    """A ledger and a record log with rollouts over them; `again` is what a new process would make."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = DataDir(folder)
+        self.data.create()
+        self.clock = Clock()
+        self.gate = Gate()
+        self.log = MemoryRecordLog()
+        self.told: list[tuple[str, str]] = []
+        self.calls = 0
+        self.fail_publish: Exception | None = None
+        self.again()
+
+    def again(self) -> None:
+        """Open everything anew, as after a kill."""
+        self.ledger = SqlLedger(self.data.ledger_url)
+        self.store = SqlRolloutStore(self.data.ledger_url)
+        self.rollouts = Rollouts(
+            ledger=self.ledger,
+            store=self.store,
+            records=self.log,
+            publish=self.publish,
+            journal=self.journal,
+            clock=self.clock,
+            gate=self.gate,
+            own_key="airboss",
+            engine_version=lambda: "e 1",
+            told=self.hear,
+        )
+
+    def hear(self, rollout: Rollout, verdict: Verdict) -> None:
+        """Remember what was concluded."""
+        self.told.append((rollout.deployment, verdict.conclusion))
+
+    def journal(self) -> JournalStatus:
+        """Everything has been moved."""
+        return JournalStatus(
+            unmoved_bytes=0,
+            oldest_unmoved_at=None,
+            lag_s=0.0,
+            store_up=True,
+            moved_records=0,
+            corrupt_frames=0,
+        )
+
+    def publish(
+        self,
+        text: str,
+        source: str,
+        *,
+        supersede: Callable[[str, str], None],
+        promote: Mapping[str, tuple[str, PromotionWhy]],
+        retry_failed: bool,
+    ) -> ServingPlan:
+        """The real thing, unless it is to fail."""
+        if self.fail_publish is not None:
+            raise self.fail_publish
+        return apply_config(
+            self.ledger,
+            text,
+            source=source,
+            data=self.data,
+            pick_port=lambda: 9000,
+            now=self.clock.at,
+            engine_version="e 1",
+            supersede=supersede,
+            promote=promote,
+            retry_failed=retry_failed,
+        )
+
+    def apply(self, prompt: str, *, gate: str = "", margin: float = 0.4) -> ServingPlan:
+        """Apply the configuration with that prompt."""
+        text = CONFIG.replace("PROMPT", prompt).replace("GATE", gate).replace("MARGIN", str(margin))
+        return self.rollouts.apply(text, "airboss.toml")
+
+    def plan(self) -> ServingPlan:
+        """What gateways serve from."""
+        snapshot = self.ledger.snapshot()
+        assert snapshot is not None
+        return snapshot.plan
+
+    def serve(self, calls: int, *, canary_errors: bool) -> None:
+        """Calls of as many users, assigned and recorded as gateways would, then time to notice them."""
+        plan = self.plan()
+        (deployment,) = plan.deployments
+        canary = deployment.canary
+        frames = {}
+        ends = {}
+        for _ in range(calls):
+            number, self.calls = self.calls, self.calls + 1
+            self.clock.at += timedelta(milliseconds=10)
+            record_id = f"{first_id(self.clock.at)}7000-8000-{number:012x}"
+            user = f"u{number}"
+            arm = assign.arm(canary.salt, f"user:{user}", canary.weight) if canary is not None else "stable"
+            failed = canary_errors and arm == "canary"
+            frames[record_id] = opened_json(
+                number,
+                id=record_id,
+                started_at=self.clock.at,
+                deployment="support",
+                arm=arm,
+                plan=plan.number,
+                user=user,
+            )
+            ends[record_id] = closed_json(number, id=record_id, status="error" if failed else "ok")
+        start = self.log.offset("w/1")
+        self.log.apply(JournalMove(segment="w/1", start=start, end=start + 1, opened=frames))
+        self.log.apply(JournalMove(segment="w/1", start=start + 1, end=start + 2, closed=ends))
+        self.clock.at += timedelta(seconds=5)
+
+    def order(self, action: str, reason: str = "") -> Rollout:
+        """A person's word."""
+        said = Order(at=self.clock.at, action=action, by="ann", reason=reason)  # type: ignore[arg-type]
+        return self.rollouts.order("support", said)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """One with a stable release."""
+    house = House(tmp_path / "data")
+    house.apply("Old.")
+    yield house
+    house.store.close()
+    house.ledger.close()
+
+
+def stable_prompt(house: House) -> str | None:
+    """The prompt of what everybody gets."""
+    return house.plan().deployments[0].stable.prompt
+
+
+def test_harm_aborts(house: House) -> None:
+    """A canary that fails is taken back with the evidence, which is told and kept."""
+    house.apply("New.")
+    assert house.rollouts.start("support", None, by="ann").stage.state == "running"
+    assert house.plan().deployments[0].canary is not None
+    house.serve(200, canary_errors=True)
+    house.rollouts.tick()
+    (found,) = house.rollouts.list()
+    assert found.stage.state == "aborted"
+    assert house.plan().deployments[0].canary is None
+    assert stable_prompt(house) == "Old."
+    (verdict,) = house.rollouts.verdicts(found.id)
+    assert verdict.conclusion == "abort"
+    assert verdict.metrics[0].finding == "harm"
+    assert house.told == [("support", "abort")]
+
+
+def test_no_harm_promotes_and_the_configuration_says_so(house: House) -> None:
+    """Also where the release was named and is not what the file says: an export would keep it."""
+    house.rollouts.start("support", "spare", by="ann")
+    house.serve(400, canary_errors=False)
+    house.rollouts.tick()
+    assert house.rollouts.list()[0].stage.state == "promoted"
+    assert stable_prompt(house) == "Spare."
+    text = house.ledger.config()
+    assert text is not None
+    assert parse_config(text, source="").deployments["support"].release == "spare"
+    promotions = house.ledger.standings()["support"].promoted
+    assert [each.why for each in promotions] == ["first", "rollout"]
+    assert house.apply("Old.").deployments[0].stable.prompt == "Old.", "taken back at once"
+
+
+def test_a_kill_between_verdict_and_plan_is_made_good(house: House) -> None:
+    """The verdict is kept first; whoever starts next brings the plan to it."""
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    house.serve(400, canary_errors=False)
+    house.fail_publish = RuntimeError("killed")
+    with pytest.raises(RuntimeError):
+        house.rollouts.tick()
+    assert stable_prompt(house) == "Old."
+    house.fail_publish = None
+    house.again()
+    house.rollouts.tick()
+    assert stable_prompt(house) == "New."
+    assert house.plan().deployments[0].canary is None
+    assert len(house.ledger.standings()["support"].promoted) == 2
+
+
+def test_a_fold_goes_on_after_a_kill(house: House) -> None:
+    """What was counted is counted once, in whatever pieces it was read."""
+    house.apply("New.", margin=0.01)
+    house.rollouts.start("support", None, by="ann")
+    for _ in range(4):
+        house.serve(10, canary_errors=False)
+        house.rollouts.tick()
+        house.again()
+    (found,) = house.rollouts.list()
+    assert found.verdict is not None
+    metric = found.verdict.metrics[0]
+    assert metric.stable_n + metric.canary_n == 40
+
+
+def test_there_is_one_rollout_at_a_time(house: House) -> None:
+    """And none where there is nothing to roll out, or nothing of that name."""
+    with pytest.raises(WrongCall, match="no candidate"):
+        house.rollouts.start("support", None, by="ann")
+    with pytest.raises(NotFound, match="no release 'nope'"):
+        house.rollouts.start("support", "nope", by="ann")
+    with pytest.raises(NotFound, match="no deployment 'nope'"):
+        house.rollouts.start("nope", None, by="ann")
+    with pytest.raises(WrongCall, match="stable in 'support' already"):
+        house.rollouts.start("support", "support", by="ann")
+    with pytest.raises(WrongCall, match="no rollout"):
+        house.order("abort")
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    with pytest.raises(WrongCall, match="is running"):
+        house.rollouts.start("support", "spare", by="ann")
+
+
+def test_another_wish_ends_what_was_being_rolled_out(house: House) -> None:
+    """By a new candidate, and by taking the old one back into the file."""
+    for prompt in ("Newer.", "Old."):
+        house.apply("New.")
+        house.rollouts.start("support", None, by="ann")
+        house.apply(prompt)
+        assert house.rollouts.list()[0].stage.state == "aborted"
+        assert house.plan().deployments[0].canary is None
+        assert stable_prompt(house) == "Old."
+
+
+def test_applying_the_same_again_leaves_a_rollout_alone(house: House) -> None:
+    """Nothing else was asked for."""
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    before = house.plan()
+    assert house.apply("New.").number == before.number
+    assert house.rollouts.list()[0].stage.state == "running"
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_gate_comes_before_any_traffic(house: House, passed: bool) -> None:
+    """The first step begins when it passes; when it does not, nobody has seen the candidate."""
+    house.apply("New.", gate=', gate = { dataset = "golden", scorer = "exact", margin = 0.1 }')
+    assert house.rollouts.start("support", None, by="ann").stage.state == "gate"
+    house.rollouts.tick()
+    canary = house.plan().deployments[0].canary
+    assert canary is not None
+    assert canary.weight == 0.0
+    house.gate.said = (passed, "so it is")
+    house.rollouts.tick()
+    found = house.rollouts.list()[0]
+    assert found.stage.state == ("running" if passed else "aborted")
+    weight = house.plan().deployments[0].canary
+    assert (weight.weight if weight is not None else None) == (0.5 if passed else None)
+
+
+def test_people_may_pause_promote_and_abort(house: House) -> None:
+    """Their word is kept with the evidence of that moment."""
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    house.serve(20, canary_errors=False)
+    assert house.order("pause").stage.state == "paused"
+    assert house.order("resume").stage.state == "running"
+    ended = house.order("promote", "looks good")
+    assert ended.stage.state == "promoted"
+    assert ended.verdict is not None
+    assert ended.verdict.authority == "person"
+    assert ended.verdict.metrics[0].stable_n > 0
+    assert stable_prompt(house) == "New."
+    assert house.ledger.standings()["support"].promoted[-1].why == "person"
+
+
+def test_a_proposed_release_can_be_rolled_out(house: House) -> None:
+    """It stands in the configuration under its name, with every part of it."""
+    bare = house.plan().others[0].release
+    tuned = sealed(
+        Release(digest="", name="tuned", model=bare.model, prompt="One.\nTwo.", params={"temperature": 0.5})
+    )
+    house.rollouts.propose("tuned", tuned)
+    house.rollouts.propose("tuned", tuned)
+    assert tuned.digest in {each.release.digest for each in house.plan().others}
+    other = msgspec.structs.replace(tuned, prompt="Else.")
+    with pytest.raises(WrongCall, match="another name"):
+        house.rollouts.propose("tuned", sealed(other))
+    assert house.rollouts.start("support", "tuned", by="ann").release == tuned.digest
+
+
+def test_no_user_stands_in_the_ledger(house: House) -> None:
+    """Units are remembered by a salted hash."""
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    house.serve(30, canary_errors=False)
+    house.rollouts.tick()
+    kept = b"".join(path.read_bytes() for path in house.data.path.glob("ledger.db*"))
+    assert b"user:u" not in kept
+    assert json.dumps("u7").encode() not in kept

@@ -1,0 +1,171 @@
+"""An evaluation's job: begun once, gone on with, the holdout's reading counted once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.domain.errors import UpstreamFailed, WrongCall
+from airboss.evaluations.datasets import dataset
+from airboss.evaluations.gate import Gate
+from airboss.evaluations.library import Library
+from airboss.evaluations.orders import EvalResult, EvalTask
+from airboss.evaluations.plan import EvalPlan
+from airboss.evaluations.ports import Answer, Call
+from airboss.evaluations.run import load
+from airboss.evaluations.scorers.exact import Exact
+from airboss.evaluations.scorers.spec import read_spec
+from airboss.evaluations.work import evaluate
+from airboss.store.evals import SqlEvalStore
+from airboss.store.job_rows import Job
+from tests.evaluations.support import A, B, FakeCaller, item, now
+from tests.evaluations.test_orders import job
+
+COUNT = 30
+ITEMS = [item(f"v{n:02}", f"{n}?", expected="yes", part="validation") for n in range(COUNT)]
+LOCKED = [item(f"h{n:02}", f"{n}!", expected="yes", part="holdout") for n in range(COUNT)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlEvalStore]:
+    """A store with the dataset in it."""
+    made = SqlEvalStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    Library(made, now).put(dataset("golden", [*ITEMS, *LOCKED]))
+    yield made
+    made.close()
+
+
+def task(store: SqlEvalStore, **given: Any) -> Job:
+    """A job that compares A with B."""
+    kept = Library(store, now).find("golden")
+    fields: dict[str, Any] = {
+        "dataset": kept.digest,
+        "dataset_name": "golden",
+        "part": "validation",
+        "a": A,
+        "b": B,
+        "scorers": (Exact(),),
+    }
+    plan = EvalPlan(**{**fields, **{name: value for name, value in given.items() if name != "why"}})
+    spec = msgspec.json.encode(EvalTask(plan=plan, why=given.get("why")))
+    return job("running", spec=msgspec.Raw(spec))
+
+
+def right_for_b(call: Call) -> str:
+    """B answers rightly, A does not."""
+    return "yes" if call.target == B else "no"
+
+
+class Killed(Exception):
+    """The work ends here."""
+
+
+def killed(done: int, _total: int, _note: str) -> None:
+    """A report that ends the work after three items."""
+    if done >= 3:
+        raise Killed
+
+
+def done(store: SqlEvalStore, work: Job, caller: FakeCaller, seen: list[Any] | None = None) -> EvalResult:
+    """The job done."""
+
+    def report(done: int, total: int, note: str) -> None:
+        if seen is not None:
+            seen.append((done, total, note))
+
+    return asyncio.run(evaluate(work, store=store, caller=caller, now=now, report=report))
+
+
+def test_an_evaluation_is_done_and_reported(store: SqlEvalStore) -> None:
+    """Its decision is the job's result, its report the run's, and its progress ends where the items do."""
+    seen: list[Any] = []
+    work = task(store, gates=(Gate(metric="exact", rule="better"),))
+    result = done(store, work, FakeCaller(right_for_b), seen)
+    assert result.decision is not None
+    assert (result.run, result.items, result.decision.conclusion) == (work.id, COUNT, "pass")
+    assert load(store, work.id)[1] is not None
+    assert seen[-1][:2] == (COUNT, COUNT)
+    assert seen[-1][2].startswith("60 asked, 0 from before, 0.06 USD")
+
+
+def test_a_job_done_again_asks_nothing(store: SqlEvalStore) -> None:
+    """Killed between its report and its end it gives the same result; killed before, it uses what it has."""
+    work = task(store, gates=(Gate(metric="exact", rule="better"),))
+    first = done(store, work, FakeCaller(right_for_b))
+    again = FakeCaller(right_for_b)
+    assert done(store, work, again) == first
+    assert again.calls == []
+
+
+def test_one_release_is_scored_by_itself(store: SqlEvalStore) -> None:
+    """Only it is asked; its mean has an interval, and nothing is compared."""
+    caller = FakeCaller(lambda call: "yes" if call.input.messages[0]["content"] != "3?" else "no")
+    work = task(store, a=None, scorers=(Exact(), read_spec("latency", load=str), read_spec("cost", load=str)))
+    done(store, work, caller)
+    report = load(store, work.id)[1]
+    assert report is not None
+    assert {call.target.release for call in caller.calls} == {B.release}
+    assert (report.a, report.b.answers, len(caller.calls)) == (None, COUNT, COUNT)
+    exact, latency, _cost = report.comparisons
+    assert exact.mean_b is not None
+    assert exact.mean_b.estimate == pytest.approx(29 / 30)
+    assert exact.mean_b.low < 29 / 30 < exact.mean_b.high
+    assert (exact.units, exact.pairs, exact.unscored_a, exact.difference) == (COUNT, 0, 0, None)
+    assert (exact.test, exact.p_adjusted, exact.mean_a) == (None, None, None)
+    assert latency.mean_b is not None
+    assert latency.mean_b.estimate == pytest.approx(12.0)
+
+
+def test_labels_of_one_release_are_counted(store: SqlEvalStore, tmp_path: Path) -> None:
+    """A scorer that gives labels has no mean, alone or not."""
+    (tmp_path / "tone.py").write_text("def tone(item, answer):\n    return 'dry'\n")
+    work = task(store, a=None, scorers=(read_spec("python:tone.py:tone", load=str),), folder=str(tmp_path))
+    done(store, work, FakeCaller(right_for_b))
+    report = load(store, work.id)[1]
+    assert report is not None
+    assert (report.comparisons[0].labels, report.comparisons[0].mean_b) == ({"dry": (0, COUNT)}, None)
+
+
+def test_the_holdout_is_read_once_by_a_job(store: SqlEvalStore) -> None:
+    """However often the job is begun anew; another job's reading counts, and is told of the first."""
+    work = task(store, part="holdout", why="the last word")
+    with pytest.raises(Killed):
+        asyncio.run(evaluate(work, store=store, caller=FakeCaller(right_for_b), now=now, report=killed))
+    assert done(store, work, FakeCaller(right_for_b)).holdout_reads_before == 0
+    kept = Library(store, now).find("golden")
+    reads = store.holdout_reads(kept.digest)
+    assert [(each.who, each.why) for each in reads] == [("ann", "the last word (eval-1)")]
+    other = msgspec.structs.replace(work, id="eval-2")
+    assert done(store, other, FakeCaller(right_for_b)).holdout_reads_before == 1
+    assert len(store.holdout_reads(kept.digest)) == 2
+
+
+def test_a_release_that_never_answers_fails_the_job(store: SqlEvalStore) -> None:
+    """With the first cause: such a report would say nothing about the release."""
+
+    def answer(call: Call) -> Answer | str:
+        return Answer(error="503: the provider is away") if call.target == A else "yes"
+
+    with pytest.raises(UpstreamFailed, match="answered none of 30 calls: 503: the provider is away"):
+        done(store, task(store), FakeCaller(answer))
+
+
+def test_a_dataset_that_is_gone_is_said(store: SqlEvalStore) -> None:
+    """Deleted between the order and the work, it is missed by name."""
+    work = task(store)
+    Library(store, now).delete("golden")
+    with pytest.raises(WrongCall, match="no dataset is called"):
+        done(store, work, FakeCaller(right_for_b))
+
+
+def test_the_progress_ends_the_work(store: SqlEvalStore) -> None:
+    """What the report raises stops every call that has not begun."""
+    caller = FakeCaller(right_for_b)
+    with pytest.raises(Killed):
+        asyncio.run(evaluate(task(store), store=store, caller=caller, now=now, report=killed))
+    assert len(caller.calls) < 2 * COUNT

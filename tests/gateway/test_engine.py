@@ -1,0 +1,299 @@
+"""The gateway in front of a real local engine: whole answers made of its streams, and slots given back."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.engine_process import SLOT_TOKENS, Engine, engine
+from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.wait import until
+
+ASK = [{"role": "user", "content": "Name three colours."}]
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+PERSON = {
+    "type": "object",
+    "properties": {"age": {"type": "integer", "minimum": 0, "maximum": 99}, "name": {"type": "string"}},
+    "required": ["age", "name"],
+}
+LONG = {"messages": [{"role": "user", "content": "Tell a long story."}], "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Engine]:
+    """One engine for the module."""
+    with engine() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def gateway(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker in front of it."""
+    with Gateway(tmp_path_factory.mktemp("engine"), local(running)) as started:
+        yield started
+
+
+def local(running: Engine, **changes: Any) -> Any:
+    """A deployment of the engine's model, as a plan has it."""
+    fields = {"kind": "local", "upstream_model": "tiny", "tools": False, "slot_tokens": SLOT_TOKENS} | changes
+    return deployment(f"{running.url}/v1", **fields)
+
+
+def asked(gateway: Gateway, path: str, body: dict[str, Any]) -> httpx2.Response:
+    """An answer by way of the gateway."""
+    with gateway.client() as client:
+        return client.post(path, json={"model": "gpt-4o"} | body)
+
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": (CHAT, {"messages": ASK}),
+    "several": (CHAT, {"messages": ASK, "n": 3}),
+    "logprobs": (CHAT, {"messages": ASK, "logprobs": True, "top_logprobs": 3}),
+    "several with logprobs": (CHAT, {"messages": ASK, "logprobs": True, "top_logprobs": 2, "n": 2}),
+    "seed": (CHAT, {"messages": ASK, "temperature": 1, "seed": 7, "max_tokens": 30}),
+    "stop": (CHAT, {"messages": ASK, "stop": ["Red"], "max_tokens": 30}),
+    "stop at once": (CHAT, {"messages": ASK, "stop": ["1"]}),
+    "end of text": (CHAT, {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 60}),
+    "schema": (
+        CHAT,
+        {
+            "messages": ASK,
+            "max_tokens": 60,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": PERSON}},
+        },
+    ),
+    "schema, cut": (
+        CHAT,
+        {
+            "messages": ASK,
+            "max_tokens": 8,
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"schema": {"const": '\u65e5😀😀\x01"\\'}},
+            },
+            "logprobs": True,
+            "top_logprobs": 1,
+        },
+    ),
+    "continued": (CHAT, {"messages": [*ASK, {"role": "assistant", "content": "1. Red 2."}]}),
+    "text": (TEXT, {"prompt": "Hello"}),
+    "text, several": (TEXT, {"prompt": "Hello", "n": 2, "logprobs": 2}),
+    "text, a list": (TEXT, {"prompt": ["Hello", "", "a b c"]}),
+    "text, a list of several": (TEXT, {"prompt": ["Hello", "Good bye"], "n": 2}),
+    "text, tokens": (TEXT, {"prompt": [1, 2, 3]}),
+    "text, nothing": (TEXT, {"prompt": ""}),
+    "text, stop": (TEXT, {"prompt": "1 2 3 4 5", "stop": ["9"], "max_tokens": 30}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_whole_answer_is_the_engines_own(gateway: Gateway, running: Engine, case: str) -> None:
+    """Asked for as a stream and put together, it has every member that the engine itself gives, in its
+    order; only the usage of several answers is their sum, where the engine counts one."""
+    path, body = CASES[case]
+    body = {"temperature": 0, "max_tokens": 12, "cache_prompt": False} | body
+    own = running.ask(path, body).json()
+    response = asked(gateway, path, body)
+    assert response.headers["content-type"] == "application/json"
+    mine = response.json()
+    assert list(mine) == list(own)
+    assert set(mine["timings"]) == set(own["timings"])
+    assert mine["id"].startswith("chatcmpl-")
+    assert len(mine["id"]) == len(own["id"])
+    assert mine["created"] >= own["created"]
+    assert json.dumps(mine["choices"]) == json.dumps(own["choices"])
+    for name in ("model", "object", "system_fingerprint"):
+        assert mine[name] == own[name]
+    usage = mine["usage"]
+    assert set(usage) == set(own["usage"])
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    if len(mine["choices"]) == 1:
+        assert usage == own["usage"]
+    else:
+        assert usage["completion_tokens"] > own["usage"]["completion_tokens"]
+        one_prompt = path == CHAT or isinstance(body["prompt"], str)
+        assert (usage["prompt_tokens"] == own["usage"]["prompt_tokens"]) is one_prompt
+    end = gateway.closed(response.headers["x-request-id"])
+    assert end["response"] == mine
+    assert (end["input_tokens"], end["output_tokens"]) == (usage["prompt_tokens"], usage["completion_tokens"])
+    assert not end["usage_estimated"]
+    assert [attempt["error_type"] for attempt in end["attempts"]] == [None]
+
+
+TOOL_TEMPLATE = (Path(__file__).parent / "tools.jinja").read_text()
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "maxLength": 12}, "days": {"type": "integer"}},
+            "required": ["city", "days"],
+        },
+    },
+}
+
+
+def talk() -> list[dict[str, Any]]:
+    """A conversation after which even a small model calls the tool."""
+    said: list[dict[str, Any]] = []
+    for number, (city, days) in enumerate([("Rome", 1), ("Oslo", 2), ("Bern", 3), ("Wien", 4), ("Prag", 2)]):
+        arguments = json.dumps({"city": city, "days": days})
+        call = {"id": f"c{number}", "type": "function"}
+        said += [
+            {"role": "user", "content": f"Weather in {city} for {days} days?"},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [call | {"function": {"name": "weather", "arguments": arguments}}],
+            },
+            {"role": "tool", "tool_call_id": f"c{number}", "content": "sunny"},
+            {"role": "assistant", "content": "Sunny."},
+        ]
+    return [*said, {"role": "user", "content": "Weather in Paris for 5 days?"}]
+
+
+def test_tool_calls_are_the_engines_own(tmp_path: Path) -> None:
+    """Calls that come in pieces are put together, cut or not, alone or several; with logprobs, which the
+    engine refuses in a stream with tools, the answer is the engine's whole one."""
+    asks: list[dict[str, Any]] = [
+        {"max_tokens": 60},
+        {"max_tokens": 17},
+        {"max_tokens": 60, "n": 2},
+        {"max_tokens": 60, "logprobs": True, "top_logprobs": 1},
+    ]
+    with (
+        engine(chat_template=TOOL_TEMPLATE) as running,
+        Gateway(tmp_path / "gateway", local(running, tools=True)) as gateway,
+    ):
+        for ask in asks:
+            body = {"messages": talk(), "tools": [TOOL], "temperature": 0, "cache_prompt": False} | ask
+            own = running.ask(CHAT, body).json()
+            mine = asked(gateway, CHAT, body).json()
+            for answer in (own, mine):
+                for choice in answer["choices"]:
+                    (call,) = choice["message"]["tool_calls"]
+                    assert len(call.pop("id")) == 32
+            assert json.dumps(mine["choices"]) == json.dumps(own["choices"])
+
+
+def test_nothing_before_the_end(gateway: Gateway) -> None:
+    """The client of a whole answer gets no byte, not even of the head, before the answer is whole."""
+    with leaving(gateway, LONG | {"max_tokens": 60}) as raw:
+        raw.settimeout(0.4)
+        with pytest.raises(TimeoutError):
+            raw.recv(1)
+        raw.settimeout(20)
+        head, _, rest = raw.recv(65536).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert f"content-length: {len(rest)}".encode() in head
+
+
+class leaving(socket.socket):  # noqa: N801 - a context manager
+    """A client that has sent a chat call and will go away: leaving the block resets its connection."""
+
+    def __init__(self, gateway: Gateway, body: dict[str, Any]) -> None:
+        super().__init__()
+        self.connect(("127.0.0.1", gateway.port))
+        data = json.dumps({"model": "gpt-4o"} | body).encode()
+        self.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"
+            b"content-length: %d\r\n\r\n%s" % (KEY.encode(), len(data), data)
+        )
+
+
+def word_soup(seed: int) -> list[dict[str, Any]]:
+    """A prompt of some 900 tokens that no slot has in its cache."""
+    words = ["tree", "house", "sky", "red", "man", "blue", "sea"]
+    text = " ".join(words[(seed * 31 + i * i) % len(words)] + str(seed) for i in range(280))
+    return [{"role": "user", "content": text}]
+
+
+@pytest.mark.parametrize("case", ["whole", "whole, in the prompt", "stream", "stream, in the prompt"])
+def test_an_abandoned_call_frees_its_slot_beside_a_stream(
+    gateway: Gateway, running: Engine, case: str
+) -> None:
+    """Beside a running stream the slot of a call whose client has gone is free within a second, or after the
+    piece of the prompt that is being read; the stream goes on."""
+    until(lambda: running.busy() == 0)
+    abandoned: dict[str, Any] = {"stream": case.startswith("stream"), "max_tokens": 300}
+    if "prompt" in case:
+        abandoned["messages"] = word_soup(len(case))
+    # What nobody reads here waits in buffers; a stream of this length fits in them.
+    with leaving(gateway, LONG | {"max_tokens": 600, "stream": True}):
+        until(lambda: running.busy() == 1)
+        with leaving(gateway, LONG | abandoned):
+            until(lambda: running.busy() == 2)
+            if "prompt" not in case:
+                until(lambda: min(tokens(running)) > 3)
+        left, before = time.monotonic(), max(tokens(running))
+        until(lambda: running.busy() == 1, timeout_s=10)
+        if "prompt" in case:
+            # The stream gets a token after each of the prompt's eight pieces. Seconds would say less: on a
+            # busy machine a piece may take one.
+            assert max(tokens(running)) - before <= 4
+        else:
+            assert time.monotonic() - left < 1.0
+        before = max(tokens(running))
+        until(lambda: max(tokens(running)) > before)
+
+
+def tokens(running: Engine) -> list[int]:
+    """How many tokens each slot at work has made."""
+    slots = running.client.get("/slots").json()
+    return [slot["next_token"][0]["n_decoded"] for slot in slots if slot["is_processing"]]
+
+
+def test_each_call_has_a_connection_of_its_own(gateway: Gateway) -> None:
+    """Calls right after each other are answered at the first attempt: the engine closes a connection within
+    milliseconds of a stream's end, and would lose what is sent into that."""
+    with gateway.client() as client:
+        for number in range(30):
+            body = {"model": "gpt-4o", "messages": ASK, "max_tokens": 1, "stream": bool(number % 2)}
+            response = client.post(CHAT, json=body)
+            assert response.status_code == 200
+            attempts = gateway.closed(response.headers["x-request-id"])["attempts"]
+            assert [attempt["error_type"] for attempt in attempts] == [None]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_that_does_not_fit(gateway: Gateway, stream: bool) -> None:
+    """Found by the engine or before it is asked, it is OpenAI's own error, with the number and a way out."""
+    for content in ("word " * 1500, "word " * 60_000):
+        response = gateway.chat(content, stream=stream)
+        assert response.status_code == 400
+        error = response.json()["error"]
+        assert (error["type"], error["code"]) == ("invalid_request_error", "context_length_exceeded")
+        assert "1024" in error["message"]
+        assert "context_tokens or fewer slots" in error["message"]
+
+
+def test_progress_and_usage_stay_out_of_a_stream(gateway: Gateway) -> None:
+    """A stream has neither the engine's progress nor a usage that nobody asked for; both are used inside."""
+    response = gateway.chat("Name three colours.", stream=True, max_tokens=8, n=2, temperature=0)
+    assert "prompt_progress" not in response.text
+    assert '"usage"' not in response.text
+    assert response.text.endswith("data: [DONE]\n\n")
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["output_tokens"], end["usage_estimated"]) == (16, False)
+    assert end["input_tokens"] == 34
+
+
+def test_a_dying_engine_is_an_ordinary_error(tmp_path: Path) -> None:
+    """An engine killed in the middle of a whole answer gives an error with a status, and no piece of it."""
+    with (
+        engine() as running,
+        Gateway(tmp_path / "gateway", local(running)) as gateway,
+        leaving(gateway, LONG | {"max_tokens": 400}) as raw,
+    ):
+        until(lambda: min(tokens(running), default=0) > 3)
+        running.process.kill()
+        raw.settimeout(10)
+        assert raw.recv(65536).startswith(b"HTTP/1.1 502 ")

@@ -1,0 +1,132 @@
+"""How long a call waits for a local replica that is being restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from airboss.domain.plan import Retry
+from airboss.gateway import dispatch
+from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.dispatch import Dispatched, Executor
+from airboss.providers.connection import ConnectFailed, Pools
+from tests.support.gateway import deployment
+
+ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+    len(ANSWER),
+    ANSWER,
+)
+
+
+class Replica:
+    """What listens at one address, now and then."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.calls = 0
+        self._server: asyncio.Server | None = None
+
+    async def start(self, *, breaks_after_s: float | None = None) -> None:
+        """Listen; each call is answered, or broken off after so long, and nothing listens from then on."""
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            self.calls += 1
+            if breaks_after_s is None:
+                writer.write(WHOLE)
+                await writer.drain()
+            else:
+                await pause(breaks_after_s)
+                self.stop()
+            writer.close()
+
+        self._server = await asyncio.start_server(serve, "127.0.0.1", self.port)
+
+    def stop(self) -> None:
+        """Refuse connections."""
+        if self._server is not None:
+            self._server.close()
+
+
+async def pause(seconds: float) -> None:
+    """Let this much time pass: what is tested is a wait."""
+    ended = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(seconds, ended.set_result, None)
+    await ended
+
+
+async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
+    """One call, sent to the replica."""
+    plan = deployment(f"http://127.0.0.1:{replica.port}", kind=kind, retry=Retry(attempts=2))
+    loop = asyncio.get_running_loop()
+    executor = Executor(Pools(), rng=random.Random(1))
+    try:
+        found: Any = await executor.run(
+            Dispatched(started=time.perf_counter()),
+            plan,
+            plan.target,
+            operation="chat",
+            body=b"{}",
+            secret=None,
+            traceparent=None,
+            new_answer=lambda: WholeAnswer("p", loop),
+        )
+    finally:
+        executor.close()
+    assert isinstance(found, WholeAnswer)
+    return found
+
+
+def test_the_wait_begins_when_the_replica_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was long under way when its replica died waits as long for the next one as any other."""
+    monkeypatch.setattr(dispatch, "RESTART_WAIT_S", 1.0)
+
+    async def scenario() -> None:
+        replica = Replica()
+        await replica.start(breaks_after_s=0.8)
+        asked = asyncio.create_task(call(replica))
+        await pause(1.4)
+        assert not asked.done()
+        await replica.start()
+        assert (await asked).content == ANSWER
+        assert replica.calls == 2
+        replica.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("kind", "least_s", "most_s"), [("local", 0.5, 2.0), ("openai-compatible", 0.0, 0.4)]
+)
+def test_the_wait_ends(monkeypatch: pytest.MonkeyPatch, kind: str, least_s: float, most_s: float) -> None:
+    """A replica that does not come back is told of after the wait; a hosted provider is not waited for."""
+    monkeypatch.setattr(dispatch, "RESTART_WAIT_S", 0.5)
+    began = time.perf_counter()
+    with pytest.raises(ConnectFailed):
+        asyncio.run(call(Replica(), kind=kind))
+    assert least_s < time.perf_counter() - began < most_s
+
+
+def test_waiting_uses_up_no_attempt() -> None:
+    """Only what reached an engine is an attempt: after a long wait a call still has all of its two."""
+
+    async def scenario() -> None:
+        replica = Replica()
+        asked = asyncio.create_task(call(replica))
+        await pause(0.5)
+        await replica.start(breaks_after_s=0.0)
+        await pause(0.5)
+        assert replica.calls == 1
+        await replica.start()
+        assert (await asked).content == ANSWER
+        replica.stop()
+
+    asyncio.run(scenario())

@@ -1,0 +1,99 @@
+"""Engines of a model come and go under load: no stream is cut, no call fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.journeys.configs import STARTER_MODEL
+from tests.support.airboss import Airboss, run_airboss
+from tests.support.engine import SHA256, starter_weights
+from tests.support.load import Load
+from tests.support.wait import until
+
+CONFIG = STARTER_MODEL.replace(
+    "threads = 1", "threads = 1\nslots = 2\nreplicas = { min = 1, max = 2, window_s = 5 }"
+)
+STREAM = {
+    "model": "assistant",
+    "stream": True,
+    "max_tokens": 40,
+    "messages": [{"role": "user", "content": "Tell me a story of the sea."}],
+}
+
+
+def replicas(airboss: Airboss) -> list[dict[str, Any]]:
+    """`airboss replica list --json`; empty while the controller is away."""
+    done = run_airboss("replica", "list", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
+    return [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
+
+
+def states(airboss: Airboss) -> list[str]:
+    """The state of each replica."""
+    return [each["state"] for each in replicas(airboss)]
+
+
+def streams(airboss: Airboss, at_once: int) -> Load:
+    """So many at once, one after the other."""
+    return Load(airboss.ready["base_url"], airboss.ready["api_key"], [STREAM], at_once)
+
+
+def all_whole(load: Load) -> bool:
+    """Whether every stream came to its end."""
+    return bool(load.outcomes) and load.good == len(load.outcomes)
+
+
+def test_one_two_one_under_load(tmp_path: Path) -> None:
+    """Five streams at once bring a second engine; with one at a time it goes again, though the controller is
+    killed in between. Every stream comes whole, and both engines have served."""
+    with Airboss(tmp_path / "a", CONFIG, weights=starter_weights()) as airboss:
+        assert states(airboss) == ["ready"]
+        with streams(airboss, 5) as heavy:
+            until(lambda: states(airboss) == ["ready", "ready"], timeout_s=25, every_s=0.3)
+            killed = airboss.pid("controller")
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+        with streams(airboss, 1) as light:
+            until(lambda: "draining" in states(airboss), timeout_s=30, every_s=0.2)
+            until(lambda: states(airboss) == ["ready"], timeout_s=15, every_s=0.3)
+        assert all_whole(heavy), heavy.outcomes
+        assert all_whole(light), light.outcomes
+        airboss.settled()
+        records = airboss.records()
+        assert {each["status"] for each in records} == {"ok"}
+        assert len({attempt["url"] for each in records for attempt in each["attempts"]}) == 2
+
+
+def test_weights_that_do_not_load_take_nothing_down(tmp_path: Path) -> None:
+    """Another engine starts beside the one that serves, and takes over when it is ready. With a wrong hash it
+    never is: calls go on as before, and the reason is told. A deployment that has no other engine answers
+    503 with the reason at once."""
+    with Airboss(tmp_path / "a", STARTER_MODEL, weights=starter_weights()) as airboss:
+        file = tmp_path / "next.toml"
+        wrong = STARTER_MODEL.replace("pypi:", "file:/").replace(SHA256, "ab" * 32)
+        wrong = wrong.replace(wrong.split('model = "')[1].split('"')[0], f"file:{starter_weights()}")
+        broken = '[models.gone]\nprovider = "local"\nmodel = "file:/nowhere.gguf"\n'
+        file.write_text(wrong + broken + '[deployments.gone]\nmodel = "gone"\n')
+        with streams(airboss, 1) as load:
+            airboss.verb("apply", str(file))
+            until(lambda: states(airboss).count("failed") == 2, timeout_s=20, every_s=0.3)
+            found = {each["name"]: each for each in airboss.status()["deployments"]}
+            assert found["assistant"]["state"] == "ready"
+            assert "has the sha256" in found["assistant"]["detail"]
+            assert found["gone"]["state"] == "down"
+            assert "there is no file /nowhere.gguf" in found["gone"]["detail"]
+            until(lambda: airboss.chat(model="gone").status_code == 503, timeout_s=20)
+            began = time.monotonic()
+            answer = airboss.chat(model="gone")
+            assert time.monotonic() - began < 2
+            assert "there is no file /nowhere.gguf" in answer.json()["error"]["message"]
+            before = replicas(airboss)[-1]["url"]
+            file.write_text(STARTER_MODEL.replace("threads = 1", "threads = 1\nslots = 2"))
+            airboss.verb("apply", str(file))
+            until(lambda: states(airboss) == ["ready"], timeout_s=25, every_s=0.3)
+            assert replicas(airboss)[0]["url"] != before
+        assert all_whole(load), load.outcomes

@@ -1,0 +1,197 @@
+"""Live calls watched: feedback, online scores and alarms, through kills of the processes that do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from airboss.testing import Behaviour, FakeProvider, ScriptStep
+from tests.journeys.configs import fake
+from tests.support.airboss import Airboss, run_airboss
+from tests.support.receiver import Receiver
+from tests.support.wait import until
+
+SEED = int(os.environ.get("AIRBOSS_TEST_SEED", "20261124"))
+BAD = 'fake:{"fault": "status", "status": 400}'
+JUDGE = """
+[models.judge]
+provider = "fake"
+model = "judge"
+
+[deployments.judge]
+model = "judge"
+"""
+
+
+def _killed(airboss: Airboss, name: str) -> None:
+    """Kill a process at once, and wait until another has taken its place."""
+    pid = until(lambda: airboss.pid(name), timeout_s=30)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: _ready(airboss, name) not in {pid, None}, timeout_s=30)
+
+
+def _ready(airboss: Airboss, name: str) -> int | None:
+    """The process id of a child that is ready."""
+    processes = json.loads((airboss.data / "run" / "processes.json").read_text())
+    return next((p["pid"] for p in processes if p["name"] == name and p["state"] == "ready"), None)
+
+
+def _judged(airboss: Airboss) -> dict[str, Any]:
+    """Scores of the calls to `support`, by call."""
+    return {
+        each["id"]: each["scores"]
+        for each in airboss.records("--deployment", "support")
+        if each["status"] == "ok"
+    }
+
+
+def test_scores_of_people_and_scorers(provider: FakeProvider, tmp_path: Path) -> None:
+    """Feedback and sampled scorers reach the record once each, while gateway, store and controller are
+    killed; a judge is asked through the gateway, and its own calls are never scored."""
+    grade = '{"reasoning": "fine", "grade": 4}'
+    provider.script(ScriptStep(behaviour=Behaviour(text=grade), forever=True, model="judge"))
+    scoring = (
+        'scoring = { sample = 1.0, judge_per_minute = 600, scorers = ["refusal", '
+        '{ kind = "llm_judge", deployment = "judge", name = "quality" }] }'
+    )
+    with Airboss(tmp_path / "a", fake(provider.url, scoring + JUDGE)) as airboss:
+        # The first tick of the follower, so that it counts from here.
+        until(lambda: _cursor(airboss), timeout_s=30)
+        given: dict[str, list[str]] = {}
+        for name in ("controller", "store", "gateway-0", "controller"):
+            ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(6)]
+            with airboss.client() as client:
+                for number, record_id in enumerate(ids):
+                    body = {"record_id": record_id, "name": "stars", "value": number, "user": "ann"}
+                    answer = client.post("/feedback", json=body)
+                    assert answer.status_code == 202
+                    given.setdefault(record_id, []).append(answer.json()["id"])
+            _killed(airboss, name)
+        airboss.settled()
+
+        def all_scored() -> bool:
+            found = _judged(airboss)
+            return set(found) >= set(given) and all(
+                {"stars", "refusal", "quality"} <= set(found[record_id]) for record_id in given
+            )
+
+        until(all_scored, timeout_s=60, every_s=0.5)
+        found = _judged(airboss)
+        assert {each["quality"] for each in found.values()} == {0.75}
+        for record_id, ids in given.items():
+            scores = _get(airboss, f"/api/v1/records/{record_id}/scores")["scores"]
+            assert Counter(each["name"] for each in scores) == {"stars": 1, "refusal": 1, "quality": 1}
+            assert [each["id"] for each in scores if each["source"] == "human"] == ids
+        ours = [each for each in airboss.records("--deployment", "judge") if each["key"] == "airboss"]
+        assert len(ours) >= len(given)
+        assert all(each["scores"] == {} for each in ours)
+        low = airboss.records("--score", "stars<2")
+        assert {each["scores"]["stars"] for each in low} == {0, 1}
+
+
+def test_alarms_tell_each_change_once_through_kills(provider: FakeProvider, tmp_path: Path) -> None:
+    """A fire and its end, twice over, with the controller killed at random moments and a receiver that
+    fails for a while: one notification for each change, in order, and none lost."""
+    print(f"seed {SEED}")  # noqa: T201 - shown when it fails
+    rng = random.Random(SEED)
+    with Receiver(tmp_path) as receiver:
+        alarm = f"""
+[notifiers.ops]
+webhook = "{receiver.url}"
+secret = "env:HOOK_SECRET"
+
+[alarms.errors]
+metric = "error_rate"
+deployment = "support"
+above = 0.5
+window = "10s"
+for = "0s"
+notify = ["ops"]
+"""
+        env = {"HOOK_SECRET": "s3cret"}
+        with Airboss(tmp_path / "a", fake(provider.url, alarm), env=env) as airboss:
+            for round_number in range(2):
+                for wanted, content in (("firing", BAD), ("resolved", "hi")):
+                    receiver.answer(500)
+                    _until_state(airboss, wanted, content, rng)
+                    receiver.answer(204)
+                    changes = 2 * round_number + (1 if wanted == "firing" else 2)
+                    until(_told(airboss, receiver, changes, content), timeout_s=60, every_s=0.3)
+                    if rng.random() < 0.5:
+                        _killed(airboss, "controller")
+            states = [each["state"] for each in _distinct(receiver)]
+            assert states == ["firing", "resolved"] * 2
+            assert all("x-airboss-signature" in each["headers"] for each in receiver.got)
+            page = json.loads(airboss.verb("monitor", "show", "errors", "--json"))
+            assert {each["state"] for each in page["notifications"]} == {"sent"}
+            assert len(page["notifications"]) == 4
+            said = _distinct(receiver)[0]
+            assert said["link"].startswith(airboss.ready["console_url"] + "/records?deployment=support")
+
+
+def _until_state(airboss: Airboss, wanted: str, content: str, rng: random.Random) -> None:
+    """Send calls until the alarm is in a state; the controller is killed somewhere on the way."""
+    kill_at = time.monotonic() + rng.uniform(0, 6)
+    killed = False
+    deadline = time.monotonic() + 90
+
+    def there() -> bool:
+        nonlocal killed
+        airboss.chat(content, model="support")
+        if not killed and time.monotonic() > kill_at:
+            killed = True
+            _killed(airboss, "controller")
+        return _state(airboss) in ({"resolved", "ok"} if wanted == "resolved" else {wanted})
+
+    until(there, timeout_s=deadline - time.monotonic(), every_s=0.3)
+
+
+def _told(airboss: Airboss, receiver: Receiver, changes: int, content: str) -> Callable[[], bool]:
+    """Whether so many changes were told; calls go on meanwhile, so that there is something to measure."""
+
+    def there() -> bool:
+        airboss.chat(content, model="support")
+        return len(_distinct(receiver)) >= changes
+
+    return there
+
+
+def _state(airboss: Airboss) -> str:
+    """Where the alarm stands; empty while nobody answers."""
+    arguments = ("monitor", "list", "--json", "--data-dir", str(airboss.data))
+    done = run_airboss(*arguments, cwd=airboss.root, env=dict(os.environ))
+    if not done.stdout:
+        return ""
+    return str(json.loads(done.stdout.splitlines()[0])["state"])
+
+
+def _distinct(receiver: Receiver) -> list[dict[str, Any]]:
+    """What was taken, each id once: a kill right after an answer may send it again."""
+    return list({each["id"]: each for each in receiver.taken}.values())
+
+
+def _cursor(airboss: Airboss) -> bool:
+    """Whether the log is followed."""
+    text = _metrics(airboss)
+    return "airboss_scoring_lag_seconds" in text
+
+
+def _metrics(airboss: Airboss) -> str:
+    return httpx2.get(airboss.ready["base_url"].removesuffix("/v1") + "/metrics").text
+
+
+def _get(airboss: Airboss, path: str) -> Any:
+    """An answer of the admin API."""
+    headers = {"authorization": f"Bearer {airboss.ready['admin_key']}"}
+    answer = httpx2.get(airboss.ready["console_url"] + path, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
