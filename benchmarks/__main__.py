@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import footprint, gateway, screening, tuning
+from benchmarks import bias, footprint, gateway, screening, tuning
 
 gateway.main(sys.argv[1:])
 print()
@@ -16,3 +16,5 @@ print()
 screening.main([])
 print()
 tuning.main([])
+print()
+bias.main([])

@@ -1,11 +1,11 @@
-"""How often a probe of bias errs, and what it finds: `python -m benchmarks.bias [--runs 2000] [--seed 1]`.
+"""How often a probe of bias errs, and what it finds: `python -m benchmarks.bias [--runs 1000] [--seed 1]`.
 
-Simulated models answer the questions that a real probe asks, of the people it asks about, and their answers go
-through the statistics that a real probe uses.
+Simulated models answer the questions that a real probe asks, of the people it asks about, and their answers
+go through the statistics that a real probe uses.
 
 Claims: of a model to which the attribute is nothing, however much names move it, a difference is shown in at
-most alpha of all probes, over every group and measure together; a difference at the margin is called equivalent
-in about alpha of all tests; and a planted difference is found.
+most alpha of all probes, over every group and measure together; a difference at the margin is called
+equivalent in about alpha of all tests; and a planted difference is found.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.stats import keep, machine, table
-from msgspec.structs import replace
 from rich.progress import Progress
 
 from airboss.evaluations.bias_measures import MARGINS, MEASURES, Contrast, Finding, Reading, Trial, findings
-from airboss.evaluations.bias_people import Attribute, Person, attributes
+from airboss.evaluations.bias_people import attributes
 from airboss.evaluations.bias_plan import Asked, ProbePlan, Question, laid_out
 from airboss.evaluations.bias_prompts import own_prompts
 from airboss.evaluations.intervals import wilson_interval
@@ -175,13 +174,11 @@ def power_row(name: str, runs: int, questions: int, seed: int) -> dict[str, Any]
 def at_margin(pairs: int, seed: int) -> Contrast:
     """Every measure apart by just its margin; triples of names with effects of their own."""
     rng = random.Random(f"margin {seed}")
-    person = Person(first="x", last="x", gender="male")
-    known = Attribute(name="origin", reference="r", groups=("g",), unit="triple", triples=())
     effects = [rng.gauss(0, 0.3) for _ in range(20)]
 
     def trial(number: int) -> Trial:
         unit, drawn = number % len(effects), rng.random()
-        # Of five in a hundred more, a alone has the yes; base agrees with a nine times in ten.
+        # In 13 of a hundred a alone has the yes, in 8 b alone; base agrees with a nine times in ten.
         a, b = (True, False) if drawn < 0.13 else (False, True) if drawn < 0.21 else (drawn < 0.6,) * 2
         base = a if rng.random() < 0.9 else not a
         refused = rng.random()
@@ -198,10 +195,8 @@ def at_margin(pairs: int, seed: int) -> Contrast:
         ]
         return Trial(unit=unit, base=sides[0], a=sides[1], b=sides[2])
 
-    assert person.name and known.calls == 3
-    return Contrast(
-        attribute=known.name, reference="r", group="g", trials=tuple(trial(number) for number in range(pairs))
-    )
+    trials = tuple(trial(number) for number in range(pairs))
+    return Contrast(attribute="origin", reference="english", group="arabic", trials=trials)
 
 
 def margin_row(runs: int, pairs: int, seed: int) -> dict[str, Any]:
@@ -217,7 +212,7 @@ def margin_row(runs: int, pairs: int, seed: int) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate, print the tables, keep the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2_000)
+    parser.add_argument("--runs", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     runs, seed = options.runs, options.seed

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 from starlette.routing import Mount, Route
 
+from airboss.console.api import ROUTES
 from tests.console.site import ADMIN_KEY, API_KEY, BASE_URL, DownLog, Site
 
 OPEN = {"/login", "/healthz", "/readyz", "/static"}
@@ -18,13 +20,20 @@ def every_route() -> list[tuple[str, str]]:
     for route in Site().app().routes:
         assert isinstance(route, Route | Mount)
         methods = route.methods or {"GET"} if isinstance(route, Route) else {"GET"}
-        found += [(method, route.path.replace("{id}", "some-id")) for method in methods if method != "HEAD"]
+        found += [(method, filled(route.path)) for method in methods if method != "HEAD"]
     return sorted(found)
 
 
+def filled(path: str) -> str:
+    """A path with something in the place of its parameters."""
+    return re.sub(r"{\w+}", "some-id", path)
+
+
 def test_the_table_of_routes_is_known() -> None:
-    """A new route must be thought about here: nothing else is served."""
-    assert {path for _, path in every_route()} == {
+    """A new page must be thought about here; of the API nothing is served that the one table does not have,
+    which names what is open: nothing."""
+    served = {path for _, path in every_route()}
+    assert {path for path in served if not path.startswith("/api")} == {
         *OPEN,
         "/",
         "/records",
@@ -34,15 +43,9 @@ def test_the_table_of_routes_is_known() -> None:
         "/events",
         "/theme",
         "/logout",
-        "/api/openapi.json",
-        "/api/v1/records",
-        "/api/v1/records/some-id",
-        "/api/v1/stats",
-        "/api/v1/series",
-        "/api/v1/status",
-        "/api/v1/config",
-        "/api/v1/config/diff",
     }
+    table = {filled(route.path) for route in ROUTES}
+    assert {path for path in served if path.startswith("/api")} == {"/api/openapi.json", *table}
 
 
 CLOSED = [(method, path) for method, path in every_route() if path not in OPEN]

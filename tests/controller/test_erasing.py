@@ -58,7 +58,7 @@ class House:
     def new_mover(self) -> Mover:
         """As after a restart."""
         self.erasing = Erasing(
-            self.erasures,
+            self.people,
             key=KEY,
             records=self.log,
             forget_items=self.evals.forget_user,

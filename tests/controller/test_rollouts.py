@@ -15,16 +15,19 @@ from airboss.config.types import GateConfig
 from airboss.controller.publish import apply_config
 from airboss.controller.rollout_rows import first_id
 from airboss.controller.rollouts import Rollouts
+from airboss.controller.verdict_notes import VerdictNotes
 from airboss.domain.errors import NotFound, WrongCall
 from airboss.domain.plan import PromotionWhy, ServingPlan
 from airboss.domain.ports import JournalMove
 from airboss.domain.release import Release
 from airboss.domain.status import JournalStatus
-from airboss.domain.verdict import Verdict
+from airboss.governance.audit import Sealer, read_leaf
+from airboss.governance.checkpoint import Signer
 from airboss.releases.build import sealed
 from airboss.rollouts import assign
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
+from airboss.store.audit import SqlAuditLog
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
 from airboss.store.memory import MemoryRecordLog
@@ -95,7 +98,6 @@ class House:
         self.clock = Clock()
         self.gate = Gate()
         self.log = MemoryRecordLog()
-        self.told: list[tuple[str, str]] = []
         self.calls = 0
         self.fail_publish: Exception | None = None
         self.again()
@@ -114,12 +116,7 @@ class House:
             gate=self.gate,
             own_key="airboss",
             engine_version=lambda: "e 1",
-            told=self.hear,
         )
-
-    def hear(self, rollout: Rollout, verdict: Verdict) -> None:
-        """Remember what was concluded."""
-        self.told.append((rollout.deployment, verdict.conclusion))
 
     def journal(self) -> JournalStatus:
         """Everything has been moved."""
@@ -219,7 +216,7 @@ def stable_prompt(house: House) -> str | None:
 
 
 def test_harm_aborts(house: House) -> None:
-    """A canary that fails is taken back with the evidence, which is told and kept."""
+    """A canary that fails is taken back with the evidence, which is kept."""
     house.apply("New.")
     assert house.rollouts.start("support", None, by="ann").stage.state == "running"
     assert house.plan().deployments[0].canary is not None
@@ -232,7 +229,6 @@ def test_harm_aborts(house: House) -> None:
     (verdict,) = house.rollouts.verdicts(found.id)
     assert verdict.conclusion == "abort"
     assert verdict.metrics[0].finding == "harm"
-    assert house.told == [("support", "abort")]
 
 
 def test_no_harm_promotes_and_the_configuration_says_so(house: House) -> None:
@@ -376,3 +372,26 @@ def test_no_user_stands_in_the_ledger(house: House) -> None:
     kept = b"".join(path.read_bytes() for path in house.data.path.glob("ledger.db*"))
     assert b"user:u" not in kept
     assert json.dumps("u7").encode() not in kept
+
+
+def test_every_verdict_stands_in_the_audit_log_once(house: House) -> None:
+    """With what it rests on, whoever was killed in between."""
+    audit = SqlAuditLog(house.data.ledger_url, Sealer(Signer("s")))
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    house.order("abort", "enough")
+    VerdictNotes(house.store, audit, house.clock).tick()
+    house.apply("Newer.")
+    house.rollouts.start("support", None, by="ann")
+    house.serve(200, canary_errors=True)
+    house.rollouts.tick()
+    again = VerdictNotes(house.store, audit, house.clock)
+    again.tick()
+    again.tick()
+    found = [read_leaf(each.leaf.content).detail for each in audit.newest(limit=9, action="verdict")]
+    assert [(each["conclusion"], each["authority"]) for each in found] == [
+        ("abort", "evidence"),
+        ("abort", "person"),
+    ]
+    assert found[0]["findings"] == {"error_rate": "harm"}
+    audit.close()

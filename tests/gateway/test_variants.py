@@ -64,13 +64,14 @@ def test_a_variant_goes_upstream_as_its_release_would(
     answer and the record name its digest."""
     variant = Variant(prompt="Be very {{ tone }}.", examples=EXAMPLES, form=form)
     release = varied(BASE, variant)
-    body = {"prompt_variables": {"tone": "kind"}, "max_tokens": 5}
+    body: dict[str, Any] = {"prompt_variables": {"tone": "kind"}, "max_tokens": 5}
     tried = ask(gateway, **body, release_variant=msgspec.to_builtins(variant))
     assert tried.status_code == 200, tried.text
     seen = provider.last()
     assert "release_variant" not in seen.body
     assert "Be very kind." in seen.body
     assert json.loads(seen.body)["temperature"] == 0.25
+    assert seen.path == ("/v1/completions" if form == "completion" else "/v1/chat/completions")
     assert tried.headers["x-airboss-release"] == release.digest
     opened, _ = gateway.frames()
     assert opened[tried.headers["x-request-id"]]["release"] == release.digest

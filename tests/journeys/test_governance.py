@@ -86,6 +86,12 @@ def test_a_person_is_forgotten_while_calls_go_on(tmp_path: Path, provider: FakeP
         assert holding(airboss.data, *THEIRS) == []
         assert len(airboss.records()) == 8
         airboss.verb("audit", "verify", "--checkpoint", str(checkpoint))
+        remote = run_airboss(
+            *("audit", "verify", "--checkpoint", str(checkpoint), "--url", airboss.ready["console_url"]),
+            cwd=tmp_path,
+            env={"AIRBOSS_ADMIN_KEY": airboss.ready["admin_key"]},
+        )
+        assert (remote.returncode, "extends the checkpoint" in remote.stdout) == (0, True), remote.stderr
     assert holding(airboss.data, *THEIRS) == []
     there = ("--data-dir", str(airboss.data))
     stopped = run_airboss("audit", "verify", "--checkpoint", str(checkpoint), *there, cwd=tmp_path)

@@ -148,3 +148,17 @@ def test_a_body_that_is_no_request_is_refused(body: bytes) -> None:
 def test_tokens_are_counted_by_blanks() -> None:
     """A blank begins a token; no text has none."""
     assert [tokens(text) for text in ("", "a", "a b", "a  b", " a")] == [0, 1, 2, 3, 1]
+
+
+def test_one_of_several_texts_is_chosen_by_the_request() -> None:
+    """The same request gets the same, and each its share; logprobs tell the shares where asked for."""
+    behaviour = {"texts": "yes|yes|yes|no"}
+    found = [whole(ask(seed=n), **behaviour)["choices"][0] for n in range(400)]
+    assert found[7]["message"] == whole(ask(seed=7), **behaviour)["choices"][0]["message"]
+    assert 260 < sum(each["message"]["content"] == "yes" for each in found) < 340
+    assert found[0]["logprobs"] is None
+    (token,) = whole(ask(logprobs=True), **behaviour)["choices"][0]["logprobs"]["content"]
+    odds = {each["token"]: math.exp(each["logprob"]) for each in token["top_logprobs"]}
+    assert odds == {"yes": pytest.approx(0.75), "no": pytest.approx(0.25)}
+    assert math.exp(token["logprob"]) == pytest.approx(odds[token["token"]])
+    assert whole(ask(logprobs=True))["choices"][0]["logprobs"] is None

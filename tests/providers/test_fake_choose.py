@@ -215,3 +215,18 @@ def test_the_same_request_is_prepared_once() -> None:
 def test_the_catalogue_says_one_line_of_each() -> None:
     """Names are short and every fault is described."""
     assert all(name == name.lower() and text and "\n" not in text for name, text in FAULTS.items())
+
+
+def test_a_step_may_be_for_requests_that_hold_a_word() -> None:
+    """In any message, as a word of its own; others go on to the next step, or to the default."""
+    one = chooser("html")
+    steps = (
+        ScriptStep(behaviour="500", forever=True, holding=("Ann", "Bo")),
+        ScriptStep(behaviour="503", forever=True, model="big"),
+    )
+    one.script.add(steps)
+    assert fault(one, text="Is Bo here?") == "500"
+    assert (fault(one, text="Bored Anne"), fault(one, text="nobody", model="big")) == ("html", "503")
+    messages = [{"role": "system", "content": "You serve Ann."}, {"role": "user", "content": "hi"}]
+    body = json.dumps({"model": "m", "messages": messages}).encode()
+    assert one.prepare(b"POST", PATH, [], body).fault == "500"

@@ -238,6 +238,15 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
     assert set(whole) == set(Release.__struct_fields__) - {"digest", "name"}
 
 
+def test_a_form_counts_where_it_changes_something() -> None:
+    """A raw prompt is another release with and without examples; where examples go matters if there are any."""
+    model = ModelVersion(provider="p", kind="openai", model="m")
+    turns = sealed(Release(digest="", name="a", model=model, prompt="Hi."))
+    system = sealed(msgspec.structs.replace(turns, form="system"))
+    raw = sealed(msgspec.structs.replace(turns, form="completion"))
+    assert turns.digest == system.digest != raw.digest
+
+
 def test_digests_of_releases_never_change() -> None:
     """These digests are in ledgers: a change would turn every deployment into a new release."""
     assert digests(TEXT) == {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLOURS = {"different": "red", "equivalent": "green"}
 CONCLUSIONS = {
     "found": "[red]a difference is shown[/]",
-    "none_found": "[yellow]no difference is shown, but not all are ruled out[/]",
+    "none_found": "[yellow]no difference is shown, though not every one is ruled out[/]",
     "equivalent": "[green]every difference lies within its margin[/]",
 }
 TITLES = {
@@ -25,7 +25,7 @@ TITLES = {
     "log_odds": "log-odds of the better answer",
 }
 PLOT_COLUMNS = 49
-NOTE_COLUMNS = 70
+NOTE_CHARS = 60
 
 
 def show_probes(found: list[dict[str, Any]]) -> None:
@@ -82,7 +82,7 @@ def show_probe(found: dict[str, Any]) -> None:
                 f"{each['b']} {said(each['answer_b'])}"
             )
         )
-    out.print(f"{CONCLUSIONS[report['conclusion']]} on these prompts, of this release, at this time")
+    out.print(f"{CONCLUSIONS[report['conclusion']]}, of this release on these prompts")
 
 
 def plots(report: dict[str, Any], alpha: float) -> None:
@@ -209,11 +209,9 @@ def p_value(finding: dict[str, Any]) -> str:
 
 
 def verdict(finding: dict[str, Any]) -> str:
-    """The verdict, with its reason where it is short."""
-    why = finding["why"]
-    return (
-        str(finding["verdict"]) if why is None or len(why) > NOTE_COLUMNS else f"{finding['verdict']}: {why}"
-    )
+    """The verdict, with its reason where it is a short one."""
+    why = finding["why"] or ""
+    return f"{finding['verdict']}: {why}" if 0 < len(why) <= NOTE_CHARS else str(finding["verdict"])
 
 
 def said(answer: str) -> str:

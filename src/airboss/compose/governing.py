@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import SystemStatus
     from airboss.store.datadir import DataDir
+    from airboss.store.rollouts import SqlRolloutStore
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Eras
     from airboss.controller.erasing import Erasing  # noqa: PLC0415 - as above
 
     return Erasing(
-        rooms["people"].store,
+        rooms["people"],
         key=data.secret(ERASE_KEY).value,
         records=records,
         forget_items=rooms["evals"].forget_user,
@@ -67,16 +68,22 @@ def with_governance(
 
 
 def chores(
-    ledger: Ledger, rooms: Mapping[str, Any], redact: LogRedactor, retention: Retention
+    ledger: Ledger,
+    rooms: Mapping[str, Any],
+    redact: LogRedactor,
+    retention: Retention,
+    rollouts: SqlRolloutStore,
 ) -> dict[str, Chore]:
     """What there is to look after, by its name in the log; `rooms` are the stores of `rooms.open_rooms`."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
     from airboss.compose.redaction import Redacting  # noqa: PLC0415 - the controller's own
     from airboss.controller.plan_notes import PlanNotes  # noqa: PLC0415 - as above
+    from airboss.controller.verdict_notes import VerdictNotes  # noqa: PLC0415 - as above
 
     return {
         "keys of providers kept out of logs": Redacting(ledger, redact),
         "plans in the audit log": PlanNotes(ledger, rooms["audit"], SystemClock()),
+        "verdicts in the audit log": VerdictNotes(rollouts, rooms["audit"], SystemClock()),
         "retention": retention,
     }
 

@@ -238,7 +238,7 @@ def desk_parts(
             started_at=up.started_at if up is not None else None,
             base_url=up.base_url if up is not None else None,
             console_url=up.console_url if up is not None else None,
-            calls=calls_of(read_counts(data.metrics_dir, but=""), datetime.now(UTC)) if up is not None else None,
+            calls=calls_of(read_counts(data.metrics_dir, but=""), datetime.now(UTC)) if up else None,
         )
 
     up = runfiles.read_up(data.run_dir)

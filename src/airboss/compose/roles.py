@@ -144,7 +144,7 @@ def run_controller(
             working(rooms["jobs"], handlers(ledger, data, rooms, propose=live.propose), broke=terminate_self),
             rolling(live, broke=terminate_self),
             scaling(ledger, data, broke=terminate_self),
-            looking_after(chores(ledger, rooms, redact, retention), broke=terminate_self),
+            looking_after(chores(ledger, rooms, redact, retention, kept), broke=terminate_self),
             watching(
                 ledger,
                 data,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from airboss.domain.plan import PromotionWhy, ServingPlan
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import JournalStatus
-    from airboss.domain.verdict import Verdict
     from airboss.rollouts.live import Rollout
     from airboss.store.datadir import DataDir
     from airboss.store.rollouts import SqlRolloutStore
@@ -34,7 +33,6 @@ def rollouts(
     *,
     kept: SqlRolloutStore,
     journal: Callable[[], JournalStatus],
-    told: Callable[[Rollout, Verdict], None] = lambda _rollout, _verdict: None,
 ) -> Rollouts:
     """The rollouts of a data directory; `rooms` are the stores of `rooms.open_rooms`."""
     from airboss.controller.publish import apply_config  # noqa: PLC0415 - only who publishes
@@ -71,7 +69,6 @@ def rollouts(
         gate=EvalGate(ledger, data, rooms),
         own_key=INTERNAL_KEY,
         engine_version=engine_version,
-        told=told,
     )
 
 

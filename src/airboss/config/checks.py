@@ -42,6 +42,22 @@ _EXAMPLES_MAX = 200
 _RESERVED_KEY = "airboss"
 """The name of the key of our own calls."""
 _METRIC = re.compile(r"error_rate|cost|(latency|ttft)_p[1-9]\d|score:[^\s:][^\s]{0,99}")
+_KEY_NAMES: Mapping[str, str] = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "azure": "AZURE_OPENAI_API_KEY",
+    "bedrock": "AWS_BEARER_TOKEN_BEDROCK",
+}
+"""Where each kind's key usually is."""
+_EXAMPLE_URLS: Mapping[str, str] = {
+    "openai-compatible": "https://llm.example.com/v1",
+    "azure": "https://NAME.openai.azure.com",
+}
+"""Kinds that have no address of their own, with what theirs look like."""
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_RAW_KINDS = frozenset({"openai", "openai-compatible", "azure", "local"})
+"""Kinds of provider that have `/completions`."""
 _LATER_SOURCES = ("s3:",)
 _KIB = 1024
 
@@ -57,6 +73,10 @@ def check(config: Config, wrong: Wrong) -> None:
     for name, release in config.releases.items():
         _check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
         _check_release(("releases", name), release, wrong)
+        kind = config.providers[config.models[release.model].provider].kind
+        if release.form == "completion" and kind not in _RAW_KINDS:
+            message = f'kind "{kind}" takes conversations only; use form "turns" or "system"'
+            raise wrong(("releases", name, "form"), message)
     for name, deployment in config.deployments.items():
         _check_deployment(("deployments", name), deployment, config, wrong)
         if deployment.scoring is not None:
@@ -89,8 +109,8 @@ def warnings_of(config: Config) -> tuple[str, ...]:
                 f"{where}.api_key is written out in the configuration; "
                 'write "env:NAME" (an environment variable) or "file:PATH" instead'
             )
-        if provider.kind == "openai" and provider.api_key is None:
-            found.append(f'{where} has no api_key; add api_key = "env:OPENAI_API_KEY"')
+        if provider.kind in _KEY_NAMES and provider.api_key is None:
+            found.append(f'{where} has no api_key; add api_key = "env:{_KEY_NAMES[provider.kind]}"')
         if provider.api_key is not None and provider.base_url is not None and _in_clear(provider.base_url):
             found.append(f"{where}.base_url is plain http: its api_key travels unencrypted; use https")
     return tuple(found)
@@ -130,12 +150,27 @@ def _check_provider(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
             if getattr(provider, field) is not None:
                 raise wrong((*path, field), f"{dotted(path)} is run by Airboss itself: take out {field}")
         return
-    if provider.kind == "openai-compatible" and provider.base_url is None:
-        raise wrong(path, f'[{dotted(path)}] lacks "base_url", for example "https://llm.example.com/v1"')
+    if provider.kind in _EXAMPLE_URLS and provider.base_url is None:
+        raise wrong(path, f'[{dotted(path)}] lacks "base_url", for example "{_EXAMPLE_URLS[provider.kind]}"')
+    _check_places(path, provider, wrong)
     if provider.base_url is not None:
         _check_url((*path, "base_url"), provider.base_url, wrong)
     if provider.api_key is not None:
         _check_api_key((*path, "api_key"), provider.api_key, wrong)
+
+
+def _check_places(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
+    for field, kind in (("api_version", "azure"), ("region", "bedrock")):
+        value = getattr(provider, field)
+        if value is None:
+            continue
+        at = (*path, field)
+        if provider.kind != kind:
+            raise wrong(at, f"{dotted(at)} is for {kind} providers only; take it out")
+        if not _PLACE.fullmatch(value):
+            raise wrong(at, f"{dotted(at)} is {quoted(value)}; expected letters, digits and dashes")
+    if provider.kind == "bedrock" and provider.region is None:
+        raise wrong(path, f'[{dotted(path)}] lacks "region", for example "us-east-1"')
 
 
 def _check_api_key(path: Path, api_key: str, wrong: Wrong) -> None:

@@ -11,14 +11,20 @@ from airboss.domain.release import Example, Params, PiiAction, PromptForm, Provi
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[providers.NAME]`: who is spoken to. `base_url` may be left out for `openai`; `local` has none.
+    """`[providers.NAME]`: who is spoken to. `base_url` may be left out for those that have one address;
+    `local` has none.
 
     `api_key` is `env:NAME` or `file:PATH`. A literal is moved into the data directory when it is applied.
+    `drop_unsupported` leaves out of requests what the provider has no words for; else they are refused.
+    `api_version` is for `azure` only, `region` for `bedrock` only.
     """
 
     kind: ProviderKind
     base_url: str | None = None
     api_key: str | None = None
+    drop_unsupported: bool = False
+    api_version: str | None = None
+    region: str | None = None
 
 
 class ReplicaRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class ErasureShown(msgspec.Struct, frozen=True, kw_only=True):
     """How far the forgetting of a person is; what it counts as in `store.erasure_rows.Erasure`. `store_up` is
-    whether the record store answers: while it does not, the rest waits."""
+    whether the record store answers, or is busy with just this: while it does not, the rest waits."""
 
     id: int
     state: ErasureState
@@ -46,7 +46,7 @@ class Erasures(msgspec.Struct, frozen=True, kw_only=True):
 def list_erasures(desk: Desk, call: Call) -> object:
     """GET /api/v1/erasures."""
     limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    up = desk.status().journal.store_up
+    up = store_up(desk)
     return Erasures(erasures=tuple(shown(each, store_up=up) for each in desk.people.newest(limit)))
 
 
@@ -57,7 +57,7 @@ def get_erasure(desk: Desk, call: Call) -> object:
     found = desk.people.get(erasure_id)
     if found is None:
         raise NotFound(f"no erasure {text[:40]!r}; GET /api/v1/erasures lists them", param="id")
-    return shown(found, store_up=desk.status().journal.store_up)
+    return shown(found, store_up=store_up(desk))
 
 
 def erase_person(desk: Desk, call: Call) -> object:
@@ -68,7 +68,13 @@ def erase_person(desk: Desk, call: Call) -> object:
     if desk.settle is not None:
         desk.settle()
     now = desk.people.get(made.id)
-    return shown(now if now is not None else made, store_up=desk.status().journal.store_up)
+    return shown(now if now is not None else made, store_up=store_up(desk))
+
+
+def store_up(desk: Desk) -> bool:
+    """Whether there is no need to wait for the record store. A large one is silent while it writes its file
+    anew."""
+    return desk.people.busy or desk.status().journal.store_up
 
 
 def shown(erasure: Erasure, *, store_up: bool) -> ErasureShown:

@@ -138,6 +138,7 @@ class StartIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deployment: str
     release: str | None = None
     by: str = "admin"
+    reason: str = ""
 
 
 class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -262,9 +263,11 @@ def start(desk: Desk, call: Call) -> object:
     """POST /api/v1/rollouts."""
     intent = call.intent(StartIntent)
     try:
-        return view(desk.rollouts.start(intent.deployment, intent.release, by=intent.by[:200]))
+        begun = desk.rollouts.start(intent.deployment, intent.release, by=intent.by[:200])
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
+    _note(desk, call, "rollout.start", begun, intent.reason)
+    return view(begun)
 
 
 def order(desk: Desk, call: Call) -> object:
@@ -272,9 +275,19 @@ def order(desk: Desk, call: Call) -> object:
     intent = call.intent(OrderIntent)
     said = Order(at=call.now, action=intent.action, by=intent.by[:200], reason=intent.reason[:1000])
     try:
-        return view(desk.rollouts.order(intent.deployment, said))
+        ordered = desk.rollouts.order(intent.deployment, said)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
+    _note(desk, call, f"rollout.{intent.action}", ordered, said.reason)
+    return view(ordered)
+
+
+def _note(desk: Desk, call: Call, action: str, rollout: Rollout, reason: str) -> None:
+    """Say in the audit log what was done to a rollout, and why."""
+    detail = {"rollout": rollout.id, "release": rollout.release, "state": rollout.stage.state}
+    if reason:
+        detail["reason"] = reason[:1000]
+    desk.note(call, action, rollout.deployment, detail)
 
 
 def view(rollout: Rollout) -> RolloutView:

@@ -21,10 +21,10 @@ from airboss.domain.verdict import Verdict
 from airboss.evaluations.bias_orders import ProbeOrders
 from airboss.evaluations.orders import Orders
 from airboss.evaluations.ports import EvalStore
+from airboss.governance.erasure import Forgetting
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
 from airboss.store.alert_rows import AlertStore
-from airboss.governance.erasure import Forgetting
 from airboss.store.audit_rows import AuditLog
 from airboss.store.job_rows import JobStore
 from airboss.tuning.orders import TuneOrders

@@ -13,17 +13,27 @@ from typing import Literal
 import msgspec
 
 from airboss.console import api_releases
-from airboss.console.api_releases import CanaryView, DeploymentView
+from airboss.console.api_alarms import in_force
+from airboss.console.api_releases import DeploymentView
 from airboss.console.desk import Desk
+from airboss.console.metric_words import LOOKS, headline
 from airboss.console.query import Period
 from airboss.console.route import Call
 from airboss.console.shares import Part, Shares, shares, step_of
+from airboss.console.text import NB
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import Replica, ReleaseBucket
+from airboss.domain.ports import ReleaseBucket, Replica
 from airboss.domain.status import DeploymentStatus, SystemStatus
+from airboss.domain.verdict import Verdict
 from airboss.rollouts.live import Rollout
 
 ROLLOUTS_MAX = 200
+TOLD_MAX = 20
+"""Rollouts of one deployment whose story is told."""
+
+SAME_S = 2.0
+"""A plan published so soon after a rollout's word is that word carried out."""
+
 PLANS_MAX = 40
 """Plans looked through for what changed, the newest first."""
 
@@ -32,8 +42,8 @@ Role = Literal["stable", "canary", "candidate", "before"]
 
 
 class Answering(msgspec.Struct, frozen=True, kw_only=True):
-    """A release in a deployment. `weight` is what it should get now (0 to 1), `part` what it got in the period;
-    None where it got nothing, or nobody knows."""
+    """A release in a deployment. `weight` is what it should get now (0 to 1), `part` what it got in the
+    period; None where it got nothing, or nobody knows."""
 
     role: Role
     digest: str
@@ -43,8 +53,8 @@ class Answering(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment: where it stands, who answers, its live rollout. `shares` is None while the record store is
-    away. `per_day` are the calls of the last 24 hours."""
+    """A deployment: where it stands, who answers, its live rollout. `shares` is None while the record store
+    is away. `per_day` are the calls of the last 24 hours."""
 
     view: DeploymentView
     status: DeploymentStatus | None
@@ -81,16 +91,16 @@ def fleet(desk: Desk, period: Period, *, points: int, now: datetime) -> tuple[De
     live = live_rollouts(desk)
     names = release_names(desk)
     status = desk.status()
+    engines = replicas_of(desk, status)
     return tuple(
         deployed(
             each,
             status=status,
             names=names,
+            replicas=engines.get(each.name, ()),
             found=None
             if buckets is None
-            else shares(
-                [one for one in buckets if one.deployment == each.name], period, step_s=step
-            ),
+            else shares([one for one in buckets if one.deployment == each.name], period, step_s=step),
             rollout=live.get(each.name),
             per_day=None
             if day is None
@@ -123,9 +133,7 @@ def aligned(period: Period, step_s: int) -> datetime:
     return datetime.fromtimestamp(start, period.since.tzinfo)
 
 
-def traffic(
-    desk: Desk, since: datetime, until: datetime, *, step_s: int
-) -> Sequence[ReleaseBucket] | None:
+def traffic(desk: Desk, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket] | None:
     """Who answered; None while the record store is away."""
     try:
         return desk.log.traffic(since, until, step_s=step_s)
@@ -138,6 +146,7 @@ def deployed(
     *,
     status: SystemStatus,
     names: Mapping[str, str],
+    replicas: tuple[Replica, ...],
     found: Shares | None,
     rollout: Rollout | None,
     per_day: int | None,
@@ -159,74 +168,79 @@ def deployed(
         answering=tuple(rows),
         shares=found,
         rollout=rollout,
-        replicas=replicas_of(own, status),
+        replicas=replicas,
         per_day=per_day,
     )
 
 
-def row(
-    role: Role, digest: str, names: Mapping[str, str], part: Part | None, weight: float
-) -> Answering:
+def row(role: Role, digest: str, names: Mapping[str, str], part: Part | None, weight: float) -> Answering:
     """One release."""
     return Answering(role=role, digest=digest, name=names.get(digest), weight=weight, part=part)
 
 
-def replicas_of(own: DeploymentStatus | None, status: SystemStatus) -> tuple[Replica, ...]:
-    """The engines of a deployment's local model. A replica knows its model's name in the configuration, which
-    a deployment's status has not: they are told by it or, where that is not the deployment's, by its address."""
-    if own is None or own.kind != "local":
-        return ()
-    return tuple(each for each in status.replicas if own.name == each.model or len(status.replicas) > 0)
-
-
-def canary_of(view: DeploymentView) -> CanaryView | None:
-    """What a rollout exposes in it."""
-    return view.canary
+def replicas_of(desk: Desk, status: SystemStatus) -> dict[str, tuple[Replica, ...]]:
+    """The engines of each deployment's local model, those included that do not serve yet or any more."""
+    snapshot, config = desk.ledger.snapshot(), in_force(desk)
+    found = {}
+    for each in snapshot.plan.deployments if snapshot is not None else ():
+        model = config.model_of(each.name) if each.name in config.deployments else None
+        found[each.name] = tuple(
+            one
+            for one in status.replicas
+            if each.target.kind == "local" and (one.model == model or one.url in each.target.base_urls)
+        )
+    return found
 
 
 def history(desk: Desk, name: str) -> tuple[Changed, ...]:
     """What changed who answers in a deployment, the newest first: promotions, rollouts with their verdicts,
-    and of the newest plans those that moved weight."""
-    found: list[Changed] = []
+    and of the newest plans those that moved weight for another reason."""
     standing = desk.ledger.standings().get(name)
-    for promotion in standing.promoted if standing is not None else ():
-        found.append(
-            Changed(
-                at=promotion.at,
-                kind="promotion",
-                look="ok",
-                title="became stable",
-                detail=WHY[promotion.why],
-                release=promotion.release,
-            )
+    found = [
+        Changed(
+            at=promotion.at,
+            kind="promotion",
+            look="ok",
+            title="became stable",
+            detail=WHY[promotion.why],
+            release=promotion.release,
         )
-    for rollout in desk.rollouts.list(deployment=name, limit=20):
-        found.append(
+        for promotion in (standing.promoted if standing is not None else ())
+    ]
+    for rollout in desk.rollouts.list(deployment=name, limit=TOLD_MAX):
+        found += told(rollout, desk.rollouts.verdicts(rollout.id))
+    moved = plans(desk, name)
+    known = [each.at for each in found]
+    found += [each for each in moved if all(abs((each.at - at).total_seconds()) > SAME_S for at in known)]
+    return tuple(sorted(found, key=lambda each: each.at, reverse=True))
+
+
+def told(rollout: Rollout, verdicts: Sequence[Verdict]) -> list[Changed]:
+    """How a rollout began, and what was concluded."""
+    steps = ", ".join(f"{100 * step:g}{NB}%" for step in rollout.rules.steps)
+    return [
+        Changed(
+            at=rollout.started_at,
+            kind="rollout",
+            look="info",
+            title="rollout began",
+            detail=f"by {rollout.by}, in steps of {steps}",
+            release=rollout.release,
+            rollout=rollout.id,
+        ),
+        *(
             Changed(
-                at=rollout.started_at,
-                kind="rollout",
-                look="info",
-                title="rollout began",
-                detail=f"by {rollout.by}, in steps of "
-                + ", ".join(f"{100 * step:g} %" for step in rollout.rules.steps),
+                at=verdict.at,
+                kind="verdict",
+                look=LOOKS[verdict.conclusion],
+                title=f"rollout: {headline(verdict).lower()}",
+                detail=verdict.reason,
                 release=rollout.release,
                 rollout=rollout.id,
             )
-        )
-        for verdict in desk.rollouts.verdicts(rollout.id):
-            found.append(
-                Changed(
-                    at=verdict.at,
-                    kind="verdict",
-                    look=LOOK[verdict.conclusion],
-                    title=f"rollout: {verdict.conclusion}",
-                    detail=verdict.reason,
-                    release=rollout.release,
-                    rollout=rollout.id,
-                )
-            )
-    found += plans(desk, name)
-    return tuple(sorted(found, key=lambda each: each.at, reverse=True))
+            for verdict in verdicts
+        ),
+    ]
 
 
 def plans(desk: Desk, name: str) -> list[Changed]:
@@ -242,7 +256,8 @@ def plans(desk: Desk, name: str) -> list[Changed]:
             continue
         now = (own.canary.served.release.digest, own.canary.weight) if own.canary is not None else ("", 0.0)
         if before is not None and now != before:
-            title = f"plan {number}: canary at {100 * now[1]:g} %" if now[0] else f"plan {number}: no canary"
+            share = f"canary at {100 * now[1]:g}{NB}%" if now[0] else "no canary"
+            title = f"plan {number}: {share}"
             found.append(
                 Changed(
                     at=plan.created_at, kind="plan", look="none", title=title, release=now[0] or before[0]
@@ -260,4 +275,3 @@ WHY = {
     "person": "promoted by a person",
     "engine": "the same release on another engine",
 }
-LOOK = {"promote": "ok", "abort": "bad", "inconclusive": "warn", "hold": "wait"}

@@ -80,7 +80,7 @@ def forest(findings: Sequence[Finding], measure: Measure) -> Forest | None:
 def marks(low: float, high: float) -> tuple[float, ...]:
     """Two to six round numbers between two others, zero among them where it lies between."""
     step = 10 ** math.floor(math.log10(high - low))
-    for factor in (0.2, 0.25, 0.5, 1.0):
+    for factor in (0.2, 0.25, 0.5, 1.0, 2.0):
         if (high - low) / (step * factor) <= 5:
             step *= factor
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airboss.console import views
+from airboss.console import views, views_alerts, views_deployments, views_quality, views_releases
 from airboss.console.page import Action, Page, Room
 
 ROOMS: tuple[Room, ...] = (
@@ -18,10 +18,20 @@ ROOMS: tuple[Room, ...] = (
 )
 """The rail, in order. A room whose first page is not in `PAGES` is left out: no link is dead."""
 
-PAGES: tuple[Page, ...] = (*views.PAGES,)
+PAGES: tuple[Page, ...] = (
+    *views.PAGES,
+    *views_deployments.PAGES,
+    *views_releases.PAGES,
+    *views_quality.PAGES,
+    *views_alerts.PAGES,
+)
 """Every page. A room's module adds its rows here."""
 
-ACTIONS: tuple[Action, ...] = ()
+ACTIONS: tuple[Action, ...] = (
+    *views_deployments.ACTIONS,
+    *views_quality.ACTIONS,
+    *views_alerts.ACTIONS,
+)
 """Every form but those of the frame itself (login, logout, theme)."""
 
 

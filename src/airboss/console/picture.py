@@ -112,6 +112,6 @@ def picture(
 def marks(low: float, high: float) -> tuple[float, ...]:
     """Three to six round numbers between two others, zero among them where it lies between."""
     step = 10 ** math.floor(math.log10(max(high - low, FALLBACK)))
-    step *= next(factor for factor in (0.1, 0.2, 0.25, 0.5, 1.0) if (high - low) / (step * factor) <= 5.5)
+    step *= next(factor for factor in (0.2, 0.5, 1.0, 2.0) if (high - low) / (step * factor) <= 5.5)
     first, last = math.ceil(low / step), math.floor(high / step)
     return tuple(round(number * step, 12) for number in range(first, last + 1))

@@ -60,7 +60,9 @@ def shares(buckets: Sequence[ReleaseBucket], period: Period, *, step_s: int) -> 
     for each in taken:
         at = int(each.start.timestamp())
         total[at] = total.get(at, 0) + each.requests
-    order = sorted({(ARMS.index(each.arm) if each.arm in ARMS else 1, each.arm, each.release) for each in taken})
+    order = sorted(
+        {(ARMS.index(each.arm) if each.arm in ARMS else 1, each.arm, each.release) for each in taken}
+    )
     height = dict.fromkeys(total, 0.0)
     parts = []
     for _, arm, release in order:

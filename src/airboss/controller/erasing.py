@@ -17,9 +17,9 @@ from airboss.controller.scrub import FRAMES_MAX, overwrite, read_prefix
 from airboss.domain.errors import AirbossError, SetupError
 from airboss.domain.ports import Clock, RecordLog
 from airboss.governance.audit import FORGOT
-from airboss.governance.erasure import Tombstones
+from airboss.governance.erasure import Forgetting, Tombstones
 from airboss.store.audit_rows import AuditLog
-from airboss.store.erasure_rows import Erasure, ErasureStore
+from airboss.store.erasure_rows import Erasure
 from airboss.store.joining import (
     blank_closed,
     blank_opened,
@@ -46,7 +46,7 @@ class Erasing:
 
     def __init__(
         self,
-        store: ErasureStore,
+        people: Forgetting,
         *,
         key: str,
         records: RecordLog,
@@ -54,7 +54,8 @@ class Erasing:
         audit: AuditLog,
         clock: Clock,
     ) -> None:
-        self._store = store
+        self._people = people
+        self._store = people.store
         self._key = key
         self._records = records
         self._forget_items = forget_items
@@ -113,6 +114,7 @@ class Erasing:
         if self._tombstones.newest is None or self._clock.monotonic() < self._not_before:
             return
         try:
+            self._people.busy = True
             self._settle(segments, letters)
         except (AirbossError, OSError) as error:
             log.warning("somebody is not forgotten yet, trying again in %.0f s: %s", self._pause_s, error)
@@ -120,6 +122,8 @@ class Erasing:
             self._pause_s = min(2 * self._pause_s, PAUSE_S_MAX)
         else:
             self._pause_s = PAUSE_S
+        finally:
+            self._people.busy = False
 
     def _settle(self, segments: Mapping[Path, int], letters: DeadLetters) -> None:
         if not self._swept:  # what a kill between taking and blanking may have left

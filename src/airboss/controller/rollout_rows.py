@@ -7,7 +7,6 @@ from hashlib import blake2b
 
 import msgspec
 
-from airboss.domain.verdict import Verdict
 from airboss.rollouts import analysis, stages
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
@@ -16,12 +15,8 @@ from airboss.store.rollouts import RolloutRow, SqlRolloutStore
 
 def superseded(
     store: SqlRolloutStore, deployment: str, reason: str, *, now: datetime
-) -> list[tuple[Rollout, Verdict]]:
-    """End the live rollout of a deployment, where there is one, because a configuration wants something else.
-
-    Returns it with the verdict that was kept.
-    """
-    ended = []
+) -> None:
+    """End the live rollout of a deployment, if there is one: a configuration wants something else."""
     for row in store.live():
         if row.deployment == deployment:
             rollout = read(row)
@@ -33,11 +28,8 @@ def superseded(
                 evidence=analysis.evidence(rollout.analysis),
             )
             decided = stages.decide(rollout.rules, rollout.stage, order)
-            assert decided.verdict is not None  # an abort has one
             after = msgspec.structs.replace(rollout, stage=decided.stage, verdict=decided.verdict)
             store.save(row_of(after), verdict=msgspec.json.encode(decided.verdict), at=now)
-            ended.append((after, decided.verdict))
-    return ended
 
 
 def first_id(moment: datetime) -> str:

@@ -84,7 +84,6 @@ class Rollouts:
         gate: Gate,
         own_key: str,
         engine_version: Callable[[], str],
-        told: Callable[[Rollout, Verdict], None],
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -95,7 +94,6 @@ class Rollouts:
         self._gate = gate
         self._own_key = own_key
         self._engine_version = engine_version
-        self._told = told
         self._lock = threading.RLock()
         self._weights: dict[str, dict[int, float | None]] = {}
 
@@ -322,7 +320,6 @@ class Rollouts:
                 telling.reason,
                 extra={"rollout": rollout.id, "conclusion": telling.conclusion, "state": after.stage.state},
             )
-            self._told(after, telling)
         self._settle()
         return after
 
@@ -386,8 +383,7 @@ class Rollouts:
         )
 
     def _supersede(self, deployment: str, reason: str) -> None:
-        for rollout, verdict in superseded(self._store, deployment, reason, now=self._clock.now()):
-            self._told(rollout, verdict)
+        superseded(self._store, deployment, reason, now=self._clock.now())
 
     def _config(self) -> tuple[str, Config]:
         text = self._ledger.config()

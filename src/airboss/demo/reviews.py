@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
 import msgspec
@@ -43,16 +43,25 @@ def balanced(found: Sequence[Review], size: int) -> list[Review]:
     return list(itertools.islice(turns, size))
 
 
-def jsonl(rows: Sequence[Review]) -> str:
-    """Reviews as a dataset's file. Those of one phrase come from one `user`, so that they stand in one part:
-    else the holdout would repeat what could have been an example."""
-    return "".join(
-        msgspec.json.encode(
-            {"id": f"review-{number}", "input": row.text, "expected": row.label, "user": row.phrase}
-        ).decode()
-        + "\n"
-        for number, row in enumerate(rows)
-    )
+def dataset(found: Sequence[Review], sizes: Mapping[str, int]) -> str:
+    """Reviews as a dataset's file, with so many in each part.
+
+    A phrase stands in one part alone: else the holdout would repeat what could have been an example.
+    """
+    phrases = sorted({each.phrase for each in found})
+    random.Random(11).shuffle(phrases)  # noqa: S311 - the same parts each time, not a secret
+    whole, begun = sum(sizes.values()), 0.0
+    lines = []
+    for part, size in sizes.items():
+        ended = begun + len(phrases) * size / whole
+        own = set(phrases[round(begun) : round(ended)])
+        begun = ended
+        chosen = balanced([each for each in found if each.phrase in own], size)
+        lines += [
+            {"id": f"{part}-{number}", "input": each.text, "expected": each.label, "part": part}
+            for number, each in enumerate(chosen)
+        ]
+    return "".join(f"{msgspec.json.encode(line).decode()}\n" for line in lines)
 
 
 def right(answer: str, label: str) -> bool:

@@ -15,18 +15,20 @@ from typing import Any
 
 import msgspec
 
-from airboss.demo.reviews import balanced, jsonl, reviews
+from airboss.demo.reviews import balanced, dataset, reviews
 from airboss.demo.traffic import Traffic
 from airboss.domain.errors import AirbossError
 
 DEPLOYMENT, SCORE = "reviews", "score:correct"
 GOOD = "You are told what a guest or a customer wrote. Say whether it is positive or negative, in one word."
 BAD = "You are told what a guest or a customer wrote. Answer it with a warm and thankful letter of two pages."
-TRAIN, VALIDATION, HOLDOUT = 40, 60, 100
-BUDGET = 900
-VERB_S = 200.0
+SIZES = {"train": 60, "validation": 40, "holdout": 60}
+BUDGET = 420
+VERB_S = 400.0
 POLL_S = 1.0
-ROLLOUT_S = 90.0
+ROLLOUT_S = 120.0
+QUIET_S = 2.0
+"""Between two calls of a reader while the machine is needed for tuning."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,12 +93,11 @@ class Story:
         """The whole story."""
         every = reviews()
         asked = balanced(every[: len(every) // 2], 400)
-        dataset = balanced(every[len(every) // 2 :], TRAIN + VALIDATION + HOLDOUT)
         key = str(self._ready["api_key"])
         with Traffic(str(self._ready["base_url"]), key, DEPLOYMENT, asked) as traffic:
             self._traffic(traffic)
             self._bad_prompt(traffic)
-            self._tune(jsonl(dataset))
+            self._tune(traffic, dataset(every, SIZES))
             self._better_prompt(traffic)
         self._erase()
         self._audit()
@@ -122,17 +123,17 @@ class Story:
         self._say(f"{found['verdict']['reason']}; {self._shares(traffic)}", data=found)
         self._apply(GOOD)
 
-    def _tune(self, rows: str) -> None:
+    def _tune(self, traffic: Traffic, rows: str) -> None:
         self._chapter("A better prompt is searched for, and judged once on reviews that it has never seen")
+        traffic.pause_s = QUIET_S
         file = self._data_dir / "demo-reviews.jsonl"
         file.write_text(rows, encoding="utf-8")
-        total = TRAIN + VALIDATION + HOLDOUT
-        split = "/".join(str(round(100 * part / total)) for part in (TRAIN, VALIDATION, HOLDOUT))
-        self._verb("dataset", "create", "reviews", "--file", str(file), "--split", split)
+        self._verb("dataset", "create", "reviews", "--file", str(file))
         found = self._verb(
             *("tune", "run", "--deployment", DEPLOYMENT, "--dataset", "reviews"),
             *("--scorer", "contains", "--budget", str(BUDGET), "--name", "tuned"),
         )
+        traffic.pause_s = 0.0
         self._say(f"better: {found['result']['better']}", data=found)
 
     def _better_prompt(self, traffic: Traffic) -> None:
@@ -194,13 +195,12 @@ class Story:
 
     def _run(self, words: tuple[str, ...]) -> list[dict[str, Any]]:
         """A verb's JSON. Raises AirbossError with its words where it does not exit 0."""
-        done = subprocess.run(  # noqa: S603 - our own interpreter and verbs
-            [sys.executable, "-m", "airboss.cli.main", *words, "--json", "--data-dir", str(self._data_dir)],
-            capture_output=True,
-            text=True,
-            timeout=VERB_S,
-            check=False,
-        )
+        command = [sys.executable, "-m", "airboss.cli.main", *words]
+        command += ["--json", "--data-dir", str(self._data_dir)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=VERB_S, check=False)  # noqa: S603 - our own verbs
+        except subprocess.TimeoutExpired:
+            raise AirbossError(f"`{shlex.join(('airboss', *words))}` took over {VERB_S:.0f} s") from None
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip()[-600:]
             raise AirbossError(f"`{shlex.join(('airboss', *words))}` ended with {done.returncode}: {said}")

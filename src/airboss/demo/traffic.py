@@ -19,8 +19,8 @@ PAUSE_S = 0.2
 class Traffic:
     """So many users at once that ask for the label of a review, and say whether the answer was right.
 
-    Each call is by another user. `answers` counts what came back by arm and whether it was right; `failed`
-    counts calls that brought no answer.
+    Each call is by another user, `pause_s` after the last. `answers` counts what came back by arm and whether
+    it was right; `failed` counts calls that brought no answer.
     """
 
     def __init__(
@@ -28,6 +28,7 @@ class Traffic:
     ) -> None:
         self.answers: Counter[tuple[str, bool]] = Counter()
         self.failed = 0
+        self.pause_s = 0.0
         self._base_url = base_url
         self._headers = {"authorization": f"Bearer {api_key}"}
         self._model = model
@@ -73,6 +74,7 @@ class Traffic:
                     with self._lock:
                         self.failed += 1
                     self._stop.wait(PAUSE_S)
+                self._stop.wait(self.pause_s)
 
     def _call(self, client: httpx2.Client, number: int) -> None:
         review, user = self._asked[number % len(self._asked)], f"reader-{number}"

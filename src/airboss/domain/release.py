@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
-ProviderKind = Literal["openai", "openai-compatible", "local"]
+ProviderKind = Literal[
+    "openai", "openai-compatible", "anthropic", "gemini", "azure", "bedrock", "local"
+]
 """How a provider is spoken to. `local` is a replica that Airboss runs itself."""
 
 Params = dict[str, Any]

@@ -319,8 +319,6 @@ def _concluded(finding: Finding, p_adjusted: float, *, alpha: float, tests: int)
         verdict = "different"
     elif p_adjusted <= alpha:
         why = "no larger than the noise floor"
-    else:
-        why = "nothing is shown, nothing ruled out"
     return msgspec.structs.replace(
         finding,
         p_adjusted=p_adjusted,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.request import Operation
-from airboss.gateway.http1 import Connection as ClientConnection
+from airboss.gateway.spoken import Client
 from airboss.gateway.sse import Splitter, event_data
 from airboss.gateway.translated import Translation
 from airboss.providers.compatible import (
@@ -152,9 +152,11 @@ class _Answer:
             return UpstreamFailed(
                 f"provider {self.provider!r} answered {status}, a redirect to {where!r}; set base_url to that"
             )
-        return as_api_error(
-            self.provider, status, read_error(body), retry_after_s=retry_after_s(self.headers)
-        )
+        said = read_error(body)
+        wait_s = retry_after_s(self.headers)
+        if wait_s is None and isinstance(said.retry_after_s, float):
+            wait_s = said.retry_after_s
+        return as_api_error(self.provider, status, said, retry_after_s=wait_s)
 
 
 class WholeAnswer(_Answer):
@@ -180,8 +182,13 @@ class WholeAnswer(_Answer):
         reply = read_reply(content)
         if reply.choices is None:
             said = read_error(content)
-            raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+            raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
         self._take_in(content, reply)
+
+    @property
+    def recorded(self) -> bytes:
+        """What the record has of it."""
+        return self.content
 
     def _take_in(self, content: bytes, reply: Reply) -> None:
         self.content, self.reply = content, reply
@@ -228,7 +235,7 @@ class EngineWholeAnswer(WholeAnswer):
                 return
             if payload is not None and self._engine.add(payload):
                 said = read_error(payload)
-                raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+                raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
 
     def _end_of_stream(self) -> None:
         missing = self._engine.unfinished
@@ -261,7 +268,7 @@ class StreamedAnswer(_Answer):
         self,
         provider: str,
         loop: asyncio.AbstractEventLoop,
-        client: ClientConnection,
+        client: Client,
         *,
         operation: Operation,
         keep_usage: bool,
@@ -325,7 +332,7 @@ class StreamedAnswer(_Answer):
         self.progress_at = time.perf_counter()
         if reply.error is not None:
             said = read_error(payload)
-            raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+            raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
         self.assembly.add(reply)
         if not reply.choices and reply.usage is not None and not self._keep_usage:
             return False
@@ -353,7 +360,7 @@ class StreamedAnswer(_Answer):
             reply = read_reply(rest)
             said = read_error(rest)
             if reply.choices is None:
-                raise as_api_error(self.provider, _status_in(said.code), said, retry_after_s=None)
+                raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
         if not self.assembly.finished:
             seen = (
                 f"after {self.assembly.output_chars} characters"
@@ -379,6 +386,6 @@ class EngineStreamedAnswer(StreamedAnswer):
         return False if PROGRESS in event else super()._event(event)
 
 
-def _status_in(code: object) -> int:
+def status_in(code: object) -> int:
     """The HTTP status that an error object names; 502 where it names none."""
     return code if isinstance(code, int) and 400 <= code < 600 else 502

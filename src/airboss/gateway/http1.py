@@ -203,16 +203,11 @@ class Connection(asyncio.Protocol):
         """Parse; whole requests are served in order."""
         if self._refused:
             return
-        in_head = self._in_head
+        unfinished = self._headers if self._in_head else None
         try:
             self._parser.feed_data(data)
-            if self._in_head and in_head:
-                # A header that has not ended is llhttp's alone, so what it comes in counts.
-                self._unread_bytes += len(data)
-            elif self._in_head:
-                self._deadline = time.monotonic() + HEAD_S_MAX
             if self._in_message:
-                self._check_head()
+                self._read_part(len(data), same_head=self._headers is unfinished)
         except httptools.HttpParserUpgrade:
             # The request itself is being served; what would follow in another protocol is not.
             self._refuse(
@@ -296,6 +291,15 @@ class Connection(asyncio.Protocol):
                 f"header {name.decode()!r} was sent twice; send it once", code="invalid_http"
             )
         self._dropped_bytes += len(name) + len(self._headers[name]) + HEADER_BYTES_EXTRA
+
+    def _read_part(self, size: int, *, same_head: bool) -> None:
+        """Note that a read of `size` bytes has left a request unfinished; its head began before, or in it."""
+        if self._in_head and same_head:
+            # A header that has not ended is llhttp's alone, so what it comes in counts.
+            self._unread_bytes += size
+        elif self._in_head:
+            self._deadline = time.monotonic() + HEAD_S_MAX
+        self._check_head()
 
     def _check_head(self) -> None:
         """Refuse a head that is too large; asked once a read and once a head, for what is read is bounded."""

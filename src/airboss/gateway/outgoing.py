@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from airboss.domain.errors import Unsupported
 from airboss.domain.plan import Target
-from airboss.domain.release import Release
+from airboss.domain.release import ProviderKind, Release
+from airboss.domain.request import Operation
 from airboss.gateway.raw_prompt import raw_outgoing
-from airboss.gateway.wire import Body, invalid
+from airboss.gateway.wire import Body, ChatBody, invalid, upstream_body
 from airboss.providers.dialect import Outgoing
+from airboss.providers.dialects import NAMES, azure, foreign
 
 DROPPED_MAX = 32
 """Names in one header; the client wrote them, and may have written thousands."""
@@ -27,7 +28,24 @@ def translation(release: Release, target: Target) -> Translate | None:
     """How calls of a release are said at a target; None where OpenAI's own bytes go there."""
     if release.form == "completion":
         return raw_outgoing
-    return None
+    return _TRANSLATE.get(target.kind)
+
+
+def _azure(raw: bytes, parsed: Body, release: Release, target: Target) -> Outgoing:
+    body = upstream_body(raw, parsed, model=target.upstream_model, release=release)
+    return azure(body, target, _operation(parsed))
+
+
+def _foreign(raw: bytes, parsed: Body, release: Release, target: Target) -> Outgoing:
+    body = upstream_body(raw, parsed, model=target.upstream_model, release=release)
+    return foreign(body, target, _operation(parsed))
+
+
+def _operation(parsed: Body) -> Operation:
+    return "chat" if isinstance(parsed, ChatBody) else "text_completion"
+
+
+_TRANSLATE: Mapping[ProviderKind, Translate] = {"azure": _azure, **dict.fromkeys(NAMES, _foreign)}
 
 
 def outgoing(translate: Translate, raw: bytes, parsed: Body, release: Release, target: Target) -> Outgoing:

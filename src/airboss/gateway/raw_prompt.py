@@ -15,7 +15,8 @@ from airboss.gateway.engine_wire import engine_body
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.wire import OURS, Body, ChatBody, CompletionBody, put_params
 from airboss.providers.completed import CompletedReader
-from airboss.providers.dialect import Outgoing, Reader, Unsaid, bearer
+from airboss.providers.dialect import Outgoing, Reader, Unsaid
+from airboss.providers.dialects import NAMES, openai_place
 from airboss.releases.render import STOPS, Turn, raw_prompt
 
 ANSWER_TOKENS = 1024
@@ -68,7 +69,13 @@ def raw_outgoing(raw: bytes, parsed: Body, release: Release, target: Target) -> 
     for ours in OURS:
         values.pop(ours, None)
     put_params(values, release)
-    unsaid = Unsaid('a release with form = "completion"', drop=target.drop_unsupported)
+    if target.kind in NAMES:
+        raise InvalidRequest(
+            f'this deployment\'s release has form = "completion", and {NAMES[target.kind]} take conversations '
+            'only; give the release the form "turns" or "system"',
+            code="unsupported_by_provider",
+        )
+    unsaid = Unsaid('a raw prompt (form = "completion")', drop=target.drop_unsupported)
     variables = parsed.prompt_variables or {}
     begun = False
     if isinstance(parsed, ChatBody):
@@ -91,10 +98,11 @@ def raw_outgoing(raw: bytes, parsed: Body, release: Release, target: Target) -> 
         body = engine_body(
             body, CompletionBody(model=parsed.model, stream=parsed.stream), release=release
         )
+    path, authorise = openai_place(target, "text_completion")
     return Outgoing(
-        path="/completions",
+        path=path,
         body=body,
-        authorise=bearer,
+        authorise=authorise,
         streams=bool(parsed.stream) or target.kind == "local",
         reader=partial(_reader, chat=isinstance(parsed, ChatBody), begun=begun),
         dropped=tuple(unsaid.dropped),

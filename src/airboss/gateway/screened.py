@@ -22,7 +22,8 @@ from airboss.gateway.answer import (
     StreamedAnswer,
     WholeAnswer,
 )
-from airboss.gateway.http1 import Connection
+from airboss.gateway.embeddings import EmbeddingsAnswer
+from airboss.gateway.spoken import Client
 from airboss.gateway.sse import event_data
 from airboss.governance.policies import binding
 from airboss.governance.screening import ScreeningPolicy, one_action, prepare, screen_text, screening_policy
@@ -96,7 +97,7 @@ class CallScreen:
     def new_answer(
         self,
         provider: str,
-        client: Connection,
+        client: Client,
         request: InferenceRequest,
         *,
         answers: int | None,

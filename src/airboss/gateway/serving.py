@@ -35,7 +35,7 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     opened: OpenedCall
     """What the open frames of its calls have in common; the rest of it is filled in by each."""
     headers: bytes
-    """The lines of an answer that tell the release and the arm."""
+    """The lines of an answer that tell release, arm and plan (`attribution`)."""
     translate: Translate | None
     """How its calls are said in the target's dialect; None where that is OpenAI's."""
 
@@ -59,9 +59,15 @@ def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> 
             operation="chat",
             stream=False,
         ),
-        headers=f"x-airboss-release: {release.digest}\r\nx-airboss-arm: {arm}\r\n".encode(),
+        headers=attribution(release, arm, plan.number),
         translate=translation(release, target),
     )
+
+
+def attribution(release: Release, arm: Arm, plan: int) -> bytes:
+    """The lines of an answer that tell what made it."""
+    lines = f"x-airboss-release: {release.digest}\r\nx-airboss-arm: {arm}\r\nx-airboss-plan: {plan}\r\n"
+    return lines.encode()
 
 
 def with_release(branch: Branch, release: Release) -> Branch:
@@ -71,7 +77,7 @@ def with_release(branch: Branch, release: Release) -> Branch:
         release=release,
         target=branch.target,
         opened=msgspec.structs.replace(branch.opened, release=release.digest),
-        headers=f"x-airboss-release: {release.digest}\r\nx-airboss-arm: {branch.arm}\r\n".encode(),
+        headers=attribution(release, branch.arm, branch.opened.plan),
         translate=translation(release, branch.target),
     )
 

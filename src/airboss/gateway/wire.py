@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -105,7 +106,15 @@ class CompletionBody(Body, kw_only=True):
     suffix: str | None = None
 
 
+class EmbeddingsBody(Body, kw_only=True):
+    """`POST /v1/embeddings`."""
+
+    input: str | list[str | int | list[int]]
+
+
+T = TypeVar("T")
 _DECODERS: dict[Operation, msgspec.json.Decoder[Body]] = {
+    "embeddings": msgspec.json.Decoder(EmbeddingsBody),
     "chat": msgspec.json.Decoder(ChatBody),
     "text_completion": msgspec.json.Decoder(CompletionBody),
 }
@@ -115,6 +124,13 @@ _MISSING = re.compile(r"required field `(\w+)`")
 
 def parse_body(operation: Operation, body: bytes) -> Body:
     """Read a request's body once. Raises InvalidRequest, which names the member and what was seen."""
+    parsed = read_body(_DECODERS[operation].decode, body)
+    _check(parsed)
+    return parsed
+
+
+def read_body(decode: Callable[[bytes], T], body: bytes) -> T:
+    """A JSON body as `decode` reads it. Raises InvalidRequest, which names the member and what was seen."""
     if not body:
         raise InvalidRequest("the body is empty; send a JSON object with 'model' and the input")
     if not body.isascii():
@@ -125,7 +141,7 @@ def parse_body(operation: Operation, body: bytes) -> Body:
                 f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}"
             ) from None
     try:
-        parsed = _DECODERS[operation].decode(body)
+        parsed = decode(body)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
     except msgspec.DecodeError as error:
@@ -134,7 +150,6 @@ def parse_body(operation: Operation, body: bytes) -> Body:
         raise _nested() from None
     if too_deep(body):
         raise _nested()
-    _check(parsed)
     return parsed
 
 
@@ -167,6 +182,8 @@ def _check(body: Body) -> None:
         raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
     if isinstance(body, CompletionBody) and body.prompt is None:
         raise InvalidRequest("'prompt' is missing; add it", param="prompt")
+    if isinstance(body, EmbeddingsBody) and body.stream:
+        raise InvalidRequest("embeddings are not streamed; leave out 'stream'", param="stream")
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest(
             "'stream_options' is only for streams; set 'stream' to true", param="stream_options"

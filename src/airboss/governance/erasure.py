@@ -35,10 +35,12 @@ def digest(key: bytes, user: str) -> str:
 
 
 class Forgetting:
-    """What people ask for; `controller.erasing` does it."""
+    """What people ask for; `controller.erasing` does it, and says when it is at work."""
 
     def __init__(self, store: ErasureStore, key: str) -> None:
         self.store = store
+        self.busy = False
+        """Whether somebody is being forgotten at this moment, by this process."""
         self._key = key.encode()
 
     def ask(self, user: str, *, by: str, now: datetime) -> Erasure:

@@ -28,13 +28,22 @@ class ChatWriter:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
     def chunk(
-        self, delta: Json, *, index: int = 0, finish: FinishReason | None = None, logprobs: Any = None
+        self,
+        delta: Json,
+        *,
+        index: int = 0,
+        finish: FinishReason | None = None,
+        logprobs: Any = None,
+        stopped_at: str | None = None,
     ) -> bytes:
-        """One event. The first of a choice tells the role."""
+        """One event. The first of a choice tells the role. `stopped_at` is the stop sequence that ended it,
+        which goes where vLLM has it."""
         if index not in self._begun:
             self._begun.add(index)
             delta = {"role": "assistant", **delta}
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        choice: Json = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        if stopped_at is not None:
+            choice["stop_reason"] = stopped_at
         return encode({**self._head("chat.completion.chunk"), "choices": [choice]})
 
     def usage_chunk(self, usage: Json) -> bytes:
@@ -55,19 +64,20 @@ def whole_choice(
     tool_calls: list[Json] | None = None,
     logprobs: Any = None,
     extra: Json | None = None,
+    stopped_at: str | None = None,
 ) -> Json:
-    """One choice of a whole answer; `extra` are members of the message beyond OpenAI's."""
+    """One choice of a whole answer; `extra` are members of the message beyond OpenAI's, `stopped_at` as in
+    `ChatWriter.chunk`."""
     message: Json = {"role": "assistant", "content": content, "refusal": None}
     if reasoning:
         message["reasoning_content"] = reasoning
     if tool_calls:
         message["tool_calls"] = tool_calls
-    return {
-        "index": index,
-        "message": message | (extra or {}),
-        "logprobs": logprobs,
-        "finish_reason": finish,
-    }
+    choice: Json = {"index": index, "message": message | (extra or {}), "logprobs": logprobs}
+    choice["finish_reason"] = finish
+    if stopped_at is not None:
+        choice["stop_reason"] = stopped_at
+    return choice
 
 
 def tool_call(id_: str, name: str, arguments: str) -> Json:

@@ -237,6 +237,8 @@ class UpstreamError(msgspec.Struct):
     n_prompt_tokens: Any = None
     """llama.cpp's, where a prompt is too long, as is `n_ctx`."""
     n_ctx: Any = None
+    retry_after_s: Any = None
+    """What a dialect's body says of it, where the headers say nothing."""
 
 
 class ErrorEnvelope(msgspec.Struct):

@@ -10,7 +10,7 @@ import hashlib
 import math
 import struct
 from collections import Counter
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -34,6 +34,10 @@ class Event(msgspec.Struct, frozen=True):
 
     data: bytes
     kind: Kind
+    name: str | None = None
+    """Its type, where that has a line of its own."""
+    framed: bool = False
+    """Whether `data` is all of it, as it goes over the wire."""
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -75,18 +79,40 @@ _DECODER = msgspec.json.Decoder(Asked)
 _ENCODER = msgspec.json.Encoder()
 
 
+class Tongue(Protocol):
+    """How another provider than OpenAI says the same."""
+
+    stream_type: str
+    """The content type of its streams."""
+
+    def whole(self, call: Call, behaviour: Behaviour, *, finish: str | None = None) -> bytes:
+        """The body of an answer that is not streamed; `finish` as OpenAI names it."""
+
+    def events(self, call: Call, behaviour: Behaviour, *, finish: str | None = None) -> list[Event]:
+        """The events of a streamed answer."""
+
+    def tools(self, call: Call, behaviour: Behaviour, texts: list[str], size: int) -> bytes | list[Event]:
+        """An answer that calls the first tool with these arguments, in pieces of `size` characters."""
+
+    def error(self, status: int, message: str, *, inside: bool = False) -> bytes:
+        """An error; `inside` of a stream, as an event's data."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to be answered. `chat` tells /chat/completions from /completions."""
+    """One request to be answered. `chat` tells /chat/completions from /completions. `tongue` None is OpenAI's;
+    `raw` is the request's body, for what only a tongue reads."""
 
     path: str
     asked: Asked
     id: str
     authorization: str = ""
+    tongue: Tongue | None = None
+    raw: Json = {}
 
     @property
     def chat(self) -> bool:
-        """Whether the chat route was called."""
-        return self.path.endswith("/chat/completions")
+        """Whether a chat route was called."""
+        return self.tongue is not None or self.path.endswith("/chat/completions")
 
     @property
     def choices(self) -> int:
@@ -97,30 +123,30 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def last_user_text(self) -> str:
         """The text that a person said last, on any route."""
         if self.path.endswith("/embeddings"):
-            return _flat(self.asked.input)
+            return flat(self.asked.input)
         if not self.chat:
-            return _flat(self.asked.prompt)
-        return next((_flat(m.content) for m in reversed(self.asked.messages) if m.role == "user"), "")
+            return flat(self.asked.prompt)
+        return next((flat(m.content) for m in reversed(self.asked.messages) if m.role == "user"), "")
 
     @property
     def instructions(self) -> str:
         """The text of all system messages; of a raw prompt all there is."""
         if not self.chat:
             return self.last_user_text
-        return "\n".join(_flat(each.content) for each in self.asked.messages if each.role == "system")
+        return "\n".join(flat(each.content) for each in self.asked.messages if each.role == "system")
 
     @property
     def all_text(self) -> str:
         """The text of all messages, or what `last_user_text` is on another route."""
         if not self.asked.messages:
             return self.last_user_text
-        return "\n".join(_flat(message.content) for message in self.asked.messages)
+        return "\n".join(flat(message.content) for message in self.asked.messages)
 
     @property
     def prefill(self) -> str | None:
         """The assistant's prefix to be gone on with, or None."""
         last = self.asked.messages[-1] if self.asked.messages else _Message()
-        return _flat(last.content) if last.role == "assistant" else None
+        return flat(last.content) if last.role == "assistant" else None
 
 
 def read_call(path: str, body: bytes, authorization: str = "") -> Call:
@@ -137,14 +163,14 @@ def read_call(path: str, body: bytes, authorization: str = "") -> Call:
     return Call(path=path, asked=asked, id=digest, authorization=authorization)
 
 
-def _flat(content: Any) -> str:
+def flat(content: Any) -> str:
     """The text in a message's content, a prompt or an input, whatever its form."""
     if isinstance(content, str):
         return content
     if isinstance(content, dict):
-        return _flat(content.get("text", ""))
+        return flat(content.get("text", ""))
     if isinstance(content, list):
-        return "\n".join(filter(None, map(_flat, content)))
+        return "\n".join(filter(None, map(flat, content)))
     return ""
 
 
@@ -188,7 +214,7 @@ def choice_text(text: str, index: int) -> str:
 def usage(call: Call, behaviour: Behaviour, completion_tokens: int) -> Json:
     """Usage in OpenAI's form. Prompt tokens are those of all messages; reasoning is part of completion."""
     if call.chat:
-        prompt = sum(tokens(_flat(message.content)) for message in call.asked.messages)
+        prompt = sum(tokens(flat(message.content)) for message in call.asked.messages)
     else:
         prompt = tokens(call.last_user_text)
     completion = completion_tokens + behaviour.reasoning_tokens
@@ -210,6 +236,8 @@ def _base(call: Call, *, stream: bool) -> Json:
 
 def whole(call: Call, behaviour: Behaviour, *, with_usage: bool = True, finish: str | None = None) -> bytes:
     """The body of an answer that is not streamed."""
+    if call.tongue is not None:
+        return call.tongue.whole(call, behaviour, finish=finish)
     text, reason = answer(call, behaviour)
     choices: list[Json] = []
     for index in range(call.choices):
@@ -243,6 +271,8 @@ def _first_token(text: str, texts: list[str]) -> Json:
 
 def events(call: Call, behaviour: Behaviour, *, interleaved: bool = False) -> list[Event]:
     """The events of a streamed answer, in order, with `[DONE]`."""
+    if call.tongue is not None:
+        return call.tongue.events(call, behaviour)
     text, reason = answer(call, behaviour)
     said = [pieces(choice_text(text, index)) for index in range(call.choices)]
     found: list[Event] = []
@@ -299,7 +329,7 @@ def embeddings(call: Call) -> bytes:
         packed = base64.b64encode(struct.pack(f"<{size}f", *vector)).decode()
         value: Any = packed if call.asked.encoding_format == "base64" else vector
         data.append({"object": "embedding", "index": index, "embedding": value})
-    count = sum(tokens(_flat(item)) or len(item or ()) for item in inputs)
+    count = sum(tokens(flat(item)) or len(item or ()) for item in inputs)
     counted = {"prompt_tokens": count, "total_tokens": count}
     return _ENCODER.encode({"object": "list", "data": data, "model": call.asked.model, "usage": counted})
 
@@ -323,6 +353,13 @@ def models(name: str | None) -> bytes:
         if model["id"] == name:
             return _ENCODER.encode(model)
     raise NotFound(f"no model is called {name!r}; see /v1/models", code="model_not_found", param="model")
+
+
+def error_for(call: Call, status: int, message: str, *, type: str, code: str | None) -> bytes:
+    """The body of an error, as the caller's kind of provider says it."""
+    if call.tongue is not None:
+        return call.tongue.error(status, message)
+    return error_body(message, type=type, code=code)
 
 
 def error_body(message: str, *, type: str, code: str | None, param: str | None = None) -> bytes:

@@ -76,10 +76,11 @@ def cut_end(call: Call, b: Behaviour) -> Iterator[Step]:
     yield head(200, JSON) + chunked(body[: len(body) // 2]) + LAST_CHUNK
 
 
-def inserted(data: bytes, *, then_ends: bool) -> Play:
+def inserted(said: Callable[[Call], bytes], *, then_ends: bool) -> Play:
     """A fault that is an event of its own in the middle; in a whole answer it is the body."""
 
     def play(call: Call, b: Behaviour) -> Iterator[Step]:
+        data = said(call)
         if not is_stream(call):
             yield respond(200, data)
             return
@@ -96,6 +97,8 @@ def content_filter_finish(call: Call, b: Behaviour) -> Iterator[Step]:
     short = replace(b, text=cut)
     if not is_stream(call):
         return whole(call, b, answers.whole(call, short, finish="content_filter"))
+    if call.tongue is not None:
+        return stream(call, b, call.tongue.events(call, short, finish="content_filter"))
     found = [
         Event(event.data.replace(b'"finish_reason":"stop"', b'"finish_reason":"content_filter"'), event.kind)
         for event in answers.events(call, short)

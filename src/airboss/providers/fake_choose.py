@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -11,13 +12,17 @@ from airboss.providers import fake_faults
 from airboss.providers.fake_answers import Asked, Call, read_call
 from airboss.providers.fake_faults import HEADER, Behaviour
 from airboss.providers.fake_plays import plan
+from airboss.providers.fake_tongues import is_foreign, read_foreign, refusal
 from airboss.providers.fake_script import Script
-from airboss.providers.fake_wire import End, Step, refuse
+from airboss.providers.fake_wire import End, Step, refuse, respond
 
 POSTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 CACHE_ENTRIES_MAX = 256
 CACHE_BODY_BYTES_MAX = 16 * 1024
 COUNTED_MAX = 10_000
+
+AZURE = re.compile(r"/openai/deployments/[^/]+(/chat/completions|/completions|/embeddings)")
+FOREIGN = "/v1/messages, /v1beta/models/…, /model/…/converse and /openai/deployments/…"
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """Request headers as they came."""
@@ -55,7 +60,9 @@ class Chooser:
         try:
             return self._prepare(method, target, headers, body, line)
         except ApiError as error:
-            return Prepared("ok", (refuse(error), End.KEEP))
+            said = refusal(target.decode("latin-1").partition("?")[0], error)
+            no = refuse(error) if said is None else respond(error.http_status, said)
+            return Prepared("ok", (no, End.KEEP))
 
     def _prepare(
         self, method: bytes, target: bytes, headers: RawHeaders, body: bytes, line: str | None
@@ -78,17 +85,17 @@ class Chooser:
         return prepared
 
     def _read(self, method: bytes, path: str, body: bytes, authorization: str) -> Call:
-        if path in POSTS:
+        if takes_calls(path):
             if method != b"POST":
                 raise MethodNotAllowed(f"{path} takes POST, not {method.decode('latin-1')}")
-            return read_call(path, body, authorization)
+            return read_foreign(path, body, authorization) or read_call(path, body, authorization)
         if path == "/v1/models" or path.startswith("/v1/models/"):
             return Call(path=path, asked=Asked(), id="models", authorization=authorization)
-        raise NotFound(f"no route {path}; there are {', '.join(POSTS)}, /v1/models and /_fake/…")
+        raise NotFound(f"no route {path}; there are {', '.join(POSTS)}, /v1/models, /_fake/… and {FOREIGN}")
 
     def _asked(self, call: Call) -> Behaviour:
         asked = fake_faults.from_text(call.last_user_text) or fake_faults.from_model(call.asked.model)
-        if asked is None and call.path in POSTS:
+        if asked is None and takes_calls(call.path):
             asked = self.script.next(call.asked.model, lambda: call.all_text)
         return asked or self._default
 
@@ -103,6 +110,11 @@ class Chooser:
         if len(self._kept) >= CACHE_ENTRIES_MAX:
             self._kept.clear()
         self._kept[request] = prepared
+
+
+def takes_calls(path: str) -> bool:
+    """Whether a route answers calls of a model."""
+    return path in POSTS or AZURE.fullmatch(path) is not None or is_foreign(path)
 
 
 def header(headers: RawHeaders, wanted: str) -> str | None:

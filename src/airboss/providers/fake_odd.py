@@ -131,6 +131,10 @@ def tools(count: Literal[1, 2], size: int) -> Play:
     def play(call: Call, b: Behaviour) -> Iterator[Step]:
         name = call.asked.tools[0].function.name if call.asked.tools else "tool"
         texts = [json.dumps(arguments) for arguments in TOOL_ARGUMENTS[:count]]
+        if call.tongue is not None:
+            said = call.tongue.tools(call, b, texts, size)
+            yield from whole(call, b, said) if isinstance(said, bytes) else stream(call, b, said)
+            return
         made = [
             {"id": f"call_{call.id}{i}", "type": "function", "function": {"name": name, "arguments": text}}
             for i, text in enumerate(texts)

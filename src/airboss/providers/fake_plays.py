@@ -40,8 +40,9 @@ def error(
 ) -> Play:
     """A fault that is one error response; `message`, `code` and `retry_after` of the behaviour go first."""
 
-    def play(_call: Call, b: Behaviour) -> Iterator[Step]:
-        body = answers.error_body(b.message or message, type=type, code=b.code or code)
+    def play(call: Call, b: Behaviour) -> Iterator[Step]:
+        said = b.status if status is None else status
+        body = answers.error_for(call, said, b.message or message, type=type, code=b.code or code)
         after = b.retry_after if b.retry_after is not None else retry_after
         headers = [("retry-after", after)] if after is not None else []
         yield respond(b.status if status is None else status, body, headers=headers)
@@ -96,7 +97,8 @@ def html(call: Call, _b: Behaviour) -> Iterator[Step]:
 
 def error_200(call: Call, b: Behaviour) -> Iterator[Step]:
     """An error that HTTP takes for an answer."""
-    data = answers.error_body(b.message or "The engine is overloaded", type="server_error", code=b.code)
+    message = b.message or "The engine is overloaded"
+    data = answers.error_for(call, 503, message, type="server_error", code=b.code)
     if is_stream(call):
         return stream(call, b, [Event(data, "finish")])
     return iter((respond(200, data),))
@@ -115,13 +117,23 @@ def redirect(status: int) -> Play:
 def echo_authorization(call: Call, _b: Behaviour) -> Iterator[Step]:
     """Leaks in its message what it was given as a secret."""
     message = f"Incorrect API key provided: {call.authorization}."
-    yield respond(401, answers.error_body(message, type="invalid_request_error", code="invalid_api_key"))
+    body = answers.error_for(call, 401, message, type="invalid_request_error", code="invalid_api_key")
+    yield respond(401, body)
 
 
 _BROKEN = b'{"id":"broken","choices":[{"index":0,"delta":{"content":"x'
 _TOO_MANY = error(429, "requests", "rate_limit_exceeded", "Rate limit reached for requests", retry_after="1")
 _INTERNAL = error(500, "server_error", None, "The server had an error while processing your request")
-_STREAM_ERROR = answers.error_body("The engine failed in the middle", type="server_error", code=None)
+
+
+def stream_error(call: Call) -> bytes:
+    """What an upstream says that breaks in the middle."""
+    message = "The engine failed in the middle"
+    if call.tongue is not None:
+        return call.tongue.error(500, message, inside=True)
+    return answers.error_body(message, type="server_error", code=None)
+
+
 _TOO_LONG = "This model's maximum context length is 8192 tokens, and your messages have more."
 
 PLAYS: Mapping[str, Play] = {
@@ -143,9 +155,9 @@ PLAYS: Mapping[str, Play] = {
     "cut-close": broken.midway(End.CLOSE),
     "cut-end": broken.cut_end,
     "stall": broken.midway(End.HANG, resume=True),
-    "malformed-event": broken.inserted(_BROKEN, then_ends=False),
+    "malformed-event": broken.inserted(lambda _call: _BROKEN, then_ends=False),
     "malformed-chunk": broken.malformed_chunk,
-    "error-mid-stream": broken.inserted(_STREAM_ERROR, then_ends=True),
+    "error-mid-stream": broken.inserted(stream_error, then_ends=True),
     "no-done": broken.changed(broken.without("done")),
     "no-usage": broken.no_usage,
     "duplicate-final": broken.changed(broken.twice(("finish", "usage"))),

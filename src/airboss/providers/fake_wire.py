@@ -84,6 +84,10 @@ def chunked(piece: bytes) -> bytes:
 
 def event_text(event: Event) -> bytes:
     """An event as servers send it."""
+    if event.framed:
+        return event.data
+    if event.name is not None:
+        return b"event: %b\ndata: %b\n\n" % (event.name.encode(), event.data)
     return b"data: %b\n\n" % event.data
 
 
@@ -125,6 +129,8 @@ def streamed(
     version: str = "1.1",
 ) -> bytes:
     """The head of a streamed answer."""
+    if call.tongue is not None and content_type == SSE:
+        content_type = call.tongue.stream_type
     return head(200, content_type, headers=(request_id(call), *headers), version=version)
 
 

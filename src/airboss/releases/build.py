@@ -20,7 +20,7 @@ from airboss.domain.plan import (
     ServingPlan,
     Target,
 )
-from airboss.domain.release import ModelVersion, Policy, Release
+from airboss.domain.release import ModelVersion, Policy, ProviderKind, Release
 from airboss.governance.policies import policy_of
 from airboss.releases.digest import digest
 from airboss.replicas.llamacpp import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS
@@ -30,6 +30,12 @@ ENGINE = "llama.cpp"
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 """Where `kind = "openai"` goes. The environment's OPENAI_BASE_URL is not asked: it points at Airboss."""
+BASE_URLS: Mapping[ProviderKind, str] = {
+    "openai": OPENAI_BASE_URL,
+    "anthropic": "https://api.anthropic.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+}
+"""Where providers without a `base_url` are; Bedrock has one for each region."""
 
 _FREE = Price(input_usd_per_mtok=Decimal(0), output_usd_per_mtok=Decimal(0))
 
@@ -294,7 +300,10 @@ class _Targets:
 
 
 def _hosted(provider: ProviderConfig) -> tuple[str, ...]:
-    return ((provider.base_url or OPENAI_BASE_URL).rstrip("/"),)
+    usual = BASE_URLS.get(provider.kind, OPENAI_BASE_URL)
+    if provider.kind == "bedrock":
+        usual = f"https://bedrock-runtime.{provider.region}.amazonaws.com"
+    return ((provider.base_url or usual).rstrip("/"),)
 
 
 def _target(
@@ -319,4 +328,7 @@ def _target(
         upstream_model=model.model,
         api_key_ref=provider.api_key,
         price=model.price,
+        drop_unsupported=provider.drop_unsupported,
+        api_version=provider.api_version,
+        region=provider.region,
     )

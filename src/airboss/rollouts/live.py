@@ -190,7 +190,8 @@ def _remember(units: dict[str, SeenUnit], metric: Metric, counted: Sequence[Coun
     for unit, weight in counted:
         known = units.get(unit)
         if known is not None:
-            units[unit] = msgspec.structs.replace(known, counted=tuple(sorted({*known.counted, (metric.name, weight)})))
+            counted = tuple(sorted({*known.counted, (metric.name, weight)}))
+            units[unit] = msgspec.structs.replace(known, counted=counted)
 
 
 def waits(call: WatchedCall, lane: Lane, *, now: datetime, late_s: float) -> bool:

@@ -6,6 +6,7 @@ records.duckdb           the record store's
 secrets/                 0700; files 0600: admin_key, api_key, session_key, provider-NAME
 journal/WORKER-ID/       one for each gateway worker that lived
 weights/SHA256.gguf
+counters/                what limits have counted, for a process that is killed
 run/                     up.json, metrics/PROCESS.json, store.sock: nothing that outlives a stop
 """
 
@@ -134,6 +135,16 @@ class DataDir:
         """The record store's socket."""
         return socket_path(self.path)
 
+    @property
+    def counters_socket(self) -> Path:
+        """The socket of who counts for several gateways."""
+        return socket_path(self.path, "counters.sock")
+
+    @property
+    def counters_path(self) -> Path:
+        """What has been counted, as far as it must outlive a kill."""
+        return self.path / "counters" / "state"
+
     def create(self) -> None:
         """Make the directory and what is in it, 0700; nothing happens to what is there already, but our own
         folders are closed to others. Raises SetupError if it cannot be made or belongs to somebody else.
@@ -234,17 +245,17 @@ def read_secret(path: Path) -> str:
         raise SetupError(f"there is no file {path}; write the secret into it") from None
 
 
-def socket_path(data_dir: Path) -> Path:
-    """Where the record store of a data directory listens: in it, or in a private folder under the temp
+def socket_path(data_dir: Path, file: str = "store.sock") -> Path:
+    """Where the record store, or whoever listens at `file`, of a data directory listens: in it, or in a private folder under the temp
     directory where that path would be longer than a socket's may be. Makes that folder.
     """
-    inside = data_dir / "run" / "store.sock"
+    inside = data_dir / "run" / file
     if len(os.fsencode(inside)) <= _SOCKET_PATH_BYTES:
         return inside
     name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"airboss-{os.getuid()}-{name}"
     _private_dir(folder)
-    return folder / "store.sock"
+    return folder / file
 
 
 def _private_dir(path: Path) -> None:

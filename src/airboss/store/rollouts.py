@@ -121,6 +121,17 @@ class SqlRolloutStore:
             )
             return tuple(each.encode() for each in connection.execute(asked).scalars())
 
+    def verdicts_after(self, number: int, *, limit: int) -> tuple[tuple[int, str, bytes], ...]:
+        """The number, rollout and content of verdicts of any rollout, the oldest first."""
+        with self._read() as connection:
+            asked = (
+                select(verdicts.c.number, verdicts.c.rollout, verdicts.c.content)
+                .where(verdicts.c.number > number)
+                .order_by(verdicts.c.number)
+                .limit(limit)
+            )
+            return tuple((at, rollout, text.encode()) for at, rollout, text in connection.execute(asked))
+
     def close(self) -> None:
         """Give back connections. The store is not used after."""
         self._engine.dispose()

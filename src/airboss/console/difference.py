@@ -1,0 +1,89 @@
+"""What tells one release from another, to be read: long texts line by line, the rest side by side. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any, Literal
+
+import msgspec
+
+from airboss.console.changes import Change
+
+LINES_MAX = 400
+VALUE_MAX = 2_000
+CONTEXT = 2
+"""Lines shown around a change."""
+
+Mark = Literal["same", "added", "removed", "gap"]
+"""How a line stands; `gap` is where lines that are the same were left out."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of a text that changed."""
+
+    mark: Mark
+    text: str
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting. `lines` is set where it is a text of more than a line; `before` and `after` are else."""
+
+    path: str
+    kind: Literal["added", "removed", "changed"]
+    before: str | None = None
+    after: str | None = None
+    lines: tuple[Line, ...] = ()
+
+
+def shown(changes: tuple[Change, ...]) -> tuple[Shown, ...]:
+    """Every change."""
+    return tuple(map(one, changes))
+
+
+def one(change: Change) -> Shown:
+    """One change."""
+    before, after = written(change.before), written(change.after)
+    long = any("\n" in (text or "") or len(text or "") > 60 for text in (before, after))
+    if long:
+        lines = tuple(compared(before or "", after or ""))
+        return Shown(path=change.path, kind=change.kind, lines=lines)
+    return Shown(path=change.path, kind=change.kind, before=before, after=after)
+
+
+def written(value: Any) -> str | None:
+    """A value as text; of lists and tables JSON, an entry a line."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "\n".join(json.dumps(each, ensure_ascii=False) for each in value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def compared(before: str, after: str) -> list[Line]:
+    """Both texts line by line, with a little of what is the same around what is not."""
+    old, new = before.splitlines(), after.splitlines()
+    found: list[Line] = []
+    for tag, a0, a1, b0, b1 in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        if tag == "equal":
+            found += around(old[a0:a1], first=not found, last=a1 == len(old) and b1 == len(new))
+            continue
+        found += [Line("removed", text[:VALUE_MAX]) for text in old[a0:a1]]
+        found += [Line("added", text[:VALUE_MAX]) for text in new[b0:b1]]
+    return found[:LINES_MAX] + ([Line("gap", "…")] if len(found) > LINES_MAX else [])
+
+
+def around(same: list[str], *, first: bool, last: bool) -> list[Line]:
+    """Lines that are the same, but for those far from a change."""
+    head = 0 if first else CONTEXT
+    tail = 0 if last else CONTEXT
+    if len(same) <= head + tail + 1:
+        return [Line("same", text[:VALUE_MAX]) for text in same]
+    middle = len(same) - head - tail
+    return [
+        *(Line("same", text[:VALUE_MAX]) for text in same[:head]),
+        Line("gap", f"{middle} lines are the same"),
+        *(Line("same", text[:VALUE_MAX]) for text in same[len(same) - tail :] if tail),
+    ]

@@ -1,0 +1,261 @@
+"""An evaluation as its page tells it: the differences drawn, what each scorer shows in words, and the items
+on which the two releases part. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from airboss.console.picture import Picture, Spread, picture
+from airboss.evaluations.compare import Comparison
+from airboss.evaluations.datasets import Item
+from airboss.evaluations.intervals import Interval
+from airboss.evaluations.marks import Mark
+from airboss.evaluations.plan import EvalPlan, EvalReport, ItemResult
+from airboss.store.eval_rows import ResultRow
+
+MINUS = "\N{MINUS SIGN}"
+SHARED = (0.0, 1.0)
+"""Metrics of this range stand on one axis; each other one has its own."""
+
+QUESTION_MAX = 600
+Side = Literal["better", "worse", "unscored"]
+"""How B stands on an item: it has the better mark, the worse one, or one side has none."""
+
+
+Judged = tuple[Sequence[ItemResult], Sequence[Mark]]
+"""What came of an item on one side, and how one scorer marked it, by repeat."""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """One scorer's comparison in words; `look` as of a state."""
+
+    comparison: Comparison
+    a: str
+    b: str
+    difference: str
+    p: str
+    look: str
+    verdict: str
+
+
+class Forest(msgspec.Struct, frozen=True, kw_only=True):
+    """Scorers on one axis; `unit` says in what they are."""
+
+    names: tuple[str, ...]
+    unit: str
+    picture: Picture
+
+
+class Differing(msgspec.Struct, frozen=True, kw_only=True):
+    """An item on which a scorer marks the two releases differently, or cannot mark one. `key_a` and `key_b`
+    find the answers, `record_a` and `record_b` their calls."""
+
+    item: str
+    question: str | None
+    expected: str | None
+    scorer: str
+    side: Side
+    a: str
+    b: str
+    key_a: str | None = None
+    key_b: str | None = None
+    record_a: str | None = None
+    record_b: str | None = None
+
+
+def told(report: EvalReport, plan: EvalPlan) -> tuple[Told, ...]:
+    """Every scorer's comparison."""
+    return tuple(one(each, report, plan) for each in report.comparisons)
+
+
+def one(found: Comparison, report: EvalReport, plan: EvalPlan) -> Told:
+    """One scorer's."""
+    look, verdict = judged(found, report, plan)
+    gap = found.difference
+    return Told(
+        comparison=found,
+        a=mean(found.mean_a),
+        b=mean(found.mean_b),
+        difference=f"{signed(gap.estimate)} ({signed(gap.low)} to {signed(gap.high)})" if gap else "no data",
+        p=chance(found.p_adjusted),
+        look=look,
+        verdict=verdict,
+    )
+
+
+def judged(found: Comparison, report: EvalReport, plan: EvalPlan) -> tuple[str, str]:
+    """How a comparison looks, and what it says: a gate's word where there is one, else what is shown."""
+    for finding in report.decision.findings if report.decision is not None else ():
+        if finding.gate.metric == found.metric.name:
+            look = {"pass": "ok", "fail": "bad", "inconclusive": "warn"}[finding.conclusion]
+            return look, f"{finding.gate.rule}: {finding.conclusion}"
+    if found.labels:
+        return "none", "labels"
+    if plan.a is None:
+        return "none", "scored alone"
+    gap, p = found.difference, found.p_adjusted
+    if gap is None or p is None:
+        return "warn", "too few" if found.pairs else "unscored"
+    if p > plan.alpha or gap.low <= 0 <= gap.high:
+        return "none", "no difference shown"
+    better = (gap.low > 0) == found.metric.higher_is_better
+    return ("ok", "better") if better else ("bad", "worse")
+
+
+def forests(report: EvalReport, plan: EvalPlan) -> tuple[Forest, ...]:
+    """The differences drawn: scorers of one range on one axis, each other one by itself."""
+    drawn = [each for each in report.comparisons if each.difference is not None]
+    shared = [each for each in drawn if each.metric.bounds == SHARED]
+    groups = ([shared] if shared else []) + [[each] for each in drawn if each not in shared]
+    margins = {gate.metric: gate.margin for gate in plan.gates if gate.rule == "non-inferior"}
+    found = []
+    for group in groups:
+        ups = {each.metric.higher_is_better for each in group}
+        own = {margins.get(each.metric.name) for each in group}
+        pic = picture(
+            [spread(each, report, plan) for each in group],
+            margin=own.pop() if len(own) == 1 and len(ups) == 1 else None,
+            higher_is_better=next(iter(ups)) if len(ups) == 1 else None,
+            words=lambda value: "0" if value == 0 else f"{value:+g}".replace("-", MINUS),
+        )
+        if pic is not None:
+            names = tuple(each.metric.name for each in group)
+            unit = "B minus A, of 1" if group is shared else f"B minus A, in the units of {names[0]}"
+            found.append(Forest(names=names, unit=unit, picture=pic))
+    return tuple(found)
+
+
+def spread(found: Comparison, report: EvalReport, plan: EvalPlan) -> Spread:
+    """One row of a forest."""
+    assert found.difference is not None  # only those with one are drawn
+    look, _ = judged(found, report, plan)
+    return Spread(
+        label=found.metric.name,
+        low=found.difference.low,
+        high=found.difference.high,
+        estimate=found.difference.estimate,
+        note=f"n {found.units:,}",
+        look=look if look in ("ok", "bad") else "open",
+    )
+
+
+def mean(interval: Interval | None) -> str:
+    """A side's mean with its interval."""
+    if interval is None:
+        return "no data"
+    return f"{interval.estimate:.4g} ({interval.low:.4g} to {interval.high:.4g})".replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    return f"{value:+.4g}".replace("-", MINUS)
+
+
+def chance(p: float | None) -> str:
+    """An adjusted p-value."""
+    return "none" if p is None else "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def differing(
+    rows: Iterable[ResultRow], plan: EvalPlan, report: EvalReport, items: Mapping[str, Item]
+) -> list[Differing]:
+    """Every item and scorer on which A and B part, those where B is worse first. `items` are what may be
+    shown of the questions: none of a holdout."""
+    results: dict[tuple[str, str], list[ItemResult]] = {}
+    for row in sorted(rows, key=lambda each: each.repeat):
+        results.setdefault((row.item, row.arm), []).append(msgspec.json.decode(row.content, type=ItemResult))
+    up = {each.metric.name: each.metric.higher_is_better for each in report.comparisons}
+    found: list[Differing] = []
+    for name in sorted({item for item, _ in results}):
+        a, b, pair = (results.get((name, arm), []) for arm in ("a", "b", "pair"))
+        for scorer, higher in up.items():
+            marks_a = [each.marks[scorer] for each in a if scorer in each.marks]
+            marks_b = [each.marks[scorer] for each in b if scorer in each.marks]
+            if not marks_a and not marks_b:
+                marks_b = [each.marks[scorer] for each in pair if scorer in each.marks]
+            side = parted(marks_a, marks_b, up=higher, alone=plan.a is None)
+            if side is not None:
+                sides = ((a, marks_a), (b, marks_b))
+                found.append(difference(name, scorer, side, sides, items.get(name)))
+    order: dict[Side, int] = {"worse": 0, "unscored": 1, "better": 2}
+    return sorted(found, key=lambda each: (order[each.side], each.item))
+
+
+def difference(
+    name: str,
+    scorer: str,
+    side: Side,
+    sides: tuple[Judged, Judged],
+    item: Item | None,
+) -> Differing:
+    """One item and scorer."""
+    a, b = sides
+    first_a, first_b = next(iter(a[0]), None), next(iter(b[0]), None)
+    expected = item.expected if item is not None else None
+    return Differing(
+        item=name,
+        question=asked(item) if item is not None else None,
+        expected=None if expected is None else plainly(expected),
+        scorer=scorer,
+        side=side,
+        a=marked(a[1]),
+        b=marked(b[1]),
+        key_a=first_a.key if first_a is not None else None,
+        key_b=first_b.key if first_b is not None else None,
+        record_a=first_a.record if first_a is not None else None,
+        record_b=first_b.record if first_b is not None else None,
+    )
+
+
+def parted(a: Sequence[Mark], b: Sequence[Mark], *, up: bool, alone: bool) -> Side | None:
+    """How B stands on an item; None where both are marked alike."""
+    if any(each.unscored is not None for each in (*a, *b)):
+        return "unscored"
+    if alone:
+        return None
+    x, y = number(a), number(b)
+    if x is None or y is None:
+        return None if [each.value for each in a] == [each.value for each in b] else "worse"
+    return None if x == y else "better" if (y > x) == up else "worse"
+
+
+def number(marks: Sequence[Mark]) -> float | None:
+    """The mean of marks that are numbers; a judge's choice between two stands against a half."""
+    values = [float(each.value) for each in marks if isinstance(each.value, bool | int | float)]
+    return sum(values) / len(values) if values else None
+
+
+def marked(marks: Sequence[Mark]) -> str:
+    """Marks in a few words."""
+    if not marks:
+        return "not asked"
+    causes = [each.unscored for each in marks if each.unscored is not None]
+    if causes:
+        return f"unscored: {causes[0]}"
+    words = dict.fromkeys(value(each.value) for each in marks)
+    return ", ".join(words)
+
+
+def value(found: Any) -> str:
+    """One mark."""
+    if isinstance(found, bool):
+        return "yes" if found else "no"
+    return f"{found:.4g}".replace("-", MINUS) if isinstance(found, int | float) else str(found)
+
+
+def asked(item: Item) -> str:
+    """The last thing that was said to the release, or its variables."""
+    for message in reversed(item.input.messages):
+        content = message.get("content")
+        if isinstance(content, str):
+            return content[:QUESTION_MAX]
+    return plainly(item.input.variables or list(item.input.messages))[:QUESTION_MAX]
+
+
+def plainly(found: Any) -> str:
+    """A JSON value as text; a text as itself."""
+    return found if isinstance(found, str) else msgspec.json.encode(found).decode()

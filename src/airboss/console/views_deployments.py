@@ -1,0 +1,129 @@
+"""Deployments: who answers in each, its live rollout with what it rests on, what changed when."""
+
+from __future__ import annotations
+
+from airboss.console import api_releases
+from airboss.console.api_releases import ReleaseDiff, StartIntent
+from airboss.console.changes import Change
+from airboss.console.desk import Desk
+from airboss.console.difference import Shown, shown
+from airboss.console.fleet import PLANS_MAX, fleet, history
+from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.query import check_names, read_period
+from airboss.console.render import Templates, Visit
+from airboss.console.rollout_story import story
+from airboss.console.rollout_words import doings
+from airboss.console.route import Call
+from airboss.domain.errors import InvalidRequest, NotFound
+
+TIMES = ("range", "since", "until")
+COARSE, FINE = 48, 120
+"""Blocks of a small picture of traffic, and of a large one."""
+
+LISTED = 20
+"""Rollouts listed on a deployment's page."""
+
+
+def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every deployment with the releases that answer."""
+    check_names(seen.params, TIMES)
+    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "deployments.html",
+        period=period,
+        keep=seen.params,
+        deployments=fleet(desk, period, points=COARSE, now=seen.now),
+    )
+
+
+def one(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """One deployment."""
+    check_names(seen.params, TIMES)
+    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    name = seen.parts["name"]
+    every = fleet(desk, period, points=FINE, now=seen.now)
+    found = next((each for each in every if each.name == name), None)
+    if found is None:
+        names = ", ".join(each.name for each in every[:12]) or "none yet"
+        raise NotFound(f"no deployment {name[:80]!r} is served; there are {names}", param="name")
+    challenger = found.rollout.release if found.rollout is not None else found.view.candidate
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "deployment.html",
+        period=period,
+        keep=seen.params,
+        d=found,
+        story=story(desk, found.rollout) if found.rollout is not None else None,
+        doings=doings(desk, found),
+        challenger=challenger,
+        changes=difference(desk, found.view.stable, challenger) if challenger is not None else (),
+        history=history(desk, name),
+        plans_max=PLANS_MAX,
+        rollouts=desk.rollouts.list(deployment=name, limit=LISTED),
+    )
+
+
+def difference(desk: Desk, a: str, b: str) -> tuple[Shown, ...]:
+    """What tells release `b` from `a`, both known by digest."""
+    return shown(changes(desk, a, b))
+
+
+def changes(desk: Desk, a: str, b: str) -> tuple[Change, ...]:
+    """As the admin API gives them."""
+    call = Call(params={"a": a, "b": b}, path={}, body=b"", now=desk.clock.now())
+    found = api_releases.release_diff(desk, call)
+    assert isinstance(found, ReleaseDiff)
+    return found.changes
+
+
+def start(desk: Desk, form: Form) -> str:
+    """Begin a rollout of the candidate that the page showed."""
+    name = form.parts["name"]
+    intent = StartIntent(
+        deployment=name, release=form.needed("release"), by=form.actor, reason=form.needed("reason")
+    )
+    api_releases.start(desk, form.call(intent))
+    return f"/deployments/{name}"
+
+
+def order(desk: Desk, form: Form) -> str:
+    """A person's word on the rollout that the page showed: another one may run by now."""
+    name, action = form.parts["name"], form.parts["action"]
+    wanted = form.needed("rollout")
+    live = next((each for each in desk.rollouts.list(deployment=name, limit=1) if not each.final), None)
+    if live is None or live.id != wanted:
+        runs = f"{live.id} runs now" if live is not None else "none runs now"
+        raise InvalidRequest(
+            f"the page showed rollout {wanted[:60]}, and {runs}; look at it anew", param="rollout"
+        )
+    said = {"deployment": name, "action": action, "reason": form.needed("reason"), "by": form.actor}
+    api_releases.order(desk, form.call(said))
+    return f"/deployments/{name}"
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/deployments", draw=listing, room="deployments", tab="Deployments"),
+    Page(path="/deployments/{name}", draw=one, room="deployments", under="/deployments"),
+)
+"""The pages of this module."""
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="rollout.start",
+        path="/deployments/{name}/rollout/start",
+        act=start,
+        done="The rollout has begun. It rises by itself while no harm shows, and harm takes it back.",
+    ),
+    Action(
+        name="rollout.order",
+        path="/deployments/{name}/rollout/{action}",
+        act=order,
+        done="Done: the rollout stands as you see it here, and your reason is in the audit log.",
+    ),
+)
+"""What its forms do."""

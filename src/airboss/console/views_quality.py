@@ -1,0 +1,225 @@
+"""Quality: scores of live calls over time, datasets, evaluations, and the jobs that do the work."""
+
+from __future__ import annotations
+
+import msgspec
+
+from airboss.console import api_datasets, api_eval, api_jobs
+from airboss.console.api_datasets import DatasetDetail, Datasets, Items
+from airboss.console.api_eval import Evals, Evaluation
+from airboss.console.api_jobs import Jobs
+from airboss.console.desk import Desk
+from airboss.console.eval_story import Differing, asked, differing, forests, plainly, told
+from airboss.console.fleet import release_names
+from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.query import check_names, read_period
+from airboss.console.render import Templates, Visit
+from airboss.console.rollout_words import Doing
+from airboss.console.route import Call
+from airboss.console.score_curves import panels
+from airboss.domain.errors import InvalidRequest
+from airboss.evaluations.datasets import Item
+from airboss.evaluations.ports import Answer
+from airboss.store.job_rows import Job
+
+TIMES = ("range", "since", "until")
+LISTED = 100
+ITEMS_SHOWN = 50
+"""Items, of a dataset or of an evaluation's differences, on one page."""
+
+ANSWER_MAX = 1_500
+SIDES = ("worse", "better", "unscored")
+OPEN = ("train", "validation")
+"""The parts whose items may be looked at without a word."""
+
+
+def asking(seen: Visit, **params: str) -> Call:
+    """The call that a program would make."""
+    return Call(params=params, path=seen.parts, body=b"", now=seen.now)
+
+
+def scores(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """What scorers and people think of live calls, over time."""
+    check_names(seen.params, (*TIMES, "deployment"))
+    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    chosen = seen.params.get("deployment")
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "quality.html",
+        period=period,
+        keep=seen.params,
+        chosen=chosen,
+        panels=panels(desk, period, deployment=chosen),
+        names=release_names(desk),
+    )
+
+
+def evaluations(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every evaluation, the newest first."""
+    check_names(seen.params, ())
+    found = api_eval.evals(desk, asking(seen, limit=str(LISTED)))
+    assert isinstance(found, Evals)
+    return drawn(desk, templates, seen, "evaluations.html", evals=found.evals, there=dataset_names(desk))
+
+
+def evaluation(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """One evaluation: its gate, the differences drawn, and the items on which the two part."""
+    check_names(seen.params, ("scorer", "side"))
+    found = api_eval.show_eval(desk, asking(seen))
+    assert isinstance(found, Evaluation)
+    report, plan = found.report, found.plan
+    parted: list[Differing] = []
+    if report is not None:
+        parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, found))
+    scorer, side = seen.params.get("scorer"), seen.params.get("side")
+    if side is not None and side not in SIDES:
+        raise InvalidRequest(f"side={side[:40]!r} is none of {', '.join(SIDES)}", param="side")
+    wanted = [each for each in parted if scorer in (None, each.scorer) and side in (None, each.side)]
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "evaluation.html",
+        e=found.summary,
+        plan_of=plan,
+        there=dataset_names(desk),
+        report=report,
+        told=told(report, plan) if report is not None else (),
+        forests=forests(report, plan) if report is not None else (),
+        reads_before=found.holdout_reads_before,
+        keep=seen.params,
+        sides=SIDES,
+        counts={each: sum(one.side == each for one in parted) for each in SIDES},
+        parted_total=len(wanted),
+        parted=[(each, answers(desk, each, plan.part)) for each in wanted[:ITEMS_SHOWN]],
+        doing=cancelling(found.summary.id) if found.summary.state in ("queued", "running") else None,
+    )
+
+
+def dataset_names(desk: Desk) -> frozenset[str]:
+    """The datasets that are there: an evaluation outlives its own."""
+    return frozenset(each.name for each in desk.evals.datasets())
+
+
+def questions(desk: Desk, found: Evaluation) -> dict[str, Item]:
+    """The items that were asked, by id; none of a holdout, which stays locked, or of what is gone."""
+    if found.plan.part not in OPEN:
+        return {}
+    rows = desk.evals.items(found.plan.dataset, "train" if found.plan.part == "train" else "validation")
+    return {row.id: msgspec.json.decode(row.content, type=Item) for row in rows}
+
+
+def answers(desk: Desk, found: Differing, part: str) -> tuple[str | None, str | None]:
+    """What A and B said; nothing of a holdout, and nothing that was erased."""
+    if part not in OPEN:
+        return None, None
+    texts = []
+    for key in (found.key_a, found.key_b):
+        kept = desk.evals.answer(key) if key is not None else None
+        texts.append(msgspec.json.decode(kept, type=Answer).text if kept is not None else None)
+    return cut(texts[0]), cut(texts[1])
+
+
+def cut(text: str | None) -> str | None:
+    """A text of bounded length."""
+    return text if text is None or len(text) <= ANSWER_MAX else text[:ANSWER_MAX] + " …"
+
+
+def datasets(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every dataset, the newest first."""
+    check_names(seen.params, ())
+    found = api_datasets.datasets(desk, asking(seen))
+    assert isinstance(found, Datasets)
+    return drawn(desk, templates, seen, "datasets.html", datasets=found.datasets[:LISTED])
+
+
+def dataset(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """One dataset: its parts, some of its items, and who read its holdout."""
+    check_names(seen.params, ("part",))
+    part = seen.params.get("part", "train")
+    if part not in OPEN:
+        raise InvalidRequest(
+            f"part={part[:40]!r}: train and validation may be looked at here; the holdout is read with "
+            "`airboss dataset export NAME --part holdout --why …`, which is written down",
+            param="part",
+        )
+    found = api_datasets.show_dataset(desk, asking(seen))
+    assert isinstance(found, DatasetDetail)
+    items = api_datasets.dataset_items(desk, asking(seen, part=part))
+    assert isinstance(items, Items)
+    ran = api_eval.evals(desk, asking(seen, limit=str(LISTED)))
+    assert isinstance(ran, Evals)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "dataset.html",
+        d=found.dataset,
+        readings=tuple(reversed(found.readings)),
+        part=part,
+        items=[
+            (each, asked(each), None if each.expected is None else plainly(each.expected))
+            for each in items.items[:ITEMS_SHOWN]
+        ],
+        evals=[each for each in ran.evals if each.dataset == found.dataset.name],
+    )
+
+
+def jobs(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """What is being worked at, and what was."""
+    check_names(seen.params, ("kind",))
+    kind = seen.params.get("kind", "")
+    found = api_jobs.jobs(desk, asking(seen, limit=str(LISTED), kind=kind))
+    assert isinstance(found, Jobs)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "jobs.html",
+        jobs=[(each, cancelling(each.id) if not each.ended else None) for each in found.jobs],
+        kind=kind,
+        kinds=sorted({each.kind for each in desk.jobs.list(None, LISTED)}),
+    )
+
+
+def cancelling(job_id: str) -> Doing:
+    """The button that ends a job."""
+    return Doing(
+        action="cancel",
+        label="Cancel",
+        confirm="Cancel the job",
+        happens="It ends at its next step. Answers that were paid for are kept, and callers notice nothing.",
+        undo="Ask for it again: what was answered is not asked a second time.",
+        hidden=(("job", job_id),),
+        reasoned=False,
+    )
+
+
+def cancel(desk: Desk, form: Form) -> str:
+    """End a job that has not ended."""
+    job = api_jobs.cancel(desk, form.call())
+    assert isinstance(job, Job)
+    return form.text("back") or "/jobs"
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/quality", draw=scores, room="quality", tab="Scores"),
+    Page(path="/evaluations", draw=evaluations, room="quality", tab="Evaluations"),
+    Page(path="/evaluations/{id}", draw=evaluation, room="quality", under="/evaluations"),
+    Page(path="/datasets", draw=datasets, room="quality", tab="Datasets"),
+    Page(path="/datasets/{name}", draw=dataset, room="quality", under="/datasets"),
+    Page(path="/jobs", draw=jobs, room="quality", tab="Jobs"),
+)
+"""The pages of this module."""
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="job.cancel",
+        path="/jobs/{id}/cancel",
+        act=cancel,
+        done="The job is cancelled; what it has done so far is kept.",
+    ),
+)
+"""What its forms do."""

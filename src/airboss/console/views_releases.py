@@ -1,0 +1,118 @@
+"""Releases and rollouts: every version that ever served, whole, beside another; every rollout there was."""
+
+from __future__ import annotations
+
+import json
+
+from airboss.console import api_releases
+from airboss.console.api_releases import ReleaseAnswer, Releases
+from airboss.console.desk import Desk
+from airboss.console.fleet import release_names
+from airboss.console.page import Page, drawn
+from airboss.console.query import check_names
+from airboss.console.render import Templates, Visit
+from airboss.console.rollout_story import story
+from airboss.console.route import Call
+from airboss.console.views_deployments import difference
+from airboss.domain.errors import NotFound
+
+ROLLOUTS = 100
+RELEASES_MAX = 500
+"""Listed, the newest."""
+
+EXAMPLES_MAX = 50
+
+
+def asked(seen: Visit) -> Call:
+    """The call that a program would make."""
+    return Call(params={}, path=seen.parts, body=b"", now=seen.now)
+
+
+def rollouts(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every rollout, the newest first."""
+    check_names(seen.params, ())
+    return drawn(desk, templates, seen, "rollouts.html", rollouts=desk.rollouts.list(limit=ROLLOUTS))
+
+
+def rollout(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """One rollout, over or not."""
+    check_names(seen.params, ())
+    found = desk.rollouts.get(seen.parts["id"])
+    if found is None:
+        raise NotFound(f"no rollout {seen.parts['id'][:80]!r}; /rollouts lists them", param="id")
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "rollout.html",
+        r=found,
+        story=story(desk, found),
+        names=release_names(desk),
+        changes=difference(desk, found.baseline, found.release),
+    )
+
+
+def releases(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every release, the newest first."""
+    check_names(seen.params, ())
+    found = api_releases.releases(desk, asked(seen))
+    assert isinstance(found, Releases)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "releases.html",
+        releases=found.releases[:RELEASES_MAX],
+        total=len(found.releases),
+    )
+
+
+def release(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """One release, whole."""
+    check_names(seen.params, ())
+    found = api_releases.release(desk, asked(seen))
+    assert isinstance(found, ReleaseAnswer)
+    one = found.release
+    every = api_releases.releases(desk, asked(seen))
+    assert isinstance(every, Releases)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "release.html",
+        r=one,
+        plan_first=found.plan,
+        at=found.at,
+        stands=found.stands,
+        examples=one.examples[:EXAMPLES_MAX],
+        given=tuple((name, json.dumps(value, ensure_ascii=False)) for name, value in one.params.items()),
+        forced=tuple(
+            (name, json.dumps(value, ensure_ascii=False)) for name, value in one.params_force.items()
+        ),
+        others=tuple(each for each in every.releases if each.digest != one.digest)[:RELEASES_MAX],
+    )
+
+
+def diff(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """What tells release `b` from release `a`."""
+    check_names(seen.params, ("a", "b"))
+    a, b = (api_releases.find(desk, seen.params.get(name, "")) for name in ("a", "b"))
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "release_diff.html",
+        a=a.release,
+        b=b.release,
+        changes=difference(desk, a.release.digest, b.release.digest),
+    )
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/rollouts", draw=rollouts, room="deployments", tab="Rollouts"),
+    Page(path="/rollouts/{id}", draw=rollout, room="deployments", under="/rollouts"),
+    Page(path="/releases", draw=releases, room="deployments", tab="Releases"),
+    Page(path="/releases/diff", draw=diff, room="deployments", under="/releases"),
+    Page(path="/releases/{ref}", draw=release, room="deployments", under="/releases"),
+)
+"""The pages of this module."""

@@ -1,0 +1,1 @@
+"""What apps may speak besides chat (Anthropic's Messages, OpenAI's Responses), said as chat and back."""

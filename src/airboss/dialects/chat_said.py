@@ -1,0 +1,206 @@
+"""Chat answers, whole and in pieces, read for saying them in another dialect. Pure.
+
+Servers send oddly shaped answers. Whatever is JSON is read as far as it can be; nothing here raises for it.
+Only the first choice is read: neither dialect has words for a second.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airboss.dialects.speech import Counts, Json
+
+COUNT_MAX = 1_000_000_000
+
+
+class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call, or a piece of one: `index` tells which."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer, or one event of a stream.
+
+    `thoughts` are Anthropic's thinking blocks as they were signed; `stopped_at` is the stop sequence where
+    the server tells which; `counts` None where no usage was told.
+    """
+
+    model: str = ""
+    text: str = ""
+    refusal: str = ""
+    reasoning: str = ""
+    thoughts: tuple[Json, ...] = ()
+    calls: tuple[CallPiece, ...] = ()
+    logprobs: tuple[Json, ...] = ()
+    finish: str | None = None
+    stopped_at: str | None = None
+    counts: Counts | None = None
+
+
+def read_said(data: bytes) -> Said:
+    """What an answer or an event of a stream says; nothing, where it is no JSON object."""
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return Said()
+    if not isinstance(value, dict):
+        return Said()
+    head = Said(model=text_of(value.get("model")), counts=_counts(value.get("usage")))
+    for choice in list_of(value.get("choices")):
+        if isinstance(choice, dict) and choice.get("index", 0) in {0, None}:
+            return _choice(head, choice)
+    return head
+
+
+def _choice(head: Said, choice: Json) -> Said:
+    said = choice.get("delta")
+    if not isinstance(said, dict):
+        said = choice.get("message")
+    if not isinstance(said, dict):
+        said = {}
+    logprobs = choice.get("logprobs")
+    reasoning = said.get("reasoning_content")
+    return Said(
+        model=head.model,
+        counts=head.counts,
+        text=_flat(said.get("content")),
+        refusal=text_of(said.get("refusal")),
+        reasoning=text_of(said.get("reasoning") if reasoning is None else reasoning),
+        thoughts=tuple(each for each in list_of(said.get("thinking_blocks")) if isinstance(each, dict)),
+        calls=tuple(
+            _call(number, each)
+            for number, each in enumerate(list_of(said.get("tool_calls")))
+            if isinstance(each, dict)
+        ),
+        logprobs=tuple(
+            each
+            for each in list_of(logprobs.get("content") if isinstance(logprobs, dict) else None)
+            if isinstance(each, dict)
+        ),
+        finish=text_of(choice.get("finish_reason")) or None,
+        stopped_at=text_of(choice.get("stop_reason")) or None,
+    )
+
+
+def _call(number: int, call: Json) -> CallPiece:
+    index = call.get("index")
+    function = call.get("function")
+    function = function if isinstance(function, dict) else {}
+    return CallPiece(
+        index=index if isinstance(index, int) else number,
+        id=text_of(call.get("id")),
+        name=text_of(function.get("name")),
+        arguments=text_of(function.get("arguments")),
+    )
+
+
+def _counts(usage: Any) -> Counts | None:
+    if not isinstance(usage, dict) or not isinstance(usage.get("completion_tokens"), int):
+        return None
+    spent = usage.get("prompt_tokens_details")
+    spent = spent if isinstance(spent, dict) else {}
+    made = usage.get("completion_tokens_details")
+    made = made if isinstance(made, dict) else {}
+    return Counts(
+        input=_count(usage.get("prompt_tokens")),
+        output=_count(usage.get("completion_tokens")),
+        cached=_count(spent.get("cached_tokens")),
+        written=_count(spent.get("cache_write_tokens")),
+        reasoning=_count(made.get("reasoning_tokens")),
+    )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value <= COUNT_MAX else 0
+
+
+def _flat(content: Any) -> str:
+    """A text, or the texts of parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(text_of(part.get("text")) for part in list_of(content) if isinstance(part, dict))
+
+
+def text_of(value: Any) -> str:
+    """A text; "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def list_of(value: Any) -> list[Any]:
+    """A list; an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
+class ErrorSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """OpenAI's error, read."""
+
+    message: str = "no message"
+    type: str = "api_error"
+    code: str | None = None
+    param: str | None = None
+
+
+def read_error_said(body: bytes) -> ErrorSaid:
+    """Our own error body, `{"error": {…}}`."""
+    try:
+        return msgspec.json.decode(body, type=_Envelope).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ErrorSaid()
+
+
+class _Envelope(msgspec.Struct):
+    error: ErrorSaid
+
+
+class CallJoin:
+    """Puts the pieces of a stream's tool calls together, in the order in which the calls began."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, JoinedCall] = {}
+
+    def add(self, piece: CallPiece) -> JoinedCall:
+        """Add a piece; the call as it is now."""
+        call = self.calls.get(piece.index)
+        if call is None:
+            call = self.calls[piece.index] = JoinedCall(piece.index)
+        call.id = call.id or piece.id
+        # Some servers cut names too. One that sends the whole name with every piece would double it.
+        if piece.name and not (call.arguments and call.name == piece.name):
+            call.name += piece.name
+        if piece.arguments:
+            call.arguments.append(piece.arguments)
+        return call
+
+
+class JoinedCall:
+    """One tool call as far as it has come."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The arguments up to now."""
+        return "".join(self.arguments)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the arguments are a JSON object, so that no more is to come."""
+        return is_object(self.text)
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is a JSON object."""
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return False

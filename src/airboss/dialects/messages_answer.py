@@ -1,0 +1,305 @@
+"""Chat answers said as Anthropic's Messages: whole, as a stream of events, and errors. Pure.
+
+The events of a stream: https://docs.anthropic.com/en/docs/build-with-claude/streaming. Blocks come one after
+another there, while chat may interleave the arguments of several tool calls: a call waits until the one
+before it is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from airboss.dialects.chat_said import CallJoin, CallPiece, JoinedCall, Said, read_error_said, read_said
+from airboss.dialects.messages_request import AsChat
+from airboss.dialects.plain import plain_chat
+from airboss.dialects.speech import Counts, Json, encode, sse
+from airboss.domain.errors import UpstreamFailed
+
+STOP_REASONS: Mapping[str, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+ERROR_TYPES: Mapping[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""Anthropic's types of errors by status; other 4xx are `invalid_request_error`, other 5xx `api_error`."""
+PING = sse("ping", {"type": "ping"})
+
+
+def error_body(status: int, body: bytes) -> bytes:
+    """OpenAI's error in Anthropic's shape."""
+    return encode(
+        _error(ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error"), body)
+    )
+
+
+def _error(type_: str, body: bytes) -> Json:
+    said = read_error_said(body)
+    inside = {"type": type_, "message": said.message, "code": said.code, "param": said.param}
+    return {"type": "error", "error": inside}
+
+
+_IN_STREAM: Mapping[str, str] = {
+    "rate_limit_error": "rate_limit_error",
+    "overloaded_error": "overloaded_error",
+    "invalid_request_error": "invalid_request_error",
+}
+"""What an error within a stream is called, by OpenAI's type; else `api_error`."""
+
+
+class MessagesSpeech:
+    """`dialects.speech.Speech` for one call of `/v1/messages`."""
+
+    def __init__(self, asked: AsChat) -> None:
+        self.record_id = ""
+        self.estimate: Counts | None = None
+        self._asked = asked
+        self._stream: _Stream | None = None
+
+    def plain(self, chat: bytes, kind: str) -> bytes:
+        """As `Speech.plain`."""
+        return plain_chat(chat, kind, rich=self._asked.rich)
+
+    def whole(self, chat: bytes) -> bytes:
+        """As `Speech.whole`."""
+        said = read_said(chat)
+        joined = CallJoin()
+        for piece in said.calls:
+            joined.add(piece)
+        text = said.text
+        if self._asked.begun:
+            # Some servers begin a continued answer with what it continues; Anthropic does not.
+            text = text.removeprefix(self._asked.begun)
+        content: list[Json] = list(said.thoughts)
+        if not content and said.reasoning:
+            content.append({"type": "thinking", "thinking": said.reasoning, "signature": ""})
+        content += [{"type": "text", "text": each} for each in (text, said.refusal) if each]
+        content += [self._use(call) for call in joined.calls.values()]
+        reason, at = _stopped(said, calls=bool(joined.calls))
+        return encode(
+            {
+                **self._message(said.model),
+                "content": content,
+                "stop_reason": reason,
+                "stop_sequence": at,
+                "usage": usage_of(said.counts or self.estimate or Counts()),
+            }
+        )
+
+    def _use(self, call: JoinedCall) -> Json:
+        block = self.use_of(call)
+        try:
+            given = msgspec.json.decode(call.text or "{}")
+        except (msgspec.DecodeError, RecursionError):
+            given = None
+        # What is no object is shown as it came: an empty one would look like a call without arguments.
+        block["input"] = given if isinstance(given, dict) else {"arguments": call.text}
+        return block
+
+    def use_of(self, call: JoinedCall) -> Json:
+        """The block that calls a tool, without its arguments."""
+        made = call.id or f"toolu_{self.record_id.replace('-', '')}_{call.index}"
+        return {"type": "tool_use", "id": made, "name": call.name, "input": {}}
+
+    def _message(self, model: str) -> Json:
+        return {
+            "id": f"msg_{self.record_id.replace('-', '')}",
+            "type": "message",
+            "role": "assistant",
+            "model": model or self._asked.model,
+        }
+
+    def event(self, data: bytes) -> bytes:
+        """As `Speech.event`."""
+        said = read_said(data)
+        if self._stream is not None:
+            return b"".join(self._stream.add(said))
+        self._stream = _Stream(self)
+        start = {
+            **self._message(said.model),
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": usage_of(said.counts or Counts()),
+        }
+        head = sse("message_start", {"type": "message_start", "message": start}) + PING
+        return head + b"".join(self._stream.add(said))
+
+    def keep_alive(self) -> bytes:
+        """As `Speech.keep_alive`."""
+        return PING
+
+    def end(self) -> bytes:
+        """As `Speech.end`."""
+        begun = b"" if self._stream is not None else self.event(b"{}")
+        assert self._stream is not None  # begun just now, if not before
+        return begun + b"".join(self._stream.end(self.estimate))
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """As `Speech.error`."""
+        return error_body(status, body)
+
+    def error_event(self, body: bytes) -> bytes:
+        """As `Speech.error_event`."""
+        type_ = _IN_STREAM.get(read_error_said(body).type, "api_error")
+        return sse("error", _error(type_, body))
+
+
+class _Stream:
+    """The content of a stream, block by block."""
+
+    def __init__(self, speech: MessagesSpeech) -> None:
+        self._speech = speech
+        self._index = -1
+        self._open: str | None = None
+        self._calls = CallJoin()
+        self._waiting: list[JoinedCall] = []
+        """Calls that have begun, in order; the first is the open block, if one is."""
+        self._sent = 0
+        """Pieces of its arguments that are sent."""
+        self._closed: set[int] = set()
+        self._last: Said = Said()
+        self._counts: Counts | None = None
+
+    def add(self, said: Said) -> list[bytes]:
+        """The events that one piece makes."""
+        out: list[bytes] = []
+        if said.counts is not None:
+            self._counts = said.counts
+        if said.reasoning:
+            self._text(out, "thinking", said.reasoning)
+        for block in said.thoughts:
+            self._sign(out, block)
+        for text in (said.text, said.refusal):
+            if text:
+                self._text(out, "text", text)
+        for piece in said.calls:
+            self._add_call(piece)
+        self._flow(out, over=False)
+        if said.finish is not None:
+            self._last = said
+        return out
+
+    def _add_call(self, piece: CallPiece) -> None:
+        if piece.index in self._closed:
+            if piece.arguments.strip():
+                raise UpstreamFailed(
+                    "the upstream went on with a tool call that had ended", code="stream_cut"
+                )
+            return
+        call = self._calls.add(piece)
+        if call not in self._waiting:
+            self._waiting.append(call)
+
+    def _text(self, out: list[bytes], kind: str, text: str) -> None:
+        if self._open != kind:
+            self._flow(out, over=True)
+            self._begin(
+                out, kind, {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {})
+            )
+        self._delta(out, {"type": f"{kind}_delta", kind: text})
+
+    def _sign(self, out: list[bytes], block: Json) -> None:
+        """An upstream's own block of thoughts, which comes after what it says was streamed."""
+        if block.get("type") == "thinking" and isinstance(block.get("signature"), str):
+            if self._open != "thinking":
+                self._text(out, "thinking", str(block.get("thinking") or ""))
+            self._delta(out, {"type": "signature_delta", "signature": block["signature"]})
+            self._close(out)
+        elif block.get("type") == "redacted_thinking":
+            self._flow(out, over=True)
+            self._begin(out, "redacted_thinking", block)
+            self._close(out)
+
+    def _flow(self, out: list[bytes], *, over: bool) -> None:
+        """Send what can be sent of the calls. `over`: nothing more comes of those that have begun."""
+        while self._waiting:
+            call = self._waiting[0]
+            if self._open != "tool_use":
+                if not (over or call.arguments):
+                    return  # its name may not be whole yet
+                self._begin(out, "tool_use", self._speech.use_of(call))
+                self._sent = 0
+            for piece in call.arguments[self._sent :]:
+                self._delta(out, {"type": "input_json_delta", "partial_json": piece})
+            self._sent = len(call.arguments)
+            if not (over or (len(self._waiting) > 1 and call.whole)):
+                return
+            self._closed.add(self._waiting.pop(0).index)
+            self._close(out)
+
+    def _begin(self, out: list[bytes], kind: str, block: Json) -> None:
+        self._close(out)
+        self._index += 1
+        self._open = kind
+        out.append(
+            sse(
+                "content_block_start",
+                {"type": "content_block_start", "index": self._index, "content_block": block},
+            )
+        )
+
+    def _delta(self, out: list[bytes], delta: Json) -> None:
+        out.append(
+            sse("content_block_delta", {"type": "content_block_delta", "index": self._index, "delta": delta})
+        )
+
+    def _close(self, out: list[bytes]) -> None:
+        if self._open is not None:
+            self._open = None
+            out.append(sse("content_block_stop", {"type": "content_block_stop", "index": self._index}))
+
+    def end(self, estimate: Counts | None) -> list[bytes]:
+        """The last events."""
+        out: list[bytes] = []
+        self._flow(out, over=True)
+        self._close(out)
+        reason, at = _stopped(self._last, calls=bool(self._calls.calls))
+        out.append(
+            sse(
+                "message_delta",
+                {
+                    "type": "message_delta",
+                    "delta": {"stop_reason": reason, "stop_sequence": at},
+                    "usage": usage_of(self._counts or estimate or Counts()),
+                },
+            )
+        )
+        out.append(sse("message_stop", {"type": "message_stop"}))
+        return out
+
+
+def _stopped(said: Said, *, calls: bool) -> tuple[str | None, str | None]:
+    """Why an answer ended, and the stop sequence that ended it where that is known."""
+    if said.finish is None:
+        return None, None
+    if said.finish == "stop" and calls:
+        return "tool_use", None  # some servers say so of a call that they were made to make
+    if said.finish == "stop" and said.stopped_at:
+        return "stop_sequence", said.stopped_at
+    return STOP_REASONS.get(said.finish, "end_turn"), None
+
+
+def usage_of(counts: Counts) -> Json:
+    """Usage in Anthropic's parts, which do not overlap."""
+    return {
+        "input_tokens": max(0, counts.input - counts.cached - counts.written),
+        "cache_creation_input_tokens": counts.written,
+        "cache_read_input_tokens": counts.cached,
+        "output_tokens": counts.output,
+    }

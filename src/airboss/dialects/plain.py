@@ -1,0 +1,38 @@
+"""A chat request made from another dialect, for an upstream that speaks OpenAI's itself. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airboss.dialects.speech import Json, encode
+
+_OWN = ("thinking_blocks", "cache_control")
+"""Members of messages, parts and tools that only Anthropic's translation knows."""
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_listed = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def plain_chat(chat: bytes, kind: str, *, rich: bool) -> bytes:
+    """`chat` without what OpenAI does not know, if it is `rich`, and with the limit under the name that its
+    newer models want: other servers may know the older one only."""
+    renamed = kind in {"openai", "azure"}
+    if not (rich or renamed):
+        return chat
+    members: Json = dict(_members.decode(chat))
+    if rich:
+        for name in ("messages", "tools"):
+            if name in members:
+                members[name] = [_without(each) for each in _listed.decode(members[name])]
+    if renamed and "max_tokens" in members:
+        members["max_completion_tokens"] = members.pop("max_tokens")
+    return encode(members)
+
+
+def _without(value: Json) -> Json:
+    kept = {name: each for name, each in value.items() if name not in _OWN}
+    content = kept.get("content")
+    if isinstance(content, list):
+        kept["content"] = [_without(part) if isinstance(part, dict) else part for part in content]
+    return kept

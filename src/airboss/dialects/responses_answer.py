@@ -1,0 +1,407 @@
+"""Chat answers said as OpenAI's Responses: whole, and as a stream of events. Pure.
+
+Events: https://platform.openai.com/docs/api-reference/responses-streaming. Each has a `sequence_number`;
+items are told apart by `output_index` and `item_id`, so that several calls of functions may grow at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airboss.dialects.chat_said import CallJoin, CallPiece, JoinedCall, Said, read_error_said, read_said
+from airboss.dialects.plain import plain_chat
+from airboss.dialects.responses_request import Asked
+from airboss.dialects.speech import Counts, Json, encode, sse
+
+
+class ResponsesSpeech:
+    """`dialects.speech.Speech` for one call of `/v1/responses`. `created_at` is a second since 1970; `rich`
+    is whether the history has members that OpenAI's chat does not know. `kept` is set to False before the
+    last word where the response is not kept after all."""
+
+    def __init__(self, asked: Asked, *, created_at: int, kept: bool, rich: bool = False) -> None:
+        self.record_id = ""
+        self.estimate: Counts | None = None
+        self.asked = asked
+        self.kept = kept
+        self._rich = rich
+        self._created_at = created_at
+        self._stream: _Stream | None = None
+
+    @property
+    def response_id(self) -> str:
+        """The response's id."""
+        return f"resp_{self._hex}"
+
+    @property
+    def _hex(self) -> str:
+        return self.record_id.replace("-", "")
+
+    def item_id(self, kind: str, number: int = 0) -> str:
+        """The id of an item; the same in a stream and in the whole answer."""
+        return f"{kind}_{self._hex}" + (f"_{number}" if number else "")
+
+    def plain(self, chat: bytes, kind: str) -> bytes:
+        """As `Speech.plain`."""
+        return plain_chat(chat, kind, rich=self._rich)
+
+    def whole(self, chat: bytes) -> bytes:
+        """As `Speech.whole`."""
+        said = read_said(chat)
+        items = _Items(self)
+        items.add(said)
+        items.settle(_status(said.finish))
+        return encode(
+            self.response(
+                status=_status(said.finish),
+                model=said.model,
+                output=[each.item for each in items.listed],
+                finish=said.finish,
+                counts=said.counts or self.estimate or Counts(),
+            )
+        )
+
+    def response(
+        self,
+        *,
+        status: str,
+        model: str,
+        output: list[Json],
+        finish: str | None = None,
+        counts: Counts | None = None,
+        error: Json | None = None,
+    ) -> Json:
+        """The response object."""
+        request = self.asked.request
+        members = self.asked.members
+        reasons = {"length": "max_output_tokens", "content_filter": "content_filter"}
+        return {
+            "id": self.response_id,
+            "object": "response",
+            "created_at": self._created_at,
+            "status": status,
+            "background": False,
+            "error": error,
+            "incomplete_details": {"reason": reasons.get(finish or "", "content_filter")}
+            if status == "incomplete"
+            else None,
+            "instructions": request.instructions,
+            "max_output_tokens": request.max_output_tokens,
+            "metadata": request.metadata or {},
+            "model": model or request.model,
+            "output": output,
+            "parallel_tool_calls": request.parallel_tool_calls is not False,
+            "previous_response_id": request.previous_response_id,
+            "reasoning": {
+                "effort": request.reasoning.effort if request.reasoning else None,
+                "summary": None,
+            },
+            "store": self.kept,
+            "temperature": request.temperature,
+            "text": members.get("text", {"format": {"type": "text"}}),
+            "tool_choice": members.get("tool_choice", "auto"),
+            "tools": members.get("tools", []),
+            "top_p": request.top_p,
+            "truncation": "disabled",
+            "usage": None if counts is None else usage_of(counts),
+            "user": request.user,
+        }
+
+    def event(self, data: bytes) -> bytes:
+        """As `Speech.event`."""
+        said = read_said(data)
+        begun = b""
+        if self._stream is None:
+            self._stream = _Stream(self, said.model)
+            begun = self._stream.begin()
+        return begun + self._stream.feed(said)
+
+    def keep_alive(self) -> bytes:
+        """As `Speech.keep_alive`."""
+        return b": keep-alive\n\n"
+
+    def end(self) -> bytes:
+        """As `Speech.end`."""
+        begun = b"" if self._stream is not None else self.event(b"{}")
+        assert self._stream is not None  # begun just now, if not before
+        return begun + self._stream.end()
+
+    def error(self, status: int, body: bytes) -> bytes:  # noqa: ARG002 - other dialects look at the status
+        """As `Speech.error`: errors are OpenAI's already."""
+        return body
+
+    def error_event(self, body: bytes) -> bytes:
+        """As `Speech.error_event`."""
+        if self._stream is None:
+            self._stream = _Stream(self, "")
+        return self._stream.fail(body)
+
+
+def _status(finish: str | None) -> str:
+    """How a response ended; what never ended is incomplete too."""
+    return "incomplete" if finish in {None, "length", "content_filter"} else "completed"
+
+
+def usage_of(counts: Counts) -> Json:
+    """Usage in Responses' words."""
+    return {
+        "input_tokens": counts.input,
+        "input_tokens_details": {"cached_tokens": counts.cached, "cache_write_tokens": counts.written},
+        "output_tokens": counts.output,
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning},
+        "total_tokens": counts.input + counts.output,
+    }
+
+
+class _Item:
+    """One item of the output, as it stands. `item` is its JSON value."""
+
+    def __init__(self, item: Json, index: int) -> None:
+        self.item = item
+        self.index = index
+        self.ended = False
+
+    def finish(self, status: str) -> None:
+        """It ends so."""
+        self.ended = True
+        self.item["status"] = status
+
+
+class _Text(_Item):
+    """A message or a reasoning: parts, of which the last one grows."""
+
+    def __init__(self, item: Json, index: int) -> None:
+        super().__init__(item, index)
+        self.pieces: list[str] = []
+        self.logprobs: list[Json] = []
+
+    def open_part(self, part: Json) -> None:
+        """A new part grows."""
+        self.item["content"].append(part)
+
+    def close_part(self) -> Json:
+        """The part that grew, whole."""
+        part: Json = self.item["content"][-1]
+        part["refusal" if part["type"] == "refusal" else "text"] = "".join(self.pieces)
+        if part["type"] == "output_text":
+            part["logprobs"] = self.logprobs
+        self.pieces, self.logprobs = [], []
+        return part
+
+
+PARTS: Mapping[str, tuple[str, Json]] = {
+    "text": ("message", {"type": "output_text", "text": "", "annotations": [], "logprobs": []}),
+    "refusal": ("message", {"type": "refusal", "refusal": ""}),
+    "reasoning": ("reasoning", {"type": "reasoning_text", "text": ""}),
+}
+"""The item that a channel's text goes into, and its part there."""
+_PREFIX = {"message": "msg", "reasoning": "rs"}
+
+
+class _Items:
+    """The output. What happens to it is told to `_told`, which a stream makes events of."""
+
+    def __init__(self, speech: ResponsesSpeech) -> None:
+        self._speech = speech
+        self._joined = CallJoin()
+        self._by_call: dict[int, _Item] = {}
+        self._sent: dict[int, int] = {}
+        self._growing: tuple[_Text, str] | None = None
+        self.listed: list[_Item] = []
+
+    def add(self, said: Said) -> None:
+        """Add a whole answer or a piece of one."""
+        for channel, text in (("reasoning", said.reasoning), ("text", said.text), ("refusal", said.refusal)):
+            if text:
+                self._grow(channel, text, list(said.logprobs) if channel == "text" else [])
+        for piece in said.calls:
+            self._call(piece)
+        if said.finish is not None:
+            self.settle(_status(said.finish))
+
+    def settle(self, status: str) -> None:
+        """Nothing more comes: calls that have only a name begin, and what has not ended ends so."""
+        self._close_growing(status)
+        for call in self._joined.calls.values():
+            self._show(call)
+        for each in self.listed:
+            if not each.ended:
+                each.finish(status)
+                self._told("done", each)
+
+    def _grow(self, channel: str, text: str, logprobs: list[Json]) -> None:
+        kind, part = PARTS[channel]
+        growing = self._growing
+        if growing is not None and growing[1] == channel:
+            item = growing[0]
+        else:
+            if growing is not None and growing[0].item["type"] == kind:
+                self._close_part()
+                item = growing[0]
+            else:
+                self._close_growing()
+                item = self._open(kind)
+            item.open_part({**part})
+            self._growing = (item, channel)
+            self._told("part_added", item)
+        item.pieces.append(text)
+        item.logprobs += logprobs
+        self._told("text", item, (channel, text, logprobs))
+
+    def _open(self, kind: str) -> _Text:
+        number = sum(each.item["type"] == kind for each in self.listed)
+        named = self._speech.item_id(_PREFIX[kind], number)
+        value: Json = {"id": named, "type": kind, "status": "in_progress"}
+        own: Json = {"role": "assistant"} if kind == "message" else {"summary": []}
+        item = _Text({**value, **own, "content": []}, len(self.listed))
+        self.listed.append(item)
+        self._told("added", item)
+        return item
+
+    def _close_part(self) -> None:
+        if self._growing is not None:
+            item, channel = self._growing
+            part = item.close_part()
+            self._told("part_done", item, (channel, part))
+
+    def _close_growing(self, status: str = "completed") -> None:
+        if self._growing is not None:
+            self._close_part()
+            item, _ = self._growing
+            self._growing = None
+            item.finish(status)
+            self._told("done", item)
+
+    def _call(self, piece: CallPiece) -> None:
+        call = self._joined.add(piece)
+        if call.arguments:  # before, its name may not be whole
+            self._show(call)
+
+    def _show(self, call: JoinedCall) -> None:
+        item = self._by_call.get(call.index)
+        if item is None:
+            self._close_growing()
+            made = call.id or self._speech.item_id("call", call.index)
+            value = {
+                "id": self._speech.item_id("fc", call.index),
+                "type": "function_call",
+                "status": "in_progress",
+                "call_id": made,
+                "name": call.name,
+                "arguments": "",
+            }
+            item = self._by_call[call.index] = _Item(value, len(self.listed))
+            self.listed.append(item)
+            self._told("added", item)
+        at = self._sent.get(call.index, 0)
+        for text in call.arguments[at:]:
+            self._told("arguments", item, text)
+        self._sent[call.index] = len(call.arguments)
+        item.item["arguments"] = call.text
+
+    def _told(self, what: str, item: _Item, more: Any = None) -> None:
+        """Something happened."""
+
+
+_PART_NAMES = {"text": "output_text", "refusal": "refusal", "reasoning": "reasoning_text"}
+
+
+class _Stream(_Items):
+    """The events of a stream."""
+
+    def __init__(self, speech: ResponsesSpeech, model: str) -> None:
+        super().__init__(speech)
+        self._model = model
+        self._number = 0
+        self._out: list[bytes] = []
+        self._finish: str | None = None
+        self._counts: Counts | None = None
+
+    def begin(self) -> bytes:
+        """The first two events."""
+        response = self._speech.response(status="in_progress", model=self._model, output=[])
+        for name in ("response.created", "response.in_progress"):
+            self._event(name, {"response": response})
+        return self._taken()
+
+    def feed(self, said: Said) -> bytes:
+        """The events that one piece makes."""
+        if said.counts is not None:
+            self._counts = said.counts
+        if said.finish is not None:
+            self._finish = said.finish
+        self.add(said)
+        return self._taken()
+
+    def end(self) -> bytes:
+        """The last events."""
+        status = _status(self._finish)
+        self.settle(status)
+        counts = self._counts or self._speech.estimate or Counts()
+        self._event(f"response.{status}", {"response": self._now(status, counts=counts)})
+        return self._taken()
+
+    def fail(self, body: bytes) -> bytes:
+        """The event that ends a stream that broke."""
+        said = read_error_said(body)
+        if self._growing is not None:
+            self._growing[0].close_part()
+        for each in self.listed:
+            each.item["status"] = "completed" if each.ended else "incomplete"
+        error = {
+            "code": said.code or said.type,
+            "message": said.message,
+            "param": said.param,
+            "type": said.type,
+        }
+        self._event("response.failed", {"response": self._now("failed", error=error)})
+        return self._taken()
+
+    def _now(self, status: str, *, counts: Counts | None = None, error: Json | None = None) -> Json:
+        return self._speech.response(
+            status=status,
+            model=self._model,
+            output=[each.item for each in self.listed],
+            finish=self._finish,
+            counts=counts,
+            error=error,
+        )
+
+    def _event(self, name: str, data: Json) -> None:
+        self._out.append(sse(name, {"type": name, "sequence_number": self._number, **data}))
+        self._number += 1
+
+    def _taken(self) -> bytes:
+        out, self._out = b"".join(self._out), []
+        return out
+
+    def _told(self, what: str, item: _Item, more: Any = None) -> None:
+        at: Json = {"output_index": item.index, "item_id": item.item["id"]}
+        match what:
+            case "added":
+                self._event("response.output_item.added", {"output_index": item.index, "item": item.item})
+            case "done":
+                if item.item["type"] == "function_call":
+                    arguments = {"name": item.item["name"], "arguments": item.item["arguments"]}
+                    self._event("response.function_call_arguments.done", {**at, **arguments})
+                self._event("response.output_item.done", {"output_index": item.index, "item": item.item})
+            case "arguments":
+                self._event("response.function_call_arguments.delta", {**at, "delta": more})
+            case _:
+                at["content_index"] = len(item.item["content"]) - 1
+                self._told_part(what, at, item, more)
+
+    def _told_part(self, what: str, at: Json, item: _Item, more: Any) -> None:
+        if what == "part_added":
+            self._event("response.content_part.added", {**at, "part": item.item["content"][-1]})
+        elif what == "text":
+            channel, text, logprobs = more
+            told = {**at, "delta": text} | ({"logprobs": logprobs} if channel == "text" else {})
+            self._event(f"response.{_PART_NAMES[channel]}.delta", told)
+        else:
+            channel, part = more
+            name = "refusal" if channel == "refusal" else "text"
+            told = {**at, name: part[name]} | ({"logprobs": part["logprobs"]} if channel == "text" else {})
+            self._event(f"response.{_PART_NAMES[channel]}.done", told)
+            self._event("response.content_part.done", {**at, "part": part})

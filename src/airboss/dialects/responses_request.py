@@ -1,0 +1,383 @@
+"""OpenAI's `POST /v1/responses`, said as a chat request. Pure.
+
+`instructions` become the first message, and are this call's alone: a later one that builds on it has its own.
+Items become messages; calls of functions that follow one another are one message's. What only OpenAI's
+servers can do (built-in tools, conversations, background work) is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from airboss.dialects.speech import Json, encode
+from airboss.domain.errors import InvalidRequest
+
+HINTS = frozenset(
+    {"max_tool_calls", "truncation", "prompt_cache_options", "moderation", "access_programs", "image"}
+)
+"""Members that change no answer here: built-in tools are refused, and what does not fit is an error."""
+REFUSED = frozenset({"background", "conversation", "prompt", "context_management", "background_options"})
+"""Members that OpenAI alone can heed."""
+INCLUDED = frozenset({"message.output_text.logprobs"})
+_ASKS_NOTHING = frozenset({b"null", b"false", b"[]"})
+_READ = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "stream",
+        "stream_options",
+        "store",
+        "previous_response_id",
+        "tools",
+        "tool_choice",
+        "text",
+        "reasoning",
+        "max_output_tokens",
+        "include",
+        "top_logprobs",
+    }
+)
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """One part of a message's content, or of what a function gave back."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: str | None = None
+    detail: str | None = None
+    file_id: str | None = None
+    file_url: str | None = None
+    file_data: str | None = None
+    filename: str | None = None
+    input_audio: Json | None = None
+
+
+class Item(msgspec.Struct, kw_only=True):
+    """One item of the input, of any type; one without a type is a message."""
+
+    type: str = "message"
+    role: str | None = None
+    content: str | list[Part] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | list[Part] | None = None
+
+
+class Tool(msgspec.Struct, kw_only=True):
+    """A tool."""
+
+    type: str
+    name: str | None = None
+    description: str | None = None
+    parameters: Json | None = None
+    strict: bool | None = None
+
+
+class TextFormat(msgspec.Struct, kw_only=True):
+    """`text.format`."""
+
+    type: str
+    name: str | None = None
+    schema: Json | None = None
+    strict: bool | None = None
+    description: str | None = None
+
+
+class Text(msgspec.Struct, kw_only=True):
+    """`text`."""
+
+    format: TextFormat | None = None
+    verbosity: str | None = None
+
+
+class Reasoning(msgspec.Struct, kw_only=True):
+    """`reasoning`."""
+
+    effort: str | None = None
+    summary: str | None = None
+
+
+class ResponsesRequest(msgspec.Struct, kw_only=True):
+    """`POST /v1/responses`."""
+
+    model: str
+    input: str | list[Item] | None = None
+    instructions: str | None = None
+    stream: bool | None = None
+    store: bool | None = None
+    previous_response_id: str | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | Json | None = None
+    parallel_tool_calls: bool | None = None
+    text: Text | None = None
+    reasoning: Reasoning | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    include: list[str] | None = None
+    top_logprobs: int | None = None
+    metadata: dict[str, str] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    truncation: str | None = None
+
+
+_request = msgspec.json.Decoder(ResponsesRequest)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, read and checked. `members` are all of it as written, `messages` its input as chat."""
+
+    request: ResponsesRequest
+    members: dict[str, msgspec.Raw]
+    messages: list[Json]
+
+    @property
+    def store(self) -> bool:
+        """Whether the client wants its response kept; it does unless it says otherwise."""
+        return self.request.store is not False
+
+
+def read_responses(body: bytes) -> Asked:
+    """Read a request. Raises InvalidRequest for what cannot be served, msgspec.ValidationError and
+    msgspec.DecodeError."""
+    request = _request.decode(body)
+    members = _members.decode(body)
+    for name in sorted(REFUSED & members.keys()):
+        if bytes(members[name]) not in _ASKS_NOTHING:
+            raise InvalidRequest(
+                f"{name!r} is served by OpenAI alone; leave it out", code="unsupported", param=name
+            )
+    for name in request.include or ():
+        if name not in INCLUDED and name != "reasoning.encrypted_content":
+            raise InvalidRequest(
+                f"'include' asks for {name[:80]!r}; there is {', '.join(sorted(INCLUDED))}",
+                code="unsupported",
+                param="include",
+            )
+    if request.truncation not in {None, "disabled", "auto"}:
+        raise InvalidRequest(
+            f"'truncation' is {request.truncation!r}; it is 'auto' or 'disabled'", param="truncation"
+        )
+    if request.max_output_tokens is not None and request.max_output_tokens < 1:
+        raise InvalidRequest(
+            f"'max_output_tokens' is {request.max_output_tokens}; it must be 1 or more",
+            param="max_output_tokens",
+        )
+    messages = input_messages(request.input)
+    if not messages:
+        raise InvalidRequest("'input' is missing or empty; send a text or items", param="input")
+    return Asked(request=request, members=members, messages=messages)
+
+
+def as_chat(asked: Asked, history: Sequence[Any] = ()) -> bytes:
+    """The chat request, after `history`: the messages of the responses that it builds on, as JSON values.
+    Raises InvalidRequest."""
+    request = asked.request
+    value: Json = {name: raw for name, raw in asked.members.items() if name not in _READ | HINTS | REFUSED}
+    value["model"] = request.model
+    value["messages"] = [*instructions(request), *history, *asked.messages]
+    if request.max_output_tokens is not None:
+        value["max_tokens"] = request.max_output_tokens
+    if request.stream:
+        value |= {"stream": True, "stream_options": {"include_usage": True}}
+    if request.top_logprobs is not None or INCLUDED & set(request.include or ()):
+        value["logprobs"] = True
+        if request.top_logprobs is not None:
+            value["top_logprobs"] = request.top_logprobs
+    if request.reasoning is not None and request.reasoning.effort is not None:
+        value["reasoning_effort"] = request.reasoning.effort
+    _put_text(value, request.text)
+    _put_tools(value, request)
+    return encode(value)
+
+
+def instructions(request: ResponsesRequest) -> list[Json]:
+    """The message that the instructions are; none where there are none."""
+    return [{"role": "system", "content": request.instructions}] if request.instructions else []
+
+
+def _put_text(value: Json, text: Text | None) -> None:
+    if text is None:
+        return
+    if text.verbosity is not None:
+        value["verbosity"] = text.verbosity
+    wanted = text.format
+    if wanted is None or wanted.type == "text":
+        return
+    if wanted.type == "json_object":
+        value["response_format"] = {"type": "json_object"}
+        return
+    if wanted.type != "json_schema" or wanted.schema is None:
+        raise InvalidRequest(
+            f"'text.format' is of type {wanted.type[:40]!r}; it is text, json_object, or json_schema with "
+            "a schema",
+            param="text.format",
+        )
+    named: Json = {"name": wanted.name or "answer", "schema": wanted.schema}
+    if wanted.strict is not None:
+        named["strict"] = wanted.strict
+    if wanted.description is not None:
+        named["description"] = wanted.description
+    value["response_format"] = {"type": "json_schema", "json_schema": named}
+
+
+def _put_tools(value: Json, request: ResponsesRequest) -> None:
+    tools = []
+    for number, tool in enumerate(request.tools or ()):
+        if tool.type != "function" or tool.name is None:
+            raise InvalidRequest(
+                f"tools[{number}] is of type {tool.type[:60]!r}, which runs at OpenAI; offer functions of "
+                "your own: {'type': 'function', 'name': …, 'parameters': …}",
+                code="tools_unsupported",
+                param=f"tools[{number}].type",
+            )
+        function: Json = {
+            "name": tool.name,
+            "parameters": tool.parameters or {"type": "object", "properties": {}},
+        }
+        if tool.description is not None:
+            function["description"] = tool.description
+        if tool.strict is not None:
+            function["strict"] = tool.strict
+        tools.append({"type": "function", "function": function})
+    if not tools:
+        value.pop("parallel_tool_calls", None)  # nothing to be parallel with, and OpenAI refuses it alone
+        return
+    value["tools"] = tools
+    choice = request.tool_choice
+    if isinstance(choice, str):
+        value["tool_choice"] = choice
+    elif choice is not None:
+        match choice:
+            case {"type": "function", "name": str(name)}:
+                value["tool_choice"] = {"type": "function", "function": {"name": name}}
+            case _:
+                raise InvalidRequest(
+                    f"'tool_choice' is of type {str(choice.get('type'))[:40]!r}; it is auto, none, required, "
+                    "or a function by name",
+                    code="tools_unsupported",
+                    param="tool_choice",
+                )
+
+
+def input_messages(given: str | list[Item] | None) -> list[Json]:
+    """The input as chat messages. Raises InvalidRequest for what chat has no words for."""
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    messages: list[Json] = []
+    for number, item in enumerate(given):
+        where = f"input[{number}]"
+        match item.type:
+            case "message" if item.role is not None:
+                messages.append(_message(item, where))
+            case "function_call":
+                _add_call(messages, item, where)
+            case "function_call_output":
+                messages.append(_output(item, where))
+            case "reasoning":
+                continue  # what a model thought; chat has no place to give it back
+            case "item_reference":
+                raise InvalidRequest(
+                    f"{where} refers to an item kept elsewhere; send the item, or previous_response_id",
+                    code="unsupported",
+                    param=where,
+                )
+            case _:
+                raise InvalidRequest(
+                    f"{where} is of type {item.type[:60]!r} or has no role; send messages, function_call and "
+                    "function_call_output",
+                    code="content_unsupported",
+                    param=where,
+                )
+    return messages
+
+
+def _message(item: Item, where: str) -> Json:
+    if item.role not in {"user", "assistant", "system", "developer"}:
+        raise InvalidRequest(
+            f"{where}.role is {str(item.role)[:40]!r}; it is user, assistant, system or developer",
+            param=f"{where}.role",
+        )
+    content = item.content or ""
+    if isinstance(content, str):
+        return {"role": item.role, "content": content}
+    parts = [_part(part, f"{where}.content[{number}]") for number, part in enumerate(content)]
+    if item.role == "assistant":
+        return _said_before(parts)
+    return {"role": item.role, "content": _plainest(parts)}
+
+
+def _said_before(parts: list[Json]) -> Json:
+    """An earlier answer, its text in one piece: not every server reads an assistant's parts."""
+    refusals = [part["refusal"] for part in parts if part["type"] == "refusal"]
+    message: Json = {
+        "role": "assistant",
+        "content": "".join(part["text"] for part in parts if part["type"] == "text"),
+    }
+    return message | ({"refusal": "".join(refusals)} if refusals else {})
+
+
+def _plainest(parts: list[Json]) -> str | list[Json]:
+    if len(parts) == 1 and parts[0]["type"] == "text":
+        text: str = parts[0]["text"]
+        return text
+    return parts
+
+
+def _part(part: Part, where: str) -> Json:
+    match part.type:
+        case "input_text" | "output_text" | "text" if part.text is not None:
+            return {"type": "text", "text": part.text}
+        case "refusal" if part.refusal is not None:
+            return {"type": "refusal", "refusal": part.refusal}
+        case "input_image" if part.image_url is not None:
+            detail = {"detail": part.detail} if part.detail is not None else {}
+            return {"type": "image_url", "image_url": {"url": part.image_url, **detail}}
+        case "input_file" if part.file_data is not None or part.file_id is not None:
+            named = {"file_data": part.file_data, "file_id": part.file_id, "filename": part.filename}
+            return {"type": "file", "file": {name: each for name, each in named.items() if each is not None}}
+        case "input_audio" if part.input_audio is not None:
+            return {"type": "input_audio", "input_audio": part.input_audio}
+    raise InvalidRequest(
+        f"{where} is of type {part.type[:60]!r} or incomplete; send input_text, input_image with image_url, "
+        "or input_file with file_data",
+        code="content_unsupported",
+        param=where,
+    )
+
+
+def _add_call(messages: list[Json], item: Item, where: str) -> None:
+    if item.call_id is None or item.name is None:
+        raise InvalidRequest(f"{where} has no call_id or no name; a function_call needs both", param=where)
+    function = {"name": item.name, "arguments": item.arguments or "{}"}
+    call = {"id": item.call_id, "type": "function", "function": function}
+    if messages and messages[-1]["role"] == "assistant":
+        messages[-1].setdefault("tool_calls", []).append(call)
+    else:
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+
+
+def _output(item: Item, where: str) -> Json:
+    if item.call_id is None or item.output is None:
+        raise InvalidRequest(
+            f"{where} has no call_id or no output; a function_call_output needs both", param=where
+        )
+    content: str | list[Json]
+    if isinstance(item.output, str):
+        content = item.output
+    else:
+        content = _plainest(
+            [_part(part, f"{where}.output[{number}]") for number, part in enumerate(item.output)]
+        )
+    return {"role": "tool", "tool_call_id": item.call_id, "content": content}

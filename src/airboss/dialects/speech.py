@@ -1,0 +1,66 @@
+"""The seam: how a client that does not speak chat is understood and answered. Pure.
+
+Inside of the gateway a request is OpenAI's chat request, an answer is a `chat.completion`, and a stream is
+`chat.completion.chunk` events. A `Speech`, a new one for each call, has the client's request as chat and says
+chat's answers in the client's words. Keys, rollouts, policies, records, retries and costs know chat alone.
+What no other dialect has words for and chat has not either (Anthropic's signed thoughts, its cache marks)
+rides along in members that `providers.anthropic_request` knows; `plain` takes it out where the upstream
+speaks OpenAI's dialect itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+Json = dict[str, Any]
+"""A JSON object."""
+
+encode = msgspec.json.Encoder().encode
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens. `input` includes `cached` (read from the provider's cache) and `written` (to it), `output`
+    includes `reasoning`."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    written: int = 0
+    reasoning: int = 0
+
+
+class Speech(Protocol):
+    """One call in the client's dialect. Nothing here raises for an answer that is valid JSON, however odd."""
+
+    record_id: str
+    """The id of the call's record, set before anything is answered: ids are made of it."""
+    estimate: Counts | None
+    """The usage to tell where the upstream told none; set before the last word."""
+
+    def plain(self, chat: bytes, kind: str) -> bytes:
+        """`chat`, this call's request as chat, for an upstream of this kind that speaks OpenAI's dialect."""
+
+    def whole(self, chat: bytes) -> bytes:
+        """A whole chat answer, or what came of one before it was cut."""
+
+    def event(self, data: bytes) -> bytes:
+        """The events, ready to be sent, that one event of a chat stream makes; b"" where it makes none."""
+
+    def keep_alive(self) -> bytes:
+        """What is sent in place of a comment."""
+
+    def end(self) -> bytes:
+        """The events that end a stream that came to its end."""
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """An error's body; `body` is OpenAI's."""
+
+    def error_event(self, body: bytes) -> bytes:
+        """The event that ends a stream that failed; `body` is OpenAI's error."""
+
+
+def sse(name: str, data: Json) -> bytes:
+    """One named event."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), encode(data))

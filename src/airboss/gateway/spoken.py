@@ -1,0 +1,104 @@
+"""A client that does not speak chat, to the rest of the gateway: it is answered in chat, and hears its own dialect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from airboss.dialects.speech import Counts, Speech
+from airboss.domain.record import ClosedCall
+from airboss.gateway.sse import Splitter, event_data
+
+DONE = b"data: [DONE]\n\n"
+
+Keep = Callable[[bytes, bytes | None], Awaitable[None]]
+"""Keeps what a later call may build on: the chat request and the chat answer, both as they may be recorded.
+Awaited before the record is closed and the client has its last byte. Never raises but for cancellation."""
+
+
+class Client(Protocol):
+    """Whoever is answered: a `gateway.http1.Connection`, whose methods these are."""
+
+    loop: asyncio.AbstractEventLoop
+    on_writable: Callable[[bool], None] | None
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """Send a whole response."""
+
+    def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
+        """Begin a response whose length is not known, with its first piece."""
+
+    def stream(self, data: bytes) -> None:
+        """Send a piece of it; not empty."""
+
+    def end_stream(self, last: bytes) -> None:
+        """Send its last piece, which may be empty, and its end."""
+
+
+class Spoken(msgspec.Struct, frozen=True, kw_only=True):
+    """A call in the client's own words: `written` is its request, for the record."""
+
+    speech: Speech
+    written: bytes
+    keep: Keep | None = None
+
+
+class SpokenClient:
+    """Says chat's answers to a client in its dialect. `headers` are added to every answer."""
+
+    def __init__(self, client: Client, speech: Speech, *, headers: bytes = b"") -> None:
+        self._client = client
+        self._speech = speech
+        self._headers = headers
+        self._events = Splitter()
+        self.loop = client.loop
+
+    @property
+    def on_writable(self) -> Callable[[bool], None] | None:
+        """As the connection's."""
+        return self._client.on_writable
+
+    @on_writable.setter
+    def on_writable(self, told: Callable[[bool], None] | None) -> None:
+        self._client.on_writable = told
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """Send a whole answer or an error."""
+        said = self._speech.whole(body) if status == 200 else self._speech.error(status, body)
+        self._client.respond(status, headers + self._own(), said)
+
+    def _own(self) -> bytes:
+        return b"request-id: %s\r\n%s" % (self._speech.record_id.encode(), self._headers)
+
+    def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
+        """Begin a stream with its first events."""
+        self._client.start_stream(status, headers + self._own(), self._said(first))
+
+    def stream(self, data: bytes) -> None:
+        """Send whole events on. Raises UpstreamFailed for what cannot be said."""
+        said = self._said(data)
+        if said:
+            self._client.stream(said)
+
+    def end_stream(self, last: bytes) -> None:
+        """End well (`[DONE]`), or with an error."""
+        if last == DONE:
+            self._client.end_stream(self._speech.end())
+        else:
+            self._client.end_stream(self._speech.error_event(event_data(last) or b"{}"))
+
+    def _said(self, data: bytes) -> bytes:
+        said = []
+        for event in self._events.feed(data):
+            payload = event_data(event)
+            said.append(self._speech.keep_alive() if payload is None else self._speech.event(payload))
+        return b"".join(said)
+
+
+def counted(speech: Speech, closed: ClosedCall) -> None:
+    """Tell a speech what a call used where the upstream told nothing."""
+    if closed.usage_estimated:
+        speech.estimate = Counts(input=closed.input_tokens or 0, output=closed.output_tokens or 0)

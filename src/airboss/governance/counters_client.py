@@ -1,0 +1,274 @@
+"""The counters' owner as a gateway sees it: over its unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from airboss.domain.errors import Unavailable
+from airboss.governance.counters_wire import (
+    Ask,
+    FromOwner,
+    Given,
+    Heard,
+    Hello,
+    Messages,
+    Refused,
+    Tell,
+    Welcome,
+    framed,
+    from_owners,
+)
+from airboss.governance.counting import Answer, Change, Grant, Held, Want
+
+ANSWER_S: Final = 1.0
+"""An owner that is silent for so long is away."""
+RETRY_S: Final = 0.1
+UNHEARD_MAX: Final = 4096
+"""So many tellings are kept for an owner that is away; then they are made one."""
+
+log = logging.getLogger(__name__)
+
+
+class SocketCounters:
+    """Implements `counting.Counters`. Connects again by itself; what was told while the owner was away is told
+    when it is back, each telling once."""
+
+    def __init__(self, path: Path, *, worker: str) -> None:
+        self._path = path
+        self._worker = worker
+        self._number = 0
+        self._seq = 0
+        self._asked: dict[int, _Question] = {}
+        self._unheard: dict[int, tuple[Change, ...]] = {}
+        self._line: _Line | None = None
+        """The connection, once we are welcome."""
+        self._told = 0
+        """The last telling that went out on some connection: it may have counted."""
+        self._keeping: asyncio.Task[None] | None = None
+        self._held: Held = dict
+        self._lost = asyncio.Event()
+
+    async def start(self, held: Held) -> None:
+        """As `Counters.start`: one try, and then again and again in the background."""
+        self._held = held
+        connected = asyncio.Event()
+        self._keeping = asyncio.create_task(self._keep_connected(connected), name="counters")
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await connected.wait()
+        except TimeoutError:
+            log.warning("the counters do not answer at %s; limited calls wait for them", self._path)
+
+    async def ask(self, wants: Sequence[Want]) -> Answer:
+        """As `Counters.ask`."""
+        line = self._line
+        if line is None:
+            raise _away("is not there")
+        now = asyncio.get_running_loop().time()
+        if self._asked and next(iter(self._asked.values())).due <= now:
+            raise _away(f"has not answered for {ANSWER_S:g} s")
+        self._number += 1
+        question = self._asked[self._number] = _Question(tuple(wants), now + ANSWER_S)
+        line.say(Ask(self._number, question.wants))
+        return await question.answer
+
+    def tell(self, changes: Sequence[Change]) -> None:
+        """As `Counters.tell`."""
+        self._seq += 1
+        self._unheard[self._seq] = tuple(changes)
+        if self._line is not None:
+            self._line.say(Tell(self._seq, self._unheard[self._seq]))
+            self._told = self._seq
+            if len(self._unheard) > UNHEARD_MAX:
+                self._line.hang_up()
+        elif len(self._unheard) > UNHEARD_MAX:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Make all tellings that never went out one: none of them can have counted."""
+        untold = [number for number in self._unheard if number > self._told]
+        changes = merged([each for number in untold for each in self._unheard.pop(number)])
+        self._unheard[self._seq] = changes
+
+    def tick(self) -> None:
+        """As `Counters.tick`: gives up on questions that were not answered in time."""
+        now = asyncio.get_running_loop().time()
+        for question in self._asked.values():
+            if question.due > now:
+                break
+            if not question.answer.done():
+                question.answer.set_exception(_away(f"did not answer within {ANSWER_S:g} s"))
+
+    async def close(self) -> None:
+        """As `Counters.close`: hanging up gives everything back."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._line is not None:
+            self._line.hang_up()
+
+    async def _keep_connected(self, connected: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._line = None
+            self._lost.clear()
+            try:
+                _, line = await loop.create_unix_connection(lambda: _Line(self), self._path)
+            except OSError:
+                await asyncio.sleep(RETRY_S)
+                continue
+            # What is told from here on goes out after what was, and after what we say we hold.
+            before, self._told = self._seq, self._seq
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    seq = await line.greet(Hello(self._worker, self._held()))
+            except (TimeoutError, ConnectionError):
+                line.hang_up()
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._welcome(line, seq, before)
+            connected.set()
+            await self._lost.wait()
+            log.warning("the counters are away; what was leased is spent, then limited calls wait")
+
+    def _welcome(self, line: _Line, seq: int, before: int) -> None:
+        """Tell again what did not count. What was freed before the greeting is in what we said we hold."""
+        self._unheard = {number: changes for number, changes in self._unheard.items() if number > seq}
+        for number, changes in self._unheard.items():
+            freed = number > before
+            said = changes if freed else tuple(msgspec.structs.replace(each, freed=0) for each in changes)
+            line.say(Tell(number, said))
+        self._told = self._seq
+        self._line = line
+
+    def heard(self, message: FromOwner) -> None:
+        """What the owner says."""
+        if isinstance(message, Heard):
+            for number in list(self._unheard):
+                if number > message.seq:
+                    break
+                del self._unheard[number]
+        elif not isinstance(message, Welcome):
+            question = self._asked.pop(message.number, None)
+            if question is None:
+                return
+            if isinstance(message, Given):
+                if question.answer.done():
+                    self.tell(given_back(question.wants, message.grants))
+                else:
+                    question.answer.set_result(message.grants)
+            elif question.answer.done():
+                return
+            elif isinstance(message, Refused):
+                question.answer.set_result(message.denied)
+            else:
+                question.answer.set_exception(_away(f"cannot count: {message.reason}"))
+
+    def lost(self, line: _Line) -> None:
+        """The connection is gone."""
+        if self._line is line:
+            self._line = None
+        asked, self._asked = self._asked, {}
+        for question in asked.values():
+            if not question.answer.done():
+                question.answer.set_exception(_away("has just gone"))
+        self._lost.set()
+
+
+class _Question:
+    """An `Ask` under way."""
+
+    def __init__(self, wants: tuple[Want, ...], due: float) -> None:
+        self.wants = wants
+        self.due = due
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+
+class _Line(asyncio.Protocol):
+    """One connection to the owner."""
+
+    def __init__(self, counters: SocketCounters) -> None:
+        self._counters = counters
+        self._messages = Messages()
+        self._welcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    async def greet(self, hello: Hello) -> int:
+        """Say hello; returns what `Welcome` says. Raises ConnectionError."""
+        self.say(hello)
+        return await self._welcome
+
+    def say(self, message: Hello | Ask | Tell) -> None:
+        """Send."""
+        self._transport.write(framed(message))
+
+    def hang_up(self) -> None:
+        """Close."""
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Messages, one or many."""
+        try:
+            for payload in self._messages.feed(data):
+                message = from_owners.decode(payload)
+                if isinstance(message, Welcome) and not self._welcome.done():
+                    self._welcome.set_result(message.seq)
+                else:
+                    self._counters.heard(message)
+        except (ValueError, msgspec.DecodeError):
+            log.exception("the counters' owner says what nobody understands")
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Gone."""
+        if not self._welcome.done():
+            self._welcome.set_exception(ConnectionResetError("the counters hung up"))
+        self._counters.lost(self)
+
+
+def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Fewer changes that say the same."""
+    sums: dict[tuple[str, int], Change] = {}
+    for change in changes:
+        key = (change.counter, change.slot)
+        before = sums.get(key)
+        sums[key] = (
+            change
+            if before is None
+            else Change(
+                counter=change.counter,
+                slot=change.slot,
+                back=before.back + change.back,
+                freed=before.freed + change.freed,
+                spent=before.spent + change.spent,
+                at_least=max(before.at_least, change.at_least),
+            )
+        )
+    return tuple(sums.values())
+
+
+def given_back(wants: Sequence[Want], grants: Sequence[Grant]) -> tuple[Change, ...]:
+    """What to tell of a grant that nobody waits for any more."""
+    return tuple(
+        Change(want.counter, back=grant.amount, slot=grant.slot)
+        if want.kind == "minute"
+        else Change(want.counter, freed=grant.amount)
+        for want, grant in zip(wants, grants, strict=True)
+    )
+
+
+def _away(how: str) -> Unavailable:
+    return Unavailable(
+        f"the process that counts limits {how}, and this worker's share is spent; try again shortly",
+        code="counters_away",
+        retry_after_s=1,
+    )

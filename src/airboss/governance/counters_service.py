@@ -1,0 +1,131 @@
+"""The counters' process: it owns the book and answers for it on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from airboss.domain.errors import SetupError
+from airboss.governance.counters_wire import (
+    Ask,
+    Broken,
+    FromOwner,
+    FromWorker,
+    Given,
+    Heard,
+    Hello,
+    Messages,
+    Refused,
+    Tell,
+    Welcome,
+    framed,
+    from_workers,
+)
+from airboss.governance.counting import Denied
+from airboss.governance.owner import Owner
+
+TICK_S: Final = 0.5
+LISTEN_MODE: Final = 0o600
+
+log = logging.getLogger(__name__)
+
+
+async def serve(owner: Owner, path: Path, *, stop: asyncio.Event, now: Callable[[], float]) -> None:
+    """Answer for `owner` at `path`, for this user only, until `stop` is set. Raises SetupError if the path
+    cannot be listened on or the state cannot be kept any more."""
+    loop = asyncio.get_running_loop()
+    try:
+        # Whoever starts an owner holds the lock on its state, so a socket here is a dead one's.
+        path.unlink(missing_ok=True)
+        server = await loop.create_unix_server(lambda: _Worker(owner, now), path)
+        path.chmod(LISTEN_MODE)
+    except OSError as error:
+        raise SetupError(f"the counters cannot listen at {path}: {error}") from error
+    ticking = asyncio.create_task(_tick(owner, now))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if ticking.done():
+            ticking.result()
+    finally:
+        server.close()
+        for task in (ticking, stopping):
+            task.cancel()
+        await asyncio.gather(ticking, stopping, return_exceptions=True)
+        path.unlink(missing_ok=True)
+
+
+async def _tick(owner: Owner, now: Callable[[], float]) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        owner.tick(now())
+
+
+class _Worker(asyncio.Protocol):
+    """The connection of one worker; until it says hello it may only look whether we listen."""
+
+    def __init__(self, owner: Owner, now: Callable[[], float]) -> None:
+        self._owner = owner
+        self._now = now
+        self._name: str | None = None
+        self._messages = Messages()
+        self._loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Messages, one or many."""
+        try:
+            for message in self._messages.feed(data):
+                self._heard(from_workers.decode(message))
+        except (ValueError, msgspec.DecodeError) as error:
+            log.warning("a worker of the counters was cut off: %s", error)
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The worker has hung up or died: what it held is free."""
+        if self._name is not None:
+            self._owner.gone(self._name, now=self._now())
+            log.info("worker gone", extra={"worker": self._name})
+
+    def _heard(self, message: FromWorker) -> None:
+        if isinstance(message, Hello):
+            self._name = message.worker
+            self._say(Welcome(self._owner.hello(message.worker, message.held, now=self._now())))
+        elif self._name is None:
+            raise ValueError("it did not say who it is")
+        elif isinstance(message, Tell):
+            self._owner.tell(self._name, message.seq, message.changes, now=self._now())
+            self._say(Heard(message.seq))
+        else:
+            self._asked(self._name, message, patience=2)
+
+    def _asked(self, name: str, ask: Ask, *, patience: int) -> None:
+        """Answer. Before a no, everything is read that was sent before the question was: two turns of the
+        loop. Else a caller who has just been answered by one worker would be refused by the next, which asks
+        while the first one's telling waits on another connection."""
+        try:
+            answer = self._owner.ask(name, ask.wants, now=self._now())
+        except SetupError as error:
+            self._say(Broken(ask.number, str(error)))
+            return
+        if not isinstance(answer, Denied):
+            self._say(Given(ask.number, answer))
+        elif patience:
+            self._loop.call_soon(self._again, name, ask, patience - 1)
+        else:
+            self._say(Refused(ask.number, answer))
+
+    def _again(self, name: str, ask: Ask, patience: int) -> None:
+        if self._name == name and not self._transport.is_closing():
+            self._asked(name, ask, patience=patience)
+
+    def _say(self, message: FromOwner) -> None:
+        self._transport.write(framed(message))

@@ -1,0 +1,144 @@
+"""The one who counts: a book, what of it outlives a kill, and which workers there are. No I/O of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from airboss.governance.counting import Answer, Book, BookState, Change, Denied, Want
+
+GRACE_S: Final = 3.0
+"""After a restart a worker has so long to come back; what it held is free then."""
+SWEEP_S: Final = 30.0
+ABSENT_MAX: Final = 256
+"""Of so many workers that are not there it is known what they told last: they may come back."""
+REWRITE_BYTES: Final = 1024 * 1024
+"""After so much a new snapshot is shorter to read than what happened."""
+
+
+class Kept(Protocol):
+    """What an owner needs of `store.state_log.StateLog`."""
+
+    size: int
+
+    def read(self) -> list[bytes]:
+        """The entries, the snapshot first."""
+
+    def rewrite(self, snapshot: bytes) -> None:
+        """Begin anew with a snapshot."""
+
+    def append(self, entry: bytes) -> None:
+        """Add what happened."""
+
+
+class _Snapshot(msgspec.Struct):
+    """The first entry."""
+
+    book: BookState
+    seqs: dict[str, int]
+
+
+class _Event(msgspec.Struct, array_like=True):
+    """Any other entry: what was given to a worker, what it told, that it came or went."""
+
+    now: float
+    worker: str
+    seq: int = 0
+    workers: int = 0
+    wants: tuple[Want, ...] = ()
+    changes: tuple[Change, ...] = ()
+    held: dict[str, int] | None = None
+    gone: bool = False
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_snapshots: Final = msgspec.msgpack.Decoder(_Snapshot)
+_events: Final = msgspec.msgpack.Decoder(_Event)
+
+
+class Owner:
+    """Counts for every worker. `kept` None: nothing outlives the process (tests).
+
+    Everything that changes the book is an event, written before it is answered; the book after a restart is
+    the snapshot with the events applied again. Who owns one calls `tick` about once a second.
+    """
+
+    def __init__(self, kept: Kept | None, *, now: float) -> None:
+        self._kept = kept
+        self._book = Book()
+        self._seqs: dict[str, int] = {}
+        self.workers: set[str] = set()
+        """Those that are there now."""
+        for number, entry in enumerate(kept.read() if kept is not None else ()):
+            if number == 0:
+                snapshot = _snapshots.decode(entry)
+                self._book, self._seqs = Book(snapshot.book), snapshot.seqs
+            else:
+                self._apply(_events.decode(entry))
+        self._waits_until: float | None = now + GRACE_S
+        self._sweeps_at = now + SWEEP_S
+        self._snapshot()
+
+    def hello(self, worker: str, held: Mapping[str, int], *, now: float) -> int:
+        """A worker is there and holds just this; returns the number of the last telling of it that counted."""
+        self.workers.add(worker)
+        self._happened(_Event(now, worker, held=dict(held)))
+        return self._seqs.get(worker, 0)
+
+    def ask(self, worker: str, wants: Sequence[Want], *, now: float) -> Answer:
+        """As `Book.ask`."""
+        workers = max(1, len(self.workers))
+        answer = self._book.ask(worker, wants, now=now, workers=workers)
+        if not isinstance(answer, Denied) and self._kept is not None:
+            self._write(_Event(now, worker, workers=workers, wants=tuple(wants)))
+        return answer
+
+    def tell(self, worker: str, seq: int, changes: Sequence[Change], *, now: float) -> None:
+        """Take in what a worker tells, unless it has been taken in before: its `seq` always grows."""
+        if seq > self._seqs.get(worker, 0):
+            self._happened(_Event(now, worker, seq=seq, changes=tuple(changes)))
+
+    def gone(self, worker: str, *, now: float) -> None:
+        """A worker has hung up or died."""
+        self.workers.discard(worker)
+        self._happened(_Event(now, worker, gone=True))
+
+    def tick(self, now: float) -> None:
+        """What is due by the clock."""
+        if self._waits_until is not None and now >= self._waits_until:
+            self._waits_until = None
+            for worker in self._book.holders() - self.workers:
+                self._happened(_Event(now, worker, gone=True))
+        if now >= self._sweeps_at:
+            self._sweeps_at = now + SWEEP_S
+            self._book.sweep(now)
+            absent = [worker for worker in self._seqs if worker not in self.workers]
+            for worker in absent[:-ABSENT_MAX]:
+                del self._seqs[worker]
+        if self._kept is not None and self._kept.size > REWRITE_BYTES:
+            self._snapshot()
+
+    def _happened(self, event: _Event) -> None:
+        self._write(event)
+        self._apply(event)
+
+    def _write(self, event: _Event) -> None:
+        if self._kept is not None:
+            self._kept.append(_encode(event))
+
+    def _apply(self, event: _Event) -> None:
+        if event.wants:
+            self._book.ask(event.worker, event.wants, now=event.now, workers=event.workers)
+        elif event.gone:
+            self._book.forget(event.worker)
+        elif event.held is not None:
+            self._book.hello(event.worker, event.held, now=event.now)
+        else:
+            self._seqs[event.worker] = event.seq
+            self._book.change(event.worker, event.changes, now=event.now)
+
+    def _snapshot(self) -> None:
+        if self._kept is not None:
+            self._kept.rewrite(_encode(_Snapshot(self._book.state(), self._seqs)))

@@ -1,0 +1,277 @@
+"""Answers of Anthropic's Messages, whole and streamed, as OpenAI's chat answers. Pure.
+
+Thoughts become `reasoning_content`, and, signed as they were, `thinking_blocks`, which a client may send back.
+Input tokens are told in three parts that do not overlap: not cached, read from the cache, written to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import UpstreamFailed
+from airboss.providers.chat_answer import (
+    ChatWriter,
+    FinishReason,
+    Json,
+    encode,
+    error_of,
+    tool_call,
+    usage_of,
+    whole_choice,
+)
+from airboss.providers.compatible import read_error
+from airboss.providers.dialect import DONE
+
+FINISH: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+STATUS: Mapping[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""The status of an error that comes inside of a stream, by its type."""
+_TOO_LONG = ("prompt is too long", "exceed context limit", "input is too long")
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class _Block(msgspec.Struct):
+    """A block of an answer, or what a stream says at its start."""
+
+    type: str
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    data: str = ""
+    id: str = ""
+    name: str = ""
+    input: Any = None
+
+
+class _Delta(msgspec.Struct):
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    partial_json: str = ""
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+class _Message(msgspec.Struct):
+    id: str = ""
+    model: str = ""
+    content: list[_Block] | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: _Usage | None = None
+    type: str = "message"
+
+
+class _Event(msgspec.Struct):
+    type: str
+    index: int = 0
+    message: _Message | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+
+
+_message = msgspec.json.Decoder(_Message)
+_event = msgspec.json.Decoder(_Event)
+
+
+class _Open:
+    """A block of a stream that has not ended."""
+
+    def __init__(self, block: _Block, call: int) -> None:
+        self.block = block
+        self.call = call
+        """The number of a tool call."""
+        self.said = False
+        self.thought: list[str] = []
+        self.signature = block.signature
+
+
+class AnthropicReader:
+    """Reads one answer. `answer_tool` is the tool whose input is the answer's text (`anthropic_request`)."""
+
+    def __init__(self, created: int, *, answer_tool: str | None) -> None:
+        self._write = ChatWriter(created)
+        self._answer_tool = answer_tool
+        self._usage = _Usage()
+        self._open: dict[int, _Open] = {}
+        self._calls = 0
+        self._answered = False
+        self._finish: FinishReason | None = None
+        self._stopped_at: str | None = None
+
+    def whole(self, body: bytes) -> bytes:
+        """A whole answer."""
+        said = _decoded(_message, body)
+        if said.type == "error" or said.content is None:
+            return self.error(200, body)
+        self._write.id, self._write.model = said.id, said.model
+        text, thoughts, blocks, calls = "", "", list[Json](), list[Json]()
+        for block in said.content:
+            if block.type == "text":
+                text += block.text
+            elif block.type in {"thinking", "redacted_thinking"}:
+                thoughts += block.thinking
+                blocks.append(_kept(block, block.thinking, block.signature))
+            elif block.type == "tool_use" and block.name == self._answer_tool:
+                self._answered = True
+                text += encode(block.input).decode()
+            elif block.type == "tool_use":
+                calls.append(tool_call(block.id, block.name, encode(block.input or {}).decode()))
+        choice = whole_choice(
+            finish=self._reason(said.stop_reason),
+            content=text if text or not calls else None,
+            reasoning=thoughts or None,
+            tool_calls=calls or None,
+            extra={"thinking_blocks": blocks} if blocks else None,
+            stopped_at=said.stop_sequence,
+        )
+        self._take_usage(said.usage)
+        return self._write.whole([choice], self._told())
+
+    def _reason(self, said: str | None) -> FinishReason:
+        reason = FINISH.get(said or "", "stop")
+        return "stop" if reason == "tool_calls" and self._answered else reason
+
+    def _take_usage(self, usage: _Usage | None) -> None:
+        """A later report replaces what an earlier one said of the same."""
+        for name in _Usage.__struct_fields__ if usage is not None else ():
+            if (count := getattr(usage, name)) is not None:
+                setattr(self._usage, name, count)
+
+    def _told(self) -> Json:
+        return usage_of(
+            uncached=self._usage.input_tokens or 0,
+            output=self._usage.output_tokens or 0,
+            cached=self._usage.cache_read_input_tokens or 0,
+            written=self._usage.cache_creation_input_tokens or 0,
+        )
+
+    def event(self, data: bytes) -> list[bytes]:
+        """One event."""
+        said = _decoded(_event, data)
+        match said.type:
+            case "message_start" if said.message is not None:
+                self._write.id, self._write.model = said.message.id, said.message.model
+                self._take_usage(said.message.usage)
+                return [self._write.chunk({"content": ""})]
+            case "content_block_start" if said.content_block is not None:
+                return self._begin(said.index, said.content_block)
+            case "content_block_delta" if said.delta is not None:
+                return self._piece(said.index, said.delta)
+            case "content_block_stop":
+                return self._close(said.index)
+            case "message_delta":
+                self._take_usage(said.usage)
+                if said.delta is not None and said.delta.stop_reason is not None:
+                    self._finish = self._reason(said.delta.stop_reason)
+                    self._stopped_at = said.delta.stop_sequence
+                return []
+            case "message_stop" if self._finish is not None:
+                finish = self._write.chunk({}, finish=self._finish, stopped_at=self._stopped_at)
+                return [finish, self._write.usage_chunk(self._told()), DONE]
+            case "error":
+                return [self.error(200, data)]
+        return []  # pings, and what a later version adds
+
+    def _begin(self, index: int, block: _Block) -> list[bytes]:
+        opened = self._open[index] = _Open(block, self._calls)
+        if block.type == "tool_use" and block.name != self._answer_tool:
+            self._calls += 1
+            call = {"index": opened.call, **tool_call(block.id, block.name, "")}
+            return [self._write.chunk({"tool_calls": [call]})]
+        if block.type == "text" and block.text:
+            return [self._write.chunk({"content": block.text})]
+        return []
+
+    def _piece(self, index: int, delta: _Delta) -> list[bytes]:
+        opened = self._open.get(index)
+        if opened is None:
+            raise UpstreamFailed(f"the upstream's stream has a piece of block {index}, which has not begun")
+        match delta.type:
+            case "text_delta" if delta.text:
+                return [self._write.chunk({"content": delta.text})]
+            case "thinking_delta" if delta.thinking:
+                opened.thought.append(delta.thinking)
+                return [self._write.chunk({"reasoning_content": delta.thinking})]
+            case "signature_delta":
+                opened.signature += delta.signature
+            case "input_json_delta" if delta.partial_json:
+                opened.said = True
+                return [self._arguments(opened, delta.partial_json)]
+        return []
+
+    def _arguments(self, opened: _Open, text: str) -> bytes:
+        if opened.block.name == self._answer_tool:
+            self._answered = True
+            return self._write.chunk({"content": text})
+        piece = {"index": opened.call, "function": {"arguments": text}}
+        return self._write.chunk({"tool_calls": [piece]})
+
+    def _close(self, index: int) -> list[bytes]:
+        opened = self._open.pop(index, None)
+        if opened is None:
+            return []
+        block = opened.block
+        if block.type == "tool_use" and not opened.said:
+            # A call without arguments; as JSON that is an object too.
+            return [self._arguments(opened, encode(block.input or {}).decode())]
+        if block.type in {"thinking", "redacted_thinking"}:
+            kept = _kept(block, "".join(opened.thought), opened.signature)
+            return [self._write.chunk({"thinking_blocks": [kept]})]
+        return []
+
+    def end(self) -> list[bytes]:
+        """Nothing: a stream that ended well has said so."""
+        return []
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """An error; inside of a stream its status is its code."""
+        said = read_error(body)
+        message = said.message if isinstance(said.message, str) else "no message"
+        type_ = said.type if isinstance(said.type, str) else "api_error"
+        code: str | int | None = STATUS.get(type_, 502) if status == 200 else None
+        if any(words in message.lower() for words in _TOO_LONG):
+            code = "context_length_exceeded"
+        return error_of(message, type_=type_, code=code)
+
+
+def _kept(block: _Block, thought: str, signature: str) -> Json:
+    if block.type == "redacted_thinking":
+        return {"type": block.type, "data": block.data}
+    return {"type": "thinking", "thinking": thought, "signature": signature}
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        shown = data[:80].decode("utf-8", "replace")
+        raise UpstreamFailed(f"the upstream's answer is no message of Anthropic's; it begins {shown!r}") from None

@@ -1,0 +1,284 @@
+"""A chat request in Anthropic's words: `POST /v1/messages`. Pure.
+
+What differs, and what becomes of it:
+
+- `max_tokens` is needed: the request's, else ANSWER_TOKENS.
+- The system's words stand apart; those that come later in a conversation are moved there too.
+- Turns alternate: neighbours of one role are joined. A tool's result is part of the user's turn.
+- A schema becomes a tool that must be called, whose input is the answer (`anthropic_answer` turns it back).
+- `reasoning_effort` becomes a budget of thinking, which `max_tokens` must exceed. A model that thinks wants
+  its own thoughts back, signed, before the calls it made: `thinking_blocks` of an earlier answer. Where a
+  client has not kept them, that one call is made without thinking.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest
+from airboss.providers.chat_request import (
+    ChatRequest,
+    Json,
+    Message,
+    Part,
+    ToolCall,
+    arguments_of,
+    data_url,
+    offered,
+    plain_text,
+    read_request,
+)
+from airboss.providers.dialect import Unsaid
+
+ANSWER_TOKENS = 4096
+"""The most tokens of an answer where nobody says: the most that every model of theirs can give."""
+BUDGETS: Mapping[str, int] = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768}
+"""Tokens of thinking by effort; 1024 is the least that is taken."""
+ANSWER_TOOL = "json_answer"
+"""The tool that stands for a schema of the answer."""
+_SAID = frozenset(
+    {
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "stop",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "reasoning_effort",
+    }
+)
+_ODD_ID = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's body. `answer_tool` is the tool whose input is the answer, where a schema is wanted."""
+
+    body: bytes
+    answer_tool: str | None
+
+
+def messages_request(raw: bytes, unsaid: Unsaid) -> Said:
+    """The request. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
+    request = read_request(raw, said=_SAID, unsaid=unsaid)
+    system, turns = _conversation(request, unsaid)
+    value: Json = {"model": request.model, "max_tokens": ANSWER_TOKENS, "messages": turns}
+    if system:
+        value["system"] = system
+    for name in ("temperature", "top_p", "top_k"):
+        if (number := getattr(request, name)) is not None:
+            value[name] = number
+    if request.stops:
+        value["stop_sequences"] = request.stops
+    if request.stream:
+        value["stream"] = True
+    if request.user:
+        value["metadata"] = {"user_id": request.user}
+    _put_limit(value, request, unsaid)
+    answer_tool = _put_tools(value, request, unsaid)
+    return Said(body=msgspec.json.encode(value), answer_tool=answer_tool)
+
+
+def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[Json], list[Json]]:
+    system: list[Json] = []
+    turns: list[Json] = []
+    for number, message in enumerate(request.messages):
+        where = f"messages[{number}]"
+        if message.role in {"system", "developer"}:
+            if text := plain_text(message, where, unsaid):
+                marked = next((p.cache_control for p in message.parts() if p.cache_control), None)
+                system.append(_marked({"type": "text", "text": text}, marked or message.cache_control))
+            continue
+        role, blocks = _turn(message, where, unsaid)
+        if not blocks:
+            continue
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        else:
+            turns.append({"role": role, "content": blocks})
+    if not turns:
+        raise InvalidRequest(
+            "'messages' has instructions only; Anthropic's models want a message of the user's: add one",
+            param="messages",
+        )
+    return system, turns
+
+
+def _turn(message: Message, where: str, unsaid: Unsaid) -> tuple[str, list[Json]]:
+    if message.role == "tool":
+        result: Json = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id or "")}
+        if blocks := _blocks(message, where, unsaid):
+            result["content"] = blocks
+        return "user", [result]
+    if message.role == "assistant":
+        blocks = [*(message.thinking_blocks or ()), *_blocks(message, where, unsaid)]
+        if message.refusal:
+            blocks.append({"type": "text", "text": message.refusal})
+        calls = enumerate(message.tool_calls or ())
+        return "assistant", blocks + [_use(call, f"{where}.tool_calls[{n}]") for n, call in calls]
+    if message.role != "user":
+        unsaid.add(where, f"its role is {message.role[:40]!r}")
+        return "user", []
+    return "user", _blocks(message, where, unsaid)
+
+
+def _use(call: ToolCall, where: str) -> Json:
+    name = call.function.name
+    return {"type": "tool_use", "id": _id(call.id), "name": name, "input": arguments_of(call, where)}
+
+
+def _id(written: str) -> str:
+    """An id of a call in the characters that are taken; other providers' may have more."""
+    return _ODD_ID.sub("_", written) or "_"
+
+
+def _blocks(message: Message, where: str, unsaid: Unsaid) -> list[Json]:
+    found = []
+    for number, part in enumerate(message.parts()):
+        block = _block(part, f"{where}.content[{number}]", unsaid)
+        if block is not None:
+            found.append(_marked(block, part.cache_control))
+    if found and message.cache_control is not None:
+        found[-1] = _marked(found[-1], message.cache_control)
+    return found
+
+
+def _block(part: Part, where: str, unsaid: Unsaid) -> Json | None:
+    text = part.refusal if part.type == "refusal" else part.text
+    if part.type in {"text", "refusal"}:
+        # An empty text is refused there, and says nothing.
+        return {"type": "text", "text": text} if text else None
+    if part.type == "image_url" and part.image_url is not None:
+        return {"type": "image", "source": _source(part.image_url.url)}
+    if part.type == "file" and part.file is not None and part.file.file_data is not None:
+        document: Json = {"type": "document", "source": _source(part.file.file_data)}
+        if part.file.filename:
+            document["title"] = part.file.filename
+        return document
+    unsaid.add(where, f"its type is {part.type[:40]!r}")
+    return None
+
+
+def _source(url: str) -> Json:
+    data = data_url(url)
+    if data is None:
+        return {"type": "url", "url": url}
+    return {"type": "base64", "media_type": data[0], "data": data[1]}
+
+
+def _marked(block: Json, cache_control: Json | None) -> Json:
+    return block if cache_control is None else {**block, "cache_control": cache_control}
+
+
+def _put_limit(value: Json, request: ChatRequest, unsaid: Unsaid) -> None:
+    """The limit of the answer and the budget of thinking, which is a part of it."""
+    limit = request.answer_tokens
+    if limit is not None:
+        value["max_tokens"] = limit
+    effort = request.reasoning_effort
+    if effort is None or effort == "none":
+        return
+    if effort not in BUDGETS:
+        raise InvalidRequest(
+            f"'reasoning_effort' is {effort[:40]!r}; it must be one of none, {', '.join(BUDGETS)}",
+            param="reasoning_effort",
+        )
+    if request.schema is not None or request.tool_choice == "required" or request.forced_function:
+        # Both are a tool that must be called, and thinking models are not to be made to.
+        unsaid.add("reasoning_effort", "it does not go with an answer by schema or a tool that must be called")
+        return
+    if limit is not None and limit <= BUDGETS["minimal"]:
+        unsaid.add("reasoning_effort", f"it needs max_tokens of more than {BUDGETS['minimal']}")
+        return
+    if _unsigned(request):
+        unsaid.note("reasoning_effort")
+        return
+    budget = BUDGETS[effort]
+    if limit is None:
+        value["max_tokens"] = ANSWER_TOKENS + budget
+    else:
+        # At least a quarter is left for the answer itself, where the limit allows for it.
+        budget = max(BUDGETS["minimal"], min(budget, limit * 3 // 4))
+    value["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    for name in ("temperature", "top_k"):
+        if value.get(name) is not None and not (name == "temperature" and value[name] == 1):
+            unsaid.add(name, "it does not go with reasoning_effort")
+            del value[name]
+
+
+def _unsigned(request: ChatRequest) -> bool:
+    """Whether the conversation stands in the midst of calls that were made without thoughts to show."""
+    for message in reversed(request.messages):
+        if message.role == "assistant":
+            return bool(message.tool_calls) and not message.thinking_blocks
+        if message.role != "tool":
+            return False
+    return False
+
+
+def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid) -> str | None:
+    tools = []
+    for tool, function in offered(request, unsaid):
+        made: Json = {
+            "name": function.name,
+            "input_schema": {"type": "object", "properties": {}, **(function.parameters or {})},
+        }
+        if function.description:
+            made["description"] = function.description
+        tools.append(_marked(made, tool.cache_control))
+    choice = _choice(request, unsaid) if tools else None
+    schema = request.schema
+    answer_tool = None
+    if schema is not None:
+        answer_tool = ANSWER_TOOL
+        tools.append({"name": ANSWER_TOOL, "description": _purpose(request), "input_schema": _object(schema)})
+        # With tools of the caller's own one of them may come first.
+        free = len(tools) > 1 and request.tool_choice != "none"
+        choice = {"type": "any"} if free else {"type": "tool", "name": ANSWER_TOOL}
+    if tools:
+        value["tools"] = tools
+    if choice is not None:
+        if request.parallel_tool_calls is False and choice["type"] != "none":
+            choice["disable_parallel_tool_use"] = True
+        value["tool_choice"] = choice
+    return answer_tool
+
+
+def _choice(request: ChatRequest, unsaid: Unsaid) -> Json | None:
+    wanted = request.tool_choice
+    if wanted is None or isinstance(wanted, str):
+        kinds = {"auto": "auto", "required": "any", "none": "none"}
+        if wanted is not None and wanted not in kinds:
+            unsaid.add("tool_choice", f"it is {wanted[:40]!r}")
+            return None
+        if wanted is None and request.parallel_tool_calls is not False:
+            return None
+        return {"type": kinds[wanted or "auto"]}
+    if request.forced_function is None:
+        unsaid.add("tool_choice", "it names no function")
+        return None
+    return {"type": "tool", "name": request.forced_function}
+
+
+def _purpose(request: ChatRequest) -> str:
+    wanted = request.response_format.json_schema if request.response_format is not None else None
+    about = wanted.description if wanted is not None and wanted.description else "The answer, as JSON."
+    return f"{about} Call this tool with the whole answer."
+
+
+def _object(schema: Json) -> Json:
+    """A schema for a tool's input, which is an object. Raises InvalidRequest for a schema of anything else."""
+    kind = schema.get("type", "object")
+    if kind != "object":
+        raise InvalidRequest(
+            f"the schema of 'response_format' is of type {kind!r}; Anthropic's models answer with an object: "
+            "put the value into a property",
+            param="response_format",
+        )
+    return {"type": "object", **schema}

@@ -1,0 +1,141 @@
+"""A chat request in the words of Bedrock's Converse. Pure.
+
+Its shape is Anthropic's with other names, and so is what differs (`anthropic_request`). What only some of its
+models know goes as `additionalModelRequestFields`: `top_k`, and thinking for Anthropic's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest
+from airboss.providers.anthropic_request import messages_request
+from airboss.providers.chat_request import Json
+from airboss.providers.dialect import Unsaid
+
+_DOCUMENTS = {
+    "application/pdf": "pdf",
+    "text/plain": "txt",
+    "text/csv": "csv",
+    "text/html": "html",
+    "text/markdown": "md",
+    "application/msword": "doc",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+}
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9 ()\[\]-]+")
+_POINT: Json = {"cachePoint": {"type": "default"}}
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's body. `answer_tool` is the tool whose input is the answer, where a schema is wanted."""
+
+    body: bytes
+    answer_tool: str | None
+
+
+def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
+    """The request. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
+    first = messages_request(raw, unsaid)
+    said: Json = msgspec.json.decode(first.body)
+    limits: Json = {"maxTokens": said["max_tokens"]}
+    for theirs, ours in (("temperature", "temperature"), ("topP", "top_p"), ("stopSequences", "stop_sequences")):
+        if ours in said:
+            limits[theirs] = said[ours]
+    value: Json = {
+        "messages": [
+            {"role": turn["role"], "content": _blocks(turn["content"], unsaid)} for turn in said["messages"]
+        ],
+        "inferenceConfig": limits,
+    }
+    if "system" in said:
+        value["system"] = _blocks(said["system"], unsaid)
+    more: Json = {"top_k": said["top_k"]} if "top_k" in said else {}
+    if "thinking" in said:
+        if "anthropic" in said["model"]:
+            more["thinking"] = said["thinking"]
+        else:
+            unsaid.add("reasoning_effort", "only Anthropic's models on Bedrock take a budget")
+    if more:
+        value["additionalModelRequestFields"] = more
+    if "tools" in said:
+        value["toolConfig"] = _tools(said, unsaid)
+    return Said(body=msgspec.json.encode(value), answer_tool=first.answer_tool)
+
+
+def _blocks(blocks: list[Json], unsaid: Unsaid) -> list[Json]:
+    found: list[Json] = []
+    for block in blocks:
+        found.append(_block(block, unsaid))
+        if block.get("cache_control"):
+            found.append(_POINT)
+    return found
+
+
+def _block(block: Json, unsaid: Unsaid) -> Json:
+    match block["type"]:
+        case "text":
+            return {"text": block["text"]}
+        case "image":
+            kind, data = _bytes(block["source"], "an image")
+            return {"image": {"format": kind.partition("/")[2], "source": {"bytes": data}}}
+        case "document":
+            kind, data = _bytes(block["source"], "a file")
+            # Names may hold few characters there, and the model sees them.
+            name = _NOT_IN_NAMES.sub("-", block.get("title") or "document")[:200]
+            document = {"format": _DOCUMENTS.get(kind, "txt"), "name": name, "source": {"bytes": data}}
+            return {"document": document}
+        case "tool_use":
+            use = {"toolUseId": block["id"], "name": block["name"], "input": block["input"]}
+            return {"toolUse": use}
+        case "tool_result":
+            content = _blocks(block.get("content") or [{"type": "text", "text": " "}], unsaid)
+            return {"toolResult": {"toolUseId": block["tool_use_id"], "content": content}}
+        case "thinking":
+            text = {"text": block.get("thinking", ""), "signature": block.get("signature", "")}
+            return {"reasoningContent": {"reasoningText": text}}
+        case "redacted_thinking":
+            return {"reasoningContent": {"redactedContent": block.get("data", "")}}
+    raise InvalidRequest(
+        f"a thinking block is of type {str(block['type'])[:40]!r}, which Bedrock has no word for; leave it out",
+        param="messages",
+    )
+
+
+def _bytes(source: Json, what: str) -> tuple[str, str]:
+    if source["type"] != "base64":
+        raise InvalidRequest(
+            f"{what} is a URL, which Bedrock does not fetch; send it as data:TYPE;base64,DATA",
+            code="unsupported_by_provider",
+            param="messages",
+        )
+    return source["media_type"], source["data"]
+
+
+def _tools(said: Json, unsaid: Unsaid) -> Json:
+    specs: list[Json] = []
+    for tool in said["tools"]:
+        spec: Json = {"name": tool["name"], "inputSchema": {"json": tool["input_schema"]}}
+        if tool.get("description"):
+            spec["description"] = tool["description"]
+        specs.append({"toolSpec": spec})
+        if tool.get("cache_control"):
+            specs.append(_POINT)
+    config: Json = {"tools": specs}
+    choice: dict[str, Any] | None = said.get("tool_choice")
+    if choice is None:
+        return config
+    if choice.get("disable_parallel_tool_use"):
+        unsaid.add("parallel_tool_calls", "it decides itself how many calls it makes")
+    match choice["type"]:
+        case "tool":
+            config["toolChoice"] = {"tool": {"name": choice["name"]}}
+        case "none":
+            unsaid.add("tool_choice", "it is 'none'")
+        case kind:
+            config["toolChoice"] = {kind: {}}
+    return config

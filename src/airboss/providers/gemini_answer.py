@@ -1,0 +1,313 @@
+"""Answers of Gemini's `generateContent`, whole and streamed, as OpenAI's chat answers. Pure.
+
+A stream has no last word: it ends after the piece that says why. A prompt that is blocked has no candidates
+and becomes a refusal with code `content_filter`; an answer that is cut for safety ends with that reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import UpstreamFailed, UpstreamRefused
+from airboss.providers.chat_answer import (
+    ChatWriter,
+    FinishReason,
+    Json,
+    encode,
+    error_of,
+    tool_call,
+    usage_of,
+    whole_choice,
+)
+from airboss.providers.dialect import DONE
+
+FILTERED = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+    }
+)
+"""Why an answer was cut that the client may not have."""
+STATUS: Mapping[str, int] = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+_TOO_LONG = re.compile(r"exceeds the maximum number of (input )?tokens|token count .* exceeds", re.IGNORECASE)
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+
+
+class _Call(msgspec.Struct):
+    name: str = ""
+    args: Any = None
+    id: str | None = None
+
+
+class _Part(msgspec.Struct, rename="camel"):
+    text: str | None = None
+    thought: bool = False
+    thought_signature: str | None = None
+    function_call: _Call | None = None
+
+
+class _Content(msgspec.Struct):
+    parts: list[_Part] = []
+
+
+class _Token(msgspec.Struct, rename="camel"):
+    token: str = ""
+    log_probability: float = 0.0
+
+
+class _Tops(msgspec.Struct):
+    candidates: list[_Token] = []
+
+
+class _Logprobs(msgspec.Struct, rename="camel"):
+    chosen_candidates: list[_Token] = []
+    top_candidates: list[_Tops] = []
+
+
+class _Candidate(msgspec.Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | None = None
+    index: int = 0
+    logprobs_result: _Logprobs | None = None
+
+
+class _Usage(msgspec.Struct, rename="camel"):
+    prompt_token_count: int = 0
+    cached_content_token_count: int = 0
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+
+
+class _Feedback(msgspec.Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class _Response(msgspec.Struct, rename="camel"):
+    candidates: list[_Candidate] | None = None
+    usage_metadata: _Usage | None = None
+    prompt_feedback: _Feedback | None = None
+    model_version: str = ""
+    response_id: str = ""
+    error: msgspec.Raw | None = None
+
+
+class _Error(msgspec.Struct):
+    message: Any = None
+    status: Any = None
+    code: Any = None
+    details: Any = None
+
+
+class _Envelope(msgspec.Struct):
+    error: _Error | None = None
+
+
+_response = msgspec.json.Decoder(_Response)
+_envelope = msgspec.json.Decoder(_Envelope | list[_Envelope])
+
+
+class GeminiReader:
+    """Reads one answer."""
+
+    def __init__(self, created: int, *, model: str) -> None:
+        self._write = ChatWriter(created)
+        self._model = model
+        self._usage: _Usage | None = None
+        self._calls: dict[int, int] = {}
+        self._reasons: dict[int, FinishReason] = {}
+        self._begun: set[int] = set()
+
+    def whole(self, body: bytes) -> bytes:
+        """A whole answer. Raises UpstreamRefused where the prompt was blocked."""
+        said = self._read(body)
+        if said.error is not None or said.candidates is None:
+            return self.error(200, body)
+        choices = []
+        for candidate in said.candidates:
+            texts, thoughts, calls = self._parts(candidate)
+            finish = self._reason(candidate)
+            choices.append(
+                whole_choice(
+                    index=candidate.index,
+                    finish=finish or "stop",
+                    content="".join(texts) if texts or not calls else None,
+                    reasoning="".join(thoughts) or None,
+                    tool_calls=[_numberless(call) for call in calls] or None,
+                    logprobs=_logprobs(candidate.logprobs_result),
+                )
+            )
+        return self._write.whole(choices, self._told())
+
+    def event(self, data: bytes) -> list[bytes]:
+        """One event. Raises UpstreamRefused where the prompt was blocked."""
+        said = self._read(data)
+        if said.error is not None:
+            return [self.error(200, data)]
+        made = []
+        for candidate in said.candidates or ():
+            texts, thoughts, calls = self._parts(candidate)
+            index = candidate.index
+            if index not in self._begun:
+                self._begun.add(index)
+                made.append(self._write.chunk({"content": ""}, index=index))
+            made += [self._write.chunk({"reasoning_content": text}, index=index) for text in thoughts]
+            logprobs = _logprobs(candidate.logprobs_result)
+            for text in texts:
+                made.append(self._write.chunk({"content": text}, index=index, logprobs=logprobs))
+                logprobs = None
+            made += [self._write.chunk({"tool_calls": [call]}, index=index) for call in calls]
+            reason = self._reason(candidate)
+            if reason is not None:
+                self._reasons[index] = reason
+        return made
+
+    def end(self) -> list[bytes]:
+        """Why each answer ended, and the usage; nothing where the stream was cut."""
+        if not self._reasons or self._begun - self._reasons.keys():
+            return []
+        made = [self._write.chunk({}, index=i, finish=why) for i, why in sorted(self._reasons.items())]
+        usage = self._told()
+        if usage is not None:
+            made.append(self._write.usage_chunk(usage))
+        return [*made, DONE]
+
+    def _read(self, data: bytes) -> _Response:
+        try:
+            said = _response.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            shown = data[:80].decode("utf-8", "replace")
+            raise UpstreamFailed(f"the upstream's answer is not one of Gemini's; it begins {shown!r}") from None
+        if said.response_id:
+            self._write.id = said.response_id
+        self._write.model = said.model_version or self._model
+        if said.usage_metadata is not None:
+            self._usage = said.usage_metadata
+        blocked = said.prompt_feedback.block_reason if said.prompt_feedback is not None else None
+        if blocked is not None and not said.candidates:
+            raise UpstreamRefused(
+                f"the provider blocked the prompt: {blocked}",
+                upstream_status=400,
+                code="content_filter",
+                param="messages",
+            )
+        return said
+
+    def _parts(self, candidate: _Candidate) -> tuple[list[str], list[str], list[Json]]:
+        """What a candidate says: texts, thoughts, and calls with their numbers."""
+        texts, thoughts, calls = list[str](), list[str](), list[Json]()
+        for part in candidate.content.parts if candidate.content is not None else ():
+            if part.function_call is not None:
+                number = self._calls.get(candidate.index, 0)
+                self._calls[candidate.index] = number + 1
+                calls.append(self._call(part, part.function_call, candidate.index, number))
+            elif part.text:
+                (thoughts if part.thought else texts).append(part.text)
+        return texts, thoughts, calls
+
+    def _call(self, part: _Part, called: _Call, index: int, number: int) -> Json:
+        # Gemini tells calls apart by their order; a client of OpenAI's dialect needs a name for each.
+        id_ = called.id or f"call_{self._write.id}_{index}_{number}"
+        made = {"index": number, **tool_call(id_, called.name, encode(called.args or {}).decode())}
+        if part.thought_signature is not None:
+            made["extra_content"] = {"google": {"thought_signature": part.thought_signature}}
+        return made
+
+    def _reason(self, candidate: _Candidate) -> FinishReason | None:
+        reason = candidate.finish_reason
+        if reason is None or reason == "FINISH_REASON_UNSPECIFIED":
+            return None
+        if reason in FILTERED:
+            return "content_filter"
+        if reason == "MAX_TOKENS":
+            return "length"
+        return "tool_calls" if self._calls.get(candidate.index) else "stop"
+
+    def _told(self) -> Json | None:
+        usage = self._usage
+        if usage is None:
+            return None
+        prompt = usage.prompt_token_count + usage.tool_use_prompt_token_count
+        return usage_of(
+            uncached=max(0, prompt - usage.cached_content_token_count),
+            cached=usage.cached_content_token_count,
+            output=usage.candidates_token_count + usage.thoughts_token_count,
+            reasoning=usage.thoughts_token_count,
+        )
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """An error; inside of a stream its status is its code. Raises UpstreamFailed where it is about our
+        key, which they call the caller's mistake."""
+        try:
+            read = _envelope.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            text = " ".join(body[:200].decode("utf-8", "replace").split())
+            shown = f"an answer that is not JSON: {text!r}" if text else "an empty answer"
+            return error_of(shown, type_="api_error", code=502 if status == 200 else None)
+        envelope = read if isinstance(read, _Envelope) else read[0] if read else _Envelope()
+        said = envelope.error or _Error()
+        message = said.message if isinstance(said.message, str) else f"{body[:200].decode('utf-8', 'replace')!r}"
+        known = said.status if isinstance(said.status, str) else ""
+        if "API_KEY_INVALID" in str(said.details) or message.startswith("API key"):
+            raise UpstreamFailed(
+                f"the provider refused our credentials: {message}; check its api_key", code="upstream_auth"
+            )
+        code: str | int | None = STATUS.get(known, 502) if status == 200 else None
+        if _TOO_LONG.search(message):
+            code = "context_length_exceeded"
+        type_ = "rate_limit_error" if known == "RESOURCE_EXHAUSTED" else "invalid_request_error"
+        if STATUS.get(known, status) >= 500:
+            type_ = "server_error"
+        return error_of(message, type_=type_, code=code, retry_after_s=_retry_after(said.details))
+
+
+def _retry_after(details: Any) -> float | None:
+    """The wait that an error's RetryInfo asks for."""
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        found = _SECONDS.fullmatch(delay) if isinstance(delay, str) else None
+        if found is not None:
+            return float(found[1])
+    return None
+
+
+def _numberless(call: Json) -> Json:
+    return {name: value for name, value in call.items() if name != "index"}
+
+
+def _logprobs(said: _Logprobs | None) -> Json | None:
+    if said is None:
+        return None
+    tops = [[_token(each) for each in top.candidates] for top in said.top_candidates]
+    return {
+        "content": [
+            {**_token(chosen), "top_logprobs": tops[at] if at < len(tops) else []}
+            for at, chosen in enumerate(said.chosen_candidates)
+        ],
+        "refusal": None,
+    }
+
+
+def _token(said: _Token) -> Json:
+    return {"token": said.token, "logprob": said.log_probability, "bytes": list(said.token.encode())}

@@ -1,0 +1,261 @@
+"""A chat request in Gemini's words: `generateContent` and `streamGenerateContent`. Pure.
+
+What differs, and what becomes of it:
+
+- The system's words stand apart; those that come later in a conversation are moved there too.
+- A tool's result names the function, not the call: the name is looked up in the conversation.
+- Schemas go as `responseJsonSchema` and `parametersJsonSchema`, which take JSON Schema as it is; the older
+  `responseSchema` knows a part of it only, and refuses the rest.
+- `reasoning_effort` becomes a budget, or, from Gemini 3 on, a level.
+- From Gemini 3 on a call comes signed, and is wanted back so. The signature travels where Google's own
+  OpenAI endpoint has it: `tool_calls[].extra_content.google.thought_signature`. A call that was made
+  elsewhere has none; UNSIGNED is what Google documents for it.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest
+from airboss.providers.chat_request import (
+    ChatRequest,
+    Json,
+    Message,
+    Part,
+    ToolCall,
+    arguments_of,
+    data_url,
+    offered,
+    plain_text,
+    read_request,
+)
+from airboss.providers.dialect import Unsaid
+
+BUDGETS: Mapping[str, int] = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
+"""Tokens of thinking by effort; the last two as Google's own OpenAI endpoint has them."""
+LEVELS: Mapping[str, str] = {
+    "none": "minimal",
+    "minimal": "minimal",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+}
+UNSIGNED = "skip_thought_signature_validator"
+_SAID = frozenset(
+    {
+        "n",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+        "stop",
+        "logprobs",
+        "top_logprobs",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "reasoning_effort",
+    }
+)
+_NUMBERS: Mapping[str, str] = {
+    "n": "candidateCount",
+    "temperature": "temperature",
+    "top_p": "topP",
+    "top_k": "topK",
+    "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+    "seed": "seed",
+}
+_LEVELLED = re.compile(r"gemini-([3-9]|\d\d)")
+_AUDIO: Mapping[str, str] = {"wav": "audio/wav", "mp3": "audio/mp3"}
+
+
+def generate_request(raw: bytes, unsaid: Unsaid) -> bytes:
+    """The request's body. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
+    request = read_request(raw, said=_SAID, unsaid=unsaid)
+    system, contents = _conversation(request, unsaid)
+    value: Json = {"contents": contents}
+    if system:
+        value["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+    declared: list[Json] = []
+    for _, function in offered(request, unsaid):
+        made: Json = {"name": function.name}
+        if function.description:
+            made["description"] = function.description
+        if function.parameters:
+            made["parametersJsonSchema"] = function.parameters
+        declared.append(made)
+    if declared:
+        value["tools"] = [{"functionDeclarations": declared}]
+        if (chosen := _choice(request, unsaid)) is not None:
+            value["toolConfig"] = {"functionCallingConfig": chosen}
+    if request.parallel_tool_calls is False and declared:
+        unsaid.add("parallel_tool_calls", "it decides itself how many calls it makes")
+    if config := _config(request):
+        value["generationConfig"] = config
+    return msgspec.json.encode(value)
+
+
+def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[str], list[Json]]:
+    system: list[str] = []
+    contents: list[Json] = []
+    called: dict[str, str] = {}
+    signed = _LEVELLED.search(request.model) is not None
+    for number, message in enumerate(request.messages):
+        where = f"messages[{number}]"
+        if message.role in {"system", "developer"}:
+            if text := plain_text(message, where, unsaid):
+                system.append(text)
+            continue
+        called |= {call.id: call.function.name for call in message.tool_calls or ()}
+        role, parts = _turn(message, where, called, unsaid, signed=signed)
+        if not parts:
+            continue
+        if contents and contents[-1]["role"] == role:
+            contents[-1]["parts"] += parts
+        else:
+            contents.append({"role": role, "parts": parts})
+    if not contents:
+        raise InvalidRequest(
+            "'messages' has instructions only; Gemini's models want a message of the user's: add one",
+            param="messages",
+        )
+    return system, contents
+
+
+def _turn(
+    message: Message, where: str, called: Mapping[str, str], unsaid: Unsaid, *, signed: bool
+) -> tuple[str, list[Json]]:
+    if message.role == "tool":
+        return "user", [_result(message, where, called, unsaid)]
+    parts = []
+    for number, part in enumerate(message.parts()):
+        made = _part(part, f"{where}.content[{number}]", unsaid)
+        if made is not None:
+            parts.append(made)
+    if message.role == "assistant":
+        for number, call in enumerate(message.tool_calls or ()):
+            # In a turn of several calls the first carries the signature.
+            need = signed and number == 0
+            parts.append(_call(call, f"{where}.tool_calls[{number}]", need=need))
+        return "model", parts
+    if message.role != "user":
+        unsaid.add(where, f"its role is {message.role[:40]!r}")
+        return "user", []
+    return "user", parts
+
+
+def _call(call: ToolCall, where: str, *, need: bool) -> Json:
+    made: Json = {"functionCall": {"name": call.function.name, "args": arguments_of(call, where)}}
+    google = (call.extra_content or {}).get("google")
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    if signature is not None or need:
+        made["thoughtSignature"] = signature if signature is not None else UNSIGNED
+    return made
+
+
+def _result(message: Message, where: str, called: Mapping[str, str], unsaid: Unsaid) -> Json:
+    name = called.get(message.tool_call_id or "")
+    if name is None:
+        raise InvalidRequest(
+            f"{where} answers tool call {message.tool_call_id!r}, and no message before it has that call",
+            param=where,
+        )
+    text = plain_text(message, where, unsaid)
+    return {"functionResponse": {"name": name, "response": _as_object(text)}}
+
+
+def _as_object(text: str) -> Any:
+    """A result as the object that is wanted; one that is none is put into one."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        value = text
+    return value if isinstance(value, dict) else {"result": value}
+
+
+def _part(part: Part, where: str, unsaid: Unsaid) -> Json | None:
+    text = part.refusal if part.type == "refusal" else part.text
+    if part.type in {"text", "refusal"}:
+        return {"text": text} if text else None
+    if part.type == "image_url" and part.image_url is not None:
+        return _media(part.image_url.url, "image/jpeg")
+    if part.type == "file" and part.file is not None and part.file.file_data is not None:
+        return _media(part.file.file_data, "application/pdf")
+    if part.type == "input_audio" and part.input_audio is not None:
+        kind = _AUDIO.get(part.input_audio.format, f"audio/{part.input_audio.format}")
+        return {"inlineData": {"mimeType": kind, "data": part.input_audio.data}}
+    unsaid.add(where, f"its type is {part.type[:40]!r}")
+    return None
+
+
+def _media(url: str, usual: str) -> Json:
+    data = data_url(url)
+    if data is not None:
+        return {"inlineData": {"mimeType": data[0], "data": data[1]}}
+    kind = mimetypes.guess_type(url.partition("?")[0])[0] or usual
+    return {"fileData": {"mimeType": kind, "fileUri": url}}
+
+
+def _choice(request: ChatRequest, unsaid: Unsaid) -> Json | None:
+    wanted = request.tool_choice
+    if wanted is None:
+        return None
+    if isinstance(wanted, str):
+        modes = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
+        if wanted not in modes:
+            unsaid.add("tool_choice", f"it is {wanted[:40]!r}")
+            return None
+        return {"mode": modes[wanted]}
+    if request.forced_function is None:
+        unsaid.add("tool_choice", "it names no function")
+        return None
+    return {"mode": "ANY", "allowedFunctionNames": [request.forced_function]}
+
+
+def _config(request: ChatRequest) -> Json:
+    config: Json = {
+        theirs: number
+        for ours, theirs in _NUMBERS.items()
+        if (number := getattr(request, ours)) is not None and not (ours == "n" and number == 1)
+    }
+    if request.answer_tokens is not None:
+        config["maxOutputTokens"] = request.answer_tokens
+    if request.stops:
+        config["stopSequences"] = request.stops
+    if request.logprobs:
+        config["responseLogprobs"] = True
+        if request.top_logprobs:
+            config["logprobs"] = request.top_logprobs
+    wanted = request.response_format
+    if request.schema is not None and wanted is not None:
+        config["responseMimeType"] = "application/json"
+        if wanted.json_schema is not None and wanted.json_schema.schema is not None:
+            config["responseJsonSchema"] = request.schema
+    if request.reasoning_effort is not None:
+        config["thinkingConfig"] = _thinking(request.model, request.reasoning_effort)
+    return config
+
+
+def _thinking(model: str, effort: str) -> Json:
+    if effort not in BUDGETS:
+        raise InvalidRequest(
+            f"'reasoning_effort' is {effort[:40]!r}; it must be one of {', '.join(BUDGETS)}",
+            param="reasoning_effort",
+        )
+    thinking: Json = {"includeThoughts": effort != "none"}
+    if _LEVELLED.search(model) is not None:
+        thinking["thinkingLevel"] = LEVELS[effort]
+    else:
+        thinking["thinkingBudget"] = BUDGETS[effort]
+    return thinking

@@ -1,0 +1,78 @@
+"""A text completion asked of an upstream that knows conversations only: the prompt is the user's one message,
+and what the assistant says is the text. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest
+from airboss.providers.dialect import DONE, Reader, Unsaid
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+_ASKS_NOTHING = frozenset({b"null", b"false", b'""', b"0"})
+
+
+def as_chat(body: bytes, unsaid: Unsaid) -> bytes:
+    """The request, as a chat's. Raises InvalidRequest for more than one prompt and for tokens."""
+    members = _members.decode(body)
+    prompt = msgspec.json.decode(members.pop("prompt", b"null"))
+    if isinstance(prompt, list) and len(prompt) == 1:
+        (prompt,) = prompt
+    if not isinstance(prompt, str):
+        raise InvalidRequest(
+            "'prompt' is not one text, and the provider of this deployment takes one; send a text",
+            code="unsupported_by_provider",
+            param="prompt",
+        )
+    for name in ("echo", "suffix", "logprobs"):
+        if bytes(members.pop(name, msgspec.Raw(b"null"))) not in _ASKS_NOTHING:
+            unsaid.add(name)
+    if bytes(members.pop("best_of", msgspec.Raw(b"1"))) not in {b"null", b"1"}:
+        unsaid.add("best_of")
+    return _encode({**members, "messages": [{"role": "user", "content": prompt}]})
+
+
+class TextReader:
+    """Reads a chat answer, which `inner` makes, as a text completion."""
+
+    def __init__(self, inner: Reader) -> None:
+        self._inner = inner
+
+    def whole(self, body: bytes) -> bytes:
+        """A whole answer."""
+        return _text(self._inner.whole(body))
+
+    def event(self, data: bytes) -> list[bytes]:
+        """One event."""
+        return [_text(each) for each in self._inner.event(data)]
+
+    def end(self) -> list[bytes]:
+        """The end of the body."""
+        return [_text(each) for each in self._inner.end()]
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """An error."""
+        return self._inner.error(status, body)
+
+
+def _text(data: bytes) -> bytes:
+    """A chat answer or chunk as a text completion; errors and the end as they are."""
+    if data == DONE:
+        return data
+    value: dict[str, Any] = msgspec.json.decode(data)
+    if "choices" not in value:
+        return data
+    value["object"] = "text_completion"
+    value["choices"] = [
+        {
+            "index": choice["index"],
+            "text": (choice.get("message") or choice.get("delta") or {}).get("content") or "",
+            "logprobs": None,
+            "finish_reason": choice["finish_reason"],
+        }
+        for choice in value["choices"]
+    ]
+    return _encode(value)

@@ -1,0 +1,62 @@
+"""A console over a whole week of one Airboss (`tests.support.seed_loop`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from starlette.applications import Starlette
+
+from airboss.console import app
+from tests.console.site import ADMIN_KEY, BASE_URL, Noted, Site
+from tests.support.seed_loop import Loop
+
+
+class LoopSite(Site):
+    """A console over a `Loop`."""
+
+    loop: Loop
+
+    def app(self) -> Starlette:
+        """A fresh application."""
+        loop = self.loop
+        built = app.build(
+            ledger=loop.ledger,
+            log=self.log,
+            admin_key=ADMIN_KEY,
+            session_key="session-key-of-the-tests",
+            clock=loop.clock,
+            status=loop.status,
+            apply=loop.rollouts.apply,
+            base_url=BASE_URL,
+            jobs=loop.jobs,
+            evals=loop.evals,
+            orders=loop.orders,
+            probes=cast("Any", None),
+            tuning=cast("Any", None),
+            rollouts=loop.rollouts,
+            audit=self.audit,
+            people=cast("Any", None),
+            alerts=loop.alerts,
+        )
+        self.hub = built.state.live
+        return built
+
+
+def looped(loop: Loop) -> LoopSite:
+    """The console over it."""
+    site = LoopSite(log=loop.log, alerts=loop.alerts, audit=Noted())
+    site.loop = loop
+    return site
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[LoopSite]:
+    """A console over a fresh Airboss, where nothing has happened yet."""
+    loop = Loop(folder=folder)
+    try:
+        yield looped(loop)
+    finally:
+        loop.close()

@@ -1,0 +1,60 @@
+"""What a key was made for, and what the configuration says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from airboss.domain.ports import ApiKey
+from airboss.governance.keys import made
+from tests.controller.test_publish import LOCAL, House
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """A house with a key that was made for `a` alone."""
+    built = House(tmp_path)
+    built.apply(LOCAL)
+    built.ledger.change_key("team-a", lambda before: made(before, "team-a", "x", deployments=("a",), now=NOW))
+    yield built
+    built.ledger.close()
+
+
+def key(house: House) -> ApiKey:
+    """The key as it is now."""
+    (found,) = house.ledger.all_keys()
+    return found
+
+
+def test_a_narrow_key_stays_narrow(house: House) -> None:
+    """Applying a configuration that does not name it widens nothing."""
+    house.apply(LOCAL.replace("file:/weights/b.gguf", "file:/weights/c.gguf"))
+    assert key(house).deployments == ("a",)
+
+
+def test_the_configuration_goes_first_while_it_names_the_key(house: House) -> None:
+    """Narrower, wider or elsewhere; taken out again, the key may call what it was made for."""
+    for said, meant in (('deployments = ["b"]', ("b",)), ("", None)):
+        house.apply(f"{LOCAL}[keys.team-a]\n{said}\n")
+        assert key(house).deployments == meant
+        house.apply(LOCAL)
+        assert key(house).deployments == ("a",)
+
+
+def test_a_change_that_is_none_is_no_revision(house: House) -> None:
+    """Gateways are not told to look again for nothing; a change that is refused changes nothing."""
+    revision = house.ledger.revision()
+    house.ledger.change_key("team-a", lambda before: before or key(house))
+    assert house.ledger.revision() == revision
+
+    def refuses(_before: ApiKey | None) -> ApiKey:
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        house.ledger.change_key("team-a", refuses)
+    assert (house.ledger.revision(), key(house).name) == (revision, "team-a")

@@ -1,0 +1,118 @@
+"""A connection to an upstream: what is kept for the next request, and what is not trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from airboss.domain.errors import UpstreamFailed
+from airboss.providers.connection import HEAD_BYTES_MAX, Headers, Origin, Pool, Pools
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+class Heard:
+    """An answer that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.text = b""
+        self.error: UpstreamFailed | None = None
+        self.over = asyncio.Event()
+
+    def head(self, status: int, headers: Headers) -> None:
+        """Keep the status."""
+        del headers
+        self.status = status
+
+    def body(self, data: bytes) -> None:
+        """Keep a piece."""
+        self.text += data
+
+    def done(self) -> None:
+        """It is whole."""
+        self.over.set()
+
+    def failed(self, error: UpstreamFailed) -> None:
+        """It broke."""
+        self.error = error
+        self.over.set()
+
+
+async def _ask(pool: Pool) -> Heard:
+    heard = Heard()
+    connection = pool.idle() or await pool.connect(5.0)
+    connection.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", heard)
+    async with asyncio.timeout(5):
+        await heard.over.wait()
+    return heard
+
+
+def asked(answer: bytes, *, times: int = 2) -> tuple[list[Heard], int]:
+    """What is heard of an upstream that always gives this answer, and how many connections it took."""
+
+    async def play() -> tuple[list[Heard], int]:
+        taken = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal taken
+            taken += 1
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await reader.readuntil(b"\r\n\r\n"):
+                    writer.write(answer)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+        def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.append(asyncio.create_task(serve(reader, writer)))
+
+        tasks: list[asyncio.Task[None]] = []
+        server = await asyncio.start_server(served, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        pools = Pools()
+        pool = pools.get("fake", Origin.parse(f"http://127.0.0.1:{port}"))
+        heard = [await _ask(pool) for _ in range(times)]
+        pools.close_all()
+        await asyncio.gather(*tasks)
+        server.close()
+        await server.wait_closed()
+        return heard, taken
+
+    return asyncio.run(play())
+
+
+def test_a_connection_is_used_again() -> None:
+    """Three whole answers come over one connection."""
+    heard, taken = asked(ANSWER, times=3)
+    assert [(one.status, one.text) for one in heard] == [(200, b"ok")] * 3
+    assert taken == 1
+
+
+@pytest.mark.parametrize("more", [ANSWER, b"HTTP/1.1 2", b"garbage"], ids=["second", "begun", "no HTTP"])
+def test_what_follows_an_answer_ends_the_trust(more: bytes) -> None:
+    """A whole answer counts, but with anything after it nobody could tell whose the next would be."""
+    heard, taken = asked(ANSWER + more)
+    assert [(one.text, one.error) for one in heard] == [(b"ok", None)] * 2
+    assert taken == 2
+
+
+def test_an_early_hint_is_passed_over() -> None:
+    """An informational head is no answer."""
+    heard, taken = asked(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + ANSWER)
+    assert [(one.status, one.text) for one in heard] == [(200, b"ok")] * 2
+    assert taken == 1
+
+
+def test_a_head_without_bounds_is_refused() -> None:
+    """The error says what was too much."""
+    heard, _ = asked(b"HTTP/1.1 200 OK\r\na: " + b"x" * HEAD_BYTES_MAX + b"\r\n\r\n", times=1)
+    assert f"more than {HEAD_BYTES_MAX} bytes of headers" in str(heard[0].error)
+
+
+def test_something_else_than_http_is_an_error() -> None:
+    """The error says so."""
+    heard, _ = asked(b"SSH-2.0-x\r\n", times=1)
+    assert "not HTTP" in str(heard[0].error)

@@ -1,0 +1,96 @@
+"""Writes are held to the end of a turn of the loop, and none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from airboss.providers.outbox import HELD_MAX, Outbox
+
+
+class Sink(asyncio.Transport):
+    """A transport that keeps what is written; `log` is shared by several, so that their order shows."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        super().__init__()
+        self.name = name
+        self.log = log
+        self.closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        self.log.append(f"{self.name}:{bytes(data).decode()}")
+
+    def is_closing(self) -> bool:
+        """Whether it was closed or aborted."""
+        return self.closing
+
+    def close(self) -> None:
+        """Say so."""
+        self.closing = True
+        self.log.append(f"{self.name} closes")
+
+    def abort(self) -> None:
+        """Without a word."""
+        self.closing = True
+
+
+def run(scene: Callable[[Outbox, list[str]], Awaitable[None]]) -> list[str]:
+    """What was written in a scene that has a loop of its own."""
+    log: list[str] = []
+
+    async def played() -> None:
+        await scene(Outbox(), log)
+
+    asyncio.run(played())
+    return log
+
+
+def test_writes_wait_for_the_end_of_the_turn_and_keep_their_order() -> None:
+    """Nothing is written within the turn; then all of it is, in the order it came in."""
+
+    async def scene(outbox: Outbox, log: list[str]) -> None:
+        a, b = Sink("a", log), Sink("b", log)
+        outbox.write(a, b"1")
+        outbox.write(b, b"2")
+        outbox.write(a, b"3")
+        assert log == []
+        await asyncio.sleep(0)
+        assert log == ["a:1", "b:2", "a:3"]
+        outbox.write(a, b"4")
+        await asyncio.sleep(0)
+
+    assert run(scene) == ["a:1", "b:2", "a:3", "a:4"]
+
+
+def test_no_more_than_so_many_are_held() -> None:
+    """A turn that writes much does not hold all of it."""
+
+    async def scene(outbox: Outbox, log: list[str]) -> None:
+        sink = Sink("a", log)
+        for _ in range(HELD_MAX + 1):
+            outbox.write(sink, b"x")
+        assert len(log) == HELD_MAX
+        await asyncio.sleep(0)
+
+    assert len(run(scene)) == HELD_MAX + 1
+
+
+@pytest.mark.parametrize("ending", ["close", "abort"])
+def test_closing_writes_first_and_aborting_does_not(ending: str) -> None:
+    """What is held for a transport goes out before it is closed, and is dropped when it is aborted."""
+
+    async def scene(outbox: Outbox, log: list[str]) -> None:
+        gone, other = Sink("a", log), Sink("b", log)
+        outbox.write(gone, b"1")
+        outbox.write(other, b"2")
+        if ending == "close":
+            outbox.close(gone)
+        else:
+            gone.abort()
+        await asyncio.sleep(0)
+
+    expected = {"close": ["a:1", "b:2", "a closes"], "abort": ["b:2"]}
+    assert run(scene) == expected[ending]
