@@ -96,6 +96,7 @@ TOUCHES: Mapping[str, str] = {
     "store/erasures.py": "sqlalchemy sqlite3",
     "store/duckdb_run.py": "duckdb",
     "store/evals.py": "sqlalchemy",
+    "store/responses.py": "sqlalchemy",
     "store/rollouts.py": "sqlalchemy",
     "store/jobs.py": "sqlalchemy",
     "store/ledger.py": "sqlalchemy",

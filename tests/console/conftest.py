@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from airboss.store.memory import MemoryRecordLog
+from tests.console.looped import LoopSite, looped, opened
 from tests.console.site import DownLog, Site, busy_log
+from tests.support.seed_loop import Loop
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +35,21 @@ def empty() -> Site:
 def down() -> Site:
     """A console whose record store does not answer."""
     return Site(log=DownLog(), store_up=False)
+
+
+@pytest.fixture(scope="session")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopSite]:
+    """A console over a week in which everything happened; tests only read it."""
+    loop = Loop(folder=tmp_path_factory.mktemp("week"))
+    loop.week(calls=350)
+    loop.alarm()
+    loop.quality()
+    yield looped(loop)
+    loop.close()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[LoopSite]:
+    """A console over an Airboss of the test's own, where nothing has happened yet."""
+    with opened(tmp_path) as site:
+        yield site

@@ -60,3 +60,8 @@ def opened(folder: Path) -> Iterator[LoopSite]:
         yield looped(loop)
     finally:
         loop.close()
+
+
+def pressed(client: Any, path: str, **fields: str) -> Any:
+    """A form sent as a browser sends it."""
+    return client.post(path, data=fields, headers={"origin": "http://testserver"})

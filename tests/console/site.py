@@ -13,11 +13,14 @@ from starlette.testclient import TestClient
 from airboss.console.app import build
 from airboss.console.live import Live
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.plan import ServingPlan
-from airboss.domain.ports import ApiKey, RecordLog, Snapshot
+from airboss.domain.plan import ServingPlan, Standing
+from airboss.domain.ports import ApiKey, KeptRelease, RecordLog, Snapshot
 from airboss.domain.record import InferenceRecord
 from airboss.governance.keys import hash_key, new_key
-from airboss.store.alert_rows import AlarmRow
+from airboss.rollouts.live import Rollout
+from airboss.store.alert_rows import AlarmRow, Silence
+from airboss.store.eval_rows import DatasetRow
+from airboss.store.job_rows import Job
 from airboss.store.memory import MemoryRecordLog
 from tests.support.seed_records import fill, make_records, seed_plan, seed_status
 
@@ -50,22 +53,37 @@ class Clock:
 
 
 class Ledger:
-    """Holds one plan, one data-plane key and one configuration."""
+    """Holds one plan, `served`, one data-plane key and one configuration; no release was ever promoted."""
 
     def __init__(self, plan: ServingPlan | None, config: str | None) -> None:
-        self.plan = plan
+        self.served = plan
         self.text = config
 
     def revision(self) -> int:
         """As `ports.Ledger`."""
-        return self.plan.number if self.plan else 0
+        return self.served.number if self.served else 0
 
     def snapshot(self) -> Snapshot | None:
         """As `ports.Ledger`."""
-        if self.plan is None:
+        if self.served is None:
             return None
         key = ApiKey(name="web", sha256=hash_key(API_KEY), created_at=NOW)
-        return Snapshot(revision=self.plan.number, plan=self.plan, keys=(key,))
+        return Snapshot(revision=self.served.number, plan=self.served, keys=(key,))
+
+    def plan(self, number: int) -> ServingPlan | None:
+        """As `ports.Ledger`."""
+        return self.served if self.served is not None and self.served.number == number else None
+
+    def standings(self) -> dict[str, Standing]:
+        """As `ports.Ledger`."""
+        return {}
+
+    def releases(self) -> tuple[KeptRelease, ...]:
+        """As `ports.Ledger`: what its plan serves."""
+        if self.served is None:
+            return ()
+        number, at = self.served.number, self.served.created_at
+        return tuple(KeptRelease(release=each.release, plan=number, at=at) for each in self.served.served())
 
     def config(self) -> str | None:
         """As `ports.Ledger`."""
@@ -98,6 +116,7 @@ class Noted:
         self, action: str, *, actor: str, subject: str, detail: Any, at: datetime, user: str | None = None
     ) -> int:
         """As `audit_rows.AuditLog`."""
+        del at, user
         self.entries.append((action, actor, subject, detail))
         return len(self.entries)
 
@@ -108,6 +127,32 @@ class NoAlarms:
     def alarms(self) -> dict[str, AlarmRow]:
         """As `alert_rows.AlertStore`."""
         return {}
+
+    def silences(self) -> dict[str, Silence]:
+        """As `alert_rows.AlertStore`."""
+        return {}
+
+
+class NoRollouts:
+    """No deployment has ever been rolled out."""
+
+    def list(self, *, deployment: str | None = None, limit: int = 100) -> tuple[Rollout, ...]:
+        """As `desk.Rollouts`."""
+        del deployment, limit
+        return ()
+
+
+class NoWork:
+    """No job was ever asked for, and no dataset is kept."""
+
+    def list(self, kind: str | None = None, limit: int = 100) -> tuple[Job, ...]:
+        """As `job_rows.JobStore`."""
+        del kind, limit
+        return ()
+
+    def datasets(self) -> tuple[DatasetRow, ...]:
+        """As `evaluations.ports.EvalStore`."""
+        return ()
 
 
 @dataclass(kw_only=True)
@@ -120,12 +165,12 @@ class Site:
     applied: list[tuple[str, str]] = field(default_factory=list)
     store_up: bool = True
     hub: Live | None = None
-    jobs: Any = None
-    evals: Any = None
+    jobs: Any = field(default_factory=NoWork)
+    evals: Any = field(default_factory=NoWork)
     orders: Any = None
     probes: Any = None
     tuning: Any = None
-    rollouts: Any = None
+    rollouts: Any = field(default_factory=NoRollouts)
     alerts: Any = field(default_factory=NoAlarms)
     people: Any = None
     audit: Any = field(default_factory=Noted)

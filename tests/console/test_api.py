@@ -193,7 +193,7 @@ def test_config_is_shown(site: Site) -> None:
     """The configuration in force, and the plan it gave; both null before the first."""
     site.ledger.text = CONFIG
     assert site.program().get("/api/v1/config").json() == {"config": CONFIG, "plan": 42}
-    site.ledger.text, site.ledger.plan = None, None
+    site.ledger.text, site.ledger.served = None, None
     assert site.program().get("/api/v1/config").json() == {"config": None, "plan": None}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from airboss.console import pages_table
 from airboss.console.render import STATIC
 from airboss.console.views import RAW_MAX, ROWS
 from airboss.domain.ports import RecordFilter
@@ -168,7 +169,7 @@ def test_empty_pages_teach(empty: Site) -> None:
         assert "$(cat '/home/ada/shop/.airboss/secrets/api_key')" in page.text
         assert '"model": "gpt-4o"' in page.text
         assert API_KEY not in page.text
-    empty.ledger.plan = None
+    empty.ledger.served = None
     assert shown(person, "/").tags
     assert shown(person, "/records").tags
     assert shown(person, "/system").tags
@@ -313,8 +314,9 @@ def hostile_record(word: str) -> InferenceRecord:
     }
     names = ("user", "session", "key", "deployment", "model", "provider", "error_type", "finish_reason")
     everywhere = dict.fromkeys((*names, "trace_id", "cache", "arm", "release"), word)
+    found = (PolicyFinding(kind=word, action=word, count=1, where=word),)
     return sample(
-        id="hostile", tags={word: word}, policy=(PolicyFinding(kind=word, action=word, count=1, where=word),), request=body, response=answer, **everywhere
+        id="hostile", tags={word: word}, policy=found, request=body, response=answer, **everywhere
     )
 
 
@@ -382,13 +384,18 @@ def test_times_are_in_the_visitors_zone(site: Site) -> None:
 
 
 def test_the_rail_shows_what_exists(site: Site) -> None:
-    """Three pages, the present one marked."""
+    """Every room that has a page, in order, the present one marked; each has a key, and no two the same."""
     page = shown(site.person(), "/system")
-    assert [text for text in ("Overview", "Records", "System") if text in page.text] == [
-        "Overview",
-        "Records",
-        "System",
+    rooms = [room for room in pages_table.ROOMS if room.path in {each.path for each in pages_table.PAGES}]
+    listed = [
+        attributes["href"]
+        for tag, attributes in page.tags
+        if tag == "a" and attributes.get("data-key") and attributes["href"] != "/alerts"
     ]
+    assert listed == [room.path for room in rooms]
+    assert {"/", "/deployments", "/records", "/quality", "/system"} <= set(listed)
+    keys = page.values("data-key")
+    assert len(keys) == len(set(keys)) == len(rooms) + 1
     assert page.values("aria-current") == ["page"]
 
 

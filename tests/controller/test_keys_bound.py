@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from airboss.domain.plan import Budget, Limits
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import made
 from tests.controller.test_publish import LOCAL, House
@@ -38,8 +40,9 @@ def test_a_narrow_key_stays_narrow(house: House) -> None:
 
 
 def test_the_configuration_goes_first_while_it_names_the_key(house: House) -> None:
-    """Narrower, wider or elsewhere; taken out again, the key may call what it was made for."""
-    for said, meant in (('deployments = ["b"]', ("b",)), ("", None)):
+    """Narrower, wider or elsewhere; taken out again, the key may call what it was made for. A limit alone
+    widens nothing."""
+    for said, meant in (('deployments = ["b"]', ("b",)), ("limits = { concurrency = 1 }", ("a",))):
         house.apply(f"{LOCAL}[keys.team-a]\n{said}\n")
         assert key(house).deployments == meant
         house.apply(LOCAL)
@@ -58,3 +61,12 @@ def test_a_change_that_is_none_is_no_revision(house: House) -> None:
     with pytest.raises(LookupError):
         house.ledger.change_key("team-a", refuses)
     assert (house.ledger.revision(), key(house).name) == (revision, "team-a")
+
+
+def test_limits_and_budget_bind_at_once_and_go_again(house: House) -> None:
+    """What the configuration says of limits stands with the key, and goes when it says no more."""
+    house.apply(f'{LOCAL}[keys.team-a]\nlimits = {{ requests_per_minute = 5 }}\nbudget = {{ usd = 1.5 }}\n')
+    assert key(house).limits == Limits(requests_per_minute=5)
+    assert key(house).budget == Budget(usd=Decimal("1.5"), per="month")
+    house.apply(LOCAL)
+    assert (key(house).limits, key(house).budget) == (None, None)

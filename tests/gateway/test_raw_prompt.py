@@ -98,9 +98,7 @@ def test_the_upstream_gets_one_prompt(
         "temperature": 0.25,
         "stop": ["###", "\n\nInput:", "\nInput:"],
     }
-    assert json.loads(seen.body) == expected | (
-        {"stream_options": {"include_usage": True}} if stream else {}
-    )
+    assert json.loads(seen.body) == expected | ({"stream_options": {"include_usage": True}} if stream else {})
 
 
 def test_a_completion_is_a_chat_answer(gateway: Gateway) -> None:

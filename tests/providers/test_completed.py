@@ -85,7 +85,9 @@ def test_usage_passes_in_an_event_of_its_own() -> None:
     }
 
 
-@pytest.mark.parametrize("data", [b'{"error":{"message":"no"}}', b"[DONE]", b'{"prompt_progress":{"total":9}}'])
+@pytest.mark.parametrize(
+    "data", [b'{"error":{"message":"no"}}', b"[DONE]", b'{"prompt_progress":{"total":9}}']
+)
 def test_what_is_no_text_passes(data: bytes) -> None:
     """Errors, the end and an engine's progress are left as they are."""
     assert CompletedReader(chat=True, begun=False).event(data) == [data]

@@ -16,8 +16,10 @@ import uvloop
 
 from airboss.domain.plan import Target
 from airboss.domain.ports import Ledger, Snapshot
+from airboss.gateway.responses import Keeping
 from airboss.gateway.serve import GatewaySettings, serve
 from airboss.governance.secrets import provider_key
+from airboss.store.responses import SqlResponseStore
 from airboss.telemetry.journal import JournalWriter
 
 ADMIN_KEY = "ab_" + "a" * 43
@@ -60,6 +62,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     root = Path(journal)
     writer = JournalWriter(root, "gateway-0")
+    responses = SqlResponseStore(f"sqlite:///{root.parent / 'ledger.db'}")
     metrics = root.parent / "metrics"
     metrics.mkdir(exist_ok=True)
     settings = GatewaySettings(
@@ -77,10 +80,12 @@ def main() -> None:
         settings=settings,
         provider_key=_provider_key,
         clock=SystemClock(),
+        keeping=Keeping(store=responses, days=30),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(coroutine)
     writer.stop()
+    responses.close()
 
 
 if __name__ == "__main__":

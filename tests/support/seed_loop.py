@@ -15,6 +15,7 @@ from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import msgspec
 
@@ -93,6 +94,7 @@ aliases = ["gpt-4o"]
 [deployments.support.rollout]
 steps = [10, 25, 50]
 metrics = ["error_rate", "latency_p95", "score:helpfulness"]
+margin = { error_rate = 0.005 }
 step_units = 40
 
 [deployments.search-rewrite]
@@ -314,17 +316,24 @@ class Loop:
         self.apply(OLD_PROMPT)
         self.serve(calls // 5, hours=24)
         self.apply(WORDY_PROMPT)
-        self.rollouts.start("support", None, by="ada")
+        self.start()
         self.serve(2 * calls, hours=18, canary_errors=0.5, canary_helpful=0.4, looks=12)
         self.clock.at = END - timedelta(hours=30)
         self.apply(OLD_PROMPT)
         self.serve(calls // 2, hours=17)
         self.apply(NEW_PROMPT)
         self.serve(calls // 4, hours=5)
-        self.rollouts.start("support", None, by="ada")
+        self.start()
         left = (END - self.clock.at).total_seconds() / 3600 - 0.02
         self.serve(2 * calls, hours=left, canary_helpful=0.93, looks=24)
         self.clock.at = END
+
+    def start(self) -> Rollout:
+        """Roll the candidate out; what would be random comes from the seed, so that each week is the same."""
+        with patch(
+            "airboss.controller.rollouts.secrets.token_hex", lambda size: self.rng.randbytes(size).hex()
+        ):
+            return self.rollouts.start("support", None, by="ada")
 
     def pause(self, deployment: str = "support") -> None:
         """A person's word."""
@@ -393,38 +402,23 @@ class Loop:
         """One fires and tells, one is silenced, one has nothing to measure, one is well."""
         at = self.clock.at
         since = at - timedelta(minutes=12)
+        well = at - timedelta(hours=9)
+        of: dict[str, Any] = {"deployment": "support", "since": since}
         rows = [
-            self._row(
-                "errors", "error_rate", "support", bound=0.05, phase="firing", since=since, value=0.083
-            ),
-            self._row(
+            self.row("errors", "error_rate", bound=0.05, phase="firing", value=0.083, **of),
+            self.row(
                 "slow",
                 "latency_p95",
-                "search-rewrite",
+                deployment="search-rewrite",
                 bound=4000,
                 phase="ok",
-                since=at - timedelta(hours=9),
+                since=well,
                 value=812.0,
             ),
-            self._row(
-                "unhappy",
-                "score:helpfulness",
-                "support",
-                bound=0.7,
-                phase="pending",
-                since=since,
-                value=0.68,
-                below=True,
+            self.row(
+                "unhappy", "score:helpfulness", bound=0.7, phase="pending", value=0.68, below=True, **of
             ),
-            self._row(
-                "spend",
-                "cost_usd",
-                "support",
-                bound=20,
-                phase="no_data",
-                since=since,
-                why="no call in the window",
-            ),
+            self.row("spend", "cost_usd", bound=20, phase="no_data", why="no call in the window", **of),
         ]
         events = [
             AlarmEvent(
@@ -470,12 +464,12 @@ class Loop:
             "slow", Silence(until=until, reason="the provider's maintenance", by="console", at=at)
         )
 
-    def _row(
+    def row(
         self,
         name: str,
         metric: str,
-        deployment: str,
         *,
+        deployment: str = "support",
         bound: float,
         phase: str,
         since: datetime,
@@ -483,6 +477,7 @@ class Loop:
         below: bool = False,
         why: str | None = None,
     ) -> AlarmRow:
+        """Where one alarm stands."""
         rule = AlarmRule(
             name=name,
             metric=metric,

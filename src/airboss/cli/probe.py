@@ -86,10 +86,7 @@ def bias(
             raise WrongCall("a probe needs a running Airboss; start it with `airboss up`")
         job_id = api.post("/api/v1/probes", order)["id"]
         if detach:
-            if as_json:
-                print_json({"id": job_id})
-            else:
-                sys.stdout.write(f"{job_id}\n")
+            say_id(job_id, as_json=as_json)
             return
         follow(api, job_id, as_json=as_json, label=f"bias of {deployment}")
         found = probed(api, job_id)
@@ -131,6 +128,14 @@ def show(
             follow(api, probe_id, as_json=as_json, label=probe_id)
         found = probed(api, probe_id)
     tell(found, as_json=as_json)
+
+
+def say_id(job_id: str, *, as_json: bool) -> None:
+    """Print the id of a probe that nobody waits for."""
+    if as_json:
+        print_json({"id": job_id})
+    else:
+        sys.stdout.write(f"{job_id}\n")
 
 
 def probed(api: Api, probe_id: str) -> dict[str, Any]:

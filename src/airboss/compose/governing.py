@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,14 +27,20 @@ log = logging.getLogger(__name__)
 def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Erasing:
     """Forgets people, for the mover; `rooms` are the stores of `rooms.open_rooms`."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - who moves records
-    from airboss.compose.rooms import ERASE_KEY  # noqa: PLC0415 - as above
+    from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
     from airboss.controller.erasing import Erasing  # noqa: PLC0415 - as above
+
+    def forget_items(user: str) -> int:
+        with open_responses(data) as responses:
+            responses.forget_user(user)
+        found: int = rooms["evals"].forget_user(user)
+        return found
 
     return Erasing(
         rooms["people"],
         key=data.secret(ERASE_KEY).value,
         records=records,
-        forget_items=rooms["evals"].forget_user,
+        forget_items=forget_items,
         audit=rooms["audit"],
         clock=SystemClock(),
     )
@@ -67,8 +74,9 @@ def with_governance(
     return found
 
 
-def chores(
+def chores(  # noqa: PLR0917 - what the controller has, in the order it came to be
     ledger: Ledger,
+    data: DataDir,
     rooms: Mapping[str, Any],
     redact: LogRedactor,
     retention: Retention,
@@ -77,6 +85,8 @@ def chores(
     """What there is to look after, by its name in the log; `rooms` are the stores of `rooms.open_rooms`."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
     from airboss.compose.redaction import Redacting  # noqa: PLC0415 - the controller's own
+    from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
+    from airboss.controller.expiring import Expiring  # noqa: PLC0415 - as above
     from airboss.controller.plan_notes import PlanNotes  # noqa: PLC0415 - as above
     from airboss.controller.verdict_notes import VerdictNotes  # noqa: PLC0415 - as above
 
@@ -85,6 +95,12 @@ def chores(
         "plans in the audit log": PlanNotes(ledger, rooms["audit"], SystemClock()),
         "verdicts in the audit log": VerdictNotes(rollouts, rooms["audit"], SystemClock()),
         "retention": retention,
+        "kept responses": Expiring(
+            partial(open_responses, data),
+            rooms["people"].store,
+            key=data.secret(ERASE_KEY).value,
+            clock=SystemClock(),
+        ),
     }
 
 

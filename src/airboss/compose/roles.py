@@ -26,7 +26,7 @@ from airboss.compose.parts import (
     tls_context,
 )
 from airboss.compose.rollouts import rolling, rollouts
-from airboss.compose.rooms import open_rollouts, open_rooms
+from airboss.compose.rooms import open_responses, open_rollouts, open_rooms
 from airboss.compose.scaling import scaling
 from airboss.compose.watching import watching, with_alarms
 from airboss.config import ModelConfig, TlsConfig
@@ -50,13 +50,14 @@ def run_gateway(
     """One gateway worker, until SIGTERM or the supervisor's end; both let calls in flight finish."""
     import uvloop  # noqa: PLC0415 - this role's own
 
-    from airboss.gateway.serve import GatewaySettings, serve  # noqa: PLC0415 - this role's own
+    from airboss.gateway.responses import Keeping  # noqa: PLC0415 - this role's own
+    from airboss.gateway.serve import GatewaySettings, serve  # noqa: PLC0415 - as above
     from airboss.telemetry.journal import JournalWriter  # noqa: PLC0415 - as above
 
     name = f"gateway-{worker}"
     logs.configure(name, log_format=log_format)
     data = DataDir(data_dir)
-    with role_lock(data), open_ledger(data) as ledger:
+    with role_lock(data), open_ledger(data) as ledger, open_responses(data) as responses:
         config = applied_config(ledger, data)
         check_exposure(host, tls=config.tls is not None, insecure=insecure)
         admin_key, own_secrets = own_keys(data)
@@ -83,6 +84,7 @@ def run_gateway(
             settings=settings,
             provider_key=provider_key,
             clock=SystemClock(),
+            keeping=Keeping(store=responses, days=config.gateway.responses_days),
         )
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -144,7 +146,7 @@ def run_controller(
             working(rooms["jobs"], handlers(ledger, data, rooms, propose=live.propose), broke=terminate_self),
             rolling(live, broke=terminate_self),
             scaling(ledger, data, broke=terminate_self),
-            looking_after(chores(ledger, rooms, redact, retention, kept), broke=terminate_self),
+            looking_after(chores(ledger, data, rooms, redact, retention, kept), broke=terminate_self),
             watching(
                 ledger,
                 data,

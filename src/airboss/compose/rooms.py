@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airboss.store.alerts import SqlAlertStore
     from airboss.store.audit_rows import AuditLog
     from airboss.store.job_rows import JobStore
+    from airboss.store.responses import SqlResponseStore
     from airboss.store.rollouts import SqlRolloutStore
 
 
@@ -101,6 +102,18 @@ def open_evals(data: DataDir) -> Iterator[EvalStore]:
     from airboss.store.evals import SqlEvalStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
     store = SqlEvalStore(data.ledger_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_responses(data: DataDir) -> Iterator[SqlResponseStore]:
+    """The kept responses of a data directory, closed at the end."""
+    from airboss.store.responses import SqlResponseStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    store = SqlResponseStore(data.ledger_url)
     try:
         yield store
     finally:

@@ -280,8 +280,9 @@ def weights_at_hand(model: ModelConfig, data: DataDir) -> bool:
 def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
     """Make or find the keys, and let the ledger know the data plane's."""
     from airboss.domain.ports import ApiKey  # noqa: PLC0415 - small, but only here
-    from airboss.governance.keys import hash_key  # noqa: PLC0415 - as above
+    from airboss.governance.keys import bound, hash_key  # noqa: PLC0415 - as above
 
+    named = parse_config(ledger.config() or "", source="the configuration in force").keys.get(STARTER_KEY)
     admin = preset_admin_key(data)
     api = data.secret("api_key", os.environ.get(API_KEY_ENV))
     if api.value == admin.value:
@@ -294,7 +295,7 @@ def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
         if before is not None and before.sha256 == hash_key(api.value):
             return before
         made = ApiKey(name=STARTER_KEY, sha256=hash_key(api.value), created_at=datetime.now(UTC))
-        return msgspec.structs.replace(made, deployments=before.deployments) if before is not None else made
+        return bound(made, named)
 
     held = ledger.change_key(STARTER_KEY, starter)
     if held.revoked_at is not None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from airboss.domain.plan import Price, Retry, Timeouts
+from airboss.domain.plan import Budget, Limits, Price, Retry, Timeouts
 from airboss.domain.release import Example, Params, PiiAction, PromptForm, ProviderKind
 
 
@@ -141,12 +141,16 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     rollout: RolloutConfig | None = None
     scoring: ScoringConfig | None = None
     policy: str | None = None
+    limits: Limits | None = None
 
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[keys.NAME]`: what a data-plane key may use; None means every deployment."""
+    """`[keys.NAME]`: what a data-plane key may use (`deployments` None: every one), how much of it at once,
+    and for how much money."""
 
     deployments: tuple[str, ...] | None = None
+    limits: Limits | None = None
+    budget: Budget | None = None
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,16 +162,21 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[store]`. `bodies = "off"` keeps requests and responses out of records."""
+    """`[store]`. `bodies = "off"` keeps requests and responses out of records. `counters` is where limits are
+    counted: `embedded`, a URL of Valkey or Redis, or `env:NAME` or `file:/PATH` of one."""
 
     bodies: Literal["searchable", "off"] = "searchable"
     retention: RetentionConfig = RetentionConfig()
+    counters: str = "embedded"
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[gateway]`."""
+    """`[gateway]`. `limits` are of all calls together; `responses_days` is for how long `/v1/responses` keeps
+    what later calls may build on."""
 
     max_body_bytes: int = 32 * 1024 * 1024
+    responses_days: int = 30
+    limits: Limits | None = None
 
 
 class ReplicasConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

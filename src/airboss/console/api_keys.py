@@ -8,11 +8,12 @@ from typing import Literal
 
 import msgspec
 
+from airboss.config import parse_config
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, WrongCall
 from airboss.domain.ports import ApiKey
-from airboss.governance.keys import made, new_key, revoked, rotated
+from airboss.governance.keys import bound, made, new_key, revoked, rotated
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """As in the configuration's `[keys.NAME]`."""
@@ -96,10 +97,12 @@ def create_key(desk: Desk, call: Call) -> object:
         raise WrongCall(f"{OWN!r} is the key of Airboss's own calls; choose another name")
     check_deployments(desk, asked.deployments)
     secret = new_key()
-    key = desk.ledger.change_key(
-        asked.name,
-        lambda before: made(before, asked.name, secret, deployments=asked.deployments, now=call.now),
-    )
+    named = parse_config(desk.ledger.config() or "", source="the configuration in force").keys.get(asked.name)
+
+    def make(before: ApiKey | None) -> ApiKey:
+        return bound(made(before, asked.name, secret, deployments=asked.deployments, now=call.now), named)
+
+    key = desk.ledger.change_key(asked.name, make)
     desk.note(call, "keys.create", f"key {key.name}", {"deployments": listed(key.deployments)})
     return Secret(name=key.name, key=secret, deployments=key.deployments)
 

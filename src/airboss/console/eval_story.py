@@ -25,9 +25,8 @@ QUESTION_MAX = 600
 Side = Literal["better", "worse", "unscored"]
 """How B stands on an item: it has the better mark, the worse one, or one side has none."""
 
-
-Judged = tuple[Sequence[ItemResult], Sequence[Mark]]
-"""What came of an item on one side, and how one scorer marked it, by repeat."""
+ORDER: dict[Side, int] = {"worse": 0, "unscored": 1, "better": 2}
+"""What wants to be seen first."""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,17 +49,23 @@ class Forest(msgspec.Struct, frozen=True, kw_only=True):
     picture: Picture
 
 
-class Differing(msgspec.Struct, frozen=True, kw_only=True):
-    """An item on which a scorer marks the two releases differently, or cannot mark one. `key_a` and `key_b`
-    find the answers, `record_a` and `record_b` their calls."""
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One scorer's marks of an item, where they part."""
 
-    item: str
-    question: str | None
-    expected: str | None
     scorer: str
     side: Side
     a: str
     b: str
+
+
+class Differing(msgspec.Struct, frozen=True, kw_only=True):
+    """An item on which some scorer marks the two releases differently, or cannot mark one. `key_a` and
+    `key_b` find the answers, `record_a` and `record_b` their calls."""
+
+    item: str
+    question: str | None
+    expected: str | None
+    parts: tuple[Part, ...]
     key_a: str | None = None
     key_b: str | None = None
     record_a: str | None = None
@@ -163,8 +168,8 @@ def chance(p: float | None) -> str:
 def differing(
     rows: Iterable[ResultRow], plan: EvalPlan, report: EvalReport, items: Mapping[str, Item]
 ) -> list[Differing]:
-    """Every item and scorer on which A and B part, those where B is worse first. `items` are what may be
-    shown of the questions: none of a holdout."""
+    """Every item on which A and B part, those where B is worse first. `items` are what may be shown of the
+    questions: none of a holdout."""
     results: dict[tuple[str, str], list[ItemResult]] = {}
     for row in sorted(rows, key=lambda each: each.repeat):
         results.setdefault((row.item, row.arm), []).append(msgspec.json.decode(row.content, type=ItemResult))
@@ -172,38 +177,42 @@ def differing(
     found: list[Differing] = []
     for name in sorted({item for item, _ in results}):
         a, b, pair = (results.get((name, arm), []) for arm in ("a", "b", "pair"))
+        parts: list[Part] = []
         for scorer, higher in up.items():
-            marks_a = [each.marks[scorer] for each in a if scorer in each.marks]
-            marks_b = [each.marks[scorer] for each in b if scorer in each.marks]
-            if not marks_a and not marks_b:
-                marks_b = [each.marks[scorer] for each in pair if scorer in each.marks]
+            marks_a, marks_b = marks_of(a, scorer), marks_of(b, scorer) or marks_of(pair, scorer)
             side = parted(marks_a, marks_b, up=higher, alone=plan.a is None)
             if side is not None:
-                sides = ((a, marks_a), (b, marks_b))
-                found.append(difference(name, scorer, side, sides, items.get(name)))
-    order: dict[Side, int] = {"worse": 0, "unscored": 1, "better": 2}
-    return sorted(found, key=lambda each: (order[each.side], each.item))
+                parts.append(Part(scorer=scorer, side=side, a=marked(marks_a), b=marked(marks_b)))
+        if parts:
+            found.append(difference(name, tuple(parts), a, b, items.get(name)))
+    return sorted(found, key=lambda each: (min(ORDER[part.side] for part in each.parts), each.item))
+
+
+def narrowed(found: Sequence[Differing], *, scorer: str | None, side: str | None) -> list[Differing]:
+    """Those on which this scorer, or any, says this, or anything."""
+    return [
+        each
+        for each in found
+        if any(scorer in (None, part.scorer) and side in (None, part.side) for part in each.parts)
+    ]
+
+
+def marks_of(results: Sequence[ItemResult], scorer: str) -> list[Mark]:
+    """How a scorer marked one side, by repeat."""
+    return [each.marks[scorer] for each in results if scorer in each.marks]
 
 
 def difference(
-    name: str,
-    scorer: str,
-    side: Side,
-    sides: tuple[Judged, Judged],
-    item: Item | None,
+    name: str, parts: tuple[Part, ...], a: Sequence[ItemResult], b: Sequence[ItemResult], item: Item | None
 ) -> Differing:
-    """One item and scorer."""
-    a, b = sides
-    first_a, first_b = next(iter(a[0]), None), next(iter(b[0]), None)
+    """One item."""
+    first_a, first_b = next(iter(a), None), next(iter(b), None)
     expected = item.expected if item is not None else None
     return Differing(
         item=name,
         question=asked(item) if item is not None else None,
         expected=None if expected is None else plainly(expected),
-        scorer=scorer,
-        side=side,
-        a=marked(a[1]),
-        b=marked(b[1]),
+        parts=parts,
         key_a=first_a.key if first_a is not None else None,
         key_b=first_b.key if first_b is not None else None,
         record_a=first_a.record if first_a is not None else None,
@@ -232,7 +241,7 @@ def number(marks: Sequence[Mark]) -> float | None:
 def marked(marks: Sequence[Mark]) -> str:
     """Marks in a few words."""
     if not marks:
-        return "not asked"
+        return "nothing"
     causes = [each.unscored for each in marks if each.unscored is not None]
     if causes:
         return f"unscored: {causes[0]}"

@@ -17,7 +17,11 @@ PAD = 0.06
 MARGINS_MAX = 12.0
 """So many margins from zero an axis shows at most."""
 
+CUT = 2.0
+"""Percent left free for the mark of a cut."""
+
 FALLBACK = 1e-9
+"""The least span of an axis."""
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +37,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """One row, in percent. `cut_left` and `cut_right`: the interval goes on beyond the picture; `lost` is
-    where the estimate itself lies beyond it."""
+    """One row, in percent. `cut_left` and `cut_right`: the interval goes on beyond the picture."""
 
     spread: Spread
     left: float
@@ -81,8 +84,8 @@ def picture(
         ends += [each.low, each.high]
     low, high = min(ends), max(ends)
     if margin is not None:
-        # The whole of an early interval would press margin and zero together.
-        reach = MARGINS_MAX * margin
+        # The whole of an early interval would press margin and zero together; estimates are never cut.
+        reach = max(MARGINS_MAX * margin, *(1.3 * abs(each.estimate or 0.0) for each in spreads), 0.0)
         low, high = max(low, -reach), min(high, reach)
     pad = PAD * max(high - low, FALLBACK)
     low, high = low - pad, high + pad
@@ -94,8 +97,10 @@ def picture(
         bars=tuple(
             Bar(
                 spread=each,
-                left=at(each.low),
-                width=round(max(at(each.high) - at(each.low), 0.3), 2),
+                left=at(each.low) + CUT * (each.low < low),
+                width=round(
+                    max(at(each.high) - at(each.low) - CUT * ((each.low < low) + (each.high > high)), 0.3), 2
+                ),
                 middle=at(each.estimate) if each.estimate is not None else None,
                 cut_left=each.low < low,
                 cut_right=each.high > high,

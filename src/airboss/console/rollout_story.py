@@ -114,11 +114,13 @@ def steps(rollout: Rollout) -> tuple[StepStory, ...]:
 
 
 def progress(rollout: Rollout) -> tuple[int, int] | None:
-    """How many canary units this step has seen, and how many it needs; None outside of a step."""
+    """How many canary units this step has seen, and how many it needs to rise, 0 for the last one; None
+    outside of a step."""
     if rollout.stage.state not in ("running", "paused") or rollout.verdict is None:
         return None
     counted = max((each.canary_n for each in rollout.verdict.metrics), default=0)
-    return max(0, counted - rollout.stage.units_before), rollout.rules.step_units
+    last = rollout.stage.step == len(rollout.rules.steps) - 1
+    return max(0, counted - rollout.stage.units_before), 0 if last else rollout.rules.step_units
 
 
 def metric(

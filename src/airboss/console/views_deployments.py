@@ -7,7 +7,7 @@ from airboss.console.api_releases import ReleaseDiff, StartIntent
 from airboss.console.changes import Change
 from airboss.console.desk import Desk
 from airboss.console.difference import Shown, shown
-from airboss.console.fleet import PLANS_MAX, fleet, history
+from airboss.console.fleet import PLANS_MAX, fleet, history, live_rollouts
 from airboss.console.page import Action, Form, Page, drawn
 from airboss.console.query import check_names, read_period
 from airboss.console.render import Templates, Visit
@@ -95,7 +95,7 @@ def order(desk: Desk, form: Form) -> str:
     """A person's word on the rollout that the page showed: another one may run by now."""
     name, action = form.parts["name"], form.parts["action"]
     wanted = form.needed("rollout")
-    live = next((each for each in desk.rollouts.list(deployment=name, limit=1) if not each.final), None)
+    live = live_rollouts(desk).get(name)
     if live is None or live.id != wanted:
         runs = f"{live.id} runs now" if live is not None else "none runs now"
         raise InvalidRequest(

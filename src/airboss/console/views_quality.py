@@ -9,7 +9,7 @@ from airboss.console.api_datasets import DatasetDetail, Datasets, Items
 from airboss.console.api_eval import Evals, Evaluation
 from airboss.console.api_jobs import Jobs
 from airboss.console.desk import Desk
-from airboss.console.eval_story import Differing, asked, differing, forests, plainly, told
+from airboss.console.eval_story import Differing, asked, differing, forests, narrowed, plainly, told
 from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Page, drawn
 from airboss.console.query import check_names, read_period
@@ -24,7 +24,8 @@ from airboss.store.job_rows import Job
 
 TIMES = ("range", "since", "until")
 LISTED = 100
-ITEMS_SHOWN = 50
+PAGES_MAX = 10_000
+ITEMS_SHOWN = 25
 """Items, of a dataset or of an evaluation's differences, on one page."""
 
 ANSWER_MAX = 1_500
@@ -66,7 +67,7 @@ def evaluations(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def evaluation(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One evaluation: its gate, the differences drawn, and the items on which the two part."""
-    check_names(seen.params, ("scorer", "side"))
+    check_names(seen.params, ("scorer", "side", "page"))
     found = api_eval.show_eval(desk, asking(seen))
     assert isinstance(found, Evaluation)
     report, plan = found.report, found.plan
@@ -76,7 +77,9 @@ def evaluation(desk: Desk, templates: Templates, seen: Visit) -> str:
     scorer, side = seen.params.get("scorer"), seen.params.get("side")
     if side is not None and side not in SIDES:
         raise InvalidRequest(f"side={side[:40]!r} is none of {', '.join(SIDES)}", param="side")
-    wanted = [each for each in parted if scorer in (None, each.scorer) and side in (None, each.side)]
+    wanted = narrowed(parted, scorer=scorer, side=side)
+    page = page_of(seen)
+    start = ITEMS_SHOWN * (page - 1)
     return drawn(
         desk,
         templates,
@@ -89,13 +92,24 @@ def evaluation(desk: Desk, templates: Templates, seen: Visit) -> str:
         told=told(report, plan) if report is not None else (),
         forests=forests(report, plan) if report is not None else (),
         reads_before=found.holdout_reads_before,
-        keep=seen.params,
+        keep={name: value for name, value in seen.params.items() if name != "page"},
         sides=SIDES,
-        counts={each: sum(one.side == each for one in parted) for each in SIDES},
+        counts={each: len(narrowed(parted, scorer=scorer, side=each)) for each in SIDES},
         parted_total=len(wanted),
-        parted=[(each, answers(desk, each, plan.part)) for each in wanted[:ITEMS_SHOWN]],
+        first=start + 1,
+        page=page,
+        more=len(wanted) > start + ITEMS_SHOWN,
+        parted=[(each, answers(desk, each, plan.part)) for each in wanted[start : start + ITEMS_SHOWN]],
         doing=cancelling(found.summary.id) if found.summary.state in ("queued", "running") else None,
     )
+
+
+def page_of(seen: Visit) -> int:
+    """Which page of a list, from 1."""
+    text = seen.params.get("page", "1")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= PAGES_MAX):
+        raise InvalidRequest(f"page={text[:40]!r} is not a whole number from 1 to {PAGES_MAX}", param="page")
+    return int(text)
 
 
 def dataset_names(desk: Desk) -> frozenset[str]:

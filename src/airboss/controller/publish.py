@@ -22,6 +22,7 @@ from airboss.domain.plan import Exposure, PromotionWhy, ServingPlan, Standing
 from airboss.domain.ports import ApiKey, Ledger
 from airboss.domain.release import Release
 from airboss.evaluations.online import check_scoring
+from airboss.governance.keys import bound
 from airboss.releases.build import Catalog, build_plan, build_releases, local_models, sealed
 from airboss.releases.standing import Settled, promoted, settle
 from airboss.replicas.gguf import chat_template, supports_tools
@@ -255,13 +256,12 @@ def _keep_literal(data: DataDir, provider: str, value: str) -> bool:
 def _bind_keys(ledger: Ledger, config: Config) -> None:
     """A key may call what `[keys]` says; one that is not named there, what it was made for."""
 
-    def bound(key: ApiKey | None) -> ApiKey:
+    def change(key: ApiKey | None) -> ApiKey:
         assert key is not None  # keys are never deleted
-        named = config.keys.get(key.name)
-        return msgspec.structs.replace(key, deployments=key.given if named is None else named.deployments)
+        return bound(key, config.keys.get(key.name))
 
     for key in ledger.all_keys():
-        ledger.change_key(key.name, bound)
+        ledger.change_key(key.name, change)
 
 
 def _same(one: ServingPlan, other: ServingPlan) -> bool:

@@ -55,7 +55,7 @@ class Block(msgspec.Struct, kw_only=True):
     title: str | None = None
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = msgspec.Raw(b"{}")
     tool_use_id: str | None = None
     content: str | list[Block] | None = None
     is_error: bool | None = None
@@ -224,7 +224,9 @@ def _conversation(request: MessagesRequest) -> _Turns:
         if isinstance(turn.content, str):
             blocks: list[tuple[Block, msgspec.Raw | None]] = [(Block(type="text", text=turn.content), None)]
         else:
-            blocks = [(_block.decode(raw), raw) for raw in turn.content]
+            blocks = [
+                (_read_block(raw, f"{where}.content[{at}]"), raw) for at, raw in enumerate(turn.content)
+            ]
         match turn.role:
             case "user":
                 _add_user(turns, [block for block, _ in blocks], where)
@@ -238,6 +240,14 @@ def _conversation(request: MessagesRequest) -> _Turns:
                     f"{where}.role is {turn.role[:40]!r}; it is 'user' or 'assistant'", param=f"{where}.role"
                 )
     return turns
+
+
+def _read_block(raw: msgspec.Raw, where: str) -> Block:
+    try:
+        return _block.decode(raw)
+    except msgspec.ValidationError as error:
+        what, _, at = str(error).partition(" - at `$")
+        raise msgspec.ValidationError(f"{what} - at `$.{where}{at or '`'}") from None
 
 
 def _system(turns: _Turns, said: str | list[Block], where: str) -> str | list[Json]:
@@ -382,7 +392,7 @@ def _add_assistant(turns: _Turns, blocks: list[tuple[Block, msgspec.Raw | None]]
 def _call(block: Block, where: str) -> Json:
     if block.id is None or block.name is None:
         raise InvalidRequest(f"{where} has no id or no name; a tool_use needs both", param=where)
-    arguments = "{}" if block.input is None else bytes(block.input).decode()
+    arguments = bytes(block.input).decode()
     if not arguments.startswith("{"):
         raise InvalidRequest(f"{where}.input is no JSON object; send one", param=f"{where}.input")
     return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": arguments}}

@@ -15,6 +15,10 @@ from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Counts, Json, encode, sse
 
 
+REASONS: Mapping[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""Why a response is incomplete."""
+
+
 class ResponsesSpeech:
     """`dialects.speech.Speech` for one call of `/v1/responses`. `created_at` is a second since 1970; `rich`
     is whether the history has members that OpenAI's chat does not know. `kept` is set to False before the
@@ -75,7 +79,7 @@ class ResponsesSpeech:
         """The response object."""
         request = self.asked.request
         members = self.asked.members
-        reasons = {"length": "max_output_tokens", "content_filter": "content_filter"}
+        reason = REASONS.get(finish or "") if status == "incomplete" else None
         return {
             "id": self.response_id,
             "object": "response",
@@ -83,9 +87,7 @@ class ResponsesSpeech:
             "status": status,
             "background": False,
             "error": error,
-            "incomplete_details": {"reason": reasons.get(finish or "", "content_filter")}
-            if status == "incomplete"
-            else None,
+            "incomplete_details": {"reason": reason} if reason is not None else None,
             "instructions": request.instructions,
             "max_output_tokens": request.max_output_tokens,
             "metadata": request.metadata or {},
@@ -136,6 +138,26 @@ class ResponsesSpeech:
         if self._stream is None:
             self._stream = _Stream(self, "")
         return self._stream.fail(body)
+
+
+def as_history(chat: bytes) -> Json:
+    """A whole chat answer as the message that later requests have: what servers add beside it stays away."""
+    said = read_said(chat)
+    joined = CallJoin()
+    for piece in said.calls:
+        joined.add(piece)
+    calls = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}}
+        for call in joined.calls.values()
+    ]
+    message: Json = {"role": "assistant", "content": said.text if said.text or not calls else None}
+    if calls:
+        message["tool_calls"] = calls
+    if said.refusal:
+        message["refusal"] = said.refusal
+    if said.thoughts:
+        message["thinking_blocks"] = list(said.thoughts)
+    return message
 
 
 def _status(finish: str | None) -> str:

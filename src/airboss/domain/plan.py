@@ -42,6 +42,21 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     cached_input_usd_per_mtok: Decimal | None = None
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much at once: requests and tokens in any minute, and calls under way. None: as many as come."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """How much money a key may spend in a day or a month, which begin and end in UTC."""
+
+    usd: Decimal
+    per: Literal["month", "day"] = "month"
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model is reached.
 
@@ -131,10 +146,12 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy | None = None
     timeout: Timeouts = Timeouts()
     retry: Retry = Retry()
+    limits: Limits | None = None
 
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A numbered snapshot of all that is served; `bodies` False keeps bodies out of records.
+    """A numbered snapshot of all that is served; `bodies` False keeps bodies out of records. `limits` are of
+    all calls together.
 
     `others` are releases that no caller is assigned to, which our own calls may name: candidates, and each
     served model without anything around it.
@@ -145,6 +162,7 @@ class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[DeploymentPlan, ...]
     others: tuple[Served, ...] = ()
     bodies: bool = True
+    limits: Limits | None = None
 
     def served(self) -> Iterator[Served]:
         """Every release that can answer under this plan, and where; one of two deployments comes twice."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal, Protocol
 
 import msgspec
 
-from airboss.domain.plan import Exposure, ServingPlan, Standing
+from airboss.domain.plan import Budget, Exposure, Limits, ServingPlan, Standing
 from airboss.domain.record import InferenceRecord, Status
 from airboss.domain.release import Release
 from airboss.domain.score import Score, ScoreValue
@@ -37,7 +37,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     evaluations and probes; only such a key may name the release that it wants. `deployments` is what it may
     call now, and `given` what it was made for: that holds where the configuration says nothing of the key.
     After a rotation the secret before, of `previous_sha256`, is good until `previous_until`. A key with
-    `revoked_at` opens nothing; it is kept so that its name is not taken for a new one.
+    `revoked_at` opens nothing; it is kept so that its name is not taken for a new one. `limits` and `budget`
+    are what the configuration says.
     """
 
     name: str
@@ -49,6 +50,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     previous_sha256: str | None = None
     previous_until: datetime | None = None
     revoked_at: datetime | None = None
+    limits: Limits | None = None
+    budget: Budget | None = None
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
@@ -337,6 +340,14 @@ class WatchedCall(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, ScoreValue | None] = {}
 
 
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What the calls of one key cost that began on one day (UTC), as far as their costs are known."""
+
+    key: str
+    day: date
+    usd: Decimal
+
+
 class RecordLog(Protocol):
     """Append and scan records. Newest first unless told otherwise. Raises StoreUnavailable."""
 
@@ -379,6 +390,10 @@ class RecordLog(Protocol):
 
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """Who answered: calls by deployment, release and arm, in steps as those of `series`."""
+
+    def spent(self, since: datetime) -> Sequence[Spent]:
+        """What each key spent on each day, by calls that began then or later; days without a known cost are
+        left out."""
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

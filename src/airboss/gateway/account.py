@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from airboss.dialects.speech import Speech
 from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
 from airboss.domain.record import ClosedCall, PolicyFinding, Status
@@ -30,16 +31,17 @@ def closing(
     request_bytes: int,
     bodies: bool,
     policy: tuple[PolicyFinding, ...] = (),
+    speech: Speech | None = None,
 ) -> ClosedCall:
     """The close of a call that ends now. Where no usage was reported it is estimated from
     `request_bytes` and the text produced; `bodies` False leaves the response out. `policy` is what
-    policies found."""
+    policies found, `speech` the client's dialect where that is not chat."""
     ended = time.perf_counter()
     answer = dispatched.answer
     said = _said(answer)
     usage, estimated = _usage(answer, said, request_bytes)
     output_tokens = usage.completion_tokens or 0
-    response = _response(answer, error) if bodies else None
+    response = _response(answer, error, speech) if bodies else None
     latency_s = ended - dispatched.started
     first_at = answer.first_output_at if answer is not None and answer.committed else None
     error_type = None
@@ -98,16 +100,27 @@ def _usage(answer: AnyAnswer | None, said: Reply | Assembly | None, request_byte
     return Usage(prompt_tokens=prompt, completion_tokens=output), True
 
 
-def _response(answer: AnyAnswer | None, error: ApiError | None) -> bytes | None:
-    """The answer as JSON: the upstream's own bytes, a stream put together, or the error."""
-    said: bytes | None = None
+def _response(answer: AnyAnswer | None, error: ApiError | None, speech: Speech | None) -> bytes | None:
+    """The answer as JSON, in the client's dialect: the upstream's own bytes, a stream put together, or the
+    error."""
+    said = said_whole(answer)
+    if said is None:
+        if error is None:
+            return None
+        body = wire.error_body(error)
+        return body if speech is None else speech.error(error.http_status, body)
+    return said if speech is None else speech.whole(said)
+
+
+def said_whole(answer: AnyAnswer | None) -> bytes | None:
+    """What an upstream said, as chat and as JSON; None if nothing came."""
     if isinstance(answer, StreamedAnswer):
-        said = answer.assembly.response()
-    elif answer is not None and answer.content:
-        said = (
-            answer.content if answer.content.isascii() else answer.content.decode("utf-8", "replace").encode()
-        )
-        if too_deep(said):
-            # As JSON it could not be read again; as text it can.
-            said = msgspec.json.encode(said.decode())
-    return said if said is not None or error is None else wire.error_body(error)
+        return answer.assembly.response()
+    if answer is None or not answer.content:
+        return None
+    recorded = answer.recorded
+    said = recorded if recorded.isascii() else recorded.decode("utf-8", "replace").encode()
+    if too_deep(said):
+        # As JSON it could not be read again; as text it can.
+        said = msgspec.json.encode(said.decode())
+    return said

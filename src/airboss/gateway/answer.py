@@ -50,7 +50,7 @@ class _Answer:
         self.committed = False
         self.upstream: UpstreamConnection | None = None
         self.outgoing: Outgoing | None = None
-        """What was sent, where its answer comes in another dialect."""
+        """What was sent, where that is not OpenAI's request."""
         self._coded = False
         self._inflate: zlib._Decompress | None = None
         self._translation: Translation | None = None
@@ -59,7 +59,7 @@ class _Answer:
         """Keep the head."""
         self.status = status
         self.headers = headers
-        if self.outgoing is not None:
+        if self.outgoing is not None and self.outgoing.reader is not None:
             self._coded = True
             self._translation = Translation(self.outgoing, status=status, created=int(time.time()))
         encoding = headers.get(b"content-encoding", b"").lower()

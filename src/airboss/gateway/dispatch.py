@@ -16,8 +16,8 @@ from airboss.domain.plan import DeploymentPlan, Target, Timeouts
 from airboss.domain.record import Attempt
 from airboss.domain.request import Operation
 from airboss.gateway.answer import StreamedAnswer, WholeAnswer
-from airboss.providers.compatible import RETRYABLE_STATUS, request_head
 from airboss.providers import dialect
+from airboss.providers.compatible import RETRYABLE_STATUS, request_head
 from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Origin, Pool, Pools
 from airboss.providers.dialect import Outgoing
 
@@ -98,8 +98,9 @@ class Executor:
             answer = dispatched.answer = new_answer()
             url = self._pick(target)
             pool = self._by_url.get((target.provider, url)) or self._pool(target, url)
-            if outgoing is None:
-                head = request_head(
+            answer.outgoing = outgoing
+            head = (
+                request_head(
                     host=pool.origin.host_header,
                     base_path=pool.origin.base_path,
                     operation=operation,
@@ -107,9 +108,9 @@ class Executor:
                     traceparent=traceparent,
                     length=len(body),
                 )
-            else:
-                answer.outgoing = outgoing if outgoing.reader is not None else None
-                head = _foreign_head(outgoing, pool.origin, secret, traceparent)
+                if outgoing is None
+                else _foreign_head(outgoing, pool.origin, secret, traceparent)
+            )
             try:
                 await self._attempt(
                     dispatched, answer, target, deployment.timeout, url, pool, head + body, deadline

@@ -1,4 +1,4 @@
-"""`/v1/embeddings`: passed on to providers that speak OpenAI's dialect, byte for byte but for the model's name."""
+"""`/v1/embeddings`: passed on to providers that speak OpenAI's dialect, with another model's name."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def embeddings_body(raw: bytes, body: EmbeddingsBody, target: Target) -> tuple[b
     """
     if target.kind not in KINDS:
         raise Unsupported(
-            f"deployment {body.model[:100]!r} makes no embeddings: its provider {target.provider!r} is of kind "
-            f"{target.kind!r}; ask a deployment whose provider speaks OpenAI's dialect and has them",
+            f"deployment {body.model[:100]!r} makes no embeddings: its provider {target.provider!r} is of "
+            f"kind {target.kind!r}; ask a deployment whose provider speaks OpenAI's dialect and has them",
             code="embeddings_unsupported",
             param="model",
         )

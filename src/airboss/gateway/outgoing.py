@@ -1,9 +1,9 @@
-"""Which translation a call needs, by its release's form and its target's kind; none where both sides match."""
+"""Which translation a call needs, by its release's form and its target's kind; none where both match."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -56,10 +56,10 @@ def outgoing(translate: Translate, raw: bytes, parsed: Body, release: Release, t
         raise invalid(str(error)) from None
 
 
-def dropped_header(sent: Outgoing) -> bytes:
+def dropped_line(dropped: Sequence[str]) -> bytes:
     """The line of an answer that names what was left out of a request; nothing where nothing was."""
-    if not sent.dropped:
+    if not dropped:
         return b""
-    names = [_ODD.sub("_", name)[:64] for name in sent.dropped[:DROPPED_MAX]]
-    more = [f"and-{len(sent.dropped) - DROPPED_MAX}-more"] if len(sent.dropped) > DROPPED_MAX else []
+    names = [_ODD.sub("_", name)[:64] for name in dropped[:DROPPED_MAX]]
+    more = [f"and-{len(dropped) - DROPPED_MAX}-more"] if len(dropped) > DROPPED_MAX else []
     return f"x-airboss-dropped: {', '.join(names + more)}\r\n".encode()

@@ -28,7 +28,7 @@ from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
-from airboss.gateway.account import closing
+from airboss.gateway.account import closing, said_whole
 from airboss.gateway.answer import (
     DONE,
     EngineStreamedAnswer,
@@ -37,12 +37,14 @@ from airboss.gateway.answer import (
     WholeAnswer,
 )
 from airboss.gateway.dispatch import Dispatched, Executor
+from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
 from airboss.gateway.engine_wire import engine_answers, engine_body
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.ids import RecordIds
 from airboss.gateway.local_limits import refuse_unfit
-from airboss.gateway.outgoing import dropped_header, outgoing
+from airboss.gateway.outgoing import dropped_line, outgoing
 from airboss.gateway.serving import Branch, Serving, with_release
+from airboss.gateway.spoken import Client, Spoken, counted
 from airboss.gateway.trace import child_traceparent, trace_id
 from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
@@ -52,18 +54,24 @@ from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
+    from airboss.gateway.responses import Keeping
     from airboss.gateway.screened import CallScreen
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 NO_TAGS: dict[str, str] = {}
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
+SPEAK_CHAT = frozenset({"openai", "openai-compatible", "azure", "local"})
+"""Kinds of providers whose own dialect is OpenAI's."""
 
 
 class Worker:
     """What the calls of one gateway process share."""
 
-    def __init__(self, *, journal: JournalWriter, clock: Clock, name: str) -> None:
+    def __init__(
+        self, *, journal: JournalWriter, clock: Clock, name: str, keeping: Keeping | None = None
+    ) -> None:
         self.name = name
+        self.keeping = keeping
         self.clock = clock
         self.journal = journal
         self.executor = Executor(Pools(), rng=random.Random())  # noqa: S311 - jitter, not secrets
@@ -93,25 +101,32 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     screen: CallScreen | None = None
     outgoing: Outgoing | None = None
     """What goes upstream where that is another dialect than OpenAI's; `upstream_body` is its body."""
+    spoken: Spoken | None = None
+    """How the client speaks, where that is not chat; `request.body` is what it said as chat."""
 
 
-async def infer(worker: Worker, client: Connection, http: HttpRequest, operation: Operation) -> None:
-    """Serve one inference call."""
+async def infer(
+    worker: Worker, client: Client, http: HttpRequest, operation: Operation, spoken: Spoken | None = None
+) -> None:
+    """Serve one inference call. With `spoken` the body of `http` is the client's request as chat, and
+    `client` is answered in chat."""
     now = worker.clock.now()
     record_id = worker.ids.next(int(now.timestamp() * 1000))
+    if spoken is not None:
+        spoken.speech.record_id = record_id
     try:
         serving = worker.view()
         request, body, deployment = admit(serving, http, operation, record_id, now)
         branch = assign(serving, http, request, body, deployment)
         screened = None
         if branch.release.policy is not None or deployment.policy is not None:
-            screened = await screen(request, body, deployment, branch)
-            request, body = screened.request, screened.body
+            screened = await screen(request, body, deployment, branch, spoken)
+            request, body, spoken = screened.request, screened.body, screened.spoken
             if screened.refusal is not None:
                 return refuse(
                     worker, serving, client, screened, deployment=deployment, branch=branch, http=http
                 )
-        call = render(serving, http, request, body, deployment, branch, screened)
+        call = render(serving, http, request, body, deployment, branch, screened, spoken)
         opened = open_record(worker, serving, call)
     except ApiError as error:
         worker.metrics.refused(error.http_status)
@@ -174,12 +189,16 @@ def assign(
 
 
 def screen(
-    request: InferenceRequest, body: wire.Body, deployment: DeploymentPlan, branch: Branch
+    request: InferenceRequest,
+    body: wire.Body,
+    deployment: DeploymentPlan,
+    branch: Branch,
+    spoken: Spoken | None,
 ) -> Awaitable[CallScreen]:
     """The request under the policies of its release and its deployment. Raises ApiError."""
     from airboss.gateway.screened import screened  # noqa: PLC0415 - 17 MB that only policies need
 
-    return screened(branch.release.policy, deployment.policy, request, body)
+    return screened(branch.release.policy, deployment.policy, request, body, spoken)
 
 
 def render(  # noqa: PLR0917 - all that was decided, in the order it was
@@ -190,15 +209,21 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
     deployment: DeploymentPlan,
     branch: Branch,
     screened: CallScreen | None = None,
+    spoken: Spoken | None = None,
 ) -> Admitted:
     """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked."""
     target = branch.target
+    if spoken is not None and target.kind in SPEAK_CHAT:
+        plain = spoken.speech.plain(request.body, target.kind)
+        request = msgspec.structs.replace(request, body=plain)
     if isinstance(body, wire.ChatBody):
         refuse_unsupported(body, deployment.name, target)
-    if target.kind == "local":
+    if target.kind == "local" and request.operation != "embeddings":
         refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
     translated = None
-    if branch.translate is not None:
+    if isinstance(body, wire.EmbeddingsBody):
+        upstream_body, translated = embeddings_body(request.body, body, target)
+    elif branch.translate is not None:
         translated = outgoing(branch.translate, request.body, body, branch.release, target)
         upstream_body = translated.body
     else:
@@ -217,6 +242,7 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         traceparent=child_traceparent(http.headers.get(b"traceparent"), request),
         screen=screened,
         outgoing=translated,
+        spoken=spoken,
     )
 
 
@@ -245,6 +271,7 @@ def refuse_unsupported(body: wire.ChatBody, deployment: str, target: Target) -> 
 def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
     """Write the call to the journal; it now has a record, whatever happens."""
     request, branch = call.request, call.branch
+    written = request.body if call.spoken is None else call.spoken.written
     opened = msgspec.structs.replace(
         branch.opened,
         id=request.id,
@@ -257,18 +284,20 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
         session=request.session,
         tags=request.tags,
         trace_id=request.trace_id,
-        request=msgspec.Raw(request.body) if serving.plan.bodies else None,
+        request=msgspec.Raw(written) if serving.plan.bodies else None,
     )
     worker.journal.open(serving.redactor.redact(_encode(opened)))
     return opened
 
 
 async def _served(  # noqa: PLR0917 - the call's whole context, in the order it came to be
-    worker: Worker, serving: Serving, client: Connection, call: Admitted, opened: OpenedCall, started: float
+    worker: Worker, serving: Serving, client: Client, call: Admitted, opened: OpenedCall, started: float
 ) -> None:
     dispatched = Dispatched(started=started)
     try:
         answer = await dispatch(worker, client, call, dispatched)
+        if call.spoken is not None and call.spoken.keep is not None:
+            await call.spoken.keep(call.request.body, said_whole(answer))
     except ApiError as error:
         if call.screen is not None:
             error.message = call.screen.error_text(error.message)
@@ -287,11 +316,13 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         refused = call.screen.refused(answer) if call.screen is not None else None
         status = "ok" if refused is None else "refused"
         closed = close_record(worker, serving, call, opened, dispatched, status=status, error=refused)
+        if call.spoken is not None:
+            counted(call.spoken.speech, closed)
         deliver(client, call, answer, closed)
 
 
 def dispatch(
-    worker: Worker, client: Connection, call: Admitted, dispatched: Dispatched
+    worker: Worker, client: Client, call: Admitted, dispatched: Dispatched
 ) -> Awaitable[WholeAnswer | StreamedAnswer]:
     """Ask the upstream; a stream is passed on as it comes. Raises ApiError."""
     provider = call.branch.target.provider
@@ -308,6 +339,8 @@ def dispatch(
                 response_head=lambda: _response_head(call, EVENT_STREAM, _ours_ms(dispatched)),
             )
         if not call.request.stream:
+            if operation == "embeddings":
+                return EmbeddingsAnswer(provider, client.loop)
             if answers is not None:
                 return EngineWholeAnswer(provider, client.loop, operation=operation, answers=answers)
             return WholeAnswer(provider, client.loop)
@@ -355,6 +388,7 @@ def close_record(
         request_bytes=len(call.request.body),
         bodies=serving.plan.bodies,
         policy=call.screen.findings(dispatched.answer) if call.screen is not None else (),
+        speech=None if call.spoken is None else call.spoken.speech,
     )
     worker.journal.close_call(serving.redactor.redact(_encode(closed)))
     worker.metrics.call(opened, closed)
@@ -362,7 +396,7 @@ def close_record(
 
 
 def deliver(
-    client: Connection, call: Admitted, answer: WholeAnswer | StreamedAnswer, closed: ClosedCall
+    client: Client, call: Admitted, answer: WholeAnswer | StreamedAnswer, closed: ClosedCall
 ) -> None:
     """Give the client its last bytes."""
     if isinstance(answer, StreamedAnswer):
@@ -374,7 +408,7 @@ def deliver(
     client.respond(200, head, answer.content if call.screen is None else call.screen.given(answer))
 
 
-def deliver_error(client: Connection, call: Admitted, dispatched: Dispatched, error: ApiError) -> None:
+def deliver_error(client: Client, call: Admitted, dispatched: Dispatched, error: ApiError) -> None:
     """Tell the client, in the stream if that has begun; a cut stream never looks complete."""
     if dispatched.answer is not None and dispatched.answer.committed:
         if isinstance(error, PolicyRefused):  # the events have said so: `content_filter`
@@ -388,7 +422,7 @@ def deliver_error(client: Connection, call: Admitted, dispatched: Dispatched, er
 def refuse(
     worker: Worker,
     serving: Serving,
-    client: Connection,
+    client: Client,
     screened: CallScreen,
     *,
     deployment: DeploymentPlan,
@@ -406,6 +440,7 @@ def refuse(
         secret=None,
         traceparent=None,
         screen=screened,
+        spoken=screened.spoken,
     )
     opened = open_record(worker, serving, call)
     dispatched = Dispatched(started=http.received_at)
@@ -426,7 +461,7 @@ def _response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes
 
 def _attribution(call: Admitted) -> bytes:
     lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), call.branch.headers)
-    return lines if call.outgoing is None else lines + dropped_header(call.outgoing)
+    return lines if call.outgoing is None else lines + dropped_line(call.outgoing.dropped)
 
 
 def _ours_ms(dispatched: Dispatched) -> float:
@@ -448,5 +483,5 @@ def error_response(error: ApiError, headers: bytes) -> tuple[bytes, bytes]:
     return lines, wire.error_body(error)
 
 
-def _respond_error(client: Connection, error: ApiError, headers: bytes) -> None:
+def _respond_error(client: Client, error: ApiError, headers: bytes) -> None:
     client.respond(error.http_status, *error_response(error, headers))

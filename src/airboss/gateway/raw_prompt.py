@@ -26,7 +26,13 @@ the default of their `/completions`, and no chat client counts on it. A local en
 Values = dict[str, bytes]
 """A request's members, as JSON."""
 
-_CHAT_ONLY = ("messages", "tools", "tool_choice", "functions", "function_call", "parallel_tool_calls") + (
+_CHAT_ONLY = (
+    "messages",
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "parallel_tool_calls",
     "response_format",
     "logprobs",
     "top_logprobs",
@@ -71,8 +77,8 @@ def raw_outgoing(raw: bytes, parsed: Body, release: Release, target: Target) -> 
     put_params(values, release)
     if target.kind in NAMES:
         raise InvalidRequest(
-            f'this deployment\'s release has form = "completion", and {NAMES[target.kind]} take conversations '
-            'only; give the release the form "turns" or "system"',
+            f'this deployment\'s release has form = "completion", and {NAMES[target.kind]} take '
+            'conversations only; give the release the form "turns" or "system"',
             code="unsupported_by_provider",
         )
     unsaid = Unsaid('a raw prompt (form = "completion")', drop=target.drop_unsupported)
@@ -95,9 +101,7 @@ def raw_outgoing(raw: bytes, parsed: Body, release: Release, target: Target) -> 
         values["stream_options"] = b'{"include_usage":true}'
     body = join_members(values)
     if target.kind == "local":
-        body = engine_body(
-            body, CompletionBody(model=parsed.model, stream=parsed.stream), release=release
-        )
+        body = engine_body(body, CompletionBody(model=parsed.model, stream=parsed.stream), release=release)
     path, authorise = openai_place(target, "text_completion")
     return Outgoing(
         path=path,
@@ -141,7 +145,8 @@ def _texts(parsed: CompletionBody) -> list[str]:
     texts = [text for text in prompts if isinstance(text, str)]
     if not texts or len(texts) != len(prompts):
         raise InvalidRequest(
-            "'prompt' is tokens or empty, and this deployment's release renders text; send text", param="prompt"
+            "'prompt' is tokens or empty, and this deployment's release renders text; send text",
+            param="prompt",
         )
     return texts
 

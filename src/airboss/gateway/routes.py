@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthenticated, Unsupported
+from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthenticated
 from airboss.domain.plan import DeploymentPlan
+from airboss.gateway import messages, responses
 from airboss.gateway.feedback import feedback
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.pipeline import Worker, error_response, infer
@@ -46,6 +47,8 @@ class Router:
         methods = ROUTES.get(http.path)
         if methods is None and http.path.startswith("/v1/models/"):
             methods = {"GET": _models if http.path == "/v1/models/" else _model}
+        if methods is None and responses.is_one(http.path):
+            methods = {"GET": _response, "DELETE": _forget_response}
         if methods is None:
             offered = ", ".join(path for path in ROUTES if path.startswith("/v1"))
             raise NotFound(
@@ -58,9 +61,11 @@ class Router:
 
     def error_response(self, error: ApiError, path: str = "") -> tuple[bytes, bytes]:
         """Headers and body for an error outside any call; it has an id too, so that it can be asked about."""
-        del path  # one dialect, one shape
         self.worker.metrics.refused(error.http_status)
-        return error_response(error, self.id_header())
+        headers, body = error_response(error, self.id_header())
+        if path.startswith(messages.PATH):
+            body = messages.error_said(error)
+        return headers, body
 
     def id_header(self) -> bytes:
         """An id for a request that leaves no record."""
@@ -83,12 +88,28 @@ def _feedback(router: Router, client: Connection, http: HttpRequest) -> Awaitabl
     return feedback(router.worker, client, http)
 
 
-async def _embeddings(router: Router, client: Connection, http: HttpRequest) -> None:
-    del client
-    router.worker.view().authenticate(http.headers)
-    raise Unsupported(
-        "no deployment here makes embeddings; ask a provider that does", code="embeddings_unsupported"
-    )
+def _embeddings(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return infer(router.worker, client, http, "embeddings")
+
+
+def _messages(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return messages.messages(router.worker, client, http)
+
+
+def _responses(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return responses.create(router.worker, client, http)
+
+
+def _response(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return responses.retrieve(router.worker, client, http)
+
+
+def _forget_response(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return responses.forget(router.worker, client, http)
+
+
+def _count_tokens(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return messages.count_tokens(router.worker, client, http)
 
 
 def _model_entry(name: str, deployment: DeploymentPlan, created: int) -> dict[str, object]:
@@ -164,6 +185,9 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/chat/completions": {"POST": _chat},
     "/v1/completions": {"POST": _completions},
     "/v1/embeddings": {"POST": _embeddings},
+    "/v1/messages": {"POST": _messages},
+    "/v1/messages/count_tokens": {"POST": _count_tokens},
+    "/v1/responses": {"POST": _responses},
     "/v1/feedback": {"POST": _feedback},
     "/v1/models": {"GET": _models},
     "/healthz": {"GET": _healthz},

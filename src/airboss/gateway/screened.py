@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -23,11 +23,11 @@ from airboss.gateway.answer import (
     WholeAnswer,
 )
 from airboss.gateway.embeddings import EmbeddingsAnswer
-from airboss.gateway.spoken import Client
+from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.sse import event_data
 from airboss.governance.policies import binding
 from airboss.governance.screening import ScreeningPolicy, one_action, prepare, screen_text, screening_policy
-from airboss.governance.screening_chat import AnswerScreen, Passed, screen_request
+from airboss.governance.screening_chat import AnswerScreen, Passed, screen_request, screen_written
 from airboss.governance.tokens import Tokens
 from airboss.providers.compatible import Reply, read_reply
 
@@ -40,9 +40,12 @@ _KEY_BYTES = 16
 
 
 class CallScreen:
-    """The screening of one call. `request` and `body` are what may go upstream and into the record."""
+    """The screening of one call. `request` and `body` are what may go upstream and into the record; where
+    the client does not speak chat, `spoken` has what may go into the record."""
 
-    def __init__(self, policy: ScreeningPolicy, request: InferenceRequest, body: wire.Body) -> None:
+    def __init__(
+        self, policy: ScreeningPolicy, request: InferenceRequest, body: wire.Body, spoken: Spoken | None
+    ) -> None:
         self._policy = policy
         self._several = wire.asks_several(body)
         self._tokens: Tokens | None = None
@@ -50,20 +53,18 @@ class CallScreen:
             self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written=request.body)
         self.request = request
         self.body = body
+        self.spoken = spoken
         self.refusal: PolicyRefused | None = None
         self._findings: tuple[PolicyFinding, ...] = ()
 
     async def read(self) -> None:
         """Screen the request. Raises ApiError if what comes of it is no request any more."""
-        if (
-            self._policy.acting
-            and isinstance(self.body, wire.CompletionBody)
-            and _of_tokens(self.body.prompt)
-        ):
+        tokens = _tokens_in(self.body) if self._policy.acting else None
+        if tokens is not None:
             raise InvalidRequest(
-                "'prompt' is tokens, which the policy of this deployment cannot read; send text",
+                f"{tokens!r} is tokens, which the policy of this deployment cannot read; send text",
                 code="content_policy",
-                param="prompt",
+                param=tokens,
             )
         raw = self.request.body
         if len(raw) < THREAD_BYTES:
@@ -71,6 +72,8 @@ class CallScreen:
         else:
             screened = await asyncio.to_thread(screen_request, self._policy, raw, self._tokens)
         self._findings = screened.findings
+        if self.spoken is not None:
+            await self._read_written(self.spoken, blocked=screened.blocked)
         if screened.blocked:
             kinds = sorted({each.kind for each in screened.findings if each.action == "block"})
             self.refusal = PolicyRefused(
@@ -84,6 +87,13 @@ class CallScreen:
                 body=screened.body,
                 tags={name: value for name, value in tags.items() if name != "session_id"},
             )
+
+    async def _read_written(self, spoken: Spoken, *, blocked: bool) -> None:
+        """Screen what the record has of a client that does not speak chat."""
+        written = spoken.written
+        work = partial(screen_written, self._policy, written, self._tokens, blocked=blocked)
+        changed = work() if len(written) < THREAD_BYTES else await asyncio.to_thread(work)
+        self.spoken = msgspec.structs.replace(spoken, written=changed)
 
     def answer(self) -> AnswerScreen:
         """The screen of one attempt's answer."""
@@ -104,6 +114,8 @@ class CallScreen:
         response_head: Callable[[], bytes],
     ) -> WholeAnswer | StreamedAnswer:
         """An attempt's answer, screened as it comes; `answers` as in `StreamedAnswer`."""
+        if request.operation == "embeddings":
+            return EmbeddingsAnswer(provider, client.loop)  # numbers hold nobody's words
         screen = self.answer()
         if request.stream:
             streamed = ScreenedStreamedAnswer(
@@ -240,8 +252,13 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         super()._end()
 
 
-def _of_tokens(prompt: object) -> bool:
-    return isinstance(prompt, list) and any(not isinstance(part, str) for part in prompt)
+def _tokens_in(body: wire.Body) -> str | None:
+    """The member that has tokens in place of text."""
+    for name, kind in (("prompt", wire.CompletionBody), ("input", wire.EmbeddingsBody)):
+        given = getattr(body, name) if isinstance(body, kind) else None
+        if isinstance(given, list) and any(not isinstance(part, str) for part in given):
+            return name
+    return None
 
 
 def screen_of(answer: object) -> AnswerScreen | None:
@@ -258,9 +275,13 @@ def compiled(release: Policy | None, deployment: Policy | None) -> ScreeningPoli
 
 
 async def screened(
-    release: Policy | None, deployment: Policy | None, request: InferenceRequest, body: wire.Body
+    release: Policy | None,
+    deployment: Policy | None,
+    request: InferenceRequest,
+    body: wire.Body,
+    spoken: Spoken | None = None,
 ) -> CallScreen:
     """A call under its release's policy and its deployment's, its request screened. Raises ApiError."""
-    call = CallScreen(compiled(release, deployment), request, body)
+    call = CallScreen(compiled(release, deployment), request, body, spoken)
     await call.read()
     return call

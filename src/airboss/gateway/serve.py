@@ -17,6 +17,7 @@ import msgspec
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.http1 import Connection, Server
 from airboss.gateway.pipeline import Worker
+from airboss.gateway.responses import Keeping
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.serving import ProviderKey, build_serving
 from airboss.telemetry.journal import JournalWriter
@@ -56,9 +57,10 @@ async def serve(
     settings: GatewaySettings,
     provider_key: ProviderKey,
     clock: Clock,
+    keeping: Keeping | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what was begun, for at most DRAIN_S seconds."""
-    worker = Worker(journal=journal, clock=clock, name=settings.name)
+    worker = Worker(journal=journal, clock=clock, name=settings.name, keeping=keeping)
     router = Router(
         worker,
         RouterSettings(

@@ -102,6 +102,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """Why a reference could not be resolved."""
     admin_key: str
     """Good for nothing here, but whoever sends it is told so."""
+    limiter: Limiter | None = None
+    """None where nothing is limited."""
     seen: dict[tuple[bytes | None, bytes | None], Principal]
     """Whose credentials have been checked under this view, as they came; at most SEEN_MAX.
 

@@ -1,4 +1,4 @@
-"""A client that does not speak chat, to the rest of the gateway: it is answered in chat, and hears its own dialect."""
+"""A client that does not speak chat: the gateway answers it in chat, and it hears its own dialect."""
 
 from __future__ import annotations
 

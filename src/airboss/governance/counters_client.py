@@ -24,7 +24,7 @@ from airboss.governance.counters_wire import (
     framed,
     from_owners,
 )
-from airboss.governance.counting import Answer, Change, Grant, Held, Want
+from airboss.governance.counting import Answer, Change, Held, Want, given_back
 
 ANSWER_S: Final = 1.0
 """An owner that is silent for so long is away."""
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 
 class SocketCounters:
-    """Implements `counting.Counters`. Connects again by itself; what was told while the owner was away is told
-    when it is back, each telling once."""
+    """Implements `counting.Counters`. Connects again by itself; what was told while the owner was away is
+    told when it is back, each telling once."""
 
     def __init__(self, path: Path, *, worker: str) -> None:
         self._path = path
@@ -65,7 +65,12 @@ class SocketCounters:
         except TimeoutError:
             log.warning("the counters do not answer at %s; limited calls wait for them", self._path)
 
-    async def ask(self, wants: Sequence[Want]) -> Answer:
+    @property
+    def here(self) -> bool:
+        """Whether we are welcome."""
+        return self._line is not None
+
+    def ask(self, wants: Sequence[Want]) -> asyncio.Future[Answer]:
         """As `Counters.ask`."""
         line = self._line
         if line is None:
@@ -76,7 +81,7 @@ class SocketCounters:
         self._number += 1
         question = self._asked[self._number] = _Question(tuple(wants), now + ANSWER_S)
         line.say(Ask(self._number, question.wants))
-        return await question.answer
+        return question.answer
 
     def tell(self, changes: Sequence[Change]) -> None:
         """As `Counters.tell`."""
@@ -119,15 +124,16 @@ class SocketCounters:
             self._line = None
             self._lost.clear()
             try:
-                _, line = await loop.create_unix_connection(lambda: _Line(self), self._path)
+                _, line = await loop.create_unix_connection(lambda: _Line(self), str(self._path))
             except OSError:
                 await asyncio.sleep(RETRY_S)
                 continue
             # What is told from here on goes out after what was, and after what we say we hold.
-            before, self._told = self._seq, self._seq
+            held = self._held()
+            before = self._told = self._seq
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    seq = await line.greet(Hello(self._worker, self._held()))
+                    seq = await line.greet(Hello(self._worker, held))
             except (TimeoutError, ConnectionError):
                 line.hang_up()
                 await asyncio.sleep(RETRY_S)
@@ -228,7 +234,7 @@ class _Line(asyncio.Protocol):
             log.exception("the counters' owner says what nobody understands")
             self._transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Gone."""
         if not self._welcome.done():
             self._welcome.set_exception(ConnectionResetError("the counters hung up"))
@@ -254,16 +260,6 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
             )
         )
     return tuple(sums.values())
-
-
-def given_back(wants: Sequence[Want], grants: Sequence[Grant]) -> tuple[Change, ...]:
-    """What to tell of a grant that nobody waits for any more."""
-    return tuple(
-        Change(want.counter, back=grant.amount, slot=grant.slot)
-        if want.kind == "minute"
-        else Change(want.counter, freed=grant.amount)
-        for want, grant in zip(wants, grants, strict=True)
-    )
 
 
 def _away(how: str) -> Unavailable:

@@ -17,17 +17,19 @@ class LocalCounters:
         self._worker = worker
         self._now = now
         self._seq = 0
+        self.here = True
 
     async def start(self, held: Held) -> None:
         """As `Counters.start`."""
         self._seq = self._owner.hello(self._worker, held(), now=self._now())
 
-    async def ask(self, wants: Sequence[Want]) -> Answer:
-        """As `Counters.ask`; answers without waiting."""
+    def ask(self, wants: Sequence[Want]) -> Answer:
+        """As `Counters.ask`; answers at once."""
         try:
             return self._owner.ask(self._worker, wants, now=self._now())
         except SetupError as error:
-            raise Unavailable(f"limits cannot be kept: {error}", code="counters_away", retry_after_s=1) from error
+            message = f"limits cannot be kept: {error}"
+            raise Unavailable(message, code="counters_away", retry_after_s=1) from error
 
     def tell(self, changes: Sequence[Change]) -> None:
         """As `Counters.tell`."""

@@ -41,9 +41,9 @@ async def serve(owner: Owner, path: Path, *, stop: asyncio.Event, now: Callable[
     loop = asyncio.get_running_loop()
     try:
         # Whoever starts an owner holds the lock on its state, so a socket here is a dead one's.
-        path.unlink(missing_ok=True)
-        server = await loop.create_unix_server(lambda: _Worker(owner, now), path)
-        path.chmod(LISTEN_MODE)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        server = await loop.create_unix_server(lambda: _Worker(owner, now), str(path))
+        await asyncio.to_thread(path.chmod, LISTEN_MODE)
     except OSError as error:
         raise SetupError(f"the counters cannot listen at {path}: {error}") from error
     ticking = asyncio.create_task(_tick(owner, now))
@@ -57,7 +57,7 @@ async def serve(owner: Owner, path: Path, *, stop: asyncio.Event, now: Callable[
         for task in (ticking, stopping):
             task.cancel()
         await asyncio.gather(ticking, stopping, return_exceptions=True)
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
 async def _tick(owner: Owner, now: Callable[[], float]) -> None:
@@ -89,7 +89,7 @@ class _Worker(asyncio.Protocol):
             log.warning("a worker of the counters was cut off: %s", error)
             self._transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The worker has hung up or died: what it held is free."""
         if self._name is not None:
             self._owner.gone(self._name, now=self._now())

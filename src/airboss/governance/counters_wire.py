@@ -1,7 +1,7 @@
 """What gateways and the counters' owner say to each other on a unix socket.
 
-A message is its length (four bytes, little-endian) and a tagged msgpack array. A worker opens with `Hello` and
-waits for `Welcome`; then it sends `Ask` and `Tell`, each of which is answered by its number.
+A message is its length (four bytes, little-endian) and a tagged msgpack array. A worker opens with `Hello`
+and waits for `Welcome`; then it sends `Ask` and `Tell`, each of which is answered by its number.
 """
 
 from __future__ import annotations

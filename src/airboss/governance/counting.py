@@ -9,6 +9,7 @@ most a hundredth of the limit: by so much, or by one, the workers together may d
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Literal, Protocol
@@ -85,14 +86,18 @@ Held = Callable[[], dict[str, int]]
 
 class Counters(Protocol):
     """The port: limits and budgets, counted in one place, be it in this process, in an owner process, or in
-    Valkey. One event loop uses it. Once it asked, nobody stops waiting for the answer: what is given must not
-    be lost."""
+    Valkey. One event loop uses it. Who asked must take the answer: what is given is held until it is told
+    otherwise."""
 
     async def start(self, held: Held) -> None:
         """Begin. An owner that was away and comes back is told what `held` says."""
 
-    async def ask(self, wants: Sequence[Want]) -> Answer:
-        """All of these, or none. Raises Unavailable where the owner does not answer."""
+    here: bool
+    """Whether the owner can be asked now."""
+
+    def ask(self, wants: Sequence[Want]) -> Answer | asyncio.Future[Answer]:
+        """All of these, or none; at once where that needs no waiting. Raises Unavailable, or gives it to who
+        waits, where the owner does not answer."""
 
     def tell(self, changes: Sequence[Change]) -> None:
         """Tell what happened. Each is counted once, also if the owner is away for a while."""
@@ -229,6 +234,16 @@ class Book:
             holding = self._holdings[name] = Holding()
         holding.used_at = now
         return holding
+
+
+def given_back(wants: Sequence[Want], grants: Sequence[Grant]) -> tuple[Change, ...]:
+    """What to tell of a grant that nobody waits for any more."""
+    return tuple(
+        Change(want.counter, back=grant.amount, slot=grant.slot)
+        if want.kind == "minute"
+        else Change(want.counter, freed=grant.amount)
+        for want, grant in zip(wants, grants, strict=True)
+    )
 
 
 def units(usd: Decimal) -> int:

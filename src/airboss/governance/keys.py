@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from airboss.config import KeyConfig
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import ApiKey
 from airboss.domain.request import Principal
@@ -81,6 +82,17 @@ def _living(key: ApiKey | None, name: str) -> ApiKey:
     if key.internal:
         raise WrongCall(f"key {name!r} is Airboss's own, for evaluations and probes; it is left alone")
     return key
+
+
+def bound(key: ApiKey, named: KeyConfig | None) -> ApiKey:
+    """The key with what `[keys.NAME]` says of it: what that leaves open stays as the key was made, which is
+    without limits."""
+    if named is None:
+        return msgspec.structs.replace(key, deployments=key.given, limits=None, budget=None)
+    deployments = key.given if named.deployments is None else named.deployments
+    return msgspec.structs.replace(
+        key, deployments=deployments, limits=named.limits, budget=named.budget
+    )
 
 
 class Keyring:

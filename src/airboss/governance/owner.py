@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from airboss.governance.counting import Answer, Book, BookState, Change, Denied, Want
+from airboss.domain.errors import SetupError
+from airboss.governance.counting import Answer, Book, BookState, Change, Denied, Want, given_back
 
 GRACE_S: Final = 3.0
 """After a restart a worker has so long to come back; what it held is free then."""
@@ -77,22 +78,31 @@ class Owner:
                 self._book, self._seqs = Book(snapshot.book), snapshot.seqs
             else:
                 self._apply(_events.decode(entry))
+        self._behind = False
+        """What is written lacks something that happened."""
         self._waits_until: float | None = now + GRACE_S
         self._sweeps_at = now + SWEEP_S
         self._snapshot()
 
     def hello(self, worker: str, held: Mapping[str, int], *, now: float) -> int:
-        """A worker is there and holds just this; returns the number of the last telling of it that counted."""
+        """A worker is there and holds just this; returns the number of its last telling that counted."""
         self.workers.add(worker)
         self._happened(_Event(now, worker, held=dict(held)))
         return self._seqs.get(worker, 0)
 
     def ask(self, worker: str, wants: Sequence[Want], *, now: float) -> Answer:
-        """As `Book.ask`."""
+        """As `Book.ask`. Raises SetupError, with nothing given, where that cannot be written down."""
+        if self._behind:
+            self._snapshot()
         workers = max(1, len(self.workers))
         answer = self._book.ask(worker, wants, now=now, workers=workers)
-        if not isinstance(answer, Denied) and self._kept is not None:
-            self._write(_Event(now, worker, workers=workers, wants=tuple(wants)))
+        if not isinstance(answer, Denied):
+            try:
+                self._write(_Event(now, worker, workers=workers, wants=tuple(wants)))
+            except SetupError:
+                self._book.change(worker, given_back(wants, answer), now=now)
+                self._behind = True
+                raise
         return answer
 
     def tell(self, worker: str, seq: int, changes: Sequence[Change], *, now: float) -> None:
@@ -121,8 +131,12 @@ class Owner:
             self._snapshot()
 
     def _happened(self, event: _Event) -> None:
-        self._write(event)
+        """What happened has happened, whether or not it can be written down; nothing is given until it is."""
         self._apply(event)
+        try:
+            self._write(event)
+        except SetupError:
+            self._behind = True
 
     def _write(self, event: _Event) -> None:
         if self._kept is not None:
@@ -142,3 +156,4 @@ class Owner:
     def _snapshot(self) -> None:
         if self._kept is not None:
             self._kept.rewrite(_encode(_Snapshot(self._book.state(), self._seqs)))
+            self._behind = False

@@ -76,6 +76,27 @@ def screen_request(policy: ScreeningPolicy, body: bytes, tokens: Tokens | None =
     return RequestScreened(body=data, findings=findings.listed(), blocked=screened.blocked)
 
 
+WRITTEN_SPARED = SPARED | {("previous_response_id",)}
+"""The same of a request in a dialect other than chat."""
+
+
+def screen_written(
+    policy: ScreeningPolicy, written: bytes, tokens: Tokens | None, *, blocked: bool
+) -> bytes:
+    """What the record has of a request in a dialect other than chat, which goes upstream as chat: its text is
+    screened like that, with the same placeholders, and findings count there. `blocked`: the call is, so that
+    nothing of its values may be kept."""
+    if not policy.acting:
+        return written
+    used = one_action("mask", policy.acting) if blocked else policy
+    screened = screen_json(
+        used, written, where="request", findings=Findings(used), tokens=tokens, spared=WRITTEN_SPARED
+    )
+    if screened.blocked:
+        return screen_written(policy, written, tokens, blocked=True)
+    return screened.data
+
+
 class Passed(msgspec.Struct, frozen=True):
     """Two versions of one piece of an answer: for the record, and for the client, who gets its own values
     back for their placeholders. The same object twice where there are none."""

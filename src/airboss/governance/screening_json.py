@@ -27,7 +27,7 @@ Names = tuple[str, ...]
 _TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d{7}[\d.eE+-]*+', re.DOTALL)
 _SHORTEST = 7  # bytes of a string with its quotes; no detector finds less than five characters
 _BASE64 = re.compile(rb'"(?:data:[^",]{0,200};base64,)?[A-Za-z0-9+/]{256,}={0,2}"')
-_MEDIA = frozenset({"url", "data", "file_data", "b64_json"})
+_MEDIA = frozenset({"url", "data", "file_data", "b64_json", "image_url", "signature"})
 _SECRET_NAME = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|wort)|pwd|secret|credentials?|token"
     r"|(?:api|access|secret|private|account|auth|encryption|signing)[_-]?key)\Z"

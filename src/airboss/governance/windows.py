@@ -44,7 +44,7 @@ class Window:
         return self.total
 
     def take(self, amount: int, now: float) -> int:
-        """Take `amount`; whether there is room is the caller's to know. Returns the slot that it stands in."""
+        """Take `amount`; whether there is room is the caller's to know. Returns the slot it stands in."""
         slot = slot_of(now)
         if self.slots and slot < (newest := next(reversed(self.slots))):
             slot = newest  # the wall clock stepped back: what is newer must not be older

@@ -1,6 +1,6 @@
 """Answers of Anthropic's Messages, whole and streamed, as OpenAI's chat answers. Pure.
 
-Thoughts become `reasoning_content`, and, signed as they were, `thinking_blocks`, which a client may send back.
+Thoughts become `reasoning_content`, and, signed as they were, `thinking_blocks`, to be sent back.
 Input tokens are told in three parts that do not overlap: not cached, read from the cache, written to it.
 """
 
@@ -49,11 +49,16 @@ STATUS: Mapping[str, int] = {
 _TOO_LONG = ("prompt is too long", "exceed context limit", "input is too long")
 
 
+class _Output(msgspec.Struct):
+    thinking_tokens: int = 0
+
+
 class _Usage(msgspec.Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    output_tokens_details: _Output | None = None
 
 
 class _Block(msgspec.Struct):
@@ -163,8 +168,8 @@ class AnthropicReader:
     def _take_usage(self, usage: _Usage | None) -> None:
         """A later report replaces what an earlier one said of the same."""
         for name in _Usage.__struct_fields__ if usage is not None else ():
-            if (count := getattr(usage, name)) is not None:
-                setattr(self._usage, name, count)
+            if (told := getattr(usage, name)) is not None:
+                setattr(self._usage, name, told)
 
     def _told(self) -> Json:
         return usage_of(
@@ -172,9 +177,12 @@ class AnthropicReader:
             output=self._usage.output_tokens or 0,
             cached=self._usage.cache_read_input_tokens or 0,
             written=self._usage.cache_creation_input_tokens or 0,
+            reasoning=self._usage.output_tokens_details.thinking_tokens
+            if self._usage.output_tokens_details is not None
+            else 0,
         )
 
-    def event(self, data: bytes) -> list[bytes]:
+    def event(self, data: bytes) -> list[bytes]:  # noqa: PLR0911 - one for each kind of event
         """One event."""
         said = _decoded(_event, data)
         match said.type:
@@ -274,4 +282,6 @@ def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
         return decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         shown = data[:80].decode("utf-8", "replace")
-        raise UpstreamFailed(f"the upstream's answer is no message of Anthropic's; it begins {shown!r}") from None
+        raise UpstreamFailed(
+            f"the upstream's answer is no message of Anthropic's; it begins {shown!r}"
+        ) from None

@@ -5,20 +5,20 @@ What differs, and what becomes of it:
 - `max_tokens` is needed: the request's, else ANSWER_TOKENS.
 - The system's words stand apart; those that come later in a conversation are moved there too.
 - Turns alternate: neighbours of one role are joined. A tool's result is part of the user's turn.
-- A schema becomes a tool that must be called, whose input is the answer (`anthropic_answer` turns it back).
-- `reasoning_effort` becomes a budget of thinking, which `max_tokens` must exceed. A model that thinks wants
-  its own thoughts back, signed, before the calls it made: `thinking_blocks` of an earlier answer. Where a
-  client has not kept them, that one call is made without thinking.
+- A schema becomes a tool that must be called, whose input is the answer (`anthropic_answer` turns it back);
+  a strict one is said as it is to models that know such.
+- `reasoning_effort` becomes thinking (`anthropic_thinking`). A model that thinks wants its own thoughts back,
+  signed, before the calls it made: `thinking_blocks` of an earlier answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 import msgspec
 
 from airboss.domain.errors import InvalidRequest
+from airboss.providers.anthropic_thinking import ANSWER_TOKENS, is_adaptive, native_schema, put_limits
 from airboss.providers.chat_request import (
     ChatRequest,
     Json,
@@ -33,10 +33,6 @@ from airboss.providers.chat_request import (
 )
 from airboss.providers.dialect import Unsaid
 
-ANSWER_TOKENS = 4096
-"""The most tokens of an answer where nobody says: the most that every model of theirs can give."""
-BUDGETS: Mapping[str, int] = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768}
-"""Tokens of thinking by effort; 1024 is the least that is taken."""
 ANSWER_TOOL = "json_answer"
 """The tool that stands for a schema of the answer."""
 _SAID = frozenset(
@@ -80,7 +76,7 @@ def messages_request(raw: bytes, unsaid: Unsaid) -> Said:
         value["stream"] = True
     if request.user:
         value["metadata"] = {"user_id": request.user}
-    _put_limit(value, request, unsaid)
+    put_limits(value, request, unsaid)
     answer_tool = _put_tools(value, request, unsaid)
     return Said(body=msgspec.json.encode(value), answer_tool=answer_tool)
 
@@ -176,52 +172,6 @@ def _marked(block: Json, cache_control: Json | None) -> Json:
     return block if cache_control is None else {**block, "cache_control": cache_control}
 
 
-def _put_limit(value: Json, request: ChatRequest, unsaid: Unsaid) -> None:
-    """The limit of the answer and the budget of thinking, which is a part of it."""
-    limit = request.answer_tokens
-    if limit is not None:
-        value["max_tokens"] = limit
-    effort = request.reasoning_effort
-    if effort is None or effort == "none":
-        return
-    if effort not in BUDGETS:
-        raise InvalidRequest(
-            f"'reasoning_effort' is {effort[:40]!r}; it must be one of none, {', '.join(BUDGETS)}",
-            param="reasoning_effort",
-        )
-    if request.schema is not None or request.tool_choice == "required" or request.forced_function:
-        # Both are a tool that must be called, and thinking models are not to be made to.
-        unsaid.add("reasoning_effort", "it does not go with an answer by schema or a tool that must be called")
-        return
-    if limit is not None and limit <= BUDGETS["minimal"]:
-        unsaid.add("reasoning_effort", f"it needs max_tokens of more than {BUDGETS['minimal']}")
-        return
-    if _unsigned(request):
-        unsaid.note("reasoning_effort")
-        return
-    budget = BUDGETS[effort]
-    if limit is None:
-        value["max_tokens"] = ANSWER_TOKENS + budget
-    else:
-        # At least a quarter is left for the answer itself, where the limit allows for it.
-        budget = max(BUDGETS["minimal"], min(budget, limit * 3 // 4))
-    value["thinking"] = {"type": "enabled", "budget_tokens": budget}
-    for name in ("temperature", "top_k"):
-        if value.get(name) is not None and not (name == "temperature" and value[name] == 1):
-            unsaid.add(name, "it does not go with reasoning_effort")
-            del value[name]
-
-
-def _unsigned(request: ChatRequest) -> bool:
-    """Whether the conversation stands in the midst of calls that were made without thoughts to show."""
-    for message in reversed(request.messages):
-        if message.role == "assistant":
-            return bool(message.tool_calls) and not message.thinking_blocks
-        if message.role != "tool":
-            return False
-    return False
-
-
 def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid) -> str | None:
     tools = []
     for tool, function in offered(request, unsaid):
@@ -231,11 +181,15 @@ def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid) -> str | None:
         }
         if function.description:
             made["description"] = function.description
+        if function.strict and is_adaptive(request.model):
+            made["strict"] = True
         tools.append(_marked(made, tool.cache_control))
     choice = _choice(request, unsaid) if tools else None
     schema = request.schema
     answer_tool = None
-    if schema is not None:
+    if native_schema(request):
+        value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
+    elif schema is not None:
         answer_tool = ANSWER_TOOL
         tools.append({"name": ANSWER_TOOL, "description": _purpose(request), "input_schema": _object(schema)})
         # With tools of the caller's own one of them may come first.
@@ -273,7 +227,7 @@ def _purpose(request: ChatRequest) -> str:
 
 
 def _object(schema: Json) -> Json:
-    """A schema for a tool's input, which is an object. Raises InvalidRequest for a schema of anything else."""
+    """A schema for a tool's input, which is an object. Raises InvalidRequest for one of anything else."""
     kind = schema.get("type", "object")
     if kind != "object":
         raise InvalidRequest(

@@ -16,6 +16,7 @@ from airboss.domain.errors import UpstreamFailed
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 _PRELUDE = 12
 _TEXT = 7
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """How many bytes the values of other types have; 6 and 7 say it themselves."""
 
@@ -44,7 +45,8 @@ class AwsFrames:
                 raise UpstreamFailed("the upstream sent an event-stream frame with a wrong checksum")
             headers = _headers(frame[_PRELUDE : _PRELUDE + headers_size])
             name = headers.get(":exception-type") or headers.get(":event-type") or "unknown"
-            payload = frame[_PRELUDE + headers_size : -4] or b"{}"
+            # Line ends are white space in JSON, and would end the event's line.
+            payload = frame[_PRELUDE + headers_size : -4].translate(_ONE_LINE) or b"{}"
             found.append(b'data: {"%s":%s}\n\n' % (name.encode(), payload))
         return found
 

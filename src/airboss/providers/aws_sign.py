@@ -28,7 +28,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def credentials_of(secret: str) -> Credentials | None:
-    """`ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]`; None for anything else, which is a key of Bedrock's."""
+    """Of `ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]`; None for else: a key of Bedrock's."""
     access_key, _, rest = secret.partition(":")
     secret_key, _, token = rest.partition(":")
     if not secret_key or len(access_key) < 16 or not access_key.isalnum() or not access_key.isupper():
@@ -45,7 +45,7 @@ def authorise_aws(request: Unsigned, secret: str, *, region: str) -> Mapping[str
 
 
 def signed(request: Unsigned, credentials: Credentials, *, region: str, service: str) -> dict[str, str]:
-    """The headers of a signed POST: `host`, the date and the token are what is signed beside path and body."""
+    """The headers of a signed POST: what is signed is path, body, `host`, the date and the token."""
     stamp = datetime.fromtimestamp(request.at, UTC).strftime("%Y%m%dT%H%M%SZ")
     headers = {"host": request.host, "x-amz-date": stamp}
     if credentials.token is not None:

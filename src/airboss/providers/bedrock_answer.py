@@ -33,11 +33,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class BedrockReader:
-    """Reads one answer. `answer_tool` as in `AnthropicReader`."""
+    """Reads one answer, to be called `id`. `answer_tool` as in `AnthropicReader`."""
 
-    def __init__(self, created: int, *, model: str, answer_tool: str | None) -> None:
+    def __init__(self, created: int, *, id: str, model: str, answer_tool: str | None) -> None:
         self._model = model
-        self._id = f"chatcmpl-{created}"
+        self._id = id
         self._inner = AnthropicReader(created, answer_tool=answer_tool)
         self._stopped = False
         self._blocks: set[int] = set()
@@ -61,14 +61,16 @@ class BedrockReader:
 
     def event(self, data: bytes) -> list[bytes]:
         """One event, `{"TYPE": …}`."""
-        ((kind, said),) = _object(data).items() or [("", {})]
+        kind, said = next(iter(_object(data).items()), ("", None))
+        if not isinstance(said, dict):
+            raise UpstreamFailed(f"the upstream's event {kind[:40]!r} is no JSON object")
         if kind in STATUS:
             return [_said_error(str(said.get("message", kind)), STATUS[kind])]
         made = [piece for event in self._renamed(kind, said) for piece in self._inner.event(_encode(event))]
         # The usage comes after the reason, and is the last that is said.
         return made + self._last() if kind == "metadata" else made
 
-    def _renamed(self, kind: str, said: Json) -> list[Json]:
+    def _renamed(self, kind: str, said: Json) -> list[Json]:  # noqa: PLR0911 - one for each kind of event
         """The event as Anthropic has it; none for what it does not have."""
         index = said.get("contentBlockIndex", 0)
         match kind:

@@ -43,7 +43,11 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     first = messages_request(raw, unsaid)
     said: Json = msgspec.json.decode(first.body)
     limits: Json = {"maxTokens": said["max_tokens"]}
-    for theirs, ours in (("temperature", "temperature"), ("topP", "top_p"), ("stopSequences", "stop_sequences")):
+    for theirs, ours in (
+        ("temperature", "temperature"),
+        ("topP", "top_p"),
+        ("stopSequences", "stop_sequences"),
+    ):
         if ours in said:
             limits[theirs] = said[ours]
     value: Json = {
@@ -55,11 +59,10 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     if "system" in said:
         value["system"] = _blocks(said["system"], unsaid)
     more: Json = {"top_k": said["top_k"]} if "top_k" in said else {}
-    if "thinking" in said:
-        if "anthropic" in said["model"]:
-            more["thinking"] = said["thinking"]
-        else:
-            unsaid.add("reasoning_effort", "only Anthropic's models on Bedrock take a budget")
+    if "anthropic" in said["model"]:
+        more |= {name: said[name] for name in ("thinking", "output_config") if name in said}
+    elif "thinking" in said and said["thinking"]["type"] != "disabled":
+        unsaid.add("reasoning_effort", "only Anthropic's models on Bedrock take it")
     if more:
         value["additionalModelRequestFields"] = more
     if "tools" in said:
@@ -76,7 +79,7 @@ def _blocks(blocks: list[Json], unsaid: Unsaid) -> list[Json]:
     return found
 
 
-def _block(block: Json, unsaid: Unsaid) -> Json:
+def _block(block: Json, unsaid: Unsaid) -> Json:  # noqa: PLR0911 - one for each kind of block
     match block["type"]:
         case "text":
             return {"text": block["text"]}
@@ -101,7 +104,7 @@ def _block(block: Json, unsaid: Unsaid) -> Json:
         case "redacted_thinking":
             return {"reasoningContent": {"redactedContent": block.get("data", "")}}
     raise InvalidRequest(
-        f"a thinking block is of type {str(block['type'])[:40]!r}, which Bedrock has no word for; leave it out",
+        f"a thinking block is of type {str(block['type'])[:40]!r}, which Bedrock does not know; leave it out",
         param="messages",
     )
 

@@ -86,8 +86,8 @@ def tool_call(id_: str, name: str, arguments: str) -> Json:
 
 
 def usage_of(*, uncached: int, output: int, cached: int = 0, written: int = 0, reasoning: int = 0) -> Json:
-    """`usage` from disjoint buckets of input (not cached, read from the cache, written to it) and from output,
-    of which `reasoning` is a part."""
+    """`usage` from disjoint buckets of input (not cached, read from the cache, written to it) and from
+    output, of which `reasoning` is a part."""
     prompt = uncached + cached + written
     return {
         "prompt_tokens": prompt,

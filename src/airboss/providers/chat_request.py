@@ -233,8 +233,8 @@ def arguments_of(call: ToolCall, where: str) -> Json:
         value = None
     if not isinstance(value, dict):
         raise InvalidRequest(
-            f"{where}.function.arguments is {call.function.arguments[:80]!r}; the provider of this deployment "
-            "wants a JSON object there",
+            f"{where}.function.arguments is {call.function.arguments[:80]!r}; the provider of this "
+            "deployment wants a JSON object there",
             param=f"{where}.function.arguments",
         )
     return value

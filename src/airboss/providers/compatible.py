@@ -15,7 +15,11 @@ from airboss.domain.request import Operation
 
 T = TypeVar("T")
 
-PATHS: Mapping[Operation, str] = {"chat": "/chat/completions", "text_completion": "/completions"}
+PATHS: Mapping[Operation, str] = {
+    "chat": "/chat/completions",
+    "text_completion": "/completions",
+    "embeddings": "/embeddings",
+}
 OUTPUT_CHARS_MAX = 8 * 1024 * 1024
 """Characters of one streamed answer that are kept for its record; more are counted, not kept."""
 

@@ -1,4 +1,4 @@
-"""Answers of `/completions` to a raw prompt, read as what was asked for: a chat answer, or a trimmed text. Pure.
+"""Answers of `/completions` to a raw prompt, read as what was asked for: a chat's, or a trimmed text. Pure.
 
 The prompt ends in `Output:`. What follows begins with a space and ends with blank lines, which are not the
 answer's. In a stream white space is held back until it is known whether more comes after it.

@@ -119,7 +119,7 @@ def request_head(
 
 
 class Unsaid:
-    """Collects what a request asks for and an upstream has no words for. `upstream` is its name for people."""
+    """Collects what a request asks for and an upstream, called `upstream` to people, has no words for."""
 
     def __init__(self, upstream: str, *, drop: bool) -> None:
         self._upstream = upstream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import quote
@@ -99,9 +100,12 @@ def _gemini(body: bytes, target: Target, unsaid: Unsaid) -> Outgoing:
 def _bedrock(body: bytes, target: Target, unsaid: Unsaid) -> Outgoing:
     streams = bool(_said.decode(body).stream)
     said = converse_request(body, unsaid)
+    name = hashlib.blake2b(said.body, digest_size=8)
 
     def reader(created: int) -> Reader:
-        return BedrockReader(created, model=target.upstream_model, answer_tool=said.answer_tool)
+        # Converse gives its answers no name; clients tell streams apart by theirs.
+        id_ = f"chatcmpl-{created}-{name.hexdigest()}"
+        return BedrockReader(created, id=id_, model=target.upstream_model, answer_tool=said.answer_tool)
 
     return Outgoing(
         path=f"/model/{quote(target.upstream_model, safe='')}/{'converse-stream' if streams else 'converse'}",

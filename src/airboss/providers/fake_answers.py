@@ -84,6 +84,8 @@ class Tongue(Protocol):
 
     stream_type: str
     """The content type of its streams."""
+    framed: bool
+    """Whether what is said inside of a stream is framed by itself."""
 
     def whole(self, call: Call, behaviour: Behaviour, *, finish: str | None = None) -> bytes:
         """The body of an answer that is not streamed; `finish` as OpenAI names it."""
@@ -99,8 +101,8 @@ class Tongue(Protocol):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to be answered. `chat` tells /chat/completions from /completions. `tongue` None is OpenAI's;
-    `raw` is the request's body, for what only a tongue reads."""
+    """One request to be answered. `chat` tells /chat/completions from /completions. `tongue` None is
+    OpenAI's; `raw` is the request's body, for what only a tongue reads."""
 
     path: str
     asked: Asked

@@ -37,7 +37,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cache_control: dict[str, Any] | None = None
 
 
-class _Text(_Strict, tag_field="type", tag="text", kw_only=True):
+class _Text(_Strict, frozen=True, tag_field="type", tag="text", kw_only=True):
     text: str
 
 
@@ -48,33 +48,33 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     url: str | None = None
 
 
-class _Image(_Strict, tag_field="type", tag="image", kw_only=True):
+class _Image(_Strict, frozen=True, tag_field="type", tag="image", kw_only=True):
     source: _Source
 
 
-class _Document(_Strict, tag_field="type", tag="document", kw_only=True):
+class _Document(_Strict, frozen=True, tag_field="type", tag="document", kw_only=True):
     source: _Source
     title: str | None = None
 
 
-class _Use(_Strict, tag_field="type", tag="tool_use", kw_only=True):
+class _Use(_Strict, frozen=True, tag_field="type", tag="tool_use", kw_only=True):
     id: str
     name: str
     input: dict[str, Any]
 
 
-class _Result(_Strict, tag_field="type", tag="tool_result", kw_only=True):
+class _Result(_Strict, frozen=True, tag_field="type", tag="tool_result", kw_only=True):
     tool_use_id: str
     content: str | list[_Text | _Image] = ""
     is_error: bool = False
 
 
-class _Thinking(_Strict, tag_field="type", tag="thinking", kw_only=True):
+class _Thinking(_Strict, frozen=True, tag_field="type", tag="thinking", kw_only=True):
     thinking: str
     signature: str
 
 
-class _Redacted(_Strict, tag_field="type", tag="redacted_thinking", kw_only=True):
+class _Redacted(_Strict, frozen=True, tag_field="type", tag="redacted_thinking", kw_only=True):
     data: str
 
 
@@ -86,10 +86,11 @@ class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str | list[_Block]
 
 
-class _Tool(_Strict, kw_only=True):
+class _Tool(_Strict, frozen=True, kw_only=True):
     name: str
     input_schema: dict[str, Any]
     description: str | None = None
+    strict: bool = False
 
 
 class _Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,8 +100,19 @@ class _Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    type: Literal["enabled", "disabled"]
+    type: Literal["enabled", "adaptive", "disabled"]
     budget_tokens: int = 0
+    display: str | None = None
+
+
+class _Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["json_schema"]
+    schema: dict[str, Any]
+
+
+class _Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: _Format | None = None
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,6 +129,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tools: list[_Tool] | None = None
     tool_choice: _Choice | None = None
     thinking: _Budget | None = None
+    output_config: _Output | None = None
 
 
 _request = msgspec.json.Decoder(_Request)
@@ -142,9 +155,7 @@ def read_messages(path: str, body: bytes, authorization: str) -> Call:
         Asked,
     )
     digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-    return Call(
-        path=path, asked=asked, id=digest, authorization=authorization, tongue=Anthropic(), raw=raw
-    )
+    return Call(path=path, asked=asked, id=digest, authorization=authorization, tongue=Anthropic(), raw=raw)
 
 
 def _as_openai(turn: Json) -> Json:
@@ -182,9 +193,9 @@ def check(request: _Request) -> None:
 
 def _check_thinking(request: _Request) -> None:
     budget = request.thinking
-    if budget is None or budget.type != "enabled":
+    if budget is None or budget.type == "disabled":
         return
-    if not 1024 <= budget.budget_tokens < request.max_tokens:
+    if budget.type == "enabled" and not 1024 <= budget.budget_tokens < request.max_tokens:
         raise InvalidRequest("thinking.budget_tokens: at least 1024, and less than max_tokens")
     if request.temperature not in {None, 1} or request.top_k is not None:
         raise InvalidRequest("temperature may only be set to 1 when thinking is enabled")
@@ -203,6 +214,7 @@ class Anthropic:
     """How Anthropic says it."""
 
     stream_type = "text/event-stream; charset=utf-8"
+    framed = False
 
     def whole(self, call: Call, behaviour: Behaviour, *, finish: str | None = None) -> bytes:
         """A message."""
@@ -227,13 +239,17 @@ class Anthropic:
     def _blocks(call: Call, behaviour: Behaviour) -> tuple[list[Json], str]:
         text, reason = answers.answer(call, behaviour)
         blocks: list[Json] = []
-        if (call.raw.get("thinking") or {}).get("type") == "enabled":
+        if (call.raw.get("thinking") or {}).get("type") in {"enabled", "adaptive"}:
             blocks.append({"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE})
         choice = call.raw.get("tool_choice") or {}
         if choice.get("type") in {"any", "tool"}:
             name = choice.get("name") or call.raw["tools"][-1]["name"]
-            blocks.append({"type": "tool_use", "id": f"toolu_{call.id}", "name": name, "input": as_input(text)})
+            blocks.append(
+                {"type": "tool_use", "id": f"toolu_{call.id}", "name": name, "input": as_input(text)}
+            )
             return blocks, "tool_calls"
+        if "format" in (call.raw.get("output_config") or {}):
+            text = json.dumps(as_input(text))
         return [*blocks, {"type": "text", "text": text}], reason
 
     def events(self, call: Call, behaviour: Behaviour, *, finish: str | None = None) -> list[Event]:
@@ -246,12 +262,12 @@ class Anthropic:
     ) -> list[Event]:
         used = _usage(call, behaviour, _size(blocks))
         begun = json.loads(self._message(call, behaviour, [], ""))
-        begun |= {"stop_reason": None, "usage": {**used, "output_tokens": 1}}
+        begun |= {"stop_reason": None, "usage": {**used, "output_tokens": 1, "output_tokens_details": None}}
         found = [_event("message_start", "role", message=begun), _event("ping", "role")]
         for index, block in enumerate(blocks):
             found += _block_events(index, block, size)
         delta = {"stop_reason": reason, "stop_sequence": None}
-        usage = {"output_tokens": used["output_tokens"]}
+        usage = {name: used[name] for name in ("output_tokens", "output_tokens_details")}
         found.append(_event("message_delta", "finish", delta=delta, usage=usage))
         return [*found, _event("message_stop", "done")]
 
@@ -290,6 +306,7 @@ def _usage(call: Call, behaviour: Behaviour, output: int) -> Json:
         "cache_read_input_tokens": behaviour.cached_tokens,
         "cache_creation_input_tokens": behaviour.written_tokens,
         "output_tokens": output + behaviour.reasoning_tokens,
+        "output_tokens_details": {"thinking_tokens": behaviour.reasoning_tokens},
     }
 
 

@@ -9,14 +9,15 @@ import hashlib
 import json
 import struct
 import zlib
+from itertools import pairwise
 from typing import Any, Literal
 
 import msgspec
 
 from airboss.domain.errors import InvalidRequest
 from airboss.providers import fake_answers as answers
-from airboss.providers.fake_anthropic import as_input
 from airboss.providers.fake_answers import Asked, Call, Event, Json
+from airboss.providers.fake_anthropic import as_input
 from airboss.providers.fake_faults import Behaviour
 
 THOUGHT = "Let me think about it."
@@ -30,44 +31,42 @@ _REASONS = {
 _EXCEPTIONS = {400: "validationException", 429: "throttlingException", 503: "serviceUnavailableException"}
 
 
-class _Struct(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
-):
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     pass
 
 
-class _Source(_Struct):
+class _Source(_Struct, frozen=True):
     bytes: str
 
 
-class _Image(_Struct):
+class _Image(_Struct, frozen=True):
     format: Literal["png", "jpeg", "gif", "webp"]
     source: _Source
 
 
-class _Document(_Struct):
+class _Document(_Struct, frozen=True):
     format: str
     name: str
     source: _Source
 
 
-class _Use(_Struct):
+class _Use(_Struct, frozen=True):
     tool_use_id: str
     name: str
     input: dict[str, Any]
 
 
-class _ResultText(_Struct):
+class _ResultText(_Struct, frozen=True):
     text: str | None = None
     image: _Image | None = None
 
 
-class _Result(_Struct):
+class _Result(_Struct, frozen=True):
     tool_use_id: str
     content: list[_ResultText]
 
 
-class _Block(_Struct):
+class _Block(_Struct, frozen=True):
     text: str | None = None
     image: _Image | None = None
     document: _Document | None = None
@@ -77,39 +76,39 @@ class _Block(_Struct):
     cache_point: dict[str, str] | None = None
 
 
-class _Message(_Struct):
+class _Message(_Struct, frozen=True):
     role: Literal["user", "assistant"]
     content: list[_Block]
 
 
-class _Limits(_Struct):
+class _Limits(_Struct, frozen=True):
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
     stop_sequences: list[str] | None = None
 
 
-class _Schema(_Struct):
+class _Schema(_Struct, frozen=True):
     json: dict[str, Any]
 
 
-class _Spec(_Struct):
+class _Spec(_Struct, frozen=True):
     name: str
     input_schema: _Schema
     description: str | None = None
 
 
-class _Tool(_Struct):
+class _Tool(_Struct, frozen=True):
     tool_spec: _Spec | None = None
     cache_point: dict[str, str] | None = None
 
 
-class _ToolConfig(_Struct):
+class _ToolConfig(_Struct, frozen=True):
     tools: list[_Tool]
     tool_choice: dict[str, dict[str, str]] | None = None
 
 
-class _Request(_Struct):
+class _Request(_Struct, frozen=True):
     messages: list[_Message]
     system: list[_Block] | None = None
     inference_config: _Limits = _Limits()
@@ -127,7 +126,7 @@ def read_converse(path: str, body: bytes, authorization: str, *, model: str, str
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(str(error)) from error
     roles = [message.role for message in request.messages]
-    if not roles or roles[0] != "user" or any(a == b for a, b in zip(roles, roles[1:], strict=False)):
+    if not roles or roles[0] != "user" or any(a == b for a, b in pairwise(roles)):
         raise InvalidRequest("A conversation must start with a user message and alternate between roles.")
     if any(not message.content for message in request.messages):
         raise InvalidRequest("The content field in the Message object is empty.")
@@ -153,6 +152,7 @@ class Bedrock:
     """How Converse says it."""
 
     stream_type = "application/vnd.amazon.eventstream"
+    framed = True
 
     def whole(self, call: Call, behaviour: Behaviour, *, finish: str | None = None) -> bytes:
         """A response."""
@@ -241,7 +241,9 @@ def _block_events(index: int, block: Json, size: int) -> list[Event]:
         deltas = [{"text": piece} for piece in answers.pieces(block["text"])]
     elif "toolUse" in block:
         use = {name: value for name, value in block["toolUse"].items() if name != "input"}
-        found.append(_event("contentBlockStart", "role", {"start": {"toolUse": use}, "contentBlockIndex": index}))
+        found.append(
+            _event("contentBlockStart", "role", {"start": {"toolUse": use}, "contentBlockIndex": index})
+        )
         text = json.dumps(block["toolUse"]["input"])
         deltas = [{"toolUse": {"input": text[at : at + size]}} for at in range(0, len(text), size)]
     else:
@@ -249,7 +251,8 @@ def _block_events(index: int, block: Json, size: int) -> list[Event]:
         deltas = [{"reasoningContent": {"text": piece}} for piece in answers.pieces(thought["text"])]
         deltas.append({"reasoningContent": {"signature": thought["signature"]}})
     found += [
-        _event("contentBlockDelta", "content", {"delta": delta, "contentBlockIndex": index}) for delta in deltas
+        _event("contentBlockDelta", "content", {"delta": delta, "contentBlockIndex": index})
+        for delta in deltas
     ]
     return [*found, _event("contentBlockStop", "role", {"contentBlockIndex": index})]
 

@@ -85,8 +85,10 @@ def inserted(said: Callable[[Call], bytes], *, then_ends: bool) -> Play:
             yield respond(200, data)
             return
         before, behind = split_at(answers.events(call, b), b.after)
+        framed = call.tongue is not None and call.tongue.framed
+        text = event_text(Event(data, "content", framed=framed))
         rest = () if then_ends else paced(b, behind, begun=True)
-        yield from (streamed(call), *paced(b, before), chunked(b"data: %b\n\n" % data), *rest, LAST_CHUNK)
+        yield from (streamed(call), *paced(b, before), chunked(text), *rest, LAST_CHUNK)
 
     return play
 

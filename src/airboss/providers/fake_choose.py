@@ -12,8 +12,8 @@ from airboss.providers import fake_faults
 from airboss.providers.fake_answers import Asked, Call, read_call
 from airboss.providers.fake_faults import HEADER, Behaviour
 from airboss.providers.fake_plays import plan
-from airboss.providers.fake_tongues import is_foreign, read_foreign, refusal
 from airboss.providers.fake_script import Script
+from airboss.providers.fake_tongues import is_foreign, read_foreign, refusal
 from airboss.providers.fake_wire import End, Step, refuse, respond
 
 POSTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")

@@ -30,35 +30,33 @@ _STATUS = {
 _REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY", "tool_calls": "STOP"}
 
 
-class _Struct(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
-):
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     pass
 
 
-class _Blob(_Struct):
+class _Blob(_Struct, frozen=True):
     mime_type: str
     data: str
 
 
-class _File(_Struct):
+class _File(_Struct, frozen=True):
     mime_type: str
     file_uri: str
 
 
-class _CallPart(_Struct):
+class _CallPart(_Struct, frozen=True):
     name: str
     args: dict[str, Any] = {}
     id: str | None = None
 
 
-class _ResultPart(_Struct):
+class _ResultPart(_Struct, frozen=True):
     name: str
     response: dict[str, Any]
     id: str | None = None
 
 
-class _Part(_Struct):
+class _Part(_Struct, frozen=True):
     text: str | None = None
     thought: bool = False
     thought_signature: str | None = None
@@ -68,37 +66,37 @@ class _Part(_Struct):
     function_response: _ResultPart | None = None
 
 
-class _Content(_Struct):
+class _Content(_Struct, frozen=True):
     parts: list[_Part]
     role: Literal["user", "model"] = "user"
 
 
-class _Declaration(_Struct):
+class _Declaration(_Struct, frozen=True):
     name: str
     description: str | None = None
     parameters_json_schema: dict[str, Any] | None = None
 
 
-class _Tool(_Struct):
+class _Tool(_Struct, frozen=True):
     function_declarations: list[_Declaration]
 
 
-class _Calling(_Struct):
+class _Calling(_Struct, frozen=True):
     mode: Literal["AUTO", "ANY", "NONE"]
     allowed_function_names: list[str] | None = None
 
 
-class _ToolConfig(_Struct):
+class _ToolConfig(_Struct, frozen=True):
     function_calling_config: _Calling
 
 
-class _Thinking(_Struct):
+class _Thinking(_Struct, frozen=True):
     include_thoughts: bool = False
     thinking_budget: int | None = None
-    thinking_level: Literal["minimal", "low", "medium", "high"] | None = None
+    thinking_level: Literal["MINIMAL", "LOW", "MEDIUM", "HIGH"] | None = None
 
 
-class _Config(_Struct):
+class _Config(_Struct, frozen=True):
     candidate_count: int | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -115,7 +113,7 @@ class _Config(_Struct):
     thinking_config: _Thinking | None = None
 
 
-class _Request(_Struct):
+class _Request(_Struct, frozen=True):
     contents: list[_Content]
     system_instruction: _Content | None = None
     tools: list[_Tool] | None = None
@@ -184,6 +182,7 @@ class Gemini:
     """How Gemini says it."""
 
     stream_type = "text/event-stream"
+    framed = False
 
     def whole(self, call: Call, behaviour: Behaviour, *, finish: str | None = None) -> bytes:
         """A response."""
@@ -242,7 +241,11 @@ class Gemini:
                 body = {"candidates": [{"content": content, "index": index}], **_head(call)}
                 found.append(Event(json.dumps({**body, "usageMetadata": early}).encode(), "content"))
         for index in range(call.choices):
-            last = {"content": {"role": "model", "parts": [{"text": ""}]}, "finishReason": reason, "index": index}
+            last = {
+                "content": {"role": "model", "parts": [{"text": ""}]},
+                "finishReason": reason,
+                "index": index,
+            }
             body = {"candidates": [last], **_head(call), "usageMetadata": usage}
             found.append(Event(json.dumps(body).encode(), "finish"))
         return found

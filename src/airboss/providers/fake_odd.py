@@ -94,7 +94,8 @@ def utf8_split(call: Call, b: Behaviour) -> Iterator[Step]:
         for cut in (index for index, byte in enumerate(piece) if byte >= 0xC0):
             yield from (chunked(piece[at : cut + 1]), pause)
             at = cut + 1
-        yield chunked(piece[at:])
+        if piece[at:]:
+            yield chunked(piece[at:])
     yield LAST_CHUNK
 
 

@@ -100,6 +100,9 @@ def error_200(call: Call, b: Behaviour) -> Iterator[Step]:
     message = b.message or "The engine is overloaded"
     data = answers.error_for(call, 503, message, type="server_error", code=b.code)
     if is_stream(call):
+        if call.tongue is not None:
+            said = call.tongue.error(503, message, inside=True)
+            return stream(call, b, [Event(said, "finish", framed=call.tongue.framed)])
         return stream(call, b, [Event(data, "finish")])
     return iter((respond(200, data),))
 

@@ -6,8 +6,8 @@ import re
 from urllib.parse import unquote
 
 from airboss.domain.errors import ApiError
-from airboss.providers.fake_anthropic import Anthropic, read_messages
 from airboss.providers.fake_answers import Call, Tongue
+from airboss.providers.fake_anthropic import Anthropic, read_messages
 from airboss.providers.fake_bedrock import Bedrock, read_converse
 from airboss.providers.fake_gemini import Gemini, read_generate
 

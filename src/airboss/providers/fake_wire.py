@@ -98,7 +98,7 @@ def request_id(call: Call) -> tuple[str, str]:
 
 def body_of(call: Call, behaviour: Behaviour) -> bytes:
     """The body of a good answer that is not streamed. Raises InvalidRequest or NotFound."""
-    if call.path.startswith("/v1/models"):
+    if call.tongue is None and call.path.startswith("/v1/models"):
         return answers.models(call.path.removeprefix("/v1/models").lstrip("/") or None)
     if call.path.endswith("/embeddings"):
         return answers.embeddings(call)

@@ -36,6 +36,9 @@ FILTERED = frozenset(
         "IMAGE_SAFETY",
         "IMAGE_PROHIBITED_CONTENT",
         "IMAGE_RECITATION",
+        "ESCALATION",
+        "PUP_LIMITED_DISABLED",
+        "MODEL_ARMOR",
     }
 )
 """Why an answer was cut that the client may not have."""
@@ -198,7 +201,9 @@ class GeminiReader:
             said = _response.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             shown = data[:80].decode("utf-8", "replace")
-            raise UpstreamFailed(f"the upstream's answer is not one of Gemini's; it begins {shown!r}") from None
+            raise UpstreamFailed(
+                f"the upstream's answer is not one of Gemini's; it begins {shown!r}"
+            ) from None
         if said.response_id:
             self._write.id = said.response_id
         self._write.model = said.model_version or self._model
@@ -240,7 +245,7 @@ class GeminiReader:
             return None
         if reason in FILTERED:
             return "content_filter"
-        if reason == "MAX_TOKENS":
+        if reason in {"MAX_TOKENS", "CONTINUATION"}:
             return "length"
         return "tool_calls" if self._calls.get(candidate.index) else "stop"
 
@@ -267,7 +272,9 @@ class GeminiReader:
             return error_of(shown, type_="api_error", code=502 if status == 200 else None)
         envelope = read if isinstance(read, _Envelope) else read[0] if read else _Envelope()
         said = envelope.error or _Error()
-        message = said.message if isinstance(said.message, str) else f"{body[:200].decode('utf-8', 'replace')!r}"
+        message = (
+            said.message if isinstance(said.message, str) else f"{body[:200].decode('utf-8', 'replace')!r}"
+        )
         known = said.status if isinstance(said.status, str) else ""
         if "API_KEY_INVALID" in str(said.details) or message.startswith("API key"):
             raise UpstreamFailed(

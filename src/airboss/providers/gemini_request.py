@@ -39,12 +39,14 @@ from airboss.providers.dialect import Unsaid
 BUDGETS: Mapping[str, int] = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 """Tokens of thinking by effort; the last two as Google's own OpenAI endpoint has them."""
 LEVELS: Mapping[str, str] = {
-    "none": "minimal",
-    "minimal": "minimal",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
+    "none": "MINIMAL",
+    "minimal": "MINIMAL",
+    "low": "LOW",
+    "medium": "MEDIUM",
+    "high": "HIGH",
 }
+"""The same from Gemini 3 on. Its largest models always think: LOW and LEAST_BUDGET are their least."""
+LEAST_BUDGET = 128
 UNSIGNED = "skip_thought_signature_validator"
 _SAID = frozenset(
     {
@@ -254,8 +256,10 @@ def _thinking(model: str, effort: str) -> Json:
             param="reasoning_effort",
         )
     thinking: Json = {"includeThoughts": effort != "none"}
+    always = "pro" in model
     if _LEVELLED.search(model) is not None:
-        thinking["thinkingLevel"] = LEVELS[effort]
+        level = LEVELS[effort]
+        thinking["thinkingLevel"] = "LOW" if always and level == "MINIMAL" else level
     else:
-        thinking["thinkingBudget"] = BUDGETS[effort]
+        thinking["thinkingBudget"] = max(BUDGETS[effort], LEAST_BUDGET if always else 0)
     return thinking

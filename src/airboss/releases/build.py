@@ -243,10 +243,15 @@ def build_plan(
                 policy=catalog.policies[deployment.policy] if deployment.policy is not None else None,
                 timeout=deployment.timeout,
                 retry=deployment.retry,
+                limits=deployment.limits,
             )
         )
     plan = ServingPlan(
-        number=0, created_at=now, deployments=tuple(deployments), bodies=config.store.bodies != "off"
+        number=0,
+        created_at=now,
+        deployments=tuple(deployments),
+        bodies=config.store.bodies != "off",
+        limits=config.gateway.limits,
     )
     shown_already = {served.release.digest for served in plan.served()}
     others = tuple(

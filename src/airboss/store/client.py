@@ -20,6 +20,7 @@ from airboss.domain.ports import (
     RecordFilter,
     ReleaseBucket,
     ScoreStats,
+    Spent,
     StatsBucket,
     WatchedCall,
 )
@@ -43,6 +44,7 @@ from airboss.store.wire import (
     Refusal,
     ScoresOf,
     Series,
+    SpentSince,
     Stats,
     StatsOfScores,
     StrayScores,
@@ -117,6 +119,10 @@ class StoreClient:
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """As `RecordLog.traffic`."""
         return self._ask(Traffic(since=since, until=until, step_s=step_s), list[ReleaseBucket])
+
+    def spent(self, since: datetime) -> Sequence[Spent]:
+        """As `RecordLog.spent`."""
+        return self._ask(SpentSince(since=since), list[Spent])
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

@@ -246,8 +246,9 @@ def read_secret(path: Path) -> str:
 
 
 def socket_path(data_dir: Path, file: str = "store.sock") -> Path:
-    """Where the record store, or whoever listens at `file`, of a data directory listens: in it, or in a private folder under the temp
-    directory where that path would be longer than a socket's may be. Makes that folder.
+    """Where the record store of a data directory, or who else has a socket there, listens: in it, or in a
+    private folder under the temp directory where that path would be longer than a socket's may be. Makes that
+    folder.
     """
     inside = data_dir / "run" / file
     if len(os.fsencode(inside)) <= _SOCKET_PATH_BYTES:

@@ -24,6 +24,7 @@ from airboss.domain.ports import (
     RecordFilter,
     ReleaseBucket,
     ScoreStats,
+    Spent,
     StatsBucket,
     WatchedCall,
 )
@@ -178,6 +179,11 @@ class DuckDBRecordLog:
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = _dicts(connection.execute(_query("traffic"), asked))
             return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
+
+    def spent(self, since: datetime) -> Sequence[Spent]:
+        """As `RecordLog.spent`."""
+        with self._reading() as connection:
+            return duckdb_watch.spent(connection, since)
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

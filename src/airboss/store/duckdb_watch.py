@@ -1,18 +1,20 @@
-"""What a rollout watches, from the record log's DuckDB file: calls in order of admission, open or ended."""
+"""What is watched in the record log's DuckDB file: by rollouts, calls in order of admission, open or ended;
+by budgets, what they cost."""
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 
 import msgspec
 
-from airboss.domain.ports import WatchedCall
+from airboss.domain.ports import Spent, WatchedCall
 from airboss.domain.record import OpenedCall
 from airboss.store.duckdb_run import Connection, query, run
 from airboss.store.duckdb_scores import shown
 from airboss.store.joining import as_open
+from airboss.store.rows import naive, plain
 
 _BODY = ',"request":'
 TAGS_NAMED_SO = 3
@@ -50,6 +52,12 @@ def watched(
         if opened is not None and opened.deployment == deployment and opened.key != without_key:
             still_open.append(as_open(opened))
     return sorted((*closed, *still_open), key=lambda call: call.id)[:limit]
+
+
+def spent(connection: Connection, since: datetime) -> list[Spent]:
+    """As `RecordLog.spent`."""
+    rows = run(connection, query("spent"), {"since": naive(since)})
+    return [Spent(key=key, day=day, usd=plain(usd)) for key, day, usd in rows]
 
 
 def _opened(text: str) -> OpenedCall | None:

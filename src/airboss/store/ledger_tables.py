@@ -285,6 +285,31 @@ cursors = Table(
     Column("value", String(200), nullable=False),
 )
 
+# Responses that later calls may build on, which `store.responses` reads and writes.
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("key", String(200), nullable=False),
+    Column("user", Text, index=True),
+    Column("previous", String(64)),
+    Column("created_at", String(40), nullable=False),
+    Column("expires_at", String(40), nullable=False, index=True),
+    Column("response", Text, nullable=False),
+    Column("messages", Text, nullable=False),
+)
+
+# What each key spent on each day, by the records: `store.spends`.
+
+spends = Table(
+    "spends",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("usd", String(40), nullable=False),
+)
+
 # Tuning, which `store.tunes` reads and writes.
 
 tune_calls = Table(

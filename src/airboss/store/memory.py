@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from airboss.domain.ports import (
     RecordFilter,
     ReleaseBucket,
     ScoreStats,
+    Spent,
     StatsBucket,
     WatchedCall,
 )
@@ -168,6 +170,17 @@ class MemoryRecordLog:
                 _grouped(self._between(since, until), step).items()
             )
         ]
+
+    def spent(self, since: datetime) -> Sequence[Spent]:
+        """As `RecordLog.spent`."""
+        sums: dict[tuple[str, date], Decimal] = {}
+        with self._lock:
+            self._check()
+            for record in self._records.values():
+                if record.cost_usd is not None and record.started_at >= since:
+                    day = record.started_at.astimezone(UTC).date()
+                    sums[record.key, day] = sums.get((record.key, day), Decimal(0)) + record.cost_usd
+        return [Spent(key=key, day=day, usd=usd) for (key, day), usd in sorted(sums.items())]
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

@@ -76,7 +76,8 @@ def from_row(row: tuple[Any, ...], request: str | None, response: str | None) ->
     """A row of list.sql as a record."""
     values: dict[str, Any] = dict(zip(COLUMNS, row[1:], strict=True))
     values["started_at"] = values["started_at"].replace(tzinfo=UTC)
-    values["cost_usd"] = _plain(values["cost_usd"])
+    if values["cost_usd"] is not None:
+        values["cost_usd"] = plain(values["cost_usd"])
     for name, kind in _JSON_COLUMNS.items():
         values[name] = msgspec.json.decode(values[name], type=kind)
     return InferenceRecord(**values, scores={}, request=body(request), response=body(response))
@@ -92,9 +93,7 @@ def naive(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _plain(cost: Decimal | None) -> Decimal | None:
+def plain(cost: Decimal) -> Decimal:
     """Without the zeros that the column's scale adds."""
-    if cost is None:
-        return None
     short = cost.normalize()
     return short if short != short.to_integral_value() else short.quantize(Decimal(1))

@@ -1,8 +1,8 @@
 """State that must outlive a kill and nothing more: a snapshot, and what happened since.
 
 One file. The first entry is the snapshot; each further one is handed to the operating system whole before
-`append` returns, so a killed process loses none. There is no `fsync`: after a power cut the file may be older,
-and whoever keeps a state here must be able to do without it.
+`append` returns, so a killed process loses none. There is no `fsync`: after a power cut the file may be
+older, and whoever keeps a state here must be able to do without it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class StateLog:
         self._file = self._lock = -1
 
     def _cannot(self, error: OSError) -> SetupError:
-        return SetupError(f"{self._path} cannot be used: {error.strerror}; is its disk writable and not full?")
+        why = error.strerror
+        return SetupError(f"{self._path} cannot be used: {why}; is its disk writable and not full?")
 
 
 def _framed(payload: bytes) -> bytes:

@@ -19,6 +19,7 @@ from airboss.domain.ports import (
     RecordLog,
     ReleaseBucket,
     ScoreStats,
+    Spent,
     StatsBucket,
     WatchedCall,
 )
@@ -145,6 +146,16 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return list(log.traffic(self.since, self.until, step_s=self.step_s))
 
 
+class SpentSince(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.spent`."""
+
+    since: datetime
+
+    def ask(self, log: RecordLog) -> list[Spent]:
+        """The answer."""
+        return list(log.spent(self.since))
+
+
 class Watched(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`RecordLog.watched`."""
 
@@ -265,6 +276,7 @@ Question = (
     | Stats
     | Series
     | Traffic
+    | SpentSince
     | Watched
     | PutScores
     | ScoresOf

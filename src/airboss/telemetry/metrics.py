@@ -88,6 +88,18 @@ class Series(msgspec.Struct):
             self.cost_usd = (self.cost_usd or 0.0) + other.cost_usd
 
 
+class LimitUse(msgspec.Struct, array_like=True):
+    """How much of a limit is used, as one worker knows it since `age_s`: of requests and tokens by everybody
+    in the last minute, of calls under way by its own. `scope` is `key`, `deployment` or `all`."""
+
+    scope: str
+    name: str
+    what: str
+    limit: int
+    used: int
+    age_s: float
+
+
 class Counts(msgspec.Struct):
     """All that one process shares. `gauges` of several processes are added up."""
 
@@ -106,6 +118,10 @@ class Counts(msgspec.Struct):
     """The controller's: how many there should be, by model."""
     alarms: dict[str, str] = {}
     """The controller's: where each alarm stands."""
+    limits: list[LimitUse] = []
+    """A gateway's, of each limit in the plan."""
+    limited: dict[str, int] = {}
+    """How often a limit said no, by scope, name and what is limited, a line each."""
 
 
 class WorkerMetrics:

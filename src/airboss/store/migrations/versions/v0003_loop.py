@@ -94,11 +94,27 @@ def _alarms() -> None:
     )
 
 
+def _responses() -> None:
+    op.create_table(
+        "responses",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("key", sa.String(200), nullable=False),
+        sa.Column("user", sa.Text, index=True),
+        sa.Column("previous", sa.String(64)),
+        sa.Column("created_at", sa.String(40), nullable=False),
+        sa.Column("expires_at", sa.String(40), nullable=False, index=True),
+        sa.Column("response", sa.Text, nullable=False),
+        sa.Column("messages", sa.Text, nullable=False),
+    )
+
+
 def upgrade() -> None:
     """Make the tables."""
+    _responses()
     _alarms()
     _audit()
     _erasures()
+    _spends()
     _tuning()
     op.create_table(
         "placements",
@@ -155,6 +171,15 @@ def upgrade() -> None:
         sa.Column("by", sa.String(200), nullable=False),
         sa.Column("owner", sa.String(200)),
         sa.Column("claims", sa.Integer, nullable=False),
+    )
+
+
+def _spends() -> None:
+    op.create_table(
+        "spends",
+        sa.Column("key", sa.String(200), primary_key=True),
+        sa.Column("day", sa.String(10), primary_key=True),
+        sa.Column("usd", sa.String(40), nullable=False),
     )
 
 

@@ -1,0 +1,118 @@
+"""Counting what a call would send, without sending it: by the engine's or the provider's own tokenizer."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from airboss.dialects.chat_said import list_of, text_of
+from airboss.dialects.speech import Speech
+from airboss.gateway.account import CHARS_PER_TOKEN
+from airboss.gateway.answer import WholeAnswer, status_in
+from airboss.gateway.dispatch import Dispatched
+from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.pipeline import Admitted, Worker, admit, assign, render, screen
+from airboss.gateway.splice import join_members, members
+from airboss.gateway.spoken import Spoken
+from airboss.providers.compatible import as_api_error, read_error
+from airboss.providers.dialect import Outgoing, bearer
+
+IMAGE_TOKENS = 1_600
+"""What an image is taken for where nobody counts it: the most that Anthropic's models see in one."""
+ESTIMATED = b"x-airboss-estimated: true\r\n"
+_TAKEN = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking"})
+"""Members of a request that Anthropic counts."""
+
+
+class _Counted(msgspec.Struct):
+    input_tokens: int
+
+
+class CountAnswer(WholeAnswer):
+    """Takes `{"input_tokens": …}` in."""
+
+    tokens = 0
+
+    def _end(self) -> None:
+        content = b"".join(self._pieces)
+        if self.status != 200:
+            raise self._refusal(content)
+        try:
+            self.tokens = msgspec.json.decode(content, type=_Counted).input_tokens
+        except msgspec.DecodeError:
+            said = read_error(content)
+            raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None) from None
+        self._succeed()
+
+
+async def count(worker: Worker, client: Connection, http: HttpRequest, speech: Speech) -> None:
+    """Answer with the number of tokens of a request, given as chat, under what it would be served by. It
+    leaves no record. Raises ApiError."""
+    serving = worker.view()
+    now = worker.clock.now()
+    speech.record_id = worker.ids.next(int(now.timestamp() * 1000))
+    request, body, deployment = admit(serving, http, "chat", speech.record_id, now)
+    branch = assign(serving, http, request, body, deployment)
+    if branch.release.policy is not None or deployment.policy is not None:
+        screened = await screen(request, body, deployment, branch, None)
+        if screened.refusal is not None:
+            raise screened.refusal
+        request, body = screened.request, screened.body
+    spoken = Spoken(speech=speech, written=b"")
+    call = render(serving, http, request, body, deployment, branch, spoken=spoken)
+    head = b"content-type: application/json\r\nx-request-id: %s\r\n" % request.id.encode()
+    asked = _question(call)
+    if asked is None:
+        tokens = estimate(call.request.body)
+        head += ESTIMATED
+    else:
+        answer = await worker.executor.run(
+            Dispatched(started=time.perf_counter()),
+            deployment,
+            branch.target,
+            operation="chat",
+            body=asked.body,
+            secret=call.secret,
+            traceparent=call.traceparent,
+            new_answer=lambda: CountAnswer(branch.target.provider, client.loop),
+            outgoing=asked,
+        )
+        assert isinstance(answer, CountAnswer)  # made just above
+        tokens = answer.tokens
+    client.respond(200, head, b'{"input_tokens":%d}' % tokens)
+
+
+def _question(call: Admitted) -> Outgoing | None:
+    """What is asked where the model's own tokenizer can be."""
+    target = call.branch.target
+    if target.kind == "local" and call.outgoing is None:
+        return Outgoing(
+            path="/chat/completions/input_tokens", body=call.upstream_body, authorise=bearer, streams=False
+        )
+    if target.kind == "anthropic" and call.outgoing is not None and call.outgoing.path == "/messages":
+        taken = {name: each for name, each in members(call.outgoing.body).items() if name in _TAKEN}
+        return msgspec.structs.replace(
+            call.outgoing,
+            path="/messages/count_tokens",
+            body=join_members(taken),
+            streams=False,
+            reader=None,
+        )
+    return None
+
+
+def estimate(chat: bytes) -> int:
+    """Tokens by the length of the texts and the number of the images of a chat request."""
+    value = msgspec.json.decode(chat)
+    chars = len(msgspec.json.encode(value.get("tools"))) if value.get("tools") else 0
+    images = 0
+    for message in value["messages"]:
+        chars += sum(len(msgspec.json.encode(each)) for each in list_of(message.get("tool_calls")))
+        content = message.get("content")
+        if isinstance(content, str):
+            chars += len(content)
+        for part in list_of(content):
+            chars += len(text_of(part.get("text")))
+            images += part.get("type") != "text"
+    return max(1, -(-chars // CHARS_PER_TOKEN)) + images * IMAGE_TOKENS

@@ -1,0 +1,424 @@
+"""The rungs of the ladder that limits and budgets are: enter, reserve, settle.
+
+A call enters when its requests and its place among the calls under way are granted; what it may cost in
+tokens and money is reserved when it is known what goes upstream; its closed record settles both. All of that
+is counted by one owner (`governance.counting`); this worker spends what it has leased, and asks for more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, NoReturn
+
+from airboss.domain.errors import AirbossError, ApiError, PermissionDenied
+from airboss.domain.plan import Budget, DeploymentPlan, Target
+from airboss.domain.ports import Clock, Snapshot, Spent
+from airboss.domain.record import ClosedCall
+from airboss.domain.request import InferenceRequest
+from airboss.gateway import wire
+from airboss.gateway.estimate import Estimate, estimate
+from airboss.gateway.serving import Branch
+from airboss.gateway.stock import (
+    LimitReached,
+    Scope,
+    Stock,
+    counted,
+    limit_headers,
+    period_end,
+    period_of,
+    period_start,
+    refusal,
+    too_long,
+)
+from airboss.governance.counting import Answer, Change, Counters, Denied, Want, given_back, units
+from airboss.governance.windows import WINDOW_S
+from airboss.providers.pricing import cost_usd
+from airboss.telemetry.metrics import LimitUse
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 0.5
+IDLE_S: Final = 1.0
+"""A lease that nobody has spent from for so long is given back."""
+LINGER_S: Final = 0.02
+"""So long what need not be known at once waits for more to tell."""
+LINGER_MAX: Final = 256
+SHUT_S: Final = 1.0
+"""A key whose requests are used up is refused without asking for so long, or until there is room."""
+SAY_AGAIN: Final = 20
+"""Every so many refreshes what records say of spending is told again, changed or not."""
+
+Spending = Callable[[date], Iterable[Spent]]
+"""What keys spent on that day and later, as the ledger has it."""
+
+Bound = tuple[Stock, ...]
+
+
+class Limiter:
+    """The limits of one worker's plan, and what it holds of them. One a worker, one event loop."""
+
+    def __init__(self, counters: Counters, *, clock: Clock, spending: Spending | None = None) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._spending = spending
+        self._stocks: dict[str, Stock] = {}
+        self._bound: dict[tuple[str, str], Bound] = {}
+        self._scopes: dict[Scope, Bound] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._purses: dict[str, tuple[datetime, datetime, Stock]] = {}
+        """The stock that a key's money of now is taken from, with the period that it is of."""
+        self._shut: dict[str, tuple[float, float, Stock]] = {}
+        """Until when a key is refused without asking, when there will be room, and in which stock."""
+        self._untold: list[Change] = []
+        self._lingering: asyncio.TimerHandle | None = None
+        self._said: dict[str, int] = {}
+        self._refreshed = 0
+        self.refusals: Counter[tuple[Scope, str]] = Counter()
+        """How often a limit said no, by whose and which it was."""
+
+    # -- the plan
+
+    def bind(self, snapshot: Snapshot) -> bool:
+        """Limit as this snapshot says; returns whether anything is limited at all."""
+        self._bound.clear()
+        self._purses.clear()
+        self._shut.clear()
+        limited = [(Scope("all"), snapshot.plan.limits)]
+        limited += [(Scope("deployment", each.name), each.limits) for each in snapshot.plan.deployments]
+        limited += [(Scope("key", key.name), key.limits) for key in snapshot.keys]
+        self._scopes = {}
+        for scope, limits in limited:
+            wanted = counted(limits)
+            if wanted:
+                self._scopes[scope] = tuple(self._stock(Stock(scope, *each)) for each in wanted.items())
+        self._budgets = {key.name: key.budget for key in snapshot.keys if key.budget is not None}
+        return bool(self._scopes or self._budgets)
+
+    def _stock(self, fresh: Stock) -> Stock:
+        """The stock of that counter, with the limit of now."""
+        held = self._stocks.setdefault(fresh.counter, fresh)
+        if held.limit != fresh.limit:
+            held.limit = held.beyond = fresh.limit
+        return held
+
+    def _of(self, key: str, deployment: str) -> Bound:
+        bound = self._bound.get((key, deployment))
+        if bound is None:
+            scopes = (Scope("key", key), Scope("deployment", deployment), Scope("all"))
+            bound = tuple(stock for scope in scopes for stock in self._scopes.get(scope, ()))
+            self._bound[key, deployment] = bound
+        return bound
+
+    def _money(self, key: str, at: datetime) -> Stock | None:
+        known = self._purses.get(key)
+        if known is not None and known[0] <= at < known[1]:
+            return known[2]
+        budget = self._budgets.get(key)
+        if budget is None:
+            return None
+        stock = self._stock(Stock(Scope("key", key), "usd", units(budget.usd), period_of(budget, at)))
+        self._purses[key] = (period_start(budget, at), period_end(budget, at), stock)
+        return stock
+
+    # -- the rungs
+
+    def check(self, key: str) -> None:
+        """Turn a call away before anything is read of it, where its key's requests are known to be used up.
+        Raises LimitReached."""
+        shut = self._shut.get(key)
+        if shut is None:
+            return
+        until, room_at, stock = shut
+        now = self._clock.monotonic()
+        if now < until:
+            self.refusals[stock.scope, stock.what] += 1
+            raise refusal(stock, Denied(0, room_at - now, 0), None, self._clock.now())
+        del self._shut[key]
+
+    async def enter(self, request: InferenceRequest, deployment: DeploymentPlan) -> Held | None:
+        """Count the call, and let it in; None if nothing limits it. Raises LimitReached, and Unavailable if
+        nobody counts now."""
+        key = request.principal.key
+        bound = self._of(key, deployment.name)
+        if not bound and key not in self._budgets:
+            return None
+        held = Held(self, request, bound)
+        refused = await self.take([(stock, 1) for stock in bound if stock.what != "tokens"], held)
+        if refused is not None:
+            raise refused
+        return held
+
+    async def take(self, wanted: Sequence[tuple[Stock, int]], held: Held) -> ApiError | None:
+        """Take all of these for a call, or none: then returns why. Raises Unavailable."""
+        lacking = []
+        taken = []
+        for stock, need in wanted:
+            if stock.left >= need:
+                taken.append((stock, need, stock.take(need)))
+            else:
+                lacking.append((stock, need))
+        if lacking:
+            answer: Answer | None = None
+            try:
+                answer = await self._ask(lacking)
+            finally:
+                if answer is None or isinstance(answer, Denied):
+                    for stock, need, _ in taken:
+                        stock.untake(need)
+            if isinstance(answer, Denied):
+                return self._refused(lacking[answer.index][0], answer, held.request)
+            taken += [
+                (stock, need, grant.slot) for (stock, need), grant in zip(lacking, answer, strict=True)
+            ]
+        held.taken += taken
+        return None
+
+    async def _ask(self, lacking: Sequence[tuple[Stock, int]]) -> Answer:
+        wants = []
+        leasing = []
+        for stock, need in lacking:
+            wants.append(Want(stock.counter, stock.kind, stock.limit, need, not stock.asking))
+            if not stock.asking:
+                stock.asking = True
+                leasing.append(stock)
+        try:
+            answer = self._counters.ask(wants)
+            if isinstance(answer, asyncio.Future):
+                answer = await self._answer(answer, wants)
+        finally:
+            for stock in leasing:
+                stock.asking = False
+        if not isinstance(answer, Denied):
+            now = self._clock.monotonic()
+            for (stock, need), grant in zip(lacking, answer, strict=True):
+                self._tell(stock.granted(grant, need, now), stock)
+            self.flush(now=False)
+        return answer
+
+    async def _answer(self, answer: asyncio.Future[Answer], wants: Sequence[Want]) -> Answer:
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            # The caller has gone; what is given to it goes back.
+            answer.add_done_callback(lambda done: self._unclaimed(done, wants))
+            raise
+
+    def _unclaimed(self, answer: asyncio.Future[Answer], wants: Sequence[Want]) -> None:
+        if answer.cancelled() or answer.exception() is not None:
+            return
+        grants = answer.result()
+        if not isinstance(grants, Denied):
+            self._counters.tell(given_back(wants, grants))
+
+    def _refused(self, stock: Stock, denied: Denied, request: InferenceRequest) -> ApiError:
+        self.refusals[stock.scope, stock.what] += 1
+        stock.beyond, stock.seen_at = denied.left - stock.left, self._clock.monotonic()
+        if stock.what == "requests" and stock.scope.kind == "key" and denied.retry_after_s is not None:
+            now, wait_s = self._clock.monotonic(), denied.retry_after_s
+            self._shut[stock.scope.name] = (now + min(wait_s, SHUT_S), now + wait_s, stock)
+        budget = self._budgets.get(request.principal.key)
+        return refusal(stock, denied, budget, request.started_at)
+
+    # -- what is told
+
+    def _tell(self, change: Change | None, stock: Stock) -> bool:
+        """Tell later; returns whether it had better be soon, because others wait for every single one."""
+        if change is None:
+            return False
+        self._untold.append(change)
+        return stock.lease == 0
+
+    def flush(self, *, now: bool) -> None:
+        """Tell what there is to tell, now or within LINGER_S."""
+        if not self._untold:
+            return
+        if now or len(self._untold) >= LINGER_MAX:
+            if self._lingering is not None:
+                self._lingering.cancel()
+                self._lingering = None
+            untold, self._untold = self._untold, []
+            self._counters.tell(untold)
+        elif self._lingering is None:
+            loop = asyncio.get_running_loop()
+            self._lingering = loop.call_later(LINGER_S, self._flush_late)
+
+    def _flush_late(self) -> None:
+        self._lingering = None
+        self.flush(now=True)
+
+    def held(self) -> dict[str, int]:
+        """What this worker holds, after all has been told."""
+        self.flush(now=True)
+        return {
+            stock.counter: stock.left + stock.in_use
+            for stock in self._stocks.values()
+            if stock.kind != "minute" and stock.left + stock.in_use > 0
+        }
+
+    # -- by the clock
+
+    async def start(self) -> None:
+        """Find who counts."""
+        await self._counters.start(self.held)
+
+    async def run(self) -> NoReturn:
+        """Do what is due by the clock; runs as long as the worker."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                self.tick()
+                await self.refresh()
+            except AirbossError as error:  # the next time it may do; until then calls hear of it
+                log.warning("limits cannot be looked after: %s", error)
+
+    def tick(self) -> None:
+        """Give back leases that lie idle, and forget counters of periods that are over."""
+        self._counters.tick()
+        if not self._counters.here:
+            return  # what was leased is all that there is
+        late = self._clock.monotonic() - IDLE_S
+        for stock in list(self._stocks.values()):
+            if stock.seen_at < late:
+                self._tell(stock.returned(), stock)
+                if stock.kind == "money" and not stock.in_use:
+                    del self._stocks[stock.counter]
+        self.flush(now=True)
+
+    async def refresh(self) -> None:
+        """Tell the owner what records say has been spent: it may have missed some."""
+        if self._spending is None or not self._budgets:
+            return
+        now = self._clock.now()
+        starts = {key: period_start(budget, now) for key, budget in self._budgets.items()}
+        spent = await asyncio.to_thread(self._spending, min(starts.values()).date())
+        self._refreshed += 1
+        sums: Counter[str] = Counter()
+        for each in spent:
+            start = starts.get(each.key)
+            if start is not None and each.day >= start.date():
+                sums[each.key] += units(each.usd)
+        changes = []
+        for key, total in sums.items():
+            counter = f"key/{key}/usd/{period_of(self._budgets[key], now)}"
+            if self._said.get(counter) != total or self._refreshed % SAY_AGAIN == 1:
+                self._said[counter] = total
+                changes.append(Change(counter, at_least=total))
+        if changes:
+            self._counters.tell(changes)
+
+    async def close(self) -> None:
+        """Give everything back."""
+        self.flush(now=True)
+        await self._counters.close()
+
+    def uses(self) -> list[LimitUse]:
+        """How much of each limit is used, as far as is known here."""
+        late = self._clock.monotonic() - WINDOW_S
+        found = []
+        for stocks in self._scopes.values():
+            for stock in stocks:
+                used = stock.in_use
+                if stock.kind == "minute":
+                    used = stock.limit - stock.remaining if stock.seen_at > late else 0
+                age_s = self._clock.monotonic() - stock.seen_at
+                found.append(
+                    LimitUse(stock.scope.kind, stock.scope.name, stock.what, stock.limit, used, age_s)
+                )
+        return found
+
+    def said_no(self) -> dict[str, int]:
+        """`refusals`, to be shared."""
+        return {f"{scope.counter}\n{what}": n for (scope, what), n in self.refusals.items()}
+
+
+class Held:
+    """What one call holds, until it is settled or released; either happens once, and the first one counts."""
+
+    __slots__ = ("_bound", "_limiter", "_settled", "request", "taken")
+
+    def __init__(self, limiter: Limiter, request: InferenceRequest, bound: Bound) -> None:
+        self._limiter = limiter
+        self._bound = bound
+        self._settled = False
+        self.request = request
+        self.taken: list[tuple[Stock, int, int]] = []
+        """Each with how much of it, and the slot that stands in."""
+
+    async def reserve(self, body: wire.Body, branch: Branch) -> ApiError | None:
+        """Reserve the tokens and the money that the call may use; returns why that cannot be. Raises
+        Unavailable."""
+        limiter, request = self._limiter, self.request
+        tokens = [stock for stock in self._bound if stock.what == "tokens"]
+        money = limiter._money(request.principal.key, request.started_at)
+        if not tokens and money is None:
+            return None
+        guess = estimate(body, len(request.body), branch.release, branch.target)
+        for stock in tokens:
+            if guess.input > stock.limit:
+                limiter.refusals[stock.scope, stock.what] += 1
+                return too_long(stock, guess.input)
+        wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
+        if money is not None:
+            usd = price(guess, branch.target)
+            if usd is None:
+                return price_unknown(money, branch.target)
+            wanted.append((money, units(usd)))
+        return await limiter.take(wanted, self)
+
+    def settle(self, closed: ClosedCall) -> None:
+        """The call has ended, and this is its record."""
+        cost = units(closed.cost_usd) if closed.cost_usd is not None else 0
+        self._end((closed.input_tokens or 0) + (closed.output_tokens or 0), cost)
+
+    def release(self) -> None:
+        """The call went nowhere; that it was made still counts."""
+        self._end(0, 0)
+
+    def _end(self, tokens: int, cost: int) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        limiter, soon = self._limiter, False
+        for stock, amount, slot in self.taken:
+            if stock.what == "concurrency":
+                change = stock.freed(amount)
+            elif stock.what == "tokens":
+                change = stock.used(amount, tokens, slot)
+            elif stock.what == "usd":
+                change = stock.paid(amount, cost)
+            else:
+                continue
+            soon |= limiter._tell(change, stock)
+        limiter.flush(now=soon)
+
+    @property
+    def headers(self) -> bytes:
+        """The lines of an answer about the limits of a minute: the key's, else the deployment's, else all
+        calls'."""
+        lines = {}
+        for stock in self._bound:
+            if stock.kind == "minute" and stock.what not in lines:
+                lines[stock.what] = limit_headers(stock, stock.remaining, WINDOW_S)
+        return b"".join(lines.values())
+
+
+def price(guess: Estimate, target: Target) -> Decimal | None:
+    """What a call may cost in USD; None if the price is not known."""
+    return cost_usd(target, input_tokens=guess.input, cached_input_tokens=0, output_tokens=guess.output)
+
+
+def price_unknown(money: Stock, target: Target) -> PermissionDenied:
+    """The refusal of a call that nobody knows the cost of."""
+    return PermissionDenied(
+        f"{money.scope.said} has a budget in USD, and nobody knows what {target.upstream_model!r} of "
+        f"provider {target.provider!r} costs: give the model a price under [models], or call another",
+        code="price_unknown",
+    )
+
+
+__all__ = ["Held", "LimitReached", "Limiter"]

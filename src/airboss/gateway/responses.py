@@ -1,0 +1,198 @@
+"""`/v1/responses`: OpenAI's Responses, served by the one pipeline, and kept for later ones to build on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from airboss.dialects.responses_answer import ResponsesSpeech, as_history
+from airboss.dialects.responses_request import as_chat, instructions, read_responses
+from airboss.domain.errors import AirbossError, NotFound, Unavailable
+from airboss.domain.request import Principal
+from airboss.gateway import wire
+from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.pipeline import Worker, infer
+from airboss.gateway.serving import Serving
+from airboss.gateway.spoken import Spoken, SpokenClient
+from airboss.store.response_rows import KeptResponse, ResponseStore
+
+PATH = "/v1/responses"
+RICH = b'"thinking_blocks"'
+
+log = logging.getLogger("airboss.gateway")
+_encode = msgspec.json.Encoder().encode
+
+
+class Keeping(msgspec.Struct, frozen=True, kw_only=True):
+    """Where responses are kept, and for how many days."""
+
+    store: ResponseStore
+    days: int
+
+
+class _Conversation(msgspec.Struct):
+    messages: list[msgspec.Raw]
+
+
+async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
+    """Serve one call. Raises ApiError."""
+    serving = worker.view()
+    principal = serving.authenticate(http.headers)  # a stranger's body is not read
+    asked = wire.read_body(read_responses, http.body)
+    keeping = worker.keeping if serving.plan.bodies else None
+    previous = asked.request.previous_response_id
+    history = await _history(worker, keeping, principal, previous) if previous is not None else []
+    chat = wire.read_body(lambda _: as_chat(asked, history), http.body)
+    began = worker.clock.now()
+    speech = ResponsesSpeech(
+        asked,
+        created_at=int(began.timestamp()),
+        kept=asked.store and keeping is not None,
+        rich=RICH in chat,
+    )
+    spoken = Spoken(speech=speech, written=http.body)
+    if asked.store and keeping is not None:
+        keeper = _Keeper(serving, keeping, principal.key, speech, began=began, before=len(history))
+        spoken = msgspec.structs.replace(spoken, keep=keeper.keep)
+    said = SpokenClient(client, speech)
+    await infer(worker, said, msgspec.structs.replace(http, body=chat), "chat", spoken)
+
+
+async def _history(
+    worker: Worker, keeping: Keeping | None, principal: Principal, previous: str
+) -> Sequence[msgspec.Raw]:
+    """The messages of the responses that a call builds on. Raises NotFound, Unavailable."""
+    if keeping is None:
+        raise NotFound(
+            "responses are not kept here (bodies are off), so that none can be built on; send the whole "
+            "conversation as 'input'",
+            code="previous_response_not_found",
+            param="previous_response_id",
+        )
+    now = worker.clock.now()
+    try:
+        chain = await asyncio.to_thread(keeping.store.chain, previous, key=principal.key, now=now)
+    except AirbossError as error:
+        raise _away(error) from error
+    if chain is None:
+        raise NotFound(
+            f"previous response {previous[:100]!r} is not known, or one that it builds on: responses are "
+            f"kept for {keeping.days} days and belong to the key that made them; send the whole as 'input'",
+            code="previous_response_not_found",
+            param="previous_response_id",
+        )
+    return [raw for kept in chain for raw in msgspec.json.decode(kept.messages, type=list[msgspec.Raw])]
+
+
+def _away(error: AirbossError) -> Unavailable:
+    log.warning("the store of responses cannot be used", extra={"reason": str(error)})
+    return Unavailable(
+        "kept responses cannot be read just now; try again, or send the conversation as 'input'",
+        code="responses_unavailable",
+        retry_after_s=1,
+    )
+
+
+class _Keeper:
+    """Keeps one response, once it is there."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        keeping: Keeping,
+        key: str,
+        speech: ResponsesSpeech,
+        *,
+        began: datetime,
+        before: int,
+    ) -> None:
+        self._serving = serving
+        self._keeping = keeping
+        self._key = key
+        self._began = began
+        self._speech = speech
+        self._before = before + len(instructions(speech.asked.request))
+        """Messages of the conversation that are not this call's."""
+
+    async def keep(self, chat: bytes, answer: bytes | None) -> None:
+        """As `spoken.Keep`: what cannot be kept is told as not kept."""
+        try:
+            await asyncio.to_thread(self._keeping.store.put, self._kept(chat, answer))
+        except (AirbossError, msgspec.DecodeError) as error:
+            self._speech.kept = False
+            log.warning("a response is not kept", extra={"reason": str(error)})
+
+    def _kept(self, chat: bytes, answer: bytes | None) -> KeptResponse:
+        conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
+        messages = [*conversation, as_history(answer or b"{}")]
+        request = self._speech.asked.request
+        return KeptResponse(
+            id=self._speech.response_id,
+            key=self._key,
+            user=request.user,
+            previous=request.previous_response_id,
+            created_at=self._began,
+            expires_at=self._began + timedelta(days=self._keeping.days),
+            response=self._redacted(self._speech.whole(answer or b"{}")),
+            messages=self._redacted(_encode(messages)),
+        )
+
+    def _redacted(self, data: bytes) -> str:
+        return self._serving.redactor.redact(data).decode()
+
+
+async def retrieve(worker: Worker, client: Connection, http: HttpRequest) -> None:
+    """A response that was kept. Raises NotFound."""
+    keeping, principal, response_id = _named(worker, http)
+    now = worker.clock.now()
+    kept: KeptResponse | None = None
+    if keeping is not None:
+        try:
+            kept = await asyncio.to_thread(keeping.store.get, response_id, key=principal.key, now=now)
+        except AirbossError as error:
+            raise _away(error) from error
+    if kept is None:
+        raise _unknown(response_id)
+    _answer(worker, client, kept.response.encode())
+
+
+async def forget(worker: Worker, client: Connection, http: HttpRequest) -> None:
+    """Delete a response. Raises NotFound."""
+    keeping, principal, response_id = _named(worker, http)
+    now = worker.clock.now()
+    gone = False
+    if keeping is not None:
+        try:
+            gone = await asyncio.to_thread(keeping.store.delete, response_id, key=principal.key, now=now)
+        except AirbossError as error:
+            raise _away(error) from error
+    if not gone:
+        raise _unknown(response_id)
+    _answer(worker, client, _encode({"id": response_id, "object": "response", "deleted": True}))
+
+
+def _named(worker: Worker, http: HttpRequest) -> tuple[Keeping | None, Principal, str]:
+    principal = worker.view().authenticate(http.headers)
+    return worker.keeping, principal, http.path.removeprefix(f"{PATH}/").rstrip("/")
+
+
+def _unknown(response_id: str) -> NotFound:
+    return NotFound(
+        f"response {response_id[:100]!r} is not known: it was not kept, has expired, or is another key's",
+        code="response_not_found",
+    )
+
+
+def _answer(worker: Worker, client: Connection, body: bytes) -> None:
+    made = worker.ids.next(int(worker.clock.now().timestamp() * 1000))
+    head = b"content-type: application/json\r\nx-request-id: %s\r\n" % made.encode()
+    client.respond(200, head, body)
+
+
+def is_one(path: str) -> bool:
+    """Whether a path names one response."""
+    return path.startswith(f"{PATH}/") and "/" not in path.removeprefix(f"{PATH}/").rstrip("/")

@@ -1,0 +1,268 @@
+"""What one worker has of each counter, and how a refusal is said. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from airboss.domain.errors import ApiError, RateLimited
+from airboss.domain.plan import Budget, Limits
+from airboss.governance.counting import Change, Denied, Grant, Kind, usd_of
+from airboss.governance.windows import WINDOW_S
+
+What = Literal["requests", "tokens", "concurrency", "usd"]
+"""What a counter counts."""
+
+KINDS: dict[What, Kind] = {
+    "requests": "minute",
+    "tokens": "minute",
+    "concurrency": "running",
+    "usd": "money",
+}
+SETTINGS: dict[What, str] = {
+    "requests": "limits.requests_per_minute",
+    "tokens": "limits.tokens_per_minute",
+    "concurrency": "limits.concurrency",
+    "usd": "budget",
+}
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Whose limits: a key's, a deployment's, or those of all calls together."""
+
+    kind: Literal["key", "deployment", "all"]
+    name: str = ""
+
+    @property
+    def counter(self) -> str:
+        """How its counters begin."""
+        return f"{self.kind}/{self.name}" if self.name else self.kind
+
+    @property
+    def said(self) -> str:
+        """For a message."""
+        return f"{self.kind} {self.name!r}" if self.name else "this Airboss"
+
+    @property
+    def table(self) -> str:
+        """Where its limits stand."""
+        return f"[{self.kind}s.{self.name}]" if self.name else "[gateway]"
+
+
+class Stock:
+    """One counter as this worker sees it. `left` has been leased and is not spent; of `in_use` this worker's
+    calls hold so much (calls under way, or money reserved for them). `beyond` is what was left for everybody
+    when the owner was asked last."""
+
+    __slots__ = (
+        "asking",
+        "beyond",
+        "counter",
+        "in_use",
+        "kind",
+        "lease",
+        "left",
+        "limit",
+        "scope",
+        "seen_at",
+        "slot",
+        "what",
+    )
+
+    def __init__(self, scope: Scope, what: What, limit: int, period: str = "") -> None:
+        self.scope = scope
+        self.what = what
+        self.kind = KINDS[what]
+        self.limit = limit
+        self.counter = f"{scope.counter}/{what}" + (f"/{period}" if period else "")
+        self.left = self.slot = self.in_use = self.lease = 0
+        self.beyond = limit
+        self.asking = False
+        """A lease is on its way; who asks meanwhile asks for the need alone."""
+        self.seen_at = 0.0
+
+    def take(self, need: int) -> int:
+        """Spend some of what was leased; there must be enough. Returns the slot that it stands in."""
+        self.left -= need
+        if self.kind != "minute":
+            self.in_use += need
+        return self.slot
+
+    def untake(self, need: int) -> None:
+        """As if it had not been taken."""
+        self.left += need
+        if self.kind != "minute":
+            self.in_use -= need
+
+    def granted(self, grant: Grant, need: int, now: float) -> Change | None:
+        """Take in what was given, `need` of it spent at once; returns what is to be told, if anything."""
+        rest = None
+        if self.kind == "minute":
+            if self.left:  # of another slot
+                rest = Change(self.counter, back=self.left, slot=self.slot)
+            self.left, self.slot = grant.amount - need, grant.slot
+        else:
+            self.left += grant.amount - need
+            self.in_use += need
+        self.lease, self.beyond, self.seen_at = grant.lease, grant.left, now
+        return rest
+
+    def freed(self, held: int) -> Change | None:
+        """A call no longer holds this; it is kept for the next one, as far as a lease goes."""
+        self.in_use -= held
+        keep = min(held, max(0, self.lease - self.left)) if self.kind == "running" else 0
+        self.left += keep
+        return Change(self.counter, freed=held - keep) if held > keep else None
+
+    def used(self, reserved: int, used: int, slot: int) -> Change | None:
+        """A call used so many tokens, some of them reserved in `slot`; the rest comes out of the lease first."""
+        over = used - reserved
+        self.beyond -= over
+        cut = min(self.left, max(0, over))
+        self.left -= cut
+        return Change(self.counter, back=cut - over, slot=slot) if over != cut else None
+
+    def paid(self, reserved: int, cost: int) -> Change:
+        """A call cost so much; what was not reserved comes out of the lease, so that it is asked for again."""
+        cut = min(self.left, max(0, cost - reserved))
+        self.left -= cut
+        self.in_use -= reserved
+        return Change(self.counter, freed=reserved + cut, spent=cost)
+
+    def returned(self) -> Change | None:
+        """Give back what was leased and not spent."""
+        left, self.left = self.left, 0
+        if not left:
+            return None
+        if self.kind == "minute":
+            return Change(self.counter, back=left, slot=self.slot)
+        return Change(self.counter, freed=left)
+
+    @property
+    def remaining(self) -> int:
+        """What is left for everybody, as far as is known here."""
+        return max(0, min(self.limit, self.beyond + self.left))
+
+
+class LimitReached(RateLimited):
+    """A limit says no; the same may be taken in `retry_after_s`. `headers` tell of the limit."""
+
+    headers = b""
+
+
+class BudgetExceeded(RateLimited):
+    """The key's money is spent; the next period brings more. Trying again at once is no use, and client
+    libraries are told so."""
+
+    type = "insufficient_quota"
+    default_code = "budget_exceeded"
+    retryable = False
+    headers = b"x-should-retry: false\r\n"
+
+
+def too_long(stock: Stock, tokens: int) -> LimitReached:
+    """The refusal of a call whose prompt alone is more than a minute's tokens."""
+    error = LimitReached(
+        f"the prompt is about {tokens} tokens, and {stock.scope.said} has {stock.limit} a minute: send less, "
+        f"or raise {SETTINGS['tokens']} under {stock.scope.table}"
+    )
+    error.headers = limit_headers(stock, stock.remaining, WINDOW_S) + b"x-should-retry: false\r\n"
+    return error
+
+
+def refusal(stock: Stock, denied: Denied, budget: Budget | None, at: datetime) -> ApiError:
+    """Why a call is not taken now, and what to do."""
+    scope, limit = stock.scope, stock.limit
+    if stock.what == "usd":
+        assert budget is not None  # only a budget makes such a counter
+        return _spent(stock, denied, budget, at)
+    wait_s = denied.retry_after_s or WINDOW_S
+    done = {
+        "requests": f"has had {limit} requests in the last minute, which is its limit",
+        "tokens": f"has {denied.left} of its {limit} tokens a minute left, and this call may need more",
+        "concurrency": f"has {limit} calls under way, which is its limit",
+    }[stock.what]
+    error = LimitReached(
+        f"{scope.said} {done}: try again in {duration(wait_s)}, or raise {SETTINGS[stock.what]} under "
+        f"{scope.table}",
+        retry_after_s=wait_s,
+    )
+    if stock.what != "concurrency":
+        error.headers = limit_headers(stock, denied.left, wait_s)
+    return error
+
+
+def _spent(stock: Stock, denied: Denied, budget: Budget, at: datetime) -> BudgetExceeded:
+    spent, when = usd_of(denied.spent), period_end(budget, at)
+    of = f"{money(spent)} of {money(budget.usd)} USD {'today' if budget.per == 'day' else 'this month'}"
+    if denied.retry_after_s is not None:
+        return BudgetExceeded(
+            f"{stock.scope.said} has spent {of}, and calls under way may cost the rest: try again in "
+            f"{duration(denied.retry_after_s)}, or raise budget under {stock.scope.table}",
+            retry_after_s=denied.retry_after_s,
+        )
+    return BudgetExceeded(
+        f"{stock.scope.said} has spent {of}: raise budget under {stock.scope.table}, or wait until "
+        f"{when:%Y-%m-%d} (UTC)",
+        retry_after_s=(when - at).total_seconds(),
+    )
+
+
+def limit_headers(stock: Stock, remaining: int, reset_s: float) -> bytes:
+    """The lines of an answer about a limit a minute, by OpenAI's names. `reset_s` is when all of it is free
+    again, if nothing more is asked; of a refusal, when there is room."""
+    what = stock.what
+    return (
+        f"x-ratelimit-limit-{what}: {stock.limit}\r\nx-ratelimit-remaining-{what}: {remaining}\r\n"
+        f"x-ratelimit-reset-{what}: {duration(reset_s)}\r\n"
+    ).encode()
+
+
+def duration(seconds: float) -> str:
+    """As OpenAI writes it: `20ms`, `1.5s`, `1m0s`."""
+    milliseconds = max(1, -(-int(seconds * 1_000_000) // 1000))
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes}m{rest / 1000:g}s" if minutes else f"{rest / 1000:g}s"
+
+
+def money(usd: Decimal) -> str:
+    """An amount as people write it: two decimals, more where it has more."""
+    shown = format(usd.normalize(), "f")
+    decimals = len(shown.partition(".")[2])
+    return shown if decimals > 2 else format(usd, ".2f")
+
+
+def period_of(budget: Budget, at: datetime) -> str:
+    """The period that a call begun then is paid from."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d" if budget.per == "day" else "%Y-%m")
+
+
+def period_start(budget: Budget, at: datetime) -> datetime:
+    """When that period began."""
+    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight if budget.per == "day" else midnight.replace(day=1)
+
+
+def period_end(budget: Budget, at: datetime) -> datetime:
+    """When that period ends."""
+    start = period_start(budget, at)
+    if budget.per == "day":
+        return start + timedelta(days=1)
+    return (start + timedelta(days=32)).replace(day=1)
+
+
+def counted(limits: Limits | None) -> dict[What, int]:
+    """What is limited, and how far."""
+    if limits is None:
+        return {}
+    said: dict[What, int | None] = {
+        "requests": limits.requests_per_minute,
+        "tokens": limits.tokens_per_minute,
+        "concurrency": limits.concurrency,
+    }
+    return {what: limit for what, limit in said.items() if limit is not None}

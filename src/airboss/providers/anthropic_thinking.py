@@ -1,0 +1,107 @@
+"""How much one of Anthropic's models may say, and how long it may think. Pure.
+
+Models up to 4.5 are given a budget of tokens. Later ones decide themselves and are told an effort; the newest
+take no budget. They also take strict schemas as they are, and one that is made to call a tool cannot think.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from airboss.domain.errors import InvalidRequest
+from airboss.providers.chat_request import ChatRequest, Json
+from airboss.providers.dialect import Unsaid
+
+ANSWER_TOKENS = 4096
+"""The most tokens of an answer where nobody says: the most that every model of theirs can give."""
+BUDGETS: Mapping[str, int] = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768}
+"""Tokens of thinking by effort; 1024 is the least that is taken."""
+EFFORTS: Mapping[str, str] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+}
+"""Efforts as they name them."""
+_VERSION = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2})(?!\d))?(?!\d)")
+_FIRST_ADAPTIVE = (4, 6)
+
+
+def is_adaptive(model: str) -> bool:
+    """Whether a model decides itself how long it thinks. One whose name says no version is taken for new."""
+    found = _VERSION.search(model)
+    if found is None:
+        return "claude-3" not in model and "claude-2" not in model
+    return (int(found[1]), int(found[2] or 0)) >= _FIRST_ADAPTIVE
+
+
+def native_schema(request: ChatRequest) -> bool:
+    """Whether the answer's schema can be said as it is."""
+    wanted = request.response_format
+    strict = wanted is not None and wanted.json_schema is not None and wanted.json_schema.strict
+    return bool(strict) and request.schema is not None and is_adaptive(request.model)
+
+
+def put_limits(value: Json, request: ChatRequest, unsaid: Unsaid) -> None:
+    """Put the limit of the answer, of which thinking is a part, and the thinking into a request."""
+    limit = request.answer_tokens
+    if limit is not None:
+        value["max_tokens"] = limit
+    effort = request.reasoning_effort
+    adaptive = is_adaptive(request.model)
+    if effort == "none" and adaptive:
+        value["thinking"] = {"type": "disabled"}
+    if effort is None or effort == "none":
+        return
+    if effort not in BUDGETS:
+        raise InvalidRequest(
+            f"'reasoning_effort' is {effort[:40]!r}; it must be one of none, {', '.join(BUDGETS)}",
+            param="reasoning_effort",
+        )
+    if _may_think(request, limit, unsaid, adaptive=adaptive):
+        _think(value, effort, limit, adaptive=adaptive)
+        for name in [each for each in ("temperature", "top_k") if each in value]:
+            if (name, value[name]) != ("temperature", 1):
+                unsaid.add(name, "it does not go with reasoning_effort")
+                del value[name]
+
+
+def _think(value: Json, effort: str, limit: int | None, *, adaptive: bool) -> None:
+    if limit is None:
+        value["max_tokens"] = ANSWER_TOKENS + BUDGETS[effort]
+    if adaptive:
+        value["thinking"] = {"type": "adaptive", "display": "summarized"}
+        value["output_config"] = {"effort": EFFORTS[effort]}
+        return
+    # At least a quarter is left for the answer itself, where the limit allows for it.
+    most = BUDGETS[effort] if limit is None else max(BUDGETS["minimal"], limit * 3 // 4)
+    value["thinking"] = {"type": "enabled", "budget_tokens": min(BUDGETS[effort], most)}
+
+
+def _may_think(request: ChatRequest, limit: int | None, unsaid: Unsaid, *, adaptive: bool) -> bool:
+    forced = request.tool_choice == "required" or request.forced_function is not None
+    if forced or (request.schema is not None and not native_schema(request)):
+        unsaid.add(
+            "reasoning_effort", "it does not go with an answer by schema or a tool that must be called"
+        )
+        return False
+    if not adaptive and limit is not None and limit <= BUDGETS["minimal"]:
+        unsaid.add("reasoning_effort", f"it needs max_tokens of more than {BUDGETS['minimal']}")
+        return False
+    if _unsigned(request):
+        # Most clients keep no thoughts; that is no reason to fail their next turn.
+        unsaid.note("reasoning_effort")
+        return False
+    return True
+
+
+def _unsigned(request: ChatRequest) -> bool:
+    """Whether the conversation stands in the midst of calls that were made without thoughts to show."""
+    for message in reversed(request.messages):
+        if message.role == "assistant":
+            return bool(message.tool_calls) and not message.thinking_blocks
+        if message.role != "tool":
+            return False
+    return False

@@ -1,0 +1,54 @@
+"""A response as it is kept for those that build on it, and what a store of them promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+import msgspec
+
+LINKS_MAX: Final = 1_000
+"""Responses that one may build on, one upon the other."""
+
+
+class KeptResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """One response, as JSON texts: `response` as the client got it, `messages` what it added to its
+    conversation (chat messages: what was asked, then what was answered). `key` is the name of the key that it
+    belongs to, `previous` the id of the response that it builds on, `created_at` when its call began."""
+
+    id: str
+    key: str
+    user: str | None
+    previous: str | None
+    created_at: datetime
+    expires_at: datetime
+    response: str
+    messages: str
+
+
+class ResponseStore(Protocol):
+    """Keeps responses. Every call is one transaction, and durable when it returns. Raises SetupError if the
+    database cannot be used. Who asks for another key's response, or one that has expired, finds none."""
+
+    def put(self, kept: KeptResponse) -> None:
+        """Keep a response. Those that it builds on are kept for as long as it is, at least."""
+
+    def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
+        """The response of this id."""
+
+    def chain(self, response_id: str, *, key: str, now: datetime) -> Sequence[KeptResponse] | None:
+        """The response of this id after all that it builds on, the first one first, at most LINKS_MAX. None
+        where one of them is missing."""
+
+    def delete(self, response_id: str, *, key: str, now: datetime) -> bool:
+        """Forget a response; whether there was one. What builds on it cannot be built on any more."""
+
+    def people(self, before: datetime) -> Mapping[str, datetime]:
+        """Whose responses there are of calls that began before that, with the beginning of the first."""
+
+    def forget_user(self, user: str, *, until: datetime | None = None) -> int:
+        """Forget a person's responses, of calls that began by then; how many there were."""
+
+    def expire(self, now: datetime, *, limit: int) -> int:
+        """Delete at most so many that have expired; how many went."""

@@ -1,0 +1,141 @@
+"""Responses that later calls may build on, in SQL, in the ledger's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import CTE, Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy.exc import DBAPIError
+
+from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_tables import responses
+from airboss.store.response_rows import LINKS_MAX, KeptResponse
+
+
+class SqlResponseStore:
+    """`ResponseStore`. Safe to use by threads, and by several processes on one database."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._writer = writing(self._engine)
+
+    def put(self, kept: KeptResponse) -> None:
+        """As `ResponseStore.put`."""
+        row = msgspec.structs.asdict(kept)
+        row |= {"created_at": _text(kept.created_at), "expires_at": _text(kept.expires_at)}
+        with self._write() as connection:
+            connection.execute(insert(responses).values(**row))
+            if kept.previous is None:
+                return
+            links = _links(kept.previous, kept.key, _text(kept.created_at))
+            sooner = responses.c.expires_at < row["expires_at"]
+            connection.execute(
+                update(responses)
+                .where(responses.c.id.in_(select(links.c.id)) & sooner)
+                .values(expires_at=row["expires_at"])
+            )
+
+    def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
+        """As `ResponseStore.get`."""
+        with self._read() as connection:
+            row = connection.execute(select(responses).where(_is(response_id, key, now))).one_or_none()
+            return None if row is None else _kept(row)
+
+    def chain(self, response_id: str, *, key: str, now: datetime) -> Sequence[KeptResponse] | None:
+        """As `ResponseStore.chain`."""
+        links = _links(response_id, key, _text(now))
+        with self._read() as connection:
+            rows = connection.execute(
+                select(responses).join(links, responses.c.id == links.c.id).order_by(links.c.depth.desc())
+            ).all()
+        if not rows or rows[0].previous is not None:
+            return None
+        return [_kept(row) for row in rows]
+
+    def delete(self, response_id: str, *, key: str, now: datetime) -> bool:
+        """As `ResponseStore.delete`."""
+        with self._write() as connection:
+            return connection.execute(delete(responses).where(_is(response_id, key, now))).rowcount > 0
+
+    def people(self, before: datetime) -> Mapping[str, datetime]:
+        """As `ResponseStore.people`."""
+        with self._read() as connection:
+            rows = connection.execute(
+                select(responses.c.user, func.min(responses.c.created_at))
+                .where(responses.c.user.is_not(None) & (responses.c.created_at < _text(before)))
+                .group_by(responses.c.user)
+            )
+            return {user: datetime.fromisoformat(first) for user, first in rows}
+
+    def forget_user(self, user: str, *, until: datetime | None = None) -> int:
+        """As `ResponseStore.forget_user`."""
+        theirs = responses.c.user == user
+        if until is not None:
+            theirs &= responses.c.created_at <= _text(until)
+        with self._write() as connection:
+            return connection.execute(delete(responses).where(theirs)).rowcount
+
+    def expire(self, now: datetime, *, limit: int) -> int:
+        """As `ResponseStore.expire`."""
+        due = select(responses.c.id).where(responses.c.expires_at <= _text(now)).limit(limit)
+        with self._read() as connection:
+            gone = connection.execute(due).scalars().all()
+        if not gone:
+            return 0
+        with self._write() as connection:
+            return connection.execute(delete(responses).where(responses.c.id.in_(gone))).rowcount
+
+    def close(self) -> None:
+        """Give back connections. The store is not used after."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+
+def _is(response_id: str, key: str, now: datetime) -> Any:
+    mine = (responses.c.id == response_id) & (responses.c.key == key)
+    return mine & (responses.c.expires_at > _text(now))
+
+
+def _links(response_id: str, key: str, now: str) -> CTE:
+    """The ids of a response and of those that it builds on, with how far back each is."""
+    alive = (responses.c.key == key) & (responses.c.expires_at > now)
+    links = (
+        select(responses.c.id, responses.c.previous, literal(0).label("depth"))
+        .where((responses.c.id == response_id) & alive)
+        .cte("links", recursive=True)
+    )
+    return links.union_all(
+        select(responses.c.id, responses.c.previous, links.c.depth + 1)
+        .join(links, responses.c.id == links.c.previous)
+        .where(alive & (links.c.depth < LINKS_MAX))
+    )
+
+
+def _kept(row: Row[Any]) -> KeptResponse:
+    values = dict(row._mapping)
+    for name in ("created_at", "expires_at"):
+        values[name] = datetime.fromisoformat(values[name])
+    return KeptResponse(**values)
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,144 @@
+"""Alerts on pages: the bell, where alarms stand, silences, tests."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from airboss.console import api_alarms
+from airboss.store.alert_rows import Notification, Silence
+from tests.console.looped import LoopSite, pressed
+from tests.console.site import Site
+from tests.console.test_pages import HOSTILE, Page, hrefs, shown
+from tests.support.seed_loop import OLD_PROMPT
+
+
+def test_the_bell_counts_what_fires(week: LoopSite, site: Site) -> None:
+    """On every page, with a word for those who do not see it."""
+    for path in ("/", "/records", "/deployments", "/quality", "/system"):
+        assert "1 alarm fires" in shown(week.person(), path).text
+    assert "0 alarms fire" in shown(site.person(), "/system").text
+
+
+def test_alarms_stand_in_the_order_of_their_need(week: LoopSite) -> None:
+    """Firing first; value beside threshold with units, since when, whom it tells, a silence with its end."""
+    page = shown(week.person(), "/alerts")
+    text = page.text.replace("\u00a0", " ")
+    names = [each.rpartition("/")[2] for each in hrefs(page) if each.startswith("/alerts/")]
+    assert names == ["errors", "unhappy", "spend", "slow"]
+    for words in (
+        "8.30 %",
+        "above 5.00 %",
+        "812 ms",
+        "above 4.00 s",
+        "no data",
+        "silenced until",
+        "below 0.700",
+    ):
+        assert words in text
+    assert "errors since" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("errors", ["deployment=support", "status=error", "since=2026-11-24T14%3A24%3A20Z"]),
+        ("unhappy", ["deployment=support", "score=helpfulness%3C0.7"]),
+        ("slow", ["deployment=search-rewrite"]),
+    ],
+)
+def test_the_offending_calls_are_one_link_away(week: LoopSite, name: str, asked: list[str]) -> None:
+    """Of the window before it began, those that break the bound where calls can be asked for so."""
+    person = week.person()
+    page = shown(person, f"/alerts/{name}")
+    (link,) = [each for each in hrefs(page) if each.startswith("/records?") and "since=" in each]
+    assert all(each in link for each in asked), link
+    assert person.get(link).status_code == 200
+
+
+def test_one_alarm_has_what_was_sent_and_what_it_went_through(week: LoopSite) -> None:
+    """Sent and failed notifications with tries and cause; events with the value."""
+    text = shown(week.person(), "/alerts/errors").text
+    for words in ("sent", "failed", "connection refused", "pending to firing", "ok to pending", "ops"):
+        assert words in text
+    assert week.person().get("/alerts/none").status_code == 404
+    assert "It tells nobody" in shown(week.person(), "/alerts/unhappy").text
+
+
+def test_a_silence_by_form(fresh: LoopSite) -> None:
+    """For so long, with a reason, noted; ended by its button; refused without a reason or an end."""
+    fresh.loop.apply(OLD_PROMPT)
+    person = fresh.person()
+    for fields in ({"for": "2h"}, {"reason": "x"}, {"for": "99d", "reason": "x"}):
+        assert pressed(person, "/alerts/errors/silence", **fields).status_code == 400
+    assert fresh.loop.alerts.silences() == {}
+    answer = pressed(person, "/alerts/errors/silence", **{"for": "2h", "reason": "<i>known</i>"})
+    assert answer.headers["location"] == "/alerts/errors"
+    silence = fresh.loop.alerts.silences()["errors"]
+    assert (silence.until - fresh.loop.clock.at, silence.by) == (timedelta(hours=2), "console")
+    page = shown(person, "/alerts/errors")
+    assert "Silenced: nobody is told" in page.text
+    assert "<i>known</i>" in page.text
+    assert "i" not in [tag for tag, _ in page.tags]
+    assert pressed(person, "/alerts/errors/unsilence").status_code == 303
+    assert fresh.loop.alerts.silences().get("errors") is None
+    actions = [entry[:2] for entry in fresh.audit.entries]
+    assert actions[1:] == [("alert.silence", "console"), ("alert.unsilence", "console")]
+
+
+def test_a_test_by_form(fresh: LoopSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept to be sent; an alarm that tells nobody has no such button, and refuses."""
+    monkeypatch.setattr(api_alarms, "TEST_S", 0.0)
+    fresh.loop.apply(OLD_PROMPT)
+    person = fresh.person()
+    assert "/alerts/errors/test" in shown(person, "/alerts/errors").values("action")
+    assert pressed(person, "/alerts/errors/test").status_code == 303
+    (note,) = fresh.loop.alerts.notifications("errors#test", limit=9)
+    assert (note.kind, note.state) == ("test", "waiting")
+    assert "/alerts/unhappy/test" not in shown(person, "/alerts/unhappy").values("action")
+    assert pressed(person, "/alerts/unhappy/test").status_code == 400
+
+
+def test_an_empty_page_teaches(fresh: LoopSite) -> None:
+    """A table to paste and a command; with alarms that nobody has looked at yet it says that."""
+    page = shown(fresh.person(), "/alerts")
+    assert "[alarms.errors]" in page.text
+    assert "airboss apply airboss.toml" in page.text
+    fresh.loop.apply(OLD_PROMPT)
+    assert "not looked at yet" in shown(fresh.person(), "/alerts").text
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_what_others_say_is_inert(fresh: LoopSite, word: str) -> None:
+    """What a webhook answered, why there is no value, why somebody wants silence: all of it is text."""
+    fresh.loop.apply(OLD_PROMPT)
+    at = fresh.loop.clock.at
+    fresh.loop.alerts.put_alarms(
+        [fresh.loop.row("errors", "error_rate", bound=0.1, phase="no_data", since=at, why=word)],
+        notifications=[
+            Notification(
+                id="n",
+                alarm="errors",
+                notifier="ops",
+                kind="firing",
+                created_at=at,
+                due_at=at,
+                body={},
+                error=word,
+            )
+        ],
+    )
+    quiet = Silence(until=at + timedelta(hours=1), reason=word, by=word, at=at)
+    fresh.loop.alerts.silence("errors", quiet)
+    for path in ("/alerts", "/alerts/errors"):
+        answer = fresh.person().get(path)
+        assert answer.status_code == 200
+        page = Page(answer.text)
+        for tag, attributes in page.tags:
+            assert tag not in ("img", "iframe", "object", "style")
+            assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+            assert str(attributes.get("href", "/")).startswith(("/", "#"))
+        assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", answer.text)
+        assert len([tag for tag, _ in page.tags if tag == "script"]) == 2

@@ -1,0 +1,243 @@
+"""Deployments and rollouts on pages: what they say, and that each button does what it says and no more."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import msgspec
+import pytest
+
+from airboss.store.memory import MemoryRecordLog
+from tests.console.looped import LoopSite, pressed
+from tests.console.site import DownLog, Site
+from tests.console.test_pages import HOSTILE, Page, hrefs, shown
+from tests.support.seed_loop import NEW_PROMPT, OLD_PROMPT
+
+
+def rolling(site: LoopSite) -> str:
+    """A rollout that has just begun; returns its id."""
+    site.loop.apply(OLD_PROMPT)
+    site.loop.serve(40, hours=1)
+    site.loop.apply(NEW_PROMPT)
+    return site.loop.start().id
+
+
+def state(site: LoopSite) -> str:
+    """Where the newest rollout stands."""
+    return site.loop.rollouts.list()[0].stage.state
+
+
+def test_the_list_says_who_answers(week: LoopSite) -> None:
+    """Stable and canary with their weights, what each answered, its errors, and its records by release."""
+    page = shown(week.person(), "/deployments")
+    own = next(each for each in week.loop.plan().deployments if each.name == "support")
+    assert own.canary is not None
+    for words in ("support", "search-rewrite", "assistant", "also gpt-4o", "1 of 2 replicas ready"):
+        assert words in page.text
+    for digest in (own.stable.digest, own.canary.served.release.digest):
+        assert digest[:8] in page.text
+        (records,) = [each for each in hrefs(page) if each.startswith("/records") and digest in each]
+        found = shown(week.person(), records)
+        assert digest[:8] in found.text
+        assert "No record matches" not in found.text
+    assert f"{100 * own.canary.weight:g}" in page.text
+    assert any("arm-canary" in each for each in page.values("class"))
+
+
+def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:
+    """Steps with the present one marked, each metric's numbers with n and its picture, verdicts, the diff."""
+    page = shown(week.person(), "/deployments/support")
+    rollout = week.loop.rollouts.list()[0]
+    assert rollout.verdict is not None
+    assert page.values("aria-current").count("step") == 1
+    for metric in rollout.verdict.metrics:
+        assert metric.metric in page.text
+        assert f"n {metric.canary_n:,}" in page.text
+    for words in ("Pause", "Promote", "Abort", "What happens", "To undo it", "rising to", "became stable"):
+        assert words in page.text
+    assert "/deployments/support/rollout/resume" not in page.values("action")
+    assert "Answer in at most three sentences." in page.text
+    assert [each for each in page.values("class") if each == "d-removed"]
+    labels = [each for each in page.values("aria-label") if "confidence sequence" in each]
+    assert len(labels) == len(rollout.verdict.metrics)
+
+
+def test_what_changed_is_told_once(week: LoopSite) -> None:
+    """A plan that a rollout's word made is not told again beside it."""
+    text = shown(week.person(), "/deployments/support").text.split("What changed when")[1]
+    assert text.count("rollout began") == 2
+    assert text.count("rollout: aborted on evidence") == 1
+    assert "canary at" not in text
+
+
+def test_a_candidate_offers_a_start(fresh: LoopSite) -> None:
+    """It says to how many, by which steps and how to undo it; pressing it begins that release's rollout."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.serve(60, hours=2)
+    fresh.loop.apply(NEW_PROMPT)
+    person = fresh.person()
+    page = shown(person, "/deployments/support")
+    standing = fresh.loop.ledger.standings()["support"]
+    assert "10 % of the users of support get support" in page.text.replace("\u00a0", " ")
+    assert "calls a day at the pace of the last 24 h" in page.text
+    assert standing.wanted in page.values("value")
+    refused = pressed(person, "/deployments/support/rollout/start", release=standing.wanted)
+    assert refused.status_code == 400
+    assert "reason is empty" in refused.text
+    assert not fresh.loop.rollouts.list()
+    answer = pressed(person, "/deployments/support/rollout/start", release=standing.wanted, reason="try it")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/deployments/support")
+    (rollout,) = fresh.loop.rollouts.list()
+    assert (rollout.release, rollout.by, rollout.stage.state) == (standing.wanted, "console", "running")
+    action, actor, subject, detail = fresh.audit.entries[-1]
+    assert (action, actor, subject) == ("rollout.start", "console", "support")
+    assert (detail["reason"], detail["rollout"]) == ("try it", rollout.id)
+    assert "The rollout has begun" in shown(person, "/deployments/support").text
+    assert "The rollout has begun" not in shown(person, "/deployments/support").text, "said once"
+
+
+@pytest.mark.parametrize(
+    ("actions", "after"),
+    [
+        (["pause"], "paused"),
+        (["pause", "resume"], "running"),
+        (["promote"], "promoted"),
+        (["abort"], "aborted"),
+    ],
+)
+def test_each_order_does_what_it_says(fresh: LoopSite, actions: list[str], after: str) -> None:
+    """And leaves the reason in the audit log."""
+    rollout_id = rolling(fresh)
+    person = fresh.person()
+    for action in actions:
+        path = f"/deployments/support/rollout/{action}"
+        assert path in shown(person, "/deployments/support").values("action")
+        assert pressed(person, path, rollout=rollout_id, reason=f"<b>{action}</b>").status_code == 303
+    assert state(fresh) == after
+    said = [(action, detail["reason"]) for action, _, _, detail in fresh.audit.entries if "rollout" in action]
+    assert said == [(f"rollout.{action}", f"<b>{action}</b>") for action in actions]
+    stable = fresh.loop.plan().deployments[0].stable.prompt
+    assert stable == (NEW_PROMPT if after == "promoted" else OLD_PROMPT)
+    page = shown(person, f"/rollouts/{rollout_id}")
+    assert after in page.text
+    if after in ("promoted", "aborted"):
+        assert f"console: <b>{after.removesuffix('d').removesuffix('e')}" in page.text
+
+
+def test_an_order_for_another_rollout_is_refused(fresh: LoopSite) -> None:
+    """What the page showed is over, or was never there: nothing happens to the one that runs."""
+    rollout_id = rolling(fresh)
+    person = fresh.person()
+    for given in ("rollout-0000000000", ""):
+        answer = pressed(person, "/deployments/support/rollout/abort", rollout=given, reason="x")
+        assert answer.status_code == 400
+        assert "Nothing was changed" in answer.text
+    wrong = pressed(person, "/deployments/support/rollout/explode", rollout=rollout_id, reason="x")
+    assert wrong.status_code == 400
+    assert state(fresh) == "running"
+    assert fresh.audit.entries[-1][0] == "login"
+
+
+def test_a_refusal_leads_back_to_where_one_was(fresh: LoopSite) -> None:
+    """And never elsewhere."""
+    rolling(fresh)
+    person = fresh.person()
+    for back, leads in (("/deployments/support?range=1h", "/deployments/support?range=1h"), ("//evil", "/")):
+        page = Page(pressed(person, "/deployments/support/rollout/pause", rollout="x", back=back).text)
+        assert leads in hrefs(page)
+        assert not [each for each in hrefs(page) if "evil" in each]
+
+
+def test_a_form_of_another_site_does_nothing(fresh: LoopSite) -> None:
+    """The login's cookie is not enough: the form must come from this console."""
+    rollout_id = rolling(fresh)
+    person = fresh.person()
+    fields = {"rollout": rollout_id, "reason": "x"}
+    for origin in ("https://evil.example", "null", "http://testserver:8700"):
+        answer = person.post("/deployments/support/rollout/abort", data=fields, headers={"origin": origin})
+        assert answer.status_code == 403
+    without = fresh.client().post("/deployments/support/rollout/abort", data=fields)
+    assert without.headers["location"] == "/login"
+    assert state(fresh) == "running"
+
+
+def test_a_store_that_is_away_hides_no_button(fresh: LoopSite) -> None:
+    """Without the record store there is no traffic, which is said; a rollout is taken back all the same."""
+    rollout_id = rolling(fresh)
+    fresh.log = DownLog()
+    person = fresh.person()
+    page = shown(person, "/deployments/support")
+    assert "the record store does not answer" in page.text
+    assert "how many calls nobody knows" in page.text
+    assert "the record store does not answer" in shown(person, "/deployments").text
+    assert "/deployments/support/rollout/abort" in page.values("action")
+    fresh.loop.rollouts._records = MemoryRecordLog()
+    assert pressed(
+        person, "/deployments/support/rollout/abort", rollout=rollout_id, reason="dark"
+    ).is_redirect
+    assert state(fresh) == "aborted"
+
+
+def test_one_rollout_has_a_page_for_ever(week: LoopSite) -> None:
+    """Aborted: the evidence at its end, the verdict, what it would have changed; no button."""
+    person = week.person()
+    aborted = week.loop.rollouts.list()[-1]
+    page = shown(person, f"/rollouts/{aborted.id}")
+    for words in ("aborted", "harm: the canary is worse", "Aborted on evidence", "ended here"):
+        assert words in page.text
+    assert not [each for each in page.values("action") if "rollout" in each]
+    listed = shown(person, "/rollouts")
+    assert {f"/rollouts/{each.id}" for each in week.loop.rollouts.list()} <= set(hrefs(listed))
+    assert person.get("/rollouts/none-such").status_code == 404
+
+
+def test_empty_pages_teach(fresh: LoopSite) -> None:
+    """Each says in a sentence what would be here, with a command to copy."""
+    person = fresh.person()
+    for path, command in (
+        ("/deployments", "airboss apply airboss.toml"),
+        ("/rollouts", "airboss rollout start DEPLOYMENT"),
+        ("/releases", "airboss apply airboss.toml"),
+    ):
+        page = shown(person, path)
+        assert command in page.text
+        assert "teach" in page.values("class")
+    assert person.get("/deployments/none").status_code == 404
+    fresh.loop.apply(OLD_PROMPT)
+    alone = shown(person, "/deployments/support")
+    assert "No rollout runs, and no candidate waits" in alone.text
+    assert "airboss rollout start support" in alone.text
+    assert "no calls" in alone.text
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_hostile_names_are_escaped(empty: Site, word: str) -> None:
+    """A deployment, alias, release, model or provider may be called anything: on pages it is text."""
+    own = empty.ledger.served
+    assert own is not None
+    (first, *_) = own.deployments
+    named = msgspec.structs.replace(
+        first.stable,
+        name=word,
+        prompt=word,
+        params={word: word},
+        model=msgspec.structs.replace(first.stable.model, provider=word, model=word),
+    )
+    changed = msgspec.structs.replace(first, name=word, aliases=(word,), stable=named)
+    empty.ledger.served = msgspec.structs.replace(own, deployments=(changed,))
+    person = empty.person()
+    paths = ["/deployments", "/releases", f"/releases/{named.digest}"]
+    if "/" not in word and word.isprintable():
+        paths.append(f"/deployments/{quote(word)}")
+    for path in paths:
+        answer = person.get(path)
+        assert answer.status_code == 200, path
+        page = Page(answer.text)
+        for tag, attributes in page.tags:
+            assert tag not in ("img", "iframe", "object", "style"), path
+            assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+            assert str(attributes.get("href", "/")).startswith(("/", "#")), attributes
+        assert len([tag for tag, _ in page.tags if tag == "script"]) == 2
+        elsewhere = re.sub(r'value="[^"]*"', "", answer.text)
+        assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", elsewhere)

@@ -1,0 +1,201 @@
+"""Scores, evaluations, datasets and jobs on pages."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from airboss.evaluations.orders import EvalOrder
+from tests.console.looped import LoopSite, pressed
+from tests.console.test_pages import hrefs, shown
+from tests.support.seed_loop import OLD_PROMPT
+
+GAP = "B \N{MINUS SIGN} A"
+
+
+def evaluation(site: LoopSite, **wanted: object) -> str:
+    """The path of the evaluation whose job has these fields, in this part."""
+    part = wanted.pop("part", "validation")
+    for job in site.loop.jobs.list("eval", 50):
+        same = all(getattr(job, name) == value for name, value in wanted.items())
+        if same and f'"part":"{part}"' in bytes(job.spec).decode():
+            return f"/evaluations/{job.id}"
+    raise AssertionError(wanted)
+
+
+def test_scores_have_a_curve_for_each_release(week: LoopSite) -> None:
+    """The mean of each with its n and what could not be scored, from 0 to 1; its calls are one link away."""
+    person = week.person()
+    page = shown(person, "/quality?range=24h")
+    stats = week.log.score_stats(
+        week.loop.clock.at.replace(day=23), week.loop.clock.at, without_key="airboss"
+    )
+    assert len(stats) == 2
+    for each in stats:
+        assert f"{each.mean:.3f}" in page.text
+        assert f"{each.n:,}" in page.text
+    assert len([tag for tag, _ in page.tags if tag == "polyline"]) == 2
+    titles = re.findall(r"mean \d\.\d{3}, n \d+", page.text)
+    assert len(titles) > 20
+    (under, *_) = [each for each in hrefs(page) if "%3C0.5" in each]
+    assert " match" in shown(person, under).text
+    assert "No call was scored" in shown(person, "/quality?since=2026-01-01&until=2026-01-02").text
+
+
+def test_an_evaluation_tells_its_verdict(week: LoopSite) -> None:
+    """The gate in words, each scorer's numbers with n, the forest, what was unscored and why, the cost."""
+    page = shown(week.person(), evaluation(week, state="done"))
+    for words in ("Gate", "non-inferior", "exact", "polite", "length", GAP, "less is better"):
+        assert words in page.text
+    assert "upstream_timeout" in page.text.split("Why some could not be scored")[1]
+    assert re.search(r"\d+ answers, \d+ without one", page.text)
+    assert len([each for each in page.values("class") if each.startswith("interval ")]) == 3
+    assert "n 6" in page.text
+
+
+def test_items_that_part_are_shown_with_both_answers(week: LoopSite) -> None:
+    """Those where B is worse first; narrowed by side and scorer; page by page, each item once."""
+    person = week.person()
+    path = evaluation(week, state="done")
+    page = shown(person, path)
+    assert "Where is my order number" in page.text
+    assert "expected" in page.text
+    seen: list[str] = []
+    where: str | None = path
+    while where is not None:
+        page = shown(person, where)
+        seen += re.findall(r"q\d{3}(?!\d)", page.text.split("Items on which they part")[1])
+        after = [str(a["href"]) for tag, a in page.tags if tag == "a" and a.get("rel") == "next"]
+        where = after[0] if after else None
+    assert len(seen) == len(set(seen)) > 25
+    worse = shown(person, f"{path}?side=worse&scorer=exact").text
+    assert "exact yes → no" in worse.split("Items on which they part")[1]
+    assert "exact no → yes" not in worse.split("Items on which they part")[1]
+    assert person.get(f"{path}?side=sideways").status_code == 400
+    assert person.get(f"{path}?page=0").status_code == 400
+    assert person.get(f"{path}?sidee=worse").status_code == 400
+
+
+def test_a_holdout_stays_locked_on_pages(week: LoopSite) -> None:
+    """Its evaluation shows ids and marks; no question, no answer, no way to a call, and no new reading."""
+    person = week.person()
+    before = len(week.loop.evals.holdout_reads(week.loop.evals.datasets()[0].digest))
+    page = shown(person, evaluation(week, state="done", part="holdout"))
+    parted = page.text.split("Items on which they part")[1]
+    assert "The holdout stays locked" in parted
+    assert "Where is my order" not in parted
+    assert "cannot say" not in parted
+    assert not [each for each in hrefs(page) if each.startswith("/records?id=")]
+    refused = person.get("/datasets/orders?part=holdout")
+    assert refused.status_code == 400
+    assert "airboss dataset export" in refused.text
+    assert len(week.loop.evals.holdout_reads(week.loop.evals.datasets()[0].digest)) == before == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("running", "53 of 96"),
+        ("queued", "not begun"),
+        ("failed", "answered none of 64 calls"),
+    ],
+)
+def test_an_evaluation_that_is_not_done_says_where_it_is(week: LoopSite, state: str, words: str) -> None:
+    """And claims nothing: no scorer, no picture."""
+    page = shown(week.person(), evaluation(week, state=state))
+    assert words in page.text
+    assert "Scorers" not in page.text
+    assert ("hx-get" in dict(page.tags)["html"] or page.values("hx-get") != []) == (state != "failed")
+
+
+def test_a_dataset_has_its_parts_and_readers(week: LoopSite) -> None:
+    """Sizes, the items of the open parts, who read the holdout and why, the evaluations on it."""
+    person = week.person()
+    page = shown(person, "/datasets/orders")
+    for words in (
+        "103",
+        "66",
+        "71",
+        "the judgement before the launch",
+        "Where is my order number",
+        "on its way",
+    ):
+        assert words in page.text
+    assert "airboss dataset export orders --part train" in page.text
+    train, validation = (
+        set(re.findall(r"q\d{3}(?!\d)", shown(person, f"/datasets/orders?part={part}").text))
+        for part in ("train", "validation")
+    )
+    assert train
+    assert validation
+    assert not train & validation
+    assert "/datasets/" + week.loop.evals.datasets()[0].digest[:16] in hrefs(shown(person, "/datasets"))
+
+
+def test_jobs_show_how_far_they_are(week: LoopSite) -> None:
+    """Every job with its state and progress; what has not ended can be cancelled."""
+    page = shown(week.person(), "/jobs")
+    for words in ("53 of 96", "running", "queued", "failed", "done", "41 asked, 12 from before"):
+        assert words in page.text
+    assert len([each for each in page.values("action") if each.endswith("/cancel")]) == 2
+    assert "No job of this kind" in shown(week.person(), "/jobs?kind=tune").text
+
+
+def test_a_job_is_cancelled_from_its_page(fresh: LoopSite) -> None:
+    """It ends, the page one was on comes back and says so, and the audit log has it."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.dataset(count=40)
+    fresh.loop.evaluation(gates=(), baseline="none", scorers=("exact",))
+    job = fresh.loop.orders.start(
+        EvalOrder(dataset="orders", deployment="support", scorers=("exact",)), by="ada"
+    )
+    person = fresh.person()
+    answer = pressed(person, f"/jobs/{job.id}/cancel", back=f"/evaluations/{job.id}", job=job.id)
+    assert answer.headers["location"] == f"/evaluations/{job.id}"
+    found = fresh.loop.jobs.get(job.id)
+    assert found is not None
+    assert found.state == "cancelled"
+    page = shown(person, f"/evaluations/{job.id}")
+    assert "The job is cancelled" in page.text
+    assert "what was answered is not asked a second time" in page.text
+    assert [entry[0] for entry in fresh.audit.entries] == ["login", "job.cancel"]
+    assert pressed(person, "/jobs/none/cancel").status_code == 404
+
+
+def test_a_release_scored_alone_claims_no_difference(fresh: LoopSite) -> None:
+    """One side, one mean; nothing is compared."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.dataset(count=60)
+    path = f"/evaluations/{fresh.loop.evaluation(gates=(), baseline='none', scorers=('exact',))}"
+    page = shown(fresh.person(), path)
+    assert "scored alone" in page.text
+    assert GAP not in page.text
+    assert "Items without a score" in page.text
+
+
+def test_an_evaluation_outlives_its_dataset(fresh: LoopSite) -> None:
+    """Deleted, its name is text and no dead link; items have no questions any more."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.dataset(count=60)
+    run = fresh.loop.evaluation(gates=(), baseline="none", scorers=("exact",))
+    fresh.loop.evals.drop_dataset("orders")
+    person = fresh.person()
+    for path in (f"/evaluations/{run}", "/evaluations"):
+        page = shown(person, path)
+        assert "orders" in page.text
+        assert "/datasets/orders" not in hrefs(page)
+
+
+def test_empty_pages_teach(fresh: LoopSite) -> None:
+    """Each says in a sentence what would be here, with a command to copy."""
+    person = fresh.person()
+    for path, command in (
+        ("/quality", "/feedback"),
+        ("/evaluations", "airboss eval run"),
+        ("/datasets", "airboss dataset create"),
+        ("/jobs", "airboss eval run"),
+    ):
+        page = shown(person, path)
+        assert command in page.text, path
+        assert "teach" in page.values("class")

@@ -1,0 +1,100 @@
+"""Releases on pages: whole, beside another, and inert whatever they hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.console.looped import LoopSite
+from tests.console.test_pages import HOSTILE, Page, hrefs, shown
+from tests.support.seed_loop import NEW_PROMPT, OLD_PROMPT
+
+
+def test_every_release_is_listed_with_its_place(week: LoopSite) -> None:
+    """The newest first, each with a page of its own."""
+    page = shown(week.person(), "/releases")
+    kept = week.loop.ledger.releases()
+    listed = [each for each in hrefs(page) if each.startswith("/releases/")]
+    assert [each.rpartition("/")[2] for each in listed] == [each.release.digest for each in reversed(kept)]
+    for words in ("stable", "canary", "not served", "gpt-4o-mini"):
+        assert words in page.text
+
+
+def test_a_release_is_whole(week: LoopSite) -> None:
+    """Prompt, parameters, model, where it stands; by its digest or its first digits."""
+    person = week.person()
+    digest = week.loop.rollouts.list()[0].release
+    page = shown(person, f"/releases/{digest[:8]}")
+    for words in (
+        digest,
+        "Answer in at most three sentences.",
+        "temperature",
+        "0.2",
+        "gpt-4o-mini",
+        "canary",
+    ):
+        assert words in page.text
+    (calls,) = [each for each in hrefs(page) if each.startswith("/records?")]
+    assert digest in calls
+    assert person.get("/releases/none-such").status_code == 404
+
+
+def test_two_releases_side_by_side(week: LoopSite) -> None:
+    """Lines that went and lines that came, and nothing else; both ways round; a release against itself."""
+    person = week.person()
+    rollout = week.loop.rollouts.list()[0]
+    page = shown(person, f"/releases/diff?a={rollout.baseline}&b={rollout.release}")
+    assert "1 setting differs" in page.text
+    assert "removed: Be brief and friendly." in page.text
+    assert "added: Answer in at most three sentences." in page.text
+    assert "temperature" not in page.text
+    same = shown(person, f"/releases/diff?a={rollout.release}&b={rollout.release}")
+    assert "They answer alike" in same.text
+    assert person.get("/releases/diff").status_code == 404
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_what_a_release_holds_is_inert(fresh: LoopSite, word: str) -> None:
+    """No tag, attribute or handler comes out of a prompt or a reason on any page that shows it."""
+    word = "".join(each for each in word if each.isprintable() and each not in '\\"{}%')
+    calm = pages(fresh, "calm")
+    wild = pages(fresh, f"<i>{word}</i>")
+    assert "<i>" in wild[0].text.replace("&lt;", "<")
+    for one, other in zip(calm, wild, strict=True):
+        assert counted(one) == counted(other)
+        for tag, attributes in other.tags:
+            assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+            assert str(attributes.get("href", "/")).startswith(("/", "#"))
+
+
+def counted(page: Page) -> dict[str, int]:
+    """How often each tag that could do something stands in a page."""
+    names = [tag for tag, _ in page.tags]
+    active = ("script", "img", "iframe", "object", "a", "form", "input", "link", "i", "style", "svg")
+    return {each: names.count(each) for each in active}
+
+
+def pages(site: LoopSite, word: str) -> list[Page]:
+    """Every page that shows the word: in a prompt, in a reason, in who asked."""
+    loop = site.loop
+    loop.clock.forward(60)
+    if loop.ledger.snapshot() is None:
+        loop.apply(OLD_PROMPT)
+    loop.apply(NEW_PROMPT + word)
+    loop.start()
+    loop.pause()
+    rollout = loop.rollouts.list()[0]
+    person = site.person()
+    answer: Any = person.post(
+        "/deployments/support/rollout/abort",
+        data={"rollout": rollout.id, "reason": word},
+        headers={"origin": "http://testserver"},
+    )
+    assert answer.status_code == 303, answer.text
+    paths = (
+        f"/releases/{rollout.release}",
+        f"/rollouts/{rollout.id}",
+        f"/releases/diff?a={rollout.baseline}&b={rollout.release}",
+    )
+    return [shown(person, path) for path in paths]
