@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help up test test-ray lint format bench soak lock clean
+.PHONY: help up test test-clients test-ray lint format bench soak lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ test:  ## Run the gates (lint) and every test
 	@scripts/setup dev chromium
 	@$(MAKE) --no-print-directory lint-only
 	@exec $(BIN)/pytest $(ARGS)
+
+test-clients:  ## Try other people's clients, in an environment of their own
+	@scripts/setup dev
+	@scripts/setup clients
+	@exec $(BIN)/pytest tests/conformance $(ARGS)
 
 test-ray:  ## Try engines on a Ray cluster of two nodes, in an environment of its own
 	@scripts/setup ray
@@ -56,5 +61,5 @@ lock:  ## Compile requirements.lock and requirements-dev.lock anew
 	@scripts/lock $(ARGS)
 
 clean:  ## Remove what these targets made; data directories stay
-	rm -rf .venv .venv-ray .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-clients .venv-ray .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,7 +3,7 @@
 Claims: `airboss tune run`, under a budget of calls, finds a prompt that beats the plain one on 300 items that
 it has never seen, and says by how much.
 
-    python -m benchmarks.tuning [--budget 1600] [--seed 0] [--task sentiment] [--task intent] [--reflector]
+    python -m benchmarks.tuning [--budget 1800] [--seed 0] [--task sentiment] [--task intent] [--reflector]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.tuning_tasks import TASKS, labels, rows
 from tests.support.airboss import Airboss
 from tests.support.engine import SHA256, SOURCE, starter_weights
 
-BUDGET = 1_600
+BUDGET = 1_800
 """Of which the judgement takes 600: 300 items, asked of both releases."""
 
 

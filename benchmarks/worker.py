@@ -135,7 +135,7 @@ def serve_on(listen: socket.socket, upstream: str) -> None:
     """Serve one deployment until told to stop."""
     # Here, because the process that measures needs none of it, and another checkout may lack some of it.
     from airboss.gateway.serve import GatewaySettings, serve  # noqa: PLC0415
-    from airboss.telemetry.journal import JournalWriter  # noqa: PLC0415
+    from airboss.telemetry.journal import JournalWriter  # noqa: PLC0415 - of the tree under test
 
     root = Path(tempfile.mkdtemp())
     journal = JournalWriter(root / "journal", "gateway-0")
@@ -179,7 +179,7 @@ class Still:
 
     def __init__(self, upstream: str) -> None:
         from airboss.domain import plan, ports, release  # noqa: PLC0415 - see `serve_on`
-        from airboss.governance.keys import hash_key  # noqa: PLC0415
+        from airboss.governance.keys import hash_key  # noqa: PLC0415 - as above
 
         model = release.ModelVersion(provider="fake", kind="openai-compatible", model=MODEL)
         price = plan.Price(input_usd_per_mtok=Decimal("0.15"), output_usd_per_mtok=Decimal("0.60"))

@@ -56,6 +56,9 @@ IO_MODULES = frozenset(
 
 TOUCHES: Mapping[str, str] = {
     "cli/api.py": "httpx2 os ssl",
+    "cli/demo.py": "os shutil signal subprocess",
+    "demo/story.py": "subprocess",
+    "demo/traffic.py": "httpx2",
     "cli/checks.py": "os shutil",
     "cli/doctor.py": "os",
     "compose/evals.py": "ssl",

@@ -65,7 +65,8 @@ def test_status_shows_what_runs(running: Running) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [(each["name"], each["state"]) for each in found["deployments"]] == [("assistant", "ready")]
-    assert {each["name"] for each in found["processes"]} == {"store", "controller", "gateway-0", "gateway-1"}
+    names = {each["name"] for each in found["processes"]}
+    assert names == {"store", "counters", "controller", "gateway-0", "gateway-1"}
     assert all(each["state"] == "ready" and each["rss_bytes"] > 0 for each in found["processes"])
     assert found["journal"]["store_up"]
     shown = running.verb("status").stdout

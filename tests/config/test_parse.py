@@ -132,8 +132,6 @@ def test_an_empty_file_is_a_configuration() -> None:
         ),
         (SMALL.replace('"openai"', "1"), "airboss.toml:2: providers.p.kind is 1; expected openai |"),
         (SMALL.replace('"openai"', '"opnai"'), 'did you mean "openai"?'),
-        (SMALL.replace('"openai"', '"gemini"'), '"gemini" is not served by this version; it serves openai |'),
-        (SMALL.replace('"openai"', '"azure"'), '"azure" is not served by this version'),
         (SMALL.replace('"x"', "3.5"), "airboss.toml:6: models.m.model is 3.5; expected text in quotes"),
         (SMALL + 'aliases = "a"\n', 'deployments.d.aliases is "a"; expected a list of texts in quotes'),
         (SMALL + "aliases = [1]\n", "deployments.d.aliases is a list; expected a list of texts in quotes"),
@@ -247,6 +245,16 @@ def test_numbers_have_bounds(text: str, message: str) -> None:
             "is run by Airboss itself: take out api_key",
         ),
         (LOCAL.replace('"local"', '"local"\nbase_url = "https://h"'), "take out base_url"),
+        (SMALL.replace('"openai"', '"azure"'), 'lacks "base_url", for example "https://NAME.openai.azure.com"'),
+        (SMALL.replace('"openai"', '"bedrock"'), '[providers.p] lacks "region", for example "us-east-1"'),
+        (SMALL.replace('"openai"', '"bedrock"\nregion = "eu/west"'), 'region is "eu/west"; expected letters'),
+        (SMALL.replace('"openai"', '"gemini"\nregion = "eu-west-1"'), "region is for bedrock providers only"),
+        (SMALL.replace('"openai"', '"openai"\napi_version = "1"'), "api_version is for azure providers only"),
+        (
+            SMALL.replace('"openai"', '"anthropic"')
+            + '[releases.r]\nmodel = "m"\nform = "completion"\n',
+            'kind "anthropic" takes conversations only; use form "turns" or "system"',
+        ),
         (LOCAL.replace("file:/weights/", "file:"), "expected where the weights come from"),
         (LOCAL.replace("file:/weights/m.gguf", "s3:b/m.gguf"), '"s3:" is not served by this version'),
         (LOCAL.replace("file:/weights/m.gguf", "http://h/m.gguf"), "expected where the weights come from"),
@@ -293,12 +301,16 @@ api_key = "sk-literal"
 kind = "openai-compatible"
 base_url = "http://127.0.0.1:1/v1"
 api_key = "env:C"
+[providers.d]
+kind = "anthropic"
 """
     warnings = warnings_of(parse_config(text, source="airboss.toml"))
     assert [warning.split()[0] for warning in warnings] == [
         "providers.a",
         "providers.b.api_key",
         "providers.b.base_url",
+        "providers.d",
     ]
+    assert "env:ANTHROPIC_API_KEY" in warnings[-1]
     assert "sk-literal" not in " ".join(warnings)
     assert warnings_of(parse_config(WHOLE, source="airboss.toml")) == ()

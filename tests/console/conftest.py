@@ -10,7 +10,9 @@ import pytest
 from airboss.store.memory import MemoryRecordLog
 from tests.console.looped import LoopSite, looped, opened
 from tests.console.site import DownLog, Site, busy_log
+from tests.support.seed_alarms import alarm
 from tests.support.seed_loop import Loop
+from tests.support.seed_quality import quality
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +44,8 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopSite]:
     """A console over a week in which everything happened; tests only read it."""
     loop = Loop(folder=tmp_path_factory.mktemp("week"))
     loop.week(calls=350)
-    loop.alarm()
-    loop.quality()
+    alarm(loop)
+    quality(loop)
     yield looped(loop)
     loop.close()
 

@@ -143,3 +143,13 @@ def test_an_unknown_key_is_said_so(site: Governed) -> None:
     """With where to look."""
     status, answer = post(site, "/nobody/revoke")
     assert (status, "airboss keys list" in answer["error"]["message"]) == (400, True)
+
+
+def test_a_new_key_has_what_the_configuration_says_of_its_name(site: Governed) -> None:
+    """Written down before the key was made, it binds it from its first call on."""
+    limited = "[keys.team-z]\nlimits = { requests_per_minute = 5 }\n"
+    site.ledger.publish(limited, seed_plan(site.clock.now()))
+    post(site, "", {"name": "team-z"})
+    (made,) = [key for key in site.ledger.all_keys() if key.name == "team-z"]
+    assert made.limits is not None
+    assert made.limits.requests_per_minute == 5

@@ -10,6 +10,8 @@ from airboss.evaluations.orders import EvalOrder
 from tests.console.looped import LoopSite, pressed
 from tests.console.test_pages import hrefs, shown
 from tests.support.seed_loop import OLD_PROMPT
+from tests.support.seed_quality import dataset
+from tests.support.seed_quality import evaluation as made
 
 GAP = "B \N{MINUS SIGN} A"
 
@@ -145,8 +147,8 @@ def test_jobs_show_how_far_they_are(week: LoopSite) -> None:
 def test_a_job_is_cancelled_from_its_page(fresh: LoopSite) -> None:
     """It ends, the page one was on comes back and says so, and the audit log has it."""
     fresh.loop.apply(OLD_PROMPT)
-    fresh.loop.dataset(count=40)
-    fresh.loop.evaluation(gates=(), baseline="none", scorers=("exact",))
+    dataset(fresh.loop, count=40)
+    made(fresh.loop, gates=(), baseline="none", scorers=("exact",))
     job = fresh.loop.orders.start(
         EvalOrder(dataset="orders", deployment="support", scorers=("exact",)), by="ada"
     )
@@ -166,8 +168,8 @@ def test_a_job_is_cancelled_from_its_page(fresh: LoopSite) -> None:
 def test_a_release_scored_alone_claims_no_difference(fresh: LoopSite) -> None:
     """One side, one mean; nothing is compared."""
     fresh.loop.apply(OLD_PROMPT)
-    fresh.loop.dataset(count=60)
-    path = f"/evaluations/{fresh.loop.evaluation(gates=(), baseline='none', scorers=('exact',))}"
+    dataset(fresh.loop, count=60)
+    path = f"/evaluations/{made(fresh.loop, gates=(), baseline='none', scorers=('exact',))}"
     page = shown(fresh.person(), path)
     assert "scored alone" in page.text
     assert GAP not in page.text
@@ -177,8 +179,8 @@ def test_a_release_scored_alone_claims_no_difference(fresh: LoopSite) -> None:
 def test_an_evaluation_outlives_its_dataset(fresh: LoopSite) -> None:
     """Deleted, its name is text and no dead link; items have no questions any more."""
     fresh.loop.apply(OLD_PROMPT)
-    fresh.loop.dataset(count=60)
-    run = fresh.loop.evaluation(gates=(), baseline="none", scorers=("exact",))
+    dataset(fresh.loop, count=60)
+    run = made(fresh.loop, gates=(), baseline="none", scorers=("exact",))
     fresh.loop.evals.drop_dataset("orders")
     person = fresh.person()
     for path in (f"/evaluations/{run}", "/evaluations"):

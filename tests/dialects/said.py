@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -69,7 +70,7 @@ def cut(draw: st.DrawFn, said: str) -> list[str]:
     if not said:
         return []
     edges = sorted(draw(st.sets(st.integers(0, len(said)), max_size=4)) | {0, len(said)})
-    return [said[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [said[a:b] for a, b in pairwise(edges)]
 
 
 @st.composite

@@ -41,7 +41,7 @@ def text(said: str) -> dict[str, Any]:
 
 
 def test_a_whole_answer() -> None:
-    """An answer in words has one block, an id made of the record's, and usage in parts that do not overlap."""
+    """An answer in words has one block, the record's id, and usage in parts that do not overlap."""
     assert message(whole(content="Hi.")) == {
         "id": "msg_0197b0f26c1e7cc29a3e0d3a8f1b2c4d",
         "type": "message",
@@ -113,7 +113,7 @@ def test_stop_reasons(finish: str | None, said: dict[str, Any], reason: str | No
 
 
 def test_a_stop_sequence_that_the_server_tells() -> None:
-    """vLLM tells which sequence ended an answer."""
+    """A server may tell, as vLLM does, which sequence ended an answer."""
     value = json.loads(whole(content="x"))
     value["choices"][0]["stop_reason"] = "END"
     said = message(json.dumps(value).encode())
@@ -175,6 +175,19 @@ def test_a_stream() -> None:
     }
 
 
+def grow(block: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add a piece to its block."""
+    match delta["type"]:
+        case "text_delta":
+            block["text"] += delta["text"]
+        case "thinking_delta":
+            block["thinking"] += delta["thinking"]
+        case "signature_delta":
+            block["signature"] = delta["signature"]
+        case "input_json_delta":
+            block["json"] += delta["partial_json"]
+
+
 def put_together(out: bytes) -> Any:
     """A stream as the message that it makes, as Anthropic's client would; blocks must come one by one."""
     made: Any = None
@@ -191,16 +204,7 @@ def put_together(out: bytes) -> Any:
                 made["content"].append(data["content_block"] | {"json": ""})
             case "content_block_delta":
                 assert data["index"] == opened
-                block, delta = made["content"][opened], data["delta"]
-                match delta["type"]:
-                    case "text_delta":
-                        block["text"] += delta["text"]
-                    case "thinking_delta":
-                        block["thinking"] += delta["thinking"]
-                    case "signature_delta":
-                        block["signature"] = delta["signature"]
-                    case "input_json_delta":
-                        block["json"] += delta["partial_json"]
+                grow(made["content"][opened], data["delta"])
             case "content_block_stop":
                 assert data["index"] == opened
                 opened = None

@@ -157,3 +157,40 @@ def test_gathering_pages_through_the_log() -> None:
     assert found.left_out == {"the same was asked before": 500}
     assert len(gather(log, RecordFilter(), limit=10).items) == 10
     assert gather(log, RecordFilter(deployment="none"), limit=10).items == ()
+
+
+def test_other_dialects() -> None:
+    """Calls in Anthropic's and OpenAI's other dialect become the items that they would be in chat."""
+    asked = [{"role": "user", "content": "Hi"}]
+    message = {"type": "message", "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn"}
+    output = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello"}]}
+    response = {"object": "response", "status": "completed", "output": [output]}
+    found = from_records(
+        [
+            record("a", request={"model": "m", "max_tokens": 5, "messages": asked}, response=message),
+            record("b", request={"model": "m", "input": "Ho"}, response=response),
+        ],
+        limit=9,
+        approved=None,
+    )
+    assert [list(item.input.messages) for item in found.items] == [asked, [{"role": "user", "content": "Ho"}]]
+    liked = from_records(
+        [
+            record(
+                "a",
+                request={"model": "m", "max_tokens": 5, "messages": asked},
+                response=message,
+                scores={"liked": 1.0},
+            )
+        ],
+        limit=9,
+        approved=Approved(score="liked"),
+    )
+    assert [item.expected for item in liked.items] == ["Hello"]
+
+
+def test_what_builds_on_other_responses_is_left_out() -> None:
+    """A response's record has its own input alone, which is not what the model was asked."""
+    part = record("a", request={"model": "m", "input": "and?", "previous_response_id": "resp_1"})
+    found = from_records([part], limit=9)
+    assert (found.items, found.left_out) == ((), {"no messages were kept": 1})

@@ -9,10 +9,11 @@ import pytest
 
 from airboss.domain.plan import Retry, Timeouts
 from airboss.testing import FakeProvider
+from tests.support.dialects import foreign
 from tests.support.fake import fake_process, provider
 from tests.support.gateway import PRICE, Gateway, deployment
 
-__all__ = ["fake_process", "provider"]
+__all__ = ["fake_process", "foreign", "provider"]
 
 
 @pytest.fixture(scope="module")

@@ -163,14 +163,6 @@ def test_tools_are_refused_where_the_model_has_none(gateway: Gateway, provider: 
     assert gateway.chat(model="assistant", tools=[tool]).status_code == 200
 
 
-def test_embeddings_are_refused_clearly(gateway: Gateway) -> None:
-    """Embeddings say that nothing here makes them."""
-    with gateway.client() as client:
-        response = client.post("/v1/embeddings", json={"model": "gpt-4o", "input": "x"})
-    assert response.status_code == 501
-    assert response.json()["error"]["code"] == "embeddings_unsupported"
-
-
 def test_bodies_can_be_kept_out(own_root: Path, provider: FakeProvider) -> None:
     """With bodies off, no word of a request or an answer is in the journal; the counts are."""
     with Gateway(own_root, deployment(provider.url), bodies=False) as gateway:

@@ -1,33 +1,18 @@
-"""The gateway in front of providers that do not speak OpenAI's dialect: what a client sees is chat all the same."""
+"""In front of providers that do not speak OpenAI's dialect: what a client sees is chat all the same."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import httpx2
-import msgspec
 import pytest
 
-from airboss.domain.plan import Price, Retry, Timeouts
-from airboss.domain.release import ModelVersion, Policy, ProviderKind, Release
-from airboss.releases.build import sealed
+from airboss.domain.release import ProviderKind
 from airboss.testing import FakeProvider
-from tests.support.gateway import Gateway, deployment
+from tests.support.dialects import BASES, KINDS, SECRET, STREAM, ask, said
+from tests.support.gateway import Gateway
 
-BASES: dict[ProviderKind, str] = {"anthropic": "/v1", "gemini": "/v1beta", "bedrock": "", "azure": ""}
-FOREIGN: tuple[ProviderKind, ...] = ("anthropic", "gemini", "bedrock")
-MODELS: dict[ProviderKind, str] = {
-    "anthropic": "claude-sonnet-4-5",
-    "gemini": "gemini-2.5-flash",
-    "bedrock": "us.anthropic.claude-sonnet-4-5-v1:0",
-    "azure": "my-gpt",
-}
-PRICE = Price(
-    input_usd_per_mtok=Decimal(10), output_usd_per_mtok=Decimal(100), cached_input_usd_per_mtok=Decimal(1)
-)
 WEATHER = {
     "type": "function",
     "function": {
@@ -36,109 +21,17 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-SECRET = "AKIAABCDEFGHIJKLMNOP:aws+secret/of+the+tests:session"
 SCHEMA = {
     "type": "json_schema",
     "json_schema": {"name": "answer", "schema": {"type": "object", "properties": {"a": {"type": "integer"}}}},
 }
 
 
-@pytest.fixture(scope="module")
-def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker with a deployment of each kind, one of each that drops, screens, and tries again."""
-    root = fake_process.url.removesuffix("/v1")
-    secret = tmp_path_factory.mktemp("secret") / "key"
-    secret.write_text(SECRET)
-    plans = []
-    for kind, base in BASES.items():
-        release = sealed(
-            Release(
-                digest="",
-                name=kind,
-                model=ModelVersion(provider="fake", kind=kind, model=MODELS[kind]),
-                prompt="Be {{ tone }}.",
-                params={"temperature": 0.25},
-            )
-        )
-        plain = deployment(
-            root + base,
-            name=kind,
-            aliases=(),
-            kind=kind,
-            upstream_model=MODELS[kind],
-            api_key_ref=f"file:{secret}",
-            price=PRICE,
-            region="eu-west-1" if kind == "bedrock" else None,
-            timeout=Timeouts(total_s=4.0, first_token_s=1.0, idle_s=1.0),
-        )
-        bare = Release(digest="d" * 64, name=kind, model=release.model)
-        masking = msgspec.structs.replace(bare, policy=Policy(pii=(("email", "mask"),), detectors="1"))
-        drops = msgspec.structs.replace(plain.target, drop_unsupported=True)
-        made = {
-            "": {"stable": bare},
-            "-prompt": {"stable": release},
-            "-drops": {"target": drops},
-            "-masks": {"stable": masking},
-            "-patient": {"retry": Retry(attempts=3)},
-        }
-        plans += [msgspec.structs.replace(plain, name=kind + tail, **more) for tail, more in made.items()]
-    with Gateway(tmp_path_factory.mktemp("dialects"), *plans) as running:
-        yield running
-
-
 @pytest.fixture
-def gateway(shared: Gateway, provider: FakeProvider) -> Gateway:
+def gateway(foreign: Gateway, provider: FakeProvider) -> Gateway:
     """The module's worker, its provider as it was when it began."""
-    return shared
-
-
-def said(answer: httpx2.Response) -> dict[str, Any]:
-    """A whole answer, or a stream that must be whole, put together: `message`, `finish_reason`, `usage`."""
-    assert answer.status_code == 200, answer.text
-    if not answer.headers["content-type"].startswith("text/event-stream"):
-        body = answer.json()
-        assert body["object"] == "chat.completion"
-        (choice,) = body["choices"]
-        return {**choice, "usage": body["usage"]}
-    *events, done, last = answer.text.split("\n\n")
-    assert (done, last) == ("data: [DONE]", ""), answer.text
-    chunks = [json.loads(event.removeprefix("data: ")) for event in events if not event.startswith(":")]
-    message: dict[str, Any] = {"role": None, "content": None}
-    reasons = []
-    for chunk in chunks:
-        assert chunk["object"] == "chat.completion.chunk"
-        for choice in chunk["choices"]:
-            _add(message, choice["delta"])
-            reasons += [choice["finish_reason"]] if choice["finish_reason"] else []
-    (reason,) = reasons
-    usage = [chunk["usage"] for chunk in chunks if chunk.get("usage")]
-    assert len({chunk["id"] for chunk in chunks}) == 1
-    return {"message": message, "finish_reason": reason, "usage": usage[0] if usage else None}
-
-
-def _add(message: dict[str, Any], delta: dict[str, Any]) -> None:
-    for name in ("role", "content", "reasoning_content"):
-        if delta.get(name) is not None:
-            message[name] = (message.get(name) or "") + delta[name]
-    if "thinking_blocks" in delta:
-        message.setdefault("thinking_blocks", []).extend(delta["thinking_blocks"])
-    for piece in delta.get("tool_calls", ()):
-        calls = message.setdefault("tool_calls", [])
-        if piece["index"] == len(calls):
-            calls.append({name: value for name, value in piece.items() if name != "index"})
-        else:
-            calls[piece["index"]]["function"]["arguments"] += piece["function"]["arguments"]
-
-
-def ask(gateway: Gateway, model: str, content: Any = "hi", **body: Any) -> httpx2.Response:
-    """One call; a stream asks for its usage."""
-    if body.get("stream"):
-        body = {"stream_options": {"include_usage": True}} | body
-    return gateway.chat(content, model=model, **body)
-
-
-STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-KINDS = pytest.mark.parametrize("kind", FOREIGN)
+    assert provider.url
+    return foreign
 
 
 @STREAM
@@ -432,113 +325,6 @@ def test_defaults_that_clients_always_send_are_no_reason_to_refuse(
         parallel_tool_calls=True,
     )
     assert answer.status_code == 200, answer.text
-
-
-@STREAM
-@pytest.mark.parametrize(
-    ("fault", "status", "code"),
-    [
-        ("429", 429, "rate_limit_exceeded"),
-        ("500", 502, "upstream_error"),
-        ("503", 503, "upstream_unavailable"),
-        ("529", 503, "upstream_unavailable"),
-        ("reset", 502, "upstream_error"),
-        ("error-200", 502, None),
-        ("html", 502, "upstream_error"),
-        ("echo-authorization", 502, "upstream_auth"),
-        ("silence", 504, None),
-        ("redirect-307", 502, "upstream_error"),
-    ],
-)
-@KINDS
-def test_failures_are_the_usual_ones(  # noqa: PLR0917 - three tables crossed
-    gateway: Gateway, kind: ProviderKind, fault: str, status: int, code: str | None, stream: bool
-) -> None:
-    """A provider's errors are told in OpenAI's shape, and never its secret."""
-    answer = ask(gateway, kind, f'fake:{{"fault":"{fault}"}}', stream=stream)
-    allowed = {status, 503} if fault == "error-200" else {status}
-    assert answer.status_code in allowed, answer.text
-    error = answer.json()["error"]
-    assert error["message"]
-    assert code is None or error["code"] == code
-    assert "aws+secret" not in answer.text
-    closed = gateway.closed(answer.headers["x-request-id"])
-    assert closed["status"] == "error"
-
-
-@STREAM
-@KINDS
-def test_the_callers_mistakes_stay_the_callers(gateway: Gateway, kind: ProviderKind, stream: bool) -> None:
-    """A provider's 400 is a 400 with its words; a prompt that is too long has OpenAI's code for it."""
-    words = {
-        "anthropic": "prompt is too long: 210000 tokens > 200000 maximum",
-        "gemini": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
-        "bedrock": "Input is too long for requested model.",
-    }[kind]
-    told = json.dumps({"fault": "status", "status": 400, "message": words})
-    answer = ask(gateway, kind, f"fake:{told}", stream=stream)
-    assert answer.status_code == 400, answer.text
-    assert answer.json()["error"]["message"] == words
-    assert answer.json()["error"]["code"] == "context_length_exceeded"
-    plain = ask(gateway, kind, 'fake:{"fault":"status","status":400,"message":"no"}', stream=stream)
-    assert (plain.status_code, plain.json()["error"]["message"]) == (400, "no")
-
-
-@pytest.mark.parametrize("fault", ["cut-close", "cut-end", "cut-reset", "error-mid-stream", "malformed-event"])
-@KINDS
-def test_a_broken_stream_never_looks_whole(gateway: Gateway, kind: ProviderKind, fault: str) -> None:
-    """What came before the break is the client's, then an error event, and no `[DONE]`."""
-    told = f'fake:{{"fault":"{fault}","after":2,"words":12}}'
-    answer = ask(gateway, kind, told, stream=True)
-    assert answer.status_code == 200, answer.text
-    assert "word0" in answer.text
-    assert "[DONE]" not in answer.text
-    assert json.loads(answer.text.rstrip().rsplit("data: ", 1)[1])["error"]["message"]
-    closed = gateway.closed(answer.headers["x-request-id"])
-    assert closed["status"] == "error"
-    assert closed["response"]["choices"][0]["message"]["content"].startswith("word0")
-
-
-@pytest.mark.parametrize("fault", ["byte-writes", "utf8-split", "gzip", "sse-comments", "close-delimited"])
-@STREAM
-@KINDS
-def test_however_it_comes_it_is_read(
-    gateway: Gateway, kind: ProviderKind, fault: str, stream: bool
-) -> None:
-    """Cut anywhere, compressed or commented, the answer is the same."""
-    if kind == "bedrock" and fault == "sse-comments":
-        pytest.skip("binary frames have no comments")
-    text = "Räder hoch: 🚀 startet."
-    told = json.dumps({"fault": fault, "text": text, "pause_s": 0})
-    assert said(ask(gateway, kind, f"fake:{told}", stream=stream))["message"]["content"] == text
-
-
-@STREAM
-@KINDS
-def test_a_failing_start_is_tried_again(
-    gateway: Gateway, provider: FakeProvider, kind: ProviderKind, stream: bool
-) -> None:
-    """Retries are the executor's, and know nothing of dialects."""
-    served = ask(gateway, f"{kind}-patient", 'fake:{"fault":"529","first":2}', stream=stream)
-    assert said(served)["message"]["content"]
-    assert provider.stats().requests == 3
-    closed = gateway.closed(served.headers["x-request-id"])
-    assert [each["status_code"] for each in closed["attempts"]] == [529, 529, 200]
-
-
-def test_a_wait_that_a_body_asks_for_is_kept(gateway: Gateway) -> None:
-    """Gemini tells in an error's details when to come again; the client hears of it."""
-    refused = ask(gateway, "gemini", 'fake:{"fault":"429-no-retry-after"}')
-    assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
-
-
-def test_a_blocked_prompt_is_a_content_filter(gateway: Gateway) -> None:
-    """Gemini answers it with 200 and nothing; the client gets a 400 with the reason, whole or streamed."""
-    for stream in (False, True):
-        refused = ask(gateway, "gemini", "PROHIBITED words", stream=stream)
-        assert refused.status_code == 400
-        assert refused.json()["error"]["code"] == "content_filter"
-        assert "PROHIBITED_CONTENT" in refused.json()["error"]["message"]
 
 
 @STREAM

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -119,7 +118,7 @@ def test_a_completion_is_a_chat_answer(gateway: Gateway) -> None:
 
 def test_a_streamed_completion_is_a_chat_stream(gateway: Gateway) -> None:
     """Its chunks join to the trimmed text; usage comes to who asks for it, and into the record either way."""
-    told = {"messages": [{"role": "user", "content": SAID}], "stream": True}
+    told: dict[str, Any] = {"messages": [{"role": "user", "content": SAID}], "stream": True}
     made = chunks(ask(gateway, **told, stream_options={"include_usage": True}))
     deltas = [chunk["choices"][0]["delta"] for chunk in made if chunk["choices"]]
     assert "".join(delta.get("content", "") for delta in deltas) == "a  b"
@@ -295,7 +294,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 def test_a_local_engine_completes_it(local: Gateway) -> None:
     """An engine's answer is one turn, whole or streamed, with its usage; `n` gives as many."""
-    asked = {"messages": [{"role": "user", "content": "up"}], "prompt_variables": None}
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "up"}], "prompt_variables": None}
     whole = ask(local, **asked)
     assert whole.status_code == 200, whole.text
     said = whole.json()

@@ -319,7 +319,10 @@ MISTAKES: dict[str, tuple[Json, str]] = {
         {
             "messages": [
                 *HI,
-                {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "[1"}}]},
+                {
+                    "role": "assistant",
+                    "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "[1"}}],
+                },
             ]
         },
         "messages[1].tool_calls[0].function.arguments",

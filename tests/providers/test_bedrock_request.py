@@ -46,7 +46,10 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
     "system words and a mark for the cache": (
         {
             "messages": [
-                {"role": "system", "content": [part("text", text="one", cache_control={"type": "ephemeral"})]},
+                {
+                    "role": "system",
+                    "content": [part("text", text="one", cache_control={"type": "ephemeral"})],
+                },
                 *HI,
             ]
         },

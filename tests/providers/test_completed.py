@@ -41,7 +41,7 @@ def test_trimming_does_not_depend_on_the_cuts(text: str, cuts: list[int], begun:
 
 @given(TEXTS, st.lists(st.integers(0, 40), max_size=8), st.booleans())
 def test_a_stream_says_what_the_whole_answer_says(text: str, cuts: list[int], chat: bool) -> None:
-    """Joined, the pieces of a stream are the text of the whole answer; the role comes once, the reason once."""
+    """Joined, the pieces of a stream are the text of the whole answer; role and reason come once."""
     whole = json.loads(CompletedReader(chat=chat, begun=False).whole(event(text, "stop")))
     reader = CompletedReader(chat=chat, begun=False)
     made = [json.loads(out) for piece in pieces(text, cuts) for out in reader.event(event(piece))]

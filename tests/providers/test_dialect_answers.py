@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -18,9 +19,10 @@ from airboss.gateway.sse import Splitter, event_data
 from airboss.gateway.translated import Translation
 from airboss.providers import fake_answers
 from airboss.providers.anthropic_answer import AnthropicReader
+from airboss.providers.aws_frames import AwsFrames
 from airboss.providers.bedrock_answer import BedrockReader
 from airboss.providers.compatible import Assembly, read_reply
-from airboss.providers.dialect import Outgoing, Reader
+from airboss.providers.dialect import Frames, Outgoing, Reader
 from airboss.providers.dialects import foreign
 from airboss.providers.fake_faults import Behaviour
 from airboss.providers.fake_tongues import read_foreign
@@ -53,9 +55,11 @@ def asked(kind: ProviderKind, request: Json) -> tuple[Outgoing, fake_answers.Cal
     return sent, call
 
 
-TEXTS = st.text(st.sampled_from("ab ä🚀\n\"\\"), min_size=1, max_size=20).filter(lambda t: bool(t.strip()))
+TEXTS = st.text(st.sampled_from('ab ä🚀\n"\\'), min_size=1, max_size=20).filter(lambda t: bool(t.strip()))
 IDS = st.text(st.sampled_from("abc.:_-9"), min_size=1, max_size=6)
-ARGUMENTS = st.dictionaries(TEXTS, st.one_of(TEXTS, st.integers(-9, 9), st.lists(TEXTS, max_size=2)), max_size=2)
+ARGUMENTS = st.dictionaries(
+    TEXTS, st.one_of(TEXTS, st.integers(-9, 9), st.lists(TEXTS, max_size=2)), max_size=2
+)
 
 
 @st.composite
@@ -70,7 +74,11 @@ def conversations(draw: st.DrawFn) -> list[Json]:
         names = draw(st.lists(IDS, min_size=1, max_size=3, unique=True))
         ids = [f"{name}{number}" for name in names]
         calls = [
-            {"id": id_, "type": "function", "function": {"name": "f", "arguments": json.dumps(draw(ARGUMENTS))}}
+            {
+                "id": id_,
+                "type": "function",
+                "function": {"name": "f", "arguments": json.dumps(draw(ARGUMENTS))},
+            }
             for id_ in ids
         ]
         messages += [{"role": "user", "content": "go"}, {"role": "assistant", "tool_calls": calls}]
@@ -135,10 +143,10 @@ def assembled(sent: Outgoing, data: bytes, cuts: list[int]) -> Json:
     st.booleans(),
     st.integers(0, 5),
 )
-def test_a_stream_says_what_the_whole_answer_says(
+def test_a_stream_says_what_the_whole_answer_says(  # noqa: PLR0917 - what may differ
     kind: ProviderKind, cuts: list[int], text: str, thinks: bool, calls: bool, spent: int
 ) -> None:
-    """However a stream is cut, put together it is the whole answer: content, thoughts, calls, reason, usage."""
+    """However a stream is cut, put together it is the whole answer: content, thoughts, calls, usage."""
     request: Json = {"messages": [{"role": "user", "content": "hi"}], "tools": [F]}
     if thinks:
         request["reasoning_effort"] = "low"
@@ -190,7 +198,9 @@ def test_usage_adds_up(kind: ProviderKind, cached: int, written: int, thought: i
 
 JSONS = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "text", "tool_use", "STOP"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "a"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "a"]), inner)
+    ),
     max_leaves=5,
 )
 
@@ -212,11 +222,7 @@ def events_of(kind: ProviderKind) -> list[Json]:
     request: Json = {"messages": [{"role": "user", "content": "hi"}], "tools": [F], "stream": True}
     sent, call = asked(kind, request | {"reasoning_effort": "low", "model": "anthropic.claude-sonnet-4-5"})
     data = wire(call, Behaviour(text="a b")) + wire(call, Behaviour(), "calls")
-    frames: Any = Splitter()
-    if sent.framing == "aws":
-        from airboss.providers.aws_frames import AwsFrames
-
-        frames = AwsFrames()
+    frames: Frames = AwsFrames() if sent.framing == "aws" else Splitter()
     return [json.loads(event_data(event) or b"{}") for event in frames.feed(data)]
 
 
@@ -225,21 +231,17 @@ EVENTS = {kind: events_of(kind) for kind in KINDS}
 
 @given(st.data(), st.sampled_from(KINDS))
 def test_whatever_comes_is_read_or_refused(data: st.DataObject, kind: ProviderKind) -> None:
-    """An upstream that sends nonsense costs an attempt, never more: readers raise ApiError and nothing else."""
+    """An upstream that sends nonsense costs an attempt, never more: readers raise ApiError, or nothing."""
     reader = READERS[kind]()
     for event in EVENTS[kind]:
         said = data.draw(spoiled(event)) if data.draw(st.booleans()) else event
-        try:
+        with suppress(ApiError):
             reader.event(json.dumps(said).encode())
-        except ApiError:
-            pass
     reader.end()
     for said in (data.draw(spoiled(WHOLE[kind])), data.draw(JSONS)):
         for read in (READERS[kind]().whole, lambda body: READERS[kind]().error(500, body)):
-            try:
+            with suppress(ApiError):
                 read(json.dumps(said).encode())
-            except ApiError:
-                pass
 
 
 def whole_of(kind: ProviderKind) -> Json:
@@ -279,7 +281,11 @@ def test_a_prompt_that_gemini_blocks_is_refused() -> None:
     body = b'{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3}}'
     with pytest.raises(UpstreamRefused, match="SAFETY") as raised:
         READERS["gemini"]().whole(body)
-    assert (raised.value.http_status, raised.value.code, raised.value.retryable) == (400, "content_filter", False)
+    assert (raised.value.http_status, raised.value.code, raised.value.retryable) == (
+        400,
+        "content_filter",
+        False,
+    )
 
 
 def test_a_key_that_gemini_refuses_is_ours() -> None:
@@ -299,3 +305,24 @@ def test_a_key_that_gemini_refuses_is_ours() -> None:
     assert (raised.value.http_status, raised.value.code) == (502, "upstream_auth")
 
 
+def test_a_gemini_stream_that_was_cut_has_no_end() -> None:
+    """Only a stream whose every candidate said why it ended is finished by the end of the body."""
+    piece = b'{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}'
+    last = b'{"candidates":[{"finishReason":"STOP"}]}'
+    reader = READERS["gemini"]()
+    reader.event(piece)
+    assert reader.end() == []
+    reader.event(last)
+    assert reader.end()[-1] == b"[DONE]"
+
+
+def test_a_bedrock_stream_ends_with_its_usage() -> None:
+    """The last word follows the usage at once; where none comes, the end of the body says it."""
+    stop, usage = b'{"messageStop":{"stopReason":"end_turn"}}', b'{"metadata":{"usage":{"inputTokens":1}}}'
+    reader = READERS["bedrock"]()
+    assert reader.event(stop) == []
+    assert reader.event(usage)[-1] == b"[DONE]"
+    assert reader.end() == []
+    silent = READERS["bedrock"]()
+    silent.event(stop)
+    assert silent.end()[-1] == b"[DONE]"

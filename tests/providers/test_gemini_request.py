@@ -207,7 +207,10 @@ def test_a_request_is_said(case: str) -> None:
     [
         ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"tools": [F], "parallel_tool_calls": False}, "parallel_tool_calls"),
-        (media({"type": "file", "file": {"file_id": "f"}}, {"type": "text", "text": "x"}), "messages[0].content[0]"),
+        (
+            media({"type": "file", "file": {"file_id": "f"}}, {"type": "text", "text": "x"}),
+            "messages[0].content[0]",
+        ),
         ({"tools": [F], "tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
     ],
 )

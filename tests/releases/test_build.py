@@ -111,6 +111,33 @@ def test_a_plan_says_where_each_deployment_goes() -> None:
     assert assistant.target.tools
 
 
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        ("anthropic", "https://api.anthropic.com/v1"),
+        ("gemini", "https://generativelanguage.googleapis.com/v1beta"),
+        ("bedrock", "https://bedrock-runtime.eu-west-1.amazonaws.com"),
+        ("azure", "https://me.openai.azure.com"),
+    ],
+)
+def test_each_kind_is_found_where_it_is(kind: str, url: str) -> None:
+    """Providers have an address of their own, Bedrock one for each region, Azure the customer's; what they
+    are told about unsupported members, versions and regions reaches the plan."""
+    more = {
+        "azure": 'base_url = "https://me.openai.azure.com/"\napi_version = "2025-01-01"',
+        "bedrock": 'region = "eu-west-1"',
+    }
+    text = (
+        f'[providers.p]\nkind = "{kind}"\ndrop_unsupported = true\n{more.get(kind, "")}\n'
+        '[models.m]\nprovider = "p"\nmodel = "x"\n[deployments.d]\nmodel = "m"\n'
+    )
+    (deployment,) = plan(text).deployments
+    assert deployment.target.base_urls == (url,)
+    assert deployment.target.drop_unsupported
+    assert deployment.target.api_version == ("2025-01-01" if kind == "azure" else None)
+    assert deployment.target.region == ("eu-west-1" if kind == "bedrock" else None)
+
+
 def test_local_models_cost_nothing_unless_priced() -> None:
     """A local model without a price has the price 0, not an unknown one."""
     price = plan().deployments[2].target.price
@@ -239,7 +266,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
 
 
 def test_a_form_counts_where_it_changes_something() -> None:
-    """A raw prompt is another release with and without examples; where examples go matters if there are any."""
+    """A raw prompt is always another release; where examples go matters if there are any."""
     model = ModelVersion(provider="p", kind="openai", model="m")
     turns = sealed(Release(digest="", name="a", model=model, prompt="Hi."))
     system = sealed(msgspec.structs.replace(turns, form="system"))

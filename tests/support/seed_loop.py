@@ -5,16 +5,11 @@ statistics; only the calls are drawn, from a seed.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
 from unittest.mock import patch
 
 import msgspec
@@ -28,16 +23,10 @@ from airboss.domain.ports import Replica
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.domain.status import JournalStatus, SystemStatus
-from airboss.evaluations.datasets import Shares
-from airboss.evaluations.jsonl import read_jsonl
-from airboss.evaluations.library import Library
-from airboss.evaluations.orders import EvalOrder, Orders
-from airboss.evaluations.ports import Answer, Call
-from airboss.evaluations.work import evaluate
+from airboss.evaluations.orders import Orders
 from airboss.rollouts import assign
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
-from airboss.store.alert_rows import AlarmEvent, AlarmRow, AlarmRule, Notification, Silence
 from airboss.store.alerts import SqlAlertStore
 from airboss.store.datadir import DataDir
 from airboss.store.evals import SqlEvalStore
@@ -339,165 +328,6 @@ class Loop:
         """A person's word."""
         self.rollouts.order(deployment, Order(at=self.clock.at, action="pause", by="ada", reason="lunch"))
 
-    # -- quality
-
-    def dataset(self, name: str = "orders", count: int = 240) -> None:
-        """A dataset of questions and answers; somebody has read its holdout once."""
-        library = Library(self.evals, self.clock.now)
-        made = read_jsonl(BytesIO(lines(count).encode()), name=name, source="orders.jsonl", shares=Shares())
-        library.put(made)
-        library.open_holdout(library.find(name), who="ada", why="the judgement before the launch")
-
-    def evaluation(self, **order: Any) -> str:
-        """One that is done, of the candidate against stable; returns its id."""
-        asked = EvalOrder(
-            **{
-                "dataset": "orders",
-                "deployment": "support",
-                "scorers": ("exact", "polite=contains:please", "length:words"),
-                "gates": ("exact:non-inferior:0.05", "polite:better"),
-                "why": "a look",
-                **order,
-            }
-        )
-        queued = self.orders.start(asked, by="ada")
-        job = self.jobs.claim("worker", self.clock.at, 10)
-        assert job is not None
-        assert job.id == queued.id
-        result = asyncio.run(
-            evaluate(
-                job,
-                store=self.evals,
-                caller=Clerk(self.rng, self.plan()),
-                now=self.clock.now,
-                report=lambda done, total, note: self._beat(job.id, done, total, note),
-            )
-        )
-        self.jobs.finish(job.id, "worker", result, self.clock.at)
-        return job.id
-
-    def _beat(self, job_id: str, done: int, total: int, note: str) -> None:
-        self.jobs.beat(job_id, "worker", done=done, total=total, note=note, now=self.clock.at)
-
-    def quality(self) -> None:
-        """A dataset; evaluations that are done, at work, broken and waiting."""
-        self.dataset()
-        self.evaluation()
-        self.evaluation(part="holdout", gates=(), scorers=("exact",))
-        scored = EvalOrder(dataset="orders", deployment="support", scorers=("exact",))
-        self.orders.start(scored, by="ada")
-        broken = self.jobs.claim("other", self.clock.at, 10)
-        assert broken is not None
-        self.jobs.fail(broken.id, "other", "release support answered none of 64 calls: 401", self.clock.at)
-        self.orders.start(scored, by="ada")
-        job = self.jobs.claim("third", self.clock.at, 10)
-        assert job is not None
-        note = "41 asked, 12 from before, 0.0021 USD"
-        self.jobs.beat(job.id, "third", done=53, total=96, note=note, now=self.clock.at)
-        self.orders.start(scored, by="ada")
-
-    # -- alarms
-
-    def alarm(self) -> None:
-        """One fires and tells, one is silenced, one has nothing to measure, one is well."""
-        at = self.clock.at
-        since = at - timedelta(minutes=12)
-        well = at - timedelta(hours=9)
-        of: dict[str, Any] = {"deployment": "support", "since": since}
-        rows = [
-            self.row("errors", "error_rate", bound=0.05, phase="firing", value=0.083, **of),
-            self.row(
-                "slow",
-                "latency_p95",
-                deployment="search-rewrite",
-                bound=4000,
-                phase="ok",
-                since=well,
-                value=812.0,
-            ),
-            self.row(
-                "unhappy", "score:helpfulness", bound=0.7, phase="pending", value=0.68, below=True, **of
-            ),
-            self.row("spend", "cost_usd", bound=20, phase="no_data", why="no call in the window", **of),
-        ]
-        events = [
-            AlarmEvent(
-                alarm="errors",
-                at=since - timedelta(minutes=1),
-                before="ok",
-                after="pending",
-                value=0.06,
-                bound=0.05,
-            ),
-            AlarmEvent(alarm="errors", at=since, before="pending", after="firing", value=0.08, bound=0.05),
-        ]
-        notes = [
-            Notification(
-                id="errors-1",
-                alarm="errors",
-                notifier="ops",
-                kind="firing",
-                created_at=since,
-                due_at=since,
-                body={},
-                state="sent",
-                attempts=1,
-                ended_at=since,
-            ),
-            Notification(
-                id="errors-0",
-                alarm="errors",
-                notifier="ops",
-                kind="test",
-                created_at=since - timedelta(days=1),
-                due_at=since,
-                body={},
-                state="failed",
-                attempts=8,
-                error="http://127.0.0.1:9/hook: connection refused",
-                ended_at=since,
-            ),
-        ]
-        self.alerts.put_alarms(rows, events=events, notifications=notes)
-        until = at + timedelta(hours=2)
-        self.alerts.silence(
-            "slow", Silence(until=until, reason="the provider's maintenance", by="console", at=at)
-        )
-
-    def row(
-        self,
-        name: str,
-        metric: str,
-        *,
-        deployment: str = "support",
-        bound: float,
-        phase: str,
-        since: datetime,
-        value: float | None = None,
-        below: bool = False,
-        why: str | None = None,
-    ) -> AlarmRow:
-        """Where one alarm stands."""
-        rule = AlarmRule(
-            name=name,
-            metric=metric,
-            deployment=deployment,
-            below=below,
-            bound=bound,
-            window_s=300,
-            hold_s=60,
-            notify=("ops",) if name in ("errors", "slow") else (),
-        )
-        return AlarmRow(
-            rule=rule,
-            phase=cast("Any", phase),
-            since=since,
-            value=value,
-            why=why,
-            checked_at=self.clock.at,
-            told="firing" if phase == "firing" else "ok",
-        )
-
     def status(self) -> SystemStatus:
         """A status that fits."""
         found = seed_status(self.clock.at)
@@ -530,49 +360,3 @@ class Loop:
             for each in (self.plan().deployments if self.ledger.snapshot() else ())
         ]
         return msgspec.structs.replace(found, deployments=tuple(listed), replicas=replicas)
-
-
-class Clerk:
-    """Answers about orders: the older release is right less often, and never says please."""
-
-    def __init__(self, rng: random.Random, plan: ServingPlan) -> None:
-        self._rng = rng
-        self._stable = {each.stable.digest for each in plan.deployments}
-
-    async def call(self, call: Call) -> Answer:
-        """As `evaluations.ports.Caller`."""
-        old = call.target.release in self._stable
-        if self._rng.random() < 0.02:
-            return Answer(
-                error="upstream_timeout: the provider gave no answer within 30 s", latency_ms=30_000
-            )
-        text = str(call.input.messages[-1]["content"])
-        number = int("".join(each for each in text if each.isdigit()))
-        right = ("on its way", "delivered", "not found")[(number - 4000) % 3]
-        said = right if self._rng.random() < (0.72 if old else 0.84) else "I cannot say, sorry"
-        if not old and self._rng.random() < 0.2:
-            said = f"{said}; please ask again"
-        return Answer(
-            text=said,
-            latency_ms=self._rng.uniform(300, 900),
-            output_tokens=len(said) // 4,
-            input_tokens=80,
-            cost_usd=Decimal("0.00002"),
-            release=call.target.release,
-            record=f"{first_id(END)}7000-8000-{self._rng.getrandbits(48):012x}",
-        )
-
-
-def lines(count: int, word: str = "order") -> str:
-    """A dataset of questions with the answers expected, as JSON Lines."""
-    return "".join(
-        json.dumps(
-            {
-                "id": f"q{number:03}",
-                "input": f"Where is my {word} number {4000 + number}?",
-                "expected": ("on its way", "delivered", "not found")[number % 3],
-            }
-        )
-        + "\n"
-        for number in range(count)
-    )

@@ -102,7 +102,7 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
     command += ["--port", str(port), "--console-port", str(console_port)]
     log = directory / "up.log"
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603 - ours
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603 - our own verb
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

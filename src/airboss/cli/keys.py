@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -46,7 +47,7 @@ def create(
 def list_keys(
     *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the keys and what they may call; no secret is kept that could be shown."""
+    """List the keys: what they may call, their limits and how much of them is used, and what they spend."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/keys")["keys"]
     if as_json:
@@ -56,14 +57,34 @@ def list_keys(
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table("key", "may call", "state", "age", box=None, padding=(0, 2, 0, 0))
+    table = Table("key", "may call", "limits", "budget", "state", "age", box=None, padding=(0, 2, 0, 0))
     for each in found:
         may = "everything" if each["deployments"] is None else ", ".join(each["deployments"]) or "nothing"
         state = each["state"] + (" (Airboss's own)" if each["internal"] else "")
         if each["previous_until"]:
             state += f", its last secret until {each['previous_until'][:19].replace('T', ' ')}"
-        table.add_row(escape(each["name"]), escape(may), state, age(each["created_at"]))
+        limits, budget = said_limits(each["limits"]), said_budget(each["budget"])
+        table.add_row(escape(each["name"]), escape(may), limits, budget, state, age(each["created_at"]))
     console().print(table if found else "there are no keys yet; `airboss keys create NAME` makes one")
+
+
+LIMITS = {"requests": "requests/min", "tokens": "tokens/min", "concurrency": "at once"}
+
+
+def said_limits(limits: list[dict[str, Any]]) -> str:
+    """Each limit with how much of it is used."""
+    lines = [f"{each['used']:,} of {each['limit']:,} {LIMITS[each['what']]}" for each in limits]
+    return "\n".join(lines) or "none"
+
+
+def said_budget(budget: dict[str, Any] | None) -> str:
+    """What is spent of how much, and until when."""
+    if budget is None:
+        return "none"
+    from airboss.governance.budgets import money  # noqa: PLC0415 - what JSON output need not load
+
+    spent, usd = (money(Decimal(str(budget[name]))) for name in ("spent_usd", "usd"))
+    return f"{spent} of {usd} USD a {budget['per']}"
 
 
 @keys.command("revoke")

@@ -10,6 +10,7 @@ import typer
 from airboss.cli.apply import apply
 from airboss.cli.audit import audit
 from airboss.cli.controller import controller
+from airboss.cli.counters import counters
 from airboss.cli.dataset import dataset
 from airboss.cli.demo import demo
 from airboss.cli.diff import diff
@@ -72,6 +73,7 @@ app.add_typer(audit, name="audit", rich_help_panel=GOVERN)
 app.command(rich_help_panel=ROLES)(gateway)
 app.command(rich_help_panel=ROLES)(controller)
 app.command(rich_help_panel=ROLES)(store)
+app.command(rich_help_panel=ROLES)(counters)
 app.add_typer(replica, name="replica", rich_help_panel=ROLES)
 
 

@@ -222,7 +222,7 @@ def desk_parts(
     from airboss.controller.scaling import calls_of  # noqa: PLC0415 - not for gateways
     from airboss.controller.status import gather  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
-    from airboss.telemetry.metrics import read_counts  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import limit_uses, read_counts  # noqa: PLC0415 - as above
 
     def status() -> SystemStatus:
         up = running(data.path)
@@ -251,5 +251,6 @@ def desk_parts(
         "apply": rollouts.apply,
         "rollouts": rollouts,
         "base_url": up.base_url if up is not None else "http://127.0.0.1:8700/v1",
+        "uses": lambda: limit_uses(read_counts(data.metrics_dir, but="").values()),
         "keep_starter": None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     }

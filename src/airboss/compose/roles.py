@@ -8,10 +8,11 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from airboss.compose.counting import adding_up, limiting
 from airboss.compose.governing import chores, erasing, keeping, looking_after, with_governance
 from airboss.compose.jobs import handlers, working
 from airboss.compose.parts import (
@@ -26,7 +27,7 @@ from airboss.compose.parts import (
     tls_context,
 )
 from airboss.compose.rollouts import rolling, rollouts
-from airboss.compose.rooms import open_responses, open_rollouts, open_rooms
+from airboss.compose.rooms import open_responses, open_rollouts, open_rooms, open_spends
 from airboss.compose.scaling import scaling
 from airboss.compose.watching import watching, with_alarms
 from airboss.config import ModelConfig, TlsConfig
@@ -57,7 +58,12 @@ def run_gateway(
     name = f"gateway-{worker}"
     logs.configure(name, log_format=log_format)
     data = DataDir(data_dir)
-    with role_lock(data), open_ledger(data) as ledger, open_responses(data) as responses:
+    with (
+        role_lock(data),
+        open_ledger(data) as ledger,
+        open_responses(data) as responses,
+        ExitStack() as stack,
+    ):
         config = applied_config(ledger, data)
         check_exposure(host, tls=config.tls is not None, insecure=insecure)
         admin_key, own_secrets = own_keys(data)
@@ -85,6 +91,7 @@ def run_gateway(
             provider_key=provider_key,
             clock=SystemClock(),
             keeping=Keeping(store=responses, days=config.gateway.responses_days),
+            limiter=stack.enter_context(limiting(data, config.store, name)),
         )
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -108,6 +115,7 @@ def run_controller(
         open_ledger(data) as ledger,
         open_rooms(ledger, data) as rooms,
         open_rollouts(data) as kept,
+        open_spends(data) as spends,
     ):
         config = applied_config(ledger, data)
         check_exposure(host, tls=config.tls is not None, insecure=insecure)
@@ -147,6 +155,7 @@ def run_controller(
             rolling(live, broke=terminate_self),
             scaling(ledger, data, broke=terminate_self),
             looking_after(chores(ledger, data, rooms, redact, retention, kept), broke=terminate_self),
+            adding_up(records, spends, lambda: controller.journal.moved_records, broke=terminate_self),
             watching(
                 ledger,
                 data,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airboss.store.job_rows import JobStore
     from airboss.store.responses import SqlResponseStore
     from airboss.store.rollouts import SqlRolloutStore
+    from airboss.store.spends import SqlSpends
 
 
 @contextmanager
@@ -39,6 +40,7 @@ def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
         }
         yield {
             **stores,
+            "spent": stack.enter_context(open_spends(data)).since,
             "orders": evals.orders(ledger, data, stores),
             "probes": probes.orders(ledger, stores),
             "tuning": tuning.orders(ledger, data, stores),
@@ -55,6 +57,18 @@ def open_alerts(data: DataDir) -> Iterator[SqlAlertStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def open_spends(data: DataDir) -> Iterator[SqlSpends]:
+    """What the keys of a data directory have spent, closed at the end."""
+    from airboss.store.spends import SqlSpends  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    spends = SqlSpends(data.ledger_url)
+    try:
+        yield spends
+    finally:
+        spends.close()
 
 
 @contextmanager

@@ -105,6 +105,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             listen_fd=listener.fileno(),
             lock_fd=lock.fd,
             store_socket=data.socket_path,
+            counters_socket=data.counters_socket if counts_apart(options, config) else None,
         )
         fetch_weights(config, data, draw, first=ledger.config() is None)
         note_start(data, options)
@@ -140,6 +141,11 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
                 asyncio.run(session.run(on_ready))
         finally:
             runfiles.forget_up(data.run_dir)
+
+
+def counts_apart(options: UpOptions, config: Config) -> bool:
+    """Whether limits are counted in a process of its own: for several gateways of this machine."""
+    return options.workers > 1 and config.store.counters == "embedded"
 
 
 def note_start(data: DataDir, options: UpOptions) -> None:

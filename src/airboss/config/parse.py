@@ -19,9 +19,6 @@ from airboss.domain.errors import ConfigError
 MAX_CONFIG_BYTES = 1024 * 1024
 """No configuration is longer; a longer file is some other file."""
 
-LATER_KINDS = ("anthropic", "gemini", "azure", "bedrock")
-"""Kinds of provider that a later version is going to speak to."""
-
 _TOML_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
 
 
@@ -112,8 +109,6 @@ def _read_choice(value: object, choices: tuple[str, ...], path: Path, wrong: Wro
     if isinstance(value, str) and value in choices:
         return value
     offered = " | ".join(choices)
-    if path[-1] == "kind" and value in LATER_KINDS:
-        raise wrong(path, f'{dotted(path)}: "{value}" is not served by this version; it serves {offered}')
     hint = f"; {nearest(value, choices)}" if isinstance(value, str) else ""
     raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected {offered}{hint}")
 

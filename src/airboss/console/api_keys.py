@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -12,8 +14,11 @@ from airboss.config import parse_config
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, WrongCall
-from airboss.domain.ports import ApiKey
+from airboss.domain.plan import Limits
+from airboss.domain.ports import ApiKey, Spent
+from airboss.governance.budgets import period_end, spent_of
 from airboss.governance.keys import bound, made, new_key, revoked, rotated
+from airboss.telemetry.metrics import LimitUse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """As in the configuration's `[keys.NAME]`."""
@@ -23,6 +28,23 @@ STARTER = "default"
 
 OWN = "airboss"
 """The key of our own calls."""
+
+
+class LimitShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit of a key: of `requests` or `tokens` a minute, or of `concurrency`; and how much is used."""
+
+    what: str
+    limit: int
+    used: int
+
+
+class BudgetShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A key's budget, what its calls have cost in this period by their records, and when the next begins."""
+
+    usd: Decimal
+    per: Literal["month", "day"]
+    spent_usd: Decimal
+    ends_at: datetime
 
 
 class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +57,8 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     internal: bool
     previous_until: datetime | None
     revoked_at: datetime | None
+    limits: tuple[LimitShown, ...] = ()
+    budget: BudgetShown | None = None
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +91,49 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_keys(desk: Desk, call: Call) -> object:
     """GET /api/v1/keys."""
-    return Keys(keys=tuple(shown(key, call.now) for key in desk.ledger.all_keys()))
+    return Keys(keys=keys_shown(desk, call.now))
+
+
+def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
+    """Every key, with what it uses and spends."""
+    keys, uses = desk.ledger.all_keys(), desk.uses()
+    limited = any(key.budget is not None for key in keys)
+    spent = desk.spent(now.astimezone(UTC).date().replace(day=1)) if limited else ()
+    return tuple(
+        msgspec.structs.replace(
+            shown(key, now), limits=limits_shown(key, uses), budget=budget_shown(key, spent, now)
+        )
+        for key in keys
+    )
+
+
+def limits_shown(key: ApiKey, uses: Iterable[LimitUse]) -> tuple[LimitShown, ...]:
+    """The limits of a key, with their use."""
+    used = {use.what: int(use.used) for use in uses if (use.scope, use.name) == ("key", key.name)}
+    limits = key.limits or Limits()
+    said = {
+        "requests": limits.requests_per_minute,
+        "tokens": limits.tokens_per_minute,
+        "concurrency": limits.concurrency,
+    }
+    return tuple(
+        LimitShown(what=what, limit=limit, used=used.get(what, 0))
+        for what, limit in said.items()
+        if limit is not None
+    )
+
+
+def budget_shown(key: ApiKey, spent: Iterable[Spent], now: datetime) -> BudgetShown | None:
+    """The budget of a key, with its spend."""
+    budget = key.budget
+    if budget is None:
+        return None
+    return BudgetShown(
+        usd=budget.usd,
+        per=budget.per,
+        spent_usd=spent_of(key.name, budget, now, spent),
+        ends_at=period_end(budget, now),
+    )
 
 
 def shown(key: ApiKey, now: datetime) -> KeyShown:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from airboss.console import api, pages_table, views
-from airboss.console.desk import Apply, Desk, Rollouts, newest_of
+from airboss.console.desk import Apply, Desk, Rollouts, newest_of, nothing_spent
 from airboss.console.guard import Guard, bearer, note_login, peer_of
 from airboss.console.live import Live
 from airboss.console.openapi import document
@@ -35,7 +36,7 @@ from airboss.console.render import (
 from airboss.console.session import COOKIE, LIFETIME_S, Attempts, Sessions
 from airboss.console.wire import encode, json_response, read_body
 from airboss.domain.errors import ApiError, InvalidRequest, StoreUnavailable
-from airboss.domain.ports import Clock, Ledger, RecordLog
+from airboss.domain.ports import Clock, Ledger, RecordLog, Spent
 from airboss.domain.status import SystemStatus
 from airboss.evaluations.bias_orders import ProbeOrders
 from airboss.evaluations.orders import Orders
@@ -45,6 +46,7 @@ from airboss.governance.keys import same_secret
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
 from airboss.store.job_rows import JobStore
+from airboss.telemetry.metrics import LimitUse
 from airboss.tuning.orders import TuneOrders
 
 FORM_MAX = 16 * 1024
@@ -78,6 +80,8 @@ def build(
     orders: Orders,
     probes: ProbeOrders,
     tuning: TuneOrders,
+    uses: Callable[[], Sequence[LimitUse]] = tuple,
+    spent: Callable[[date], Sequence[Spent]] = nothing_spent,
 ) -> Starlette:
     """The application. `base_url` is the data plane's, ending with `/v1`; `status` and `apply` may block.
 
@@ -108,6 +112,8 @@ def build(
         orders=orders,
         probes=probes,
         tuning=tuning,
+        uses=uses,
+        spent=spent,
         live=Live(newest),
     )
     templates = Templates(pages_table.frame())
@@ -204,7 +210,14 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
             )
             return html(page, status=error.http_status)
         response = RedirectResponse(own_path(wanted), status_code=303)
-        response.set_cookie(DONE_COOKIE, action.name, max_age=DONE_S, httponly=True, samesite="strict")
+        response.set_cookie(
+            DONE_COOKIE,
+            action.name,
+            max_age=DONE_S,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
         return response
 
     return handler

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from airboss.console.curl import body_text
+from airboss.dialects.recorded import in_chat
 from airboss.domain.record import InferenceRecord
 
 BlockKind = Literal["text", "code", "media", "tool_call", "json", "refusal", "reasoning", "empty"]
@@ -66,6 +67,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
 def conversation(record: InferenceRecord) -> Conversation:
     """The conversation of a record; its parts are empty where bodies were not kept."""
+    record = in_chat(record)
     sent = tuple(sent_turns(record.request))
     head: tuple[Turn, ...] = sent
     tail: tuple[Turn, ...] = ()

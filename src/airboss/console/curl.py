@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from airboss.console.text import escaped_json
+from airboss.dialects.recorded import PATHS, dialect_of
 from airboss.domain.record import InferenceRecord
 from airboss.domain.request import Operation
 
-ROUTES: dict[Operation, str] = {
-    "chat": "/chat/completions",
+ROUTES: Mapping[Operation, str] = {
     "text_completion": "/completions",
     "embeddings": "/embeddings",
 }
@@ -42,8 +43,9 @@ def curl(record: InferenceRecord, *, base_url: str) -> str | None:
     long = len(text.encode()) > INLINE_MAX
     data = "--data-binary @request.json" if long else f"--data-raw {quoted(text)}"
     flags = "-sSN" if record.stream else "-sS"
+    route = ROUTES[record.operation] if record.operation != "chat" else PATHS[dialect_of(record)]
     return (
-        f"curl {flags} {quoted(base_url.rstrip('/') + ROUTES[record.operation])} \\\n"
+        f"curl {flags} {quoted(base_url.rstrip('/') + route)} \\\n"
         '  -H "Authorization: Bearer $OPENAI_API_KEY" \\\n'
         "  -H 'Content-Type: application/json' \\\n"
         f"  {data}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -14,7 +14,7 @@ from airboss.console.live import Live
 from airboss.console.session import Attempts, Sessions
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.plan import ServingPlan
-from airboss.domain.ports import Clock, Ledger, RecordFilter, RecordLog
+from airboss.domain.ports import Clock, Ledger, RecordFilter, RecordLog, Spent
 from airboss.domain.release import Release
 from airboss.domain.status import SystemStatus
 from airboss.domain.verdict import Verdict
@@ -27,6 +27,7 @@ from airboss.rollouts.stages import Order
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
 from airboss.store.job_rows import JobStore
+from airboss.telemetry.metrics import LimitUse
 from airboss.tuning.orders import TuneOrders
 
 T = TypeVar("T")
@@ -34,6 +35,11 @@ T = TypeVar("T")
 READERS_MAX = 8
 READ_S = 20.0
 """The longest one page may read. The thread may go on after that; it is bounded by the log's own client."""
+
+
+def nothing_spent(_since: date) -> Sequence[Spent]:
+    """Where nobody adds up."""
+    return ()
 
 
 class Asked(Protocol):
@@ -102,6 +108,10 @@ class Desk:
     orders: Orders
     probes: ProbeOrders
     tuning: TuneOrders
+    uses: Callable[[], Sequence[LimitUse]] = tuple
+    """How much of each limit is used."""
+    spent: Callable[[date], Sequence[Spent]] = nothing_spent
+    """What each key spent on that day and later."""
     attempts: Attempts = field(default_factory=Attempts)
     live: Live
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))

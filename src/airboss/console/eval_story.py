@@ -112,24 +112,25 @@ def judged(found: Comparison, report: EvalReport, plan: EvalPlan) -> tuple[str, 
 
 
 def forests(report: EvalReport, plan: EvalPlan) -> tuple[Forest, ...]:
-    """The differences drawn: scorers of one range on one axis, each other one by itself."""
-    drawn = [each for each in report.comparisons if each.difference is not None]
-    shared = [each for each in drawn if each.metric.bounds == SHARED]
-    groups = ([shared] if shared else []) + [[each] for each in drawn if each not in shared]
+    """The differences drawn: scorers of one range on one axis; one with a margin, or in units of its own, by
+    itself."""
     margins = {gate.metric: gate.margin for gate in plan.gates if gate.rule == "non-inferior"}
+    drawn = [each for each in report.comparisons if each.difference is not None]
+    shared = [each for each in drawn if each.metric.bounds == SHARED and each.metric.name not in margins]
+    groups = ([shared] if shared else []) + [[each] for each in drawn if each not in shared]
     found = []
     for group in groups:
         ups = {each.metric.higher_is_better for each in group}
-        own = {margins.get(each.metric.name) for each in group}
         pic = picture(
             [spread(each, report, plan) for each in group],
-            margin=own.pop() if len(own) == 1 and len(ups) == 1 else None,
+            margin=margins.get(group[0].metric.name) if len(group) == 1 else None,
             higher_is_better=next(iter(ups)) if len(ups) == 1 else None,
             words=lambda value: "0" if value == 0 else f"{value:+g}".replace("-", MINUS),
         )
         if pic is not None:
             names = tuple(each.metric.name for each in group)
-            unit = "B minus A, of 1" if group is shared else f"B minus A, in the units of {names[0]}"
+            of_one = all(each.metric.bounds == SHARED for each in group)
+            unit = "B minus A, of 1" if of_one else f"B minus A, in the units of {names[0]}"
             found.append(Forest(names=names, unit=unit, picture=pic))
     return tuple(found)
 
@@ -152,12 +153,12 @@ def mean(interval: Interval | None) -> str:
     """A side's mean with its interval."""
     if interval is None:
         return "no data"
-    return f"{interval.estimate:.4g} ({interval.low:.4g} to {interval.high:.4g})".replace("-", MINUS)
+    return f"{interval.estimate:.3g} ({interval.low:.3g} to {interval.high:.3g})".replace("-", MINUS)
 
 
 def signed(value: float) -> str:
     """A difference with its sign."""
-    return f"{value:+.4g}".replace("-", MINUS)
+    return f"{value:+.3g}".replace("-", MINUS)
 
 
 def chance(p: float | None) -> str:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airboss.console import views, views_alerts, views_deployments, views_quality, views_releases
+from airboss.console import (
+    views,
+    views_alerts,
+    views_bias,
+    views_deployments,
+    views_governance,
+    views_quality,
+    views_releases,
+    views_tuning,
+)
 from airboss.console.page import Action, Page, Room
 
 ROOMS: tuple[Room, ...] = (
@@ -23,6 +32,9 @@ PAGES: tuple[Page, ...] = (
     *views_deployments.PAGES,
     *views_releases.PAGES,
     *views_quality.PAGES,
+    *views_bias.PAGES,
+    *views_tuning.PAGES,
+    *views_governance.PAGES,
     *views_alerts.PAGES,
 )
 """Every page. A room's module adds its rows here."""

@@ -51,4 +51,4 @@ class Expiring:
             return
         for user, oldest in store.people(tombstones.newest).items():
             if tombstones.covers(user, oldest):
-                store.forget_user(user, until=tombstones.newest)
+                store.forget_user(user, until=tombstones.until(user))

@@ -14,7 +14,7 @@ _HEAD = """\
 """
 
 _OPENAI = """
-# A provider is somebody who answers: kind is "openai", "openai-compatible" (needs base_url) or "local".
+# A provider is somebody who answers: kind is "openai", "anthropic", "gemini", … or "local".
 # api_key says where the secret is, "env:NAME" or "file:/PATH", so that this file holds none.
 [providers.openai]
 kind = "openai"

@@ -11,8 +11,13 @@ from typing import Any
 import msgspec
 
 from airboss.dialects.speech import Counts, Json
+from airboss.domain.errors import UpstreamFailed
 
 COUNT_MAX = 1_000_000_000
+CHARS_MAX = 64 * 1024 * 1024
+"""Of one streamed answer that is put together here: as much as a whole answer may have."""
+CALL_CHARS = 8
+"""What a call counts for beside what it says; as JSON it is longer, so that no whole answer is too long."""
 
 
 class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +58,7 @@ def read_said(data: bytes) -> Said:
         return Said()
     head = Said(model=text_of(value.get("model")), counts=_counts(value.get("usage")))
     for choice in list_of(value.get("choices")):
-        if isinstance(choice, dict) and choice.get("index", 0) in {0, None}:
+        if isinstance(choice, dict) and (choice.get("index") is None or choice["index"] == 0):
             return _choice(head, choice)
     return head
 
@@ -163,10 +168,14 @@ class CallJoin:
 
     def __init__(self) -> None:
         self.calls: dict[int, JoinedCall] = {}
+        self._chars = 0
 
     def add(self, piece: CallPiece) -> JoinedCall:
-        """Add a piece; the call as it is now."""
+        """Add a piece; the call as it is now. Raises UpstreamFailed for more than anybody asks for."""
         call = self.calls.get(piece.index)
+        self._chars += len(piece.arguments) + len(piece.name) + CALL_CHARS
+        if self._chars > CHARS_MAX:
+            raise UpstreamFailed(f"the upstream's tool calls are longer than {CHARS_MAX} characters")
         if call is None:
             call = self.calls[piece.index] = JoinedCall(piece.index)
         call.id = call.id or piece.id
@@ -195,7 +204,7 @@ class JoinedCall:
     @property
     def whole(self) -> bool:
         """Whether the arguments are a JSON object, so that no more is to come."""
-        return is_object(self.text)
+        return bool(self.arguments) and self.arguments[-1].rstrip().endswith("}") and is_object(self.text)
 
 
 def is_object(text: str) -> bool:

@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airboss.dialects.chat_said import CallJoin, CallPiece, JoinedCall, Said, read_error_said, read_said
+from airboss.dialects.chat_said import (
+    CHARS_MAX,
+    CallJoin,
+    CallPiece,
+    JoinedCall,
+    Said,
+    read_error_said,
+    read_said,
+)
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Counts, Json, encode, sse
-
+from airboss.domain.errors import UpstreamFailed
 
 REASONS: Mapping[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why a response is incomplete."""
@@ -230,6 +238,7 @@ class _Items:
         self._by_call: dict[int, _Item] = {}
         self._sent: dict[int, int] = {}
         self._growing: tuple[_Text, str] | None = None
+        self._chars = 0
         self.listed: list[_Item] = []
 
     def add(self, said: Said) -> None:
@@ -247,6 +256,7 @@ class _Items:
         self._close_growing(status)
         for call in self._joined.calls.values():
             self._show(call)
+        self._put_arguments()
         for each in self.listed:
             if not each.ended:
                 each.finish(status)
@@ -267,6 +277,9 @@ class _Items:
             item.open_part({**part})
             self._growing = (item, channel)
             self._told("part_added", item)
+        self._chars += len(text)
+        if self._chars > CHARS_MAX:
+            raise UpstreamFailed(f"the upstream's answer is longer than {CHARS_MAX} characters")
         item.pieces.append(text)
         item.logprobs += logprobs
         self._told("text", item, (channel, text, logprobs))
@@ -297,8 +310,12 @@ class _Items:
 
     def _call(self, piece: CallPiece) -> None:
         call = self._joined.add(piece)
-        if call.arguments:  # before, its name may not be whole
-            self._show(call)
+        if not call.arguments:
+            return  # its name may not be whole
+        for each in self._joined.calls.values():
+            self._show(each)  # those that began before it come before it
+            if each is call:
+                return
 
     def _show(self, call: JoinedCall) -> None:
         item = self._by_call.get(call.index)
@@ -320,7 +337,12 @@ class _Items:
         for text in call.arguments[at:]:
             self._told("arguments", item, text)
         self._sent[call.index] = len(call.arguments)
-        item.item["arguments"] = call.text
+
+    def _put_arguments(self) -> None:
+        """Joined once, at the end: after every piece it would cost ever more."""
+        for call in self._joined.calls.values():
+            if call.index in self._by_call:
+                self._by_call[call.index].item["arguments"] = call.text
 
     def _told(self, what: str, item: _Item, more: Any = None) -> None:
         """Something happened."""
@@ -369,6 +391,7 @@ class _Stream(_Items):
         said = read_error_said(body)
         if self._growing is not None:
             self._growing[0].close_part()
+        self._put_arguments()
         for each in self.listed:
             each.item["status"] = "completed" if each.ended else "incomplete"
         error = {

@@ -32,7 +32,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Speech(Protocol):
-    """One call in the client's dialect. Nothing here raises for an answer that is valid JSON, however odd."""
+    """One call in the client's dialect. A whole answer that is valid JSON can be said, however odd it is. An
+    event that is beyond all bounds, or contradicts those before it, raises UpstreamFailed."""
 
     record_id: str
     """The id of the call's record, set before anything is answered: ids are made of it."""

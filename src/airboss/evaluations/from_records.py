@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from airboss.dialects.recorded import in_chat
 from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import as_number
@@ -107,6 +108,7 @@ def _pages(log: RecordLog, where: RecordFilter, *, at_most: int) -> Iterator[Inf
 def _item(record: InferenceRecord, approved: Approved | None, group_by: Grouping) -> tuple[str, Item | None]:
     if record.operation != "chat":
         return f"a call of {record.operation}, not chat", None
+    record = in_chat(record)
     if record.status != "ok":
         return f"ended as {record.status}", None
     asked = _input(record.request)
@@ -137,6 +139,8 @@ def _input(request: Any) -> Input | None:
     messages = request.get("messages") if isinstance(request, dict) else None
     if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
         return None
+    if request.get("previous_response_id") is not None:
+        return None  # what came before stands in other records
     variables = request.get("prompt_variables")
     return Input(
         messages=tuple(messages),

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from airboss.config import Config, ScoringConfig
+from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import ConfigError, WrongCall
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import SCORE_NAME, Score
@@ -173,6 +174,7 @@ def as_record_score(mark: Mark, spec: Spec, record: InferenceRecord, at: datetim
 async def _mark(online: OnlineScorer, record: InferenceRecord) -> Mark:
     if record.response is None and not isinstance(online.spec, _TEXTLESS):
         return unscored("the answer was not kept: bodies are off, or erased")
+    record = in_chat(record)
     return await judged(online.scorer, _item(online.spec, record), _answer(record))
 
 

@@ -29,13 +29,11 @@ from airboss.gateway.stock import (
     Stock,
     counted,
     limit_headers,
-    period_end,
-    period_of,
-    period_start,
     refusal,
     too_long,
 )
-from airboss.governance.counting import Answer, Change, Counters, Denied, Want, given_back, units
+from airboss.governance.budgets import period_end, period_of, period_start
+from airboss.governance.counting import Answer, Change, Counters, Denied, Want, given_back, units, usd_of
 from airboss.governance.windows import WINDOW_S
 from airboss.providers.pricing import cost_usd
 from airboss.telemetry.metrics import LimitUse
@@ -186,6 +184,7 @@ class Limiter:
             if not stock.asking:
                 stock.asking = True
                 leasing.append(stock)
+        self.flush(now=True)
         try:
             answer = self._counters.ask(wants)
             if isinstance(answer, asyncio.Future):
@@ -196,7 +195,7 @@ class Limiter:
         if not isinstance(answer, Denied):
             now = self._clock.monotonic()
             for (stock, need), grant in zip(lacking, answer, strict=True):
-                self._tell(stock.granted(grant, need, now), stock)
+                self._tell(stock.granted(grant, need, now))
             self.flush(now=False)
         return answer
 
@@ -226,12 +225,11 @@ class Limiter:
 
     # -- what is told
 
-    def _tell(self, change: Change | None, stock: Stock) -> bool:
-        """Tell later; returns whether it had better be soon, because others wait for every single one."""
-        if change is None:
-            return False
-        self._untold.append(change)
-        return stock.lease == 0
+    def _tell(self, change: Change | None) -> bool:
+        """Tell with the next `flush`; returns whether there is something to tell."""
+        if change is not None:
+            self._untold.append(change)
+        return change is not None
 
     def flush(self, *, now: bool) -> None:
         """Tell what there is to tell, now or within LINGER_S."""
@@ -284,7 +282,7 @@ class Limiter:
         late = self._clock.monotonic() - IDLE_S
         for stock in list(self._stocks.values()):
             if stock.seen_at < late:
-                self._tell(stock.returned(), stock)
+                self._tell(stock.returned())
                 if stock.kind == "money" and not stock.in_use:
                     del self._stocks[stock.counter]
         self.flush(now=True)
@@ -295,7 +293,11 @@ class Limiter:
             return
         now = self._clock.now()
         starts = {key: period_start(budget, now) for key, budget in self._budgets.items()}
-        spent = await asyncio.to_thread(self._spending, min(starts.values()).date())
+        try:
+            spent = await asyncio.to_thread(self._spending, min(starts.values()).date())
+        except AirbossError as error:  # the owner knows what we told it; records can wait
+            log.warning("cannot read what has been spent: %s", error)
+            return
         self._refreshed += 1
         sums: Counter[str] = Counter()
         for each in spent:
@@ -329,22 +331,27 @@ class Limiter:
                 found.append(
                     LimitUse(stock.scope.kind, stock.scope.name, stock.what, stock.limit, used, age_s)
                 )
+        for key, budget in self._budgets.items():
+            counter = f"key/{key}/usd/{period_of(budget, self._clock.now())}"
+            spent = usd_of(self._said.get(counter, 0))
+            found.append(LimitUse("key", key, "usd", float(budget.usd), float(spent), 0.0))
         return found
 
     def said_no(self) -> dict[str, int]:
         """`refusals`, to be shared."""
-        return {f"{scope.counter}\n{what}": n for (scope, what), n in self.refusals.items()}
+        return {f"{scope.kind}\n{scope.name}\n{what}": n for (scope, what), n in self.refusals.items()}
 
 
 class Held:
     """What one call holds, until it is settled or released; either happens once, and the first one counts."""
 
-    __slots__ = ("_bound", "_limiter", "_settled", "request", "taken")
+    __slots__ = ("_bound", "_limiter", "_refused", "_settled", "request", "taken")
 
     def __init__(self, limiter: Limiter, request: InferenceRequest, bound: Bound) -> None:
         self._limiter = limiter
         self._bound = bound
         self._settled = False
+        self._refused = False
         self.request = request
         self.taken: list[tuple[Stock, int, int]] = []
         """Each with how much of it, and the slot that stands in."""
@@ -361,6 +368,7 @@ class Held:
         for stock in tokens:
             if guess.input > stock.limit:
                 limiter.refusals[stock.scope, stock.what] += 1
+                self._refused = True
                 return too_long(stock, guess.input)
         wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
         if money is not None:
@@ -368,7 +376,9 @@ class Held:
             if usd is None:
                 return price_unknown(money, branch.target)
             wanted.append((money, units(usd)))
-        return await limiter.take(wanted, self)
+        refused = await limiter.take(wanted, self)
+        self._refused = refused is not None
+        return refused
 
     def settle(self, closed: ClosedCall) -> None:
         """The call has ended, and this is its record."""
@@ -393,13 +403,16 @@ class Held:
                 change = stock.paid(amount, cost)
             else:
                 continue
-            soon |= limiter._tell(change, stock)
+            # Where a lease is less than a call, others may wait for just this.
+            soon |= limiter._tell(change) and stock.lease < amount
         limiter.flush(now=soon)
 
     @property
     def headers(self) -> bytes:
         """The lines of an answer about the limits of a minute: the key's, else the deployment's, else all
-        calls'."""
+        calls'. A refusal has its own."""
+        if self._refused:
+            return b""
         lines = {}
         for stock in self._bound:
             if stock.kind == "minute" and stock.what not in lines:

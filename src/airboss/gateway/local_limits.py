@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
+from airboss.domain.plan import Target
 from airboss.gateway.engine_wire import NOT_TAKEN, read_members
 from airboss.gateway.schema_limits import unfit_schema
 from airboss.gateway.wire import Body, ChatBody, CompletionBody, invalid
@@ -263,3 +264,25 @@ def too_long(what: str, slot_tokens: int, *, param: str) -> InvalidRequest:
         code="context_length_exceeded",
         param=param,
     )
+
+
+def refuse_unsupported(body: ChatBody, deployment: str, target: Target) -> None:
+    """Refuse what the deployment's model would ignore or fail at. Raises InvalidRequest."""
+    if not target.tools and (body.tools or body.functions):
+        raise InvalidRequest(
+            f"deployment {deployment!r} cannot call tools: its model's chat template has no place for "
+            "them; leave out 'tools', or use a deployment whose model has tools",
+            code="tools_unsupported",
+            param="tools" if body.tools else "functions",
+        )
+    if target.kind != "local":
+        return
+    for number, message in enumerate(body.messages):
+        for part in message.content if isinstance(message.content, list) else ():
+            if part.type != "text":
+                raise InvalidRequest(
+                    f"deployment {deployment!r} reads text only, messages[{number}] has a part of type "
+                    f"{part.type[:40]!r}; leave it out, or use a deployment whose model reads it",
+                    code="content_unsupported",
+                    param=f"messages[{number}].content",
+                )

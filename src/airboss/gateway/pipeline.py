@@ -1,7 +1,8 @@
 """The request's ladder: one function a rung, read from top to bottom.
 
-admit → assign → screen → render → open → dispatch → close → deliver. A record is opened before the first byte
-goes upstream and closed before the client has its last byte, whatever the call's end.
+admit → enter → assign → screen → render → reserve → open → dispatch → close and settle → deliver. A record is
+opened before the first byte goes upstream and closed before the client has its last byte, whatever the call's
+end.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ import msgspec
 from airboss.domain.errors import (
     ApiError,
     InternalError,
-    InvalidRequest,
     PermissionDenied,
     PolicyRefused,
     Unavailable,
 )
-from airboss.domain.plan import DeploymentPlan, Target
+from airboss.domain.plan import DeploymentPlan
 from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
@@ -41,7 +41,7 @@ from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
 from airboss.gateway.engine_wire import engine_answers, engine_body
 from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.ids import RecordIds
-from airboss.gateway.local_limits import refuse_unfit
+from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
 from airboss.gateway.outgoing import dropped_line, outgoing
 from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.spoken import Client, Spoken, counted
@@ -54,6 +54,7 @@ from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
+    from airboss.gateway.limits import Held, Limiter
     from airboss.gateway.responses import Keeping
     from airboss.gateway.screened import CallScreen
 
@@ -78,6 +79,7 @@ class Worker:
         self.metrics = WorkerMetrics()
         self.ids = RecordIds()
         self.serving: Serving | None = None
+        self.limiter: Limiter | None = None
 
     def view(self) -> Serving:
         """What is served now. Raises Unavailable before the first plan."""
@@ -103,6 +105,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """What goes upstream where that is another dialect than OpenAI's; `upstream_body` is its body."""
     spoken: Spoken | None = None
     """How the client speaks, where that is not chat; `request.body` is what it said as chat."""
+    held: Held | None = None
+    """What it holds of limits and budgets, if it has any."""
 
 
 async def infer(
@@ -114,21 +118,31 @@ async def infer(
     record_id = worker.ids.next(int(now.timestamp() * 1000))
     if spoken is not None:
         spoken.speech.record_id = record_id
+    held = None
     try:
         serving = worker.view()
         request, body, deployment = admit(serving, http, operation, record_id, now)
+        if serving.limiter is not None:
+            held = await serving.limiter.enter(request, deployment)
         branch = assign(serving, http, request, body, deployment)
         screened = None
         if branch.release.policy is not None or deployment.policy is not None:
             screened = await screen(request, body, deployment, branch, spoken)
             request, body, spoken = screened.request, screened.body, screened.spoken
             if screened.refusal is not None:
-                return refuse(
-                    worker, serving, client, screened, deployment=deployment, branch=branch, http=http
-                )
+                call = blocked(screened, deployment, branch, held)
+                return refuse(worker, serving, client, call, screened.refusal, http)
         call = render(serving, http, request, body, deployment, branch, screened, spoken)
+        if held is not None:
+            call = msgspec.structs.replace(call, held=held)
+            refusal = await held.reserve(body, branch)
+            if refusal is not None:
+                return refuse(worker, serving, client, call, refusal, http)
         opened = open_record(worker, serving, call)
-    except ApiError as error:
+    except BaseException as error:
+        release(held)
+        if not isinstance(error, ApiError):
+            raise
         worker.metrics.refused(error.http_status)
         return _respond_error(client, error, _id_header(record_id))
     worker.metrics.in_flight += 1
@@ -136,6 +150,13 @@ async def infer(
         await _served(worker, serving, client, call, opened, http.received_at)
     finally:
         worker.metrics.in_flight -= 1
+        release(held)
+
+
+def release(held: Held | None) -> None:
+    """Give back what a call holds, unless its record has settled that."""
+    if held is not None:
+        held.release()
 
 
 def admit(
@@ -143,6 +164,8 @@ def admit(
 ) -> tuple[InferenceRequest, wire.Body, DeploymentPlan]:
     """Who calls, what for, and which deployment that means. Raises ApiError."""
     principal = serving.authenticate(http.headers)
+    if serving.limiter is not None:
+        serving.limiter.check(principal.key)
     body = wire.parse_body(operation, http.body)
     deployment = serving.resolve(body.model, principal)
     tags = body.metadata or NO_TAGS
@@ -244,28 +267,6 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         outgoing=translated,
         spoken=spoken,
     )
-
-
-def refuse_unsupported(body: wire.ChatBody, deployment: str, target: Target) -> None:
-    """Refuse what the deployment's model would ignore or fail at. Raises InvalidRequest."""
-    if not target.tools and (body.tools or body.functions):
-        raise InvalidRequest(
-            f"deployment {deployment!r} cannot call tools: its model's chat template has no place for "
-            "them; leave out 'tools', or use a deployment whose model has tools",
-            code="tools_unsupported",
-            param="tools" if body.tools else "functions",
-        )
-    if target.kind != "local":
-        return
-    for number, message in enumerate(body.messages):
-        for part in message.content if isinstance(message.content, list) else ():
-            if part.type != "text":
-                raise InvalidRequest(
-                    f"deployment {deployment!r} reads text only, messages[{number}] has a part of type "
-                    f"{part.type[:40]!r}; leave it out, or use a deployment whose model reads it",
-                    code="content_unsupported",
-                    param=f"messages[{number}].content",
-                )
 
 
 def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
@@ -392,6 +393,8 @@ def close_record(
     )
     worker.journal.close_call(serving.redactor.redact(_encode(closed)))
     worker.metrics.call(opened, closed)
+    if call.held is not None:
+        call.held.settle(closed)
     return closed
 
 
@@ -419,19 +422,21 @@ def deliver_error(client: Client, call: Admitted, dispatched: Dispatched, error:
     _respond_error(client, error, _attribution(call))
 
 
-def refuse(
-    worker: Worker,
-    serving: Serving,
-    client: Client,
-    screened: CallScreen,
-    *,
-    deployment: DeploymentPlan,
-    branch: Branch,
-    http: HttpRequest,
+def refuse(  # noqa: PLR0917 - the call's whole context, in the order it came to be
+    worker: Worker, serving: Serving, client: Client, call: Admitted, refusal: ApiError, http: HttpRequest
 ) -> None:
-    """Answer a call whose request a policy blocks: nothing goes upstream, the record has it masked."""
-    assert screened.refusal is not None  # what this rung is for
-    call = Admitted(
+    """Answer a call that a policy or a budget refuses: nothing goes upstream, and the record says why."""
+    opened = open_record(worker, serving, call)
+    dispatched = Dispatched(started=http.received_at)
+    close_record(worker, serving, call, opened, dispatched, status="refused", error=refusal)
+    _respond_error(client, refusal, _attribution(call))
+
+
+def blocked(
+    screened: CallScreen, deployment: DeploymentPlan, branch: Branch, held: Held | None
+) -> Admitted:
+    """A call whose request a policy blocks; the record has it masked."""
+    return Admitted(
         request=screened.request,
         body=screened.body,
         deployment=deployment,
@@ -441,11 +446,8 @@ def refuse(
         traceparent=None,
         screen=screened,
         spoken=screened.spoken,
+        held=held,
     )
-    opened = open_record(worker, serving, call)
-    dispatched = Dispatched(started=http.received_at)
-    close_record(worker, serving, call, opened, dispatched, status="refused", error=screened.refusal)
-    _respond_error(client, screened.refusal, _attribution(call))
 
 
 # -- the rungs' small parts
@@ -461,6 +463,8 @@ def _response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes
 
 def _attribution(call: Admitted) -> bytes:
     lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), call.branch.headers)
+    if call.held is not None:
+        lines += call.held.headers
     return lines if call.outgoing is None else lines + dropped_line(call.outgoing.dropped)
 
 
@@ -478,6 +482,7 @@ def _id_header(record_id: str) -> bytes:
 def error_response(error: ApiError, headers: bytes) -> tuple[bytes, bytes]:
     """Headers and body of an error, in OpenAI's shape."""
     lines = b"content-type: application/json\r\n" + headers
+    lines += getattr(error, "headers", b"")  # those of limits tell of them
     if error.retry_after_s is not None:
         lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
     return lines, wire.error_body(error)

@@ -164,7 +164,10 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
         gauges["plan_number"] = plan.number
         gauges["plan_age_seconds"] = (now - plan.created_at).total_seconds()
     gauges |= _controller_gauges(others.get("controller"), now.timestamp())
-    text = exposition([worker.metrics.counts(now), *others.values()], gauges)
+    own = worker.metrics.counts(now)
+    if worker.limiter is not None:
+        own.limits, own.limited = worker.limiter.uses(), worker.limiter.said_no()
+    text = exposition([own, *others.values()], gauges)
     client.respond(200, TEXT, text)
 
 

@@ -16,10 +16,13 @@ import msgspec
 
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.http1 import Connection, Server
+from airboss.gateway.limits import Limiter
 from airboss.gateway.pipeline import Worker
 from airboss.gateway.responses import Keeping
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.serving import ProviderKey, build_serving
+from airboss.governance.counters_local import LocalCounters
+from airboss.governance.owner import Owner
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, write_counts
 
@@ -58,9 +61,12 @@ async def serve(
     provider_key: ProviderKey,
     clock: Clock,
     keeping: Keeping | None = None,
+    limiter: Limiter | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what was begun, for at most DRAIN_S seconds."""
+    """Serve until SIGTERM or SIGINT, then answer what was begun, for at most DRAIN_S seconds. Without a
+    `limiter` limits are counted here, and forgotten at the end."""
     worker = Worker(journal=journal, clock=clock, name=settings.name, keeping=keeping)
+    worker.limiter = limiter or _own_limiter(clock)
     router = Router(
         worker,
         RouterSettings(
@@ -78,6 +84,7 @@ async def serve(
     )
     stopped = asyncio.Event()
     with _signals(loop, stopped):
+        await worker.limiter.start()
         await _follow_plan_once(worker, ledger, settings, provider_key)
         listener = await loop.create_server(
             lambda: Connection(server), sock=listen, ssl=settings.tls, backlog=BACKLOG
@@ -86,6 +93,7 @@ async def serve(
             asyncio.create_task(_follow_plan(worker, ledger, settings, provider_key)),
             asyncio.create_task(_sweep(server, worker, settings)),
             asyncio.create_task(worker.executor.keep_deadlines()),
+            asyncio.create_task(worker.limiter.run()),
         ]
         _calm_collector()
         log.info("serving", extra={"address": listen.getsockname()})
@@ -98,9 +106,16 @@ async def serve(
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
+        await worker.limiter.close()
         worker.executor.close()
         write_counts(settings.metrics_dir / f"{settings.name}.json", counts_of(worker))
     log.info("stopped")
+
+
+def _own_limiter(clock: Clock) -> Limiter:
+    owner = Owner(None, now=clock.now().timestamp())
+    counters = LocalCounters(owner, worker="gateway", now=lambda: clock.now().timestamp())
+    return Limiter(counters, clock=clock)
 
 
 def _calm_collector() -> None:
@@ -143,6 +158,9 @@ async def _follow_plan_once(
     settings.on_secrets(tuple(serving.secrets.values()))  # before a call can use one, no log may show it
     for reference, reason in serving.missing.items():
         log.warning("secret missing", extra={"reference": reference, "reason": str(reason)})
+    if worker.limiter is not None and worker.limiter.bind(snapshot):
+        await worker.limiter.refresh()
+        serving = msgspec.structs.replace(serving, limiter=worker.limiter)
     worker.serving = serving
     log.info("plan", extra={"number": serving.plan.number, "revision": serving.revision})
 
@@ -175,6 +193,8 @@ def counts_of(worker: Worker) -> Counts:
     counts = worker.metrics.counts(worker.clock.now())
     counts.plan = worker.serving.plan.number if worker.serving is not None else 0
     counts.outstanding = worker.executor.outstanding()
+    if worker.limiter is not None:
+        counts.limits, counts.limited = worker.limiter.uses(), worker.limiter.said_no()
     return counts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +19,9 @@ from airboss.gateway.outgoing import Translate, translation
 from airboss.gateway.wire import unknown_model
 from airboss.governance.keys import Keyring
 from airboss.governance.redact import Redactor
+
+if TYPE_CHECKING:
+    from airboss.gateway.limits import Limiter
 
 SEEN_MAX = 4096
 

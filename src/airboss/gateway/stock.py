@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from airboss.domain.errors import ApiError, RateLimited
 from airboss.domain.plan import Budget, Limits
+from airboss.governance.budgets import money, period_end
 from airboss.governance.counting import Change, Denied, Grant, Kind, usd_of
 from airboss.governance.windows import WINDOW_S
 
@@ -118,7 +118,7 @@ class Stock:
         return Change(self.counter, freed=held - keep) if held > keep else None
 
     def used(self, reserved: int, used: int, slot: int) -> Change | None:
-        """A call used so many tokens, some of them reserved in `slot`; the rest comes out of the lease first."""
+        """A call used so many tokens, some of them reserved in `slot`; others come out of the lease first."""
         over = used - reserved
         self.beyond -= over
         cut = min(self.left, max(0, over))
@@ -126,7 +126,7 @@ class Stock:
         return Change(self.counter, back=cut - over, slot=slot) if over != cut else None
 
     def paid(self, reserved: int, cost: int) -> Change:
-        """A call cost so much; what was not reserved comes out of the lease, so that it is asked for again."""
+        """A call cost so much; what was not reserved comes out of the lease, which is asked for again."""
         cut = min(self.left, max(0, cost - reserved))
         self.left -= cut
         self.in_use -= reserved
@@ -228,32 +228,6 @@ def duration(seconds: float) -> str:
         return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes}m{rest / 1000:g}s" if minutes else f"{rest / 1000:g}s"
-
-
-def money(usd: Decimal) -> str:
-    """An amount as people write it: two decimals, more where it has more."""
-    shown = format(usd.normalize(), "f")
-    decimals = len(shown.partition(".")[2])
-    return shown if decimals > 2 else format(usd, ".2f")
-
-
-def period_of(budget: Budget, at: datetime) -> str:
-    """The period that a call begun then is paid from."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d" if budget.per == "day" else "%Y-%m")
-
-
-def period_start(budget: Budget, at: datetime) -> datetime:
-    """When that period began."""
-    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight if budget.per == "day" else midnight.replace(day=1)
-
-
-def period_end(budget: Budget, at: datetime) -> datetime:
-    """When that period ends."""
-    start = period_start(budget, at)
-    if budget.per == "day":
-        return start + timedelta(days=1)
-    return (start + timedelta(days=32)).replace(day=1)
 
 
 def counted(limits: Limits | None) -> dict[What, int]:

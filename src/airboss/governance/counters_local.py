@@ -17,11 +17,16 @@ class LocalCounters:
         self._worker = worker
         self._now = now
         self._seq = 0
-        self.here = True
+
+    @property
+    def here(self) -> bool:
+        """Always."""
+        return True
 
     async def start(self, held: Held) -> None:
         """As `Counters.start`."""
         self._seq = self._owner.hello(self._worker, held(), now=self._now())
+        self._owner.alone(self._worker, now=self._now())
 
     def ask(self, wants: Sequence[Want]) -> Answer:
         """As `Counters.ask`; answers at once."""

@@ -39,10 +39,11 @@ async def serve(owner: Owner, path: Path, *, stop: asyncio.Event, now: Callable[
     """Answer for `owner` at `path`, for this user only, until `stop` is set. Raises SetupError if the path
     cannot be listened on or the state cannot be kept any more."""
     loop = asyncio.get_running_loop()
+    workers: set[_Worker] = set()
     try:
         # Whoever starts an owner holds the lock on its state, so a socket here is a dead one's.
         await asyncio.to_thread(path.unlink, missing_ok=True)
-        server = await loop.create_unix_server(lambda: _Worker(owner, now), str(path))
+        server = await loop.create_unix_server(lambda: _Worker(owner, now, workers), str(path))
         await asyncio.to_thread(path.chmod, LISTEN_MODE)
     except OSError as error:
         raise SetupError(f"the counters cannot listen at {path}: {error}") from error
@@ -54,6 +55,9 @@ async def serve(owner: Owner, path: Path, *, stop: asyncio.Event, now: Callable[
             ticking.result()
     finally:
         server.close()
+        for worker in tuple(workers):
+            worker.hang_up()
+        await asyncio.sleep(0)  # they hear of it in the loop's next turn
         for task in (ticking, stopping):
             task.cancel()
         await asyncio.gather(ticking, stopping, return_exceptions=True)
@@ -69,9 +73,10 @@ async def _tick(owner: Owner, now: Callable[[], float]) -> None:
 class _Worker(asyncio.Protocol):
     """The connection of one worker; until it says hello it may only look whether we listen."""
 
-    def __init__(self, owner: Owner, now: Callable[[], float]) -> None:
+    def __init__(self, owner: Owner, now: Callable[[], float], among: set[_Worker]) -> None:
         self._owner = owner
         self._now = now
+        self._among = among
         self._name: str | None = None
         self._messages = Messages()
         self._loop = asyncio.get_running_loop()
@@ -79,6 +84,11 @@ class _Worker(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
         self._transport = cast("asyncio.Transport", transport)
+        self._among.add(self)
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Messages, one or many."""
@@ -87,10 +97,11 @@ class _Worker(asyncio.Protocol):
                 self._heard(from_workers.decode(message))
         except (ValueError, msgspec.DecodeError) as error:
             log.warning("a worker of the counters was cut off: %s", error)
-            self._transport.abort()
+            self.hang_up()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The worker has hung up or died: what it held is free."""
+        self._among.discard(self)
         if self._name is not None:
             self._owner.gone(self._name, now=self._now())
             log.info("worker gone", extra={"worker": self._name})

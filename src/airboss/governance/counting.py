@@ -92,8 +92,9 @@ class Counters(Protocol):
     async def start(self, held: Held) -> None:
         """Begin. An owner that was away and comes back is told what `held` says."""
 
-    here: bool
-    """Whether the owner can be asked now."""
+    @property
+    def here(self) -> bool:
+        """Whether the owner can be asked now."""
 
     def ask(self, wants: Sequence[Want]) -> Answer | asyncio.Future[Answer]:
         """All of these, or none; at once where that needs no waiting. Raises Unavailable, or gives it to who

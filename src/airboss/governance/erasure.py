@@ -25,8 +25,12 @@ class Tombstones:
         """Whether what began then is of somebody who has been forgotten since."""
         if user is None or self.newest is None or began_at > self.newest:
             return False
-        until = self._until.get(digest(self._key, user))
+        until = self.until(user)
         return until is not None and began_at <= until
+
+    def until(self, user: str) -> datetime | None:
+        """Until when this person is forgotten; None: they never were."""
+        return self._until.get(digest(self._key, user))
 
 
 def digest(key: bytes, user: str) -> str:

@@ -90,6 +90,11 @@ class Owner:
         self._happened(_Event(now, worker, held=dict(held)))
         return self._seqs.get(worker, 0)
 
+    def alone(self, worker: str, *, now: float) -> None:
+        """There is no worker but this one, and none will come back."""
+        for other in self._book.holders() - {worker}:
+            self._happened(_Event(now, other, gone=True))
+
     def ask(self, worker: str, wants: Sequence[Want], *, now: float) -> Answer:
         """As `Book.ask`. Raises SetupError, with nothing given, where that cannot be written down."""
         if self._behind:

@@ -22,7 +22,7 @@ from airboss.providers.chat_answer import (
     usage_of,
     whole_choice,
 )
-from airboss.providers.compatible import read_error
+from airboss.providers.compatible import Tokens, read_error
 from airboss.providers.dialect import DONE
 
 FINISH: Mapping[str, FinishReason] = {
@@ -50,14 +50,14 @@ _TOO_LONG = ("prompt is too long", "exceed context limit", "input is too long")
 
 
 class _Output(msgspec.Struct):
-    thinking_tokens: int = 0
+    thinking_tokens: Tokens = 0
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
     output_tokens_details: _Output | None = None
 
 

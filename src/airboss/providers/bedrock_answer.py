@@ -13,6 +13,7 @@ import msgspec
 from airboss.domain.errors import UpstreamFailed
 from airboss.providers.anthropic_answer import AnthropicReader
 from airboss.providers.chat_answer import Json, error_of
+from airboss.providers.compatible import Tokens
 
 _REASONS: Mapping[str, str] = {
     "guardrail_intervened": "refusal",
@@ -21,15 +22,95 @@ _REASONS: Mapping[str, str] = {
     "malformed_tool_use": "end_turn",
 }
 STATUS: Mapping[str, int] = {
-    "validationException": 400,
-    "throttlingException": 429,
-    "internalServerException": 500,
-    "modelStreamErrorException": 502,
-    "serviceUnavailableException": 503,
+    "validation_exception": 400,
+    "throttling_exception": 429,
+    "internal_server_exception": 500,
+    "model_stream_error_exception": 502,
+    "service_unavailable_exception": 503,
 }
 """The status of an error that comes inside of a stream."""
 _TOO_LONG = ("too long", "exceeds the model", "context limit", "maximum context")
 _encode = msgspec.json.Encoder().encode
+
+
+class _Use(msgspec.Struct, rename="camel"):
+    tool_use_id: str = ""
+    name: str = ""
+    input: Any = None
+
+
+class _Thought(msgspec.Struct):
+    text: str = ""
+    signature: str | None = None
+
+
+class _Reasoning(msgspec.Struct, rename="camel"):
+    """Of a whole answer (`reasoning_text`) or a piece of one (`text`, `signature`)."""
+
+    reasoning_text: _Thought | None = None
+    redacted_content: str | None = None
+    text: str | None = None
+    signature: str | None = None
+
+
+class _Block(msgspec.Struct, rename="camel"):
+    """A block of an answer, what a stream says at its start, or a piece of it."""
+
+    text: str | None = None
+    tool_use: _Use | None = None
+    reasoning_content: _Reasoning | None = None
+
+
+class _Usage(msgspec.Struct, rename="camel"):
+    input_tokens: Tokens = 0
+    output_tokens: Tokens = 0
+    cache_read_input_tokens: Tokens | None = None
+    cache_write_input_tokens: Tokens | None = None
+
+
+class _Message(msgspec.Struct):
+    content: list[_Block] = []
+
+
+class _Output(msgspec.Struct):
+    message: _Message | None = None
+
+
+class _Response(msgspec.Struct, rename="camel"):
+    output: _Output | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+
+
+class _Piece(msgspec.Struct, rename="camel"):
+    """The inside of any event, and of an error."""
+
+    content_block_index: int = 0
+    start: _Block | None = None
+    delta: _Block | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+    message: str | None = None
+
+
+class _Event(msgspec.Struct, rename="camel"):
+    """One event: one of these."""
+
+    message_start: _Piece | None = None
+    content_block_start: _Piece | None = None
+    content_block_delta: _Piece | None = None
+    content_block_stop: _Piece | None = None
+    message_stop: _Piece | None = None
+    metadata: _Piece | None = None
+    validation_exception: _Piece | None = None
+    throttling_exception: _Piece | None = None
+    internal_server_exception: _Piece | None = None
+    model_stream_error_exception: _Piece | None = None
+    service_unavailable_exception: _Piece | None = None
+
+
+_response = msgspec.json.Decoder(_Response)
+_event = msgspec.json.Decoder(_Event)
 
 
 class BedrockReader:
@@ -44,51 +125,47 @@ class BedrockReader:
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer."""
-        said = _object(body)
-        output = said.get("output")
-        message = output.get("message") if isinstance(output, dict) else None
-        if not isinstance(message, dict):
+        said = _decoded(_response, body)
+        if said.output is None or said.output.message is None:
             return self.error(200, body)
-        blocks = [found for block in message.get("content", ()) if (found := _whole_block(block)) is not None]
+        blocks = [made for block in said.output.message.content if (made := _whole_block(block)) is not None]
         value = {
             "id": self._id,
             "model": self._model,
             "content": blocks,
-            "stop_reason": _reason(said.get("stopReason")),
-            "usage": _usage(said.get("usage")),
+            "stop_reason": _reason(said.stop_reason),
+            "usage": _usage(said.usage),
         }
         return self._inner.whole(_encode(value))
 
     def event(self, data: bytes) -> list[bytes]:
         """One event, `{"TYPE": …}`."""
-        kind, said = next(iter(_object(data).items()), ("", None))
-        if not isinstance(said, dict):
-            raise UpstreamFailed(f"the upstream's event {kind[:40]!r} is no JSON object")
-        if kind in STATUS:
-            return [_said_error(str(said.get("message", kind)), STATUS[kind])]
-        made = [piece for event in self._renamed(kind, said) for piece in self._inner.event(_encode(event))]
+        said = _decoded(_event, data)
+        for kind, status in STATUS.items():
+            if (failed := getattr(said, kind)) is not None:
+                return [_told(failed.message or kind, status, inside=True)]
+        made = [piece for event in self._renamed(said) for piece in self._inner.event(_encode(event))]
         # The usage comes after the reason, and is the last that is said.
-        return made + self._last() if kind == "metadata" else made
+        return made + self._last() if said.metadata is not None else made
 
-    def _renamed(self, kind: str, said: Json) -> list[Json]:  # noqa: PLR0911 - one for each kind of event
+    def _renamed(self, said: _Event) -> list[Json]:  # noqa: PLR0911 - one for each kind of event
         """The event as Anthropic has it; none for what it does not have."""
-        index = said.get("contentBlockIndex", 0)
-        match kind:
-            case "messageStart":
-                return [{"type": "message_start", "message": {"id": self._id, "model": self._model}}]
-            case "contentBlockStart":
-                use = (said.get("start") or {}).get("toolUse") or {}
-                block = {"type": "tool_use", "id": use.get("toolUseId", ""), "name": use.get("name", "")}
-                return self._begun(index, block)
-            case "contentBlockDelta":
-                return self._pieces(index, said.get("delta") or {})
-            case "contentBlockStop":
-                return [{"type": "content_block_stop", "index": index}]
-            case "messageStop":
-                self._stopped = True
-                return [{"type": "message_delta", "delta": {"stop_reason": _reason(said.get("stopReason"))}}]
-            case "metadata":
-                return [{"type": "message_delta", "usage": _usage(said.get("usage"))}]
+        if said.message_start is not None:
+            return [{"type": "message_start", "message": {"id": self._id, "model": self._model}}]
+        if (start := said.content_block_start) is not None:
+            use = start.start.tool_use if start.start is not None else None
+            block = {"type": "tool_use", "id": use.tool_use_id, "name": use.name} if use else {"type": "text"}
+            return self._begun(start.content_block_index, block)
+        if (piece := said.content_block_delta) is not None and piece.delta is not None:
+            return self._pieces(piece.content_block_index, piece.delta)
+        if (stop := said.content_block_stop) is not None:
+            return [{"type": "content_block_stop", "index": stop.content_block_index}]
+        if said.message_stop is not None:
+            self._stopped = True
+            reason = _reason(said.message_stop.stop_reason)
+            return [{"type": "message_delta", "delta": {"stop_reason": reason}}]
+        if said.metadata is not None:
+            return [{"type": "message_delta", "usage": _usage(said.metadata.usage)}]
         return []
 
     def _begun(self, index: int, block: Json) -> list[Json]:
@@ -98,21 +175,21 @@ class BedrockReader:
         self._blocks.add(index)
         return [{"type": "content_block_start", "index": index, "content_block": block}]
 
-    def _pieces(self, index: int, delta: Json) -> list[Json]:
-        thought = delta.get("reasoningContent")
-        if "toolUse" in delta:
-            begun = []
-            piece = {"type": "input_json_delta", "partial_json": delta["toolUse"].get("input", "")}
+    def _pieces(self, index: int, delta: _Block) -> list[Json]:
+        thought = delta.reasoning_content
+        if delta.tool_use is not None:
+            text = delta.tool_use.input if isinstance(delta.tool_use.input, str) else ""
+            begun, piece = [], {"type": "input_json_delta", "partial_json": text}
         elif thought is None:
             begun = self._begun(index, {"type": "text"})
-            piece = {"type": "text_delta", "text": delta.get("text", "")}
-        elif "redactedContent" in thought:
-            return self._begun(index, {"type": "redacted_thinking", "data": thought["redactedContent"]})
+            piece = {"type": "text_delta", "text": delta.text or ""}
+        elif thought.redacted_content is not None:
+            return self._begun(index, {"type": "redacted_thinking", "data": thought.redacted_content})
         else:
             begun = self._begun(index, {"type": "thinking"})
-            piece = {"type": "signature_delta", "signature": thought.get("signature", "")}
-            if "text" in thought:
-                piece = {"type": "thinking_delta", "thinking": thought["text"]}
+            piece = {"type": "signature_delta", "signature": thought.signature or ""}
+            if thought.text is not None:
+                piece = {"type": "thinking_delta", "thinking": thought.text}
         return [*begun, {"type": "content_block_delta", "index": index, "delta": piece}]
 
     def _last(self) -> list[bytes]:
@@ -128,64 +205,55 @@ class BedrockReader:
     def error(self, status: int, body: bytes) -> bytes:
         """An error."""
         try:
-            said = _object(body)
-        except UpstreamFailed as error:
-            return error_of(error.message, type_="api_error", code=502 if status == 200 else None)
-        message = said.get("message") or said.get("Message") or f"{body[:200].decode('utf-8', 'replace')!r}"
-        return _said_error(str(message), 502 if status == 200 else None, status=status)
+            said = msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            said = None
+        message = (said.get("message") or said.get("Message")) if isinstance(said, dict) else None
+        if not isinstance(message, str):
+            message = f"an answer that is no error of AWS's: {body[:200].decode('utf-8', 'replace')!r}"
+        return _told(message, 502 if status == 200 else status, inside=status == 200)
 
 
-def _said_error(message: str, code: int | None, *, status: int | None = None) -> bytes:
-    status = code if status is None or status == 200 else status
-    type_ = {429: "rate_limit_error", 400: "invalid_request_error"}.get(status or 500, "api_error")
-    too_long = status == 400 and any(words in message.lower() for words in _TOO_LONG)
-    return error_of(message, type_=type_, code="context_length_exceeded" if too_long else code)
+def _told(message: str, status: int, *, inside: bool) -> bytes:
+    """An error; `inside` of a stream its status is its code."""
+    type_ = {429: "rate_limit_error", 400: "invalid_request_error"}.get(status, "api_error")
+    if status == 400 and any(words in message.lower() for words in _TOO_LONG):
+        return error_of(message, type_=type_, code="context_length_exceeded")
+    return error_of(message, type_=type_, code=status if inside else None)
 
 
-def _reason(said: Any) -> str:
-    return _REASONS.get(said, said) if isinstance(said, str) else "end_turn"
+def _reason(said: str | None) -> str:
+    return _REASONS.get(said, said) if said is not None else "end_turn"
 
 
-def _usage(said: Any) -> Json:
-    said = said if isinstance(said, dict) else {}
+def _usage(said: _Usage | None) -> Json:
+    said = _Usage() if said is None else said
     return {
-        "input_tokens": said.get("inputTokens", 0),
-        "output_tokens": said.get("outputTokens", 0),
-        "cache_read_input_tokens": said.get("cacheReadInputTokens", 0),
-        "cache_creation_input_tokens": said.get("cacheWriteInputTokens", 0),
+        "input_tokens": said.input_tokens,
+        "output_tokens": said.output_tokens,
+        "cache_read_input_tokens": said.cache_read_input_tokens or 0,
+        "cache_creation_input_tokens": said.cache_write_input_tokens or 0,
     }
 
 
-def _whole_block(block: Json) -> Json | None:
-    if "text" in block:
-        return {"type": "text", "text": block["text"]}
-    if "toolUse" in block:
-        use = block["toolUse"]
-        return {
-            "type": "tool_use",
-            "id": use.get("toolUseId", ""),
-            "name": use.get("name", ""),
-            "input": use.get("input"),
-        }
-    thought = block.get("reasoningContent")
-    if not isinstance(thought, dict):
+def _whole_block(block: _Block) -> Json | None:
+    if block.text is not None:
+        return {"type": "text", "text": block.text}
+    if block.tool_use is not None:
+        use = block.tool_use
+        return {"type": "tool_use", "id": use.tool_use_id, "name": use.name, "input": use.input}
+    thought = block.reasoning_content
+    if thought is None:
         return None
-    if "redactedContent" in thought:
-        return {"type": "redacted_thinking", "data": thought["redactedContent"]}
-    text = thought.get("reasoningText") or {}
-    return {
-        "type": "thinking",
-        "thinking": text.get("text", ""),
-        "signature": text.get("signature") or "",
-    }
+    if thought.redacted_content is not None:
+        return {"type": "redacted_thinking", "data": thought.redacted_content}
+    said = thought.reasoning_text or _Thought()
+    return {"type": "thinking", "thinking": said.text, "signature": said.signature or ""}
 
 
-def _object(data: bytes) -> Json:
+def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
     try:
-        value = msgspec.json.decode(data)
+        return decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        value = None
-    if not isinstance(value, dict):
         shown = data[:80].decode("utf-8", "replace")
-        raise UpstreamFailed(f"the upstream's answer is not one of Converse; it begins {shown!r}")
-    return value
+        raise UpstreamFailed(f"the upstream's answer is not one of Converse; it begins {shown!r}") from None

@@ -23,6 +23,7 @@ from airboss.providers.chat_answer import (
     usage_of,
     whole_choice,
 )
+from airboss.providers.compatible import Tokens
 from airboss.providers.dialect import DONE
 
 FILTERED = frozenset(
@@ -96,11 +97,11 @@ class _Candidate(msgspec.Struct, rename="camel"):
 
 
 class _Usage(msgspec.Struct, rename="camel"):
-    prompt_token_count: int = 0
-    cached_content_token_count: int = 0
-    candidates_token_count: int = 0
-    thoughts_token_count: int = 0
-    tool_use_prompt_token_count: int = 0
+    prompt_token_count: Tokens = 0
+    cached_content_token_count: Tokens = 0
+    candidates_token_count: Tokens = 0
+    thoughts_token_count: Tokens = 0
+    tool_use_prompt_token_count: Tokens = 0
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -113,7 +114,7 @@ class _Response(msgspec.Struct, rename="camel"):
     prompt_feedback: _Feedback | None = None
     model_version: str = ""
     response_id: str = ""
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 class _Error(msgspec.Struct):

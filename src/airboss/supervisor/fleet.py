@@ -15,6 +15,8 @@ from airboss.supervisor.process import Command
 from airboss.supervisor.supervisor import Spec
 
 LISTEN_ENV = "AIRBOSS_LISTEN_FD"
+COUNTERS_ENV = "AIRBOSS_COUNTERS"
+"""Set for gateways whose limits are counted in a process of its own."""
 DRAIN_S = 30.0
 """A gateway finishes calls in flight for so long and then stops by itself; only well after it is killed."""
 
@@ -27,7 +29,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     """Where everything is.
 
     `listen_fd` is the data plane's listening socket, `lock_fd` holds the data directory's lock, and the
-    record store listens at `store_socket`.
+    record store listens at `store_socket`. Where limits are counted in a process of its own, that listens at
+    `counters_socket`.
     """
 
     data_dir: Path
@@ -40,6 +43,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     listen_fd: int
     lock_fd: int
     store_socket: Path
+    counters_socket: Path | None = None
 
     @property
     def base_url(self) -> str:
@@ -53,8 +57,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def core(places: Places, *, ray: bool = False) -> list[Spec]:
-    """Everything but the replicas: the store, the controller and the gateways; with `ray` also the process
-    that has replicas run on a Ray cluster."""
+    """Everything but the replicas: the store, the controller, the gateways and, for several, who counts their
+    limits; with `ray` also the process that has replicas run on a Ray cluster."""
     exposed = ["--host", places.host, *(["--insecure"] if places.insecure else [])]
     gateway_url = url(places.host, places.port, tls=places.tls)
     store = Spec(
@@ -71,13 +75,18 @@ def core(places: Places, *, ray: bool = False) -> list[Spec]:
         probe=http_probe(places.console_url + "/healthz"),
         grace_s=15.0,
     )
+    counting = []
+    if places.counters_socket is not None:
+        command = _command("counters", ["counters"], places, pass_fds=(places.lock_fd,))
+        counting.append(Spec(command=command, probe=unix_probe(places.counters_socket)))
+    shared = {COUNTERS_ENV: "shared"} if counting else {}
     gateways = [
         Spec(
             command=_command(
                 f"gateway-{number}",
                 ["gateway", *exposed, "--port", str(places.port), "--worker", str(number)],
                 places,
-                env={LISTEN_ENV: str(places.listen_fd)},
+                env={LISTEN_ENV: str(places.listen_fd), **shared},
                 pass_fds=(places.lock_fd, places.listen_fd),
             ),
             probe=http_probe(gateway_url + "/readyz"),
@@ -90,7 +99,7 @@ def core(places: Places, *, ray: bool = False) -> list[Spec]:
         probe=file_probe(ray_ready_path(places.data_dir / "run")),
         grace_s=15.0,
     )
-    return [store, controller, *([ray_host] if ray else []), *gateways]
+    return [store, controller, *counting, *([ray_host] if ray else []), *gateways]
 
 
 def replica(placement: Placement, places: Places, *, essential: bool) -> Spec:

@@ -90,13 +90,14 @@ class Series(msgspec.Struct):
 
 class LimitUse(msgspec.Struct, array_like=True):
     """How much of a limit is used, as one worker knows it since `age_s`: of requests and tokens by everybody
-    in the last minute, of calls under way by its own. `scope` is `key`, `deployment` or `all`."""
+    in the last minute, of calls under way by its own, of money (`usd`) by the records of the period. `scope`
+    is `key`, `deployment` or `all`."""
 
     scope: str
     name: str
     what: str
-    limit: int
-    used: int
+    limit: float
+    used: float
     age_s: float
 
 
@@ -121,7 +122,22 @@ class Counts(msgspec.Struct):
     limits: list[LimitUse] = []
     """A gateway's, of each limit in the plan."""
     limited: dict[str, int] = {}
-    """How often a limit said no, by scope, name and what is limited, a line each."""
+    """How often a limit said no, by scope, name and what is limited, with line ends between them."""
+
+
+def limit_uses(counts: Iterable[Counts]) -> list[LimitUse]:
+    """How much of each limit is used, by all workers together; in the order of their names."""
+    found: dict[tuple[str, str, str], LimitUse] = {}
+    for use in (use for each in counts for use in each.limits):
+        key = (use.scope, use.name, use.what)
+        other = found.get(key)
+        if other is None:
+            found[key] = use
+            continue
+        young, old = (use, other) if use.age_s <= other.age_s else (other, use)
+        summed = young.used + old.used if use.what == "concurrency" else young.used
+        found[key] = LimitUse(*key, young.limit, summed, young.age_s)
+    return [found[key] for key in sorted(found)]
 
 
 class WorkerMetrics:
@@ -190,7 +206,12 @@ class _Exposition(Collector):
         self._replicas: dict[str, dict[str, int]] = {}
         self._wanted: dict[str, int] = {}
         self._alarms: dict[str, str] = {}
+        self._limited: dict[str, int] = {}
+        counts = tuple(counts)
+        self._uses = limit_uses(counts)
         for each in counts:
+            for which, n in each.limited.items():
+                self._limited[which] = self._limited.get(which, 0) + n
             self._replicas |= each.replicas
             self._wanted |= each.replicas_wanted
             self._alarms |= each.alarms
@@ -232,6 +253,7 @@ class _Exposition(Collector):
         for status, n in self._refused.items():
             refused.add_metric([status], n)
         yield refused
+        yield from self._limits()
         yield from self._replica_gauges()
         yield self._alarm_states()
         for name, value in sorted(self._gauges.items()):
@@ -245,6 +267,20 @@ class _Exposition(Collector):
             for state in ALARM_STATES:
                 family.add_metric([alarm, state], float(state == held))
         return family
+
+    def _limits(self) -> Iterator[Metric]:
+        labels = ["scope", "name", "limit"]
+        most = GaugeMetricFamily("airboss_limit", "How much may be used.", labels=labels)
+        used = GaugeMetricFamily("airboss_limit_used", "How much of it is used.", labels=labels)
+        said_no = CounterMetricFamily(
+            "airboss_limit_refusals", "Calls that a limit or budget refused.", labels=labels
+        )
+        for use in self._uses:
+            most.add_metric([use.scope, use.name, use.what], use.limit)
+            used.add_metric([use.scope, use.name, use.what], use.used)
+        for which, n in sorted(self._limited.items()):
+            said_no.add_metric(which.split("\n"), n)
+        yield from (most, used, said_no)
 
     def _replica_gauges(self) -> Iterator[Metric]:
         there = GaugeMetricFamily(

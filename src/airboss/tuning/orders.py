@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import Ledger
+from airboss.domain.release import PromptForm, Release
 from airboss.evaluations.library import Library
 from airboss.evaluations.orders import check_function
 from airboss.evaluations.ports import EvalStore
@@ -16,6 +17,7 @@ from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.python_function import PythonFunction
 from airboss.evaluations.scorers.spec import Spec, read_spec, spec_from
 from airboss.evaluations.targets import STABLE, Served
+from airboss.providers.dialects import NAMES
 from airboss.store.job_rows import Job, JobStore
 from airboss.tuning.plan import (
     KIND,
@@ -81,7 +83,7 @@ class TuneOrders:
             reflector=served.stable(order.reflector) if order.reflector is not None else None,
             budget=order.budget,
             seed=order.seed,
-            forms=tuple(dict.fromkeys(order.forms)),
+            forms=forms_for(base, order.forms),
             alpha=order.alpha,
             concurrency=order.concurrency,
             params=order.params,
@@ -102,3 +104,16 @@ class TuneOrders:
 
 def _no_files(name: str) -> str:
     raise WrongCall(f"the scorer's file {name!r} is not here; send the schema itself, as a table")
+
+
+def forms_for(base: Release, wanted: tuple[PromptForm, ...]) -> tuple[PromptForm, ...]:
+    """Those forms that can be tried: some providers take conversations only. Raises WrongCall if none can."""
+    forms = dict.fromkeys(wanted)
+    if base.model.kind in NAMES:
+        forms.pop("completion", None)
+    if not forms:
+        raise WrongCall(
+            f"form completion makes a raw prompt, and {NAMES[base.model.kind]} take conversations only; try "
+            "turns and system"
+        )
+    return tuple(forms)

@@ -1,0 +1,115 @@
+"""Where limits are counted: in the only gateway, in a process of its own, or in Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airboss.compose.parts import SystemClock, role_lock
+from airboss.compose.rooms import open_spends
+from airboss.config import StoreConfig
+from airboss.domain.errors import DataDirLocked, SetupError
+from airboss.store.datadir import DataDir, read_secret
+from airboss.supervisor import fleet
+from airboss.supervisor.lifeline import on_parent_gone
+from airboss.telemetry import logs
+
+if TYPE_CHECKING:
+    from airboss.domain.ports import RecordLog
+    from airboss.gateway.limits import Limiter
+    from airboss.governance.counting import Counters
+    from airboss.store.spends import SqlSpends
+
+
+@contextmanager
+def limiting(data: DataDir, store: StoreConfig, name: str) -> Iterator[Limiter]:
+    """The limiter of one gateway, which asks whoever counts; `name` is the gateway's."""
+    from airboss.gateway.limits import Limiter  # noqa: PLC0415 - the gateway's own
+
+    worker = f"{name}-{uuid.uuid4().hex[:12]}"
+    with ExitStack() as stack:
+        spends = stack.enter_context(open_spends(data))
+        counters = counters_of(data, store, worker, stack)
+        yield Limiter(counters, clock=SystemClock(), spending=spends.since)
+
+
+@contextmanager
+def adding_up(
+    records: RecordLog, spends: SqlSpends, moved: Callable[[], int], *, broke: Callable[[], None]
+) -> Iterator[None]:
+    """What keys have spent is added up from the records until the end of the block; `moved` is how many of
+    them have been moved so far."""
+    from airboss.compose.governing import looking_after  # noqa: PLC0415 - the controller's own
+    from airboss.controller.spending import Spending  # noqa: PLC0415 - as above
+
+    chore = Spending(records, spends, moved=moved, clock=SystemClock())
+    with looking_after({"what keys have spent": chore}, broke=broke):
+        yield
+
+
+def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack) -> Counters:
+    """Who counts for a gateway. The only one on a data directory counts itself; of several, and where that is
+    said to be so, a process of its own does."""
+    if store.counters != "embedded":
+        from airboss.governance.counters_valkey import ValkeyCounters  # noqa: PLC0415 - an extra
+
+        return ValkeyCounters(counters_url(store.counters), worker=worker)
+    from airboss.governance.counters_client import SocketCounters  # noqa: PLC0415 - where there are several
+
+    if fleet.COUNTERS_ENV in os.environ:
+        return SocketCounters(data.counters_socket, worker=worker)
+    from airboss.governance.counters_local import LocalCounters  # noqa: PLC0415 - where there is one
+    from airboss.governance.owner import Owner  # noqa: PLC0415 - as above
+    from airboss.store.state_log import StateLog  # noqa: PLC0415 - as above
+
+    try:
+        kept = StateLog(data.counters_path)
+    except DataDirLocked:
+        return SocketCounters(data.counters_socket, worker=worker)
+    stack.callback(kept.close)
+    return LocalCounters(Owner(kept, now=time.time()), worker=worker, now=time.time)
+
+
+def counters_url(said: str) -> str:
+    """The URL that `[store] counters` means. Raises SetupError where there is none."""
+    if said.startswith("env:"):
+        found = os.environ.get(said.removeprefix("env:"), "")
+        if not found:
+            raise SetupError(f"[store] counters is {said!r}, and that variable is not set; set it to a URL")
+        return found
+    if said.startswith("file:"):
+        return read_secret(Path(said.removeprefix("file:")))
+    return said
+
+
+def run_counters(data_dir: Path, *, log_format: str | None) -> None:
+    """The counters' process, until SIGTERM or the supervisor's end."""
+    import uvloop  # noqa: PLC0415 - this role's own
+
+    from airboss.governance.counters_service import serve  # noqa: PLC0415 - this role's own
+    from airboss.governance.owner import Owner  # noqa: PLC0415 - as above
+    from airboss.store.state_log import StateLog  # noqa: PLC0415 - as above
+
+    logs.configure("counters", log_format=log_format)
+    data = DataDir(data_dir)
+    with role_lock(data), ExitStack() as stack:
+        on_parent_gone(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        kept = StateLog(data.counters_path)
+        stack.callback(kept.close)
+        owner = Owner(kept, now=time.time())
+
+        async def main() -> None:
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            await serve(owner, data.counters_socket, stop=stop, now=time.time)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())

@@ -1,0 +1,190 @@
+"""Governance on pages: what policies do, what was done and by whom, who may call, and who was forgotten."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from airboss.config import Config, parse_config
+from airboss.console import api_audit, api_erase, api_keys
+from airboss.console.api_audit import Entries
+from airboss.console.api_erase import Erasures
+from airboss.console.api_keys import KeyShown
+from airboss.console.desk import Desk
+from airboss.console.page import Page, drawn
+from airboss.console.query import check_names
+from airboss.console.render import Templates, Visit
+from airboss.console.route import Call
+from airboss.domain.plan import Budget, Limits
+from airboss.domain.ports import ApiKey
+from airboss.domain.release import PiiAction
+from airboss.governance.audit import read_leaf
+from airboss.governance.audit_verify import Verdict, verify
+from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
+from airboss.governance.policies import KINDS
+from airboss.store.audit_rows import HeadRow
+
+ENTRIES = 50
+ERASURES = 100
+DETAIL_MAX = 400
+"""Characters of an entry's detail on the page; the API has all of it."""
+
+CHECKED_MAX = 2_000
+"""A log of up to so many leaves is recomputed for every look at it; a longer one when somebody asks."""
+
+ACTION_SAID: dict[PiiAction, str] = {
+    "observe": "counted on the record, and passed on as it is",
+    "tokenize": "a token stands in its place, the same for the same value",
+    "mask": "its kind stands in its place",
+    "block": "the call is refused, or its answer cut",
+}
+
+
+class PolicyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy with what it does, in words, what it looks for, what not, and who is bound by it."""
+
+    name: str
+    action: PiiAction
+    does: str
+    kinds: tuple[str, ...]
+    others: tuple[str, ...]
+    releases: tuple[str, ...]
+    deployments: tuple[str, ...]
+
+
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A key with how much it may."""
+
+    key: KeyShown
+    limits: tuple[str, ...]
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """The head of the log and how it stands. `signed`: the head's signature is over just this, by the key
+    that the log begins with. `verdict` None: the log is long, and nobody asked for the whole check."""
+
+    head: HeadRow
+    public_key: str
+    signed: bool
+    verdict: Verdict | None
+
+
+def policies(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """The policies of the configuration in force."""
+    check_names(seen.params, ())
+    config = parse_config(desk.ledger.config() or "", source="the configuration in force")
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "policies.html",
+        policies=[policy(config, name) for name in sorted(config.policies)],
+    )
+
+
+def policy(config: Config, name: str) -> PolicyShown:
+    """One policy, with its kinds in the order of all, and who names it."""
+    asked = config.policies[name].pii
+    return PolicyShown(
+        name=name,
+        action=asked.action,
+        does=ACTION_SAID[asked.action],
+        kinds=tuple(each for each in KINDS if asked.kinds is None or each in asked.kinds),
+        others=tuple(each for each in KINDS if asked.kinds is not None and each not in asked.kinds),
+        releases=tuple(sorted(each for each, made in config.releases.items() if made.policy == name)),
+        deployments=tuple(sorted(each for each, made in config.deployments.items() if made.policy == name)),
+    )
+
+
+def audit(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """What was done, the newest first, under the head that vouches for it."""
+    check_names(seen.params, ("action", "before", "check"))
+    asked = {name: value for name, value in seen.params.items() if name != "check"}
+    call = Call(params={**asked, "limit": str(ENTRIES)}, path={}, body=b"", now=seen.now)
+    found = api_audit.audit_entries(desk, call)
+    assert isinstance(found, Entries)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "audit.html",
+        entries=[(each, detail_of(each.detail)) for each in found.entries],
+        next=str(found.next) if found.next is not None else None,
+        action=seen.params.get("action", ""),
+        paged="before" in seen.params,
+        sealed=sealed(desk, whole="check" in seen.params),
+    )
+
+
+def detail_of(detail: dict[str, object]) -> str:
+    """An entry's detail in one line of bounded length."""
+    text = json.dumps(detail, ensure_ascii=False, separators=(", ", ": ")) if detail else ""
+    return text if len(text) <= DETAIL_MAX else text[:DETAIL_MAX] + " …"
+
+
+def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
+    """How the log's head stands; None where nothing was ever done."""
+    with desk.audit.whole() as data:
+        head, first = data.head, next(data.leaves(), None)
+        if head is None or first is None:
+            return None
+        try:
+            public_key = str(read_leaf(first.leaf.content).detail.get("public_key"))
+        except (ValueError, TypeError, RecursionError):
+            public_key = ""
+        checkpoint = Checkpoint(
+            origin=ORIGIN,
+            size=head.size,
+            root=head.root,
+            at=head.at,
+            public_key=public_key,
+            signature=head.signature,
+        )
+        checked = verify(data, public_key=public_key) if whole or head.size <= CHECKED_MAX else None
+    return Sealed(head=head, public_key=public_key, signed=is_signed(checkpoint), verdict=checked)
+
+
+def keys(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every data-plane key, revoked ones last."""
+    check_names(seen.params, ())
+    rows = [
+        KeyRow(key=api_keys.shown(each, seen.now), limits=limits_of(each)) for each in desk.ledger.all_keys()
+    ]
+    rows.sort(key=lambda row: (row.key.state == "revoked", row.key.name))
+    return drawn(desk, templates, seen, "keys.html", keys=rows)
+
+
+def limits_of(key: ApiKey) -> tuple[str, ...]:
+    """How much a key may, in words; nothing where as much comes as wants to."""
+    limits, budget = key.limits or Limits(), key.budget
+    said = [
+        (limits.requests_per_minute, "requests a minute"),
+        (limits.tokens_per_minute, "tokens a minute"),
+        (limits.concurrency, "at once"),
+    ]
+    words = [f"{number:,} {what}" for number, what in said if number is not None]
+    return (*words, *([spending(budget)] if budget is not None else []))
+
+
+def spending(budget: Budget) -> str:
+    """A budget in words."""
+    return f"${budget.usd} a {budget.per}"
+
+
+def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """People who were forgotten or are to be, without their names."""
+    check_names(seen.params, ())
+    call = Call(params={"limit": str(ERASURES)}, path={}, body=b"", now=seen.now)
+    found = api_erase.list_erasures(desk, call)
+    assert isinstance(found, Erasures)
+    return drawn(desk, templates, seen, "erasures.html", erasures=found.erasures)
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/governance", draw=policies, room="governance", tab="Policies"),
+    Page(path="/governance/audit", draw=audit, room="governance", tab="Audit log"),
+    Page(path="/governance/keys", draw=keys, room="governance", tab="Keys"),
+    Page(path="/governance/erasures", draw=erasures, room="governance", tab="Erasures"),
+)
+"""The pages of this module."""

@@ -1,0 +1,163 @@
+"""Tuning on pages: what was searched, what it found, and whether the holdout says that it is better."""
+
+from __future__ import annotations
+
+from airboss.console import api_tune
+from airboss.console.api_tune import Tune, Tunes
+from airboss.console.desk import Desk
+from airboss.console.fleet import release_names
+from airboss.console.page import Page, current_plan, drawn
+from airboss.console.picture import Picture, Spread, picture
+from airboss.console.query import check_names
+from airboss.console.render import Templates, Visit
+from airboss.console.rollout_words import Doing
+from airboss.console.route import Call
+from airboss.console.scatter import scatter
+from airboss.console.views_quality import cancelling, dataset_names
+from airboss.evaluations.intervals import Interval
+from airboss.tuning.acceptance import Judgement
+from airboss.tuning.board import Standing
+from airboss.tuning.plan import TuneResult
+
+LISTED = 100
+CANDIDATES = 40
+"""In the table, the best first; the API has all."""
+
+PROMPT_MAX = 4_000
+MINUS = "\N{MINUS SIGN}"
+
+
+def tunings(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every tuning, the newest first."""
+    check_names(seen.params, ())
+    found = api_tune.tunes(desk, Call(params={"limit": str(LISTED)}, path={}, body=b"", now=seen.now))
+    assert isinstance(found, Tunes)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "tunings.html",
+        tunes=found.tunes,
+        names=release_names(desk),
+        there=dataset_names(desk),
+        served=served(desk),
+    )
+
+
+def tuning(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """One tuning, over or not."""
+    check_names(seen.params, ())
+    found = api_tune.show_tune(desk, Call(params={}, path=seen.parts, body=b"", now=seen.now))
+    assert isinstance(found, Tune)
+    t, result = found.summary, found.result
+    every = standings(result) if result is not None else ()
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "tuning.html",
+        t=t,
+        result=result,
+        names=release_names(desk),
+        there=dataset_names(desk),
+        served=served(desk),
+        gain=gained(result.judgement) if result is not None else None,
+        holdout=gain_picture(result.judgement) if result is not None else None,
+        scatter=drawn_scatter(result, every) if result is not None else None,
+        frontier={each.release for each in result.frontier} if result is not None else set(),
+        candidates=[(each, spread(each.difference)) for each in every[:CANDIDATES]],
+        candidates_total=len(every),
+        today=result.base.release if result is not None else None,
+        chosen=result.chosen.release if result is not None and result.chosen is not None else None,
+        prompt=proposed_prompt(result),
+        starting=starting(desk, result) if result is not None else None,
+        doing=cancelling(t.id) if t.state in ("queued", "running") else None,
+        signed=signed,
+    )
+
+
+def served(desk: Desk) -> frozenset[str]:
+    """The deployments that have a page."""
+    plan = current_plan(desk)
+    return frozenset(each.name for each in plan.deployments) if plan is not None else frozenset()
+
+
+def standings(result: TuneResult) -> tuple[Standing, ...]:
+    """Today's release and every candidate once, the best score first."""
+    every = {each.release: each for each in (*result.frontier, *result.candidates, result.today)}
+    return tuple(sorted(every.values(), key=lambda each: -each.score))
+
+
+def drawn_scatter(result: TuneResult, every: tuple[Standing, ...]) -> object:
+    """What more tokens buy."""
+    return scatter(
+        every,
+        today=result.today.release,
+        chosen=result.chosen.release if result.chosen is not None else None,
+        frontier=[each.release for each in result.frontier],
+    )
+
+
+def gain_picture(judgement: Judgement | None) -> Picture | None:
+    """The gain on the holdout, about zero."""
+    if judgement is None or judgement.gain is None:
+        return None
+    gain = judgement.gain
+    look = "ok" if judgement.better else "bad" if gain.high < 0 else "open"
+    row = Spread(
+        label="best minus today",
+        low=gain.low,
+        high=gain.high,
+        estimate=gain.estimate,
+        note=f"n {judgement.items:,}",
+        look=look,
+    )
+    return picture([row], margin=None, higher_is_better=None, words=signed)
+
+
+def gained(judgement: Judgement | None) -> str | None:
+    """The gain in words."""
+    return spread(judgement.gain) if judgement is not None else None
+
+
+def spread(found: Interval | None) -> str | None:
+    """A difference with its interval."""
+    return None if found is None else f"{signed(found.estimate)} ({signed(found.low)} to {signed(found.high)})"
+
+
+def signed(number: float) -> str:
+    """A difference with its sign."""
+    return "0" if number == 0 else f"{number:+.3g}".replace("-", MINUS)
+
+
+def proposed_prompt(result: TuneResult | None) -> str | None:
+    """The prompt that was found, of bounded length."""
+    if result is None or result.release is None or result.release.prompt is None:
+        return None
+    text = result.release.prompt
+    return text if len(text) <= PROMPT_MAX else text[:PROMPT_MAX] + " …"
+
+
+def starting(desk: Desk, result: TuneResult) -> Doing | None:
+    """The button that begins a rollout of what was found; None where that cannot be."""
+    release = result.release
+    if result.proposed is None or release is None or result.deployment not in served(desk):
+        return None
+    if any(each.deployment == result.deployment and not each.final for each in desk.rollouts.list()):
+        return None
+    return Doing(
+        action="start",
+        label="Start its rollout",
+        confirm=f"Start the rollout of {result.proposed}",
+        happens=f"The callers of {result.deployment} get it by the steps of its configuration, after the "
+        "gate where there is one. Harm takes it back by itself.",
+        undo="Abort the rollout on the deployment's page: everybody gets today's release again.",
+        hidden=(("release", release.digest),),
+    )
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/tuning", draw=tunings, room="tuning"),
+    Page(path="/tuning/{id}", draw=tuning, room="tuning", under="/tuning"),
+)
+"""The pages of this module."""

@@ -1,0 +1,42 @@
+"""The periods that budgets are for, in UTC, and how money is written. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from airboss.domain.plan import Budget
+from airboss.domain.ports import Spent
+
+
+def period_of(budget: Budget, at: datetime) -> str:
+    """The period that a call begun then is paid from: `2026-11` or `2026-11-24`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d" if budget.per == "day" else "%Y-%m")
+
+
+def period_start(budget: Budget, at: datetime) -> datetime:
+    """When that period began."""
+    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight if budget.per == "day" else midnight.replace(day=1)
+
+
+def period_end(budget: Budget, at: datetime) -> datetime:
+    """When that period ends."""
+    start = period_start(budget, at)
+    if budget.per == "day":
+        return start + timedelta(days=1)
+    return (start + timedelta(days=32)).replace(day=1)
+
+
+def spent_of(key: str, budget: Budget, at: datetime, spent: Iterable[Spent]) -> Decimal:
+    """What a key has spent of its budget in the period of that moment."""
+    since, until = period_start(budget, at).date(), period_end(budget, at).date()
+    return sum((each.usd for each in spent if each.key == key and since <= each.day < until), Decimal(0))
+
+
+def money(usd: Decimal) -> str:
+    """An amount as people write it: two decimals, more where it has more."""
+    shown = format(usd.normalize(), "f")
+    decimals = len(shown.partition(".")[2])
+    return shown if decimals > 2 else format(usd, ".2f")

@@ -1,0 +1,162 @@
+"""Policies, audit log, keys and erasures on pages."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from airboss.console import views_governance
+from airboss.domain.plan import Budget, Limits
+from airboss.domain.ports import ApiKey
+from tests.console.governed import Governed, governed
+from tests.console.looped import LoopSite, pressed
+from tests.console.site import NOW, Site
+from tests.console.test_pages import Page, hrefs, shown
+
+TABS = ("/governance", "/governance/audit", "/governance/keys", "/governance/erasures")
+HOSTILE = '<img src=x onerror="alert(1)">\u202e'
+
+CONFIG = """
+[providers.up]
+kind = "openai"
+base_url = "http://127.0.0.1:9/v1"
+
+[models.m]
+provider = "up"
+model = "m"
+
+[releases.base]
+model = "m"
+policy = "careful"
+
+[deployments.support]
+release = "base"
+policy = "strict"
+
+[policies.careful]
+pii = { action = "mask", kinds = ["email", "secret"] }
+
+[policies.strict]
+pii = { action = "block" }
+
+[policies.spare]
+pii = { action = "observe" }
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Governed]:
+    """A console over a real ledger and audit log."""
+    with governed(tmp_path) as found:
+        yield found
+
+
+def test_policies_say_what_they_do_and_whom_they_bind(empty: Site) -> None:
+    """Each with its action in words, its kinds, those it does not look for, and who names it."""
+    empty.ledger.text = CONFIG
+    page = shown(empty.person(), "/governance")
+    rows = re.split(r"(carefulmask|spareobserve|strictblock)", page.text.split("Binds", 1)[1])
+    by_name = dict(zip(("careful", "spare", "strict"), rows[2::2], strict=True))
+    assert "its kind stands in its place" in by_name["careful"]
+    assert "not looked for: phone, card, iban, us ssn, ip" in by_name["careful"]
+    assert "release base" in by_name["careful"]
+    assert "support" in by_name["strict"]
+    assert "nobody names it" in by_name["spare"]
+    assert "/deployments/support" in hrefs(page)
+
+
+def test_the_log_is_listed_page_by_page(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest first, each leaf once, narrowed by action; a name that says to run is text."""
+    monkeypatch.setattr(views_governance, "ENTRIES", 3)
+    for number in range(6):
+        site.audit.append("keys.create", actor=HOSTILE, subject=f"key k{number}", detail={"x": HOSTILE}, at=NOW)
+    person = site.person()
+    where: str | None = "/governance/audit"
+    seen: list[str] = []
+    while where is not None:
+        page = shown(person, where)
+        assert not [tag for tag, _ in page.tags if tag == "img"]
+        assert "\u202e" not in page.text
+        seen += re.findall(r"key k(\d)", page.text)
+        after = [str(each["href"]) for tag, each in page.tags if tag == "a" and each.get("rel") == "next"]
+        where = after[0] if after else None
+    assert seen == ["5", "4", "3", "2", "1", "0"]
+    only = shown(person, "/governance/audit?action=login")
+    assert "key k" not in only.text
+    assert "console" in only.text or "testclient" in only.text
+    assert "No entry matches" in shown(person, "/governance/audit?action=none").text
+    assert person.get("/governance/audit?before=x").status_code == 400
+
+
+def test_the_log_says_whether_it_verifies(site: Governed, tmp_path: Path) -> None:
+    """It does; once somebody has changed a leaf it does not, and the page says which."""
+    person = site.person()
+    page = shown(person, "/governance/audit")
+    assert "The log verifies." in page.text
+    assert "airboss audit verify" in page.text
+    with sqlite3.connect(tmp_path / "ledger.db") as file:
+        tables = [name for (name,) in file.execute("select name from sqlite_master where type='table'")]
+        (leaves,) = [name for name in tables if name in {"audit_leaves", "audit_log", "audit"}]
+        file.execute(f"update {leaves} set content = replace(content, 'login', 'logon') where number = 1")
+    file.close()
+    broken = shown(person, "/governance/audit").text
+    assert "The log does not verify." in broken
+    assert "leaf 1" in broken
+
+
+def test_a_long_log_is_recomputed_when_asked(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else only its head's signature is looked at, and the page says so."""
+    monkeypatch.setattr(views_governance, "CHECKED_MAX", 0)
+    person = site.person()
+    page = shown(person, "/governance/audit")
+    assert "The head is signed." in page.text
+    (check,) = [each for each in hrefs(page) if "check=all" in each]
+    assert "The log verifies." in shown(person, check).text
+
+
+def test_keys_say_what_they_may(site: Governed) -> None:
+    """Whom they call, how much, since when; a revoked one stays, and no digest of a secret is shown."""
+    kept: ApiKey = next(each for each in cast("Any", site.ledger).all_keys() if each.name == "web")
+    limited = msgspec.structs.replace(
+        kept,
+        deployments=("support", HOSTILE),
+        limits=Limits(requests_per_minute=1200, concurrency=4),
+        budget=Budget(usd=Decimal(25)),
+    )
+    assert views_governance.limits_of(limited) == ("1,200 requests a minute", "4 at once", "$25 a month")
+    ledger: Any = site.ledger
+    ledger.put_key(limited)
+    page = shown(site.person(), "/governance/keys")
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    for words in ("web", "support", "old", "revoked", "our own calls", "all deployments"):
+        assert words in page.text
+    assert kept.sha256[:12] not in page.text
+
+
+def test_erasures_are_counted_and_nobody_is_named(site: Governed) -> None:
+    """Pending until the controller has done it."""
+    person = site.person()
+    assert "airboss erase --user" in shown(person, "/governance/erasures").text
+    site.people.ask("ada@example.com", by="console", now=NOW)
+    page = shown(person, "/governance/erasures")
+    assert "pending" in page.text
+    assert "ada@example" not in page.text
+
+
+def test_empty_pages_teach(fresh: LoopSite, site: Governed) -> None:
+    """Each says in a sentence what would be here, with a command to copy; every tab leads somewhere."""
+    page = shown(fresh.person(), "/governance")
+    assert "airboss apply airboss.toml" in page.text
+    assert "teach" in page.values("class")
+    assert set(TABS) <= set(hrefs(page))
+    person = site.person()
+    for path in TABS:
+        assert isinstance(shown(person, path), Page)
+    assert pressed(person, "/governance").status_code == 405

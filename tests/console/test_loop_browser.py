@@ -1,0 +1,163 @@
+"""The pages of the loop in a real Chromium: how they look, and that their forms are usable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.console.looped import LoopSite, opened
+from tests.console.test_browser import CONTRAST, NARROW, WIDE, visitor
+from tests.support.browser import launched, served
+from tests.support.seed_loop import NEW_PROMPT, OLD_PROMPT
+
+EMPTY = (
+    "/deployments",
+    "/rollouts",
+    "/releases",
+    "/quality",
+    "/evaluations",
+    "/datasets",
+    "/jobs",
+    "/alerts",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests here."""
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def address(week: LoopSite) -> Iterator[str]:
+    """A console over a week in which everything happened."""
+    with served(week.app()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A console where nothing has happened yet."""
+    with opened(tmp_path_factory.mktemp("nothing")) as site, served(site.app()) as found:
+        yield found
+
+
+def every_page(site: LoopSite) -> list[str]:
+    """Each page once, with what it can hold."""
+    loop = site.loop
+    rollouts = loop.rollouts.list()
+    newest = rollouts[0]
+    return [
+        "/deployments",
+        "/deployments/support",
+        "/deployments/assistant?range=6h",
+        "/rollouts",
+        *(f"/rollouts/{each.id}" for each in rollouts),
+        "/releases",
+        f"/releases/{newest.release}",
+        f"/releases/diff?a={newest.baseline}&b={newest.release}",
+        "/quality",
+        "/evaluations",
+        *(f"/evaluations/{job.id}" for job in loop.jobs.list("eval", 50)),
+        "/datasets",
+        "/datasets/orders?part=validation",
+        "/jobs",
+        "/alerts",
+        "/alerts/errors",
+        "/alerts/slow",
+        "/alerts/unhappy",
+    ]
+
+
+@pytest.fixture(scope="module")
+def everything(week: LoopSite, address: str, nothing: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Addresses with the pages to look at: full ones, and empty ones."""
+    return [(address, tuple(every_page(week))), (nothing, EMPTY)]
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1440", "390"])
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_every_page_looks_right(
+    browser: Browser, everything: list[tuple[str, tuple[str, ...]]], size: tuple[int, int], scheme: Any
+) -> None:
+    """At both widths, dark and light: nothing overflows sideways, every text has contrast 4.5, no errors;
+    with every form open; and the same where there is nothing yet."""
+    for at, paths in everything:
+        with visitor(browser, at, size, color_scheme=scheme) as page:
+            for path in paths:
+                page.goto(at + path)
+                for form in page.locator("details.doing > summary").all():
+                    if form.is_visible():
+                        form.click()
+                        assert page.evaluate(CONTRAST) == [], path
+                wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+                assert wide[0] <= wide[1], (path, wide)
+                assert page.evaluate(CONTRAST) == [], path
+
+
+def test_a_rollout_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
+    """From the rail to a started and aborted rollout without a mouse; a refresh does not take a form away."""
+    with opened(tmp_path) as site:
+        site.loop.apply(OLD_PROMPT)
+        site.loop.serve(30, hours=1)
+        site.loop.apply(NEW_PROMPT)
+        with served(site.app()) as at, visitor(browser, at) as page:
+            page.keyboard.press("g")
+            page.keyboard.press("d")
+            page.wait_for_url(f"{at}/deployments")
+            page.goto(f"{at}/deployments/support")
+            page.locator(".doing > summary").focus()
+            page.keyboard.press("Enter")
+            page.locator("[name=reason]:visible").focus()
+            page.keyboard.type("on ev")
+            page.evaluate("document.getElementById('live').dispatchEvent(new CustomEvent('airboss:changed'))")
+            page.keyboard.type("idence")
+            expect(page.locator("[name=reason]:visible")).to_have_value("on evidence")
+            page.keyboard.press("Enter")
+            expect(page.locator(".said-done")).to_contain_text("The rollout has begun")
+            assert site.loop.rollouts.list()[0].stage.state == "running"
+            abort = page.locator(".doing > summary", has_text="Abort")
+            abort.focus()
+            page.keyboard.press("Enter")
+            page.locator("[name=reason]:visible").fill("enough")
+            page.keyboard.press("Enter")
+            expect(page.locator(".timeline").first).to_contain_text("aborted by a person")
+            assert site.loop.rollouts.list()[0].stage.state == "aborted"
+
+
+def test_a_rollout_without_javascript(browser: Browser, tmp_path: Path) -> None:
+    """Every form is a form: it opens, and works, without a script."""
+    with opened(tmp_path) as site:
+        site.loop.apply(OLD_PROMPT)
+        site.loop.apply(NEW_PROMPT)
+        site.loop.start()
+        with served(site.app()) as at:
+            context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 844})
+            page = context.new_page()
+            page.goto(f"{at}/login")
+            page.fill("#key", "admin-key-of-the-tests")
+            page.click("button.primary")
+            page.goto(f"{at}/deployments/support")
+            page.click("text=Pause")
+            page.locator("[name=reason]:visible").fill("lunch")
+            page.click("text=Pause the rollout")
+            expect(page.locator(".rollout-head .status")).to_have_text("paused")
+            context.close()
+
+
+def test_the_bottom_bar_scrolls_to_the_present_room(browser: Browser, address: str) -> None:
+    """On a phone the rail holds every room; the one that one is in is in sight."""
+    with visitor(browser, address, NARROW) as page:
+        for path in ("/deployments", "/quality", "/system"):
+            page.goto(address + path)
+            box = page.locator(".rail > [aria-current]").bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= NARROW[0]
+            assert box["width"] >= 44
+            assert box["height"] >= 44

@@ -1,0 +1,127 @@
+"""Dialects in front of a real local engine: the count is what a call uses, and answers are the model's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airboss.domain.release import ModelVersion, Release
+from tests.support.engine_process import SLOT_TOKENS, Engine, engine
+from tests.support.gateway import DIGEST, Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.spoken import error, is_whole, say, streamed, text
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Engine]:
+    """One engine for the module."""
+    with engine() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[SaidUpstream]:
+    """An upstream that says what it is told."""
+    with said_upstream() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    running: Engine, upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A worker in front of both; `led` has a prompt of its own."""
+    local: dict[str, Any] = {"kind": "local", "upstream_model": "tiny", "slot_tokens": SLOT_TOKENS}
+    model = ModelVersion(provider="local", kind="local", model="file:tiny")
+    led = Release(digest=DIGEST, name="led", model=model, prompt="You count sheep, and like it.")
+    url = f"{running.url}/v1"
+    plans = (
+        deployment(url, **local),
+        deployment(url, name="led", aliases=(), stable=led, **local),
+        deployment(upstream.url, name="claude", aliases=(), kind="anthropic"),
+    )
+    with Gateway(tmp_path_factory.mktemp("engine"), *plans) as started:
+        yield started
+
+
+def counted(gateway: Gateway, **body: Any) -> Any:
+    """The answer to a count."""
+    with gateway.client() as client:
+        return client.post("/v1/messages/count_tokens", json={"model": "gpt-4o"} | body)
+
+
+@pytest.mark.parametrize("model", ["assistant", "led"])
+def test_the_count_is_what_a_call_uses(gateway: Gateway, model: str) -> None:
+    """The engine's tokenizer counts the prompt as it is sent, the release's own words included."""
+    body: dict[str, Any] = {
+        "model": model,
+        "system": [{"type": "text", "text": "Be brief."}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Name three colours."}]}],
+    }
+    response = counted(gateway, **body)
+    assert response.status_code == 200, response.text
+    assert "x-airboss-estimated" not in response.headers
+    used = say(gateway, "messages", **body | {"max_tokens": 2}).json()["usage"]
+    assert response.json()["input_tokens"] == used["input_tokens"] + used["cache_read_input_tokens"]
+
+
+def test_a_release_with_a_prompt_counts_otherwise(gateway: Gateway) -> None:
+    """What the release adds is counted, and what its template then leaves out is not."""
+    messages = [{"role": "user", "content": "hi"}]
+    alone, led = (counted(gateway, model=m, messages=messages).json() for m in ("gpt-4o", "led"))
+    assert led["input_tokens"] != alone["input_tokens"]
+
+
+def test_errors_of_the_engine(gateway: Gateway) -> None:
+    """What a local model cannot read is refused, in Anthropic's shape, before it is counted."""
+    image = {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}
+    response = counted(gateway, messages=[{"role": "user", "content": [image]}])
+    assert response.status_code == 400
+    assert error("messages", response)["code"] == "content_unsupported"
+
+
+def test_anthropic_counts_itself(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """A provider that speaks Anthropic is asked, with what it counts and nothing else."""
+    upstream.body = {"input_tokens": 7}
+    response = counted(
+        gateway, model="claude", messages=[{"role": "user", "content": "hi"}], temperature=0.5, system="S"
+    )
+    assert response.json() == {"input_tokens": 7}
+    assert set(json.loads(upstream.seen[-1])) == {"model", "messages", "system"}
+    upstream.body = {"odd": 1}
+    assert counted(gateway, model="claude", messages=[{"role": "user", "content": "x"}]).status_code == 502
+
+
+@pytest.mark.parametrize("dialect", ["messages", "responses"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_answers(gateway: Gateway, dialect: str, stream: bool) -> None:
+    """A local model answers in every dialect, and the limit that ended it is told."""
+    limit = {"max_tokens": 4} if dialect == "messages" else {"max_output_tokens": 4}
+    response = say(gateway, dialect, "Count to ten.", stream=stream, temperature=0, **limit)
+    assert text(dialect, response, stream=stream)
+    assert not stream or is_whole(dialect, response)
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["finish_reason"], end["output_tokens"]) == ("length", 4)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_goes_on_from_an_assistants_turn(gateway: Gateway, stream: bool) -> None:
+    """What the client began is not said again."""
+    turns = [{"role": "user", "content": "Count to ten."}, {"role": "assistant", "content": "One, two,"}]
+    response = say(gateway, "messages", messages=turns, max_tokens=4, temperature=0, stream=stream)
+    assert not text("messages", response, stream=stream).startswith("One")
+
+
+def test_a_schema(gateway: Gateway) -> None:
+    """A schema binds the answer, by either dialect's word for it."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    bound = {"format": {"type": "json_schema", "schema": schema}}
+    response = say(gateway, "messages", "A number?", output_config=bound, max_tokens=40)
+    assert isinstance(json.loads(text("messages", response, stream=False))["a"], int)
+    bound["format"]["name"] = "n"
+    response = say(gateway, "responses", "A number?", text=bound, stream=True, max_output_tokens=40)
+    last = streamed(response)[-1][1]["response"]["output"][0]["content"][0]["text"]
+    assert isinstance(json.loads(last)["a"], int)

@@ -1,0 +1,140 @@
+"""Policies hold in every dialect: what goes upstream, what the client gets, what record and ledger keep."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airboss.governance.policies import policy_of
+from tests.gateway.test_screen import ACTIONS, MASKED, TEXT, VALUES
+from tests.support.gateway import Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.spoken import PATHS, error, is_whole, recorded_text, say, streamed, text
+
+DIALECTS = sorted(PATHS)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[SaidUpstream]:
+    """An upstream that says what it is told."""
+    with said_upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The worker's folder."""
+    return tmp_path_factory.mktemp("screened")
+
+
+@pytest.fixture(scope="module")
+def screened(upstream: SaidUpstream, root: Path) -> Iterator[Gateway]:
+    """A worker with a deployment for each action."""
+    plans = [
+        deployment(upstream.url, name=action, aliases=(), policy=policy_of(action, None))
+        for action in ACTIONS
+    ]
+    with Gateway(root, *plans) as running:
+        yield running
+
+
+def kept(root: Path) -> str:
+    """All that the worker has written: journal and ledger."""
+    files = [*root.glob("journal/*/*.seg"), *root.glob("ledger.db*")]
+    return b"".join(path.read_bytes() for path in files).decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_cutting_of_a_stream(
+    screened: Gateway, upstream: SaidUpstream, root: Path, dialect: str, seed: int
+) -> None:
+    """However the upstream cuts its text, the client reads one masked text, and so does who reads records."""
+    source = random.Random(seed)
+    edges = sorted({0, len(TEXT), *source.sample(range(len(TEXT)), 12)})
+    upstream.stream([{"role": "assistant"}, *({"content": TEXT[a:b]} for a, b in pairwise(edges))])
+    response = say(screened, dialect, f"About: {TEXT}", model="mask", stream=True)
+    assert is_whole(dialect, response)
+    assert text(dialect, response, stream=True) == MASKED
+    sent = json.loads(upstream.seen[-1])
+    assert sent["messages"][-1]["content"] == f"About: {MASKED}"
+    record_id = response.headers["x-request-id"]
+    closed = screened.closed(record_id)
+    assert recorded_text(dialect, closed["response"]) == MASKED
+    assert f"About: {MASKED}" in json.dumps(screened.frames()[0][record_id]["request"])
+    assert not any(value in kept(root) for value in VALUES)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_tokens(screened: Gateway, upstream: SaidUpstream, root: Path, dialect: str, stream: bool) -> None:
+    """The client gets its own values back; upstream, record and ledger have the same placeholder."""
+    answer = "Write to <EMAIL_1>."
+    upstream.stream([{"role": "assistant"}, {"content": answer[:12]}, {"content": answer[12:]}])
+    if not stream:
+        upstream.events = []
+        upstream.body = {
+            "choices": [{"index": 0, "message": {"content": answer}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+        }
+    response = say(screened, dialect, f"Mail {VALUES[0]}", model="tokenize", stream=stream)
+    assert text(dialect, response, stream=stream) == f"Write to {VALUES[0]}."
+    assert json.loads(upstream.seen[-1])["messages"][-1]["content"] == "Mail <EMAIL_1>"
+    record_id = response.headers["x-request-id"]
+    closed = screened.closed(record_id)
+    assert recorded_text(dialect, closed["response"]) == answer
+    assert "Mail <EMAIL_1>" in json.dumps(screened.frames()[0][record_id]["request"])
+    assert VALUES[0] not in kept(root)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_blocked_request(screened: Gateway, upstream: SaidUpstream, root: Path, dialect: str) -> None:
+    """It is refused in the dialect's shape, goes nowhere, and its record has no value."""
+    asked = len(upstream.seen)
+    response = say(screened, dialect, TEXT, model="block", stream=True)
+    assert response.status_code == 400
+    assert error(dialect, response)["code"] == "content_policy"
+    assert len(upstream.seen) == asked
+    end = screened.closed(response.headers["x-request-id"])
+    assert end["status"] == "refused"
+    assert not any(value in kept(root) for value in VALUES)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_blocked_answer(
+    screened: Gateway, upstream: SaidUpstream, root: Path, dialect: str, stream: bool
+) -> None:
+    """The client gets what came before the value, and why it ends there."""
+    upstream.stream([{"role": "assistant"}, {"content": "Good day. "}, {"content": TEXT}])
+    if not stream:
+        upstream.events = []
+        said = {"content": f"Good day. {TEXT}"}
+        upstream.body = {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
+    response = say(screened, dialect, "hi", model="block", stream=stream)
+    assert response.status_code == 200
+    assert text(dialect, response, stream=stream).startswith("Good day.")
+    assert not any(value in response.text for value in VALUES)
+    end = screened.closed(response.headers["x-request-id"])
+    assert end["status"] == "refused"
+    reason: Any = "refusal" if dialect == "messages" else {"reason": "content_filter"}
+    assert end["response"]["stop_reason" if dialect == "messages" else "incomplete_details"] == reason
+    assert not any(value in kept(root) for value in VALUES)
+
+
+def test_a_conversation_is_screened_anew(screened: Gateway, upstream: SaidUpstream) -> None:
+    """What was kept under no acting policy goes upstream under the policy of the call that builds on it."""
+    upstream.stream([{"role": "assistant"}, {"content": TEXT}])
+    first = say(screened, "responses", TEXT, model="observe", stream=True)
+    made = streamed(first)[-1][1]["response"]["id"]
+    upstream.stream([{"role": "assistant"}, {"content": "ok"}])
+    second = say(screened, "responses", "again", model="mask", stream=True, previous_response_id=made)
+    assert is_whole("responses", second)
+    contents = [each["content"] for each in json.loads(upstream.seen[-1])["messages"]]
+    assert contents == [MASKED, MASKED, "again"]

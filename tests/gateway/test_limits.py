@@ -1,0 +1,500 @@
+"""Entering, reserving and settling, of one worker and of several that share an owner."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airboss.domain.errors import ApiError, PermissionDenied, RateLimited, Unavailable
+from airboss.domain.plan import Budget, Limits
+from airboss.domain.ports import Spent
+from airboss.gateway.limits import Held
+from airboss.gateway.stock import BudgetExceeded, LimitReached, duration
+from airboss.governance.budgets import money
+from airboss.governance.counting import units
+from airboss.governance.windows import WINDOW_S
+from tests.gateway.limited import START, House, body, closed
+
+MONTH = Budget(usd=Decimal(1))
+
+
+def run(body: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine."""
+    asyncio.run(body)
+
+
+async def came_in(house: House, worker: int = 0, **options: Any) -> Held:
+    """A call that is limited, and let in."""
+    held = await house.enter(worker, **options)
+    assert held is not None
+    return held
+
+
+async def flood(house: House, seconds: float, *, rate: float, rng: random.Random) -> list[float]:
+    """When calls were let in that come at a rate, each to a worker by chance; every worker does its chores
+    twice a second."""
+    let_in: list[float] = []
+    chores_at = 0.0
+    for _ in range(int(seconds * rate)):
+        house.clock.s += rng.expovariate(rate)
+        if house.clock.s >= chores_at:
+            chores_at = house.clock.s + 0.5
+            for limiter in house.limiters:
+                limiter.tick()
+        try:
+            held = await came_in(house, rng.randrange(len(house.limiters)))
+        except RateLimited:
+            continue
+        let_in.append(house.clock.s)
+        held.settle(closed())
+    return let_in
+
+
+def most_in_a_minute(times: list[float]) -> int:
+    """The most of these in any minute, wherever it is cut."""
+    most, first = 0, 0
+    for last, end in enumerate(times):
+        while times[first] <= end - WINDOW_S:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+@settings(max_examples=15)
+@given(
+    limit=st.sampled_from([1, 7, 60, 399, 400, 1500]),
+    workers=st.integers(min_value=1, max_value=4),
+    load=st.floats(min_value=0.5, max_value=4.0),
+    seed=st.integers(min_value=0, max_value=10**6),
+)
+def test_no_minute_has_more_than_the_limit_and_one_percent(
+    limit: int, workers: int, load: float, seed: int
+) -> None:
+    """However many workers, and however they are flooded: at most the limit, one percent and one call."""
+    house = House(workers=workers, key=Limits(requests_per_minute=limit))
+    times: list[float] = []
+
+    async def body() -> None:
+        nonlocal times
+        times = await flood(house, 150.0, rate=load * limit / 60, rng=random.Random(seed))
+
+    run(body())
+    assert most_in_a_minute(times) <= limit * 1.01 + 1
+
+
+@pytest.mark.parametrize("limit", [3, 60, 600, 6000])
+def test_four_workers_let_in_what_one_would(limit: int) -> None:
+    """Flooded for three minutes, within one percent or one call; and that is the limit, each minute."""
+    counts = []
+    for workers in (1, 4):
+        house = House(workers=workers, key=Limits(requests_per_minute=limit))
+
+        async def body(house: House = house) -> None:
+            times = await flood(house, 182.0, rate=limit / 60 * 3, rng=random.Random(1))
+            counts.append(len(times))
+
+        run(body())
+    assert abs(counts[0] - counts[1]) <= max(1, 0.01 * counts[0])
+    assert counts[0] >= 3 * limit * 0.99 - 1
+
+
+def test_a_loose_limit_is_seldom_asked_for() -> None:
+    """Of a limit of 60,000 a minute a worker of four has a stock of 150 calls."""
+    house = House(workers=4, key=Limits(requests_per_minute=60_000))
+
+    async def body() -> None:
+        for _ in range(1500):
+            (await came_in(house)).settle(closed())
+
+    run(body())
+    assert house.ports[0].asked == 10
+
+
+def test_places_are_exact() -> None:
+    """Of three places among four workers three are taken and no fourth, until one is given back."""
+    house = House(workers=4, key=Limits(concurrency=3))
+
+    async def body() -> None:
+        inside = [await came_in(house, worker) for worker in range(3)]
+        for worker in range(4):
+            with pytest.raises(LimitReached, match="has 3 calls under way"):
+                await house.enter(worker)
+        inside[1].settle(closed())
+        inside[1].release()
+        inside.append(await came_in(house, 3))
+        with pytest.raises(LimitReached):
+            await house.enter(0)
+
+    run(body())
+
+
+def test_a_released_call_keeps_its_request_and_gives_back_the_rest() -> None:
+    """It was made, so it counts; it went nowhere, so it used nothing."""
+    house = House(key=Limits(requests_per_minute=2, tokens_per_minute=100, concurrency=1), budget=MONTH)
+
+    async def body_() -> None:
+        for _ in range(2):
+            held = await came_in(house)
+            assert await held.reserve(body(max_tokens=90), house.branch()) is None
+            held.release()
+        with pytest.raises(LimitReached, match="2 requests"):
+            await house.enter()
+        house.clock.s += 2
+        house.limiters[0].tick()
+        assert house.limiters[0].held() == {}
+
+    run(body_())
+
+
+def test_tokens_are_reserved_on_a_guess_and_settled() -> None:
+    """Ten of the prompt and what bounds the answer; then what was used."""
+    house = House(key=Limits(tokens_per_minute=100))
+
+    async def body_() -> None:
+        held = await came_in(house)
+        assert await held.reserve(body(max_tokens=50), house.branch()) is None
+        refused = await (await came_in(house)).reserve(body(max_tokens=50), house.branch())
+        assert isinstance(refused, LimitReached)
+        assert "40 of its 100 tokens a minute left" in refused.message
+        held.settle(closed(tokens=20))
+        held = await came_in(house)
+        assert await held.reserve(body(max_tokens=50), house.branch()) is None
+        held.settle(closed(tokens=80))  # more than the sixty that were reserved
+        assert isinstance(await (await came_in(house)).reserve(body(max_tokens=1), house.branch()), LimitReached)
+        house.clock.s += WINDOW_S + 0.25
+        assert await (await came_in(house)).reserve(body(max_tokens=90), house.branch()) is None
+
+    run(body_())
+
+
+def test_no_call_is_too_large_but_for_its_prompt() -> None:
+    """An answer without a bound, or with one beyond the limit, goes alone; a prompt beyond it never does."""
+    house = House(key=Limits(tokens_per_minute=100))
+
+    async def body_() -> None:
+        held = await came_in(house)
+        assert await held.reserve(body(max_tokens=100_000), house.branch()) is None
+        held.release()
+        several = [await came_in(house) for _ in range(4)]
+        answers = [await each.reserve(body(), house.branch()) for each in several]
+        assert [answer is None for answer in answers] == [True, True, False, False]
+        refused = await (await came_in(house, size=404)).reserve(body(), house.branch())
+        assert isinstance(refused, LimitReached)
+        assert "about 101 tokens" in refused.message
+        assert b"x-should-retry: false" in refused.headers
+
+    run(body_())
+
+
+def test_a_budget_ends_with_the_call_that_spends_it() -> None:
+    """Calls go until it is spent; the refusal tells what was spent, and when there is more."""
+    house = House(workers=4, budget=Budget(usd=Decimal("0.001")))
+
+    async def body_() -> None:
+        for worker in (0, 1, 2, 3, 0):
+            held = await came_in(house, worker)
+            assert await held.reserve(body(max_tokens=50), house.branch()) is None
+            held.settle(closed(cost="0.00024"))
+        refused = await (await came_in(house, 3)).reserve(body(), house.branch())
+        assert isinstance(refused, BudgetExceeded)
+        assert refused.code == "budget_exceeded"
+        assert refused.message == (
+            "key 'a' has spent 0.0012 of 0.001 USD this month: raise budget under [keys.a], or wait until "
+            "2026-12-01 (UTC)"
+        )
+        assert refused.retry_after_s == 6.5 * 86_400
+        assert b"x-should-retry: false" in refused.headers
+        house.clock.s += 6.5 * 86_400
+        assert await (await came_in(house)).reserve(body(), house.branch()) is None
+
+    run(body_())
+
+
+def test_calls_under_way_count_against_a_budget() -> None:
+    """What they may cost is reserved, so that a flood overspends no further than one call does."""
+    house = House(workers=4, budget=Budget(usd=Decimal("0.001"), per="day"))
+
+    async def body_() -> None:
+        inside = []
+        refused: ApiError | None = None
+        while refused is None:
+            held = await came_in(house, len(inside) % 4)
+            refused = await held.reserve(body(max_tokens=90), house.branch())
+            inside.append(held)
+        assert len(inside) == 11  # of a hundred millionths each
+        assert "calls under way may cost the rest" in refused.message
+        assert refused.retry_after_s == 1.0
+        for held in inside:
+            held.settle(closed(cost="0.00005"))
+        assert await (await came_in(house)).reserve(body(max_tokens=90), house.branch()) is None
+
+    run(body_())
+
+
+@settings(max_examples=25)
+@given(
+    budget=st.integers(min_value=1, max_value=2000),
+    costs=st.lists(st.integers(min_value=0, max_value=600), min_size=1, max_size=60),
+    workers=st.integers(min_value=1, max_value=4),
+    at_once=st.integers(min_value=1, max_value=6),
+    seed=st.integers(min_value=0, max_value=10**6),
+)
+def test_spend_is_at_most_the_budget_and_the_calls_under_way(
+    budget: int, costs: list[int], workers: int, at_once: int, seed: int
+) -> None:
+    """Whatever calls cost beyond what was reserved for them, whoever serves them and however they end."""
+    house = House(workers=workers, budget=Budget(usd=Decimal(budget) / 1_000_000))
+    rng = random.Random(seed)
+
+    async def body_() -> None:
+        spent, inside = 0, []
+        for cost in costs:
+            held = await came_in(house, rng.randrange(workers))
+            if await held.reserve(body(max_tokens=rng.randrange(200)), house.branch()) is None:
+                assert spent < budget
+                inside.append((held, cost))
+            while len(inside) >= at_once or (inside and rng.random() < 0.3):
+                ended, paid = inside.pop(rng.randrange(len(inside)))
+                ended.settle(closed(cost=str(Decimal(paid) / 1_000_000)))
+                spent += paid
+                if rng.random() < 0.2:
+                    ended.settle(closed(cost="1"))  # settled once is settled
+            house.clock.s += rng.random()
+            house.limiters[rng.randrange(workers)].tick()
+        for ended, paid in inside:
+            ended.settle(closed(cost=str(Decimal(paid) / 1_000_000)))
+            spent += paid
+        assert spent < budget + sum(sorted(costs)[-at_once:]) or spent == 0
+        for limiter in house.limiters:
+            house.clock.s += 2
+            limiter.tick()
+            assert limiter.held() == {}
+        state = house.owner._book.state().holdings
+        told = state["key/a/usd/2026-11"].spent if "key/a/usd/2026-11" in state else 0
+        assert told == units(Decimal(spent) / 1_000_000)
+
+    run(body_())
+
+
+def test_what_records_say_counts() -> None:
+    """Spend that no worker told of, because it died, is known from the records; other periods are not asked."""
+    house = House(budget=MONTH)
+    today = START.date()
+    house.spent = [
+        Spent(key="a", day=today.replace(day=1), usd=Decimal("0.6")),
+        Spent(key="a", day=today, usd=Decimal("0.5")),
+        Spent(key="a", day=today - timedelta(days=30), usd=Decimal(9)),
+        Spent(key="b", day=today, usd=Decimal(9)),
+    ]
+
+    async def body_() -> None:
+        assert await (await came_in(house)).reserve(body(), house.branch()) is None
+        house.clock.s += 2
+        house.limiters[0].tick()
+        await house.limiters[0].refresh()
+        refused = await (await came_in(house)).reserve(body(max_tokens=10_000), house.branch())
+        assert isinstance(refused, BudgetExceeded)
+        assert "1.10 of 1.00 USD" in refused.message
+
+    run(body_())
+
+
+def test_a_budget_wants_a_price() -> None:
+    """Where nobody knows what a call costs, a key with a budget is refused with the reason; others are not."""
+    house = House(budget=MONTH)
+
+    async def body_() -> None:
+        refused = await (await came_in(house)).reserve(body(), house.branch("unpriced"))
+        assert isinstance(refused, PermissionDenied)
+        assert refused.code == "price_unknown"
+        assert "'m' of provider 'p'" in refused.message
+        assert await house.enter(key="b") is None
+
+    run(body_())
+
+
+def test_every_scope_limits() -> None:
+    """A deployment and all calls together have limits of their own; the message says whose it is."""
+
+    async def body_() -> None:
+        house = House(deployment=Limits(requests_per_minute=1))
+        await came_in(house, key="b")
+        with pytest.raises(LimitReached, match=r"deployment 'd' has had 1 requests.*\[deployments.d\]"):
+            await house.enter(key="a")
+        house = House(everybody=Limits(concurrency=1))
+        await came_in(house, key="b")
+        with pytest.raises(LimitReached, match=r"this Airboss has 1 calls under way.*\[gateway\]"):
+            await house.enter(key="a")
+
+    run(body_())
+
+
+def test_a_refused_scope_takes_nothing_of_the_others() -> None:
+    """A deployment that is full does not use up its callers' requests."""
+    house = House(key=Limits(requests_per_minute=2), deployment=Limits(concurrency=1))
+
+    async def body_() -> None:
+        held = await came_in(house)
+        for _ in range(5):
+            with pytest.raises(LimitReached, match="deployment"):
+                await house.enter()
+        held.settle(closed())
+        await came_in(house)
+
+    run(body_())
+
+
+def test_a_key_that_is_used_up_is_turned_away_unread() -> None:
+    """For a second, or until there is room, without asking anybody; others come in."""
+    house = House(key=Limits(requests_per_minute=1))
+    limiter = house.limiters[0]
+
+    async def body_() -> None:
+        limiter.check("a")
+        await came_in(house)
+        limiter.check("a")
+        with pytest.raises(LimitReached):
+            await house.enter()
+        asked = house.ports[0].asked
+        with pytest.raises(LimitReached, match=r"try again in 1m0\.\d+s"):
+            limiter.check("a")
+        limiter.check("b")
+        assert house.ports[0].asked == asked
+        house.clock.s += 1.0
+        limiter.check("a")
+
+    run(body_())
+
+
+def test_leases_are_spent_while_the_owner_is_away() -> None:
+    """A worker goes on with what it has, and then says 503; nobody has lost count when the owner is back."""
+    house = House(workers=2, key=Limits(requests_per_minute=2000, concurrency=400))
+
+    async def body_() -> None:
+        (await came_in(house)).settle(closed())
+        house.ports[0].away = True
+        house.clock.s += 5
+        house.limiters[0].tick()
+        let_in = []
+        with pytest.raises(Unavailable) as caught:
+            while True:
+                let_in.append(await came_in(house))
+        assert caught.value.retry_after_s == 1
+        assert len(let_in) == 2  # places; there are nine requests more
+        let_in[0].settle(closed())
+        let_in[1].settle(closed())
+        house.ports[0].away = False
+        house.clock.s += 5
+        house.limiters[0].tick()
+        assert house.limiters[0].held() == {}
+        assert await house.enter() is not None
+
+    run(body_())
+
+
+def test_idle_leases_go_back() -> None:
+    """A second after the last call another worker has all that is left."""
+    house = House(workers=2, key=Limits(requests_per_minute=1000, concurrency=1000), budget=MONTH)
+
+    async def body_() -> None:
+        held = await came_in(house)
+        assert await held.reserve(body(), house.branch()) is None
+        held.settle(closed(cost="0.1"))
+        house.clock.s += 1.1
+        house.limiters[0].tick()
+        state = house.owner._book.state()
+        assert sum(state.windows["key/a/requests"].values()) == 1
+        assert [each.total for each in state.holdings.values()] == [0, 0]
+
+    run(body_())
+
+
+def test_a_caller_who_goes_while_waiting_holds_nothing() -> None:
+    """What is given to it goes back."""
+    house = House(key=Limits(requests_per_minute=10, concurrency=1))
+    port = house.ports[0]
+    answer: asyncio.Future[Any]
+
+    async def body_() -> None:
+        nonlocal answer
+        answer = asyncio.get_running_loop().create_future()
+        ask = port.ask
+        port.ask = lambda _: answer  # type: ignore[method-assign]  # an owner that thinks
+        waiting = asyncio.create_task(house.enter())
+        await asyncio.sleep(0)
+        wants = [(stock, 1) for stock in house.limiters[0]._of("a", "d")]
+        port.ask = ask  # type: ignore[method-assign]  # it has thought
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        from airboss.governance.counting import Want  # noqa: PLC0415 - only here
+
+        answer.set_result(port.ask([Want(s.counter, s.kind, s.limit, n) for s, n in wants]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await came_in(house)
+
+    run(body_())
+
+
+def test_a_new_plan_binds_at_once() -> None:
+    """A limit that is raised, lowered or gone holds from the next call on; what is held stays counted."""
+    house = House(key=Limits(concurrency=1))
+
+    async def body_() -> None:
+        first = await came_in(house)
+        house.bind(key=Limits(concurrency=2))
+        await came_in(house)
+        with pytest.raises(LimitReached):
+            await house.enter()
+        house.bind()
+        assert await house.enter() is None
+        first.settle(closed())
+        house.bind(key=Limits(concurrency=2))
+        await came_in(house)
+
+    run(body_())
+
+
+def test_headers_tell_by_openai_s_names() -> None:
+    """What is left and when all of it is free again, of the key's limits, else of the deployment's."""
+    house = House(key=Limits(requests_per_minute=3), deployment=Limits(tokens_per_minute=200))
+
+    async def body_() -> None:
+        held = await came_in(house)
+        assert await held.reserve(body(max_tokens=40), house.branch()) is None
+        assert held.headers.decode().split("\r\n")[:-1] == [
+            "x-ratelimit-limit-requests: 3",
+            "x-ratelimit-remaining-requests: 2",
+            "x-ratelimit-reset-requests: 1m0s",
+            "x-ratelimit-limit-tokens: 200",
+            "x-ratelimit-remaining-tokens: 150",
+            "x-ratelimit-reset-tokens: 1m0s",
+        ]
+
+    run(body_())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "1ms"), (0.02, "20ms"), (0.9999, "1s"), (1.5, "1.5s"), (59.25, "59.25s"), (60, "1m0s"), (361, "6m1s")],
+)
+def test_durations_are_openai_s(seconds: float, said: str) -> None:
+    """As its headers write them."""
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("usd", "said"), [("12", "12.00"), ("12.4", "12.40"), ("0.00005", "0.00005"), ("1E+2", "100.00")]
+)
+def test_money_is_written_as_people_do(usd: str, said: str) -> None:
+    """Two decimals, and more where there are more."""
+    assert money(Decimal(usd)) == said
