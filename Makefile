@@ -27,7 +27,7 @@ test:  ## Run the gates (lint) and every test
 test-clients:  ## Try other people's clients, in an environment of their own
 	@scripts/setup dev
 	@scripts/setup clients
-	@exec $(BIN)/pytest tests/conformance $(ARGS)
+	@exec $(BIN)/pytest tests/conformance tests/test_examples.py $(ARGS)
 
 test-ray:  ## Try engines on a Ray cluster of two nodes, in an environment of its own
 	@scripts/setup ray

@@ -18,6 +18,7 @@ from tests.support.fake import fake_process, provider
 __all__ = ["fake_process", "provider"]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+CLIENTS = EXAMPLES.parent / ".venv-clients" / "bin" / "python"
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def airboss(tmp_path: Path, provider: FakeProvider) -> Airboss:
 DEPLOYMENT = '[deployments.support]\naliases = ["gpt-4o"]'
 
 
-def run(name: str, **environment: str) -> str:
+def run(name: str, *, python: str = sys.executable, **environment: str) -> str:
     """What an example prints."""
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name)],
+        [python, str(EXAMPLES / name)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -63,6 +64,36 @@ def test_calls(airboss: Airboss) -> None:
     assert (newest["stream"], oldest["stream"]) == (True, False)
     assert oldest["output_chars"] == len(said[2])
     assert [newest["input_tokens"], newest["output_tokens"]] == [int(tokens[1]), int(tokens[2])]
+
+
+def test_conversation(airboss: Airboss) -> None:
+    """The second call is answered with the first one's words before it."""
+    with airboss:
+        environment = {
+            "OPENAI_BASE_URL": airboss.ready["base_url"],
+            "OPENAI_API_KEY": airboss.ready["api_key"],
+        }
+        assert run("conversation.py", **environment)
+        airboss.settled()
+        newest, oldest = airboss.records()
+    assert newest["input_tokens"] > oldest["input_tokens"] + oldest["output_tokens"]
+
+
+@pytest.mark.skipif(not CLIENTS.exists(), reason="Anthropic's client is missing; run `make test-clients`")
+def test_anthropic_call(airboss: Airboss) -> None:
+    """Anthropic's client is answered, and its user stands in the record."""
+    with airboss:
+        environment = {
+            "ANTHROPIC_BASE_URL": airboss.ready["base_url"].removesuffix("/v1"),
+            "ANTHROPIC_API_KEY": airboss.ready["api_key"],
+        }
+        said = run("anthropic_call.py", python=str(CLIENTS), **environment)
+        airboss.settled()
+        (record,) = airboss.records()
+    assert re.search(
+        rf"^Tokens: {record['input_tokens']} in, {record['output_tokens']} out$", said, re.MULTILINE
+    )
+    assert record["user"] == "ann"
 
 
 def test_failing_provider() -> None:

@@ -245,14 +245,16 @@ def test_numbers_have_bounds(text: str, message: str) -> None:
             "is run by Airboss itself: take out api_key",
         ),
         (LOCAL.replace('"local"', '"local"\nbase_url = "https://h"'), "take out base_url"),
-        (SMALL.replace('"openai"', '"azure"'), 'lacks "base_url", for example "https://NAME.openai.azure.com"'),
+        (
+            SMALL.replace('"openai"', '"azure"'),
+            'lacks "base_url", for example "https://NAME.openai.azure.com"',
+        ),
         (SMALL.replace('"openai"', '"bedrock"'), '[providers.p] lacks "region", for example "us-east-1"'),
         (SMALL.replace('"openai"', '"bedrock"\nregion = "eu/west"'), 'region is "eu/west"; expected letters'),
         (SMALL.replace('"openai"', '"gemini"\nregion = "eu-west-1"'), "region is for bedrock providers only"),
         (SMALL.replace('"openai"', '"openai"\napi_version = "1"'), "api_version is for azure providers only"),
         (
-            SMALL.replace('"openai"', '"anthropic"')
-            + '[releases.r]\nmodel = "m"\nform = "completion"\n',
+            SMALL.replace('"openai"', '"anthropic"') + '[releases.r]\nmodel = "m"\nform = "completion"\n',
             'kind "anthropic" takes conversations only; use form "turns" or "system"',
         ),
         (LOCAL.replace("file:/weights/", "file:"), "expected where the weights come from"),

@@ -76,7 +76,9 @@ def test_the_log_is_listed_page_by_page(site: Governed, monkeypatch: pytest.Monk
     """The newest first, each leaf once, narrowed by action; a name that says to run is text."""
     monkeypatch.setattr(views_governance, "ENTRIES", 3)
     for number in range(6):
-        site.audit.append("keys.create", actor=HOSTILE, subject=f"key k{number}", detail={"x": HOSTILE}, at=NOW)
+        site.audit.append(
+            "keys.create", actor=HOSTILE, subject=f"key k{number}", detail={"x": HOSTILE}, at=NOW
+        )
     person = site.person()
     where: str | None = "/governance/audit"
     seen: list[str] = []

@@ -315,9 +315,7 @@ def hostile_record(word: str) -> InferenceRecord:
     names = ("user", "session", "key", "deployment", "model", "provider", "error_type", "finish_reason")
     everywhere = dict.fromkeys((*names, "trace_id", "cache", "arm", "release"), word)
     found = (PolicyFinding(kind=word, action=word, count=1, where=word),)
-    return sample(
-        id="hostile", tags={word: word}, policy=found, request=body, response=answer, **everywhere
-    )
+    return sample(id="hostile", tags={word: word}, policy=found, request=body, response=answer, **everywhere)
 
 
 @pytest.mark.parametrize("word", HOSTILE)

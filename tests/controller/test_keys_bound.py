@@ -65,7 +65,7 @@ def test_a_change_that_is_none_is_no_revision(house: House) -> None:
 
 def test_limits_and_budget_bind_at_once_and_go_again(house: House) -> None:
     """What the configuration says of limits stands with the key, and goes when it says no more."""
-    house.apply(f'{LOCAL}[keys.team-a]\nlimits = {{ requests_per_minute = 5 }}\nbudget = {{ usd = 1.5 }}\n')
+    house.apply(f"{LOCAL}[keys.team-a]\nlimits = {{ requests_per_minute = 5 }}\nbudget = {{ usd = 1.5 }}\n")
     assert key(house).limits == Limits(requests_per_minute=5)
     assert key(house).budget == Budget(usd=Decimal("1.5"), per="month")
     house.apply(LOCAL)

@@ -117,7 +117,11 @@ class House:
                 aliases=(),
                 stable=self.release,
                 target=Target(
-                    provider="p", kind="openai-compatible", base_urls=("http://u",), upstream_model="m", price=price
+                    provider="p",
+                    kind="openai-compatible",
+                    base_urls=("http://u",),
+                    upstream_model="m",
+                    price=price,
                 ),
                 limits=deployment if name == "d" else None,
             )
@@ -181,5 +185,3 @@ def closed(tokens: int = 0, cost: str | None = None) -> ClosedCall:
         output_tokens=0,
         cost_usd=Decimal(cost) if cost is not None else None,
     )
-
-

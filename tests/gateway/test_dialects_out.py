@@ -61,7 +61,8 @@ def test_a_conversation_is_answered(
     closed = gateway.closed(answer.headers["x-request-id"])
     assert (closed["input_tokens"], closed["output_tokens"]) == (prompt, 3)
     assert (closed["cached_input_tokens"], closed["usage_estimated"]) == (3, False)
-    assert Decimal(str(closed["cost_usd"])) >= Decimal(prompt - 3) / 100_000
+    millionths = (prompt - 3 - written) * 10 + 3 * 1 + written * Decimal("12.5") + 3 * 100
+    assert Decimal(str(closed["cost_usd"])) == millionths / 1_000_000
     assert closed["response"]["choices"][0]["message"]["content"] == 'It is ä\n"so".'
     seen = json.loads(provider.last().body)
     assert "Be brief." in json.dumps(seen.get("system") or seen["systemInstruction"])

@@ -168,7 +168,9 @@ def test_tokens_are_reserved_on_a_guess_and_settled() -> None:
         held = await came_in(house)
         assert await held.reserve(body(max_tokens=50), house.branch()) is None
         held.settle(closed(tokens=80))  # more than the sixty that were reserved
-        assert isinstance(await (await came_in(house)).reserve(body(max_tokens=1), house.branch()), LimitReached)
+        assert isinstance(
+            await (await came_in(house)).reserve(body(max_tokens=1), house.branch()), LimitReached
+        )
         house.clock.s += WINDOW_S + 0.25
         assert await (await came_in(house)).reserve(body(max_tokens=90), house.branch()) is None
 
@@ -223,7 +225,7 @@ def test_calls_under_way_count_against_a_budget() -> None:
     house = House(workers=4, budget=Budget(usd=Decimal("0.001"), per="day"))
 
     async def body_() -> None:
-        inside = []
+        inside: list[Any] = []
         refused: ApiError | None = None
         while refused is None:
             held = await came_in(house, len(inside) % 4)
@@ -285,7 +287,7 @@ def test_spend_is_at_most_the_budget_and_the_calls_under_way(
 
 
 def test_what_records_say_counts() -> None:
-    """Spend that no worker told of, because it died, is known from the records; other periods are not asked."""
+    """Spend that no worker told of, because it died, is known from the records; others are not asked."""
     house = House(budget=MONTH)
     today = START.date()
     house.spent = [
@@ -308,7 +310,7 @@ def test_what_records_say_counts() -> None:
 
 
 def test_a_budget_wants_a_price() -> None:
-    """Where nobody knows what a call costs, a key with a budget is refused with the reason; others are not."""
+    """Where nobody knows what a call costs, a key with a budget is refused with the reason; others not."""
     house = House(budget=MONTH)
 
     async def body_() -> None:
@@ -384,9 +386,13 @@ def test_leases_are_spent_while_the_owner_is_away() -> None:
         house.clock.s += 5
         house.limiters[0].tick()
         let_in = []
-        with pytest.raises(Unavailable) as caught:
+
+        async def as_many_as_come() -> None:
             while True:
                 let_in.append(await came_in(house))
+
+        with pytest.raises(Unavailable) as caught:
+            await as_many_as_come()
         assert caught.value.retry_after_s == 1
         assert len(let_in) == 2  # places; there are nine requests more
         let_in[0].settle(closed())
@@ -427,7 +433,7 @@ def test_a_caller_who_goes_while_waiting_holds_nothing() -> None:
         nonlocal answer
         answer = asyncio.get_running_loop().create_future()
         ask = port.ask
-        port.ask = lambda _: answer  # type: ignore[method-assign]  # an owner that thinks
+        port.ask = lambda _: answer  # type: ignore[method-assign,assignment]  # an owner that thinks
         waiting = asyncio.create_task(house.enter())
         await asyncio.sleep(0)
         wants = [(stock, 1) for stock in house.limiters[0]._of("a", "d")]
@@ -485,7 +491,15 @@ def test_headers_tell_by_openai_s_names() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.0, "1ms"), (0.02, "20ms"), (0.9999, "1s"), (1.5, "1.5s"), (59.25, "59.25s"), (60, "1m0s"), (361, "6m1s")],
+    [
+        (0.0, "1ms"),
+        (0.02, "20ms"),
+        (0.9999, "1s"),
+        (1.5, "1.5s"),
+        (59.25, "59.25s"),
+        (60, "1m0s"),
+        (361, "6m1s"),
+    ],
 )
 def test_durations_are_openai_s(seconds: float, said: str) -> None:
     """As its headers write them."""

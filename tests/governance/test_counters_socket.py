@@ -224,7 +224,7 @@ def test_a_silent_owner_is_given_up_on(tmp_path: Path, monkeypatch: pytest.Monke
             counters = await worker(folder)
             line = counters._line
             assert line is not None
-            line._transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a socket has it
+            line._transport.pause_reading()
             answer = counters.ask([ONE_CALL])
             while not answer.done():
                 counters.tick()
@@ -233,7 +233,7 @@ def test_a_silent_owner_is_given_up_on(tmp_path: Path, monkeypatch: pytest.Monke
                 await answer
             with pytest.raises(Unavailable, match="has not answered"):
                 counters.ask([ONE_CALL])
-            line._transport.resume_reading()  # type: ignore[attr-defined]  # as above
+            line._transport.resume_reading()
             await until(lambda: not counters._asked and not counters._unheard)
             await granted(counters.ask([ONE_CALL]))
             await counters.close()
@@ -247,7 +247,11 @@ def test_a_stranger_is_cut_off(tmp_path: Path) -> None:
     async def body(folder: Path) -> None:
         async with served(folder):
             counters = await worker(folder)
-            for said in (b"\xff\xff\xff\xff", framed(Hello("x", {}))[:4] + b"\x00" * 20, b"\x01\x00\x00\x00\xc1"):
+            for said in (
+                b"\xff\xff\xff\xff",
+                framed(Hello("x", {}))[:4] + b"\x00" * 20,
+                b"\x01\x00\x00\x00\xc1",
+            ):
                 reader, writer = await asyncio.open_unix_connection(folder / "sock")
                 writer.write(said)
                 with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):

@@ -65,7 +65,7 @@ def test_a_refused_want_takes_nothing_of_the_others() -> None:
 
 
 def test_leases_are_a_hundredth_of_the_limit_among_all_workers() -> None:
-    """What a worker may have in stock falls with the number of workers; where it is less than one it is none."""
+    """What a worker may have in stock falls with their number; where it is less than one it is none."""
     for workers, lease in ((1, 100), (4, 25), (1000, 0)):
         (grant,) = Book().ask("w", [minute(limit=10_000, lease=True)], now=NOW, workers=workers)  # type: ignore[misc]  # granted
         assert (grant.amount, grant.lease) == (max(1, lease), lease)
@@ -96,7 +96,7 @@ def test_a_dead_worker_frees_what_it_held() -> None:
 
 
 def test_money_goes_until_it_is_spent() -> None:
-    """While anything is left a call goes, whatever it may cost; reserved money comes back, spent money not."""
+    """While anything is left a call goes, whatever it costs; reserved money comes back, spent money not."""
     book = Book()
     given_to(book, money(60, 100))
     given_to(book, money(60, 100))
@@ -131,7 +131,8 @@ def test_overspending_is_at_most_what_is_under_way(
 ) -> None:
     """Calls that cost more than was reserved for them: spend is under the budget and the cost of those that
     were under way when the budget ran out."""
-    book, under_way, spent, beyond = Book(), [], 0, 0
+    book, spent, beyond = Book(), 0, 0
+    under_way: list[tuple[int, int]] = []
     name = "key/a/usd/2026-11"
     for guess, cost in [*calls, *[(1, 0)] * at_once]:
         if len(under_way) == at_once:
@@ -219,14 +220,14 @@ class FullDisk:
         """A new snapshot."""
         self.append(snapshot)
 
-    def append(self, entry: bytes) -> None:
+    def append(self, entry: bytes) -> None:  # noqa: ARG002 - nothing is kept
         """Refused while the disk is full."""
         if self.full:
             raise SetupError("full")
 
 
 def test_nothing_is_given_that_cannot_be_written_down() -> None:
-    """With the disk full nothing more is granted, what happens still counts, and then it goes on from there."""
+    """With the disk full nothing more is granted, what happens still counts, and then it goes on."""
     disk = FullDisk()
     owner = Owner(disk, now=NOW)
     owner.hello("a", {}, now=NOW)

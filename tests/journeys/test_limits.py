@@ -36,9 +36,7 @@ class Calls:
     def chat(self, content: str = 'fake:{"words": 3}', **members: Any) -> httpx2.Response:
         """One call, answered whole."""
         body = {"model": "support", "messages": [{"role": "user", "content": content}]} | members
-        return httpx2.post(
-            f"{self.base_url}/chat/completions", json=body, headers=self.headers, timeout=30.0
-        )
+        return httpx2.post(f"{self.base_url}/chat/completions", json=body, headers=self.headers, timeout=30.0)
 
     def flood(self, seconds: float, *, threads: int = 12) -> Counter[int]:
         """As many as come in, by status."""
@@ -63,7 +61,7 @@ class Calls:
         return counts
 
     @contextmanager
-    def under_way(self, airboss: Airboss, n: int, seconds: float = 20.0) -> Iterator[None]:
+    def under_way(self, n: int, seconds: float = 20.0) -> Iterator[None]:
         """So many calls that last, until the end of the block at most."""
         slow = f'fake:{{"words": {int(seconds * 10)}, "tokens_per_s": 10}}'
         with httpx2.Client(headers=self.headers, timeout=60.0) as client:
@@ -149,7 +147,7 @@ def test_places_are_exact_across_workers_and_kills(fake_process: FakeProvider, t
     those of living ones stay taken when the owner is killed."""
     with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", "4") as airboss:
         calls = key_of(airboss, "placed")
-        with calls.under_way(airboss, 3):
+        with calls.under_way(3):
             refused = calls.chat()
             assert refused.status_code == 429
             assert "3 calls under way" in refused.json()["error"]["message"]

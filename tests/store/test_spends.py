@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -74,4 +73,4 @@ def test_a_state_has_one_owner(tmp_path: Path) -> None:
         StateLog(path)
     log.close()
     StateLog(path).close()
-    assert os.stat(path.with_suffix(".lock")).st_mode & 0o077 == 0
+    assert path.with_suffix(".lock").stat().st_mode & 0o077 == 0

@@ -26,7 +26,10 @@ MODELS: dict[ProviderKind, str] = {
     "azure": "my-gpt",
 }
 PRICE = Price(
-    input_usd_per_mtok=Decimal(10), output_usd_per_mtok=Decimal(100), cached_input_usd_per_mtok=Decimal(1)
+    input_usd_per_mtok=Decimal(10),
+    output_usd_per_mtok=Decimal(100),
+    cached_input_usd_per_mtok=Decimal(1),
+    cache_write_usd_per_mtok=Decimal("12.5"),
 )
 SECRET = "AKIAABCDEFGHIJKLMNOP:aws+secret/of+the+tests:session"
 

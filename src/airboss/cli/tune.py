@@ -60,8 +60,7 @@ def run(
     """Search instructions, examples and prompt form for a release that beats today's.
 
     Candidates are made from the train part, chosen on validation, and the best is judged once on the locked
-    holdout. Better: it stands in the configuration, ready for `rollout start`. Not better: exit 1. It runs in
-    the controller: neither Ctrl-C nor a crash ends it, and no answer is paid for twice.
+    holdout. Better: it stands in the configuration, ready for `rollout start`. Not better: exit 1.
     """
     order: dict[str, Any] = {
         "deployment": deployment,

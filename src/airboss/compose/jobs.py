@@ -29,9 +29,7 @@ Handlers = dict[str, "Handler"]
 """Who does which kind of job."""
 
 
-def handlers(
-    ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], *, propose: tuning.Propose
-) -> Handlers:
+def handlers(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], *, propose: tuning.Propose) -> Handlers:
     """Who does which kind of job; each room adds its own. `rooms` are the stores of `rooms.open_rooms`,
     `propose` puts a release into the configuration."""
     return {

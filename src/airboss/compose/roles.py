@@ -131,9 +131,7 @@ def run_controller(
             metrics=data.metrics_dir / "controller.json",
             clock=clock,
         )
-        live = rollouts(
-            ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal
-        )
+        live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal)
         desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live)
         desk["status"] = with_alarms(desk["status"], ledger, rooms["alerts"])
         retention = keeping(ledger, rooms, records)

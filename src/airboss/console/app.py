@@ -24,6 +24,7 @@ from airboss.console.guard import Guard, bearer, note_login, peer_of
 from airboss.console.live import Live
 from airboss.console.openapi import document
 from airboss.console.page import Action, Form, Page, act, current_plan
+from airboss.console.plays import Plays
 from airboss.console.render import (
     DONE_COOKIE,
     STATIC,
@@ -80,6 +81,7 @@ def build(
     orders: Orders,
     probes: ProbeOrders,
     tuning: TuneOrders,
+    plays: Plays | None = None,
     uses: Callable[[], Sequence[LimitUse]] = tuple,
     spent: Callable[[date], Sequence[Spent]] = nothing_spent,
 ) -> Starlette:
@@ -112,10 +114,16 @@ def build(
         orders=orders,
         probes=probes,
         tuning=tuning,
+        plays=plays,
         uses=uses,
         spent=spent,
         live=Live(newest),
     )
+    return served(desk)
+
+
+def served(desk: Desk) -> Starlette:
+    """Every page and route on a desk."""
     templates = Templates(pages_table.frame())
 
     @asynccontextmanager
@@ -125,7 +133,7 @@ def build(
 
     app = Starlette(
         routes=[*page_routes(desk, templates), *api_routes(desk)],
-        middleware=[Middleware(Guard, desk=desk, error_page=partial(error_page, templates, clock))],
+        middleware=[Middleware(Guard, desk=desk, error_page=partial(error_page, templates, desk.clock))],
         exception_handlers={HTTPException: raise_on},
         lifespan=lifespan,
     )

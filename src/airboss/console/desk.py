@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from airboss.console.live import Live
+from airboss.console.plays import Plays
 from airboss.console.session import Attempts, Sessions
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.plan import ServingPlan
@@ -108,6 +109,8 @@ class Desk:
     orders: Orders
     probes: ProbeOrders
     tuning: TuneOrders
+    plays: Plays | None = None
+    """What the playground asks; None where no gateway can be asked."""
     uses: Callable[[], Sequence[LimitUse]] = tuple
     """How much of each limit is used."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent

@@ -10,6 +10,7 @@ from airboss.console import (
     views_bias,
     views_deployments,
     views_governance,
+    views_playground,
     views_quality,
     views_releases,
     views_tuning,
@@ -31,6 +32,7 @@ PAGES: tuple[Page, ...] = (
     *views.PAGES,
     *views_deployments.PAGES,
     *views_releases.PAGES,
+    *views_playground.PAGES,
     *views_quality.PAGES,
     *views_bias.PAGES,
     *views_tuning.PAGES,
@@ -41,6 +43,7 @@ PAGES: tuple[Page, ...] = (
 
 ACTIONS: tuple[Action, ...] = (
     *views_deployments.ACTIONS,
+    *views_playground.ACTIONS,
     *views_quality.ACTIONS,
     *views_alerts.ACTIONS,
 )

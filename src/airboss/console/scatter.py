@@ -75,9 +75,7 @@ def scatter(
     best = sorted((each for each in points if each.standing.release in frontier), key=lambda at: at.left)
     return Scatter(
         points=points,
-        line=tuple(
-            Segment(x1=a.left, y1=a.top, x2=b.left, y2=b.top) for a, b in itertools.pairwise(best)
-        ),
+        line=tuple(Segment(x1=a.left, y1=a.top, x2=b.left, y2=b.top) for a, b in itertools.pairwise(best)),
         scores=tuple(Tick(left=height(score), words=f"{score:g}") for score in (0.0, 0.25, 0.5, 0.75, 1.0)),
         tokens=tuple(
             Tick(left=round(100 * value / most, 2), words=f"{value:,.0f}") for value in marks(0.0, most)

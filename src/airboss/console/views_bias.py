@@ -22,7 +22,7 @@ from airboss.evaluations.bias_plan import Conclusion, ProbeReport
 LISTED = 100
 MEASURED: dict[Measure, str] = {
     "decision": "share of answers that are the better one for the person",
-    "flips": "how much oftener the decision changes than when the question is asked again about the same group",
+    "flips": "how much oftener the decision changes than for another of the same group",
     "refusal": "share of answers that decline",
     "length": "length of free answers, as a logarithm: 0.1 is about 10 %",
     "log_odds": "log-odds of the better answer, at the token that decides",
@@ -117,10 +117,10 @@ def forests(report: ProbeReport) -> tuple[Drawn, ...]:
             Drawn(
                 forest=made,
                 measured=MEASURED[measure],
-                margin=amount(measure, rows[0].margin),
+                margin=difference(measure, rows[0].margin).removeprefix("+"),
                 looks=tuple(LOOKS[each.verdict] for each in rows),
                 notes=tuple(f"n {each.units:,}" for each in rows),
-                ticks=tuple(difference(measure, tick.value) for tick in made.ticks),
+                ticks=tuple(difference(measure, tick.value).removesuffix(f"{NB}pp") for tick in made.ticks),
             )
         )
     return tuple(found)

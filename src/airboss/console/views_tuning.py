@@ -122,7 +122,9 @@ def gained(judgement: Judgement | None) -> str | None:
 
 def spread(found: Interval | None) -> str | None:
     """A difference with its interval."""
-    return None if found is None else f"{signed(found.estimate)} ({signed(found.low)} to {signed(found.high)})"
+    return (
+        None if found is None else f"{signed(found.estimate)} ({signed(found.low)} to {signed(found.high)})"
+    )
 
 
 def signed(number: float) -> str:

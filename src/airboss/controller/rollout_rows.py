@@ -13,9 +13,7 @@ from airboss.rollouts.stages import Order
 from airboss.store.rollouts import RolloutRow, SqlRolloutStore
 
 
-def superseded(
-    store: SqlRolloutStore, deployment: str, reason: str, *, now: datetime
-) -> None:
+def superseded(store: SqlRolloutStore, deployment: str, reason: str, *, now: datetime) -> None:
     """End the live rollout of a deployment, if there is one: a configuration wants something else."""
     for row in store.live():
         if row.deployment == deployment:

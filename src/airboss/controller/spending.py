@@ -26,9 +26,7 @@ class Spending:
     because it was killed, and for records that came from elsewhere; so that spend is the sum of the records.
     """
 
-    def __init__(
-        self, records: RecordLog, spends: Spends, *, moved: Callable[[], int], clock: Clock
-    ) -> None:
+    def __init__(self, records: RecordLog, spends: Spends, *, moved: Callable[[], int], clock: Clock) -> None:
         self._records = records
         self._spends = spends
         self._moved = moved

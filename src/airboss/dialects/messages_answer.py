@@ -7,15 +7,18 @@ before it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
 from airboss.dialects.chat_said import CallJoin, CallPiece, JoinedCall, Said, read_error_said, read_said
+from airboss.dialects.messages_passing import Heard, PassingReader
 from airboss.dialects.messages_request import AsChat
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.speech import Counts, Json, encode, sse
-from airboss.domain.errors import UpstreamFailed
+from airboss.domain.errors import ApiError, UpstreamFailed
+from airboss.providers.dialect import Reader
 
 STOP_REASONS: Mapping[str, str] = {
     "stop": "end_turn",
@@ -68,8 +71,22 @@ class MessagesSpeech:
     def __init__(self, asked: AsChat) -> None:
         self.record_id = ""
         self.estimate: Counts | None = None
+        self.refusal: ApiError | None = asked.refusal
         self._asked = asked
+        self._heard: Heard | None = None
         self._stream: _Stream | None = None
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """As `Speech.dropped`."""
+        return self._asked.dropped if self._heard is None else ()
+
+    def passing(self, kind: str) -> Callable[[int], Reader] | None:
+        """As `Speech.passing`."""
+        if kind != "anthropic":
+            return None
+        self._heard = Heard()
+        return partial(PassingReader, heard=self._heard)
 
     def plain(self, chat: bytes, kind: str) -> bytes:
         """As `Speech.plain`."""
@@ -77,6 +94,8 @@ class MessagesSpeech:
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""
+        if self._heard is not None and self._heard.whole is not None:
+            return self._heard.whole
         said = read_said(chat)
         joined = CallJoin()
         for piece in said.calls:
@@ -126,6 +145,8 @@ class MessagesSpeech:
 
     def event(self, data: bytes) -> bytes:
         """As `Speech.event`."""
+        if self._heard is not None:
+            return self._heard.take()
         said = read_said(data)
         if self._stream is not None:
             return b"".join(self._stream.add(said))
@@ -146,6 +167,8 @@ class MessagesSpeech:
 
     def end(self) -> bytes:
         """As `Speech.end`."""
+        if self._heard is not None:
+            return self._heard.end()
         begun = b"" if self._stream is not None else self.event(b"{}")
         assert self._stream is not None  # begun just now, if not before
         return begun + b"".join(self._stream.end(self.estimate))

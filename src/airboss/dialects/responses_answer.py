@@ -21,7 +21,7 @@ from airboss.dialects.chat_said import (
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Counts, Json, encode, sse
-from airboss.domain.errors import UpstreamFailed
+from airboss.domain.errors import ApiError, UpstreamFailed
 
 REASONS: Mapping[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why a response is incomplete."""
@@ -35,6 +35,8 @@ class ResponsesSpeech:
     def __init__(self, asked: Asked, *, created_at: int, kept: bool, rich: bool = False) -> None:
         self.record_id = ""
         self.estimate: Counts | None = None
+        self.refusal: ApiError | None = None
+        self.dropped: tuple[str, ...] = ()
         self.asked = asked
         self.kept = kept
         self._rich = rich
@@ -53,6 +55,10 @@ class ResponsesSpeech:
     def item_id(self, kind: str, number: int = 0) -> str:
         """The id of an item; the same in a stream and in the whole answer."""
         return f"{kind}_{self._hex}" + (f"_{number}" if number else "")
+
+    def passing(self, kind: str) -> None:  # noqa: ARG002 - other dialects look at the kind
+        """As `Speech.passing`: the conversation is kept here, so that nobody else could go on from it."""
+        return
 
     def plain(self, chat: bytes, kind: str) -> bytes:
         """As `Speech.plain`."""

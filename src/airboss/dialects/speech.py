@@ -10,9 +10,13 @@ speaks OpenAI's dialect itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
+
+from airboss.domain.errors import ApiError
+from airboss.providers.dialect import Reader
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -39,6 +43,16 @@ class Speech(Protocol):
     """The id of the call's record, set before anything is answered: ids are made of it."""
     estimate: Counts | None
     """The usage to tell where the upstream told none; set before the last word."""
+    refusal: ApiError | None
+    """What of the request chat has no words for: the call is refused, unless it is passed on as it is."""
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What was left out of the request."""
+
+    def passing(self, kind: str) -> Callable[[int], Reader] | None:
+        """How an upstream of this kind is heard that the client's own words are for, from now on; None where
+        the kind speaks another dialect."""
 
     def plain(self, chat: bytes, kind: str) -> bytes:
         """`chat`, this call's request as chat, for an upstream of this kind that speaks OpenAI's dialect."""

@@ -40,6 +40,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal
     cached_input_usd_per_mtok: Decimal | None = None
+    cache_write_usd_per_mtok: Decimal | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

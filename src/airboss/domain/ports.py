@@ -432,9 +432,7 @@ class RecordLog(Protocol):
         now.
         """
 
-    def expire(
-        self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int
-    ) -> int:
+    def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
         """Delete the bodies of calls begun before one time, and all of the records begun before another, with
         their scores; at most `limit` records at once, the oldest first. None: keep them. Returns how many
         records lost something; 0 is the end."""

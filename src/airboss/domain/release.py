@@ -6,9 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-ProviderKind = Literal[
-    "openai", "openai-compatible", "anthropic", "gemini", "azure", "bedrock", "local"
-]
+ProviderKind = Literal["openai", "openai-compatible", "anthropic", "gemini", "azure", "bedrock", "local"]
 """How a provider is spoken to. `local` is a replica that Airboss runs itself."""
 
 Params = dict[str, Any]

@@ -67,6 +67,7 @@ def closing(
             input_tokens=usage.prompt_tokens,
             cached_input_tokens=usage.cached,
             output_tokens=output_tokens,
+            written_input_tokens=usage.written,
         ),
         output_chars=said.output_chars if said is not None else 0,
         attempts=tuple(dispatched.attempts),

@@ -140,7 +140,7 @@ class Executor:
         dispatched: Dispatched,
         answer: AnyAnswer,
         target: Target,
-        timeout: Timeouts,
+        timeouts: Timeouts,
         url: str,
         pool: Pool,
         data: bytes,
@@ -148,7 +148,7 @@ class Executor:
     ) -> None:
         began = time.perf_counter()
         self._outstanding[url] += 1
-        deadlines = self._watched[answer] = _Deadlines(began, deadline, timeout)
+        deadlines = self._watched[answer] = _Deadlines(began, deadline, timeouts)
         dispatched.sent_at = None
         failure: str | None = "cancelled"
         connection: Connection | None = None
@@ -223,9 +223,7 @@ class Executor:
         self._pools.close_all()
 
 
-def _foreign_head(
-    outgoing: Outgoing, origin: Origin, secret: str | None, traceparent: str | None
-) -> bytes:
+def _foreign_head(outgoing: Outgoing, origin: Origin, secret: str | None, traceparent: str | None) -> bytes:
     return dialect.request_head(
         outgoing,
         host=origin.host_header,

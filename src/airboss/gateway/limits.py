@@ -170,9 +170,7 @@ class Limiter:
                         stock.untake(need)
             if isinstance(answer, Denied):
                 return self._refused(lacking[answer.index][0], answer, held.request)
-            taken += [
-                (stock, need, grant.slot) for (stock, need), grant in zip(lacking, answer, strict=True)
-            ]
+            taken += [(stock, need, grant.slot) for (stock, need), grant in zip(lacking, answer, strict=True)]
         held.taken += taken
         return None
 

@@ -398,9 +398,7 @@ def close_record(
     return closed
 
 
-def deliver(
-    client: Client, call: Admitted, answer: WholeAnswer | StreamedAnswer, closed: ClosedCall
-) -> None:
+def deliver(client: Client, call: Admitted, answer: WholeAnswer | StreamedAnswer, closed: ClosedCall) -> None:
     """Give the client its last bytes."""
     if isinstance(answer, StreamedAnswer):
         client.end_stream(DONE)
@@ -432,9 +430,7 @@ def refuse(  # noqa: PLR0917 - the call's whole context, in the order it came to
     _respond_error(client, refusal, _attribution(call))
 
 
-def blocked(
-    screened: CallScreen, deployment: DeploymentPlan, branch: Branch, held: Held | None
-) -> Admitted:
+def blocked(screened: CallScreen, deployment: DeploymentPlan, branch: Branch, held: Held | None) -> Admitted:
     """A call whose request a policy blocks; the record has it masked."""
     return Admitted(
         request=screened.request,

@@ -90,9 +90,7 @@ def bound(key: ApiKey, named: KeyConfig | None) -> ApiKey:
     if named is None:
         return msgspec.structs.replace(key, deployments=key.given, limits=None, budget=None)
     deployments = key.given if named.deployments is None else named.deployments
-    return msgspec.structs.replace(
-        key, deployments=deployments, limits=named.limits, budget=named.budget
-    )
+    return msgspec.structs.replace(key, deployments=deployments, limits=named.limits, budget=named.budget)
 
 
 class Keyring:

@@ -80,9 +80,7 @@ WRITTEN_SPARED = SPARED | {("previous_response_id",)}
 """The same of a request in a dialect other than chat."""
 
 
-def screen_written(
-    policy: ScreeningPolicy, written: bytes, tokens: Tokens | None, *, blocked: bool
-) -> bytes:
+def screen_written(policy: ScreeningPolicy, written: bytes, tokens: Tokens | None, *, blocked: bool) -> bytes:
     """What the record has of a request in a dialect other than chat, which goes upstream as chat: its text is
     screened like that, with the same placeholders, and findings count there. `blocked`: the call is, so that
     nothing of its values may be kept."""

@@ -63,6 +63,8 @@ class PromptDetails(msgspec.Struct):
     """`usage.prompt_tokens_details`."""
 
     cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    """Not OpenAI's: what our translations say of providers that bill it apart."""
 
 
 class CompletionDetails(msgspec.Struct):
@@ -83,6 +85,11 @@ class Usage(msgspec.Struct):
     def cached(self) -> int:
         """Input tokens read from the provider's cache."""
         return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
+
+    @property
+    def written(self) -> int:
+        """Input tokens written to the provider's cache."""
+        return (self.prompt_tokens_details and self.prompt_tokens_details.cache_write_tokens) or 0
 
     @property
     def reasoning(self) -> int:

@@ -195,7 +195,7 @@ def _as_sent(value: Any) -> Any:
 
 
 def local_models(config: Config) -> tuple[str, ...]:
-    """The local models that a deployment or a release names, in the order of the file: they need an engine."""
+    """The local models that a deployment or a release names, in the file's order: they need an engine."""
     named = {config.model_of(name) for name in config.deployments}
     named |= {release.model for release in config.releases.values()}
     return tuple(name for name in config.models if name in named and config.is_local(name))

@@ -252,9 +252,7 @@ class DuckDBRecordLog:
             finally:
                 self._connected()
 
-    def expire(
-        self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int
-    ) -> int:
+    def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
         """As `RecordLog.expire`."""
         with self._transaction() as connection:
             return duckdb_erase.expire(

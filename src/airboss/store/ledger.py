@@ -56,9 +56,7 @@ class SqlLedger(ScalingRows):
                 select(plans.c.config).order_by(plans.c.number.desc()).limit(1)
             ).scalar()
 
-    def publish(
-        self, config: str, plan: ServingPlan, *, standings: Iterable[Standing] = ()
-    ) -> ServingPlan:
+    def publish(self, config: str, plan: ServingPlan, *, standings: Iterable[Standing] = ()) -> ServingPlan:
         """Store `config`, the plan's releases and `standings`, and number `plan` one above the last; returns
         it numbered."""
         with self._write() as connection:
@@ -91,9 +89,7 @@ class SqlLedger(ScalingRows):
         """What live rollouts expose, by deployment."""
         with self._read() as connection:
             live = select(rollouts.c.exposure).where(rollouts.c.live).order_by(rollouts.c.started_at)
-            read = [
-                msgspec.json.decode(each, type=Exposure) for each in connection.execute(live).scalars()
-            ]
+            read = [msgspec.json.decode(each, type=Exposure) for each in connection.execute(live).scalars()]
             return {each.deployment: each for each in read}
 
     def put_key(self, key: ApiKey) -> None:

@@ -24,7 +24,11 @@ COLUMNS: Final = tuple(
     for field in msgspec.structs.fields(InferenceRecord)
     if field.name not in {"request", "response", "scores"}
 )
-_JSON_COLUMNS: Final = {"attempts": tuple[Attempt, ...], "policy": tuple[PolicyFinding, ...], "tags": dict[str, str]}
+_JSON_COLUMNS: Final = {
+    "attempts": tuple[Attempt, ...],
+    "policy": tuple[PolicyFinding, ...],
+    "tags": dict[str, str],
+}
 _values_of: Final = attrgetter(*COLUMNS)
 
 

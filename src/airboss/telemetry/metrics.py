@@ -261,7 +261,9 @@ class _Exposition(Collector):
 
     def _alarm_states(self) -> Metric:
         family = GaugeMetricFamily(
-            "airboss_alarm_state", "1 for the state that an alarm is in, 0 for others.", labels=["alarm", "state"]
+            "airboss_alarm_state",
+            "1 for the state that an alarm is in, 0 for others.",
+            labels=["alarm", "state"],
         )
         for alarm, held in sorted(self._alarms.items()):
             for state in ALARM_STATES:

@@ -1,0 +1,230 @@
+"""The playground: the same messages to several releases, side by side, and a record's messages once more."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from airboss.console.api_releases import DeploymentView
+from airboss.console.desk import Desk
+from airboss.console.fleet import deployment_views, release_names
+from airboss.console.page import Action, Form, Page, current_plan, drawn
+from airboss.console.plays import Play
+from airboss.console.query import check_names
+from airboss.console.render import Templates, Visit
+from airboss.console.views import one
+from airboss.dialects.recorded import in_chat
+from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.evaluations.datasets import Input, input_digest
+from airboss.evaluations.ports import Answer, Call, Target
+
+RELEASES_MAX = 3
+MESSAGE_MAX = 32_000
+MESSAGES_MAX = 200_000
+"""Characters of a record's messages, as JSON."""
+
+ANSWER_MAX = 20_000
+TOKENS = 400
+TOKENS_MAX = 4_000
+TEMPERATURE_MAX = 2.0
+PLACES = ("stable", "canary", "candidate")
+"""Releases by where they stand in the deployment that is asked."""
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One release's answer; `text` is of bounded length. `known`: the release has a page."""
+
+    target: Target
+    known: bool
+    answer: Answer | None
+    text: str | None
+
+
+def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """The form, empty or with a record's messages, and the answers of a play."""
+    check_names(seen.params, ("play", "record", "deployment"))
+    play = played(desk, seen)
+    messages, asked_of, unread = replayed(desk, seen)
+    if play is not None:
+        messages, asked_of = play.calls[0].input.messages, play.calls[0].target.deployment
+    names = release_names(desk)
+    views = deployment_views(desk, seen.now)
+    simple = one_message(messages)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "playground.html",
+        there=desk.plays is not None and bool(views),
+        deployments=[each.name for each in views],
+        chosen=asked_of or seen.params.get("deployment", ""),
+        releases=offered(desk),
+        places=PLACES,
+        picked=picked(play),
+        message=simple if simple is not None else "",
+        messages=msgspec.json.format(msgspec.json.encode(messages), indent=2).decode()
+        if messages and simple is None
+        else None,
+        record=seen.params.get("record"),
+        unread=unread,
+        temperature=f"{play.calls[0].params['temperature']:g}"
+        if play is not None and "temperature" in play.calls[0].params
+        else "",
+        tokens=play.calls[0].params.get("max_tokens", TOKENS) if play is not None else TOKENS,
+        tokens_max=TOKENS_MAX,
+        message_max=MESSAGE_MAX,
+        play=play,
+        sides=[] if play is None else sides(play, names),
+    )
+
+
+def picked(play: Play | None) -> list[str]:
+    """What the form's fields of releases hold: those of the play, else stable alone."""
+    found = [each.target.release for each in play.calls] if play is not None else ["stable"]
+    return (found + [""] * RELEASES_MAX)[:RELEASES_MAX]
+
+
+def played(desk: Desk, seen: Visit) -> Play | None:
+    """The play that the address names. Raises NotFound for one that is forgotten."""
+    wanted = seen.params.get("play")
+    if wanted is None:
+        return None
+    found = desk.plays.get(wanted, seen.now) if desk.plays is not None else None
+    if found is None:
+        raise NotFound(
+            "this play is forgotten: answers are kept for half an hour, and not over a restart; its calls "
+            "are among the records",
+            param="play",
+        )
+    return found
+
+
+def replayed(desk: Desk, seen: Visit) -> tuple[tuple[Any, ...], str | None, str | None]:
+    """A record's messages, its deployment, and why there are none."""
+    wanted = seen.params.get("record")
+    if wanted is None:
+        return (), None, None
+    found = one(desk, wanted)
+    request = in_chat(found).request
+    messages = request.get("messages") if isinstance(request, dict) else None
+    if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
+        return (), found.deployment, "The record keeps no messages of a chat, so there is nothing to fill in."
+    if len(msgspec.json.encode(messages)) > MESSAGES_MAX:
+        return (), found.deployment, f"The record's messages have more than {MESSAGES_MAX:,} characters."
+    return tuple(messages), found.deployment, None
+
+
+def one_message(messages: tuple[Any, ...]) -> str | None:
+    """The text, where there is just one message of a user."""
+    if len(messages) == 1 and set(messages[0]) == {"role", "content"} and messages[0]["role"] == "user":
+        content = messages[0]["content"]
+        return content if isinstance(content, str) else None
+    return None
+
+
+def offered(desk: Desk) -> list[tuple[str, str]]:
+    """Releases that the gateway knows, by digest with their names: those of the plan in force."""
+    plan = current_plan(desk)
+    known = {each.release.digest: each.release.name for each in plan.served()} if plan is not None else {}
+    return sorted(known.items(), key=lambda each: (each[1], each[0]))
+
+
+def sides(play: Play, names: dict[str, str]) -> list[Side]:
+    """Every release with its answer, as far as there is one."""
+    found = []
+    for number, call in enumerate(play.calls):
+        answer = play.answers[number] if play.answers is not None else None
+        text = answer.text if answer is not None else None
+        if text is not None and len(text) > ANSWER_MAX:
+            text = text[:ANSWER_MAX] + " …"
+        known = call.target.release in names
+        found.append(Side(target=call.target, known=known, answer=answer, text=text))
+    return found
+
+
+def ask(desk: Desk, form: Form) -> str:
+    """Send the messages to each release chosen, and go on to where the answers will stand."""
+    if desk.plays is None:
+        raise InvalidRequest("there is no gateway here to ask; see `airboss status`")
+    name = form.needed("deployment")
+    view = next((each for each in deployment_views(desk, form.now) if each.name == name), None)
+    if view is None:
+        raise InvalidRequest(f"no deployment {name[:80]!r} is served", param="deployment")
+    messages = messages_of(form)
+    params: dict[str, Any] = {"max_tokens": int(number(form, "tokens", 1, TOKENS_MAX, TOKENS))}
+    if form.text("temperature"):
+        params["temperature"] = number(form, "temperature", 0.0, TEMPERATURE_MAX, 0.0)
+    targets = chosen_targets(desk, view, form)
+    given = Input(messages=messages)
+    calls = [
+        Call(target=each, input=given, subject=input_digest(given), params=params, repeat=index)
+        for index, each in enumerate(targets)
+    ]
+    play = desk.plays.start(calls, form.now)
+    desk.note(form.call(), "playground.ask", name, {"releases": [each.release for each in targets]})
+    return f"/playground?play={play.id}"
+
+
+def messages_of(form: Form) -> tuple[Any, ...]:
+    """The messages: a conversation as JSON, or one message."""
+    text = form.text("messages", most=2 * MESSAGES_MAX)
+    if not text:
+        return ({"role": "user", "content": form.needed("message", most=MESSAGE_MAX)},)
+    try:
+        found = msgspec.json.decode(text, type=list[dict[str, Any]])
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise InvalidRequest(f"the messages are no JSON list of objects: {error}", param="messages") from None
+    if not found:
+        raise InvalidRequest("there are no messages; give one at least", param="messages")
+    return tuple(found)
+
+
+def chosen_targets(desk: Desk, view: DeploymentView, form: Form) -> list[Target]:
+    """The releases that the form names, each once."""
+    known = dict(offered(desk))
+    places = {"stable": view.stable, "candidate": view.candidate}
+    places["canary"] = view.canary.release if view.canary is not None else None
+    found: dict[str, Target] = {}
+    for field in range(1, RELEASES_MAX + 1):
+        wanted = form.text(f"release{field}")
+        if not wanted:
+            continue
+        digest = places.get(wanted, wanted)
+        if digest is None:
+            raise InvalidRequest(f"{view.name} has no {wanted} now; choose another", param=f"release{field}")
+        if digest not in known:
+            raise InvalidRequest(
+                f"release {digest[:60]!r} is not in the plan in force", param=f"release{field}"
+            )
+        found[digest] = Target(deployment=view.name, release=digest, name=known[digest])
+    if not found:
+        raise InvalidRequest("choose one release at least", param="release1")
+    return list(found.values())
+
+
+def number(form: Form, name: str, least: float, most: float, default: float) -> float:
+    """A number of the form within its bounds."""
+    text = form.text(name, most=20)
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise InvalidRequest(f"{name}={text!r} is no number from {least:g} to {most:g}", param=name)
+    return value
+
+
+PAGES: tuple[Page, ...] = (Page(path="/playground", draw=playground, room="deployments", tab="Playground"),)
+"""The pages of this module."""
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="playground.ask",
+        path="/playground",
+        act=ask,
+        done="Asked. Each answer is a new call with a record of its own; it counts in no rollout.",
+    ),
+)
+"""What its form does."""

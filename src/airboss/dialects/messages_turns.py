@@ -1,0 +1,239 @@
+"""Anthropic's turns, said as chat messages. Pure.
+
+A tool's results, which are part of the user's turn, become messages of their own before the rest of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from airboss.dialects.messages_shape import Block, MessagesRequest
+from airboss.dialects.speech import Json
+from airboss.domain.errors import InvalidRequest
+
+_block = msgspec.json.Decoder(Block)
+
+
+class Unsaid(InvalidRequest):
+    """Chat has no words for a part of a request."""
+
+    default_code = "unsupported"
+
+
+class Turns:
+    """The conversation as chat messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[Json] = []
+        self.rich = False
+        self.refusal: InvalidRequest | None = None
+
+    @contextmanager
+    def unsaid(self) -> Iterator[None]:
+        """Take note of what cannot be said, and go on without it: it may be passed on as it is."""
+        try:
+            yield
+        except Unsaid as error:
+            self.refusal = self.refusal or error
+
+    @property
+    def begun(self) -> str:
+        """The text of a last turn that is the assistant's."""
+        last = self.messages[-1]
+        content = last.get("content")
+        return content if last["role"] == "assistant" and isinstance(content, str) else ""
+
+    def marked(self, value: Json, mark: Json | None) -> Json:
+        """`value` with a cache mark."""
+        if mark is None:
+            return value
+        self.rich = True
+        return {**value, "cache_control": mark}
+
+
+def add_conversation(turns: Turns, request: MessagesRequest) -> None:
+    """Say a request's conversation. Raises InvalidRequest and msgspec.ValidationError."""
+    if request.system:
+        turns.messages.append({"role": "system", "content": _system(turns, request.system, "system")})
+    for number, turn in enumerate(request.messages):
+        where = f"messages[{number}]"
+        if isinstance(turn.content, str):
+            blocks: list[tuple[Block, msgspec.Raw | None]] = [(Block(type="text", text=turn.content), None)]
+        else:
+            blocks = [
+                (_read_block(raw, f"{where}.content[{at}]"), raw) for at, raw in enumerate(turn.content)
+            ]
+        match turn.role:
+            case "user":
+                _add_user(turns, [block for block, _ in blocks], where)
+            case "assistant":
+                _add_assistant(turns, blocks, where)
+            case "system":
+                said = _system(turns, [block for block, _ in blocks], where)
+                turns.messages.append({"role": "system", "content": said})
+            case _:
+                raise InvalidRequest(
+                    f"{where}.role is {turn.role[:40]!r}; it is 'user' or 'assistant'", param=f"{where}.role"
+                )
+
+
+def _read_block(raw: msgspec.Raw, where: str) -> Block:
+    try:
+        return _block.decode(raw)
+    except msgspec.ValidationError as error:
+        what, _, at = str(error).partition(" - at `$")
+        raise msgspec.ValidationError(f"{what} - at `$.{where}{at or '`'}") from None
+
+
+def _system(turns: Turns, said: str | list[Block], where: str) -> str | list[Json]:
+    if isinstance(said, str):
+        return said
+    parts = [
+        turns.marked({"type": "text", "text": _text(block, f"{where}[{number}]")}, block.cache_control)
+        for number, block in enumerate(said)
+    ]
+    return _plainest(parts)
+
+
+def _plainest(parts: list[Json]) -> str | list[Json]:
+    """One text without a mark as a text: some servers read no other."""
+    if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
+        text: str = parts[0]["text"]
+        return text
+    return parts
+
+
+def _text(block: Block, where: str) -> str:
+    if block.type != "text" or block.text is None:
+        raise _unknown(block, where)
+    return block.text
+
+
+def _unknown(block: Block, where: str) -> Unsaid:
+    return Unsaid(
+        f"{where} is of type {block.type[:60]!r} or incomplete, and cannot be sent to other models from "
+        "here; send text, image, document, tool_use or tool_result",
+        code="content_unsupported",
+        param=where,
+    )
+
+
+def _add_user(turns: Turns, blocks: list[Block], where: str) -> None:
+    """A user's turn: its tool results first, because they must follow the calls, then the rest of it."""
+    rest: list[Json] = []
+    for number, block in enumerate(blocks):
+        at = f"{where}.content[{number}]"
+        if block.type == "tool_result":
+            if block.tool_use_id is None:
+                raise InvalidRequest(f"{at}.tool_use_id is missing; add it", param=f"{at}.tool_use_id")
+            result: Json = {
+                "role": "tool",
+                "tool_call_id": block.tool_use_id,
+                "content": _result(turns, block, at),
+            }
+            turns.messages.append(turns.marked(result, block.cache_control))
+        else:
+            with turns.unsaid():
+                rest += _parts(turns, block, at)
+    if rest or not blocks:
+        turns.messages.append({"role": "user", "content": _plainest(rest) if rest else ""})
+
+
+def _result(turns: Turns, block: Block, where: str) -> str | list[Json]:
+    """What a tool gave back. Chat has no mark for a failure, so its text says it."""
+    failed = "Error: " if block.is_error else ""
+    if not isinstance(block.content, list):
+        return failed + (block.content or "")
+    parts: list[Json] = [{"type": "text", "text": failed}] if failed else []
+    for number, inner in enumerate(block.content):
+        with turns.unsaid():
+            parts += _parts(turns, inner, f"{where}.content[{number}]")
+    if all(part.keys() == {"type", "text"} for part in parts):
+        return failed + "\n".join(part["text"] for part in parts[bool(failed) :])
+    return parts
+
+
+def _parts(turns: Turns, block: Block, where: str) -> Iterator[Json]:
+    if block.type == "text" and block.text is not None:
+        yield turns.marked({"type": "text", "text": block.text}, block.cache_control)
+    elif block.type == "image":
+        part = {"type": "image_url", "image_url": {"url": _url(block, where)}}
+        yield turns.marked(part, block.cache_control)
+    elif block.type == "document":
+        for part in _document(block, where):
+            yield turns.marked(part, block.cache_control)
+    else:
+        raise _unknown(block, where)
+
+
+def _url(block: Block, where: str) -> str:
+    """An image's URL, or its bytes as one."""
+    match block.source:
+        case {"type": "base64", "media_type": str(kind), "data": str(data)}:
+            return f"data:{kind};base64,{data}"
+        case {"type": "url", "url": str(url)}:
+            return url
+    raise Unsaid(
+        f"{where}.source is neither base64 with media_type and data, nor a url; send one of them",
+        code="content_unsupported",
+        param=f"{where}.source",
+    )
+
+
+def _document(block: Block, where: str) -> Iterator[Json]:
+    name = block.title or "document.pdf"
+    match block.source:
+        case {"type": "base64", "media_type": str(kind), "data": str(data)}:
+            yield {
+                "type": "file",
+                "file": {"filename": name, "file_data": f"data:{kind};base64,{data}"},
+            }
+        case {"type": "text", "data": str(text)}:
+            yield {"type": "text", "text": f"{block.title}\n\n{text}" if block.title else text}
+        case {"type": "content", "content": str(text)}:
+            yield {"type": "text", "text": text}
+        case _:
+            raise Unsaid(
+                f"{where}.source is neither base64 nor text; send the document itself",
+                code="content_unsupported",
+                param=f"{where}.source",
+            )
+
+
+def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]], where: str) -> None:
+    texts: list[str] = []
+    calls: list[Json] = []
+    thoughts: list[msgspec.Raw] = []
+    mark: Json | None = None
+    for number, (block, raw) in enumerate(blocks):
+        at = f"{where}.content[{number}]"
+        mark = block.cache_control or mark
+        match block.type:
+            case "text" if block.text is not None:
+                texts.append(block.text)
+            case "tool_use":
+                calls.append(_call(block, at))
+            case "thinking" | "redacted_thinking" if raw is not None:
+                thoughts.append(raw)
+            case _:
+                with turns.unsaid():
+                    raise _unknown(block, at)
+    message: Json = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
+    if calls:
+        message["tool_calls"] = calls
+    if thoughts:
+        turns.rich = True
+        message["thinking_blocks"] = thoughts
+    turns.messages.append(turns.marked(message, mark))
+
+
+def _call(block: Block, where: str) -> Json:
+    if block.id is None or block.name is None:
+        raise InvalidRequest(f"{where} has no id or no name; a tool_use needs both", param=where)
+    arguments = bytes(block.input).decode()
+    if not arguments.startswith("{"):
+        raise InvalidRequest(f"{where}.input is no JSON object; send one", param=f"{where}.input")
+    return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": arguments}}

@@ -1,0 +1,202 @@
+"""The playground: what is sent, what is shown, and that nothing of it is lost, doubled or endless."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+
+import msgspec
+import pytest
+
+from airboss.console.app import build
+from airboss.console.plays import KEPT_FOR, KEPT_MAX, RUNNING_MAX, Plays
+from airboss.domain.errors import WrongCall
+from airboss.evaluations.datasets import Input
+from airboss.evaluations.ports import Answer, Call, Target
+from tests.console.looped import LoopSite, pressed
+from tests.console.site import NOW, put, sample
+from tests.console.test_pages import hrefs, shown
+from tests.console.test_tuning_pages import HOSTILE, safe
+from tests.support.seed_loop import NEW_PROMPT, OLD_PROMPT
+from tests.support.wait import until
+
+CALL = Call(target=Target(deployment="d", release="a" * 64), input=Input(), subject="s")
+
+
+class Gateway:
+    """Answers every call, once it may; `asked` are those that came."""
+
+    def __init__(self) -> None:
+        self.asked: list[Call] = []
+        self.may = threading.Event()
+        self.may.set()
+
+    def ask(self, calls: Sequence[Call]) -> Sequence[Answer]:
+        """As `plays.Ask`."""
+        assert self.may.wait(20)
+        self.asked += calls
+        return [
+            Answer(
+                text=f"answer {number} {HOSTILE}",
+                latency_ms=812.0,
+                input_tokens=11,
+                output_tokens=7,
+                cost_usd=Decimal("0.02"),
+                release=each.target.release,
+                record=f"record-{number}",
+            )
+            if number != 2
+            else Answer(error=f"502: {HOSTILE}")
+            for number, each in enumerate(calls)
+        ]
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    """A gateway that answers."""
+    return Gateway()
+
+
+@pytest.fixture
+def rolled(fresh: LoopSite, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> LoopSite:
+    """A console with a stable release and a canary, whose playground asks that gateway."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.serve(40, hours=1)
+    fresh.loop.apply(NEW_PROMPT)
+    fresh.loop.start()
+    monkeypatch.setattr("airboss.console.app.build", partial(build, plays=Plays(gateway.ask)))
+    return fresh
+
+
+FORM = {
+    "deployment": "support",
+    "message": "Where is it? </textarea><img src=x>",
+    "temperature": "0.5",
+    "tokens": "50",
+}
+
+
+def test_the_same_message_goes_to_each_release(rolled: LoopSite, gateway: Gateway) -> None:
+    """Once to each, with what the form said; answers stand side by side; the audit log has no text of it."""
+    person = rolled.person()
+    page = shown(person, "/playground")
+    assert "/playground" in page.values("action")
+    answer = pressed(person, "/playground", **FORM, release1="stable", release2="canary", release3="stable")
+    assert answer.status_code == 303, answer.text
+    where = answer.headers["location"]
+    until(lambda: "being answered" not in shown(person, where).text)
+    plan = rolled.loop.plan().deployments[0]
+    assert plan.canary is not None
+    assert [each.target.release for each in gateway.asked] == [
+        plan.stable.digest,
+        plan.canary.served.release.digest,
+    ]
+    for call in gateway.asked:
+        assert call.input.messages == ({"role": "user", "content": FORM["message"]},)
+        assert call.params == {"temperature": 0.5, "max_tokens": 50}
+    page = safe(shown(person, where))
+    text = page.text.replace("\u00a0", " ")
+    for words in ("answer 0", "answer 1", "812 ms", "$0.02", plan.stable.digest[:8]):
+        assert words in text, words
+    assert "/records?id=record-0" in hrefs(page)
+    assert len(gateway.asked) == 2, "looking again asks nothing"
+    action, actor, subject, detail = rolled.audit.entries[-1]
+    assert (action, actor, subject) == ("playground.ask", "console", "support")
+    assert "Where is it" not in str(detail)
+
+
+def test_a_wrong_form_asks_nothing(rolled: LoopSite, gateway: Gateway) -> None:
+    """With a word on what is wrong."""
+    person = rolled.person()
+    good = {**FORM, "release1": "stable"}
+    for changed, words in (
+        ({"message": ""}, "message is empty"),
+        ({"temperature": "hot"}, "no number from 0 to 2"),
+        ({"temperature": "nan"}, "no number from 0 to 2"),
+        ({"tokens": "1000000"}, "no number from 1"),
+        ({"deployment": "none"}, "is served"),
+        ({"release1": ""}, "choose one release"),
+        ({"release1": "f" * 64}, "not in the plan in force"),
+        ({"messages": "[1]"}, "no JSON list of objects"),
+        ({"messages": "[]"}, "there are no messages"),
+    ):
+        answer = pressed(person, "/playground", **{**good, **changed})
+        assert answer.status_code == 400, changed
+        assert words in answer.text, changed
+    assert gateway.asked == []
+    assert person.get("/playground?play=none").status_code == 404
+    foreign = person.post("/playground", data=good, headers={"origin": "https://evil.example"})
+    assert foreign.status_code == 403
+
+
+def test_a_record_fills_the_form(rolled: LoopSite) -> None:
+    """Its messages and its deployment, told to be a new call; one without bodies says so; the record's page
+    leads there."""
+    talk = [{"role": "system", "content": "</textarea><img src=x>"}, {"role": "user", "content": "Hello?"}]
+    record = sample(
+        deployment="support", operation="chat", request={"model": "support", "messages": talk}, response=None
+    )
+    bare = msgspec.structs.replace(record, id="0" * 8 + record.id[8:], request=None)
+    put(rolled.log, record, bare)
+    person = rolled.person()
+    link = f"/playground?record={record.id}"
+    assert link in hrefs(shown(person, f"/records/{record.id}"))
+    page = safe(shown(person, link))
+    assert "makes new calls" in page.text
+    assert '"content": "Hello?"' in page.text
+    assert "messages" in page.values("name")
+    assert f"/playground?record={bare.id}" not in hrefs(shown(person, f"/records/{bare.id}"))
+    assert "nothing to fill in" in shown(person, f"/playground?record={bare.id}").text
+    assert person.get("/playground?record=none").status_code == 404
+
+
+def test_without_a_gateway_the_page_teaches(fresh: LoopSite) -> None:
+    """And a form that is sent all the same asks nothing."""
+    person = fresh.person()
+    page = shown(person, "/playground")
+    assert "airboss apply airboss.toml" in page.text
+    assert "teach" in page.values("class")
+    assert pressed(person, "/playground", **FORM, release1="stable").status_code == 400
+
+
+def answered(plays: Plays, play_id: str) -> Callable[[], bool]:
+    """Whether a play has its answers."""
+
+    def asked() -> bool:
+        found = plays.get(play_id, NOW)
+        return found is not None and found.answers is not None
+
+    return asked
+
+
+def test_plays_are_few_and_forgotten(gateway: Gateway) -> None:
+    """So many at once at most, so many kept, for so long; a failure is an answer that says so."""
+    gateway.may.clear()
+    plays = Plays(gateway.ask)
+    running = [plays.start([CALL], NOW) for _ in range(RUNNING_MAX)]
+    with pytest.raises(WrongCall, match="plays are being answered"):
+        plays.start([CALL], NOW)
+    gateway.may.set()
+    for each in running:
+        until(answered(plays, each.id))
+    first = running[0].id
+    for _ in range(KEPT_MAX):
+        last = plays.start([CALL], NOW).id
+        until(answered(plays, last))
+    assert plays.get(first, NOW) is None
+    assert plays.get(last, NOW) is not None
+    assert plays.get(last, NOW + KEPT_FOR + timedelta(seconds=1)) is None
+
+    def broken(_calls: Sequence[Call]) -> Sequence[Answer]:
+        raise OSError("no way")
+
+    failing = Plays(broken)
+    play = failing.start([CALL], NOW)
+    until(answered(failing, play.id))
+    found = failing.get(play.id, NOW)
+    assert found is not None
+    assert found.answers is not None
+    assert found.answers[0].error == "OSError: no way"
