@@ -12,9 +12,10 @@ from airboss.gateway.account import CHARS_PER_TOKEN
 from airboss.gateway.answer import WholeAnswer, status_in
 from airboss.gateway.dispatch import Dispatched
 from airboss.gateway.http1 import Connection, HttpRequest
-from airboss.gateway.pipeline import Admitted, Worker, admit, assign, render, screen
+from airboss.gateway.pipeline import admit, assign, render, screen
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken
+from airboss.gateway.worker import Admitted, Worker
 from airboss.providers.compatible import as_api_error, read_error
 from airboss.providers.dialect import Outgoing, bearer
 

@@ -15,7 +15,7 @@ import msgspec
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
 from airboss.domain.score import SCORE_NAME, Score
 from airboss.gateway.http1 import Connection, HttpRequest
-from airboss.gateway.pipeline import Worker
+from airboss.gateway.worker import Worker
 
 BODY_BYTES_MAX: Final = 64 * 1024
 LABEL_CHARS_MAX: Final = 64

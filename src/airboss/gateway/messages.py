@@ -14,8 +14,9 @@ from airboss.gateway import wire
 from airboss.gateway.counting import count
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.outgoing import dropped_line
-from airboss.gateway.pipeline import Worker, infer
+from airboss.gateway.pipeline import infer
 from airboss.gateway.spoken import Spoken, SpokenClient
+from airboss.gateway.worker import Worker
 
 PATH = "/v1/messages"
 

@@ -8,8 +8,6 @@ end.
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import Awaitable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,92 +19,40 @@ from airboss.domain.errors import (
     InternalError,
     PermissionDenied,
     PolicyRefused,
-    Unavailable,
 )
 from airboss.domain.plan import DeploymentPlan
-from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
 from airboss.gateway.account import closing, said_whole
 from airboss.gateway.answer import (
     DONE,
-    EngineStreamedAnswer,
-    EngineWholeAnswer,
     StreamedAnswer,
     WholeAnswer,
 )
-from airboss.gateway.dispatch import Dispatched, Executor
-from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
-from airboss.gateway.engine_wire import engine_answers, engine_body
+from airboss.gateway.dispatch import Dispatched
+from airboss.gateway.embeddings import embeddings_body
+from airboss.gateway.engine_wire import engine_body
+from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.http1 import HttpRequest
-from airboss.gateway.ids import RecordIds
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
-from airboss.gateway.outgoing import dropped_line, outgoing
+from airboss.gateway.outgoing import outgoing
 from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.spoken import Client, Spoken, counted
+from airboss.gateway.taking import taking
 from airboss.gateway.trace import child_traceparent, trace_id
-from airboss.providers.connection import Pools
-from airboss.providers.dialect import Outgoing
+from airboss.gateway.worker import Admitted, Worker
 from airboss.releases.variant import varied
 from airboss.rollouts import assign as rollout
-from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
-    from airboss.gateway.limits import Held, Limiter
-    from airboss.gateway.responses import Keeping
+    from airboss.gateway.limits import Held
     from airboss.gateway.screened import CallScreen
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 NO_TAGS: dict[str, str] = {}
-EVENT_STREAM = b"text/event-stream; charset=utf-8"
 SPEAK_CHAT = frozenset({"openai", "openai-compatible", "azure", "local"})
 """Kinds of providers whose own dialect is OpenAI's."""
-
-
-class Worker:
-    """What the calls of one gateway process share."""
-
-    def __init__(
-        self, *, journal: JournalWriter, clock: Clock, name: str, keeping: Keeping | None = None
-    ) -> None:
-        self.name = name
-        self.keeping = keeping
-        self.clock = clock
-        self.journal = journal
-        self.executor = Executor(Pools(), rng=random.Random())  # noqa: S311 - jitter, not secrets
-        self.metrics = WorkerMetrics()
-        self.ids = RecordIds()
-        self.serving: Serving | None = None
-        self.limiter: Limiter | None = None
-
-    def view(self) -> Serving:
-        """What is served now. Raises Unavailable before the first plan."""
-        if self.serving is None:
-            raise Unavailable(
-                "no plan has been published yet; try again shortly", code="no_plan", retry_after_s=1
-            )
-        return self.serving
-
-
-class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A call with everything decided about it before it is sent."""
-
-    request: InferenceRequest
-    body: wire.Body
-    deployment: DeploymentPlan
-    branch: Branch
-    upstream_body: bytes
-    secret: str | None
-    traceparent: str | None
-    screen: CallScreen | None = None
-    outgoing: Outgoing | None = None
-    """What goes upstream where that is another dialect than OpenAI's; `upstream_body` is its body."""
-    spoken: Spoken | None = None
-    """How the client speaks, where that is not chat; `request.body` is what it said as chat."""
-    held: Held | None = None
-    """What it holds of limits and budgets, if it has any."""
 
 
 async def infer(
@@ -144,7 +90,7 @@ async def infer(
         if not isinstance(error, ApiError):
             raise
         worker.metrics.refused(error.http_status)
-        return _respond_error(client, error, _id_header(record_id))
+        return respond_error(client, error, id_header(record_id))
     worker.metrics.in_flight += 1
     try:
         await _served(worker, serving, client, call, opened, http.received_at)
@@ -326,36 +272,6 @@ def dispatch(
     worker: Worker, client: Client, call: Admitted, dispatched: Dispatched
 ) -> Awaitable[WholeAnswer | StreamedAnswer]:
     """Ask the upstream; a stream is passed on as it comes. Raises ApiError."""
-    provider = call.branch.target.provider
-    operation = call.request.operation
-    answers = engine_answers(call.body, call.branch.release) if call.branch.target.kind == "local" else None
-
-    def new_answer() -> WholeAnswer | StreamedAnswer:
-        if call.screen is not None:
-            return call.screen.new_answer(
-                provider,
-                client,
-                call.request,
-                answers=answers,
-                response_head=lambda: _response_head(call, EVENT_STREAM, _ours_ms(dispatched)),
-            )
-        if not call.request.stream:
-            if operation == "embeddings":
-                return EmbeddingsAnswer(provider, client.loop)
-            if answers is not None:
-                return EngineWholeAnswer(provider, client.loop, operation=operation, answers=answers)
-            return WholeAnswer(provider, client.loop)
-        make = StreamedAnswer if answers is None else EngineStreamedAnswer
-        return make(
-            provider,
-            client.loop,
-            client,
-            operation=operation,
-            keep_usage=call.request.wants_usage,
-            response_head=lambda: _response_head(call, EVENT_STREAM, _ours_ms(dispatched)),
-            answers=answers,
-        )
-
     return worker.executor.run(
         dispatched,
         call.deployment,
@@ -364,7 +280,7 @@ def dispatch(
         body=call.upstream_body,
         secret=call.secret,
         traceparent=call.traceparent,
-        new_answer=new_answer,
+        new_answer=taking(client, call, dispatched),
         outgoing=call.outgoing,
     )
 
@@ -403,7 +319,7 @@ def deliver(client: Client, call: Admitted, answer: WholeAnswer | StreamedAnswer
     if isinstance(answer, StreamedAnswer):
         client.end_stream(DONE)
         return
-    head = _response_head(call, b"application/json", closed.overhead_ms)
+    head = response_head(call, b"application/json", closed.overhead_ms)
     if closed.cost_usd is not None:
         head += b"x-airboss-cost-usd: %s\r\n" % format(closed.cost_usd, "f").encode()
     client.respond(200, head, answer.content if call.screen is None else call.screen.given(answer))
@@ -417,7 +333,7 @@ def deliver_error(client: Client, call: Admitted, dispatched: Dispatched, error:
             return
         client.end_stream(wire.error_event(error))
         return
-    _respond_error(client, error, _attribution(call))
+    respond_error(client, error, attribution(call))
 
 
 def refuse(  # noqa: PLR0917 - the call's whole context, in the order it came to be
@@ -427,7 +343,7 @@ def refuse(  # noqa: PLR0917 - the call's whole context, in the order it came to
     opened = open_record(worker, serving, call)
     dispatched = Dispatched(started=http.received_at)
     close_record(worker, serving, call, opened, dispatched, status="refused", error=refusal)
-    _respond_error(client, refusal, _attribution(call))
+    respond_error(client, refusal, attribution(call))
 
 
 def blocked(screened: CallScreen, deployment: DeploymentPlan, branch: Branch, held: Held | None) -> Admitted:
@@ -444,45 +360,3 @@ def blocked(screened: CallScreen, deployment: DeploymentPlan, branch: Branch, he
         spoken=screened.spoken,
         held=held,
     )
-
-
-# -- the rungs' small parts
-
-
-def _response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes:
-    return b"content-type: %s\r\n%sserver-timing: airboss;dur=%.3f\r\n" % (
-        content_type,
-        _attribution(call),
-        ours_ms,
-    )
-
-
-def _attribution(call: Admitted) -> bytes:
-    lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), call.branch.headers)
-    if call.held is not None:
-        lines += call.held.headers
-    return lines if call.outgoing is None else lines + dropped_line(call.outgoing.dropped)
-
-
-def _ours_ms(dispatched: Dispatched) -> float:
-    """Our part of a stream that is only just starting: all but what upstreams took so far."""
-    now = time.perf_counter()
-    waiting = now - dispatched.sent_at if dispatched.sent_at is not None else 0.0
-    return max(0.0, now - dispatched.started - dispatched.upstream_s - waiting) * 1000
-
-
-def _id_header(record_id: str) -> bytes:
-    return b"x-request-id: %s\r\n" % record_id.encode()
-
-
-def error_response(error: ApiError, headers: bytes) -> tuple[bytes, bytes]:
-    """Headers and body of an error, in OpenAI's shape."""
-    lines = b"content-type: application/json\r\n" + headers
-    lines += getattr(error, "headers", b"")  # those of limits tell of them
-    if error.retry_after_s is not None:
-        lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
-    return lines, wire.error_body(error)
-
-
-def _respond_error(client: Client, error: ApiError, headers: bytes) -> None:
-    client.respond(error.http_status, *error_response(error, headers))

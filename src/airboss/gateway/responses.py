@@ -15,9 +15,10 @@ from airboss.domain.errors import AirbossError, NotFound, Unavailable
 from airboss.domain.request import Principal
 from airboss.gateway import wire
 from airboss.gateway.http1 import Connection, HttpRequest
-from airboss.gateway.pipeline import Worker, infer
+from airboss.gateway.pipeline import infer
 from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import Spoken, SpokenClient
+from airboss.gateway.worker import Worker
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 PATH = "/v1/responses"

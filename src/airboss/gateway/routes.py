@@ -12,9 +12,11 @@ from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthen
 from airboss.domain.plan import DeploymentPlan
 from airboss.gateway import messages, responses
 from airboss.gateway.feedback import feedback
+from airboss.gateway.heads import error_response
 from airboss.gateway.http1 import Connection, HttpRequest
-from airboss.gateway.pipeline import Worker, error_response, infer
+from airboss.gateway.pipeline import infer
 from airboss.gateway.wire import unknown_model
+from airboss.gateway.worker import Worker
 from airboss.telemetry.metrics import Counts, exposition, read_counts
 
 JSON = b"content-type: application/json\r\n"

@@ -17,10 +17,10 @@ import msgspec
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.http1 import Connection, Server
 from airboss.gateway.limits import Limiter
-from airboss.gateway.pipeline import Worker
 from airboss.gateway.responses import Keeping
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.serving import ProviderKey, build_serving
+from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
 from airboss.telemetry.journal import JournalWriter

@@ -1,0 +1,55 @@
+"""The heads of answers: whose they are, what they took, and errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import time
+
+from airboss.domain.errors import ApiError
+from airboss.gateway import wire
+from airboss.gateway.dispatch import Dispatched
+from airboss.gateway.outgoing import dropped_line
+from airboss.gateway.spoken import Client
+from airboss.gateway.worker import Admitted
+
+
+def response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes:
+    """The head of an answer that is given."""
+    return b"content-type: %s\r\n%sserver-timing: airboss;dur=%.3f\r\n" % (
+        content_type,
+        attribution(call),
+        ours_ms,
+    )
+
+
+def attribution(call: Admitted) -> bytes:
+    """Whose answer it is, and what limits and a translation say of it."""
+    lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), call.branch.headers)
+    if call.held is not None:
+        lines += call.held.headers
+    return lines if call.outgoing is None else lines + dropped_line(call.outgoing.dropped)
+
+
+def ours_ms(dispatched: Dispatched) -> float:
+    """Our part of a stream that is only just starting: all but what upstreams took so far."""
+    now = time.perf_counter()
+    waiting = now - dispatched.sent_at if dispatched.sent_at is not None else 0.0
+    return max(0.0, now - dispatched.started - dispatched.upstream_s - waiting) * 1000
+
+
+def id_header(record_id: str) -> bytes:
+    """The line of a call that has no release yet."""
+    return b"x-request-id: %s\r\n" % record_id.encode()
+
+
+def error_response(error: ApiError, headers: bytes) -> tuple[bytes, bytes]:
+    """Headers and body of an error, in OpenAI's shape."""
+    lines = b"content-type: application/json\r\n" + headers
+    lines += getattr(error, "headers", b"")  # those of limits tell of them
+    if error.retry_after_s is not None:
+        lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+    return lines, wire.error_body(error)
+
+
+def respond_error(client: Client, error: ApiError, headers: bytes) -> None:
+    """Answer with an error."""
+    client.respond(error.http_status, *error_response(error, headers))

@@ -1,0 +1,57 @@
+"""How one attempt's answer is taken in: by the call's dialect, its policies and its target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airboss.gateway.answer import (
+    EngineStreamedAnswer,
+    EngineWholeAnswer,
+    StreamedAnswer,
+    WholeAnswer,
+)
+from airboss.gateway.dispatch import Dispatched
+from airboss.gateway.embeddings import EmbeddingsAnswer
+from airboss.gateway.engine_wire import engine_answers
+from airboss.gateway.heads import ours_ms, response_head
+from airboss.gateway.spoken import Client
+from airboss.gateway.worker import Admitted
+
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
+
+
+def taking(
+    client: Client, call: Admitted, dispatched: Dispatched
+) -> Callable[[], WholeAnswer | StreamedAnswer]:
+    """What makes an empty answer for each attempt of a call."""
+    provider = call.branch.target.provider
+    operation = call.request.operation
+    answers = engine_answers(call.body, call.branch.release) if call.branch.target.kind == "local" else None
+
+    def new_answer() -> WholeAnswer | StreamedAnswer:
+        if call.screen is not None:
+            return call.screen.new_answer(
+                provider,
+                client,
+                call.request,
+                answers=answers,
+                response_head=lambda: response_head(call, EVENT_STREAM, ours_ms(dispatched)),
+            )
+        if not call.request.stream:
+            if operation == "embeddings":
+                return EmbeddingsAnswer(provider, client.loop)
+            if answers is not None:
+                return EngineWholeAnswer(provider, client.loop, operation=operation, answers=answers)
+            return WholeAnswer(provider, client.loop)
+        make = StreamedAnswer if answers is None else EngineStreamedAnswer
+        return make(
+            provider,
+            client.loop,
+            client,
+            operation=operation,
+            keep_usage=call.request.wants_usage,
+            response_head=lambda: response_head(call, EVENT_STREAM, ours_ms(dispatched)),
+            answers=answers,
+        )
+
+    return new_answer

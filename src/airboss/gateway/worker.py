@@ -1,0 +1,71 @@
+"""What a gateway process has, and what is known of a call once it is admitted."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airboss.domain.errors import Unavailable
+from airboss.domain.plan import DeploymentPlan
+from airboss.domain.ports import Clock
+from airboss.domain.request import InferenceRequest
+from airboss.gateway import wire
+from airboss.gateway.dispatch import Executor
+from airboss.gateway.ids import RecordIds
+from airboss.gateway.serving import Branch, Serving
+from airboss.gateway.spoken import Spoken
+from airboss.providers.connection import Pools
+from airboss.providers.dialect import Outgoing
+from airboss.telemetry.journal import JournalWriter
+from airboss.telemetry.metrics import WorkerMetrics
+
+if TYPE_CHECKING:
+    from airboss.gateway.limits import Held, Limiter
+    from airboss.gateway.responses import Keeping
+    from airboss.gateway.screened import CallScreen
+
+
+class Worker:
+    """What the calls of one gateway process share."""
+
+    def __init__(
+        self, *, journal: JournalWriter, clock: Clock, name: str, keeping: Keeping | None = None
+    ) -> None:
+        self.name = name
+        self.keeping = keeping
+        self.clock = clock
+        self.journal = journal
+        self.executor = Executor(Pools(), rng=random.Random())  # noqa: S311 - jitter, not secrets
+        self.metrics = WorkerMetrics()
+        self.ids = RecordIds()
+        self.serving: Serving | None = None
+        self.limiter: Limiter | None = None
+
+    def view(self) -> Serving:
+        """What is served now. Raises Unavailable before the first plan."""
+        if self.serving is None:
+            raise Unavailable(
+                "no plan has been published yet; try again shortly", code="no_plan", retry_after_s=1
+            )
+        return self.serving
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A call with everything decided about it before it is sent."""
+
+    request: InferenceRequest
+    body: wire.Body
+    deployment: DeploymentPlan
+    branch: Branch
+    upstream_body: bytes
+    secret: str | None
+    traceparent: str | None
+    screen: CallScreen | None = None
+    outgoing: Outgoing | None = None
+    """What goes upstream where that is another dialect than OpenAI's; `upstream_body` is its body."""
+    spoken: Spoken | None = None
+    """How the client speaks, where that is not chat; `request.body` is what it said as chat."""
+    held: Held | None = None
+    """What it holds of limits and budgets, if it has any."""
