@@ -58,9 +58,12 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
     """Who counts for a gateway. The only one on a data directory counts itself; of several, and where that is
     said to be so, a process of its own does."""
     if store.counters != "embedded":
-        from airboss.governance.counters_valkey import ValkeyCounters  # noqa: PLC0415 - an extra
+        from airboss.governance.counters_valkey import (  # type: ignore[import-not-found]  # noqa: PLC0415 - an extra
+            ValkeyCounters,
+        )
 
-        return ValkeyCounters(counters_url(store.counters), worker=worker)
+        far: Counters = ValkeyCounters(counters_url(store.counters), worker=worker)
+        return far
     from airboss.governance.counters_client import SocketCounters  # noqa: PLC0415 - where there are several
 
     if fleet.COUNTERS_ENV in os.environ:
