@@ -17,8 +17,7 @@ from airboss.domain.errors import ApiError, PermissionDenied, RateLimited, Unava
 from airboss.domain.plan import Budget, Limits
 from airboss.domain.ports import Spent
 from airboss.gateway.limits import Held
-from airboss.gateway.stock import BudgetExceeded, LimitReached, duration
-from airboss.governance.budgets import money
+from airboss.gateway.stock import BudgetExceeded, LimitReached
 from airboss.governance.counting import units
 from airboss.governance.windows import WINDOW_S
 from tests.gateway.limited import START, House, body, closed
@@ -487,28 +486,3 @@ def test_headers_tell_by_openai_s_names() -> None:
         ]
 
     run(body_())
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (0.0, "1ms"),
-        (0.02, "20ms"),
-        (0.9999, "1s"),
-        (1.5, "1.5s"),
-        (59.25, "59.25s"),
-        (60, "1m0s"),
-        (361, "6m1s"),
-    ],
-)
-def test_durations_are_openai_s(seconds: float, said: str) -> None:
-    """As its headers write them."""
-    assert duration(seconds) == said
-
-
-@pytest.mark.parametrize(
-    ("usd", "said"), [("12", "12.00"), ("12.4", "12.40"), ("0.00005", "0.00005"), ("1E+2", "100.00")]
-)
-def test_money_is_written_as_people_do(usd: str, said: str) -> None:
-    """Two decimals, and more where there are more."""
-    assert money(Decimal(usd)) == said
