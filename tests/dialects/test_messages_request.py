@@ -210,7 +210,7 @@ PARAMETERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
             }
         },
     ),
-    ({"service_tier": "auto", "cache_control": MARK, "container": None}, {"container": None}),
+    ({"service_tier": "auto", "cache_control": MARK, "container": None}, {}),
     ({"seed": 7, "prompt_variables": {"a": "b"}}, {"seed": 7, "prompt_variables": {"a": "b"}}),
 ]
 
@@ -246,19 +246,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": 0}, "max_tokens"),
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
-    ({"messages": [user({"type": "container_upload", "file_id": "f"})]}, "messages[0].content[0]"),
-    ({"messages": [user({"type": "text"})]}, "messages[0].content[0]"),
     ({"messages": [user({"type": "tool_result", "content": "x"})]}, "messages[0].content[0].tool_use_id"),
-    (
-        {"messages": [user({"type": "image", "source": {"type": "file", "file_id": "f"}})]},
-        "messages[0].content[0].source",
-    ),
     ({"messages": [assistant({"type": "tool_use", "name": "f"})]}, "messages[0].content[0]"),
     ({"messages": [assistant(CALL | {"input": [1]})]}, "messages[0].content[0].input"),
-    ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
+    ({"tools": [{"description": "f"}]}, "tools[0].name"),
     ({"tools": [{"name": "f"}], "tool_choice": {"type": "odd"}}, "tool_choice"),
-    ({"mcp_servers": [{"url": "x"}]}, "mcp_servers"),
-    ({"container": "c"}, "container"),
     ({"metadata": {"user_id": 1}}, "metadata.user_id"),
     ({"output_config": {"format": {"type": "xml"}}}, "output_config.format"),
 ]
@@ -266,11 +258,40 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("members", "param"), REFUSED, ids=[r[1] for r in REFUSED])
 def test_refused(members: dict[str, Any], param: str) -> None:
-    """What chat cannot say is refused, and the error names the member."""
+    """What no server takes is refused, and the error names the member."""
     with pytest.raises(InvalidRequest) as refused:
         chat(**members)
     assert refused.value.param == param
     assert "; " in refused.value.message
+
+
+UNSAID: list[tuple[dict[str, Any], str]] = [
+    ({"messages": [user({"type": "container_upload", "file_id": "f"})]}, "messages[0].content[0]"),
+    ({"messages": [user({"type": "text"})]}, "messages[0].content[0]"),
+    ({"messages": [user({"type": "search_result", "content": {"odd": 1}})]}, "messages[0].content[0]"),
+    (
+        {"messages": [user({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "odd"}]})]},
+        "messages[0].content[0].content[0]",
+    ),
+    ({"messages": [assistant({"type": "server_tool_use", "input": []})]}, "messages[0].content[0]"),
+    (
+        {"messages": [user({"type": "image", "source": {"type": "file", "file_id": "f"}})]},
+        "messages[0].content[0].source",
+    ),
+    ({"system": [{"type": "image"}]}, "system[0]"),
+    ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
+    ({"mcp_servers": [{"url": "x"}]}, "mcp_servers"),
+    ({"container": "c"}, "container"),
+]
+
+
+@pytest.mark.parametrize(("members", "param"), UNSAID, ids=[r[1] for r in UNSAID])
+def test_unsaid(members: dict[str, Any], param: str) -> None:
+    """What chat cannot say is left out and named, and what remains is a request that chat knows."""
+    said = messages_as_chat(json.dumps(asked(**members)).encode())
+    assert [each.param for each in said.unsaid] == [param]
+    assert "; " in said.unsaid[0].message
+    assert json.loads(said.body)["messages"]
 
 
 def test_a_wrong_type_is_named_where_it_stands() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 class SaidUpstream:
     """`events` are the data of the stream's events, `body` a whole answer; `write_bytes` cuts what is sent.
-    `seen` are the bodies of requests."""
+    `seen` are the bodies of requests, `paths` and `headers` what they came with."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -22,6 +22,8 @@ class SaidUpstream:
         self.done = True
         self.status = 200
         self.seen: list[bytes] = []
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
 
     def stream(self, deltas: list[dict[str, Any]], finish: str | None = "stop") -> None:
         """Say these deltas of choice 0, then why it ends."""
@@ -52,6 +54,8 @@ def said_upstream() -> Iterator[SaidUpstream]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:  # named by the library
+            upstream.paths.append(self.path)
+            upstream.headers.append({name.lower(): value for name, value in self.headers.items()})
             upstream.seen.append(self.rfile.read(int(self.headers["content-length"])))
             data = upstream.said()
             self.send_response(upstream.status)

@@ -7,18 +7,18 @@ before it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from airboss.dialects.chat_said import CallJoin, CallPiece, JoinedCall, Said, read_error_said, read_said
-from airboss.dialects.messages_passing import Heard, PassingReader
+from airboss.dialects.messages_passing import Heard, pass_on
 from airboss.dialects.messages_request import AsChat
 from airboss.dialects.plain import plain_chat
-from airboss.dialects.speech import Counts, Json, encode, sse
+from airboss.dialects.speech import Counts, Json, Passing, encode, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
-from airboss.providers.dialect import Reader
+from airboss.domain.plan import Target
+from airboss.domain.release import Release
 
 STOP_REASONS: Mapping[str, str] = {
     "stop": "end_turn",
@@ -66,27 +66,33 @@ _IN_STREAM: Mapping[str, str] = {
 
 
 class MessagesSpeech:
-    """`dialects.speech.Speech` for one call of `/v1/messages`."""
+    """`dialects.speech.Speech` for one call of `/v1/messages`; `headers` are Anthropic's own of its request
+    (`messages_passing.OWN_HEADERS`)."""
 
-    def __init__(self, asked: AsChat) -> None:
+    def __init__(self, asked: AsChat, headers: Sequence[tuple[str, str]] = ()) -> None:
         self.record_id = ""
         self.estimate: Counts | None = None
-        self.refusal: ApiError | None = asked.refusal
+        self.unsaid: Sequence[ApiError] = asked.unsaid
         self._asked = asked
+        self._headers = tuple(headers)
         self._heard: Heard | None = None
         self._stream: _Stream | None = None
 
     @property
     def dropped(self) -> tuple[str, ...]:
         """As `Speech.dropped`."""
-        return self._asked.dropped if self._heard is None else ()
+        if self._heard is not None:
+            return ()
+        return (*self._asked.dropped, *(each.param for each in self.unsaid if each.param is not None))
 
-    def passing(self, kind: str) -> Callable[[int], Reader] | None:
+    def passing(
+        self, written: bytes, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
+    ) -> Passing | None:
         """As `Speech.passing`."""
-        if kind != "anthropic":
-            return None
-        self._heard = Heard()
-        return partial(PassingReader, heard=self._heard)
+        heard = Heard()
+        passing = pass_on(written, target, release, lead, heard=heard, headers=self._headers)
+        self._heard = heard if passing is not None else None
+        return passing
 
     def plain(self, chat: bytes, kind: str) -> bytes:
         """As `Speech.plain`."""
@@ -145,7 +151,7 @@ class MessagesSpeech:
 
     def event(self, data: bytes) -> bytes:
         """As `Speech.event`."""
-        if self._heard is not None:
+        if self._heard is not None and self._heard.begun:
             return self._heard.take()
         said = read_said(data)
         if self._stream is not None:
@@ -167,7 +173,7 @@ class MessagesSpeech:
 
     def end(self) -> bytes:
         """As `Speech.end`."""
-        if self._heard is not None:
+        if self._heard is not None and self._heard.begun:
             return self._heard.end()
         begun = b"" if self._stream is not None else self.event(b"{}")
         assert self._stream is not None  # begun just now, if not before

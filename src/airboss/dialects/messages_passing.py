@@ -1,44 +1,142 @@
 """Anthropic's client in front of Anthropic: its bytes go there, and the answer's come back, as they are.
 
-The answer is read as chat all the same, for record, usage and deadlines. What the client gets are the bytes
-that were read, kept aside by `Heard` until that moment.
+Pure. Only what the release says is put among the client's members. The answer is read as chat all the same,
+for record, usage and deadlines. What the client gets are the bytes that were read, kept aside by `Heard`
+until that moment.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
+import msgspec
+
+from airboss.dialects.messages_shape import Typed
+from airboss.dialects.speech import Json, Passing, encode
+from airboss.domain.plan import Target
+from airboss.domain.release import Release
 from airboss.providers.anthropic_answer import AnthropicReader
-from airboss.providers.chat_answer import encode
+from airboss.providers.dialect import Outgoing, key_in
+from airboss.providers.dialects import ANTHROPIC_VERSION
 
-_TYPE = re.compile(rb'"type"\s*:\s*"([a-z_]{1,64})"')
-_LAST = frozenset({b"message_delta", b"message_stop"})
-"""Events that say how a message ended: a client gets them when the call's record is closed."""
+OWN_HEADERS = ("anthropic-version", "anthropic-beta")
+"""Headers of a client's that go on with its words."""
+PARAMETERS: Mapping[str, str] = {
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "stop": "stop_sequences",
+}
+"""A release's parameters that Anthropic has, and their names there."""
+OURS = ("prompt_variables", "release_variant")
+"""Members that are for the gateway."""
 NOTHING = encode({"choices": [{"index": 0, "delta": {}, "finish_reason": None}]})
 """A piece of chat that says nothing: it moves what was heard on to the client."""
+_LAST = frozenset({"message_delta", "message_stop"})
+"""Events that say how a message ended: a client gets them when the call's record is closed."""
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_typed = msgspec.json.Decoder(Typed)
+_NULL = b"null"
+
+
+def pass_on(
+    written: bytes,
+    target: Target,
+    release: Release,
+    lead: Sequence[Mapping[str, str]],
+    *,
+    heard: Heard,
+    headers: Sequence[tuple[str, str]],
+) -> Passing | None:
+    """How a request goes on; None where it goes as chat (`Speech.passing`)."""
+    parameters = release.params.keys() | release.params_force.keys()
+    if target.kind != "anthropic" or parameters - PARAMETERS.keys():
+        return None
+    members = _members.decode(written)
+    changes: dict[str, bytes | None] = {name: None for name in OURS if name in members}
+    _put_lead(changes, members, lead)
+    _put_parameters(changes, members, release)
+    _put_labels(changes, members)
+    outgoing = Outgoing(
+        path="/messages",
+        body=b"",
+        authorise=key_in("x-api-key"),
+        headers=tuple({"anthropic-version": ANTHROPIC_VERSION, **dict(headers)}.items()),
+        streams=bytes(members.get("stream", _NULL)) == b"true",
+        reader=partial(PassingReader, heard=heard),
+    )
+    return Passing(outgoing=outgoing, changes=changes)
+
+
+def _put_lead(
+    changes: dict[str, bytes | None], members: Mapping[str, msgspec.Raw], lead: Sequence[Mapping[str, str]]
+) -> None:
+    system = [{"type": "text", "text": turn["content"]} for turn in lead if turn["role"] == "system"]
+    turns = [turn for turn in lead if turn["role"] != "system"]
+    if system:
+        said = bytes(members.get("system", _NULL))
+        if said[:1] == b'"':
+            text: str = msgspec.json.decode(said)
+            said = encode([{"type": "text", "text": text}] if text else [])
+        changes["system"] = _before(system, said)
+    if turns:
+        changes["messages"] = _before(turns, bytes(members["messages"]))
+
+
+def _before(first: Sequence[Mapping[str, str]], listed: bytes) -> bytes:
+    """A JSON list, or null, with values put before its own, which keep their bytes."""
+    rest = listed[1:-1].strip() if listed[:1] == b"[" else b""
+    return b"%s,%s]" % (encode(first)[:-1], rest) if rest else encode(first)
+
+
+def _put_parameters(
+    changes: dict[str, bytes | None], members: Mapping[str, msgspec.Raw], release: Release
+) -> None:
+    for name, value in release.params.items():
+        if bytes(members.get(PARAMETERS[name], _NULL)) == _NULL:
+            changes[PARAMETERS[name]] = _parameter(name, value)
+    for name, value in release.params_force.items():
+        changes[PARAMETERS[name]] = _parameter(name, value)
+
+
+def _parameter(name: str, value: Any) -> bytes:
+    return encode([value] if name == "stop" and isinstance(value, str) else value)
+
+
+def _put_labels(changes: dict[str, bytes | None], members: Mapping[str, msgspec.Raw]) -> None:
+    """Sessions and tags are ours: Anthropic refuses every label but the user's."""
+    labels = msgspec.json.decode(members.get("metadata", msgspec.Raw(_NULL)))
+    if isinstance(labels, dict) and labels.keys() - {"user_id"}:
+        user: Json = {name: value for name, value in labels.items() if name == "user_id"}
+        changes["metadata"] = encode(user) if user else None
 
 
 class Heard:
-    """What an upstream said and the client has not got."""
+    """What an upstream said and the client has not got. `begun` is whether one was heard at all: an answer
+    may come from elsewhere, and is chat then."""
 
     def __init__(self) -> None:
+        self.begun = False
         self.whole: bytes | None = None
         self._events: list[bytes] = []
         self._last: list[bytes] = []
 
     def reset(self) -> None:
         """Another attempt begins."""
+        self.begun = True
         self.whole = None
         self._events.clear()
         self._last.clear()
 
-    def add(self, data: bytes) -> bytes:
-        """An event's data; its type."""
-        found = _TYPE.match(data, data.find(b'"type"'))
-        type_ = found.group(1) if found is not None else b"message"
+    def add(self, type_: str, data: bytes) -> None:
+        """An event."""
         into = self._last if type_ in _LAST else self._events
-        into.append(b"event: %s\ndata: %s\n\n" % (type_, data))
-        return type_
+        # An event's data over several lines is one text with line ends in it.
+        into.append(b"event: %s\ndata: %s\n\n" % (type_.encode(), data.replace(b"\n", b"\ndata: ")))
 
     def take(self) -> bytes:
         """The events that the client may have by now."""
@@ -71,5 +169,8 @@ class PassingReader(AnthropicReader):
         """One event. One that chat has no words for still moves the stream on, but for a ping, which says
         only that the connection is there."""
         said = super().event(data)
-        type_ = self._heard.add(data)
-        return said or ([] if type_ == b"ping" else [NOTHING])
+        type_ = _typed.decode(data).type
+        if type_ == "error":
+            return said  # told in our own words
+        self._heard.add(type_, data)
+        return said or ([] if type_ == "ping" else [NOTHING])

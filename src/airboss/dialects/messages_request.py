@@ -6,7 +6,8 @@ What differs, and what becomes of it:
 - `thinking` becomes `reasoning_effort`, by its budget. Thoughts of earlier answers ride along as
   `thinking_blocks`, and cache marks as `cache_control`, for upstreams that know them.
 - `output_config.format` becomes `response_format`.
-- Members that ask for Anthropic's own machinery are refused by name (REFUSED); hints are left out.
+- What asks for Anthropic's own machinery (REFUSED, its tools, blocks that are kept there) is left out and
+  named: whoever sends the request on as chat refuses it, unless the provider drops what it does not know.
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class AsChat(msgspec.Struct, frozen=True, kw_only=True):
     """The chat request. `rich` is whether it has members that OpenAI's dialect does not know; `dropped` names
     what was left out; `begun` is the beginning of the answer, where the last turn is the assistant's.
-    `refusal` is the first thing that chat has no words for, and that is not in `body`."""
+    `unsaid` is what chat has no words for, and what is not in `body`."""
 
     body: bytes
     model: str
     rich: bool
     dropped: tuple[str, ...] = ()
     begun: str = ""
-    refusal: InvalidRequest | None = None
+    unsaid: tuple[Unsaid, ...] = ()
 
 
 def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
@@ -75,7 +76,7 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
     turns = Turns()
     for name in sorted(REFUSED & members.keys()):
         if bytes(members[name]) not in {b"null", b"[]"}:
-            with turns.unsaid():
+            with turns.leaving_out():
                 raise Unsaid(f"{name!r} is served by Anthropic alone; leave it out", param=name)
     add_conversation(turns, request)
     dropped = tuple(sorted(DROPPED & members.keys()))
@@ -98,7 +99,7 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
         rich=turns.rich,
         dropped=dropped,
         begun=turns.begun,
-        refusal=turns.refusal,
+        unsaid=tuple(turns.unsaid),
     )
 
 
@@ -114,7 +115,7 @@ def _check_limit(limit: int | None) -> None:
 def _put_tools(value: Json, request: MessagesRequest, turns: Turns) -> None:
     tools: list[Json] = []
     for number, tool in enumerate(request.tools or ()):
-        with turns.unsaid():
+        with turns.leaving_out():
             tools.append(_tool(turns, tool, number))
     if tools:
         value["tools"] = tools
@@ -133,6 +134,8 @@ def _tool(turns: Turns, tool: Tool, number: int) -> Json:
             code="tools_unsupported",
             param=f"tools[{number}].type",
         )
+    if not tool.name:
+        raise InvalidRequest(f"tools[{number}].name is missing; add it", param=f"tools[{number}].name")
     function: Json = {"name": tool.name, "parameters": tool.input_schema or {"type": "object"}}
     if tool.description is not None:
         function["description"] = tool.description

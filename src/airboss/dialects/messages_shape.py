@@ -7,8 +7,14 @@ import msgspec
 from airboss.dialects.speech import Json
 
 
+class Typed(msgspec.Struct):
+    """A block of any shape."""
+
+    type: str
+
+
 class Block(msgspec.Struct, kw_only=True):
-    """One block of a content, of any type."""
+    """One block of a content, of a type that chat has words for; of others only the type is read."""
 
     type: str
     text: str | None = None
@@ -18,7 +24,7 @@ class Block(msgspec.Struct, kw_only=True):
     name: str | None = None
     input: msgspec.Raw = msgspec.Raw(b"{}")
     tool_use_id: str | None = None
-    content: str | list[Block] | None = None
+    content: str | list[msgspec.Raw] | None = None
     is_error: bool | None = None
     cache_control: Json | None = None
 
@@ -31,9 +37,9 @@ class Turn(msgspec.Struct, kw_only=True):
 
 
 class Tool(msgspec.Struct, kw_only=True):
-    """A tool; one without `type` or of type `custom` is the client's own."""
+    """A tool; one without `type` or of type `custom` is the client's own, and has a name."""
 
-    name: str
+    name: str = ""
     type: str | None = None
     description: str | None = None
     input_schema: Json | None = None

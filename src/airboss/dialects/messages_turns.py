@@ -10,10 +10,13 @@ from contextlib import contextmanager
 
 import msgspec
 
-from airboss.dialects.messages_shape import Block, MessagesRequest
+from airboss.dialects.messages_shape import Block, MessagesRequest, Typed
 from airboss.dialects.speech import Json
 from airboss.domain.errors import InvalidRequest
 
+KNOWN = frozenset({"text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"})
+"""Types of blocks that chat has words for, or that ride along."""
+_typed = msgspec.json.Decoder(Typed)
 _block = msgspec.json.Decoder(Block)
 
 
@@ -29,15 +32,15 @@ class Turns:
     def __init__(self) -> None:
         self.messages: list[Json] = []
         self.rich = False
-        self.refusal: InvalidRequest | None = None
+        self.unsaid: list[Unsaid] = []
 
     @contextmanager
-    def unsaid(self) -> Iterator[None]:
+    def leaving_out(self) -> Iterator[None]:
         """Take note of what cannot be said, and go on without it: it may be passed on as it is."""
         try:
             yield
         except Unsaid as error:
-            self.refusal = self.refusal or error
+            self.unsaid.append(error)
 
     @property
     def begun(self) -> str:
@@ -82,7 +85,8 @@ def add_conversation(turns: Turns, request: MessagesRequest) -> None:
 
 def _read_block(raw: msgspec.Raw, where: str) -> Block:
     try:
-        return _block.decode(raw)
+        type_ = _typed.decode(raw).type
+        return _block.decode(raw) if type_ in KNOWN else Block(type=type_)
     except msgspec.ValidationError as error:
         what, _, at = str(error).partition(" - at `$")
         raise msgspec.ValidationError(f"{what} - at `$.{where}{at or '`'}") from None
@@ -91,11 +95,12 @@ def _read_block(raw: msgspec.Raw, where: str) -> Block:
 def _system(turns: Turns, said: str | list[Block], where: str) -> str | list[Json]:
     if isinstance(said, str):
         return said
-    parts = [
-        turns.marked({"type": "text", "text": _text(block, f"{where}[{number}]")}, block.cache_control)
-        for number, block in enumerate(said)
-    ]
-    return _plainest(parts)
+    parts: list[Json] = []
+    for number, block in enumerate(said):
+        with turns.leaving_out():
+            text = _text(block, f"{where}[{number}]")
+            parts.append(turns.marked({"type": "text", "text": text}, block.cache_control))
+    return _plainest(parts) if parts else ""
 
 
 def _plainest(parts: list[Json]) -> str | list[Json]:
@@ -124,6 +129,7 @@ def _unknown(block: Block, where: str) -> Unsaid:
 def _add_user(turns: Turns, blocks: list[Block], where: str) -> None:
     """A user's turn: its tool results first, because they must follow the calls, then the rest of it."""
     rest: list[Json] = []
+    before = len(turns.messages)
     for number, block in enumerate(blocks):
         at = f"{where}.content[{number}]"
         if block.type == "tool_result":
@@ -136,9 +142,9 @@ def _add_user(turns: Turns, blocks: list[Block], where: str) -> None:
             }
             turns.messages.append(turns.marked(result, block.cache_control))
         else:
-            with turns.unsaid():
+            with turns.leaving_out():
                 rest += _parts(turns, block, at)
-    if rest or not blocks:
+    if rest or len(turns.messages) == before:
         turns.messages.append({"role": "user", "content": _plainest(rest) if rest else ""})
 
 
@@ -148,9 +154,10 @@ def _result(turns: Turns, block: Block, where: str) -> str | list[Json]:
     if not isinstance(block.content, list):
         return failed + (block.content or "")
     parts: list[Json] = [{"type": "text", "text": failed}] if failed else []
-    for number, inner in enumerate(block.content):
-        with turns.unsaid():
-            parts += _parts(turns, inner, f"{where}.content[{number}]")
+    for number, raw in enumerate(block.content):
+        at = f"{where}.content[{number}]"
+        with turns.leaving_out():
+            parts += _parts(turns, _read_block(raw, at), at)
     if all(part.keys() == {"type", "text"} for part in parts):
         return failed + "\n".join(part["text"] for part in parts[bool(failed) :])
     return parts
@@ -219,7 +226,7 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
             case "thinking" | "redacted_thinking" if raw is not None:
                 thoughts.append(raw)
             case _:
-                with turns.unsaid():
+                with turns.leaving_out():
                     raise _unknown(block, at)
     message: Json = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
     if calls:

@@ -6,7 +6,7 @@ items are told apart by `output_index` and `item_id`, so that several calls of f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airboss.dialects.chat_said import (
@@ -35,7 +35,7 @@ class ResponsesSpeech:
     def __init__(self, asked: Asked, *, created_at: int, kept: bool, rich: bool = False) -> None:
         self.record_id = ""
         self.estimate: Counts | None = None
-        self.refusal: ApiError | None = None
+        self.unsaid: Sequence[ApiError] = ()
         self.dropped: tuple[str, ...] = ()
         self.asked = asked
         self.kept = kept
@@ -56,7 +56,7 @@ class ResponsesSpeech:
         """The id of an item; the same in a stream and in the whole answer."""
         return f"{kind}_{self._hex}" + (f"_{number}" if number else "")
 
-    def passing(self, kind: str) -> None:  # noqa: ARG002 - other dialects look at the kind
+    def passing(self, *_asked: object) -> None:
         """As `Speech.passing`: the conversation is kept here, so that nobody else could go on from it."""
         return
 

@@ -10,13 +10,15 @@ speaks OpenAI's dialect itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from airboss.domain.errors import ApiError
-from airboss.providers.dialect import Reader
+from airboss.domain.plan import Target
+from airboss.domain.release import Release
+from airboss.providers.dialect import Outgoing
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -35,6 +37,14 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: int = 0
 
 
+class Passing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request goes on in the client's own words: `outgoing` without a body, and `changes` to the
+    members of the client's, None for one that is left out."""
+
+    outgoing: Outgoing
+    changes: Mapping[str, bytes | None]
+
+
 class Speech(Protocol):
     """One call in the client's dialect. A whole answer that is valid JSON can be said, however odd it is. An
     event that is beyond all bounds, or contradicts those before it, raises UpstreamFailed."""
@@ -43,16 +53,21 @@ class Speech(Protocol):
     """The id of the call's record, set before anything is answered: ids are made of it."""
     estimate: Counts | None
     """The usage to tell where the upstream told none; set before the last word."""
-    refusal: ApiError | None
-    """What of the request chat has no words for: the call is refused, unless it is passed on as it is."""
+    unsaid: Sequence[ApiError]
+    """What of the request chat has no words for. Unless the request is passed on as it is, the call is
+    refused with the first of them, or goes on without them where the provider says so."""
 
     @property
     def dropped(self) -> tuple[str, ...]:
         """What was left out of the request."""
 
-    def passing(self, kind: str) -> Callable[[int], Reader] | None:
-        """How an upstream of this kind is heard that the client's own words are for, from now on; None where
-        the kind speaks another dialect."""
+    def passing(
+        self, written: bytes, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
+    ) -> Passing | None:
+        """How `written`, the client's own words, goes to a target that speaks the same dialect: from now on
+        its answers are said as they come. `lead` are the release's messages, which go before the client's.
+        None where the target speaks another dialect, or the release asks for what this one has no words for;
+        the call then goes on as chat."""
 
     def plain(self, chat: bytes, kind: str) -> bytes:
         """`chat`, this call's request as chat, for an upstream of this kind that speaks OpenAI's dialect."""

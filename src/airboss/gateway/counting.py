@@ -7,7 +7,6 @@ import time
 import msgspec
 
 from airboss.dialects.chat_said import list_of, text_of
-from airboss.dialects.speech import Speech
 from airboss.gateway.account import CHARS_PER_TOKEN
 from airboss.gateway.answer import WholeAnswer, status_in
 from airboss.gateway.dispatch import Dispatched
@@ -22,8 +21,10 @@ from airboss.providers.dialect import Outgoing, bearer
 IMAGE_TOKENS = 1_600
 """What an image is taken for where nobody counts it: the most that Anthropic's models see in one."""
 ESTIMATED = b"x-airboss-estimated: true\r\n"
-_TAKEN = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking"})
-"""Members of a request that Anthropic counts."""
+_NOT_COUNTED = frozenset(
+    {"max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier"}
+)
+"""Members of a request that Anthropic does not take where it only counts."""
 
 
 class _Counted(msgspec.Struct):
@@ -47,21 +48,21 @@ class CountAnswer(WholeAnswer):
         self._succeed()
 
 
-async def count(worker: Worker, client: Connection, http: HttpRequest, speech: Speech) -> None:
+async def count(worker: Worker, client: Connection, http: HttpRequest, spoken: Spoken) -> None:
     """Answer with the number of tokens of a request, given as chat, under what it would be served by. It
     leaves no record. Raises ApiError."""
     serving = worker.view()
     now = worker.clock.now()
-    speech.record_id = worker.ids.next(int(now.timestamp() * 1000))
-    request, body, deployment = admit(serving, http, "chat", speech.record_id, now)
+    spoken.speech.record_id = worker.ids.next(int(now.timestamp() * 1000))
+    request, body, deployment = admit(serving, http, "chat", spoken.speech.record_id, now)
     branch = assign(serving, http, request, body, deployment)
+    screened = None
     if branch.release.policy is not None or deployment.policy is not None:
-        screened = await screen(request, body, deployment, branch, None)
+        screened = await screen(request, body, deployment, branch, spoken)
         if screened.refusal is not None:
             raise screened.refusal
-        request, body = screened.request, screened.body
-    spoken = Spoken(speech=speech, written=b"")
-    call = render(serving, http, request, body, deployment, branch, spoken=spoken)
+        request, body, spoken = screened.request, screened.body, screened.spoken or spoken
+    call = render(serving, http, request, body, deployment, branch, screened, spoken)
     head = b"content-type: application/json\r\nx-request-id: %s\r\n" % request.id.encode()
     asked = _question(call)
     if asked is None:
@@ -92,7 +93,8 @@ def _question(call: Admitted) -> Outgoing | None:
             path="/chat/completions/input_tokens", body=call.upstream_body, authorise=bearer, streams=False
         )
     if target.kind == "anthropic" and call.outgoing is not None and call.outgoing.path == "/messages":
-        taken = {name: each for name, each in members(call.outgoing.body).items() if name in _TAKEN}
+        sent = members(call.outgoing.body)
+        taken = {name: each for name, each in sent.items() if name not in _NOT_COUNTED}
         return msgspec.structs.replace(
             call.outgoing,
             path="/messages/count_tokens",

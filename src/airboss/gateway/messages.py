@@ -8,12 +8,12 @@ from functools import partial
 import msgspec
 
 from airboss.dialects.messages_answer import MessagesSpeech, error_body
+from airboss.dialects.messages_passing import OWN_HEADERS
 from airboss.dialects.messages_request import AsChat, messages_as_chat
 from airboss.domain.errors import ApiError
 from airboss.gateway import wire
 from airboss.gateway.counting import count
 from airboss.gateway.http1 import Connection, HttpRequest
-from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.pipeline import infer
 from airboss.gateway.spoken import Spoken, SpokenClient
 from airboss.gateway.worker import Worker
@@ -25,9 +25,9 @@ def messages(worker: Worker, client: Connection, http: HttpRequest) -> Awaitable
     """Serve one call. Raises ApiError, which the router says in Anthropic's shape."""
     worker.view().authenticate(http.headers)  # a stranger's body is not read
     asked = read_messages(http.body)
-    speech = MessagesSpeech(asked)
+    speech = MessagesSpeech(asked, own_headers(http))
     spoken = Spoken(speech=speech, written=http.body)
-    said = SpokenClient(client, speech, headers=dropped_line(asked.dropped))
+    said = SpokenClient(client, speech)
     return infer(worker, said, msgspec.structs.replace(http, body=asked.body), "chat", spoken)
 
 
@@ -35,8 +35,14 @@ async def count_tokens(worker: Worker, client: Connection, http: HttpRequest) ->
     """Count what a call would send. Raises ApiError."""
     worker.view().authenticate(http.headers)
     asked = read_messages(http.body, counting=True)
-    speech = MessagesSpeech(asked)
-    await count(worker, client, msgspec.structs.replace(http, body=asked.body), speech)
+    spoken = Spoken(speech=MessagesSpeech(asked, own_headers(http)), written=http.body)
+    await count(worker, client, msgspec.structs.replace(http, body=asked.body), spoken)
+
+
+def own_headers(http: HttpRequest) -> list[tuple[str, str]]:
+    """Headers that go on where the client's own words do."""
+    found = ((name, http.headers.get(name.encode())) for name in OWN_HEADERS)
+    return [(name, value.decode("latin-1")) for name, value in found if value is not None]
 
 
 def read_messages(body: bytes, *, counting: bool = False) -> AsChat:

@@ -37,6 +37,7 @@ from airboss.gateway.heads import attribution, id_header, respond_error, respons
 from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
 from airboss.gateway.outgoing import outgoing
+from airboss.gateway.passing import passed_on
 from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.spoken import Client, Spoken, counted
 from airboss.gateway.taking import taking
@@ -182,6 +183,7 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
 ) -> Admitted:
     """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked."""
     target = branch.target
+    translated = passed_on(spoken, body, branch, screened) if spoken is not None else None
     if spoken is not None and target.kind in SPEAK_CHAT:
         plain = spoken.speech.plain(request.body, target.kind)
         request = msgspec.structs.replace(request, body=plain)
@@ -189,8 +191,9 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         refuse_unsupported(body, deployment.name, target)
     if target.kind == "local" and request.operation != "embeddings":
         refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
-    translated = None
-    if isinstance(body, wire.EmbeddingsBody):
+    if translated is not None:
+        upstream_body = translated.body
+    elif isinstance(body, wire.EmbeddingsBody):
         upstream_body, translated = embeddings_body(request.body, body, target)
     elif branch.translate is not None:
         translated = outgoing(branch.translate, request.body, body, branch.release, target)

@@ -57,6 +57,11 @@ class CallScreen:
         self.refusal: PolicyRefused | None = None
         self._findings: tuple[PolicyFinding, ...] = ()
 
+    @property
+    def acts(self) -> bool:
+        """Whether what is said may be changed or blocked, and not only looked at."""
+        return bool(self._policy.acting)
+
     async def read(self) -> None:
         """Screen the request. Raises ApiError if what comes of it is no request any more."""
         tokens = _tokens_in(self.body) if self._policy.acting else None

@@ -10,6 +10,7 @@ import msgspec
 
 from airboss.dialects.speech import Counts, Speech
 from airboss.domain.record import ClosedCall
+from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.sse import Splitter, event_data
 
 DONE = b"data: [DONE]\n\n"
@@ -47,12 +48,11 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpokenClient:
-    """Says chat's answers to a client in its dialect. `headers` are added to every answer."""
+    """Says chat's answers to a client in its dialect."""
 
-    def __init__(self, client: Client, speech: Speech, *, headers: bytes = b"") -> None:
+    def __init__(self, client: Client, speech: Speech) -> None:
         self._client = client
         self._speech = speech
-        self._headers = headers
         self._events = Splitter()
         self.loop = client.loop
 
@@ -71,7 +71,8 @@ class SpokenClient:
         self._client.respond(status, headers + self._own(), said)
 
     def _own(self) -> bytes:
-        return b"request-id: %s\r\n%s" % (self._speech.record_id.encode(), self._headers)
+        dropped = dropped_line(self._speech.dropped)
+        return b"request-id: %s\r\n%s" % (self._speech.record_id.encode(), dropped)
 
     def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
         """Begin a stream with its first events."""

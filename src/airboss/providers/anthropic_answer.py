@@ -231,7 +231,7 @@ class AnthropicReader:
                 return [self._write.chunk({"reasoning_content": delta.thinking})]
             case "signature_delta":
                 opened.signature += delta.signature
-            case "input_json_delta" if delta.partial_json:
+            case "input_json_delta" if delta.partial_json and opened.block.type == "tool_use":
                 opened.said = True
                 return [self._arguments(opened, delta.partial_json)]
         return []
