@@ -82,6 +82,7 @@ TOUCHES: Mapping[str, str] = {
     "gateway/http1.py": "socket",
     "gateway/ids.py": "os",
     "gateway/serve.py": "signal socket ssl",
+    "governance/counters_valkey.py": "ssl",
     "providers/connection.py": "socket ssl",
     "providers/fake.py": "os signal socket ssl uvloop",
     "providers/fake_http.py": "socket",
@@ -114,6 +115,8 @@ TOUCHES: Mapping[str, str] = {
     "store/migrations/versions/v0002_evaluations.py": "alembic sqlalchemy",
     "store/migrations/versions/v0003_loop.py": "alembic sqlalchemy",
     "store/service.py": "os signal socket",
+    "store/spends.py": "sqlalchemy",
+    "store/state_log.py": "fcntl os",
     "store/tunes.py": "sqlalchemy",
     "supervisor/lifeline.py": "os",
     "supervisor/listen.py": "socket",
@@ -137,7 +140,7 @@ def project_files() -> list[Path]:
     files: list[Path] = []
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in MADE and (name[0] != "." or name == ".ci")]
-        files += [Path(folder, name) for name in names]
+        files += [Path(folder, name) for name in names if name != ".git"]  # of a worktree it is a file
     return sorted(files)
 
 

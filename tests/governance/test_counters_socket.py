@@ -223,7 +223,7 @@ def test_a_silent_owner_is_given_up_on(tmp_path: Path, monkeypatch: pytest.Monke
         async with served(folder):
             counters = await worker(folder)
             line = counters._line
-            assert line is not None
+            assert isinstance(line, counters_client._Line)
             line._transport.pause_reading()
             answer = counters.ask([ONE_CALL])
             while not answer.done():

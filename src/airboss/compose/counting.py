@@ -58,12 +58,13 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
     """Who counts for a gateway. The only one on a data directory counts itself; of several, and where that is
     said to be so, a process of its own does."""
     if store.counters != "embedded":
-        from airboss.governance.counters_valkey import (  # type: ignore[import-not-found]  # noqa: PLC0415 - an extra
-            ValkeyCounters,
-        )
-
-        far: Counters = ValkeyCounters(counters_url(store.counters), worker=worker)
-        return far
+        try:
+            from airboss.governance.counters_valkey import ValkeyCounters  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as error:
+            raise SetupError(
+                f"[store] counters wants the package {error.name!r}; install airboss[valkey]"
+            ) from error
+        return ValkeyCounters(counters_url(store.counters), worker=worker)
     from airboss.governance.counters_client import SocketCounters  # noqa: PLC0415 - where there are several
 
     if fleet.COUNTERS_ENV in os.environ:

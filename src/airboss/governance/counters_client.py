@@ -1,12 +1,13 @@
-"""The counters' owner as a gateway sees it: over its unix socket."""
+"""Who counts, as a gateway sees him where he is elsewhere; and the owner on its unix socket."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import ClassVar, Final, Protocol, cast
 
 import msgspec
 
@@ -29,30 +30,61 @@ from airboss.governance.counting import Answer, Change, Held, Want, given_back
 ANSWER_S: Final = 1.0
 """An owner that is silent for so long is away."""
 RETRY_S: Final = 0.1
+STUCK_S: Final = 5.0
+"""A connection on which nothing was answered for so long is given up for another."""
 UNHEARD_MAX: Final = 4096
 """So many tellings are kept for an owner that is away; then they are made one."""
 
 log = logging.getLogger(__name__)
 
 
-class SocketCounters:
-    """Implements `counting.Counters`. Connects again by itself; what was told while the owner was away is
-    told when it is back, each telling once."""
+class Line(Protocol):
+    """A connection to who counts. It tells what it hears to `FarCounters.heard`, and its end to `lost`."""
 
-    def __init__(self, path: Path, *, worker: str) -> None:
-        self._path = path
+    async def greet(self, hello: Hello) -> int:
+        """Say hello; returns what `Welcome` says. Raises ConnectionError."""
+
+    def say(self, message: Ask | Tell) -> None:
+        """Send."""
+
+    def beat(self) -> None:
+        """Say that this worker is there, where that is not known from the connection."""
+
+    def leave(self) -> None:
+        """Give back what this worker holds, and close."""
+
+    def hang_up(self) -> None:
+        """Close at once."""
+
+
+class FarCounters(ABC):
+    """Implements `counting.Counters`, but for `_connect`. Connects again by itself; what was told while who
+    counts was away is told when he is back, each telling once.
+
+    It is its own circuit breaker: when a question has not been answered in time, all others fail at once
+    until there is an answer.
+    """
+
+    who: ClassVar[str]
+    """Who does not answer, for a message."""
+
+    def __init__(self, *, worker: str) -> None:
         self._worker = worker
         self._number = 0
         self._seq = 0
         self._asked: dict[int, _Question] = {}
         self._unheard: dict[int, tuple[Change, ...]] = {}
-        self._line: _Line | None = None
+        self._line: Line | None = None
         """The connection, once we are welcome."""
         self._told = 0
         """The last telling that went out on some connection: it may have counted."""
         self._keeping: asyncio.Task[None] | None = None
         self._held: Held = dict
         self._lost = asyncio.Event()
+
+    @abstractmethod
+    async def _connect(self) -> Line:
+        """A connection. Raises OSError."""
 
     async def start(self, held: Held) -> None:
         """As `Counters.start`: one try, and then again and again in the background."""
@@ -63,7 +95,7 @@ class SocketCounters:
             async with asyncio.timeout(ANSWER_S):
                 await connected.wait()
         except TimeoutError:
-            log.warning("the counters do not answer at %s; limited calls wait for them", self._path)
+            log.warning("%s does not answer; limited calls wait for it", self.who)
 
     @property
     def here(self) -> bool:
@@ -74,10 +106,10 @@ class SocketCounters:
         """As `Counters.ask`."""
         line = self._line
         if line is None:
-            raise _away("is not there")
+            raise self._away("is not there")
         now = asyncio.get_running_loop().time()
         if self._asked and next(iter(self._asked.values())).due <= now:
-            raise _away(f"has not answered for {ANSWER_S:g} s")
+            raise self._away(f"has not answered for {ANSWER_S:g} s")
         self._number += 1
         question = self._asked[self._number] = _Question(tuple(wants), now + ANSWER_S)
         line.say(Ask(self._number, question.wants))
@@ -104,28 +136,34 @@ class SocketCounters:
     def tick(self) -> None:
         """As `Counters.tick`: gives up on questions that were not answered in time."""
         now = asyncio.get_running_loop().time()
+        if self._line is not None:
+            self._line.beat()
+        oldest = next(iter(self._asked.values()), None)
+        if oldest is not None and oldest.due + STUCK_S < now and self._line is not None:
+            self._line.hang_up()
         for question in self._asked.values():
             if question.due > now:
                 break
             if not question.answer.done():
-                question.answer.set_exception(_away(f"did not answer within {ANSWER_S:g} s"))
+                question.answer.set_exception(self._away(f"did not answer within {ANSWER_S:g} s"))
 
     async def close(self) -> None:
-        """As `Counters.close`: hanging up gives everything back."""
+        """As `Counters.close`."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
         if self._line is not None:
-            self._line.hang_up()
+            self._line.leave()
 
     async def _keep_connected(self, connected: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
+        said = ""
         while True:
             self._line = None
             self._lost.clear()
             try:
-                _, line = await loop.create_unix_connection(lambda: _Line(self), str(self._path))
-            except OSError:
+                async with asyncio.timeout(ANSWER_S):
+                    line = await self._connect()
+            except OSError:  # a TimeoutError is one
                 await asyncio.sleep(RETRY_S)
                 continue
             # What is told from here on goes out after what was, and after what we say we hold.
@@ -134,16 +172,20 @@ class SocketCounters:
             try:
                 async with asyncio.timeout(ANSWER_S):
                     seq = await line.greet(Hello(self._worker, held))
-            except (TimeoutError, ConnectionError):
+            except (TimeoutError, ConnectionError) as error:
                 line.hang_up()
+                if str(error) not in {"", said}:
+                    said = str(error)
+                    log.warning("%s does not take this worker: %s", self.who, said)
                 await asyncio.sleep(RETRY_S)
                 continue
             self._welcome(line, seq, before)
+            said = ""
             connected.set()
             await self._lost.wait()
-            log.warning("the counters are away; what was leased is spent, then limited calls wait")
+            log.warning("%s is away; what was leased is spent, then limited calls wait", self.who)
 
-    def _welcome(self, line: _Line, seq: int, before: int) -> None:
+    def _welcome(self, line: Line, seq: int, before: int) -> None:
         """Tell again what did not count. What was freed before the greeting is in what we said we hold."""
         self._unheard = {number: changes for number, changes in self._unheard.items() if number > seq}
         for number, changes in self._unheard.items():
@@ -174,17 +216,40 @@ class SocketCounters:
             elif isinstance(message, Refused):
                 question.answer.set_result(message.denied)
             else:
-                question.answer.set_exception(_away(f"cannot count: {message.reason}"))
+                question.answer.set_exception(self._away(f"cannot count: {message.reason}"))
 
-    def lost(self, line: _Line) -> None:
-        """The connection is gone."""
-        if self._line is line:
-            self._line = None
+    def lost(self, line: Line) -> None:
+        """The connection is gone, or good for nothing more; said once or twice."""
+        if self._line is not line:
+            return
+        self._line = None
         asked, self._asked = self._asked, {}
         for question in asked.values():
             if not question.answer.done():
-                question.answer.set_exception(_away("has just gone"))
+                question.answer.set_exception(self._away("has just gone"))
         self._lost.set()
+
+    def _away(self, how: str) -> Unavailable:
+        return Unavailable(
+            f"{self.who} {how}, and this worker's share is spent; try again shortly",
+            code="counters_away",
+            retry_after_s=1,
+        )
+
+
+class SocketCounters(FarCounters):
+    """The counters' owner on the unix socket at `path`."""
+
+    who = "the process that counts limits"
+
+    def __init__(self, path: Path, *, worker: str) -> None:
+        super().__init__(worker=worker)
+        self._path = path
+
+    async def _connect(self) -> Line:
+        loop = asyncio.get_running_loop()
+        _, line = await loop.create_unix_connection(lambda: _Line(self), str(self._path))
+        return line
 
 
 class _Question:
@@ -199,7 +264,7 @@ class _Question:
 class _Line(asyncio.Protocol):
     """One connection to the owner."""
 
-    def __init__(self, counters: SocketCounters) -> None:
+    def __init__(self, counters: FarCounters) -> None:
         self._counters = counters
         self._messages = Messages()
         self._welcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -216,6 +281,13 @@ class _Line(asyncio.Protocol):
     def say(self, message: Hello | Ask | Tell) -> None:
         """Send."""
         self._transport.write(framed(message))
+
+    def beat(self) -> None:
+        """The owner knows from the connection."""
+
+    def leave(self) -> None:
+        """Hanging up gives everything back."""
+        self._transport.abort()
 
     def hang_up(self) -> None:
         """Close."""
@@ -260,11 +332,3 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
             )
         )
     return tuple(sums.values())
-
-
-def _away(how: str) -> Unavailable:
-    return Unavailable(
-        f"the process that counts limits {how}, and this worker's share is spent; try again shortly",
-        code="counters_away",
-        retry_after_s=1,
-    )
