@@ -115,8 +115,6 @@ TOUCHES: Mapping[str, str] = {
     "store/migrations/versions/v0002_evaluations.py": "alembic sqlalchemy",
     "store/migrations/versions/v0003_loop.py": "alembic sqlalchemy",
     "store/service.py": "os signal socket",
-    "store/spends.py": "sqlalchemy",
-    "store/state_log.py": "fcntl os",
     "store/tunes.py": "sqlalchemy",
     "supervisor/lifeline.py": "os",
     "supervisor/listen.py": "socket",
