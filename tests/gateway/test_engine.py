@@ -275,6 +275,13 @@ def test_a_prompt_that_does_not_fit(gateway: Gateway, stream: bool) -> None:
         assert "context_tokens or fewer slots" in error["message"]
 
 
+def test_a_whole_answer_has_a_first_token_too(gateway: Gateway) -> None:
+    """The record of an answer that the client got whole tells when its first token came."""
+    answer = asked(gateway, CHAT, {"messages": ASK, "max_tokens": 200, "ignore_eos": True})
+    closed = gateway.closed(answer.headers["x-request-id"])
+    assert 0 < closed["ttft_ms"] < closed["latency_ms"] / 2
+
+
 def test_progress_and_usage_stay_out_of_a_stream(gateway: Gateway) -> None:
     """A stream has neither the engine's progress nor a usage that nobody asked for; both are used inside."""
     response = gateway.chat("Name three colours.", stream=True, max_tokens=8, n=2, temperature=0)

@@ -192,7 +192,8 @@ class WholeAnswer(_Answer):
 
     def _take_in(self, content: bytes, reply: Reply) -> None:
         self.content, self.reply = content, reply
-        self.first_output_at = time.perf_counter()
+        if self.first_output_at is None:  # a local engine's first token has been seen on its way
+            self.first_output_at = time.perf_counter()
         self.committed = True
         self._succeed()
 
@@ -236,6 +237,8 @@ class EngineWholeAnswer(WholeAnswer):
             if payload is not None and self._engine.add(payload):
                 said = read_error(payload)
                 raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
+            if self.first_output_at is None and self._engine.says_something:
+                self.first_output_at = time.perf_counter()
 
     def _end_of_stream(self) -> None:
         missing = self._engine.unfinished

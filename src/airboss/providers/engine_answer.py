@@ -97,6 +97,8 @@ class EngineAnswer:
         self._first: _Piece | None = None
         self._usage_as_sent = self._timings = NULL
         self._usage = UsageSum(n)
+        self.says_something = False
+        """Whether any answer has begun: its first token is there."""
 
     def add(self, payload: bytes) -> bytes | None:
         """Add an event's data. Returns the error object's event if it is one, else None. Raises
@@ -133,15 +135,17 @@ class EngineAnswer:
         if choice.finish_reason is not None:
             into.finish_reason = choice.finish_reason
         if choice.text:
+            self.says_something = True
             into.text.append(choice.text)
         if choice.logprobs is not None and choice.logprobs.content:
             into.logprobs += map(_own, choice.logprobs.content)
         if choice.delta is not None:
             self._add_delta(into, choice.delta)
 
-    @staticmethod
-    def _add_delta(into: _Answered, said: _Delta) -> None:
+    def _add_delta(self, into: _Answered, said: _Delta) -> None:
         into.role = said.role or into.role
+        if said.content or said.reasoning_content or said.refusal or said.tool_calls:
+            self.says_something = True
         if said.content:
             into.text.append(said.content)
         if said.reasoning_content:
