@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bias, footprint, gateway, screening, tuning
+from benchmarks import bias, footprint, gateway, rollouts, screening, tuning
 
 gateway.main(sys.argv[1:])
 print()
@@ -18,3 +18,5 @@ print()
 tuning.main([])
 print()
 bias.main([])
+print()
+rollouts.main([])

@@ -19,8 +19,8 @@ STORY_S = 480.0
 
 
 def test_the_story_ends_well(tmp_path: Path) -> None:
-    """A bad prompt is taken back by evidence, a better one is found and promoted, a reader is erased, and the
-    log verifies."""
+    """A bad prompt is taken back by evidence; a better one is found, passes a gate and is promoted; a reader is
+    erased; the log verifies."""
     weights = starter_weights()
     at_hand = tmp_path / ".airboss" / "weights"
     at_hand.mkdir(parents=True)
@@ -39,8 +39,10 @@ def test_the_story_ends_well(tmp_path: Path) -> None:
     assert told[2]["state"] == "aborted"
     assert told[2]["verdict"]["authority"] == "evidence"
     assert told[3]["result"]["better"]
-    assert told[4]["state"] == "promoted"
-    assert told[6]["valid"]
+    assert told[4]["conclusion"] == "pass"
+    assert told[5]["state"] == "promoted"
+    assert (told[6]["state"], told[6]["records"]) == ("done", 1)
+    assert told[7]["valid"]
 
 
 def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""The story: a bad prompt is rolled out, caught and taken back; a better one is found, judged, rolled out and
-promoted; a person is erased; the log still verifies. Every step is a verb, run as a person would type it.
+"""The story: a bad prompt is rolled out, caught and taken back; a better one is found, evaluated, rolled out
+and promoted; a person is erased; the log still verifies. Every step is a verb, run as a person would type it.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class Story:
             self._traffic(traffic)
             self._bad_prompt(traffic)
             self._tune(traffic, dataset(every, SIZES))
+            self._evaluate()
             self._better_prompt(traffic)
         self._erase()
         self._audit()
@@ -134,7 +135,21 @@ class Story:
             *("--scorer", "contains", "--budget", str(BUDGET), "--name", "tuned"),
         )
         traffic.pause_s = 0.0
-        self._say(f"better: {found['result']['better']}", data=found)
+        judged = found["result"]["judgement"]
+        self._say(
+            f"right on {judged['items']} reviews of the holdout: {judged['before']['estimate']:.0%} before, "
+            f"{judged['after']['estimate']:.0%} after; {found['done']} calls",
+            data=found,
+        )
+
+    def _evaluate(self) -> None:
+        self._chapter("What was found is held against today's prompt, item by item, at a gate")
+        found = self._verb(
+            *("eval", "run", "--deployment", DEPLOYMENT, "--dataset", "reviews", "--release", "tuned"),
+            *("--scorer", "contains", "--gate", "contains:better"),
+        )
+        (finding,) = found["report"]["decision"]["findings"]
+        self._say(f"the gate says {found['conclusion']}; {finding['reason']}", data=found)
 
     def _better_prompt(self, traffic: Traffic) -> None:
         self._chapter("The better prompt is rolled out, and promoted on evidence")
@@ -148,12 +163,17 @@ class Story:
     def _erase(self) -> None:
         self._chapter("A reader asks to be forgotten")
         found = self._verb("erase", "--user", "reader-3", "--yes")
-        self._say("erased", data=found)
+        self._say(
+            f"{found['state']}: {found['records']} records and {found['scores']} scores name nobody any more",
+            data=found,
+        )
 
     def _audit(self) -> None:
         self._chapter("The log of all that was done still verifies")
         found = self._verb("audit", "verify")
-        self._say("valid", data=found)
+        if not found["valid"]:
+            raise AirbossError(f"the audit log does not verify: {found['problem']}")
+        self._say(f"all {found['checked']} leaves fit", data=found)
 
     # -- the small parts
 
