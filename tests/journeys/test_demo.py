@@ -19,8 +19,8 @@ STORY_S = 480.0
 
 
 def test_the_story_ends_well(tmp_path: Path) -> None:
-    """A bad prompt is taken back by evidence; a better one is found, passes a gate and is promoted; a reader is
-    erased; the log verifies."""
+    """A bad prompt is taken back by evidence; a better one is found, passes a gate and is promoted; a
+    reader is erased; the log verifies."""
     weights = starter_weights()
     at_hand = tmp_path / ".airboss" / "weights"
     at_hand.mkdir(parents=True)
