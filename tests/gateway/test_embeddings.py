@@ -60,7 +60,7 @@ def test_who_makes_none(kinds: Gateway, provider: FakeProvider, kind: str) -> No
     """A deployment that makes no embeddings says so; nothing goes upstream."""
     with kinds.client() as client:
         response = client.post("/v1/embeddings", json={"model": kind, "input": "x"})
-    assert response.status_code == 501
+    assert response.status_code == 400
     assert response.json()["error"]["code"] == "embeddings_unsupported"
     assert provider.stats().requests == 0
 

@@ -20,7 +20,7 @@ AirbossError
     ├── RateLimited            429  too much from one caller; later it may be taken
     ├── HeadersTooLarge        431  the request head is over the limit
     ├── InternalError          500  a defect of ours; never carries a trace
-    ├── Unsupported            501  the deployment's model cannot do this
+    ├── Unsupported            400  the deployment's model cannot do this
     ├── UpstreamRefused        4xx  the provider says that the request is wrong
     ├── UpstreamFailed         502  the provider failed or broke off
     ├── Unavailable            503  no plan, no target, draining
@@ -157,6 +157,8 @@ class MethodNotAllowed(ApiError):
     status = 405
     type = "invalid_request_error"
     default_code = "method_not_allowed"
+    headers: bytes = b""
+    """The answer's lines that tell which methods it has."""
 
 
 class RequestTimeout(ApiError):
@@ -212,7 +214,7 @@ class InternalError(ApiError):
 class Unsupported(ApiError):
     """The deployment's model cannot do what was asked, whoever asks."""
 
-    status = 501
+    status = 400
     type = "invalid_request_error"
     default_code = "unsupported"
 

@@ -6,7 +6,6 @@ import time
 
 import msgspec
 
-from airboss.dialects.chat_said import list_of, text_of
 from airboss.gateway.account import CHARS_PER_TOKEN
 from airboss.gateway.answer import WholeAnswer, status_in
 from airboss.gateway.dispatch import Dispatched
@@ -29,6 +28,26 @@ _NOT_COUNTED = frozenset(
 
 class _Counted(msgspec.Struct):
     input_tokens: int
+
+
+class _Part(msgspec.Struct):
+    type: str
+    text: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Message(msgspec.Struct):
+    content: str | list[_Part] | None = None
+    tool_calls: list[msgspec.Raw] | None = None
+
+
+class _Asked(msgspec.Struct):
+    """A chat request, as far as it is estimated: what is odd in it is not looked at."""
+
+    messages: list[_Message]
+    tools: list[msgspec.Raw] | None = None
+
+
+_asked = msgspec.json.Decoder(_Asked).decode
 
 
 class CountAnswer(WholeAnswer):
@@ -107,15 +126,15 @@ def _question(call: Admitted) -> Outgoing | None:
 
 def estimate(chat: bytes) -> int:
     """Tokens by the length of the texts and the number of the images of a chat request."""
-    value = msgspec.json.decode(chat)
-    chars = len(msgspec.json.encode(value.get("tools"))) if value.get("tools") else 0
+    asked = _asked(chat)
+    chars = sum(len(bytes(tool)) for tool in asked.tools or ())
     images = 0
-    for message in value["messages"]:
-        chars += sum(len(msgspec.json.encode(each)) for each in list_of(message.get("tool_calls")))
-        content = message.get("content")
-        if isinstance(content, str):
-            chars += len(content)
-        for part in list_of(content):
-            chars += len(text_of(part.get("text")))
-            images += part.get("type") != "text"
+    for message in asked.messages:
+        chars += sum(len(bytes(call)) for call in message.tool_calls or ())
+        if isinstance(message.content, str):
+            chars += len(message.content)
+            continue
+        for part in message.content or ():
+            chars += max(0, len(bytes(part.text)) - len('""'))
+            images += part.type != "text"
     return max(1, -(-chars // CHARS_PER_TOKEN)) + images * IMAGE_TOKENS

@@ -15,6 +15,7 @@ import msgspec
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
 from airboss.domain.score import SCORE_NAME, Score
 from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.wire import refuse_repeated
 from airboss.gateway.worker import Worker
 
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -80,6 +81,7 @@ def read_feedback(body: bytes, now: datetime) -> FeedbackBody:
         ) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
+    refuse_repeated(body)
     _check_record_id(given.record_id, now)
     if SCORE_NAME.fullmatch(given.name) is None:
         raise InvalidRequest(

@@ -13,7 +13,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from http import HTTPStatus
 from typing import cast
 
@@ -27,15 +26,16 @@ from airboss.domain.errors import (
     InternalError,
     InvalidRequest,
     RequestTimeout,
-    UnsupportedMedia,
 )
+from airboss.gateway.request_head import ONCE_ONLY, check_head, path_of
 from airboss.providers.outbox import Outbox
 
 log = logging.getLogger("airboss.gateway")
 
 HEAD_BYTES_MAX = 64 * 1024
 HEADER_BYTES_EXTRA = 32
-ONCE_ONLY = frozenset({b"host", b"content-length", b"transfer-encoding", b"authorization"})
+FRAMING_BYTES_A_BODY_BYTE = 8
+"""What chunks of one byte each cost; sizes, extensions and trailers may take so much, and a head's worth."""
 HEAD_S_MAX = 15.0
 """From the first byte of a request to the end of its head."""
 BODY_GRACE_S = 30.0
@@ -53,7 +53,8 @@ STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in 
 
 
 class HttpRequest(msgspec.Struct):
-    """A whole request. `path` has no query; header names are lower case, the last of a repeated name wins."""
+    """A whole request. `path` has no query; header names are lower case, the last of a repeated name wins.
+    Trailers are not kept: what comes after the body says nothing about it."""
 
     method: str
     path: str
@@ -119,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._dropped_bytes = self._unread_bytes = 0
-        self._in_head = False
+        self._in_head = self._http_1_0 = False
         self._body: list[bytes] = []
         self._body_bytes = 0
 
@@ -203,11 +204,16 @@ class Connection(asyncio.Protocol):
         """Parse; whole requests are served in order."""
         if self._refused:
             return
-        unfinished = self._headers if self._in_head else None
+        unfinished = self._headers if self._in_message else None
+        was_in_head, body_bytes = self._in_head, self._body_bytes
         try:
             self._parser.feed_data(data)
             if self._in_message:
-                self._read_part(len(data), same_head=self._headers is unfinished)
+                same = self._headers is unfinished
+                if same and not was_in_head:
+                    self._read_framing(len(data) - (self._body_bytes - body_bytes))
+                else:
+                    self._read_part(len(data), same_head=same)
         except httptools.HttpParserUpgrade:
             # The request itself is being served; what would follow in another protocol is not.
             self._refuse(
@@ -237,13 +243,16 @@ class Connection(asyncio.Protocol):
         if self._current is not None:
             # Its answer carries `connection: close`, so what comes after is the client's loss, not ours.
             return
-        headers, body = self._server.error_response(error, _path(self._url))
+        headers, body = self._server.error_response(error, path_of(self._url))
         self.began = self.finished = True
         self._write(
             b"%s%scontent-length: %d\r\nconnection: close\r\n\r\n%s"
             % (STATUS_LINES[error.http_status], headers, len(body), body)
         )
         self._deadline = time.monotonic() + LINGER_S
+        self._server.outbox.flush()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # the client need not wait for the end of the lingering
 
     # -- deadlines
 
@@ -252,7 +261,9 @@ class Connection(asyncio.Protocol):
         if self._current is not None or now < self._deadline:
             return
         if self._refused or not self._in_message:
-            self.transport.abort() if self._refused else self.transport.close()
+            # An answer that nobody reads would keep a connection that is only closed for ever.
+            unread = self._refused or self.transport.is_closing() or self.transport.get_write_buffer_size()
+            self.transport.abort() if unread else self.transport.close()
         else:
             seen = self._head_bytes() + self._body_bytes
             self._refuse(RequestTimeout(f"only {seen} bytes of the request came in time; send it faster"))
@@ -280,6 +291,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; refuse what could be read in two ways."""
+        if not self._in_head:
+            return  # a trailer
         name = name.lower()
         if name in self._headers:
             self._repeated(name)
@@ -301,6 +314,15 @@ class Connection(asyncio.Protocol):
             self._deadline = time.monotonic() + HEAD_S_MAX
         self._check_head()
 
+    def _read_framing(self, size: int) -> None:
+        """Note `size` bytes of a body's framing. llhttp keeps a trailer until it ends: they are bounded."""
+        self._unread_bytes += size
+        if self._unread_bytes > HEAD_BYTES_MAX + FRAMING_BYTES_A_BODY_BYTE * self._body_bytes:
+            raise HeadersTooLarge(
+                f"{self._unread_bytes} bytes of chunk sizes, extensions and trailers for "
+                f"{self._body_bytes} bytes of body; send larger chunks, without extensions and trailers"
+            )
+
     def _check_head(self) -> None:
         """Refuse a head that is too large; asked once a read and once a head, for what is read is bounded."""
         if max(self._head_bytes(), self._unread_bytes) > HEAD_BYTES_MAX:
@@ -316,21 +338,13 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Refuse early what will not be served."""
-        self._in_head = False
         self._check_head()
+        self._in_head = False
+        self._unread_bytes = 0
         headers = self._headers
-        if b"content-length" in headers and b"transfer-encoding" in headers:
-            raise InvalidRequest(
-                "content-length and transfer-encoding exclude each other", code="invalid_http"
-            )
-        if b"host" not in headers and self._parser.get_http_version() == "1.1":
-            raise InvalidRequest("the host header is missing", code="invalid_http")
-        encoding = headers.get(b"content-encoding")
-        if encoding is not None and encoding.lower() != b"identity":
-            raise UnsupportedMedia(
-                f"content-encoding {_shown(encoding.lower())} is not read here; send the body uncompressed"
-            )
-        length = int(headers.get(b"content-length", b"0"))
+        version = self._parser.get_http_version()
+        self._http_1_0 = version == "1.0"
+        length = check_head(headers, version)
         if length > self._server.body_bytes_max:
             raise self._too_much(length)
         self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
@@ -357,11 +371,11 @@ class Connection(asyncio.Protocol):
         body = self._body
         request = HttpRequest(
             method=self._parser.get_method().decode("ascii", "replace"),
-            path=_path(self._url),
+            path=path_of(self._url),
             headers=self._headers,
             body=body[0] if len(body) == 1 else b"".join(body),
             keep_alive=self._parser.should_keep_alive(),
-            http_1_0=self._parser.get_http_version() != "1.1",
+            http_1_0=self._http_1_0,
             received_at=time.perf_counter(),
         )
         if self._current is None:
@@ -435,17 +449,3 @@ class Connection(asyncio.Protocol):
             return
         headers, body = self._server.error_response(error, request.path)
         self.respond(error.http_status, headers, body)
-
-
-@lru_cache(maxsize=32)
-def _path(url: bytes) -> str:
-    """The path of a request's target, "" if it has none that can be read."""
-    try:
-        path = httptools.parse_url(url).path
-    except httptools.HttpParserInvalidURLError:
-        return ""
-    return path.decode("utf-8", "replace") if path else "/"
-
-
-def _shown(value: bytes) -> str:
-    return repr(value[:60].decode("latin-1"))

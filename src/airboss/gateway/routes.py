@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 
@@ -58,7 +59,7 @@ class Router:
             )
         route = methods.get("GET" if http.method == "HEAD" else http.method)
         if route is None:
-            raise MethodNotAllowed(f"{http.path} takes {' or '.join(methods)}, not {http.method[:20]}")
+            raise _not_allowed(http, methods)
         return route
 
     def error_response(self, error: ApiError, path: str = "") -> tuple[bytes, bytes]:
@@ -73,6 +74,14 @@ class Router:
         """An id for a request that leaves no record."""
         now_ms = int(self.worker.clock.now().timestamp() * 1000)
         return b"x-request-id: %s\r\n" % self.worker.ids.next(now_ms).encode()
+
+
+def _not_allowed(http: HttpRequest, methods: Mapping[str, Route]) -> MethodNotAllowed:
+    taken = [*methods, "HEAD"] if "GET" in methods else [*methods]
+    shown = http.path[:100]
+    error = MethodNotAllowed(f"{shown} takes {' or '.join(methods)}, not {http.method[:20]}")
+    error.headers = b"allow: %s\r\n" % ", ".join(taken).encode()
+    return error
 
 
 # These two hand the coroutine on instead of awaiting it: on the busiest routes a layer less is a gain.
@@ -129,7 +138,7 @@ async def _models(router: Router, client: Connection, http: HttpRequest) -> None
 async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
     serving = router.worker.view()
     principal = serving.authenticate(http.headers)
-    name = http.path.removeprefix("/v1/models/")
+    name = unquote(http.path.removeprefix("/v1/models/"))
     if name not in serving.names(principal):
         raise unknown_model(name, serving.names(principal))
     created = int(serving.plan.created_at.timestamp())

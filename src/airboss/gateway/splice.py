@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import msgspec
@@ -60,6 +61,37 @@ def too_deep(text: bytes) -> bool:
         # Each turn takes off the innermost level, whatever its width.
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     return bool(brackets)
+
+
+_raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def repeated_member(text: bytes) -> str | None:
+    """The name of a member that the object `text` has twice; None if there is none. Which of the two counts
+    is up to the reader, and there is more than one."""
+    kept = _raw_members(text)
+    names, values = "".join(kept), b"".join(kept.values())
+    if len(text) == len(names) + len(values) + 4 * len(kept) + 1:
+        return None  # quotes, colons, commas and braces are all the rest, so that nothing was left out
+    if text == b"{%s}" % b", ".join([b'"%s": %s' % (name.encode(), kept[name]) for name in kept]):
+        return None  # Python's way of writing it
+    pairs: list[tuple[str, object]] = []
+
+    def outermost(last: list[tuple[str, object]]) -> None:
+        nonlocal pairs
+        pairs = last
+
+    json.loads(text, object_pairs_hook=outermost, parse_int=_unread, parse_float=_unread)
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def _unread(_: str) -> None:
+    """A number that nobody looks at."""
 
 
 def _trimmed(text: bytes, start: int, end: int) -> Span:

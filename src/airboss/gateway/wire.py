@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from airboss.gateway.splice import (
     join_members,
     member_spans,
     members,
+    repeated_member,
     replace,
     replace_model,
     too_deep,
@@ -37,6 +38,10 @@ LABEL_CHARS_MAX = 16_384
 
 OURS = ("prompt_variables", "release_variant")
 """Members of a request that are for the gateway."""
+
+
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number that those who read it after us can hold."""
 
 
 class StreamOptions(msgspec.Struct):
@@ -67,13 +72,13 @@ class Body(msgspec.Struct, kw_only=True):
     stream_options: StreamOptions | None = None
     user: str | None = None
     metadata: dict[str, str] | None = None
-    n: int | None = None
+    n: Whole | None = None
     temperature: float | None = None
     top_p: float | None = None
-    max_tokens: int | None = None
+    max_tokens: Whole | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     stop: str | list[str] | None = None
     logit_bias: dict[str, float] | None = None
     prompt_variables: dict[str, str] | None = None
@@ -86,9 +91,9 @@ class ChatBody(Body, kw_only=True):
     """`POST /v1/chat/completions`."""
 
     messages: list[Message]
-    max_completion_tokens: int | None = None
+    max_completion_tokens: Whole | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Whole | None = None
     response_format: dict[str, msgspec.Raw] | None = None
     tools: list[dict[str, msgspec.Raw]] | None = None
     functions: list[dict[str, msgspec.Raw]] | None = None
@@ -100,9 +105,9 @@ class CompletionBody(Body, kw_only=True):
     """`POST /v1/completions`."""
 
     prompt: str | list[str | int | list[int]] | None = None
-    logprobs: int | None = None
+    logprobs: Whole | None = None
     echo: bool | None = None
-    best_of: int | None = None
+    best_of: Whole | None = None
     suffix: str | None = None
 
 
@@ -150,7 +155,18 @@ def read_body(decode: Callable[[bytes], T], body: bytes) -> T:
         raise _nested() from None
     if too_deep(body):
         raise _nested()
+    refuse_repeated(body)
     return parsed
+
+
+def refuse_repeated(body: bytes) -> None:
+    """Raise InvalidRequest where the object `body` has a member twice: we could read one of them, and an
+    upstream the other."""
+    name = repeated_member(body)
+    if name is not None:
+        raise InvalidRequest(
+            f"{name[:60]!r} was sent twice; send it once", code="invalid_json", param=name[:60]
+        )
 
 
 def _nested() -> InvalidRequest:

@@ -331,7 +331,7 @@ def embeddings(call: Call) -> bytes:
         packed = base64.b64encode(struct.pack(f"<{size}f", *vector)).decode()
         value: Any = packed if call.asked.encoding_format == "base64" else vector
         data.append({"object": "embedding", "index": index, "embedding": value})
-    count = sum(tokens(flat(item)) or len(item or ()) for item in inputs)
+    count = sum(tokens(flat(item)) or (len(item) if isinstance(item, list) else 1) for item in inputs)
     counted = {"prompt_tokens": count, "total_tokens": count}
     return _ENCODER.encode({"object": "list", "data": data, "model": call.asked.model, "usage": counted})
 
