@@ -9,8 +9,8 @@ import pytest
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.request import Operation
-from airboss.providers.compatible import Usage, UsageSum
 from airboss.providers.engine_answer import CALLS_MAX, CHOICES_MAX, EngineAnswer
+from airboss.providers.usage import Usage, UsageSum
 
 HEAD = {"created": 5, "id": "chatcmpl-1", "model": "m", "system_fingerprint": "b0"}
 

@@ -19,6 +19,7 @@ from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store import duckdb as store_duckdb
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.rows import COLUMNS
 from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened_json, record, record_json
 
 ALL = RecordFilter()
@@ -59,7 +60,8 @@ def test_the_table_has_every_field_of_a_record() -> None:
     fields = [
         name for name in InferenceRecord.__struct_fields__ if name not in {"request", "response", "scores"}
     ]
-    assert columns == ["seq", *fields]
+    assert columns == ["seq", *COLUMNS]
+    assert set(COLUMNS) == set(fields)
     schema.close()
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from airboss.config.checks_limits import check_counters, check_limits
 from airboss.config.checks_policy import check_policies
+from airboss.config.checks_price import check_price
 from airboss.config.checks_watch import check_alarms, check_scoring
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
@@ -193,8 +194,7 @@ def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -
         at = (*path, "model")
         raise wrong(at, f"{dotted(at)} is {quoted(model.model)}; expected the model's name upstream")
     if model.price is not None:
-        for field in model.price.__struct_fields__:
-            _check_range((*path, "price", field), getattr(model.price, field), 0, 1_000_000, wrong)
+        check_price((*path, "price"), model.price, wrong)
     if config.providers[model.provider].kind == "local":
         _check_local(path, model, wrong)
         return

@@ -34,13 +34,27 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 3
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """USD per million tokens."""
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """USD per million tokens. Input that a provider reads from its cache, or writes to it (for an hour, where
+    it says so), costs a price of its own where there is one."""
 
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal
     cached_input_usd_per_mtok: Decimal | None = None
     cache_write_usd_per_mtok: Decimal | None = None
+    cache_write_1h_usd_per_mtok: Decimal | None = None
+
+
+class LongPrompt(Rates, frozen=True, kw_only=True):
+    """What all of a call costs whose input is more than `over_tokens`."""
+
+    over_tokens: int
+
+
+class Price(Rates, frozen=True, kw_only=True):
+    """What a model costs."""
+
+    long_prompt: LongPrompt | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +77,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     `base_urls` end before `/chat/completions` (so `https://api.openai.com/v1`); a local model has one for
     each replica. `api_key_ref` is `env:NAME` or `file:PATH`, never the secret. `upstream_model` is the name
-    sent upstream. `price` None means unknown, so that cost is null. `tools` says whether the model can call
+    sent upstream. `price` None means unknown, so that cost is null; `priced_by` is where it came from, as in
+    `record.Attempt`. `tools` says whether the model can call
     tools; where it cannot, a request with tools is refused. `engine` is of a local model: the engine as its
     `ports.Placement` names it. `down` says why nobody answers there; calls are then refused with it at once.
     `slot_tokens` is of a local model too: the most tokens that prompt and answer of one call may have
@@ -78,6 +93,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     upstream_model: str
     api_key_ref: str | None = None
     price: Price | None = None
+    priced_by: str | None = None
     tools: bool = True
     engine: str | None = None
     down: str | None = None

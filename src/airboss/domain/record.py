@@ -19,10 +19,23 @@ Status = Literal["ok", "error", "cancelled", "refused"]
 """How a call ended. `cancelled`: the client went away. `refused`: our own policy or limit said no."""
 
 
+class AttemptUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt used, in tokens; `estimated`: counted by us, because the provider did not say."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try against one upstream. Times are milliseconds; `start_ms` counts from the call's start.
 
-    `error_type` is None for the attempt that answered; `status_code` None if no head arrived.
+    `error_type` is None for the attempt that answered; `status_code` None if no head arrived. `usage` None:
+    it used nothing. `cost_usd` is what that cost, None where nothing was used or the price is unknown;
+    `priced_by` is where the price came from: `config`, or the version of the table of prices.
     """
 
     provider: str
@@ -33,6 +46,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: float | None = None
     status_code: int | None = None
     error_type: str | None = None
+    usage: AttemptUsage | None = None
+    cost_usd: Decimal | None = None
+    priced_by: str | None = None
 
 
 class PolicyFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +91,8 @@ class ClosedCall(msgspec.Struct, frozen=True, kw_only=True):
     `latency_ms` is the whole call, `ttft_ms` up to the first byte of real output passed on (None where there
     was none), `overhead_ms` the part of `latency_ms` that is ours, not the upstream's. `output_chars` counts
     the characters of text produced. `cost_usd` None means that the price is unknown.
-    `input_tokens` includes `cached_input_tokens`; `output_tokens` includes `reasoning_tokens`.
+    Tokens and cost are those of all attempts together. `input_tokens` includes `cached_input_tokens` and
+    `cache_write_tokens`, which do not overlap; `output_tokens` includes `reasoning_tokens`.
     """
 
     id: str
@@ -88,6 +105,7 @@ class ClosedCall(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     usage_estimated: bool = False
     cost_usd: Decimal | None = None
@@ -101,8 +119,9 @@ class ClosedCall(msgspec.Struct, frozen=True, kw_only=True):
 class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A call as it is stored and as `airboss records --json` prints it; fields as in the two frames.
 
-    `request` and `response` are JSON values; None where bodies are not kept or there was none. `scores` is
-    `score.latest`: the log fills it in when the record is read.
+    `cache_write_tokens` is None in records of before it was kept. `request` and `response` are JSON values;
+    None where bodies are not kept or there was none. `scores` is `score.latest`: the log fills it in when the
+    record is read.
     """
 
     id: str
@@ -124,6 +143,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int | None
     output_tokens: int | None
     cached_input_tokens: int | None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None
     usage_estimated: bool
     cost_usd: Decimal | None

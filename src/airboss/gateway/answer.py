@@ -21,7 +21,6 @@ from airboss.gateway.translated import Translation
 from airboss.providers.compatible import (
     Assembly,
     Reply,
-    UsageSum,
     as_api_error,
     read_error,
     read_reply,
@@ -31,6 +30,7 @@ from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
 from airboss.providers.dialect import Outgoing
 from airboss.providers.engine_answer import EngineAnswer
+from airboss.providers.usage import UsageSum
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """The largest answer taken whole."""
@@ -53,7 +53,7 @@ class _Answer:
         """What was sent, where that is not OpenAI's request."""
         self._coded = False
         self._inflate: zlib._Decompress | None = None
-        self._translation: Translation | None = None
+        self.translation: Translation | None = None
 
     def head(self, status: int, headers: Headers) -> None:
         """Keep the head."""
@@ -61,7 +61,7 @@ class _Answer:
         self.headers = headers
         if self.outgoing is not None and self.outgoing.reader is not None:
             self._coded = True
-            self._translation = Translation(self.outgoing, status=status, created=int(time.time()))
+            self.translation = Translation(self.outgoing, status=status, created=int(time.time()))
         encoding = headers.get(b"content-encoding", b"").lower()
         if not encoding:
             return
@@ -95,9 +95,9 @@ class _Answer:
             if self._inflate.unconsumed_tail:
                 raise UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes")
         failure = None
-        if self._translation is not None:
-            data = self._translation.feed(data)
-            failure = self._translation.failure
+        if self.translation is not None:
+            data = self.translation.feed(data)
+            failure = self.translation.failure
         if data:
             self._take(data)
         if failure is not None:
@@ -108,8 +108,8 @@ class _Answer:
         if self.finished.done():
             return
         try:
-            if self._translation is not None:
-                self._take(self._translation.end())
+            if self.translation is not None:
+                self._take(self.translation.end())
                 if self.finished.done():
                     return
             self._end()
@@ -190,6 +190,11 @@ class WholeAnswer(_Answer):
         """What the record has of it."""
         return self.content
 
+    @property
+    def so_far(self) -> bytes:
+        """What has come, where that is not all."""
+        return b"".join(self._pieces) or (self.translation.so_far if self.translation is not None else b"")
+
     def _take_in(self, content: bytes, reply: Reply) -> None:
         self.content, self.reply = content, reply
         if self.first_output_at is None:  # a local engine's first token has been seen on its way
@@ -216,6 +221,10 @@ class EngineWholeAnswer(WholeAnswer):
     def usage_short(self) -> bool:
         """Whether less usage was reported than there are answers."""
         return self._engine.usage_short
+
+    def produced(self) -> tuple[str, str]:
+        """What has been said and what has been thought so far."""
+        return self._engine.produced()
 
     def head(self, status: int, headers: Headers) -> None:
         """Keep the head."""

@@ -6,9 +6,9 @@ import time
 
 import msgspec
 
-from airboss.gateway.account import CHARS_PER_TOKEN
 from airboss.gateway.answer import WholeAnswer, status_in
 from airboss.gateway.dispatch import Dispatched
+from airboss.gateway.estimate import CHARS_PER_TOKEN
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.pipeline import admit, assign, render, screen
 from airboss.gateway.splice import join_members, members

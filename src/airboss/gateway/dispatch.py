@@ -15,7 +15,8 @@ from airboss.domain.errors import ApiError, Unavailable, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Target, Timeouts
 from airboss.domain.record import Attempt
 from airboss.domain.request import Operation
-from airboss.gateway.answer import StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.billing import AnyAnswer, Tried
 from airboss.providers import dialect
 from airboss.providers.compatible import RETRYABLE_STATUS, request_head
 from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Origin, Pool, Pools
@@ -30,15 +31,13 @@ did: it is being restarted, and has read nothing."""
 REFUSED_S = 1.0
 """So long a replica that refused a connection is asked last: having nothing to do, it would be first."""
 
-AnyAnswer = WholeAnswer | StreamedAnswer
-
 
 class Dispatched(msgspec.Struct, kw_only=True):
     """One call's attempts, filled while it runs, so that a cancelled call has what was known."""
 
     started: float
     """`time.perf_counter()` of the call's start."""
-    attempts: list[Attempt] = []
+    tries: list[Tried] = []
     answer: AnyAnswer | None = None
     upstream_s: float = 0.0
     """Time spent waiting for upstreams: the rest of the call is ours."""
@@ -177,18 +176,17 @@ class Executor:
             self._outstanding[url] -= 1
             ended = time.perf_counter()
             dispatched.upstream_s += ended - (dispatched.sent_at if dispatched.sent_at is not None else began)
-            dispatched.attempts.append(
-                Attempt(
-                    provider=target.provider,
-                    model=target.upstream_model,
-                    url=url,
-                    start_ms=in_ms(began - dispatched.started),
-                    latency_ms=in_ms(ended - began),
-                    ttft_ms=in_ms(answer.first_output_at - began) if answer.first_output_at else None,
-                    status_code=answer.status,
-                    error_type=failure,
-                )
+            attempt = Attempt(
+                provider=target.provider,
+                model=target.upstream_model,
+                url=url,
+                start_ms=in_ms(began - dispatched.started),
+                latency_ms=in_ms(ended - began),
+                ttft_ms=in_ms(answer.first_output_at - began) if answer.first_output_at else None,
+                status_code=answer.status,
+                error_type=failure,
             )
+            dispatched.tries.append(Tried(attempt, answer, target, data, dispatched.sent_at is not None))
 
     def _pick(self, target: Target) -> str:
         urls = target.base_urls

@@ -35,7 +35,7 @@ from airboss.gateway.stock import (
 from airboss.governance.budgets import period_end, period_of, period_start
 from airboss.governance.counting import Answer, Change, Counters, Denied, Want, given_back, units, usd_of
 from airboss.governance.windows import WINDOW_S
-from airboss.providers.pricing import cost_usd
+from airboss.providers.pricing import Buckets, cost_usd
 from airboss.telemetry.metrics import LimitUse
 
 log = logging.getLogger(__name__)
@@ -420,7 +420,7 @@ class Held:
 
 def price(guess: Estimate, target: Target) -> Decimal | None:
     """What a call may cost in USD; None if the price is not known."""
-    return cost_usd(target, input_tokens=guess.input, cached_input_tokens=0, output_tokens=guess.output)
+    return cost_usd(target, Buckets(uncached=guess.input, output=guess.output))
 
 
 def price_unknown(money: Stock, target: Target) -> PermissionDenied:

@@ -30,6 +30,7 @@ from airboss.gateway.answer import (
     StreamedAnswer,
     WholeAnswer,
 )
+from airboss.gateway.billing import counts_ready, load_counts
 from airboss.gateway.dispatch import Dispatched
 from airboss.gateway.embeddings import embeddings_body
 from airboss.gateway.engine_wire import engine_body
@@ -245,7 +246,11 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
 ) -> None:
     dispatched = Dispatched(started=started)
     try:
-        answer = await dispatch(worker, client, call, dispatched)
+        try:
+            answer = await dispatch(worker, client, call, dispatched)
+        finally:
+            if not counts_ready(dispatched.tries):
+                await asyncio.to_thread(load_counts)
         if call.spoken is not None and call.spoken.keep is not None:
             await call.spoken.keep(call.request.body, said_whole(answer))
     except ApiError as error:
@@ -305,7 +310,6 @@ def close_record(
         dispatched,
         status=status,
         error=error,
-        request_bytes=len(call.request.body),
         bodies=serving.plan.bodies,
         policy=call.screen.findings(dispatched.answer) if call.screen is not None else (),
         speech=None if call.spoken is None else call.spoken.speech,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.gateway.sse import Splitter, event_data
@@ -62,6 +63,15 @@ class Translation:
             # Not a stream at all: an error object or a page, with status 200.
             return self._reader.error(self._status, rest)
         return _events(self._reader.end())
+
+    def told(self) -> dict[str, Any] | None:
+        """The usage as far as it has been told."""
+        return self._reader.told()
+
+    @property
+    def so_far(self) -> bytes:
+        """What has come of a whole body."""
+        return b"".join(self._pieces)
 
 
 def _events(payloads: Iterable[bytes]) -> bytes:

@@ -22,8 +22,9 @@ from airboss.providers.chat_answer import (
     usage_of,
     whole_choice,
 )
-from airboss.providers.compatible import Tokens, read_error
+from airboss.providers.compatible import read_error
 from airboss.providers.dialect import DONE
+from airboss.providers.usage import Tokens
 
 FINISH: Mapping[str, FinishReason] = {
     "end_turn": "stop",
@@ -53,11 +54,18 @@ class _Output(msgspec.Struct):
     thinking_tokens: Tokens = 0
 
 
+class _Written(msgspec.Struct):
+    """Of what was written to the cache, what stays for an hour."""
+
+    ephemeral_1h_input_tokens: Tokens = 0
+
+
 class _Usage(msgspec.Struct):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cache_read_input_tokens: Tokens | None = None
     cache_creation_input_tokens: Tokens | None = None
+    cache_creation: _Written | None = None
     output_tokens_details: _Output | None = None
 
 
@@ -159,7 +167,7 @@ class AnthropicReader:
             stopped_at=said.stop_sequence,
         )
         self._take_usage(said.usage)
-        return self._write.whole([choice], self._told())
+        return self._write.whole([choice], self.told())
 
     def _reason(self, said: str | None) -> FinishReason:
         reason = FINISH.get(said or "", "stop")
@@ -177,10 +185,17 @@ class AnthropicReader:
             output=self._usage.output_tokens or 0,
             cached=self._usage.cache_read_input_tokens or 0,
             written=self._usage.cache_creation_input_tokens or 0,
+            written_1h=self._usage.cache_creation.ephemeral_1h_input_tokens
+            if self._usage.cache_creation is not None
+            else 0,
             reasoning=self._usage.output_tokens_details.thinking_tokens
             if self._usage.output_tokens_details is not None
             else 0,
         )
+
+    def told(self) -> Json | None:
+        """The usage as far as it has been told."""
+        return None if self._usage.input_tokens is None else self._told()
 
     def event(self, data: bytes) -> list[bytes]:  # noqa: PLR0911 - one for each kind of event
         """One event."""
@@ -204,7 +219,8 @@ class AnthropicReader:
                 return []
             case "message_stop" if self._finish is not None:
                 finish = self._write.chunk({}, finish=self._finish, stopped_at=self._stopped_at)
-                return [finish, self._write.usage_chunk(self._told()), DONE]
+                usage = self.told()
+                return [finish, *([self._write.usage_chunk(usage)] if usage is not None else []), DONE]
             case "error":
                 return [self.error(200, data)]
         return []  # pings, and what a later version adds

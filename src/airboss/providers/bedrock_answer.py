@@ -13,7 +13,7 @@ import msgspec
 from airboss.domain.errors import UpstreamFailed
 from airboss.providers.anthropic_answer import AnthropicReader
 from airboss.providers.chat_answer import Json, error_of
-from airboss.providers.compatible import Tokens
+from airboss.providers.usage import Tokens
 
 _REASONS: Mapping[str, str] = {
     "guardrail_intervened": "refusal",
@@ -202,6 +202,10 @@ class BedrockReader:
         """The last word, where no usage came after the reason."""
         return self._last()
 
+    def told(self) -> Json | None:
+        """The usage, which comes last."""
+        return self._inner.told()
+
     def error(self, status: int, body: bytes) -> bytes:
         """An error."""
         try:
@@ -226,8 +230,9 @@ def _reason(said: str | None) -> str:
     return _REASONS.get(said, said) if said is not None else "end_turn"
 
 
-def _usage(said: _Usage | None) -> Json:
-    said = _Usage() if said is None else said
+def _usage(said: _Usage | None) -> Json | None:
+    if said is None:
+        return None
     return {
         "input_tokens": said.input_tokens,
         "output_tokens": said.output_tokens,

@@ -85,15 +85,26 @@ def tool_call(id_: str, name: str, arguments: str) -> Json:
     return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def usage_of(*, uncached: int, output: int, cached: int = 0, written: int = 0, reasoning: int = 0) -> Json:
+def usage_of(
+    *,
+    uncached: int,
+    output: int,
+    cached: int = 0,
+    written: int = 0,
+    written_1h: int = 0,
+    reasoning: int = 0,
+) -> Json:
     """`usage` from disjoint buckets of input (not cached, read from the cache, written to it) and from
-    output, of which `reasoning` is a part."""
+    output, of which `reasoning` is a part, as `written_1h` (kept for an hour) is of what was written."""
     prompt = uncached + cached + written
+    read = {"cached_tokens": cached, "cache_write_tokens": written}
+    if written_1h:
+        read["cache_write_1h_tokens"] = written_1h
     return {
         "prompt_tokens": prompt,
         "completion_tokens": output,
         "total_tokens": prompt + output,
-        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+        "prompt_tokens_details": read,
         "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from airboss import __version__
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
+from airboss.providers.usage import Usage, UsageSum
 
 T = TypeVar("T")
 
@@ -53,82 +54,6 @@ def request_head(
     if traceparent is not None:
         head += b"traceparent: %s\r\n" % traceparent.encode("latin-1")
     return b"%scontent-length: %d\r\n\r\n" % (head, length)
-
-
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
-"""A count of tokens that can be true; anything else is no count."""
-
-
-class PromptDetails(msgspec.Struct):
-    """`usage.prompt_tokens_details`."""
-
-    cached_tokens: Tokens | None = None
-    cache_write_tokens: Tokens | None = None
-    """Not OpenAI's: what our translations say of providers that bill it apart."""
-
-
-class CompletionDetails(msgspec.Struct):
-    """`usage.completion_tokens_details`."""
-
-    reasoning_tokens: Tokens | None = None
-
-
-class Usage(msgspec.Struct):
-    """`usage`, as billed: cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`."""
-
-    prompt_tokens: Tokens = 0
-    completion_tokens: Tokens | None = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
-
-    @property
-    def cached(self) -> int:
-        """Input tokens read from the provider's cache."""
-        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
-
-    @property
-    def written(self) -> int:
-        """Input tokens written to the provider's cache."""
-        return (self.prompt_tokens_details and self.prompt_tokens_details.cache_write_tokens) or 0
-
-    @property
-    def reasoning(self) -> int:
-        """Output tokens spent on reasoning."""
-        return (self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0
-
-
-class UsageSum:
-    """The usage of all answers to one request: the engine reports each answer's on its own.
-
-    `n` is how many answers each prompt gets. Every one reports the prompt, which counts once, as with OpenAI.
-    """
-
-    def __init__(self, n: int) -> None:
-        self._n = max(1, n)
-        self._total = Usage(prompt_tokens=0, completion_tokens=0)
-        self._cached = self._reasoning = 0
-        self.reports = 0
-
-    def add(self, usage: Usage) -> None:
-        """Add one answer's."""
-        self.reports += 1
-        self._total.prompt_tokens += usage.prompt_tokens
-        self._total.completion_tokens = (self._total.completion_tokens or 0) + (usage.completion_tokens or 0)
-        self._cached += usage.cached
-        self._reasoning += usage.reasoning
-
-    def total(self) -> Usage | None:
-        """The sum; None if nothing was reported."""
-        if not self.reports:
-            return None
-        return Usage(
-            prompt_tokens=self._total.prompt_tokens // self._n,
-            completion_tokens=self._total.completion_tokens,
-            prompt_tokens_details=PromptDetails(cached_tokens=self._cached // self._n),
-            completion_tokens_details=CompletionDetails(reasoning_tokens=self._reasoning)
-            if self._reasoning
-            else None,
-        )
 
 
 class Delta(msgspec.Struct):
@@ -420,6 +345,17 @@ class Assembly:
         if isinstance(arguments, str) and self._kept < OUTPUT_CHARS_MAX:
             self._kept += len(arguments)
             kept["function"]["arguments"].append(arguments)
+
+    def produced(self) -> tuple[str, str]:
+        """What has been said, tool calls among it, and what has been thought so far, as far as it is kept."""
+        said: list[str] = []
+        thought: list[str] = []
+        for choice in self._choices.values():
+            for field, parts in choice.text.items():
+                (thought if field == "reasoning_content" else said).extend(parts)
+            for call in choice.tool_calls.values():
+                said += [call["function"]["name"], *call["function"]["arguments"]]
+        return "".join(said), "".join(thought)
 
     @property
     def usage_short(self) -> bool:

@@ -120,6 +120,9 @@ class CompletedReader:
         """Nothing: what was held back is not the answer's."""
         return []
 
+    def told(self) -> None:
+        """Nothing: it stands in the answer as OpenAI has it."""
+
     def error(self, status: int, body: bytes) -> bytes:  # noqa: ARG002 - other dialects look at the status
         """As it came."""
         return body

@@ -10,7 +10,7 @@ Where an upstream speaks OpenAI's dialect there is no `Outgoing`, and nothing of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -32,6 +32,9 @@ class Reader(Protocol):
 
     def end(self) -> list[bytes]:
         """What remains to be said when the body has ended; nothing if the stream was cut."""
+
+    def told(self) -> dict[str, Any] | None:
+        """The usage as far as it has been told, as OpenAI's `usage`; None where that is read elsewhere."""
 
     def error(self, status: int, body: bytes) -> bytes:
         """An error answer, as `{"error": {message, type, code, param}}`."""

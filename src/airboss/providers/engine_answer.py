@@ -12,7 +12,7 @@ import msgspec
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.request import Operation
-from airboss.providers.compatible import Usage, UsageSum
+from airboss.providers.usage import Usage, UsageSum
 
 Raw = msgspec.Raw
 NULL = Raw(b"null")
@@ -172,6 +172,12 @@ class EngineAnswer:
             return None
         chars = sum(len(part) for each in self._answered.values() for part in each.text)
         return f"after {chars} characters"
+
+    def produced(self) -> tuple[str, str]:
+        """What has been said and what has been thought so far."""
+        said = [part for each in self._answered.values() for part in (*each.text, *each.refusal)]
+        said += [part for each in self._answered.values() for _, call in each.calls.values() for part in call]
+        return "".join(said), "".join(part for each in self._answered.values() for part in each.reasoning)
 
     @property
     def usage_short(self) -> bool:

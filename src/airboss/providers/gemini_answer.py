@@ -23,8 +23,8 @@ from airboss.providers.chat_answer import (
     usage_of,
     whole_choice,
 )
-from airboss.providers.compatible import Tokens
 from airboss.providers.dialect import DONE
+from airboss.providers.usage import Tokens
 
 FILTERED = frozenset(
     {
@@ -162,7 +162,7 @@ class GeminiReader:
                     logprobs=_logprobs(candidate.logprobs_result),
                 )
             )
-        return self._write.whole(choices, self._told())
+        return self._write.whole(choices, self.told())
 
     def event(self, data: bytes) -> list[bytes]:
         """One event. Raises UpstreamRefused where the prompt was blocked."""
@@ -192,7 +192,7 @@ class GeminiReader:
         if not self._reasons or self._begun - self._reasons.keys():
             return []
         made = [self._write.chunk({}, index=i, finish=why) for i, why in sorted(self._reasons.items())]
-        usage = self._told()
+        usage = self.told()
         if usage is not None:
             made.append(self._write.usage_chunk(usage))
         return [*made, DONE]
@@ -250,7 +250,8 @@ class GeminiReader:
             return "length"
         return "tool_calls" if self._calls.get(candidate.index) else "stop"
 
-    def _told(self) -> Json | None:
+    def told(self) -> Json | None:
+        """The usage as far as it has been told: each event says all of it anew."""
         usage = self._usage
         if usage is None:
             return None

@@ -4,42 +4,56 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from airboss.domain.plan import Target
+import msgspec
+
+from airboss.domain.plan import Rates, Target
 
 _MTOK = Decimal(1_000_000)
 _SMALLEST = Decimal("0.0000000001")
 """Ten decimals hold one token at 0.0001 USD per million tokens exactly."""
 
 
-def cost_usd(
-    target: Target,
-    *,
-    input_tokens: int,
-    cached_input_tokens: int,
-    output_tokens: int,
-    written_input_tokens: int = 0,
-) -> Decimal | None:
+class Buckets(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one answer, each counted once. `cache_write_1h` is the part of `cache_write` that the
+    provider keeps for an hour; `output` is without `reasoning`."""
+
+    uncached: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+    cache_write_1h: int = 0
+
+    @property
+    def input(self) -> int:
+        """All that was read."""
+        return self.uncached + self.cache_read + self.cache_write
+
+    @property
+    def written(self) -> int:
+        """All that was produced."""
+        return self.output + self.reasoning
+
+
+def cost_usd(target: Target, used: Buckets) -> Decimal | None:
     """The cost in USD, rounded once, to ten decimals. A local model without a price costs 0; a hosted one
     without a price has no known cost, None.
 
-    `input_tokens` includes `cached_input_tokens` and `written_input_tokens` (read from the provider's cache,
-    and written to it), which cost a price of their own where there is one.
+    Where a bucket has no price of its own, it is paid like any other input.
     """
     price = target.price
     if price is None:
         return Decimal(0) if target.kind == "local" else None
-    cached_price = price.cached_input_usd_per_mtok
-    if cached_price is None:
-        cached_price = price.input_usd_per_mtok
-    write_price = price.cache_write_usd_per_mtok
-    if write_price is None:
-        write_price = price.input_usd_per_mtok
-    cached = min(cached_input_tokens, input_tokens)
-    written = min(written_input_tokens, input_tokens - cached)
-    usd = (
-        (input_tokens - cached - written) * price.input_usd_per_mtok
-        + cached * cached_price
-        + written * write_price
-        + output_tokens * price.output_usd_per_mtok
-    ) / _MTOK
-    return usd.quantize(_SMALLEST).normalize() if usd else Decimal(0)
+    rates: Rates = price
+    if price.long_prompt is not None and used.input > price.long_prompt.over_tokens:
+        rates = price.long_prompt
+    usual = rates.input_usd_per_mtok
+    usd = used.uncached * usual + used.written * rates.output_usd_per_mtok
+    if used.cache_read or used.cache_write:
+        read, write = rates.cached_input_usd_per_mtok, rates.cache_write_usd_per_mtok
+        write = usual if write is None else write
+        hour = rates.cache_write_1h_usd_per_mtok
+        usd += used.cache_read * (usual if read is None else read)
+        usd += (used.cache_write - used.cache_write_1h) * write
+        usd += used.cache_write_1h * (write if hour is None else hour)
+    return (usd / _MTOK).quantize(_SMALLEST).normalize() if usd else Decimal(0)

@@ -53,6 +53,10 @@ class TextReader:
         """The end of the body."""
         return [_text(each) for each in self._inner.end()]
 
+    def told(self) -> dict[str, Any] | None:
+        """The usage so far."""
+        return self._inner.told()
+
     def error(self, status: int, body: bytes) -> bytes:
         """An error."""
         return self._inner.error(status, body)

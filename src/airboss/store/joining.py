@@ -86,6 +86,7 @@ def join(opened: OpenedCall, closed: ClosedCall) -> bytes:
         input_tokens=closed.input_tokens,
         output_tokens=closed.output_tokens,
         cached_input_tokens=closed.cached_input_tokens,
+        cache_write_tokens=closed.cache_write_tokens,
         reasoning_tokens=closed.reasoning_tokens,
         usage_estimated=closed.usage_estimated,
         cost_usd=closed.cost_usd,

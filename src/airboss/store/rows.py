@@ -19,10 +19,15 @@ PART_CHARS_MAX: Final = 8192
 ROW_CHARS_MAX: Final = 64 * 1024
 """Of all text of a record beside its bodies; see the schema on why there must be a bound."""
 
-COLUMNS: Final = tuple(
-    field.name
-    for field in msgspec.structs.fields(InferenceRecord)
-    if field.name not in {"request", "response", "scores"}
+_ADDED: Final = ("cache_write_tokens",)
+"""Columns that a migration added: they stand last in the table."""
+COLUMNS: Final = (
+    *(
+        field.name
+        for field in msgspec.structs.fields(InferenceRecord)
+        if field.name not in {"request", "response", "scores", *_ADDED}
+    ),
+    *_ADDED,
 )
 _JSON_COLUMNS: Final = {
     "attempts": tuple[Attempt, ...],

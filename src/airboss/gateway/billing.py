@@ -1,0 +1,236 @@
+"""What each attempt of a call used and cost, and the call by them all.
+
+A provider's own numbers are taken where it gave them. Where it did not, because the answer broke off or it
+never says, tokens are counted here, and the record says `usage_estimated`: what was produced is paid for, and
+the prompt with it. An attempt that produced nothing used nothing, unless we gave it up while it was at work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from airboss.domain.plan import Target
+from airboss.domain.record import Attempt, AttemptUsage
+from airboss.gateway.answer import EngineWholeAnswer, StreamedAnswer, WholeAnswer
+from airboss.providers import o200k
+from airboss.providers.compatible import Reply
+from airboss.providers.pricing import Buckets, cost_usd
+from airboss.providers.usage import Usage
+
+AnyAnswer = WholeAnswer | StreamedAnswer
+
+PART_TOKENS = 1_000
+"""A picture or a sound, whose bytes say nothing of its tokens."""
+MESSAGE_TOKENS = 4
+"""What tells one message from the next, with OpenAI's models."""
+DATA_CHARS = 2_000
+"""Longer than this without a space is data, not text."""
+_AS_TEXT = frozenset({"tools", "functions", "response_format", "toolConfig", "tool_config"})
+"""Members that the model reads as they stand, names and all."""
+_NOT_READ = frozenset({"model", "role", "type", "id", "tool_call_id", "toolUseId", "user", "metadata"})
+_SAID = re.compile(
+    rb'"(content|text|refusal|arguments|reasoning_content|thinking)"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL
+)
+_THOUGHTS = frozenset({b"reasoning_content", b"thinking"})
+
+_usage = msgspec.json.Decoder(Usage)
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """An attempt that has ended, and all that its bill is made from. `request` is what was sent, head and
+    body; `sent`: all of it was."""
+
+    attempt: Attempt
+    answer: AnyAnswer
+    target: Target
+    request: bytes
+    sent: bool
+
+
+class Bill(msgspec.Struct, frozen=True):
+    """The attempts with what each used and cost, and all of it together. `cost` None: not known."""
+
+    attempts: tuple[Attempt, ...]
+    used: Buckets
+    estimated: bool
+    cost: Decimal | None
+
+
+def counts_ready(tries: Iterable[Tried]) -> bool:
+    """Whether `bill` can be made at once: nothing is to be counted, or the tokenizer has been read."""
+    return o200k.ready() or all(_told_all(each.answer) is not None for each in tries)
+
+
+load_counts = o200k.load
+"""Reads the tokenizer: a tenth of a second, for a thread."""
+
+
+def bill(tries: Iterable[Tried], target: Target) -> Bill:
+    """The bill of a call whose release is served at `target`."""
+    attempts = []
+    total: Buckets | None = None
+    estimated = False
+    cost: Decimal | None = None
+    for each in tries:
+        told = _told_all(each.answer)
+        counted = told is None
+        used = _counted(each) if told is None else told.buckets()
+        if used is None:
+            attempts.append(each.attempt)
+            continue
+        paid = cost_usd(each.target, used)
+        attempts.append(_billed(each, used, paid, estimated=counted))
+        estimated = estimated or counted
+        if total is None:
+            total, cost = used, paid
+        else:
+            total = _sum(total, used)
+            cost = cost + paid if cost is not None and paid is not None else None
+    if total is None:
+        total = Buckets()
+        cost = cost_usd(target, total)
+    return Bill(tuple(attempts), total, estimated, cost)
+
+
+def _sum(one: Buckets, other: Buckets) -> Buckets:
+    return Buckets(**{name: getattr(one, name) + getattr(other, name) for name in Buckets.__struct_fields__})
+
+
+def _billed(tried: Tried, used: Buckets, cost: Decimal | None, *, estimated: bool) -> Attempt:
+    usage = AttemptUsage(
+        input_tokens=used.input,
+        output_tokens=used.written,
+        cached_input_tokens=used.cache_read,
+        cache_write_tokens=used.cache_write,
+        reasoning_tokens=used.reasoning,
+        estimated=estimated,
+    )
+    priced_by = tried.target.priced_by
+    return msgspec.structs.replace(tried.attempt, usage=usage, cost_usd=cost, priced_by=priced_by)
+
+
+def _told_all(answer: AnyAnswer) -> Usage | None:
+    """What the upstream says that all of its answer used; None where it has not said all."""
+    if isinstance(answer, StreamedAnswer):
+        usage = answer.assembly.usage if answer.assembly.finished else None
+    else:
+        usage = answer.reply.usage if answer.reply is not None else None
+    if usage is None or usage.completion_tokens is None or answer.usage_short:
+        return None
+    return usage
+
+
+def _counted(tried: Tried) -> Buckets | None:
+    """What an attempt used, as far as it has been told, and the rest counted; None where it used nothing."""
+    answer = tried.answer
+    said, thought, chars = _produced(answer)
+    told = _told_part(answer)
+    if not (said or thought or told or tried.attempt.error_type is None or _given_up(tried)):
+        return None
+    known = told.buckets() if told is not None else Buckets()
+    reasoning = o200k.count(thought) if thought else 0
+    output = o200k.count(said) if said else 0
+    if chars > len(said):  # more than is kept of it
+        output = output * chars // max(1, len(said))
+    if told is None or not told.prompt_tokens:
+        known = Buckets(uncached=prompt_tokens(tried.request.partition(b"\r\n\r\n")[2]))
+    elif known.written > output + reasoning:
+        return known
+    return msgspec.structs.replace(known, output=output, reasoning=reasoning)
+
+
+def _told_part(answer: AnyAnswer) -> Usage | None:
+    """What the upstream has said of the usage of an answer that is not whole."""
+    usage = None
+    if isinstance(answer, StreamedAnswer):
+        usage = answer.assembly.usage
+    elif answer.reply is not None:
+        usage = answer.reply.usage
+    if usage is None and answer.translation is not None:
+        told = answer.translation.told()
+        usage = _usage.decode(msgspec.json.encode(told)) if told is not None else None
+    return usage
+
+
+def _given_up(tried: Tried) -> bool:
+    """Whether we left an upstream that was at work: it had the request, and nobody wants its answer any more,
+    or it had begun one and was too slow."""
+    failure = tried.attempt.error_type
+    if failure == "cancelled":
+        return tried.sent
+    return failure is not None and failure.startswith("timeout_") and tried.answer.status == 200
+
+
+def _produced(answer: AnyAnswer) -> tuple[str, str, int]:
+    """What was said, what was thought, and how many characters were said, of which not all need be kept."""
+    if isinstance(answer, StreamedAnswer):
+        said, thought = answer.assembly.produced()
+        return said, thought, answer.assembly.output_chars
+    if answer.reply is not None:
+        said, thought = _replied(answer.reply)
+    elif isinstance(answer, EngineWholeAnswer):
+        said, thought = answer.produced()
+    else:
+        said, thought = _cut(answer.so_far) if answer.status == 200 else ("", "")
+    return said, thought, len(said)
+
+
+def _replied(reply: Reply) -> tuple[str, str]:
+    said, thought = list[str](), list[str]()
+    for choice in reply.choices or ():
+        said.append(choice.text or "")
+        if choice.message is not None:
+            said += [choice.message.content or "", choice.message.refusal or ""]
+            said += [msgspec.json.encode(call).decode() for call in choice.message.tool_calls or ()]
+            thought.append(choice.message.reasoning_content or "")
+    return "".join(said), "".join(thought)
+
+
+def _cut(body: bytes) -> tuple[str, str]:
+    """The texts in the beginning of a whole answer, whatever its dialect."""
+    said, thought = list[str](), list[str]()
+    for name, text in _SAID.findall(body):
+        try:
+            read = msgspec.json.decode(b'"%s"' % text, type=str)
+        except msgspec.DecodeError:  # cut inside of a character
+            read = text.decode("utf-8", "replace")
+        (thought if name in _THOUGHTS else said).append(read)
+    return "".join(said), "".join(thought)
+
+
+def prompt_tokens(body: bytes) -> int:
+    """The tokens of a request's body in any provider's dialect: of its texts, and so many for each message
+    and for each part that is no text."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return o200k.count(body.decode("utf-8", "replace"))
+    texts: list[str] = []
+    return _read(value, texts) + (o200k.count("\n".join(texts)) if texts else 0)
+
+
+def _read(value: Any, texts: list[str]) -> int:
+    """Gather the texts in a request; returns the tokens beside them."""
+    tokens = 0
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            if each.startswith("data:") or (len(each) > DATA_CHARS and " " not in each):
+                tokens += PART_TOKENS
+            else:
+                texts.append(each)
+        elif isinstance(each, list):
+            tokens += sum(isinstance(item, int) for item in each)  # a prompt that is tokens already
+            left += each
+        elif isinstance(each, dict):
+            tokens += MESSAGE_TOKENS * ("role" in each)
+            tokens += PART_TOKENS * isinstance(each.get("url"), str)
+            texts += [msgspec.json.encode(each[name]).decode() for name in _AS_TEXT & each.keys()]
+            left += [item for name, item in each.items() if name not in _AS_TEXT | _NOT_READ | {"url"}]
+    return tokens

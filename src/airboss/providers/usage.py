@@ -1,0 +1,108 @@
+"""`usage` in OpenAI's dialect, which every answer has inside of the gateway. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from airboss.providers.pricing import Buckets
+
+TOKENS_MAX = 1_000_000_000
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
+"""A count of tokens that can be true; anything else is no count."""
+
+
+class PromptDetails(msgspec.Struct):
+    """`usage.prompt_tokens_details`."""
+
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    """Not OpenAI's: what our translations say of providers that bill it apart."""
+    cache_write_1h_tokens: Tokens | None = None
+    """As above: those of them that are kept for an hour."""
+
+
+class CompletionDetails(msgspec.Struct):
+    """`usage.completion_tokens_details`."""
+
+    reasoning_tokens: Tokens | None = None
+
+
+class Usage(msgspec.Struct):
+    """`usage`, as billed: cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`."""
+
+    prompt_tokens: Tokens = 0
+    completion_tokens: Tokens | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+    total_tokens: Any = None
+
+    @property
+    def cached(self) -> int:
+        """Input tokens read from the provider's cache."""
+        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
+
+    @property
+    def reasoning(self) -> int:
+        """Output tokens spent on reasoning."""
+        return (self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0
+
+    def buckets(self) -> Buckets:
+        """The same, each token once, whatever was said: parts never come to more than the whole.
+
+        xAI, and Gemini under OpenAI's dialect, count thoughts in `total_tokens` and not in
+        `completion_tokens`: what is missing there was reasoning, and is billed as output.
+        """
+        prompt, output, thought = self.prompt_tokens, self.completion_tokens or 0, self.reasoning
+        if isinstance(self.total_tokens, int) and prompt + output < self.total_tokens <= TOKENS_MAX:
+            missing = self.total_tokens - prompt - output
+            output, thought = output + missing, max(thought, missing)
+        thought = min(thought, output)
+        details = self.prompt_tokens_details
+        if details is None:
+            return Buckets(uncached=prompt, output=output - thought, reasoning=thought)
+        read = min(details.cached_tokens or 0, prompt)
+        write = min(details.cache_write_tokens or 0, prompt - read)
+        return Buckets(
+            uncached=prompt - read - write,
+            cache_read=read,
+            cache_write=write,
+            output=output - thought,
+            reasoning=thought,
+            cache_write_1h=min(details.cache_write_1h_tokens or 0, write),
+        )
+
+
+class UsageSum:
+    """The usage of all answers to one request: the engine reports each answer's on its own.
+
+    `n` is how many answers each prompt gets. Every one reports the prompt, which counts once, as with OpenAI.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = max(1, n)
+        self._total = Usage(prompt_tokens=0, completion_tokens=0)
+        self._cached = self._reasoning = 0
+        self.reports = 0
+
+    def add(self, usage: Usage) -> None:
+        """Add one answer's."""
+        self.reports += 1
+        self._total.prompt_tokens += usage.prompt_tokens
+        self._total.completion_tokens = (self._total.completion_tokens or 0) + (usage.completion_tokens or 0)
+        self._cached += usage.cached
+        self._reasoning += usage.reasoning
+
+    def total(self) -> Usage | None:
+        """The sum; None if nothing was reported."""
+        if not self.reports:
+            return None
+        return Usage(
+            prompt_tokens=self._total.prompt_tokens // self._n,
+            completion_tokens=self._total.completion_tokens,
+            prompt_tokens_details=PromptDetails(cached_tokens=self._cached // self._n),
+            completion_tokens_details=CompletionDetails(reasoning_tokens=self._reasoning)
+            if self._reasoning
+            else None,
+        )

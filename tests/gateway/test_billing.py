@@ -1,0 +1,197 @@
+"""What a call used and cost: all that its attempts produced, each at its own price, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airboss.domain.plan import Retry, Timeouts
+from airboss.gateway.billing import prompt_tokens
+from airboss.providers import o200k
+from airboss.testing import FakeProvider
+from tests.support.dialects import BASES, PRICE, STREAM, ask
+from tests.support.gateway import KEY, Gateway, deployment
+
+OWN = ("openai", "openai-compatible", "local")
+"""Kinds that speak OpenAI's dialect; the `foreign` worker has the others."""
+TEXT = "Twelve words are said here, so that there is something to count."
+
+
+@pytest.fixture(scope="module")
+def worker(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker with a deployment of each kind that speaks OpenAI's dialect."""
+    plans = [
+        deployment(
+            fake_process.url,
+            name=kind,
+            aliases=("gpt-4o",) if kind == "openai" else (),
+            kind=kind,
+            price=PRICE,
+            priced_by="config",
+            retry=Retry(attempts=3),
+            timeout=Timeouts(total_s=6.0, first_token_s=0.6, idle_s=0.6),
+        )
+        for kind in OWN
+    ]
+    with Gateway(tmp_path_factory.mktemp("billing"), *plans) as running:
+        yield running
+
+
+def parts(end: dict[str, Any]) -> list[int]:
+    """A record's five parts: input not cached, read from the cache, written to it; said; thought."""
+    cached, written, thought = end["cached_input_tokens"], end["cache_write_tokens"], end["reasoning_tokens"]
+    return [end["input_tokens"] - cached - written, cached, written, end["output_tokens"] - thought, thought]
+
+
+def by_hand(end: dict[str, Any]) -> Decimal:
+    """What a record's parts cost at PRICE."""
+    plain, cached, written, said, thought = parts(end)
+    return (plain * 10 + cached + written * Decimal("12.5") + (said + thought) * 100) / Decimal(10**6)
+
+
+def cost(end: dict[str, Any]) -> Decimal:
+    """As the record says."""
+    return Decimal(str(end["cost_usd"]))
+
+
+def check_sums(end: dict[str, Any]) -> None:
+    """A record is the sum of its attempts, in tokens and in money, and no part of it is negative."""
+    assert all(part >= 0 for part in parts(end)), end
+    billed = [each for each in end["attempts"] if each["usage"] is not None]
+    names = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
+    for name in names:
+        assert end[name] == sum(each["usage"][name] for each in billed), name
+    assert end["usage_estimated"] == any(each["usage"]["estimated"] for each in billed)
+    assert cost(end) == sum(Decimal(str(each["cost_usd"])) for each in billed) == by_hand(end)
+
+
+@STREAM
+@pytest.mark.parametrize("kind", [*OWN, *BASES])
+def test_parts_sum_to_totals(
+    worker: Gateway, foreign: Gateway, provider: FakeProvider, kind: str, stream: bool
+) -> None:
+    """Whatever was cached and thought, the parts of a record come to what the client was told, for each kind
+    of provider, streamed and whole."""
+    gateway = worker if kind in OWN else foreign
+
+    @settings(max_examples=5, deadline=None, database=None)
+    @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
+    def holds(cached: int, written: int, thought: int) -> None:
+        told = {"text": TEXT, "cached_tokens": cached, "written_tokens": written, "reasoning_tokens": thought}
+        messages = [{"role": "user", "content": f"{'word ' * 100}fake:{json.dumps(told)}"}]
+        answer = ask(gateway, kind, messages=messages, stream=stream)
+        assert answer.status_code == 200, answer.text
+        usage = _usage(answer)
+        end = gateway.closed(answer.headers["x-request-id"])
+        check_sums(end)
+        assert not end["usage_estimated"]
+        assert sum(parts(end)) == usage["total_tokens"]
+        assert end["input_tokens"] == usage["prompt_tokens"]
+        assert end["reasoning_tokens"] == (0 if kind == "bedrock" else thought)  # which does not tell
+        assert end["cached_input_tokens"] == cached
+
+    holds()
+
+
+def _usage(answer: httpx2.Response) -> dict[str, Any]:
+    if answer.headers["content-type"].startswith("application/json"):
+        return answer.json()["usage"]
+    events = [each.removeprefix("data: ") for each in answer.text.split("\n\n") if each.startswith("data: {")]
+    return next(found for each in events if (found := json.loads(each).get("usage")))
+
+
+def test_a_retried_error_costs_nothing(worker: Gateway, provider: FakeProvider) -> None:
+    """The answer after a 500 costs what it would have without."""
+    provider.script("500", f"ok;text={TEXT}")
+    end = worker.closed(worker.chat("hello").headers["x-request-id"])
+    assert [each["usage"] is None for each in end["attempts"]] == [True, False]
+    assert end["attempts"][1]["priced_by"] == "config"
+    check_sums(end)
+    alone = worker.closed(worker.chat(f'hello fake:{{"text":"{TEXT}"}}').headers["x-request-id"])
+    assert end["output_tokens"] == alone["output_tokens"]
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "gemini", "bedrock"])
+def test_a_cut_stream_costs_what_came(
+    worker: Gateway, foreign: Gateway, provider: FakeProvider, kind: str
+) -> None:
+    """What came before the cut is counted by a tokenizer, and the prompt with it; the record says so."""
+    gateway = worker if kind in OWN else foreign
+    provider.script(f"cut-reset;after=6;text={TEXT}")
+    answer = ask(gateway, kind, stream=True)
+    assert "[DONE]" not in answer.text
+    end = gateway.closed(answer.headers["x-request-id"])
+    assert end["status"] == "error"
+    assert end["usage_estimated"]
+    assert end["output_chars"] > 0
+    assert 3 <= end["output_tokens"] <= o200k.count(TEXT)
+    assert end["input_tokens"] > 0
+    check_sums(end)
+
+
+@STREAM
+def test_a_client_that_leaves_pays_for_what_was_produced(
+    worker: Gateway, provider: FakeProvider, stream: bool
+) -> None:
+    """Streamed: the prompt and what came until then. Whole: the prompt at least, which was read."""
+    provider.script("ok;words=2000;tokens_per_s=50")
+    body = {"model": "openai", "messages": [{"role": "user", "content": TEXT * 3}], "stream": stream}
+    with httpx2.Client(headers={"authorization": f"Bearer {KEY}"}, timeout=30) as client:
+        if stream:
+            with client.stream("POST", f"{worker.url}/v1/chat/completions", json=body) as response:
+                lines = response.iter_lines()
+                for _ in range(8):
+                    next(lines)
+        else:
+            with pytest.raises(httpx2.ReadTimeout):
+                client.post(f"{worker.url}/v1/chat/completions", json=body, timeout=0.5)
+    opened, _ = worker.frames()
+    end = worker.closed(max(opened))
+    assert (end["status"], end["usage_estimated"]) == ("cancelled", True)
+    assert end["input_tokens"] == pytest.approx(o200k.count(TEXT * 3), abs=10)
+    assert (end["output_tokens"] > 0) == stream
+    check_sums(end)
+
+
+def test_a_body_that_is_cut_costs_what_came(worker: Gateway, provider: FakeProvider) -> None:
+    """A whole answer that broke off was produced all the same; the retry that answered is added to it."""
+    provider.script(f"cut-reset;text={TEXT * 4}", f"ok;text={TEXT}")
+    end = worker.closed(worker.chat("hello").headers["x-request-id"])
+    first, second = end["attempts"]
+    assert end["status"] == "ok"
+    assert first["usage"]["estimated"]
+    assert first["usage"]["output_tokens"] > 0
+    assert not second["usage"]["estimated"]
+    check_sums(end)
+
+
+@STREAM
+def test_missing_usage_is_counted(worker: Gateway, provider: FakeProvider, stream: bool) -> None:
+    """Prompt and answer are counted by a tokenizer where the provider says nothing."""
+    provider.script(f"no-usage;text={TEXT}")
+    end = worker.closed(worker.chat(TEXT, stream=stream).headers["x-request-id"])
+    assert end["usage_estimated"]
+    assert end["output_tokens"] == o200k.count(TEXT)
+    assert end["input_tokens"] == pytest.approx(o200k.count(TEXT), abs=6)
+    check_sums(end)
+
+
+def test_pictures_are_not_counted_as_text() -> None:
+    """A megabyte of picture is no quarter of a million tokens; in any provider's form it is one part."""
+    picture = "iVBORw0KGgo" * 100_000
+    forms: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": picture}},
+        {"inlineData": {"mimeType": "image/png", "data": picture}},
+    ]
+    for form in forms:
+        content = [{"type": "text", "text": TEXT}, form]
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]})
+        assert prompt_tokens(body.encode()) == pytest.approx(o200k.count(TEXT) + 1000, abs=20)

@@ -1,0 +1,39 @@
+"""Tokens are counted as OpenAI's own tokenizer counts them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from airboss.providers import o200k
+
+# Counted by tiktoken 0.14 with its `o200k_base`.
+COUNTED = [
+    ("", 0),
+    ("Hello world", 2),
+    ("  two  spaces  ", 5),
+    ("a\n\n  b\tc", 5),
+    ("Größe Ünïcödé 日本語テキスト 😀😀 Привет мир", 16),
+    ("x=1234567; y = 'don't we'll'", 12),
+    ('{"a": [1, 2.50, null]}', 13),
+    ("    indented code\n        def f(x):\n            return x  # comment", 16),
+    ("a   1", 4),
+    ("I'LL don't", 4),
+]
+
+
+@pytest.mark.parametrize(("text", "tokens"), COUNTED)
+def test_counts(text: str, tokens: int) -> None:
+    """Words, spaces, numbers, signs, code and other scripts."""
+    assert o200k.count(text) == tokens
+
+
+def test_a_long_text_is_counted_in_parts() -> None:
+    """Megabytes take milliseconds and come out nearly right, and so does one word of a megabyte."""
+    sentence = "The quick brown fox jumps over the lazy dog, 12 times a day. "
+    once = o200k.count(sentence * 10) / 10
+    began = time.process_time()
+    assert o200k.count(sentence * 100_000) == pytest.approx(100_000 * once, rel=0.05)
+    assert o200k.count("x" * 1_000_000) > 10_000
+    assert time.process_time() - began < 0.5
