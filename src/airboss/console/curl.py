@@ -33,11 +33,12 @@ def quoted(text: str) -> str:
 
 
 def curl(record: InferenceRecord, *, base_url: str) -> str | None:
-    """The command, with the key left to the environment; None where no body was kept.
+    """The command, with the key left to the environment; None where no body was kept, and of
+    calls that are only passed on, whose files no record has.
 
     A body over `INLINE_MAX` bytes is read from `request.json`, which the page offers beside the command.
     """
-    if record.request is None:
+    if record.request is None or not (record.operation == "chat" or record.operation in ROUTES):
         return None
     text = body_text(record.request)
     long = len(text.encode()) > INLINE_MAX

@@ -225,6 +225,6 @@ def _counts(record: InferenceRecord, rules: Mapping[str, OnlineRule]) -> bool:
         rule is not None
         and record.status == "ok"
         and record.key != INTERNAL_KEY
-        and record.operation != "embeddings"
+        and record.operation in {"chat", "text_completion"}
         and drawn(record.id, rule.sample)
     )

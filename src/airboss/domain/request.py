@@ -7,8 +7,13 @@ from typing import Literal
 
 import msgspec
 
-Operation = Literal["chat", "text_completion", "embeddings"]
-"""The kind of call, in OpenTelemetry's words (`gen_ai.operation.name`)."""
+Relayed = Literal[
+    "audio_speech", "audio_transcription", "audio_translation", "images", "moderations", "files", "uploads",
+    "batches", "fine_tuning", "vector_stores",
+]  # fmt: skip
+"""Calls that are passed on and not understood (`gateway.relay`)."""
+Operation = Literal["chat", "text_completion", "embeddings", Relayed]
+"""The kind of call, in OpenTelemetry's words (`gen_ai.operation.name`) where it has any."""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 def estimate(body: wire.Body, size: int, release: Release, target: Target) -> Estimate:
     """The estimate for a request of `size` bytes."""
+    if isinstance(body, wire.RelayedBody):
+        return Estimate(input=0, output=0, bounded=True)
     tokens = size // CHARS_PER_TOKEN
     parts = _parts(body)
     if parts:

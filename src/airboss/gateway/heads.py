@@ -14,11 +14,12 @@ from airboss.gateway.worker import Admitted
 
 def response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes:
     """The head of an answer that is given."""
-    return b"content-type: %s\r\n%sserver-timing: airboss;dur=%.3f\r\n" % (
-        content_type,
-        attribution(call),
-        ours_ms,
-    )
+    return b"content-type: %s\r\n%s" % (content_type, relayed_head(call, ours_ms))
+
+
+def relayed_head(call: Admitted, ours_ms: float) -> bytes:
+    """The same for an answer whose type is the upstream's."""
+    return b"%sserver-timing: airboss;dur=%.3f\r\n" % (attribution(call), ours_ms)
 
 
 def attribution(call: Admitted) -> bytes:

@@ -53,11 +53,13 @@ STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in 
 
 
 class HttpRequest(msgspec.Struct):
-    """A whole request. `path` has no query; header names are lower case, the last of a repeated name wins.
-    Trailers are not kept: what comes after the body says nothing about it."""
+    """A whole request. `url` is its target as sent, `path` the same without a query. Header names are lower
+    case, the last of a repeated name wins. Trailers are not kept: what comes after the body says nothing
+    about it."""
 
     method: str
     path: str
+    url: bytes
     headers: dict[bytes, bytes]
     body: bytes
     keep_alive: bool
@@ -372,6 +374,7 @@ class Connection(asyncio.Protocol):
         request = HttpRequest(
             method=self._parser.get_method().decode("ascii", "replace"),
             path=path_of(self._url),
+            url=self._url,
             headers=self._headers,
             body=body[0] if len(body) == 1 else b"".join(body),
             keep_alive=self._parser.should_keep_alive(),

@@ -370,7 +370,8 @@ class Held:
                 return too_long(stock, guess.input)
         wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
         if money is not None:
-            usd = price(guess, branch.target)
+            unknown = isinstance(body, wire.RelayedBody) and not body.free
+            usd = None if unknown else price(guess, branch.target)
             if usd is None:
                 return price_unknown(money, branch.target)
             wanted.append((money, units(usd)))

@@ -39,6 +39,9 @@ from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
 from airboss.gateway.outgoing import outgoing
 from airboss.gateway.passing import passed_on
+from airboss.gateway.relayed import RelayedRequest, once
+from airboss.gateway.relayed import outgoing as relayed_outgoing
+from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.spoken import Client, Spoken, counted
 from airboss.gateway.taking import taking
@@ -114,7 +117,8 @@ def admit(
     principal = serving.authenticate(http.headers)
     if serving.limiter is not None:
         serving.limiter.check(principal.key)
-    body = wire.parse_body(operation, http.body)
+    relayed = http.parsed if isinstance(http, RelayedRequest) else None
+    body = wire.parse_body(operation, http.body) if relayed is None else relayed
     deployment = serving.resolve(body.model, principal)
     tags = body.metadata or NO_TAGS
     request = InferenceRequest(
@@ -126,7 +130,7 @@ def admit(
         requested_model=body.model,
         stream=bool(body.stream),
         wants_usage=wire.wants_usage(body),
-        body=http.body,
+        body=http.body if relayed is None else relayed.recorded,
         user=body.user,
         session=tags.get("session_id"),
         tags={k: v for k, v in tags.items() if k != "session_id"} if tags else NO_TAGS,
@@ -190,10 +194,13 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         request = msgspec.structs.replace(request, body=plain)
     if isinstance(body, wire.ChatBody):
         refuse_unsupported(body, deployment.name, target)
-    if target.kind == "local" and request.operation != "embeddings":
+    if target.kind == "local" and isinstance(body, wire.ChatBody | wire.CompletionBody):
         refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
     if translated is not None:
         upstream_body = translated.body
+    elif isinstance(body, wire.RelayedBody):
+        translated = relayed_outgoing(http, body, target)
+        upstream_body, deployment = translated.body, once(deployment, body)
     elif isinstance(body, wire.EmbeddingsBody):
         upstream_body, translated = embeddings_body(request.body, body, target)
     elif branch.translate is not None:
@@ -314,6 +321,8 @@ def close_record(
         policy=call.screen.findings(dispatched.answer) if call.screen is not None else (),
         speech=None if call.spoken is None else call.spoken.speech,
     )
+    if isinstance(call.body, wire.RelayedBody) and isinstance(dispatched.answer, RelayedAnswer):
+        closed = dispatched.answer.priced(closed, call.body)
     worker.journal.close_call(serving.redactor.redact(_encode(closed)))
     worker.metrics.call(opened, closed)
     if call.held is not None:
@@ -323,6 +332,9 @@ def close_record(
 
 def deliver(client: Client, call: Admitted, answer: WholeAnswer | StreamedAnswer, closed: ClosedCall) -> None:
     """Give the client its last bytes."""
+    if isinstance(answer, RelayedAnswer):
+        answer.deliver(closed)
+        return
     if isinstance(answer, StreamedAnswer):
         client.end_stream(DONE)
         return
@@ -335,6 +347,8 @@ def deliver(client: Client, call: Admitted, answer: WholeAnswer | StreamedAnswer
 def deliver_error(client: Client, call: Admitted, dispatched: Dispatched, error: ApiError) -> None:
     """Tell the client, in the stream if that has begun; a cut stream never looks complete."""
     if dispatched.answer is not None and dispatched.answer.committed:
+        if isinstance(dispatched.answer, RelayedAnswer) and not dispatched.answer.events:
+            raise error  # in the midst of a picture only a cut connection says that it is not whole
         if isinstance(error, PolicyRefused):  # the events have said so: `content_filter`
             client.end_stream(DONE)
             return

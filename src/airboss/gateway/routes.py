@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,6 +16,8 @@ from airboss.gateway.feedback import feedback
 from airboss.gateway.heads import error_response
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.pipeline import infer
+from airboss.gateway.relay import relay
+from airboss.gateway.relayed import route_of
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
 from airboss.telemetry.metrics import Counts, exposition, read_counts
@@ -52,6 +54,10 @@ class Router:
             methods = {"GET": _models if http.path == "/v1/models/" else _model}
         if methods is None and responses.is_one(http.path):
             methods = {"GET": _response, "DELETE": _forget_response}
+        if methods is None and (relayed := route_of(http.path)) is not None:
+            if http.method not in relayed.methods:
+                raise _not_allowed(http, relayed.methods)
+            return _relay
         if methods is None:
             offered = ", ".join(path for path in ROUTES if path.startswith("/v1"))
             raise NotFound(
@@ -59,7 +65,7 @@ class Router:
             )
         route = methods.get("GET" if http.method == "HEAD" else http.method)
         if route is None:
-            raise _not_allowed(http, methods)
+            raise _not_allowed(http, [*methods, "HEAD"] if "GET" in methods else [*methods])
         return route
 
     def error_response(self, error: ApiError, path: str = "") -> tuple[bytes, bytes]:
@@ -76,10 +82,9 @@ class Router:
         return b"x-request-id: %s\r\n" % self.worker.ids.next(now_ms).encode()
 
 
-def _not_allowed(http: HttpRequest, methods: Mapping[str, Route]) -> MethodNotAllowed:
-    taken = [*methods, "HEAD"] if "GET" in methods else [*methods]
+def _not_allowed(http: HttpRequest, taken: Sequence[str]) -> MethodNotAllowed:
     shown = http.path[:100]
-    error = MethodNotAllowed(f"{shown} takes {' or '.join(methods)}, not {http.method[:20]}")
+    error = MethodNotAllowed(f"{shown} takes {' or '.join(taken)}, not {http.method[:20]}")
     error.headers = b"allow: %s\r\n" % ", ".join(taken).encode()
     return error
 
@@ -101,6 +106,10 @@ def _feedback(router: Router, client: Connection, http: HttpRequest) -> Awaitabl
 
 def _embeddings(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
     return infer(router.worker, client, http, "embeddings")
+
+
+def _relay(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return relay(router.worker, client, http)
 
 
 def _messages(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:

@@ -64,6 +64,9 @@ class CallScreen:
 
     async def read(self) -> None:
         """Screen the request. Raises ApiError if what comes of it is no request any more."""
+        if isinstance(self.body, wire.RelayedBody):
+            self._refuse_unread(self.body)
+            return
         tokens = _tokens_in(self.body) if self._policy.acting else None
         if tokens is not None:
             raise InvalidRequest(
@@ -92,6 +95,18 @@ class CallScreen:
                 body=screened.body,
                 tags={name: value for name, value in tags.items() if name != "session_id"},
             )
+
+    def _refuse_unread(self, body: wire.RelayedBody) -> None:
+        """What is only passed on is not read, so that a policy that has to act can only refuse it."""
+        if not self.acts:
+            return
+        self.refusal = PolicyRefused(
+            f"a policy of this deployment changes or blocks what is said, and cannot read {body.method} "
+            f"/v1{body.path[:100]}; call a deployment without such a policy"
+        )
+        path = body.path.partition("?")[0]
+        told = msgspec.json.encode({"method": body.method, "path": f"/v1{path}"})
+        self.request = msgspec.structs.replace(self.request, body=told)
 
     async def _read_written(self, spoken: Spoken, *, blocked: bool) -> None:
         """Screen what the record has of a client that does not speak chat."""

@@ -13,8 +13,10 @@ from airboss.gateway.answer import (
 from airboss.gateway.dispatch import Dispatched
 from airboss.gateway.embeddings import EmbeddingsAnswer
 from airboss.gateway.engine_wire import engine_answers
-from airboss.gateway.heads import ours_ms, response_head
+from airboss.gateway.heads import ours_ms, relayed_head, response_head
+from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.spoken import Client
+from airboss.gateway.wire import RelayedBody
 from airboss.gateway.worker import Admitted
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
@@ -29,6 +31,13 @@ def taking(
     answers = engine_answers(call.body, call.branch.release) if call.branch.target.kind == "local" else None
 
     def new_answer() -> WholeAnswer | StreamedAnswer:
+        if isinstance(call.body, RelayedBody):
+            return RelayedAnswer(
+                provider,
+                client,
+                path=f"/v1{call.body.path.partition('?')[0]}",
+                attribution=lambda: relayed_head(call, ours_ms(dispatched)),
+            )
         if call.screen is not None:
             return call.screen.new_answer(
                 provider,

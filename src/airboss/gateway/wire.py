@@ -13,6 +13,7 @@ import msgspec
 from airboss.domain.errors import ApiError, InvalidRequest, NotFound
 from airboss.domain.release import Release
 from airboss.domain.request import Operation
+from airboss.gateway.multipart import Part
 from airboss.gateway.splice import (
     DEPTH_MAX,
     insert_member,
@@ -115,6 +116,21 @@ class EmbeddingsBody(Body, kw_only=True):
     """`POST /v1/embeddings`."""
 
     input: str | list[str | int | list[int]]
+
+
+class RelayedBody(Body, kw_only=True):
+    """A request to a route of OpenAI's that is passed on (`gateway.relay`). `model` is the deployment that it
+    goes by; `names_model` whether the client named that. `path` is under `/v1`, query included. `recorded` is
+    JSON. `again`: it may be sent twice. `free`: it costs nothing."""
+
+    method: str
+    path: str
+    names_model: bool
+    again: bool
+    free: bool
+    form: list[Part] | None = None
+    """The fields of a body that is a form."""
+    recorded: bytes = b"null"
 
 
 T = TypeVar("T")

@@ -65,7 +65,7 @@ class Unsigned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as an upstream wants it, and how its answer is read.
+    """A request as an upstream wants it, and how its answer is read. `headers` replace those that are usual.
 
     `path` follows the base URL, query included. `reader` is given the second since 1970 that answers are
     stamped with; None where the answer is OpenAI's already. `streams` is whether a stream was asked for,
@@ -80,6 +80,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     reader: Callable[[int], Reader] | None = None
     framing: Literal["sse", "aws"] = "sse"
     headers: tuple[tuple[str, str], ...] = ()
+    method: str = "POST"
     dropped: tuple[str, ...] = ()
 
 
@@ -117,7 +118,7 @@ def request_head(
     if traceparent is not None:
         headers["traceparent"] = traceparent
     headers["content-length"] = str(len(outgoing.body))
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"{outgoing.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 

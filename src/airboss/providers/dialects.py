@@ -27,6 +27,8 @@ ANTHROPIC_VERSION = "2023-06-01"
 AZURE_VERSION = "2024-10-21"
 """The `api-version` where the provider says none: the latest that is not a preview."""
 
+OPENAI_KINDS: tuple[ProviderKind, ...] = ("openai", "azure", "openai-compatible")
+"""Providers that speak OpenAI's dialect, those first that have the most of its routes."""
 NAMES: Mapping[ProviderKind, str] = {
     "anthropic": "Anthropic's models",
     "gemini": "Gemini's models",

@@ -4,9 +4,9 @@
 
 prints one line of JSON when it listens: `{"event":"ready","url":"http://127.0.0.1:PORT/v1","port":…,
 "control_url":"http://127.0.0.1:PORT/_fake","pid":…}`. It answers /v1/chat/completions, /v1/completions,
-/v1/embeddings and /v1/models, the same request always with the same bytes. How requests ask for faults is
-told in `fake_faults`; `/_fake/…` (on a port of its own, so that it is there in an outage, and on the main
-one) has:
+/v1/embeddings, /v1/models and those of `fake_shelf`, the same request always with the same bytes. How
+requests ask for faults is told in `fake_faults`; `/_fake/…` (on a port of its own, so that it is there in an
+outage, and on the main one) has:
 
     POST script   {"steps": [ScriptStep…], "append": false}   queue behaviours for what comes next
     POST outage   {"for_s": 2.5}                              refuse connections from now on

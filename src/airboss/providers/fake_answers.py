@@ -100,6 +100,13 @@ class Tongue(Protocol):
         """An error; `inside` of a stream, as an event's data."""
 
 
+class Made(msgspec.Struct, frozen=True):
+    """An answer that follows from the request alone (`fake_shelf`)."""
+
+    content_type: str
+    body: bytes
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request to be answered. `chat` tells /chat/completions from /completions. `tongue` None is
     OpenAI's; `raw` is the request's body, for what only a tongue reads."""
@@ -110,6 +117,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     authorization: str = ""
     tongue: Tongue | None = None
     raw: Json = {}
+    made: Made | None = None
 
     @property
     def chat(self) -> bool:

@@ -13,6 +13,7 @@ from airboss.providers.fake_answers import Asked, Call, read_call
 from airboss.providers.fake_faults import HEADER, Behaviour
 from airboss.providers.fake_plays import plan
 from airboss.providers.fake_script import Script
+from airboss.providers.fake_shelf import Shelf, is_shelved
 from airboss.providers.fake_tongues import is_foreign, read_foreign, refusal
 from airboss.providers.fake_wire import End, Step, refuse, respond
 
@@ -22,7 +23,10 @@ CACHE_BODY_BYTES_MAX = 16 * 1024
 COUNTED_MAX = 10_000
 
 AZURE = re.compile(r"/openai/deployments/[^/]+(/chat/completions|/completions|/embeddings)")
-FOREIGN = "/v1/messages, /v1beta/models/…, /model/…/converse and /openai/deployments/…"
+FOREIGN = (
+    "audio, images, moderations, files, batches, /v1/messages, /v1beta/models/…, /model/…/converse and "
+    "/openai/deployments/…"
+)
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """Request headers as they came."""
@@ -41,13 +45,15 @@ class Chooser:
 
     def __init__(self, clock: Callable[[], float], default: Behaviour) -> None:
         self.script = Script(clock)
+        self.shelf = Shelf()
         self._default = default
         self._kept: dict[tuple[bytes, bytes], Prepared] = {}
         self._calls: dict[tuple[str, Behaviour], int] = {}
 
     def reset(self) -> None:
-        """Forget the script and the counts of `first`."""
+        """Forget the script, the files and the counts of `first`."""
         self.script.clear()
+        self.shelf.clear()
         self._calls.clear()
 
     def prepare(self, method: bytes, target: bytes, headers: RawHeaders, body: bytes) -> Prepared:
@@ -68,7 +74,17 @@ class Chooser:
         self, method: bytes, target: bytes, headers: RawHeaders, body: bytes, line: str | None
     ) -> Prepared:
         path, _, query = target.decode("latin-1").partition("?")
-        call = self._read(method, path, body, header(headers, "authorization") or "")
+        authorization = header(headers, "authorization") or ""
+        if is_shelved(path):
+            call = self.shelf.read(
+                method.decode("latin-1"),
+                target.decode("latin-1"),
+                body,
+                content_type=header(headers, "content-type") or "",
+                authorization=authorization,
+            )
+        else:
+            call = self._read(method, path, body, authorization)
         if query == "redirected=1":
             behaviour = Behaviour()
         elif line is not None:
@@ -114,7 +130,7 @@ class Chooser:
 
 def takes_calls(path: str) -> bool:
     """Whether a route answers calls of a model."""
-    return path in POSTS or AZURE.fullmatch(path) is not None or is_foreign(path)
+    return path in POSTS or is_shelved(path) or AZURE.fullmatch(path) is not None or is_foreign(path)
 
 
 def header(headers: RawHeaders, wanted: str) -> str | None:

@@ -98,6 +98,9 @@ def request_id(call: Call) -> tuple[str, str]:
 
 def body_of(call: Call, behaviour: Behaviour) -> bytes:
     """The body of a good answer that is not streamed. Raises InvalidRequest or NotFound."""
+    if call.made is not None:
+        body = call.made.body
+        return body if behaviour.size_bytes is None else body.ljust(behaviour.size_bytes, b"x")
     if call.tongue is None and call.path.startswith("/v1/models"):
         return answers.models(call.path.removeprefix("/v1/models").lstrip("/") or None)
     if call.path.endswith("/embeddings"):
@@ -171,7 +174,8 @@ def well(call: Call, behaviour: Behaviour) -> Iterator[Step]:
     """A good answer, streamed if that was asked for."""
     if is_stream(call):
         return stream(call, behaviour, answers.events(call, behaviour))
-    return whole(call, behaviour, body_of(call, behaviour))
+    content_type = JSON if call.made is None else call.made.content_type
+    return whole(call, behaviour, body_of(call, behaviour), content_type=content_type)
 
 
 def is_stream(call: Call) -> bool:

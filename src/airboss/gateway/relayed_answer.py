@@ -1,0 +1,198 @@
+"""How the answer of a route that is passed on is taken in: as it comes, whatever it is."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from airboss.domain.errors import ApiError, UpstreamRefused
+from airboss.domain.record import ClosedCall
+from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.relayed import not_offered
+from airboss.gateway.spoken import Client
+from airboss.gateway.sse import event_data
+from airboss.gateway.wire import RelayedBody
+from airboss.providers.compatible import Reply, as_api_error, read_error, retry_after_s
+from airboss.providers.usage import PromptDetails, Tokens, Usage
+
+KEPT_BYTES_MAX: Final = 64 * 1024
+"""An answer of up to so much is sent whole, and kept for its record where it is JSON."""
+ERROR_BYTES_MAX: Final = 1024 * 1024
+"""Of an error that is read."""
+JSON: Final = b"application/json"
+EVENT_STREAM: Final = b"text/event-stream"
+_SHOWN: Final = (b"content-disposition", b"content-language")
+"""Headers of an answer, besides its type, that the client gets."""
+_CLEAN: Final = re.compile(rb"[^\x20-\x7e]")
+_GOOD: Final = frozenset({200, 201, 202, 204})
+_SURE: Final = frozenset({400, 404, 405, 409, 410, 413, 415, 422})
+"""What a provider says of a request, passed on with its status."""
+
+
+class _Input(msgspec.Struct):
+    cached_tokens: Tokens = 0
+
+
+class _Usage(msgspec.Struct):
+    """Usage as audio and images tell it; what is not counted in tokens tells none."""
+
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    input_tokens_details: _Input | None = None
+
+
+class _Told(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+_told = msgspec.json.Decoder(_Told)
+
+
+class RelayedAnswer(WholeAnswer):
+    """Passes an answer on. It is whole while it is short; else the client has its head with the first piece
+    over KEPT_BYTES_MAX, or at once where it is a stream of events; its end waits for the record."""
+
+    def __init__(self, provider: str, client: Client, *, path: str, attribution: Callable[[], bytes]) -> None:
+        super().__init__(provider, client.loop)
+        self._client = client
+        self._path = path
+        self._attribution = attribution
+        self._tail = b""
+        self.events = False
+        """Whether it is a stream of events, in which an error can be told."""
+        self._counted = False
+        client.on_writable = self._on_writable
+
+    def _on_writable(self, writable: bool) -> None:  # noqa: FBT001 - called back by position
+        if self.upstream is not None:
+            (self.upstream.resume if writable else self.upstream.pause)(self)
+
+    @property
+    def _good(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def _status(self) -> int:
+        return self.status if self.status in _GOOD else 200
+
+    def _kind(self) -> bytes:
+        return self.headers.get(b"content-type", b"application/octet-stream")
+
+    def _take(self, data: bytes) -> None:
+        if not self._good:
+            if self._size < ERROR_BYTES_MAX:
+                self._size += len(data)
+                self._pieces.append(data)
+            return
+        self.progress_at = time.perf_counter()
+        if self.first_output_at is None:
+            self.first_output_at = self.progress_at
+            self.events = self._kind().startswith(EVENT_STREAM)
+        self._size += len(data)
+        if self.events:
+            self._tail = (self._tail + data)[-KEPT_BYTES_MAX:]
+        if self.committed:
+            self._client.stream(data)
+            return
+        self._pieces.append(data)
+        if self._size > KEPT_BYTES_MAX or self.events:
+            first = b"".join(self._pieces)
+            self._pieces.clear()
+            self.committed = True
+            self._client.start_stream(self._status, self._head(), first)
+
+    def _head(self) -> bytes:
+        lines = [b"content-type: %s\r\n" % _CLEAN.sub(b"", self._kind())]
+        lines += [
+            b"%s: %s\r\n" % (name, _CLEAN.sub(b"", self.headers[name]))
+            for name in _SHOWN
+            if name in self.headers
+        ]
+        return b"".join(lines) + self._attribution()
+
+    def _end(self) -> None:
+        if not self._good:
+            raise self._said_no(b"".join(self._pieces))
+        whole = b"".join(self._pieces)
+        usage = self._usage(whole)
+        self._counted = usage is not None
+        self.reply = Reply(usage=usage or Usage(completion_tokens=0))
+        self.content = self._to_keep(whole)
+        self._pieces = [whole]
+        self.first_output_at = self.first_output_at or time.perf_counter()
+        self._succeed()
+
+    def _usage(self, whole: bytes) -> Usage | None:
+        """What it used, where it says so in tokens: a whole answer, or the last event of a stream."""
+        said = whole
+        if self.events:
+            blocks = [each for each in self._tail.replace(b"\r\n", b"\n").split(b"\n\n") if each.strip()]
+            said = (event_data(blocks[-1] + b"\n\n") if blocks else None) or b""
+        elif not self._kind().startswith(JSON):
+            return None
+        try:
+            told = _told.decode(said).usage
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        if told is None or told.output_tokens is None:
+            return None
+        details = told.input_tokens_details
+        return Usage(
+            prompt_tokens=told.input_tokens or 0,
+            completion_tokens=told.output_tokens,
+            prompt_tokens_details=PromptDetails(cached_tokens=details.cached_tokens if details else 0),
+        )
+
+    def _to_keep(self, whole: bytes) -> bytes:
+        """What the record has: JSON that is short, else what kind of thing it was and how long."""
+        if not self.committed and self._kind().startswith(JSON) and _is_json(whole):
+            return whole
+        kind = self._kind().decode("latin-1")[:100]
+        told: dict[str, Any] = {"content_type": kind, "bytes": self._size}
+        return msgspec.json.encode(told)
+
+    def _said_no(self, body: bytes) -> ApiError:
+        status = self.status or 502
+        if 300 <= status < 400:
+            return self._refusal(body)
+        said = read_error(body)
+        if status not in _SURE:
+            return as_api_error(self.provider, status, said, retry_after_s=retry_after_s(self.headers))
+        message = said.message[:2000] if isinstance(said.message, str) else "no message"
+        if status in {404, 405} and not isinstance(said.type, str):
+            return not_offered(self._path, f"provider {self.provider!r} answered {status} ({message})")
+        return UpstreamRefused(
+            message,
+            upstream_status=status,
+            error_type=said.type if isinstance(said.type, str) else None,
+            code=said.code if isinstance(said.code, str) else ("not_found" if status == 404 else None),
+            param=said.param if isinstance(said.param, str) else None,
+        )
+
+    def deliver(self, closed: ClosedCall) -> None:
+        """Give the client the rest, or the whole of it."""
+        if self.committed:
+            self._client.end_stream(b"")
+            return
+        head = self._head()
+        if closed.cost_usd is not None:
+            head += b"x-airboss-cost-usd: %s\r\n" % format(closed.cost_usd, "f").encode()
+        self._client.respond(self._status, head, self._pieces[0])
+
+    def priced(self, closed: ClosedCall, body: RelayedBody) -> ClosedCall:
+        """The record's end: nobody knows what a call costs whose provider has told no tokens of it."""
+        if self._counted or body.free or self.reply is None:
+            return closed
+        return msgspec.structs.replace(closed, cost_usd=None)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    return True

@@ -1,0 +1,177 @@
+"""The fake provider's other routes of OpenAI's: audio, images, moderations, files and batches.
+
+Files are kept in memory until a reset; all else follows from the request alone. A request asks for a fault in
+its `input` or `prompt`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from email.parser import BytesParser
+from typing import Any
+from urllib.parse import parse_qs
+
+from airboss.domain.errors import InvalidRequest, MethodNotAllowed, NotFound
+from airboss.providers import fake_answers as answers
+from airboss.providers.fake_answers import Asked, Call, Made
+
+FILES_MAX = 100
+JSON = "application/json"
+_PATHS = re.compile(
+    r"(?:/v1|/openai(?:/deployments/[^/]+)?)/(audio/(?:speech|transcriptions|translations)|"
+    r"images/(?:generations|edits|variations)|moderations|files(?:/[^/]+(?:/content)?)?|"
+    r"batches(?:/[^/]+(?:/cancel)?)?)"
+)
+_PIXEL = base64.b64encode(b"\x89PNG fake").decode()
+
+Json = dict[str, Any]
+
+
+def is_shelved(path: str) -> bool:
+    """Whether a route is one of these."""
+    return _PATHS.fullmatch(path) is not None
+
+
+class Shelf:
+    """The files."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[Json, bytes]] = {}
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._files.clear()
+
+    def read(self, method: str, target: str, body: bytes, *, content_type: str, authorization: str) -> Call:
+        """A request with its answer. Raises InvalidRequest, NotFound and MethodNotAllowed."""
+        path, _, query = target.partition("?")
+        found = _PATHS.fullmatch(path)
+        assert found is not None  # `is_shelved` has been asked
+        fields, files = _fields(content_type, body)
+        made = self._made(method, found[1], {**_asked(query), **fields}, files)
+        text = str(fields.get("input") or fields.get("prompt") or "")
+        model = str(fields.get("model") or "")
+        digest = hashlib.blake2b(body, digest_size=12).hexdigest()
+        asked = Asked(model=model, prompt=text)
+        return Call(path=path, asked=asked, id=digest, authorization=authorization, made=made)
+
+    def _made(self, method: str, route: str, fields: Json, files: dict[str, bytes]) -> Made:
+        noun, _, rest = route.partition("/")
+        if noun == "files":
+            return self._file(method, rest, fields, files)
+        if method != "POST" and noun != "batches":
+            raise MethodNotAllowed(f"{route} takes POST, not {method}")
+        match noun:
+            case "audio":
+                return _audio(rest, fields, files)
+            case "images":
+                usage: Json = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
+                data = [{"b64_json": _PIXEL} for _ in range(int(fields.get("n") or 1))]
+                return _json({"created": answers.CREATED, "data": data, "usage": usage})
+            case "moderations":
+                if "input" not in fields:
+                    raise InvalidRequest("input is missing", param="input")
+                result = {"flagged": False, "categories": {"violence": False}, "category_scores": {}}
+                return _json({"id": "modr-fake", "model": fields.get("model"), "results": [result]})
+        return _batch(method, rest, fields)
+
+    def _file(self, method: str, rest: str, fields: Json, files: dict[str, bytes]) -> Made:
+        if not rest and method == "POST":
+            if "file" not in files or "purpose" not in fields:
+                raise InvalidRequest("file and purpose are needed", param="file")
+            if len(self._files) >= FILES_MAX:
+                self._files.clear()
+            data = files["file"]
+            name = f"file-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
+            told: Json = {"id": name, "object": "file", "bytes": len(data), "created_at": answers.CREATED}
+            told |= {"filename": "fake", "purpose": fields["purpose"], "status": "processed"}
+            self._files[name] = (told, data)
+            return _json(told)
+        if not rest:
+            wanted = fields.get("purpose")
+            listed = [told for told, _ in self._files.values() if wanted in {None, told["purpose"]}]
+            return _json({"object": "list", "data": listed, "has_more": False})
+        name, _, content = rest.partition("/")
+        if name not in self._files:
+            raise NotFound(f"No such File object: {name}", param="id")
+        told, data = self._files[name]
+        if content:
+            return Made("application/octet-stream", data)
+        if method == "DELETE":
+            del self._files[name]
+            return _json({"id": name, "object": "file", "deleted": True})
+        return _json(told)
+
+
+def _audio(rest: str, fields: Json, files: dict[str, bytes]) -> Made:
+    if rest == "speech":
+        text = str(fields.get("input", ""))
+        sound = b"ID3" + hashlib.blake2b(text.encode()).digest() * max(1, len(text))
+        if fields.get("stream_format") == "sse":
+            delta = {"type": "speech.audio.delta", "audio": base64.b64encode(sound).decode()}
+            used: Json = {"input_tokens": 3, "output_tokens": 9, "total_tokens": 12}
+            return _events(delta, {"type": "speech.audio.done", "usage": used})
+        return Made("audio/mpeg", sound)
+    if "file" not in files:
+        raise InvalidRequest("file is missing", param="file")
+    text = f"heard {len(files['file'])} bytes"
+    usage: Json = {"type": "tokens", "input_tokens": 14, "output_tokens": 3, "total_tokens": 17}
+    if fields.get("stream") == "true":
+        delta = {"type": "transcript.text.delta", "delta": text}
+        return _events(delta, {"type": "transcript.text.done", "text": text, "usage": usage})
+    if fields.get("response_format") == "text":
+        return Made("text/plain; charset=utf-8", f"{text}\n".encode())
+    return _json({"text": text, "usage": usage})
+
+
+def _batch(method: str, rest: str, fields: Json) -> Made:
+    name, _, cancel = rest.partition("/")
+    if not rest and method == "GET":
+        return _json({"object": "list", "data": [], "has_more": False})
+    if not rest and "input_file_id" not in fields:
+        raise InvalidRequest("input_file_id is missing", param="input_file_id")
+    made: Json = {"id": name or "batch_fake", "object": "batch", "created_at": answers.CREATED}
+    made |= {"endpoint": fields.get("endpoint"), "input_file_id": fields.get("input_file_id")}
+    made["status"] = "cancelling" if cancel else "completed" if rest else "validating"
+    return _json(made)
+
+
+def _fields(content_type: str, body: bytes) -> tuple[Json, dict[str, bytes]]:
+    """A body's fields and files."""
+    if not body:
+        return {}, {}
+    if not content_type.startswith("multipart/"):
+        try:
+            value = json.loads(body)
+        except ValueError as error:
+            raise InvalidRequest(f"the body is no JSON: {error}") from error
+        return (value, {}) if isinstance(value, dict) else ({}, {})
+    head = f"content-type: {content_type}\r\n\r\n".encode("latin-1")
+    fields: Json = {}
+    files: dict[str, bytes] = {}
+    for part in BytesParser().parsebytes(head + body).walk():
+        name = part.get_param("name", header="content-disposition")
+        data = part.get_payload(decode=True)
+        if not isinstance(name, str) or not isinstance(data, bytes):
+            continue
+        if part.get_filename() is None:
+            fields[name] = data.decode("utf-8", "replace")
+        else:
+            files[name] = data
+    return fields, files
+
+
+def _asked(query: str) -> Json:
+    return {name: values[0] for name, values in parse_qs(query).items()}
+
+
+def _json(value: Json) -> Made:
+    return Made(JSON, json.dumps(value).encode())
+
+
+def _events(*events: Json) -> Made:
+    data = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
+    return Made("text/event-stream", data)
