@@ -1,4 +1,4 @@
-"""The three record logs that one contract holds for."""
+"""The record logs that one contract holds for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from airboss.domain.ports import RecordLog
+from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.client import StoreClient
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.service import serve
+from tests.support.clickhouse import House, house
 
 
 @contextmanager
@@ -36,7 +38,14 @@ def served(record_log: RecordLog) -> Iterator[Path]:
             assert not thread.is_alive()
 
 
-@pytest.fixture(params=["memory", "duckdb", "client"])
+@pytest.fixture(scope="session")
+def clickhouse() -> Iterator[House]:
+    """A ClickHouse: chdb's engine, or the real one that AIRBOSS_TEST_CLICKHOUSE_URL names."""
+    with house() as found:
+        yield found
+
+
+@pytest.fixture(params=["memory", "duckdb", "client", "clickhouse"])
 def record_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordLog]:
     """An empty log of each kind."""
     if request.param == "client":
@@ -44,6 +53,12 @@ def record_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recor
             client = StoreClient(socket_path)
             yield client
             client.close()
+        return
+    if request.param == "clickhouse":
+        with request.getfixturevalue("clickhouse").database() as url:
+            made: RecordLog = ClickHouseRecordLog(url)
+            yield made
+            made.close()
         return
     made = MemoryRecordLog() if request.param == "memory" else DuckDBRecordLog(tmp_path / "records.duckdb")
     yield made

@@ -354,8 +354,12 @@ class RecordLog(Protocol):
     def offset(self, segment: str) -> int:
         """How many bytes of this segment have been taken; 0 for one never seen."""
 
+    def begun(self, segment: str) -> int | None:
+        """Where the move from the offset held ends, if one was begun that may be half made: the next move of
+        this segment must have just those bytes. None in a log that takes moves in one transaction."""
+
     def apply(self, move: JournalMove) -> int:
-        """Take a stretch of the journal in one transaction and return the segment's new offset.
+        """Take a stretch of the journal whole or not at all and return the segment's new offset.
 
         If the offset held is not `move.start` nothing is taken and the offset held is returned: the mover
         reads on from there. So a move repeated after a crash does nothing, and nothing is taken twice.

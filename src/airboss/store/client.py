@@ -30,6 +30,7 @@ from airboss.store.wire import (
     ANSWER_BYTES_MAX,
     Answer,
     Apply,
+    Begun,
     ConnectionLost,
     Count,
     DropScores,
@@ -83,6 +84,11 @@ class StoreClient:
     def offset(self, segment: str) -> int:
         """As `RecordLog.offset`."""
         return self._ask(Offset(segment=segment), int)
+
+    def begun(self, segment: str) -> int | None:
+        """As `RecordLog.begun`."""
+        reply = self._ask(Begun(segment=segment), int | None)
+        return reply if isinstance(reply, int) else None
 
     def apply(self, move: JournalMove) -> int:
         """As `RecordLog.apply`."""

@@ -97,6 +97,10 @@ class DuckDBRecordLog:
         with self._reading() as connection:
             return _offset(connection, segment)
 
+    def begun(self, segment: str) -> int | None:  # noqa: ARG002 - the port's
+        """As `RecordLog.begun`: moves are taken whole."""
+        return None
+
     def apply(self, move: JournalMove) -> int:
         """As `RecordLog.apply`."""
         with self._transaction() as connection:

@@ -60,6 +60,10 @@ class MemoryRecordLog:
             self._check()
             return self._offsets.get(segment, 0)
 
+    def begun(self, segment: str) -> int | None:  # noqa: ARG002 - the port's
+        """As `RecordLog.begun`: moves are taken whole."""
+        return None
+
     def apply(self, move: JournalMove) -> int:
         """As `RecordLog.apply`."""
         with self._lock:

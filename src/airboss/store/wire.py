@@ -51,6 +51,16 @@ class Offset(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return log.offset(self.segment)
 
 
+class Begun(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.begun`."""
+
+    segment: str
+
+    def ask(self, log: RecordLog) -> int | None:
+        """The answer."""
+        return log.begun(self.segment)
+
+
 class Apply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`RecordLog.apply`."""
 
@@ -268,6 +278,7 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 Question = (
     Offset
+    | Begun
     | Apply
     | Orphans
     | Forget

@@ -1,0 +1,375 @@
+"""The record log on a ClickHouse server or cluster.
+
+There are no transactions, so a move is made of steps, each of which may be repeated:
+
+1. A row of `offsets` says that the move, from the offset held to this end, is begun, and which sequence numbers
+   its records get.
+2. Bodies, then records, then what waits: each an insert with a token that follows from the move. The server
+   knows the tokens of the last 10,000 inserts into a table and leaves out one that it has taken, day by day.
+3. A row of `offsets` says that the move is done.
+
+Killed in between, `begun` tells the mover where the move ended; made again with just those frames it has the same
+tokens. One mover writes, as everywhere; anybody may read, and sees records whose move is done or under way.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from airboss.domain.ports import (
+    DeploymentStats,
+    Erased,
+    JournalMove,
+    RecordFilter,
+    ReleaseBucket,
+    ScoreStats,
+    Spent,
+    StatsBucket,
+    WatchedCall,
+)
+from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score, read_condition
+from airboss.store import clickhouse_erase, clickhouse_scores, clickhouse_watch
+from airboss.store.clickhouse_http import ClickHouse, migrate, moment, query, read_url
+from airboss.store.clickhouse_rows import (
+    BODY_COLUMNS,
+    PENDING_COLUMNS,
+    RECORD_COLUMNS,
+    body_of,
+    record_of,
+    row_of,
+    started,
+)
+from airboss.store.joining import ORPHANS_MAX, StoredRecord, join, read_closed, read_opened, read_record
+from airboss.store.rows import COLUMNS, open_rows
+
+LIST_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A list with bodies ends early once it would hold more; it holds at least one record."""
+TIDY_EVERY: Final = 256
+"""After so many moves, rows that newer ones have replaced are deleted."""
+OFFSET_COLUMNS: Final = ("segment", "version", "taken", "begun", "seq", "gone")
+_CONDITIONS: Final = {
+    "deployment": "deployment = $deployment",
+    "status": "status = $status",
+    "model": "model = $model",
+    "user": '"user" = $user',
+    "key": '"key" = $key',
+    "id": "id = $id",
+    "release": "release = $release",
+    "since": "started_at >= $since",
+    "until": "started_at < $until",
+    "text": (
+        "position(lowerUTF8(concat(id, '\\n', ifNull(\"user\", ''), '\\n', ifNull(session, ''), '\\n',"
+        " ifNull(error_type, ''))), lowerUTF8($text)) > 0"
+    ),
+}
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a segment has been taken; `begun` is the end of a move that may be half made, from `seq` on."""
+
+    taken: int = 0
+    begun: int = 0
+    seq: int = 0
+    version: int = 0
+
+
+class ClickHouseRecordLog:
+    """Implements `RecordLog`. Safe to call from several threads, one of which makes moves.
+
+    `url` is as in `clickhouse_http.read_url`. Raises StoreUnavailable where no ClickHouse answers there; the
+    schema is then brought forward by the first call that finds one.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._house = ClickHouse(read_url(url))
+        self._writing = threading.Lock()
+        self._ready = False
+        self._next_seq = 0
+        self._moves = 0
+
+    def offset(self, segment: str) -> int:
+        """As `RecordLog.offset`."""
+        return self._place(segment).taken
+
+    def begun(self, segment: str) -> int | None:
+        """As `RecordLog.begun`."""
+        return self._place(segment).begun or None
+
+    def apply(self, move: JournalMove) -> int:
+        """As `RecordLog.apply`, in steps."""
+        with self._writing:
+            place = self._place(move.segment)
+            if place.taken != move.start:
+                return place.taken
+            if place.begun and place.begun != move.end:
+                raise ValueError(f"{move.segment} has a move begun to {place.begun}, which comes before another")
+            joined = self._joined(move)
+            self._take(move, place, [read_record(each) for each in (*move.records, *joined)], list(joined))
+            self._moves += 1
+            if self._moves % TIDY_EVERY == 0:
+                self._tidy()
+        return move.end
+
+    def _joined(self, move: JournalMove) -> dict[bytes, str]:
+        """The records that these closes make with their opens, and whose they are."""
+        if not move.closed:
+            return {}
+        waiting = self._rows("opened", {"ids": list(move.closed)})
+        return {join(read_opened(text.encode()), read_closed(move.closed[each])): each for each, text in waiting}
+
+    def _take(self, move: JournalMove, place: Place, records: list[StoredRecord], closed: list[bytes]) -> None:
+        """Insert what a move gave, and say that it is done. Raises ValueError before anything is inserted."""
+        token = f"{move.segment}:{move.start}:{move.end}"
+        if move.start == move.end:  # it moves no byte, so its calls are what it is known by
+            token += f":{zlib.crc32(' '.join(sorted(move.closed)).encode())}"
+        number = zlib.crc32(token.encode()) << 32 | zlib.crc32(token[::-1].encode())
+        new = self._unknown({record.id: record for record in records}, number)
+        first = place.seq if place.begun else self._next_seq
+        rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=first)]
+        bodies = [row for row in map(body_of, new) if row is not None]
+        pending = [(each, move.segment, _checked(move.segment, text), 0) for each, text in move.opened.items()]
+        ended = [(each, move.segment, "", 1) for each in move.closed]
+        scores = clickhouse_scores.read(move.scores)
+        moving = move.start != move.end
+        if moving and not place.begun:
+            self._say(move.segment, place, taken=move.start, begun=move.end, seq=first)
+        self._next_seq = max(self._next_seq, first + len(rows))
+        insert = self._house.insert
+        insert("bodies", BODY_COLUMNS, bodies, token)
+        insert("records", RECORD_COLUMNS, rows, token)
+        insert("pending", PENDING_COLUMNS, pending, token)
+        if scores:
+            clickhouse_scores.take(self._house, scores, move.moved_at or datetime.now(UTC), token)
+        if new:
+            clickhouse_scores.attach(self._house, {record.id for record in records}, token)
+        if closed:
+            insert("pending", PENDING_COLUMNS, ended, f"{token}:ended")
+        if moving:
+            self._say(move.segment, place, taken=move.end, begun=0, seq=0)
+
+    def _unknown(self, records: dict[str, StoredRecord], move: int) -> list[StoredRecord]:
+        """Those that no other move has brought, in the order given."""
+        if records:
+            asked = {"first": min(records), "last": max(records), "ids": list(records), "move": move}
+            for (known,) in self._rows("known", asked):
+                records.pop(known, None)
+        return list(records.values())
+
+    def _say(self, segment: str, place: Place, *, taken: int, begun: int, seq: int) -> None:
+        version = place.version + (1 if begun else 2)
+        row = (segment, version, taken, begun, seq, 0)
+        self._house.insert("offsets", OFFSET_COLUMNS, [row], f"{segment}:{version}")
+
+    def _place(self, segment: str) -> Place:
+        found = self._rows("offset", {"segment": segment})
+        if not found:
+            return Place()
+        taken, begun, seq, gone, version = found[0]
+        return Place(version=version) if gone else Place(taken=taken, begun=begun, seq=seq, version=version)
+
+    def _tidy(self) -> None:
+        """Delete what newer rows have replaced."""
+        for table, key in (("pending", "id"), ("waiting_scores", "id")):
+            done = f"select {key} from {table} where done = 1"  # noqa: S608 - names of ours
+            self._house.run(f"delete from {table} where {key} in ({done})")  # noqa: S608 - as above
+        gone = "select segment from offsets where gone = 1"
+        self._house.run(f"delete from offsets where segment in ({gone})")  # noqa: S608 - as above
+
+    def orphans(self, segment_prefix: str) -> dict[str, bytes]:
+        """As `RecordLog.orphans`: the first 1,000 by id."""
+        found = self._rows("orphans", {"prefix": segment_prefix, "limit": ORPHANS_MAX})
+        return {record_id: text.encode() for record_id, text in found}
+
+    def forget(self, segment: str) -> None:
+        """As `RecordLog.forget`."""
+        with self._writing:
+            place = self._place(segment)
+            if place.version and (place.taken or place.begun):
+                row = (segment, place.version + 1, 0, 0, 0, 1)
+                self._house.insert("offsets", OFFSET_COLUMNS, [row], f"{segment}:{place.version + 1}")
+
+    def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
+        """As `RecordLog.records`; a list with bodies may end early, once it holds 64 MB of them."""
+        conditions, asked = _conditions(where)
+        order = "started_at desc, id desc"
+        if where.before is not None or where.after is not None:
+            anchors = self._anchors(where)
+            if anchors is None:
+                return []
+            asked.update(anchors)
+        if where.before is not None:
+            conditions += " and started_at <= $before_at and (started_at < $before_at or id < $before_id)"
+        if where.after is not None:
+            conditions += " and seq > $after_seq"
+            order = "seq"
+        columns = ", ".join(f'"{name}"' for name in ("seq", *COLUMNS))
+        text = query("list").format(columns=columns, where=conditions, order=order)
+        rows = self._ask(text, {**asked, "limit": limit})
+        found = self._with_bodies(rows) if bodies else [record_of(row, (None, None)) for row in rows]
+        shown = clickhouse_scores.shown(self._house, {record.id for record in found})
+        return [
+            msgspec.structs.replace(record, scores=shown[record.id]) if record.id in shown else record
+            for record in found
+        ]
+
+    def _with_bodies(self, rows: list[list[Any]]) -> list[InferenceRecord]:
+        """Records with their bodies, as many as fit."""
+        if not rows:
+            return []
+        ids, times = [row[1] for row in rows], [started(row) for row in rows]
+        asked = {"since": min(times), "until": max(times), "first": min(ids), "last": max(ids), "ids": ids}
+        sizes = dict(self._rows("body_sizes", asked))
+        total, fitting = 0, 0
+        for record_id in ids:
+            total += sizes.get(record_id, 0)
+            if total > LIST_BYTES_MAX and fitting:
+                break
+            fitting += 1
+        found = self._rows("bodies", {**asked, "ids": ids[:fitting]})
+        texts = {each: (request or None, response or None) for each, request, response in found}
+        return [record_of(row, texts.get(row[1], (None, None))) for row in rows[:fitting]]
+
+    def _anchors(self, where: RecordFilter) -> dict[str, Any] | None:
+        """Where the records stand that `before` and `after` name; None if one of them is not there."""
+        anchors: dict[str, Any] = {}
+        for name, record_id in (("before", where.before), ("after", where.after)):
+            if record_id is None:
+                continue
+            if name == "after" and not record_id:
+                anchors["after_seq"] = -1
+                continue
+            found = self._ask("select started_at, seq from records where id = $id", {"id": record_id})
+            if not found:
+                return None
+            if name == "before":
+                anchors.update(before_at=moment(found[0][0]), before_id=record_id)
+            else:
+                anchors["after_seq"] = found[0][1]
+        return anchors
+
+    def count(self, where: RecordFilter) -> int:
+        """As `RecordLog.count`."""
+        conditions, asked = _conditions(where)
+        ((found,),) = self._ask(query("count").format(where=conditions), asked)
+        return int(found)
+
+    def stats(
+        self, since: datetime, until: datetime, *, without_key: str | None = None
+    ) -> Sequence[DeploymentStats]:
+        """As `RecordLog.stats`, with exact quantiles."""
+        found = self._rows("stats", {"since": since, "until": until, "without": without_key})
+        return [clickhouse_watch.deployment_stats(row) for row in found]
+
+    def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
+        """As `RecordLog.series`, with exact quantiles."""
+        asked = {"since": since, "until": until, "step_us": step_s * 1_000_000}
+        return [clickhouse_watch.bucket(row) for row in self._rows("series", asked)]
+
+    def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
+        """As `RecordLog.traffic`."""
+        asked = {"since": since, "until": until, "step_us": step_s * 1_000_000}
+        return [clickhouse_watch.release_bucket(row) for row in self._rows("traffic", asked)]
+
+    def spent(self, since: datetime) -> Sequence[Spent]:
+        """As `RecordLog.spent`."""
+        return [clickhouse_watch.spent(row) for row in self._rows("spent", {"since": since})]
+
+    def watched(
+        self, deployment: str, *, after: str, until: str, without_key: str, limit: int
+    ) -> Sequence[WatchedCall]:
+        """As `RecordLog.watched`."""
+        asked = {"deployment": deployment, "after": after, "until": until, "without_key": without_key}
+        closed = self._rows("watched", {**asked, "limit": limit})
+        still_open = self._rows("watched_open", {"after": after, "until": until})
+        scores = clickhouse_scores.shown(self._house, {row[0] for row in closed})
+        calls = clickhouse_watch.watched(closed, scores)
+        calls += clickhouse_watch.still_open(still_open, deployment, without_key)
+        return sorted(calls, key=lambda call: call.id)[:limit]
+
+    def put_scores(self, scores: Sequence[Score]) -> int:
+        """As `RecordLog.put_scores`."""
+        self._begin()
+        return clickhouse_scores.put(self._house, scores)
+
+    def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
+        """As `RecordLog.scores_of`."""
+        self._begin()
+        return clickhouse_scores.of_records(self._house, record_ids)
+
+    def score_stats(
+        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
+    ) -> Sequence[ScoreStats]:
+        """As `RecordLog.score_stats`."""
+        text = query("score_stats").format(time="scored_at" if by_score_time else "started_at")
+        rows = self._ask(text, {"since": since, "until": until, "without": without_key})
+        return [ScoreStats(**dict(zip(ScoreStats.__struct_fields__, row, strict=True))) for row in rows]
+
+    def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
+        """As `RecordLog.stray_scores`."""
+        found = self._rows("stray_scores", {"before": before, "limit": limit})
+        return [msgspec.json.decode(text, type=Score) for (text,) in found]
+
+    def drop_scores(self, score_ids: Collection[str]) -> None:
+        """As `RecordLog.drop_scores`."""
+        self._begin()
+        clickhouse_scores.drop(self._house, score_ids)
+
+    def erase(self, users: Mapping[str, datetime]) -> Mapping[str, Erased]:
+        """As `RecordLog.erase`: rows are gone at once and the parts that held them written anew; ClickHouse
+        deletes the old parts by itself within minutes."""
+        self._begin()
+        with self._writing:
+            return {user: clickhouse_erase.blank(self._house, user, before) for user, before in users.items()}
+
+    def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
+        """As `RecordLog.expire`; what is a whole day goes as one, by its partition."""
+        self._begin()
+        with self._writing:
+            return clickhouse_erase.expire(
+                self._house, bodies_before=bodies_before, records_before=records_before, limit=limit
+            )
+
+    def close(self) -> None:
+        """As `RecordLog.close`."""
+        self._house.close()
+
+    def _begin(self) -> None:
+        """Have the schema there, once."""
+        if not self._ready:
+            migrate(self._house)
+            ((last,),) = self._house.rows("select max(seq) from records")
+            self._next_seq = max(self._next_seq, last + 1)
+            self._ready = True
+
+    def _rows(self, name: str, asked: Mapping[str, Any]) -> list[list[Any]]:
+        return self._ask(query(name), asked)
+
+    def _ask(self, text: str, asked: Mapping[str, Any]) -> list[list[Any]]:
+        self._begin()
+        return self._house.rows(text, asked)
+
+
+def _checked(segment: str, payload: bytes) -> str:
+    """An open frame's text. Raises ValueError for one that no record could be made of."""
+    for _ in open_rows(segment, payload):
+        break
+    return str(payload, "utf-8")
+
+
+def _conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
+    """The condition that a filter is, paging aside, and its parameters."""
+    given = {name: getattr(where, name) for name in _CONDITIONS}
+    asked = {name: value for name, value in given.items() if value is not None}
+    conditions = [_CONDITIONS[name] for name in asked]
+    if where.score is not None:
+        text, more = clickhouse_scores.condition(read_condition(where.score))
+        conditions.append(text)
+        asked |= more
+    return " and ".join(conditions) or "true", asked

@@ -1,0 +1,87 @@
+"""People taken out of ClickHouse, and what is too old to be kept.
+
+A row that is deleted is not seen from then on, but stands in its part until that is written anew: so what a
+person said is deleted and the parts with it are then written anew at once. What is too old goes by the day, as a
+partition, which costs nothing; only the rest of the oldest day is deleted row by row, and goes as a partition
+the day after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from airboss.domain.ports import Erased
+from airboss.store import clickhouse_scores
+from airboss.store.clickhouse_http import ClickHouse, query
+from airboss.store.joining import blank_opened, read_opened
+
+IDS_AT_ONCE: Final = 5_000
+
+
+def blank(house: ClickHouse, user: str, before: datetime) -> Erased:
+    """As `RecordLog.erase`, for one person."""
+    asked = {"user": user, "before": before}
+    ids = [record_id for record_id, _ in house.rows(query("records_of_user"), asked)]
+    scores = clickhouse_scores.erase(house, user=user, record_ids=ids[:IDS_AT_ONCE])
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        some = ids[start : start + IDS_AT_ONCE]
+        if start:
+            scores += clickhouse_scores.erase(house, user=user, record_ids=some)
+        house.run(f"delete from bodies{house.on_cluster} where id in $ids", {"ids": some})
+    if ids:
+        house.run(f"alter table bodies{house.on_cluster} apply deleted mask", hard=True)
+        house.run(
+            f'alter table records{house.on_cluster} update "user" = null, session = null, tags = \'{{}}\''
+            ' where "user" = $user and started_at <= $before',
+            asked,
+            hard=True,
+        )
+    return Erased(records=len(ids) + _blank_opened(house, user, before), scores=scores)
+
+
+def _blank_opened(house: ClickHouse, user: str, before: datetime) -> int:
+    """Blank the calls of this user that are still open; returns how many."""
+    found = 0
+    for record_id, text in house.rows("select id, opened from pending final where done = 0 order by id"):
+        opened = read_opened(text.encode())
+        if opened.user == user and opened.started_at <= before:
+            update = f"alter table pending{house.on_cluster} update opened = $opened where id = $id"
+            house.run(update, {"opened": blank_opened(opened).decode(), "id": record_id}, hard=True)
+            found += 1
+    return found
+
+
+def expire(
+    house: ClickHouse, *, bodies_before: datetime | None, records_before: datetime | None, limit: int
+) -> int:
+    """As `RecordLog.expire`."""
+    done = 0
+    if records_before is not None:
+        done += _drop(house, "records", ("records", "bodies", "scores"), records_before, limit)
+    if bodies_before is not None and done < limit:
+        done += _drop(house, "bodies", ("bodies",), bodies_before, limit - done)
+    return done
+
+
+def _drop(house: ClickHouse, counted: str, tables: Sequence[str], before: datetime, limit: int) -> int:
+    """Delete what is older from these tables, about `limit` rows of `counted` at once; how many those were."""
+    done = 0
+    for day, rows in house.rows(query("old_days").format(table=counted), {"before": before}):
+        if done and done + rows > limit:
+            return done
+        for table in reversed(tables):
+            statement = f"alter table {table}{house.on_cluster} drop partition $day"
+            house.run(statement, {"day": day})
+        done += rows
+    if done >= limit:
+        return done
+    asked = {"before": before, "limit": limit - done}
+    old = [record_id for (record_id,) in house.rows(query(f"old_{counted}"), asked)]
+    for start in range(0, len(old), IDS_AT_ONCE):
+        some = {"ids": old[start : start + IDS_AT_ONCE]}
+        for table in reversed(tables):
+            column = "record_id" if table == "scores" else "id"
+            house.run(f"delete from {table}{house.on_cluster} where {column} in $ids", some)  # noqa: S608 - names
+    return done + len(old)

@@ -1,0 +1,254 @@
+"""ClickHouse over HTTP: where it is, how statements are sent, and how values are written into them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import httpx2
+import msgspec
+
+from airboss.domain.errors import SetupError, StoreUnavailable
+
+PORT: Final = 8123
+TLS_PORT: Final = 8443
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 60.0
+HARD_S: Final = 1800.0
+"""The longest that rewriting parts may take."""
+_SETTINGS: Final = {
+    "date_time_input_format": "best_effort",
+    "deduplicate_blocks_in_dependent_materialized_views": "1",
+    "insert_deduplicate": "1",
+    "max_partitions_per_insert_block": "0",
+    "max_query_size": "268435456",
+    "mutations_sync": "2",
+    "lightweight_deletes_sync": "2",
+    "output_format_json_quote_64bit_integers": "0",
+    "output_format_json_quote_decimals": "1",
+    "output_format_json_quote_denormals": "0",
+    "prefer_column_name_to_alias": "1",
+    "session_timezone": "UTC",
+}
+"""Sent with every statement. What a person deletes is deleted when the answer comes, on every replica."""
+_PLACE: Final = re.compile(r"\$([a-z_]+)")
+_COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a ClickHouse is. With `cluster` every table is made on all of that cluster's nodes, replicated."""
+
+    url: str
+    database: str
+    user: str = "default"
+    password: str = ""
+    cluster: str | None = None
+
+
+def read_url(url: str) -> Server:
+    """The server that `clickhouse://USER:PASSWORD@HOST:PORT/DATABASE?secure=true&cluster=NAME` names; all but
+    the host may be left out. Raises ValueError, without the password, for anything else."""
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query, keep_blank_values=True)
+    unknown = sorted(set(asked) - {"secure", "cluster"})
+    secure = asked.get("secure", ["false"])[-1]
+    cluster = asked.get("cluster", [None])[-1]
+    database = unquote(parts.path.strip("/")) or "airboss"
+    if parts.scheme != "clickhouse" or not parts.hostname:
+        raise ValueError("it is not of the form clickhouse://USER:PASSWORD@HOST:PORT/DATABASE")
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is none of its options, which are secure and cluster")
+    if secure not in {"true", "false"}:
+        raise ValueError(f"secure is {secure!r}; it is true or false")
+    for what, name in (("database", database), ("cluster", cluster)):
+        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+            raise ValueError(f"the {what} {name!r} is not a name of letters, digits and underscores")
+    port = parts.port or (TLS_PORT if secure == "true" else PORT)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return Server(
+        url=f"{'https' if secure == 'true' else 'http'}://{host}:{port}",
+        database=database,
+        user=unquote(parts.username or "default"),
+        password=unquote(parts.password or ""),
+        cluster=cluster,
+    )
+
+
+class ClickHouse:
+    """Statements, one at a time or from several threads. Raises StoreUnavailable where the server does not
+    answer or refuses, ValueError for values that cannot be written as text."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._http = httpx2.Client(
+            base_url=server.url,
+            headers={"X-ClickHouse-User": server.user, "X-ClickHouse-Key": server.password},
+            timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
+            trust_env=False,
+        )
+        self._closed = False
+
+    def rows(self, text: str, asked: Mapping[str, Any] | None = None) -> list[list[Any]]:
+        """What a question gives; `$name` in it stands for `asked["name"]`."""
+        statement = f"{filled(text, asked or {})}\nformat JSONCompactEachRow"
+        lines = self._send(statement.encode(), {})
+        return msgspec.json.decode(b"[" + b",".join(lines.splitlines()) + b"]")
+
+    def run(self, text: str, asked: Mapping[str, Any] | None = None, *, hard: bool = False) -> None:
+        """Run a statement to its end; a `hard` one rewrites parts and may take long."""
+        self._send(filled(text, asked or {}).encode(), {}, timeout_s=HARD_S if hard else ANSWER_S)
+
+    def drop_database(self) -> None:
+        """Drop the database with all that is in it."""
+        name = self.server.database
+        self._send(f"drop database if exists {name}{self.on_cluster} sync".encode(), {"database": "default"})
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], token: str) -> None:
+        """Add rows; again under the same token adds nothing."""
+        if not rows:
+            return
+        names = ", ".join(f'"{name}"' for name in columns)
+        statement = f"insert into {table} ({names}) format JSONCompactEachRow"
+        data = _encoder.encode_lines(rows)
+        self._send(data, {"query": statement, "insert_deduplication_token": f"{token}:{table}"})
+
+    def create_database(self) -> None:
+        """Make the database where there is none."""
+        name = self.server.database
+        self._send(f"create database if not exists {name}{self.on_cluster}".encode(), {"database": "default"})
+
+    @property
+    def on_cluster(self) -> str:
+        """What a statement on tables says where there is a cluster."""
+        return f" on cluster {self.server.cluster}" if self.server.cluster is not None else ""
+
+    def close(self) -> None:
+        """Hang up."""
+        self._closed = True
+        self._http.close()
+
+    def _send(self, body: bytes, asked: Mapping[str, str], *, timeout_s: float = ANSWER_S) -> bytes:
+        if self._closed:
+            raise StoreUnavailable("this client of ClickHouse is closed")
+        params = {"database": self.server.database, **_SETTINGS, **asked}
+        timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
+        for last in (False, True):
+            try:
+                answer = self._http.post("/", params=params, content=body, timeout=timeout)
+                break
+            except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError) as error:
+                # A kept connection that the server has closed meanwhile. Every statement may be sent twice.
+                if last:
+                    raise self._unavailable(str(error)) from error
+            except httpx2.HTTPError as error:
+                raise self._unavailable(str(error) or type(error).__name__) from error
+        if answer.status_code != httpx2.codes.OK:
+            raise self._unavailable(answer.text.strip().split("\n")[0][:500])
+        return answer.content
+
+    def _unavailable(self, why: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"ClickHouse at {self.server.url} has not done what it was asked ({why}); records wait in the "
+            "journal meanwhile, and none is lost: see that it runs and that [store] records is right"
+        )
+
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="string")
+
+
+@cache
+def query(name: str) -> str:
+    """The text of a named query in ClickHouse's dialect, without comments."""
+    text = (resources.files("airboss.store") / "queries" / f"{name}.clickhouse.sql").read_text()
+    return _COMMENT.sub("", text).strip()
+
+
+def filled(text: str, asked: Mapping[str, Any]) -> str:
+    """A statement with its values. Raises ValueError for text that is no Unicode."""
+    filled_in = _PLACE.sub(lambda place: literal(asked[place[1]]), text)
+    filled_in.encode()  # a lone surrogate is the caller's mistake, and not the server's
+    return filled_in
+
+
+def literal(value: object) -> str:
+    """A value as ClickHouse's SQL has it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case Decimal():
+            return f"toDecimal64('{value:f}', 12)"
+        case datetime():
+            return f"toDateTime64('{stamp(value)}', 6, 'UTC')"
+        case date():
+            return f"toDate('{value}')"
+        case str():
+            quoted = value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
+            return f"'{quoted}'"
+        case Collection():
+            return f"[{', '.join(literal(each) for each in value)}]"
+        case _:
+            raise TypeError(f"{type(value).__name__} has no form in ClickHouse's SQL")
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as columns of type DateTime64(6, 'UTC') take it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def moment(text: str) -> datetime:
+    """What such a column gives."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def migrate(house: ClickHouse) -> None:
+    """Bring the schema forward, one numbered file at a time; never back. Every statement of a file may be run
+    again, so one that was killed half way is simply run again. Raises SetupError where a newer Airboss wrote."""
+    house.create_database()
+    clauses = _clauses(house)
+    folder = resources.files("airboss.store") / "schema" / "clickhouse"
+    files = {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}
+    for statement in statements(files["000_migrations.sql"], clauses):
+        house.run(statement)
+    ((done,),) = house.rows("select max(number) from schema_migrations")
+    last = max(int(name[:3]) for name in files)
+    if done > last:
+        raise SetupError(
+            f"ClickHouse at {house.server.url} has schema {done}, this Airboss knows up to {last}: install the "
+            "one that wrote it"
+        )
+    for name in sorted(files):
+        number = int(name[:3])
+        if number > done:
+            for statement in statements(files[name], clauses):
+                house.run(statement)
+            row = (number, name, stamp(datetime.now(UTC)))
+            house.insert("schema_migrations", ("number", "name", "applied_at"), [row], f"schema:{number}")
+
+
+def _clauses(house: ClickHouse) -> dict[str, str]:
+    """What a schema file leaves open: whether tables are replicated, and what then bounds how many inserts
+    are remembered by their tokens."""
+    replicated = house.server.cluster is not None
+    return {
+        "cluster": house.on_cluster,
+        "replicated": "Replicated" if replicated else "",
+        "window": "replicated_deduplication_window" if replicated else "non_replicated_deduplication_window",
+    }
+
+
+def statements(text: str, clauses: Mapping[str, str]) -> list[str]:
+    """The statements of a schema file; `{cluster}` and the like in them are filled in."""
+    whole = _COMMENT.sub("", text)
+    for name, clause in clauses.items():
+        whole = whole.replace(f"{{{name}}}", clause)
+    return [statement.strip() for statement in whole.split(";\n") if statement.strip()]

@@ -1,0 +1,195 @@
+"""Scores in ClickHouse; as `duckdb_scores`, in steps that may be repeated."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
+from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
+from airboss.store.joining import read_score
+
+FEW: Final = 1_000
+"""As many waiting scores are looked through from their side."""
+COLUMNS: Final = (
+    *("id", "record_id", "name", "source", "by", "scored_at", "number", "yes_or_no", "label", "unscored"),
+    *("comment", "user", "deployment", "release", "key", "started_at"),
+)
+WAITING_COLUMNS: Final = ("id", "record_id", "by", "moved_at", "score", "done")
+_scores: Final = msgspec.json.Decoder(Score)
+
+Facts = Mapping[str, tuple[str, str, str, str]]
+"""Deployment, release, key and start of records, by id."""
+
+
+def read(payloads: Iterable[bytes]) -> list[Score]:
+    """Feedback, each once. Raises ValueError for JSON that is no score of a record."""
+    found = {score.id: score for score in map(read_score, payloads)}
+    _check(found.values())
+    return list(found.values())
+
+
+def put(house: ClickHouse, scores: Sequence[Score]) -> int:
+    """Keep those whose record is there and whose id is not; returns how many."""
+    _check(scores)
+    new = _unknown(house, scores)
+    facts = _facts(house, {score.subject_id for score in new})
+    rows = [_row(score, facts[score.subject_id]) for score in new if score.subject_id in facts]
+    house.insert("scores", COLUMNS, rows, f"put:{crc32(' '.join(row[0] for row in rows).encode())}")
+    return len(rows)
+
+
+def take(house: ClickHouse, scores: Sequence[Score], moved_at: datetime, token: str) -> None:
+    """Keep feedback: beside its record where that is there and of the key that gave it, else waiting."""
+    given = _unknown(house, scores)
+    facts = _facts(house, {score.subject_id for score in given})
+    rows, waiting = [], []
+    for score in given:
+        found = facts.get(score.subject_id)
+        if found is not None and found[2] == score.by:
+            rows.append(_row(score, found))
+        else:
+            text = msgspec.json.encode(score).decode()
+            waiting.append((score.id, score.subject_id, score.by, stamp(moved_at), text, 0))
+    house.insert("scores", COLUMNS, rows, f"{token}:taken")
+    house.insert("waiting_scores", WAITING_COLUMNS, waiting, f"{token}:taken")
+
+
+def attach(house: ClickHouse, record_ids: Collection[str], token: str) -> None:
+    """Give these records, which have just come, the feedback that waited for them; little waits as a rule."""
+    awaited = house.rows(query("waiting_few"), {"limit": FEW + 1})
+    if len(awaited) <= FEW:
+        record_ids = {record_id for (record_id,) in awaited}.intersection(record_ids)
+    if not record_ids:
+        return
+    waiting = house.rows(query("waiting_for"), {"ids": list(record_ids)})
+    found = [_scores.decode(text) for _, text in waiting]
+    facts = _facts(house, {score.subject_id for score in found})
+    mine = [score for score in found if score.subject_id in facts and facts[score.subject_id][2] == score.by]
+    new = _unknown(house, mine)
+    house.insert("scores", COLUMNS, [_row(score, facts[score.subject_id]) for score in new], f"{token}:attached")
+    drop(house, [score.id for score in mine])
+
+
+def of_records(house: ClickHouse, record_ids: Collection[str]) -> list[Score]:
+    """Every score of these records, the oldest first."""
+    return [_from_row(row) for row in _rows_of(house, record_ids)]
+
+
+def shown(house: ClickHouse, record_ids: Collection[str]) -> dict[str, dict[str, ScoreValue | None]]:
+    """What these records show of their scores, by record; those without any are left out."""
+    by_record: defaultdict[str, list[Score]] = defaultdict(list)
+    for row in _rows_of(house, record_ids):
+        by_record[row[1]].append(_from_row(row))
+    return {record_id: latest(scores) for record_id, scores in by_record.items()}
+
+
+def drop(house: ClickHouse, score_ids: Collection[str]) -> None:
+    """Wait for the records of this feedback no longer: a newer row says so, without the text."""
+    rows = [(score_id, "", "", "1970-01-01 00:00:00", "", 1) for score_id in score_ids]
+    house.insert("waiting_scores", WAITING_COLUMNS, rows, f"drop:{crc32(' '.join(sorted(score_ids)).encode())}")
+
+
+def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
+    """Take a person out of the scores, as `duckdb_scores.erase`."""
+    mine = (
+        '(record_id in $ids or "user" = $user) and (comment is not null or "user" is not null)'
+    )
+    asked: dict[str, Any] = {"ids": list(record_ids), "user": user}
+    ((attached,),) = house.rows(f"select count() from scores where {mine}", asked)  # noqa: S608 - fixed
+    if attached:
+        house.run(
+            f'alter table scores{house.on_cluster} update comment = null, "user" = null where {mine}',
+            asked,
+            hard=True,
+        )
+    named = 0
+    for score_id, text in house.rows("select id, score from waiting_scores final where done = 0"):
+        score = _scores.decode(text)
+        theirs = score.user is not None and score.user == user
+        if theirs or (score.subject_id in set(record_ids) and (score.user or score.comment)):
+            blank = msgspec.json.encode(msgspec.structs.replace(score, user=None, comment=None)).decode()
+            update = f"alter table waiting_scores{house.on_cluster} update score = $score where id = $id"
+            house.run(update, {"score": blank, "id": score_id}, hard=True)
+            named += 1
+    return int(attached) + named
+
+
+def condition(asked: ScoreCondition) -> tuple[str, dict[str, Any]]:
+    """The condition on rows of `records` that a condition on their scores is, and its parameters."""
+    holds = "true"
+    parameters: dict[str, Any] = {"score_name": asked.name}
+    if asked.label is not None:
+        holds = f"newest.2 {asked.comparison} $score_bound"
+        parameters["score_bound"] = asked.label
+    elif asked.number is not None:
+        holds = f"newest.1 {asked.comparison} $score_bound"
+        parameters["score_bound"] = asked.number
+    return query("with_score").format(holds=holds), parameters
+
+
+def _unknown(house: ClickHouse, scores: Iterable[Score]) -> list[Score]:
+    """Those that are not kept yet, each once."""
+    new = {score.id: score for score in scores}
+    if new:
+        for (known,) in house.rows(query("known_scores"), {"ids": list(new)}):
+            new.pop(known, None)
+    return list(new.values())
+
+
+def _facts(house: ClickHouse, record_ids: Collection[str]) -> Facts:
+    if not record_ids:
+        return {}
+    asked = {"first": min(record_ids), "last": max(record_ids), "ids": list(record_ids)}
+    return {row[0]: tuple(row[1:]) for row in house.rows(query("scored_records"), asked)}
+
+
+def _rows_of(house: ClickHouse, record_ids: Collection[str]) -> list[list[Any]]:
+    if not record_ids:
+        return []
+    asked = {"first": min(record_ids), "last": max(record_ids), "ids": list(record_ids)}
+    return house.rows(query("scores"), asked)
+
+
+def _row(score: Score, facts: tuple[str, str, str, str]) -> tuple[Any, ...]:
+    value = score.value
+    label = value if isinstance(value, str) else None
+    return (
+        *(score.id, score.subject_id, score.name, score.source, score.by, stamp(score.at)),
+        *(float(value) if isinstance(value, bool | float) else None, isinstance(value, bool), label),
+        *(score.unscored, score.comment, score.user),
+        *facts,
+    )
+
+
+def _from_row(row: list[Any]) -> Score:
+    score_id, record_id, name, source, by, at, number, yes_or_no, label, unscored, comment, user = row
+    value: ScoreValue | None = label
+    if number is not None:
+        value = bool(number) if yes_or_no else float(number)
+    return Score(
+        id=score_id,
+        subject="record",
+        subject_id=record_id,
+        name=name,
+        source=source,
+        by=by,
+        at=moment(at),
+        value=value,
+        unscored=unscored,
+        comment=comment,
+        user=user,
+    )
+
+
+def _check(scores: Iterable[Score]) -> None:
+    for score in scores:
+        if score.subject != "record":
+            raise ValueError(
+                f"score {score.id} is of the {score.subject} {score.subject_id}, not of a record"
+            )

@@ -1,0 +1,75 @@
+"""Answers of ClickHouse about many calls, as the domain's types: the rows of its queries of these names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from airboss.domain.ports import DeploymentStats, ReleaseBucket, Spent, StatsBucket, WatchedCall
+from airboss.domain.score import ScoreValue
+from airboss.store.clickhouse_http import moment
+from airboss.store.joining import as_open, read_opened
+from airboss.store.rows import plain
+
+
+def deployment_stats(row: list[Any]) -> DeploymentStats:
+    """A row of `stats`."""
+    names = (
+        *("deployment", "requests", "errors", "cancelled", "refused"),
+        *("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "ttft_p95_ms", "tokens_per_s"),
+        *("input_tokens", "output_tokens", "cost_usd", "cost_unknown"),
+    )
+    return DeploymentStats(**dict(zip(names, row, strict=True)))
+
+
+def bucket(row: list[Any]) -> StatsBucket:
+    """A row of `series`."""
+    names = (
+        *("deployment", "start", "requests", "errors", "cancelled", "refused"),
+        *("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "output_tokens", "cost_usd"),
+    )
+    return StatsBucket(**dict(zip(names, row, strict=True)) | {"start": moment(row[1])})
+
+
+def release_bucket(row: list[Any]) -> ReleaseBucket:
+    """A row of `traffic`."""
+    names = ("deployment", "release", "arm", "start", "requests", "errors", "counted")
+    return ReleaseBucket(**dict(zip(names, row, strict=True)) | {"start": moment(row[3])})
+
+
+def spent(row: list[Any]) -> Spent:
+    """A row of `spent`."""
+    key, day, usd = row
+    return Spent(key=key, day=date.fromisoformat(day), usd=plain(Decimal(usd)))
+
+
+def watched(
+    rows: list[list[Any]], scores: Mapping[str, dict[str, ScoreValue | None]]
+) -> list[WatchedCall]:
+    """Rows of `watched`."""
+    return [
+        WatchedCall(
+            id=row[0],
+            started_at=moment(row[1]),
+            release=row[2],
+            arm=row[3],
+            plan=row[4],
+            user=row[5],
+            session=row[6],
+            status=row[7],
+            error_type=row[8],
+            latency_ms=float(row[9]),
+            ttft_ms=float(row[10]) if row[10] is not None else None,
+            cost_usd=Decimal(row[11]) if row[11] is not None else None,
+            scores=scores.get(row[0], {}),
+        )
+        for row in rows
+    ]
+
+
+def still_open(rows: list[list[Any]], deployment: str, without_key: str) -> list[WatchedCall]:
+    """Rows of `watched_open`, of this deployment and not of that key."""
+    calls = [read_opened(text.encode()) for _, text in rows]
+    return [as_open(call) for call in calls if call.deployment == deployment and call.key != without_key]

@@ -1,0 +1,3 @@
+select count()
+from records
+where {where}

@@ -1,0 +1,3 @@
+select id
+from scores
+where id in $ids

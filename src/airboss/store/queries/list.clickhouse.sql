@@ -1,0 +1,5 @@
+select {columns}
+from records
+where {where}
+order by {order}
+limit $limit

@@ -1,0 +1,6 @@
+-- ClickHouse's own: what is known of a segment; DuckDB has that in one row.
+select taken, begun, seq, gone, version
+from offsets
+where segment = $segment
+order by version desc
+limit 1

@@ -1,0 +1,5 @@
+select id, started_at, release, arm, plan, "user", session, status, error_type, latency_ms, ttft_ms, cost_usd
+from records
+where deployment = $deployment and id > $after and id < $until and "key" != $without_key
+order by id
+limit $limit

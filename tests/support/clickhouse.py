@@ -1,0 +1,66 @@
+"""A ClickHouse for tests: chdb's engine behind HTTP, in an environment of its own, or a real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from airboss.store.clickhouse_http import ClickHouse, read_url
+
+ROOT = Path(__file__).parent.parent.parent
+PYTHON = ROOT / ".venv-clickhouse/bin/python"
+URL_ENV = "AIRBOSS_TEST_CLICKHOUSE_URL"
+"""Names a real ClickHouse; databases of random names are made there, and dropped."""
+
+
+class House:
+    """A ClickHouse that listens; `url` has no database in it."""
+
+    def __init__(self, url: str, options: str) -> None:
+        self._url, self._options = url, options
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of an empty database of its own, dropped at the end."""
+        url = f"{self._url}/airboss_{uuid.uuid4().hex}{self._options}"
+        yield url
+        client = ClickHouse(read_url(url))
+        client.drop_database()
+        client.close()
+
+
+@contextmanager
+def house() -> Iterator[House]:
+    """One for as long as this lasts."""
+    real = os.environ.get(URL_ENV)
+    if real is not None:
+        base, _, options = real.partition("?")
+        yield House(base.rstrip("/"), f"?{options}" if options else "")
+        return
+    if not PYTHON.exists():
+        pytest.skip("no ClickHouse engine: run scripts/setup clickhouse, or set " + URL_ENV)
+    with tempfile.TemporaryDirectory(prefix="ab-") as folder, front(Path(folder)) as url:
+        yield House(url, "")
+
+
+@contextmanager
+def front(folder: Path) -> Iterator[str]:
+    """The engine on what is in a folder; killed at the end, as it may be at any moment."""
+    script = Path(__file__).with_name("clickhouse_front.py")
+    with subprocess.Popen(
+        [PYTHON, str(script), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().strip()
+            assert port, "the engine did not start"
+            yield f"clickhouse://127.0.0.1:{port}"
+        finally:
+            process.kill()

@@ -1,0 +1,148 @@
+"""A ClickHouse server for tests: chdb's engine, spoken to over HTTP as ClickHouse is.
+
+Run by an interpreter that has `chdb-core`; it has nothing of ours, so that a client cannot be served by its own
+mistakes. Usage: clickhouse_front.py FOLDER. Prints its port, and ends when its standard input closes.
+
+What ClickHouse's HTTP interface does and this does: `GET /ping`; a statement in the URL's `query`, in the body, or
+begun in the one and gone on with in the other; `INSERT … FORMAT X` with data after it; `database`,
+`default_format`, `param_NAME` and settings as other names in the URL; chunked and gzipped bodies; errors as a
+status with the code in `X-ClickHouse-Exception-Code`. One statement runs at a time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import signal
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from chdb.state.sqlitelike import Connection  # type: ignore[import-not-found]  # the other environment's
+
+NOT_SETTINGS = frozenset(
+    {"query", "database", "default_format", "query_id", "session_id", "user", "password", "compress"}
+    | {"client_protocol_version", "wait_end_of_query", "enable_http_compression", "session_timeout"}
+    | {"send_progress_in_http_headers", "http_headers_progress_interval_ms", "role", "quota_key"}
+    | {"cancel_http_readonly_queries_on_client_close"}
+)
+FORMAT = re.compile(rb"\bformat\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+STATUS = {60: 404, 81: 404, 516: 403, 497: 403}
+
+
+class Engine:
+    """The one connection of this process."""
+
+    def __init__(self, folder: str) -> None:
+        self._connection = Connection(f"{folder}?max_server_memory_usage=1500000000")
+        self._lock = threading.Lock()
+        self._set: dict[str, str] = {}
+
+    def answer(self, statement: bytes, asked: dict[str, str]) -> bytes:
+        """What a statement gives, with these names of the URL."""
+        found = FORMAT.search(statement)
+        form = found[1].decode() if found and not is_insert(statement) else "TabSeparated"
+        form = form if found else asked.get("default_format", form)
+        if found and not is_insert(statement):
+            statement = statement[: found.start()]
+        params = {name[6:]: value for name, value in asked.items() if name.startswith("param_")}
+        settings = {
+            name: value
+            for name, value in asked.items()
+            if name not in NOT_SETTINGS and not name.startswith("param_")
+        }
+        text = statement.decode("utf-8", "surrogateescape")
+        with self._lock:
+            self._have(settings)
+            self._connection.query(f"USE `{asked.get('database', 'default')}`")
+            return bytes(self._connection.query(text, form, params or None).bytes())
+
+    def _have(self, settings: dict[str, str]) -> None:
+        """Bring the connection's settings to these: a statement for each that differs."""
+        for name in self._set.keys() - settings.keys():
+            self._connection.query(f"SET {name} = DEFAULT")
+            del self._set[name]
+        for name, value in settings.items():
+            if self._set.get(name) != value:
+                quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+                self._connection.query(f"SET {name} = '{quoted}'")
+                self._set[name] = value
+
+
+def is_insert(statement: bytes) -> bool:
+    """Whether data follow the statement."""
+    return statement[:64].lstrip().lower().startswith(b"insert")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
+    protocol_version = "HTTP/1.1"
+    engine: Engine
+
+    def log_message(self, *_given: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        """A ping, or a question."""
+        self.do_POST()
+
+    def do_POST(self) -> None:  # noqa: N802 - as above
+        """A statement."""
+        url = urlsplit(self.path)
+        asked = dict(parse_qsl(url.query, keep_blank_values=True))
+        body = self._body()
+        if url.path == "/ping":
+            self._reply(200, b"Ok.\n")
+            return
+        parts = [asked.get("query", "").encode(), body]
+        try:
+            answer = self.engine.answer(b"\n".join(part for part in parts if part), asked)
+        except Exception as error:  # noqa: BLE001 - told to the client, whatever it is
+            found = re.search(r"Code: (\d+)", str(error))
+            code = int(found[1]) if found else 1001
+            self._reply(STATUS.get(code, 400), str(error).encode(), code=code)
+        else:
+            self._reply(200, answer)
+
+    def _body(self) -> bytes:
+        if "chunked" in self.headers.get("transfer-encoding", ""):
+            pieces = []
+            while size := int(self.rfile.readline().strip() or b"0", 16):
+                pieces.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            body = b"".join(pieces)
+        else:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        return gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
+
+    def _reply(self, status: int, body: bytes, *, code: int | None = None) -> None:
+        self.send_response(status)
+        if code is not None:
+            self.send_header("X-ClickHouse-Exception-Code", str(code))
+        self.send_header("X-ClickHouse-Server-Display-Name", "chdb")
+        self.send_header("X-ClickHouse-Timezone", "UTC")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main() -> None:
+    """Serve until standard input closes: whoever started this is gone then."""
+    os.environ["TZ"] = "UTC"
+    Handler.engine = Engine(sys.argv[1])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
