@@ -21,6 +21,7 @@ up:  ## Install what is missing, then start Airboss
 
 test:  ## Run the gates (lint) and every test
 	@scripts/setup dev chromium
+	@scripts/setup clickhouse
 	@$(MAKE) --no-print-directory lint-only
 	@exec $(BIN)/pytest $(ARGS)
 
@@ -61,5 +62,5 @@ lock:  ## Compile requirements.lock and requirements-dev.lock anew
 	@scripts/lock $(ARGS)
 
 clean:  ## Remove what these targets made; data directories stay
-	rm -rf .venv .venv-clients .venv-ray .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-clickhouse .venv-clients .venv-ray .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,7 @@ from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store import duckdb as store_duckdb
+from airboss.store import duckdb_read
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.rows import COLUMNS
 from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened_json, record, record_json
@@ -163,8 +164,8 @@ def test_many_threads_read_while_one_writes(tmp_path: Path) -> None:
 
 def test_a_list_with_large_bodies_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds at least one record, and paging on gets them all."""
-    monkeypatch.setattr(store_duckdb, "LIST_PARTS_MAX", 5)
-    monkeypatch.setattr(store_duckdb, "GROUP_PARTS_MAX", 2)
+    monkeypatch.setattr(duckdb_read, "LIST_PARTS_MAX", 5)
+    monkeypatch.setattr(duckdb_read, "GROUP_PARTS_MAX", 2)
     record_log = DuckDBRecordLog(tmp_path / "records.duckdb")
     large = msgspec.Raw(b'"' + b"x" * 10_000 + b'"')
     record_log.apply(move(*range(5), request=large))
@@ -174,7 +175,7 @@ def test_a_list_with_large_bodies_ends_early(tmp_path: Path, monkeypatch: pytest
         pages.append(len(page))
         page = record_log.records(RecordFilter(before=page[-1].id), limit=100, bodies=True)
     assert pages == [2, 2, 1]
-    monkeypatch.setattr(store_duckdb, "LIST_PARTS_MAX", 1)
+    monkeypatch.setattr(duckdb_read, "LIST_PARTS_MAX", 1)
     assert len(record_log.records(ALL, limit=100, bodies=True)) == 1
     record_log.close()
 
@@ -269,7 +270,7 @@ def test_a_database_that_duckdb_gave_up_is_opened_again(
         raise duckdb.FatalException("database has been invalidated")
 
     with monkeypatch.context() as broken:
-        broken.setattr(store_duckdb, "_offset", fail)
+        broken.setattr(duckdb_read, "offset", fail)
         with pytest.raises(StoreUnavailable, match="invalidated"):
             record_log.apply(move(2, start=100))
     assert record_log.count(ALL) == 1

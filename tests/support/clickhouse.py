@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from airboss.store.clickhouse_http import ClickHouse, read_url
+from airboss.config.clickhouse import read_url
+from airboss.store.clickhouse_http import ClickHouse
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv-clickhouse/bin/python"
@@ -21,15 +22,15 @@ URL_ENV = "AIRBOSS_TEST_CLICKHOUSE_URL"
 
 
 class House:
-    """A ClickHouse that listens; `url` has no database in it."""
+    """A ClickHouse that listens; `url` has no database in it. `real`: somebody's own."""
 
-    def __init__(self, url: str, options: str) -> None:
-        self._url, self._options = url, options
+    def __init__(self, url: str, options: str, *, real: bool) -> None:
+        self.url, self._options, self.real = url, options, real
 
     @contextmanager
     def database(self) -> Iterator[str]:
         """The URL of an empty database of its own, dropped at the end."""
-        url = f"{self._url}/airboss_{uuid.uuid4().hex}{self._options}"
+        url = f"{self.url}/airboss_{uuid.uuid4().hex}{self._options}"
         yield url
         client = ClickHouse(read_url(url))
         client.drop_database()
@@ -42,12 +43,12 @@ def house() -> Iterator[House]:
     real = os.environ.get(URL_ENV)
     if real is not None:
         base, _, options = real.partition("?")
-        yield House(base.rstrip("/"), f"?{options}" if options else "")
+        yield House(base.rstrip("/"), f"?{options}" if options else "", real=True)
         return
     if not PYTHON.exists():
         pytest.skip("no ClickHouse engine: run scripts/setup clickhouse, or set " + URL_ENV)
     with tempfile.TemporaryDirectory(prefix="ab-") as folder, front(Path(folder)) as url:
-        yield House(url, "")
+        yield House(url, "", real=False)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """A ClickHouse server for tests: chdb's engine, spoken to over HTTP as ClickHouse is.
 
-Run by an interpreter that has `chdb-core`; it has nothing of ours, so that a client cannot be served by its own
-mistakes. Usage: clickhouse_front.py FOLDER. Prints its port, and ends when its standard input closes.
+Run by an interpreter that has `chdb-core` and `lz4`; it has nothing of ours, so that a client cannot be
+served by its own mistakes. Usage: clickhouse_front.py FOLDER. Prints its port; ends when its standard input
+closes.
 
-What ClickHouse's HTTP interface does and this does: `GET /ping`; a statement in the URL's `query`, in the body, or
-begun in the one and gone on with in the other; `INSERT … FORMAT X` with data after it; `database`,
-`default_format`, `param_NAME` and settings as other names in the URL; chunked and gzipped bodies; errors as a
+What ClickHouse's HTTP interface does and this does: `GET /ping`; a statement in the URL's `query`, in the
+body, or begun in the one and gone on with in the other; `INSERT … FORMAT X` with data after it; `database`,
+`default_format`, `param_NAME` and settings as other names in the URL; chunked and packed bodies; errors as a
 status with the code in `X-ClickHouse-Exception-Code`. One statement runs at a time.
 """
 
@@ -21,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import lz4.frame  # type: ignore[import-not-found]  # the other environment's
 from chdb.state.sqlitelike import Connection  # type: ignore[import-not-found]  # the other environment's
 
 NOT_SETTINGS = frozenset(
@@ -29,6 +31,7 @@ NOT_SETTINGS = frozenset(
     | {"send_progress_in_http_headers", "http_headers_progress_interval_ms", "role", "quota_key"}
     | {"cancel_http_readonly_queries_on_client_close"}
 )
+INSERT = re.compile(rb"\s*(insert\s+into\s.*?)\s+format\s+(\w+)\s*\n(.*)", re.IGNORECASE | re.DOTALL)
 FORMAT = re.compile(rb"\bformat\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 STATUS = {60: 404, 81: 404, 516: 403, 497: 403}
 
@@ -43,22 +46,35 @@ class Engine:
 
     def answer(self, statement: bytes, asked: dict[str, str]) -> bytes:
         """What a statement gives, with these names of the URL."""
-        found = FORMAT.search(statement)
-        form = found[1].decode() if found and not is_insert(statement) else "TabSeparated"
-        form = form if found else asked.get("default_format", form)
-        if found and not is_insert(statement):
-            statement = statement[: found.start()]
+        inserted = INSERT.fullmatch(statement)
+        found = None if inserted else FORMAT.search(statement)
+        form = found[1].decode() if found else asked.get("default_format", "TabSeparated")
+        statement = statement[: found.start()] if found else statement
         params = {name[6:]: value for name, value in asked.items() if name.startswith("param_")}
         settings = {
             name: value
             for name, value in asked.items()
             if name not in NOT_SETTINGS and not name.startswith("param_")
         }
-        text = statement.decode("utf-8", "surrogateescape")
         with self._lock:
             self._have(settings)
             self._connection.query(f"USE `{asked.get('database', 'default')}`")
-            return bytes(self._connection.query(text, form, params or None).bytes())
+            if inserted:
+                self._insert(*(part for part in inserted.groups()))
+                return b""
+            return bytes(self._connection.query(statement.decode(), form, params or None).bytes())
+
+    def _insert(self, into: bytes, form: bytes, data: bytes) -> None:
+        """Data of any format, which need not be text: chdb reads them from a file in memory."""
+        file = os.memfd_create("data")
+        try:
+            os.write(file, data)
+            os.lseek(file, 0, os.SEEK_SET)
+            self._connection.query(
+                f"{into.decode()} from infile '/proc/self/fd/{file}' format {form.decode()}"
+            )
+        finally:
+            os.close(file)
 
     def _have(self, settings: dict[str, str]) -> None:
         """Bring the connection's settings to these: a statement for each that differs."""
@@ -72,11 +88,6 @@ class Engine:
                 self._set[name] = value
 
 
-def is_insert(statement: bytes) -> bool:
-    """Whether data follow the statement."""
-    return statement[:64].lstrip().lower().startswith(b"insert")
-
-
 class Handler(BaseHTTPRequestHandler):
     """One connection of a client."""
 
@@ -86,11 +97,11 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_given: Any) -> None:
         """Say nothing."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+    def do_GET(self) -> None:
         """A ping, or a question."""
         self.do_POST()
 
-    def do_POST(self) -> None:  # noqa: N802 - as above
+    def do_POST(self) -> None:
         """A statement."""
         url = urlsplit(self.path)
         asked = dict(parse_qsl(url.query, keep_blank_values=True))
@@ -118,7 +129,8 @@ class Handler(BaseHTTPRequestHandler):
             body = b"".join(pieces)
         else:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        return gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
+        packing = self.headers.get("content-encoding", "")
+        return {"gzip": gzip.decompress, "lz4": lz4.frame.decompress}.get(packing, bytes)(body)
 
     def _reply(self, status: int, body: bytes, *, code: int | None = None) -> None:
         self.send_response(status)

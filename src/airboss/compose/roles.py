@@ -72,7 +72,7 @@ def run_gateway(
         listener = inherited_listener() or listen(host, port, flag="--port")
         on_parent_gone(terminate_self)
         raise_file_limit()
-        journal = JournalWriter(data.journal_dir, name)
+        journal = JournalWriter(data.journal_dir, name, fsync_interval_s=config.gateway.fsync_ms / 1000)
         settings = GatewaySettings(
             name=name,
             body_bytes_max=config.gateway.max_body_bytes,
@@ -176,14 +176,14 @@ def give_way() -> None:
 
 def run_store(data_dir: Path, *, log_format: str | None) -> None:
     """The record store, until SIGTERM or the supervisor's end."""
-    from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - this role's own
+    from airboss.compose.records import record_log  # noqa: PLC0415 - this role's own
     from airboss.store.service import serve  # noqa: PLC0415 - as above
 
     logs.configure("store", log_format=log_format)
     data = DataDir(data_dir)
     with role_lock(data):
         on_parent_gone(terminate_self)
-        records = DuckDBRecordLog(data.records_path)
+        records = record_log(data)
         give_way()
         serve(records, data.socket_path)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airboss.compose.governing import erasing, keeping, with_governance
 from airboss.compose.parts import SystemClock, desk_parts, open_ledger
+from airboss.compose.records import record_log
 from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_rollouts, open_rooms
 from airboss.compose.watching import with_alarms
@@ -26,7 +27,6 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
     from airboss.console.live import Live  # noqa: PLC0415 - as above
     from airboss.console.session import Sessions  # noqa: PLC0415 - as above
     from airboss.controller.mover import Mover  # noqa: PLC0415 - as above
-    from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - as above
 
     data = DataDir(data_dir)
     with (
@@ -38,7 +38,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         # Nobody else has the lock, so what a killed Airboss said of itself holds no more; and as the lock is
         # held from here on, `running` would believe it.
         runfiles.forget_up(data.run_dir)
-        records = DuckDBRecordLog(data.records_path)
+        records = record_log(data)
         try:
             people = erasing(data, rooms, records)
             mover = Mover(data.journal_dir, records, SystemClock(), people=people)

@@ -164,7 +164,7 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[store]`. `bodies = "off"` keeps requests and responses out of records. `counters` is where limits are
     counted: `embedded`, a URL of Valkey or Redis, or `env:NAME` or `file:/PATH` of one. `records` is where
-    records are kept: `embedded`, a URL of ClickHouse (`clickhouse://HOST/DATABASE`), or such a name of one."""
+    they are kept: `embedded`, a URL of ClickHouse (`clickhouse://HOST/DATABASE`), or such a name of one."""
 
     bodies: Literal["searchable", "off"] = "searchable"
     retention: RetentionConfig = RetentionConfig()
@@ -174,9 +174,10 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[gateway]`. `limits` are of all calls together; `responses_days` is for how long `/v1/responses` keeps
-    what later calls may build on."""
+    what later calls may build on; a power cut may cost the records of the last `fsync_ms`."""
 
     max_body_bytes: int = 32 * 1024 * 1024
+    fsync_ms: int = 50
     responses_days: int = 30
     limits: Limits | None = None
 

@@ -91,6 +91,7 @@ class Mover:
         self._letters = DeadLetters(root / DEAD_LETTERS)
         self._strays = StrayFeedback(record_log, clock, DeadLetters(root / DEAD_LETTERS))
         self._taken: dict[str, int] = {}
+        self._whole: set[str] = set()
         self._marks: dict[str, tuple[int, datetime]] = {}
         self._moved_records = 0
         self._behind = False
@@ -137,8 +138,9 @@ class Mover:
                 if self._people is not None:
                     self._people.settle(self._segments(), self._letters)
             self._store_detail = None
-        except (StoreUnavailable, SetupError) as error:  # without the ledger nobody knows who was forgotten
-            self._store_detail = str(error)
+        except (StoreUnavailable, SetupError) as error:
+            self._whole.clear()  # a move that failed may be half made
+            self._store_detail = str(error)  # without the ledger nobody knows who was forgotten
         return self.status()
 
     def _directories(self) -> list[Path]:
@@ -180,6 +182,13 @@ class Mover:
         try:
             for _ in range(MOVES_PER_TICK):
                 taken = self._offset(name)
+                begun = self._begun(name)
+                if begun is not None:
+                    # Made again with just the frames that it had, the log knows what of it is in already.
+                    data = os.pread(descriptor, begun - taken, taken)
+                    frames = read_frames(data, final=True, frames_max=len(data)).frames
+                    self._apply_frames(name, taken, frames, begun)
+                    continue
                 data = os.pread(descriptor, self._batch_bytes, taken)
                 if not data:
                     return True
@@ -328,6 +337,7 @@ class Mover:
     def _forget(self, name: str) -> None:
         self._log.forget(name)
         self._taken.pop(name, None)
+        self._whole.discard(name)
         self._marks.pop(name, None)
         self._letters.forget(name)
         self._fault("forgotten")
@@ -336,6 +346,15 @@ class Mover:
         if name not in self._taken:
             self._taken[name] = self._log.offset(name)
         return self._taken[name]
+
+    def _begun(self, name: str) -> int | None:
+        """Where a move of this segment ends that was begun and may be half made; asked for once."""
+        if name in self._whole:
+            return None
+        begun = self._log.begun(name)
+        if begun is None:
+            self._whole.add(name)
+        return begun
 
     def status(self) -> JournalStatus:
         """How far behind the log is, read off the files; any thread may ask, also while a move hangs."""

@@ -2,14 +2,14 @@
 
 There are no transactions, so a move is made of steps, each of which may be repeated:
 
-1. A row of `offsets` says that the move, from the offset held to this end, is begun, and which sequence numbers
-   its records get.
+1. A row of `offsets` says that the move, from the offset held to this end, is begun, and which sequence
+   numbers its records get.
 2. Bodies, then records, then what waits: each an insert with a token that follows from the move. The server
    knows the tokens of the last 10,000 inserts into a table and leaves out one that it has taken, day by day.
 3. A row of `offsets` says that the move is done.
 
-Killed in between, `begun` tells the mover where the move ended; made again with just those frames it has the same
-tokens. One mover writes, as everywhere; anybody may read, and sees records whose move is done or under way.
+Killed in between, `begun` tells the mover where the move ended; made again with just those frames it has the
+same tokens. One mover writes, as everywhere; anybody may read, and sees records whose move is under way too.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Any, Final
 
 import msgspec
 
+from airboss.config.clickhouse import read_url
+from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import (
     DeploymentStats,
     Erased,
@@ -36,7 +38,7 @@ from airboss.domain.ports import (
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, read_condition
 from airboss.store import clickhouse_erase, clickhouse_scores, clickhouse_watch
-from airboss.store.clickhouse_http import ClickHouse, migrate, moment, query, read_url
+from airboss.store.clickhouse_http import ClickHouse, migrate, moment, query
 from airboss.store.clickhouse_rows import (
     BODY_COLUMNS,
     PENDING_COLUMNS,
@@ -83,7 +85,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class ClickHouseRecordLog:
     """Implements `RecordLog`. Safe to call from several threads, one of which makes moves.
 
-    `url` is as in `clickhouse_http.read_url`. Raises StoreUnavailable where no ClickHouse answers there; the
+    `url` is as in `read_url`. Raises StoreUnavailable where no ClickHouse answers there; the
     schema is then brought forward by the first call that finds one.
     """
 
@@ -109,7 +111,7 @@ class ClickHouseRecordLog:
             if place.taken != move.start:
                 return place.taken
             if place.begun and place.begun != move.end:
-                raise ValueError(f"{move.segment} has a move begun to {place.begun}, which comes before another")
+                raise StoreUnavailable(f"{move.segment} has a move begun to {place.begun}, which comes first")
             joined = self._joined(move)
             self._take(move, place, [read_record(each) for each in (*move.records, *joined)], list(joined))
             self._moves += 1
@@ -122,9 +124,13 @@ class ClickHouseRecordLog:
         if not move.closed:
             return {}
         waiting = self._rows("opened", {"ids": list(move.closed)})
-        return {join(read_opened(text.encode()), read_closed(move.closed[each])): each for each, text in waiting}
+        return {
+            join(read_opened(text.encode()), read_closed(move.closed[each])): each for each, text in waiting
+        }
 
-    def _take(self, move: JournalMove, place: Place, records: list[StoredRecord], closed: list[bytes]) -> None:
+    def _take(
+        self, move: JournalMove, place: Place, records: list[StoredRecord], closed: list[bytes]
+    ) -> None:
         """Insert what a move gave, and say that it is done. Raises ValueError before anything is inserted."""
         token = f"{move.segment}:{move.start}:{move.end}"
         if move.start == move.end:  # it moves no byte, so its calls are what it is known by
@@ -134,7 +140,9 @@ class ClickHouseRecordLog:
         first = place.seq if place.begun else self._next_seq
         rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=first)]
         bodies = [row for row in map(body_of, new) if row is not None]
-        pending = [(each, move.segment, _checked(move.segment, text), 0) for each, text in move.opened.items()]
+        pending = [
+            (each, move.segment, _checked(move.segment, text), 0) for each, text in move.opened.items()
+        ]
         ended = [(each, move.segment, "", 1) for each in move.closed]
         scores = clickhouse_scores.read(move.scores)
         moving = move.start != move.end

@@ -1,9 +1,9 @@
 """People taken out of ClickHouse, and what is too old to be kept.
 
-A row that is deleted is not seen from then on, but stands in its part until that is written anew: so what a
-person said is deleted and the parts with it are then written anew at once. What is too old goes by the day, as a
-partition, which costs nothing; only the rest of the oldest day is deleted row by row, and goes as a partition
-the day after.
+A row that is deleted is not seen from then on, but stands in its part until that is written anew: so what
+a person said is deleted and the parts with it are then written anew at once. What is too old goes by the day,
+as a partition, which costs nothing; only the rest of the oldest day is deleted row by row, and goes as a
+partition the day after.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def blank(house: ClickHouse, user: str, before: datetime) -> Erased:
         some = ids[start : start + IDS_AT_ONCE]
         if start:
             scores += clickhouse_scores.erase(house, user=user, record_ids=some)
-        house.run(f"delete from bodies{house.on_cluster} where id in $ids", {"ids": some})
+        house.run(f"delete from bodies{house.on_cluster} where id in $ids", {"ids": some})  # noqa: S608 - fixed
     if ids:
         house.run(f"alter table bodies{house.on_cluster} apply deleted mask", hard=True)
         house.run(
-            f'alter table records{house.on_cluster} update "user" = null, session = null, tags = \'{{}}\''
+            f"alter table records{house.on_cluster} update \"user\" = null, session = null, tags = '{{}}'"
             ' where "user" = $user and started_at <= $before',
             asked,
             hard=True,
@@ -66,7 +66,7 @@ def expire(
 
 
 def _drop(house: ClickHouse, counted: str, tables: Sequence[str], before: datetime, limit: int) -> int:
-    """Delete what is older from these tables, about `limit` rows of `counted` at once; how many those were."""
+    """Delete what is older from these tables, about `limit` rows of `counted` at once; returns how many."""
     done = 0
     for day, rows in house.rows(query("old_days").format(table=counted), {"before": before}):
         if done and done + rows > limit:
@@ -83,5 +83,5 @@ def _drop(house: ClickHouse, counted: str, tables: Sequence[str], before: dateti
         some = {"ids": old[start : start + IDS_AT_ONCE]}
         for table in reversed(tables):
             column = "record_id" if table == "scores" else "id"
-            house.run(f"delete from {table}{house.on_cluster} where {column} in $ids", some)  # noqa: S608 - names
+            house.run(f"delete from {table}{house.on_cluster} where {column} in $ids", some)  # noqa: S608 - as above
     return done + len(old)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from importlib import resources
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx2
 import msgspec
 
+from airboss.config.clickhouse import Server
 from airboss.domain.errors import SetupError, StoreUnavailable
 
-PORT: Final = 8123
-TLS_PORT: Final = 8443
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 60.0
 HARD_S: Final = 1800.0
@@ -41,45 +39,6 @@ _PLACE: Final = re.compile(r"\$([a-z_]+)")
 _COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a ClickHouse is. With `cluster` every table is made on all of that cluster's nodes, replicated."""
-
-    url: str
-    database: str
-    user: str = "default"
-    password: str = ""
-    cluster: str | None = None
-
-
-def read_url(url: str) -> Server:
-    """The server that `clickhouse://USER:PASSWORD@HOST:PORT/DATABASE?secure=true&cluster=NAME` names; all but
-    the host may be left out. Raises ValueError, without the password, for anything else."""
-    parts = urlsplit(url)
-    asked = parse_qs(parts.query, keep_blank_values=True)
-    unknown = sorted(set(asked) - {"secure", "cluster"})
-    secure = asked.get("secure", ["false"])[-1]
-    cluster = asked.get("cluster", [None])[-1]
-    database = unquote(parts.path.strip("/")) or "airboss"
-    if parts.scheme != "clickhouse" or not parts.hostname:
-        raise ValueError("it is not of the form clickhouse://USER:PASSWORD@HOST:PORT/DATABASE")
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is none of its options, which are secure and cluster")
-    if secure not in {"true", "false"}:
-        raise ValueError(f"secure is {secure!r}; it is true or false")
-    for what, name in (("database", database), ("cluster", cluster)):
-        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
-            raise ValueError(f"the {what} {name!r} is not a name of letters, digits and underscores")
-    port = parts.port or (TLS_PORT if secure == "true" else PORT)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Server(
-        url=f"{'https' if secure == 'true' else 'http'}://{host}:{port}",
-        database=database,
-        user=unquote(parts.username or "default"),
-        password=unquote(parts.password or ""),
-        cluster=cluster,
-    )
-
-
 class ClickHouse:
     """Statements, one at a time or from several threads. Raises StoreUnavailable where the server does not
     answer or refuses, ValueError for values that cannot be written as text."""
@@ -98,7 +57,7 @@ class ClickHouse:
         """What a question gives; `$name` in it stands for `asked["name"]`."""
         statement = f"{filled(text, asked or {})}\nformat JSONCompactEachRow"
         lines = self._send(statement.encode(), {})
-        return msgspec.json.decode(b"[" + b",".join(lines.splitlines()) + b"]")
+        return msgspec.json.decode(b"[" + b",".join(lines.split(b"\n")[:-1]) + b"]", type=list[list[Any]])
 
     def run(self, text: str, asked: Mapping[str, Any] | None = None, *, hard: bool = False) -> None:
         """Run a statement to its end; a `hard` one rewrites parts and may take long."""
@@ -126,7 +85,7 @@ class ClickHouse:
     @property
     def on_cluster(self) -> str:
         """What a statement on tables says where there is a cluster."""
-        return f" on cluster {self.server.cluster}" if self.server.cluster is not None else ""
+        return _on_cluster(self.server)
 
     def close(self) -> None:
         """Hang up."""
@@ -180,24 +139,23 @@ def literal(value: object) -> str:
     """A value as ClickHouse's SQL has it."""
     match value:
         case None:
-            return "null"
+            text = "null"
         case bool():
-            return "true" if value else "false"
+            text = str(value).lower()
         case int() | float():
-            return repr(value)
+            text = repr(value)
         case Decimal():
-            return f"toDecimal64('{value:f}', 12)"
+            text = f"toDecimal64('{value:f}', 12)"
         case datetime():
-            return f"toDateTime64('{stamp(value)}', 6, 'UTC')"
-        case date():
-            return f"toDate('{value}')"
+            text = f"toDateTime64('{stamp(value)}', 6, 'UTC')"
         case str():
             quoted = value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
-            return f"'{quoted}'"
+            text = f"'{quoted}'"
         case Collection():
-            return f"[{', '.join(literal(each) for each in value)}]"
+            text = f"[{', '.join(literal(each) for each in value)}]"
         case _:
             raise TypeError(f"{type(value).__name__} has no form in ClickHouse's SQL")
+    return text
 
 
 def stamp(moment: datetime) -> str:
@@ -212,43 +170,42 @@ def moment(text: str) -> datetime:
 
 def migrate(house: ClickHouse) -> None:
     """Bring the schema forward, one numbered file at a time; never back. Every statement of a file may be run
-    again, so one that was killed half way is simply run again. Raises SetupError where a newer Airboss wrote."""
+    again, so one that was killed half way is. Raises SetupError where a newer Airboss wrote."""
     house.create_database()
-    clauses = _clauses(house)
     folder = resources.files("airboss.store") / "schema" / "clickhouse"
     files = {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}
-    for statement in statements(files["000_migrations.sql"], clauses):
+    for statement in statements(files["000_migrations.sql"], house.server):
         house.run(statement)
     ((done,),) = house.rows("select max(number) from schema_migrations")
     last = max(int(name[:3]) for name in files)
     if done > last:
         raise SetupError(
-            f"ClickHouse at {house.server.url} has schema {done}, this Airboss knows up to {last}: install the "
-            "one that wrote it"
+            f"ClickHouse at {house.server.url} has schema {done}, this Airboss knows up to {last}: install "
+            "the one that wrote it"
         )
     for name in sorted(files):
         number = int(name[:3])
         if number > done:
-            for statement in statements(files[name], clauses):
+            for statement in statements(files[name], house.server):
                 house.run(statement)
             row = (number, name, stamp(datetime.now(UTC)))
             house.insert("schema_migrations", ("number", "name", "applied_at"), [row], f"schema:{number}")
 
 
-def _clauses(house: ClickHouse) -> dict[str, str]:
-    """What a schema file leaves open: whether tables are replicated, and what then bounds how many inserts
-    are remembered by their tokens."""
-    replicated = house.server.cluster is not None
-    return {
-        "cluster": house.on_cluster,
+def statements(text: str, server: Server) -> list[str]:
+    """The statements of a schema file for this server: whether tables are made on a cluster and replicated,
+    and what then bounds how many inserts are remembered by their tokens."""
+    replicated = server.cluster is not None
+    clauses = {
+        "cluster": _on_cluster(server),
         "replicated": "Replicated" if replicated else "",
         "window": "replicated_deduplication_window" if replicated else "non_replicated_deduplication_window",
     }
-
-
-def statements(text: str, clauses: Mapping[str, str]) -> list[str]:
-    """The statements of a schema file; `{cluster}` and the like in them are filled in."""
     whole = _COMMENT.sub("", text)
     for name, clause in clauses.items():
         whole = whole.replace(f"{{{name}}}", clause)
     return [statement.strip() for statement in whole.split(";\n") if statement.strip()]
+
+
+def _on_cluster(server: Server) -> str:
+    return f" on cluster {server.cluster}" if server.cluster is not None else ""

@@ -20,6 +20,7 @@ _INTEGERS: Final = tuple(
     COLUMNS.index(name)
     for name in (
         *("plan", "input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens"),
+        "cache_write_tokens",
         "output_chars",
     )
 )
@@ -48,7 +49,8 @@ def row_of(seq: int, record: StoredRecord, move: int) -> tuple[Any, ...]:
 def body_of(record: StoredRecord) -> tuple[str, str, str, str] | None:
     """The row of `bodies` that holds a record's; None where it has none."""
     request, response = (
-        "" if text == "null" else text for text in (str(record.request, "utf-8"), str(record.response, "utf-8"))
+        "" if text == "null" else text
+        for text in (str(record.request, "utf-8"), str(record.response, "utf-8"))
     )
     return (record.id, stamp(record.started_at), request, response) if request or response else None
 

@@ -72,7 +72,9 @@ def attach(house: ClickHouse, record_ids: Collection[str], token: str) -> None:
     facts = _facts(house, {score.subject_id for score in found})
     mine = [score for score in found if score.subject_id in facts and facts[score.subject_id][2] == score.by]
     new = _unknown(house, mine)
-    house.insert("scores", COLUMNS, [_row(score, facts[score.subject_id]) for score in new], f"{token}:attached")
+    house.insert(
+        "scores", COLUMNS, [_row(score, facts[score.subject_id]) for score in new], f"{token}:attached"
+    )
     drop(house, [score.id for score in mine])
 
 
@@ -92,14 +94,14 @@ def shown(house: ClickHouse, record_ids: Collection[str]) -> dict[str, dict[str,
 def drop(house: ClickHouse, score_ids: Collection[str]) -> None:
     """Wait for the records of this feedback no longer: a newer row says so, without the text."""
     rows = [(score_id, "", "", "1970-01-01 00:00:00", "", 1) for score_id in score_ids]
-    house.insert("waiting_scores", WAITING_COLUMNS, rows, f"drop:{crc32(' '.join(sorted(score_ids)).encode())}")
+    house.insert(
+        "waiting_scores", WAITING_COLUMNS, rows, f"drop:{crc32(' '.join(sorted(score_ids)).encode())}"
+    )
 
 
 def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
     """Take a person out of the scores, as `duckdb_scores.erase`."""
-    mine = (
-        '(record_id in $ids or "user" = $user) and (comment is not null or "user" is not null)'
-    )
+    mine = '(record_id in $ids or "user" = $user) and (comment is not null or "user" is not null)'
     asked: dict[str, Any] = {"ids": list(record_ids), "user": user}
     ((attached,),) = house.rows(f"select count() from scores where {mine}", asked)  # noqa: S608 - fixed
     if attached:

@@ -45,9 +45,7 @@ def spent(row: list[Any]) -> Spent:
     return Spent(key=key, day=date.fromisoformat(day), usd=plain(Decimal(usd)))
 
 
-def watched(
-    rows: list[list[Any]], scores: Mapping[str, dict[str, ScoreValue | None]]
-) -> list[WatchedCall]:
+def watched(rows: list[list[Any]], scores: Mapping[str, dict[str, ScoreValue | None]]) -> list[WatchedCall]:
     """Rows of `watched`."""
     return [
         WatchedCall(

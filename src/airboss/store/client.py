@@ -87,8 +87,7 @@ class StoreClient:
 
     def begun(self, segment: str) -> int | None:
         """As `RecordLog.begun`."""
-        reply = self._ask(Begun(segment=segment), int | None)
-        return reply if isinstance(reply, int) else None
+        return self._ask(Begun(segment=segment), int) or None
 
     def apply(self, move: JournalMove) -> int:
         """As `RecordLog.apply`."""

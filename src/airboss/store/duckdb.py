@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import resources
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import duckdb
-import msgspec
 
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import (
@@ -29,38 +26,20 @@ from airboss.domain.ports import (
     WatchedCall,
 )
 from airboss.domain.record import InferenceRecord
-from airboss.domain.score import Score, read_condition
+from airboss.domain.score import Score
 from airboss.store import duckdb_erase, duckdb_scores, duckdb_watch
+from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection
 from airboss.store.duckdb_run import append as _append
 from airboss.store.duckdb_run import query as _query
 from airboss.store.duckdb_run import run as _run
 from airboss.store.gate import Gate
 from airboss.store.joining import ORPHANS_MAX, join, read_closed, read_opened, read_record
-from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row, whole
+from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row
 
-GROUP_PARTS_MAX: Final = 2048
-"""Bodies are handled so many parts at a time (16 MB of ASCII)."""
 REPLACE_WAIT_S: Final = 10.0
 """So long a reader may take before putting a new file in place is put off."""
-LIST_PARTS_MAX: Final = 8192
-"""A list with bodies ends early once it would hold more parts; it holds at least one record."""
-_CONDITIONS: Final = {
-    "deployment": "deployment = $deployment",
-    "status": "status = $status",
-    "model": "model = $model",
-    "user": '"user" = $user',
-    "key": '"key" = $key',
-    "id": "id = $id",
-    "release": "release = $release",
-    "since": "started_at >= $since",
-    "until": "started_at < $until",
-    "text": 'contains(lower(concat_ws(chr(10), id, "user", session, error_type)), lower($text))',
-}
-
 log = logging.getLogger(__name__)
-
-K = TypeVar("K")
 
 
 class DuckDBRecordLog:
@@ -95,7 +74,7 @@ class DuckDBRecordLog:
     def offset(self, segment: str) -> int:
         """As `RecordLog.offset`."""
         with self._reading() as connection:
-            return _offset(connection, segment)
+            return read.offset(connection, segment)
 
     def begun(self, segment: str) -> int | None:  # noqa: ARG002 - the port's
         """As `RecordLog.begun`: moves are taken whole."""
@@ -104,12 +83,12 @@ class DuckDBRecordLog:
     def apply(self, move: JournalMove) -> int:
         """As `RecordLog.apply`."""
         with self._transaction() as connection:
-            held = _offset(connection, move.segment)
+            held = read.offset(connection, move.segment)
             if held != move.start:
                 return held
             self._insert(connection, move.records)
-            for ids in _grouped(_run(connection, _query("opened_parts"), {"ids": list(move.closed)})):
-                pending = _opened(connection, ids)
+            for ids in read.grouped(_run(connection, _query("opened_parts"), {"ids": list(move.closed)})):
+                pending = read.opened(connection, ids)
                 joined = [join(read_opened(pending[each]), read_closed(move.closed[each])) for each in ids]
                 self._insert(connection, joined)
                 _run(connection, "delete from pending where id in (select unnest(?::varchar[]))", [ids])
@@ -125,8 +104,8 @@ class DuckDBRecordLog:
         """As `RecordLog.orphans`: the first 1,000 by id."""
         with self._reading() as connection:
             asked = {"prefix": segment_prefix, "limit": ORPHANS_MAX}
-            first = next(_grouped(_run(connection, _query("orphans"), asked)), [])
-            return _opened(connection, first)
+            first = next(read.grouped(_run(connection, _query("orphans"), asked)), [])
+            return read.opened(connection, first)
 
     def forget(self, segment: str) -> None:
         """As `RecordLog.forget`."""
@@ -136,10 +115,10 @@ class DuckDBRecordLog:
     def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
         """As `RecordLog.records`; a list with bodies may end early, once it holds 64 MB of them."""
         with self._reading() as connection:
-            conditions, asked = _conditions(where)
+            conditions, asked = read.conditions(where)
             order = "started_at desc, id desc"
             if where.before is not None or where.after is not None:
-                anchors = _anchors(connection, where)
+                anchors = read.anchors(connection, where)
                 if anchors is None:
                     return []
                 asked.update(anchors)
@@ -151,13 +130,15 @@ class DuckDBRecordLog:
             columns = ", ".join(f'"{name}"' for name in ("seq", *COLUMNS))
             text = _query("list").format(columns=columns, where=conditions, order=order)
             rows = _run(connection, text, {**asked, "limit": limit})
-            found = _with_bodies(connection, rows) if bodies else [from_row(row, None, None) for row in rows]
-            return _with_scores(connection, found)
+            found = (
+                read.with_bodies(connection, rows) if bodies else [from_row(row, None, None) for row in rows]
+            )
+            return read.with_scores(connection, found)
 
     def count(self, where: RecordFilter) -> int:
         """As `RecordLog.count`."""
         with self._reading() as connection:
-            conditions, asked = _conditions(where)
+            conditions, asked = read.conditions(where)
             ((found,),) = _run(connection, _query("count").format(where=conditions), asked)
         return int(found)
 
@@ -168,20 +149,20 @@ class DuckDBRecordLog:
         with self._reading() as connection:
             asked = {"since": naive(since), "until": naive(until), "without": without_key}
             found = connection.execute(_query("stats"), asked)
-            return [DeploymentStats(**row) for row in _dicts(found)]
+            return [DeploymentStats(**row) for row in read.dicts(found)]
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
         """As `RecordLog.series`, with exact quantiles."""
         with self._reading() as connection:
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
-            rows = _dicts(connection.execute(_query("series"), asked))
+            rows = read.dicts(connection.execute(_query("series"), asked))
             return [StatsBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
 
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """As `RecordLog.traffic`."""
         with self._reading() as connection:
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
-            rows = _dicts(connection.execute(_query("traffic"), asked))
+            rows = read.dicts(connection.execute(_query("traffic"), asked))
             return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
 
     def spent(self, since: datetime) -> Sequence[Spent]:
@@ -396,107 +377,3 @@ def _migrate(connection: Connection, path: Path) -> None:
         applied = [number, name, naive(datetime.now(UTC))]
         _run(connection, "insert into schema_migrations values (?, ?, ?)", applied)
         connection.commit()
-
-
-def _offset(connection: Connection, segment: str) -> int:
-    rows = _run(connection, "select taken from offsets where segment = ?", [segment])
-    return int(rows[0][0]) if rows else 0
-
-
-def _grouped(parts: Iterable[tuple[K, int]]) -> Iterator[list[K]]:
-    """The keys, in groups that have at most GROUP_PARTS_MAX parts together or are of one key."""
-    group: list[K] = []
-    total = 0
-    for key, count in parts:
-        if group and total + count > GROUP_PARTS_MAX:
-            yield group
-            group, total = [], 0
-        group.append(key)
-        total += count
-    if group:
-        yield group
-
-
-def _opened(connection: Connection, ids: list[str]) -> dict[str, bytes]:
-    """The open frames waiting of these calls, by id."""
-    rows = sorted(_run(connection, _query("opened"), {"ids": ids}))
-    return {
-        record_id: "".join(text for _, _, text in parts).encode()
-        for record_id, parts in groupby(rows, key=itemgetter(0))
-    }
-
-
-def _with_bodies(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> list[InferenceRecord]:
-    """Records with their bodies, fetched piece by piece until there are enough bytes of them."""
-    by_seq = {row[0]: row for row in rows}
-    records: list[InferenceRecord] = []
-    parts = dict(_run(connection, _query("body_parts"), _these(by_seq))) if rows else {}
-    total = 0
-    for seqs in _grouped((seq, parts.get(seq, 0)) for seq in by_seq):
-        total += sum(parts.get(seq, 0) for seq in seqs)
-        if total > LIST_PARTS_MAX and records:
-            break
-        bodies = _bodies(connection, seqs)
-        records += [from_row(by_seq[seq], *bodies.get(seq, (None, None))) for seq in seqs]
-    return records
-
-
-def _with_scores(connection: Connection, records: Sequence[InferenceRecord]) -> list[InferenceRecord]:
-    """Records with what they show of their scores."""
-    found = duckdb_scores.shown(connection, {record.id for record in records})
-    return [
-        msgspec.structs.replace(record, scores=found[record.id]) if record.id in found else record
-        for record in records
-    ]
-
-
-def _bodies(connection: Connection, seqs: Collection[int]) -> dict[int, tuple[str | None, str | None]]:
-    """The request and response of those of these records that have one."""
-    rows = sorted(_run(connection, _query("bodies"), _these(seqs)), key=itemgetter(0, 1))
-    found = {}
-    for seq, parts in groupby(rows, key=itemgetter(0)):
-        _, _, requests, responses = zip(*parts, strict=True)
-        found[seq] = (whole(requests), whole(responses))
-    return found
-
-
-def _these(seqs: Collection[int]) -> dict[str, Any]:
-    return {"first": min(seqs), "last": max(seqs), "seqs": list(seqs)}
-
-
-def _conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
-    """The condition that a filter is, paging aside, and its parameters."""
-    given = {name: getattr(where, name) for name in _CONDITIONS}
-    asked = {name: value for name, value in given.items() if value is not None}
-    conditions = [_CONDITIONS[name] for name in asked]
-    if where.score is not None:
-        text, more = duckdb_scores.condition(read_condition(where.score))
-        conditions.append(text)
-        asked |= more
-    return " and ".join(conditions) or "true", {
-        key: naive(each) if isinstance(each, datetime) else each for key, each in asked.items()
-    }
-
-
-def _anchors(connection: Connection, where: RecordFilter) -> dict[str, Any] | None:
-    """Where the records stand that `before` and `after` name; None if one of them is not there."""
-    anchors: dict[str, Any] = {}
-    for name, record_id in (("before", where.before), ("after", where.after)):
-        if record_id is None:
-            continue
-        if name == "after" and not record_id:
-            anchors["after_seq"] = 0
-            continue
-        found = _run(connection, "select started_at, seq from records where id = ?", [record_id])
-        if not found:
-            return None
-        if name == "before":
-            anchors.update(before_at=found[0][0], before_id=record_id)
-        else:
-            anchors["after_seq"] = found[0][1]
-    return anchors
-
-
-def _dicts(found: Connection) -> list[dict[str, Any]]:
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

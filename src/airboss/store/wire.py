@@ -56,9 +56,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     segment: str
 
-    def ask(self, log: RecordLog) -> int | None:
-        """The answer."""
-        return log.begun(self.segment)
+    def ask(self, log: RecordLog) -> int:
+        """The answer, 0 for None."""
+        return log.begun(self.segment) or 0
 
 
 class Apply(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -34,6 +34,7 @@ create table if not exists records{cluster} (
     policy String codec(ZSTD(1)), -- JSON
     tags String codec(ZSTD(1)), -- JSON
     trace_id Nullable(String),
+    cache_write_tokens Nullable(Int64),
     move UInt64,
     index by_id id type minmax granularity 1,
     index by_seq seq type minmax granularity 1,

@@ -1,0 +1,338 @@
+"""The record log on ClickHouse: kills between steps, retries, schemas; the contract is in its own files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.config.clickhouse import Server, read_url
+from airboss.controller.mover import Mover
+from airboss.domain.errors import SetupError, StoreUnavailable
+from airboss.domain.ports import JournalMove, RecordFilter
+from airboss.domain.record import Redacted
+from airboss.store import clickhouse_http
+from airboss.store.clickhouse import ClickHouseRecordLog
+from airboss.store.clickhouse_http import ClickHouse, literal, migrate, statements
+from airboss.telemetry.journal import JournalWriter
+from tests.controller.journals import FixedClock
+from tests.store.samples import START, call_id, closed_json, move, opened_json, record_json
+from tests.store.test_contract_scores import score, shown
+from tests.support.clickhouse import PYTHON, URL_ENV, House, front
+
+ALL = RecordFilter()
+
+
+@pytest.fixture
+def url(clickhouse: House) -> Iterator[str]:
+    """An empty database."""
+    with clickhouse.database() as found:
+        yield found
+
+
+Open = Callable[[], ClickHouseRecordLog]
+
+
+@pytest.fixture
+def open_log(url: str) -> Iterator[Open]:
+    """Opens logs on it, one after another, as processes would."""
+    with ExitStack() as stack:
+
+        def opened() -> ClickHouseRecordLog:
+            log = ClickHouseRecordLog(url)
+            stack.callback(log.close)
+            return log
+
+        yield opened
+
+
+@pytest.fixture
+def server(url: str) -> Iterator[ClickHouse]:
+    """The database itself."""
+    found = ClickHouse(read_url(url))
+    yield found
+    found.close()
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def killing(monkeypatch: pytest.MonkeyPatch, *, at: int, after: bool) -> None:
+    """Have the process killed at its `at`-th insert from now: before it is sent, or the answer lost."""
+    real, count = ClickHouse.insert, 0
+
+    def insert(self: ClickHouse, table: str, columns: Any, rows: Any, token: str) -> None:
+        nonlocal count
+        if rows:
+            count += 1
+            if count == at and not after:
+                raise Killed
+        real(self, table, columns, rows, token)
+        if count == at and rows:
+            raise Killed
+
+    monkeypatch.setattr(ClickHouse, "insert", insert)
+
+
+def both() -> JournalMove:
+    """A move of everything: a whole call on each of two days, an open, a close, feedback before and after."""
+    return JournalMove(
+        segment="w/1",
+        start=10,
+        end=500,
+        records=(record_json(1), record_json(90_000, started_at=START.replace(day=3))),
+        opened={call_id(3): opened_json(3)},
+        closed={call_id(2): closed_json(2)},
+        scores=tuple(json_of(score(each, each)) for each in (1, 7)),
+        moved_at=START,
+    )
+
+
+def json_of(given: Any) -> bytes:
+    """As a frame has it."""
+    return msgspec.json.encode(given)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_move_killed_between_any_two_steps_is_made_once(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    """Killed before or after any insert and made again by the next process, everything is there once."""
+    first = open_log()
+    first.apply(JournalMove(segment="w/1", start=0, end=10, opened={call_id(2): opened_json(2)}))
+    first.apply(JournalMove(segment="w/0", start=0, end=10, scores=(json_of(score(2, 2)),), moved_at=START))
+    at = 0
+    while True:
+        at += 1
+        assert at < 30
+        log = open_log()
+        log.offset("w/1")
+        with monkeypatch.context() as patch:
+            killing(patch, at=at, after=after)
+            try:
+                log.apply(both())
+            except Killed:
+                assert log.offset("w/1") in {10, 500}
+                continue
+        break
+    last = open_log()
+    assert (last.offset("w/1"), last.begun("w/1")) == (500, None)
+    found = last.records(ALL, limit=10, bodies=True)
+    assert [each.id for each in found] == [call_id(90_000), call_id(2), call_id(1)]
+    assert all(each.request is not None for each in found)
+    assert list(last.orphans("w/")) == [call_id(3)]
+    assert [shown(last, each) for each in (1, 2)] == [{"helpfulness": 1.0}] * 2
+    assert [each.subject_id for each in last.stray_scores(START.replace(day=2), limit=9)] == [call_id(7)]
+    assert len(last.scores_of([call_id(1), call_id(2)])) == 2
+    assert at > 6
+
+
+def test_a_mover_goes_on_with_the_move_that_was_begun(
+    open_log: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the segment has grown since, just the frames of the killed move are made again, then others."""
+    writer = JournalWriter(tmp_path, "w")
+    for number in range(3):
+        writer.open(Redacted(opened_json(number)))
+        writer.close_call(Redacted(closed_json(number)))
+    log = open_log()
+    log.count(ALL)
+    with monkeypatch.context() as patch:
+        killing(patch, at=3, after=True)  # bodies and records are in, the offset is not
+        with pytest.raises(Killed):
+            Mover(tmp_path, log, FixedClock()).tick()
+    for number in range(3, 6):
+        writer.open(Redacted(opened_json(number)))
+        writer.close_call(Redacted(closed_json(number)))
+    again = open_log()
+    assert Mover(tmp_path, again, FixedClock()).drain().store_up
+    assert [each.id for each in again.records(RecordFilter(after=""), limit=10, bodies=True)] == [
+        call_id(number) for number in range(6)
+    ]
+    writer.stop()
+
+
+def test_a_move_that_comes_before_the_one_begun_is_refused(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other bytes could bring a record twice; the mover is told to wait, not that its frames are bad."""
+    log = open_log()
+    log.count(ALL)
+    with monkeypatch.context() as patch:
+        killing(patch, at=2, after=True)
+        with pytest.raises(Killed):
+            log.apply(move(1, 2))
+    assert log.begun("0-0190/000001") == 200
+    with pytest.raises(StoreUnavailable, match="begun to 200"):
+        log.apply(move(1))
+    assert log.apply(move(1, 2)) == 200
+
+
+def test_replaced_rows_are_tidied_away(
+    open_log: Open, server: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What newer rows have replaced does not pile up."""
+    monkeypatch.setattr("airboss.store.clickhouse.TIDY_EVERY", 2)
+    log = open_log()
+    log.apply(JournalMove(segment="w/1", start=0, end=1, opened={call_id(1): opened_json(1)}))
+    log.apply(JournalMove(segment="w/1", start=1, end=2, closed={call_id(1): closed_json(1)}))
+    log.forget("w/1")
+    for start in range(2):
+        log.apply(move(start + 5, segment="w/2", start=100 * start))
+    assert server.rows("select count() from pending") == [[0]]
+    assert server.rows("select count() from offsets where segment = 'w/1'") == [[0]]
+    assert log.offset("w/2") == 200
+
+
+def test_a_schema_killed_half_way_goes_on(
+    open_log: Open, server: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every statement of every file may be run again; afterwards all is there, and nothing runs twice."""
+    real, left = ClickHouse.run, 3
+
+    def run(
+        self: ClickHouse, text: str, asked: Mapping[str, Any] | None = None, *, hard: bool = False
+    ) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        real(self, text, asked, hard=hard)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClickHouse, "run", run)
+        with pytest.raises(Killed):
+            migrate(server)
+    migrate(server)
+    migrate(server)
+    numbers = [number for (number,) in server.rows("select number from schema_migrations order by number")]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert open_log().apply(move(1)) == 100
+    row = (len(numbers) + 1, "later", "2030-01-01 00:00:00")
+    server.insert("schema_migrations", ("number", "name", "applied_at"), [row], "later")
+    with pytest.raises(SetupError, match="install the one that wrote it"):
+        open_log().count(ALL)
+
+
+def test_a_cluster_has_replicated_tables() -> None:
+    """Everything is made on the cluster, by engines that replicate; a single server has neither word."""
+    text = (Path(clickhouse_http.__file__).parent / "schema/clickhouse/001_records.sql").read_text()
+    replicated = statements(text, read_url("clickhouse://h?cluster=main"))
+    assert all(" on cluster main " in each and "engine = Replicated" in each for each in replicated)
+    alone = statements(text, read_url("clickhouse://h"))
+    assert not any("cluster" in each or "Replicated" in each for each in alone)
+    assert len(alone) == len(replicated) > 5
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("clickhouse://h", Server(url="http://h:8123", database="airboss", user="default", password="")),
+        (
+            "clickhouse://a%40b:p%2Fw@[::1]:99/logs?secure=true&cluster=c",
+            Server(url="https://[::1]:99", database="logs", user="a@b", password="p/w", cluster="c"),
+        ),
+        (
+            "clickhouse://h?secure=true",
+            Server(url="https://h:8443", database="airboss", user="default", password=""),
+        ),
+    ],
+)
+def test_a_url_says_where(url: str, server: Server) -> None:
+    """User, password, database, TLS and cluster."""
+    assert read_url(url) == server
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://h", "not of the form"),
+        ("clickhouse://", "not of the form"),
+        ("clickhouse://h/a-b", "database 'a-b'"),
+        ("clickhouse://h?cluster=x;drop", "cluster"),
+        ("clickhouse://h?tls=1", "'tls' is none of"),
+        ("clickhouse://h?secure=1", "secure is '1'"),
+        ("clickhouse://u:hush@h:port", "Port"),
+    ],
+)
+def test_a_url_that_is_none_says_why(url: str, why: str) -> None:
+    """Without repeating a password."""
+    with pytest.raises(ValueError, match=why) as error:
+        read_url(url)
+    assert "hush" not in str(error.value)
+
+
+def test_values_are_written_as_the_engine_reads_them(server: ClickHouse) -> None:
+    """Quotes, backslashes, NUL and any script come back as they went in, in a list too."""
+    server.create_database()
+    texts = [
+        "",
+        "'",
+        "\\",
+        "\\'",
+        "\0",
+        "\n\t\r\b",
+        "\U0001f600é\u2028",
+        "$ids",
+        "{x:String}",
+        "\\0",
+        "a\\nb",
+    ]
+    for text in texts:
+        assert server.rows("select $a", {"a": text}) == [[text]]
+    assert server.rows("select $a", {"a": texts}) == [[texts]]
+    for value in (None, True, 2**63 - 1, -(2**63), 0.1, 1e300):
+        assert server.rows("select $a", {"a": value}) == [[value]]
+    assert server.rows("select $a", {"a": Decimal("0.000000000001")}) == [["0.000000000001"]]
+    assert literal(START) == "toDateTime64('2026-11-01 12:00:00.000000', 6, 'UTC')"
+
+
+def test_a_server_that_is_away_is_unavailable() -> None:
+    """So records wait in the journal; the message names where, and no password."""
+    log = ClickHouseRecordLog("clickhouse://u:hush@127.0.0.1:9/x")
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:9") as error:
+        log.count(ALL)
+    assert "hush" not in str(error.value)
+    log.close()
+
+
+def test_the_engine_killed_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    """Kill -9 of the server between moves; the next one has what was taken, and its tokens."""
+    if not PYTHON.exists():
+        pytest.skip("no ClickHouse engine; run scripts/setup clickhouse")
+    with tempfile.TemporaryDirectory(prefix="ab-", dir=tmp_path) as folder:
+        with front(Path(folder)) as url:
+            log = ClickHouseRecordLog(url)
+            assert log.apply(move(1, 2)) == 200
+        with closing(log), pytest.raises(StoreUnavailable):
+            log.apply(move(3, start=200))
+        with front(Path(folder)) as url, closing(ClickHouseRecordLog(url)) as again:
+            assert again.offset("0-0190/000001") == 200
+            assert again.apply(move(3, start=200)) == 300
+            assert again.count(ALL) == 3
+
+
+def test_the_front_is_what_the_client_of_clickhouse_expects(clickhouse: House) -> None:
+    """Their own client, unmodified, shakes hands, inserts once and asks: what we speak to is no invention."""
+    if clickhouse.real:
+        pytest.skip(f"{URL_ENV} names a real one")
+    script = Path(__file__).parent.parent / "support/clickhouse_client.py"
+    ran = subprocess.run(
+        [PYTHON, script, str(read_url(clickhouse.url).url.rpartition(":")[2])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["version"].startswith("26.")
+    assert (found["count"], found["rows"], found["failed"]) == (2, [[2, "y'\n\0\\"]], True)
