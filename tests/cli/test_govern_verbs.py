@@ -34,7 +34,13 @@ def test_a_name_that_is_taken_is_a_wrong_call(run: Run, api: AdminApi) -> None:
 
 def key(name: str, **fields: Any) -> dict[str, Any]:
     """A key as the admin API lists it."""
-    given = {"state": "active", "created_at": "2026-11-01T00:00:00Z", "deployments": None, "internal": False}
+    given: dict[str, Any] = {
+        "state": "active",
+        "created_at": "2026-11-01T00:00:00Z",
+        "deployments": None,
+        "internal": False,
+    }
+    given |= {"limits": [], "budget": None, "queue": None, "priority": "normal", "expires_at": None}
     return {"name": name, "previous_until": None, "revoked_at": None, **given, **fields}
 
 
@@ -47,6 +53,65 @@ def test_keys_are_listed(run: Run, api: AdminApi) -> None:
     assert [words in out for words in ("everything", "revoked", "Airboss's own")] == [True] * 3
     _, out, _ = run("keys", "list", "--url", api.url, "--json")
     assert [json.loads(line)["name"] for line in out.splitlines()] == ["web", "old", "airboss"]
+
+
+def test_limits_and_spend_are_listed(run: Run, api: AdminApi) -> None:
+    """What is used of what may be, and when it ends."""
+    limits = [{"what": "requests", "limit": 600, "used": 12}, {"what": "concurrency", "limit": 5, "used": 1}]
+    budget = {"usd": 12.0, "per": "month", "spent_usd": 3.4, "ends_at": "2026-12-01T00:00:00Z"}
+    more = {"limits": limits, "budget": budget, "priority": "low", "expires_at": "2026-12-31T00:00:00Z"}
+    api.answers["GET", "/api/v1/keys"] = {"keys": [key("web", **more)]}
+    out = " ".join(run("keys", "list", "--url", api.url)[1].split())
+    assert "12 of 600 requests/min" in out
+    assert "3.40 of 12.00 USD a month" in out
+    assert "low priority, until 2026-12-31 00:00:00" in out
+
+
+def test_a_key_is_made_with_its_terms(run: Run, api: AdminApi) -> None:
+    """Every option goes into the call; what is no number is refused before it."""
+    api.answers["POST", "/api/v1/keys"] = {"name": "x", "key": SECRET, "deployments": None}
+    said = ["--requests-per-minute", "60", "--concurrency", "2", "--budget", "1.5", "--per", "day"]
+    said += ["--priority", "high", "--expires", "2026-12-31T00:00Z"]
+    assert run("keys", "create", "x", *said, "--url", api.url)[0] == 0
+    assert api.asked[-1][3] == {
+        "name": "x",
+        "limits": {"requests_per_minute": 60, "concurrency": 2},
+        "budget": {"usd": 1.5, "per": "day"},
+        "priority": "high",
+        "expires_at": "2026-12-31T00:00:00+00:00",
+    }
+    for wrong in (["--concurrency", "few"], ["--budget", "much"], ["--expires", "soon"], ["--per", "day"]):
+        code, _, err = run("keys", "create", "x", *wrong, "--url", api.url)
+        assert (code, err.startswith("airboss: --")) == (2, True), err
+
+
+def test_a_key_is_told_other_terms(run: Run, api: AdminApi) -> None:
+    """What is left out stays: the limits that it has go along with the one that is said."""
+    queue = {"size": 10, "wait_s": 1.0}
+    limits = [{"what": "tokens", "limit": 9, "used": 0}, {"what": "concurrency", "limit": 5, "used": 1}]
+    budget = {"usd": 12.0, "per": "month", "spent_usd": 3.4, "ends_at": "2026-12-01T00:00:00Z"}
+    held = key("web", limits=limits, queue=queue, budget=budget)
+    api.answers["GET", "/api/v1/keys"] = {"keys": [held]}
+    api.answers["POST", "/api/v1/keys/web/set"] = held
+    for said, sent in (
+        (("--budget", "20"), {"budget": {"usd": 20.0, "per": "month"}}),
+        (("--budget", "none", "--deployments", "all"), {"budget": None, "deployments": None}),
+        (
+            ("--tokens-per-minute", "none", "--requests-per-minute", "1"),
+            {
+                "limits": {
+                    "tokens_per_minute": None,
+                    "concurrency": 5,
+                    "requests_per_minute": 1,
+                    "queue": queue,
+                }
+            },
+        ),
+        (("--expires", "never"), {"expires_at": None}),
+    ):
+        assert run("keys", "set", "web", *said, "--url", api.url)[0] == 0
+        assert api.asked[-1][3] == sent
+    assert "nothing to change" in run("keys", "set", "web", "--url", api.url)[2]
 
 
 def test_a_key_is_revoked_and_rotated(run: Run, api: AdminApi) -> None:

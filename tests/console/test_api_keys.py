@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airboss.domain.ports import ApiKey
+from airboss.governance.audit import read_leaf
 from airboss.governance.keys import Keyring
 from tests.console.governed import DATA_KEY, Governed, governed
 from tests.support.seed_records import seed_plan
@@ -153,3 +154,53 @@ def test_a_new_key_has_what_the_configuration_says_of_its_name(site: Governed) -
     (made,) = [key for key in site.ledger.all_keys() if key.name == "team-z"]
     assert made.limits is not None
     assert made.limits.requests_per_minute == 5
+
+
+def test_a_key_has_the_terms_that_it_is_made_for(site: Governed) -> None:
+    """Limits, budget, priority and end stand in the list and in the audit log; no sense is refused."""
+    end = (site.clock.now() + timedelta(days=1)).isoformat()
+    asked = {
+        "limits": {"requests_per_minute": 5},
+        "budget": {"usd": 1.5},
+        "priority": "low",
+        "expires_at": end,
+    }
+    made = post(site, "", {"name": "bounded", **asked})[1]
+    (shown,) = [key for key in site.program().get("/api/v1/keys").json()["keys"] if key["name"] == "bounded"]
+    assert shown["limits"] == [{"what": "requests", "limit": 5, "used": 0}]
+    assert (shown["budget"]["usd"], shown["budget"]["per"], shown["priority"]) == (1.5, "month", "low")
+    noted = read_leaf(site.audit.newest(limit=1)[0].leaf.content).detail
+    assert noted["limits"] == {"requests_per_minute": 5}
+    assert noted["budget"] == "1.5 USD a month"
+    site.clock.forward(86_401)
+    assert who(site, made["key"]) is None
+    (shown,) = [key for key in site.program().get("/api/v1/keys").json()["keys"] if key["name"] == "bounded"]
+    assert shown["state"] == "expired"
+    assert "expired at" in post(site, "/bounded/rotate")[1]["error"]["message"]
+    for wrong, words in (
+        ({"limits": {"requests_per_minute": 0}}, "limits.requests_per_minute is 0; expected 1 to"),
+        ({"limits": {"rpm": 5}}, "unknown field `rpm`"),
+        ({"limits": {"queue": {"size": 5}}}, "give concurrency too"),
+        ({"budget": {"usd": "much"}}, "$.budget.usd"),
+        ({"budget": {"usd": -1}}, "budget.usd is -1"),
+        ({"priority": "urgent"}, "$.priority"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "which is past"),
+        ({"expires_at": "2030-01-01T00:00:00"}, "$.expires_at"),
+    ):
+        status, answer = post(site, "", {"name": "wrong", **wrong})
+        assert (status, words in answer["error"]["message"]) == (400, True), answer
+
+
+def test_a_key_is_told_other_terms(site: Governed) -> None:
+    """What is left out stays, null takes away, and what the configuration says is changed there."""
+    post(site, "", {"name": "x", "limits": {"concurrency": 2}, "budget": {"usd": 1}})
+    status, told = post(site, "/x/set", {"budget": None, "priority": "high"})
+    assert (status, told["budget"], told["priority"]) == (200, None, "high")
+    assert told["limits"] == [{"what": "concurrency", "limit": 2, "used": 0}]
+    assert actions(site)[0] == "keys.set"
+    site.ledger.publish("[keys.x]\nlimits = { concurrency = 9 }\n", seed_plan(site.clock.now()))
+    status, refused = post(site, "/x/set", {"limits": None})
+    assert (status, "[keys.x] says limits" in refused["error"]["message"]) == (400, True)
+    assert post(site, "/x/set", {"deployments": ["nowhere"]})[0] == 400
+    assert post(site, "/nobody/set", {"priority": "low"})[0] == 400
+    assert post(site, "/airboss/set", {"priority": "low"})[0] == 400

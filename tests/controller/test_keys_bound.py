@@ -11,7 +11,7 @@ import pytest
 
 from airboss.domain.plan import Budget, Limits
 from airboss.domain.ports import ApiKey
-from airboss.governance.keys import made
+from airboss.governance.keys import Terms, bound, made
 from tests.controller.test_publish import LOCAL, House
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -22,7 +22,8 @@ def house(tmp_path: Path) -> Iterator[House]:
     """A house with a key that was made for `a` alone."""
     built = House(tmp_path)
     built.apply(LOCAL)
-    built.ledger.change_key("team-a", lambda before: made(before, "team-a", "x", deployments=("a",), now=NOW))
+    terms = Terms(deployments=("a",), priority="low", limits=Limits(concurrency=3))
+    built.ledger.change_key("team-a", lambda _: bound(made(None, "team-a", "x", terms=terms, now=NOW), None))
     yield built
     built.ledger.close()
 
@@ -68,5 +69,8 @@ def test_limits_and_budget_bind_at_once_and_go_again(house: House) -> None:
     house.apply(f"{LOCAL}[keys.team-a]\nlimits = {{ requests_per_minute = 5 }}\nbudget = {{ usd = 1.5 }}\n")
     assert key(house).limits == Limits(requests_per_minute=5)
     assert key(house).budget == Budget(usd=Decimal("1.5"), per="month")
+    assert key(house).priority == "low"
+    house.apply(f'{LOCAL}[keys.team-a]\npriority = "high"\n')
+    assert (key(house).limits, key(house).priority) == (Limits(concurrency=3), "high")
     house.apply(LOCAL)
-    assert (key(house).limits, key(house).budget) == (None, None)
+    assert (key(house).limits, key(house).budget, key(house).priority) == (Limits(concurrency=3), None, "low")

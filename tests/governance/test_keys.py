@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airboss.domain.errors import WrongCall
+from airboss.domain.plan import Limits
 from airboss.domain.ports import ApiKey
-from airboss.governance.keys import Keyring, hash_key, new_key, same_secret
+from airboss.governance.keys import Keyring, Terms, bound, hash_key, made, new_key, revoked, same_secret
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -92,3 +95,24 @@ def test_two_secrets_are_the_same_only_if_they_are_equal(one: str, other: str) -
     """The admin key's check takes any text and agrees with `==`."""
     assert same_secret(one, other) == (one == other)
     assert same_secret(one, one)
+
+
+def test_an_expired_key_opens_nothing_and_is_known_as_such() -> None:
+    """The ring says when it changes; after that the key's own secret, and no other, is told why."""
+    secret, end = new_key(), NOW + timedelta(hours=1)
+    key = msgspec.structs.replace(kept("brief", secret), expires_at=end)
+    ring = Keyring([key], now=NOW)
+    assert (ring.principal(secret) is not None, ring.changes_at, ring.expired(secret)) == (True, end, None)
+    later = Keyring([key], now=end)
+    assert later.principal(secret) is None
+    assert later.expired(secret) == key
+    assert later.expired(new_key()) is None
+
+
+def test_a_key_made_again_has_none_of_its_old_terms() -> None:
+    """A revoked key's name may be given to a new one; a living one's may not."""
+    old = made(None, "a", "x", terms=Terms(limits=Limits(concurrency=1), priority="low"), now=NOW)
+    new = made(revoked(old, "a", now=NOW), "a", "y", terms=Terms(), now=NOW)
+    assert (bound(new, None).limits, bound(new, None).priority) == (None, "normal")
+    with pytest.raises(WrongCall, match="there is a key 'a' already"):
+        made(new, "a", "z", terms=Terms(), now=NOW)

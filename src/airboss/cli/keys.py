@@ -10,37 +10,113 @@ from urllib.parse import quote
 import typer
 
 from airboss.cli.api import reach
+from airboss.cli.key_terms import terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
 from airboss.cli.status import age
 from airboss.cli.when import parse_duration
+from airboss.domain.errors import WrongCall
 
 keys = typer.Typer(help="Keys of the data plane: who may call.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="The key's name.")]
 
 
+DeploymentsOption = Annotated[
+    str | None, typer.Option(help="What it may call: names, separated by commas; `all` for every one.")
+]
+RequestsOption = Annotated[str | None, typer.Option(help="Calls in any minute, or `none`.")]
+TokensOption = Annotated[str | None, typer.Option(help="Tokens in any minute, in and out, or `none`.")]
+ConcurrencyOption = Annotated[str | None, typer.Option(help="Calls under way, or `none`.")]
+BudgetOption = Annotated[str | None, typer.Option(help="US dollars that it may spend, or `none`.")]
+PerOption = Annotated[str | None, typer.Option(help="What the budget is for: `month` or `day`.")]
+PriorityOption = Annotated[
+    str | None, typer.Option(help="Who goes first where calls wait: `high`, `normal` or `low`.")
+]
+ExpiresOption = Annotated[
+    str | None, typer.Option(help="When it ends: in 12h, 30d, or at 2026-12-31T23:59Z; or `never`.")
+]
+
+
 @keys.command("create")
 def create(
     name: NameArgument,
     *,
-    deployments: Annotated[
-        str | None, typer.Option(help="What it may call: names, separated by commas; all if left out.")
-    ] = None,
+    deployments: DeploymentsOption = None,
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    concurrency: ConcurrencyOption = None,
+    budget: BudgetOption = None,
+    per: PerOption = None,
+    priority: PriorityOption = None,
+    expires: ExpiresOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key and print its secret, which nobody can print again."""
-    body: dict[str, Any] = {"name": name}
-    if deployments is not None:
-        body["deployments"] = [each.strip() for each in deployments.split(",") if each.strip()]
+    limits = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrency": concurrency,
+    }
+    body = {"name": name} | terms(
+        deployments=deployments,
+        limits=limits,
+        held={},
+        budget=budget,
+        per=per,
+        priority=priority,
+        expires=expires,
+    )
     with reach(data_dir, url) as api:
         made = api.post("/api/v1/keys", body)
     if as_json:
         print_json({"name": made["name"], "key": made["key"], "deployments": made["deployments"]})
         return
     say_secret(made)
+
+
+@keys.command("set")
+def set_terms(
+    name: NameArgument,
+    *,
+    deployments: DeploymentsOption = None,
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    concurrency: ConcurrencyOption = None,
+    budget: BudgetOption = None,
+    per: PerOption = None,
+    priority: PriorityOption = None,
+    expires: ExpiresOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change what a key may; what is left out stays. Every gateway follows within a second."""
+    limits = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrency": concurrency,
+    }
+    with reach(data_dir, url) as api:
+        held = {each["name"]: each for each in api.get("/api/v1/keys")["keys"]}.get(name, {})
+        body = terms(
+            deployments=deployments,
+            limits=limits,
+            held=held,
+            budget=budget,
+            per=per,
+            priority=priority,
+            expires=expires,
+        )
+        if not body:
+            raise WrongCall("nothing to change was said; see `airboss keys set --help`")
+        done = api.post(f"/api/v1/keys/{quote(name, safe='')}/set", body)
+    if as_json:
+        print_json(done)
+        return
+    show([done])
 
 
 @keys.command("list")
@@ -54,6 +130,14 @@ def list_keys(
         for each in found:
             print_json(each)
         return
+    if found:
+        show(found)
+    else:
+        console().print("there are no keys yet; `airboss keys create NAME` makes one")
+
+
+def show(found: list[dict[str, Any]]) -> None:
+    """Keys in a table."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
 
@@ -61,11 +145,15 @@ def list_keys(
     for each in found:
         may = "everything" if each["deployments"] is None else ", ".join(each["deployments"]) or "nothing"
         state = each["state"] + (" (Airboss's own)" if each["internal"] else "")
+        if each["priority"] != "normal":
+            state += f", {each['priority']} priority"
+        if each["expires_at"] and each["state"] == "active":
+            state += f", until {each['expires_at'][:19].replace('T', ' ')}"
         if each["previous_until"]:
             state += f", its last secret until {each['previous_until'][:19].replace('T', ' ')}"
         limits, budget = said_limits(each["limits"]), said_budget(each["budget"])
         table.add_row(escape(each["name"]), escape(may), limits, budget, state, age(each["created_at"]))
-    console().print(table if found else "there are no keys yet; `airboss keys create NAME` makes one")
+    console().print(table)
 
 
 LIMITS = {"requests": "requests/min", "tokens": "tokens/min", "concurrency": "at once"}

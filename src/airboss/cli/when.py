@@ -19,6 +19,21 @@ def parse_duration(text: str, *, option: str) -> float:
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 
+def parse_until(text: str, *, now: datetime, option: str) -> datetime:
+    """A moment to come, aware, in UTC: a duration counts from `now`, else as `parse_when`. Raises WrongCall,
+    naming `option`."""
+    match = _DURATION.fullmatch(text.strip())
+    try:
+        if match is not None:
+            return now + timedelta(seconds=float(match[1]) * _SECONDS[match[2].lower()])
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise WrongCall(
+            f"{option} {text!r} is no time. Write how long from now, as in 12h or 30d, or a time, as in"
+            " 2026-12-31 or 2026-12-31T23:59:00Z."
+        ) from None
+
+
 def parse_when(text: str, *, now: datetime, option: str) -> datetime:
     """A moment, aware, in UTC.
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from airboss.config.rules import check_range
 from airboss.config.types import Config
 from airboss.config.wording import Path, Wrong, dotted
-from airboss.domain.plan import Limits
+from airboss.domain.plan import Budget, Limits
 
 _SCHEMES = ("valkey", "valkeys", "redis", "rediss")
 _OFFERED = '"embedded", "valkey://HOST:PORT/0", "env:NAME" or "file:/PATH"'
@@ -20,15 +20,31 @@ _USD_MAX = 900_000
 def check_limits(config: Config, wrong: Wrong) -> None:
     """Every limit is a number that means something, and so is every budget."""
     for path, limits in _all_limits(config):
-        check_range((*path, "requests_per_minute"), limits.requests_per_minute, 1, 100_000_000, wrong)
-        check_range((*path, "tokens_per_minute"), limits.tokens_per_minute, 1, 100_000_000_000, wrong)
-        check_range((*path, "concurrency"), limits.concurrency, 1, 1_000_000, wrong)
+        check_limit(path, limits, wrong)
     for name, key in config.keys.items():
         if key.budget is not None:
-            path = ("keys", name, "budget", "usd")
-            check_range(path, key.budget.usd, 0, _USD_MAX, wrong)
-            if key.budget.usd != round(key.budget.usd, 10):
-                raise wrong(path, f"{dotted(path)} is {key.budget.usd}; at most ten decimals are counted")
+            check_budget(("keys", name, "budget"), key.budget, wrong)
+
+
+def check_limit(path: Path, limits: Limits, wrong: Wrong) -> None:
+    """The rules of one `limits`."""
+    check_range((*path, "requests_per_minute"), limits.requests_per_minute, 1, 100_000_000, wrong)
+    check_range((*path, "tokens_per_minute"), limits.tokens_per_minute, 1, 100_000_000_000, wrong)
+    check_range((*path, "concurrency"), limits.concurrency, 1, 1_000_000, wrong)
+    if limits.queue is not None:
+        where = (*path, "queue")
+        check_range((*where, "size"), limits.queue.size, 1, 100_000, wrong)
+        check_range((*where, "wait_s"), limits.queue.wait_s, 0.1, 600, wrong)
+        if limits.concurrency is None:
+            raise wrong(where, f"{dotted(where)} is for calls that wait for a place; give concurrency too")
+
+
+def check_budget(path: Path, budget: Budget, wrong: Wrong) -> None:
+    """The rules of one `budget`."""
+    path = (*path, "usd")
+    check_range(path, budget.usd, 0, _USD_MAX, wrong)
+    if budget.usd != round(budget.usd, 10):
+        raise wrong(path, f"{dotted(path)} is {budget.usd}; at most ten decimals are counted")
 
 
 def _all_limits(config: Config) -> Iterator[tuple[Path, Limits]]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from airboss.domain.plan import Budget, Limits, Price, Retry, Timeouts
+from airboss.domain.plan import Budget, Limits, Price, Priority, Retry, Timeouts
 from airboss.domain.release import Example, Params, PiiAction, PromptForm, ProviderKind
 
 
@@ -145,12 +145,13 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[keys.NAME]`: what a data-plane key may use (`deployments` None: every one), how much of it at once,
-    and for how much money."""
+    """`[keys.NAME]`: what a data-plane key may use, how much of it at once, for how much money, and how soon
+    where calls wait. What is None is as the key was made: else every deployment, and no limits."""
 
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
     budget: Budget | None = None
+    priority: Priority | None = None
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

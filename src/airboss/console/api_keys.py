@@ -6,18 +6,37 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from airboss.config import parse_config
 from airboss.console.desk import Desk
+from airboss.console.key_terms import (
+    BudgetAsked,
+    LimitsAsked,
+    Moment,
+    check_terms,
+    configured,
+    noted,
+    settings_in,
+)
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, WrongCall
-from airboss.domain.plan import Limits
+from airboss.domain.plan import Limits, Priority, Queue
 from airboss.domain.ports import ApiKey, Spent
 from airboss.governance.budgets import period_end, spent_of
-from airboss.governance.keys import bound, made, new_key, revoked, rotated
+from airboss.governance.keys import (
+    Terms,
+    bound,
+    living,
+    made,
+    new_key,
+    revoked,
+    rotated,
+    terms_of,
+    with_terms,
+)
 from airboss.telemetry.metrics import LimitUse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -48,17 +67,22 @@ class BudgetShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret. `previous_until` is until when the secret before a rotation is good too."""
+    """A key without its secret. `previous_until` is until when the secret before a rotation is good too.
+    `configured` are the settings that stand in `[keys.NAME]`, and are changed there."""
 
     name: str
-    state: Literal["active", "revoked"]
+    state: Literal["active", "expired", "revoked"]
     created_at: datetime
     deployments: tuple[str, ...] | None
     internal: bool
     previous_until: datetime | None
     revoked_at: datetime | None
+    expires_at: datetime | None = None
+    priority: Priority = "normal"
+    queue: Queue | None = None
     limits: tuple[LimitShown, ...] = ()
     budget: BudgetShown | None = None
+    configured: tuple[str, ...] = ()
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,10 +92,24 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to make. `deployments` None: it may call all."""
+    """A key to make. `deployments` None: it may call all. What `[keys.NAME]` says goes before the rest."""
 
     name: str
     deployments: tuple[str, ...] | None = None
+    limits: LimitsAsked | None = None
+    budget: BudgetAsked | None = None
+    priority: Priority = "normal"
+    expires_at: Moment | None = None
+
+
+class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to change of a key; null takes a setting away, and what is left out stays."""
+
+    deployments: tuple[str, ...] | UnsetType | None = UNSET
+    limits: LimitsAsked | UnsetType | None = UNSET
+    budget: BudgetAsked | UnsetType | None = UNSET
+    priority: Priority | UnsetType = UNSET
+    expires_at: Moment | UnsetType | None = UNSET
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,11 +135,15 @@ def list_keys(desk: Desk, call: Call) -> object:
 def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
     """Every key, with what it uses and spends."""
     keys, uses = desk.ledger.all_keys(), desk.uses()
+    named = configured(desk)
     limited = any(key.budget is not None for key in keys)
     spent = desk.spent(now.astimezone(UTC).date().replace(day=1)) if limited else ()
     return tuple(
         msgspec.structs.replace(
-            shown(key, now), limits=limits_shown(key, uses), budget=budget_shown(key, spent, now)
+            shown(key, now),
+            limits=limits_shown(key, uses),
+            budget=budget_shown(key, spent, now),
+            configured=settings_in(named.get(key.name)),
         )
         for key in keys
     )
@@ -139,14 +181,18 @@ def budget_shown(key: ApiKey, spent: Iterable[Spent], now: datetime) -> BudgetSh
 def shown(key: ApiKey, now: datetime) -> KeyShown:
     """A key as it may be looked at."""
     until = key.previous_until
+    expired = key.expires_at is not None and key.expires_at <= now
     return KeyShown(
         name=key.name,
-        state="revoked" if key.revoked_at is not None else "active",
+        state="revoked" if key.revoked_at is not None else "expired" if expired else "active",
         created_at=key.created_at,
         deployments=key.deployments,
         internal=key.internal,
         previous_until=until if until is not None and until > now else None,
         revoked_at=key.revoked_at,
+        expires_at=key.expires_at,
+        priority=key.priority,
+        queue=key.limits.queue if key.limits is not None else None,
     )
 
 
@@ -161,16 +207,48 @@ def create_key(desk: Desk, call: Call) -> object:
         raise WrongCall(f"{STARTER!r} is the key that `airboss up` prints; `airboss keys rotate {STARTER}`")
     if asked.name == OWN:
         raise WrongCall(f"{OWN!r} is the key of Airboss's own calls; choose another name")
-    check_deployments(desk, asked.deployments)
+    terms = Terms(
+        deployments=asked.deployments,
+        limits=asked.limits,
+        budget=asked.budget,
+        priority=asked.priority,
+        expires_at=asked.expires_at,
+    )
+    check_terms(desk, terms)
     secret = new_key()
-    named = parse_config(desk.ledger.config() or "", source="the configuration in force").keys.get(asked.name)
+    named = configured(desk).get(asked.name)
 
     def make(before: ApiKey | None) -> ApiKey:
-        return bound(made(before, asked.name, secret, deployments=asked.deployments, now=call.now), named)
+        return bound(made(before, asked.name, secret, terms=terms, now=call.now), named)
 
     key = desk.ledger.change_key(asked.name, make)
-    desk.note(call, "keys.create", f"key {key.name}", {"deployments": listed(key.deployments)})
+    desk.note(call, "keys.create", f"key {key.name}", noted(key))
     return Secret(name=key.name, key=secret, deployments=key.deployments)
+
+
+def set_key(desk: Desk, call: Call) -> object:
+    """POST /api/v1/keys/{name}/set."""
+    name = call.path["name"]
+    asked = call.intent(KeyChange)
+    named = configured(desk).get(name)
+    changes: dict[str, Any] = {
+        each: getattr(asked, each) for each in asked.__struct_fields__ if getattr(asked, each) is not UNSET
+    }
+    for each in settings_in(named):
+        if each in changes:
+            raise WrongCall(
+                f"[keys.{name}] says {each}, and goes before what a key is told; change it there, and "
+                "`airboss apply`"
+            )
+    check_terms(desk, Terms(**changes))
+
+    def change(before: ApiKey | None) -> ApiKey:
+        key = living(before, name)
+        return bound(with_terms(key, msgspec.structs.replace(terms_of(key), **changes), now=call.now), named)
+
+    key = desk.ledger.change_key(name, change)
+    desk.note(call, "keys.set", f"key {name}", noted(key))
+    return next(each for each in keys_shown(desk, call.now) if each.name == name)
 
 
 def rotate_key(desk: Desk, call: Call) -> object:
@@ -218,24 +296,6 @@ def check_starter(desk: Desk, name: str, what: str) -> None:
         )
 
 
-def check_deployments(desk: Desk, deployments: tuple[str, ...] | None) -> None:
-    """Every one is served, by its own name. Raises WrongCall."""
-    snapshot = desk.ledger.snapshot()
-    served = snapshot.plan.deployments if snapshot is not None else ()
-    known = {each.name for each in served}
-    meant = {alias: each.name for each in served for alias in each.aliases}
-    for name in deployments or ():
-        if name in meant:
-            raise WrongCall(f"{name!r} is an alias of {meant[name]!r}; name the deployment itself")
-        if name not in known:
-            raise WrongCall(f"there is no deployment {name[:80]!r}; there are: {', '.join(sorted(known))}")
-
-
-def listed(deployments: tuple[str, ...] | None) -> list[str] | None:
-    """For the audit log."""
-    return None if deployments is None else list(deployments[:100])
-
-
 ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
@@ -251,6 +311,14 @@ ROUTES: tuple[Route, ...] = (
         answer=Secret,
         handle=create_key,
         body=NewKey,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/keys/{name}/set",
+        summary="Change what a key may: deployments, limits, budget, priority, end; in force within a second",
+        answer=KeyShown,
+        handle=set_key,
+        body=KeyChange,
     ),
     Route(
         method="POST",

@@ -57,12 +57,26 @@ class Price(Rates, frozen=True, kw_only=True):
     long_prompt: LongPrompt | None = None
 
 
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """Where calls wait for a place under `concurrency`: at most `size` of them in each worker, each for at
+    most `wait_s` seconds."""
+
+    size: int = 100
+    wait_s: float = 10.0
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much at once: requests and tokens in any minute, and calls under way. None: as many as come."""
+    """How much at once: requests and tokens in any minute, and calls under way. None: as many as come.
+    `queue` None: a call that finds no place is refused at once."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+    queue: Queue | None = None
+
+
+Priority = Literal["high", "normal", "low"]
+"""Who goes first where calls wait, and who is sent away first where too many do."""
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from airboss.domain.plan import Budget, Exposure, Limits, ServingPlan, Standing
+from airboss.domain.plan import Budget, Exposure, Limits, Priority, ServingPlan, Standing
 from airboss.domain.record import InferenceRecord, Status
 from airboss.domain.release import Release
 from airboss.domain.score import Score, ScoreValue
@@ -34,11 +34,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A data-plane key as it is kept: `sha256` is the hex digest of the secret, never the secret.
 
     Keys are 256 random bits, so an unsalted hash cannot be guessed backwards. `internal`: our own, for
-    evaluations and probes; only such a key may name the release that it wants. `deployments` is what it may
-    call now, and `given` what it was made for: that holds where the configuration says nothing of the key.
-    After a rotation the secret before, of `previous_sha256`, is good until `previous_until`. A key with
-    `revoked_at` opens nothing; it is kept so that its name is not taken for a new one. `limits` and `budget`
-    are what the configuration says.
+    evaluations and probes; only such a key may name the release that it wants. `deployments`, `limits`,
+    `budget` and `priority` are what holds now; `given` (deployments) and what else begins so is what the key
+    was made for, which holds where the configuration says nothing. After a rotation the secret before, of
+    `previous_sha256`, is good until `previous_until`. From `expires_at` on a key opens nothing, and with
+    `revoked_at` neither; it is kept so that its name is not taken for a new one.
     """
 
     name: str
@@ -52,6 +52,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None = None
     limits: Limits | None = None
     budget: Budget | None = None
+    priority: Priority = "normal"
+    given_limits: Limits | None = None
+    given_budget: Budget | None = None
+    given_priority: Priority = "normal"
+    expires_at: datetime | None = None
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from airboss.domain.plan import Priority
+
 Relayed = Literal[
     "audio_speech", "audio_transcription", "audio_translation", "images", "moderations", "files", "uploads",
     "batches", "fine_tuning", "vector_stores",
@@ -18,11 +20,12 @@ Operation = Literal["chat", "text_completion", "embeddings", Relayed]
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who calls: the name of a data-plane key. `deployments` None means that all may be used; `internal` is
-    whether the key is our own."""
+    whether the key is our own; `priority` counts where calls wait."""
 
     key: str
     deployments: frozenset[str] | None = None
     internal: bool = False
+    priority: Priority = "normal"
 
 
 class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):

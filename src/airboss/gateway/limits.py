@@ -12,30 +12,24 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Final, NoReturn
 
-from airboss.domain.errors import AirbossError, ApiError, PermissionDenied
-from airboss.domain.plan import Budget, DeploymentPlan, Target
+from airboss.domain.errors import AirbossError, ApiError, Unavailable
+from airboss.domain.plan import Budget, DeploymentPlan
 from airboss.domain.ports import Clock, Snapshot, Spent
-from airboss.domain.record import ClosedCall
 from airboss.domain.request import InferenceRequest
-from airboss.gateway import wire
-from airboss.gateway.estimate import Estimate, estimate
-from airboss.gateway.serving import Branch
+from airboss.gateway.held import Bound, Held
 from airboss.gateway.stock import (
     LimitReached,
     Scope,
     Stock,
     counted,
-    limit_headers,
     refusal,
-    too_long,
 )
+from airboss.gateway.waiting import Refusal, Room
 from airboss.governance.budgets import period_end, period_of, period_start
 from airboss.governance.counting import Answer, Change, Counters, Denied, Want, given_back, units, usd_of
 from airboss.governance.windows import WINDOW_S
-from airboss.providers.pricing import Buckets, cost_usd
 from airboss.telemetry.metrics import LimitUse
 
 log = logging.getLogger(__name__)
@@ -54,8 +48,6 @@ SAY_AGAIN: Final = 20
 Spending = Callable[[date], Iterable[Spent]]
 """What keys spent on that day and later, as the ledger has it."""
 
-Bound = tuple[Stock, ...]
-
 
 class Limiter:
     """The limits of one worker's plan, and what it holds of them. One a worker, one event loop."""
@@ -70,6 +62,8 @@ class Limiter:
         self._budgets: dict[str, Budget] = {}
         self._purses: dict[str, tuple[datetime, datetime, Stock]] = {}
         """The stock that a key's money of now is taken from, with the period that it is of."""
+        self._rooms: dict[str, Room] = {}
+        """Where calls wait, by the counter that they wait for."""
         self._shut: dict[str, tuple[float, float, Stock]] = {}
         """Until when a key is refused without asking, when there will be room, and in which stock."""
         self._untold: list[Change] = []
@@ -86,6 +80,7 @@ class Limiter:
         self._bound.clear()
         self._purses.clear()
         self._shut.clear()
+        rooms, self._rooms = self._rooms, {}
         limited = [(Scope("all"), snapshot.plan.limits)]
         limited += [(Scope("deployment", each.name), each.limits) for each in snapshot.plan.deployments]
         limited += [(Scope("key", key.name), key.limits) for key in snapshot.keys]
@@ -94,6 +89,13 @@ class Limiter:
             wanted = counted(limits)
             if wanted:
                 self._scopes[scope] = tuple(self._stock(Stock(scope, *each)) for each in wanted.items())
+            if limits is not None and limits.queue is not None:
+                stock = self._stocks[f"{scope.counter}/concurrency"]
+                room = rooms.pop(stock.counter, None)
+                self._rooms[stock.counter] = Room(stock, limits.queue) if room is None else room
+                self._rooms[stock.counter].resize(limits.queue)
+        for room in rooms.values():
+            room.dissolve()
         self._budgets = {key.name: key.budget for key in snapshot.keys if key.budget is not None}
         return bool(self._scopes or self._budgets)
 
@@ -146,12 +148,51 @@ class Limiter:
         if not bound and key not in self._budgets:
             return None
         held = Held(self, request, bound)
-        refused = await self.take([(stock, 1) for stock in bound if stock.what != "tokens"], held)
-        if refused is not None:
-            raise refused
+        wanted = [(stock, 1) for stock in bound if stock.what != "tokens"]
+        room = self._waiting_at(bound) if self._rooms else None
+        refused = await self.take(wanted, held) if room is None else None
+        if refused is not None or room is not None:
+            await self._wait(room, refused, wanted, held)
         return held
 
-    async def take(self, wanted: Sequence[tuple[Stock, int]], held: Held) -> ApiError | None:
+    def _waiting_at(self, bound: Bound) -> Room | None:
+        """Where others wait already for what this call needs."""
+        rooms = (self._rooms.get(stock.counter) for stock in bound)
+        return next((room for room in rooms if room), None)
+
+    async def _wait(
+        self, room: Room | None, refused: Refusal | None, wanted: Sequence[tuple[Stock, int]], held: Held
+    ) -> None:
+        """Wait until the call is let in, where there is room to wait. Raises ApiError."""
+        since = asyncio.get_running_loop().time()
+        while True:
+            if refused is not None:
+                room = self._rooms.get(refused.stock.counter)
+                if room is None:
+                    raise self._counted(refused)
+            assert room is not None  # either there is a refusal, or others wait
+            try:
+                refused = await room.until_in(
+                    held.request.principal, lambda: self.take(wanted, held), since=since
+                )
+            except Unavailable:
+                self.refusals[room.stock.scope, room.stock.what] += 1
+                raise
+            if refused is None:
+                return
+
+    def wake(self, freed: Iterable[str]) -> None:
+        """Places came free under these counters."""
+        for counter in freed if self._rooms else ():
+            room = self._rooms.get(counter)
+            if room is not None:
+                room.wake()
+
+    def _counted(self, refused: Refusal) -> ApiError:
+        self.refusals[refused.stock.scope, refused.stock.what] += 1
+        return refused.error
+
+    async def take(self, wanted: Sequence[tuple[Stock, int]], held: Held) -> Refusal | None:
         """Take all of these for a call, or none: then returns why. Raises Unavailable."""
         lacking = []
         taken = []
@@ -169,7 +210,8 @@ class Limiter:
                     for stock, need, _ in taken:
                         stock.untake(need)
             if isinstance(answer, Denied):
-                return self._refused(lacking[answer.index][0], answer, held.request)
+                stock = lacking[answer.index][0]
+                return Refusal(stock, self._refused(stock, answer, held.request))
             taken += [(stock, need, grant.slot) for (stock, need), grant in zip(lacking, answer, strict=True)]
         held.taken += taken
         return None
@@ -213,7 +255,6 @@ class Limiter:
             self._counters.tell(given_back(wants, grants))
 
     def _refused(self, stock: Stock, denied: Denied, request: InferenceRequest) -> ApiError:
-        self.refusals[stock.scope, stock.what] += 1
         stock.beyond, stock.seen_at = denied.left - stock.left, self._clock.monotonic()
         if stock.what == "requests" and stock.scope.kind == "key" and denied.retry_after_s is not None:
             now, wait_s = self._clock.monotonic(), denied.retry_after_s
@@ -329,6 +370,9 @@ class Limiter:
                 found.append(
                     LimitUse(stock.scope.kind, stock.scope.name, stock.what, stock.limit, used, age_s)
                 )
+        for room in self._rooms.values():
+            scope, size = room.stock.scope, room.queue.size
+            found.append(LimitUse(scope.kind, scope.name, "waiting", size, len(room), 0.0))
         for key, budget in self._budgets.items():
             counter = f"key/{key}/usd/{period_of(budget, self._clock.now())}"
             spent = usd_of(self._said.get(counter, 0))
@@ -338,99 +382,6 @@ class Limiter:
     def said_no(self) -> dict[str, int]:
         """`refusals`, to be shared."""
         return {f"{scope.kind}\n{scope.name}\n{what}": n for (scope, what), n in self.refusals.items()}
-
-
-class Held:
-    """What one call holds, until it is settled or released; either happens once, and the first one counts."""
-
-    __slots__ = ("_bound", "_limiter", "_refused", "_settled", "request", "taken")
-
-    def __init__(self, limiter: Limiter, request: InferenceRequest, bound: Bound) -> None:
-        self._limiter = limiter
-        self._bound = bound
-        self._settled = False
-        self._refused = False
-        self.request = request
-        self.taken: list[tuple[Stock, int, int]] = []
-        """Each with how much of it, and the slot that stands in."""
-
-    async def reserve(self, body: wire.Body, branch: Branch) -> ApiError | None:
-        """Reserve the tokens and the money that the call may use; returns why that cannot be. Raises
-        Unavailable."""
-        limiter, request = self._limiter, self.request
-        tokens = [stock for stock in self._bound if stock.what == "tokens"]
-        money = limiter._money(request.principal.key, request.started_at)
-        if not tokens and money is None:
-            return None
-        guess = estimate(body, len(request.body), branch.release, branch.target)
-        for stock in tokens:
-            if guess.input > stock.limit:
-                limiter.refusals[stock.scope, stock.what] += 1
-                self._refused = True
-                return too_long(stock, guess.input)
-        wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
-        if money is not None:
-            unknown = isinstance(body, wire.RelayedBody) and not body.free
-            usd = None if unknown else price(guess, branch.target)
-            if usd is None:
-                return price_unknown(money, branch.target)
-            wanted.append((money, units(usd)))
-        refused = await limiter.take(wanted, self)
-        self._refused = refused is not None
-        return refused
-
-    def settle(self, closed: ClosedCall) -> None:
-        """The call has ended, and this is its record."""
-        cost = units(closed.cost_usd) if closed.cost_usd is not None else 0
-        self._end((closed.input_tokens or 0) + (closed.output_tokens or 0), cost)
-
-    def release(self) -> None:
-        """The call went nowhere; that it was made still counts."""
-        self._end(0, 0)
-
-    def _end(self, tokens: int, cost: int) -> None:
-        if self._settled:
-            return
-        self._settled = True
-        limiter, soon = self._limiter, False
-        for stock, amount, slot in self.taken:
-            if stock.what == "concurrency":
-                change = stock.freed(amount)
-            elif stock.what == "tokens":
-                change = stock.used(amount, tokens, slot)
-            elif stock.what == "usd":
-                change = stock.paid(amount, cost)
-            else:
-                continue
-            # Where a lease is less than a call, others may wait for just this.
-            soon |= limiter._tell(change) and stock.lease < amount
-        limiter.flush(now=soon)
-
-    @property
-    def headers(self) -> bytes:
-        """The lines of an answer about the limits of a minute: the key's, else the deployment's, else all
-        calls'. A refusal has its own."""
-        if self._refused:
-            return b""
-        lines = {}
-        for stock in self._bound:
-            if stock.kind == "minute" and stock.what not in lines:
-                lines[stock.what] = limit_headers(stock, stock.remaining, WINDOW_S)
-        return b"".join(lines.values())
-
-
-def price(guess: Estimate, target: Target) -> Decimal | None:
-    """What a call may cost in USD; None if the price is not known."""
-    return cost_usd(target, Buckets(uncached=guess.input, output=guess.output))
-
-
-def price_unknown(money: Stock, target: Target) -> PermissionDenied:
-    """The refusal of a call that nobody knows the cost of."""
-    return PermissionDenied(
-        f"{money.scope.said} has a budget in USD, and nobody knows what {target.upstream_model!r} of "
-        f"provider {target.provider!r} costs: give the model a price under [models], or call another",
-        code="price_unknown",
-    )
 
 
 __all__ = ["Held", "LimitReached", "Limiter"]

@@ -145,6 +145,13 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
                     "a data-plane key: the one that `airboss up` printed as OPENAI_API_KEY, or one that "
                     "`airboss keys create NAME` makes"
                 )
+            ended = self.keyring.expired(secret.strip().decode("latin-1"))
+            if ended is not None:
+                raise Unauthenticated(
+                    f"key {ended.name!r} expired at {ended.expires_at:%Y-%m-%d %H:%M} UTC; ask for another, "
+                    f"or `airboss keys set {ended.name} --expires 30d`",
+                    code="expired_api_key",
+                )
             raise Unauthenticated(
                 "this API key is not known here; use the one that `airboss up` printed as OPENAI_API_KEY"
             )

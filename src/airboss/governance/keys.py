@@ -12,6 +12,7 @@ import msgspec
 
 from airboss.config import KeyConfig
 from airboss.domain.errors import WrongCall
+from airboss.domain.plan import Budget, Limits, Priority
 from airboss.domain.ports import ApiKey
 from airboss.domain.request import Principal
 
@@ -39,24 +40,71 @@ def same_secret(presented: str, expected: str) -> bool:
     return hmac.compare_digest(_digest(presented), _digest(expected))
 
 
-def made(
-    before: ApiKey | None, name: str, secret: str, *, deployments: tuple[str, ...] | None, now: datetime
-) -> ApiKey:
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key is made for. `deployments` None: every one. `expires_at` None: it does not end by itself."""
+
+    deployments: tuple[str, ...] | None = None
+    limits: Limits | None = None
+    budget: Budget | None = None
+    priority: Priority = "normal"
+    expires_at: datetime | None = None
+
+
+def made(before: ApiKey | None, name: str, secret: str, *, terms: Terms, now: datetime) -> ApiKey:
     """A new key. A name that is in use is not given twice; that of a revoked key may be. Raises WrongCall."""
     if before is not None and before.revoked_at is None:
         raise WrongCall(
             f"there is a key {name!r} already, of {before.created_at:%Y-%m-%d}; `airboss keys rotate {name}` "
             "gives it another secret, or choose another name"
         )
-    return ApiKey(
-        name=name, sha256=hash_key(secret), created_at=now, deployments=deployments, given=deployments
+    return with_terms(ApiKey(name=name, sha256=hash_key(secret), created_at=now), terms, now=now)
+
+
+def terms_of(key: ApiKey) -> Terms:
+    """What a key was made for, or has been told since."""
+    return Terms(
+        deployments=key.given,
+        limits=key.given_limits,
+        budget=key.given_budget,
+        priority=key.given_priority,
+        expires_at=key.expires_at,
     )
+
+
+def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
+    """The key made for something else; `bound` says what then holds. Raises WrongCall for an end that is
+    past."""
+    if terms.expires_at is not None and terms.expires_at != key.expires_at and terms.expires_at <= now:
+        raise WrongCall(f"a key cannot end at {terms.expires_at:%Y-%m-%d %H:%M} UTC, which is past")
+    return msgspec.structs.replace(
+        key,
+        given=terms.deployments,
+        given_limits=terms.limits,
+        given_budget=terms.budget,
+        given_priority=terms.priority,
+        expires_at=terms.expires_at,
+    )
+
+
+def living(key: ApiKey | None, name: str) -> ApiKey:
+    """The key, which is there, not revoked, and not our own. Raises WrongCall."""
+    if key is None or key.revoked_at is not None:
+        what = "is revoked" if key is not None else "is not there"
+        raise WrongCall(f"key {name!r} {what}; `airboss keys list` shows all")
+    if key.internal:
+        raise WrongCall(f"key {name!r} is Airboss's own, for evaluations and probes; it is left alone")
+    return key
 
 
 def rotated(before: ApiKey | None, name: str, secret: str, *, grace_s: float, now: datetime) -> ApiKey:
     """The key with another secret; the one it had stays good for `grace_s` seconds, not at all for 0. One
     that was still good from an earlier rotation ends now. Raises WrongCall where there is no such key."""
-    key = _living(before, name)
+    key = living(before, name)
+    if key.expires_at is not None and key.expires_at <= now:
+        raise WrongCall(
+            f"key {name!r} expired at {key.expires_at:%Y-%m-%d %H:%M} UTC; `airboss keys set {name} "
+            "--expires 30d` lets its secret live on, and then it can be rotated"
+        )
     if not 0 <= grace_s <= GRACE_S_MAX:
         raise WrongCall(f"a grace of {grace_s:g} s is not offered; give 0 to {GRACE_S_MAX:,} s (30 days)")
     return msgspec.structs.replace(
@@ -71,26 +119,20 @@ def revoked(before: ApiKey | None, name: str, *, now: datetime) -> ApiKey:
     """The key, good for nothing from now on, nor its secret from before a rotation. Raises WrongCall where
     there is no such key."""
     return msgspec.structs.replace(
-        _living(before, name), revoked_at=now, previous_sha256=None, previous_until=None
+        living(before, name), revoked_at=now, previous_sha256=None, previous_until=None
     )
 
 
-def _living(key: ApiKey | None, name: str) -> ApiKey:
-    if key is None or key.revoked_at is not None:
-        what = "is revoked" if key is not None else "is not there"
-        raise WrongCall(f"key {name!r} {what}; `airboss keys list` shows all")
-    if key.internal:
-        raise WrongCall(f"key {name!r} is Airboss's own, for evaluations and probes; it is left alone")
-    return key
-
-
 def bound(key: ApiKey, named: KeyConfig | None) -> ApiKey:
-    """The key with what `[keys.NAME]` says of it: what that leaves open stays as the key was made, which is
-    without limits."""
-    if named is None:
-        return msgspec.structs.replace(key, deployments=key.given, limits=None, budget=None)
-    deployments = key.given if named.deployments is None else named.deployments
-    return msgspec.structs.replace(key, deployments=deployments, limits=named.limits, budget=named.budget)
+    """The key with what `[keys.NAME]` says of it: what that leaves open is as the key was made."""
+    named = named or KeyConfig()
+    return msgspec.structs.replace(
+        key,
+        deployments=key.given if named.deployments is None else named.deployments,
+        limits=named.limits or key.given_limits,
+        budget=named.budget or key.given_budget,
+        priority=named.priority or key.given_priority,
+    )
 
 
 class Keyring:
@@ -101,19 +143,28 @@ class Keyring:
     already breaking sha256. The comparison at the end is constant-time all the same, and is also made where
     nothing was found. What the time does show is the length of the presented text, which its sender knows.
 
-    Where two keys have the same secret, the one that comes first is meant. Revoked keys are left out, and so
-    are secrets from before a rotation that are not good any more at `now`: make another ring at `changes_at`.
+    Where two keys have the same secret, the one that comes first is meant. Revoked and expired keys are left
+    out, and so are secrets from before a rotation that are not good any more at `now`: make another ring at
+    `changes_at`.
     """
 
     def __init__(self, keys: Iterable[ApiKey], *, now: datetime | None = None) -> None:
         self._by_digest: dict[bytes, tuple[bytes, Principal]] = {}
+        self._expired: dict[bytes, ApiKey] = {}
         self.changes_at: datetime | None = None
         """When the next secret stops being good; None: none does."""
         for key in keys:
             if key.revoked_at is not None:
                 continue
+            if key.expires_at is not None and now is not None:
+                if key.expires_at <= now:
+                    self._expired[bytes.fromhex(key.sha256)] = key
+                    continue
+                self._change(key.expires_at)
             deployments = None if key.deployments is None else frozenset(key.deployments)
-            principal = Principal(key=key.name, deployments=deployments, internal=key.internal)
+            principal = Principal(
+                key=key.name, deployments=deployments, internal=key.internal, priority=key.priority
+            )
             for sha256 in (key.sha256, self._previous(key, now)):
                 if sha256 is not None:
                     kept = bytes.fromhex(sha256)
@@ -123,8 +174,11 @@ class Keyring:
         until = key.previous_until
         if until is None or now is None or until <= now:
             return None
-        self.changes_at = until if self.changes_at is None else min(self.changes_at, until)
+        self._change(until)
         return key.previous_sha256
+
+    def _change(self, at: datetime) -> None:
+        self.changes_at = at if self.changes_at is None else min(self.changes_at, at)
 
     def __len__(self) -> int:
         return len(self._by_digest)
@@ -134,6 +188,10 @@ class Keyring:
         seen = _digest(presented)
         kept, principal = self._by_digest.get(seen, (_DUMMY, None))
         return principal if hmac.compare_digest(seen, kept) else None
+
+    def expired(self, presented: str) -> ApiKey | None:
+        """The key whose secret this was, if it has expired."""
+        return self._expired.get(_digest(presented))
 
 
 def _digest(secret: str) -> bytes:

@@ -90,8 +90,8 @@ class Series(msgspec.Struct):
 
 class LimitUse(msgspec.Struct, array_like=True):
     """How much of a limit is used, as one worker knows it since `age_s`: of requests and tokens by everybody
-    in the last minute, of calls under way by its own, of money (`usd`) by the records of the period. `scope`
-    is `key`, `deployment` or `all`."""
+    in the last minute, of calls under way (`concurrency`) and of calls that wait for a place (`waiting`) by
+    its own, of money (`usd`) by the records of the period. `scope` is `key`, `deployment` or `all`."""
 
     scope: str
     name: str
@@ -135,8 +135,9 @@ def limit_uses(counts: Iterable[Counts]) -> list[LimitUse]:
             found[key] = use
             continue
         young, old = (use, other) if use.age_s <= other.age_s else (other, use)
-        summed = young.used + old.used if use.what == "concurrency" else young.used
-        found[key] = LimitUse(*key, young.limit, summed, young.age_s)
+        summed = young.used + old.used if use.what in {"concurrency", "waiting"} else young.used
+        limit = young.limit + old.limit if use.what == "waiting" else young.limit
+        found[key] = LimitUse(*key, limit, summed, young.age_s)
     return [found[key] for key in sorted(found)]
 
 

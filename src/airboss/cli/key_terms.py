@@ -1,0 +1,72 @@
+"""What options of `airboss keys` say of a key, as the admin API takes it. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airboss.cli.when import parse_until
+from airboss.domain.errors import WrongCall
+
+
+def terms(
+    *,
+    deployments: str | None,
+    limits: dict[str, str | None],
+    held: dict[str, Any],
+    budget: str | None,
+    per: str | None,
+    priority: str | None,
+    expires: str | None,
+) -> dict[str, Any]:
+    """What options say, as the API takes it; `held` is the key as it is. Raises WrongCall."""
+    body: dict[str, Any] = {}
+    if deployments is not None:
+        names = [each.strip() for each in deployments.split(",") if each.strip()]
+        body["deployments"] = None if names == ["all"] else names
+    if any(each is not None for each in limits.values()):
+        body["limits"] = limits_from(limits, held)
+    if budget is not None or per is not None:
+        body["budget"] = budget_from(budget, per, held)
+    if priority is not None:
+        body["priority"] = priority
+    if expires is not None:
+        at = parse_until(expires, now=datetime.now(UTC), option="--expires") if expires != "never" else None
+        body["expires_at"] = at.isoformat() if at is not None else None
+    return body
+
+
+def limits_from(said: dict[str, str | None], held: dict[str, Any]) -> dict[str, Any] | None:
+    """The limits that a key has, with those that are said."""
+    names = {"requests": "requests_per_minute", "tokens": "tokens_per_minute", "concurrency": "concurrency"}
+    found: dict[str, Any] = {names[each["what"]]: each["limit"] for each in held.get("limits", ())}
+    if held.get("queue"):
+        found["queue"] = held["queue"]
+    for name, value in said.items():
+        if value is not None:
+            found[name] = None if value == "none" else number(value, int, f"--{name.replace('_', '-')}")
+    if found.get("concurrency") is None:
+        found.pop("queue", None)
+    return found if any(found.values()) else None
+
+
+def budget_from(usd: str | None, per: str | None, held: dict[str, Any]) -> dict[str, Any] | None:
+    """The budget that a key has, with what is said."""
+    if usd == "none":
+        return None
+    found = {each: held["budget"][each] for each in ("usd", "per")} if held.get("budget") else {}
+    if usd is not None:
+        found["usd"] = number(usd, float, "--budget")
+    if per is not None:
+        found["per"] = per
+    if "usd" not in found:
+        raise WrongCall("--per is of a budget, and the key has none; give --budget too")
+    return found
+
+
+def number(text: str, kind: type[int | float], option: str) -> int | float:
+    """A number. Raises WrongCall."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise WrongCall(f"{option} {text!r} is neither a number nor `none`") from None

@@ -1,0 +1,90 @@
+"""What a key is made for, as the admin API takes it, checks it and notes it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from airboss.config import KeyConfig, parse_config
+from airboss.config.checks_limits import check_budget, check_limit
+from airboss.console.desk import Desk
+from airboss.domain.errors import ConfigError, InvalidRequest, WrongCall
+from airboss.domain.plan import Budget, Limits
+from airboss.domain.ports import ApiKey
+from airboss.governance.keys import Terms
+
+SETTINGS = ("deployments", "limits", "budget", "priority")
+"""Of `[keys.NAME]`."""
+
+
+class LimitsAsked(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`limits`, as `[keys.NAME]` takes them."""
+
+
+class BudgetAsked(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`budget`, as `[keys.NAME]` takes it."""
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with its zone."""
+
+
+def configured(desk: Desk) -> dict[str, KeyConfig]:
+    """What `[keys]` says, by the configuration in force."""
+    return parse_config(desk.ledger.config() or "", source="the configuration in force").keys
+
+
+def settings_in(named: KeyConfig | None) -> tuple[str, ...]:
+    """The settings of a key that stand in the configuration."""
+    return tuple(name for name in SETTINGS if getattr(named, name, None) is not None)
+
+
+def _wrong(_: tuple[str, ...], message: str) -> ConfigError:
+    return ConfigError(message)
+
+
+def check_terms(desk: Desk, terms: Terms) -> None:
+    """What a key is made for must make sense. Raises InvalidRequest, WrongCall."""
+    check_deployments(desk, terms.deployments)
+
+    try:
+        if terms.limits is not None:
+            check_limit(("limits",), terms.limits, _wrong)
+        if terms.budget is not None:
+            check_budget(("budget",), terms.budget, _wrong)
+    except ConfigError as error:
+        raise InvalidRequest(str(error)) from None
+
+
+def noted(key: ApiKey) -> dict[str, object]:
+    """What the audit log says of a key's terms: what holds now."""
+    said: dict[str, object] = {"deployments": listed(key.deployments)}
+    if key.limits is not None:
+        said["limits"] = {k: v for k, v in msgspec.to_builtins(key.limits).items() if v is not None}
+    if key.budget is not None:
+        said["budget"] = f"{key.budget.usd} USD a {key.budget.per}"
+    if key.priority != "normal":
+        said["priority"] = key.priority
+    if key.expires_at is not None:
+        said["expires_at"] = key.expires_at.isoformat()
+    return said
+
+
+def check_deployments(desk: Desk, deployments: tuple[str, ...] | None) -> None:
+    """Every one is served, by its own name. Raises WrongCall."""
+    snapshot = desk.ledger.snapshot()
+    served = snapshot.plan.deployments if snapshot is not None else ()
+    known = {each.name for each in served}
+    meant = {alias: each.name for each in served for alias in each.aliases}
+    for name in deployments or ():
+        if name in meant:
+            raise WrongCall(f"{name!r} is an alias of {meant[name]!r}; name the deployment itself")
+        if name not in known:
+            raise WrongCall(f"there is no deployment {name[:80]!r}; there are: {', '.join(sorted(known))}")
+
+
+def listed(deployments: tuple[str, ...] | None) -> list[str] | None:
+    """For the audit log."""
+    return None if deployments is None else list(deployments[:100])

@@ -1,0 +1,120 @@
+"""What one call holds of limits and budgets, from its entry until its record settles it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from airboss.domain.errors import ApiError, PermissionDenied
+from airboss.domain.plan import Target
+from airboss.domain.record import ClosedCall
+from airboss.domain.request import InferenceRequest
+from airboss.gateway import wire
+from airboss.gateway.estimate import Estimate, estimate
+from airboss.gateway.serving import Branch
+from airboss.gateway.stock import Stock, limit_headers, too_long
+from airboss.governance.counting import units
+from airboss.governance.windows import WINDOW_S
+from airboss.providers.pricing import Buckets, cost_usd
+
+if TYPE_CHECKING:
+    from airboss.gateway.limits import Limiter
+
+Bound = tuple[Stock, ...]
+"""The stocks that bind a call."""
+
+
+class Held:
+    """What one call holds, until it is settled or released; either happens once, and the first one counts."""
+
+    __slots__ = ("_bound", "_limiter", "_refused", "_settled", "request", "taken")
+
+    def __init__(self, limiter: Limiter, request: InferenceRequest, bound: Bound) -> None:
+        self._limiter = limiter
+        self._bound = bound
+        self._settled = False
+        self._refused = False
+        self.request = request
+        self.taken: list[tuple[Stock, int, int]] = []
+        """Each with how much of it, and the slot that stands in."""
+
+    async def reserve(self, body: wire.Body, branch: Branch) -> ApiError | None:
+        """Reserve the tokens and the money that the call may use; returns why that cannot be. Raises
+        Unavailable."""
+        limiter, request = self._limiter, self.request
+        tokens = [stock for stock in self._bound if stock.what == "tokens"]
+        money = limiter._money(request.principal.key, request.started_at)
+        if not tokens and money is None:
+            return None
+        guess = estimate(body, len(request.body), branch.release, branch.target)
+        for stock in tokens:
+            if guess.input > stock.limit:
+                limiter.refusals[stock.scope, stock.what] += 1
+                self._refused = True
+                return too_long(stock, guess.input)
+        wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
+        if money is not None:
+            unknown = isinstance(body, wire.RelayedBody) and not body.free
+            usd = None if unknown else price(guess, branch.target)
+            if usd is None:
+                return price_unknown(money, branch.target)
+            wanted.append((money, units(usd)))
+        refused = await limiter.take(wanted, self)
+        self._refused = refused is not None
+        return limiter._counted(refused) if refused is not None else None
+
+    def settle(self, closed: ClosedCall) -> None:
+        """The call has ended, and this is its record."""
+        cost = units(closed.cost_usd) if closed.cost_usd is not None else 0
+        self._end((closed.input_tokens or 0) + (closed.output_tokens or 0), cost)
+
+    def release(self) -> None:
+        """The call went nowhere; that it was made still counts."""
+        self._end(0, 0)
+
+    def _end(self, tokens: int, cost: int) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        limiter, soon = self._limiter, False
+        freed: list[str] = []
+        for stock, amount, slot in self.taken:
+            if stock.what == "concurrency":
+                change = stock.freed(amount)
+                freed.append(stock.counter)
+            elif stock.what == "tokens":
+                change = stock.used(amount, tokens, slot)
+            elif stock.what == "usd":
+                change = stock.paid(amount, cost)
+            else:
+                continue
+            # Where a lease is less than a call, others may wait for just this.
+            soon |= limiter._tell(change) and stock.lease < amount
+        limiter.flush(now=soon)
+        limiter.wake(freed)
+
+    @property
+    def headers(self) -> bytes:
+        """The lines of an answer about the limits of a minute: the key's, else the deployment's, else all
+        calls'. A refusal has its own."""
+        if self._refused:
+            return b""
+        lines = {}
+        for stock in self._bound:
+            if stock.kind == "minute" and stock.what not in lines:
+                lines[stock.what] = limit_headers(stock, stock.remaining, WINDOW_S)
+        return b"".join(lines.values())
+
+
+def price(guess: Estimate, target: Target) -> Decimal | None:
+    """What a call may cost in USD; None if the price is not known."""
+    return cost_usd(target, Buckets(uncached=guess.input, output=guess.output))
+
+
+def price_unknown(money: Stock, target: Target) -> PermissionDenied:
+    """The refusal of a call that nobody knows the cost of."""
+    return PermissionDenied(
+        f"{money.scope.said} has a budget in USD, and nobody knows what {target.upstream_model!r} of "
+        f"provider {target.provider!r} costs: give the model a price under [models], or call another",
+        code="price_unknown",
+    )
