@@ -193,7 +193,7 @@ def test_places_stay_exact_with_a_queue_across_workers() -> None:
             assert held is not None
             inside += 1
             most = max(most, inside)
-            await asyncio.sleep(0.001)
+            await turns(3)
             inside -= 1
             held.settle(closed())
 
