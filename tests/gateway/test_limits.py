@@ -67,7 +67,7 @@ def most_in_a_minute(times: list[float]) -> int:
     return most
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(
     limit=st.sampled_from([1, 7, 60, 399, 400, 1500]),
     workers=st.integers(min_value=1, max_value=4),
@@ -240,7 +240,7 @@ def test_calls_under_way_count_against_a_budget() -> None:
     run(body_())
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     budget=st.integers(min_value=1, max_value=2000),
     costs=st.lists(st.integers(min_value=0, max_value=600), min_size=1, max_size=60),
