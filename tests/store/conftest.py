@@ -1,4 +1,4 @@
-"""The record logs that one contract holds for."""
+"""The databases that a ledger can be in, and the record logs that one contract holds for."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from airboss.store.client import StoreClient
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.service import serve
+from tests.store.ledgers import KINDS, url
 from tests.support.clickhouse import House, house
 
 
@@ -63,3 +64,9 @@ def record_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recor
     made = MemoryRecordLog() if request.param == "memory" else DuckDBRecordLog(tmp_path / "records.duckdb")
     yield made
     made.close()
+
+
+@pytest.fixture(params=KINDS)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database for a ledger, of each kind."""
+    return url(request.param, tmp_path)

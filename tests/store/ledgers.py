@@ -10,15 +10,18 @@ from airboss.domain.plan import DeploymentPlan, Price, ServingPlan, Target
 from airboss.domain.ports import ApiKey, Replica
 from airboss.domain.release import ModelVersion, Release
 from airboss.releases.build import sealed
+from tests.support import postgres
 
 NOW = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
-KINDS = ("sqlite",)
+KINDS = ("sqlite", "postgresql")
 """Each kind of database that a ledger can be in."""
 
 
 def url(kind: str, folder: Path) -> str:
     """The URL of an empty database of this kind; the same folder is the same database."""
     assert kind in KINDS
+    if kind == "postgresql":
+        return postgres.database(folder)
     return f"sqlite:///{folder / 'ledger.db'}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,9 +20,9 @@ ROW = AlarmRow(rule=RULE, phase="firing", since=NOW, told="firing", value=0.5, c
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlAlertStore]:
+def store(address: str) -> Iterator[SqlAlertStore]:
     """An empty store."""
-    made = SqlAlertStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    made = SqlAlertStore(address)
     yield made
     made.close()
 
@@ -42,13 +41,13 @@ def note(number: int, **fields: Any) -> Notification:
     return Notification(**given | fields)
 
 
-def test_alarms_come_back_as_they_went_in(store: SqlAlertStore, tmp_path: Path) -> None:
+def test_alarms_come_back_as_they_went_in(store: SqlAlertStore, address: str) -> None:
     """Also to another process; putting one again replaces it, forgetting drops it."""
     other = msgspec.structs.replace(
         ROW, rule=msgspec.structs.replace(RULE, name="slow"), value=None, why="none"
     )
     store.put_alarms([ROW, other])
-    again = SqlAlertStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    again = SqlAlertStore(address)
     assert again.alarms() == {"errors": ROW, "slow": other}
     again.close()
     store.put_alarms([msgspec.structs.replace(ROW, phase="ok")], forget=["slow"])

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from airboss.store import ledger_postgres
 from airboss.store.erasures import SqlErasures
+from tests.store.ledgers import url
 from tests.support.files import holding
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -16,9 +19,9 @@ USER = "ann-unmistakable-7f3a"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlErasures]:
+def store(address: str) -> Iterator[SqlErasures]:
     """An empty one."""
-    made = SqlErasures(f"sqlite:///{tmp_path / 'ledger.db'}")
+    made = SqlErasures(address)
     yield made
     made.close()
 
@@ -69,8 +72,9 @@ def test_tombstones_are_read_again_only_when_they_have_changed(store: SqlErasure
     assert store.tombstones(found[0]) is None
 
 
-def test_a_cleaned_ledger_holds_no_name(tmp_path: Path, store: SqlErasures) -> None:
+def test_a_cleaned_ledger_holds_no_name(tmp_path: Path) -> None:
     """Neither its file nor its write-ahead log."""
+    store = SqlErasures(url("sqlite", tmp_path))
     made = store.ask(USER, digest="d1", at=NOW, by="admin")
     for number in range(50):
         other = store.ask(f"{USER}-{number}", digest=f"d-{number}", at=NOW, by="admin")
@@ -80,15 +84,50 @@ def test_a_cleaned_ledger_holds_no_name(tmp_path: Path, store: SqlErasures) -> N
     assert store.clean()
     assert holding(tmp_path, USER.encode()) == []
     assert len(store.newest(99)) == 51
+    store.close()
 
 
-def test_a_ledger_in_use_is_cleaned_later(tmp_path: Path, store: SqlErasures) -> None:
+def test_a_cleaned_database_holds_no_name(tmp_path: Path) -> None:
+    """On PostgreSQL no table's file does."""
+    address = url("postgresql", tmp_path)
+    store = SqlErasures(address)
+    made = store.ask(USER, digest="d1", at=NOW, by="admin")
+    store.found(made.id, records=0, scores=0, items=0, names=0)
+    with psycopg.connect(address, autocommit=True) as connection:
+
+        def holds() -> bool:
+            connection.execute("CHECKPOINT")
+            said = "SELECT pg_read_binary_file(pg_relation_filepath('erasures'))"
+            (data,) = connection.execute(said).fetchone() or (b"",)
+            return USER.encode() in data
+
+        assert holds()
+        assert store.clean()
+        assert not holds()
+    store.close()
+
+
+def test_a_ledger_in_use_is_cleaned_later(tmp_path: Path) -> None:
     """A long write elsewhere makes it say no, without harm."""
-    other = SqlErasures(f"sqlite:///{tmp_path / 'ledger.db'}")
+    address = url("sqlite", tmp_path)
+    store, other = SqlErasures(address), SqlErasures(address)
     raw = store._engine.raw_connection()
     raw.cursor().execute("PRAGMA busy_timeout = 10")
     raw.close()
     with other._writer.begin():
         assert not store.clean()
     assert store.clean()
+    store.close()
     other.close()
+
+
+def test_a_database_in_use_is_cleaned_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So on PostgreSQL, where somebody reads."""
+    monkeypatch.setattr(ledger_postgres, "REWRITE_WAIT_MS", 50)
+    address = url("postgresql", tmp_path)
+    store = SqlErasures(address)
+    with psycopg.connect(address) as other:
+        other.execute("SELECT count(*) FROM erasures")
+        assert not store.clean()
+    assert store.clean()
+    store.close()

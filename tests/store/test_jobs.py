@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -18,9 +17,9 @@ LEASE_S = 10.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlJobStore]:
+def store(address: str) -> Iterator[SqlJobStore]:
     """An empty store."""
-    made = SqlJobStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    made = SqlJobStore(address)
     yield made
     made.close()
 
@@ -161,9 +160,9 @@ def test_a_job_that_kills_its_owners_is_given_up(store: SqlJobStore) -> None:
     assert "20 times" in str(given_up.error)
 
 
-def test_many_claimants_share_the_jobs(tmp_path: Path) -> None:
+def test_many_claimants_share_the_jobs(address: str) -> None:
     """Eight threads on two openings of one database claim fifty jobs, each once."""
-    stores = [SqlJobStore(f"sqlite:///{tmp_path / 'ledger.db'}") for _ in range(2)]
+    stores = [SqlJobStore(address) for _ in range(2)]
     wanted = {add(stores[0]).id for _ in range(50)}
     claimed: list[str] = []
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from airboss.store.ledger import SqlLedger
-from tests.store.ledgers import KINDS, deployment, key, plan, replica, url
-
-
-@pytest.fixture(params=KINDS)
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    return url(request.param, tmp_path)
+from tests.store.ledgers import deployment, key, plan, replica
 
 
 @pytest.fixture

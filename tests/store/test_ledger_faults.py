@@ -61,10 +61,9 @@ def ended(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=30)
 
 
-def test_processes_make_and_fill_one_database_together(tmp_path: Path) -> None:
+def test_processes_make_and_fill_one_database_together(address: str) -> None:
     """Processes that make one database at the same time, and publish at once, get every number once."""
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    processes = [publisher(url, 8, f"p{at}") for at in range(3)]
+    processes = [publisher(address, 8, f"p{at}") for at in range(3)]
     assert [heard(process) for process in processes] == ["ready"] * 3
     for process in processes:
         told(process)
@@ -75,14 +74,12 @@ def test_processes_make_and_fill_one_database_together(tmp_path: Path) -> None:
     assert numbers == list(range(1, 25))
 
 
-def test_a_killed_publish_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_a_killed_publish_is_whole_or_not_there(address: str) -> None:
     """After `kill -9` at any moment every acknowledged plan is there, and every plan there is whole."""
     seed = random.randrange(2**32)
     chance = random.Random(seed)
-    path = tmp_path / "ledger.db"
-    url = f"sqlite:///{path}"
     for round_ in range(5):
-        process = publisher(url, 10_000, f"r{round_}")
+        process = publisher(address, 10_000, f"r{round_}")
         assert heard(process) == "ready"
         told(process)
         wanted = chance.randrange(1, 8)
@@ -93,12 +90,12 @@ def test_a_killed_publish_is_whole_or_not_there(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         rest, _ = process.communicate(timeout=30)
         acknowledged += [int(line) for line in rest.split("\n")[:-1]]
-        assert_whole(path, acknowledged[-1], f"seed {seed}, round {round_}")
+        assert_whole(address, acknowledged[-1], f"seed {seed}, round {round_}")
 
 
-def assert_whole(path: Path, acknowledged: int, label: str) -> None:
+def assert_whole(address: str, acknowledged: int, label: str) -> None:
     """Every plan has its number, its configuration and its twenty releases; the revision counts them."""
-    ledger = SqlLedger(f"sqlite:///{path}")
+    ledger = SqlLedger(address)
     snapshot = ledger.snapshot()
     assert snapshot is not None, label
     assert acknowledged <= snapshot.plan.number <= acknowledged + 1, label
@@ -109,11 +106,12 @@ def assert_whole(path: Path, acknowledged: int, label: str) -> None:
         for each in found.deployments:
             assert ledger.release(each.stable.digest) == each.stable, f"{label}: plan {number}"
     assert ledger.config() == "\n".join(each.name for each in snapshot.plan.deployments), label
+    with ledger._engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok", label
+        count = connection.exec_driver_sql("SELECT count(*) FROM plans").scalar()
+        assert count == snapshot.plan.number, label
     ledger.close()
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",), label
-        assert connection.execute("SELECT count(*) FROM plans").fetchone() == (snapshot.plan.number,), label
-    connection.close()
 
 
 def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
@@ -144,7 +142,8 @@ def test_a_ledger_of_a_newer_airboss_is_refused(tmp_path: Path) -> None:
     ("url", "message"),
     [
         ("sqlite:////nowhere/at/all/ledger.db", "the ledger /nowhere/at/all/ledger.db cannot be used"),
-        ("postgresql://u:secret@h/db", "a ledger in postgresql is not served by this version"),
+        ("postgresql://u:secret@127.0.0.1:1/db", "the ledger postgresql://127.0.0.1:1/db cannot be used"),
+        ("mysql://u:secret@h/db", "a ledger cannot be in mysql; expected sqlite:///PATH or postgresql://"),
         ("nonsense", "the ledger's URL cannot be read"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +15,9 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlResponseStore]:
+def store(address: str) -> Iterator[SqlResponseStore]:
     """A store in a new ledger."""
-    made = SqlResponseStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    made = SqlResponseStore(address)
     yield made
     made.close()
 

@@ -21,9 +21,9 @@ def spent(usd: str, key: str = "team-a", day: date = DAY) -> Spent:
     return Spent(key=key, day=day, usd=Decimal(usd))
 
 
-def test_spend_only_grows(tmp_path: Path) -> None:
+def test_spend_only_grows(address: str) -> None:
     """What was told once stays, also when records have gone since; more replaces it, exactly."""
-    spends = SqlSpends(f"sqlite:///{tmp_path / 'ledger.db'}")
+    spends = SqlSpends(address)
     assert spends.raise_to([spent("1.0000000001"), spent("5", key="team-b")]) == 2
     assert spends.raise_to([spent("0.5"), spent("5", key="team-b")]) == 0
     assert spends.raise_to([spent("2"), spent("3", day=date(2026, 12, 1))]) == 2

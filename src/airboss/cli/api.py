@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airboss.cli.options import has_data
 from airboss.domain.errors import AirbossError, ConfigError, WrongCall
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
             raise WrongCall(f"--url needs the admin key of that Airboss in {ADMIN_KEY_ENV}.")
         yield Remote(url.rstrip("/"), key)
         return
-    if not (data_dir / "ledger.db").exists():
+    if not has_data(data_dir):
         raise WrongCall(
             f"there is no Airboss data in {data_dir.absolute()}. Start one with `airboss up`, or name the"
             " right directory with --data-dir."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airboss.cli.api import Api, reach
-from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
 from airboss.cli.output import console, print_json
 from airboss.cli.when import parse_when
 from airboss.domain.errors import WrongCall
@@ -141,7 +141,7 @@ def found(data_dir: Path, url: str | None) -> Iterator[Found]:
     from airboss.compose.audit import Found, found_audit  # noqa: PLC0415 - loads the ledger
 
     if url is None:
-        if not (data_dir / "ledger.db").exists():
+        if not has_data(data_dir):
             raise WrongCall(f"there is no Airboss data in {data_dir.absolute()}; name it with --data-dir.")
         with found_audit(data_dir) as local:
             yield local

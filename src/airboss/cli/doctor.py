@@ -13,7 +13,14 @@ import typer
 
 from airboss.cli import checks
 from airboss.cli.checks import Check, check_port, fail, ok, warn
-from airboss.cli.options import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDirOption, HostOption, JsonOption
+from airboss.cli.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_HOST,
+    DataDirOption,
+    HostOption,
+    JsonOption,
+    has_data,
+)
 from airboss.cli.output import console, print_json
 from airboss.domain.errors import AirbossError, DataDirLocked
 
@@ -113,7 +120,7 @@ def data(data_dir: Path) -> Iterator[Check]:
     """Who has the data directory open, and whether the record store answers."""
     from airboss.cli.api import reach  # noqa: PLC0415 - only here
 
-    if not (data_dir / "ledger.db").exists():
+    if not has_data(data_dir):
         yield ok("record store", "no data yet; the first `airboss up` makes it")
         return
     try:

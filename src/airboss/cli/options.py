@@ -36,3 +36,8 @@ DEFAULT_HOST = "127.0.0.1"
 InsecureOption = Annotated[
     bool, typer.Option("--insecure", help="Listen beyond loopback without TLS, behind a proxy that does it.")
 ]
+
+
+def has_data(data_dir: Path) -> bool:
+    """Whether an Airboss has started on this directory: its ledger is there, or it says where that is."""
+    return any((data_dir / name).exists() for name in ("ledger.db", "secrets/ledger"))

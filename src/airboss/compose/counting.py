@@ -16,7 +16,7 @@ from airboss.compose.parts import SystemClock, role_lock
 from airboss.compose.rooms import open_spends
 from airboss.config import StoreConfig
 from airboss.domain.errors import DataDirLocked, SetupError
-from airboss.store.datadir import DataDir, read_secret
+from airboss.store.datadir import DataDir, resolved
 from airboss.supervisor import fleet
 from airboss.supervisor.lifeline import on_parent_gone
 from airboss.telemetry import logs
@@ -64,7 +64,7 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
             raise SetupError(
                 f"[store] counters wants the package {error.name!r}; install airboss[valkey]"
             ) from error
-        return ValkeyCounters(counters_url(store.counters), worker=worker)
+        return ValkeyCounters(resolved(store.counters), worker=worker)
     from airboss.governance.counters_client import SocketCounters  # noqa: PLC0415 - where there are several
 
     if fleet.COUNTERS_ENV in os.environ:
@@ -79,18 +79,6 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
         return SocketCounters(data.counters_socket, worker=worker)
     stack.callback(kept.close)
     return LocalCounters(Owner(kept, now=time.time()), worker=worker, now=time.time)
-
-
-def counters_url(said: str) -> str:
-    """The URL that `[store] counters` means. Raises SetupError where there is none."""
-    if said.startswith("env:"):
-        found = os.environ.get(said.removeprefix("env:"), "")
-        if not found:
-            raise SetupError(f"[store] counters is {said!r}, and that variable is not set; set it to a URL")
-        return found
-    if said.startswith("file:"):
-        return read_secret(Path(said.removeprefix("file:")))
-    return said
 
 
 def run_counters(data_dir: Path, *, log_format: str | None) -> None:

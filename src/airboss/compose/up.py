@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import time
+import tomllib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +88,9 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     log_format = logs.configure("up", log_format=options.log_format)
     data = DataDir(options.data_dir)
     data.create()
-    with lock_patiently(data) as lock, open_ledger(data) as ledger:
+    with lock_patiently(data) as lock, ExitStack() as opened:
+        data.choose_ledger(ledger_named_in(options.config))
+        ledger = opened.enter_context(open_ledger(data))
         text, source = choose_config(ledger, data, options.config)
         config = parse_config(text, source=source)
         check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)
@@ -182,6 +185,19 @@ def alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def ledger_named_in(path: Path) -> str | None:
+    """What the file says of the ledger, which has to be known before the configuration in force can be. A
+    file that cannot be parsed says nothing here: if it is needed, that is told later."""
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8")).get("store", {}).get("ledger")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError):
+        return None
+    if not isinstance(said, str):
+        return None
+    alone = f"[store]\nledger = {msgspec.json.encode(said).decode()}\n"
+    return parse_config(alone, source=str(path)).store.ledger
 
 
 def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:

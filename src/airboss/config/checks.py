@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from airboss.config.checks_limits import check_counters, check_limits
+from airboss.config.checks_limits import check_limits
 from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
-from airboss.config.checks_store import check_records
+from airboss.config.checks_store import check_stores
 from airboss.config.checks_watch import check_alarms, check_scoring
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
@@ -87,8 +87,7 @@ def check(config: Config, wrong: Wrong) -> None:
     _check_aliases(config, wrong)
     _check_keys(config, wrong)
     check_limits(config, wrong)
-    check_counters(("store", "counters"), config.store.counters, wrong)
-    check_records(("store", "records"), config.store.records, wrong)
+    check_stores(config.store, wrong)
     check_alarms(config, wrong)
     _check_retention(("store", "retention"), config.store.retention, wrong)
     _check_range(("gateway", "max_body_bytes"), config.gateway.max_body_bytes, _KIB, _KIB**3, wrong)

@@ -1,18 +1,14 @@
-"""The rules of limits and budgets, and of where they are counted."""
+"""The rules of limits and budgets."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from airboss.config.rules import check_range
 from airboss.config.types import Config
 from airboss.config.wording import Path, Wrong, dotted
 from airboss.domain.plan import Budget, Limits
 
-_SCHEMES = ("valkey", "valkeys", "redis", "rediss")
-_OFFERED = '"embedded", "valkey://HOST:PORT/0", "env:NAME" or "file:/PATH"'
 _USD_MAX = 900_000
 """What a double can hold of our unit, 10^-10 USD: Valkey's scripts count in doubles."""
 
@@ -56,24 +52,3 @@ def _all_limits(config: Config) -> Iterator[tuple[Path, Limits]]:
             yield ("deployments", name, "limits"), deployment.limits
     if config.gateway.limits is not None:
         yield ("gateway", "limits"), config.gateway.limits
-
-
-def check_counters(path: Path, counters: str, wrong: Wrong) -> None:
-    """`counters` of `[store]`. The value is not repeated: a URL may hold a password."""
-    if counters == "embedded":
-        return
-    if counters.startswith("env:") and re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", counters):
-        return
-    if counters.startswith("file:/"):
-        return
-    try:
-        parts = urlsplit(counters)
-        known = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        raise wrong(path, f"{dotted(path)} is not a place where limits can be counted; expected {_OFFERED}")
-    if parts.password is not None:
-        raise wrong(
-            path, f'{dotted(path)} holds a password; put the URL into a variable and write "env:NAME"'
-        )

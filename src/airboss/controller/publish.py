@@ -73,6 +73,7 @@ def apply_config(
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
     check_scoring(config, data.path.absolute() / "scorers", source=source)
+    data.check_ledger(config.store.ledger)
     locals_served = local_models(config)
     can_call = tools or _tools_in(data)
     if engine_version is None:

@@ -35,6 +35,8 @@ MAX_SECRET_BYTES = 64 * 1024
 
 _SOCKET_PATH_BYTES = 100
 """The kernel takes 107 bytes on Linux and 103 on macOS."""
+LEDGER_SECRET = "ledger"  # noqa: S105 - its name
+"""The secret that says where the ledger is, if not in the data directory."""
 _SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -92,8 +94,39 @@ class DataDir:
 
     @property
     def ledger_url(self) -> str:
-        """What `SqlLedger` opens."""
-        return f"sqlite:///{self.ledger_path}"
+        """What `SqlLedger` opens: the database that was chosen at the first start, else a file in here.
+        Raises SetupError if the choice names a secret that is not there."""
+        chosen = self.ledger_choice()
+        return f"sqlite:///{self.ledger_path}" if chosen is None else resolved(chosen)
+
+    def ledger_choice(self) -> str | None:
+        """The URL of the ledger's database, or `env:NAME` or `file:/PATH` of one; None where it is a file in
+        here."""
+        try:
+            return _read(self._secret_path(LEDGER_SECRET), ours=True)
+        except FileNotFoundError:
+            return None
+
+    def choose_ledger(self, wanted: str | None) -> None:
+        """Remember where the ledger is, at the first start. Raises SetupError as `check_ledger` does."""
+        if wanted is None:
+            return
+        if self.ledger_choice() is None and not self._has_ledger_file():
+            self.write_secret(LEDGER_SECRET, wanted)
+            self.ledger_path.unlink(missing_ok=True)  # it is empty
+        self.check_ledger(wanted)
+
+    def check_ledger(self, wanted: str | None) -> None:
+        """Raise SetupError if the ledger is elsewhere: it does not move by itself. None is wherever it is."""
+        if wanted is not None and resolved(wanted) != self.ledger_url:
+            raise SetupError(
+                f"[store] ledger is another database than the one that {self.path} has had since its first "
+                "start, and a ledger does not move by itself: take the setting back, or start with another "
+                "--data-dir"
+            )
+
+    def _has_ledger_file(self) -> bool:
+        return self.ledger_path.exists() and self.ledger_path.stat().st_size > 0
 
     @property
     def records_path(self) -> Path:
@@ -154,8 +187,9 @@ class DataDir:
             _refuse_foreign(self.path)
             for folder in ("secrets", "journal", "weights", "run", "run/metrics"):
                 _private_dir(self.path / folder)
-            # SQLite gives the files beside it the same mode, and keys' digests are nobody's business.
-            os.close(os.open(self.ledger_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if self.ledger_choice() is None:
+                # SQLite gives the files beside it the same mode, and keys' digests are nobody's business.
+                os.close(os.open(self.ledger_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise SetupError(
                 f"the data directory {self.path} cannot be used: {error.strerror or error}; "
@@ -232,6 +266,19 @@ class DataDir:
                 "have not ended yet; wait a moment and try again"
             )
         return f"{self.path} is open in {who}; stop that one, or choose another with --data-dir"
+
+
+def resolved(reference: str) -> str:
+    """What `env:NAME` or `file:/PATH` stands for; anything else is itself. Raises SetupError where it is not
+    there."""
+    if reference.startswith("env:"):
+        found = os.environ.get(reference.removeprefix("env:"), "")
+        if not found:
+            raise SetupError(f"{reference!r} is named in the configuration and not set; set that variable")
+        return found
+    if reference.startswith("file:"):
+        return read_secret(Path(reference.removeprefix("file:")))
+    return reference
 
 
 def read_secret(path: Path) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from airboss.domain.errors import SetupError
 from airboss.store.erasure_rows import Erasure
 from airboss.store.ledger_open import cannot, open_engine, writing
-from airboss.store.ledger_tables import erasures
+from airboss.store.ledger_tables import erasures, metadata
 
 
 class SqlErasures:
@@ -86,6 +86,13 @@ class SqlErasures:
 
     def clean(self) -> bool:
         """As `ErasureStore.clean`."""
+        if self._engine.dialect.name == "postgresql":
+            from airboss.store.ledger_postgres import rewrite  # noqa: PLC0415 - an extra
+
+            try:
+                return rewrite(self._engine, metadata.sorted_tables)
+            except DBAPIError as error:
+                raise cannot(error, self._engine) from error
         # Past SQLAlchemy, which begins a transaction wherever it can; there is none around these two.
         connection = self._engine.raw_connection()
         try:

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -19,25 +19,32 @@ without loading Alembic."""
 BUSY_TIMEOUT_MS = 10_000
 """How long a write waits for another process's, which takes milliseconds."""
 
+OFFERED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_engine(url: str) -> Engine:
-    """An engine on a ledger with the newest schema; makes the database where there is none.
+    """An engine on a ledger with the newest schema. SQLite's file is made where there is none; a database of
+    PostgreSQL must exist.
 
-    `url` is SQLAlchemy's, of SQLite. Raises SetupError if it cannot be opened or is of a newer Airboss.
+    `url` is `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Raises SetupError if it cannot be
+    opened or is of a newer Airboss.
     """
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise SetupError("the ledger's URL cannot be read; expected sqlite:///PATH") from None
-    if parsed.get_backend_name() != "sqlite":
-        raise SetupError(
-            f"a ledger in {parsed.get_backend_name()} is not served by this version; use sqlite:///PATH"
-        )
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
+        raise SetupError(f"the ledger's URL cannot be read; expected {OFFERED}") from None
+    if parsed.get_backend_name() == "postgresql":
+        from airboss.store.ledger_postgres import connect  # noqa: PLC0415 - an extra
+
+        engine = connect(parsed)
+    elif parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+    else:
+        raise SetupError(f"a ledger cannot be in {parsed.get_backend_name()}; expected {OFFERED}")
     try:
         _bring_up_to_date(engine)
     except DBAPIError as error:
@@ -53,13 +60,23 @@ def writing(engine: Engine) -> Engine:
     """The same engine, whose transactions take the write lock at once.
 
     SQLite refuses to turn a read into a write after another process has written, so a transaction that reads
-    first and then writes must say from the start that it is going to.
+    first and then writes must say from the start that it is going to. On PostgreSQL a lock of our own makes
+    writers wait for each other just so; what they read after it is the newest (READ COMMITTED).
     """
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(ledger_writes=True, isolation_level="READ COMMITTED")
     return engine.execution_options(ledger_writes=True)
 
 
 def cannot(error: DBAPIError, engine: Engine) -> SetupError:
     """What to tell when the database refuses; the statement's values, keys among them, are left out."""
+    if engine.dialect.name == "postgresql":
+        at = engine.url
+        name = URL.create("postgresql", host=at.host, port=at.port, database=at.database)
+        said = " ".join(str(error.orig).split())[:400]
+        return SetupError(
+            f"the ledger {name} cannot be used: {said}; is the server up and the database there?"
+        )
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
     return SetupError(
         f"the ledger {where} cannot be used: {error.orig}; is its disk there, writable and not full?"

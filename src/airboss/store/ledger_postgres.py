@@ -1,0 +1,93 @@
+"""The ledger in PostgreSQL: connections that behave as SQLite's do, types that hold what SQLite's hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, Integer, String, Table, Text, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+
+from airboss.domain.errors import SetupError
+
+CONNECT_TIMEOUT_S: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 30_000
+"""No statement of ours takes longer, so one that does hangs; who waits for a writer waits as long."""
+REWRITE_WAIT_MS: Final = 2_000
+WRITERS: Final = 0x41697262  # "Airb"
+"""The advisory lock that every writing transaction takes first, as SQLite takes its file's."""
+
+
+def connect(url: URL) -> Engine:
+    """An engine on an existing database. Raises SetupError where the driver is not installed.
+
+    Readers see one snapshot to the end of their transaction, as on SQLite.
+    """
+    try:
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            isolation_level="REPEATABLE READ",
+            pool_pre_ping=True,  # a server that was restarted has closed what the pool holds
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+                "application_name": "airboss",
+            },
+        )
+    except ModuleNotFoundError:
+        raise SetupError(
+            "a ledger in PostgreSQL needs the extra 'postgres': pip install 'airboss[postgres]'"
+        ) from None
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def rewrite(engine: Engine, tables: Iterable[Table]) -> bool:
+    """Write tables anew, so that nothing deleted stays in their files; False where others are using them now.
+
+    What the server itself keeps of the past, its write-ahead log, replicas and backups, is its operator's.
+    """
+    try:
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.exec_driver_sql(f"SET lock_timeout = {REWRITE_WAIT_MS}")
+            connection.exec_driver_sql("SET statement_timeout = 0")
+            for table in tables:
+                connection.exec_driver_sql(f'VACUUM FULL "{table.name}"')
+            connection.invalidate()  # the next to use it has its own settings
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == "55P03":  # lock_not_available
+            return False
+        raise
+    return True
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    from psycopg.types.string import StrDumper  # noqa: PLC0415 - an extra
+
+    class NoNul(StrDumper):
+        """PostgreSQL's texts cannot have the character NUL, which JSON and people's names can."""
+
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\x00", "\N{SYMBOL FOR NULL}"))
+
+    connection.adapters.register_dumper(str, NoNul)
+
+
+def _on_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("ledger_writes", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+
+
+@compiles(String, "postgresql")
+@compiles(Text, "postgresql")
+def _text(_element: object, _compiler: object, **_: object) -> str:
+    # SQLite minds no length and compares bytes.
+    return 'TEXT COLLATE "C"'
+
+
+@compiles(Integer, "postgresql")
+def _integer(_element: object, _compiler: object, **_: object) -> str:
+    # SQLite's have 64 bits.
+    return "BIGINT"
