@@ -111,6 +111,7 @@ TOUCHES: Mapping[str, str] = {
     "store/ledger.py": "sqlalchemy",
     "store/ledger_scaling.py": "sqlalchemy",
     "store/ledger_open.py": "alembic sqlalchemy sqlite3",
+    "store/ledger_postgres.py": "sqlalchemy",
     "store/ledger_tables.py": "sqlalchemy",
     "store/migrations/env.py": "alembic",
     "store/migrations/versions/v0001_ledger.py": "alembic sqlalchemy",

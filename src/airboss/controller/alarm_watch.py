@@ -64,8 +64,8 @@ class AlarmWatch:
         while not stop.is_set():
             try:
                 self.tick()
-            except (SetupError, ConfigError):
-                log.exception("alarms not looked at; trying again")
+            except (SetupError, ConfigError) as error:
+                log.warning("alarms not looked at; trying again: %s", error)
             stop.wait(EVERY_S)
 
     def tick(self) -> None:

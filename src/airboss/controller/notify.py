@@ -48,8 +48,8 @@ class Deliveries:
         while True:
             try:
                 await self.tick()
-            except (SetupError, ConfigError):
-                log.exception("notifications not sent; trying again")
+            except (SetupError, ConfigError) as error:
+                log.warning("notifications not sent; trying again: %s", error)
             await asyncio.sleep(POLL_S)
 
     async def tick(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from airboss.domain.errors import SetupError
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.http1 import Connection, Server
 from airboss.gateway.limits import Limiter
@@ -168,10 +169,16 @@ async def _follow_plan_once(
 async def _follow_plan(
     worker: Worker, ledger: Ledger, settings: GatewaySettings, provider_key: ProviderKey
 ) -> None:
+    away = False
     while True:
         await asyncio.sleep(PLAN_POLL_S)
         try:
             await _follow_plan_once(worker, ledger, settings, provider_key)
+            away = False
+        except SetupError as error:
+            if not away:  # a database may be away for an hour; that is said once
+                log.warning("cannot read the plan; serving the one held: %s", error)
+            away = True
         except Exception:
             # The plan held is good; a ledger that is away must not take the data path with it.
             log.exception("cannot read the plan; serving the one held")

@@ -1,4 +1,4 @@
-"""The ledger in SQL: SQLite now, written so that PostgreSQL can join."""
+"""The ledger in SQL: SQLite or PostgreSQL."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessStatus
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.local import LocalHost
@@ -50,6 +51,7 @@ class Session:
         self._supervisor = Supervisor(on_line=on_line, on_change=self._on_change)
         self._statuses: dict[str, ProcessStatus] = {}
         self._dirty = asyncio.Event()
+        self._ledger_away = False
         self._stop = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -124,8 +126,15 @@ class Session:
         """Write how things stand; returns the replicas that should run, None if the ledger does not say."""
         try:
             runfiles.write_processes(self._run_dir, self._statuses.values())
-            return self._replicas()
+            found = self._replicas()
+            self._ledger_away = False
+        except SetupError as error:
+            if not self._ledger_away:  # a database may be away for an hour; that is said once
+                log.warning("cannot ask or tell the ledger about replicas: %s", error)
+            self._ledger_away = True
+            return None
         except Exception:
             # A full disk or a busy ledger must not end what serves; half a second later we try again.
             log.exception("cannot ask or tell the ledger about replicas")
             return None
+        return found
