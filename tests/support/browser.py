@@ -17,6 +17,7 @@ import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 from starlette.applications import Starlette
 
+from airboss.console.protocol import BoundedProtocol
 from tests.support.wait import until
 
 ARGS = [
@@ -69,7 +70,16 @@ class Server(uvicorn.Server):
 @contextmanager
 def served(app: Starlette) -> Iterator[str]:
     """The application on a free port of 127.0.0.1; gives its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+        http=BoundedProtocol,
+        ws="none",
+        server_header=False,
+    )
     server = Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

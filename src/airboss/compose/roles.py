@@ -236,6 +236,7 @@ async def serve_console(
     import uvicorn  # noqa: PLC0415 - the controller's own
 
     from airboss.console.app import build  # noqa: PLC0415 - as above
+    from airboss.console.protocol import BoundedProtocol  # noqa: PLC0415 - as above
 
     class Server(uvicorn.Server):
         """Leaves signals alone: the controller handles them."""
@@ -249,6 +250,8 @@ async def serve_console(
     server = Server(
         uvicorn.Config(
             app,
+            http=BoundedProtocol,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -95,6 +95,8 @@ class Guard:
             allowed = self._logged_in(request)
             refusal = await self._refusal(request, allowed=allowed)
             await (refusal or self.app)(scope, receive, send_guarded)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except Exception as error:  # every defect must end in an answer without a trace
             if started:
                 log.warning(

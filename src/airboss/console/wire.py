@@ -38,11 +38,18 @@ def error_json(error: ApiError) -> Response:
 
 async def read_body(request: Request, *, limit: int) -> bytes:
     """The whole body. Raises BodyTooLarge beyond `limit` bytes, without reading further."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise BodyTooLarge(f"the body is over {limit:,} bytes, the most that is read here")
+            raise _too_large(limit)
         parts.append(part)
     return b"".join(parts)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is over {limit:,} bytes, the most that is read here")

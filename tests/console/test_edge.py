@@ -1,0 +1,100 @@
+"""Bad input at the console's port, over the raw wire and by the API's own description of itself."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from airboss.console import api, protocol
+from airboss.store.memory import MemoryRecordLog
+from tests.console.site import ADMIN_KEY, API_KEY, Site
+from tests.gateway import edge_wire
+from tests.support.browser import served
+from tests.support.gateway import KEY
+from tests.support.wire_http import MARK, Answer, Wire, exchange
+
+WIRE = edge_wire.FRAMING | edge_wire.HEADS | edge_wire.TARGETS
+REFUSED = sorted(name for name, (_, statuses) in WIRE.items() if not statuses & {200, 401, 404})
+"""What is refused before anybody asks for which route."""
+
+
+@pytest.fixture(scope="module")
+def port(day: MemoryRecordLog) -> Iterator[int]:
+    """The port of a console over a busy day."""
+    with served(Site(log=day).app()) as url:
+        yield int(url.rpartition(":")[2])
+
+
+def here(data: bytes) -> bytes:
+    """A request of the data plane's table, for the admin API."""
+    data = data.replace(b"/v1/chat/completions", b"/api/v1/config/diff").replace(
+        KEY.encode(), ADMIN_KEY.encode()
+    )
+    return data.replace(b"/v1/models", b"/api/v1/status")
+
+
+def check(answer: Answer) -> None:
+    """An error is the caller's, in OpenAI's shape, and shows nothing of our insides."""
+    assert 300 <= answer.status < 500 or answer.status == 200, answer
+    if answer.status < 400 or not answer.headers["content-type"].startswith("application/json"):
+        return
+    assert set(answer.json()) == {"error"}
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "code", "param"}
+    assert not re.search(r"Traceback|\.py\b|site-packages|object at 0x", error["message"]), error
+
+
+@pytest.mark.parametrize("case", sorted(WIRE))
+def test_raw_requests(port: int, case: str) -> None:
+    """Each raw request gets one answer under 500, at once; the connection ends or is in step."""
+    started = time.monotonic()
+    answer = exchange(port, here(WIRE[case][0]))
+    check(answer)
+    if case in REFUSED:
+        assert answer.status in WIRE[case][1], answer
+        assert answer.json()["error"]["message"]
+    assert time.monotonic() - started < 3.0
+
+
+def test_a_slow_sender_is_turned_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not end a head or a body gets a 408, and who says nothing is cut off."""
+    monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.3)
+    monkeypatch.setattr(protocol, "BODY_S_MAX", 0.3)
+    for begun in (b"GET /api/v1/st", here(edge_wire.post())[:-50]):
+        with Wire(port) as wire:
+            wire.send(begun)
+            answer = wire.answer()
+            assert answer is not None
+            assert answer.status == 408
+            check(answer)
+            assert wire.answer() is None
+    with Wire(port) as wire:
+        assert wire.answer() is None
+
+
+def test_a_client_that_goes_is_no_defect(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that ends within a body leaves no trace in the log."""
+    with caplog.at_level(logging.WARNING), Wire(port) as wire:
+        wire.send(here(edge_wire.post())[:-5])
+    assert exchange(port, MARK).status == 200
+    assert "defect" not in caplog.text
+
+
+@pytest.mark.parametrize("key", [None, "wrong", API_KEY])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_every_route_by_every_method_and_key(day: MemoryRecordLog, method: str, key: str | None) -> None:
+    """Without the admin key no route of the API does anything, whatever the method: 401, for an app's 403."""
+    site = Site(log=day)
+    headers = {"authorization": f"Bearer {key}"} if key is not None else {}
+    client = site.client()
+    for path in sorted({route.path for route in api.ROUTES}):
+        site.clock.forward(120)  # wrong keys are counted by the minute
+        answer = client.request(method, re.sub(r"{\w+}", "some-id", path), headers=headers)
+        assert answer.status_code == (403 if key == API_KEY else 401), (path, answer.text)
+        if method != "HEAD":
+            assert set(answer.json()["error"]) == {"message", "type", "code", "param"}
+    assert site.applied == []
