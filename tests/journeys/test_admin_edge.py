@@ -109,7 +109,7 @@ def test_every_route_by_every_method_and_key(whole: Airboss, key: str | None) ->
     secret = whole.ready.get(key or "")
     if key == "revoked":
         secret = json.loads(whole.verb("keys", "create", "gone", "--json"))["key"]
-        whole.verb("keys", "revoke", "gone", "--yes")
+        whole.verb("keys", "revoke", "gone")
     elif key == "wrong":
         secret = "ab_" + "w" * 43
     headers = {"authorization": f"Bearer {secret}"} if secret else {}

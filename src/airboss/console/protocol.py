@@ -41,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = self._lingering = False
         self._bytes = self._body_bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn itself has it
         """Give the first request its time."""
         super().connection_made(transport)
         self._due_in(HEAD_S_MAX)
