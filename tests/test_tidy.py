@@ -73,7 +73,7 @@ TOUCHES: Mapping[str, str] = {
     "compose/watching.py": "os",
     "console/app.py": "starlette",
     "console/guard.py": "starlette",
-    "console/protocol.py": "uvicorn",
+    "console/protocol.py": "socket uvicorn",
     "console/render.py": "starlette",
     "console/wire.py": "starlette",
     "controller/dead_letters.py": "os",
