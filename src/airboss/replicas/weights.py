@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -24,12 +25,15 @@ from airboss.replicas.weights_http import (
     new_client,
 )
 from airboss.replicas.weights_pypi import fetch_pypi, parse_pypi
+from airboss.replicas.weights_s3 import object_url
 
 __all__ = ["Patience", "Progress", "fetch"]
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HF: Final = re.compile(r"([\w.-]+/[\w.-]+)/([^@\0]+)(?:@([\w./-]+))?")
-_FORMS: Final = "pypi:NAME==VERSION/FILE, https://…, hf:OWNER/REPO/FILE[@REVISION] or file:PATH"
+_FORMS: Final = (
+    "pypi:NAME==VERSION/FILE, https://…, hf:OWNER/REPO/FILE[@REVISION], s3://BUCKET/KEY or file:PATH"
+)
 
 
 class _Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +70,8 @@ def fetch(
     kind, _, rest = source.partition(":")
     if kind == "file":
         return _in_place(Path(rest.removeprefix("//")).expanduser().absolute(), wanted, into)
-    if kind not in ("pypi", "https", "http", "hf"):
-        raise WrongWeights(_unserved(kind, source))
+    if kind not in ("pypi", "https", "http", "hf", "s3"):
+        raise WrongWeights(f"{source!r} is no source of weights; the forms are {_FORMS}.")
     if wanted is None:
         raise WrongWeights(
             f"weights from {source!r} need their sha256 beside them, so that nobody can swap them."
@@ -118,6 +122,8 @@ def _fetch_part(source: str, part: Path, patience: Patience, progress: Progress 
     url = source
     if kind == "hf":
         url, headers = _hub(rest)
+    elif kind == "s3":
+        url = object_url(source, os.environ, now=datetime.now(UTC))
     elif kind == "http" and not is_loopback(urlsplit(url).hostname):
         raise SetupError(f"{url!r} is not encrypted: use https:.")
     with new_client(patience) as client:
@@ -128,6 +134,12 @@ def _fetch_part(source: str, part: Path, patience: Patience, progress: Progress 
                 raise SetupError(
                     f"{error} The repository is private or gated, or is not there: accept its terms on the"
                     " hub and set HF_TOKEN to a token that may read it."
+                ) from error
+            if kind == "s3" and error.status in (401, 403, 404):
+                raise SetupError(
+                    f"{error} The object is not there, or these keys may not read it: see AWS_ACCESS_KEY_ID,"
+                    " AWS_SECRET_ACCESS_KEY, AWS_REGION and, for another store than Amazon's,"
+                    " AWS_ENDPOINT_URL_S3."
                 ) from error
             raise
 
@@ -214,12 +226,3 @@ def _alone(into: Path, lock: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _unserved(kind: str, source: str) -> str:
-    if kind == "s3":
-        return (
-            f"{source!r}: weights from s3: are not served by this version. Copy them with your S3 client and"
-            " name the copy with file:, or use an https: address of the object."
-        )
-    return f"{source!r} is no source of weights; the forms are {_FORMS}."
