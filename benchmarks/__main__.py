@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bias, footprint, gateway, rollouts, screening, tuning
+from benchmarks import bias, footprint, gateway, monitors, rollouts, screening, tuning
 
 gateway.main(sys.argv[1:])
 print()
@@ -20,3 +20,5 @@ print()
 bias.main([])
 print()
 rollouts.main([])
+print()
+monitors.main([])

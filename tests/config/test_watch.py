@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from airboss.config import AlarmConfig, NotifierConfig, parse_config
+from airboss.config import AlarmConfig, NotifierConfig, all_alarms, parse_config
 from airboss.config.checks_watch import seconds
 from airboss.domain.errors import ConfigError
 
@@ -70,6 +70,105 @@ def test_wrong_alarms_are_refused(text: str, words: str) -> None:
     """With the place and what would be right."""
     with pytest.raises(ConfigError, match=re.escape(words)):
         parse_config(text, source="x")
+
+
+KINDS = """
+[alarms.budget]
+deployment = "support"
+slo = { target = 0.99, window = "30d" }
+[alarms.week]
+deployment = "support"
+kind = "change"
+metric = "requests"
+below = -0.5
+window = "1h"
+[alarms.worse]
+deployment = "support"
+kind = "sequential"
+metric = "score:tone"
+alpha = 0.02
+[alarms.bias]
+deployment = "support"
+probe = { calls = 300, attributes = ["gender"] }
+every = "7d"
+[maintenance.night]
+weekly = "sun 02:00-04:00"
+[maintenance.move]
+starts = 2026-12-01T02:00:00Z
+ends = 2026-12-01T03:00:00Z
+deployments = ["support"]
+[notifiers.chat]
+slack = "env:SLACK"
+[notifiers.mail]
+email = { host = "smtp.example.com", from = "a@example.com", to = ["ops@example.com"] }
+"""
+
+
+def test_alarms_of_every_kind_are_read() -> None:
+    """The kind follows from what is given, or is said."""
+    config = parse_config(BASE + KINDS, source="x")
+    kinds = {name: each.compares for name, each in config.alarms.items()}
+    assert kinds == {"budget": "burn_rate", "week": "change", "worse": "sequential", "bias": "probe"}
+    assert config.notifiers["mail"].email is not None
+    assert config.maintenance["move"].deployments == ("support",)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("target = 0.99", "target = 1.0", "alarms.budget.slo.target"),
+        ('window = "30d"', 'window = "1h"', "write 1d to 90d"),
+        ('slo = { target = 0.99, window = "30d" }', 'kind = "burn_rate"', "needs slo"),
+        ('kind = "change"', 'kind = "probe"', "needs probe"),
+        ('metric = "score:tone"', 'metric = "requests"', "a sequential alarm watches one of"),
+        ('metric = "score:tone"', "", 'lacks "metric"'),
+        ("below = -0.5", "", "exactly one of above and below"),
+        ("alpha = 0.02", "alpha = 0.5", "alarms.worse.alpha"),
+        ("alpha = 0.02", "above = 1", "neither above nor below"),
+        ('every = "7d"', 'every = "5m"', "write 1h to 90d"),
+        ('every = "7d"', 'metric = "cost_usd"', "has no metric"),
+        ("sun 02:00-04:00", "sunday at 2", "sun 02:00-04:00"),
+        ("sun 02:00-04:00", "sun 02:00-02:00", "sun 02:00-04:00"),
+        ("starts = 2026-12-01T02:00:00Z", "", "needs starts and ends, or weekly"),
+        ("starts = 2026-12-01T02:00:00Z", "starts = 2026-12-01T02:00:00", "has no zone"),
+        ("starts = 2026-12-01T02:00:00Z", "starts = 2027-12-01T02:00:00Z", "ends before it starts"),
+        ('deployments = ["support"]', 'deployments = ["suport"]', 'did you mean "support"?'),
+        ('slack = "env:SLACK"', 'slack = "env:SLACK"\nwebhook = "https://h/x"', "exactly one of"),
+        ('slack = "env:SLACK"', 'slack = "env:SLACK"\nsecret = "env:X"', "signs what a webhook gets"),
+        ('to = ["ops@example.com"]', "to = []", "name 1 to 20"),
+        ('to = ["ops@example.com"]', 'to = ["ops"]', "write an address"),
+        ('host = "smtp.example.com"', 'host = "smtp example"', "write a host's name"),
+        ('from = "a@example.com"', 'from = "a@example.com", user = "a"', "user and password, or neither"),
+        (
+            'from = "a@example.com"',
+            'from = "a@example.com", user = "a", password = "hunter2"',
+            "must not be written out",
+        ),
+        (
+            'from = "a@example.com"',
+            'from = "a@example.com", user = "a", password = "env:P", tls = "off"',
+            "unencrypted",
+        ),
+    ],
+)
+def test_what_no_kind_can_do_is_refused(before: str, after: str, words: str) -> None:
+    """With the place and what would be right, and without a secret."""
+    assert before in KINDS
+    with pytest.raises(ConfigError, match=re.escape(words)) as refused:
+        parse_config(BASE + KINDS.replace(before, after), source="x")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
+    """Those tell every notifier; one of the file with a default's name takes its place."""
+    config = parse_config(BASE + NOTIFIER, source="x")
+    found = all_alarms(config)
+    assert set(found) == {f"support.{each}" for each in ("errors", "latency", "cost", "refusals", "traffic")}
+    assert {each.notify for each in found.values()} == {("ops",)}
+    few = parse_config(BASE + 'default_alarms = ["traffic"]\n', source="x")
+    assert list(all_alarms(few)) == ["support.traffic"]
+    own = '[alarms."support.errors"]\ndeployment = "support"\nmetric = "error_rate"\nabove = 0.5\n'
+    assert all_alarms(parse_config(BASE + own, source="x"))["support.errors"].above == 0.5
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 
 from airboss.config import AlarmConfig
-from airboss.controller.alarm_watch import AlarmWatch, link_to_records, rule_of
+from airboss.controller.alarm_watch import AlarmWatch, link_to_records
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import DeploymentStats
+from airboss.domain.ports import UsageQuery
 from airboss.domain.score import Score
 from airboss.domain.status import JournalStatus
+from airboss.domain.usage import UsageRow
 from airboss.store.alert_rows import AlarmRow, Silence
+from airboss.store.alert_rules import rule_of
 from airboss.store.alerts import SqlAlertStore
 from airboss.store.memory import MemoryRecordLog
 from tests.controller.journals import FixedClock
@@ -38,12 +40,12 @@ class Log(MemoryRecordLog):
         self.asked = 0
         self.down = False
 
-    def stats(self, *args: Any, **named: Any) -> Sequence[DeploymentStats]:
+    def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
         """As a log."""
         self.asked += 1
         if self.down:
             raise StoreUnavailable("the record store is away")
-        return super().stats(*args, **named)
+        return super().usage(asked)
 
 
 class Watched:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 import msgspec
-import pytest
 
-from airboss.controller.alarms import RESOLVED_SHOWN, Decision, Reading, begun, decide, measured, notice
-from airboss.domain.ports import DeploymentStats, ScoreStats
+from airboss.controller.alarms import RESOLVED_SHOWN, Decision, Reading, begun, decide, notice
 from airboss.store.alert_rows import AlarmRow, AlarmRule, Silence
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -186,81 +183,6 @@ def test_what_is_told_alternates_whatever_comes() -> None:
             assert before == {"firing"}, seed
 
 
-def stats(**fields: Any) -> DeploymentStats:
-    """What `support` did: 10 calls, 2 of them errors, one cancelled, one refused."""
-    given: dict[str, Any] = {
-        "deployment": "support",
-        "requests": 10,
-        "errors": 2,
-        "cancelled": 1,
-        "refused": 1,
-        "latency_p50_ms": 100.0,
-        "latency_p95_ms": 900.0,
-        "ttft_p50_ms": 10.0,
-        "ttft_p95_ms": 50.0,
-        "tokens_per_s": 1.0,
-        "input_tokens": 1,
-        "output_tokens": 1,
-        "cost_usd": 0.5,
-        "cost_unknown": 0,
-    }
-    return DeploymentStats(**given | fields)
-
-
-def scored(release: str, n: int, mean: float | None, **fields: Any) -> ScoreStats:
-    """Scores of `helpfulness`."""
-    given: dict[str, Any] = {
-        "deployment": "support",
-        "release": release,
-        "name": "helpfulness",
-        "n": n,
-        "mean": mean,
-        "labelled": 0,
-        "unscored": 0,
-    }
-    return ScoreStats(**given | fields)
-
-
-@pytest.mark.parametrize(
-    ("metric", "expected"),
-    [
-        ("error_rate", 0.25),
-        ("latency_p95", 900.0),
-        ("ttft_p95", 50.0),
-        ("cost_usd", 0.5),
-        ("requests", 10.0),
-        ("score:helpfulness", 0.4),
-    ],
-)
-def test_metrics_are_of_their_deployment(metric: str, expected: float) -> None:
-    """Cancelled and refused calls count neither as errors nor as calls; scores are of all releases."""
-    rule = msgspec.structs.replace(RULE, metric=metric)
-    calls = [stats(deployment="other", errors=10, latency_p95_ms=1.0, cost_usd=9.0, requests=99), stats()]
-    scores = [
-        scored("a", 3, 0.5),
-        scored("b", 1, 0.1),
-        scored("c", 0, None, unscored=7),
-        scored("a", 5, 1.0, name="other"),
-        scored("a", 5, 1.0, deployment="other"),
-    ]
-    assert measured(rule, calls, scores, window="5m").value == pytest.approx(expected)
-
-
-def test_nothing_to_measure_says_why() -> None:
-    """None is no zero; no requests and no cost are zeros."""
-    found = {
-        metric: measured(msgspec.structs.replace(RULE, metric=metric), [], [], window="5m")
-        for metric in ("error_rate", "latency_p95", "ttft_p95", "score:tone", "requests", "cost_usd")
-    }
-    assert [each.value for each in found.values()] == [None, None, None, None, 0.0, 0.0]
-    assert found["score:tone"].why == "no scores 'tone' in the last 5m"
-    quiet = stats(requests=2, errors=0, cancelled=1, refused=1, latency_p95_ms=None, cost_usd=None)
-    for metric in ("error_rate", "latency_p95", "cost_usd"):
-        reading = measured(msgspec.structs.replace(RULE, metric=metric), [quiet], [], window="5m")
-        assert reading.value is None
-        assert reading.why
-
-
 def test_a_notice_says_all_there_is_to_know() -> None:
     """Alarm, state, value, bound, window, since, link, and a line for people."""
     alarm = Played()
@@ -269,6 +191,7 @@ def test_a_notice_says_all_there_is_to_know() -> None:
     assert said == {
         "alarm": "errors",
         "state": "firing",
+        "kind": "threshold",
         "deployment": "support",
         "metric": "error_rate",
         "value": 0.5,
@@ -277,6 +200,8 @@ def test_a_notice_says_all_there_is_to_know() -> None:
         "window": "5m",
         "since": "2026-11-24T00:00:10+00:00",
         "at": "2026-11-24T00:01:10+00:00",
+        "detail": None,
+        "records": [],
         "link": "http://x/records?status=error",
         "text": "errors firing: error_rate of support is 0.5; the alarm is for above 0.1 over 5m",
     }

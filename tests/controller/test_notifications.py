@@ -17,7 +17,8 @@ import pytest
 
 from airboss.config import NotifierConfig
 from airboss.controller.notify import BACK_OFF_S_MAX, GIVE_UP, Deliveries, settle
-from airboss.controller.webhook import WebhookSender, reachable, signature
+from airboss.controller.reaching import reachable
+from airboss.controller.webhook import WebhookSender, signature
 from airboss.domain.errors import SetupError
 from airboss.store.alert_rows import Notification
 from airboss.store.alerts import SqlAlertStore
@@ -228,3 +229,16 @@ def test_one_slow_notifier_holds_up_no_other(store: SqlAlertStore, receiver: Rec
         asyncio.run(tick())
     assert done.is_set()
     assert msgspec.json.encode(receiver.taken[0]["id"]) == b'"n2"'
+
+
+def test_slack_gets_what_it_takes(receiver: Receiver) -> None:
+    """A line for people, with Slack's own characters escaped, and a link to the calls; no signature."""
+    slack = WebhookSender(lambda: {"ops": NotifierConfig(slack=receiver.url)}, lambda _: "")
+    body = {"text": "a < b & c", "state": "firing", "link": "http://c/records?x=1"}
+    clock = FixedClock()
+    assert sent(slack, note(1, created_at=clock.now(), due_at=clock.now(), body=body)) is None
+    (got,) = receiver.taken
+    assert got["text"] == "a &lt; b &amp; c"
+    assert got["blocks"][0]["text"]["text"].endswith("a &lt; b &amp; c")
+    assert got["blocks"][1]["elements"][0]["text"] == "<http://c/records?x=1|Show the calls>"
+    assert set(got) == {"text", "blocks"}

@@ -138,6 +138,10 @@ def show_page(found: dict[str, Any]) -> None:
     out.print(
         escape(f"{bound(each)}; now {dash(each['value'])}" + (f" ({each['why']})" if each["why"] else ""))
     )
+    if each["detail"]:
+        out.print(each["detail"], markup=False)
+    for record in each["records"]:
+        out.print(f"airboss records --id {record}", markup=False)
     if each["silence"] is not None:
         silence = each["silence"]
         out.print(escape(f"silenced until {local(silence['until'])} by {silence['by']}: {silence['reason']}"))
@@ -155,10 +159,10 @@ def show_page(found: dict[str, Any]) -> None:
 
 def bound(alarm: dict[str, Any]) -> str:
     """What an alarm is for, in one line."""
-    return (
-        f"{alarm['metric']} of {alarm['deployment']} {alarm['comparison']} {alarm['threshold']:g} "
-        f"over {alarm['window']} for {alarm['for']}"
-    )
+    than = "" if alarm["threshold"] is None else f" {alarm['comparison']} {alarm['threshold']:.4g}"
+    over = f" over {alarm['window']} for {alarm['for']}" if alarm["kind"] in ("threshold", "change") else ""
+    kind = "" if alarm["kind"] == "threshold" else f" ({alarm['kind'].replace('_', ' ')})"
+    return f"{alarm['metric']} of {alarm['deployment']}{than}{over}{kind}"
 
 
 def because(note: dict[str, Any]) -> str:

@@ -40,6 +40,14 @@ def records(
     release: Annotated[
         str | None, typer.Option(help="Only calls answered by the release of this digest.")
     ] = None,
+    key: Annotated[str | None, typer.Option(help="Only calls by the key of this name.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only calls of this session.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")] = None,
+    arm: Annotated[str | None, typer.Option(help="stable, canary or shadow.")] = None,
+    error_type: Annotated[str | None, typer.Option(help="Only calls that failed so: timeout, …")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="slowest, costliest or longest first, instead of the newest.")
+    ] = None,
     record_id: Annotated[
         str | None, typer.Option("--id", help="One record in full, with its bodies.")
     ] = None,
@@ -59,7 +67,15 @@ def records(
         user=user,
         score=score,
         release=release,
+        key=key,
+        session=session,
+        tag=tag,
+        arm=arm,
+        error_type=error_type,
+        sort=sort,
     )
+    if sort is not None and follow:
+        raise WrongCall("--follow shows calls as they come; leave out --sort.")
     with reach(data_dir, url) as api:
         if record_id is not None:
             if not record_id.strip("./"):

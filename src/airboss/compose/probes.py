@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airboss.compose.evals import caller, run_until_stopped, utc_now
+from airboss.domain.errors import WrongCall
 
 if TYPE_CHECKING:
+    from airboss.controller.alarm_measures import ProbeOutcome
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
     from airboss.evaluations.bias_orders import ProbeOrders
@@ -21,6 +25,44 @@ def orders(ledger: Ledger, rooms: Mapping[str, Any]) -> ProbeOrders:
     from airboss.evaluations.bias_orders import ProbeOrders  # noqa: PLC0415 - statistics, where needed
 
     return ProbeOrders(jobs=rooms["jobs"], ledger=ledger, now=utc_now)
+
+
+class Probes:
+    """`alarm_measures.Probing`: probes that alarms make, as jobs like any other."""
+
+    def __init__(self, ledger: Ledger, rooms: Mapping[str, Any]) -> None:
+        self._ledger = ledger
+        self._rooms = rooms
+
+    def start(self, order: str, deployment: str, *, run: int) -> str:
+        """As `Probing.start`. Each run asks with other names and in another order: answers to the very same
+        questions are kept and not asked for again."""
+        from airboss.evaluations.bias_orders import ProbeOrder  # noqa: PLC0415 - as below
+
+        given = {**msgspec.json.decode(order), "deployment": deployment, "seed": run}
+        try:
+            asked = msgspec.convert(given, ProbeOrder)
+        except msgspec.ValidationError as error:
+            raise WrongCall(f"the probe's settings are wrong: {error}") from error
+        return orders(self._ledger, self._rooms).start(asked, by="alarm").id
+
+    def outcome(self, job_id: str) -> ProbeOutcome | None:
+        """As `Probing.outcome`."""
+        from airboss.controller.alarm_measures import ProbeOutcome  # noqa: PLC0415 - the controller's own
+        from airboss.evaluations.bias_plan import ProbeReport  # noqa: PLC0415 - as below
+
+        job = self._rooms["jobs"].get(job_id)
+        if job is None:
+            return ProbeOutcome(differences=None, words="the probe's job is gone")
+        if not job.ended:
+            return None
+        if job.state != "done" or job.result is None:
+            return ProbeOutcome(differences=None, words=job.error or f"the probe was {job.state}")
+        report = msgspec.json.decode(job.result, type=ProbeReport)
+        different = [each for each in report.findings if each.verdict == "different"]
+        named = ", ".join(f"{each.measure} of {each.group}" for each in different[:5])
+        words = f"probe {job_id}: {report.conclusion.replace('_', ' ')}" + (f" ({named})" if named else "")
+        return ProbeOutcome(differences=len(different), words=words)
 
 
 def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> Handler:

@@ -16,13 +16,15 @@ import msgspec
 
 from airboss.compose import evals
 from airboss.compose.parts import SystemClock
-from airboss.config import Config, parse_config
+from airboss.compose.probes import Probes
+from airboss.config import Config, NotifierConfig, all_alarms, parse_config
 from airboss.domain.errors import SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
 from airboss.store.datadir import DataDir, read_secret
 from airboss.supervisor import runfiles
 
 if TYPE_CHECKING:
+    from airboss.controller.notify import Deliveries
     from airboss.controller.online_scoring import OnlineRule
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import JournalStatus
@@ -129,15 +131,15 @@ def watching(
     """Calls are scored, alarms watched and notifications sent until the end of the block. `redact` takes
     secrets out of what scorers say. `broke` is called if any of it ends by a defect."""
     from airboss.controller.alarm_watch import AlarmWatch  # noqa: PLC0415 - the controller's own
-    from airboss.controller.notify import Deliveries  # noqa: PLC0415 - as above
     from airboss.controller.online_scoring import OnlineScoring  # noqa: PLC0415 - as above
-    from airboss.controller.webhook import WebhookSender  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
 
     store, clock, force = rooms["alerts"], SystemClock(), InForce(ledger)
     rules = ScoringRules(ledger, data, force)
     watch = AlarmWatch(
-        alarms=lambda: force.config().alarms,
+        alarms=lambda: all_alarms(force.config()),
+        maintenance=lambda: force.config().maintenance,
+        probing=Probes(ledger, rooms),
         store=store,
         record_log=records,
         journal=journal,
@@ -151,7 +153,7 @@ def watching(
         clock=clock,
         redact=lambda text: msgspec.json.decode(redact(msgspec.json.encode(text)), type=str),
     )
-    deliveries = Deliveries(store, WebhookSender(lambda: force.config().notifiers, secret), clock)
+    deliveries = _deliveries(store, force, clock)
 
     async def score() -> None:
         try:
@@ -188,6 +190,19 @@ def watching(
             thread.join()
 
 
+def _deliveries(store: AlertStore, force: InForce, clock: SystemClock) -> Deliveries:
+    from airboss.controller.notify import Deliveries  # noqa: PLC0415 - the controller's own
+    from airboss.controller.senders import Senders  # noqa: PLC0415 - as above
+    from airboss.controller.smtp import EmailSender  # noqa: PLC0415 - as above
+    from airboss.controller.webhook import WebhookSender  # noqa: PLC0415 - as above
+
+    def notifiers() -> Mapping[str, NotifierConfig]:
+        return force.config().notifiers
+
+    webhook, email = WebhookSender(notifiers, secret), EmailSender(notifiers, secret)
+    return Deliveries(store, Senders(notifiers, webhook=webhook, email=email), clock)
+
+
 def with_alarms(
     status: Callable[[], SystemStatus], ledger: Ledger, store: AlertStore
 ) -> Callable[[], SystemStatus]:
@@ -209,7 +224,7 @@ def with_alarms(
                 else None,
             )
             for name, row in rows.items()
-            if name in force.config().alarms
+            if name in all_alarms(force.config())
         )
         return msgspec.structs.replace(status(), alarms=alarms)
 

@@ -3,14 +3,17 @@
 `parse_config` gives a `Config` that is whole and consistent or raises `ConfigError`; nothing else makes one.
 """
 
+from airboss.config.alarms_default import all_alarms
 from airboss.config.checks import warnings_of
 from airboss.config.parse import MAX_CONFIG_BYTES, parse_config
 from airboss.config.types import (
     AlarmConfig,
     Config,
     DeploymentConfig,
+    EmailConfig,
     GatewayConfig,
     KeyConfig,
+    MaintenanceConfig,
     ModelConfig,
     NotifierConfig,
     ProviderConfig,
@@ -27,8 +30,10 @@ __all__ = [
     "AlarmConfig",
     "Config",
     "DeploymentConfig",
+    "EmailConfig",
     "GatewayConfig",
     "KeyConfig",
+    "MaintenanceConfig",
     "ModelConfig",
     "NotifierConfig",
     "ProviderConfig",
@@ -38,6 +43,7 @@ __all__ = [
     "ScoringConfig",
     "StoreConfig",
     "TlsConfig",
+    "all_alarms",
     "parse_config",
     "warnings_of",
 ]

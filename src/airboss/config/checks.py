@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import urlsplit
 
+from airboss.config.checks_alarms import check_alarms
 from airboss.config.checks_limits import check_limits
 from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
 from airboss.config.checks_store import check_stores
-from airboss.config.checks_watch import check_alarms, check_scoring
+from airboss.config.checks_watch import check_scoring
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
 from airboss.config.rules import check_url as _check_url
@@ -137,6 +138,7 @@ def _check_names(config: Config, wrong: Wrong) -> None:
         "keys": config.keys,
         "alarms": config.alarms,
         "notifiers": config.notifiers,
+        "maintenance": config.maintenance,
     }
     for table, entries in tables.items():
         for name in entries:

@@ -1,4 +1,4 @@
-"""The rules of what watches live calls: scoring, alarms, notifiers."""
+"""The rules of what watches live calls, and of who is told: scoring, notifiers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from airboss.config.rules import check_known, check_range
-from airboss.config.types import AlarmConfig, Config, NotifierConfig, ScoringConfig
-from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
-from airboss.domain.score import SCORE_NAME
-
-METRICS: Final = ("error_rate", "latency_p95", "ttft_p95", "cost_usd", "requests")
-"""What an alarm may watch, beside `score:NAME`."""
+from airboss.config.rules import check_range
+from airboss.config.types import EmailConfig, NotifierConfig, ScoringConfig
+from airboss.config.wording import Path, Wrong, dotted, quoted
 
 SCORERS_MAX: Final = 20
-NOTIFY_MAX: Final = 10
+RECIPIENTS_MAX: Final = 20
+_ADDRESS: Final = re.compile(r"[^\s@<>,;\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,253}")
 _DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_DAY_S: Final = 86_400
 
 
 def seconds(text: str) -> int | None:
@@ -36,48 +32,16 @@ def check_scoring(path: Path, scoring: ScoringConfig, wrong: Wrong) -> None:
         raise wrong(at, f"{dotted(at)} has {len(scoring.scorers)} scorers; name 1 to {SCORERS_MAX}")
 
 
-def check_alarms(config: Config, wrong: Wrong) -> None:
+def check_notifier(path: Path, notifier: NotifierConfig, wrong: Wrong) -> None:
     """Raise what `wrong` makes of the first rule that is broken."""
-    for name, notifier in config.notifiers.items():
-        _check_notifier(("notifiers", name), notifier, wrong)
-    for name, alarm in config.alarms.items():
-        path = ("alarms", name)
-        check_known((*path, "deployment"), alarm.deployment, config.deployments, "deployment", wrong)
-        _check_metric(path, alarm, wrong)
-        for field, text, least in (("window", alarm.window, 10), ("for", alarm.hold, 0)):
-            length = seconds(text)
-            if length is None or not least <= length <= _DAY_S:
-                at = (*path, field)
-                raise wrong(at, f'{dotted(at)} is {quoted(text)}; write {least}s to 1d, such as "5m"')
-        if len(alarm.notify) > NOTIFY_MAX:
-            raise wrong(
-                (*path, "notify"), f"{dotted(path)} notifies {len(alarm.notify)}; at most {NOTIFY_MAX}"
-            )
-        for notifier_name in alarm.notify:
-            check_known((*path, "notify"), notifier_name, config.notifiers, "notifier", wrong)
-
-
-def _check_metric(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
-    at = (*path, "metric")
-    scored = alarm.metric.startswith("score:")
-    if scored and SCORE_NAME.fullmatch(alarm.metric.removeprefix("score:")) is None:
-        raise wrong(
-            at, f'{dotted(at)} is {quoted(alarm.metric)}; write "score:NAME", as in score:helpfulness'
-        )
-    if not scored and alarm.metric not in METRICS:
-        known = (*METRICS, "score:NAME")
-        raise wrong(
-            at, f"{dotted(at)}: no metric is called {quoted(alarm.metric)}; {nearest(alarm.metric, known)}"
-        )
-    if (alarm.above is None) == (alarm.below is None):
-        raise wrong(path, f"[{dotted(path)}] needs exactly one of above and below")
-    least, most = (0.0, 1.0) if alarm.metric == "error_rate" else (-1e12, 1e12)
-    for field in ("above", "below"):
-        check_range((*path, field), getattr(alarm, field), least, most, wrong)
-
-
-def _check_notifier(path: Path, notifier: NotifierConfig, wrong: Wrong) -> None:
-    for field in ("webhook", "secret"):
+    ways = [name for name in ("webhook", "slack", "email") if getattr(notifier, name) is not None]
+    if len(ways) != 1:
+        raise wrong(path, f"[{dotted(path)}] needs exactly one of webhook, slack and email")
+    if notifier.secret is not None and ways != ["webhook"]:
+        raise wrong((*path, "secret"), f"{dotted(path)}.secret signs what a webhook gets; {ways[0]} has none")
+    if notifier.email is not None:
+        _check_email((*path, "email"), notifier.email, wrong)
+    for field in ("webhook", "slack", "secret"):
         value = getattr(notifier, field)
         if value is None or _is_reference((*path, field), value, wrong):
             continue
@@ -110,3 +74,27 @@ def _is_reference(path: Path, value: str, wrong: Wrong) -> bool:
     if value.startswith("file:") and not value[5:].startswith("/"):
         raise wrong(path, f'{dotted(path)}: after "file:" comes an absolute path')
     return value.startswith(("env:", "file:"))
+
+
+def _check_email(path: Path, email: EmailConfig, wrong: Wrong) -> None:
+    if not 1 <= len(email.to) <= RECIPIENTS_MAX:
+        raise wrong(
+            (*path, "to"), f"{dotted((*path, 'to'))} names {len(email.to)}; name 1 to {RECIPIENTS_MAX}"
+        )
+    for field, address in (("from", email.sender), *(("to", each) for each in email.to)):
+        if not _ADDRESS.fullmatch(address):
+            at = (*path, field)
+            raise wrong(at, f'{dotted(at)} is {quoted(address)}; write an address, such as "ops@example.com"')
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}", email.host):
+        raise wrong(
+            (*path, "host"), f"{dotted((*path, 'host'))} is {quoted(email.host)}; write a host's name"
+        )
+    check_range((*path, "port"), email.port, 1, 65_535, wrong)
+    if (email.user is None) != (email.password is None):
+        raise wrong(path, f"{dotted(path)} needs user and password, or neither")
+    if email.password is not None:
+        at = (*path, "password")
+        if not _is_reference(at, email.password, wrong):
+            raise wrong(at, f'{dotted(at)} must not be written out; use "env:NAME" or "file:/PATH"')
+        if email.tls == "off":
+            raise wrong((*path, "tls"), f"{dotted(path)} would send the password unencrypted; leave out tls")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -129,9 +130,13 @@ class ScoringConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     judge_per_minute: int = 60
 
 
+DefaultAlarm = Literal["errors", "latency", "cost", "refusals", "traffic"]
+"""An alarm that every deployment has unless it is switched off."""
+
+
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[deployments.NAME]`: exactly one of `release` and `model`. Without `rollout` a changed release is
-    applied at once."""
+    applied at once. `default_alarms` are those it has without `[alarms]` (`config.alarms_default`)."""
 
     release: str | None = None
     model: str | None = None
@@ -142,6 +147,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     scoring: ScoringConfig | None = None
     policy: str | None = None
     limits: Limits | None = None
+    default_alarms: tuple[DefaultAlarm, ...] = ("errors", "latency", "cost", "refusals", "traffic")
 
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,31 +203,92 @@ class ReplicasConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     url: str = "http://127.0.0.1:8000"
 
 
+class SloConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`slo` of an alarm: the share `target` of calls is to be good over `window`: answered, and with
+    `latency_ms` within that time."""
+
+    target: float
+    window: str = "30d"
+    latency_ms: float | None = None
+
+
+AlarmKind = Literal["threshold", "burn_rate", "change", "sequential", "probe"]
+"""What an alarm compares with: a number, the budget of an SLO, the same hour last week, a deployment's own
+past (with an anytime-valid test), or the outcome of a probe of bias."""
+
+
 class AlarmConfig(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"hold": "for"}
 ):
-    """`[alarms.NAME]`: fires when `metric` of `deployment` over the last `window` is `above` or `below` a
-    number (exactly one of them) for as long as `for`, and resolves when it has not been for as long.
+    """`[alarms.NAME]`: fires when what it watches of `deployment` is broken for as long as `for`, and
+    resolves when it has not been for as long. Its kind follows from `slo` and `probe`, and is `threshold`
+    where neither is given and `kind` says nothing else.
 
-    Both times are written `30s`, `5m`, `2h` or `1d`. `notify` names notifiers. `no_data = "notify"` tells
+    - threshold: `metric` over the last `window` is `above` or `below` a number (exactly one of them).
+    - burn_rate: the budget of `slo` is used up too fast, over a long and a short time at once.
+    - change: `metric` is `above` or `below` that part more than in the same `window` a week ago (rates and
+      scores: so many points).
+    - sequential: more calls are bad than before, by a test that is false with a chance of `alpha` a week.
+    - probe: `every` so often a probe of bias is made (`probe`: its settings), and finds a difference.
+
+    Times are written `30s`, `5m`, `2h` or `1d`. `notify` names notifiers. `no_data = "notify"` tells
     them when there is nothing to measure; else that is only shown, unless the alarm was firing.
     """
 
-    metric: str
     deployment: str
+    kind: AlarmKind | None = None
+    metric: str | None = None
     above: float | None = None
     below: float | None = None
+    slo: SloConfig | None = None
+    alpha: float = 0.01
+    probe: dict[str, Any] | None = None
+    every: str = "1d"
     window: str = "5m"
     hold: str = "1m"
     notify: tuple[str, ...] = ()
     no_data: Literal["show", "notify"] = "show"
 
+    @property
+    def compares(self) -> AlarmKind:
+        """Its kind."""
+        if self.kind is not None:
+            return self.kind
+        return "burn_rate" if self.slo is not None else "probe" if self.probe is not None else "threshold"
+
+
+class MaintenanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[maintenance.NAME]`: nobody is told of alarms meanwhile. Either once, from `starts` to `ends`, or
+    every week: `weekly = "sun 02:00-04:00"`, in UTC. `deployments` left out: all."""
+
+    starts: datetime | None = None
+    ends: datetime | None = None
+    weekly: str | None = None
+    deployments: tuple[str, ...] | None = None
+
+
+class EmailConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}
+):
+    """`email` of a notifier: through which server (SMTP), from whom and to whom. `password` is a reference;
+    it needs TLS."""
+
+    host: str
+    sender: str
+    to: tuple[str, ...]
+    port: int | None = None
+    tls: Literal["starttls", "on", "off"] = "starttls"
+    user: str | None = None
+    password: str | None = None
+
 
 class NotifierConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[notifiers.NAME]`: who is told. `webhook` is a URL, or `env:NAME` or `file:/PATH` of one; `secret`, a
-    reference too, signs what is sent."""
+    """`[notifiers.NAME]`: who is told: exactly one of `webhook`, `slack` and `email`. The first two are a
+    URL, or `env:NAME` or `file:/PATH` of one; `secret`, a reference too, signs what a webhook gets."""
 
-    webhook: str
+    webhook: str | None = None
+    slack: str | None = None
+    email: EmailConfig | None = None
     secret: str | None = None
 
 
@@ -243,6 +310,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     keys: dict[str, KeyConfig] = {}
     alarms: dict[str, AlarmConfig] = {}
     notifiers: dict[str, NotifierConfig] = {}
+    maintenance: dict[str, MaintenanceConfig] = {}
     store: StoreConfig = StoreConfig()
     gateway: GatewayConfig = GatewayConfig()
     replicas: ReplicasConfig = ReplicasConfig()

@@ -113,9 +113,8 @@ def records(desk: Desk, call: Call) -> object:
     if bodies == "true":
         return records_with_bodies(desk, where, limit)
     found = desk.log.records(where, limit=limit, bodies=False)
-    return RecordPage(
-        records=tuple(found), next=cursor(where, [each.id for each in found], full=len(found) == limit)
-    )
+    full = len(found) == limit and where.sort is None
+    return RecordPage(records=tuple(found), next=cursor(where, [each.id for each in found], full=full))
 
 
 def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
@@ -123,6 +122,10 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
     parts: list[bytes] = []
     ids: list[str] = []
     size, full = 0, True
+    if where.sort is not None:
+        # Not paged, so not read piece by piece either.
+        found = desk.log.records(where, limit=min(limit, BODIES_SLICE), bodies=True)
+        return b'{"records":[' + b",".join(encode(each) for each in found) + b'],"next":null}'
     while len(ids) < limit and size < BODIES_BYTES_MAX:
         asked = min(BODIES_SLICE, limit - len(ids))
         found = desk.log.records(where, limit=asked, bodies=True)
@@ -278,6 +281,11 @@ RECORD_PARAMS = {
     "release": "only answered by the release of this digest, written whole",
     "id": "only this record",
     "text": "found in id, user, session or error_type, whatever the case",
+    "session": "only of this session",
+    "arm": "stable, canary or shadow",
+    "error_type": "only failed so",
+    "tag": "only with this tag, as NAME=VALUE",
+    "sort": "slowest, costliest or longest first instead of the newest; such a list is not paged",
     "score": "a condition on a score: `helpfulness<0.5`, `tone=rude`, or a name alone",
     "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
     "before": "only records older than this id (paging, newest first)",

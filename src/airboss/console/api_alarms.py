@@ -9,12 +9,14 @@ from typing import Final
 
 import msgspec
 
-from airboss.config import AlarmConfig, Config, parse_config
+from airboss.config import AlarmConfig, Config, all_alarms, parse_config
 from airboss.config.checks_watch import seconds
+from airboss.config.types import AlarmKind
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, Notification, Silence
+from airboss.store.alert_rules import in_maintenance, rule_of
 
 EVENTS: Final = 50
 SILENCE_MAX: Final = timedelta(days=30)
@@ -24,22 +26,31 @@ TEST_S: Final = 15.0
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm as it is configured, and where it stands. `state` None: it has not been looked at yet."""
+    """An alarm as it is configured, and where it stands. `state` None: it has not been looked at yet.
+
+    `threshold` is what the value is compared with: of a burn rate and a sequential test it is known once they
+    have been looked at. `detail` is what else there is to know of the value, `records` are some of the calls
+    that broke it. `default`: nobody wrote it, every deployment has it.
+    """
 
     name: str
     state: AlarmPhase | None
     since: datetime | None
+    kind: AlarmKind
     deployment: str
     metric: str
     value: float | None
     why: str | None
+    detail: str | None
     comparison: str
-    threshold: float
+    threshold: float | None
     window: str
     hold: str = msgspec.field(name="for")
+    default: bool
     notify: tuple[str, ...]
     checked_at: datetime | None
     silence: Silence | None
+    records: tuple[str, ...] = ()
 
 
 class Alarms(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,20 +97,22 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
 def alarms(desk: Desk, call: Call) -> object:
     """GET /api/v1/alarms."""
     config = in_force(desk)
+    known = all_alarms(config)
     rows, silences = desk.alerts.alarms(), desk.alerts.silences()
     return Alarms(
         alarms=tuple(
-            shown(name, config.alarms[name], rows.get(name), silences.get(name), call.now)
-            for name in sorted(config.alarms)
+            shown(name, known[name], config, rows.get(name), silence=silences.get(name), now=call.now)
+            for name in sorted(known)
         )
     )
 
 
 def alarm(desk: Desk, call: Call) -> object:
     """GET /api/v1/alarms/{name}."""
-    name, config = named(desk, call)
+    name, alarm, config = named(desk, call)
+    row, silence = desk.alerts.alarms().get(name), desk.alerts.silences().get(name)
     return AlarmPage(
-        alarm=shown(name, config, desk.alerts.alarms().get(name), desk.alerts.silences().get(name), call.now),
+        alarm=shown(name, alarm, config, row, silence=silence, now=call.now),
         events=desk.alerts.events(name, limit=EVENTS),
         notifications=tuple(map(told, desk.alerts.notifications(name, limit=EVENTS))),
     )
@@ -107,7 +120,7 @@ def alarm(desk: Desk, call: Call) -> object:
 
 def silence_alarm(desk: Desk, call: Call) -> object:
     """POST /api/v1/alarms/{name}/silence."""
-    name, config = named(desk, call)
+    name, alarm, config = named(desk, call)
     intent = call.intent(SilenceIntent)
     silence = None
     if intent.hold:
@@ -124,24 +137,24 @@ def silence_alarm(desk: Desk, call: Call) -> object:
     desk.alerts.silence(name, silence)
     detail = {"until": silence.until.isoformat(), "reason": silence.reason} if silence is not None else {}
     desk.note(call, "alert.silence" if silence is not None else "alert.unsilence", name, detail)
-    return shown(name, config, desk.alerts.alarms().get(name), silence, call.now)
+    return shown(name, alarm, config, desk.alerts.alarms().get(name), silence=silence, now=call.now)
 
 
 def test_alarm(desk: Desk, call: Call) -> object:
     """POST /api/v1/alarms/{name}/test."""
-    name, config = named(desk, call)
-    if not config.notify:
+    name, alarm, _config = named(desk, call)
+    if not alarm.notify:
         raise InvalidRequest(f"alarm {name!r} notifies nobody; give it `notify`", param="name")
     body = {
         "alarm": name,
         "state": "test",
-        "deployment": config.deployment,
-        "metric": config.metric,
+        "deployment": alarm.deployment,
+        "metric": rule_of(name, alarm).metric,
         "at": call.now.isoformat(),
         "text": f"{name}: a test, nothing has happened",
     }
     ids = []
-    for notifier in dict.fromkeys(config.notify):
+    for notifier in dict.fromkeys(alarm.notify):
         note = Notification(
             id=f"{name}-{secrets.token_hex(8)}",
             # Of its own, so that it does not wait behind what could not be delivered yet.
@@ -173,36 +186,49 @@ def in_force(desk: Desk) -> Config:
     return parse_config(text, source="the configuration in force") if text is not None else Config()
 
 
-def named(desk: Desk, call: Call) -> tuple[str, AlarmConfig]:
-    """The alarm in the path. Raises NotFound."""
-    name, known = call.path["name"], in_force(desk).alarms
+def named(desk: Desk, call: Call) -> tuple[str, AlarmConfig, Config]:
+    """The alarm in the path, and the configuration. Raises NotFound."""
+    config = in_force(desk)
+    name, known = call.path["name"], all_alarms(config)
     if name not in known:
         there = ", ".join(sorted(known)[:12]) or "none: write [alarms.NAME] into the configuration"
         raise NotFound(f"there is no alarm {name[:80]!r}; there are {there}", param="name")
-    return name, known[name]
+    return name, known[name], config
 
 
 def shown(
-    name: str, config: AlarmConfig, row: AlarmRow | None, silence: Silence | None, now: datetime
+    name: str,
+    alarm: AlarmConfig,
+    config: Config,
+    row: AlarmRow | None,
+    *,
+    silence: Silence | None,
+    now: datetime,
 ) -> Alarm:
-    """An alarm for a person or program."""
-    bound = config.above if config.above is not None else config.below
-    assert bound is not None  # parse_config lets exactly one be set
+    """An alarm for a person or program. Maintenance is a silence too."""
+    rule = rule_of(name, alarm)
+    bound = rule.bound if rule.kind in ("threshold", "change") else None
+    if silence is None or silence.until <= now:
+        silence = in_maintenance(config.maintenance, alarm.deployment, now)
     return Alarm(
         name=name,
         state=row.phase if row is not None else None,
         since=row.since if row is not None else None,
-        deployment=config.deployment,
-        metric=config.metric,
+        kind=alarm.compares,
+        deployment=alarm.deployment,
+        metric=rule.metric,
         value=row.value if row is not None else None,
         why=row.why if row is not None else None,
-        comparison="above" if config.above is not None else "below",
-        threshold=float(bound),
-        window=config.window,
-        hold=config.hold,
-        notify=config.notify,
+        detail=row.detail if row is not None else None,
+        comparison="below" if rule.below else "above",
+        threshold=row.bound if row is not None and row.bound is not None else bound,
+        window=alarm.window,
+        hold=alarm.hold,
+        default=name not in config.alarms,
+        notify=alarm.notify,
         checked_at=row.checked_at if row is not None else None,
-        silence=silence if silence is not None and silence.until > now else None,
+        silence=silence,
+        records=row.records if row is not None and row.phase in ("pending", "firing") else (),
     )
 
 

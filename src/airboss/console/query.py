@@ -19,6 +19,8 @@ from airboss.domain.errors import InvalidRequest
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import Status
 from airboss.domain.score import read_condition
+from airboss.domain.usage import RecordSort
+from airboss.store.usage import read_tag
 
 RANGES = {"15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 """The ranges a page offers, in seconds."""
@@ -44,12 +46,16 @@ PERIOD_MAX = timedelta(days=366)
 VALUE_MAX = 300
 """The longest value of a query parameter, in characters."""
 
-FILTER_NAMES = ("deployment", "status", "model", "user", "key", "id", "text", "score", "release")
-"""The parameters that narrow records down, besides time and paging."""
+FILTER_NAMES = (
+    "deployment", "status", "model", "user", "key", "id", "text", "score", "release", "session", "arm",
+    "error_type", "tag", "sort",
+)  # fmt: skip
+"""The parameters that narrow records down or order them, besides time and paging."""
 
 DURATION = re.compile(r"(\d{1,6})([smhd])")
 DURATION_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 STATUSES: tuple[str, ...] = get_args(Status)
+SORTS: tuple[str, ...] = get_args(RecordSort)
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,11 +182,13 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
     if status is not None and status not in STATUSES:
         message = f"status={status[:60]!r} is none of {', '.join(STATUSES)}"
         raise InvalidRequest(message, param="status")
-    if "score" in values:
+    check_sort(values)
+    for name, read in (("score", read_condition), ("tag", read_tag)):
         try:
-            read_condition(values["score"])
+            if name in values:
+                read(values[name])
         except ValueError as error:
-            raise InvalidRequest(f"score: {error}", param="score") from None
+            raise InvalidRequest(f"{name}: {error}", param=name) from None
     if "before" in values and "after" in values:
         raise InvalidRequest("before and after exclude each other; give one cursor", param="after")
     times = {
@@ -189,6 +197,17 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
         if params.get(name)
     }
     return msgspec.convert({**{k: v for k, v in values.items() if v}, **times}, RecordFilter)
+
+
+def check_sort(values: Mapping[str, str]) -> None:
+    """Raise InvalidRequest for an order that there is not, or that is not paged."""
+    sort = values.get("sort")
+    if sort is not None and sort not in SORTS:
+        raise InvalidRequest(f"sort={sort[:60]!r} is none of {', '.join(SORTS)}", param="sort")
+    if sort is not None and ("before" in values or "after" in values):
+        raise InvalidRequest(
+            "records in another order are not paged; leave out sort or the cursor", param="sort"
+        )
 
 
 def read_limit(params: Mapping[str, str], *, default: int, ceiling: int) -> int:

@@ -149,7 +149,7 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
         any_records=bool(found) or newest_of(desk.log) is not None,
         newer=url("/records", keep, **newer) if newer is not None else None,
         older=url("/records", keep, **older_page(seen.params, found[-1].id)) if more else None,
-        newest=found[0].id if found and newer is None and "until" not in keep else "",
+        newest=found[0].id if found and newer is None and not {"until", "sort"} & set(keep) else "",
         first_call="" if found else first_call(desk, plan),
         cli_records=cli_records(keep),
     )
@@ -158,7 +158,7 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
 def page_of(desk: Desk, where: RecordFilter) -> tuple[list[InferenceRecord], bool]:
     """One page of records, newest first, and whether there are older ones."""
     found = list(desk.log.records(where, limit=ROWS + 1, bodies=False))
-    return found[:ROWS], len(found) > ROWS
+    return found[:ROWS], len(found) > ROWS and where.sort is None
 
 
 def newer_page(params: dict[str, str]) -> dict[str, str | None] | None:
@@ -308,8 +308,7 @@ def first_call(desk: Desk, plan: ServingPlan | None) -> str:
 
 def cli_records(keep: dict[str, str]) -> str:
     """The same question for a shell."""
-    names = ("deployment", "status", "model", "user", "id", "score", "release")
-    flags: dict[str, str] = {name: keep[name] for name in names if name in keep}
+    flags = {name.replace("_", "-"): keep[name] for name in FILTER_NAMES if name in keep and name != "text"}
     if "since" in keep or "range" in keep:
         flags["since"] = keep.get("since") or keep["range"]
     if "until" in keep:

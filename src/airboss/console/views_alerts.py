@@ -6,16 +6,19 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from airboss.config.checks_watch import seconds
+from airboss.config import AlarmConfig, all_alarms
 from airboss.console import api_alarms
 from airboss.console.api_alarms import Alarm, AlarmPage, Alarms, Tested
 from airboss.console.desk import Desk
+from airboss.console.overview import TIMES
 from airboss.console.page import Action, Form, Page, drawn
-from airboss.console.query import check_names, iso
+from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit, url
 from airboss.console.route import Call
 from airboss.console.text import NB, milliseconds, usd
 from airboss.domain.errors import InvalidRequest
+from airboss.store.alert_rows import calls_of
+from airboss.store.alert_rules import rule_of
 
 ORDER = {"firing": 0, "pending": 1, "no_data": 2, None: 3, "resolved": 4, "ok": 5}
 """What wants to be seen first."""
@@ -28,7 +31,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
     alarm: Alarm
     value: str | None
-    threshold: str
+    threshold: str | None
+    measures: str
     records: str
 
 
@@ -37,8 +41,10 @@ def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
     check_names(seen.params, ())
     found = api_alarms.alarms(desk, asking(seen))
     assert isinstance(found, Alarms)
-    listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.name))
-    return drawn(desk, templates, seen, "alerts.html", alarms=[shown(each, seen.now) for each in listed])
+    known = all_alarms(api_alarms.in_force(desk))
+    listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
+    alarms = [shown(each, known[each.name], seen.now) for each in listed if each.name in known]
+    return drawn(desk, templates, seen, "alerts.html", alarms=alarms)
 
 
 def one(desk: Desk, templates: Templates, seen: Visit) -> str:
@@ -46,13 +52,14 @@ def one(desk: Desk, templates: Templates, seen: Visit) -> str:
     check_names(seen.params, ())
     found = api_alarms.alarm(desk, asking(seen))
     assert isinstance(found, AlarmPage)
+    _name, known, _config = api_alarms.named(desk, asking(seen))
     return drawn(
         desk,
         templates,
         seen,
         "alert.html",
-        a=shown(found.alarm, seen.now),
-        events=[(each, words(found.alarm.metric, each.value)) for each in found.events],
+        a=shown(found.alarm, known, seen.now),
+        events=[(each, words(found.alarm, each.value)) for each in found.events],
         notifications=found.notifications,
         lengths=LENGTHS,
     )
@@ -63,40 +70,68 @@ def asking(seen: Visit) -> Call:
     return Call(params={}, path=seen.parts, body=b"", now=seen.now)
 
 
-def shown(alarm: Alarm, now: datetime) -> Shown:
+def shown(alarm: Alarm, config: AlarmConfig, now: datetime) -> Shown:
     """An alarm for a page."""
     return Shown(
         alarm=alarm,
-        value=words(alarm.metric, alarm.value),
-        threshold=words(alarm.metric, alarm.threshold) or "",
-        records=records(alarm, now),
+        value=words(alarm, alarm.value),
+        threshold=words(alarm, alarm.threshold),
+        measures=measures(alarm, config),
+        records=records(alarm, config, now),
     )
 
 
-def words(metric: str, value: float | None) -> str | None:
-    """A value with its unit; None where there is none."""
+def words(alarm: Alarm, value: float | None) -> str | None:
+    """A value of an alarm with its unit; None where there is none."""
     if value is None:
         return None
-    if metric == "error_rate":
+    if alarm.kind == "burn_rate":
+        return f"{value:.1f}{TIMES}"
+    if alarm.kind == "probe":
+        return f"{value:.0f}"
+    if alarm.kind == "sequential" and not alarm.metric.startswith("score:"):
+        return f"{100 * value:.2f}{NB}%"
+    if alarm.kind == "change" and not alarm.metric.startswith("score:"):
+        points = f"{NB}points" if alarm.metric.endswith("_rate") else f"{NB}%"
+        return f"{100 * value:+.1f}{points}"
+    return amount(alarm.metric, value)
+
+
+def amount(metric: str, value: float) -> str:
+    """A metric's value with its unit."""
+    if metric.endswith("_rate"):
         return f"{100 * value:.2f}{NB}%"
     if metric.startswith(("latency", "ttft")):
         return milliseconds(value)
     if metric == "cost_usd":
         return usd(value)
-    return f"{value:,.0f}{NB}calls" if metric == "requests" else f"{value:.3f}"
+    if metric == "requests":
+        return f"{value:,.0f}{NB}calls"
+    return f"{value:,.0f}{NB}tokens" if "tokens" in metric else f"{value:.3f}"
 
 
-def records(alarm: Alarm, now: datetime) -> str:
+def measures(alarm: Alarm, config: AlarmConfig) -> str:
+    """What it watches, in a few words."""
+    if config.slo is not None:
+        within = f" within {config.slo.latency_ms:g}{NB}ms" if config.slo.latency_ms is not None else ""
+        return f"{100 * config.slo.target:g}{NB}% answered{within} over {config.slo.window}"
+    match alarm.kind:
+        case "probe":
+            return f"a probe of bias every {config.every}"
+        case "sequential":
+            return f"{alarm.metric} against its own past, false {config.alpha:g} times a week at most"
+        case "change":
+            return f"{alarm.metric} over {alarm.window} against the week before, for {alarm.hold}"
+        case _:
+            return f"{alarm.metric} over {alarm.window}, for {alarm.hold}"
+
+
+def records(alarm: Alarm, config: AlarmConfig, now: datetime) -> str:
     """The calls that an alarm is about: those of its window, from before it began."""
-    window = timedelta(seconds=seconds(alarm.window) or 0)
+    rule = rule_of(alarm.name, config)
     began = alarm.since if alarm.state in ("firing", "pending") and alarm.since is not None else now
-    asked = {"deployment": alarm.deployment, "since": iso((began - window).replace(microsecond=0))}
-    if alarm.metric == "error_rate":
-        asked["status"] = "error"
-    elif alarm.metric.startswith("score:"):
-        sign = ">" if alarm.comparison == "above" else "<"
-        asked["score"] = f"{alarm.metric.removeprefix('score:')}{sign}{alarm.threshold:g}"
-    return url("/records", asked)
+    since = (began - timedelta(seconds=rule.window_s)).replace(microsecond=0)
+    return url("/records", calls_of(rule, since, None))
 
 
 def silence(desk: Desk, form: Form) -> str:

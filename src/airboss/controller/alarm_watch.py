@@ -7,28 +7,34 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
 
-from airboss.config import AlarmConfig
-from airboss.config.checks_watch import seconds
-from airboss.controller.alarms import Decision, Reading, begun, decide, measured, notice
-from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable
-from airboss.domain.ports import Clock, DeploymentStats, RecordLog, ScoreStats
+from airboss.config import AlarmConfig, MaintenanceConfig
+from airboss.controller import alarm_tests
+from airboss.controller.alarm_measures import WINDOW_PARTS, Measures, Probing, length
+from airboss.controller.alarms import Decision, Reading, begun, decide, notice
+from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
+from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.status import JournalStatus
-from airboss.store.alert_rows import AlarmRow, AlarmRule, AlertStore, Notification, Told
+from airboss.store.alert_rows import (
+    AlarmRow,
+    AlarmRule,
+    AlertStore,
+    Notification,
+    Told,
+    calls_of,
+)
+from airboss.store.alert_rules import in_maintenance, rule_of
 
 EVERY_S: Final = 5.0
-LONG_WINDOW_PARTS: Final = 60
-"""A window of hours is measured only so many times in its length: it cannot change faster."""
+RECORDS_SHOWN: Final = 5
+"""Of the calls that an alarm is about."""
 
 LAG_S_MAX: Final = 30.0
 """With records further behind than this, what the log holds is not what happens."""
-
-INTERNAL_KEY: Final = "airboss"
-"""Calls of our own, by the key of this name, never count."""
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +42,7 @@ log = logging.getLogger(__name__)
 class AlarmWatch:
     """Looks at every alarm every few seconds. One thread calls it.
 
-    `alarms` are those of the configuration in force; `console_url` is where links lead.
+    `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
     """
 
     def __init__(
@@ -48,8 +54,12 @@ class AlarmWatch:
         journal: Callable[[], JournalStatus],
         clock: Clock,
         console_url: Callable[[], str],
+        maintenance: Callable[[], Mapping[str, MaintenanceConfig]] = dict,
+        probing: Probing | None = None,
     ) -> None:
         self._alarms = alarms
+        self._maintenance = maintenance
+        self._measures = Measures(record_log, probing)
         self._store = store
         self._log = record_log
         self._journal = journal
@@ -73,10 +83,18 @@ class AlarmWatch:
         now = self._clock.now()
         rules = {name: rule_of(name, alarm) for name, alarm in self._alarms().items()}
         rows, silences = self._store.alarms(), self._store.silences()
-        readings = self._readings(list(rules.values()), now)
+        readings = self._readings(list(rules.values()), rows, now)
+        quiet = self._maintenance()
         decisions = [
-            decide(
-                rows.get(name) or begun(rule, now), rule, readings[name], now=now, silence=silences.get(name)
+            self._with_records(
+                decide(
+                    rows.get(name) or begun(rule, now),
+                    rule,
+                    readings[name],
+                    now=now,
+                    silence=silences.get(name) or in_maintenance(quiet, rule.deployment, now),
+                ),
+                now,
             )
             for name, rule in rules.items()
         ]
@@ -98,7 +116,9 @@ class AlarmWatch:
             )
         self.phases = {each.row.rule.name: each.row.phase for each in decisions}
 
-    def _readings(self, rules: Sequence[AlarmRule], now: datetime) -> dict[str, Reading]:
+    def _readings(
+        self, rules: Sequence[AlarmRule], rows: Mapping[str, AlarmRow], now: datetime
+    ) -> dict[str, Reading]:
         """What each rule measures now; one question to the log for each length of window and kind."""
         journal = self._journal()
         if rules and (not journal.store_up or journal.lag_s > LAG_S_MAX):
@@ -107,19 +127,23 @@ class AlarmWatch:
                 if journal.store_up
                 else "the record store does not answer"
             )
-            return {rule.name: Reading(why=why) for rule in rules}
-        calls: dict[int, Sequence[DeploymentStats]] = {}
-        scores: dict[int, Sequence[ScoreStats]] = {}
+            return {rule.name: _blind(rows.get(rule.name), why) for rule in rules}
+        self._measures.forget_old(now)
         readings = {}
         for rule in rules:
             kept = self._measured.get((rule.name, hash(rule)))
-            if kept is not None and now - kept[0] < timedelta(seconds=rule.window_s / LONG_WINDOW_PARTS):
+            if kept is not None and now - kept[0] < timedelta(seconds=rule.window_s / WINDOW_PARTS):
                 readings[rule.name] = kept[1]
                 continue
+            row = rows.get(rule.name)
+            memory = row.memory if row is not None and row.rule.kind == rule.kind else None
             try:
-                reading = self._measure(rule, now, calls, scores)
+                if rule.kind == "sequential":
+                    reading = alarm_tests.look(rule, memory, self._log, now)
+                else:
+                    reading = self._measures.read(rule, memory, now)
             except StoreUnavailable as error:
-                reading = Reading(why=str(error)[:200])
+                reading = _blind(row, str(error)[:200])
             else:
                 self._measured[rule.name, hash(rule)] = (now, reading)
             readings[rule.name] = reading
@@ -127,28 +151,20 @@ class AlarmWatch:
         self._measured = {key: each for key, each in self._measured.items() if key in known}
         return readings
 
-    def _measure(
-        self,
-        rule: AlarmRule,
-        now: datetime,
-        calls: dict[int, Sequence[DeploymentStats]],
-        scores: dict[int, Sequence[ScoreStats]],
-    ) -> Reading:
-        since = now - timedelta(seconds=rule.window_s)
-        if rule.metric.startswith("score:"):
-            if rule.window_s not in scores:
-                # By when scores were given: those of a call may come long after it.
-                scores[rule.window_s] = self._log.score_stats(
-                    since, now, by_score_time=True, without_key=INTERNAL_KEY
-                )
-        elif rule.window_s not in calls:
-            calls[rule.window_s] = self._log.stats(since, now, without_key=INTERNAL_KEY)
-        return measured(
-            rule,
-            calls.get(rule.window_s, ()),
-            scores.get(rule.window_s, ()),
-            window=length(rule.window_s),
-        )
+    def _with_records(self, decision: Decision, now: datetime) -> Decision:
+        """A decision that an alarm fires, or may soon, with some of the calls that it is about."""
+        row = decision.row
+        if decision.event is None or row.phase not in ("pending", "firing") or row.rule.kind == "probe":
+            return decision
+        since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
+        asked: dict[str, Any] = calls_of(row.rule, since, None)
+        where = msgspec.convert({**asked, "since": since}, RecordFilter)
+        try:
+            found = self._log.records(where, limit=RECORDS_SHOWN, bodies=False)
+        except (AirbossError, ValueError):
+            return decision  # it fires all the same
+        row = msgspec.structs.replace(row, records=tuple(each.id for each in found))
+        return msgspec.structs.replace(decision, row=row)
 
     def _notes(self, row: AlarmRow, tell: Told, now: datetime) -> list[Notification]:
         link = link_to_records(self._console_url(), row, now)
@@ -160,23 +176,6 @@ class AlarmWatch:
         notes = self._notes(row, "ok", now)
         words = f"{row.rule.name} resolved: the alarm is not in the configuration any more"
         return [msgspec.structs.replace(each, body={**each.body, "text": words}) for each in notes]
-
-
-def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
-    """The rule that an alarm's table is."""
-    bound = alarm.above if alarm.above is not None else alarm.below
-    assert bound is not None  # parse_config lets exactly one be set
-    return AlarmRule(
-        name=name,
-        metric=alarm.metric,
-        deployment=alarm.deployment,
-        below=alarm.below is not None,
-        bound=float(bound),
-        window_s=seconds(alarm.window) or 0,
-        hold_s=seconds(alarm.hold) or 0,
-        notify=tuple(dict.fromkeys(alarm.notify)),
-        notify_no_data=alarm.no_data == "notify",
-    )
 
 
 def note(alarm: str, notifier: str, tell: Told, body: Mapping[str, object], now: datetime) -> Notification:
@@ -194,27 +193,12 @@ def note(alarm: str, notifier: str, tell: Told, body: Mapping[str, object], now:
 
 def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
     """The page of the records in question: those of the window before now, or since the bound was broken."""
-    rule = row.rule
-    window = timedelta(seconds=rule.window_s)
-    since = min(row.since, now) - window
-    query = {"deployment": rule.deployment, "since": _moment(since), "until": _moment(now)}
-    if rule.metric == "error_rate":
-        query["status"] = "error"
-    if rule.metric.startswith("score:"):
-        query["score"] = f"{rule.metric.removeprefix('score:')}{'<' if rule.below else '>'}{rule.bound:g}"
-    return f"{console_url.rstrip('/')}/records?{urlencode(query)}"
+    since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
+    return f"{console_url.rstrip('/')}/records?{urlencode(calls_of(row.rule, since, now))}"
 
 
-def length(window_s: int) -> str:
-    """A window as people write it."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if window_s % size == 0:
-            return f"{window_s // size}{unit}"
-    return f"{window_s}s"
-
-
-def _moment(at: datetime) -> str:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+def _blind(row: AlarmRow | None, why: str) -> Reading:
+    return Reading(why=why, memory=row.memory if row is not None else None)
 
 
 def _worth_keeping(before: AlarmRow | None, decision: Decision) -> bool:

@@ -9,13 +9,11 @@ that an alarm near its bound does not flap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
-from airboss.domain.ports import DeploymentStats, ScoreStats
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, AlarmRule, Silence, Told
 
 RESOLVED_SHOWN: Final = timedelta(hours=1)
@@ -27,10 +25,15 @@ BLIND_MIN: Final = timedelta(seconds=30)
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured; without a value, `why` there is none."""
+    """What was measured; without a value, `why` there is none. `broken` None: as the rule's bound says.
+    `bound`, `detail` and `memory` as in `AlarmRow`."""
 
     value: float | None = None
     why: str | None = None
+    broken: bool | None = None
+    bound: float | None = None
+    detail: str | None = None
+    memory: Any = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,28 +42,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     row: AlarmRow
     event: AlarmEvent | None = None
     tell: Told | None = None
-
-
-def measured(
-    rule: AlarmRule, calls: Sequence[DeploymentStats], scores: Sequence[ScoreStats], *, window: str
-) -> Reading:
-    """The rule's metric in what its deployment did. Rates are 0 to 1, times milliseconds, money dollars."""
-    own = next((each for each in calls if each.deployment == rule.deployment), None)
-    if rule.metric.startswith("score:"):
-        return _score(rule, scores, window)
-    if rule.metric == "requests":
-        return Reading(value=float(own.requests) if own is not None else 0.0)
-    if rule.metric == "cost_usd":
-        return _cost(own, window)
-    if own is None:
-        return Reading(why=f"no calls in the last {window}")
-    counted = own.requests - own.cancelled - own.refused
-    value = {
-        "error_rate": own.errors / counted if counted else None,
-        "latency_p95": own.latency_p95_ms,
-        "ttft_p95": own.ttft_p95_ms,
-    }[rule.metric]
-    return Reading(value=value, why=None if value is not None else f"no answers in the last {window}")
 
 
 def begun(rule: AlarmRule, now: datetime) -> AlarmRow:
@@ -82,7 +63,7 @@ def decide(
             before=row.phase,
             after=after.phase,
             value=reading.value,
-            bound=rule.bound,
+            bound=rule.bound if reading.bound is None else reading.bound,
         )
     tell = _due(after)
     if tell is None or (silence is not None and now < silence.until):
@@ -91,51 +72,47 @@ def decide(
 
 
 def notice(row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str) -> dict[str, Any]:
-    """What a notifier is sent. `link` leads to the records in question."""
+    """What a notifier is sent. `link` leads to the records in question, `records` are some of them."""
     rule = row.rule
     state = "resolved" if tell == "ok" else tell
     return {
         "alarm": rule.name,
         "state": state,
+        "kind": rule.kind,
         "deployment": rule.deployment,
         "metric": rule.metric,
         "value": row.value,
         "comparison": "below" if rule.below else "above",
-        "threshold": rule.bound,
+        "threshold": rule.bound if row.bound is None else row.bound,
         "window": window,
         "since": row.since.isoformat(),
         "at": now.isoformat(),
+        "detail": row.detail,
+        "records": list(row.records),
         "link": link,
         "text": _words(row, state, window),
     }
 
 
-def broken(rule: AlarmRule, value: float) -> bool:
-    """Whether a value breaks the bound; the bound itself does not."""
-    return value < rule.bound if rule.below else value > rule.bound
-
-
-def _cost(own: DeploymentStats | None, window: str) -> Reading:
-    if own is None or not own.requests:
-        return Reading(value=0.0)
-    why = f"no call of the last {window} has a known price" if own.cost_usd is None else None
-    return Reading(value=own.cost_usd, why=why)
-
-
-def _score(rule: AlarmRule, scores: Sequence[ScoreStats], window: str) -> Reading:
-    name = rule.metric.removeprefix("score:")
-    own = [each for each in scores if each.deployment == rule.deployment and each.name == name]
-    n = sum(each.n for each in own)
-    if not n:
-        unscored = sum(each.unscored for each in own)
-        more = f", and {unscored} unscored" if unscored else ""
-        return Reading(why=f"no scores {name!r} in the last {window}{more}")
-    return Reading(value=sum(each.mean * each.n for each in own if each.mean is not None) / n)
+def broken(rule: AlarmRule, reading: Reading) -> bool:
+    """Whether a reading with a value breaks the bound; the bound itself does not."""
+    if reading.broken is not None or reading.value is None:
+        return bool(reading.broken)
+    return reading.value < rule.bound if rule.below else reading.value > rule.bound
 
 
 def _moved(row: AlarmRow, rule: AlarmRule, reading: Reading, now: datetime) -> AlarmRow:
     hold = timedelta(seconds=rule.hold_s)
-    seen = msgspec.structs.replace(row, rule=rule, value=reading.value, why=reading.why, checked_at=now)
+    seen = msgspec.structs.replace(
+        row,
+        rule=rule,
+        value=reading.value,
+        bound=reading.bound,
+        why=reading.why,
+        detail=reading.detail,
+        memory=reading.memory,
+        checked_at=now,
+    )
     if reading.value is None:
         blind_since = row.blind_since or now
         seen = msgspec.structs.replace(seen, well_since=None, blind_since=blind_since)
@@ -143,7 +120,7 @@ def _moved(row: AlarmRow, rule: AlarmRule, reading: Reading, now: datetime) -> A
             return _into(seen, "no_data", since=blind_since)
         return seen
     seen = msgspec.structs.replace(seen, blind_since=None)
-    if broken(rule, reading.value):
+    if broken(rule, reading):
         return _worse(msgspec.structs.replace(seen, well_since=None), now, hold)
     return _better(seen, now, hold)
 
@@ -196,10 +173,18 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
     if row.value is None and row.why:
         measured_as += f" ({row.why})"
     side = "below" if rule.below else "above"
-    return (
-        f"{rule.name} {state.replace('_', ' ')}: {rule.metric} of {rule.deployment} is {measured_as}; the "
-        f"alarm is for {side} {shown(rule.bound)} over {window}"
-    )
+    bound = shown(rule.bound if row.bound is None else row.bound)
+    of, fires = f"{rule.metric} of {rule.deployment}", f"the alarm is for {side} {bound} over {window}"
+    what = {
+        "threshold": f"{of} is {measured_as}; {fires}",
+        "change": f"{of} changed by {measured_as} against a week ago; {fires}",
+        "burn_rate": f"the error budget of {rule.deployment} is used up {measured_as} times too fast; "
+        f"the alarm is for {bound}",
+        "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
+        "probe": f"the probe of {rule.deployment} found {measured_as} differences",
+    }[rule.kind]
+    more = f" ({row.detail})" if row.detail else ""
+    return f"{rule.name} {state.replace('_', ' ')}: {what}{more}"
 
 
 def shown(value: float) -> str:

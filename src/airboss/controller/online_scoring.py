@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from airboss.controller.alarm_watch import INTERNAL_KEY
+from airboss.controller.alarm_measures import INTERNAL_KEY
 from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable, WrongCall
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord

@@ -6,12 +6,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
-import socket
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
@@ -20,17 +18,12 @@ import msgspec
 from airboss import __version__
 from airboss.config import NotifierConfig
 from airboss.config.checks_watch import check_webhook
+from airboss.controller.reaching import Lookup, Resolve, addresses, reachable
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.store.alert_rows import Notification
 
 TIMEOUT_S: Final = 10.0
 """Of one try, from looking up the name to the head of the answer; no body is read."""
-
-Resolve = Callable[[str], str]
-"""The secret behind `env:NAME` or `file:PATH`. Raises SetupError."""
-
-Lookup = Callable[[str, int], "list[str]"]
-"""The addresses of a host. Raises OSError."""
 
 
 class WebhookSender:
@@ -64,7 +57,8 @@ class WebhookSender:
         try:
             async with asyncio.timeout(self._timeout_s):
                 url, secret = await asyncio.to_thread(self._where, notification.notifier, notifier)
-                return await self._post(url, secret, notification, now)
+                content = slack(notification.body) if notifier.slack is not None else notification.body
+                return await self._post(url, secret, notification, content, now)
         except TimeoutError:
             return f"no answer within {self._timeout_s:g} s"
         except (SetupError, ConfigError) as error:
@@ -75,15 +69,16 @@ class WebhookSender:
 
     def _where(self, name: str, notifier: NotifierConfig) -> tuple[str, str | None]:
         """The URL and the secret. Raises SetupError, ConfigError."""
-        url = self._known(notifier.webhook)
-        check_webhook(("notifiers", name, "webhook"), url, lambda _path, message: ConfigError(message))
+        field = "webhook" if notifier.webhook is not None else "slack"
+        url = self._known(notifier.webhook or notifier.slack or "")
+        check_webhook(("notifiers", name, field), url, lambda _path, message: ConfigError(message))
         return url, self._known(notifier.secret) if notifier.secret is not None else None
 
     def _known(self, value: str) -> str:
         return self._resolve(value) if value.startswith(("env:", "file:")) else value
 
     async def _post(
-        self, url: str, secret: str | None, notification: Notification, now: datetime
+        self, url: str, secret: str | None, notification: Notification, content: Any, now: datetime
     ) -> str | None:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -93,7 +88,8 @@ class WebhookSender:
         if address is None:
             return f"{host} is at {', '.join(found[:3]) or 'no address'}, where nothing is sent"
         pinned = parts._replace(netloc=f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
-        body = msgspec.json.encode({**notification.body, "id": notification.id})
+        known = {} if "blocks" in content else {"id": notification.id}
+        body = msgspec.json.encode({**content, **known})
         headers = {
             "host": parts.netloc,
             "content-type": "application/json",
@@ -118,31 +114,26 @@ class WebhookSender:
             return f"{host} answered {response.status_code}"
 
 
+def slack(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Slack-compatible webhook takes: the line for people, and a link to the calls. Slack's own three
+    characters are escaped."""
+    text = str(body.get("text", ""))
+    for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(plain, escaped)
+    icon = {"firing": ":red_circle:", "resolved": ":large_green_circle:"}.get(
+        str(body.get("state")), ":white_circle:"
+    )
+    blocks: list[dict[str, Any]] = [
+        {"type": "section", "text": {"type": "mrkdwn", "text": f"{icon} {text[:2900]}"}}
+    ]
+    if body.get("link"):
+        shown = {"type": "mrkdwn", "text": f"<{body['link']}|Show the calls>"}
+        blocks.append({"type": "context", "elements": [shown]})
+    return {"text": text[:2900], "blocks": blocks}
+
+
 def signature(body: bytes, secret: str, now: datetime) -> str:
     """`t=UNIX,v1=HEX`: the HMAC-SHA256 of `UNIX.BODY`, so that a receiver can tell an old one sent again."""
     at = int(now.timestamp())
     digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
     return f"t={at},v1={digest}"
-
-
-def reachable(address: str) -> bool:
-    """Whether an address is one to send to: not link-local, unspecified, multicast or reserved."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return not (
-        found.is_link_local
-        or found.is_unspecified
-        or found.is_multicast
-        or (found.is_reserved and not found.is_loopback)
-        or found == ipaddress.ip_address("fd00:ec2::254")
-    )
-
-
-def addresses(host: str, port: int) -> list[str]:
-    """The addresses of a host, as the system gives them. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(each[4][0]) for each in found))

@@ -13,6 +13,7 @@ from airboss.domain.plan import Budget, Exposure, Limits, Priority, ServingPlan,
 from airboss.domain.record import InferenceRecord, Status
 from airboss.domain.release import Release
 from airboss.domain.score import Score, ScoreValue
+from airboss.domain.usage import RecordSort, UsageRow
 
 ReplicaState = Literal["fetching", "starting", "ready", "backing_off", "failed", "draining", "stopped"]
 """Where a replica stands. `backing_off`: it died and waits before the next start. `failed`: it never got
@@ -228,7 +229,9 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     earlier and ended later is not missed). An id that is not there has nothing before or after it; after ""
     come all records.
     `score` is a condition on the record's `scores` (`score.read_condition`); `release` is a digest.
-    `text` is looked for in id, user, session and error_type, case-insensitively.
+    `text` is looked for in id, user, session and error_type, case-insensitively. `tag` is `NAME=VALUE`.
+    With `sort` the list starts with the slowest or costliest calls, or those with the longest answers, and is
+    not paged.
     """
 
     deployment: str | None = None
@@ -244,6 +247,34 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     score: str | None = None
     release: str | None = None
+    session: str | None = None
+    arm: str | None = None
+    error_type: str | None = None
+    tag: str | None = None
+    sort: RecordSort | None = None
+
+
+class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used in `[since, until)`: by whom, or over time, or both.
+
+    `by` are at most 2 of DIMENSIONS or `tag:NAME`; `among` keeps only rows whose first group is one of these
+    (None: a call without it). `where` narrows calls down; its paging, times and score do not count. With
+    `step_s` there is a row for each step that has calls, the oldest first; else those with most `order` come
+    first. `slow_ms`, `late_ms` and `costly_usd` are bounds: the rows count answered calls beyond them.
+    """
+
+    since: datetime
+    until: datetime
+    by: tuple[str, ...] = ()
+    among: tuple[str | None, ...] | None = None
+    where: RecordFilter = RecordFilter()
+    step_s: int | None = None
+    without_key: str | None = None
+    order: str = "requests"
+    limit: int = 1_000
+    slow_ms: float | None = None
+    late_ms: float | None = None
+    costly_usd: float | None = None
 
 
 class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -399,6 +430,9 @@ class RecordLog(Protocol):
 
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """Who answered: calls by deployment, release and arm, in steps as those of `series`."""
+
+    def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
+        """What was used, by whom and when. Raises ValueError for a group, order or bound there is not."""
 
     def spent(self, since: datetime) -> Sequence[Spent]:
         """What each key spent on each day, by calls that began then or later; days without a known cost are

@@ -16,11 +16,20 @@ Told = Literal["ok", "firing", "no_data"]
 """What those to be notified were told last."""
 
 Metric = str
-"""`error_rate`, `latency_p95`, `ttft_p95`, `cost_usd`, `requests` or `score:NAME`."""
+"""`error_rate`, `latency_p95`, `requests`, … or `score:NAME` (`config.checks_alarms.METRICS`)."""
+
+
+class Slo(msgspec.Struct, frozen=True, kw_only=True):
+    """The share of calls that is to be good over a time: answered, and within `latency_ms` if that is set."""
+
+    target: float
+    window_s: int
+    latency_ms: float | None = None
 
 
 class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm as it is configured. A value above `bound` breaks it, or one below with `below`."""
+    """An alarm as it is configured. Of kinds `threshold` and `change`, a value above `bound` breaks it, or
+    one below with `below`. `probe` is an order in JSON."""
 
     name: str
     metric: Metric
@@ -29,6 +38,11 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     bound: float
     window_s: int
     hold_s: int
+    kind: str = "threshold"
+    slo: Slo | None = None
+    alpha: float = 0.01
+    probe: str = ""
+    every_s: int = 86_400
     notify: tuple[str, ...] = ()
     notify_no_data: bool = False
 
@@ -37,7 +51,9 @@ class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
     """Where one alarm stands.
 
     `since` is when the phase began; of `firing` and `pending` when the bound was first seen broken. `value`
-    is what was measured last; without one `why` says what there was none for. `well_since` and `blind_since`
+    is what was measured last, against `bound`; without one `why` says what there was none for, and `detail`
+    says in any case what else there is to know. `memory` is what its kind keeps from look to look.
+    `records` are some of the calls that broke it, the newest first. `well_since` and `blind_since`
     are set while the value is within the bound, or missing, and the phase says otherwise yet.
     """
 
@@ -46,7 +62,11 @@ class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     told: Told = "ok"
     value: float | None = None
+    bound: float | None = None
     why: str | None = None
+    detail: str | None = None
+    memory: Any = None
+    records: tuple[str, ...] = ()
     checked_at: datetime | None = None
     well_since: datetime | None = None
     blind_since: datetime | None = None
@@ -134,3 +154,27 @@ class AlertStore(Protocol):
 
     def settle_notification(self, notification: Notification) -> None:
         """Keep what became of a try."""
+
+
+def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[str, str]:
+    """The calls that an alarm is about, as a question of records (the parameters of `/records`)."""
+    asked = {"deployment": rule.deployment, "since": _moment(since)}
+    if until is not None:
+        asked["until"] = _moment(until)
+    if rule.metric == "error_rate" or (rule.slo is not None and rule.slo.latency_ms is None):
+        asked["status"] = "error"
+    elif rule.metric == "refused_rate":
+        asked["status"] = "refused"
+    elif rule.metric.startswith("score:"):
+        sign = "<" if rule.below or rule.kind == "sequential" else ">"
+        name = rule.metric.removeprefix("score:")
+        asked["score"] = f"{name}{sign}{rule.bound:g}" if rule.kind == "threshold" else name
+    elif rule.metric.startswith(("latency", "ttft")) or rule.slo is not None:
+        asked["sort"] = "slowest"
+    elif rule.metric == "cost_usd":
+        asked["sort"] = "costliest"
+    return asked
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -33,11 +33,13 @@ from airboss.domain.ports import (
     ScoreStats,
     Spent,
     StatsBucket,
+    UsageQuery,
     WatchedCall,
 )
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, read_condition
-from airboss.store import clickhouse_erase, clickhouse_scores, clickhouse_watch
+from airboss.domain.usage import RecordSort, UsageRow
+from airboss.store import clickhouse_erase, clickhouse_scores, clickhouse_usage, clickhouse_watch
 from airboss.store.clickhouse_http import ClickHouse, migrate, moment, query
 from airboss.store.clickhouse_rows import (
     BODY_COLUMNS,
@@ -50,6 +52,7 @@ from airboss.store.clickhouse_rows import (
 )
 from airboss.store.joining import ORPHANS_MAX, StoredRecord, join, read_closed, read_opened, read_record
 from airboss.store.rows import COLUMNS, open_rows
+from airboss.store.usage import narrowed, read_tag
 
 LIST_BYTES_MAX: Final = 64 * 1024 * 1024
 """A list with bodies ends early once it would hold more; it holds at least one record."""
@@ -64,12 +67,21 @@ _CONDITIONS: Final = {
     "key": '"key" = $key',
     "id": "id = $id",
     "release": "release = $release",
+    "session": "session = $session",
+    "arm": "arm = $arm",
+    "error_type": "error_type = $error_type",
     "since": "started_at >= $since",
     "until": "started_at < $until",
     "text": (
         "position(lowerUTF8(concat(id, '\\n', ifNull(\"user\", ''), '\\n', ifNull(session, ''), '\\n',"
         " ifNull(error_type, ''))), lowerUTF8($text)) > 0"
     ),
+}
+_ORDERS: Final[dict[RecordSort | None, str]] = {
+    None: "started_at desc, id desc",
+    "slowest": "latency_ms desc, id desc",
+    "costliest": "cost_usd desc nulls last, id desc",
+    "longest": "output_chars desc, id desc",
 }
 
 
@@ -206,7 +218,7 @@ class ClickHouseRecordLog:
     def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
         """As `RecordLog.records`; a list with bodies may end early, once it holds 64 MB of them."""
         conditions, asked = _conditions(where)
-        order = "started_at desc, id desc"
+        order = _ORDERS[where.sort]
         if where.before is not None or where.after is not None:
             anchors = self._anchors(where)
             if anchors is None:
@@ -284,6 +296,11 @@ class ClickHouseRecordLog:
         """As `RecordLog.traffic`."""
         asked = {"since": since, "until": until, "step_us": step_s * 1_000_000}
         return [clickhouse_watch.release_bucket(row) for row in self._rows("traffic", asked)]
+
+    def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
+        """As `RecordLog.usage`, with exact quantiles."""
+        text, parameters = clickhouse_usage.question(asked, *_conditions(narrowed(asked.where)))
+        return [clickhouse_usage.row(asked, row) for row in self._ask(text, parameters)]
 
     def spent(self, since: datetime) -> Sequence[Spent]:
         """As `RecordLog.spent`."""
@@ -376,6 +393,10 @@ def _conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
     given = {name: getattr(where, name) for name in _CONDITIONS}
     asked = {name: value for name, value in given.items() if value is not None}
     conditions = [_CONDITIONS[name] for name in asked]
+    if where.tag is not None:
+        name, value = read_tag(where.tag)
+        conditions.append("JSONHas(tags, $tag_name) and JSONExtractString(tags, $tag_name) = $tag_value")
+        asked |= {"tag_name": name, "tag_value": value}
     if where.score is not None:
         text, more = clickhouse_scores.condition(read_condition(where.score))
         conditions.append(text)

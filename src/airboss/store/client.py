@@ -22,10 +22,12 @@ from airboss.domain.ports import (
     ScoreStats,
     Spent,
     StatsBucket,
+    UsageQuery,
     WatchedCall,
 )
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
+from airboss.domain.usage import UsageRow
 from airboss.store.wire import (
     ANSWER_BYTES_MAX,
     Answer,
@@ -50,6 +52,7 @@ from airboss.store.wire import (
     StatsOfScores,
     StrayScores,
     Traffic,
+    Usage,
     Watched,
     receive,
     send,
@@ -124,6 +127,10 @@ class StoreClient:
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """As `RecordLog.traffic`."""
         return self._ask(Traffic(since=since, until=until, step_s=step_s), list[ReleaseBucket])
+
+    def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
+        """As `RecordLog.usage`."""
+        return self._ask(Usage(asked=asked), list[UsageRow])
 
     def spent(self, since: datetime) -> Sequence[Spent]:
         """As `RecordLog.spent`."""

@@ -23,11 +23,13 @@ from airboss.domain.ports import (
     ScoreStats,
     Spent,
     StatsBucket,
+    UsageQuery,
     WatchedCall,
 )
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
-from airboss.store import duckdb_erase, duckdb_scores, duckdb_watch
+from airboss.domain.usage import UsageRow
+from airboss.store import duckdb_erase, duckdb_scores, duckdb_usage, duckdb_watch
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection
 from airboss.store.duckdb_run import append as _append
@@ -36,6 +38,7 @@ from airboss.store.duckdb_run import run as _run
 from airboss.store.gate import Gate
 from airboss.store.joining import ORPHANS_MAX, join, read_closed, read_opened, read_record
 from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row
+from airboss.store.usage import narrowed
 
 REPLACE_WAIT_S: Final = 10.0
 """So long a reader may take before putting a new file in place is put off."""
@@ -116,7 +119,7 @@ class DuckDBRecordLog:
         """As `RecordLog.records`; a list with bodies may end early, once it holds 64 MB of them."""
         with self._reading() as connection:
             conditions, asked = read.conditions(where)
-            order = "started_at desc, id desc"
+            order = read.order(where)
             if where.before is not None or where.after is not None:
                 anchors = read.anchors(connection, where)
                 if anchors is None:
@@ -164,6 +167,12 @@ class DuckDBRecordLog:
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(connection.execute(_query("traffic"), asked))
             return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
+
+    def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
+        """As `RecordLog.usage`, with exact quantiles."""
+        conditions, given = read.conditions(narrowed(asked.where))
+        with self._reading() as connection:
+            return duckdb_usage.usage(connection, asked, conditions, given)
 
     def spent(self, since: datetime) -> Sequence[Spent]:
         """As `RecordLog.spent`."""

@@ -14,9 +14,11 @@ import msgspec
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import read_condition
+from airboss.domain.usage import RecordSort
 from airboss.store import duckdb_scores
 from airboss.store.duckdb_run import Connection, query, run
 from airboss.store.rows import from_row, naive, whole
+from airboss.store.usage import pointer, read_tag
 
 GROUP_PARTS_MAX: Final = 2048
 """Bodies are handled so many parts at a time (16 MB of ASCII)."""
@@ -30,9 +32,18 @@ _CONDITIONS: Final = {
     "key": '"key" = $key',
     "id": "id = $id",
     "release": "release = $release",
+    "session": "session = $session",
+    "arm": "arm = $arm",
+    "error_type": "error_type = $error_type",
     "since": "started_at >= $since",
     "until": "started_at < $until",
     "text": 'contains(lower(concat_ws(chr(10), id, "user", session, error_type)), lower($text))',
+}
+_ORDERS: Final[dict[RecordSort | None, str]] = {
+    None: "started_at desc, id desc",
+    "slowest": "latency_ms desc, id desc",
+    "costliest": "cost_usd desc nulls last, id desc",
+    "longest": "output_chars desc, id desc",
 }
 
 K = TypeVar("K")
@@ -110,6 +121,10 @@ def conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
     given = {name: getattr(where, name) for name in _CONDITIONS}
     asked = {name: value for name, value in given.items() if value is not None}
     conditions = [_CONDITIONS[name] for name in asked]
+    if where.tag is not None:
+        name, value = read_tag(where.tag)
+        conditions.append("json_extract_string(tags, $tag_at) = $tag_value")
+        asked |= {"tag_at": pointer(name), "tag_value": value}
     if where.score is not None:
         text, more = duckdb_scores.condition(read_condition(where.score))
         conditions.append(text)
@@ -117,6 +132,11 @@ def conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
     return " and ".join(conditions) or "true", {
         key: naive(each) if isinstance(each, datetime) else each for key, each in asked.items()
     }
+
+
+def order(where: RecordFilter) -> str:
+    """How a list of records is ordered that does not follow arrivals."""
+    return _ORDERS[where.sort]
 
 
 def anchors(connection: Connection, where: RecordFilter) -> dict[str, Any] | None:

@@ -20,10 +20,13 @@ from airboss.domain.ports import (
     ScoreStats,
     Spent,
     StatsBucket,
+    UsageQuery,
     WatchedCall,
 )
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, read_condition
+from airboss.domain.usage import RecordSort, UsageRow
+from airboss.store import memory_usage
 from airboss.store.joining import (
     ORPHANS_MAX,
     as_open,
@@ -36,10 +39,13 @@ from airboss.store.joining import (
     read_score,
 )
 from airboss.store.memory_scores import Scores, stats_of_scores
+from airboss.store.usage import narrowed, read_tag
 
 K = TypeVar("K")
 
-_EQUAL: Final = ("deployment", "status", "model", "user", "key", "id", "release")
+_EQUAL: Final = (
+    "deployment", "status", "model", "user", "key", "id", "release", "session", "arm", "error_type",
+)  # fmt: skip
 
 
 class MemoryRecordLog:
@@ -119,6 +125,8 @@ class MemoryRecordLog:
             arrived = arrived[ids.index(where.after) :]
         else:
             arrived.sort(key=_newness, reverse=True)
+        if where.sort is not None:
+            arrived.sort(key=_SORTS[where.sort], reverse=True)
         if where.before is not None:
             if before is None:
                 return []
@@ -174,6 +182,14 @@ class MemoryRecordLog:
                 _grouped(self._between(since, until), step).items()
             )
         ]
+
+    def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
+        """As `RecordLog.usage`, with exact quantiles."""
+        where = narrowed(asked.where)
+        with self._lock:
+            self._check()
+            found = [each for each in self._shown(where) if _matches(each, where)]
+        return memory_usage.usage(found, asked, _quantile)
 
     def spent(self, since: datetime) -> Sequence[Spent]:
         """As `RecordLog.spent`."""
@@ -336,6 +352,13 @@ def _watched(record: InferenceRecord) -> WatchedCall:
     return WatchedCall(**fields)
 
 
+_SORTS: Final[dict[RecordSort, Callable[[InferenceRecord], Any]]] = {
+    "slowest": lambda record: (record.latency_ms, record.id),
+    "costliest": lambda record: (record.cost_usd is not None, record.cost_usd or Decimal(0), record.id),
+    "longest": lambda record: (record.output_chars, record.id),
+}
+
+
 def _newness(record: InferenceRecord) -> tuple[datetime, str]:
     return record.started_at, record.id
 
@@ -350,8 +373,14 @@ def _matches(record: InferenceRecord, where: RecordFilter) -> bool:
         and (where.since is None or record.started_at >= where.since)
         and (where.until is None or record.started_at < where.until)
         and text in searched.lower()
+        and (where.tag is None or _tagged_so(record, where.tag))
         and (where.score is None or _scored_so(record, where.score))
     )
+
+
+def _tagged_so(record: InferenceRecord, asked: str) -> bool:
+    name, value = read_tag(asked)
+    return record.tags.get(name) == value
 
 
 def _scored_so(record: InferenceRecord, asked: str) -> bool:

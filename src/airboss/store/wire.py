@@ -21,9 +21,11 @@ from airboss.domain.ports import (
     ScoreStats,
     Spent,
     StatsBucket,
+    UsageQuery,
     WatchedCall,
 )
 from airboss.domain.score import Score
+from airboss.domain.usage import UsageRow
 
 QUESTION_BYTES_MAX: Final = 768 * 1024 * 1024
 """A move of one call holds its two frames, each of 256 MiB at most; more is no question of ours."""
@@ -154,6 +156,16 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         if self.step_s < 1:
             raise ValueError(f"step_s is {self.step_s}; ask for steps of at least one second")
         return list(log.traffic(self.since, self.until, step_s=self.step_s))
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.usage`."""
+
+    asked: UsageQuery
+
+    def ask(self, log: RecordLog) -> list[UsageRow]:
+        """The answer; raises ValueError."""
+        return list(log.usage(self.asked))
 
 
 class SpentSince(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -287,6 +299,7 @@ Question = (
     | Stats
     | Series
     | Traffic
+    | Usage
     | SpentSince
     | Watched
     | PutScores

@@ -1,0 +1,51 @@
+"""The alarms that every deployment has without writing one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from airboss.config.types import AlarmConfig, Config, DefaultAlarm
+
+_SEQUENTIAL: Final[dict[DefaultAlarm, str]] = {
+    "errors": "error_rate",
+    "latency": "latency_p95",
+    "cost": "cost_usd",
+    "refusals": "refused_rate",
+}
+TRAFFIC_GONE: Final = -0.95
+"""A fall in calls, against the same hour last week, that is a standstill rather than a quiet day."""
+
+
+def all_alarms(config: Config) -> dict[str, AlarmConfig]:
+    """Those of the file, and the defaults of each deployment; one of the file that has a default's name takes
+    its place. Defaults tell every notifier there is."""
+    notify = tuple(config.notifiers)[:10]
+    found = {}
+    for deployment, each in config.deployments.items():
+        for name in each.default_alarms:
+            alarm = _default(deployment, name)
+            found[default_name(deployment, name)] = msgspec.structs.replace(alarm, notify=notify)
+    return {**found, **config.alarms}
+
+
+def default_name(deployment: str, name: DefaultAlarm) -> str:
+    """What a default alarm is called. Deployments may have names that no alarm can have."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '-', deployment)[:50]}.{name}"
+
+
+def _default(deployment: str, name: DefaultAlarm) -> AlarmConfig:
+    if name == "traffic":
+        return AlarmConfig(
+            kind="change",
+            deployment=deployment,
+            metric="requests",
+            below=TRAFFIC_GONE,
+            window="1h",
+            hold="5m",
+        )
+    return AlarmConfig(
+        kind="sequential", deployment=deployment, metric=_SEQUENTIAL[name], window="1h", hold="0s"
+    )

@@ -1,0 +1,139 @@
+"""The rules of alarms and of maintenance."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Final
+
+from airboss.config.checks_watch import check_notifier, seconds
+from airboss.config.rules import check_known, check_range
+from airboss.config.types import AlarmConfig, Config, MaintenanceConfig
+from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
+from airboss.domain.score import SCORE_NAME
+
+METRICS: Final = (
+    "error_rate", "refused_rate", "latency_p50", "latency_p95", "ttft_p50", "ttft_p95", "tokens_per_s",
+    "input_tokens", "output_tokens", "cost_usd", "requests",
+)  # fmt: skip
+"""What an alarm may watch, beside `score:NAME`."""
+
+SEQUENTIAL: Final = ("error_rate", "refused_rate", "latency_p95", "ttft_p95", "cost_usd")
+"""What a sequential test may watch, beside scores between 0 and 1."""
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+NOTIFY_MAX: Final = 10
+_DAY_S: Final = 86_400
+_WEEKLY: Final = re.compile(r"(\w{3}) ([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
+
+
+def check_alarms(config: Config, wrong: Wrong) -> None:
+    """Raise what `wrong` makes of the first rule that is broken."""
+    for name, notifier in config.notifiers.items():
+        check_notifier(("notifiers", name), notifier, wrong)
+    for name, maintenance in config.maintenance.items():
+        _check_maintenance(("maintenance", name), maintenance, config, wrong)
+    for name, alarm in config.alarms.items():
+        path = ("alarms", name)
+        check_known((*path, "deployment"), alarm.deployment, config.deployments, "deployment", wrong)
+        _check_kind(path, alarm, wrong)
+        _check_times(path, alarm, wrong)
+        if len(alarm.notify) > NOTIFY_MAX:
+            raise wrong(
+                (*path, "notify"), f"{dotted(path)} notifies {len(alarm.notify)}; at most {NOTIFY_MAX}"
+            )
+        for notifier_name in alarm.notify:
+            check_known((*path, "notify"), notifier_name, config.notifiers, "notifier", wrong)
+
+
+def weekly(text: str) -> tuple[int, timedelta, timedelta] | None:
+    """The day (0 is Monday), the start and the length of `sun 02:00-04:00`; None where it is written
+    otherwise. What ends before it begins ends the day after."""
+    found = _WEEKLY.fullmatch(text.lower())
+    if found is None or found[1] not in DAYS:
+        return None
+    starts = timedelta(hours=int(found[2]), minutes=int(found[3]))
+    ends = timedelta(hours=int(found[4]), minutes=int(found[5]))
+    if ends > timedelta(days=1) or ends == starts:
+        return None
+    return DAYS.index(found[1]), starts, (ends - starts) % timedelta(days=1)
+
+
+def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
+    kind = alarm.compares
+    bounded = kind in ("threshold", "change")
+    for field, fits in (("slo", kind == "burn_rate"), ("probe", kind == "probe")):
+        if (getattr(alarm, field) is not None) != fits:
+            says = f"needs {field}" if fits else f"of kind {quoted(kind)} has no {field}"
+            raise wrong(path, f"[{dotted(path)}] {says}")
+    if bounded or kind == "sequential":
+        _check_metric(path, alarm, wrong)
+    elif alarm.metric is not None:
+        raise wrong((*path, "metric"), f"[{dotted(path)}] of kind {quoted(kind)} has no metric")
+    if bounded and (alarm.above is None) == (alarm.below is None):
+        raise wrong(path, f"[{dotted(path)}] needs exactly one of above and below")
+    if (kind == "sequential" and alarm.below is not None) or (not bounded and alarm.above is not None):
+        raise wrong(path, f"[{dotted(path)}] of kind {quoted(kind)} has neither above nor below")
+    rate = kind == "threshold" and alarm.metric in ("error_rate", "refused_rate")
+    least, most = (0.0, 1.0) if rate else (-1e12, 1e12)
+    for field in ("above", "below"):
+        check_range((*path, field), getattr(alarm, field), least, most, wrong)
+    check_range((*path, "alpha"), alarm.alpha, 0.000_001, 0.2, wrong)
+    if alarm.slo is not None:
+        check_range((*path, "slo", "target"), alarm.slo.target, 0.5, 0.99999, wrong)
+        check_range((*path, "slo", "latency_ms"), alarm.slo.latency_ms, 1, 3_600_000, wrong)
+
+
+def _check_metric(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
+    at = (*path, "metric")
+    if alarm.metric is None:
+        raise wrong(path, f'[{dotted(path)}] lacks "metric"; there are {", ".join((*METRICS, "score:NAME"))}')
+    scored = alarm.metric.startswith("score:")
+    if scored and SCORE_NAME.fullmatch(alarm.metric.removeprefix("score:")) is None:
+        raise wrong(
+            at, f'{dotted(at)} is {quoted(alarm.metric)}; write "score:NAME", as in score:helpfulness'
+        )
+    if not scored and alarm.metric not in METRICS:
+        known = (*METRICS, "score:NAME")
+        raise wrong(
+            at, f"{dotted(at)}: no metric is called {quoted(alarm.metric)}; {nearest(alarm.metric, known)}"
+        )
+    if alarm.compares == "sequential" and not scored and alarm.metric not in SEQUENTIAL:
+        those = ", ".join((*SEQUENTIAL, "score:NAME"))
+        raise wrong(at, f"{dotted(at)} is {quoted(alarm.metric)}; a sequential alarm watches one of {those}")
+
+
+def _check_times(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
+    for field, text, least in (("window", alarm.window, 10), ("for", alarm.hold, 0)):
+        length = seconds(text)
+        if length is None or not least <= length <= _DAY_S:
+            at = (*path, field)
+            raise wrong(at, f'{dotted(at)} is {quoted(text)}; write {least}s to 1d, such as "5m"')
+    every = seconds(alarm.every)
+    if every is None or not 3_600 <= every <= 90 * _DAY_S:
+        at = (*path, "every")
+        raise wrong(at, f'{dotted(at)} is {quoted(alarm.every)}; write 1h to 90d, such as "1d"')
+    if alarm.slo is not None:
+        over = seconds(alarm.slo.window)
+        if over is None or not _DAY_S <= over <= 90 * _DAY_S:
+            at = (*path, "slo", "window")
+            raise wrong(at, f'{dotted(at)} is {quoted(alarm.slo.window)}; write 1d to 90d, such as "30d"')
+
+
+def _check_maintenance(path: Path, maintenance: MaintenanceConfig, config: Config, wrong: Wrong) -> None:
+    once = maintenance.starts is not None and maintenance.ends is not None
+    partly = maintenance.starts is not None or maintenance.ends is not None
+    if (maintenance.weekly is None) != once or (partly and not once):
+        raise wrong(path, f"[{dotted(path)}] needs starts and ends, or weekly")
+    if maintenance.starts is not None and maintenance.ends is not None:
+        for field in ("starts", "ends"):
+            if getattr(maintenance, field).tzinfo is None:
+                at = (*path, field)
+                raise wrong(at, f"{dotted(at)} has no zone; write 2026-12-01T02:00:00Z")
+        if maintenance.starts >= maintenance.ends:
+            raise wrong((*path, "ends"), f"[{dotted(path)}] ends before it starts; swap them")
+    if maintenance.weekly is not None and weekly(maintenance.weekly) is None:
+        at = (*path, "weekly")
+        raise wrong(at, f'{dotted(at)} is {quoted(maintenance.weekly)}; write "sun 02:00-04:00", in UTC')
+    for name in maintenance.deployments or ():
+        check_known((*path, "deployments"), name, config.deployments, "deployment", wrong)

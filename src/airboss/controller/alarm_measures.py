@@ -1,0 +1,270 @@
+"""What alarms measure, of every kind but the sequential: one question to the log for a length of window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import msgspec
+
+from airboss.controller.alarms import Reading
+from airboss.domain.errors import WrongCall
+from airboss.domain.ports import RecordLog, ScoreStats, UsageQuery
+from airboss.domain.usage import UsageRow
+from airboss.store.alert_rows import AlarmRule
+
+INTERNAL_KEY: Final = "airboss"
+"""Calls of our own, by the key of this name, never count."""
+
+WINDOW_PARTS: Final = 60
+"""A window is measured only so many times in its length: it cannot change faster."""
+
+WEEK: Final = timedelta(days=7)
+COMPARED_MIN: Final = 50
+"""Calls, or scores, below which two weeks are not compared; of traffic itself twice as many."""
+
+BURNS: Final = ((0.02, 3_600, 300), (0.05, 21_600, 1_800), (0.10, 259_200, 21_600))
+"""A part of the budget used up within a long time, and still at that speed in a short one. For a budget of 30
+days that is 14.4, 6 and 1 times too fast. Source: Google, The Site Reliability Workbook (2018), chapter 5."""
+
+BURNT_MIN: Final = 3
+"""Bad calls in the long time; one failure of five calls is no trend."""
+
+
+class ProbeOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a probe ended: how many `differences` it found, or why it has no answer."""
+
+    differences: int | None
+    words: str
+
+
+class Probing(Protocol):
+    """Makes probes of bias."""
+
+    def start(self, order: str, deployment: str, *, run: int) -> str:
+        """Queue a probe; `order` is JSON, `run` counts those of the alarm. Returns its job's id. Raises
+        WrongCall."""
+
+    def outcome(self, job_id: str) -> ProbeOutcome | None:
+        """How it ended; None while it has not."""
+
+
+class ProbeMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe alarm keeps: its newest job, begun `at`, and how the last that ended did."""
+
+    run: int
+    job: str | None
+    at: datetime
+    last: ProbeOutcome | None = None
+
+
+class Measures:
+    """Asks the log. One thread calls it; `forget_old` once a look, before the others."""
+
+    def __init__(self, log: RecordLog, probing: Probing | None = None) -> None:
+        self._log = log
+        self._probing = probing
+        self._used: dict[tuple[float, float, float | None], tuple[datetime, Mapping[str, UsageRow]]] = {}
+        self._scored: dict[tuple[float, float], tuple[datetime, Sequence[ScoreStats]]] = {}
+
+    def forget_old(self, now: datetime) -> None:
+        """Measure anew what may have changed."""
+        self._used = {key: each for key, each in self._used.items() if _fresh(key[0], each[0], now)}
+        self._scored = {key: each for key, each in self._scored.items() if _fresh(key[0], each[0], now)}
+
+    def read(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
+        """What the rule measures now. Raises StoreUnavailable."""
+        if rule.kind == "burn_rate":
+            return self._burn_rate(rule, now)
+        if rule.kind == "change":
+            return self._change(rule, now)
+        if rule.kind == "probe":
+            return self._probe(rule, memory, now)
+        return self._value(rule, now, timedelta(0))
+
+    def used(
+        self, deployment: str, window_s: float, now: datetime, *, ago: timedelta = timedelta(0),
+        slow_ms: float | None = None,
+    ) -> UsageRow | None:  # fmt: skip
+        """What the deployment did in the window that ended so long ago; None: nothing."""
+        key = (window_s, ago.total_seconds(), slow_ms)
+        if key not in self._used:
+            until = now - ago
+            asked = UsageQuery(
+                since=until - timedelta(seconds=window_s),
+                until=until,
+                by=("deployment",),
+                without_key=INTERNAL_KEY,
+                slow_ms=slow_ms,
+            )
+            rows = {row.group[0] or "": row for row in self._log.usage(asked)}
+            self._used[key] = (now, rows)
+        return self._used[key][1].get(deployment)
+
+    def _value(self, rule: AlarmRule, now: datetime, ago: timedelta) -> Reading:
+        window = length(rule.window_s)
+        if rule.metric.startswith("score:"):
+            return self._score(rule, now, ago, window)
+        own = self.used(rule.deployment, rule.window_s, now, ago=ago)
+        if rule.metric == "requests":
+            return Reading(value=float(own.requests) if own is not None else 0.0)
+        if rule.metric == "cost_usd":
+            return _cost(own, window)
+        if own is None:
+            return Reading(why=f"no calls in the last {window}")
+        value = metric_of(own, rule.metric)
+        return Reading(value=value, why=None if value is not None else f"no answers in the last {window}")
+
+    def _score(self, rule: AlarmRule, now: datetime, ago: timedelta, window: str) -> Reading:
+        name = rule.metric.removeprefix("score:")
+        n, mean, unscored = self.scored(rule.deployment, name, rule.window_s, now, ago=ago)
+        if mean is None:
+            more = f", and {unscored} unscored" if unscored else ""
+            return Reading(why=f"no scores {name!r} in the last {window}{more}")
+        return Reading(value=mean, detail=f"of {n} scores")
+
+    def scored(
+        self, deployment: str, name: str, window_s: float, now: datetime, *, ago: timedelta = timedelta(0)
+    ) -> tuple[int, float | None, int]:
+        """How many scores of that name were given, their mean, and how many calls stayed unscored. By when
+        they were given: those of a call may come long after it."""
+        key = (window_s, ago.total_seconds())
+        if key not in self._scored:
+            until = now - ago
+            since = until - timedelta(seconds=window_s)
+            found = self._log.score_stats(since, until, by_score_time=True, without_key=INTERNAL_KEY)
+            self._scored[key] = (now, found)
+        return mean_score(self._scored[key][1], deployment, name)
+
+    def _change(self, rule: AlarmRule, now: datetime) -> Reading:
+        then = self._value(rule, now, WEEK)
+        least = 2 * COMPARED_MIN if rule.metric == "requests" else COMPARED_MIN
+        counts = [self._count(rule, now, ago) for ago in (WEEK, timedelta(0))]
+        if then.value is None or counts[0] < least:
+            return Reading(why=f"a week ago there were {counts[0]} of the {least} to compare with")
+        present = self._value(rule, now, timedelta(0))
+        if present.value is None or (counts[1] < least and rule.metric != "requests"):
+            return Reading(why=present.why or f"now there are {counts[1]} of the {least} to compare")
+        if rule.metric.endswith("_rate") or rule.metric.startswith("score:"):
+            value = present.value - then.value
+        elif then.value == 0:
+            return Reading(why="a week ago it was 0, which nothing can be compared with")
+        else:
+            value = present.value / then.value - 1
+        return Reading(value=value, detail=f"{present.value:.6g} now, {then.value:.6g} then")
+
+    def _count(self, rule: AlarmRule, now: datetime, ago: timedelta) -> int:
+        if rule.metric.startswith("score:"):
+            name = rule.metric.removeprefix("score:")
+            return self.scored(rule.deployment, name, rule.window_s, now, ago=ago)[0]
+        own = self.used(rule.deployment, rule.window_s, now, ago=ago)
+        return own.requests if own is not None else 0
+
+    def _burn_rate(self, rule: AlarmRule, now: datetime) -> Reading:
+        assert rule.slo is not None
+        allowed = 1 - rule.slo.target
+        shown: list[tuple[float, float, bool]] = []
+        for part, long_s, short_s in BURNS:
+            bound = part * rule.slo.window_s / long_s
+            slow_ms = rule.slo.latency_ms
+            n, bad = _bad(self.used(rule.deployment, long_s, now, slow_ms=slow_ms), slow_ms)
+            n_short, bad_short = _bad(self.used(rule.deployment, short_s, now, slow_ms=slow_ms), slow_ms)
+            if not n:
+                continue
+            long = bad / n / allowed
+            short = bad_short / n_short / allowed if n_short else 0.0
+            shown.append((long, bound, bad >= BURNT_MIN and min(long, short) > bound))
+        if not shown:
+            return Reading(why=f"no calls in the last {length(BURNS[-1][1])}")
+        # The fastest that is broken, else the one nearest to it.
+        rate, bound, over = next(
+            (each for each in shown if each[2]), max(shown, key=lambda each: each[0] / each[1])
+        )
+        n, bad = _bad(
+            self.used(rule.deployment, rule.slo.window_s, now, slow_ms=rule.slo.latency_ms),
+            rule.slo.latency_ms,
+        )
+        left = 1 - bad / n / allowed if n else 1.0
+        budget = f"the budget of {length(rule.slo.window_s)}"
+        used = f"{budget} is used up {1 - left:.3g} times"
+        words = f"{100 * left:.0f} % of {budget} is left" if left > 0 else used
+        return Reading(value=rate, bound=bound, broken=over, detail=words)
+
+    def _probe(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
+        if self._probing is None:
+            return Reading(why="nobody makes probes here")
+        kept = msgspec.convert(memory, ProbeMemory) if memory is not None else None
+        if kept is not None and kept.job is not None:
+            ended = self._probing.outcome(kept.job)
+            if ended is not None:
+                kept = msgspec.structs.replace(kept, job=None, last=ended)
+        if kept is None or (kept.job is None and now - kept.at >= timedelta(seconds=rule.every_s)):
+            run, last = (kept.run + 1, kept.last) if kept is not None else (0, None)
+            try:
+                job = self._probing.start(rule.probe, rule.deployment, run=run)
+            except WrongCall as error:
+                job, last = None, ProbeOutcome(differences=None, words=str(error)[:300])
+            kept = ProbeMemory(run=run, job=job, at=now, last=last)
+        plain = msgspec.to_builtins(kept)
+        if kept.last is None:
+            return Reading(why="the first probe has not ended", memory=plain)
+        if kept.last.differences is None:
+            return Reading(why=kept.last.words, memory=plain)
+        found = kept.last.differences
+        return Reading(value=float(found), bound=0.0, broken=found > 0, detail=kept.last.words, memory=plain)
+
+
+def metric_of(own: UsageRow, metric: str) -> float | None:
+    """A metric of what was used; None where there is nothing to measure it by."""
+    ended = own.requests - own.cancelled - own.refused
+    match metric:
+        case "error_rate":
+            return own.errors / ended if ended else None
+        case "refused_rate":
+            asked = own.requests - own.cancelled
+            return own.refused / asked if asked else None
+        case "latency_p50" | "latency_p95" | "ttft_p50" | "ttft_p95":
+            found: float | None = getattr(own, f"{metric}_ms")
+            return found
+        case "tokens_per_s":
+            return own.tokens_per_s
+        case "input_tokens":
+            return float(own.input_tokens)
+        case _:
+            return float(own.output_tokens)
+
+
+def mean_score(found: Sequence[ScoreStats], deployment: str, name: str) -> tuple[int, float | None, int]:
+    """Of all releases of a deployment: how many numbers, their mean, and how many unscored."""
+    own = [each for each in found if each.deployment == deployment and each.name == name]
+    n, unscored = sum(each.n for each in own), sum(each.unscored for each in own)
+    mean = sum(each.mean * each.n for each in own if each.mean is not None) / n if n else None
+    return n, mean, unscored
+
+
+def length(window_s: int) -> str:
+    """A window as people write it."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if window_s % size == 0:
+            return f"{window_s // size}{unit}"
+    return f"{window_s}s"
+
+
+def _bad(own: UsageRow | None, slow_ms: float | None) -> tuple[int, int]:
+    """How many calls ended, and how many of them were not good."""
+    if own is None:
+        return 0, 0
+    ended = own.requests - own.cancelled - own.refused
+    return ended, own.errors + (own.slow if slow_ms is not None else 0)
+
+
+def _cost(own: UsageRow | None, window: str) -> Reading:
+    if own is None or not own.requests:
+        return Reading(value=0.0)
+    why = f"no call of the last {window} has a known price" if own.cost_usd is None else None
+    return Reading(value=own.cost_usd, why=why)
+
+
+def _fresh(window_s: float, at: datetime, now: datetime) -> bool:
+    return now - at < timedelta(seconds=max(window_s / WINDOW_PARTS, 1.0))

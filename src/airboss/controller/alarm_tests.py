@@ -1,0 +1,260 @@
+"""Sequential alarms: whether more calls are bad than before, looked at every minute, seldom wrong.
+
+An alarm of this kind learns what is usual from the week before (of a young deployment: from what there is),
+and then tests, call by call, that no more are bad than that, for as long as what it learned from, at most a
+week; then it learns anew. The chance of a false alarm is shared out over these epochs, so that it is `alpha`
+a week. While an alarm fires nothing is learned, for a week at most: then the new state is the usual one.
+
+A call is bad that failed, or was refused; for latencies and costs, an answer beyond BEYOND times the 95th
+percentile of before. Without a past there is no usual latency or cost; for failures FRESH stands in.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from airboss.controller.alarm_measures import INTERNAL_KEY, mean_score
+from airboss.controller.alarms import Reading
+from airboss.domain.ports import RecordFilter, RecordLog, UsageQuery
+from airboss.domain.usage import UsageRow
+from airboss.evaluations import sequential
+from airboss.evaluations.sequential import Test
+from airboss.store.alert_rows import AlarmRule
+
+WEEK: Final = timedelta(days=7)
+EPOCH_MIN: Final = timedelta(hours=1)
+STEP: Final = timedelta(minutes=1)
+SCORE_STEP: Final = timedelta(minutes=5)
+SETTLED: Final = timedelta(seconds=20)
+"""A step is looked at so long after its end: calls reach the log a little later than they end."""
+
+GAP: Final = timedelta(days=1)
+"""What lies further back after a stop is not looked at any more."""
+
+BEYOND: Final = 1.25
+BASELINE_MIN: Final = 200
+SCORES_MIN: Final = 50
+SCORE_MARGIN: Final = 0.03
+RETRY: Final = timedelta(minutes=5)
+"""How soon it is looked again for enough to learn from."""
+
+FRESH: Final = {"error_rate": 0.05, "refused_rate": 0.2}
+"""What is well for a deployment without a past."""
+
+LEAST: Final = {"error_rate": 0.02, "refused_rate": 0.05}
+"""Fewer bad calls than that are never worth waking anybody; of others twice the share that a p95 leaves."""
+LEAST_BEYOND: Final = 0.1
+
+
+class Epoch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sequential alarm keeps: `of` is what it tests. `since` is when it learned, `ends` when it does
+    anew, `until` how far it has looked. `bound` makes an answer bad (None: its status does). `test` None:
+    there was too little to learn from, as `why` says. `alpha` is this epoch's share."""
+
+    of: str
+    since: datetime
+    ends: datetime
+    until: datetime
+    alpha: float
+    test: Test | None = None
+    bound: float | None = None
+    usual: str = ""
+    why: str | None = None
+
+
+def look(rule: AlarmRule, memory: object, log: RecordLog, now: datetime) -> Reading:
+    """Take what has happened since the last look. Raises StoreUnavailable."""
+    of = f"{rule.metric}/{rule.alpha:g}"
+    kept = msgspec.convert(memory, Epoch) if memory is not None else None
+    if kept is None or kept.of != of or _over(kept, now):
+        kept = learned(rule, of, log, now)
+    if kept.test is None:
+        return Reading(why=kept.why, memory=msgspec.to_builtins(kept))
+    kept = _gone_on(rule, kept, log, now)
+    return _reading(rule, kept, log, now)
+
+
+def _over(epoch: Epoch, now: datetime) -> bool:
+    if epoch.test is not None and sequential.rejected(epoch.test, epoch.alpha):
+        return now >= epoch.since + WEEK
+    return now >= epoch.ends
+
+
+def learned(rule: AlarmRule, of: str, log: RecordLog, now: datetime) -> Epoch:
+    """An epoch that begins now, with what the week before says is usual."""
+    start = _floored(now, STEP)
+    if rule.metric.startswith("score:"):
+        return _learned_score(rule, of, log, start)
+    own = _used(rule, log, start - WEEK, start)
+    n, bad, bound = 0, 0, None
+    if own is not None:
+        bound = _bound(rule.metric, own)
+        if bound is not None:
+            own = _used(rule, log, start - WEEK, start, bound=bound) or own
+        n, bad = counts(rule.metric, own)
+    age = max(EPOCH_MIN, min(WEEK, start - own.first_at)) if own is not None else EPOCH_MIN
+    fresh = FRESH.get(rule.metric)
+    if n < BASELINE_MIN and fresh is None:
+        why = f"no usual state yet: {n} of {BASELINE_MIN} answers to learn from"
+        return Epoch(of=of, since=start, ends=start + RETRY, until=start, alpha=rule.alpha, why=why)
+    if n < BASELINE_MIN:
+        allowed, age, usual = fresh, EPOCH_MIN, f"{n} calls so far"
+    else:
+        least = LEAST.get(rule.metric, LEAST_BEYOND)
+        allowed = min(0.5, sequential.limit(bad, n, least=least))
+        usual = f"{100 * bad / n:.2g} % of {n:,} before"
+    assert allowed is not None
+    return Epoch(
+        of=of,
+        since=start,
+        ends=start + age,
+        until=start,
+        alpha=rule.alpha * (age / WEEK),
+        test=Test(limit=allowed, steps=int(age / STEP)),
+        bound=bound,
+        usual=usual,
+    )
+
+
+def _learned_score(rule: AlarmRule, of: str, log: RecordLog, start: datetime) -> Epoch:
+    n, mean, _ = _scores(rule, log, start - WEEK, start)
+    common = {"of": of, "since": start, "until": start}
+    if mean is None or n < SCORES_MIN or not 0 <= mean <= 1:
+        why = f"no usual state yet: {n} of {SCORES_MIN} scores between 0 and 1 to learn from"
+        return msgspec.convert({**common, "ends": start + RETRY, "alpha": rule.alpha, "why": why}, Epoch)
+    margin = max(SCORE_MARGIN, 1.3 / n**0.5)  # the most that the mean of n values in [0, 1] is off, at 99%
+    return Epoch(
+        of=of,
+        since=start,
+        ends=start + WEEK,
+        until=start,
+        alpha=rule.alpha,
+        test=Test(limit=min(0.95, max(0.02, 1 - mean + margin)), steps=int(WEEK / SCORE_STEP)),
+        usual=f"a mean of {mean:.3f} of {n:,} before",
+    )
+
+
+def _gone_on(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Epoch:
+    """The epoch after the steps that have passed."""
+    scored = rule.metric.startswith("score:")
+    step = SCORE_STEP if scored else STEP
+    since = max(epoch.until, _floored(now - GAP, step))
+    until = _floored(now - SETTLED, step)
+    if until <= since:
+        return epoch
+    test = epoch.test
+    assert test is not None
+    if scored:
+        while since < until:
+            n, mean, _ = _scores(rule, log, since, since + step)
+            if n and mean is not None:
+                test = sequential.after(test, n=n, bad=n * (1 - min(1.0, max(0.0, mean))))
+            since += step
+    else:
+        for row in _steps(rule, log, since, until, bound=epoch.bound):
+            n, bad = counts(rule.metric, row)
+            test = sequential.after(test, n=n, bad=bad)
+    return msgspec.structs.replace(epoch, test=test, until=until)
+
+
+def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Reading:
+    test = epoch.test
+    assert test is not None
+    since = now - timedelta(seconds=rule.window_s)
+    share: float | None
+    if rule.metric.startswith("score:"):
+        _, mean, _ = _scores(rule, log, since, now)
+        share = 1 - mean if mean is not None else None
+    else:
+        own = _used(rule, log, since, now, bound=epoch.bound)
+        n, bad = counts(rule.metric, own) if own is not None else (0, 0)
+        share = bad / n if n else None
+    broken = sequential.rejected(test, epoch.alpha)
+    words = f"usual: {epoch.usual}; evidence {_short(test.e_value)} of {_short(1 / epoch.alpha)}"
+    if epoch.bound is not None:
+        words += f"; bad: over {_amount(rule.metric, epoch.bound)}"
+    if broken and share is not None and share <= test.limit:
+        # Well again: from here on it is another test.
+        fresh = Test(limit=test.limit, steps=test.steps)
+        epoch, broken = msgspec.structs.replace(epoch, test=fresh), False
+    return Reading(
+        value=share,
+        why=None if share is not None else "no calls to look at",
+        broken=broken,
+        bound=test.limit,
+        detail=words,
+        memory=msgspec.to_builtins(epoch),
+    )
+
+
+def counts(metric: str, own: UsageRow) -> tuple[int, int]:
+    """How many calls there are to judge by, and how many of them are bad."""
+    match metric:
+        case "error_rate":
+            return own.requests - own.cancelled - own.refused, own.errors
+        case "refused_rate":
+            return own.requests - own.cancelled, own.refused
+        case "latency_p95":
+            return own.answered, own.slow
+        case "ttft_p95":
+            return own.started, own.late
+        case _:
+            return own.priced, own.costly
+
+
+def _bound(metric: str, own: UsageRow) -> float | None:
+    usual = {
+        "latency_p95": own.latency_p95_ms,
+        "ttft_p95": own.ttft_p95_ms,
+        "cost_usd": own.cost_p95_usd,
+    }.get(metric)
+    return None if usual is None else BEYOND * usual
+
+
+def _question(rule: AlarmRule, since: datetime, until: datetime, bound: float | None) -> UsageQuery:
+    return UsageQuery(
+        since=since,
+        until=until,
+        where=RecordFilter(deployment=rule.deployment),
+        without_key=INTERNAL_KEY,
+        slow_ms=bound if rule.metric == "latency_p95" else None,
+        late_ms=bound if rule.metric == "ttft_p95" else None,
+        costly_usd=bound if rule.metric == "cost_usd" else None,
+    )
+
+
+def _used(
+    rule: AlarmRule, log: RecordLog, since: datetime, until: datetime, *, bound: float | None = None
+) -> UsageRow | None:
+    return next(iter(log.usage(_question(rule, since, until, bound))), None)
+
+
+def _steps(
+    rule: AlarmRule, log: RecordLog, since: datetime, until: datetime, *, bound: float | None
+) -> list[UsageRow]:
+    asked = _question(rule, since, until, bound)
+    step_s = int(STEP.total_seconds())
+    return list(log.usage(msgspec.structs.replace(asked, step_s=step_s, limit=int(GAP / STEP) + 1)))
+
+
+def _scores(
+    rule: AlarmRule, log: RecordLog, since: datetime, until: datetime
+) -> tuple[int, float | None, int]:
+    found = log.score_stats(since, until, by_score_time=True, without_key=INTERNAL_KEY)
+    return mean_score(found, rule.deployment, rule.metric.removeprefix("score:"))
+
+
+def _floored(at: datetime, step: timedelta) -> datetime:
+    size = step.total_seconds()
+    return datetime.fromtimestamp(at.timestamp() // size * size, at.tzinfo)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value < 1e6 else f"{value:.0e}"
+
+
+def _amount(metric: str, bound: float) -> str:
+    return f"{bound:.4g} USD" if metric == "cost_usd" else f"{bound:,.0f} ms"

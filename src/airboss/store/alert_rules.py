@@ -1,0 +1,72 @@
+"""What the configuration says of alarms, as the rules that they are watched by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+from airboss.config import AlarmConfig, MaintenanceConfig
+from airboss.config.checks_alarms import weekly
+from airboss.config.checks_watch import seconds
+from airboss.store.alert_rows import AlarmRule, Silence, Slo
+
+
+def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
+    """The rule that an alarm's table is."""
+    bound = alarm.above if alarm.above is not None else alarm.below
+    slo = alarm.slo
+    return AlarmRule(
+        name=name,
+        metric=alarm.metric or ("good calls" if slo is not None else "bias"),
+        deployment=alarm.deployment,
+        below=alarm.below is not None,
+        bound=float(bound) if bound is not None else 0.0,
+        window_s=seconds(alarm.window) or 0,
+        hold_s=seconds(alarm.hold) or 0,
+        kind=alarm.compares,
+        slo=None
+        if slo is None
+        else Slo(
+            target=float(slo.target),
+            window_s=seconds(slo.window) or 0,
+            latency_ms=None if slo.latency_ms is None else float(slo.latency_ms),
+        ),
+        alpha=float(alarm.alpha),
+        probe=""
+        if alarm.probe is None
+        else msgspec.json.Encoder(decimal_format="number").encode(alarm.probe).decode(),
+        every_s=seconds(alarm.every) or 0,
+        notify=tuple(dict.fromkeys(alarm.notify)),
+        notify_no_data=alarm.no_data == "notify",
+    )
+
+
+def in_maintenance(
+    windows: Mapping[str, MaintenanceConfig], deployment: str, now: datetime
+) -> Silence | None:
+    """The silence that maintenance of a deployment is now."""
+    for name, each in windows.items():
+        if each.deployments is not None and deployment not in each.deployments:
+            continue
+        ends = _ends(each, now)
+        if ends is not None:
+            return Silence(until=ends, reason=f"maintenance {name}", by="the configuration", at=now)
+    return None
+
+
+def _ends(window: MaintenanceConfig, now: datetime) -> datetime | None:
+    """When the maintenance that goes on now is over."""
+    if window.starts is not None and window.ends is not None:
+        return window.ends if window.starts <= now < window.ends else None
+    found = weekly(window.weekly or "")
+    if found is None:
+        return None
+    day, starts, lasts = found
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    began = midnight - timedelta(days=(now.weekday() - day) % 7) + starts
+    for begin in (began, began - timedelta(days=7)):
+        if begin <= now < begin + lasts:
+            return begin + lasts
+    return None

@@ -1,0 +1,81 @@
+"""What was used, by ClickHouse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from airboss.domain.ports import UsageQuery
+from airboss.domain.usage import UsageRow
+from airboss.store.clickhouse_http import moment, query
+from airboss.store.usage import TAG, check
+
+_QUOTED: Final = ("key", "user")
+_TIMES: Final = ("start", "first_at", "last_at")
+
+
+def question(asked: UsageQuery, conditions: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The text of a query and its parameters; `conditions` are what its filter is, `given` their parameters.
+    Raises ValueError."""
+    check(asked)
+    parameters: dict[str, Any] = {
+        **given,
+        "since": asked.since,
+        "until": asked.until,
+        "without": asked.without_key,
+        "slow_ms": asked.slow_ms,
+        "late_ms": asked.late_ms,
+        "costly_usd": asked.costly_usd,
+        "limit": asked.limit,
+    }
+    groups = [_column(name, at, parameters) for at, name in enumerate(asked.by)]
+    if asked.among is not None and groups:
+        among = [each for each in asked.among if each is not None]
+        one_of = []
+        if among:
+            parameters["among"] = among
+            one_of.append(f"{groups[0]} in $among")
+        if None in asked.among:
+            one_of.append(f"{groups[0]} is null")
+        conditions += f" and ({' or '.join(one_of) or 'false'})"
+    start = "null"
+    if asked.step_s is not None:
+        parameters["step_us"] = asked.step_s * 1_000_000
+        start = (
+            "fromUnixTimestamp64Micro(intDiv(toUnixTimestamp64Micro(started_at), $step_us) * $step_us, 'UTC')"
+        )
+    keys = [f"g{at}" for at in range(len(groups))]
+    by = [*keys, *(["start"] if asked.step_s is not None else [])]
+    # By its place: in the order a name would mean the table's column.
+    place = (len(groups) or 1) + UsageRow.__struct_fields__.index(asked.order)
+    first = ["start"] if asked.step_s is not None else [f"{place} desc nulls last"]
+    text = query("usage").format(
+        groups=", ".join(f"{column} as g{at}" for at, column in enumerate(groups)) or "null as g",
+        start=start,
+        where=conditions,
+        by=f"group by {', '.join(by)}" if by else "",
+        order=", ".join([*first, *keys]),
+    )
+    return text, parameters
+
+
+def row(asked: UsageQuery, values: Sequence[Any]) -> UsageRow:
+    """A row of the answer."""
+    skip = len(asked.by) or 1
+    found = dict(zip(UsageRow.__struct_fields__[1:], values[skip:], strict=True))
+    for name in _TIMES:
+        if found[name] is not None:
+            found[name] = moment(found[name])
+    for name, value in found.items():
+        if isinstance(value, float) and math.isnan(value):
+            found[name] = None
+    return UsageRow(group=tuple(values[: len(asked.by)]), **found)
+
+
+def _column(name: str, at: int, parameters: dict[str, Any]) -> str:
+    if name.startswith(TAG):
+        place = f"tag_{'ab'[at]}"
+        parameters[place] = name.removeprefix(TAG)
+        return f"if(JSONHas(tags, ${place}), JSONExtractString(tags, ${place}), null)"
+    return f'"{name}"' if name in _QUOTED else name

@@ -1,0 +1,39 @@
+-- What calls used, by groups; steps as in series. Quantiles are exact, of answered calls.
+select
+    {groups},
+    {start} as start,
+    count() as requests,
+    countIf(status = 'error') as errors,
+    countIf(status = 'cancelled') as cancelled,
+    countIf(status = 'refused') as refused,
+    countIf(status = 'ok') as answered,
+    quantileExactInclusiveIf(0.5)(latency_ms, status = 'ok') as latency_p50_ms,
+    quantileExactInclusiveIf(0.95)(latency_ms, status = 'ok') as latency_p95_ms,
+    quantileExactInclusiveIf(0.99)(latency_ms, status = 'ok') as latency_p99_ms,
+    quantileExactInclusiveIf(0.5)(ttft_ms, status = 'ok') as ttft_p50_ms,
+    quantileExactInclusiveIf(0.95)(ttft_ms, status = 'ok') as ttft_p95_ms,
+    avgIf(
+        output_tokens / nullIf(greatest(latency_ms - if(stream, ifNull(ttft_ms, 0), 0), 0), 0) * 1000,
+        status = 'ok'
+    ) as tokens_per_s,
+    sum(ifNull(input_tokens, 0)) as input_tokens,
+    sum(ifNull(output_tokens, 0)) as output_tokens,
+    toFloat64(sumOrNull(cost_usd)) as cost_usd,
+    quantileExactInclusiveIf(0.95)(toFloat64(records.cost_usd), status = 'ok') as cost_p95_usd,
+    countIf(records.cost_usd is null) as cost_unknown,
+    uniqExact("user") as users,
+    uniqExact(session) as sessions,
+    min(started_at) as first_at,
+    max(started_at) as last_at,
+    countIf(status = 'ok' and latency_ms > $slow_ms) as slow,
+    countIf(status = 'ok' and ttft_ms > $late_ms) as late,
+    countIf(status = 'ok' and records.cost_usd > $costly_usd) as costly,
+    countIf(status = 'ok' and records.cost_usd is not null) as priced,
+    countIf(status = 'ok' and ttft_ms is not null) as started
+from records
+where started_at >= $since and started_at < $until and ($without is null or "key" != $without)
+    and {where}
+{by}
+having count() > 0
+order by {order}
+limit $limit

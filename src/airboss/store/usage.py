@@ -1,0 +1,50 @@
+"""Questions of usage: what may be asked, whichever store answers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from airboss.domain.ports import RecordFilter, UsageQuery
+from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS
+
+BY_MAX: Final = 2
+ROWS_MAX: Final = 20_000
+TAG: Final = "tag:"
+TAG_CHARS_MAX: Final = 64
+
+
+def check(asked: UsageQuery) -> None:
+    """Raise ValueError, with what would be right, for a question that no store answers."""
+    if len(asked.by) > BY_MAX:
+        raise ValueError(f"usage is told by at most {BY_MAX} groups, not {len(asked.by)}")
+    for name in asked.by:
+        tag = name.removeprefix(TAG)
+        if name not in DIMENSIONS and (tag == name or not 0 < len(tag) <= TAG_CHARS_MAX):
+            known = ", ".join((*DIMENSIONS, "tag:NAME"))
+            raise ValueError(f"nothing is grouped by {name[:80]!r}; there are {known}")
+    if asked.order not in USAGE_ORDERS:
+        raise ValueError(f"nothing is ordered by {asked.order[:80]!r}; there are {', '.join(USAGE_ORDERS)}")
+    if asked.step_s is not None and asked.step_s < 1:
+        raise ValueError(f"step_s is {asked.step_s}; ask for steps of at least one second")
+    if not 1 <= asked.limit <= ROWS_MAX:
+        raise ValueError(f"limit is {asked.limit}; ask for 1 to {ROWS_MAX:,} rows")
+
+
+def narrowed(where: RecordFilter) -> RecordFilter:
+    """The part of a filter that counts for usage."""
+    return msgspec.structs.replace(where, since=None, until=None, before=None, after=None, sort=None)
+
+
+def read_tag(text: str) -> tuple[str, str]:
+    """The name and the value of `NAME=VALUE`. Raises ValueError."""
+    name, sign, value = text.partition("=")
+    if not sign or not 0 < len(name) <= TAG_CHARS_MAX:
+        raise ValueError(f"{text[:80]!r} is no tag; write NAME=VALUE, as in team=search")
+    return name, value
+
+
+def pointer(tag: str) -> str:
+    """Where a tag stands in a record's tags, as a JSON pointer."""
+    return "/" + tag.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,342 @@
+"""What each kind of alarm measures in the record log, and when it says that something is wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.config import AlarmConfig, MaintenanceConfig
+from airboss.config.types import SloConfig
+from airboss.controller import alarm_tests
+from airboss.controller.alarm_measures import Measures, ProbeOutcome
+from airboss.controller.alarms import Reading, broken
+from airboss.domain.errors import WrongCall
+from airboss.domain.ports import JournalMove
+from airboss.domain.score import Score
+from airboss.store.alert_rows import AlarmRule
+from airboss.store.alert_rules import in_maintenance, rule_of
+from airboss.store.memory import MemoryRecordLog
+from tests.store.samples import call_id, record_json
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+class Log(MemoryRecordLog):
+    """A log that takes calls at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = iter(range(1, 10**6))
+
+    def calls(self, at: datetime, count: int = 1, **fields: Any) -> list[str]:
+        """So many calls at a time."""
+        numbers = [next(self.numbers) for _ in range(count)]
+        records = tuple(record_json(each, started_at=at, **fields) for each in numbers)
+        self.apply(JournalMove(segment=f"s{numbers[0]}", start=0, end=1, records=records))
+        return [call_id(each) for each in numbers]
+
+    def scores(self, at: datetime, values: list[float]) -> None:
+        """Scores of `tone`, of calls of then."""
+        given = [
+            Score(
+                id=f"{record_id}/tone",
+                subject="record",
+                subject_id=record_id,
+                name="tone",
+                source="scorer",
+                by="judge",
+                at=at,
+                value=value,
+            )
+            for record_id, value in zip(self.calls(at, len(values)), values, strict=True)
+        ]
+        self.put_scores(given)
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """An empty log."""
+    made = Log()
+    yield made
+    made.close()
+
+
+def rule(**fields: Any) -> AlarmRule:
+    """A rule of the deployment that calls are of."""
+    return rule_of("x", AlarmConfig(**{"deployment": "assistant", **fields}))
+
+
+def read(log: Log, asked: AlarmRule, *, now: datetime = NOW) -> Reading:
+    """What a rule that keeps nothing measures."""
+    return Measures(log).read(asked, None, now)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("error_rate", 0.25),
+        ("refused_rate", 1 / 9),
+        ("latency_p50", 100.0),
+        ("latency_p95", 100.0),
+        ("ttft_p95", 20.0),
+        ("cost_usd", 0.000123 * 10),
+        ("requests", 10.0),
+        ("tokens_per_s", 100.0),
+        ("input_tokens", 100.0),
+    ],
+)
+def test_metrics_are_of_their_deployment(log: Log, metric: str, expected: float) -> None:
+    """Cancelled and refused calls count neither as errors nor as calls, and other deployments not at all."""
+    at = NOW - timedelta(minutes=1)
+    log.calls(at, 6)
+    log.calls(at, 2, status="error")
+    log.calls(at, status="cancelled")
+    log.calls(at, status="refused")
+    log.calls(at, 99, deployment="other", status="error", latency_ms=9e9)
+    log.calls(at, 5, key="airboss", status="error")
+    assert read(log, rule(metric=metric, above=0.0)).value == pytest.approx(expected)
+
+
+def test_nothing_to_measure_says_why(log: Log) -> None:
+    """None is no zero; no requests and no cost are zeros."""
+    names = ("error_rate", "latency_p95", "ttft_p95", "score:tone", "requests", "cost_usd")
+    found = {metric: read(log, rule(metric=metric, above=0.0)) for metric in names}
+    assert [each.value for each in found.values()] == [None, None, None, None, 0.0, 0.0]
+    assert found["score:tone"].why == "no scores 'tone' in the last 5m"
+    log.calls(NOW - timedelta(minutes=1), status="refused", cost_usd=None)
+    for metric in ("error_rate", "latency_p95", "cost_usd"):
+        reading = read(log, rule(metric=metric, above=0.0))
+        assert reading.value is None
+        assert reading.why
+
+
+def slo(**fields: Any) -> AlarmRule:
+    """99 % over 30 days."""
+    return rule(slo=SloConfig(target=0.99, **fields))
+
+
+def test_a_budget_that_burns_fast_is_seen_over_two_windows(log: Log) -> None:
+    """20 % errors for an hour are 20 times too fast; once what is recent is well it is over."""
+    for minute in range(60):
+        log.calls(NOW - timedelta(minutes=minute + 0.5), 4)
+        log.calls(NOW - timedelta(minutes=minute + 0.5), 1, status="error")
+    reading = read(log, slo())
+    assert (reading.broken, reading.bound) == (True, pytest.approx(14.4))
+    assert reading.value == pytest.approx(20)
+    assert "used up" in (reading.detail or "")
+    later = NOW + timedelta(hours=6, minutes=5)
+    log.calls(later - timedelta(minutes=1), 20)
+    assert read(log, slo(), now=later).broken is False
+
+
+def test_a_slow_leak_is_seen_over_days(log: Log) -> None:
+    """2 % errors for three days use the budget up in half its time; an hour of them is nothing."""
+    for hour in range(72):
+        log.calls(NOW - timedelta(hours=hour + 0.5), 49)
+        log.calls(NOW - timedelta(hours=hour + 0.5), 1, status="error")
+    reading = read(log, slo())
+    assert (reading.broken, reading.bound) == (True, pytest.approx(1.0))
+    assert reading.value == pytest.approx(2)
+
+
+def test_one_failure_of_few_calls_burns_nothing(log: Log) -> None:
+    """A rate of five calls is no rate; and without any there is no data."""
+    assert read(log, slo()).value is None
+    log.calls(NOW - timedelta(minutes=1), 4)
+    log.calls(NOW - timedelta(minutes=1), 1, status="error")
+    assert read(log, slo()).broken is False
+
+
+def test_slow_answers_use_up_a_budget_of_time(log: Log) -> None:
+    """With a time, an answer beyond it is as bad as none."""
+    log.calls(NOW - timedelta(minutes=1), 60)
+    log.calls(NOW - timedelta(minutes=1), 40, latency_ms=3_000.0)
+    assert read(log, slo(latency_ms=2_000)).broken is True
+    assert read(log, slo()).broken is False
+
+
+def test_a_change_is_against_the_same_hour_of_the_week_before(log: Log) -> None:
+    """Traffic that stopped is seen; too little to compare with is no data."""
+    gone = rule(kind="change", metric="requests", below=-0.95, window="1h")
+    assert read(log, gone).why == "a week ago there were 0 of the 100 to compare with"
+    log.calls(NOW - timedelta(days=7, minutes=30), 200, latency_ms=100.0)
+    reading = read(log, gone)
+    assert (reading.value, broken(gone, reading)) == (-1.0, True)
+    log.calls(NOW - timedelta(minutes=30), 100, latency_ms=150.0)
+    reading = read(log, gone)
+    assert (reading.value, broken(gone, reading), reading.detail) == (-0.5, False, "100 now, 200 then")
+    slower = read(log, rule(kind="change", metric="latency_p95", above=0.4, window="1h"))
+    assert slower.value == pytest.approx(0.5)
+    rate = read(log, rule(kind="change", metric="error_rate", above=0.1, window="1h"))
+    assert rate.value == 0.0
+
+
+class Watch:
+    """A sequential alarm, looked at every minute; its memory is kept as the ledger keeps it."""
+
+    def __init__(self, log: Log, **fields: Any) -> None:
+        self.log = log
+        self.rule = rule(kind="sequential", window="1h", **fields)
+        self.memory: object = None
+        self.now = NOW
+
+    def minute(self) -> Reading:
+        """A minute passes."""
+        self.now += timedelta(minutes=1)
+        reading = alarm_tests.look(self.rule, self.memory, self.log, self.now)
+        self.memory = msgspec.json.decode(msgspec.json.encode(reading.memory))
+        return reading
+
+    def until(self, answer: bool, *, within: int, **calls: Any) -> int:
+        """Minutes until it says so, with ten such calls a minute."""
+        for minute in range(within):
+            self.log.calls(self.now + timedelta(seconds=1), 10, **calls)
+            if self.minute().broken is answer:
+                return minute
+        raise AssertionError(f"not {answer} within {within} minutes")
+
+
+def test_a_fresh_deployment_that_fails_is_seen_at_once(log: Log) -> None:
+    """Nothing need be learned to see that everything fails; and once all is well it is over."""
+    watch = Watch(log, metric="error_rate")
+    watch.minute()
+    assert watch.until(True, within=4, status="error") <= 2
+    watch.now += timedelta(hours=1)
+    assert watch.until(False, within=3) <= 2
+
+
+def test_what_is_usual_is_learned(log: Log) -> None:
+    """5 % errors are no alarm where there were 5 % before, and 25 % are one."""
+    draw = random.Random(5)
+    for hour in range(1, 168):
+        errors = sum(draw.random() < 0.05 for _ in range(20))
+        log.calls(NOW - timedelta(hours=hour), 20 - errors)
+        log.calls(NOW - timedelta(hours=hour), max(errors, 1), status="error")
+    watch = Watch(log, metric="error_rate")
+    for _ in range(60):
+        log.calls(watch.now + timedelta(seconds=1), 19)
+        log.calls(watch.now + timedelta(seconds=1), 1, status="error")
+        reading = watch.minute()
+        assert reading.broken is False
+    assert reading.bound is not None
+    assert 0.08 < reading.bound < 0.15
+    assert "usual: " in (reading.detail or "")
+    minutes = 0
+    while not watch.minute().broken:
+        log.calls(watch.now + timedelta(seconds=1), 15)
+        log.calls(watch.now + timedelta(seconds=1), 5, status="error")
+        minutes += 1
+    assert minutes <= 30
+
+
+@pytest.mark.parametrize(
+    ("metric", "usual", "worse"),
+    [
+        ("latency_p95", {"latency_ms": 100.0}, {"latency_ms": 200.0}),
+        ("ttft_p95", {"ttft_ms": 20.0}, {"ttft_ms": 50.0}),
+        ("cost_usd", {"cost_usd": Decimal("0.01")}, {"cost_usd": Decimal("0.02")}),
+        ("refused_rate", {}, {"status": "refused"}),
+    ],
+)
+def test_each_default_sees_what_it_is_for(
+    log: Log, metric: str, usual: dict[str, Any], worse: dict[str, Any]
+) -> None:
+    """Slower, later, dearer or refused: seen within minutes, and not before there is a past."""
+    watch = Watch(log, metric=metric)
+    reading = watch.minute()
+    assert reading.value is None
+    log.calls(NOW - timedelta(hours=30), 300, **usual)
+    watch.now += timedelta(hours=1)
+    log.calls(watch.now, 10, **usual)
+    assert watch.minute().broken is False
+    for _ in range(30):
+        log.calls(watch.now + timedelta(seconds=1), 10, **usual)
+        assert watch.minute().broken is False
+    assert watch.until(True, within=5, **worse) <= 3
+
+
+def test_a_score_that_falls_is_seen(log: Log) -> None:
+    """By the means of a few minutes, against the mean of before."""
+    draw = random.Random(6)
+    log.scores(NOW - timedelta(hours=2), [min(1.0, draw.gauss(0.8, 0.1)) for _ in range(400)])
+    watch = Watch(log, metric="score:tone")
+    for _ in range(60):
+        log.scores(watch.now + timedelta(seconds=1), [min(1.0, draw.gauss(0.8, 0.1)) for _ in range(5)])
+        assert watch.minute().broken is False
+    minutes = 0
+    while not watch.minute().broken:
+        log.scores(watch.now + timedelta(seconds=1), [min(1.0, draw.gauss(0.5, 0.1)) for _ in range(5)])
+        minutes += 1
+    assert minutes <= 40
+
+
+class Probing:
+    """Probes whose end a test decides."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, int]] = []
+        self.ends: dict[str, ProbeOutcome] = {}
+
+    def start(self, order: str, deployment: str, *, run: int) -> str:
+        """As `Probing.start`."""
+        if "wrong" in order:
+            raise WrongCall("no such attribute")
+        self.asked.append((order, deployment, run))
+        return f"job{run}"
+
+    def outcome(self, job_id: str) -> ProbeOutcome | None:
+        """As `Probing.outcome`."""
+        return self.ends.get(job_id)
+
+
+def test_a_probe_is_made_on_schedule(log: Log) -> None:
+    """One at a time and not sooner than asked for; what the last one found holds until the next has ended."""
+    probing = Probing()
+    measures, asked = Measures(log, probing), rule(probe={"calls": 200}, every="1d")
+    memory: object = None
+
+    def look(days: float) -> Reading:
+        nonlocal memory
+        reading = measures.read(asked, memory, NOW + timedelta(days=days))
+        memory = msgspec.json.decode(msgspec.json.encode(reading.memory))
+        return reading
+
+    assert look(0).why == "the first probe has not ended"
+    assert look(2).value is None
+    assert probing.asked == [('{"calls":200}', "assistant", 0)]
+    probing.ends["job0"] = ProbeOutcome(differences=2, words="found")
+    reading = look(2.1)
+    assert (reading.value, reading.broken, reading.detail) == (2.0, True, "found")
+    assert [run for _, _, run in probing.asked] == [0, 1]
+    probing.ends["job1"] = ProbeOutcome(differences=0, words="none found")
+    assert look(2.2).broken is False
+    assert look(3.0).broken is False
+    assert len(probing.asked) == 2
+
+
+def test_a_probe_that_cannot_be_made_says_why(log: Log) -> None:
+    """It is no data, with the words of the refusal."""
+    assert Measures(log, Probing()).read(rule(probe={"wrong": 1}), None, NOW).why == "no such attribute"
+
+
+def test_maintenance_is_a_silence() -> None:
+    """Once or weekly, over midnight too; of some deployments or all."""
+    once = MaintenanceConfig(starts=NOW, ends=NOW + timedelta(hours=1), deployments=("assistant",))
+    windows = {"move": once}
+    found = in_maintenance(windows, "assistant", NOW + timedelta(minutes=59))
+    assert found is not None
+    assert (found.until, found.reason) == (NOW + timedelta(hours=1), "maintenance move")
+    assert in_maintenance(windows, "assistant", NOW + timedelta(hours=1)) is None
+    assert in_maintenance(windows, "other", NOW) is None
+    night = {"night": MaintenanceConfig(weekly="tue 23:00-02:00")}
+    wednesday = NOW.replace(hour=1)
+    assert in_maintenance(night, "any", wednesday) is not None
+    assert in_maintenance(night, "any", wednesday - timedelta(hours=2)) is not None
+    assert in_maintenance(night, "any", wednesday + timedelta(hours=1)) is None
+    assert in_maintenance(night, "any", wednesday + timedelta(days=1)) is None

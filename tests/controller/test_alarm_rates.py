@@ -1,0 +1,31 @@
+"""How often default alarms err and what they find, with a seed; `python -m benchmarks.monitors` does hundreds
+of weeks."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks.monitors import ALARMS, PLANTS, WORLDS, delays, false_alarms
+
+
+def test_weeks_like_the_week_before_raise_no_alarm() -> None:
+    """An A/A week of four kinds of traffic, and five alarms: none fires."""
+    found = false_alarms(1, seed=20261128)
+    assert set(found) == set(ALARMS)
+    assert {name: sum(of.values()) for name, of in found.items()} == dict.fromkeys(ALARMS, 0)
+
+
+SOON = {"errors": 60, "latency": 240, "cost": 240, "refusals": 60, "traffic": 90}
+"""Minutes."""
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_what_is_planted_is_found(name: str) -> None:
+    """Within an hour or a few, by the alarm that is for it, and not before."""
+    (late,) = delays(1, seed=3, only=(name,))[name]
+    assert late is not None
+    assert 0 <= late <= SOON[name]
+
+
+def test_the_worlds_differ() -> None:
+    """Busy and quiet, and one that fails in bunches: an alarm must stand them all."""
+    assert len({world.name for world in WORLDS}) == len(WORLDS) == 4

@@ -1,0 +1,162 @@
+"""E-mail reaches a real SMTP server, over TLS unless that is switched off."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+
+from airboss.config import EmailConfig, NotifierConfig
+from airboss.controller.senders import Senders
+from airboss.controller.smtp import EmailSender
+from airboss.store.alert_rows import Notification
+from tests.controller.journals import FixedClock
+from tests.store.test_alerts import note
+from tests.support.certificates import self_signed
+
+BODY = {
+    "alarm": "errors",
+    "state": "firing",
+    "deployment": "support",
+    "value": 0.5,
+    "text": "errors firing: error_rate of support is 0.5",
+    "records": ["019a-1"],
+    "link": "http://127.0.0.1:8701/records?status=error",
+}
+
+
+class Inbox:
+    """What a server has taken; it refuses whoever is in `refuses`."""
+
+    def __init__(self) -> None:
+        self.got: list[email.message.EmailMessage] = []
+        self.refuses: set[str] = set()
+        self.users: list[bytes] = []
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd calls it so
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
+    ) -> str:
+        """As aiosmtpd calls it."""
+        if address in self.refuses:
+            return "550 no such user s3cret"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - as above
+        """As aiosmtpd calls it."""
+        self.got.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        return "250 OK"
+
+    def login(
+        self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: LoginPassword
+    ) -> AuthResult:
+        """Whether the password is right."""
+        self.users.append(given.login)
+        return AuthResult(success=given.password == b"s3cret")
+
+
+def free_port() -> int:
+    """A port that nobody listens on; aiosmtpd finds none by itself."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    """An empty one."""
+    return Inbox()
+
+
+@pytest.fixture
+def plain(inbox: Inbox) -> Iterator[int]:
+    """The port of a server without TLS."""
+    server = Controller(inbox, hostname="127.0.0.1", port=free_port())
+    server.start()
+    yield server.port
+    server.stop()
+
+
+@pytest.fixture
+def secure(inbox: Inbox, tmp_path: Path) -> Iterator[tuple[int, ssl.SSLContext]]:
+    """The port of a server that wants STARTTLS and a login, and a context that trusts it."""
+    cert, key = self_signed(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    server = Controller(
+        inbox,
+        hostname="127.0.0.1",
+        port=free_port(),
+        tls_context=context,
+        require_starttls=True,
+        auth_required=True,
+        authenticator=inbox.login,
+    )
+    server.start()
+    yield server.port, ssl.create_default_context(cafile=cert)
+    server.stop()
+
+
+def told(to: dict[str, Any], context: ssl.SSLContext | None = None) -> str | None:
+    """What a try says, by way of the sender for all notifiers."""
+    given = EmailConfig(
+        **{"host": "127.0.0.1", "sender": "airboss@example.com", "to": ("ops@example.com",), **to}
+    )
+    notifiers = {"ops": NotifierConfig(email=given)}
+    mails = EmailSender(lambda: notifiers, lambda _: "s3cret", context=context)
+    clock = FixedClock()
+    one: Notification = note(1, created_at=clock.now(), due_at=clock.now(), body=BODY)
+    return asyncio.run(Senders(lambda: notifiers, webhook=mails, email=mails).send(one, clock.now()))
+
+
+def test_a_mail_says_what_a_webhook_does(inbox: Inbox, plain: int) -> None:
+    """Subject, line for people, numbers, calls and link; its id tells one that comes twice."""
+    assert told({"port": plain, "tls": "off", "to": ("ops@example.com", "b@example.com")}) is None
+    (got,) = inbox.got
+    assert (got["subject"], got["from"]) == ("[airboss] errors firing", "airboss@example.com")
+    assert got["to"] == "ops@example.com, b@example.com"
+    assert got["message-id"] == "<n1@airboss>"
+    text = got.get_content()
+    for words in (BODY["text"], "deployment: support", "value: 0.5", "019a-1", BODY["link"]):
+        assert str(words) in text
+
+
+def test_a_mail_is_sent_over_tls_with_a_login(inbox: Inbox, secure: tuple[int, ssl.SSLContext]) -> None:
+    """The password is what its reference says; a certificate that is not trusted gets nothing."""
+    port, context = secure
+    to = {"port": port, "user": "airboss", "password": "env:SMTP"}
+    assert told(to, context) is None
+    assert (len(inbox.got), inbox.users) == (1, [b"airboss"])
+    assert told(to) == "the connection failed: SSLCertVerificationError"
+    assert len(inbox.got) == 1
+
+
+def test_a_server_without_tls_gets_nothing(inbox: Inbox, plain: int) -> None:
+    """Unless it is said that there shall be none."""
+    assert told({"port": plain}) == "127.0.0.1 offers no STARTTLS or no login; see tls and user"
+    assert inbox.got == []
+
+
+def test_refused_recipients_are_told_without_the_servers_words(inbox: Inbox, plain: int) -> None:
+    """All refused is a failure, to be tried again; one of two is not."""
+    inbox.refuses = {"ops@example.com"}
+    assert told({"port": plain, "tls": "off"}) == "127.0.0.1 refused every recipient"
+    assert told({"port": plain, "tls": "off", "to": ("ops@example.com", "b@example.com")}) is None
+
+
+def test_a_server_that_is_away_is_an_error_in_words() -> None:
+    """No exception, so that it is tried again."""
+    assert told({"port": 1, "tls": "off"}) == "the connection failed: ConnectionRefusedError"
+    where = EmailSender(dict, lambda _: "")
+    clock = FixedClock()
+    gone = asyncio.run(where.send(note(1, created_at=clock.now(), due_at=clock.now()), clock.now()))
+    assert gone == "the configuration has no e-mail notifier 'ops' any more"

@@ -1,0 +1,129 @@
+"""What every record log says of what was used, by whom and when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airboss.domain.ports import RecordFilter, RecordLog, UsageQuery
+from tests.store.samples import SEGMENT, START, call_id, move
+
+UNTIL = START + timedelta(hours=1)
+
+
+def asked(**fields: Any) -> UsageQuery:
+    """A question about the sample's hour."""
+    return UsageQuery(**{"since": START, "until": UNTIL, **fields})
+
+
+@pytest.fixture
+def used(record_log: RecordLog) -> RecordLog:
+    """Six calls of two models, one of them failed, one without a user, over two minutes."""
+    given: list[dict[str, Any]] = [
+        {"model": "small", "user": "ada", "latency_ms": 100.0, "tags": {"a/b~c": "x"}},
+        {"model": "small", "user": "bob", "latency_ms": 300.0, "session": "s1"},
+        {"model": "large", "user": "ada", "latency_ms": 900.0, "cost_usd": Decimal("0.5")},
+        {"model": "large", "user": None, "status": "error", "error_type": "timeout", "cost_usd": None},
+        {"model": "small", "user": "ada", "status": "refused", "tags": {"a/b~c": "y"}},
+        {"model": "small", "user": "ada", "latency_ms": 200.0, "key": "airboss"},
+    ]
+    start = 0
+    for at, fields in enumerate(given):
+        record_log.apply(move(20 * at, segment=SEGMENT, start=start, **fields))
+        start += 100
+    return record_log
+
+
+def test_usage_is_told_by_a_group(used: RecordLog) -> None:
+    """Each group has its own counts, quantiles and sums, the most first."""
+    small, large = used.usage(asked(by=("model",)))
+    assert (small.group, small.requests, small.answered, small.refused) == (("small",), 4, 3, 1)
+    assert (small.latency_p50_ms, small.users, small.sessions) == (200.0, 2, 1)
+    assert (large.group, large.requests, large.errors, large.cost_unknown) == (("large",), 2, 1, 1)
+    assert large.cost_usd == pytest.approx(0.5)
+    assert large.start is None
+    assert large.first_at == START + timedelta(seconds=40)
+
+
+def test_usage_of_all_is_one_row(used: RecordLog) -> None:
+    """Without a group there is one row, and none where nothing was called."""
+    (row,) = used.usage(asked(without_key="airboss"))
+    assert (row.group, row.requests) == ((), 5)
+    assert list(used.usage(asked(since=UNTIL, until=UNTIL + timedelta(hours=1)))) == []
+
+
+def test_usage_over_time_has_a_row_a_step(used: RecordLog) -> None:
+    """Steps come oldest first, each with its groups."""
+    rows = used.usage(asked(by=("model",), step_s=60))
+    assert [(row.start, row.group[0], row.requests) for row in rows] == [
+        (START, "large", 1),
+        (START, "small", 2),
+        (START + timedelta(minutes=1), "large", 1),
+        (START + timedelta(minutes=1), "small", 2),
+    ]
+
+
+def test_usage_tells_calls_without_the_group(used: RecordLog) -> None:
+    """A call without a user, or without a tag, is a group of its own, and can be asked for alone."""
+    assert {row.group[0]: row.requests for row in used.usage(asked(by=("user",)))} == {
+        "ada": 4, "bob": 1, None: 1,
+    }  # fmt: skip
+    assert [row.group for row in used.usage(asked(by=("user",), among=(None, "bob")))] == [("bob",), (None,)]
+    tagged = {row.group[0]: row.requests for row in used.usage(asked(by=("tag:a/b~c",)))}
+    assert tagged == {"x": 1, "y": 1, None: 4}
+
+
+def test_usage_counts_answers_beyond_bounds(used: RecordLog) -> None:
+    """Slow, late and costly answers are counted against those that have the number at all."""
+    (row,) = used.usage(asked(slow_ms=250.0, late_ms=19.0, costly_usd=0.1))
+    assert (row.slow, row.late, row.costly) == (2, 4, 1)
+    assert (row.answered, row.priced, row.started) == (4, 4, 4)
+    (row,) = used.usage(asked())
+    assert (row.slow, row.late, row.costly) == (0, 0, 0)
+
+
+def test_usage_is_narrowed_and_ordered(used: RecordLog) -> None:
+    """A filter narrows it down, tags included; another order puts others first."""
+    (row,) = used.usage(asked(by=("error_type",), where=RecordFilter(status="error")))
+    assert row.group == ("timeout",)
+    (row,) = used.usage(asked(where=RecordFilter(tag="a/b~c=y")))
+    assert row.requests == 1
+    assert [row.group for row in used.usage(asked(by=("model",), order="cost_usd"))] == [
+        ("large",),
+        ("small",),
+    ]
+    assert len(used.usage(asked(by=("model",), limit=1))) == 1
+
+
+WRONG: tuple[dict[str, Any], ...] = (
+    {"by": ("colour",)},
+    {"by": ("tag:",)},
+    {"by": ("user", "key", "model")},
+    {"order": "luck"},
+    {"step_s": 0},
+    {"limit": 0},
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_usage_that_cannot_be_told_is_refused(used: RecordLog, wrong: dict[str, Any]) -> None:
+    """A group, an order or a step that there is not gives a ValueError."""
+    with pytest.raises(ValueError, match=r"usage|group|order|step|limit"):
+        used.usage(asked(**wrong))
+
+
+def test_records_come_in_the_order_asked_for(used: RecordLog) -> None:
+    """The slowest or costliest call can come first; sessions, tags and causes narrow a list down."""
+
+    def first(**fields: Any) -> str:
+        return used.records(RecordFilter(**fields), limit=1, bodies=False)[0].id
+
+    assert first(sort="slowest") == call_id(40)
+    assert first(sort="costliest") == call_id(40)
+    assert first(session="s1") == call_id(20)
+    assert first(error_type="timeout") == call_id(60)
+    assert first(tag="a/b~c=x") == call_id(0)
+    assert used.count(RecordFilter(arm="canary")) == 0
