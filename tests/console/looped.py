@@ -39,6 +39,7 @@ class LoopSite(Site):
             rollouts=loop.rollouts,
             audit=self.audit,
             people=cast("Any", None),
+            prices=cast("Any", None),
             alerts=loop.alerts,
         )
         self.hub = built.state.live

@@ -173,6 +173,7 @@ class Site:
     rollouts: Any = field(default_factory=NoRollouts)
     alerts: Any = field(default_factory=NoAlarms)
     people: Any = None
+    prices: Any = None
     audit: Any = field(default_factory=Noted)
     keep_starter: Any = None
 
@@ -201,6 +202,7 @@ class Site:
             audit=self.audit,
             keep_starter=self.keep_starter,
             people=self.people,
+            prices=self.prices,
             alerts=self.alerts,
         )
         self.hub = app.state.live

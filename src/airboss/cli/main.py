@@ -24,6 +24,7 @@ from airboss.cli.keys import keys
 from airboss.cli.monitor import monitor
 from airboss.cli.output import print_error
 from airboss.cli.policy import policy
+from airboss.cli.prices import prices
 from airboss.cli.probe import probe
 from airboss.cli.records import records
 from airboss.cli.release import release
@@ -59,6 +60,7 @@ app.command(rich_help_panel=USE)(version)
 app.command(rich_help_panel=CONFIGURE)(apply)
 app.command(rich_help_panel=CONFIGURE)(diff)
 app.command(rich_help_panel=CONFIGURE)(export)
+app.add_typer(prices, name="prices", rich_help_panel=CONFIGURE)
 app.add_typer(release, name="release", rich_help_panel=MAINTAIN)
 app.add_typer(rollout, name="rollout", rich_help_panel=MAINTAIN)
 app.add_typer(dataset, name="dataset", rich_help_panel=QUALITY)

@@ -219,6 +219,7 @@ def desk_parts(
     rollouts: Rollouts,
 ) -> dict[str, Any]:
     """What the console is given, but for the record log."""
+    from airboss.controller.price_list import PriceList  # noqa: PLC0415 - not for gateways
     from airboss.controller.scaling import calls_of  # noqa: PLC0415 - not for gateways
     from airboss.controller.status import gather  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
@@ -250,6 +251,7 @@ def desk_parts(
         "status": status,
         "apply": rollouts.apply,
         "rollouts": rollouts,
+        "prices": PriceList(data),
         "base_url": up.base_url if up is not None else "http://127.0.0.1:8700/v1",
         "uses": lambda: limit_uses(read_counts(data.metrics_dir, but="").values()),
         "keep_starter": None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),

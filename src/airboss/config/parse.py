@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 import types
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -15,6 +16,8 @@ from airboss.config.locate import line_of
 from airboss.config.types import Config
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
 from airboss.domain.errors import ConfigError
+
+T = TypeVar("T")
 
 MAX_CONFIG_BYTES = 1024 * 1024
 """No configuration is longer; a longer file is some other file."""
@@ -28,9 +31,15 @@ def parse_config(text: str, *, source: str) -> Config:
     Raises ConfigError for the first thing that is wrong: what was seen, where (file and line), what is
     expected and, for a name, the nearest valid one. A value of an `api_key` is never repeated.
     """
+    return read_toml(text, Config, check, source=source, noun="a configuration")
+
+
+def read_toml(text: str, kind: type[T], checked: Callable[[T, Wrong], None], *, source: str, noun: str) -> T:
+    """A whole TOML file, called `noun` to people, as a `kind` that `checked` has nothing against. Raises
+    ConfigError, as `parse_config`."""
     if len(text) > MAX_CONFIG_BYTES:
         raise ConfigError(
-            f"{source}: {len(text):,} characters, and a configuration has at most {MAX_CONFIG_BYTES:,}; "
+            f"{source}: {len(text):,} characters, and {noun} has at most {MAX_CONFIG_BYTES:,}; "
             "is this the right file?"
         )
     text = text.replace("\r\n", "\n")
@@ -42,15 +51,15 @@ def parse_config(text: str, *, source: str) -> Config:
         where, column = (f"{source}:{place[1]}", f" (column {place[2]})") if place else (source, "")
         raise ConfigError(f"{where}: this is not TOML: {_TOML_LINE.sub('', str(error))}{column}") from None
     except RecursionError:
-        raise ConfigError(f"{source}: this is nested too deeply to be a configuration") from None
+        raise ConfigError(f"{source}: this is nested too deeply to be {noun}") from None
 
     def wrong(path: Path, message: str) -> ConfigError:
         line = line_of(text, path)
         return ConfigError(f"{source}:{line}: {message}" if line else f"{source}: {message}")
 
-    config: Config = _read(raw, Config, (), wrong)
-    check(config, wrong)
-    return config
+    found: T = _read(raw, kind, (), wrong)
+    checked(found, wrong)
+    return found
 
 
 def _read(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:

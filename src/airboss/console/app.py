@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from airboss.console import api, pages_table, views
-from airboss.console.desk import Apply, Desk, Rollouts, newest_of, nothing_spent
+from airboss.console.desk import Apply, Desk, Prices, Rollouts, newest_of, nothing_spent
 from airboss.console.guard import Guard, bearer, note_login, peer_of
 from airboss.console.live import Live
 from airboss.console.openapi import document
@@ -76,6 +76,7 @@ def build(
     evals: EvalStore,
     audit: AuditLog,
     people: Forgetting,
+    prices: Prices,
     alerts: AlertStore,
     keep_starter: Callable[[str], object] | None = None,
     orders: Orders,
@@ -109,6 +110,7 @@ def build(
         evals=evals,
         audit=audit,
         people=people,
+        prices=prices,
         alerts=alerts,
         keep_starter=keep_starter,
         orders=orders,

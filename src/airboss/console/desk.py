@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
+from airboss.config.prices import PriceTable
 from airboss.console.live import Live
 from airboss.console.plays import Plays
 from airboss.console.session import Attempts, Sessions
@@ -82,6 +83,16 @@ class Rollouts(Protocol):
         """Those that changed something, the oldest first."""
 
 
+class Prices(Protocol):
+    """The table of prices, as `controller.price_list` keeps it."""
+
+    def in_force(self) -> PriceTable:
+        """The table that plans take prices from."""
+
+    def keep(self, text: str, source: str) -> PriceTable:
+        """Keep a newer one; the next plan has its prices. Raises ConfigError, WrongCall."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Desk:
     """The ports, the keys, and what the process keeps between requests. `base_url` ends with `/v1`.
@@ -103,6 +114,7 @@ class Desk:
     evals: EvalStore
     audit: AuditLog
     people: Forgetting
+    prices: Prices
     settle: Callable[[], object] | None = None
     alerts: AlertStore
     keep_starter: Callable[[str], object] | None = None

@@ -16,6 +16,7 @@ from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.checks import is_reference
 from airboss.config.locate import statement_of
 from airboss.controller.placement import Placed, one_at_a_time
+from airboss.controller.price_list import PriceList
 from airboss.controller.starter import starter_config
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.plan import Exposure, PromotionWhy, ServingPlan, Standing
@@ -76,8 +77,7 @@ def apply_config(
     data.check_ledger(config.store.ledger)
     locals_served = local_models(config)
     can_call = tools or _tools_in(data)
-    if engine_version is None:
-        engine_version = installed_engine() if locals_served else ""
+    engine_version = installed_engine() if engine_version is None and locals_served else engine_version or ""
     catalog = build_releases(config, engine_version=engine_version)
     before, kept = ledger.snapshot(), _Kept(ledger, catalog)
     stood = ledger.standings()
@@ -99,6 +99,7 @@ def apply_config(
         exposed={n: (each, kept.release(each.release)) for n, each in exposures.items() if n not in ends},
         now=now,
         before=before.plan if before is not None else None,
+        prices=PriceList(data).in_force(),
     )
     plan = placed.settle(plan, before.plan if before is not None else None)
     # Until here nothing has been written.

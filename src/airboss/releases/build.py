@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from airboss.config import Config, ProviderConfig, ReleaseConfig
+from airboss.config.prices import PriceTable, shipped
 from airboss.domain.errors import ConfigError
 from airboss.domain.plan import (
     Canary,
@@ -211,16 +212,19 @@ def build_plan(
     exposed: Mapping[str, tuple[Exposure, Release]],
     now: datetime,
     before: ServingPlan | None = None,
+    prices: PriceTable | None = None,
 ) -> ServingPlan:
     """The plan that serves this configuration; its number is 0 until a ledger gives one.
 
     `replica_urls` has the base URLs of each model in `local_models`, `tools` whether it can call tools (a
     local model that is not in it cannot). `stable` is the release that each deployment serves, `exposed` what
     rollouts show of another. `before` is the plan in force: a hosted model that the configuration has
-    forgotten, but a release still needs, is reached as it was there.
+    forgotten, but a release still needs, is reached as it was there. `prices` are of hosted models that the
+    configuration gives none; the shipped ones if left out.
     Raises KeyError for a local model without URLs, ConfigError for a release whose model is gone.
     """
-    targets = _Targets(config, catalog, replica_urls=replica_urls, tools=tools, before=before)
+    table = shipped() if prices is None else prices
+    targets = _Targets(config, catalog, replica_urls=replica_urls, tools=tools, before=before, prices=table)
     deployments = []
     for name, deployment in config.deployments.items():
         shown = exposed.get(name)
@@ -273,10 +277,12 @@ class _Targets:
         replica_urls: Mapping[str, tuple[str, ...]],
         tools: Mapping[str, bool],
         before: ServingPlan | None,
+        prices: PriceTable,
     ) -> None:
         self._config = config
         self._urls = replica_urls
         self._tools = tools
+        self._prices = prices
         self._models = {release.model: name for name, release in reversed(catalog.bare.items())}
         self._named = {release.digest: config.releases[name].model for name, release in catalog.named.items()}
         self._before = {served.release.model: served.target for served in before.served()} if before else {}
@@ -291,7 +297,9 @@ class _Targets:
         # Two entries may be the same model, at two prices or with two engines: a release says which it means.
         name = self._named.get(release.digest) or self._models.get(release.model)
         if name is not None:
-            return _target(self._config, name, replica_urls=self._urls, tools=self._tools)
+            return _target(
+                self._config, name, replica_urls=self._urls, tools=self._tools, prices=self._prices
+            )
         version = release.model
         known = self._before.get(version)
         provider = self._config.providers.get(version.provider)
@@ -312,7 +320,12 @@ def _hosted(provider: ProviderConfig) -> tuple[str, ...]:
 
 
 def _target(
-    config: Config, name: str, *, replica_urls: Mapping[str, tuple[str, ...]], tools: Mapping[str, bool]
+    config: Config,
+    name: str,
+    *,
+    replica_urls: Mapping[str, tuple[str, ...]],
+    tools: Mapping[str, bool],
+    prices: PriceTable,
 ) -> Target:
     model = config.models[name]
     provider = config.providers[model.provider]
@@ -323,16 +336,21 @@ def _target(
             base_urls=replica_urls[name],
             upstream_model=name,
             price=model.price or _FREE,
+            priced_by="config" if model.price is not None else None,
             tools=tools.get(name, False),
             slot_tokens=(model.context_tokens or DEFAULT_CONTEXT_TOKENS) // (model.slots or DEFAULT_SLOTS),
         )
+    price, priced_by = model.price, "config"
+    if price is None:
+        price, priced_by = prices.price(provider.kind, model.model), prices.version
     return Target(
         provider=model.provider,
         kind=provider.kind,
         base_urls=_hosted(provider),
         upstream_model=model.model,
         api_key_ref=provider.api_key,
-        price=model.price,
+        price=price,
+        priced_by=priced_by if price is not None else None,
         drop_unsupported=provider.drop_unsupported,
         api_version=provider.api_version,
         region=provider.region,

@@ -6,6 +6,7 @@ records.duckdb           the record store's
 secrets/                 0700; files 0600: admin_key, api_key, session_key, provider-NAME
 journal/WORKER-ID/       one for each gateway worker that lived
 weights/SHA256.gguf
+prices.toml              a table of prices that was put in place of the shipped one
 counters/                what limits have counted, for a process that is killed
 run/                     up.json, metrics/PROCESS.json, store.sock: nothing that outlives a stop
 """
@@ -147,6 +148,11 @@ class DataDir:
     def weights_dir(self) -> Path:
         """Model weights by their sha256."""
         return self.path / "weights"
+
+    @property
+    def prices_path(self) -> Path:
+        """The table of prices that was put in place of the shipped one."""
+        return self.path / "prices.toml"
 
     @property
     def run_dir(self) -> Path:
