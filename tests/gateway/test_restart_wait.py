@@ -76,7 +76,7 @@ async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
             operation="chat",
             body=b"{}",
             secret=None,
-            traceparent=None,
+            trace=None,
             new_answer=lambda: WholeAnswer("p", loop),
         )
     finally:

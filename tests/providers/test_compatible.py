@@ -108,7 +108,7 @@ def test_retry_after(headers: dict[bytes, bytes], seconds: float | None) -> None
 def test_request_head() -> None:
     """The head names host, path, length and credentials, and asks for no compression."""
     head = request_head(
-        host="h:1", base_path="/v1", operation="chat", secret="s", traceparent=None, length=7
+        host="h:1", base_path="/v1", operation="chat", secret="s", trace=None, length=7
     ).decode()
     assert head.startswith("POST /v1/chat/completions HTTP/1.1\r\nhost: h:1\r\n")
     assert "\r\nauthorization: Bearer s\r\n" in head

@@ -19,7 +19,7 @@ from airboss.domain.plan import DeploymentPlan, Price, Retry, ServingPlan, Targe
 from airboss.domain.ports import ApiKey, Snapshot
 from airboss.domain.release import ModelVersion, Release
 from airboss.governance.keys import hash_key
-from airboss.telemetry.frames import read_frames
+from airboss.telemetry.frames import FrameKind, read_frames
 from tests.support.wait import until
 
 KEY = "ab_" + "k" * 43
@@ -127,7 +127,7 @@ class Gateway:
         closed: dict[str, Any] = {}
         for segment in sorted(self.journal.glob("*/*.seg")):
             for frame in read_frames(segment.read_bytes(), final=True, frames_max=1_000_000).frames:
-                if frame.kind == "score":
+                if frame.kind not in {"open", "close"}:
                     continue
                 said = json.loads(frame.payload)
                 into = opened if frame.kind == "open" else closed
@@ -137,11 +137,18 @@ class Gateway:
 
     def scores(self) -> list[dict[str, Any]]:
         """The feedback that the journal has now, in order."""
+        return self._of_kind("score")
+
+    def spans(self) -> list[dict[str, Any]]:
+        """The spans that the journal has now, in order."""
+        return self._of_kind("span")
+
+    def _of_kind(self, kind: FrameKind) -> list[dict[str, Any]]:
         return [
             json.loads(frame.payload)
             for segment in sorted(self.journal.glob("*/*.seg"))
             for frame in read_frames(segment.read_bytes(), final=True, frames_max=1_000_000).frames
-            if frame.kind == "score"
+            if frame.kind == kind
         ]
 
     def journal_bytes(self) -> bytes:

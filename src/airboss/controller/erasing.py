@@ -24,10 +24,12 @@ from airboss.store.joining import (
     blank_closed,
     blank_opened,
     blank_score,
+    blank_span,
     is_erased,
     read_closed,
     read_opened,
     read_score,
+    read_span,
 )
 from airboss.telemetry.frames import Frame, read_frames
 
@@ -88,6 +90,10 @@ class Erasing:
                 score = read_score(frame.payload)
                 if self._tombstones.covers(score.user, score.at):
                     return Frame(kind="score", payload=blank_score(score), start=frame.start, end=frame.end)
+            elif frame.kind == "span":
+                span = read_span(frame.payload)
+                if self._tombstones.covers(span.user, span.started_at):
+                    return Frame(kind="span", payload=blank_span(span), start=frame.start, end=frame.end)
         except ValueError:
             pass  # it becomes a dead letter, which `kept` looks at
         return frame
@@ -189,6 +195,8 @@ class Erasing:
                     close = read_closed(frame.payload)
                     if mine.get(close.id, True):
                         found.append((frame, blank_closed(close)))
+                elif frame.kind == "span":
+                    found.append((frame, blank_span(read_span(frame.payload))))
                 else:
                     found.append((frame, blank_score(read_score(frame.payload))))
             except ValueError:
@@ -227,7 +235,7 @@ def _born(segment: str) -> float:
 def _may_be_of(user: str, payload: bytes) -> bool:
     """Whether a dead letter's payload may be of this person: only what says that it is of another, or of
     nobody, is not."""
-    for read in (read_opened, read_score):
+    for read in (read_opened, read_score, read_span):
         try:
             return read(payload).user == user or user.encode("utf-8", "replace") in payload
         except ValueError:

@@ -19,7 +19,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -28,10 +28,11 @@ import msgspec
 from airboss.controller.dead_letters import DeadLetters
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
-from airboss.domain.ports import Clock, JournalMove, RecordLog
+from airboss.domain.ports import Clock, JournalMove
 from airboss.domain.record import OpenedCall, interrupted
 from airboss.domain.status import JournalStatus
-from airboss.store.joining import join, read_closed, read_opened, read_score
+from airboss.store.joining import gateway_span, join, read_closed, read_opened, read_score, read_span
+from airboss.store.span_rows import TracedLog
 from airboss.telemetry.frames import HEAD_BYTES, Frame, Stretch, read_frames
 from airboss.telemetry.journal import OWNER, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
 
@@ -40,6 +41,10 @@ DEAD_LETTERS: Final = "dead-letters.jsonl"
 MOVES_PER_TICK: Final = 32
 """Of one segment, so that one busy worker cannot starve the others."""
 UNBORN_S_MAX: Final = 60.0
+SETTLE_AFTER: Final = timedelta(seconds=2)
+"""From when a model call's span was moved: by then what a gateway wrote of the same call, which is before its
+answer ends, has been moved too, as nothing waits in journals."""
+SETTLED_AT_ONCE: Final = 1000
 
 FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
 """The boundaries between two lasting steps, where a test kills the mover."""
@@ -73,7 +78,7 @@ class Mover:
     def __init__(
         self,
         root: Path,
-        record_log: RecordLog,
+        record_log: TracedLog,
         clock: Clock,
         *,
         batch_frames: int = 1000,
@@ -124,6 +129,7 @@ class Mover:
     def tick(self) -> JournalStatus:
         """Move what there is, within bounds, and finish what dead workers left. Raises OSError."""
         self._behind = False
+        began = self._clock.now()
         try:
             self._log.offset("")  # a log that is down is found out before anything is read and joined for it
             if self._people is not None:
@@ -135,6 +141,7 @@ class Mover:
                     log.warning("journal %s was deleted by someone else", directory)
             if not self._behind:  # while records wait in journals, so does what people say of them
                 self._strays.put_away()
+                self._log.settle_calls(began - SETTLE_AFTER, limit=SETTLED_AT_ONCE)
                 if self._people is not None:
                     self._people.settle(self._segments(), self._letters)
             self._store_detail = None
@@ -239,11 +246,16 @@ class Mover:
         closed: dict[str, bytes] = {}
         records: list[bytes] = []
         scores: list[bytes] = []
+        spans: list[bytes] = []
         for frame in frames if self._people is None else map(self._people.arriving, frames):
             try:
                 if frame.kind == "score":
                     read_score(frame.payload)
                     scores.append(frame.payload)
+                    continue
+                if frame.kind == "span":
+                    read_span(frame.payload)
+                    spans.append(frame.payload)
                     continue
                 if frame.kind == "open":
                     call = read_opened(frame.payload)
@@ -251,8 +263,11 @@ class Mover:
                     continue
                 close = read_closed(frame.payload)
                 if close.id in calls:
-                    records.append(join(calls.pop(close.id), close))
+                    call = calls.pop(close.id)
+                    records.append(join(call, close))
                     del opened[close.id]
+                    if call.trace_id is not None and (span := gateway_span(call, close)) is not None:
+                        spans.append(msgspec.json.encode(span))
                 else:
                     closed[close.id] = frame.payload
             except ValueError as error:
@@ -265,6 +280,7 @@ class Mover:
             opened=opened,
             closed=closed,
             scores=tuple(scores),
+            spans=tuple(spans),
             moved_at=self._clock.now(),
         )
 

@@ -208,7 +208,8 @@ class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
     `ClosedCall`, by record id, whose open was moved earlier: the log joins the two; one that finds no open is
     ignored, because it has been joined before). A call whose worker died is closed by the mover with
     `record.interrupted`. `scores` is JSON of `Score`: feedback, which the log attaches to its record, now or
-    when that comes, if both are of one key; `moved_at` is when the mover read it.
+    when that comes, if both are of one key; `moved_at` is when the mover read it. `spans` is JSON of
+    `store.span_rows.Span`, each kept once, whatever comes again.
     """
 
     segment: str
@@ -218,6 +219,7 @@ class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
     opened: dict[str, bytes] = {}
     closed: dict[str, bytes] = {}
     scores: tuple[bytes, ...] = ()
+    spans: tuple[bytes, ...] = ()
     moved_at: datetime | None = None
 
 

@@ -19,6 +19,10 @@ Status = Literal["ok", "error", "cancelled", "refused"]
 """How a call ended. `cancelled`: the client went away. `refused`: our own policy or limit said no."""
 
 
+EXTERNAL = "external"
+"""The arm of a call that did not pass through the gateway; a span told of it."""
+
+
 class AttemptUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What one attempt used, in tokens; `estimated`: counted by us, because the provider did not say."""
 
@@ -64,7 +68,8 @@ class PolicyFinding(msgspec.Struct, frozen=True, kw_only=True):
 class OpenedCall(msgspec.Struct, frozen=True, kw_only=True):
     """What is known when a call is admitted: the journal's `open` frame.
 
-    `request` is the client's body as JSON, or None where bodies are not kept.
+    `request` is the client's body as JSON, or None where bodies are not kept. `trace_parent` is the span of
+    the caller's that it came from, and the trace's flags: `00f067aa0ba902b7-01`.
     """
 
     id: str
@@ -82,6 +87,7 @@ class OpenedCall(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     tags: dict[str, str] = {}
     trace_id: str | None = None
+    trace_parent: str | None = None
     request: msgspec.Raw | None = None
 
 

@@ -33,6 +33,7 @@ class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `body` is what the client sent, byte for byte. `requested_model` is the name in it, `deployment` the one
     that it means. `wants_usage` is whether the client itself asked for the usage chunk of a stream.
+    `trace_parent` is as in `OpenedCall`.
     """
 
     id: str
@@ -48,3 +49,4 @@ class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     tags: dict[str, str] = {}
     trace_id: str | None = None
+    trace_parent: str | None = None

@@ -95,7 +95,7 @@ async def count(worker: Worker, client: Connection, http: HttpRequest, spoken: S
             operation="chat",
             body=asked.body,
             secret=call.secret,
-            traceparent=call.traceparent,
+            trace=call.trace,
             new_answer=lambda: CountAnswer(branch.target.provider, client.loop),
             outgoing=asked,
         )

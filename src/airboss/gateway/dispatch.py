@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import msgspec
@@ -79,7 +79,7 @@ class Executor:
         operation: Operation,
         body: bytes,
         secret: str | None,
-        traceparent: str | None,
+        trace: Mapping[str, str] | None,
         new_answer: Callable[[], AnyAnswer],
         outgoing: Outgoing | None = None,
     ) -> AnyAnswer:
@@ -104,11 +104,11 @@ class Executor:
                     base_path=pool.origin.base_path,
                     operation=operation,
                     secret=secret,
-                    traceparent=traceparent,
+                    trace=trace,
                     length=len(body),
                 )
                 if outgoing is None
-                else _foreign_head(outgoing, pool.origin, secret, traceparent)
+                else _foreign_head(outgoing, pool.origin, secret, trace)
             )
             try:
                 await self._attempt(
@@ -221,13 +221,15 @@ class Executor:
         self._pools.close_all()
 
 
-def _foreign_head(outgoing: Outgoing, origin: Origin, secret: str | None, traceparent: str | None) -> bytes:
+def _foreign_head(
+    outgoing: Outgoing, origin: Origin, secret: str | None, trace: Mapping[str, str] | None
+) -> bytes:
     return dialect.request_head(
         outgoing,
         host=origin.host_header,
         base_path=origin.base_path,
         secret=secret,
-        traceparent=traceparent,
+        trace=trace,
         at=time.time(),
     )
 

@@ -346,7 +346,7 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         version = self._parser.get_http_version()
         self._http_1_0 = version == "1.0"
-        length = check_head(headers, version)
+        length = check_head(headers, version, self._url)
         if length > self._server.body_bytes_max:
             raise self._too_much(length)
         self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN

@@ -45,7 +45,7 @@ from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.spoken import Client, Spoken, counted
 from airboss.gateway.taking import taking
-from airboss.gateway.trace import child_traceparent, trace_id
+from airboss.gateway.trace import read_trace, trace_headers
 from airboss.gateway.worker import Admitted, Worker
 from airboss.releases.variant import varied
 from airboss.rollouts import assign as rollout
@@ -121,6 +121,7 @@ def admit(
     body = wire.parse_body(operation, http.body) if relayed is None else relayed
     deployment = serving.resolve(body.model, principal)
     tags = body.metadata or NO_TAGS
+    trace = read_trace(http.headers)
     request = InferenceRequest(
         id=record_id,
         started_at=now,
@@ -134,7 +135,8 @@ def admit(
         user=body.user,
         session=tags.get("session_id"),
         tags={k: v for k, v in tags.items() if k != "session_id"} if tags else NO_TAGS,
-        trace_id=trace_id(http.headers.get(b"traceparent")),
+        trace_id=trace.trace_id if trace is not None else None,
+        trace_parent=trace.parent if trace is not None else None,
     )
     return request, body, deployment
 
@@ -219,7 +221,7 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         branch=branch,
         upstream_body=upstream_body,
         secret=serving.secret(target),
-        traceparent=child_traceparent(http.headers.get(b"traceparent"), request),
+        trace=trace_headers(http.headers, request),
         screen=screened,
         outgoing=translated,
         spoken=spoken,
@@ -242,6 +244,7 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
         session=request.session,
         tags=request.tags,
         trace_id=request.trace_id,
+        trace_parent=request.trace_parent,
         request=msgspec.Raw(written) if serving.plan.bodies else None,
     )
     worker.journal.open(serving.redactor.redact(_encode(opened)))
@@ -294,7 +297,7 @@ def dispatch(
         operation=call.request.operation,
         body=call.upstream_body,
         secret=call.secret,
-        traceparent=call.traceparent,
+        trace=call.trace,
         new_answer=taking(client, call, dispatched),
         outgoing=call.outgoing,
     )
@@ -376,7 +379,7 @@ def blocked(screened: CallScreen, deployment: DeploymentPlan, branch: Branch, he
         branch=branch,
         upstream_body=b"",
         secret=None,
-        traceparent=None,
+        trace=None,
         screen=screened,
         spoken=screened.spoken,
         held=held,

@@ -23,9 +23,13 @@ ONCE_ONLY = frozenset(
 """Headers that say who calls, or what the body is: two of one could be read in two ways."""
 
 
-def check_head(headers: Mapping[bytes, bytes], version: str) -> int:
+UNPACKED_BY_HANDLER = frozenset({"/v1/traces"})
+"""Paths whose handler reads compressed bodies, within bounds of its own."""
+
+
+def check_head(headers: Mapping[bytes, bytes], version: str, url: bytes = b"") -> int:
     """The length that a body is said to have, 0 if nothing is said. `headers` are those that llhttp has
-    taken, names in lower case. Raises InvalidRequest and UnsupportedMedia."""
+    taken, names in lower case; `url` is the request's target. Raises InvalidRequest and UnsupportedMedia."""
     if version not in {"1.1", "1.0"}:
         raise InvalidRequest(f"HTTP/{version} is not spoken here; use HTTP/1.1", code="invalid_http")
     if b"host" not in headers and version == "1.1":
@@ -33,7 +37,8 @@ def check_head(headers: Mapping[bytes, bytes], version: str) -> int:
     if b"transfer-encoding" in headers:
         _check_chunked(headers, version)
     encoding = headers.get(b"content-encoding")
-    if encoding is not None and encoding.lower() != b"identity":
+    packed = encoding is not None and encoding.lower() != b"identity"
+    if encoding is not None and packed and path_of(url) not in UNPACKED_BY_HANDLER:
         raise UnsupportedMedia(
             f"content-encoding {_shown(encoding.lower())} is not read here; send the body uncompressed"
         )

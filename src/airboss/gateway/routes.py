@@ -18,6 +18,7 @@ from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.pipeline import infer
 from airboss.gateway.relay import relay
 from airboss.gateway.relayed import route_of
+from airboss.gateway.traces import traces
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
 from airboss.telemetry.metrics import Counts, exposition, read_counts
@@ -102,6 +103,10 @@ def _completions(router: Router, client: Connection, http: HttpRequest) -> Await
 
 def _feedback(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
     return feedback(router.worker, client, http)
+
+
+def _traces(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return traces(router.worker, client, http)
 
 
 def _embeddings(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
@@ -212,6 +217,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/messages/count_tokens": {"POST": _count_tokens},
     "/v1/responses": {"POST": _responses},
     "/v1/feedback": {"POST": _feedback},
+    "/v1/traces": {"POST": _traces},
     "/v1/models": {"GET": _models},
     "/healthz": {"GET": _healthz},
     "/readyz": {"GET": _readyz},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,6 +44,8 @@ class Worker:
         self.ids = RecordIds()
         self.serving: Serving | None = None
         self.limiter: Limiter | None = None
+        self.reading = asyncio.Semaphore(1)
+        """Of whoever reads a large body in a thread."""
 
     def view(self) -> Serving:
         """What is served now. Raises Unavailable before the first plan."""
@@ -61,7 +65,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     branch: Branch
     upstream_body: bytes
     secret: str | None
-    traceparent: str | None
+    trace: Mapping[str, str] | None
     screen: CallScreen | None = None
     outgoing: Outgoing | None = None
     """What goes upstream where that is another dialect than OpenAI's; `upstream_body` is its body."""

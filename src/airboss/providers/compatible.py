@@ -46,13 +46,13 @@ def request_head(
     base_path: str,
     operation: Operation,
     secret: str | None,
-    traceparent: str | None,
+    trace: Mapping[str, str] | None,
     length: int,
 ) -> bytes:
     """The head of the HTTP request; `secret` is a bearer token. Values have no line ends: config checked."""
     head = _standing_head(host, base_path, operation, secret)
-    if traceparent is not None:
-        head += b"traceparent: %s\r\n" % traceparent.encode("latin-1")
+    for name, value in trace.items() if trace is not None else ():
+        head += b"%s: %s\r\n" % (name.encode(), value.encode("latin-1"))
     return b"%scontent-length: %d\r\n\r\n" % (head, length)
 
 

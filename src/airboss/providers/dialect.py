@@ -100,7 +100,7 @@ def request_head(
     host: str,
     base_path: str,
     secret: str | None,
-    traceparent: str | None,
+    trace: Mapping[str, str] | None,
     at: float,
 ) -> bytes:
     """The head of the HTTP request, sent at `at`. Values have no line ends: config checked."""
@@ -115,8 +115,8 @@ def request_head(
     }
     if secret is not None:
         headers |= outgoing.authorise(Unsigned(host=host, path=path, body=outgoing.body, at=at), secret)
-    if traceparent is not None:
-        headers["traceparent"] = traceparent
+    if trace is not None:
+        headers |= trace
     headers["content-length"] = str(len(outgoing.body))
     lines = [f"{outgoing.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -28,6 +28,7 @@ from airboss.domain.ports import (
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.domain.usage import UsageRow
+from airboss.store.span_rows import SpanDetail, TraceFilter, TraceSpan, TraceSummary
 from airboss.store.wire import (
     ANSWER_BYTES_MAX,
     Answer,
@@ -39,7 +40,9 @@ from airboss.store.wire import (
     Erase,
     Expire,
     Forget,
+    GatewaySpans,
     Offset,
+    OneSpan,
     Orphans,
     PutScores,
     Question,
@@ -47,10 +50,13 @@ from airboss.store.wire import (
     Refusal,
     ScoresOf,
     Series,
+    SettleCalls,
     SpentSince,
     Stats,
     StatsOfScores,
     StrayScores,
+    Trace,
+    Traces,
     Traffic,
     Usage,
     Watched,
@@ -67,10 +73,11 @@ IDLE_MAX: Final = 8
 
 _replies: Final[msgspec.msgpack.Decoder[Answer | Refusal]] = msgspec.msgpack.Decoder(Answer | Refusal)
 _records: Final = msgspec.json.Decoder(InferenceRecord)
+_details: Final = msgspec.json.Decoder(SpanDetail)
 
 
 class StoreClient:
-    """Implements `RecordLog`. Safe to call from several threads; each call has a connection of its own while
+    """Implements `TracedLog`. Safe to call from several threads; each call has a connection of its own while
     it lasts. A store that was restarted is found again by itself.
 
     `timeout_s` bounds each call; one that takes longer raises StoreUnavailable, though the store may still
@@ -174,6 +181,28 @@ class StoreClient:
         """As `RecordLog.expire`."""
         asked = Expire(bodies_before=bodies_before, records_before=records_before, limit=limit)
         return self._ask(asked, int)
+
+    def traces(self, where: TraceFilter, *, limit: int) -> Sequence[TraceSummary]:
+        """As `SpanLog.traces`."""
+        return self._ask(Traces(where=where, limit=limit), list[TraceSummary])
+
+    def trace(self, trace_id: str) -> Sequence[TraceSpan]:
+        """As `SpanLog.trace`."""
+        return self._ask(Trace(trace_id=trace_id), list[TraceSpan])
+
+    def span(self, trace_id: str, span_id: str) -> SpanDetail | None:
+        """As `SpanLog.span`."""
+        found = self._ask(OneSpan(trace_id=trace_id, span_id=span_id), list[bytes])
+        return _details.decode(found[0]) if found else None
+
+    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """As `SpanLog.gateway_spans`."""
+        found = self._ask(GatewaySpans(record_ids=list(record_ids)), list[bytes])
+        return [_details.decode(each) for each in found]
+
+    def settle_calls(self, before: datetime, *, limit: int) -> int:
+        """As `SpanLog.settle_calls`."""
+        return self._ask(SettleCalls(before=before, limit=limit), int)
 
     def close(self) -> None:
         """Hang up; the store goes on."""

@@ -29,14 +29,22 @@ from airboss.domain.ports import (
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.domain.usage import UsageRow
-from airboss.store import duckdb_erase, duckdb_scores, duckdb_usage, duckdb_watch
+from airboss.store import duckdb_erase, duckdb_scores, duckdb_spans, duckdb_usage, duckdb_watch
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection
 from airboss.store.duckdb_run import append as _append
 from airboss.store.duckdb_run import query as _query
 from airboss.store.duckdb_run import run as _run
 from airboss.store.gate import Gate
-from airboss.store.joining import ORPHANS_MAX, join, read_closed, read_opened, read_record
+from airboss.store.joining import (
+    ORPHANS_MAX,
+    gateway_span,
+    join,
+    read_closed,
+    read_opened,
+    read_record,
+    read_span,
+)
 from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row
 from airboss.store.usage import narrowed
 
@@ -45,8 +53,8 @@ REPLACE_WAIT_S: Final = 10.0
 log = logging.getLogger(__name__)
 
 
-class DuckDBRecordLog:
-    """Implements `RecordLog`. Safe to call from several threads: one writes at a time, and readers see the
+class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
+    """Implements `TracedLog`. Safe to call from several threads: one writes at a time, and readers see the
     last whole transaction without waiting for it.
 
     `apply` raises ValueError for a move that no table can take (a number out of range, say): the mover then
@@ -90,15 +98,19 @@ class DuckDBRecordLog:
             if held != move.start:
                 return held
             self._insert(connection, move.records)
+            spans = [read_span(payload) for payload in move.spans]
             for ids in read.grouped(_run(connection, _query("opened_parts"), {"ids": list(move.closed)})):
                 pending = read.opened(connection, ids)
-                joined = [join(read_opened(pending[each]), read_closed(move.closed[each])) for each in ids]
-                self._insert(connection, joined)
+                calls = [(read_opened(pending[each]), read_closed(move.closed[each])) for each in ids]
+                self._insert(connection, [join(*call) for call in calls])
+                spans += [span for call in calls if (span := gateway_span(*call)) is not None]
                 _run(connection, "delete from pending where id in (select unnest(?::varchar[]))", [ids])
             rows = [row for payload in move.opened.values() for row in open_rows(move.segment, payload)]
             _append(connection, "pending", rows)
+            moved_at = move.moved_at or datetime.now(UTC)
+            duckdb_spans.take(connection, spans, moved_at)
             if move.scores:
-                duckdb_scores.take(connection, move.scores, move.moved_at or datetime.now(UTC))
+                duckdb_scores.take(connection, move.scores, moved_at)
             if move.end != move.start:
                 _run(connection, "insert or replace into offsets values (?, ?)", [move.segment, move.end])
         return move.end

@@ -17,7 +17,7 @@ from typing import Final
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import Erased
-from airboss.store import duckdb_scores
+from airboss.store import duckdb_scores, duckdb_spans
 from airboss.store.duckdb_run import Connection, append, query, run
 from airboss.store.joining import blank_opened, read_opened
 from airboss.store.rows import naive, open_rows
@@ -29,6 +29,7 @@ COPY_SUFFIX: Final = ".rewriting"
 def blank(connection: Connection, users: Mapping[str, datetime]) -> dict[str, Erased]:
     """As `RecordLog.erase`, within a transaction; notes that the file is to be written anew."""
     erased = {}
+    found = False
     for user, before in users.items():
         asked = {"user": user, "before": naive(before)}
         ids = [record_id for (record_id,) in run(connection, query("records_of_user"), asked)]
@@ -38,8 +39,10 @@ def blank(connection: Connection, users: Mapping[str, datetime]) -> dict[str, Er
         run(connection, query("erase_bodies"), asked)
         run(connection, query("erase_user"), asked)
         opened = _blank_opened(connection, user, before)
+        traced = duckdb_spans.erase(connection, user, before)
+        found = found or bool(ids or opened or scores or traced)
         erased[user] = Erased(records=len(ids) + opened, scores=scores)
-    if any(each.records or each.scores for each in erased.values()):
+    if found:
         run(connection, "insert into rewrites_due values (?)", [naive(datetime.now(UTC))])
     return erased
 
@@ -134,10 +137,12 @@ def expire(
                 text = f"delete from {table} where seq in (select unnest(?::bigint[]))"  # noqa: S608 - two names
                 run(connection, text, [seqs])
         done += len(old)
+        done += duckdb_spans.expire(connection, records_before, limit, whole="spans")
     if bodies_before is not None and done < limit:
         asked = {"before": naive(bodies_before), "limit": limit - done}
         seqs = [seq for (seq,) in run(connection, query("old_bodies"), asked)]
         if seqs:
             run(connection, "delete from bodies where seq in (select unnest(?::bigint[]))", [seqs])
         done += len(seqs)
+        done += duckdb_spans.expire(connection, bodies_before, limit, whole="texts")
     return done

@@ -9,6 +9,7 @@ import msgspec
 from airboss.domain.ports import WatchedCall
 from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
 from airboss.domain.score import Score
+from airboss.store.span_rows import Span, span_key, trace_key
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ _open_frames: Final = msgspec.json.Decoder(_OpenFrame)
 _close_frames: Final = msgspec.json.Decoder(_CloseFrame)
 _records: Final = msgspec.json.Decoder(StoredRecord)
 _scores: Final = msgspec.json.Decoder(Score)
+_spans: Final = msgspec.json.Decoder(Span)
 
 
 def read_opened(payload: bytes) -> OpenedCall:
@@ -60,6 +62,54 @@ def read_record(payload: bytes) -> StoredRecord:
 def read_score(payload: bytes) -> Score:
     """The feedback that a score frame tells of. Raises ValueError if it tells of none."""
     return _decoded(_scores, payload)
+
+
+def read_span(payload: bytes) -> Span:
+    """The span that a span frame tells of. Raises ValueError if it tells of none."""
+    span = _decoded(_spans, payload)
+    trace_key(span.trace_id)
+    span_key(span.span_id)
+    if bytes(span.call) != b"null":
+        read_record(bytes(span.call))
+    return span
+
+
+def gateway_span(opened: OpenedCall, closed: ClosedCall) -> Span | None:
+    """The span that a call of the gateway is in the trace that it came with; None if it came with none."""
+    if opened.trace_id is None:
+        return None
+    parent, _, flags = (opened.trace_parent or "").partition("-")
+    try:
+        trace_key(opened.trace_id)
+    except ValueError:
+        return None
+    return Span(
+        id=opened.id,
+        trace_id=opened.trace_id,
+        span_id=opened.id.replace("-", "")[16:],
+        parent_id=parent or None,
+        gateway=True,
+        name=f"{opened.operation} {opened.model}"[:256],
+        kind="embedding" if opened.operation == "embeddings" else "llm",
+        service=opened.deployment,
+        started_at=opened.started_at,
+        duration_ms=closed.latency_ms,
+        status="error" if closed.status == "error" else "ok",
+        message=closed.error_type,
+        key=opened.key,
+        user=opened.user,
+        session=opened.session,
+        sampled=flags == "" or bool(int(flags, 16) & 1),
+    )
+
+
+def blank_span(span: Span) -> bytes:
+    """The JSON of a span without the person and what was said. Never longer than the frame it was."""
+    nothing = msgspec.Raw(b"null")
+    blank = msgspec.structs.replace(
+        span, user=None, session=None, message=None, attributes=nothing, events=nothing, call=nothing
+    )
+    return msgspec.json.encode(blank)
 
 
 def join(opened: OpenedCall, closed: ClosedCall) -> bytes:

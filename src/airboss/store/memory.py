@@ -23,7 +23,7 @@ from airboss.domain.ports import (
     UsageQuery,
     WatchedCall,
 )
-from airboss.domain.record import InferenceRecord
+from airboss.domain.record import EXTERNAL, InferenceRecord
 from airboss.domain.score import Score, read_condition
 from airboss.domain.usage import RecordSort, UsageRow
 from airboss.store import memory_usage
@@ -32,13 +32,16 @@ from airboss.store.joining import (
     as_open,
     blank_opened,
     body,
+    gateway_span,
     join,
     read_closed,
     read_opened,
     read_record,
     read_score,
+    read_span,
 )
 from airboss.store.memory_scores import Scores, stats_of_scores
+from airboss.store.memory_spans import MemorySpans
 from airboss.store.usage import narrowed, read_tag
 
 K = TypeVar("K")
@@ -48,11 +51,12 @@ _EQUAL: Final = (
 )  # fmt: skip
 
 
-class MemoryRecordLog:
-    """Implements `RecordLog`. Safe to call from several threads. `apply` raises ValueError for a move with
+class MemoryRecordLog(MemorySpans):
+    """Implements `TracedLog`. Safe to call from several threads. `apply` raises ValueError for a move with
     JSON that is no record, and then takes none of it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = threading.Lock()
         self._records: dict[str, InferenceRecord] = {}
         self._pending: dict[str, tuple[str, bytes]] = {}
@@ -77,16 +81,19 @@ class MemoryRecordLog:
             held = self._offsets.get(move.segment, 0)
             if held != move.start:
                 return held
-            joined = [
-                join(read_opened(self._pending[record_id][1]), read_closed(closed))
+            calls = [
+                (read_opened(self._pending[record_id][1]), read_closed(closed))
                 for record_id, closed in move.closed.items()
                 if record_id in self._pending
             ]
-            records = [_whole(payload) for payload in (*move.records, *joined)]
+            records = [_whole(payload) for payload in (*move.records, *(join(*call) for call in calls))]
+            spans = [read_span(payload) for payload in move.spans]
+            spans += [span for call in calls if (span := gateway_span(*call)) is not None]
             given = [read_score(payload) for payload in move.scores]
             for record in records:
                 self._records.setdefault(record.id, record)
             self._scores.take(given, move.moved_at or datetime.now(UTC))
+            self._take_spans(spans, move.moved_at or datetime.now(UTC))
             self._scores.attach(self._records)
             for record_id in move.closed:
                 self._pending.pop(record_id, None)
@@ -197,6 +204,8 @@ class MemoryRecordLog:
         with self._lock:
             self._check()
             for record in self._records.values():
+                if record.arm == EXTERNAL:
+                    continue
                 if record.cost_usd is not None and record.started_at >= since:
                     day = record.started_at.astimezone(UTC).date()
                     sums[record.key, day] = sums.get((record.key, day), Decimal(0)) + record.cost_usd
@@ -269,8 +278,11 @@ class MemoryRecordLog:
             return {user: self._erase(user, before) for user, before in users.items()}
 
     def _erase(self, user: str, before: datetime) -> Erased:
+        traced = self._erase_spans(user, before)
         theirs = {
-            each.id for each in self._records.values() if each.user == user and each.started_at <= before
+            each.id
+            for each in self._records.values()
+            if (each.user == user or each.id in traced) and each.started_at <= before
         }
         nothing: dict[str, Any] = {
             "user": None,
@@ -310,7 +322,8 @@ class MemoryRecordLog:
             ]
             for record in bodied[: limit - len(gone[:limit])]:
                 self._records[record.id] = msgspec.structs.replace(record, request=None, response=None)
-            return len(gone[:limit]) + len(bodied[: limit - len(gone[:limit])])
+            spans = self._expire_spans(bodies_before, records_before, limit)
+            return len(gone[:limit]) + len(bodied[: limit - len(gone[:limit])]) + spans
 
     def close(self) -> None:
         """As `RecordLog.close`."""
@@ -332,6 +345,10 @@ class MemoryRecordLog:
         with self._lock:
             self._check()
             return [record for record in self._records.values() if since <= record.started_at < until]
+
+    def _make(self, payload: bytes) -> None:
+        record = _whole(payload)
+        self._records.setdefault(record.id, record)
 
     def _check(self) -> None:
         if self._closed:

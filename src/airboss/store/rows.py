@@ -13,6 +13,7 @@ import msgspec
 
 from airboss.domain.record import Attempt, InferenceRecord, PolicyFinding
 from airboss.store.joining import StoredRecord, body, read_opened
+from airboss.store.span_rows import Span
 
 PART_CHARS_MAX: Final = 8192
 """Bodies are stored in parts of so many characters; see the schema."""
@@ -54,7 +55,7 @@ def open_rows(segment: str, payload: bytes) -> Iterator[tuple[Any, ...]]:
     _check_size(opened.id, [*msgspec.structs.astuple(opened), *opened.tags, *opened.tags.values()])
     if not -(2**63) <= opened.plan < 2**63:
         raise ValueError(f"{opened.id} is of plan {opened.plan}")
-    return ((opened.id, segment, part, text) for part, text in enumerate(_parts(str(payload, "utf-8"))))
+    return ((opened.id, segment, part, text) for part, text in enumerate(text_parts(str(payload, "utf-8"))))
 
 
 def _check_size(record_id: str, values: Iterable[object]) -> None:
@@ -65,11 +66,11 @@ def _check_size(record_id: str, values: Iterable[object]) -> None:
 
 def body_rows(seq: int, record: StoredRecord) -> Iterator[tuple[Any, ...]]:
     """The rows of `bodies` that hold a record's; none where it has none."""
-    both = zip_longest(_parts(_text(record.request)), _parts(_text(record.response)))
+    both = zip_longest(text_parts(_text(record.request)), text_parts(_text(record.response)))
     return ((seq, part, *texts) for part, texts in enumerate(both))
 
 
-def _parts(text: str | None) -> Iterator[str]:
+def text_parts(text: str | None) -> Iterator[str]:
     """The text in parts small enough for a column."""
     text = text or ""
     return (text[start : start + PART_CHARS_MAX] for start in range(0, len(text), PART_CHARS_MAX))
@@ -79,6 +80,18 @@ def _text(raw: msgspec.Raw) -> str | None:
     """The JSON text of a body, None for null."""
     text = str(raw, "utf-8")
     return text if text != "null" else None
+
+
+def span_row(span: Span) -> tuple[Any, ...]:
+    """The row of `spans` that a span is. Raises ValueError if it is too large for one."""
+    attributes, events = _text(span.attributes), _text(span.events)
+    values = (
+        *(span.id, span.trace_id, span.span_id, span.parent_id, span.gateway, span.name, span.kind),
+        *(span.service, naive(span.started_at), span.duration_ms, span.status, span.message, span.key),
+        *(span.user, span.session, span.sampled, attributes, events),
+    )
+    _check_size(span.id, values)
+    return values
 
 
 def from_row(row: tuple[Any, ...], request: str | None, response: str | None) -> InferenceRecord:

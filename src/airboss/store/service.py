@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from airboss.domain.errors import SetupError, StoreUnavailable
-from airboss.domain.ports import RecordLog
+from airboss.store.span_rows import TracedLog
 from airboss.store.wire import QUESTION_BYTES_MAX, Answer, ConnectionLost, Question, Refusal, receive, send
 
 CONNECTIONS_MAX: Final = 64
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(
-    record_log: RecordLog,
+    record_log: TracedLog,
     socket_path: Path,
     *,
     stop: threading.Event | None = None,
@@ -61,7 +61,7 @@ def serve(
 class _Service:
     """The open connections and the log they ask."""
 
-    def __init__(self, record_log: RecordLog) -> None:
+    def __init__(self, record_log: TracedLog) -> None:
         self._log = record_log
         self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}

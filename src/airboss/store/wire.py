@@ -26,11 +26,13 @@ from airboss.domain.ports import (
 )
 from airboss.domain.score import Score
 from airboss.domain.usage import UsageRow
+from airboss.store.span_rows import SpanLog, TraceFilter, TraceSpan, TraceSummary
 
 QUESTION_BYTES_MAX: Final = 768 * 1024 * 1024
 """A move of one call holds its two frames, each of 256 MiB at most; more is no question of ours."""
 ANSWER_BYTES_MAX: Final = 1024 * 1024 * 1024
 RECORDS_MAX: Final = 10_000
+TRACES_MAX: Final = 1_000
 
 
 class Stream(Protocol):
@@ -288,6 +290,66 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         )
 
 
+class Traces(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`SpanLog.traces`."""
+
+    where: TraceFilter
+    limit: int
+
+    def ask(self, log: SpanLog) -> list[TraceSummary]:
+        """The answer; raises ValueError for a limit out of bounds."""
+        if not 1 <= self.limit <= TRACES_MAX:
+            raise ValueError(f"limit is {self.limit}; ask for 1 to {TRACES_MAX} traces")
+        return list(log.traces(self.where, limit=self.limit))
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`SpanLog.trace`."""
+
+    trace_id: str
+
+    def ask(self, log: SpanLog) -> list[TraceSpan]:
+        """The answer."""
+        return list(log.trace(self.trace_id))
+
+
+class OneSpan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`SpanLog.span`, as JSON: attributes may hold numbers that msgpack cannot."""
+
+    trace_id: str
+    span_id: str
+
+    def ask(self, log: SpanLog) -> list[bytes]:
+        """The answer, alone in a list; an empty one for none."""
+        found = log.span(self.trace_id, self.span_id)
+        return [] if found is None else [msgspec.json.encode(found)]
+
+
+class GatewaySpans(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`SpanLog.gateway_spans`, as JSON."""
+
+    record_ids: list[str]
+
+    def ask(self, log: SpanLog) -> list[bytes]:
+        """The answer; raises ValueError for too many records."""
+        if len(self.record_ids) > TRACES_MAX:
+            raise ValueError(f"spans of {len(self.record_ids)} records; ask for {TRACES_MAX} at most")
+        return [msgspec.json.encode(each) for each in log.gateway_spans(self.record_ids)]
+
+
+class SettleCalls(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`SpanLog.settle_calls`."""
+
+    before: datetime
+    limit: int
+
+    def ask(self, log: SpanLog) -> int:
+        """The answer; raises ValueError for a limit out of bounds."""
+        if not 1 <= self.limit <= TRACES_MAX:
+            raise ValueError(f"limit is {self.limit}; settle 1 to {TRACES_MAX} calls at once")
+        return log.settle_calls(self.before, limit=self.limit)
+
+
 Question = (
     Offset
     | Begun
@@ -309,6 +371,11 @@ Question = (
     | DropScores
     | Erase
     | Expire
+    | Traces
+    | Trace
+    | OneSpan
+    | GatewaySpans
+    | SettleCalls
 )
 """All that can be asked."""
 

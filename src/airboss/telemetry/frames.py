@@ -18,11 +18,12 @@ HEAD_BYTES: Final = 16
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 """`JournalWriter` refuses to write more."""
 
-FrameKind = Literal["open", "close", "score"]
-"""What a frame tells: an end of a call (`OpenedCall`, `ClosedCall`), or feedback on one (`Score`)."""
+FrameKind = Literal["open", "close", "score", "span"]
+"""What a frame tells: an end of a call (`OpenedCall`, `ClosedCall`), feedback on one (`Score`), or a span of
+a trace (`Span`)."""
 
 _HEAD = struct.Struct("<4sB3xI")
-_CODES: Final[dict[FrameKind, int]] = {"open": 1, "close": 2, "score": 3}
+_CODES: Final[dict[FrameKind, int]] = {"open": 1, "close": 2, "score": 3, "span": 4}
 _KINDS: Final[dict[int, FrameKind]] = {code: kind for kind, code in _CODES.items()}
 
 

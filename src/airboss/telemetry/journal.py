@@ -86,6 +86,10 @@ class JournalWriter:
         """Append feedback on a call: JSON of `Score`."""
         self._append("score", frame)
 
+    def span(self, frame: Redacted) -> None:
+        """Append a span of a trace: JSON of `Span`."""
+        self._append("span", frame)
+
     def stop(self) -> None:
         """Flush to disk and give the directory up; whoever moves frames may then finish it."""
         with self._lock:

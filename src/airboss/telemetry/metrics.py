@@ -108,6 +108,8 @@ class Counts(msgspec.Struct):
     series: list[Series] = []
     refused: dict[str, int] = {}
     """Requests answered without a record, by HTTP status: bad keys, bad bodies, unknown models."""
+    spans: dict[str, int] = {}
+    """Spans that apps sent, by what became of them: `accepted` or `rejected`."""
     gauges: dict[str, float] = {}
     plan: int = 0
     """The plan that a gateway serves from."""
@@ -147,6 +149,7 @@ class WorkerMetrics:
     def __init__(self) -> None:
         self._series: dict[Labels, Series] = {}
         self._refused: dict[str, int] = {}
+        self._spans: dict[str, int] = {}
         self.in_flight = 0
 
     def call(self, opened: OpenedCall, closed: ClosedCall) -> None:
@@ -169,12 +172,18 @@ class WorkerMetrics:
         key = str(status)
         self._refused[key] = self._refused.get(key, 0) + 1
 
+    def spans(self, accepted: int, rejected: int) -> None:
+        """Count spans that an app sent."""
+        for outcome, n in (("accepted", accepted), ("rejected", rejected)):
+            self._spans[outcome] = self._spans.get(outcome, 0) + n
+
     def counts(self, now: datetime) -> Counts:
         """What has been counted so far."""
         return Counts(
             written_at=now,
             series=list(self._series.values()),
             refused=self._refused,
+            spans=self._spans,
             gauges={"requests_in_flight": self.in_flight},
         )
 
@@ -203,6 +212,7 @@ class _Exposition(Collector):
     def __init__(self, counts: Iterable[Counts], gauges: Mapping[str, float]) -> None:
         self._series: dict[Labels, Series] = {}
         self._refused: dict[str, int] = {}
+        self._spans: dict[str, int] = {}
         self._gauges = dict(gauges)
         self._replicas: dict[str, dict[str, int]] = {}
         self._wanted: dict[str, int] = {}
@@ -221,6 +231,8 @@ class _Exposition(Collector):
                 into.add(series)
             for status, n in each.refused.items():
                 self._refused[status] = self._refused.get(status, 0) + n
+            for outcome, n in each.spans.items():
+                self._spans[outcome] = self._spans.get(outcome, 0) + n
             for name, value in each.gauges.items():
                 self._gauges[name] = self._gauges.get(name, 0.0) + value
 
@@ -254,6 +266,10 @@ class _Exposition(Collector):
         for status, n in self._refused.items():
             refused.add_metric([status], n)
         yield refused
+        spans = CounterMetricFamily("airboss_spans", "Spans that apps sent.", labels=["outcome"])
+        for outcome, n in sorted(self._spans.items()):
+            spans.add_metric([outcome], n)
+        yield spans
         yield from self._limits()
         yield from self._replica_gauges()
         yield self._alarm_states()

@@ -1,0 +1,404 @@
+"""`POST /v1/traces`: spans that apps send by OTLP/HTTP, into the journal.
+
+Every span is kept; one that tells of a model call becomes a record too, unless the call passed through a
+gateway of ours (`store.span_calls`). A span is screened under the policies of all deployments that its key
+may use: what may not be recorded of a call here is not recorded of one elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from airboss.domain.errors import BodyTooLarge, InvalidRequest, UnsupportedMedia
+from airboss.domain.plan import Target
+from airboss.domain.record import EXTERNAL, InferenceRecord, PolicyFinding
+from airboss.domain.request import Principal
+from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.serving import Serving, allowed
+from airboss.gateway.worker import Worker
+from airboss.governance.policies import binding
+from airboss.providers.pricing import Buckets, cost_usd
+from airboss.store.span_rows import Span, SpanStatus
+
+if TYPE_CHECKING:
+    from airboss.gateway.traces_screened import SpanScreen
+    from airboss.telemetry.genai_spans import ModelCall
+    from airboss.telemetry.otlp_read import RawSpan, Reading
+
+BODY_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of a request, also once it is unpacked: many small attributes take ten times as much memory."""
+SPANS_MAX: Final = 10_000
+"""Of a request; clients send some hundreds."""
+INLINE_BYTES: Final = 8 * 1024
+"""A longer request is read in a thread: calls should not wait for it."""
+VALUE_CHARS_MAX: Final = 8_192
+BEGINNING_CHARS: Final = 256
+ATTRIBUTES_CHARS_MAX: Final = 32_768
+EVENTS_CHARS_MAX: Final = 8_192
+MESSAGE_CHARS_MAX: Final = 2_048
+SERVICE_CHARS_MAX: Final = 64
+DEPLOYMENT_PREFIX: Final = "otlp:"
+"""Of what stands for a deployment in records of calls that passed through none: the service follows."""
+COST_USD_MAX: Final = 100_000
+
+_STATUSES: Final[tuple[SpanStatus, ...]] = ("unset", "ok", "error")
+_encode = msgspec.json.Encoder().encode
+
+
+class Taken(msgspec.Struct):
+    """What became of a request: frames for the journal, and the spans that are not kept, by their reason."""
+
+    frames: list[bytes]
+    rejected: dict[str, int]
+
+
+async def traces(worker: Worker, client: Connection, http: HttpRequest) -> None:
+    """Take spans: 200 once all that are kept are in the journal. Raises ApiError."""
+    serving = worker.view()
+    principal = serving.authenticate(http.headers)
+    as_json = _is_json(http.headers)
+    now = worker.clock.now()
+
+    def work() -> bytes:
+        taken = take(serving, principal, http, as_json=as_json, now=now)
+        for frame in taken.frames:
+            worker.journal.span(serving.redactor.redact(frame))
+        worker.metrics.spans(len(taken.frames), sum(taken.rejected.values()))
+        return answer(taken.rejected, as_json=as_json)
+
+    if len(http.body) <= INLINE_BYTES and b"content-encoding" not in http.headers:
+        body = work()
+    else:
+        async with worker.reading:  # one at a time, whose size bounds the memory that all of them take
+            body = await asyncio.to_thread(work)
+    kind = b"application/json" if as_json else b"application/x-protobuf"
+    now_ms = int(now.timestamp() * 1000)
+    head = b"content-type: %s\r\nx-request-id: %s\r\n" % (kind, worker.ids.next(now_ms).encode())
+    client.respond(200, head, body)
+
+
+def take(serving: Serving, principal: Principal, http: HttpRequest, *, as_json: bool, now: datetime) -> Taken:
+    """The frames that a request is. Raises ApiError."""
+    from airboss.telemetry.otlp_read import read_json, read_protobuf  # noqa: PLC0415 - 7 MB of protobuf
+
+    body = unpacked(http)
+    now_ns = int(now.timestamp() * 1e9)
+    try:
+        reading = read_json(body, now_ns) if as_json else read_protobuf(body, now_ns)
+    except ValueError as error:
+        kind = "JSON" if as_json else "protobuf"
+        raise InvalidRequest(
+            f"the body is no ExportTraceServiceRequest in {kind}: {str(error)[:200]}", code="invalid_otlp"
+        ) from None
+    spans = Spans(serving, principal, http.headers.get(b"host", b"").decode("latin-1"))
+    return spans.frames(reading)
+
+
+def unpacked(http: HttpRequest) -> bytes:
+    """The body, unpacked within bounds. Raises BodyTooLarge, InvalidRequest, UnsupportedMedia."""
+    encoding = http.headers.get(b"content-encoding", b"identity").lower()
+    if encoding == b"identity":
+        body = http.body
+    elif encoding in {b"gzip", b"deflate"}:
+        try:
+            unpack = zlib.decompressobj(wbits=47)  # either of both
+            body = unpack.decompress(http.body, BODY_BYTES_MAX + 1)
+        except zlib.error as error:
+            raise InvalidRequest(
+                f"the body is not {encoding.decode()}: {error}", code="invalid_otlp"
+            ) from None
+        if len(body) <= BODY_BYTES_MAX and not unpack.eof:
+            raise InvalidRequest(f"the body's {encoding.decode()} breaks off", code="invalid_otlp")
+    else:
+        raise UnsupportedMedia(
+            f"content-encoding {encoding[:60].decode('latin-1')!r} is not read here; send gzip or none"
+        )
+    if len(body) > BODY_BYTES_MAX:
+        raise BodyTooLarge(
+            f"the traces of one request are over {BODY_BYTES_MAX} bytes; send fewer spans at once"
+        )
+    return body
+
+
+def _is_json(headers: Mapping[bytes, bytes]) -> bool:
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind in {b"application/json", b"application/x-protobuf", b"application/protobuf"}:
+        return kind == b"application/json"
+    raise UnsupportedMedia(
+        f"content-type {kind[:60].decode('latin-1')!r} is not OTLP; send application/x-protobuf or "
+        "application/json"
+    )
+
+
+def answer(rejected: Mapping[str, int], *, as_json: bool) -> bytes:
+    """An `ExportTraceServiceResponse`; it names the reasons for which spans were rejected."""
+    count = sum(rejected.values())
+    text = "; ".join(f"{n} spans: {reason}" for reason, n in list(rejected.items())[:8])
+    if as_json:
+        partial = {"rejectedSpans": str(count), "errorMessage": text}
+        return _encode({"partialSuccess": partial} if count else {})
+    from airboss.telemetry.otlp_read import partial_success  # noqa: PLC0415 - as above
+
+    return partial_success(count, text)
+
+
+class Spans:
+    """Makes frames of spans, under one plan and for one key."""
+
+    def __init__(self, serving: Serving, principal: Principal, host: str) -> None:
+        self._bodies = serving.plan.bodies
+        self._key = principal.key
+        self._host = host
+        self._targets = [each.target for each in serving.plan.served() if each.target.price is not None]
+        self._screen = _screen(serving, principal)
+
+    def frames(self, reading: Reading) -> Taken:
+        """What is kept of a request."""
+        from airboss.telemetry import genai_spans  # noqa: PLC0415 - with the reader
+
+        kept = reading.spans[:SPANS_MAX]
+        if len(reading.spans) > SPANS_MAX:
+            reason = f"more than {SPANS_MAX} in one request"
+            reading.rejected[reason] = len(reading.spans) - SPANS_MAX
+        people: dict[str, str] = {}
+        sessions: dict[str, str] = {}
+        for span in kept:
+            user, session = genai_spans.user_of(span.attributes), genai_spans.session_of(span.attributes)
+            if user is not None:
+                people.setdefault(span.trace_id, user)
+            if session is not None:
+                sessions.setdefault(span.trace_id, session)
+        frames = []
+        for span in kept:
+            # A trace is of one person as a rule, and most of its spans do not say whose.
+            user = genai_spans.user_of(span.attributes) or people.get(span.trace_id)
+            session = genai_spans.session_of(span.attributes) or sessions.get(span.trace_id)
+            frames.append(self._frame(span, user, session))
+        return Taken(frames=frames, rejected=reading.rejected)
+
+    def _frame(self, raw: RawSpan, user: str | None, session: str | None) -> bytes:
+        from airboss.telemetry import genai_spans  # noqa: PLC0415 - with the reader
+
+        kind = genai_spans.kind_of(raw.attributes)
+        attributes: Mapping[str, Any] = raw.attributes
+        span_id = row_id(raw, self._key)
+        service = (str(raw.resource.get("service.name") or "unknown_service"))[:SERVICE_CHARS_MAX]
+        started_at = datetime.fromtimestamp(raw.start_ns // 10**9, UTC) + timedelta(
+            microseconds=raw.start_ns % 10**9 // 1000
+        )
+        call = None
+        if kind in {"llm", "embedding"}:
+            told = genai_spans.call_of(raw, kind)
+            if told.address is None or told.address != self._host:  # ours has a record already
+                call = self._record(raw, told, span_id, service, started_at, user, session)
+        if call is not None or not self._bodies:
+            attributes = genai_spans.without_content(attributes)
+        events = [
+            {"at_ms": (each.at_ns - raw.start_ns) / 1e6, "name": each.name, "attributes": each.attributes}
+            for each in raw.events
+            if each.name not in genai_spans.CHUNKS and (self._bodies or not each.name.startswith("gen_ai."))
+        ]
+        if raw.cut:
+            attributes = {"airboss.cut": raw.cut, **attributes}
+        message = raw.message[:MESSAGE_CHARS_MAX] or None
+        span = Span(
+            id=span_id,
+            trace_id=raw.trace_id,
+            span_id=raw.span_id,
+            parent_id=raw.parent_id,
+            name=self._text(raw.name),
+            kind=kind,
+            service=service,
+            started_at=started_at,
+            duration_ms=(raw.end_ns - raw.start_ns) / 1e6,
+            status=_STATUSES[raw.status] if 0 <= raw.status < 3 else "unset",
+            message=self._text(message) if message is not None else None,
+            key=self._key,
+            user=user,
+            session=session,
+            attributes=self._json(fitting(attributes, ATTRIBUTES_CHARS_MAX), "span.attributes"),
+            events=self._json(fitting_events(events), "span.events"),
+            call=msgspec.Raw(call if call is not None else b"null"),
+        )
+        return _encode(span)
+
+    def _record(  # noqa: PLR0917 - what the span said, as it was read
+        self,
+        raw: RawSpan,
+        told: ModelCall,
+        record_id: str,
+        service: str,
+        started_at: datetime,
+        user: str | None,
+        session: str | None,
+    ) -> bytes:
+        """The record that a model call becomes, as JSON."""
+        from airboss.telemetry import genai_spans  # noqa: PLC0415 - with the reader
+
+        request, response = (told.request, told.response) if self._bodies else (None, None)
+        policy: tuple[PolicyFinding, ...] = ()
+        if self._screen is not None:
+            request, asked = self._screen.body(request, "request")
+            response, said = self._screen.body(response, "response")
+            policy = asked + said
+        latency_ms = (raw.end_ns - raw.start_ns) / 1e6
+        return _encode(
+            InferenceRecord(
+                id=record_id,
+                started_at=started_at,
+                deployment=f"{DEPLOYMENT_PREFIX}{service}",
+                release="",
+                arm=EXTERNAL,
+                plan=0,
+                model=told.models[0],
+                provider=told.provider,
+                key=self._key,
+                user=user,
+                session=session,
+                operation=told.operation,
+                stream=told.stream,
+                status="ok" if told.error_type is None else "error",
+                error_type=told.error_type,
+                finish_reason=told.finish_reason,
+                input_tokens=told.input_tokens,
+                output_tokens=told.output_tokens,
+                cached_input_tokens=told.cached_input_tokens,
+                reasoning_tokens=told.reasoning_tokens,
+                cache_write_tokens=told.written_input_tokens or None,
+                usage_estimated=False,
+                cost_usd=self._cost(told),
+                latency_ms=latency_ms,
+                ttft_ms=told.ttft_ms,
+                overhead_ms=0.0,
+                output_chars=told.output_chars,
+                attempts=(),
+                cache=None,
+                policy=policy,
+                tags=genai_spans.tags_of(raw.attributes),
+                scores={},
+                trace_id=raw.trace_id,
+                request=msgspec.Raw(request or b"null"),
+                response=msgspec.Raw(response or b"null"),
+            )
+        )
+
+    def _cost(self, told: ModelCall) -> Decimal | None:
+        """By the price that the plan has for such a model, else as the span says."""
+        target = priced(self._targets, told)
+        cost = None
+        if target is not None and (told.input_tokens is not None or told.output_tokens is not None):
+            read, written = told.cached_input_tokens or 0, told.written_input_tokens
+            used = Buckets(
+                uncached=max(0, (told.input_tokens or 0) - read - written),
+                cache_read=read,
+                cache_write=written,
+                output=told.output_tokens or 0,
+            )
+            cost = cost_usd(target, used)
+        elif told.cost_usd is not None:
+            cost = Decimal(f"{told.cost_usd:.10f}").normalize() if told.cost_usd else Decimal(0)
+        return cost if cost is not None and cost < COST_USD_MAX else None
+
+    def _text(self, text: str) -> str:
+        return text if self._screen is None else self._screen.text(text)
+
+    def _json(self, value: Any, where: str) -> msgspec.Raw:
+        if not value:
+            return msgspec.Raw(b"null")
+        text = _encode(value)
+        if self._screen is not None:
+            text = self._screen.body(text, where)[0] or text
+        return msgspec.Raw(text)
+
+
+def _screen(serving: Serving, principal: Principal) -> SpanScreen | None:
+    """The screen that the policies of all deployments make that the key may use; None for no policy."""
+    policies = []
+    for deployment in serving.plan.deployments:
+        if allowed(principal, deployment):
+            releases = [deployment.stable]
+            if deployment.canary is not None:
+                releases.append(deployment.canary.served.release)
+            policies += [deployment.policy, *(release.policy for release in releases)]
+    actions = binding(*policies)
+    if not actions:
+        return None
+    from airboss.gateway.traces_screened import SpanScreen  # noqa: PLC0415 - 17 MB that only policies need
+
+    return SpanScreen(actions)
+
+
+def priced(targets: Iterable[Target], told: ModelCall) -> Target | None:
+    """Where such a model has a price: at the provider of that name or kind, else at any."""
+    for model in told.models:
+        found = [each for each in targets if each.upstream_model == model]
+        same = [each for each in found if told.provider in {each.provider, each.kind}]
+        if same or found:
+            return (same or found)[0]
+    return None
+
+
+def row_id(span: RawSpan, key: str) -> str:
+    """A UUID version 7 of the span's start that is the same whenever this key sends it."""
+    digest = blake2b(f"{key}\n{span.trace_id}\n{span.span_id}".encode(), digest_size=10).hexdigest()
+    ms = f"{span.start_ns // 1_000_000:012x}"
+    variant = "89ab"[int(digest[3], 16) & 3]
+    return f"{ms[:8]}-{ms[8:]}-7{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
+
+
+def fitting(attributes: Mapping[str, Any], chars_max: int) -> dict[str, Any]:
+    """Attributes cut to what a row may hold: long values to their beginnings, the longest ones to shorter
+    ones, and then the last attributes are left out."""
+    found = {name: _short(value, VALUE_CHARS_MAX) for name, value in attributes.items()}
+    sizes = {name: _size(value) + len(name) + 8 for name, value in found.items()}
+    total = sum(sizes.values())
+    for name in sorted(sizes, key=lambda each: -sizes[each]):
+        if total <= chars_max:
+            return found
+        found[name] = _short(found[name], BEGINNING_CHARS)
+        total += _size(found[name]) + len(name) + 8 - sizes[name]
+        sizes[name] = _size(found[name]) + len(name) + 8
+    left_out = 0
+    for name in reversed(list(attributes)):
+        if total <= chars_max:
+            break
+        del found[name]
+        total -= sizes[name]
+        left_out += 1
+    return {**found, "airboss.left_out": left_out} if left_out else found
+
+
+def _short(value: Any, chars_max: int) -> Any:
+    size = _size(value)
+    if size <= chars_max:
+        return value
+    if isinstance(value, str):
+        return f"{value[:chars_max]}[cut: {size - chars_max} more characters]"
+    return f"[cut: {size} characters]"
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return len(_encode(value)) if isinstance(value, list | dict) else 8
+
+
+def fitting_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Events cut to what a row may hold; the last ones are left out first."""
+    kept: list[dict[str, Any]] = []
+    total = 0
+    for event in events:
+        fitted = {**event, "attributes": fitting(event["attributes"], EVENTS_CHARS_MAX // 2)}
+        total += len(_encode(fitted))
+        if total > EVENTS_CHARS_MAX:
+            return [*kept, {"at_ms": event["at_ms"], "name": f"[cut: {len(events) - len(kept)} more events]"}]
+        kept.append(fitted)
+    return kept

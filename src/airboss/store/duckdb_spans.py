@@ -1,0 +1,215 @@
+"""Traces in the record log's DuckDB file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
+from airboss.store.rows import naive, span_row, text_parts
+from airboss.store.span_calls import record_ids
+from airboss.store.span_rows import (
+    SPANS_MAX,
+    Span,
+    SpanDetail,
+    TraceFilter,
+    TraceSpan,
+    TraceSummary,
+    trace_key,
+)
+
+AROUND_MS: Final = 3_600_000
+
+_DETAIL: Final = ", ".join(f'"{name}"' for name in SpanDetail.__struct_fields__)
+_NULL: Final = msgspec.Raw(b"null")
+_CONDITIONS: Final = {
+    "service": "service = $service",
+    "user": "person = $user",
+    "session": "session = $session",
+}
+
+Insert = Callable[[Connection, Sequence[bytes]], None]
+"""Stores records, given as JSON, that are not there yet."""
+
+
+class DuckDBSpans:
+    """Implements `SpanLog` over the connections of the log that it is a part of."""
+
+    _reading: Callable[[], AbstractContextManager[Connection]]
+    _transaction: Callable[[], AbstractContextManager[Connection]]
+    _insert: Insert
+
+    def traces(self, where: TraceFilter, *, limit: int) -> Sequence[TraceSummary]:
+        """As `SpanLog.traces`."""
+        with self._reading() as connection:
+            return traces(connection, where, limit)
+
+    def trace(self, trace_id: str) -> Sequence[TraceSpan]:
+        """As `SpanLog.trace`."""
+        with self._reading() as connection:
+            return of_trace(connection, trace_key(trace_id))
+
+    def span(self, trace_id: str, span_id: str) -> SpanDetail | None:
+        """As `SpanLog.span`."""
+        with self._reading() as connection:
+            asked = {"trace": trace_key(trace_id), "span": span_id}
+            rows = run(connection, query("span").format(columns=_DETAIL), asked)
+            return _detail(rows[0]) if rows else None
+
+    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """As `SpanLog.gateway_spans`."""
+        with self._reading() as connection:
+            text = query("gateway_spans").format(columns=_DETAIL)
+            if not record_ids:
+                return []
+            asked = {"first": min(record_ids), "last": max(record_ids), "ids": list(record_ids)}
+            return [_detail(row) for row in run(connection, text, asked)]
+
+    def settle_calls(self, before: datetime, *, limit: int) -> int:
+        """As `SpanLog.settle_calls`."""
+        with self._reading() as connection:  # most of the time nothing waits, and nobody need be held up
+            if not run(connection, "select 1 from waiting_calls limit 1"):
+                return 0
+        with self._transaction() as connection:
+            return settle(connection, before, limit, self._insert)
+
+
+def take(connection: Connection, given: Iterable[Span], moved_at: datetime) -> None:
+    """Keep spans that are not there yet."""
+    spans = {span.id: span for span in given}
+    if not spans:
+        return
+    for (known,) in list(run_by_ids(connection, "known_spans", spans)):
+        del spans[known]
+    append(connection, "spans", [span_row(span) for span in spans.values()])
+    rows = [
+        (span.id, span.trace_id, naive(moved_at), part, text)
+        for span in spans.values()
+        if bytes(span.call) != b"null"
+        for part, text in enumerate(text_parts(str(span.call, "utf-8")))
+    ]
+    if rows:
+        append(connection, "waiting_calls", rows)
+
+
+def settle(connection: Connection, before: datetime, limit: int, insert: Insert) -> int:
+    """As `SpanLog.settle_calls`, within a transaction."""
+    waiting = run(connection, query("settling"), {"before": naive(before), "limit": limit})
+    if not waiting:
+        return 0
+    ids = [each for each, _ in waiting]
+    # What decides about a call began at most AROUND before it: so recent rows alone are read.
+    first = f"{max(0, int(min(ids)[:8] + min(ids)[9:13], 16) - AROUND_MS):012x}"
+    asked = {
+        "traces": list({str(trace) for _, trace in waiting}),
+        "first": f"{first[:8]}-{first[8:]}",
+        "limit": 4 * SPANS_MAX,
+    }
+    by_trace: defaultdict[UUID, list[TraceSpan]] = defaultdict(list)
+    for row in run(connection, query("settling_spans"), asked):
+        by_trace[row[-1]].append(_tree_span(row))
+    found: dict[str, str | None] = {}
+    for spans in by_trace.values():
+        found |= record_ids(spans)
+    # One beyond what of a trace is looked at counts by itself.
+    own = [each for each in ids if found.get(each, each) == each]
+    parts = sorted(run(connection, query("waiting_call_parts"), {"ids": own}))
+    insert(
+        connection,
+        ["".join(text for _, _, text in rows).encode() for _, rows in groupby(parts, key=itemgetter(0))],
+    )
+    run(connection, "delete from waiting_calls where id in (select unnest(?::varchar[]))", [ids])
+    return len(ids)
+
+
+def of_trace(connection: Connection, trace: str) -> list[TraceSpan]:
+    """As `SpanLog.trace`."""
+    return [_tree_span(row) for row in run(connection, query("trace"), {"trace": trace, "limit": SPANS_MAX})]
+
+
+def _tree_span(row: Sequence[Any]) -> TraceSpan:
+    return TraceSpan(
+        id=row[0],
+        span_id=row[1],
+        parent_id=row[2],
+        gateway=row[3],
+        name=row[4],
+        kind=row[5],
+        service=row[6],
+        started_at=row[7].replace(tzinfo=UTC),
+        duration_ms=row[8],
+        status=row[9],
+        key=row[10],
+    )
+
+
+def traces(connection: Connection, where: TraceFilter, limit: int) -> list[TraceSummary]:
+    """As `SpanLog.traces`."""
+    asked: dict[str, Any] = {"since": naive(where.since), "until": naive(where.until), "limit": limit}
+    given = {name: getattr(where, name) for name in _CONDITIONS}
+    asked |= {name: value for name, value in given.items() if value is not None}
+    conditions = [_CONDITIONS[name] for name, value in given.items() if value is not None]
+    if where.status is not None:
+        conditions.append("errors > 0" if where.status == "error" else "errors = 0")
+    if where.before is not None:
+        at, trace_id = where.before
+        conditions.append("(began, trace_id) < ($before_at, $before_trace::uuid)")
+        asked |= {"before_at": naive(at), "before_trace": trace_key(trace_id)}
+    text = query("traces").format(where=" and ".join(conditions) or "true")
+    return [
+        TraceSummary(
+            trace_id=row[0].hex,
+            started_at=row[1].replace(tzinfo=UTC),
+            duration_ms=max(0.0, row[2]),
+            name=row[3],
+            service=row[4],
+            spans=row[5],
+            errors=row[6],
+            model_calls=row[7],
+            user=row[8],
+            session=row[9],
+        )
+        for row in run(connection, text, asked)
+    ]
+
+
+def erase(connection: Connection, user: str, before: datetime) -> int:
+    """Take a person out of the traces that name them, within a transaction; returns how many spans named
+    them."""
+    asked = {"user": user, "before": naive(before)}
+    mine = '"user" = $user and started_at <= $before'
+    ((found,),) = run(connection, f"select count(*) from spans where {mine}", asked)  # noqa: S608 - fixed
+    if found:
+        for name in ("erase_traced_bodies", "erase_traced_records", "erase_spans"):
+            run(connection, query(name), asked)
+    return int(found)
+
+
+def expire(connection: Connection, before: datetime, limit: int, *, whole: Literal["texts", "spans"]) -> int:
+    """Delete old spans, or what they hold of texts, the oldest first; returns how many."""
+    name = "old_spans" if whole == "spans" else "old_span_texts"
+    ids = [each for (each,) in run(connection, query(name), {"before": naive(before), "limit": limit})]
+    if ids and whole == "spans":
+        run(connection, "delete from spans where id in (select unnest(?::varchar[]))", [ids])
+    elif ids:
+        text = "update spans set message = null, attributes = null, events = null"
+        run(connection, f"{text} where id in (select unnest(?::varchar[]))", [ids])
+    return len(ids)
+
+
+def _detail(row: Sequence[Any]) -> SpanDetail:
+    fields = dict(zip(SpanDetail.__struct_fields__, row, strict=True))
+    fields["trace_id"] = fields["trace_id"].hex
+    fields["started_at"] = fields["started_at"].replace(tzinfo=UTC)
+    for name in ("attributes", "events"):
+        text = fields[name]
+        fields[name] = _NULL if text is None else msgspec.Raw(text.encode())
+    return SpanDetail(**fields)

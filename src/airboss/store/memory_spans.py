@@ -1,0 +1,156 @@
+"""Traces of the record log in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from airboss.store.span_calls import MODEL_KINDS, record_ids
+from airboss.store.span_rows import (
+    SPANS_MAX,
+    Span,
+    SpanDetail,
+    TraceFilter,
+    TraceSpan,
+    TraceSummary,
+    trace_key,
+)
+
+_NULL = msgspec.Raw(b"null")
+
+
+class MemorySpans:
+    """Implements `SpanLog` within the log that it is a part of."""
+
+    _lock: threading.Lock
+    _check: Callable[[], None]
+    _make: Callable[[bytes], None]
+
+    def __init__(self) -> None:
+        self._spans: dict[str, Span] = {}
+        self._calls: dict[str, tuple[datetime, bytes]] = {}
+
+    def traces(self, where: TraceFilter, *, limit: int) -> Sequence[TraceSummary]:
+        """As `SpanLog.traces`."""
+        with self._lock:
+            self._check()
+            by_trace: defaultdict[str, list[Span]] = defaultdict(list)
+            for span in self._spans.values():
+                if where.since <= span.started_at < where.until:
+                    by_trace[span.trace_id].append(span)
+        found = [each for each in map(_summary, by_trace.values()) if _matches(each, where)]
+        return sorted(found, key=lambda each: each.place, reverse=True)[:limit]
+
+    def trace(self, trace_id: str) -> Sequence[TraceSpan]:
+        """As `SpanLog.trace`."""
+        with self._lock:
+            self._check()
+            return self._tree(trace_key(trace_id))
+
+    def span(self, trace_id: str, span_id: str) -> SpanDetail | None:
+        """As `SpanLog.span`."""
+        wanted = (trace_key(trace_id), span_id)
+        with self._lock:
+            self._check()
+            found = [each for each in self._spans.values() if (each.trace_id, each.span_id) == wanted]
+        return _detail(min(found, key=lambda each: each.id)) if found else None
+
+    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """As `SpanLog.gateway_spans`."""
+        with self._lock:
+            self._check()
+            found = [self._spans[each] for each in record_ids if each in self._spans]
+        return [_detail(each) for each in found if each.gateway]
+
+    def settle_calls(self, before: datetime, *, limit: int) -> int:
+        """As `SpanLog.settle_calls`."""
+        with self._lock:
+            self._check()
+            waiting = [each for each, (moved_at, _) in sorted(self._calls.items()) if moved_at < before][
+                :limit
+            ]
+            for span_id in waiting:
+                _, payload = self._calls.pop(span_id)
+                if record_ids(self._tree(self._spans[span_id].trace_id)).get(span_id, span_id) == span_id:
+                    self._make(payload)
+            return len(waiting)
+
+    def _take_spans(self, spans: Sequence[Span], moved_at: datetime) -> None:
+        for span in spans:
+            if span.id in self._spans:
+                continue
+            self._spans[span.id] = msgspec.structs.replace(span, call=_NULL)
+            if bytes(span.call) != b"null":
+                self._calls[span.id] = (moved_at, bytes(span.call))
+
+    def _erase_spans(self, user: str, before: datetime) -> set[str]:
+        """Take a person out of the traces that name them; returns the ids of their spans."""
+        theirs = [each for each in self._spans.values() if each.started_at <= before]
+        named = {each.trace_id for each in theirs if each.user == user}
+        found = [each for each in theirs if each.trace_id in named]
+        for span in found:
+            self._spans[span.id] = msgspec.structs.replace(
+                span, user=None, session=None, message=None, attributes=_NULL, events=_NULL
+            )
+        return {each.id for each in found}
+
+    def _expire_spans(
+        self, bodies_before: datetime | None, records_before: datetime | None, limit: int
+    ) -> int:
+        oldest = sorted(self._spans.values(), key=lambda each: each.started_at)
+        gone = [each for each in oldest if records_before is not None and each.started_at < records_before]
+        for span in gone[:limit]:
+            del self._spans[span.id]
+        texts = [
+            each
+            for each in oldest
+            if bodies_before is not None
+            and each.started_at < bodies_before
+            and each.id in self._spans
+            and (bytes(each.attributes) != b"null" or bytes(each.events) != b"null")
+        ][:limit]
+        for span in texts:
+            self._spans[span.id] = msgspec.structs.replace(span, message=None, attributes=_NULL, events=_NULL)
+        return len(gone[:limit]) + len(texts)
+
+    def _tree(self, trace_id: str) -> list[TraceSpan]:
+        found = [each for each in self._spans.values() if each.trace_id == trace_id]
+        found.sort(key=lambda each: (each.started_at, each.id))
+        return [
+            TraceSpan(**{name: getattr(each, name) for name in TraceSpan.__struct_fields__})
+            for each in found[:SPANS_MAX]
+        ]
+
+
+def _detail(span: Span) -> SpanDetail:
+    return SpanDetail(**{name: getattr(span, name) for name in SpanDetail.__struct_fields__})
+
+
+def _summary(spans: Sequence[Span]) -> TraceSummary:
+    ordered = sorted(spans, key=lambda each: each.started_at)
+    first = next((each for each in ordered if each.parent_id is None), ordered[0])
+    over = max(each.started_at + timedelta(milliseconds=each.duration_ms) for each in ordered)
+    return TraceSummary(
+        trace_id=first.trace_id,
+        started_at=ordered[0].started_at,
+        duration_ms=(over - ordered[0].started_at).total_seconds() * 1000,
+        name=first.name,
+        service=first.service,
+        spans=len(ordered),
+        errors=sum(each.status == "error" for each in ordered),
+        model_calls=sum(each.kind in MODEL_KINDS or each.gateway for each in ordered),
+        user=max((each.user for each in ordered if each.user is not None), default=None),
+        session=max((each.session for each in ordered if each.session is not None), default=None),
+    )
+
+
+def _matches(trace: TraceSummary, where: TraceFilter) -> bool:
+    return (
+        all(getattr(where, name) in {None, getattr(trace, name)} for name in ("service", "user", "session"))
+        and (where.status is None or (trace.errors > 0) == (where.status == "error"))
+        and (where.before is None or trace.place < where.before)
+    )

@@ -1,0 +1,6 @@
+-- A person is in all of a trace that names them: what tools were given names nobody.
+update spans
+set "user" = null, session = null, message = null, attributes = null, events = null
+where
+    started_at <= $before
+    and trace_id in (select trace_id from spans where "user" = $user and started_at <= $before)

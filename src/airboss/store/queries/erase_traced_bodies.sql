@@ -1,0 +1,11 @@
+-- What models were asked and said in a person's traces, though the call itself names nobody.
+delete from bodies
+where seq in (
+    select seq
+    from records
+    where started_at <= $before and id in (
+            select id
+            from spans
+            where trace_id in (select trace_id from spans where "user" = $user and started_at <= $before)
+        )
+)

@@ -1,0 +1,3 @@
+select id, part, record
+from waiting_calls
+where id in (select unnest($ids::varchar[]))

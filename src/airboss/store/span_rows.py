@@ -1,0 +1,165 @@
+"""What is kept of traces, and what is asked about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from airboss.domain.ports import RecordLog
+
+SPANS_MAX: Final = 50_000
+"""Of one trace; what is beyond, by the time of its start, is kept and not shown."""
+
+SpanStatus = Literal["unset", "ok", "error"]
+"""How a span ended, in OpenTelemetry's words."""
+
+_NONE: Final = msgspec.Raw(b"null")
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A span as it is kept: the journal's `span` frame.
+
+    `id` is a UUID version 7 of its start and of what identifies it, so that sending it twice keeps it once;
+    `trace_id` and `span_id` are hex. `gateway`: a call of ours, whose record has the same id. `sampled` is
+    the flag of the trace that it came with. `attributes` is a JSON object, `events` a JSON list of objects
+    with `at_ms` (after the start), `name` and `attributes`. `call` is JSON of the `InferenceRecord` that it
+    becomes where it is a model call that nobody else records, else null.
+    """
+
+    id: str
+    trace_id: str
+    span_id: str
+    name: str
+    kind: str
+    service: str
+    started_at: datetime
+    duration_ms: float
+    key: str
+    parent_id: str | None = None
+    gateway: bool = False
+    status: SpanStatus = "unset"
+    message: str | None = None
+    user: str | None = None
+    session: str | None = None
+    sampled: bool = True
+    attributes: msgspec.Raw = _NONE
+    events: msgspec.Raw = _NONE
+    call: msgspec.Raw = _NONE
+
+
+class TraceSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """A span as a tree needs it; fields as in `Span`."""
+
+    id: str
+    span_id: str
+    parent_id: str | None
+    gateway: bool
+    name: str
+    kind: str
+    service: str
+    started_at: datetime
+    duration_ms: float
+    status: SpanStatus
+    key: str
+
+
+class SpanDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is kept of one span; `attributes` and `events` are JSON, null once erased or expired."""
+
+    id: str
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    gateway: bool
+    name: str
+    kind: str
+    service: str
+    started_at: datetime
+    duration_ms: float
+    status: SpanStatus
+    message: str | None
+    key: str
+    user: str | None
+    session: str | None
+    sampled: bool
+    attributes: msgspec.Raw
+    events: msgspec.Raw
+
+
+class TraceFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which traces: those with a span that began in `[since, until)` and has what is given. `before` is the
+    place of a trace in the list: only those after it there (`TraceSummary.place`)."""
+
+    since: datetime
+    until: datetime
+    service: str | None = None
+    user: str | None = None
+    session: str | None = None
+    status: str | None = None
+    before: tuple[datetime, str] | None = None
+
+
+class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A trace, by its spans that began in the period asked for. `name` and `service` are of the first one
+    without a parent, else of the first; `duration_ms` is from the first start to the last end."""
+
+    trace_id: str
+    started_at: datetime
+    duration_ms: float
+    name: str
+    service: str
+    spans: int
+    errors: int
+    model_calls: int
+    user: str | None
+    session: str | None
+
+    @property
+    def place(self) -> tuple[datetime, str]:
+        """Where it stands in a list, newest first."""
+        return self.started_at, self.trace_id
+
+
+class SpanLog(Protocol):
+    """Traces, beside the records that they belong to. Raises StoreUnavailable."""
+
+    def traces(self, where: TraceFilter, *, limit: int) -> Sequence[TraceSummary]:
+        """Traces that match, the newest first, at most `limit` (1 to 1,000)."""
+
+    def trace(self, trace_id: str) -> Sequence[TraceSpan]:
+        """The spans of a trace in order of their start, the first SPANS_MAX of them; none if there is no such
+        trace. Raises ValueError for an id that is not 32 hex digits."""
+
+    def span(self, trace_id: str, span_id: str) -> SpanDetail | None:
+        """One span. Raises ValueError for an id that is none."""
+
+    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """The spans of those of these calls of the gateway (at most 1,000) that came with a trace."""
+
+    def settle_calls(self, before: datetime, *, limit: int) -> int:
+        """Make records of model calls that spans told of and that were moved before that time, but for those
+        that others record (`span_calls`); returns how many spans were settled, at most `limit`."""
+
+
+class TracedLog(RecordLog, SpanLog, Protocol):
+    """A record log with its traces."""
+
+
+def trace_key(trace_id: str) -> str:
+    """A trace's id, checked. Raises ValueError for one that is none."""
+    return _checked(trace_id, 32, "trace")
+
+
+def span_key(span_id: str) -> str:
+    """A span's id, checked. Raises ValueError for one that is none."""
+    return _checked(span_id, 16, "span")
+
+
+def _checked(given: str, length: int, what: str) -> str:
+    if len(given) != length or not _HEX.issuperset(given):
+        raise ValueError(f"{given[:80]!r} is no {what} id: those are {length} hex digits, in lower case")
+    return given

@@ -1,0 +1,375 @@
+"""What a span says of a model call, in whichever conventions it was written. Pure.
+
+Read are OpenTelemetry's GenAI conventions from 1.27 to those of today, OpenInference, and OpenLLMetry
+(Traceloop) in its older and its present form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+
+from airboss.domain.request import Operation
+from airboss.telemetry.genai_messages import Message, from_json, numbered, of_events, of_parts, tools
+from airboss.telemetry.otlp_read import RawSpan
+
+SpanKind = Literal[
+    "llm", "embedding", "agent", "tool", "chain", "retriever", "reranker", "guardrail", "evaluator", "other"
+]
+"""What a span stands for."""
+
+NAME_CHARS_MAX: Final = 256
+TOKENS_MAX: Final = 2**53
+TAGS_MAX: Final = 32
+
+_OPERATIONS: Final[Mapping[str, SpanKind]] = {
+    "chat": "llm",
+    "text_completion": "llm",
+    "generate_content": "llm",
+    "embeddings": "embedding",
+    "execute_tool": "tool",
+    "create_agent": "agent",
+    "invoke_agent": "agent",
+    "invoke_workflow": "chain",
+    "retrieval": "retriever",
+}
+_REQUEST_TYPES: Final[Mapping[str, SpanKind]] = {
+    "chat": "llm",
+    "completion": "llm",
+    "embedding": "embedding",
+    "rerank": "reranker",
+}
+_TRACELOOP: Final[Mapping[str, SpanKind]] = {
+    "workflow": "chain",
+    "task": "chain",
+    "agent": "agent",
+    "tool": "tool",
+}
+_USER: Final = ("user.id", "enduser.id", "gen_ai.user", "llm.user", "langfuse.user.id")
+_SESSION: Final = ("gen_ai.conversation.id", "session.id", "langfuse.session.id")
+_PROPERTIES: Final = "traceloop.association.properties."
+_INPUT: Final = (
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.prompt_tokens",
+    "llm.token_count.prompt",
+    "llm.usage.prompt_tokens",
+)
+_OUTPUT: Final = (
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.completion_tokens",
+    "llm.token_count.completion",
+    "llm.usage.completion_tokens",
+)
+_CACHED: Final = (
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_read_input_tokens",
+    "llm.token_count.prompt_details.cache_read",
+)
+_WRITTEN: Final = (
+    "gen_ai.usage.cache_write.input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.cache_creation_input_tokens",
+    "llm.token_count.prompt_details.cache_write",
+)
+_REASONING: Final = (
+    "gen_ai.usage.reasoning.output_tokens",
+    "gen_ai.usage.reasoning_tokens",
+    "llm.token_count.completion_details.reasoning",
+)
+_CONTENT: Final = re.compile(
+    r"gen_ai\.(?:input\.messages|output\.messages|system_instructions|tool\.definitions|tool\.call\..*"
+    r"|prompt(?:\.\d.*)?|completion(?:\.\d.*)?)\Z"
+    r"|llm\.(?:input_messages|output_messages|tools|prompts|completions|request\.functions)\b"
+    r"|(?:input|output)\.value\Z|embedding\.embeddings\.|traceloop\.entity\.(?:input|output)\Z"
+    r"|retrieval\.documents\.|reranker\..*documents\.|tool\.parameters\Z"
+)
+"""Attributes that hold what people and models said."""
+_FIRST: Final = frozenset(
+    {"First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk"}
+)
+"""Events that some leave when the first piece of a stream comes."""
+CHUNKS: Final = _FIRST
+"""Events that say no more than that a piece came."""
+
+
+class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a model, as far as its span tells. `input_tokens` includes those of the cache.
+
+    `models` are the names that a price may stand under, the likeliest first; `request` and `response` are as
+    OpenAI's dialect has them. `address` is where it went, as host and port, if that is told.
+    """
+
+    operation: Operation
+    models: tuple[str, ...]
+    provider: str
+    stream: bool
+    error_type: str | None
+    finish_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_input_tokens: int | None
+    written_input_tokens: int
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    ttft_ms: float | None
+    output_chars: int
+    address: str | None
+    request: bytes | None
+    response: bytes | None
+
+
+def kind_of(attributes: Mapping[str, Any]) -> SpanKind:
+    """What a span stands for, by its attributes."""
+    named = _text(attributes.get("openinference.span.kind")).lower()
+    if named in get_args(SpanKind):
+        return next(each for each in get_args(SpanKind) if each == named)
+    for name, kinds in (
+        ("gen_ai.operation.name", _OPERATIONS),
+        ("traceloop.span.kind", _TRACELOOP),
+        ("llm.request.type", _REQUEST_TYPES),
+    ):
+        found = kinds.get(_text(attributes.get(name)).lower())
+        if found is not None:
+            return found
+    provider = attributes.get("gen_ai.provider.name", attributes.get("gen_ai.system"))
+    if provider is not None and "gen_ai.request.model" in attributes and not named:
+        return "other" if attributes.get("gen_ai.operation.name") else "llm"
+    return "other"
+
+
+def user_of(attributes: Mapping[str, Any]) -> str | None:
+    """The user that a span names."""
+    return _first_text(attributes, (*_USER, f"{_PROPERTIES}user_id"))
+
+
+def session_of(attributes: Mapping[str, Any]) -> str | None:
+    """The session or conversation that a span names."""
+    names = ("session_id", "conversation_id", "thread_id")
+    return _first_text(attributes, (*_SESSION, *(f"{_PROPERTIES}{name}" for name in names)))
+
+
+def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """What a span is tagged with: OpenLLMetry's properties and OpenInference's metadata."""
+    given = {
+        name.removeprefix(_PROPERTIES): value
+        for name, value in attributes.items()
+        if name.startswith(_PROPERTIES)
+    }
+    metadata = from_json(attributes.get("metadata"))
+    if isinstance(metadata, Mapping):
+        given |= metadata
+    kept = {str(name)[:64]: _text(value)[:NAME_CHARS_MAX] for name, value in given.items()}
+    return dict(list(kept.items())[:TAGS_MAX])
+
+
+def without_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes but for those that hold what was said."""
+    return {name: value for name, value in attributes.items() if _CONTENT.match(name) is None}
+
+
+def error_of(span: RawSpan) -> str | None:
+    """What kind of error a span ended with; None if it did not."""
+    if span.status != 2 and "error.type" not in span.attributes:
+        return None
+    named = span.attributes.get("error.type")
+    if named is None:
+        thrown = [each.attributes.get("exception.type") for each in span.events if each.name == "exception"]
+        named = next((each for each in thrown if each), "error")
+    return _text(named)[:NAME_CHARS_MAX]
+
+
+def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
+    """The call that a span of kind `llm` or `embedding` tells of."""
+    given = span.attributes
+    parameters = from_json(
+        given.get("llm.invocation_parameters", given.get("embedding.invocation_parameters"))
+    )
+    parameters = dict(parameters) if isinstance(parameters, Mapping) else {}
+    names = (
+        *("gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "embedding.model_name"),
+        "llm.request.model",
+    )
+    models = dict.fromkeys(_text(given[name])[:NAME_CHARS_MAX] for name in names if given.get(name))
+    operation = _operation(given, kind)
+    request, response = _content(span, operation, next(iter(models), ""), parameters)
+    answered = [_text(each.get("content")) for each in response]
+    input_tokens, cached = _tokens(given, _INPUT), _tokens(given, _CACHED)
+    if cached is not None and input_tokens is not None and cached > input_tokens:
+        input_tokens += cached  # written by one who leaves the cache out of the input
+    stream = given.get(
+        "gen_ai.request.stream", given.get("gen_ai.is_streaming", given.get("llm.is_streaming"))
+    )
+    return ModelCall(
+        operation=operation,
+        models=tuple(models) or ("unknown",),
+        provider=_provider(given),
+        stream=bool(stream if stream is not None else parameters.get("stream", False)),
+        error_type=error_of(span),
+        finish_reason=_finish(given, response),
+        input_tokens=input_tokens,
+        output_tokens=_tokens(given, _OUTPUT),
+        cached_input_tokens=cached,
+        written_input_tokens=_tokens(given, _WRITTEN) or 0,
+        reasoning_tokens=_tokens(given, _REASONING),
+        cost_usd=_cost(given),
+        ttft_ms=_ttft_ms(span),
+        output_chars=sum(map(len, answered)),
+        address=_address(given),
+        request=request,
+        response=_written_answer(given, operation, response),
+    )
+
+
+def _operation(given: Mapping[str, Any], kind: SpanKind) -> Operation:
+    if kind == "embedding":
+        return "embeddings"
+    if (
+        given.get("gen_ai.operation.name") == "text_completion"
+        or given.get("llm.request.type") == "completion"
+    ):
+        return "text_completion"
+    return "chat"
+
+
+def _content(
+    span: RawSpan, operation: Operation, model: str, parameters: dict[str, Any]
+) -> tuple[bytes | None, list[Message]]:
+    """The request as JSON, None where nothing of it was written; and the messages of the answer."""
+    given = span.attributes
+    asked_in_events, answered = of_events([(each.name, each.attributes) for each in span.events])
+    for each in span.events:
+        if each.name == "gen_ai.client.inference.operation.details":
+            given = {**each.attributes, **given}
+    asked = (
+        [
+            *_system(given.get("gen_ai.system_instructions")),
+            *of_parts(given.get("gen_ai.input.messages")),
+        ]
+        or numbered(given, "gen_ai.prompt.")
+        or numbered(given, "llm.input_messages.")
+        or asked_in_events
+    )
+    answered = (
+        of_parts(given.get("gen_ai.output.messages"))
+        or numbered(given, "gen_ai.completion.")
+        or numbered(given, "llm.output_messages.")
+        or answered
+    )
+    whole = given.get("input.value")
+    if isinstance(whole, str) and isinstance(read := from_json(whole), Mapping) and "model" in read:
+        return whole.encode(), answered
+    if not asked and isinstance(whole, str):
+        asked = [{"role": "user", "content": whole}]
+    if not answered and isinstance(given.get("output.value"), str):
+        answered = [{"role": "assistant", "content": given["output.value"]}]
+    if not asked:
+        return None, answered
+    request: dict[str, Any] = {"model": model, **_parameters(given), **parameters}
+    if operation == "embeddings":
+        request["input"] = [_text(each.get("content")) for each in asked]
+    elif operation == "text_completion":
+        request["prompt"] = "\n".join(_text(each.get("content")) for each in asked)
+    else:
+        request["messages"] = asked
+    offered = tools(given.get("gen_ai.tool.definitions")) or [
+        from_json(given[f"llm.tools.{number}.tool.json_schema"])
+        for number in range(TAGS_MAX)
+        if f"llm.tools.{number}.tool.json_schema" in given
+    ]
+    return msgspec.json.encode(request | ({"tools": offered} if offered else {})), answered
+
+
+def _system(value: Any) -> list[Message]:
+    parts = from_json(value)
+    return of_parts([{"role": "system", "parts": parts}]) if isinstance(parts, list) and parts else []
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a request, by OpenAI's names."""
+    names = ("temperature", "top_p", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
+    return {name: given[f"gen_ai.request.{name}"] for name in names if f"gen_ai.request.{name}" in given}
+
+
+def _written_answer(given: Mapping[str, Any], operation: Operation, answered: list[Message]) -> bytes | None:
+    """The answer as JSON: the provider's own where that was written, else one put together. None for
+    embeddings: their numbers tell a reader nothing."""
+    if operation == "embeddings":
+        return None
+    whole = given.get("output.value")
+    if isinstance(whole, str) and isinstance(read := from_json(whole), Mapping) and "choices" in read:
+        return whole.encode()
+    if not answered:
+        return None
+    reasons = given.get("gen_ai.response.finish_reasons")
+    reasons = reasons if isinstance(reasons, list) else []
+    choices = []
+    for index, each in enumerate(answered):
+        reason = each.get("finish_reason") or (reasons[index] if index < len(reasons) else None)
+        message = {name: value for name, value in each.items() if name != "finish_reason"}
+        said = {"text": message.get("content")} if operation == "text_completion" else {"message": message}
+        choices.append({"index": index, **said, "finish_reason": reason})
+    answer: dict[str, Any] = {"model": given.get("gen_ai.response.model"), "choices": choices}
+    if given.get("gen_ai.response.id"):
+        answer = {"id": given["gen_ai.response.id"], **answer}
+    return msgspec.json.encode(answer)
+
+
+def _finish(given: Mapping[str, Any], answered: list[Message]) -> str | None:
+    reasons = from_json(given.get("gen_ai.response.finish_reasons", given.get("llm.finish_reason")))
+    first = (
+        reasons[0] if isinstance(reasons, list) and reasons else reasons if isinstance(reasons, str) else None
+    )
+    first = first or next((each["finish_reason"] for each in answered if each.get("finish_reason")), None)
+    return _text(first)[:NAME_CHARS_MAX] if first else None
+
+
+def _provider(given: Mapping[str, Any]) -> str:
+    names = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
+    return (_first_text(given, names) or "unknown").lower()
+
+
+def _address(given: Mapping[str, Any]) -> str | None:
+    host, port = given.get("server.address"), given.get("server.port")
+    if host:
+        return f"{_text(host)}:{_text(port)}" if port else _text(host)
+    base = given.get("gen_ai.openai.api_base")
+    return base.partition("://")[2].partition("/")[0] or None if isinstance(base, str) else None
+
+
+def _ttft_ms(span: RawSpan) -> float | None:
+    seconds = span.attributes.get("gen_ai.response.time_to_first_chunk")
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < 86_400:
+        return float(seconds) * 1000
+    first = next((each.at_ns for each in span.events if each.name in _FIRST), 0)
+    return (first - span.start_ns) / 1e6 if span.start_ns <= first <= span.end_ns else None
+
+
+def _cost(given: Mapping[str, Any]) -> float | None:
+    for name in ("gen_ai.usage.cost", "llm.cost.total"):
+        value = given.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 100_000:
+            return float(value)
+    return None
+
+
+def _tokens(given: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    for name in names:
+        value = given.get(name)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX:
+            return value
+    return None
+
+
+def _first_text(given: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((_text(given[name])[:NAME_CHARS_MAX] for name in names if given.get(name)), None)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

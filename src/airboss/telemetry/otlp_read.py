@@ -1,0 +1,370 @@
+"""OTLP/HTTP traces, read: protobuf or JSON into plain spans, each by itself, within bounds.
+
+A span that cannot be kept is rejected with its reason and the others are read. What is too long, too many or
+too deep within a span is cut, and a mark says so: a span tells more with a cut attribute than not at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+DEPTH_MAX: Final = 16
+"""Of values within values."""
+VALUES_MAX: Final = 4_096
+"""Of a list or a map."""
+NUMBERS_MAX: Final = 64
+"""Of a list of numbers: longer ones are embeddings, which no person reads."""
+NAME_CHARS_MAX: Final = 256
+ATTRIBUTES_MAX: Final = 1_024
+EVENTS_MAX: Final = 128
+"""Of a span: streams leave one for each piece."""
+START_NS_MIN: Final = 1_262_304_000 * 10**9
+"""2010: there was no OpenTelemetry before."""
+AHEAD_NS_MAX: Final = 3_600 * 10**9
+"""By how much the clock of who sends may be ahead of ours."""
+
+Value = Any
+"""A JSON value."""
+
+
+class RawEvent(msgspec.Struct, frozen=True, gc=False):
+    """Something that happened during a span; time in Unix nanoseconds."""
+
+    at_ns: int
+    name: str
+    attributes: dict[str, Value]
+
+
+class RawSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """A span as it was sent; ids in lower-case hex, times in Unix nanoseconds, `end_ns` not before
+    `start_ns`. `status` is 0 (unset), 1 (ok) or 2 (error); `cut` counts what was left out of it."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
+    kind: int
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, Value]
+    events: list[RawEvent]
+    status: int
+    message: str
+    flags: int
+    cut: int
+    resource: dict[str, Value]
+    scope: str
+
+
+class Reading(msgspec.Struct):
+    """What a request held: spans, and why others were rejected, each reason with how many."""
+
+    spans: list[RawSpan] = []
+    rejected: dict[str, int] = {}
+
+    def reject(self, reason: str) -> None:
+        """Count a span that is not kept."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+class _Wrong(ValueError):
+    """Why a span is not kept."""
+
+
+# -- protobuf
+
+
+def read_protobuf(body: bytes, now_ns: int) -> Reading:
+    """The spans of an `ExportTraceServiceRequest`. Raises ValueError where the bytes are none."""
+    request = ExportTraceServiceRequest()
+    try:
+        request.ParseFromString(body)
+    except (DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    found = Reading(spans=[], rejected={})
+    for of_resource in request.resource_spans:
+        resource = _attributes(of_resource.resource.attributes)[0]
+        for of_scope in of_resource.scope_spans:
+            scope = of_scope.scope.name[:NAME_CHARS_MAX]
+            for span in of_scope.spans:
+                try:
+                    found.spans.append(_from_protobuf(span, resource, scope, now_ns))
+                except _Wrong as wrong:
+                    found.reject(str(wrong))
+    return found
+
+
+def _from_protobuf(span: Any, resource: dict[str, Value], scope: str, now_ns: int) -> RawSpan:
+    start, end = _times(span.start_time_unix_nano, span.end_time_unix_nano, now_ns)
+    attributes, cut = _attributes(span.attributes)
+    events = span.events
+    parent = span.parent_span_id
+    return RawSpan(
+        trace_id=_id(span.trace_id, 16, "trace_id"),
+        span_id=_id(span.span_id, 8, "span_id"),
+        parent_id=_id(parent, 8, "parent_span_id") if any(parent) else None,
+        name=span.name[:NAME_CHARS_MAX],
+        kind=span.kind,
+        start_ns=start,
+        end_ns=end,
+        attributes=attributes,
+        events=[
+            RawEvent(each.time_unix_nano, each.name[:NAME_CHARS_MAX], _attributes(each.attributes)[0])
+            for each in events[:EVENTS_MAX]
+        ],
+        status=span.status.code,
+        message=span.status.message,
+        flags=span.flags,
+        cut=cut + max(0, len(events) - EVENTS_MAX) + span.dropped_attributes_count,
+        resource=resource,
+        scope=scope,
+    )
+
+
+def _attributes(pairs: Any) -> tuple[dict[str, Value], int]:
+    """Attributes by name, and how many were left out."""
+    found = {each.key[:NAME_CHARS_MAX]: _value(each.value) for each in pairs[:ATTRIBUTES_MAX]}
+    return found, max(0, len(pairs) - ATTRIBUTES_MAX)
+
+
+def _value(value: Any, depth: int = 0) -> Value:
+    which = value.WhichOneof("value")
+    if which == "array_value":
+        values = value.array_value.values
+        if len(values) > NUMBERS_MAX and values[0].WhichOneof("value") in {"double_value", "int_value"}:
+            return f"[cut: {len(values)} numbers]"
+        return _list([_value(each, depth + 1) for each in values[: _room(depth)]], len(values))
+    if which == "kvlist_value":
+        pairs = value.kvlist_value.values
+        return {each.key[:NAME_CHARS_MAX]: _value(each.value, depth + 1) for each in pairs[: _room(depth)]}
+    return None if which is None else _plain(getattr(value, which))
+
+
+# -- JSON
+
+
+class _Any(msgspec.Struct, rename="camel"):
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: int | str | None = None
+    double_value: float | str | None = None
+    array_value: _Array | None = None
+    kvlist_value: _Pairs | None = None
+    bytes_value: str | None = None
+
+
+class _Array(msgspec.Struct):
+    values: list[_Any] = []
+
+
+class _Pair(msgspec.Struct):
+    key: str = ""
+    value: _Any | None = None
+
+
+class _Pairs(msgspec.Struct):
+    values: list[_Pair] = []
+
+
+class _Event(msgspec.Struct, rename="camel"):
+    time_unix_nano: int | str = 0
+    name: str = ""
+    attributes: list[_Pair] = []
+
+
+class _Status(msgspec.Struct):
+    code: int | str = 0
+    message: str = ""
+
+
+class _Span(msgspec.Struct, rename="camel"):
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str | None = None
+    name: str = ""
+    kind: int | str = 0
+    start_time_unix_nano: int | str = 0
+    end_time_unix_nano: int | str = 0
+    attributes: list[_Pair] = []
+    events: list[_Event] = []
+    status: _Status | None = None
+    flags: int = 0
+    dropped_attributes_count: int = 0
+
+
+class _Scope(msgspec.Struct):
+    name: str = ""
+
+
+class _ScopeSpans(msgspec.Struct):
+    spans: list[msgspec.Raw] = []
+    scope: _Scope | None = None
+
+
+class _Resource(msgspec.Struct):
+    attributes: list[_Pair] = []
+
+
+class _ResourceSpans(msgspec.Struct, rename="camel"):
+    resource: _Resource | None = None
+    scope_spans: list[_ScopeSpans] = []
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    resource_spans: list[_ResourceSpans] = []
+
+
+_requests: Final = msgspec.json.Decoder(_Request)
+_spans: Final = msgspec.json.Decoder(_Span)
+_STATUSES: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
+_KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+
+
+def read_json(body: bytes, now_ns: int) -> Reading:
+    """The spans of the same request as JSON. Raises ValueError where it is none; one span that is wrong is
+    rejected alone."""
+    try:
+        request = _requests.decode(body)
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
+    found = Reading(spans=[], rejected={})
+    for of_resource in request.resource_spans:
+        resource = _json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
+        for of_scope in of_resource.scope_spans:
+            scope = of_scope.scope.name[:NAME_CHARS_MAX] if of_scope.scope is not None else ""
+            for raw in of_scope.spans:
+                try:
+                    found.spans.append(_from_json(_spans.decode(raw), resource, scope, now_ns))
+                except (ValueError, RecursionError) as error:
+                    found.reject(str(error)[:200])
+    return found
+
+
+def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int) -> RawSpan:
+    start, end = _times(_whole(span.start_time_unix_nano), _whole(span.end_time_unix_nano), now_ns)
+    attributes, cut = _json_attributes(span.attributes)
+    parent = _unhex(span.parent_span_id or "", "parentSpanId")
+    status = span.status or _Status()
+    kind = span.kind.removeprefix("SPAN_KIND_") if isinstance(span.kind, str) else span.kind
+    return RawSpan(
+        trace_id=_id(_unhex(span.trace_id, "traceId"), 16, "traceId"),
+        span_id=_id(_unhex(span.span_id, "spanId"), 8, "spanId"),
+        parent_id=_id(parent, 8, "parentSpanId") if any(parent) else None,
+        name=span.name[:NAME_CHARS_MAX],
+        kind=kind if isinstance(kind, int) else _KINDS.index(kind) if kind in _KINDS else 0,
+        start_ns=start,
+        end_ns=end,
+        attributes=attributes,
+        events=[
+            RawEvent(
+                _whole(each.time_unix_nano), each.name[:NAME_CHARS_MAX], _json_attributes(each.attributes)[0]
+            )
+            for each in span.events[:EVENTS_MAX]
+        ],
+        status=_STATUSES.get(status.code, 0) if isinstance(status.code, str) else status.code,
+        message=status.message,
+        flags=span.flags,
+        cut=cut + max(0, len(span.events) - EVENTS_MAX) + span.dropped_attributes_count,
+        resource=resource,
+        scope=scope,
+    )
+
+
+def _json_attributes(pairs: Iterable[_Pair]) -> tuple[dict[str, Value], int]:
+    listed = list(pairs)
+    found = {each.key[:NAME_CHARS_MAX]: _json_value(each.value) for each in listed[:ATTRIBUTES_MAX]}
+    return found, max(0, len(listed) - ATTRIBUTES_MAX)
+
+
+def _json_value(value: _Any | None, depth: int = 0) -> Value:
+    if value is None:
+        value = _Any()
+    if value.array_value is not None:
+        values = value.array_value.values
+        first = values[0] if len(values) > NUMBERS_MAX else None
+        if first is not None and not first.double_value is first.int_value is None:
+            return f"[cut: {len(values)} numbers]"
+        return _list([_json_value(each, depth + 1) for each in values[: _room(depth)]], len(values))
+    if value.kvlist_value is not None:
+        pairs = value.kvlist_value.values[: _room(depth)]
+        return {each.key[:NAME_CHARS_MAX]: _json_value(each.value, depth + 1) for each in pairs}
+    if value.double_value is not None:
+        return _plain(float(value.double_value))
+    if value.int_value is not None:
+        return _whole(value.int_value)
+    found = (value.string_value, value.bool_value, value.bytes_value)
+    return next((each for each in found if each is not None), None)
+
+
+def _whole(number: int | str) -> int:
+    """A 64-bit number, which JSON may write as a string."""
+    if isinstance(number, str) and len(number) > 20:
+        raise _Wrong("a number has more than 20 digits")
+    found = int(number or 0)
+    if not -(2**63) <= found < 2**64:
+        raise _Wrong("a number is beyond 64 bits")
+    return found
+
+
+def _unhex(text: str, what: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise _Wrong(f"{what} is not hex") from None
+
+
+# -- both
+
+
+def _id(value: bytes, length: int, what: str) -> str:
+    if len(value) != length or not any(value):
+        raise _Wrong(f"{what} is not {length} bytes of which one at least is not zero")
+    return value.hex()
+
+
+def _times(start: int, end: int, now_ns: int) -> tuple[int, int]:
+    if start < START_NS_MIN or end < START_NS_MIN:
+        raise _Wrong("a time is missing, or before 2010")
+    if max(start, end) > now_ns + AHEAD_NS_MAX:
+        raise _Wrong("a time is more than an hour ahead")
+    if end < start:
+        raise _Wrong("it ends before it starts")
+    return start, end
+
+
+def _room(depth: int) -> int:
+    """How many values are read at a depth."""
+    return VALUES_MAX if depth < DEPTH_MAX else 0
+
+
+def _list(values: list[Value], length: int) -> list[Value]:
+    """A list, with a mark where some of it was cut off."""
+    return values if length == len(values) else [*values, f"[cut: {length - len(values)} more]"]
+
+
+def _plain(value: Any) -> Value:
+    """A value without others in it, as JSON has it."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def partial_success(rejected: int, reason: str) -> bytes:
+    """An `ExportTraceServiceResponse`; empty where nothing was rejected, as the protocol wants it."""
+    answer = ExportTraceServiceResponse()
+    if rejected:
+        answer.partial_success.rejected_spans = rejected
+        answer.partial_success.error_message = reason
+    return bytes(answer.SerializeToString())
