@@ -11,10 +11,10 @@ from airboss.domain.errors import SetupError
 from airboss.store.datadir import DataDir, read_secret
 
 if TYPE_CHECKING:
-    from airboss.domain.ports import RecordLog
+    from airboss.store.span_rows import TracedLog
 
 
-def record_log(data: DataDir) -> RecordLog:
+def record_log(data: DataDir) -> TracedLog:
     """The record log that the configuration in force names; DuckDB's before there is one."""
     with open_ledger(data) as ledger:
         said = applied_config(ledger, data).store.records if ledger.config() is not None else "embedded"

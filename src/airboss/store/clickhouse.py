@@ -39,7 +39,13 @@ from airboss.domain.ports import (
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, read_condition
 from airboss.domain.usage import RecordSort, UsageRow
-from airboss.store import clickhouse_erase, clickhouse_scores, clickhouse_usage, clickhouse_watch
+from airboss.store import (
+    clickhouse_erase,
+    clickhouse_scores,
+    clickhouse_spans,
+    clickhouse_usage,
+    clickhouse_watch,
+)
 from airboss.store.clickhouse_http import ClickHouse, migrate, moment, query
 from airboss.store.clickhouse_rows import (
     BODY_COLUMNS,
@@ -50,8 +56,18 @@ from airboss.store.clickhouse_rows import (
     row_of,
     started,
 )
-from airboss.store.joining import ORPHANS_MAX, StoredRecord, join, read_closed, read_opened, read_record
+from airboss.store.joining import (
+    ORPHANS_MAX,
+    StoredRecord,
+    gateway_span,
+    join,
+    read_closed,
+    read_opened,
+    read_record,
+    read_span,
+)
 from airboss.store.rows import COLUMNS, open_rows
+from airboss.store.span_rows import Span
 from airboss.store.usage import narrowed, read_tag
 
 LIST_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -94,8 +110,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
 
 
-class ClickHouseRecordLog:
-    """Implements `RecordLog`. Safe to call from several threads, one of which makes moves.
+class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
+    """Implements `TracedLog`. Safe to call from several threads, one of which makes moves.
 
     `url` is as in `read_url`. Raises StoreUnavailable where no ClickHouse answers there; the
     schema is then brought forward by the first call that finds one.
@@ -124,24 +140,32 @@ class ClickHouseRecordLog:
                 return place.taken
             if place.begun and place.begun != move.end:
                 raise StoreUnavailable(f"{move.segment} has a move begun to {place.begun}, which comes first")
-            joined = self._joined(move)
-            self._take(move, place, [read_record(each) for each in (*move.records, *joined)], list(joined))
+            joined, called = self._joined(move)
+            records = [read_record(each) for each in (*move.records, *joined)]
+            spans = [*map(read_span, move.spans), *called]
+            self._take(move, place, records, spans, ended=bool(joined))
             self._moves += 1
             if self._moves % TIDY_EVERY == 0:
                 self._tidy()
         return move.end
 
-    def _joined(self, move: JournalMove) -> dict[bytes, str]:
-        """The records that these closes make with their opens, and whose they are."""
+    def _joined(self, move: JournalMove) -> tuple[list[bytes], list[Span]]:
+        """The records that these closes make with their opens, and the spans of those in a trace."""
         if not move.closed:
-            return {}
+            return [], []
         waiting = self._rows("opened", {"ids": list(move.closed)})
-        return {
-            join(read_opened(text.encode()), read_closed(move.closed[each])): each for each, text in waiting
-        }
+        calls = [(read_opened(text.encode()), read_closed(move.closed[each])) for each, text in waiting]
+        spans = [span for call in calls if (span := gateway_span(*call)) is not None]
+        return [join(*call) for call in calls], spans
 
     def _take(
-        self, move: JournalMove, place: Place, records: list[StoredRecord], closed: list[bytes]
+        self,
+        move: JournalMove,
+        place: Place,
+        records: list[StoredRecord],
+        spans: list[Span],
+        *,
+        ended: bool,
     ) -> None:
         """Insert what a move gave, and say that it is done. Raises ValueError before anything is inserted."""
         token = f"{move.segment}:{move.start}:{move.end}"
@@ -155,7 +179,7 @@ class ClickHouseRecordLog:
         pending = [
             (each, move.segment, _checked(move.segment, text), 0) for each, text in move.opened.items()
         ]
-        ended = [(each, move.segment, "", 1) for each in move.closed]
+        over = [(each, move.segment, "", 1) for each in move.closed]
         scores = clickhouse_scores.read(move.scores)
         moving = move.start != move.end
         if moving and not place.begun:
@@ -165,14 +189,28 @@ class ClickHouseRecordLog:
         insert("bodies", BODY_COLUMNS, bodies, token)
         insert("records", RECORD_COLUMNS, rows, token)
         insert("pending", PENDING_COLUMNS, pending, token)
+        moved_at = move.moved_at or datetime.now(UTC)
+        clickhouse_spans.take(self._house, spans, moved_at, token, number)
         if scores:
-            clickhouse_scores.take(self._house, scores, move.moved_at or datetime.now(UTC), token)
+            clickhouse_scores.take(self._house, scores, moved_at, token)
         if new:
             clickhouse_scores.attach(self._house, {record.id for record in records}, token)
-        if closed:
-            insert("pending", PENDING_COLUMNS, ended, f"{token}:ended")
+        if ended:
+            insert("pending", PENDING_COLUMNS, over, f"{token}:ended")
         if moving:
             self._say(move.segment, place, taken=move.end, begun=0, seq=0)
+
+    def _make(self, payloads: Sequence[bytes], token: str) -> None:
+        """Store records that came by no move of their own, under a token. The caller holds `_writing`."""
+        records = {record.id: record for record in map(read_record, payloads)}
+        number = zlib.crc32(token.encode()) << 32 | zlib.crc32(token[::-1].encode())
+        new = self._unknown(records, number)
+        rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=self._next_seq)]
+        self._next_seq += len(rows)
+        bodies = [row for row in map(body_of, new) if row is not None]
+        self._house.insert("bodies", BODY_COLUMNS, bodies, token)
+        self._house.insert("records", RECORD_COLUMNS, rows, token)
+        clickhouse_scores.attach(self._house, {record.id for record in new}, token)
 
     def _unknown(self, records: dict[str, StoredRecord], move: int) -> list[StoredRecord]:
         """Those that no other move has brought, in the order given."""
@@ -196,7 +234,7 @@ class ClickHouseRecordLog:
 
     def _tidy(self) -> None:
         """Delete what newer rows have replaced."""
-        for table, key in (("pending", "id"), ("waiting_scores", "id")):
+        for table, key in (("pending", "id"), ("waiting_scores", "id"), ("waiting_calls", "id")):
             done = f"select {key} from {table} where done = 1"  # noqa: S608 - names of ours
             self._house.run(f"delete from {table} where {key} in ({done})")  # noqa: S608 - as above
         gone = "select segment from offsets where gone = 1"

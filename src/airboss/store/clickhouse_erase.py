@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from airboss.domain.ports import Erased
-from airboss.store import clickhouse_scores
+from airboss.store import clickhouse_scores, clickhouse_spans
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.joining import blank_opened, read_opened
 
@@ -30,6 +30,7 @@ def blank(house: ClickHouse, user: str, before: datetime) -> Erased:
         if start:
             scores += clickhouse_scores.erase(house, user=user, record_ids=some)
         house.run(f"delete from bodies{house.on_cluster} where id in $ids", {"ids": some})  # noqa: S608 - fixed
+    clickhouse_spans.erase(house, user, before)
     if ids:
         house.run(f"alter table bodies{house.on_cluster} apply deleted mask", hard=True)
         house.run(
@@ -60,8 +61,10 @@ def expire(
     done = 0
     if records_before is not None:
         done += _drop(house, "records", ("records", "bodies", "scores"), records_before, limit)
+        done += clickhouse_spans.expire(house, records_before, limit, whole="spans")
     if bodies_before is not None and done < limit:
         done += _drop(house, "bodies", ("bodies",), bodies_before, limit - done)
+        done += clickhouse_spans.expire(house, bodies_before, limit, whole="texts")
     return done
 
 

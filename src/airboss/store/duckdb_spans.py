@@ -23,10 +23,9 @@ from airboss.store.span_rows import (
     TraceFilter,
     TraceSpan,
     TraceSummary,
+    around,
     trace_key,
 )
-
-AROUND_MS: Final = 3_600_000
 
 _DETAIL: Final = ", ".join(f'"{name}"' for name in SpanDetail.__struct_fields__)
 _NULL: Final = msgspec.Raw(b"null")
@@ -106,11 +105,9 @@ def settle(connection: Connection, before: datetime, limit: int, insert: Insert)
     if not waiting:
         return 0
     ids = [each for each, _ in waiting]
-    # What decides about a call began at most AROUND before it: so recent rows alone are read.
-    first = f"{max(0, int(min(ids)[:8] + min(ids)[9:13], 16) - AROUND_MS):012x}"
     asked = {
         "traces": list({str(trace) for _, trace in waiting}),
-        "first": f"{first[:8]}-{first[8:]}",
+        "first": around(min(ids)),
         "limit": 4 * SPANS_MAX,
     }
     by_trace: defaultdict[UUID, list[TraceSpan]] = defaultdict(list)

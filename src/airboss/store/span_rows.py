@@ -149,6 +149,15 @@ class TracedLog(RecordLog, SpanLog, Protocol):
     """A record log with its traces."""
 
 
+AROUND_MS: Final = 3_600_000
+
+
+def around(span_id: str) -> str:
+    """Ids of spans that began up to an hour before this one come after it."""
+    first = f"{max(0, int(span_id[:8] + span_id[9:13], 16) - AROUND_MS):012x}"
+    return f"{first[:8]}-{first[8:]}"
+
+
 def trace_key(trace_id: str) -> str:
     """A trace's id, checked. Raises ValueError for one that is none."""
     return _checked(trace_id, 32, "trace")

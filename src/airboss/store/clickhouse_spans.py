@@ -1,0 +1,210 @@
+"""Traces in ClickHouse; as `duckdb_spans`, in steps that may be repeated."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+from zlib import crc32
+
+import msgspec
+
+from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
+from airboss.store.rows import span_row
+from airboss.store.span_calls import record_ids
+from airboss.store.span_rows import (
+    SPANS_MAX,
+    Span,
+    SpanDetail,
+    TraceFilter,
+    TraceSpan,
+    TraceSummary,
+    around,
+    trace_key,
+)
+
+IDS_AT_ONCE: Final = 5_000
+COLUMNS: Final = (*SpanDetail.__struct_fields__, "move")
+WAITING_COLUMNS: Final = ("id", "trace_id", "moved_at", "record", "done")
+_DETAIL: Final = ", ".join(f'"{name}"' for name in SpanDetail.__struct_fields__)
+_STARTED: Final = COLUMNS.index("started_at")
+_TEXTS: Final = (COLUMNS.index("attributes"), COLUMNS.index("events"))
+_NULL: Final = msgspec.Raw(b"null")
+_CONDITIONS: Final = {
+    "service": "service_ = $service",
+    "user": "person = $user",
+    "session": "session_ = $session",
+}
+
+Make = Callable[[Sequence[bytes], str], None]
+"""Stores records, given as JSON, that are not there yet, under a token."""
+
+
+class ClickHouseSpans:
+    """Implements `SpanLog` over the server of the log that it is a part of."""
+
+    _house: ClickHouse
+    _writing: threading.Lock
+    _begin: Callable[[], None]
+    _make: Make
+
+    def traces(self, where: TraceFilter, *, limit: int) -> Sequence[TraceSummary]:
+        """As `SpanLog.traces`."""
+        self._begin()
+        return traces(self._house, where, limit)
+
+    def trace(self, trace_id: str) -> Sequence[TraceSpan]:
+        """As `SpanLog.trace`."""
+        self._begin()
+        asked = {"trace": trace_key(trace_id), "limit": SPANS_MAX}
+        return [_tree_span(row) for row in self._house.rows(query("trace"), asked)]
+
+    def span(self, trace_id: str, span_id: str) -> SpanDetail | None:
+        """As `SpanLog.span`."""
+        self._begin()
+        asked = {"trace": trace_key(trace_id), "span": span_id}
+        rows = self._house.rows(query("span").format(columns=_DETAIL), asked)
+        return _detail(rows[0]) if rows else None
+
+    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """As `SpanLog.gateway_spans`."""
+        self._begin()
+        if not record_ids:
+            return []
+        asked = {"first": min(record_ids), "last": max(record_ids), "ids": list(record_ids)}
+        rows = self._house.rows(query("gateway_spans").format(columns=_DETAIL), asked)
+        return [_detail(row) for row in rows]
+
+    def settle_calls(self, before: datetime, *, limit: int) -> int:
+        """As `SpanLog.settle_calls`, those of a whole move at once: so a step that is repeated after a kill
+        is the same step, and adds nothing."""
+        self._begin()
+        done = 0
+        with self._writing:
+            while done < limit and (settled := settle(self._house, before, self._make)):
+                done += settled
+        return done
+
+
+def settle(house: ClickHouse, before: datetime, make: Make) -> int:
+    """Settle the calls of one move; returns how many."""
+    waiting = house.rows(query("settling"), {"before": before})
+    if not waiting:
+        return 0
+    ids = [row[0] for row in waiting]
+    asked = {"traces": list({row[1] for row in waiting}), "first": around(min(ids)), "limit": 4 * SPANS_MAX}
+    by_trace: defaultdict[str, list[TraceSpan]] = defaultdict(list)
+    for row in house.rows(query("settling_spans"), asked):
+        by_trace[row[-1]].append(_tree_span(row))
+    found: dict[str, str | None] = {}
+    for spans in by_trace.values():
+        found |= record_ids(spans)
+    token = f"settle:{crc32(' '.join(ids).encode())}:{ids[0]}"
+    make([text.encode() for each, _, text in waiting if found.get(each, each) == each], token)
+    rows = [(each, trace, "1970-01-01 00:00:00", "", 1) for each, trace, _ in waiting]
+    house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
+    return len(ids)
+
+
+def take(house: ClickHouse, given: Iterable[Span], moved_at: datetime, token: str, move: int) -> None:
+    """Keep spans that no other move has brought."""
+    spans = {span.id: span for span in given}
+    if not spans:
+        return
+    asked = {"first": min(spans), "last": max(spans), "ids": list(spans), "move": move}
+    for (known,) in house.rows(query("known_spans"), asked):
+        spans.pop(known, None)
+    house.insert("spans", COLUMNS, [_row(span, move) for span in spans.values()], token)
+    waiting = [
+        (span.id, span.trace_id, stamp(moved_at), str(span.call, "utf-8"), 0)
+        for span in spans.values()
+        if bytes(span.call) != b"null"
+    ]
+    house.insert("waiting_calls", WAITING_COLUMNS, waiting, token)
+
+
+def traces(house: ClickHouse, where: TraceFilter, limit: int) -> list[TraceSummary]:
+    """As `SpanLog.traces`."""
+    asked: dict[str, Any] = {"since": where.since, "until": where.until, "limit": limit}
+    given = {name: getattr(where, name) for name in _CONDITIONS}
+    asked |= {name: value for name, value in given.items() if value is not None}
+    conditions = [_CONDITIONS[name] for name, value in given.items() if value is not None]
+    if where.status is not None:
+        conditions.append("errors > 0" if where.status == "error" else "errors = 0")
+    if where.before is not None:
+        at, trace_id = where.before
+        conditions.append("(began, trace_id) < ($before_at, $before_trace)")
+        asked |= {"before_at": at, "before_trace": trace_key(trace_id)}
+    text = query("traces").format(where=" and ".join(conditions) or "true")
+    return [
+        TraceSummary(
+            trace_id=row[0],
+            started_at=moment(row[1]),
+            duration_ms=max(0.0, float(row[2])),
+            name=row[3],
+            service=row[4],
+            spans=row[5],
+            errors=row[6],
+            model_calls=row[7],
+            user=row[8],
+            session=row[9],
+        )
+        for row in house.rows(text, asked)
+    ]
+
+
+def erase(house: ClickHouse, user: str, before: datetime) -> int:
+    """Take a person out of the traces that name them; returns how many spans were theirs."""
+    ids = [each for (each,) in house.rows(query("erase_traced"), {"user": user, "before": before})]
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        some: Mapping[str, Any] = {"ids": ids[start : start + IDS_AT_ONCE]}
+        house.run(f"delete from bodies{house.on_cluster} where id in $ids", some)  # noqa: S608 - fixed
+        for table, nothing in (
+            ("records", "\"user\" = null, session = null, tags = '{}'"),
+            ("spans", "\"user\" = null, session = null, message = null, attributes = '', events = ''"),
+        ):
+            update = f"alter table {table}{house.on_cluster} update {nothing} where id in $ids"
+            house.run(update, some, hard=True)
+    if ids:
+        house.run(f"alter table bodies{house.on_cluster} apply deleted mask", hard=True)
+    return len(ids)
+
+
+def expire(house: ClickHouse, before: datetime, limit: int, *, whole: Literal["texts", "spans"]) -> int:
+    """Delete old spans, or what they hold of texts, the oldest first; returns how many."""
+    name = "old_spans" if whole == "spans" else "old_span_texts"
+    ids = [each for (each,) in house.rows(query(name), {"before": before, "limit": limit})]
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        some = {"ids": ids[start : start + IDS_AT_ONCE]}
+        if whole == "spans":
+            house.run(f"delete from spans{house.on_cluster} where id in $ids", some)  # noqa: S608 - fixed
+        else:
+            nothing = "message = null, attributes = '', events = ''"
+            house.run(
+                f"alter table spans{house.on_cluster} update {nothing} where id in $ids", some, hard=True
+            )
+    return len(ids)
+
+
+def _row(span: Span, move: int) -> tuple[Any, ...]:
+    values = list(span_row(span))
+    values[_STARTED] = stamp(span.started_at)
+    for place in _TEXTS:
+        values[place] = values[place] or ""
+    return (*values, move)
+
+
+def _tree_span(row: Sequence[Any]) -> TraceSpan:
+    fields = dict(zip(TraceSpan.__struct_fields__, row, strict=False))
+    return TraceSpan(**fields | {"started_at": moment(row[7]), "duration_ms": float(row[8])})
+
+
+def _detail(row: Sequence[Any]) -> SpanDetail:
+    fields = dict(zip(SpanDetail.__struct_fields__, row, strict=True))
+    fields["started_at"] = moment(fields["started_at"])
+    fields["duration_ms"] = float(fields["duration_ms"])
+    for name in ("attributes", "events"):
+        fields[name] = msgspec.Raw(fields[name].encode()) if fields[name] else _NULL
+    return SpanDetail(**fields)
