@@ -5,16 +5,11 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
 
-import msgspec
 import pytest
 
 from airboss.console import views_governance
-from airboss.domain.plan import Budget, Limits
-from airboss.domain.ports import ApiKey
 from tests.console.governed import Governed, governed
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import NOW, Site
@@ -121,25 +116,6 @@ def test_a_long_log_is_recomputed_when_asked(site: Governed, monkeypatch: pytest
     assert "The head is signed." in page.text
     (check,) = [each for each in hrefs(page) if "check=all" in each]
     assert "The log verifies." in shown(person, check).text
-
-
-def test_keys_say_what_they_may(site: Governed) -> None:
-    """Whom they call, how much, since when; a revoked one stays, and no digest of a secret is shown."""
-    kept: ApiKey = next(each for each in cast("Any", site.ledger).all_keys() if each.name == "web")
-    limited = msgspec.structs.replace(
-        kept,
-        deployments=("support", HOSTILE),
-        limits=Limits(requests_per_minute=1200, concurrency=4),
-        budget=Budget(usd=Decimal(25)),
-    )
-    assert views_governance.limits_of(limited) == ("1,200 requests a minute", "4 at once", "$25 a month")
-    ledger: Any = site.ledger
-    ledger.put_key(limited)
-    page = shown(site.person(), "/governance/keys")
-    assert not [tag for tag, _ in page.tags if tag == "img"]
-    for words in ("web", "support", "old", "revoked", "our own calls", "all deployments"):
-        assert words in page.text
-    assert kept.sha256[:12] not in page.text
 
 
 def test_erasures_are_counted_and_nobody_is_named(site: Governed) -> None:

@@ -68,6 +68,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, tuple[
             "/governance",
             "/governance/audit",
             "/governance/keys",
+            "/governance/keys/web",
             "/governance/erasures",
             "/tuning",
             f"/tuning/{tuning}",

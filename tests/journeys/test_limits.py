@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +19,15 @@ import pytest
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.support.airboss import Airboss
+from tests.support.flood import Flood, Flooded
+from tests.support.valkey import ValkeyServer, valkey, valkey_process
 from tests.support.wait import until
 
-FLOOD_S = 4.0
+__all__ = ["valkey", "valkey_process"]
+
+CALLS = 1_500
 LIMIT = 240
+SHORT = 'fake:{"words": 3}'
 
 
 class Calls:
@@ -31,34 +35,17 @@ class Calls:
 
     def __init__(self, airboss: Airboss, key: str) -> None:
         self.base_url = airboss.ready["base_url"]
+        self.key = key
         self.headers = {"authorization": f"Bearer {key}", "connection": "close"}
 
-    def chat(self, content: str = 'fake:{"words": 3}', **members: Any) -> httpx2.Response:
+    def chat(self, content: str = SHORT, **members: Any) -> httpx2.Response:
         """One call, answered whole."""
         body = {"model": "support", "messages": [{"role": "user", "content": content}]} | members
         return httpx2.post(f"{self.base_url}/chat/completions", json=body, headers=self.headers, timeout=30.0)
 
-    def flood(self, seconds: float, *, threads: int = 12) -> Counter[int]:
-        """As many as come in, by status."""
-        counts: Counter[int] = Counter()
-        ends = time.monotonic() + seconds
-        lock = threading.Lock()
-
-        def call() -> None:
-            while time.monotonic() < ends:
-                try:
-                    status = self.chat().status_code
-                except httpx2.TransportError:
-                    status = 0
-                with lock:
-                    counts[status] += 1
-
-        callers = [threading.Thread(target=call) for _ in range(threads)]
-        for each in callers:
-            each.start()
-        for each in callers:
-            each.join()
-        return counts
+    def flood(self, calls: int, *, rate: float = 400.0) -> Counter[int]:
+        """So many, on a timetable, by status."""
+        return Flood(self.base_url, self.key, content=SHORT).run(rate=rate, seconds=calls / rate).statuses
 
     @contextmanager
     def under_way(self, n: int, seconds: float = 20.0) -> Iterator[None]:
@@ -127,19 +114,19 @@ def test_a_flood_gets_the_limit_and_a_kill_gives_no_more(
     """One worker or four: a flood gets its limit within one percent. With whoever counts killed in the middle
     of another, it still gets no more: what was counted is kept."""
     with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", str(workers)) as airboss:
-        counts = key_of(airboss, "flooding").flood(FLOOD_S)
+        counts = key_of(airboss, "flooding").flood(CALLS)
         assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
-        assert counts[429] > 0
         assert set(counts) == {200, 429}
         used = {"what": "requests", "limit": LIMIT, "used": counts[200]}
         until(lambda: shown(airboss, "flooding")["limits"] == [used], timeout_s=10)
         calls = key_of(airboss, "again")
-        first = calls.flood(0.3)
+        counts = calls.flood(120)
         kill(airboss, "counters" if workers > 1 else "gateway-0")
         until(lambda: calls.chat().status_code in {200, 429}, timeout_s=10)
-        counts = first + calls.flood(FLOOD_S)
+        for _ in range(3):
+            counts += calls.flood(CALLS // 3)
         assert counts[200] <= LIMIT * 1.01 + 1, counts
-        assert counts[200] >= LIMIT * 0.9, counts
+        assert counts[200] >= LIMIT * 0.98 - 4, counts  # a killed worker's lease and its calls under way
 
 
 def test_places_are_exact_across_workers_and_kills(fake_process: FakeProvider, tmp_path: Path) -> None:
@@ -154,8 +141,8 @@ def test_places_are_exact_across_workers_and_kills(fake_process: FakeProvider, t
             assert refused.headers["retry-after"] == "1"
             assert [calls.chat().status_code for _ in range(20)] == [429] * 20
             kill(airboss, "counters")
-            until(lambda: calls.chat().status_code == 429, timeout_s=10)
-            assert {calls.chat().status_code for _ in range(20)} == {429}
+            # A worker that has not found the new owner yet says 503.
+            until(lambda: {calls.chat().status_code for _ in range(20)} == {429}, timeout_s=20)
             for number in range(4):
                 kill(airboss, f"gateway-{number}")
             until(lambda: calls.chat().status_code == 200, timeout_s=20)
@@ -187,13 +174,12 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(fake_process: FakeProvide
     `keys list` shows is what the records say, and the refusals are records too."""
     with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", "4") as airboss:
         calls = key_of(airboss, "poor")
-        threads = 6
-        counts = calls.flood(0.05, threads=threads)
+        counts = calls.flood(10)
         kill(airboss, "gateway-1")
-        counts += calls.flood(0.05, threads=threads)
+        counts += calls.flood(10)
         kill(airboss, "counters")
         until(lambda: calls.chat().status_code in {200, 429}, timeout_s=10)
-        while (more := calls.flood(0.3, threads=threads))[200] + more[503]:
+        while (more := calls.flood(100))[200] + more[503]:
             counts += more
         answer = calls.chat()
         assert answer.status_code == 429
@@ -205,7 +191,95 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(fake_process: FakeProvide
         records = [record for record in airboss.records() if record["key"] == "poor"]
         costs = [Decimal(str(each["cost_usd"])) for each in records if each["cost_usd"] is not None]
         spent = sum(costs, Decimal(0))
-        assert Decimal("0.0005") <= spent <= Decimal("0.0005") + threads * max(costs)
+        assert Decimal("0.0005") <= spent <= Decimal("0.0005") + 32 * max(costs)
         until(lambda: Decimal(str(shown(airboss, "poor")["budget"]["spent_usd"])) == spent, timeout_s=10)
         refused = {each["error_type"] for each in records if each["status"] == "refused"}
         assert refused == {"budget_exceeded"}
+
+
+def test_a_flood_harms_nobody_else(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """While one key floods, its calls get 200 or 429 and nothing else; liveness and another key's calls are
+    answered as before; the worker's memory stays."""
+    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS)) as airboss:
+        base_url = airboss.ready["base_url"]
+        flooding, other = key_of(airboss, "flooding").key, key_of(airboss, "other").key
+        pid = airboss.pid("gateway-0")
+        Flood(base_url, other).run(rate=50, seconds=2)
+        alone = Flood(base_url, other).run(rate=50, seconds=4)
+        before = rss_mb(pid)
+
+        async def all_at_once() -> list[Flooded]:
+            return await asyncio.gather(
+                Flood(base_url, flooding, connections=200).calls(rate=500, seconds=6),
+                Flood(base_url, other).calls(rate=50, seconds=6),
+                Flood(base_url, "", path="/healthz").calls(rate=20, seconds=6),
+            )
+
+        flooded, beside, alive = asyncio.run(all_at_once())
+        assert set(flooded.statuses) == {200, 429}
+        assert abs(flooded.statuses[200] - LIMIT) <= max(1, LIMIT * 0.01), flooded.statuses
+        assert (set(beside.statuses), set(alive.statuses)) == ({200}, {200})
+        # The generator shares the cores with what it measures; `benchmarks.limits` is the fine measure.
+        assert beside.quantile_s(0.99) <= 2 * alone.quantile_s(0.99) + 0.25
+        assert alive.quantile_s(0.99) <= 0.25 + alone.quantile_s(0.99)
+        assert rss_mb(pid) < before + 40
+
+
+def rss_mb(pid: int | None) -> float:
+    """A process's memory."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+QUEUED = """
+[keys.urgent]
+priority = "high"
+"""
+
+
+def test_calls_wait_for_a_place_and_too_many_do_not(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """With a queue nobody is refused for want of a place; who is over its size is told when to come back."""
+    limited = fake(fake_process.url, QUEUED).replace(
+        'model = "fake"\n',
+        'model = "fake"\nlimits = { concurrency = 2, queue = { size = 6, wait_s = 15 } }\n',
+        1,
+    )
+    slow = 'fake:{"words": 3, "tokens_per_s": 10}'
+    with Airboss(tmp_path / "a", limited, "--workers", "2") as airboss:
+        calls = key_of(airboss, "waiting")
+        found = Flood(calls.base_url, calls.key, content=slow, connections=8).run(rate=50, seconds=0.16)
+        assert found.statuses == {200: 8}
+        found = Flood(calls.base_url, calls.key, content=slow, connections=60).run(rate=200, seconds=0.3)
+        assert set(found.statuses) == {200, 503}
+        error = json.loads(found.bodies[503])["error"]
+        assert error["code"] == "overloaded"
+        assert "wait for a place at deployment 'support'" in error["message"]
+        until(lambda: calls.chat().status_code == 200)
+
+
+def test_limits_are_counted_in_valkey(
+    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """Two workers get one limit; while the server hangs, limited calls are told so within a second and others
+    are served; one that has been started anew is told what has been spent."""
+    config = fake(fake_process.url, f'[store]\ncounters = "{valkey.url}"\n{LIMITS}')
+    with Airboss(tmp_path / "a", config, "--workers", "2") as airboss:
+        assert airboss.pid("counters") is None
+        counts = key_of(airboss, "flooding").flood(CALLS)
+        assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
+        assert set(counts) == {200, 429}
+        poor, free, placed = (key_of(airboss, name) for name in ("poor", "free", "placed"))
+        valkey.hang()
+        try:
+            answer = placed.chat()
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error"]["code"] == "counters_away"
+            assert free.chat().status_code == 200
+        finally:
+            valkey.go_on()
+        until(lambda: placed.chat().status_code == 200, timeout_s=20)
+        until(lambda: poor.flood(100)[200] == 0, timeout_s=60)
+        airboss.settled()
+        valkey.restart()
+        until(lambda: poor.chat().status_code == 429, timeout_s=30)
+        assert [poor.chat().status_code for _ in range(10)] == [429] * 10

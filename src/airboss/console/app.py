@@ -23,7 +23,7 @@ from airboss.console.desk import Apply, Desk, Prices, Rollouts, newest_of, nothi
 from airboss.console.guard import Guard, bearer, note_login, peer_of
 from airboss.console.live import Live
 from airboss.console.openapi import document
-from airboss.console.page import Action, Form, Page, act, current_plan
+from airboss.console.page import Action, Form, Once, Page, act, current_plan, drawn
 from airboss.console.plays import Plays
 from airboss.console.render import (
     DONE_COOKIE,
@@ -219,6 +219,12 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
                 code=error.code or error.type,
             )
             return html(page, status=error.http_status)
+        if isinstance(wanted, Once):
+            seen = msgspec.structs.replace(
+                visit(request, desk.clock.now()), room=wanted.room, tab=wanted.tab, path=wanted.tab
+            )
+            once = wanted
+            return html(await desk.run(lambda: drawn(desk, templates, seen, once.template, **once.values)))
         response = RedirectResponse(own_path(wanted), status_code=303)
         response.set_cookie(
             DONE_COOKIE,

@@ -86,8 +86,18 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
         return Call(params={}, path={**self.parts, **path}, body=body, now=self.now, actor=self.actor)
 
 
+class Once(msgspec.Struct, frozen=True, kw_only=True):
+    """A page that an action ends with because it cannot be shown again: it holds a secret, which must stand
+    in no address. `template` is drawn in the frame, with `values`."""
+
+    template: str
+    room: RoomName
+    tab: str
+    values: dict[str, Any]
+
+
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """What one form does. `act` returns the path to go on to; there `done` is said, once.
+    """What one form does. `act` returns the path to go on to, where `done` is said, once; or the page itself.
 
     It runs in a thread. What it raises on purpose (ApiError, WrongCall, ConfigError) is shown as a page that
     says that nothing was changed and leads back.
@@ -95,11 +105,11 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     path: str
-    act: Callable[[Desk, Form], str]
+    act: Callable[[Desk, Form], str | Once]
     done: str
 
 
-def act(action: Action, desk: Desk, form: Form) -> str:
+def act(action: Action, desk: Desk, form: Form) -> str | Once:
     """Do it, with every refusal as an ApiError, as `route.answer` does."""
     try:
         return action.act(desk, form)

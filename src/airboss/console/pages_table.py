@@ -10,6 +10,7 @@ from airboss.console import (
     views_bias,
     views_deployments,
     views_governance,
+    views_keys,
     views_playground,
     views_quality,
     views_releases,
@@ -37,6 +38,7 @@ PAGES: tuple[Page, ...] = (
     *views_bias.PAGES,
     *views_tuning.PAGES,
     *views_governance.PAGES,
+    *views_keys.PAGES,
     *views_alerts.PAGES,
 )
 """Every page. A room's module adds its rows here."""
@@ -45,6 +47,7 @@ ACTIONS: tuple[Action, ...] = (
     *views_deployments.ACTIONS,
     *views_playground.ACTIONS,
     *views_quality.ACTIONS,
+    *views_keys.ACTIONS,
     *views_alerts.ACTIONS,
 )
 """Every form but those of the frame itself (login, logout, theme)."""

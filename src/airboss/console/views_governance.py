@@ -1,4 +1,4 @@
-"""Governance on pages: what policies do, what was done and by whom, who may call, and who was forgotten."""
+"""Governance on pages: what policies do, what was done and by whom, and who was forgotten."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import json
 import msgspec
 
 from airboss.config import Config, parse_config
-from airboss.console import api_audit, api_erase, api_keys
+from airboss.console import api_audit, api_erase
 from airboss.console.api_audit import Entries
 from airboss.console.api_erase import Erasures
-from airboss.console.api_keys import KeyShown
 from airboss.console.desk import Desk
 from airboss.console.page import Page, drawn
 from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.console.route import Call
-from airboss.domain.plan import Budget, Limits
-from airboss.domain.ports import ApiKey
 from airboss.domain.release import PiiAction
 from airboss.governance.audit import read_leaf
 from airboss.governance.audit_verify import Verdict, verify
@@ -51,13 +48,6 @@ class PolicyShown(msgspec.Struct, frozen=True, kw_only=True):
     others: tuple[str, ...]
     releases: tuple[str, ...]
     deployments: tuple[str, ...]
-
-
-class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A key with how much it may."""
-
-    key: KeyShown
-    limits: tuple[str, ...]
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,33 +135,6 @@ def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
     return Sealed(head=head, public_key=public_key, signed=is_signed(checkpoint), verdict=checked)
 
 
-def keys(desk: Desk, templates: Templates, seen: Visit) -> str:
-    """Every data-plane key, revoked ones last."""
-    check_names(seen.params, ())
-    rows = [
-        KeyRow(key=api_keys.shown(each, seen.now), limits=limits_of(each)) for each in desk.ledger.all_keys()
-    ]
-    rows.sort(key=lambda row: (row.key.state == "revoked", row.key.name))
-    return drawn(desk, templates, seen, "keys.html", keys=rows)
-
-
-def limits_of(key: ApiKey) -> tuple[str, ...]:
-    """How much a key may, in words; nothing where as much comes as wants to."""
-    limits, budget = key.limits or Limits(), key.budget
-    said = [
-        (limits.requests_per_minute, "requests a minute"),
-        (limits.tokens_per_minute, "tokens a minute"),
-        (limits.concurrency, "at once"),
-    ]
-    words = [f"{number:,} {what}" for number, what in said if number is not None]
-    return (*words, *([spending(budget)] if budget is not None else []))
-
-
-def spending(budget: Budget) -> str:
-    """A budget in words."""
-    return f"${budget.usd} a {budget.per}"
-
-
 def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
     """People who were forgotten or are to be, without their names."""
     check_names(seen.params, ())
@@ -184,7 +147,6 @@ def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
 PAGES: tuple[Page, ...] = (
     Page(path="/governance", draw=policies, room="governance", tab="Policies"),
     Page(path="/governance/audit", draw=audit, room="governance", tab="Audit log"),
-    Page(path="/governance/keys", draw=keys, room="governance", tab="Keys"),
     Page(path="/governance/erasures", draw=erasures, room="governance", tab="Erasures"),
 )
 """The pages of this module."""

@@ -289,8 +289,10 @@ class Limiter:
         self.flush(now=True)
 
     def held(self) -> dict[str, int]:
-        """What this worker holds, after all has been told."""
+        """What this worker holds, after all has been told. Who asks may be another, or have forgotten all:
+        what records say is told again too."""
         self.flush(now=True)
+        self._said.clear()
         return {
             stock.counter: stock.left + stock.in_use
             for stock in self._stocks.values()

@@ -1,0 +1,202 @@
+"""Keys on pages: who may call, how much of their limits and money is used, and forms that change it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from airboss.console import api_keys
+from airboss.console.api_keys import BudgetShown, KeyShown, LimitShown, Secret
+from airboss.console.desk import Desk
+from airboss.console.page import Action, Form, Once, Page, current_plan, drawn
+from airboss.console.query import check_names
+from airboss.console.render import Templates, Visit
+from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.governance.budgets import money
+
+WORDS = {"requests": "requests a minute", "tokens": "tokens a minute", "concurrency": "at once"}
+LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency")
+EXPIRIES = ("7", "30", "90", "365")
+"""Days that a form offers."""
+GRACES = (
+    ("0", "no more: at once"),
+    ("3600", "for an hour"),
+    ("86400", "for a day"),
+    ("604800", "for 7 days"),
+)
+NEARLY = 0.9
+"""From this share on a bar is drawn as nearly full."""
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of something is used: a `share` of it, in words, and how that looks."""
+
+    share: float
+    words: str
+    look: str
+
+
+def bar(used: float, most: float, words: str) -> Bar:
+    """A bar; one without an end is empty."""
+    share = used / most if most else 0.0
+    return Bar(share=share, words=words, look="full" if share >= 1 else "high" if share >= NEARLY else "")
+
+
+def limit_bar(limit: LimitShown) -> Bar:
+    """Of a limit."""
+    return bar(limit.used, limit.limit, f"{limit.used:,} of {limit.limit:,} {WORDS[limit.what]}")
+
+
+def budget_bar(budget: BudgetShown) -> Bar:
+    """Of a budget."""
+    words = f"${money(budget.spent_usd)} of ${money(budget.usd)} this {budget.per}"
+    return bar(float(budget.spent_usd), float(budget.usd), words)
+
+
+def bars(key: KeyShown) -> tuple[Bar, ...]:
+    """All of a key's."""
+    found = [limit_bar(each) for each in key.limits]
+    return (*found, *([budget_bar(key.budget)] if key.budget is not None else []))
+
+
+def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every data-plane key, those that open nothing last."""
+    check_names(seen.params, ())
+    found = sorted(api_keys.keys_shown(desk, seen.now), key=lambda key: (key.state != "active", key.name))
+    rows = [(key, bars(key)) for key in found]
+    return drawn(desk, templates, seen, "keys.html", keys=rows, **choices(desk))
+
+
+def one(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """One key: what it uses and spends, and what can be done about it."""
+    check_names(seen.params, ())
+    key = key_of(desk, seen)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "key.html",
+        k=key,
+        bars=bars(key),
+        limits=dict(zip(LIMITS, (limit_of(key, what) for what in WORDS), strict=True)),
+        preset=key.name == api_keys.STARTER and desk.keep_starter is None,
+        graces=GRACES,
+        **choices(desk),
+    )
+
+
+def key_of(desk: Desk, seen: Visit) -> KeyShown:
+    """The key that a page is about. Raises NotFound."""
+    name = seen.parts["name"]
+    for key in api_keys.keys_shown(desk, seen.now):
+        if key.name == name:
+            return key
+    raise NotFound(f"there is no key {name[:80]!r}; the list has all", code="key_not_found")
+
+
+def limit_of(key: KeyShown, what: str) -> int | None:
+    """One limit of a key, None where it has none."""
+    return next((each.limit for each in key.limits if each.what == what), None)
+
+
+def choices(desk: Desk) -> dict[str, Any]:
+    """What forms offer."""
+    plan = current_plan(desk)
+    return {
+        "deployments": sorted(each.name for each in plan.deployments) if plan is not None else [],
+        "expiries": EXPIRIES,
+    }
+
+
+def create(desk: Desk, form: Form) -> Once:
+    """Make a key, and show its secret."""
+    made = api_keys.create_key(desk, form.call({"name": form.needed("name"), **terms(form)}))
+    assert isinstance(made, Secret)
+    return secret(made, rotated=False)
+
+
+def change(desk: Desk, form: Form) -> str:
+    """Change what a key may, but for what the configuration says."""
+    name = form.parts["name"]
+    fixed = api_keys.settings_in(api_keys.configured(desk).get(name))
+    api_keys.set_key(desk, form.call({k: v for k, v in terms(form).items() if k not in fixed}))
+    return f"/governance/keys/{name}"
+
+
+def rotate(desk: Desk, form: Form) -> Once:
+    """Give a key another secret, and show it."""
+    made = api_keys.rotate_key(desk, form.call({"grace_s": whole(form, "grace_s") or 0}))
+    assert isinstance(made, Secret)
+    return secret(made, rotated=True)
+
+
+def revoke(desk: Desk, form: Form) -> str:
+    """Take a key away."""
+    api_keys.revoke_key(desk, form.call())
+    return "/governance/keys"
+
+
+def secret(made: Secret, *, rotated: bool) -> Once:
+    """The page that shows a secret, which nobody can show again."""
+    values = {"made": made, "rotated": rotated}
+    return Once(template="key_made.html", room="governance", tab="/governance/keys", values=values)
+
+
+def terms(form: Form) -> dict[str, Any]:
+    """What the fields of a form say of a key, as the admin API takes it. Raises InvalidRequest."""
+    limits: dict[str, Any] = {name: whole(form, name) for name in LIMITS}
+    size, wait_s = form.text("queue_size"), form.text("queue_wait_s")
+    if limits["concurrency"] is not None and size and wait_s:
+        limits["queue"] = {"size": whole(form, "queue_size"), "wait_s": float(wait_s)}
+    usd = form.text("usd")
+    said: dict[str, Any] = {
+        "deployments": list(form.every["deployments"]) if form.text("scope") == "some" else None,
+        "limits": limits if any(limits.values()) else None,
+        "budget": {"usd": usd.lstrip("$"), "per": form.text("per") or "month"} if usd else None,
+        "priority": form.text("priority") or "normal",
+    }
+    expires = form.text("expires")
+    if expires == "never":
+        said["expires_at"] = None
+    elif expires:
+        said["expires_at"] = form.now + timedelta(days=whole(form, "expires") or 0)
+    return said
+
+
+def whole(form: Form, name: str) -> int | None:
+    """A field that is a whole number; None where it is empty. Raises InvalidRequest."""
+    text = form.text(name).replace(",", "")
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 15:
+        raise InvalidRequest(
+            f"{name} is {text[:40]!r}, and no whole number; leave it empty for no limit", param=name
+        )
+    return int(text)
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/governance/keys", draw=listing, room="governance", tab="Keys"),
+    Page(path="/governance/keys/{name}", draw=one, room="governance", under="/governance/keys"),
+)
+"""The pages of this module."""
+
+ACTIONS: tuple[Action, ...] = (
+    Action(name="keys.create", path="/governance/keys", act=create, done=""),
+    Action(
+        name="keys.set",
+        path="/governance/keys/{name}/set",
+        act=change,
+        done="Done: every gateway follows within a second.",
+    ),
+    Action(name="keys.rotate", path="/governance/keys/{name}/rotate", act=rotate, done=""),
+    Action(
+        name="keys.revoke",
+        path="/governance/keys/{name}/revoke",
+        act=revoke,
+        done="The key opens nothing any more: every gateway refuses it within a second.",
+    ),
+)
+"""What its forms do."""

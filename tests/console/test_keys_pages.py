@@ -1,0 +1,125 @@
+"""Keys on pages: what they may and use, and forms that make, change, rotate and revoke them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.console import views_keys
+from airboss.console.api_keys import BudgetShown, LimitShown
+from airboss.console.app import build
+from airboss.domain.plan import Budget, Limits
+from airboss.domain.ports import ApiKey
+from airboss.telemetry.metrics import LimitUse
+from tests.console.governed import Governed, governed
+from tests.console.looped import pressed
+from tests.console.site import NOW
+from tests.console.test_pages import shown
+from tests.support.seed_records import seed_plan
+
+HOSTILE = '<img src=x onerror="alert(1)">\u202e'
+SECRET = re.compile(r"ab_[A-Za-z0-9_-]{43}")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Governed]:
+    """A console over a real ledger and audit log."""
+    with governed(tmp_path) as found:
+        yield found
+
+
+def key(site: Governed, name: str) -> ApiKey:
+    """A key as the ledger has it."""
+    return next(each for each in site.ledger.all_keys() if each.name == name)
+
+
+def test_keys_say_what_they_may_and_use(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom they call, how much of it is used, since when; a revoked one stays, and no digest is shown."""
+    kept = key(site, "web")
+    limited = msgspec.structs.replace(
+        kept,
+        deployments=("support", HOSTILE),
+        limits=Limits(requests_per_minute=1200, concurrency=4),
+        budget=Budget(usd=Decimal(25)),
+    )
+    site.ledger.put_key(limited)
+    uses = [LimitUse("key", "web", "requests", 1200, 30, 0.1)]
+    monkeypatch.setattr("tests.console.site.build", partial(build, uses=lambda: uses))
+    for path in ("/governance/keys", "/governance/keys/web"):
+        page = shown(site.person(), path)
+        assert not [tag for tag, _ in page.tags if tag == "img"]
+        for words in (
+            "support",
+            "30 of 1,200 requests a minute",
+            "0 of 4 at once",
+            "$0.00 of $25.00 this month",
+        ):
+            assert words in page.text, (path, words)
+        assert kept.sha256[:12] not in page.text
+    page = shown(site.person(), "/governance/keys")
+    for words in ("old", "revoked", "our own calls", "all deployments"):
+        assert words in page.text
+    assert "It is left alone" in shown(site.person(), "/governance/keys/airboss").text
+    assert "opens nothing any more" in shown(site.person(), "/governance/keys/old").text
+    assert site.person().get("/governance/keys/nobody").status_code == 404
+
+
+def test_a_bar_says_when_it_is_nearly_full() -> None:
+    """By its look, beside the words."""
+    looks = [
+        views_keys.limit_bar(LimitShown(what="requests", limit=10, used=n)).look for n in (0, 8, 9, 10, 11)
+    ]
+    assert looks == ["", "", "high", "full", "full"]
+    spent = BudgetShown(usd=Decimal("1.5"), per="day", spent_usd=Decimal("1.6"), ends_at=NOW)
+    assert views_keys.budget_bar(spent).words == "$1.60 of $1.50 this day"
+
+
+def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
+    """In the answer to the form and nowhere after it; it has the terms that the form said."""
+    person = site.person()
+    deployment = seed_plan(NOW).deployments[0].name
+    fields = {"name": "team-a", "scope": "some", "deployments": deployment, "requests_per_minute": "1,200"}
+    fields |= {"usd": "$12.50", "per": "day", "priority": "high", "expires": "30"}
+    answer = pressed(person, "/governance/keys", **fields)
+    assert answer.status_code == 200
+    (secret,) = set(SECRET.findall(answer.text))
+    assert "only time that it is shown" in answer.text
+    assert secret not in person.get("/governance/keys/team-a").text + person.get("/governance/keys").text
+    made = key(site, "team-a")
+    assert (made.deployments, made.limits) == ((deployment,), Limits(requests_per_minute=1200))
+    assert (made.budget, made.priority) == (Budget(usd=Decimal("12.50"), per="day"), "high")
+    assert made.expires_at is not None
+    again = pressed(person, "/governance/keys", name="team-a")
+    assert (again.status_code, "there is a key" in again.text) == (400, True)
+    wrong = pressed(person, "/governance/keys", name="team-b", concurrency="few")
+    assert (wrong.status_code, "no whole number" in wrong.text) == (400, True)
+    assert "team-b" not in [each.name for each in site.ledger.all_keys()]
+
+
+def test_a_key_is_changed_rotated_and_revoked(site: Governed) -> None:
+    """What is empty goes, what the configuration says stays as it says, and each word is in the audit log."""
+    person = site.person()
+    config = "[keys.web]\nlimits = { concurrency = 9 }\n"
+    site.ledger.publish(config, seed_plan(NOW))
+    fixed = shown(person, "/governance/keys/web")
+    assert "What [keys.web] says stands fast here: limits" in fixed.text
+    answer = pressed(person, "/governance/keys/web/set", scope="all", usd="3", concurrency="1", expires="")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/governance/keys/web")
+    changed = key(site, "web")
+    assert changed.limits == Limits(concurrency=9)
+    assert changed.budget == Budget(usd=Decimal(3))
+    rotated = pressed(person, "/governance/keys/web/rotate", grace_s="3600")
+    assert len(set(SECRET.findall(rotated.text))) == 1
+    assert "good until" in rotated.text
+    assert key(site, "web").previous_until is not None
+    assert pressed(person, "/governance/keys/web/revoke").headers["location"] == "/governance/keys"
+    assert key(site, "web").revoked_at is not None
+    said: list[Any] = [each.leaf.action for each in site.audit.newest(limit=3)]
+    assert said == ["keys.revoke", "keys.rotate", "keys.set"]
