@@ -208,7 +208,7 @@ def test_a_flood_harms_nobody_else(fake_process: FakeProvider, tmp_path: Path) -
         alone = Flood(base_url, other).run(rate=50, seconds=4)
         before = rss_mb(pid)
 
-        async def all_at_once() -> list[Flooded]:
+        async def all_at_once() -> tuple[Flooded, Flooded, Flooded]:
             return await asyncio.gather(
                 Flood(base_url, flooding, connections=200).calls(rate=500, seconds=6),
                 Flood(base_url, other).calls(rate=50, seconds=6),

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from airboss.console import api_keys
+from airboss.console import api_keys, key_terms
 from airboss.console.api_keys import BudgetShown, KeyShown, LimitShown, Secret
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Once, Page, current_plan, drawn
@@ -120,7 +120,7 @@ def create(desk: Desk, form: Form) -> Once:
 def change(desk: Desk, form: Form) -> str:
     """Change what a key may, but for what the configuration says."""
     name = form.parts["name"]
-    fixed = api_keys.settings_in(api_keys.configured(desk).get(name))
+    fixed = key_terms.settings_in(key_terms.configured(desk).get(name))
     api_keys.set_key(desk, form.call({k: v for k, v in terms(form).items() if k not in fixed}))
     return f"/governance/keys/{name}"
 
