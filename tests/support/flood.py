@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
+TICK_S = 0.002
+
 
 class Flooded(msgspec.Struct):
     """How calls ended: by status (0: no answer), and how long each took from when it was due, in seconds."""
@@ -82,6 +84,8 @@ class Flood:
         self._waiting: deque[float] = deque()
         self._open: set[_Line] = set()
         self._connecting: set[asyncio.Task[None]] = set()
+        self._left = 0
+        self._over: asyncio.Future[None]
         self.found = Flooded(Counter(), [], {})
 
     def run(self, *, rate: float, seconds: float) -> Flooded:
@@ -90,14 +94,22 @@ class Flood:
 
     async def calls(self, *, rate: float, seconds: float) -> Flooded:
         """As `run`, beside other floods."""
-        total, sent, start = int(rate * seconds), 0, time.monotonic()
-        while sum(self.found.statuses.values()) < total:
-            now = time.monotonic()
-            assert now < start + seconds + 60, self.found.statuses
-            while sent < total and start + sent / rate <= now:
+        loop = asyncio.get_running_loop()
+        self._left = total = int(rate * seconds)
+        self._over = loop.create_future()
+        start, sent = time.monotonic(), 0
+
+        def tick() -> None:
+            nonlocal sent
+            while sent < total and start + sent / rate <= time.monotonic():
                 self._call(start + sent / rate)
                 sent += 1
-            await asyncio.sleep(0.002)
+            if sent < total:
+                loop.call_later(TICK_S, tick)
+
+        tick()
+        async with asyncio.timeout(seconds + 60):
+            await self._over
         for line in tuple(self._open):
             line.transport.abort()
         await asyncio.gather(*self._connecting, return_exceptions=True)
@@ -124,11 +136,17 @@ class Flood:
         else:
             self._idle.append(line)
 
+    def _count(self, status: int) -> None:
+        self.found.statuses[status] += 1
+        self._left -= 1
+        if not self._left and not self._over.done():
+            self._over.set_result(None)
+
     def ended(self, line: _Line, status: int, body: bytes) -> None:
         """A call was answered."""
         due, line.due = line.due, None
         assert due is not None
-        self.found.statuses[status] += 1
+        self._count(status)
         self.found.latencies_s.append(time.monotonic() - due)
         self.found.bodies.setdefault(status, body)
         self._next(line)
@@ -140,6 +158,6 @@ class Flood:
             self._idle.remove(line)
         if line.due is not None:
             line.due = None
-            self.found.statuses[0] += 1
+            self._count(0)
             if self._waiting:
                 self._call(self._waiting.popleft())
