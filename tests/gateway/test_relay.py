@@ -340,6 +340,7 @@ def test_a_cut_answer_never_looks_whole(gateway: Gateway, provider: FakeProvider
         timeout_s=5,
     )
     assert broken
+    assert [(each["usage_estimated"], each.get("cost_usd")) for each in broken] == [(False, None)]
 
 
 def test_what_is_done_twice_does_harm_once(gateway: Gateway, provider: FakeProvider) -> None:

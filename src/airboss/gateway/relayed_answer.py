@@ -65,6 +65,8 @@ class RelayedAnswer(WholeAnswer):
         self.events = False
         """Whether it is a stream of events, in which an error can be told."""
         self._counted = False
+        # Nothing here is counted by us: sound has no words, and a form is no prompt.
+        self.reply = Reply(usage=Usage(completion_tokens=0))
         client.on_writable = self._on_writable
 
     def _on_writable(self, writable: bool) -> None:  # noqa: FBT001 - called back by position
@@ -185,9 +187,10 @@ class RelayedAnswer(WholeAnswer):
 
     def priced(self, closed: ClosedCall, body: RelayedBody) -> ClosedCall:
         """The record's end: nobody knows what a call costs whose provider has told no tokens of it."""
-        if self._counted or body.free or self.reply is None:
+        if self._counted or body.free or self.first_output_at is None:
             return closed
-        return msgspec.structs.replace(closed, cost_usd=None)
+        attempts = tuple(msgspec.structs.replace(each, cost_usd=None) for each in closed.attempts)
+        return msgspec.structs.replace(closed, cost_usd=None, attempts=attempts)
 
 
 def _is_json(text: bytes) -> bool:
