@@ -22,10 +22,11 @@ up:  ## Install what is missing, then start Airboss
 test:  ## Run the gates (lint) and every test
 	@scripts/setup dev chromium
 	@scripts/setup clickhouse
+	@scripts/setup clients openai-node
 	@$(MAKE) --no-print-directory lint-only
 	@exec $(BIN)/pytest $(ARGS)
 
-test-clients:  ## Try other people's clients, in an environment of their own
+test-clients:  ## Try other people's clients, each in an environment of its own
 	@scripts/setup dev
 	@scripts/setup clients
 	@exec $(BIN)/pytest tests/conformance tests/test_examples.py $(ARGS)
@@ -62,5 +63,5 @@ lock:  ## Compile requirements.lock and requirements-dev.lock anew
 	@scripts/lock $(ARGS)
 
 clean:  ## Remove what these targets made; data directories stay
-	rm -rf .venv .venv-clickhouse .venv-clients .venv-ray .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-clickhouse .clients .venv-ray .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

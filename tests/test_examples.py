@@ -18,7 +18,7 @@ from tests.support.fake import fake_process, provider
 __all__ = ["fake_process", "provider"]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-CLIENTS = EXAMPLES.parent / ".venv-clients" / "bin" / "python"
+CLIENTS = EXAMPLES.parent / ".clients" / "anthropic-python" / "bin" / "python"
 
 
 @pytest.fixture

@@ -308,7 +308,8 @@ def test_domain_stays_small() -> None:
 
 def test_lock_files_name_no_index_and_hash_everything() -> None:
     """The lock files hold names, versions and hashes, and nothing about where they were compiled."""
-    for name in ("requirements.lock", "requirements-dev.lock", "requirements-ray.lock"):
+    clients = map(str, (ROOT / "tests/conformance/clients").glob("*/requirements.txt"))
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-ray.lock", *clients):
         text = (ROOT / name).read_text()
         assert "://" not in text, f"{name} names an address: compile it with `make lock`"
         options = [line for line in text.splitlines() if line.startswith("-")]

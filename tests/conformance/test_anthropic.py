@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airboss.testing import FakeProvider
-from tests.support.engine_process import SLOT_TOKENS, engine
-from tests.support.gateway import KEY, PRICE, Gateway, deployment
-
-CLIENTS = Path(__file__).parents[2] / ".venv-clients" / "bin" / "python"
-pytestmark = pytest.mark.skipif(
-    not CLIENTS.exists(), reason="other people's clients are not installed; run `make test-clients`"
-)
-
-
-def run(gateway: Gateway) -> Any:
-    """What the client tells of it."""
-    script = Path(__file__).parent / "clients" / "anthropic_client.py"
-    done = subprocess.run(
-        [CLIENTS, script, gateway.url, KEY, "gpt-4o"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+from tests.conformance.running import run
+from tests.support.gateway import Gateway
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """What it told of a gateway in front of the fake provider."""
-    with (
-        FakeProvider() as provider,
-        Gateway(tmp_path_factory.mktemp("clients") / "g", deployment(provider.url, price=PRICE)) as gateway,
-    ):
-        yield run(gateway)
+def told(faked: Gateway, fake_process: FakeProvider) -> Any:
+    """What it tells of the fake provider."""
+    fake_process.reset()
+    return run("anthropic-python", faked, "fake")
 
 
 def test_text(told: Any) -> None:
@@ -95,14 +69,9 @@ def test_counts(told: Any) -> None:
     assert told["count"] >= 1
 
 
-def test_a_local_model(tmp_path: Path) -> None:
+def test_a_local_model(local: Gateway) -> None:
     """The same client talks to the local engine; what fails there is told in its own words too."""
-    with engine() as running:
-        local = deployment(
-            f"{running.url}/v1", kind="local", upstream_model="tiny", slot_tokens=SLOT_TOKENS, tools=True
-        )
-        with Gateway(tmp_path / "g", local) as gateway:
-            said = run(gateway)
+    said = run("anthropic-python", local, "local")
     assert said["text"]["whole"]["content"][0]["text"]
     assert said["text"]["streamed"]["content"][0]["text"]
     assert said["count"] > 1

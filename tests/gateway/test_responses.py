@@ -229,3 +229,23 @@ def test_the_real_client(gateway: Gateway) -> None:
             model="gpt-4o", input='fake:{"fault": "cut-end", "words": 9}', stream=True
         )
         assert [event.type for event in broken][-1] == "response.failed"
+
+
+def test_input_items(gateway: Gateway) -> None:
+    """What a response was made from is listed in pages, newest first, with what it builds on."""
+    first = say(gateway, "responses", "one").json()
+    second = say(gateway, "responses", "two", previous_response_id=first["id"]).json()
+    with gateway.client() as client:
+        path = f"/v1/responses/{second['id']}/input_items"
+        newest = client.get(path).json()
+        oldest = client.get(path, params={"order": "asc", "limit": 2}).json()
+        rest = client.get(path, params={"order": "asc", "after": oldest["last_id"]}).json()
+        assert client.get(path, params={"limit": 0}).status_code == 400
+        assert client.get(path, params={"order": "odd"}).json()["error"]["param"] == "order"
+        assert client.get("/v1/responses/resp_0/input_items").status_code == 404
+    texts = [item["content"][0]["text"] for item in newest["data"]]
+    assert (texts[0], texts[-1], len(texts)) == ("two", "one", 3)
+    assert (oldest["has_more"], rest["has_more"]) == (True, False)
+    assert [item["id"] for item in oldest["data"] + rest["data"]] == [
+        item["id"] for item in reversed(newest["data"])
+    ]

@@ -11,6 +11,12 @@ from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.spoken import Client
 from airboss.gateway.worker import Admitted
 
+HOPELESS = frozenset({"internal_error", "provider_key_missing", "upstream_auth", "insufficient_quota"})
+"""Codes of errors that sending again cannot mend, though clients do so by their status: OpenAI's and
+Anthropic's heed `x-should-retry`."""
+PATIENCE_S = 60.0
+"""No client should wait longer than this for its next try."""
+
 
 def response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes:
     """The head of an answer that is given."""
@@ -48,6 +54,8 @@ def error_response(error: ApiError, headers: bytes) -> tuple[bytes, bytes]:
     lines += getattr(error, "headers", b"")  # those of limits tell of them
     if error.retry_after_s is not None:
         lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+    if error.code in HOPELESS or (error.retry_after_s or 0) > PATIENCE_S:
+        lines += b"x-should-retry: false\r\n"
     return lines, wire.error_body(error)
 
 

@@ -6,10 +6,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from airboss.dialects.responses_answer import ResponsesSpeech, as_history
+from airboss.dialects.responses_items import items_of
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
 from airboss.domain.errors import AirbossError, NotFound, Unavailable
 from airboss.domain.request import Principal
@@ -176,9 +179,51 @@ async def forget(worker: Worker, client: Connection, http: HttpRequest) -> None:
     _answer(worker, client, _encode({"id": response_id, "object": "response", "deleted": True}))
 
 
+async def input_items(worker: Worker, client: Connection, http: HttpRequest) -> None:
+    """What a response was made from, with what it builds on: newest first unless asked otherwise, in pages.
+    Raises NotFound and InvalidRequest."""
+    keeping, principal, response_id = _named(worker, http)
+    asked = _page(http)
+    chain: Sequence[KeptResponse] | None = None
+    if keeping is not None:
+        now = worker.clock.now()
+        try:
+            chain = await asyncio.to_thread(keeping.store.chain, response_id, key=principal.key, now=now)
+        except AirbossError as error:
+            raise _away(error) from error
+    if not chain:
+        raise _unknown(response_id)
+    messages = [each for kept in chain for each in msgspec.json.decode(kept.messages, type=list[Any])]
+    items = items_of(messages[:-1], response_id.removeprefix("resp_"))  # the last is the response itself
+    if asked.order == "desc":
+        items.reverse()
+    after = next((at for at, item in enumerate(items, 1) if item["id"] == asked.after), 0)
+    page = items[after : after + asked.limit]
+    value = {"object": "list", "data": page, "has_more": after + asked.limit < len(items)}
+    ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
+    _answer(worker, client, _encode(value | ends))
+
+
+class _Page(msgspec.Struct):
+    """Which part of a list is wanted."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    order: Literal["asc", "desc"] = "desc"
+    after: str | None = None
+
+
+def _page(http: HttpRequest) -> _Page:
+    query = dict(parse_qsl(http.url.decode("latin-1").partition("?")[2]))
+    try:
+        return msgspec.convert(query, _Page, strict=False)
+    except msgspec.ValidationError as error:
+        raise wire.invalid(str(error)) from None
+
+
 def _named(worker: Worker, http: HttpRequest) -> tuple[Keeping | None, Principal, str]:
     principal = worker.view().authenticate(http.headers)
-    return worker.keeping, principal, http.path.removeprefix(f"{PATH}/").rstrip("/")
+    response_id = http.path.removeprefix(f"{PATH}/").rstrip("/").removesuffix("/input_items")
+    return worker.keeping, principal, response_id
 
 
 def _unknown(response_id: str) -> NotFound:
@@ -192,6 +237,11 @@ def _answer(worker: Worker, client: Connection, body: bytes) -> None:
     made = worker.ids.next(int(worker.clock.now().timestamp() * 1000))
     head = b"content-type: application/json\r\nx-request-id: %s\r\n" % made.encode()
     client.respond(200, head, body)
+
+
+def are_items(path: str) -> bool:
+    """Whether a path names the input of one response."""
+    return path.endswith("/input_items") and is_one(path.removesuffix("/input_items"))
 
 
 def is_one(path: str) -> bool:

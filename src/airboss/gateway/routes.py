@@ -55,6 +55,8 @@ class Router:
             methods = {"GET": _models if http.path == "/v1/models/" else _model}
         if methods is None and responses.is_one(http.path):
             methods = {"GET": _response, "DELETE": _forget_response}
+        if methods is None and responses.are_items(http.path):
+            methods = {"GET": _response_input}
         if methods is None and (relayed := route_of(http.path)) is not None:
             if http.method not in relayed.methods:
                 raise _not_allowed(http, relayed.methods)
@@ -127,6 +129,10 @@ def _responses(router: Router, client: Connection, http: HttpRequest) -> Awaitab
 
 def _response(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
     return responses.retrieve(router.worker, client, http)
+
+
+def _response_input(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return responses.input_items(router.worker, client, http)
 
 
 def _forget_response(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:

@@ -1,4 +1,5 @@
-"""What Anthropic's own client makes of an Airboss: `anthropic_client.py URL KEY MODEL`, one JSON object out.
+"""What Anthropic's own client makes of an Airboss: `use_anthropic_python.py URL KEY MODEL MODE`,
+one JSON object out, the same in either mode.
 
 It runs in the environment of `make test-clients`, which knows nothing of Airboss.
 """
@@ -61,7 +62,7 @@ def streamed(client: Any, **body: Any) -> Any:
 
 def main() -> None:
     """Call, and tell."""
-    url, key, model = sys.argv[1:]
+    url, key, model, _mode = sys.argv[1:]
     client = anthropic.Anthropic(base_url=url, api_key=key, max_retries=0)
     base: dict[str, Any] = {"model": model, "max_tokens": 50}
     told: dict[str, Any] = {}
