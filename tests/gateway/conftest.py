@@ -18,7 +18,7 @@ __all__ = ["fake_process", "foreign", "provider"]
 
 @pytest.fixture(scope="module")
 def shared_gateway(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker with short timeouts and no retries, for a module's tests."""
+    """A worker with short timeouts, no retries and nobody to go on, for a module's tests."""
     secret = tmp_path_factory.mktemp("secret") / "key"
     secret.write_text("sk-provider-secret-0123456789")
     plan = deployment(
@@ -26,8 +26,11 @@ def shared_gateway(fake_process: FakeProvider, tmp_path_factory: pytest.TempPath
         timeout=Timeouts(total_s=4.0, first_token_s=1.0, idle_s=1.0),
         price=PRICE,
         api_key_ref=f"file:{secret}",
+        continuation="off",
     )
-    patient = deployment(fake_process.url, name="patient", aliases=(), retry=Retry(attempts=3))
+    patient = deployment(
+        fake_process.url, name="patient", aliases=(), continuation="off", retry=Retry(attempts=3)
+    )
     no_tools = deployment(fake_process.url, name="no-tools", aliases=(), tools=False)
     with Gateway(tmp_path_factory.mktemp("gateway"), plan, patient, no_tools) as running:
         yield running

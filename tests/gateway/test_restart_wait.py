@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from airboss.domain.plan import Retry
-from airboss.gateway import dispatch
+from airboss.gateway import attempts
 from airboss.gateway.answer import WholeAnswer
-from airboss.gateway.dispatch import Dispatched, Executor
+from airboss.gateway.attempts import Dispatched
+from airboss.gateway.dispatch import Asked, Executor, Route
 from airboss.providers.connection import ConnectFailed, Pools
 from tests.support.gateway import deployment
 
@@ -71,13 +72,14 @@ async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
     try:
         found: Any = await executor.run(
             Dispatched(started=time.perf_counter()),
-            plan,
-            plan.target,
-            operation="chat",
-            body=b"{}",
-            secret=None,
-            trace=None,
-            new_answer=lambda: WholeAnswer("p", loop),
+            Route(
+                deployment=plan,
+                operation="chat",
+                stream=False,
+                trace=None,
+                secret=lambda _ref: None,
+                asked=Asked(target=plan.target, body=b"{}", new_answer=lambda: WholeAnswer("p", loop)),
+            ),
         )
     finally:
         executor.close()
@@ -87,7 +89,7 @@ async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
 
 def test_the_wait_begins_when_the_replica_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that was long under way when its replica died waits as long for the next one as any other."""
-    monkeypatch.setattr(dispatch, "RESTART_WAIT_S", 1.0)
+    monkeypatch.setattr(attempts, "RESTART_WAIT_S", 1.0)
 
     async def scenario() -> None:
         replica = Replica()
@@ -108,7 +110,7 @@ def test_the_wait_begins_when_the_replica_goes(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_the_wait_ends(monkeypatch: pytest.MonkeyPatch, kind: str, least_s: float, most_s: float) -> None:
     """A replica that does not come back is told of after the wait; a hosted provider is not waited for."""
-    monkeypatch.setattr(dispatch, "RESTART_WAIT_S", 0.5)
+    monkeypatch.setattr(attempts, "RESTART_WAIT_S", 0.5)
     began = time.perf_counter()
     with pytest.raises(ConnectFailed):
         asyncio.run(call(Replica(), kind=kind))

@@ -45,9 +45,13 @@ def screened(
     both = deployment(
         upstream.url, name="both", aliases=(), stable=released, policy=policy_of("mask", ("phone",))
     )
-    fake = deployment(fake_process.url, name="fake", aliases=(), policy=policy_of("mask", None))
+    fake = deployment(
+        fake_process.url, name="fake", aliases=(), policy=policy_of("mask", None), continuation="off"
+    )
     engine = deployment(upstream.url, name="engine", aliases=(), kind="local", policy=policy_of("mask", None))
-    strict = deployment(fake_process.url, name="strict", aliases=(), policy=policy_of("block", None))
+    strict = deployment(
+        fake_process.url, name="strict", aliases=(), policy=policy_of("block", None), continuation="off"
+    )
     plans += [both, fake, engine, strict, deployment(upstream.url)]
     with Gateway(tmp_path_factory.mktemp("screened"), *plans) as running:
         yield running

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
+from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
-    Assembly,
     as_api_error,
     read_error,
     read_reply,

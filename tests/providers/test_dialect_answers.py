@@ -19,9 +19,10 @@ from airboss.gateway.sse import Splitter, event_data
 from airboss.gateway.translated import Translation
 from airboss.providers import fake_answers
 from airboss.providers.anthropic_answer import AnthropicReader
+from airboss.providers.assembly import Assembly
 from airboss.providers.aws_frames import AwsFrames
 from airboss.providers.bedrock_answer import BedrockReader
-from airboss.providers.compatible import Assembly, read_reply
+from airboss.providers.compatible import read_reply
 from airboss.providers.dialect import Frames, Outgoing, Reader
 from airboss.providers.dialects import foreign
 from airboss.providers.fake_faults import Behaviour

@@ -251,6 +251,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
         params={"seed": 1},
         params_force={"n": 1},
         policy=Policy(pii=(("email", "mask"), ("ip", "observe")), detectors="1"),
+        fallbacks=(model,),
     )
     whole = identity(release)
     assert whole == {
@@ -261,6 +262,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
         "params": {"seed": 1},
         "params_force": {"n": 1},
         "policy": {"pii": {"email": "mask", "ip": "observe"}, "detectors": "1"},
+        "fallbacks": [msgspec.to_builtins(model)],
     }
     assert set(whole) == set(Release.__struct_fields__) - {"digest", "name"}
 

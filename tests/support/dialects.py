@@ -59,6 +59,7 @@ def foreign(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
             upstream_model=MODELS[kind],
             api_key_ref=f"file:{secret}",
             price=PRICE,
+            continuation="off",
             region="eu-west-1" if kind == "bedrock" else None,
             timeout=Timeouts(total_s=4.0, first_token_s=1.0, idle_s=1.0),
         )

@@ -43,6 +43,8 @@ _NOT_PARAMS = frozenset(
 )
 """Members of a request that say what is asked, by whom and how it is sent; no release may change these."""
 _EXAMPLES_MAX = 200
+_FALLBACKS_MAX = 8
+_TARGETS_MAX = 64
 _RESERVED_KEY = "airboss"
 """The name of the key of our own calls."""
 _METRIC = re.compile(r"error_rate|cost|(latency|ttft)_p[1-9]\d|score:[^\s:][^\s]{0,99}")
@@ -77,10 +79,7 @@ def check(config: Config, wrong: Wrong) -> None:
     for name, release in config.releases.items():
         _check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
         _check_release(("releases", name), release, wrong)
-        kind = config.providers[config.models[release.model].provider].kind
-        if release.form == "completion" and kind not in _RAW_KINDS:
-            message = f'kind "{kind}" takes conversations only; use form "turns" or "system"'
-            raise wrong(("releases", name, "form"), message)
+        _check_fallbacks(("releases", name), release, config, wrong)
     for name, deployment in config.deployments.items():
         _check_deployment(("deployments", name), deployment, config, wrong)
         if deployment.scoring is not None:
@@ -155,17 +154,32 @@ def _check_names(config: Config, wrong: Wrong) -> None:
 
 def _check_provider(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
     if provider.kind == "local":
-        for field in ("base_url", "api_key"):
-            if getattr(provider, field) is not None:
+        for field in ("base_url", "api_key", "targets"):
+            if getattr(provider, field):
                 raise wrong((*path, field), f"{dotted(path)} is run by Airboss itself: take out {field}")
         return
-    if provider.kind in _EXAMPLE_URLS and provider.base_url is None:
+    apart = provider.targets and all(each.base_url is not None for each in provider.targets)
+    if provider.kind in _EXAMPLE_URLS and provider.base_url is None and not apart:
         raise wrong(path, f'[{dotted(path)}] lacks "base_url", for example "{_EXAMPLE_URLS[provider.kind]}"')
     _check_places(path, provider, wrong)
     if provider.base_url is not None:
         _check_url((*path, "base_url"), provider.base_url, wrong)
     if provider.api_key is not None:
         _check_api_key((*path, "api_key"), provider.api_key, wrong)
+    _check_targets((*path, "targets"), provider, wrong)
+
+
+def _check_targets(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
+    if len(provider.targets) > _TARGETS_MAX:
+        raise wrong(path, f"{dotted(path)} has {len(provider.targets)}; give at most {_TARGETS_MAX}")
+    for each in provider.targets:
+        _check_range((*path, "weight"), each.weight, 0.001, 1000, wrong)
+        if each.base_url is not None:
+            _check_url((*path, "base_url"), each.base_url, wrong)
+        if each.api_key is not None:
+            _check_api_key((*path, "api_key"), each.api_key, wrong)
+            if not is_reference(each.api_key):
+                raise wrong(path, f'{dotted(path)} has a key written out; write "env:NAME" or "file:/PATH"')
 
 
 def _check_places(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
@@ -266,6 +280,24 @@ def _check_release(path: Path, release: ReleaseConfig, wrong: Wrong) -> None:
                 raise wrong((*path, field, name), f"{value!r} cannot be sent in JSON; write text or a number")
 
 
+def _check_fallbacks(path: Path, release: ReleaseConfig, config: Config, wrong: Wrong) -> None:
+    at = (*path, "fallbacks")
+    seen = {release.model}
+    for name in release.fallbacks:
+        _check_known(at, name, config.models, "model", wrong)
+        if name in seen:
+            whose = "the release's own model" if name == release.model else "there twice"
+            raise wrong(at, f"{dotted(at)}: {quoted(name)} is {whose}; a model is asked once, take it out")
+        seen.add(name)
+    if len(release.fallbacks) > _FALLBACKS_MAX:
+        raise wrong(at, f"{dotted(at)} has {len(release.fallbacks)} models; give at most {_FALLBACKS_MAX}")
+    for name in (release.model, *release.fallbacks):
+        kind = config.providers[config.models[name].provider].kind
+        if release.form == "completion" and kind not in _RAW_KINDS:
+            message = f'kind "{kind}" takes conversations only; use form "turns" or "system"'
+            raise wrong((*path, "form"), message)
+
+
 def _is_json(value: object) -> bool:
     if isinstance(value, dict):
         return all(map(_is_json, value.values()))
@@ -288,6 +320,9 @@ def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, 
     for field in ("total_s", "first_token_s", "idle_s"):
         _check_range((*path, "timeout", field), getattr(deployment.timeout, field), 0.001, 86_400, wrong)
     _check_range((*path, "retry", "attempts"), deployment.retry.attempts, 1, 10, wrong)
+    if deployment.hedge is not None:
+        _check_range((*path, "hedge", "quantile"), deployment.hedge.quantile, 0.5, 0.999, wrong)
+        _check_range((*path, "hedge", "extra"), deployment.hedge.extra, 0.001, 1, wrong)
     if deployment.rollout is not None:
         _check_rollout((*path, "rollout"), deployment.rollout, wrong)
 

@@ -7,8 +7,26 @@ from typing import Any, Literal
 
 import msgspec
 
-from airboss.domain.plan import Budget, Limits, Price, Priority, Retry, Timeouts
+from airboss.domain.plan import (
+    Budget,
+    Continuation,
+    Hedge,
+    Limits,
+    Price,
+    Priority,
+    Retry,
+    Timeouts,
+)
 from airboss.domain.release import Example, Params, PiiAction, PromptForm, ProviderKind
+
+
+class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of a provider's `targets`: an address, a key or both, and its share of the calls. What is left out
+    is as the provider says."""
+
+    base_url: str | None = None
+    api_key: str | None = None
+    weight: float = 1.0
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,7 +35,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     `api_key` is `env:NAME` or `file:PATH`. A literal is moved into the data directory when it is applied.
     `drop_unsupported` leaves out of requests what the provider has no words for; else they are refused.
-    `api_version` is for `azure` only, `region` for `bedrock` only.
+    `api_version` is for `azure` only, `region` for `bedrock` only. `targets` are several places or keys that
+    share the calls; with `affinity` those that begin alike go to the same one.
     """
 
     kind: ProviderKind
@@ -26,6 +45,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     drop_unsupported: bool = False
     api_version: str | None = None
     region: str | None = None
+    targets: tuple[TargetConfig, ...] = ()
+    affinity: bool = False
 
 
 class ReplicaRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +78,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     slots: int | None = None
     threads: int | None = None
     replicas: ReplicaRange | None = None
+    continuation: Continuation = "auto"
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +87,7 @@ class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `prompt` is a template (`releases.render`): it becomes the first system message. `examples` are few-shot
     turns, and `form` says where both go. In a file the two may name files beside it; what is applied has
     their content (`config.inline`). `params` fill what a request leaves open, `params_force` replace what it
-    says; both by OpenAI's names.
+    says; both by OpenAI's names. `fallbacks` are models that are asked in their order where `model` fails.
     """
 
     model: str
@@ -75,6 +97,7 @@ class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     params: Params = {}
     params_force: Params = {}
     policy: str | None = None
+    fallbacks: tuple[str, ...] = ()
 
 
 class PiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +166,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     aliases: tuple[str, ...] = ()
     timeout: Timeouts = Timeouts()
     retry: Retry = Retry()
+    hedge: Hedge | None = None
     rollout: RolloutConfig | None = None
     scoring: ScoringConfig | None = None
     policy: str | None = None

@@ -21,7 +21,7 @@ from airboss.controller.starter import starter_config
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.plan import Exposure, PromotionWhy, ServingPlan, Standing
 from airboss.domain.ports import ApiKey, Ledger
-from airboss.domain.release import Release
+from airboss.domain.release import ModelVersion, Release
 from airboss.evaluations.online import check_scoring
 from airboss.governance.keys import bound
 from airboss.releases.build import Catalog, build_plan, build_releases, local_models, sealed
@@ -153,10 +153,10 @@ class _Kept:
     def on_engine(self, standing: Standing, version: str, now: datetime) -> Standing:
         """The standing on the engine that is installed: an older one cannot be run any more."""
         old = self.release(standing.stable)
-        if old.model.kind != "local" or not version or old.model.engine_version == version:
+        first, *fallbacks = [_on_engine(each, version) for each in (old.model, *old.fallbacks)]
+        new = sealed(msgspec.structs.replace(old, model=first, fallbacks=tuple(fallbacks)))
+        if new.digest == old.digest:
             return standing
-        model = msgspec.structs.replace(old.model, engine_version=version)
-        new = sealed(msgspec.structs.replace(old, model=model))
         self._made.setdefault(new.digest, new)
         log.warning(
             "another version of the engine is installed; release %s goes on as %s",
@@ -167,6 +167,12 @@ class _Kept:
         wanted = standing.wanted
         after = promoted(standing, new.digest, why="engine", now=now)
         return after if wanted == old.digest else msgspec.structs.replace(after, wanted=wanted)
+
+
+def _on_engine(model: ModelVersion, version: str) -> ModelVersion:
+    if model.kind != "local" or not version:
+        return model
+    return msgspec.structs.replace(model, engine_version=version)
 
 
 def _superseded(

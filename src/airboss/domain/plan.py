@@ -34,6 +34,18 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 3
 
 
+class Hedge(msgspec.Struct, frozen=True, kw_only=True):
+    """When a second attempt is made beside one that is slow to begin: after the `quantile` (0 to 1) of what
+    the place usually takes, for at most the share `extra` of the calls."""
+
+    quantile: float = 0.95
+    extra: float = 0.05
+
+
+Continuation = Literal["on", "off", "auto"]
+"""Whether a model goes on with an answer that broke off, given that again; `auto`: its first time shows."""
+
+
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """USD per million tokens. Input that a provider reads from its cache, or writes to it (for an hour, where
     it says so), costs a price of its own where there is one."""
@@ -99,6 +111,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     together. It may be fewer, where the model was trained for fewer. `drop_unsupported` is whether what the
     provider's dialect cannot say is left out instead of refused. `api_version` is of Azure, `region` of
     Bedrock.
+
+    `key_refs` and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref`
+    is for all, and all get the same share. `affinity`: calls that begin alike go to the same one, unless it
+    is busier than the others. `fallbacks` are asked in their order where this one fails.
     """
 
     provider: str
@@ -115,6 +131,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     drop_unsupported: bool = False
     api_version: str | None = None
     region: str | None = None
+    key_refs: tuple[str | None, ...] = ()
+    weights: tuple[float, ...] = ()
+    affinity: bool = False
+    continuation: Continuation = "auto"
+    fallbacks: tuple[Target, ...] = ()
+
+    def refs(self) -> Iterator[str]:
+        """Every reference to a key that it needs itself."""
+        for ref in (self.api_key_ref, *self.key_refs):
+            if ref is not None:
+                yield ref
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +205,7 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Timeouts = Timeouts()
     retry: Retry = Retry()
     limits: Limits | None = None
+    hedge: Hedge | None = None
 
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,3 +230,9 @@ class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
             if deployment.canary is not None:
                 yield deployment.canary.served
         yield from self.others
+
+    def targets(self) -> Iterator[Target]:
+        """Wherever this plan may send a call."""
+        for served in self.served():
+            yield served.target
+            yield from served.target.fallbacks

@@ -34,6 +34,15 @@ class AttemptUsage(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = False
 
 
+AttemptWhy = Literal["first", "retry", "fallback", "hedge", "continuation"]
+"""Why an attempt was made: `retry` at the same model, `fallback` at another one, `hedge` beside one that was
+slow to begin, `continuation` to go on with an answer that broke off."""
+
+
+ANSWERED_BY_FALLBACK = "answered_by_fallback"
+"""The `error_type` of a call that is `ok` for its client and counts as an error of its release."""
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try against one upstream. Times are milliseconds; `start_ms` counts from the call's start.
 
@@ -50,6 +59,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: float | None = None
     status_code: int | None = None
     error_type: str | None = None
+    why: AttemptWhy = "first"
     usage: AttemptUsage | None = None
     cost_usd: Decimal | None = None
     priced_by: str | None = None
@@ -98,7 +108,8 @@ class ClosedCall(msgspec.Struct, frozen=True, kw_only=True):
     was none), `overhead_ms` the part of `latency_ms` that is ours, not the upstream's. `output_chars` counts
     the characters of text produced. `cost_usd` None means that the price is unknown.
     Tokens and cost are those of all attempts together. `input_tokens` includes `cached_input_tokens` and
-    `cache_write_tokens`, which do not overlap; `output_tokens` includes `reasoning_tokens`.
+    `cache_write_tokens`, which do not overlap; `output_tokens` includes `reasoning_tokens`. `provider` and
+    `model` are of a fallback that answered, whose `error_type` is ANSWERED_BY_FALLBACK though it is `ok`.
     """
 
     id: str
@@ -120,6 +131,8 @@ class ClosedCall(msgspec.Struct, frozen=True, kw_only=True):
     cache: str | None = None
     policy: tuple[PolicyFinding, ...] = ()
     response: msgspec.Raw | None = None
+    provider: str | None = None
+    model: str | None = None
 
 
 class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     (`releases.digest`): two releases that answer alike have one digest, whatever they are called.
     `prompt` is a template (`releases.render`) that becomes the first system message. `params` fill what a
     request leaves open; `params_force` replace what it says. `policy` screens requests and answers.
+    `fallbacks` are asked in their order where the model fails.
     """
 
     digest: str
@@ -75,3 +76,4 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     params: Params = {}
     params_force: Params = {}
     policy: Policy | None = None
+    fallbacks: tuple[ModelVersion, ...] = ()

@@ -9,13 +9,14 @@ import msgspec
 from airboss.dialects.speech import Speech
 from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
-from airboss.domain.record import ClosedCall, PolicyFinding, Status
+from airboss.domain.record import ANSWERED_BY_FALLBACK, ClosedCall, PolicyFinding, Status
 from airboss.gateway import wire
-from airboss.gateway.answer import StreamedAnswer
-from airboss.gateway.billing import AnyAnswer, bill
-from airboss.gateway.dispatch import Dispatched, in_ms
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer
+from airboss.gateway.attempts import Dispatched, in_ms
+from airboss.gateway.billing import bill
 from airboss.gateway.splice import too_deep
-from airboss.providers.compatible import Assembly, Reply
+from airboss.providers.assembly import Assembly
+from airboss.providers.compatible import Reply
 
 
 def closing(
@@ -63,7 +64,18 @@ def closing(
     )
     # In two steps, because a call with more than 15 named arguments costs four times as much as one with 15.
     kept = msgspec.Raw(response) if response is not None else None
-    return msgspec.structs.replace(closed, cache_write_tokens=used.cache_write, policy=policy, response=kept)
+    closed = msgspec.structs.replace(
+        closed, cache_write_tokens=used.cache_write, policy=policy, response=kept
+    )
+    other = dispatched.answered_by
+    if other is None:
+        return closed
+    return msgspec.structs.replace(
+        closed,
+        provider=other.provider,
+        model=other.upstream_model,
+        error_type=ANSWERED_BY_FALLBACK if status == "ok" else error_type,
+    )
 
 
 def _said(answer: AnyAnswer | None) -> Reply | Assembly | None:

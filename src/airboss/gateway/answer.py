@@ -13,13 +13,14 @@ import time
 import zlib
 from collections.abc import Callable
 
-from airboss.domain.errors import ApiError, UpstreamFailed
+from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
 from airboss.domain.request import Operation
+from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
 from airboss.gateway.sse import Splitter, event_data
 from airboss.gateway.translated import Translation
+from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
-    Assembly,
     Reply,
     as_api_error,
     read_error,
@@ -30,11 +31,12 @@ from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
 from airboss.providers.dialect import Outgoing
 from airboss.providers.engine_answer import EngineAnswer
-from airboss.providers.usage import UsageSum
+from airboss.providers.usage import Usage, UsageSum
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """The largest answer taken whole."""
 DONE = b"data: [DONE]\n\n"
+HEDGE_LOST = "hedge_lost"
 
 
 class _Answer:
@@ -51,6 +53,8 @@ class _Answer:
         self.upstream: UpstreamConnection | None = None
         self.outgoing: Outgoing | None = None
         """What was sent, where that is not OpenAI's request."""
+        self.rival: _Answer | None = None
+        """The other of two attempts that race (`gateway.hedge`)."""
         self._coded = False
         self._inflate: zlib._Decompress | None = None
         self.translation: Translation | None = None
@@ -125,6 +129,17 @@ class _Answer:
         if not self.finished.done():
             self.finished.set_exception(error)
 
+    def win(self) -> None:
+        """Be the one of two rivals whose answer the client gets."""
+        if self.rival is not None:
+            self.rival.fail(HedgeLost("another attempt was quicker", code=HEDGE_LOST))
+            self.rival = self.rival.rival = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has something of this attempt."""
+        return self.committed
+
     def _succeed(self) -> None:
         if not self.finished.done():
             self.finished.set_result(None)
@@ -159,6 +174,10 @@ class _Answer:
         return as_api_error(self.provider, status, said, retry_after_s=wait_s)
 
 
+class HedgeLost(ApiError):
+    """Another attempt of the same call was quicker. Never shown to a client."""
+
+
 class WholeAnswer(_Answer):
     """Takes an answer whole; `content` is its bytes and `reply` what they say, once `finished`."""
 
@@ -180,7 +199,7 @@ class WholeAnswer(_Answer):
         if self.status != 200:
             raise self._refusal(content)
         reply = read_reply(content)
-        if reply.choices is None:
+        if not reply.choices:
             said = read_error(content)
             raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
         self._take_in(content, reply)
@@ -196,6 +215,7 @@ class WholeAnswer(_Answer):
         return b"".join(self._pieces) or (self.translation.so_far if self.translation is not None else b"")
 
     def _take_in(self, content: bytes, reply: Reply) -> None:
+        self.win()
         self.content, self.reply = content, reply
         if self.first_output_at is None:  # a local engine's first token has been seen on its way
             self.first_output_at = time.perf_counter()
@@ -290,6 +310,12 @@ class StreamedAnswer(_Answer):
         """`answers` is how many each prompt gets, where the upstream reports the usage of each on its own."""
         super().__init__(provider, loop)
         self._client = client
+        self.pieces_before = self._chars_before = 0
+        """What of the assembly is another attempt's."""
+        self._cut: tuple[Usage | None, str, str, int] | None = None
+        """What it had come to when another attempt went on with it."""
+        self.seam: Seam | None = None
+        """Where this goes on with an answer that broke off (`go_on`)."""
         self._keep_usage = keep_usage
         self._response_head = response_head
         self._events = Splitter()
@@ -300,6 +326,56 @@ class StreamedAnswer(_Answer):
         if answers is not None:
             self.assembly.usage_sum = UsageSum(answers)
         client.on_writable = self._on_writable
+
+    def go_on(self, cut: StreamedAnswer, seam: Seam) -> None:
+        """Go on with what the client has of `cut`: the stream that it reads is one."""
+        self.assembly = cut.assembly
+        cut._cut = (cut.told_usage, *cut.produced())
+        self.pieces_before = cut.assembly.pieces
+        self._chars_before = cut.assembly.output_chars
+        self.committed = True
+        self.seam = seam
+
+    def last_words(self) -> None:
+        """Give the client what is held back: nobody goes on."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has something of this attempt."""
+        return self.committed if self.seam is None else self.assembly.pieces > self.pieces_before
+
+    @property
+    def raw_text(self) -> str:
+        """What the upstream said, as it said it: the text of the only answer."""
+        return self.assembly.only_text
+
+    @property
+    def told_usage(self) -> Usage | None:
+        """What this attempt used, as far as its upstream has said."""
+        if self._cut is not None:
+            return self._cut[0]
+        return self.assembly.usage if self.seam is None else self.seam.usage
+
+    @property
+    def whole(self) -> bool:
+        """Whether this attempt came to the answer's end."""
+        return self._cut is None and self.assembly.finished
+
+    def produced(self) -> tuple[str, str, int]:
+        """What this attempt has said and thought, and how many characters it has said."""
+        if self._cut is not None:
+            return self._cut[1:]
+        said, thought = self.assembly.produced()
+        before = self._chars_before
+        return said[before:], "" if before else thought, self.assembly.output_chars - before
+
+    def fail(self, error: ApiError) -> None:
+        """End with an error; an answer that had said why it ends has ended well, whatever breaks after it."""
+        broke = isinstance(error, UpstreamFailed | UpstreamTimeout)
+        if broke and self.first_output_at is not None and self.assembly.complete:
+            self._succeed()
+        else:
+            super().fail(error)
 
     @property
     def usage_short(self) -> bool:
@@ -319,6 +395,8 @@ class StreamedAnswer(_Answer):
         out: list[bytes] = []
         try:
             events = self._events.feed(data)
+            if self.seam is not None:
+                data, events = b"", self.seam.joined(events)
             for event in events:
                 if self._event(event):
                     out.append(event)
@@ -338,6 +416,7 @@ class StreamedAnswer(_Answer):
             # A comment keeps connections alive; before the commit there is none to keep.
             return self.committed
         if payload == b"[DONE]":
+            self.assembly.expected = 1  # there is no more
             self._end()
             return False
         reply = read_reply(payload)
@@ -345,6 +424,9 @@ class StreamedAnswer(_Answer):
         if reply.error is not None:
             said = read_error(payload)
             raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
+        if self.assembly.over and reply.choices and self.assembly.has_ended(reply):
+            # Said twice, as some do: the first time counts.
+            return False
         self.assembly.add(reply)
         if not reply.choices and reply.usage is not None and not self._keep_usage:
             return False
@@ -359,7 +441,9 @@ class StreamedAnswer(_Answer):
         if self.committed:
             self._client.stream(data)
             return
+        self.win()
         self.committed = True
+        self._client.on_writable = self._on_writable
         self._client.start_stream(200, self._response_head(), b"".join(self._held) + data)
         self._held.clear()
 
@@ -371,9 +455,9 @@ class StreamedAnswer(_Answer):
             # Not a stream at all: an error object or a page, with status 200.
             reply = read_reply(rest)
             said = read_error(rest)
-            if reply.choices is None:
+            if not reply.choices:
                 raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
-        if not self.assembly.finished:
+        if not self.assembly.complete:
             seen = (
                 f"after {self.assembly.output_chars} characters"
                 if self.first_output_at
@@ -401,3 +485,6 @@ class EngineStreamedAnswer(StreamedAnswer):
 def status_in(code: object) -> int:
     """The HTTP status that an error object names; 502 where it names none."""
     return code if isinstance(code, int) and 400 <= code < 600 else 502
+
+
+AnyAnswer = WholeAnswer | StreamedAnswer

@@ -16,13 +16,11 @@ import msgspec
 
 from airboss.domain.plan import Target
 from airboss.domain.record import Attempt, AttemptUsage
-from airboss.gateway.answer import EngineWholeAnswer, StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import HEDGE_LOST, AnyAnswer, EngineWholeAnswer, StreamedAnswer
 from airboss.providers import o200k
 from airboss.providers.compatible import Reply
 from airboss.providers.pricing import Buckets, cost_usd
 from airboss.providers.usage import Usage
-
-AnyAnswer = WholeAnswer | StreamedAnswer
 
 PART_TOKENS = 1_000
 """A picture or a sound, whose bytes say nothing of its tokens."""
@@ -117,7 +115,7 @@ def _billed(tried: Tried, used: Buckets, cost: Decimal | None, *, estimated: boo
 def _told_all(answer: AnyAnswer) -> Usage | None:
     """What the upstream says that all of its answer used; None where it has not said all."""
     if isinstance(answer, StreamedAnswer):
-        usage = answer.assembly.usage if answer.assembly.finished else None
+        usage = answer.told_usage if answer.whole else None
     else:
         usage = answer.reply.usage if answer.reply is not None else None
     if usage is None or usage.completion_tokens is None or answer.usage_short:
@@ -148,7 +146,7 @@ def _told_part(answer: AnyAnswer) -> Usage | None:
     """What the upstream has said of the usage of an answer that is not whole."""
     usage = None
     if isinstance(answer, StreamedAnswer):
-        usage = answer.assembly.usage
+        usage = answer.told_usage
     elif answer.reply is not None:
         usage = answer.reply.usage
     if usage is None and answer.translation is not None:
@@ -161,7 +159,7 @@ def _given_up(tried: Tried) -> bool:
     """Whether we left an upstream that was at work: it had the request, and nobody wants its answer any more,
     or it had begun one and was too slow."""
     failure = tried.attempt.error_type
-    if failure == "cancelled":
+    if failure in {"cancelled", HEDGE_LOST}:
         return tried.sent
     return failure is not None and failure.startswith("timeout_") and tried.answer.status == 200
 
@@ -169,8 +167,7 @@ def _given_up(tried: Tried) -> bool:
 def _produced(answer: AnyAnswer) -> tuple[str, str, int]:
     """What was said, what was thought, and how many characters were said, of which not all need be kept."""
     if isinstance(answer, StreamedAnswer):
-        said, thought = answer.assembly.produced()
-        return said, thought, answer.assembly.output_chars
+        return answer.produced()
     if answer.reply is not None:
         said, thought = _replied(answer.reply)
     elif isinstance(answer, EngineWholeAnswer):

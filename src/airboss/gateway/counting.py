@@ -7,7 +7,8 @@ import time
 import msgspec
 
 from airboss.gateway.answer import WholeAnswer, status_in
-from airboss.gateway.dispatch import Dispatched
+from airboss.gateway.attempts import Dispatched
+from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.estimate import CHARS_PER_TOKEN
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.pipeline import admit, assign, render, screen
@@ -88,17 +89,20 @@ async def count(worker: Worker, client: Connection, http: HttpRequest, spoken: S
         tokens = estimate(call.request.body)
         head += ESTIMATED
     else:
-        answer = await worker.executor.run(
-            Dispatched(started=time.perf_counter()),
-            deployment,
-            branch.target,
+        route = Route(
+            deployment=deployment,
             operation="chat",
-            body=asked.body,
-            secret=call.secret,
+            stream=False,
             trace=call.trace,
-            new_answer=lambda: CountAnswer(branch.target.provider, client.loop),
-            outgoing=asked,
+            secret=serving.secret,
+            asked=Asked(
+                target=branch.target,
+                body=asked.body,
+                new_answer=lambda: CountAnswer(branch.target.provider, client.loop),
+                outgoing=asked,
+            ),
         )
+        answer = await worker.executor.run(Dispatched(started=time.perf_counter()), route)
         assert isinstance(answer, CountAnswer)  # made just above
         tokens = answer.tokens
     client.respond(200, head, b'{"input_tokens":%d}' % tokens)

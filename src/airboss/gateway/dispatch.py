@@ -1,62 +1,91 @@
-"""The attempt executor: every call to an upstream, streaming or not, is made here."""
+"""The attempt executor: every call to an upstream, streaming or not, is made here.
+
+`run` asks a release's model and then its fallbacks; `_ask` tries one model, again and at its other places;
+`_attempt` sends one request and waits for its answer. Until an answer is committed (its first output is the
+client's) nothing of a failure shows; after that another attempt may go on with it (`gateway.continuation`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import msgspec
 
 from airboss.domain.errors import ApiError, Unavailable, UpstreamTimeout
-from airboss.domain.plan import DeploymentPlan, Target, Timeouts
-from airboss.domain.record import Attempt
+from airboss.domain.plan import DeploymentPlan, Target
+from airboss.domain.record import AttemptWhy
 from airboss.domain.request import Operation
-from airboss.gateway.answer import WholeAnswer
-from airboss.gateway.billing import AnyAnswer, Tried
+from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer
+from airboss.gateway.attempts import Deadlines, Dispatched
+from airboss.gateway.breaker import RetryBudget
+from airboss.gateway.hedge import Hedges, race
+from airboss.gateway.judge import TOO_LONG, is_filtered, is_targets_fault, judge
+from airboss.gateway.places import REFUSED_S, Place, choose
+from airboss.gateway.seam import NOT_CONTINUED
 from airboss.providers import dialect
-from airboss.providers.compatible import RETRYABLE_STATUS, request_head
-from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Origin, Pool, Pools
+from airboss.providers.compatible import request_head
+from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Origin, Pools
 from airboss.providers.dialect import Outgoing
 
 TICK_S = 0.05
 BACKOFF_S = 0.1
 BACKOFF_S_MAX = 5.0
-RESTART_WAIT_S = 15.0
-"""How long a call waits for a local replica that does not accept connections, from the first time that none
-did: it is being restarted, and has read nothing."""
-REFUSED_S = 1.0
-"""So long a replica that refused a connection is asked last: having nothing to do, it would be first."""
+"""The longest wait for another try, and the longest `retry-after` that is worth one."""
+BACKOFF_S_MAX_ELSEWHERE = 2.5
+"""The same where another model can be asked at once."""
+AVOID_S_MAX = 60.0
+"""A place that said when to come back is asked last for so long at most."""
+CONTINUATIONS_MAX = 8
+TARGETS_KEPT_MAX = 1024
 
 
-class Dispatched(msgspec.Struct, kw_only=True):
-    """One call's attempts, filled while it runs, so that a cancelled call has what was known."""
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model is asked, and how its answer is taken in. `outgoing` is what is sent where the target
+    has another dialect than OpenAI's; `body` is then its body."""
 
-    started: float
-    """`time.perf_counter()` of the call's start."""
-    tries: list[Tried] = []
-    answer: AnyAnswer | None = None
-    upstream_s: float = 0.0
-    """Time spent waiting for upstreams: the rest of the call is ours."""
-    sent_at: float | None = None
-    """When the latest attempt was sent."""
-    waits_since: float | None = None
-    """Since when the call waits for a local replica that is being started."""
+    target: Target
+    body: bytes
+    new_answer: Callable[[], AnyAnswer]
+    outgoing: Outgoing | None = None
 
-    def waited_for_start(self) -> bool:
-        """Whether the call has waited long enough for a replica; the first time begins the wait."""
-        now = time.perf_counter()
-        if self.waits_since is None:
-            self.waits_since = now
-        return now >= self.waits_since + RESTART_WAIT_S
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A call as the executor needs it.
+
+    `secret` gives the key of a reference and `fallback` what one of the `others` is asked, in their order
+    where the first model fails; both raise ApiError.
+    `beginning` is what calls that begin alike share. `goes_on` is what a model is asked that is to go on with
+    a stream that broke off: None where it cannot.
+    """
+
+    deployment: DeploymentPlan
+    operation: Operation
+    stream: bool
+    trace: Mapping[str, str] | None
+    secret: Callable[[str | None], str | None]
+    asked: Asked
+    others: tuple[Target, ...] = ()
+    fallback: Callable[[Target], Asked] | None = None
+    beginning: Callable[[], bytes] | None = None
+    goes_on: Callable[[StreamedAnswer, Target, Target], Asked | None] | None = None
+
+
+class Trying(msgspec.Struct, frozen=True):
+    """A call that is being tried: what it has come to, and what it may still do until `deadline`."""
+
+    dispatched: Dispatched
+    route: Route
+    budget: RetryBudget
+    deadline: float
 
 
 class Executor:
-    """Makes attempts. One a worker; owns the connection pools, counts what is outstanding and keeps every
-    attempt's deadlines.
+    """Makes attempts. One a worker; owns the connection pools and the places, and keeps every attempt's
+    deadlines.
 
     Deadlines are looked at together, TICK_S apart: a timer for each call would cost more than the call's
     parsing, and no deadline here is finer than that.
@@ -65,147 +94,331 @@ class Executor:
     def __init__(self, pools: Pools, *, rng: random.Random) -> None:
         self._pools = pools
         self._rng = rng
-        self._outstanding: Counter[str] = Counter()
-        self._refused: dict[str, float] = {}
-        self._by_url: dict[tuple[str, str], Pool] = {}
-        self._watched: dict[AnyAnswer, _Deadlines] = {}
+        self._places: dict[tuple[str, str, str | None, str], Place] = {}
+        self._of_target: dict[int, tuple[Target, tuple[Place, ...]]] = {}
+        self._watched: dict[AnyAnswer, Deadlines] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+        self._hedges: dict[str, Hedges] = {}
+        self._no_prefill: set[tuple[str, str]] = set()
+        """Models that did not go on with what they were given, by provider and name."""
 
-    async def run(
-        self,
-        dispatched: Dispatched,
-        deployment: DeploymentPlan,
-        target: Target,
-        *,
-        operation: Operation,
-        body: bytes,
-        secret: str | None,
-        trace: Mapping[str, str] | None,
-        new_answer: Callable[[], AnyAnswer],
-        outgoing: Outgoing | None = None,
+    async def run(self, dispatched: Dispatched, route: Route) -> AnyAnswer:
+        """Attempt until one answers. Raises ApiError: of several models the first one's, unless another's is
+        the caller's to hear."""
+        name = route.deployment.name
+        budget = self._budgets.get(name)
+        if budget is None:
+            budget = self._budgets[name] = RetryBudget()
+        budget.call(dispatched.started)
+        call = Trying(dispatched, route, budget, dispatched.started + route.deployment.timeout.total_s)
+        others = route.others
+        if not others:
+            return await self._ask_to_the_end(call, route.asked, (), why="first")
+        try:
+            return await self._ask_to_the_end(call, route.asked, others, why="first")
+        except ApiError as error:
+            answer = dispatched.answer
+            status = answer.status if answer is not None else None
+            if (answer is not None and answer.committed) or judge(error, status) == "caller":
+                raise
+            return await self._fall_back(call, others, error)
+
+    async def _fall_back(self, call: Trying, others: Sequence[Target], first: ApiError) -> AnyAnswer:
+        """Ask the other models in their order. Raises `first` where none answers, or what one refused that
+        another would refuse too."""
+        dispatched, route = call.dispatched, call.route
+        assert route.fallback is not None  # who has fallbacks can ask them
+        for number, other in enumerate(others, 1):
+            if time.perf_counter() >= call.deadline:
+                break
+            dispatched.answered_by = other
+            try:
+                asked = route.fallback(other)
+                return await self._ask_to_the_end(call, asked, others[number:], why="fallback")
+            except ApiError as error:
+                answer = dispatched.answer
+                if (answer is not None and answer.committed) or is_filtered(error):
+                    raise
+        dispatched.answered_by = None
+        raise first
+
+    async def _ask_to_the_end(
+        self, call: Trying, asked: Asked, others: Sequence[Target], *, why: AttemptWhy
     ) -> AnyAnswer:
-        """Attempt until one answers. Raises the last attempt's ApiError.
+        """Ask one model; a stream of its that breaks off is gone on with, by it or by others."""
+        try:
+            return await self._ask(call, asked, last=not others, why=why)
+        except ApiError as error:
+            answer = call.dispatched.answer
+            if call.route.goes_on is None or not isinstance(answer, StreamedAnswer) or not answer.committed:
+                raise
+            return await self._go_on(call, answer, error, [asked.target, *others])
 
-        Once an answer is committed (its first byte is the client's) nothing is tried again. `outgoing` is
-        what is sent where the target has another dialect than OpenAI's; `body` is then its body.
-        """
+    async def _go_on(
+        self, call: Trying, cut: StreamedAnswer, broke: ApiError, targets: Sequence[Target]
+    ) -> AnyAnswer:
+        """Have an answer that broke off gone on with, by the first of `targets`, whose it is, or another.
+        Raises `broke` where nobody can."""
+        source = targets[0]
+        for _ in range(CONTINUATIONS_MAX):
+            if judge(broke, cut.status) == "caller" or time.perf_counter() >= call.deadline:
+                break
+            began = cut
+            for number, target in enumerate(targets, 1):
+                try:
+                    answer = await self._continue(call, cut, source, target, last=number == len(targets))
+                except ApiError as error:
+                    latest = call.dispatched.answer
+                    if isinstance(latest, StreamedAnswer) and latest is not cut and latest.begun:
+                        cut, source, broke = latest, target, error
+                        break
+                    call.dispatched.answer = cut
+                else:
+                    if answer is not None:
+                        return answer
+            if cut is began:
+                break
+        raise broke
+
+    async def _continue(
+        self, call: Trying, cut: StreamedAnswer, source: Target, target: Target, *, last: bool
+    ) -> AnyAnswer | None:
+        """Have one model go on; None if it cannot. Raises ApiError."""
+        name = (target.provider, target.upstream_model)
+        goes_on = call.route.goes_on
+        if goes_on is None or (target.continuation == "auto" and name in self._no_prefill):
+            return None
+        asked = goes_on(cut, source, target)
+        if asked is None:
+            return None
+        dispatched = call.dispatched
+        before, dispatched.answered_by = dispatched.answered_by, dispatched.answered_by
+        if target is not call.route.asked.target:
+            dispatched.answered_by = target
+        try:
+            return await self._ask(call, asked, last=last, why="continuation")
+        except ApiError as error:
+            latest = dispatched.answer
+            if latest is not None and not latest.begun:
+                dispatched.answered_by = before
+                if judge(error, latest.status) == "caller" or error.code == NOT_CONTINUED:
+                    self._no_prefill.add(name)
+            raise
+
+    async def _ask(self, call: Trying, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
+        """Try one model. Raises the last attempt's ApiError. `last`: there is no other to ask after it."""
+        target, route = asked.target, call.route
         if target.down is not None:
             raise Unavailable(target.down, code="replicas_failed")
-        deadline = dispatched.started + deployment.timeout.total_s
-        left = deployment.retry.attempts
+        left = route.deployment.retry.attempts
         backoff = BACKOFF_S
+        places = self._of(target)
+        beginning = None
+        if len(places) > 1 and target.affinity and route.beginning is not None:
+            beginning = route.beginning()
+        failed: list[Place] = []
         while True:
-            answer = dispatched.answer = new_answer()
-            url = self._pick(target)
-            pool = self._by_url.get((target.provider, url)) or self._pool(target, url)
-            answer.outgoing = outgoing
-            head = (
-                request_head(
-                    host=pool.origin.host_header,
-                    base_path=pool.origin.base_path,
-                    operation=operation,
-                    secret=secret,
-                    trace=trace,
-                    length=len(body),
-                )
-                if outgoing is None
-                else _foreign_head(outgoing, pool.origin, secret, trace)
-            )
+            place = self._pick(places, beginning, failed)
+            if place.breaker.tripped:
+                self._pass_breaker(place, last=last)
             try:
-                await self._attempt(
-                    dispatched, answer, target, deployment.timeout, url, pool, head + body, deadline
-                )
-            except ApiError as error:
-                if answer.committed:
-                    raise
-                if target.kind == "local" and _is_starting(answer, error):
-                    if dispatched.waited_for_start():
-                        raise
-                else:
-                    dispatched.waits_since = None
-                    left -= 1
-                    if left <= 0 or not _may_fare_better(answer, error):
-                        raise
-                wait = max(backoff * (0.5 + self._rng.random()), error.retry_after_s or 0.0)
-                if wait > BACKOFF_S_MAX or time.perf_counter() + wait >= deadline:
-                    raise
-                await asyncio.sleep(wait)
-                dispatched.upstream_s += wait
+                if route.deployment.hedge is not None and why != "continuation":
+                    return await self._hedged(call, asked, places, place, last=last, why=why)
+                answer = call.dispatched.answer = asked.new_answer()
+                await self._attempt(call, asked, answer, place, last=last, why=why)
+                return answer  # noqa: TRY300 - as the line above the last
+            except ApiError as failure:
+                error = failure
+                failed.append(place)
+                left, wait = self._again(call, asked, places, failed, error, left, last=last)
+            why = "retry" if why != "continuation" else why
+            if len(failed) >= len(places):
+                wait = max(wait, backoff * (0.5 + self._rng.random()))
                 backoff = min(backoff * 2, 1.0)
-            else:
-                return answer
+                failed.clear()
+            if time.perf_counter() + wait >= call.deadline:
+                raise error
+            if wait:
+                await asyncio.sleep(wait)
+                call.dispatched.upstream_s += wait
 
-    async def _attempt(  # noqa: PLR0917 - the one call of it is just above
+    def _again(  # noqa: PLR0917 - the one call of it is just above
         self,
-        dispatched: Dispatched,
-        answer: AnyAnswer,
-        target: Target,
-        timeouts: Timeouts,
-        url: str,
-        pool: Pool,
-        data: bytes,
-        deadline: float,
+        call: Trying,
+        asked: Asked,
+        places: Sequence[Place],
+        failed: Sequence[Place],
+        error: ApiError,
+        left: int,
+        *,
+        last: bool,
+    ) -> tuple[int, float]:
+        """How many attempts are left after one that failed, and how long to wait. Raises the error where the
+        model is not asked again."""
+        answer = call.dispatched.answer
+        assert answer is not None  # an attempt has just been made
+        if answer.begun:
+            raise error
+        if asked.target.kind == "local" and last and _is_starting(answer, error):
+            if call.dispatched.waited_for_start():
+                raise error
+            return left, 0.0
+        call.dispatched.waits_since = None
+        left -= 1
+        kind = judge(error, answer.status)
+        fresh = any(each not in failed for each in places)
+        another_key = kind == "elsewhere" and fresh and error.code != TOO_LONG
+        if left <= 0 or not (kind == "again" or another_key):
+            raise error
+        if isinstance(error, UpstreamTimeout) and not last:
+            raise error  # who was silent for as long as that may be silent again
+        now = time.perf_counter()
+        wait = error.retry_after_s or 0.0
+        if wait:
+            failed[-1].avoid_until = now + min(wait, AVOID_S_MAX)
+        if wait > (BACKOFF_S_MAX if last else BACKOFF_S_MAX_ELSEWHERE) and not fresh:
+            raise error
+        if not call.budget.take(now):
+            raise error
+        return left, 0.0 if fresh else wait
+
+    @staticmethod
+    def _pass_breaker(place: Place, *, last: bool) -> None:
+        """Probe a place whose breaker is not closed, if that may be. Raises Unavailable where another model
+        can be asked; one that is the last resort is tried whatever its breaker says."""
+        now = time.perf_counter()
+        if place.breaker.lets_through(now):
+            place.breaker.probe(now)
+        elif not last:
+            raise Unavailable(
+                f"provider {place.provider!r} has failed again and again; it is tried anew in a moment",
+                code="breaker_open",
+                retry_after_s=max(0.0, place.breaker.retry_at - now),
+            )
+
+    async def _hedged(
+        self,
+        call: Trying,
+        asked: Asked,
+        places: Sequence[Place],
+        place: Place,
+        *,
+        last: bool,
+        why: AttemptWhy,
+    ) -> AnyAnswer:
+        """An attempt, and another one beside it if it is slow to begin. Raises ApiError."""
+        route = call.route
+        hedge = route.deployment.hedge
+        assert hedge is not None  # else nobody asks
+        hedges = self._hedges.setdefault(route.deployment.name, Hedges())
+        hedges.calls += 1
+        first = call.dispatched.answer = asked.new_answer()
+
+        def attempt(answer: AnyAnswer, at: Place, reason: AttemptWhy) -> asyncio.Task[None]:
+            return asyncio.ensure_future(self._attempt(call, asked, answer, at, last=last, why=reason))
+
+        def beside() -> tuple[AnyAnswer, asyncio.Task[None]] | None:
+            if not hedges.may(hedge.extra):
+                return None
+            answer = asked.new_answer()
+            answer.rival, first.rival = first, answer
+            return answer, attempt(answer, self._pick(places, None, [place]), "hedge")
+
+        usual_s = place.usual_s(hedge.quantile, stream=route.stream)
+        return await race(first, attempt(first, place, why), usual_s, beside, chosen=call.dispatched)
+
+    async def _attempt(
+        self, call: Trying, asked: Asked, answer: AnyAnswer, place: Place, *, last: bool, why: AttemptWhy
     ) -> None:
+        dispatched, route = call.dispatched, call.route
         began = time.perf_counter()
-        self._outstanding[url] += 1
-        deadlines = self._watched[answer] = _Deadlines(began, deadline, timeouts)
+        place.outstanding += 1
+        deadlines = self._watched[answer] = Deadlines(began, call.deadline, route.deployment.timeout)
+        if not last:
+            deadlines.share = began + (call.deadline - began) / 2
         dispatched.sent_at = None
         failure: str | None = "cancelled"
         connection: Connection | None = None
+        sent = False
+        data = b""
         try:
-            connection = pool.idle()
+            data = _head(route, asked, place) + asked.body
+            answer.outgoing = asked.outgoing
+            connection = place.pool.idle()
             if connection is None:
                 patience_s = deadlines.due(answer) - began
-                connection = await pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
+                connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
             if not answer.finished.done():
                 answer.upstream = connection
                 dispatched.sent_at = time.perf_counter()
+                sent = True
                 connection.send(data, answer)
             await answer.finished
             failure = None
+            place.breaker.answered()
         except ApiError as error:
             failure = error.code or error.type
-            if isinstance(error, ConnectFailed):
-                self._refused[url] = time.perf_counter()
+            self._note_failure(place, answer, error)
             raise
         finally:
             if failure is None and connection is not None:
                 connection.detach(answer)
             elif connection is not None:
-                connection.cancel(answer, unsent=dispatched.sent_at is None)
+                connection.cancel(answer, unsent=not sent)
             del self._watched[answer]
-            self._outstanding[url] -= 1
-            ended = time.perf_counter()
-            dispatched.upstream_s += ended - (dispatched.sent_at if dispatched.sent_at is not None else began)
-            attempt = Attempt(
-                provider=target.provider,
-                model=target.upstream_model,
-                url=url,
-                start_ms=in_ms(began - dispatched.started),
-                latency_ms=in_ms(ended - began),
-                ttft_ms=in_ms(answer.first_output_at - began) if answer.first_output_at else None,
-                status_code=answer.status,
-                error_type=failure,
-            )
-            dispatched.tries.append(Tried(attempt, answer, target, data, dispatched.sent_at is not None))
+            place.outstanding -= 1
+            dispatched.ended(answer, asked.target, place.url, why, began, failure, request=data, sent=sent)
+            place.ended(answer.first_output_at, began, stream=route.stream, well=failure is None)
 
-    def _pick(self, target: Target) -> str:
-        urls = target.base_urls
-        if len(urls) == 1:
-            return urls[0]
-        late = time.perf_counter() - REFUSED_S
-        return min(
-            urls,
-            key=lambda url: (self._refused.get(url, 0.0) > late, self._outstanding[url], self._rng.random()),
-        )
+    @staticmethod
+    def _note_failure(place: Place, answer: AnyAnswer, error: ApiError) -> None:
+        now = time.perf_counter()
+        if isinstance(error, HedgeLost):
+            return
+        if is_targets_fault(error, answer.status):
+            place.breaker.failed(now)
+        else:
+            place.breaker.answered()
+        if isinstance(error, ConnectFailed):
+            place.avoid_until = max(place.avoid_until, now + REFUSED_S)
+
+    def _pick(self, places: Sequence[Place], beginning: bytes | None, failed: Sequence[Place]) -> Place:
+        if len(places) == 1:
+            return places[0]
+        return choose(places, time.perf_counter(), self._rng, beginning=beginning, but=failed)
+
+    def _of(self, target: Target) -> tuple[Place, ...]:
+        """The places of a target."""
+        known = self._of_target.get(id(target))
+        if known is not None and known[0] is target:
+            return known[1]
+        refs = target.key_refs or (target.api_key_ref,) * len(target.base_urls)
+        weights = target.weights or (1.0,) * len(target.base_urls)
+        found = []
+        for url, ref, weight in zip(target.base_urls, refs, weights, strict=True):
+            key = (target.provider, url, ref, target.upstream_model)
+            place = self._places.get(key)
+            if place is None:
+                pool = self._pools.get(target.provider, Origin.parse(url), keep=target.kind != "local")
+                place = self._places[key] = Place(target, url, ref, pool)
+            place.weight = weight
+            found.append(place)
+        if len(self._of_target) >= TARGETS_KEPT_MAX:  # of plans that are long gone
+            self._of_target.clear()
+        self._of_target[id(target)] = (target, tuple(found))
+        return tuple(found)
 
     def outstanding(self) -> dict[str, int]:
         """Attempts under way, by base URL; URLs without any are left out."""
-        return {url: n for url, n in self._outstanding.items() if n}
+        found: dict[str, int] = {}
+        for place in self._places.values():
+            if place.outstanding:
+                found[place.url] = found.get(place.url, 0) + place.outstanding
+        return found
 
-    def _pool(self, target: Target, url: str) -> Pool:
-        pool = self._pools.get(target.provider, Origin.parse(url), keep=target.kind != "local")
-        self._by_url[target.provider, url] = pool
-        return pool
+    def places(self) -> tuple[Place, ...]:
+        """Every place that has been asked."""
+        return tuple(self._places.values())
 
     async def keep_deadlines(self) -> NoReturn:
         """Fail every attempt whose time has run out; runs as long as the worker."""
@@ -221,15 +434,25 @@ class Executor:
         self._pools.close_all()
 
 
-def _foreign_head(
-    outgoing: Outgoing, origin: Origin, secret: str | None, trace: Mapping[str, str] | None
-) -> bytes:
+def _head(route: Route, asked: Asked, place: Place) -> bytes:
+    """The head of one attempt's request. Raises Unavailable where its key is missing."""
+    secret = route.secret(place.key_ref)
+    origin = place.pool.origin
+    if asked.outgoing is None:
+        return request_head(
+            host=origin.host_header,
+            base_path=origin.base_path,
+            operation=route.operation,
+            secret=secret,
+            trace=route.trace,
+            length=len(asked.body),
+        )
     return dialect.request_head(
-        outgoing,
+        asked.outgoing,
         host=origin.host_header,
         base_path=origin.base_path,
         secret=secret,
-        trace=trace,
+        trace=route.trace,
         at=time.time(),
     )
 
@@ -238,45 +461,3 @@ def _is_starting(answer: AnyAnswer, error: ApiError) -> bool:
     """Whether a local engine is only starting: it refuses connections, then answers 503 while it loads, and
     has read nothing of the call."""
     return isinstance(error, ConnectFailed) or answer.status == 503
-
-
-def _may_fare_better(answer: AnyAnswer, error: ApiError) -> bool:
-    """Whether the same request may be answered when it is sent again."""
-    if answer.status is None or answer.status == 200:
-        return error.retryable
-    return answer.status in RETRYABLE_STATUS
-
-
-class _Deadlines(msgspec.Struct):
-    """An attempt's deadlines, on `time.perf_counter()`."""
-
-    began: float
-    total: float
-    timeout: Timeouts
-
-    def due(self, answer: AnyAnswer) -> float:
-        """When the nearest deadline is."""
-        if isinstance(answer, WholeAnswer):
-            return self.total
-        if answer.first_output_at is None:
-            return min(self.total, self.began + self.timeout.first_token_s)
-        return min(self.total, answer.progress_at + self.timeout.idle_s)
-
-    def error(self, answer: AnyAnswer, now: float) -> UpstreamTimeout:
-        """What ran out."""
-        if now >= self.total:
-            what, code = f"did not finish within total_s = {self.timeout.total_s}", "timeout_total"
-        elif answer.first_output_at is None:
-            limit = self.timeout.first_token_s
-            what, code = f"sent no token within first_token_s = {limit}", "timeout_first_token"
-        else:
-            what, code = f"sent nothing more for idle_s = {self.timeout.idle_s}", "timeout_idle"
-        return UpstreamTimeout(
-            f"provider {answer.provider!r} {what}; raise it under timeout of the deployment", code=code
-        )
-
-
-def in_ms(seconds: float) -> float:
-    """Milliseconds, to the microsecond."""
-    # Cut to microseconds; `round` costs three times as much, and every call has several.
-    return int(seconds * 1_000_000) / 1000

@@ -6,7 +6,7 @@ import time
 
 from airboss.domain.errors import ApiError
 from airboss.gateway import wire
-from airboss.gateway.dispatch import Dispatched
+from airboss.gateway.attempts import Dispatched
 from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.spoken import Client
 from airboss.gateway.worker import Admitted
@@ -18,22 +18,27 @@ PATIENCE_S = 60.0
 """No client should wait longer than this for its next try."""
 
 
-def response_head(call: Admitted, content_type: bytes, ours_ms: float) -> bytes:
+def response_head(call: Admitted, dispatched: Dispatched, content_type: bytes, ours_ms: float) -> bytes:
     """The head of an answer that is given."""
-    return b"content-type: %s\r\n%s" % (content_type, relayed_head(call, ours_ms))
+    return b"content-type: %s\r\n%s" % (content_type, relayed_head(call, dispatched, ours_ms))
 
 
-def relayed_head(call: Admitted, ours_ms: float) -> bytes:
+def relayed_head(call: Admitted, dispatched: Dispatched, ours_ms: float) -> bytes:
     """The same for an answer whose type is the upstream's."""
-    return b"%sserver-timing: airboss;dur=%.3f\r\n" % (attribution(call), ours_ms)
+    return b"%sserver-timing: airboss;dur=%.3f\r\n" % (attribution(call, dispatched), ours_ms)
 
 
-def attribution(call: Admitted) -> bytes:
+def attribution(call: Admitted, dispatched: Dispatched) -> bytes:
     """Whose answer it is, and what limits and a translation say of it."""
     lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), call.branch.headers)
     if call.held is not None:
         lines += call.held.headers
-    return lines if call.outgoing is None else lines + dropped_line(call.outgoing.dropped)
+    sent, other = call.outgoing, dispatched.answered_by
+    if other is not None:
+        sent = dispatched.answer.outgoing if dispatched.answer is not None else None
+        name = f"{other.provider}/{other.upstream_model}".encode("ascii", "replace")
+        lines += b"x-airboss-fallback: %s\r\n" % name
+    return lines if sent is None else lines + dropped_line(sent.dropped)
 
 
 def ours_ms(dispatched: Dispatched) -> float:

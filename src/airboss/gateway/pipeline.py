@@ -30,21 +30,15 @@ from airboss.gateway.answer import (
     StreamedAnswer,
     WholeAnswer,
 )
+from airboss.gateway.asking import route_of, upstream_request
+from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import counts_ready, load_counts
-from airboss.gateway.dispatch import Dispatched
-from airboss.gateway.embeddings import embeddings_body
-from airboss.gateway.engine_wire import engine_body
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.http1 import HttpRequest
-from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
-from airboss.gateway.outgoing import outgoing
-from airboss.gateway.passing import passed_on
 from airboss.gateway.relayed import RelayedRequest, once
-from airboss.gateway.relayed import outgoing as relayed_outgoing
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.spoken import Client, Spoken, counted
-from airboss.gateway.taking import taking
 from airboss.gateway.trace import read_trace, trace_headers
 from airboss.gateway.worker import Admitted, Worker
 from airboss.releases.variant import varied
@@ -56,8 +50,6 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 NO_TAGS: dict[str, str] = {}
-SPEAK_CHAT = frozenset({"openai", "openai-compatible", "azure", "local"})
-"""Kinds of providers whose own dialect is OpenAI's."""
 
 
 async def infer(
@@ -189,38 +181,19 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
     spoken: Spoken | None = None,
 ) -> Admitted:
     """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked."""
-    target = branch.target
-    translated = passed_on(spoken, body, branch, screened) if spoken is not None else None
-    if spoken is not None and target.kind in SPEAK_CHAT:
-        plain = spoken.speech.plain(request.body, target.kind)
-        request = msgspec.structs.replace(request, body=plain)
-    if isinstance(body, wire.ChatBody):
-        refuse_unsupported(body, deployment.name, target)
-    if target.kind == "local" and isinstance(body, wire.ChatBody | wire.CompletionBody):
-        refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
-    if translated is not None:
-        upstream_body = translated.body
-    elif isinstance(body, wire.RelayedBody):
-        translated = relayed_outgoing(http, body, target)
-        upstream_body, deployment = translated.body, once(deployment, body)
-    elif isinstance(body, wire.EmbeddingsBody):
-        upstream_body, translated = embeddings_body(request.body, body, target)
-    elif branch.translate is not None:
-        translated = outgoing(branch.translate, request.body, body, branch.release, target)
-        upstream_body = translated.body
-    else:
-        upstream_body = wire.upstream_body(
-            request.body, body, model=target.upstream_model, release=branch.release
-        )
-        if target.kind == "local":
-            upstream_body = engine_body(upstream_body, body, release=branch.release)
+    said = request
+    request, upstream_body, translated = upstream_request(
+        http, request, body, deployment, branch, screened, spoken
+    )
+    if not branch.target.fallbacks and not branch.target.key_refs:
+        serving.secret(branch.target.api_key_ref)  # a call that nobody can answer is refused without a record
     return Admitted(
         request=request,
         body=body,
-        deployment=deployment,
+        deployment=once(deployment, body),
         branch=branch,
         upstream_body=upstream_body,
-        secret=serving.secret(target),
+        said=said,
         trace=trace_headers(http.headers, request),
         screen=screened,
         outgoing=translated,
@@ -257,7 +230,7 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
     dispatched = Dispatched(started=started)
     try:
         try:
-            answer = await dispatch(worker, client, call, dispatched)
+            answer = await dispatch(worker, serving, client, call, dispatched)
         finally:
             if not counts_ready(dispatched.tries):
                 await asyncio.to_thread(load_counts)
@@ -266,6 +239,8 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
     except ApiError as error:
         if call.screen is not None:
             error.message = call.screen.error_text(error.message)
+            if isinstance(dispatched.answer, StreamedAnswer) and dispatched.answer.committed:
+                dispatched.answer.last_words()
         status: Status = "refused" if isinstance(error, PolicyRefused) else "error"
         close_record(worker, serving, call, opened, dispatched, status=status, error=error)
         error.message = serving.redactor.redact_text(error.message)
@@ -283,24 +258,14 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         closed = close_record(worker, serving, call, opened, dispatched, status=status, error=refused)
         if call.spoken is not None:
             counted(call.spoken.speech, closed)
-        deliver(client, call, answer, closed)
+        deliver(client, call, dispatched, answer, closed)
 
 
 def dispatch(
-    worker: Worker, client: Client, call: Admitted, dispatched: Dispatched
+    worker: Worker, serving: Serving, client: Client, call: Admitted, dispatched: Dispatched
 ) -> Awaitable[WholeAnswer | StreamedAnswer]:
-    """Ask the upstream; a stream is passed on as it comes. Raises ApiError."""
-    return worker.executor.run(
-        dispatched,
-        call.deployment,
-        call.branch.target,
-        operation=call.request.operation,
-        body=call.upstream_body,
-        secret=call.secret,
-        trace=call.trace,
-        new_answer=taking(client, call, dispatched),
-        outgoing=call.outgoing,
-    )
+    """Ask the upstream, and others where it fails; a stream is passed on as it comes. Raises ApiError."""
+    return worker.executor.run(dispatched, route_of(serving, client, call, dispatched))
 
 
 def close_record(
@@ -333,7 +298,13 @@ def close_record(
     return closed
 
 
-def deliver(client: Client, call: Admitted, answer: WholeAnswer | StreamedAnswer, closed: ClosedCall) -> None:
+def deliver(
+    client: Client,
+    call: Admitted,
+    dispatched: Dispatched,
+    answer: WholeAnswer | StreamedAnswer,
+    closed: ClosedCall,
+) -> None:
     """Give the client its last bytes."""
     if isinstance(answer, RelayedAnswer):
         answer.deliver(closed)
@@ -341,7 +312,7 @@ def deliver(client: Client, call: Admitted, answer: WholeAnswer | StreamedAnswer
     if isinstance(answer, StreamedAnswer):
         client.end_stream(DONE)
         return
-    head = response_head(call, b"application/json", closed.overhead_ms)
+    head = response_head(call, dispatched, b"application/json", closed.overhead_ms)
     if closed.cost_usd is not None:
         head += b"x-airboss-cost-usd: %s\r\n" % format(closed.cost_usd, "f").encode()
     client.respond(200, head, answer.content if call.screen is None else call.screen.given(answer))
@@ -357,7 +328,7 @@ def deliver_error(client: Client, call: Admitted, dispatched: Dispatched, error:
             return
         client.end_stream(wire.error_event(error))
         return
-    respond_error(client, error, attribution(call))
+    respond_error(client, error, attribution(call, dispatched))
 
 
 def refuse(  # noqa: PLR0917 - the call's whole context, in the order it came to be
@@ -367,7 +338,7 @@ def refuse(  # noqa: PLR0917 - the call's whole context, in the order it came to
     opened = open_record(worker, serving, call)
     dispatched = Dispatched(started=http.received_at)
     close_record(worker, serving, call, opened, dispatched, status="refused", error=refusal)
-    respond_error(client, refusal, attribution(call))
+    respond_error(client, refusal, attribution(call, dispatched))
 
 
 def blocked(screened: CallScreen, deployment: DeploymentPlan, branch: Branch, held: Held | None) -> Admitted:
@@ -378,7 +349,7 @@ def blocked(screened: CallScreen, deployment: DeploymentPlan, branch: Branch, he
         deployment=deployment,
         branch=branch,
         upstream_body=b"",
-        secret=None,
+        said=screened.request,
         trace=None,
         screen=screened,
         spoken=screened.spoken,

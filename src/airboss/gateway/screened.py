@@ -23,13 +23,14 @@ from airboss.gateway.answer import (
     WholeAnswer,
 )
 from airboss.gateway.embeddings import EmbeddingsAnswer
+from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.sse import event_data
 from airboss.governance.policies import binding
 from airboss.governance.screening import ScreeningPolicy, one_action, prepare, screen_text, screening_policy
 from airboss.governance.screening_chat import AnswerScreen, Passed, screen_request, screen_written
 from airboss.governance.tokens import Tokens
-from airboss.providers.compatible import Reply, read_reply
+from airboss.providers.compatible import Delta, Reply, read_reply
 
 THREAD_BYTES = 64 * 1024
 """A longer request is screened in a thread: others should not wait for a megabyte of numbers."""
@@ -147,13 +148,19 @@ class CallScreen:
                 response_head=response_head,
                 answers=answers,
             )
-            streamed.screen = screen
+            streamed.screen, streamed._said = screen, []
             return streamed
         if answers is None:
             return ScreenedWholeAnswer(screen, provider, client.loop)
         return ScreenedEngineAnswer(
             screen, provider, client.loop, operation=request.operation, answers=answers
         )
+
+    @staticmethod
+    def found_in(answer: object) -> bool:
+        """Whether an answer held something up to now."""
+        screen = screen_of(answer)
+        return screen is not None and bool(screen.findings)
 
     @staticmethod
     def refused(answer: WholeAnswer | StreamedAnswer) -> PolicyRefused | None:
@@ -215,6 +222,23 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     whether the stream is whole, is the screened stream."""
 
     screen: AnswerScreen
+    _ended = False
+    """Whether the upstream ended the stream in order."""
+    _told_end = False
+    """Whether the upstream has said why it ended."""
+    _said: list[str] | None
+    """The upstream's own text, of which the screen may hold some back; None where there is more than text."""
+
+    @property
+    def raw_text(self) -> str:
+        """What the upstream said, as it said it: the text of the only answer."""
+        return "".join(self._said or ()) if not self.assembly.over else ""
+
+    def go_on(self, cut: StreamedAnswer, seam: Seam) -> None:
+        """Go on with what the client has of `cut`; its screen reads on too."""
+        super().go_on(cut, seam)
+        assert isinstance(cut, ScreenedStreamedAnswer)  # of the same call
+        self.screen, self._said = cut.screen, cut._said
 
     def _take(self, data: bytes) -> None:
         if self.status != 200:
@@ -222,7 +246,10 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             return
         out: list[bytes] = []
         try:
-            for event in self._events.feed(data):
+            events = self._events.feed(data)
+            if self.seam is not None:
+                events = self.seam.joined(events)
+            for event in events:
                 self._screened(event, out)
                 if self.finished.done():
                     break
@@ -239,7 +266,10 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
                 out.append(KEEP_ALIVE)
             return
         if payload == b"[DONE]":
-            self._flush(out)
+            self._ended = True
+            if self._told_end:
+                self._flush(out)
+            self.assembly.expected = 1  # there is no more
             super()._end()
             return
         reply = read_reply(payload)
@@ -250,9 +280,20 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         if reply.says_something and self.first_output_at is None:
             # It is there, though some of it may wait: deadlines are the upstream's.
             self.first_output_at = self.progress_at
+        self._told_end = self._told_end or any(choice.finish_reason for choice in reply.choices or ())
+        if self._said is not None:
+            self._note(self._said, reply)
         self._add(self.screen.event(payload), out)
         if self.screen.over:
             raise PolicyRefused(CUT)
+
+    def _note(self, said: list[str], reply: Reply) -> None:
+        """Keep the upstream's own text, for another that goes on with it."""
+        for choice in reply.choices or ():
+            delta = choice.delta or Delta()
+            if choice.index or delta.tool_calls or delta.reasoning_content or delta.refusal:
+                self._said = None
+            said.append(delta.content or choice.text or "")
 
     def _add(self, pieces: list[Passed], out: list[bytes]) -> None:
         for piece in pieces:
@@ -264,12 +305,21 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             self._add(self.screen.end(), out)
 
     def _end(self) -> None:
-        """The upstream closed without a last word."""
+        """The upstream closed without a last word. Of an answer that broke off, what is held back stays so:
+        another may go on with it."""
+        self._ended = True
+        if self._told_end:
+            self.last_words()
+        super()._end()
+
+    def last_words(self) -> None:
+        """Give the client what is held back: nobody goes on. Not what a broken connection left: it may be the
+        beginning of a value."""
         out: list[bytes] = []
-        self._flush(out)
+        if self._ended:
+            self._flush(out)
         if out:
             self._pass_on(b"".join(out))
-        super()._end()
 
 
 def _tokens_in(body: wire.Body) -> str | None:

@@ -185,9 +185,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
             )
         return branch
 
-    def secret(self, target: Target) -> str | None:
-        """The provider's secret, or None where it takes none. Raises Unavailable if it is missing."""
-        reference = target.api_key_ref
+    def secret(self, reference: str | None) -> str | None:
+        """The secret that a reference means, or None where none is needed. Raises Unavailable if it is
+        missing."""
         if reference is None:
             return None
         if reference in self.missing:
@@ -241,17 +241,16 @@ def build_serving(
         by_digest.setdefault(
             served.release.digest, branch_of(plan, "override", served.release, served.target)
         )
-        reference = served.target.api_key_ref
-        if reference is None:
-            continue
-        try:
-            key = provider_key(served.target)
-        except Unavailable as error:
-            # One provider's missing key must not stop the others: the call that needs it says why.
-            missing[reference] = error
-        else:
-            if key is not None:
-                secrets[reference] = key
+    for target in plan.targets():
+        for reference in target.refs():
+            try:
+                key = provider_key(msgspec.structs.replace(target, api_key_ref=reference))
+            except Unavailable as error:
+                # One provider's missing key must not stop the others: the call that needs it says why.
+                missing[reference] = error
+            else:
+                if key is not None:
+                    secrets[reference] = key
     return Serving(
         revision=snapshot.revision,
         plan=plan,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from airboss.domain.plan import Target
 from airboss.gateway.answer import (
     EngineStreamedAnswer,
     EngineWholeAnswer,
     StreamedAnswer,
     WholeAnswer,
 )
-from airboss.gateway.dispatch import Dispatched
+from airboss.gateway.attempts import Dispatched
 from airboss.gateway.embeddings import EmbeddingsAnswer
 from airboss.gateway.engine_wire import engine_answers
 from airboss.gateway.heads import ours_ms, relayed_head, response_head
@@ -23,12 +24,12 @@ EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 
 def taking(
-    client: Client, call: Admitted, dispatched: Dispatched
+    client: Client, call: Admitted, dispatched: Dispatched, target: Target
 ) -> Callable[[], WholeAnswer | StreamedAnswer]:
-    """What makes an empty answer for each attempt of a call."""
-    provider = call.branch.target.provider
+    """What makes an empty answer for each attempt of a call at a target."""
+    provider = target.provider
     operation = call.request.operation
-    answers = engine_answers(call.body, call.branch.release) if call.branch.target.kind == "local" else None
+    answers = engine_answers(call.body, call.branch.release) if target.kind == "local" else None
 
     def new_answer() -> WholeAnswer | StreamedAnswer:
         if isinstance(call.body, RelayedBody):
@@ -36,7 +37,7 @@ def taking(
                 provider,
                 client,
                 path=f"/v1{call.body.path.partition('?')[0]}",
-                attribution=lambda: relayed_head(call, ours_ms(dispatched)),
+                attribution=lambda: relayed_head(call, dispatched, ours_ms(dispatched)),
             )
         if call.screen is not None:
             return call.screen.new_answer(
@@ -44,7 +45,7 @@ def taking(
                 client,
                 call.request,
                 answers=answers,
-                response_head=lambda: response_head(call, EVENT_STREAM, ours_ms(dispatched)),
+                response_head=lambda: response_head(call, dispatched, EVENT_STREAM, ours_ms(dispatched)),
             )
         if not call.request.stream:
             if operation == "embeddings":
@@ -53,14 +54,17 @@ def taking(
                 return EngineWholeAnswer(provider, client.loop, operation=operation, answers=answers)
             return WholeAnswer(provider, client.loop)
         make = StreamedAnswer if answers is None else EngineStreamedAnswer
-        return make(
+        answer = make(
             provider,
             client.loop,
             client,
             operation=operation,
             keep_usage=call.request.wants_usage,
-            response_head=lambda: response_head(call, EVENT_STREAM, ours_ms(dispatched)),
+            response_head=lambda: response_head(call, dispatched, EVENT_STREAM, ours_ms(dispatched)),
             answers=answers,
         )
+        if call.body.n is not None:
+            answer.assembly.expected = call.body.n
+        return answer
 
     return new_answer

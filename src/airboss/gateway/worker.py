@@ -64,7 +64,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     deployment: DeploymentPlan
     branch: Branch
     upstream_body: bytes
-    secret: str | None
+    said: InferenceRequest
+    """The request as it came, before the target's kind changed anything of it."""
     trace: Mapping[str, str] | None
     screen: CallScreen | None = None
     outgoing: Outgoing | None = None

@@ -44,15 +44,13 @@ def provider_secrets(plan: ServingPlan, *, env: Mapping[str, str], read: ReadSec
     One that cannot be had is left out: the call that needs it says why.
     """
     found: dict[str, None] = {}
-    for served in plan.served():
-        ref = served.target.api_key_ref
-        if ref is None:
-            continue
-        try:
-            key, _ = _found(ref, served.target.provider, env=env, read=read)
-        except Unavailable:
-            continue
-        found[key] = None
+    for target in plan.targets():
+        for ref in target.refs():
+            try:
+                key, _ = _found(ref, target.provider, env=env, read=read)
+            except Unavailable:
+                continue
+            found[key] = None
     return tuple(found)
 
 

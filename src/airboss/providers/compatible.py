@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import msgspec
 from airboss import __version__
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
-from airboss.providers.usage import Usage, UsageSum
+from airboss.providers.usage import Usage
 
 T = TypeVar("T")
 
@@ -21,8 +22,6 @@ PATHS: Mapping[Operation, str] = {
     "text_completion": "/completions",
     "embeddings": "/embeddings",
 }
-OUTPUT_CHARS_MAX = 8 * 1024 * 1024
-"""Characters of one streamed answer that are kept for its record; more are counted, not kept."""
 
 
 @lru_cache(maxsize=1024)
@@ -220,6 +219,8 @@ def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after
             code="context_length_exceeded",
             param="messages" if param is None else param,
         )
+    if status in {400, 413, 422} and code != "context_length_exceeded" and _TOO_LONG.search(message):
+        code = "context_length_exceeded"
     if status in {400, 409, 413, 415, 422}:
         return UpstreamRefused(
             message,
@@ -251,8 +252,14 @@ def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after
     return UpstreamFailed(f"provider {provider!r} answered {status}: {message}")
 
 
-RETRYABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504, 529})
-"""Answers after which the same request may fare better."""
+_TOO_LONG = re.compile(
+    r"maximum context length|context[ _-](?:length|window|limit|size)|prompt is too long|input is too long"
+    r"|too many (?:input )?tokens|token count .{0,40}exceeds"
+    r"|exceeds? the (?:maximum|model's|available).{0,40}(?:tokens|context)"
+    r"|max_new_tokens` must be|reduce the length of the (?:messages|prompt|input)",
+    re.IGNORECASE,
+)
+"""How providers that have no code for it say that a prompt does not fit."""
 
 
 def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:
@@ -265,148 +272,3 @@ def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
     return None
-
-
-class _AssembledChoice:
-    """One choice of a streamed answer, put together."""
-
-    def __init__(self) -> None:
-        self.text: dict[str, list[str]] = {}
-        self.role: str | None = None
-        self.tool_calls: dict[int, dict[str, Any]] = {}
-        self.finish_reason: str | None = None
-
-
-class Assembly:
-    """Puts the pieces of a stream together again, for its record and its usage."""
-
-    def __init__(self, operation: Operation) -> None:
-        self._operation = operation
-        self._choices: dict[int, _AssembledChoice] = {}
-        self._first: Reply | None = None
-        self._kept = 0
-        self.usage: Usage | None = None
-        self.usage_sum: UsageSum | None = None
-        """Where given: the upstream reports each answer's usage on its own, and `usage` is their sum."""
-        self.output_chars = 0
-
-    def add(self, piece: Reply) -> None:
-        """Add one event."""
-        if self._first is None:
-            self._first = piece
-        if piece.usage is not None:
-            if self.usage_sum is not None:
-                self.usage_sum.add(piece.usage)
-                self.usage = self.usage_sum.total()
-            else:
-                self.usage = piece.usage
-        for choice in piece.choices or ():
-            into = self._choices.get(choice.index)
-            if into is None:
-                into = self._choices[choice.index] = _AssembledChoice()
-            if choice.finish_reason:
-                into.finish_reason = choice.finish_reason
-            if choice.text:
-                self._add_text(into, "text", choice.text)
-            if choice.delta is not None:
-                self._add_delta(into, choice.delta)
-
-    def _add_delta(self, into: _AssembledChoice, said: Delta) -> None:
-        into.role = said.role or into.role
-        if said.content:
-            self._add_text(into, "content", said.content)
-        if said.reasoning_content:
-            self._add_text(into, "reasoning_content", said.reasoning_content)
-        if said.refusal:
-            self._add_text(into, "refusal", said.refusal)
-        for call in said.tool_calls or ():
-            self._add_call(into, call)
-
-    def _add_text(self, into: _AssembledChoice, field: str, text: str) -> None:
-        if field != "reasoning_content":
-            self.output_chars += len(text)
-        if self._kept < OUTPUT_CHARS_MAX:
-            self._kept += len(text)
-            into.text.setdefault(field, []).append(text)
-
-    def _add_call(self, into: _AssembledChoice, call: dict[str, Any]) -> None:
-        index = call.get("index")
-        kept = into.tool_calls.setdefault(
-            index if isinstance(index, int) else len(into.tool_calls),
-            {"id": None, "type": "function", "function": {"name": "", "arguments": []}},
-        )
-        kept["id"] = call.get("id") or kept["id"]
-        function = call.get("function")
-        if not isinstance(function, dict):
-            return
-        name, arguments = function.get("name"), function.get("arguments")
-        if isinstance(name, str):
-            kept["function"]["name"] += name
-        if isinstance(arguments, str) and self._kept < OUTPUT_CHARS_MAX:
-            self._kept += len(arguments)
-            kept["function"]["arguments"].append(arguments)
-
-    def produced(self) -> tuple[str, str]:
-        """What has been said, tool calls among it, and what has been thought so far, as far as it is kept."""
-        said: list[str] = []
-        thought: list[str] = []
-        for choice in self._choices.values():
-            for field, parts in choice.text.items():
-                (thought if field == "reasoning_content" else said).extend(parts)
-            for call in choice.tool_calls.values():
-                said += [call["function"]["name"], *call["function"]["arguments"]]
-        return "".join(said), "".join(thought)
-
-    @property
-    def usage_short(self) -> bool:
-        """Whether fewer answers reported their usage than there are, where each is to report its own."""
-        return self.usage_sum is not None and self.usage_sum.reports < len(self._choices)
-
-    @property
-    def finish_reason(self) -> str | None:
-        """The first choice's."""
-        first = self._choices.get(min(self._choices, default=0))
-        return first.finish_reason if first else None
-
-    @property
-    def finished(self) -> bool:
-        """Whether every choice that began has said why it ended."""
-        return bool(self._choices) and all(c.finish_reason for c in self._choices.values())
-
-    def response(self) -> bytes | None:
-        """The answer as it would have come without streaming, as JSON; None if nothing came."""
-        first = self._first
-        if first is None:
-            return None
-        chat = self._operation == "chat"
-        value = {
-            "id": first.id,
-            "object": "chat.completion" if chat else "text_completion",
-            "created": first.created,
-            "model": first.model,
-            "choices": [
-                self._message_choice(i, c) if chat else self._text_choice(i, c)
-                for i, c in sorted(self._choices.items())
-            ],
-            "usage": self.usage,
-        }
-        return msgspec.json.encode(value)
-
-    @staticmethod
-    def _message_choice(index: int, choice: _AssembledChoice) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": choice.role or "assistant", "content": None}
-        message |= {field: "".join(parts) for field, parts in choice.text.items()}
-        if choice.tool_calls:
-            message["tool_calls"] = [
-                c | {"function": c["function"] | {"arguments": "".join(c["function"]["arguments"])}}
-                for _, c in sorted(choice.tool_calls.items())
-            ]
-        return {"index": index, "message": message, "finish_reason": choice.finish_reason}
-
-    @staticmethod
-    def _text_choice(index: int, choice: _AssembledChoice) -> dict[str, Any]:
-        return {
-            "index": index,
-            "text": "".join(choice.text.get("text", ())),
-            "finish_reason": choice.finish_reason,
-        }

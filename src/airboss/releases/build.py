@@ -48,16 +48,7 @@ def identity(release: Release) -> dict[str, object]:
     change no answer. Fields that are not set are left out, so that a field that a later version adds
     changes no digest of a release that does not use it.
     """
-    model = release.model
-    fields: dict[str, object] = {
-        "provider": model.provider,
-        "kind": model.kind,
-        "model": model.model,
-        "weights_sha256": model.weights_sha256,
-        "engine": model.engine,
-        "engine_version": model.engine_version,
-    }
-    whole: dict[str, object] = {"model": {key: value for key, value in fields.items() if value is not None}}
+    whole: dict[str, object] = {"model": _model_identity(release.model)}
     if release.prompt is not None:
         whole["prompt"] = release.prompt
     if release.examples:
@@ -71,7 +62,21 @@ def identity(release: Release) -> dict[str, object]:
         whole["params_force"] = release.params_force
     if release.policy is not None:
         whole["policy"] = {"pii": dict(release.policy.pii), "detectors": release.policy.detectors}
+    if release.fallbacks:
+        whole["fallbacks"] = [_model_identity(model) for model in release.fallbacks]
     return whole
+
+
+def _model_identity(model: ModelVersion) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "provider": model.provider,
+        "kind": model.kind,
+        "model": model.model,
+        "weights_sha256": model.weights_sha256,
+        "engine": model.engine,
+        "engine_version": model.engine_version,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def sealed(release: Release) -> Release:
@@ -133,6 +138,9 @@ def build_releases(config: Config, *, engine_version: str) -> Catalog:
                 params={name: _as_sent(value) for name, value in said.params.items()},
                 params_force={name: _as_sent(value) for name, value in said.params_force.items()},
                 policy=policies[said.policy] if said.policy is not None else None,
+                fallbacks=tuple(
+                    model_version(config, each, engine_version=engine_version) for each in said.fallbacks
+                ),
             )
         )
     return Catalog(
@@ -150,20 +158,25 @@ def build_releases(config: Config, *, engine_version: str) -> Catalog:
 
 
 def as_config(catalog: Catalog, release: Release) -> ReleaseConfig:
-    """A release as `[releases.NAME]` would say it. Raises ConfigError if none of the models is its."""
-    for model, bare in catalog.bare.items():
-        if bare.model == release.model:
-            return ReleaseConfig(
-                model=model,
-                prompt=release.prompt,
-                examples=release.examples,
-                form=release.form,
-                params=release.params,
-                params_force=release.params_force,
-                policy=_policy_name(catalog, release),
-            )
+    """A release as `[releases.NAME]` would say it. Raises ConfigError if one of its models is not there."""
+    return ReleaseConfig(
+        model=_model_name(catalog, release, release.model),
+        prompt=release.prompt,
+        examples=release.examples,
+        form=release.form,
+        params=release.params,
+        params_force=release.params_force,
+        policy=_policy_name(catalog, release),
+        fallbacks=tuple(_model_name(catalog, release, each) for each in release.fallbacks),
+    )
+
+
+def _model_name(catalog: Catalog, release: Release, version: ModelVersion) -> str:
+    for name, bare in catalog.bare.items():
+        if bare.model == version:
+            return name
     raise ConfigError(
-        f"release {release.name!r} ({release.digest[:12]}) is of model {release.model.model!r}, which is not "
+        f"release {release.name!r} ({release.digest[:12]}) is of model {version.model!r}, which is not "
         "in the configuration; add it under [models]"
     )
 
@@ -198,7 +211,7 @@ def _as_sent(value: Any) -> Any:
 def local_models(config: Config) -> tuple[str, ...]:
     """The local models that a deployment or a release names, in the file's order: they need an engine."""
     named = {config.model_of(name) for name in config.deployments}
-    named |= {release.model for release in config.releases.values()}
+    named |= {model for release in config.releases.values() for model in (release.model, *release.fallbacks)}
     return tuple(name for name in config.models if name in named and config.is_local(name))
 
 
@@ -248,6 +261,7 @@ def build_plan(
                 timeout=deployment.timeout,
                 retry=deployment.retry,
                 limits=deployment.limits,
+                hedge=deployment.hedge,
             )
         )
     plan = ServingPlan(
@@ -284,27 +298,46 @@ class _Targets:
         self._tools = tools
         self._prices = prices
         self._models = {release.model: name for name, release in reversed(catalog.bare.items())}
-        self._named = {release.digest: config.releases[name].model for name, release in catalog.named.items()}
+        self._named = {release.digest: config.releases[name] for name, release in catalog.named.items()}
         self._before = {served.release.model: served.target for served in before.served()} if before else {}
+        for served in before.served() if before else ():
+            self._before |= dict(zip(served.release.fallbacks, served.target.fallbacks, strict=False))
 
     def reachable(self, release: Release) -> bool:
-        """Whether the model is hosted or its engine runs."""
-        name = self._named.get(release.digest) or self._models.get(release.model)
-        return name is not None and (not self._config.is_local(name) or name in self._urls)
+        """Whether its models are hosted or their engines run."""
+        return all(
+            name is not None and (not self._config.is_local(name) or name in self._urls)
+            for name, _ in self._names(release)
+        )
+
+    def _names(self, release: Release) -> list[tuple[str | None, ModelVersion]]:
+        """A release's models, the fallbacks after the first, by the configuration's names for them."""
+        # Two entries may be the same model, at two prices or with two engines: a release says which it means.
+        said = self._named.get(release.digest)
+        versions = (release.model, *release.fallbacks)
+        if said is not None:
+            return list(zip((said.model, *said.fallbacks), versions, strict=True))
+        return [(self._models.get(version), version) for version in versions]
 
     def of(self, release: Release, deployment: str | None) -> Target:
-        """The target of a release's model. Raises ConfigError where it is gone."""
-        # Two entries may be the same model, at two prices or with two engines: a release says which it means.
-        name = self._named.get(release.digest) or self._models.get(release.model)
+        """The target of a release's model, with its fallbacks. Raises ConfigError where one is gone."""
+        first, *fallbacks = [
+            self._one(name, version, release, deployment) for name, version in self._names(release)
+        ]
+        return msgspec.structs.replace(first, fallbacks=tuple(fallbacks)) if fallbacks else first
+
+    def _one(
+        self, name: str | None, version: ModelVersion, release: Release, deployment: str | None
+    ) -> Target:
         if name is not None:
             return _target(
                 self._config, name, replica_urls=self._urls, tools=self._tools, prices=self._prices
             )
-        version = release.model
         known = self._before.get(version)
         provider = self._config.providers.get(version.provider)
         if known is not None and provider is not None and provider.kind == version.kind != "local":
-            return msgspec.structs.replace(known, base_urls=_hosted(provider), api_key_ref=provider.api_key)
+            places = _places(provider)
+            return msgspec.structs.replace(known, fallbacks=(), api_key_ref=provider.api_key, **places)
         raise ConfigError(
             f"deployment {deployment!r} serves release {release.name!r} ({release.digest[:12]}), whose model "
             f"{version.model!r} of provider {version.provider!r} is not in the configuration any more; a "
@@ -312,11 +345,19 @@ class _Targets:
         )
 
 
-def _hosted(provider: ProviderConfig) -> tuple[str, ...]:
+def _places(provider: ProviderConfig) -> dict[str, Any]:
+    """The fields of a target that say where a hosted model is reached."""
     usual = BASE_URLS.get(provider.kind, OPENAI_BASE_URL)
     if provider.kind == "bedrock":
         usual = f"https://bedrock-runtime.{provider.region}.amazonaws.com"
-    return ((provider.base_url or usual).rstrip("/"),)
+    usual = (provider.base_url or usual).rstrip("/")
+    if not provider.targets:
+        return {"base_urls": (usual,), "key_refs": (), "weights": ()}
+    return {
+        "base_urls": tuple((each.base_url or usual).rstrip("/") for each in provider.targets),
+        "key_refs": tuple(each.api_key or provider.api_key for each in provider.targets),
+        "weights": tuple(float(each.weight) for each in provider.targets),
+    }
 
 
 def _target(
@@ -338,6 +379,8 @@ def _target(
             price=model.price or _FREE,
             priced_by="config" if model.price is not None else None,
             tools=tools.get(name, False),
+            affinity=True,
+            continuation=model.continuation,
             slot_tokens=(model.context_tokens or DEFAULT_CONTEXT_TOKENS) // (model.slots or DEFAULT_SLOTS),
         )
     price, priced_by = model.price, "config"
@@ -346,12 +389,14 @@ def _target(
     return Target(
         provider=model.provider,
         kind=provider.kind,
-        base_urls=_hosted(provider),
         upstream_model=model.model,
         api_key_ref=provider.api_key,
+        affinity=provider.affinity,
+        continuation=model.continuation,
         price=price,
         priced_by=priced_by if price is not None else None,
         drop_unsupported=provider.drop_unsupported,
         api_version=provider.api_version,
         region=provider.region,
+        **_places(provider),
     )

@@ -73,7 +73,7 @@ def engine_of(placement: Placement) -> Engine:
 
 def engines_of(plan: ServingPlan | None) -> frozenset[Engine]:
     """The engines that a plan points to."""
-    targets = [served.target for served in plan.served()] if plan is not None else []
+    targets = list(plan.targets()) if plan is not None else []
     return frozenset((each.upstream_model, each.engine) for each in targets if each.engine is not None)
 
 

@@ -36,7 +36,15 @@ class Engines:
         return tuple(each.url for each in self._active((model, self._wanted[model])))
 
     def target(self, target: Target) -> Target:
-        """The target with the URLs of what is ready, or of what is coming; or with why there is neither."""
+        """The target with the URLs of what is ready, or of what is coming; or with why there is neither. Its
+        fallbacks likewise."""
+        settled = self._pointed(target)
+        if not target.fallbacks:
+            return settled
+        fallbacks = tuple(self._pointed(each) for each in target.fallbacks)
+        return msgspec.structs.replace(settled, fallbacks=fallbacks)
+
+    def _pointed(self, target: Target) -> Target:
         engine = self.engine(target)
         if engine is None:
             return target

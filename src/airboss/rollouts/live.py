@@ -15,6 +15,7 @@ import msgspec
 
 from airboss.domain.plan import Exposure
 from airboss.domain.ports import WatchedCall
+from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.verdict import Verdict
 from airboss.rollouts import analysis, assign, stages
 from airboss.rollouts.analysis import AnalysisState
@@ -211,7 +212,7 @@ def value_of(metric: Metric, call: WatchedCall) -> float | None:  # noqa: PLR091
     if call.status not in ("ok", "error"):
         return None
     if metric.name == "error_rate":
-        return 1.0 if call.status == "error" else 0.0
+        return 1.0 if call.status == "error" or call.error_type == ANSWERED_BY_FALLBACK else 0.0
     if metric.name.startswith("score:"):
         given = call.scores.get(metric.name.removeprefix("score:"))
         return None if given is None else number(metric, given)

@@ -68,5 +68,9 @@ class Roster:
             )
         self._config = config
         self._engines = engines_of(snapshot.plan)
-        self._hosted = any(each.target.kind != "local" for each in snapshot.plan.deployments)
+        self._hosted = any(
+            target.kind != "local"
+            for each in snapshot.plan.deployments
+            for target in (each.target, *each.target.fallbacks)
+        )
         self._revision = snapshot.revision

@@ -1,0 +1,136 @@
+"""What each model that may answer a call is asked: the release's own, its fallbacks, and whoever goes on with
+an answer that broke off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airboss.domain.plan import DeploymentPlan, Target
+from airboss.domain.request import InferenceRequest
+from airboss.gateway import wire
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer
+from airboss.gateway.attempts import Dispatched
+from airboss.gateway.continuation import continued
+from airboss.gateway.dispatch import Asked, Route
+from airboss.gateway.embeddings import embeddings_body
+from airboss.gateway.engine_wire import engine_body
+from airboss.gateway.http1 import HttpRequest
+from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
+from airboss.gateway.outgoing import outgoing, translation
+from airboss.gateway.passing import passed_on
+from airboss.gateway.relayed import outgoing as relayed_outgoing
+from airboss.gateway.serving import Branch, Serving
+from airboss.gateway.spoken import Client, Spoken
+from airboss.gateway.taking import taking
+from airboss.gateway.worker import Admitted
+from airboss.providers.dialect import Outgoing
+
+if TYPE_CHECKING:
+    from airboss.gateway.screened import CallScreen
+
+SPEAK_CHAT = frozenset({"openai", "openai-compatible", "azure", "local"})
+"""Kinds of providers whose own dialect is OpenAI's."""
+BEGINNING_CHARS = 4096
+"""So much of a call is looked at to find those that begin alike."""
+
+
+def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it was
+    http: HttpRequest | None,
+    request: InferenceRequest,
+    body: wire.Body,
+    deployment: DeploymentPlan,
+    branch: Branch,
+    screened: CallScreen | None,
+    spoken: Spoken | None,
+) -> tuple[InferenceRequest, bytes, Outgoing | None]:
+    """The request as the branch's target reads it, the body that goes there, and what goes where that is not
+    OpenAI's. `http` is needed where it is relayed. Raises ApiError where the target cannot do it."""
+    target = branch.target
+    translated = passed_on(spoken, body, branch, screened) if spoken is not None else None
+    if spoken is not None and target.kind in SPEAK_CHAT:
+        plain = spoken.speech.plain(request.body, target.kind)
+        request = msgspec.structs.replace(request, body=plain)
+    if isinstance(body, wire.ChatBody):
+        refuse_unsupported(body, deployment.name, target)
+    if target.kind == "local" and isinstance(body, wire.ChatBody | wire.CompletionBody):
+        refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
+    if translated is not None:
+        return request, translated.body, translated
+    if isinstance(body, wire.RelayedBody):
+        assert http is not None  # it is asked once, and not again of others
+        translated = relayed_outgoing(http, body, target)
+        return request, translated.body, translated
+    if isinstance(body, wire.EmbeddingsBody):
+        return request, *embeddings_body(request.body, body, target)
+    if branch.translate is not None:
+        translated = outgoing(branch.translate, request.body, body, branch.release, target)
+        return request, translated.body, translated
+    sent = wire.upstream_body(request.body, body, model=target.upstream_model, release=branch.release)
+    if target.kind == "local":
+        sent = engine_body(sent, body, release=branch.release)
+    return request, sent, None
+
+
+def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispatched) -> Route:
+    """The call as the executor needs it."""
+    target = call.branch.target
+    asked = Asked(
+        target=target,
+        body=call.upstream_body,
+        new_answer=taking(client, call, dispatched, target),
+        outgoing=call.outgoing,
+    )
+
+    def ask(other: Target, request: InferenceRequest, body: wire.Body, branch: Branch) -> Asked:
+        translate = translation(branch.release, other)
+        there = msgspec.structs.replace(branch, target=other, translate=translate)
+        _, sent, translated = upstream_request(
+            None, request, body, call.deployment, there, call.screen, call.spoken
+        )
+        return Asked(
+            target=other,
+            body=sent,
+            new_answer=taking(client, call, dispatched, other),
+            outgoing=translated,
+        )
+
+    def goes_on(cut: StreamedAnswer, source: Target, other: Target) -> Asked | None:
+        found = continued(call, cut, source, other)
+        if found is None:
+            return None
+        asked = ask(other, found.request, found.body, found.branch)
+
+        def new_answer() -> AnyAnswer:
+            answer = asked.new_answer()
+            assert isinstance(answer, StreamedAnswer)  # only streams are gone on with
+            answer.go_on(cut, found.seam())
+            return answer
+
+        return msgspec.structs.replace(asked, new_answer=new_answer)
+
+    return Route(
+        deployment=call.deployment,
+        operation=call.request.operation,
+        stream=call.request.stream,
+        trace=call.trace,
+        secret=serving.secret,
+        asked=asked,
+        others=() if isinstance(call.body, wire.RelayedBody) else target.fallbacks,
+        fallback=lambda other: ask(other, call.said, call.body, call.branch),
+        beginning=lambda: beginning(call.said.body, call.body),
+        goes_on=goes_on if call.request.stream else None,
+    )
+
+
+def beginning(raw: bytes, body: wire.Body) -> bytes:
+    """What calls share whose prompts begin alike: up to the first that a user says, so that a conversation's
+    calls do and those of different people with one system prompt do not."""
+    if isinstance(body, wire.ChatBody):
+        said = next((each.content for each in body.messages if each.role == "user"), None)
+        if isinstance(said, str):
+            return said[:BEGINNING_CHARS].encode("utf-8", "replace")
+    if isinstance(body, wire.CompletionBody) and isinstance(body.prompt, str):
+        return body.prompt[:BEGINNING_CHARS].encode("utf-8", "replace")
+    return raw[:BEGINNING_CHARS]

@@ -1,0 +1,114 @@
+"""What a call's attempts have come to, and the deadlines that each is held to."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from airboss.domain.errors import ApiError, UpstreamTimeout
+from airboss.domain.plan import Target, Timeouts
+from airboss.domain.record import Attempt, AttemptWhy
+from airboss.gateway.answer import AnyAnswer, WholeAnswer
+from airboss.gateway.billing import Tried
+
+RESTART_WAIT_S = 15.0
+"""How long a call waits for a local replica that does not accept connections, from the first time that none
+did: it is being restarted, and has read nothing."""
+LAST_WORDS_S = 2.0
+"""How long an answer that has said why it ends may take for its usage and `[DONE]`."""
+
+
+class Dispatched(msgspec.Struct, kw_only=True):
+    """One call's attempts, filled while it runs, so that a cancelled call has what was known."""
+
+    started: float
+    """`time.perf_counter()` of the call's start."""
+    tries: list[Tried] = []
+    answer: AnyAnswer | None = None
+    answered_by: Target | None = None
+    """Whose the latest answer is, where that is a fallback."""
+    upstream_s: float = 0.0
+    """Time spent waiting for upstreams: the rest of the call is ours."""
+    sent_at: float | None = None
+    """When the latest attempt was sent."""
+    waits_since: float | None = None
+    """Since when the call waits for a local replica that is being started."""
+
+    def waited_for_start(self) -> bool:
+        """Whether the call has waited long enough for a replica; the first time begins the wait."""
+        now = time.perf_counter()
+        if self.waits_since is None:
+            self.waits_since = now
+        return now >= self.waits_since + RESTART_WAIT_S
+
+    def ended(  # noqa: PLR0917 - the one call of it is in the executor
+        self,
+        answer: AnyAnswer,
+        target: Target,
+        url: str,
+        why: AttemptWhy,
+        began: float,
+        error: str | None,
+        *,
+        request: bytes,
+        sent: bool,
+    ) -> None:
+        """Keep an attempt that ends now; `request` is what was sent, if it was `sent`."""
+        now = time.perf_counter()
+        self.upstream_s += now - (self.sent_at if self.sent_at is not None else began)
+        attempt = Attempt(
+            provider=target.provider,
+            model=target.upstream_model,
+            url=url,
+            start_ms=in_ms(began - self.started),
+            latency_ms=in_ms(now - began),
+            ttft_ms=in_ms(answer.first_output_at - began) if answer.first_output_at else None,
+            status_code=answer.status,
+            error_type=error,
+            why=why,
+        )
+        self.tries.append(Tried(attempt, answer, target, request, sent))
+
+
+class Deadlines(msgspec.Struct):
+    """An attempt's deadlines, on `time.perf_counter()`. `share` is when it must have begun to answer, where
+    others are to have the rest of the time."""
+
+    began: float
+    total: float
+    timeout: Timeouts
+    share: float | None = None
+
+    def due(self, answer: AnyAnswer) -> float:
+        """When the nearest deadline is."""
+        if isinstance(answer, WholeAnswer):
+            return self.total if self.share is None else self.share
+        if answer.first_output_at is None:
+            due = min(self.total, self.began + self.timeout.first_token_s)
+            return due if self.share is None else min(due, self.share)
+        idle_s = self.timeout.idle_s
+        if answer.assembly.over and answer.assembly.complete:
+            idle_s = min(idle_s, LAST_WORDS_S)
+        return min(self.total, answer.progress_at + idle_s)
+
+    def error(self, answer: AnyAnswer, now: float) -> ApiError:
+        """What ran out."""
+        if now >= self.total:
+            what, code = f"did not finish within total_s = {self.timeout.total_s}", "timeout_total"
+        elif isinstance(answer, WholeAnswer):
+            what, code = f"took its share of total_s = {self.timeout.total_s}", "timeout_total"
+        elif answer.first_output_at is None:
+            limit = self.timeout.first_token_s
+            what, code = f"sent no token within first_token_s = {limit}", "timeout_first_token"
+        else:
+            what, code = f"sent nothing more for idle_s = {self.timeout.idle_s}", "timeout_idle"
+        return UpstreamTimeout(
+            f"provider {answer.provider!r} {what}; raise it under timeout of the deployment", code=code
+        )
+
+
+def in_ms(seconds: float) -> float:
+    """Milliseconds, to the microsecond."""
+    # Cut to microseconds; `round` costs three times as much, and every call has several.
+    return int(seconds * 1_000_000) / 1000

@@ -1,0 +1,71 @@
+"""Two attempts of one call, where the first is slow to begin: the quicker one answers, the other is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from airboss.domain.errors import ApiError
+from airboss.gateway.answer import AnyAnswer, HedgeLost
+
+HEDGES_FREE = 1
+"""The first may come before the share allows one."""
+
+
+class Hedges:
+    """How many second attempts a deployment's calls have had."""
+
+    __slots__ = ("calls", "made")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.made = 0
+
+    def may(self, extra: float) -> bool:
+        """Whether one more is within the share `extra` of the calls; takes it."""
+        if self.made >= HEDGES_FREE + extra * self.calls:
+            return False
+        self.made += 1
+        return True
+
+
+class Chosen(Protocol):
+    """Where the answer that counts is kept."""
+
+    answer: AnyAnswer | None
+
+
+Beside = Callable[[], "tuple[AnyAnswer, asyncio.Task[None]] | None"]
+"""Begins the second attempt; None where there may be none."""
+
+
+async def race(
+    first: AnyAnswer, trying: asyncio.Task[None], wait_s: float | None, beside: Beside, *, chosen: Chosen
+) -> AnyAnswer:
+    """The answer of `first`, which `trying` attempts, or of another begun after `wait_s` without any output.
+    Raises the ApiError of the one that ends last."""
+    running = {trying: first}
+    try:
+        if wait_s is not None:
+            await asyncio.wait(running, timeout=wait_s)
+            if not trying.done() and first.first_output_at is None:
+                second = beside()
+                if second is not None:
+                    running[second[1]] = second[0]
+        while True:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                answer = running.pop(task)
+                error = task.exception()
+                if error is None:
+                    chosen.answer = answer
+                    return answer
+                lost = isinstance(error, HedgeLost) and running
+                if not lost and (answer.committed or not running or not isinstance(error, ApiError)):
+                    chosen.answer = answer
+                    raise error
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

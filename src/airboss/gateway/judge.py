@@ -1,0 +1,68 @@
+"""What comes after an attempt that failed: which errors may fare better when they are asked again, which at
+another model, and which are the caller's to mend. Pure.
+
+| Class | Errors | Then |
+|---|---|---|
+| `caller` | the provider's 400, 413, 422 and its filter's; our own policy's | the caller is told |
+| `elsewhere` | a prompt that is too long, a key or model that is refused, redirects | another model |
+| `again` | 408, 409, 425, 429, 5xx, timeouts, resets, and what is no answer | the same model, then another |
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from airboss.domain.errors import ApiError, PolicyRefused, UpstreamRefused
+
+Class = Literal["caller", "elsewhere", "again"]
+
+TOO_LONG = "context_length_exceeded"
+_AGAIN = frozenset({408, 409, 425, 429})
+_CALLER = frozenset({400, 413, 422})
+_NEVER_BETTER = frozenset({501, 505})
+"""Of the 5xx those that are about what was asked, not about the moment."""
+_FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
+_ELSEWHERE = frozenset(
+    {
+        TOO_LONG,
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "quota_exceeded",
+        "provider_key_missing",
+        "breaker_open",
+        "replicas_failed",
+    }
+)
+"""Codes of what waiting does not mend."""
+
+
+def judge(error: ApiError, status: int | None) -> Class:
+    """The class of an attempt's error; `status` is the upstream's, None if there was no head."""
+    if is_filtered(error):
+        return "caller"
+    if error.code in _ELSEWHERE:
+        return "elsewhere"
+    if status is None or status == 200:
+        if not isinstance(error, UpstreamRefused):
+            return "again" if error.retryable else "elsewhere"
+        status = error.upstream_status  # an error object that calls itself 200: what it says of itself counts
+    if status in _CALLER:
+        return "caller"
+    if status in _AGAIN or (status >= 500 and status not in _NEVER_BETTER):
+        return "again"
+    return "elsewhere"
+
+
+def is_filtered(error: ApiError) -> bool:
+    """Whether a policy refused, be it ours or the provider's: what another model says is no remedy."""
+    return isinstance(error, PolicyRefused) or error.code in _FILTERED
+
+
+def is_targets_fault(error: ApiError, status: int | None) -> bool:
+    """Whether an error speaks against the target, so that its breaker should know. A 429 does not: it is
+    there, and says when to come back."""
+    if isinstance(error, PolicyRefused):
+        return False
+    if isinstance(error, UpstreamRefused):
+        return error.upstream_status in {408, 425}
+    return status != 501

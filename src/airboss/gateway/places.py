@@ -1,0 +1,123 @@
+"""Which of a target's places an attempt goes to: an address with a key. Pure but for what is counted.
+
+Of several, two are drawn by weight and the one with less outstanding, for its weight, is taken; as good ones
+stay the first drawn, so that idle places get their shares. With `affinity`, calls that begin alike go to the
+same place, found by the least of hashes, as long as it has not more than LOAD_MAX times its share of what is
+outstanding. A place that is being avoided (its breaker is open, it said when to come back, it refused a
+connection a moment ago) is taken only where all are.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Collection, Sequence
+from hashlib import blake2b
+
+from airboss.domain.plan import Target
+from airboss.gateway.breaker import Breaker
+from airboss.providers.connection import Pool
+
+LOAD_MAX = 1.25
+SAMPLES_MAX = 256
+"""First-token times that are kept of a place."""
+REFUSED_S = 1.0
+"""So long a place that refused a connection is asked last: having nothing to do, it would be first."""
+
+
+class Place:
+    """One address with one key, as one model is asked there; lives as long as the worker."""
+
+    __slots__ = (
+        "avoid_until",
+        "breaker",
+        "key_ref",
+        "latency_s",
+        "model",
+        "outstanding",
+        "pool",
+        "provider",
+        "took_s",
+        "took_whole_s",
+        "url",
+        "weight",
+    )
+
+    def __init__(self, target: Target, url: str, key_ref: str | None, pool: Pool) -> None:
+        self.provider = target.provider
+        self.model = target.upstream_model
+        self.url = url
+        self.key_ref = key_ref
+        self.pool = pool
+        self.weight = 1.0
+        self.outstanding = 0
+        self.latency_s = 0.0
+        self.breaker = Breaker()
+        self.avoid_until = 0.0
+        self.took_s: deque[float] = deque(maxlen=SAMPLES_MAX)
+        self.took_whole_s: deque[float] = deque(maxlen=SAMPLES_MAX)
+
+    def free(self, now: float) -> bool:
+        """Whether nothing speaks against it."""
+        return self.avoid_until <= now and (not self.breaker.tripped or self.breaker.lets_through(now))
+
+    def ended(self, first_output_at: float | None, began: float, *, stream: bool, well: bool) -> None:
+        """An attempt ended now."""
+        if self.breaker.tripped:
+            self.breaker.left()
+        if well and first_output_at is not None:
+            took_s = first_output_at - began
+            self.latency_s += took_s
+            (self.took_s if stream else self.took_whole_s).append(took_s)
+
+    def usual_s(self, quantile: float, *, stream: bool) -> float | None:
+        """The quantile of the time to the first output of a stream, or to a whole answer; None as long as
+        too few are known."""
+        took = self.took_s if stream else self.took_whole_s
+        if len(took) < 20:
+            return None
+        return sorted(took)[min(len(took) - 1, int(len(took) * quantile))]
+
+
+def choose(
+    places: Sequence[Place],
+    now: float,
+    rng: random.Random,
+    *,
+    beginning: bytes | None = None,
+    but: Collection[Place] = (),
+) -> Place:
+    """The place for an attempt; `but` are those that have failed the call already, taken only where there are
+    no others. `beginning` is what affinity goes by."""
+    if len(places) == 1:
+        return places[0]
+    found = (
+        [each for each in places if each not in but and each.free(now)]
+        or [each for each in places if each not in but]
+        or [each for each in places if each.free(now)]
+        or list(places)
+    )
+    if len(found) == 1:
+        return found[0]
+    if beginning is not None:
+        all_of = sum(each.outstanding for each in found) + 1
+        weights = sum(each.weight for each in found)
+        for each in sorted(found, key=lambda each: _mark(each, beginning)):
+            if each.outstanding <= LOAD_MAX * all_of * each.weight / weights:
+                return each
+    one = _drawn(found, rng)
+    other = _drawn([each for each in found if each is not one], rng)
+    return other if other.outstanding / other.weight < one.outstanding / one.weight else one
+
+
+def _mark(place: Place, beginning: bytes) -> bytes:
+    return blake2b(b"%s %s" % (place.url.encode(), beginning), digest_size=8).digest()
+
+
+def _drawn(places: Sequence[Place], rng: random.Random) -> Place:
+    at = rng.random() * sum(each.weight for each in places)
+    for each in places:
+        at -= each.weight
+        if at < 0:
+            return each
+    return places[-1]

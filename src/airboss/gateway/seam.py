@@ -1,0 +1,130 @@
+"""Where a stream that broke off is gone on with: the events of the second attempt become events of the first.
+Pure.
+
+Some upstreams begin again with what they were given, and some with another answer; neither may reach a client
+that has the beginning already. So the first text is held back while it says the beginning again: all of it
+said again is left out, and an answer that turns off half-way is not one that goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import UpstreamFailed
+from airboss.gateway.sse import event_data
+from airboss.providers.compatible import Reply, read_reply
+from airboss.providers.usage import Usage
+
+NOT_CONTINUED = "not_continued"
+"""The code of an answer that is another one."""
+AGAIN_CHARS = 16
+"""So many characters of the beginning said again are no chance."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Seam:
+    """Joins one attempt to what came before: `text`, in `tokens` tokens, of an answer that `first` names.
+    `prompt_tokens` is what its prompt had, where that was said. `blank` is white space at its end that was
+    not sent upstream. `exact`: the upstream is known to go on."""
+
+    def __init__(
+        self, first: Reply, text: str, *, tokens: int, prompt_tokens: int | None, blank: str, exact: bool
+    ) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._text = text
+        self._tokens = tokens
+        self._blank = blank
+        self._bare = bool(blank)
+        self._looks = not exact
+        self._names = {"id": first.id, "created": first.created, "model": first.model}
+        self._said = ""
+        self._field = "content"
+        self.usage: Usage | None = None
+        """What the upstream said that this attempt used."""
+
+    def joined(self, events: list[bytes]) -> list[bytes]:
+        """The events as the client should have them. Raises UpstreamFailed for another answer."""
+        out: list[bytes] = []
+        for event in events:
+            payload = event_data(event)
+            reply = read_reply(payload) if payload is not None and payload != b"[DONE]" else None
+            if payload is None or reply is None or reply.error is not None:
+                out.append(event)
+            else:
+                out += self._event(payload, reply)
+        return out
+
+    def _event(self, payload: bytes, reply: Reply) -> list[bytes]:
+        value = _decode(payload)
+        value |= {name: known for name, known in self._names.items() if known is not None}
+        if reply.usage is not None and isinstance(value.get("usage"), dict):
+            self.usage = reply.usage
+            value["usage"] = self._summed(value["usage"], reply.usage)
+        choices = value.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return [_event(value)] if value.get("usage") else []
+        choice = choices[0]
+        delta = choice.get("delta")
+        said = delta if isinstance(delta, dict) else choice
+        self._field = "content" if said is delta else "text"
+        if isinstance(delta, dict):
+            delta.pop("role", None)
+        text = said.get(self._field)
+        text = self._new(text) if isinstance(text, str) and text else ""
+        if choice.get("finish_reason") and self._looks and self._said:
+            raise UpstreamFailed("the upstream began its answer again and stopped", code="stream_cut")
+        if text:
+            said[self._field] = text
+        else:
+            said.pop(self._field, None)
+        if not text and not choice.get("finish_reason") and not said.get("tool_calls"):
+            return []
+        return [_event(value)]
+
+    def _new(self, text: str) -> str:
+        """What of a piece of text is new."""
+        if self._blank:
+            # Not sent, so the upstream may say it itself.
+            had = len(text) - len(text.lstrip())
+            common = 0
+            while common < min(had, len(self._blank)) and text[common] == self._blank[common]:
+                common += 1
+            self._blank = ""
+            text = text[common:]
+        if not self._looks:
+            return text
+        self._said += text
+        if len(self._said) < len(self._text) and self._text.startswith(self._said):
+            return ""
+        said, self._said = self._said, ""
+        self._looks = False
+        if said.startswith(self._text):
+            return said[len(self._text) :]
+        same = next(
+            (at for at, (a, b) in enumerate(zip(said, self._text, strict=False)) if a != b), len(said)
+        )
+        # In the middle of a sentence nobody goes on with a capital, but with a new answer.
+        begins = said[:1].isupper() and self._text[-1:].isalnum() and not self._bare
+        if same >= AGAIN_CHARS or begins:
+            raise UpstreamFailed("the upstream did not go on but began another answer", code=NOT_CONTINUED)
+        return said
+
+    def _summed(self, shown: dict[str, Any], own: Usage) -> dict[str, Any]:
+        """Usage as one answer would have had it: the first prompt, and all the output."""
+        prompt = self._prompt_tokens
+        if prompt is None:
+            prompt = max(0, own.prompt_tokens - self._tokens)
+        output = (own.completion_tokens or 0) + self._tokens
+        return shown | {
+            "prompt_tokens": prompt,
+            "completion_tokens": output,
+            "total_tokens": prompt + output,
+        }
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: %s\n\n" % _encode(value)

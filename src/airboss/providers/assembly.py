@@ -1,0 +1,192 @@
+"""A streamed answer put together again from its pieces. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airboss.domain.request import Operation
+from airboss.providers.compatible import Delta, Reply
+from airboss.providers.usage import Usage, UsageSum
+
+OUTPUT_CHARS_MAX = 8 * 1024 * 1024
+"""Characters of one streamed answer that are kept for its record; more are counted, not kept."""
+
+
+class _AssembledChoice:
+    """One choice of a streamed answer, put together."""
+
+    def __init__(self) -> None:
+        self.text: dict[str, list[str]] = {}
+        self.role: str | None = None
+        self.tool_calls: dict[int, dict[str, Any]] = {}
+        self.finish_reason: str | None = None
+
+
+class Assembly:
+    """Puts the pieces of a stream together again, for its record and its usage."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+        self._choices: dict[int, _AssembledChoice] = {}
+        self._first: Reply | None = None
+        self._kept = 0
+        self.over = False
+        """Whether some choice has said why it ended."""
+        self.expected = 1
+        """How many choices there must be; fewer are not all of an answer."""
+        self.pieces = 0
+        """Events with text: as many tokens, where a server sends each on its own."""
+        self.usage: Usage | None = None
+        self.usage_sum: UsageSum | None = None
+        """Where given: the upstream reports each answer's usage on its own, and `usage` is their sum."""
+        self.output_chars = 0
+
+    def add(self, piece: Reply) -> None:
+        """Add one event."""
+        if self._first is None:
+            self._first = piece
+        if piece.usage is not None:
+            if self.usage_sum is not None:
+                self.usage_sum.add(piece.usage)
+                self.usage = self.usage_sum.total()
+            else:
+                self.usage = piece.usage
+        for choice in piece.choices or ():
+            into = self._choices.get(choice.index)
+            if into is None:
+                into = self._choices[choice.index] = _AssembledChoice()
+            if choice.finish_reason:
+                self.over = True
+                into.finish_reason = choice.finish_reason
+            if choice.text:
+                self._add_text(into, "text", choice.text)
+            if choice.delta is not None:
+                self._add_delta(into, choice.delta)
+
+    def _add_delta(self, into: _AssembledChoice, said: Delta) -> None:
+        into.role = said.role or into.role
+        if said.content:
+            self._add_text(into, "content", said.content)
+        if said.reasoning_content:
+            self._add_text(into, "reasoning_content", said.reasoning_content)
+        if said.refusal:
+            self._add_text(into, "refusal", said.refusal)
+        for call in said.tool_calls or ():
+            self._add_call(into, call)
+
+    def _add_text(self, into: _AssembledChoice, field: str, text: str) -> None:
+        self.pieces += 1
+        if field != "reasoning_content":
+            self.output_chars += len(text)
+        if self._kept < OUTPUT_CHARS_MAX:
+            self._kept += len(text)
+            into.text.setdefault(field, []).append(text)
+
+    def _add_call(self, into: _AssembledChoice, call: dict[str, Any]) -> None:
+        index = call.get("index")
+        kept = into.tool_calls.setdefault(
+            index if isinstance(index, int) else len(into.tool_calls),
+            {"id": None, "type": "function", "function": {"name": "", "arguments": []}},
+        )
+        kept["id"] = call.get("id") or kept["id"]
+        function = call.get("function")
+        if not isinstance(function, dict):
+            return
+        name, arguments = function.get("name"), function.get("arguments")
+        if isinstance(name, str):
+            kept["function"]["name"] += name
+        if isinstance(arguments, str) and self._kept < OUTPUT_CHARS_MAX:
+            self._kept += len(arguments)
+            kept["function"]["arguments"].append(arguments)
+
+    def produced(self) -> tuple[str, str]:
+        """What has been said, tool calls among it, and what has been thought so far, as far as it is kept."""
+        said: list[str] = []
+        thought: list[str] = []
+        for choice in self._choices.values():
+            for field, parts in choice.text.items():
+                (thought if field == "reasoning_content" else said).extend(parts)
+            for call in choice.tool_calls.values():
+                said += [call["function"]["name"], *call["function"]["arguments"]]
+        return "".join(said), "".join(thought)
+
+    @property
+    def only_text(self) -> str:
+        """The text of an answer that is one choice of nothing but text; empty where it is anything else."""
+        choice = self._choices.get(0)
+        if choice is None or len(self._choices) > 1 or choice.tool_calls or choice.finish_reason:
+            return ""
+        if self._kept >= OUTPUT_CHARS_MAX or len(choice.text) != 1:
+            return ""
+        return "".join(choice.text.get("content") or choice.text.get("text") or ())
+
+    @property
+    def first(self) -> Reply | None:
+        """The first event, which names the answer."""
+        return self._first
+
+    @property
+    def usage_short(self) -> bool:
+        """Whether fewer answers reported their usage than there are, where each is to report its own."""
+        return self.usage_sum is not None and self.usage_sum.reports < len(self._choices)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The first choice's."""
+        first = self._choices.get(min(self._choices, default=0))
+        return first.finish_reason if first else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that began has said why it ended."""
+        return bool(self._choices) and all(c.finish_reason for c in self._choices.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is finished, and nothing of what was asked for is missing."""
+        return self.finished and len(self._choices) >= self.expected
+
+    def has_ended(self, piece: Reply) -> bool:
+        """Whether all that a piece speaks of had ended before it."""
+        known = [self._choices.get(choice.index) for choice in piece.choices or ()]
+        return all(choice is not None and choice.finish_reason for choice in known)
+
+    def response(self) -> bytes | None:
+        """The answer as it would have come without streaming, as JSON; None if nothing came."""
+        first = self._first
+        if first is None:
+            return None
+        chat = self._operation == "chat"
+        value = {
+            "id": first.id,
+            "object": "chat.completion" if chat else "text_completion",
+            "created": first.created,
+            "model": first.model,
+            "choices": [
+                self._message_choice(i, c) if chat else self._text_choice(i, c)
+                for i, c in sorted(self._choices.items())
+            ],
+            "usage": self.usage,
+        }
+        return msgspec.json.encode(value)
+
+    @staticmethod
+    def _message_choice(index: int, choice: _AssembledChoice) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": choice.role or "assistant", "content": None}
+        message |= {field: "".join(parts) for field, parts in choice.text.items()}
+        if choice.tool_calls:
+            message["tool_calls"] = [
+                c | {"function": c["function"] | {"arguments": "".join(c["function"]["arguments"])}}
+                for _, c in sorted(choice.tool_calls.items())
+            ]
+        return {"index": index, "message": message, "finish_reason": choice.finish_reason}
+
+    @staticmethod
+    def _text_choice(index: int, choice: _AssembledChoice) -> dict[str, Any]:
+        return {
+            "index": index,
+            "text": "".join(choice.text.get("text", ())),
+            "finish_reason": choice.finish_reason,
+        }

@@ -1,0 +1,223 @@
+"""What fails at a release's model is answered by its fallbacks, and the record says by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
+from airboss.testing import FakeProvider, ScriptStep
+from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.spoken import PATHS, error, say, text
+
+SAID = "The backup answers in full, with nothing left out of it at all."
+TIMES = Timeouts(total_s=3.0, first_token_s=0.5, idle_s=0.5)
+
+
+@pytest.fixture(scope="module")
+def backup() -> Iterator[FakeProvider]:
+    """Another provider, which is well."""
+    with FakeProvider(default=f"ok;text={SAID}") as running:
+        yield running
+
+
+def with_fallbacks(plan: DeploymentPlan, *others: Target) -> DeploymentPlan:
+    """The deployment with fallbacks."""
+    return msgspec.structs.replace(plan, target=msgspec.structs.replace(plan.target, fallbacks=others))
+
+
+def other(url: str, name: str = "big", **changes: Any) -> Target:
+    """A fallback at `url`."""
+    fields: dict[str, Any] = {"provider": "backup", "kind": "openai-compatible", "price": PRICE}
+    return Target(base_urls=(url,), upstream_model=name, **fields | changes)
+
+
+@pytest.fixture(scope="module")
+def shared(
+    fake_process: FakeProvider, backup: FakeProvider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A worker whose deployments have a fallback each, of every kind of provider."""
+    root = backup.url.removesuffix("/v1")
+    kinds = {
+        "openai-compatible": backup.url,
+        "anthropic": f"{root}/v1",
+        "gemini": f"{root}/v1beta",
+        "bedrock": root,
+        "azure": root,
+    }
+    free = Price(input_usd_per_mtok=PRICE.input_usd_per_mtok, output_usd_per_mtok=PRICE.output_usd_per_mtok)
+    plans = [
+        with_fallbacks(
+            deployment(
+                fake_process.url,
+                name=kind,
+                aliases=("gpt-4o",) if kind == "openai-compatible" else (),
+                price=free,
+                timeout=TIMES,
+                continuation="off",
+                retry=Retry(attempts=2),
+            ),
+            other(url, kind=kind, provider=kind, region="eu-west-1", continuation="off"),
+        )
+        for kind, url in kinds.items()
+    ]
+    with Gateway(tmp_path_factory.mktemp("fallbacks"), *plans) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(shared: Gateway, provider: FakeProvider, backup: FakeProvider) -> Gateway:
+    """The module's worker, both providers as they were when they began."""
+    backup.reset()
+    return shared
+
+
+FALLS_BACK = [
+    "429",
+    "429;retry_after=30",
+    "429-no-retry-after",
+    "500",
+    "503",
+    "529",
+    "status;status=401",
+    "status;status=403",
+    "status;status=404",
+    "status;status=408",
+    "status;status=409",
+    "status;status=425",
+    "status;status=520",
+    "reset",
+    "close",
+    "silence",
+    "late-first-token;for_s=30",
+    "late-head;for_s=30",
+    "cut-reset;after=0",
+    "cut-close;after=0",
+    "cut-end;after=0",
+    "stall;after=0",
+    "malformed-event;after=0",
+    "malformed-chunk;after=0",
+    "error-mid-stream;after=0",
+    "context-length",
+    "status;status=400;message=This model's maximum context length is 8192 tokens.",
+    "html",
+    "error-200",
+    "redirect-307",
+    "redirect-308",
+    "echo-authorization",
+]
+
+
+@pytest.fixture(autouse=True)
+def closed_breakers(gateway: Gateway, provider: FakeProvider) -> None:
+    """Each test begins with a target that nothing speaks against."""
+    while "x-airboss-fallback" in gateway.chat(model="openai-compatible").headers:
+        pass
+    provider.reset()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("fault", FALLS_BACK)
+def test_a_failing_start_is_answered_by_the_fallback(
+    gateway: Gateway, provider: FakeProvider, fault: str, stream: bool
+) -> None:
+    """The client has the fallback's whole answer, and the record every attempt with its cost."""
+    provider.script(ScriptStep(behaviour=fault, forever=True))
+    response = gateway.chat(stream=stream)
+    assert response.status_code == 200, response.text
+    said = _streamed(response.text) if stream else response.json()["choices"][0]["message"]["content"]
+    assert said == SAID
+    assert response.headers["x-airboss-fallback"] == "openai-compatible/big"
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"]) == ("ok", "answered_by_fallback")
+    assert (end["provider"], end["model"]) == ("openai-compatible", "big")
+    first, *_, last = end["attempts"]
+    assert first["error_type"] is not None
+    assert (last["why"], last["error_type"], last["model"]) == ("fallback", None, "big")
+    assert end["cost_usd"] == pytest.approx(sum(each["cost_usd"] or 0 for each in end["attempts"]))
+    assert last["cost_usd"] > 0
+
+
+def _streamed(text_: str) -> str:
+    assert text_.endswith("data: [DONE]\n\n")
+    events = [e.removeprefix("data: ") for e in text_.split("\n\n") if e.startswith("data: {")]
+    choices = [choice for event in events for choice in msgspec.json.decode(event)["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+@pytest.mark.parametrize("fault", ["status;status=400", "status;status=422", "content-filter"])
+def test_the_callers_mistake_is_told(gateway: Gateway, provider: FakeProvider, fault: str) -> None:
+    """A 400 is the caller's to mend and a filter's word is passed on: nobody else is asked, and only once."""
+    provider.script(ScriptStep(behaviour=fault, forever=True))
+    response = gateway.chat()
+    assert response.status_code in {400, 422}
+    assert "x-airboss-fallback" not in response.headers
+    assert len(gateway.closed(response.headers["x-request-id"])["attempts"]) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("kind", ["anthropic", "gemini", "bedrock", "azure"])
+def test_a_fallback_speaks_its_own_dialect(
+    gateway: Gateway, provider: FakeProvider, kind: str, stream: bool
+) -> None:
+    """The request is said anew for each model, and its answer is OpenAI's again."""
+    provider.script(ScriptStep(behaviour="503", forever=True))
+    response = gateway.chat(model=kind, stream=stream)
+    assert response.status_code == 200, response.text
+    said = _streamed(response.text) if stream else response.json()["choices"][0]["message"]["content"]
+    assert said == SAID
+
+
+@pytest.mark.parametrize("kind", ["openai-compatible", "anthropic"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("dialect", sorted(PATHS))
+def test_other_dialects_in_fall_back_too(
+    gateway: Gateway, provider: FakeProvider, dialect: str, stream: bool, kind: str
+) -> None:
+    """`/v1/messages` and `/v1/responses` go the same way."""
+    provider.script(ScriptStep(behaviour="reset", forever=True))
+    response = say(gateway, dialect, model=kind, stream=stream)
+    assert text(dialect, response, stream=stream) == SAID
+
+
+def test_completions_and_embeddings_fall_back_too(gateway: Gateway, provider: FakeProvider) -> None:
+    """So do the other routes."""
+    provider.script(ScriptStep(behaviour="503", forever=True))
+    with gateway.client() as client:
+        completed = client.post("/v1/completions", json={"model": "gpt-4o", "prompt": "hi"})
+        embedded = client.post("/v1/embeddings", json={"model": "gpt-4o", "input": "hi"})
+    assert completed.json()["choices"][0]["text"] == SAID
+    assert len(embedded.json()["data"]) == 1
+
+
+@pytest.mark.parametrize("dialect", ["chat", *sorted(PATHS)])
+def test_where_all_fail_the_first_error_is_told(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider, dialect: str
+) -> None:
+    """What the fallback said is in the record; the caller hears what is wrong with the release's model."""
+    provider.script(ScriptStep(behaviour="503", forever=True))
+    backup.script(ScriptStep(behaviour="status;status=400", forever=True))
+    response = gateway.chat() if dialect == "chat" else say(gateway, dialect)
+    assert response.status_code == 503
+    said = response.json()["error"] if dialect == "chat" else error(dialect, response)
+    assert said["code"] == "upstream_unavailable"
+    end = gateway.closed(response.headers["x-request-id"])
+    assert end["status"] == "error"
+    assert end["attempts"][-1]["status_code"] == 400
+
+
+def test_a_model_that_is_down_is_left_alone_and_returned_to(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider
+) -> None:
+    """The breaker opens, single calls find out whether it is back, and then everybody goes there again."""
+    provider.script(ScriptStep(behaviour="503", forever=True))
+    for _ in range(40):
+        assert gateway.chat().headers["x-airboss-fallback"] == "openai-compatible/big"
+    assert provider.stats().requests <= 12
+    provider.script()
+    while "x-airboss-fallback" in gateway.chat().headers:
+        pass
+    assert all("x-airboss-fallback" not in gateway.chat().headers for _ in range(5))
