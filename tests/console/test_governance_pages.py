@@ -15,7 +15,7 @@ from tests.console.looped import LoopSite, pressed
 from tests.console.site import NOW, Site
 from tests.console.test_pages import Page, hrefs, shown
 
-TABS = ("/governance", "/governance/audit", "/governance/keys", "/governance/erasures")
+TABS = ("/governance", "/governance/audit", "/governance/keys", "/governance/erasures", "/governance/report")
 HOSTILE = '<img src=x onerror="alert(1)">\u202e'
 
 CONFIG = """

@@ -24,7 +24,14 @@ from tests.evaluations.serving import NEW, OLD, FixedLedger, deployment, plan, s
 from tests.support.browser import launched, served
 from tests.support.wait import until
 
-EMPTY = ("/governance", "/governance/erasures", "/tuning", "/quality/bias", "/playground")
+EMPTY = (
+    "/governance",
+    "/governance/erasures",
+    "/governance/report",
+    "/tuning",
+    "/quality/bias",
+    "/playground",
+)
 
 
 @pytest.fixture(scope="module")

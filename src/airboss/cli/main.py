@@ -29,6 +29,7 @@ from airboss.cli.probe import probe
 from airboss.cli.records import records
 from airboss.cli.release import release
 from airboss.cli.replica import replica
+from airboss.cli.report import report
 from airboss.cli.rollout import rollout
 from airboss.cli.status import status
 from airboss.cli.store import store
@@ -72,6 +73,7 @@ app.add_typer(policy, name="policy", rich_help_panel=GOVERN)
 app.add_typer(keys, name="keys", rich_help_panel=GOVERN)
 app.command(rich_help_panel=GOVERN)(erase)
 app.add_typer(audit, name="audit", rich_help_panel=GOVERN)
+app.command(rich_help_panel=GOVERN)(report)
 app.command(rich_help_panel=ROLES)(gateway)
 app.command(rich_help_panel=ROLES)(controller)
 app.command(rich_help_panel=ROLES)(store)

@@ -18,6 +18,7 @@ from airboss.console import (
     api_prices,
     api_probe,
     api_releases,
+    api_report,
     api_scores,
     api_tune,
 )
@@ -365,6 +366,7 @@ ROUTES: tuple[Route, ...] = (
     *api_datasets.ROUTES,
     *api_eval.ROUTES,
     *api_audit.ROUTES,
+    *api_report.ROUTES,
     *api_keys.ROUTES,
     *api_prices.ROUTES,
     *api_erase.ROUTES,

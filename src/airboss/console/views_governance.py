@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 
 import msgspec
 
 from airboss.config import Config, parse_config
-from airboss.console import api_audit, api_erase
+from airboss.console import api_audit, api_erase, api_report
 from airboss.console.api_audit import Entries
 from airboss.console.api_erase import Erasures
+from airboss.console.api_report import Report
 from airboss.console.desk import Desk
 from airboss.console.page import Page, drawn
 from airboss.console.query import check_names
@@ -144,9 +146,27 @@ def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
     return drawn(desk, templates, seen, "erasures.html", erasures=found.erasures)
 
 
+def report(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """What there is evidence of, clause by clause."""
+    check_names(seen.params, ("range", "since", "until"))
+    call = Call(params=seen.params, path={}, body=b"", now=seen.now)
+    found = api_report.show_report(desk, call)
+    assert isinstance(found, Report)
+    sources = groupby(found.rows, lambda row: row.source)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "report.html",
+        report=found,
+        sources=[(source, list(rows)) for source, rows in sources],
+    )
+
+
 PAGES: tuple[Page, ...] = (
     Page(path="/governance", draw=policies, room="governance", tab="Policies"),
     Page(path="/governance/audit", draw=audit, room="governance", tab="Audit log"),
     Page(path="/governance/erasures", draw=erasures, room="governance", tab="Erasures"),
+    Page(path="/governance/report", draw=report, room="governance", tab="Report"),
 )
 """The pages of this module."""

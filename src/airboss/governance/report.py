@@ -1,0 +1,315 @@
+"""What an auditor asks for, clause by clause, and what here is evidence of it. Facts in, rows out.
+
+A row never says that anybody complies. It says what there is, where to look and which entries of the audit
+log show it, or that there is nothing. What Airboss does not offer stands there too.
+
+The clauses, in our words, as they stood on CLAUSES_AS_OF: Regulation (EU) 2024/1689 (AI Act) as amended by
+Regulation (EU) 2026/1744, Regulation (EU) 2016/679 (GDPR), NIST AI 600-1, ISO/IEC 42001 Annex A (titles) and
+OWASP's Top 10 for LLM applications 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from typing import Final, Literal
+
+import msgspec
+
+from airboss.config import Config
+from airboss.governance.audit_verify import Verdict
+
+CLAUSES_AS_OF: Final = date(2026, 11, 23)
+HALF_A_YEAR_DAYS: Final = 183
+
+State = Literal["evidenced", "not evidenced", "not offered", "not applicable"]
+"""What can be said of a clause here."""
+
+
+class Entries(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries of the audit log with one action, in the report's period: how many, and the first and the last
+    leaf's number."""
+
+    count: int
+    first: int
+    last: int
+
+
+class ProbeFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished probe of bias."""
+
+    id: str
+    deployment: str
+    at: datetime
+    conclusion: str
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the report rests on. `rollouts` are those of the period by state; `records` is None while the
+    record store is away; `dead_letters` are frames that could not become records."""
+
+    since: datetime
+    until: datetime
+    config: Config
+    audit: Verdict
+    entries: Mapping[str, Entries]
+    records: int | None
+    dead_letters: int
+    keys: int
+    keys_scoped: int
+    rollouts: Mapping[str, int]
+    probes: tuple[ProbeFact, ...]
+    evaluations: int
+    alarms: Mapping[str, str]
+    erasures_done: int
+    erasures_pending: int
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that can be looked at: what, the command that shows it, and leaves of the audit log."""
+
+    what: str
+    command: str
+    leaves: tuple[int, int] | None = None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One clause: what it asks, what can be said, and by what. `note` is what a reader must know."""
+
+    source: str
+    clause: str
+    asks: str
+    state: State
+    evidence: tuple[Evidence, ...] = ()
+    note: str = ""
+
+
+def rows(facts: Facts) -> tuple[Row, ...]:
+    """The report, in the order of `_CLAUSES`."""
+    made = []
+    for source, clause, asks, find in _CLAUSES:
+        state, evidence, note = find(facts)
+        made.append(Row(source=source, clause=clause, asks=asks, state=state, evidence=evidence, note=note))
+    return tuple(made)
+
+
+Found = tuple[State, tuple[Evidence, ...], str]
+
+
+def _shown(evidence: Iterator[Evidence], *, otherwise: str) -> Found:
+    found = tuple(evidence)
+    return ("evidenced", found, "") if found else ("not evidenced", (), otherwise)
+
+
+def _logged(facts: Facts) -> Iterator[Evidence]:
+    if facts.records:
+        yield Evidence(
+            what=f"{facts.records:,} calls recorded, each with time, key, release digest and outcome",
+            command="airboss records",
+        )
+
+
+def _history(facts: Facts) -> Iterator[Evidence]:
+    if facts.audit.valid and facts.audit.checked:
+        yield Evidence(
+            what=f"{facts.audit.checked:,} entries verify under the signed root {facts.audit.root}",
+            command="airboss audit verify",
+            leaves=(0, facts.audit.checked - 1),
+        )
+
+
+def _events(facts: Facts) -> Found:
+    state, evidence, note = _shown(_logged(facts), otherwise="no call was recorded in the period")
+    if facts.records is None:
+        return "not evidenced", (), "the record store is away; ask again when it is back"
+    if facts.dead_letters:
+        note = f"{facts.dead_letters} frames could not become records: see `airboss status`"
+    return state, evidence, note
+
+
+def _tamper(facts: Facts) -> Found:
+    return _shown(_history(facts), otherwise=facts.audit.problem or "nothing stands in the audit log yet")
+
+
+def _kept_long(facts: Facts) -> Found:
+    days = facts.config.store.retention.records_days
+    if days is not None and days < HALF_A_YEAR_DAYS:
+        return "not evidenced", (), f"records go after {days} days; the clause asks for six months at least"
+    kept = "for good" if days is None else f"for {days} days"
+    return "evidenced", (Evidence(what=f"records are kept {kept}", command="airboss export"),), ""
+
+
+def _acts(facts: Facts, *actions: str) -> Iterator[Evidence]:
+    for action in actions:
+        found = facts.entries.get(action)
+        if found is not None:
+            yield Evidence(
+                what=f"{action}, {found.count} times",
+                command=f"airboss audit list --action {action}",
+                leaves=(found.first, found.last),
+            )
+
+
+def _oversight(facts: Facts) -> Found:
+    def found() -> Iterator[Evidence]:
+        if facts.rollouts:
+            told = ", ".join(f"{count} {state}" for state, count in sorted(facts.rollouts.items()))
+            yield Evidence(what=f"changes exposed by rollout: {told}", command="airboss rollout status")
+        words = ("start", "pause", "resume", "promote", "abort")
+        yield from _acts(facts, *(f"rollout.{word}" for word in words), "verdict")
+
+    return _shown(
+        found(), otherwise="no rollout ran in the period; changes were applied at once, or none were made"
+    )
+
+
+def _changes(facts: Facts) -> Found:
+    return _shown(_acts(facts, "config.apply", "plan.publish"), otherwise="nothing was changed in the period")
+
+
+def _monitored(facts: Facts) -> Found:
+    def found() -> Iterator[Evidence]:
+        if facts.alarms:
+            firing = sum(state == "firing" for state in facts.alarms.values())
+            yield Evidence(
+                what=f"{len(facts.alarms)} monitors, {firing} firing now", command="airboss monitor list"
+            )
+
+    return _shown(found(), otherwise="there is no monitor")
+
+
+def _bias(facts: Facts) -> Found:
+    def found() -> Iterator[Evidence]:
+        for probe in facts.probes:
+            yield Evidence(
+                what=f"{probe.deployment} probed on {probe.at:%Y-%m-%d}: {probe.conclusion}",
+                command=f"airboss probe show {probe.id}",
+            )
+
+    return _shown(found(), otherwise="no probe of bias ended in the period; run `airboss probe bias`")
+
+
+def _evaluated(facts: Facts) -> Found:
+    def found() -> Iterator[Evidence]:
+        if facts.evaluations:
+            yield Evidence(
+                what=f"{facts.evaluations} evaluations with interval and test", command="airboss eval list"
+            )
+
+    return _shown(found(), otherwise="no evaluation ended in the period")
+
+
+def _screened(facts: Facts) -> Found:
+    bound = {name: each.policy for name, each in facts.config.deployments.items() if each.policy is not None}
+    bare = sorted(facts.config.deployments.keys() - bound.keys())
+
+    def found() -> Iterator[Evidence]:
+        for name, policy in sorted(bound.items()):
+            action = facts.config.policies[policy].pii.action
+            yield Evidence(
+                what=f"deployment {name} is under policy {policy} ({action})", command="airboss policy list"
+            )
+
+    state, evidence, note = _shown(found(), otherwise="no deployment is under a policy")
+    if evidence and bare:
+        note = f"without a policy of its own: {', '.join(bare)}"
+    return state, evidence, note
+
+
+def _erased(facts: Facts) -> Found:
+    def found() -> Iterator[Evidence]:
+        if facts.erasures_done:
+            yield Evidence(
+                what=f"{facts.erasures_done} people forgotten; the log still verifies",
+                command="airboss audit list --action erase.done",
+            )
+
+    state, evidence, note = _shown(found(), otherwise="nobody was forgotten in the period")
+    if facts.erasures_pending:
+        note = f"{facts.erasures_pending} pending"
+    return state, evidence, note
+
+
+def _stored_briefly(facts: Facts) -> Found:
+    if facts.config.store.bodies == "off":
+        return "evidenced", (Evidence(what="bodies are not kept", command="airboss export"),), ""
+    days = facts.config.store.retention.bodies_days
+    if days is None:
+        return (
+            "not evidenced",
+            (),
+            "requests and responses are kept for good: set [store] retention bodies_days",
+        )
+    what = f"requests and responses go after {days} days"
+    return "evidenced", (Evidence(what=what, command="airboss export"),), ""
+
+
+def _access(facts: Facts) -> Found:
+    def found() -> Iterator[Evidence]:
+        if facts.keys:
+            yield Evidence(
+                what=f"{facts.keys} keys in force, {facts.keys_scoped} of them for named deployments only",
+                command="airboss keys list",
+            )
+        yield from _acts(facts, "keys.create", "keys.rotate", "keys.revoke")
+
+    return _shown(found(), otherwise="there is no key")
+
+
+def _bounded(facts: Facts) -> Found:
+    limited = [
+        name for name, key in facts.config.keys.items() if key.limits is not None or key.budget is not None
+    ]
+    if facts.config.gateway.limits is not None:
+        limited.append("all calls together")
+
+    def found() -> Iterator[Evidence]:
+        if limited:
+            yield Evidence(what=f"limits or budgets: {', '.join(limited)}", command="airboss keys list")
+
+    return _shown(found(), otherwise="no key has a limit or a budget")
+
+
+def _absent(state: State, note: str) -> Callable[[Facts], Found]:
+    def found(_facts: Facts) -> Found:
+        return state, (), note
+
+    return found
+
+
+_AI_ACT, _GDPR, _NIST, _ISO, _OWASP = "AI Act", "GDPR", "NIST AI 600-1", "ISO/IEC 42001", "OWASP LLM 2026"
+_CLAUSES: Final[tuple[tuple[str, str, str, Callable[[Facts], Found]], ...]] = (
+    (_AI_ACT, "Art. 12(1)-(2)", "events are logged automatically", _events),
+    (
+        *(_AI_ACT, "Art. 12(3)", "period, database, matches and persons of remote identification"),
+        _absent("not applicable", "of systems under Annex III 1(a) only"),
+    ),
+    (
+        _AI_ACT,
+        "Art. 19, 26(6)",
+        "logs are kept for six months at least, unless other law says less",
+        _kept_long,
+    ),
+    (_AI_ACT, "Art. 26(2), (5)", "people oversee, can suspend, and it is seen that they do", _oversight),
+    (
+        *(_AI_ACT, "Art. 50(1)", "people are told that they speak to a machine"),
+        _absent("not offered", "your application's; answers carry x-airboss-release to name what made them"),
+    ),
+    (
+        *(_AI_ACT, "Art. 50(2)", "generated content is marked for machines"),
+        _absent("not offered", "texts are not marked"),
+    ),
+    (_AI_ACT, "Art. 72", "behaviour is monitored after it is on the market", _monitored),
+    (_GDPR, "Art. 5(1)(e)", "personal data is kept no longer than needed", _stored_briefly),
+    (_GDPR, "Art. 17", "a person's data is erased when they ask", _erased),
+    (_GDPR, "Art. 25, 32", "personal data is kept out where it is not needed", _screened),
+    (_NIST, "MS-2.8-003", "history shows that it was tampered with", _tamper),
+    (_NIST, "MS-2.11-001, -002", "bias is measured", _bias),
+    (_NIST, "MS-2.13-001", "measures are valid and their uncertainty is known", _evaluated),
+    (_ISO, "A.6.2.6", "operation and monitoring", _monitored),
+    (_ISO, "A.6.2.8", "event logs", _events),
+    (_ISO, "A.6.2.3-5", "changes are documented and verified", _changes),
+    (_OWASP, "02", "sensitive information is not disclosed", _screened),
+    (_OWASP, "06", "consumption is bounded", _bounded),
+    ("Airboss", "access", "who may call is known, and every change of it", _access),
+)

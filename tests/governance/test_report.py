@@ -1,0 +1,100 @@
+"""What is said of each clause follows from the facts, and never more than that."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from airboss.config import parse_config
+from airboss.governance.audit_verify import Verdict
+from airboss.governance.report import Entries, Facts, ProbeFact, Row, rows
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+SERVED = """
+[providers.up]
+kind = "openai"
+
+[models.m]
+provider = "up"
+model = "m"
+
+[policies.strict]
+pii = { action = "block" }
+
+[deployments.a]
+model = "m"
+policy = "strict"
+
+[deployments.b]
+model = "m"
+"""
+NOTHING = Facts(
+    since=NOW,
+    until=NOW,
+    config=parse_config("", source=""),
+    audit=Verdict(valid=True, checked=0, erased=0, public_key=""),
+    entries={},
+    records=0,
+    dead_letters=0,
+    keys=0,
+    keys_scoped=0,
+    rollouts={},
+    probes=(),
+    evaluations=0,
+    alarms={},
+    erasures_done=0,
+    erasures_pending=0,
+)
+
+
+def said(**facts: Any) -> dict[str, Row]:
+    """The rows by source and clause."""
+    made = rows(msgspec.structs.replace(NOTHING, **facts))
+    return {f"{row.source} {row.clause}": row for row in made}
+
+
+def test_without_facts_there_is_no_evidence() -> None:
+    """Nothing is evidenced by nothing, but for records that are kept for good; each row says why."""
+    found = said()
+    shown = {name for name, row in found.items() if row.state == "evidenced"}
+    assert shown == {"AI Act Art. 19, 26(6)"}
+    assert all(row.note for name, row in found.items() if name not in shown)
+    assert not any("compl" in str(msgspec.to_builtins(row)) for row in found.values())
+
+
+def test_each_fact_is_evidence_of_its_clause() -> None:
+    """With the leaves of the audit log that show it."""
+    found = said(
+        config=parse_config(SERVED, source=""),
+        audit=Verdict(valid=True, checked=9, erased=0, root="ab", public_key=""),
+        entries={"verdict": Entries(count=2, first=3, last=8)},
+        records=1234,
+        rollouts={"aborted": 1},
+        probes=(ProbeFact(id="probe-1", deployment="a", at=NOW, conclusion="nothing shown"),),
+        alarms={"errors": "firing"},
+        erasures_done=2,
+        erasures_pending=1,
+    )
+    assert "1,234 calls" in found["AI Act Art. 12(1)-(2)"].evidence[0].what
+    assert found["NIST AI 600-1 MS-2.8-003"].evidence[0].leaves == (0, 8)
+    oversight = found["AI Act Art. 26(2), (5)"]
+    assert [each.leaves for each in oversight.evidence] == [None, (3, 8)]
+    assert "nothing shown" in found["NIST AI 600-1 MS-2.11-001, -002"].evidence[0].what
+    assert "1 firing" in found["AI Act Art. 72"].evidence[0].what
+    assert found["GDPR Art. 17"].note == "1 pending"
+    screened = found["OWASP LLM 2026 02"]
+    assert (screened.state, screened.note) == ("evidenced", "without a policy of its own: b")
+
+
+def test_what_is_wrong_is_no_evidence() -> None:
+    """A log that does not verify, records that go too soon, a store that is away."""
+    broken = Verdict(valid=False, checked=3, erased=0, public_key="", leaf=2, problem="leaf 2 was changed")
+    brief = parse_config("[store]\nretention = { bodies_days = 7, records_days = 30 }\n", source="")
+    found = said(audit=broken, config=brief, records=None)
+    assert found["NIST AI 600-1 MS-2.8-003"].state == "not evidenced"
+    assert found["NIST AI 600-1 MS-2.8-003"].note == "leaf 2 was changed"
+    assert found["AI Act Art. 19, 26(6)"].state == "not evidenced"
+    assert found["AI Act Art. 12(1)-(2)"].state == "not evidenced"
+    assert found["GDPR Art. 5(1)(e)"].state == "evidenced"
