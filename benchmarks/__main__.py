@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bias, footprint, gateway, monitors, rollouts, screening, tuning
+from benchmarks import bias, footprint, gateway, limits, monitors, rollouts, screening, tuning
 
 gateway.main(sys.argv[1:])
 print()
 footprint.main([])
+print()
+limits.main([])
 print()
 screening.main([])
 print()

@@ -84,6 +84,7 @@ class Peer:
     key: str
     worker: tuple[int, ...] = ()
     others: tuple[int, ...] = ()
+    data_dir: Path | None = None
 
     def worker_cpu_s(self) -> float:
         """Processor time that the data path has used until now."""
@@ -286,4 +287,5 @@ def airboss(core: int, upstream: str, *, rest_core: int | None = None) -> Iterat
             yield Peer(
                 name="airboss", version=version.stdout.strip().rpartition(" ")[2], url=ready["base_url"],
                 key=ready["api_key"], worker=tuple(workers), others=tuple(others),
+                data_dir=here / "data",
             )  # fmt: skip

@@ -232,7 +232,8 @@ def test_calls_under_way_count_against_a_budget() -> None:
             inside.append(held)
         assert len(inside) == 11  # of a hundred millionths each
         assert "calls under way may cost the rest" in refused.message
-        assert refused.retry_after_s == 1.0
+        assert (refused.code, refused.retry_after_s) == ("budget_reserved", 1.0)
+        assert isinstance(refused, LimitReached)  # which clients may try again, other than BudgetExceeded
         for held in inside:
             held.settle(closed(cost="0.00005"))
         assert await (await came_in(house)).reserve(body(max_tokens=90), house.branch()) is None
@@ -465,6 +466,32 @@ def test_a_new_plan_binds_at_once() -> None:
         first.settle(closed())
         house.bind(key=Limits(concurrency=2))
         await came_in(house)
+
+    run(body_())
+
+
+def test_what_is_gone_is_forgotten() -> None:
+    """Keys and limits that go away, and budgets of periods that are over, leave nothing behind in a worker;
+    a budget that lies idle keeps no money from others."""
+    house = House(workers=2, key=Limits(requests_per_minute=6000, concurrency=500), budget=MONTH)
+    limiter = house.limiters[0]
+
+    async def body_() -> None:
+        held = await came_in(house)
+        await held.reserve(body(max_tokens=10), house.branch())
+        held.settle(closed(20, "0.00002"))
+        house.clock.s += 2
+        limiter.tick()
+        assert not house.owner._book.holders()
+        again = await came_in(house)
+        await again.reserve(body(max_tokens=10), house.branch())
+        assert any(stock.what == "usd" and stock.in_use for stock in limiter._stocks.values())
+        again.release()
+        house.bind()
+        house.clock.s += 2
+        limiter.tick()
+        assert not limiter._stocks
+        assert not house.owner._book.holders()
 
     run(body_())
 

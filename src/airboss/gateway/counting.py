@@ -6,12 +6,16 @@ import time
 
 import msgspec
 
+from airboss.domain.plan import DeploymentPlan
+from airboss.domain.request import InferenceRequest
+from airboss.gateway import wire
 from airboss.gateway.answer import WholeAnswer, status_in
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.estimate import CHARS_PER_TOKEN
 from airboss.gateway.http1 import Connection, HttpRequest
-from airboss.gateway.pipeline import admit, assign, render, screen
+from airboss.gateway.pipeline import admit, assign, release, render, screen
+from airboss.gateway.serving import Serving
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken
 from airboss.gateway.worker import Admitted, Worker
@@ -51,6 +55,9 @@ class _Asked(msgspec.Struct):
 _asked = msgspec.json.Decoder(_Asked).decode
 
 
+Entered = tuple[InferenceRequest, wire.Body, DeploymentPlan]
+
+
 class CountAnswer(WholeAnswer):
     """Takes `{"input_tokens": …}` in."""
 
@@ -70,11 +77,22 @@ class CountAnswer(WholeAnswer):
 
 async def count(worker: Worker, client: Connection, http: HttpRequest, spoken: Spoken) -> None:
     """Answer with the number of tokens of a request, given as chat, under what it would be served by. It
-    leaves no record. Raises ApiError."""
+    leaves no record, but is a request where those are limited. Raises ApiError."""
     serving = worker.view()
     now = worker.clock.now()
     spoken.speech.record_id = worker.ids.next(int(now.timestamp() * 1000))
     request, body, deployment = admit(serving, http, "chat", spoken.speech.record_id, now)
+    held = await serving.limiter.enter(request, deployment) if serving.limiter is not None else None
+    try:
+        await _count(worker, serving, client, http, (request, body, deployment), spoken)
+    finally:
+        release(held)
+
+
+async def _count(  # noqa: PLR0917 - what `count` knows
+    worker: Worker, serving: Serving, client: Connection, http: HttpRequest, admitted: Entered, spoken: Spoken
+) -> None:
+    request, body, deployment = admitted
     branch = assign(serving, http, request, body, deployment)
     screened = None
     if branch.release.policy is not None or deployment.policy is not None:

@@ -59,6 +59,8 @@ class Limiter:
         self._stocks: dict[str, Stock] = {}
         self._bound: dict[tuple[str, str], Bound] = {}
         self._scopes: dict[Scope, Bound] = {}
+        self._limited: set[str] = set()
+        """Counters of limits in the plan; others are forgotten when nothing is held of them."""
         self._budgets: dict[str, Budget] = {}
         self._purses: dict[str, tuple[datetime, datetime, Stock]] = {}
         """The stock that a key's money of now is taken from, with the period that it is of."""
@@ -83,7 +85,8 @@ class Limiter:
         rooms, self._rooms = self._rooms, {}
         limited = [(Scope("all"), snapshot.plan.limits)]
         limited += [(Scope("deployment", each.name), each.limits) for each in snapshot.plan.deployments]
-        limited += [(Scope("key", key.name), key.limits) for key in snapshot.keys]
+        keys = [key for key in snapshot.keys if key.revoked_at is None]
+        limited += [(Scope("key", key.name), key.limits) for key in keys]
         self._scopes = {}
         for scope, limits in limited:
             wanted = counted(limits)
@@ -96,7 +99,8 @@ class Limiter:
                 self._rooms[stock.counter].resize(limits.queue)
         for room in rooms.values():
             room.dissolve()
-        self._budgets = {key.name: key.budget for key in snapshot.keys if key.budget is not None}
+        self._limited = {stock.counter for stocks in self._scopes.values() for stock in stocks}
+        self._budgets = {key.name: key.budget for key in keys if key.budget is not None}
         return bool(self._scopes or self._budgets)
 
     def _stock(self, fresh: Stock) -> Stock:
@@ -316,7 +320,7 @@ class Limiter:
                 log.warning("limits cannot be looked after: %s", error)
 
     def tick(self) -> None:
-        """Give back leases that lie idle, and forget counters of periods that are over."""
+        """Give back leases that lie idle, and forget counters of limits and periods that are over."""
         self._counters.tick()
         if not self._counters.here:
             return  # what was leased is all that there is
@@ -324,8 +328,11 @@ class Limiter:
         for stock in list(self._stocks.values()):
             if stock.seen_at < late:
                 self._tell(stock.returned())
-                if stock.kind == "money" and not stock.in_use:
+                if not stock.in_use and stock.counter not in self._limited:
                     del self._stocks[stock.counter]
+                    purse = self._purses.get(stock.scope.name)
+                    if purse is not None and purse[2] is stock:
+                        del self._purses[stock.scope.name]
         self.flush(now=True)
 
     async def refresh(self) -> None:
@@ -346,11 +353,13 @@ class Limiter:
             if start is not None and each.day >= start.date():
                 sums[each.key] += units(each.usd)
         changes = []
+        said = {}
         for key, total in sums.items():
             counter = f"key/{key}/usd/{period_of(self._budgets[key], now)}"
             if self._said.get(counter) != total or self._refreshed % SAY_AGAIN == 1:
-                self._said[counter] = total
                 changes.append(Change(counter, at_least=total))
+            said[counter] = total
+        self._said = said
         if changes:
             self._counters.tell(changes)
 

@@ -195,13 +195,14 @@ def refusal(stock: Stock, denied: Denied, budget: Budget | None, at: datetime) -
     return error
 
 
-def _spent(stock: Stock, denied: Denied, budget: Budget, at: datetime) -> BudgetExceeded:
+def _spent(stock: Stock, denied: Denied, budget: Budget, at: datetime) -> ApiError:
     spent, when = usd_of(denied.spent), period_end(budget, at)
     of = f"{money(spent)} of {money(budget.usd)} USD {'today' if budget.per == 'day' else 'this month'}"
     if denied.retry_after_s is not None:
-        return BudgetExceeded(
+        return LimitReached(
             f"{stock.scope.said} has spent {of}, and calls under way may cost the rest: try again in "
             f"{duration(denied.retry_after_s)}, or raise budget under {stock.scope.table}",
+            code="budget_reserved",
             retry_after_s=denied.retry_after_s,
         )
     return BudgetExceeded(
