@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -185,3 +185,15 @@ def closed(tokens: int = 0, cost: str | None = None) -> ClosedCall:
         output_tokens=0,
         cost_usd=Decimal(cost) if cost is not None else None,
     )
+
+
+def run(body: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine."""
+    asyncio.run(body)
+
+
+async def came_in(house: House, worker: int = 0, **options: Any) -> Held:
+    """A call that is limited, and let in."""
+    held = await house.enter(worker, **options)
+    assert held is not None
+    return held

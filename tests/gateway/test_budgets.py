@@ -1,0 +1,148 @@
+"""Budgets: reserved, settled, and what records say counts; of one worker and of several."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airboss.domain.errors import ApiError, PermissionDenied
+from airboss.domain.plan import Budget
+from airboss.domain.ports import Spent
+from airboss.gateway.stock import BudgetExceeded, LimitReached
+from airboss.governance.counting import units
+from tests.gateway.limited import START, House, body, came_in, closed, run
+
+MONTH = Budget(usd=Decimal(1))
+
+
+def test_a_budget_ends_with_the_call_that_spends_it() -> None:
+    """Calls go until it is spent; the refusal tells what was spent, and when there is more."""
+    house = House(workers=4, budget=Budget(usd=Decimal("0.001")))
+
+    async def body_() -> None:
+        for worker in (0, 1, 2, 3, 0):
+            held = await came_in(house, worker)
+            assert await held.reserve(body(max_tokens=50), house.branch()) is None
+            held.settle(closed(cost="0.00024"))
+        refused = await (await came_in(house, 3)).reserve(body(), house.branch())
+        assert isinstance(refused, BudgetExceeded)
+        assert refused.code == "budget_exceeded"
+        assert refused.message == (
+            "key 'a' has spent 0.0012 of 0.001 USD this month: raise budget under [keys.a], or wait until "
+            "2026-12-01 (UTC)"
+        )
+        assert refused.retry_after_s == 6.5 * 86_400
+        assert b"x-should-retry: false" in refused.headers
+        house.clock.s += 6.5 * 86_400
+        assert await (await came_in(house)).reserve(body(), house.branch()) is None
+
+    run(body_())
+
+
+def test_calls_under_way_count_against_a_budget() -> None:
+    """What they may cost is reserved, so that a flood overspends no further than one call does."""
+    house = House(workers=4, budget=Budget(usd=Decimal("0.001"), per="day"))
+
+    async def body_() -> None:
+        inside: list[Any] = []
+        refused: ApiError | None = None
+        while refused is None:
+            held = await came_in(house, len(inside) % 4)
+            refused = await held.reserve(body(max_tokens=90), house.branch())
+            inside.append(held)
+        assert len(inside) == 11  # of a hundred millionths each
+        assert "calls under way may cost the rest" in refused.message
+        assert (refused.code, refused.retry_after_s) == ("budget_reserved", 1.0)
+        assert isinstance(refused, LimitReached)  # which clients may try again, other than BudgetExceeded
+        for held in inside:
+            held.settle(closed(cost="0.00005"))
+        assert await (await came_in(house)).reserve(body(max_tokens=90), house.branch()) is None
+
+    run(body_())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    budget=st.integers(min_value=1, max_value=2000),
+    costs=st.lists(st.integers(min_value=0, max_value=600), min_size=1, max_size=60),
+    workers=st.integers(min_value=1, max_value=4),
+    at_once=st.integers(min_value=1, max_value=6),
+    seed=st.integers(min_value=0, max_value=10**6),
+)
+def test_spend_is_at_most_the_budget_and_the_calls_under_way(
+    budget: int, costs: list[int], workers: int, at_once: int, seed: int
+) -> None:
+    """Whatever calls cost beyond what was reserved for them, whoever serves them and however they end."""
+    house = House(workers=workers, budget=Budget(usd=Decimal(budget) / 1_000_000))
+    rng = random.Random(seed)
+
+    async def body_() -> None:
+        spent, inside = 0, []
+        for cost in costs:
+            held = await came_in(house, rng.randrange(workers))
+            if await held.reserve(body(max_tokens=rng.randrange(200)), house.branch()) is None:
+                assert spent < budget
+                inside.append((held, cost))
+            while len(inside) >= at_once or (inside and rng.random() < 0.3):
+                ended, paid = inside.pop(rng.randrange(len(inside)))
+                ended.settle(closed(cost=str(Decimal(paid) / 1_000_000)))
+                spent += paid
+                if rng.random() < 0.2:
+                    ended.settle(closed(cost="1"))  # settled once is settled
+            house.clock.s += rng.random()
+            house.limiters[rng.randrange(workers)].tick()
+        for ended, paid in inside:
+            ended.settle(closed(cost=str(Decimal(paid) / 1_000_000)))
+            spent += paid
+        assert spent < budget + sum(sorted(costs)[-at_once:]) or spent == 0
+        for limiter in house.limiters:
+            house.clock.s += 2
+            limiter.tick()
+            assert limiter.held() == {}
+        state = house.owner._book.state().holdings
+        told = state["key/a/usd/2026-11"].spent if "key/a/usd/2026-11" in state else 0
+        assert told == units(Decimal(spent) / 1_000_000)
+
+    run(body_())
+
+
+def test_what_records_say_counts() -> None:
+    """Spend that no worker told of, because it died, is known from the records; others are not asked."""
+    house = House(budget=MONTH)
+    today = START.date()
+    house.spent = [
+        Spent(key="a", day=today.replace(day=1), usd=Decimal("0.6")),
+        Spent(key="a", day=today, usd=Decimal("0.5")),
+        Spent(key="a", day=today - timedelta(days=30), usd=Decimal(9)),
+        Spent(key="b", day=today, usd=Decimal(9)),
+    ]
+
+    async def body_() -> None:
+        assert await (await came_in(house)).reserve(body(), house.branch()) is None
+        house.clock.s += 2
+        house.limiters[0].tick()
+        await house.limiters[0].refresh()
+        refused = await (await came_in(house)).reserve(body(max_tokens=10_000), house.branch())
+        assert isinstance(refused, BudgetExceeded)
+        assert "1.10 of 1.00 USD" in refused.message
+
+    run(body_())
+
+
+def test_a_budget_wants_a_price() -> None:
+    """Where nobody knows what a call costs, a key with a budget is refused with the reason; others not."""
+    house = House(budget=MONTH)
+
+    async def body_() -> None:
+        refused = await (await came_in(house)).reserve(body(), house.branch("unpriced"))
+        assert isinstance(refused, PermissionDenied)
+        assert refused.code == "price_unknown"
+        assert "'m' of provider 'p'" in refused.message
+        assert await house.enter(key="b") is None
+
+    run(body_())
