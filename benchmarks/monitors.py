@@ -126,7 +126,8 @@ class Counts:
         if asked.step_s is None:
             rows = [self.row(asked, first, last, first)]
         else:
-            rows = [self.row(asked, at, at + 1, at) for at in range(first, last)]
+            wide = asked.step_s // 60
+            rows = [self.row(asked, at, min(at + wide, last), at) for at in range(first, last, wide)]
         return [row for row in rows if row.requests]
 
     def row(self, asked: UsageQuery, first: int, last: int, at: int) -> UsageRow:

@@ -277,6 +277,10 @@ class Answers:
             raise found
         return found
 
+    def get_file(self, _path: str, _params: object) -> bytes:
+        """Never asked."""
+        raise AssertionError
+
     def post(self, _path: str, _body: object) -> Any:
         """Never asked."""
         raise AssertionError

@@ -10,7 +10,8 @@ from typing import Any, cast
 from starlette.applications import Starlette
 
 from airboss.console import app
-from tests.console.site import ADMIN_KEY, BASE_URL, Noted, Site
+from airboss.store.parquet import as_parquet
+from tests.console.site import ADMIN_KEY, BASE_URL, KeptViews, Noted, Site
 from tests.support.seed_loop import Loop
 
 
@@ -33,6 +34,8 @@ class LoopSite(Site):
             base_url=BASE_URL,
             jobs=loop.jobs,
             evals=loop.evals,
+            views=KeptViews(),
+            parquet=as_parquet,
             orders=loop.orders,
             probes=cast("Any", None),
             tuning=cast("Any", None),

@@ -22,6 +22,8 @@ from airboss.store.alert_rows import AlarmRow, Silence
 from airboss.store.eval_rows import DatasetRow
 from airboss.store.job_rows import Job
 from airboss.store.memory import MemoryRecordLog
+from airboss.store.parquet import as_parquet
+from airboss.store.view_rows import SavedView
 from tests.support.seed_records import fill, make_records, seed_plan, seed_status
 
 NOW = datetime(2026, 11, 24, 14, 41, 20, tzinfo=UTC)
@@ -120,6 +122,10 @@ class Noted:
         self.entries.append((action, actor, subject, detail))
         return len(self.entries)
 
+    def newest(self, **_asked: Any) -> tuple[Any, ...]:
+        """As `audit_rows.AuditLog`: nothing is looked for."""
+        return ()
+
 
 class NoAlarms:
     """A store without alarms; the frame of every page counts those that fire."""
@@ -131,6 +137,25 @@ class NoAlarms:
     def silences(self) -> dict[str, Silence]:
         """As `alert_rows.AlertStore`."""
         return {}
+
+
+class KeptViews:
+    """Views, in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, SavedView] = {}
+
+    def views(self) -> list[SavedView]:
+        """As `view_rows.ViewStore`."""
+        return [self.kept[name] for name in sorted(self.kept)]
+
+    def put_view(self, view: SavedView) -> None:
+        """As `view_rows.ViewStore`."""
+        self.kept[view.name] = view
+
+    def drop_view(self, name: str) -> bool:
+        """As `view_rows.ViewStore`."""
+        return self.kept.pop(name, None) is not None
 
 
 class NoRollouts:
@@ -167,6 +192,7 @@ class Site:
     hub: Live | None = None
     jobs: Any = field(default_factory=NoWork)
     evals: Any = field(default_factory=NoWork)
+    views: Any = field(default_factory=KeptViews)
     orders: Any = None
     probes: Any = None
     tuning: Any = None
@@ -195,6 +221,8 @@ class Site:
             base_url=BASE_URL,
             jobs=self.jobs,
             evals=self.evals,
+            views=self.views,
+            parquet=as_parquet,
             orders=self.orders,
             probes=self.probes,
             tuning=self.tuning,

@@ -34,6 +34,9 @@ class Api(Protocol):
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The JSON answer of a GET. Raises AirbossError with the server's words for anything but 2xx."""
 
+    def get_file(self, path: str, params: Mapping[str, str]) -> bytes:
+        """The answer of a GET that is a file. Raises as `get`."""
+
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON answer of a POST. Raises as `get`; ConfigError for a 400."""
 
@@ -87,11 +90,18 @@ class Remote:
         """As in `Api`."""
         return self._answer("GET", path, params=params)
 
+    def get_file(self, path: str, params: Mapping[str, str]) -> bytes:
+        """As in `Api`."""
+        return self._asked("GET", path, params=params).content
+
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """As in `Api`."""
         return self._answer("POST", path, json=dict(body))
 
     def _answer(self, method: str, path: str, **fields: Any) -> Any:
+        return parsed(self._asked(method, path, **fields))
+
+    def _asked(self, method: str, path: str, **fields: Any) -> httpx2.Response:
         import httpx2  # noqa: PLC0415 - as above
 
         try:
@@ -103,7 +113,7 @@ class Remote:
                 f"no connection to {self._console_url}: {error}. Is it running? See `airboss status`."
             ) from error
         if response.is_success:
-            return parsed(response)
+            return response
         if response.status_code == 401:
             raise AirbossError(
                 f"{self._console_url} does not accept this admin key. Set {ADMIN_KEY_ENV} to the right one."

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -15,12 +16,14 @@ import typer
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, milliseconds, print_json, usd
+from airboss.cli.usage import show_usage
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 
 LIMIT_MAX = 10_000
 PAGE = 200
 FOLLOW_S = 0.5
+USAGE_MAX = 1_000
 
 Query = dict[str, str]
 """Filters by their name in the admin API, which is the flag's name."""
@@ -48,6 +51,17 @@ def records(
     sort: Annotated[
         str | None, typer.Option(help="slowest, costliest or longest first, instead of the newest.")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Instead of calls, what was used by model, user, tag:NAME, …"),
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="With --by: beside previous, week, or the digest of another release.")
+    ] = None,
+    most: Annotated[
+        str | None, typer.Option(help="With --by: errors, latency_p95_ms, cost_usd, … first.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="With --by: write a .csv or .parquet file.")] = None,
     record_id: Annotated[
         str | None, typer.Option("--id", help="One record in full, with its bodies.")
     ] = None,
@@ -74,24 +88,39 @@ def records(
         error_type=error_type,
         sort=sort,
     )
-    if sort is not None and follow:
-        raise WrongCall("--follow shows calls as they come; leave out --sort.")
+    if by is None and (compare or most or out):
+        raise WrongCall("--compare, --most and --out go with --by.")
     with reach(data_dir, url) as api:
-        if record_id is not None:
-            if not record_id.strip("./"):
-                # Such a name would be another place of the API.
-                raise AirbossError(
-                    f"no record {record_id!r}; `airboss records` lists the newest with their ids"
-                )
-            found = api.get(f"/api/v1/records/{quote(record_id, safe='')}")
-            (print_json if as_json else show_one)(found)
-        elif follow:
-            follow_records(api, query, limit, as_json=as_json)
-        elif as_json:
-            for each in pages(api, query, limit, bodies=True):
-                print_json(each)
+        if by is not None:
+            asked = {"group_by": by, "compare": compare, "metric": most, "limit": str(min(limit, USAGE_MAX))}
+            given = {name: value for name, value in asked.items() if value is not None}
+            show_usage(api, {**query, **given}, out=out, as_json=as_json)
+        elif record_id is not None:
+            show_record(api, record_id, as_json=as_json)
         else:
-            show_table(list(pages(api, query, limit, bodies=False)))
+            show_records(api, query, limit, follow=follow, as_json=as_json)
+
+
+def show_record(api: Api, record_id: str, *, as_json: bool) -> None:
+    """One record. Raises AirbossError if there is none."""
+    if not record_id.strip("./"):
+        # Such a name would be another place of the API.
+        raise AirbossError(f"no record {record_id!r}; `airboss records` lists the newest with their ids")
+    found = api.get(f"/api/v1/records/{quote(record_id, safe='')}")
+    (print_json if as_json else show_one)(found)
+
+
+def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: bool) -> None:
+    """Those that match, and with `follow` those that come."""
+    if follow and "sort" in query:
+        raise WrongCall("--follow shows calls as they come; leave out --sort.")
+    if follow:
+        follow_records(api, query, limit, as_json=as_json)
+    elif as_json:
+        for each in pages(api, query, limit, bodies=True):
+            print_json(each)
+    else:
+        show_table(list(pages(api, query, limit, bodies=False)))
 
 
 def filters(**given: str | None) -> Query:

@@ -13,6 +13,7 @@ from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from airboss.console.desk import Desk
+    from airboss.console.export import Download
 
 
 @contextmanager
@@ -39,11 +40,20 @@ class Stopped:
         """As in `Api`."""
         return self._answer("GET", path, dict(params or {}), b"")
 
+    def get_file(self, path: str, params: Mapping[str, str]) -> bytes:
+        """As in `Api`."""
+        made = self._made("GET", path, dict(params), b"")
+        return made if isinstance(made, bytes) else made.content
+
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """As in `Api`."""
         return self._answer("POST", path, {}, json.dumps(body).encode())
 
     def _answer(self, method: str, path: str, params: dict[str, str], body: bytes) -> Any:
+        made = self._made(method, path, params, body)
+        return json.loads(made if isinstance(made, bytes) else made.content)
+
+    def _made(self, method: str, path: str, params: dict[str, str], body: bytes) -> bytes | Download:
         from airboss.console.api import ROUTES, Call, answer  # noqa: PLC0415 - loads the console
 
         for route in ROUTES:
@@ -51,7 +61,7 @@ class Stopped:
             if route.method == method and parts is not None:
                 call = Call(params=params, path=parts, body=body, now=datetime.now(UTC), actor="local")
                 try:
-                    return json.loads(answer(route, self._desk, call))
+                    return answer(route, self._desk, call)
                 except InvalidRequest as error:
                     raise ConfigError(str(error)) from error
         raise NotFound(f"{method} {path} is not part of the admin API")

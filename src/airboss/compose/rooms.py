@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airboss.store.responses import SqlResponseStore
     from airboss.store.rollouts import SqlRolloutStore
     from airboss.store.spends import SqlSpends
+    from airboss.store.views import SqlViewStore
 
 
 @contextmanager
@@ -37,6 +38,7 @@ def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
             "audit": stack.enter_context(open_audit(data)),
             "people": stack.enter_context(open_people(data)),
             "alerts": stack.enter_context(open_alerts(data)),
+            "views": stack.enter_context(open_views(data)),
         }
         yield {
             **stores,
@@ -45,6 +47,7 @@ def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
             "probes": probes.orders(ledger, stores),
             "tuning": tuning.orders(ledger, data, stores),
             "plays": playing.plays(ledger, data),
+            "parquet": parquet,
         }
 
 
@@ -58,6 +61,25 @@ def open_alerts(data: DataDir) -> Iterator[SqlAlertStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def open_views(data: DataDir) -> Iterator[SqlViewStore]:
+    """The saved views of a data directory, and where drift stands; closed at the end."""
+    from airboss.store.views import SqlViewStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    store = SqlViewStore(data.ledger_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def parquet(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """A table as a Parquet file."""
+    from airboss.store.parquet import as_parquet  # noqa: PLC0415 - DuckDB, where it is needed
+
+    return as_parquet(rows)
 
 
 @contextmanager

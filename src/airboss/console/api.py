@@ -21,6 +21,7 @@ from airboss.console import (
     api_report,
     api_scores,
     api_tune,
+    api_usage,
 )
 from airboss.console.changes import Change, Difference, difference
 from airboss.console.desk import Desk
@@ -374,5 +375,6 @@ ROUTES: tuple[Route, ...] = (
     *api_scores.ROUTES,
     *api_tune.ROUTES,
     *api_probe.ROUTES,
+    *api_usage.ROUTES,
 )
 """Every route of the admin API."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from functools import partial
@@ -18,8 +18,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from airboss.console import api, pages_table, views
+from airboss.console import api, pages_table
+from airboss.console import views as pages
 from airboss.console.desk import Apply, Desk, Prices, Rollouts, newest_of, nothing_spent
+from airboss.console.export import Download
 from airboss.console.guard import Guard, bearer, note_login, peer_of
 from airboss.console.live import Live
 from airboss.console.openapi import document
@@ -47,6 +49,7 @@ from airboss.governance.keys import same_secret
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
 from airboss.store.job_rows import JobStore
+from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse
 from airboss.tuning.orders import TuneOrders
 
@@ -79,6 +82,8 @@ def build(
     prices: Prices,
     alerts: AlertStore,
     keep_starter: Callable[[str], object] | None = None,
+    views: ViewStore,
+    parquet: Callable[[Sequence[Mapping[str, object]]], bytes],
     orders: Orders,
     probes: ProbeOrders,
     tuning: TuneOrders,
@@ -113,6 +118,8 @@ def build(
         prices=prices,
         alerts=alerts,
         keep_starter=keep_starter,
+        views=views,
+        parquet=parquet,
         orders=orders,
         probes=probes,
         tuning=tuning,
@@ -152,7 +159,7 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
     """What a person opens."""
 
     async def request_body(request: Request) -> Response:
-        body = await desk.run(lambda: views.request_body(desk, request.path_params["id"]))
+        body = await desk.run(lambda: pages.request_body(desk, request.path_params["id"]))
         headers = {"content-disposition": 'attachment; filename="request.json"'}
         return Response(body, media_type="application/json", headers=headers)
 
@@ -256,9 +263,11 @@ def api_routes(desk: Desk) -> list[Route]:
                 now=desk.clock.now(),
                 actor="admin key" if bearer(request.headers) is not None else "console",
             )
-            return Response(
-                await desk.run(lambda: api.answer(route, desk, call)), media_type="application/json"
-            )
+            made = await desk.run(lambda: api.answer(route, desk, call))
+            if isinstance(made, Download):
+                named = {"content-disposition": f'attachment; filename="{made.name}"'}
+                return Response(made.content, media_type=made.media_type, headers=named)
+            return Response(made, media_type="application/json")
 
         return handle
 

@@ -29,6 +29,7 @@ from airboss.rollouts.stages import Order
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
 from airboss.store.job_rows import JobStore
+from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse
 from airboss.tuning.orders import TuneOrders
 
@@ -118,6 +119,9 @@ class Desk:
     settle: Callable[[], object] | None = None
     alerts: AlertStore
     keep_starter: Callable[[str], object] | None = None
+    views: ViewStore
+    parquet: Callable[[Sequence[Mapping[str, object]]], bytes]
+    """A table as a Parquet file."""
     orders: Orders
     probes: ProbeOrders
     tuning: TuneOrders

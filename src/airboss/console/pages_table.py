@@ -9,6 +9,7 @@ from airboss.console import (
     views_alerts,
     views_bias,
     views_deployments,
+    views_explore,
     views_governance,
     views_keys,
     views_playground,
@@ -31,6 +32,7 @@ ROOMS: tuple[Room, ...] = (
 
 PAGES: tuple[Page, ...] = (
     *views.PAGES,
+    *views_explore.PAGES,
     *views_deployments.PAGES,
     *views_releases.PAGES,
     *views_playground.PAGES,
@@ -44,6 +46,7 @@ PAGES: tuple[Page, ...] = (
 """Every page. A room's module adds its rows here."""
 
 ACTIONS: tuple[Action, ...] = (
+    *views_explore.ACTIONS,
     *views_deployments.ACTIONS,
     *views_playground.ACTIONS,
     *views_quality.ACTIONS,

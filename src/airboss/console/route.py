@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from airboss.console.desk import Desk
+from airboss.console.export import Download
 from airboss.console.query import Period, check_names, read_period
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest, WrongCall
@@ -55,11 +56,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body_max: int = BODY_MAX
 
 
-def answer(route: Route, desk: Desk, call: Call) -> bytes:
-    """Run a route and return its answer as JSON. Raises ApiError, StoreUnavailable."""
+def answer(route: Route, desk: Desk, call: Call) -> bytes | Download:
+    """Run a route and return its answer: as JSON, or a file. Raises ApiError, StoreUnavailable."""
     check_names(call.params, route.params)
     try:
         value = route.handle(desk, call)
     except WrongCall as error:
         raise InvalidRequest(str(error), code="wrong_call") from error
-    return value if isinstance(value, bytes) else encode(value)
+    return value if isinstance(value, bytes | Download) else encode(value)

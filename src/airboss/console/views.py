@@ -20,6 +20,7 @@ from airboss.console.conversation import conversation
 from airboss.console.curl import INLINE_MAX, body_text, curl, quoted
 from airboss.console.desk import Desk, newest_of
 from airboss.console.findings import findings, system_findings
+from airboss.console.marks import gathered, marks
 from airboss.console.overview import cards, rows
 from airboss.console.page import Page, current_plan, drawn
 from airboss.console.query import FILTER_NAMES, STATUSES, Period, check_names, read_filter, read_period
@@ -50,6 +51,9 @@ CHARTS = (
     ("tokens", "Output tokens", "per second"),
     ("cost", "Cost", "USD per hour"),
 )
+MARK_STEPS = 8
+"""Steps of a chart within which marks are drawn as one."""
+
 WINDOW_MAX = 2_000
 CAUSES_MAX = 100
 LIBRARIES = ("starlette", "uvicorn", "duckdb", "sqlalchemy", "xllamacpp")
@@ -110,7 +114,7 @@ def chart_of(
         hues=lambda name: hue(digests.get(name, name)),
         zone=zone_name,
         deployment=deployment,
-        marks=[(plan.created_at, f"plan {plan.number}")] if plan is not None else (),
+        marks=gathered(marks(desk, aligned, period.until, deployment=deployment), MARK_STEPS * step),
     )
 
 
@@ -317,7 +321,7 @@ def cli_records(keep: dict[str, str]) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/", draw=overview, room="overview"),
+    Page(path="/", draw=overview, room="overview", tab="Overview"),
     Page(path="/records", draw=records, room="records"),
     Page(path="/records/{id}", draw=record, room="records"),
     Page(path="/system", draw=system, room="system"),

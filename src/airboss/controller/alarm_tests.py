@@ -38,6 +38,10 @@ BEYOND: Final = 1.25
 BASELINE_MIN: Final = 200
 SCORES_MIN: Final = 50
 SCORE_MARGIN: Final = 0.03
+HOUR_MIN: Final = 30
+HOURS_MIN: Final = 20
+"""Calls in an hour, and such hours, for hours to be compared."""
+
 RETRY: Final = timedelta(minutes=5)
 """How soon it is looked again for enough to learn from."""
 
@@ -104,7 +108,8 @@ def learned(rule: AlarmRule, of: str, log: RecordLog, now: datetime) -> Epoch:
         allowed, age, usual = fresh, EPOCH_MIN, f"{n} calls so far"
     else:
         least = LEAST.get(rule.metric, LEAST_BEYOND)
-        allowed = min(0.5, sequential.limit(bad, n, least=least))
+        hours = _hours(rule, log, start, bound=bound)
+        allowed = min(0.5, max(hours, sequential.limit(bad, n, least=least)))
         usual = f"{100 * bad / n:.2g} % of {n:,} before"
     assert allowed is not None
     return Epoch(
@@ -238,6 +243,15 @@ def _steps(
     asked = _question(rule, since, until, bound)
     step_s = int(STEP.total_seconds())
     return list(log.usage(msgspec.structs.replace(asked, step_s=step_s, limit=int(GAP / STEP) + 1)))
+
+
+def _hours(rule: AlarmRule, log: RecordLog, start: datetime, *, bound: float | None) -> float:
+    """The share of bad calls in an hour as bad as one in twenty: days have their hours, failures come in
+    bunches, and what comes every day is usual."""
+    asked = msgspec.structs.replace(_question(rule, start - WEEK, start, bound), step_s=3_600)
+    found = [counts(rule.metric, row) for row in log.usage(asked)]
+    shares = sorted(bad / n for n, bad in found if n >= HOUR_MIN)
+    return shares[int(0.95 * len(shares))] if len(shares) >= HOURS_MIN else 0.0
 
 
 def _scores(

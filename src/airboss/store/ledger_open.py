@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from airboss.domain.errors import SetupError
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest migration in `migrations/versions`. Kept here so that a ledger that is up to date is opened
 without loading Alembic."""
 

@@ -327,3 +327,17 @@ tune_choices = Table(
     Column("at", String(40), nullable=False),
     Column("content", Text, nullable=False),
 )
+
+saved_views = Table(
+    "saved_views",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("content", Text, nullable=False),
+)
+
+drifts = Table(
+    "drifts",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("content", Text, nullable=False),
+)

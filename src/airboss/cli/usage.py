@@ -1,0 +1,79 @@
+"""`airboss records --by`: what was used, by whom, as a table, JSON or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airboss.cli.output import console, dash, milliseconds, print_json, usd
+from airboss.domain.errors import AirbossError, WrongCall
+
+if TYPE_CHECKING:
+    from airboss.cli.api import Api
+
+FORMS = {".csv": "csv", ".parquet": "parquet"}
+
+
+def show_usage(api: Api, query: dict[str, str], *, out: Path | None, as_json: bool) -> None:
+    """Ask, and show it or write it into a file. Raises WrongCall for a file of another kind."""
+    if out is not None:
+        form = FORMS.get(out.suffix.lower())
+        if form is None:
+            raise WrongCall(f"--out {out} is neither .csv nor .parquet.")
+        content = api.get_file("/api/v1/usage", {**query, "format": form})
+        try:
+            out.write_bytes(content)
+        except OSError as error:
+            raise AirbossError(f"{out} cannot be written: {error}") from error
+        console().print(f"wrote {out} ({len(content):,} bytes)", markup=False)
+        return
+    found = api.get("/api/v1/usage", query)
+    pairs = (
+        [(each["now"], each["before"]) for each in found["compared"]]
+        if found["against"] is not None
+        else [(row, None) for row in found["rows"]]
+    )
+    if as_json:
+        for now, before in pairs:
+            row = now if now is not None else {"group": (before or {}).get("group")}
+            print_json(row if found["against"] is None else {**row, "before": before})
+    else:
+        show_table(found["group_by"], pairs)
+
+
+def show_table(by: list[str], pairs: list[tuple[Any, Any]]) -> None:
+    """Groups as a table; a change against what is compared with stands in brackets."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    if not pairs:
+        console().print("nothing was used then; --since 30d looks further back", markup=False)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in by:
+        table.add_column(name)
+    for name in ("requests", "errors %", "p50", "p95", "TTFT p95", "tok/s", "tokens in/out", "cost", "users"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for now, before in pairs:
+        row: dict[str, Any] = now or before or {}
+        rate = None if row["error_rate"] is None else f"{100 * row['error_rate']:.2f}"
+        table.add_row(
+            *(escape(dash(each)) for each in row["group"]),
+            f"{row['requests'] if now else 0:,}{change(now, before, 'requests')}",
+            dash(rate),
+            milliseconds(row["latency_p50_ms"]),
+            f"{milliseconds(row['latency_p95_ms'])}{change(now, before, 'latency_p95_ms')}",
+            milliseconds(row["ttft_p95_ms"]),
+            dash(None if row["tokens_per_s"] is None else f"{row['tokens_per_s']:.1f}"),
+            f"{row['input_tokens']:,}/{row['output_tokens']:,}",
+            f"{usd(row['cost_usd'])}{change(now, before, 'cost_usd')}",
+            f"{row['users']:,}",
+        )
+    console().print(table)
+
+
+def change(now: Any, before: Any, name: str) -> str:
+    """How much more than before, in brackets."""
+    if not now or not before or now[name] is None or not before[name]:
+        return ""
+    return f" ({100 * (float(now[name]) / float(before[name]) - 1):+.0f} %)"

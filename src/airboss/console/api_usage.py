@@ -1,0 +1,325 @@
+"""Usage in the admin API: by whom, over time, and against another time or release; saved views of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.export import CSV, PARQUET, Download, as_csv
+from airboss.console.marks import Mark, marks
+from airboss.console.query import FILTER_NAMES, Period, read_filter, read_limit
+from airboss.console.route import Call, Route
+from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.domain.ports import UsageQuery
+from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS, UsageRow
+from airboss.store.usage import BY_MAX, check
+from airboss.store.view_rows import SavedView
+
+LIMIT: Final = 100
+LIMIT_MAX: Final = 1_000
+STEPS_MAX: Final = 5_000
+SERIES_ROWS_MAX: Final = 20_000
+WEEK: Final = timedelta(days=7)
+VIEW_NAME_MAX: Final = 60
+VIEW_QUERY_MAX: Final = 2_000
+VIEWS_MAX: Final = 200
+VIEW_PATHS: Final = ("/", "/explore", "/records")
+"""Pages whose state can be saved."""
+
+HIDDEN: Final = frozenset({"slow", "late", "costly", "priced", "started", "cost_p95_usd"})
+"""What monitors count, which nobody asks for here."""
+
+
+class Used(msgspec.Struct, frozen=True, kw_only=True):
+    """What one group used. `group` has a value for each of `group_by`, null for calls without one. Numbers as
+    in a deployment's stats; `error_rate` is of the calls that were neither cancelled nor refused."""
+
+    group: tuple[str | None, ...]
+    start: datetime | None
+    requests: int
+    errors: int
+    cancelled: int
+    refused: int
+    error_rate: float | None
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+    latency_p99_ms: float | None
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+    tokens_per_s: float | None
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    cost_unknown: int
+    users: int
+    sessions: int
+    first_at: datetime
+    last_at: datetime
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """A group beside itself at another time, or under another release; null where it used nothing then."""
+
+    now: Used | None
+    before: Used | None
+
+
+class Against(msgspec.Struct, frozen=True, kw_only=True):
+    """What is compared with: another time, or the same with another release."""
+
+    since: datetime
+    until: datetime
+    release: str | None
+
+
+class UsageAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage in `[since, until)`: `rows` by group (and step), those with most of `metric` first, or the oldest
+    steps; with `compare` the same groups side by side in `compared`. `marks` is what changed meanwhile."""
+
+    since: datetime
+    until: datetime
+    group_by: tuple[str, ...]
+    metric: str
+    step_s: int | None
+    rows: tuple[Used, ...]
+    against: Against | None
+    compared: tuple[Compared, ...]
+    marks: tuple[Mark, ...]
+
+
+class Views(msgspec.Struct, frozen=True, kw_only=True):
+    """Saved views, by name."""
+
+    views: tuple[SavedView, ...]
+
+
+class ViewIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A view to keep: its page and query, as in the address `/explore?group_by=model`."""
+
+    name: str
+    url: str
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """That a view is not kept any more."""
+
+    name: str
+
+
+def usage(desk: Desk, call: Call) -> object:
+    """GET /api/v1/usage."""
+    period = call.period()
+    asked = question(call, period)
+    found = read(desk, call, period, asked)
+    form = call.params.get("format") or "json"
+    if form == "csv":
+        return Download(content=as_csv(table(found)), media_type=CSV, name="usage.csv")
+    if form == "parquet":
+        return Download(content=desk.parquet(table(found)), media_type=PARQUET, name="usage.parquet")
+    if form != "json":
+        raise InvalidRequest(f"format={form[:60]!r} is none of json, csv, parquet", param="format")
+    return found
+
+
+def read(desk: Desk, call: Call, period: Period, asked: UsageQuery) -> UsageAnswer:
+    """The answer to a question, compared where that is asked for."""
+    rows = [used(row) for row in desk.log.usage(asked)]
+    other = against(call.params.get("compare"), period)
+    compared: tuple[Compared, ...] = ()
+    if other is not None:
+        if asked.step_s is not None:
+            raise InvalidRequest("steps are not compared; leave out step_s or compare", param="compare")
+        compared = side_by_side(desk, asked, rows, other)
+    return UsageAnswer(
+        since=period.since,
+        until=period.until,
+        group_by=asked.by,
+        metric=asked.order,
+        step_s=asked.step_s,
+        rows=tuple(rows),
+        against=other,
+        compared=compared,
+        marks=tuple(marks(desk, period.since, period.until, deployment=asked.where.deployment)),
+    )
+
+
+def question(call: Call, period: Period) -> UsageQuery:
+    """What a query string asks. Raises InvalidRequest."""
+    params = call.params
+    by = tuple(each.strip() for each in params.get("group_by", "").split(",") if each.strip())
+    filters = {name: params[name] for name in FILTER_NAMES if params.get(name) and name != "sort"}
+    where = read_filter(filters, now=call.now, local=UTC)
+    step_s = None
+    if params.get("step_s"):
+        text = params["step_s"]
+        step_s = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+        if step_s < 1 or period.seconds / step_s > STEPS_MAX:
+            least = int(period.seconds / STEPS_MAX) + 1
+            raise InvalidRequest(f"step_s={text[:60]!r}; ask for {least} s or more", param="step_s")
+    ceiling = SERIES_ROWS_MAX if step_s is not None else LIMIT_MAX
+    default = SERIES_ROWS_MAX if step_s is not None else LIMIT
+    asked = UsageQuery(
+        since=period.since,
+        until=period.until,
+        by=by,
+        where=where,
+        step_s=step_s,
+        order=params.get("metric") or "requests",
+        limit=read_limit(params, default=default, ceiling=ceiling),
+    )
+    try:
+        check(asked)
+    except ValueError as error:
+        name = "metric" if asked.order not in USAGE_ORDERS and len(by) <= BY_MAX else "group_by"
+        raise InvalidRequest(str(error), param=name) from None
+    return asked
+
+
+def against(text: str | None, period: Period) -> Against | None:
+    """What `compare` means."""
+    if not text:
+        return None
+    if text == "previous":
+        before = period.before
+        return Against(since=before.since, until=before.until, release=None)
+    if text == "week":
+        return Against(since=period.since - WEEK, until=period.until - WEEK, release=None)
+    if len(text) == 64 and all(each in "0123456789abcdef" for each in text):
+        return Against(since=period.since, until=period.until, release=text)
+    message = f"compare={text[:80]!r} is none of previous, week, or a release's digest written whole"
+    raise InvalidRequest(message, param="compare")
+
+
+def side_by_side(desk: Desk, asked: UsageQuery, rows: list[Used], other: Against) -> tuple[Compared, ...]:
+    """Each group now and then; groups that are only in the other come last."""
+    where = asked.where
+    if other.release is not None:
+        where = msgspec.structs.replace(where, release=other.release)
+    then = msgspec.structs.replace(asked, since=other.since, until=other.until, where=where)
+    before = {row.group: used(row) for row in desk.log.usage(then)}
+    both = [Compared(now=row, before=before.pop(row.group, None)) for row in rows]
+    return (*both, *(Compared(now=None, before=row) for row in before.values()))
+
+
+def used(row: UsageRow) -> Used:
+    """A row for a person or program."""
+    ended = row.requests - row.cancelled - row.refused
+    given = {
+        name: getattr(row, name)
+        for name in UsageRow.__struct_fields__
+        if name not in HIDDEN and name != "answered"
+    }
+    return Used(**given, error_rate=row.errors / ended if ended else None)
+
+
+def table(found: UsageAnswer) -> list[dict[str, object]]:
+    """The rows of an answer, flat: a column for each group, and with `compare` one for each number before."""
+    names = [each for each in Used.__struct_fields__ if each not in ("group", "start")]
+    pairs = (
+        [(each.now, each.before) for each in found.compared]
+        if found.against is not None
+        else [(row, None) for row in found.rows]
+    )
+    rows = []
+    for now, before in pairs:
+        one = now or before
+        assert one is not None  # a group is there because it used something
+        row: dict[str, object] = dict(zip(found.group_by, one.group, strict=True))
+        if found.step_s is not None:
+            row["start"] = one.start
+        row |= {name: getattr(now, name) if now is not None else None for name in names}
+        if found.against is not None:
+            row |= {f"before_{name}": getattr(before, name) if before else None for name in names}
+        rows.append(row)
+    return rows
+
+
+def views(desk: Desk, _call: Call) -> object:
+    """GET /api/v1/views."""
+    return Views(views=tuple(desk.views.views()))
+
+
+def save_view(desk: Desk, call: Call) -> object:
+    """POST /api/v1/views."""
+    intent = call.intent(ViewIntent)
+    name, parts = intent.name.strip(), urlsplit(intent.url)
+    if not 0 < len(name) <= VIEW_NAME_MAX or not name.isprintable():
+        raise InvalidRequest(f"the name has {len(name)} characters; give 1 to {VIEW_NAME_MAX}", param="name")
+    if parts.scheme or parts.netloc or parts.path not in VIEW_PATHS or len(intent.url) > VIEW_QUERY_MAX:
+        raise InvalidRequest(
+            f"url={intent.url[:80]!r} is no page to save; there are {', '.join(VIEW_PATHS)}", param="url"
+        )
+    kept = desk.views.views()
+    if len(kept) >= VIEWS_MAX and name not in {each.name for each in kept}:
+        raise InvalidRequest(f"there are {len(kept)} views, of at most {VIEWS_MAX}; delete one", param="name")
+    query = dict(parse_qsl(parts.query, keep_blank_values=False))
+    view = SavedView(name=name, path=parts.path, query=query, by=call.actor, at=call.now)
+    desk.views.put_view(view)
+    desk.note(call, "view.save", name, {"path": view.path})
+    return view
+
+
+def delete_view(desk: Desk, call: Call) -> object:
+    """POST /api/v1/views/{name}/delete."""
+    name = call.path["name"]
+    if not desk.views.drop_view(name):
+        raise NotFound(f"there is no view {name[:80]!r}", param="name")
+    desk.note(call, "view.delete", name)
+    return Gone(name=name)
+
+
+def filter_of(asked: UsageQuery, group: tuple[str | None, ...]) -> dict[str, str] | None:
+    """The filters of the calls in a group, on top of the question's; None where no filter says that."""
+    found = {}
+    for name, value in zip(asked.by, group, strict=True):
+        if value is None or name in ("provider", "operation", "finish_reason"):
+            return None
+        tag = name.removeprefix("tag:")
+        found.update({"tag": f"{tag}={value}"} if tag != name else {name: value})
+    return found
+
+
+USAGE_PARAMS = {
+    "group_by": f"by what, at most two with a comma between: {', '.join(DIMENSIONS)} or tag:NAME; left out: "
+    "all together",
+    "metric": f"rows with most of it come first: {', '.join(USAGE_ORDERS)}; requests unless given",
+    "compare": "previous (the time of the same length before), week (a week ago), or the digest of a release",
+    "step_s": "over time, in steps of so many seconds",
+    "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
+    "until": "before this: RFC 3339, or so long ago; now unless given",
+    "range": "instead of both: 15m, 1h, 6h, 24h, 7d or 30d; 24h unless given",
+    **{name: "as of records" for name in FILTER_NAMES if name != "sort"},
+    "limit": f"at most so many rows, 1 to {LIMIT_MAX:,}; {LIMIT} unless given, with step_s all",
+    "format": "csv or parquet: a file instead of JSON",
+}
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/usage",
+        summary="What was used: by whom, over time, against another time or release",
+        answer=UsageAnswer,
+        handle=usage,
+        params=USAGE_PARAMS,
+    ),
+    Route(method="GET", path="/api/v1/views", summary="Saved views", answer=Views, handle=views),
+    Route(
+        method="POST",
+        path="/api/v1/views",
+        summary="Keep a view under a name, in place of one that has it",
+        answer=SavedView,
+        handle=save_view,
+        body=ViewIntent,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/views/{name}/delete",
+        summary="Keep a view no more",
+        answer=Gone,
+        handle=delete_view,
+    ),
+)
+"""Every route about usage."""

@@ -1,0 +1,66 @@
+"""What changed, and when: the marks on every chart."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from airboss.console.desk import Desk
+
+MARKS_MAX = 40
+"""The newest; more on one chart could not be read."""
+
+Kind = Literal["release", "rollout", "config"]
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that changed: a release served for the first time, a rollout that began or was decided, a
+    configuration applied. `path` is its page."""
+
+    at: datetime
+    kind: Kind
+    words: str
+    path: str
+
+
+def marks(desk: Desk, since: datetime, until: datetime, *, deployment: str | None = None) -> list[Mark]:
+    """What changed in `[since, until)`, the oldest first; of one deployment where it is named."""
+    found = [
+        Mark(
+            at=each.at,
+            kind="release",
+            words=f"release {each.release.name or each.release.digest[:8]}",
+            path=f"/releases/{each.release.digest}",
+        )
+        for each in desk.ledger.releases()
+        if since <= each.at < until
+    ]
+    for rollout in desk.rollouts.list(deployment=deployment):
+        about = f"{rollout.deployment}: rollout of {rollout.name or rollout.release[:8]}"
+        path = f"/rollouts/{rollout.id}"
+        found.append(Mark(at=rollout.started_at, kind="rollout", words=about, path=path))
+        if rollout.final and rollout.verdict is not None:
+            words = f"{about} {rollout.verdict.conclusion}"
+            found.append(Mark(at=rollout.verdict.at, kind="rollout", words=words, path=path))
+    for leaf in desk.audit.newest(limit=MARKS_MAX, action="config.apply", since=since):
+        content: dict[str, Any] = msgspec.json.decode(leaf.leaf.content)
+        plan = content.get("detail", {}).get("plan")
+        words = f"plan {plan}" if plan is not None else "configuration"
+        at = datetime.fromisoformat(leaf.leaf.at)
+        found.append(Mark(at=at, kind="config", words=words, path="/audit?action=config.apply"))
+    inside = sorted((each for each in found if since <= each.at < until), key=lambda each: each.at)
+    return inside[-MARKS_MAX:]
+
+
+def gathered(found: list[Mark], step_s: float) -> list[tuple[datetime, str]]:
+    """Marks for a chart: those within a step of each other are one, so that their words can be read."""
+    shown: list[tuple[datetime, str, int]] = []
+    for each in found:
+        if shown and (each.at - shown[-1][0]).total_seconds() < step_s:
+            at, words, more = shown[-1]
+            shown[-1] = (at, words, more + 1)
+        else:
+            shown.append((each.at, each.words, 0))
+    return [(at, f"{words} and {more} more" if more else words) for at, words, more in shown]

@@ -1,0 +1,198 @@
+"""Explore: what was used, by whom and when, beside another time or release; and the views that were saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from airboss.console import api_usage
+from airboss.console.api_usage import Compared, UsageAnswer, Used
+from airboss.console.chart import LINES_MAX, Chart, chart
+from airboss.console.curl import quoted
+from airboss.console.desk import Desk
+from airboss.console.marks import gathered
+from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.query import FILTER_NAMES, Period, check_names, read_period
+from airboss.console.render import Templates, Visit, url
+from airboss.console.route import Call
+from airboss.console.text import HUES, hue
+from airboss.console.views import CHARTS, MARK_STEPS, TIME_NAMES
+from airboss.domain.ports import StatsBucket, UsageQuery
+from airboss.domain.usage import DIMENSIONS
+
+FILTERS: Final = tuple(name for name in FILTER_NAMES if name not in ("sort", "id", "text"))
+NAMES: Final = (*TIME_NAMES, *FILTERS, "group_by", "metric", "compare")
+METRICS: Final = {
+    "requests": "most calls",
+    "errors": "most errors",
+    "latency_p95_ms": "slowest",
+    "cost_usd": "costliest",
+    "output_tokens": "most tokens out",
+    "last_at": "newest",
+}
+COMPARES: Final = {"": "nothing", "previous": "the time before", "week": "a week ago"}
+ROWS: Final = 100
+NONE: Final = "(none)"
+"""What a group of calls without the thing is called."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A group: its words, its numbers now and before, and where its calls are."""
+
+    names: tuple[str, ...]
+    now: Used | None
+    before: Used | None
+    records: str | None
+    deeper: str | None
+
+
+def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """The page."""
+    check_names(seen.params, NAMES)
+    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    keep = dict(seen.params)
+    by = keep.get("group_by") or "deployment"
+    params = {**{name: value for name, value in keep.items() if name not in TIME_NAMES}, "group_by": by}
+    call = Call(params={**params, "limit": str(ROWS)}, path={}, body=b"", now=seen.now)
+    asked = api_usage.question(call, period)
+    found = api_usage.read(desk, call, period, asked)
+    charted = charts(desk, found, asked, period, zone_name=str(seen.zone))
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "explore.html",
+        period=period,
+        keep=keep,
+        by=by,
+        groups=DIMENSIONS,
+        own_group=by if by not in DIMENSIONS else "",
+        metric=asked.order,
+        metrics=METRICS,
+        compare=keep.get("compare", ""),
+        compares=COMPARES,
+        filters=FILTERS,
+        rows=rows(found, asked, keep, period),
+        against=found.against,
+        marks=found.marks,
+        charts=CHARTS,
+        chart_json=msgspec.json.encode(charted).decode(),
+        lines=charted.lines,
+        omitted=charted.omitted,
+        single=len(charted.lines) == 1,
+        views=desk.views.views(),
+        files={form: exported(params, period, form) for form in ("csv", "parquet")},
+        cli=cli(params, period),
+    )
+
+
+def rows(found: UsageAnswer, asked: UsageQuery, keep: dict[str, str], period: Period) -> list[Row]:
+    """The table."""
+    pairs: Sequence[Compared] = found.compared
+    if found.against is None:
+        pairs = [Compared(now=row, before=None) for row in found.rows]
+    return [row(pair, asked, keep, period) for pair in pairs]
+
+
+def row(pair: Compared, asked: UsageQuery, keep: dict[str, str], period: Period) -> Row:
+    """One line of it."""
+    one = pair.now or pair.before
+    assert one is not None  # a group is there because it used something
+    filters = {name: keep[name] for name in FILTERS if name in keep}
+    own = api_usage.filter_of(asked, one.group)
+    times = {name: keep[name] for name in TIME_NAMES if name in keep} or period.params
+    records = url("/records", {**filters, **own, **times}) if own is not None else None
+    deeper = None
+    if own is not None and set(own) <= set(FILTERS):
+        deeper = url("/explore", {**keep, **own}, group_by="user" if asked.by[:1] != ("user",) else "session")
+    return Row(
+        names=tuple(each if each is not None else NONE for each in one.group),
+        now=pair.now,
+        before=pair.before,
+        records=records,
+        deeper=deeper,
+    )
+
+
+def charts(desk: Desk, found: UsageAnswer, asked: UsageQuery, period: Period, *, zone_name: str) -> Chart:
+    """The busiest groups over time; with two groups, by the first."""
+    top = tuple(dict.fromkeys(each.group[0] for each in found.rows))[:LINES_MAX]
+    step = period.step_s
+    start = period.since.timestamp() // step * step
+    over_time = msgspec.structs.replace(
+        asked,
+        since=period.since.fromtimestamp(start, tz=period.since.tzinfo),
+        by=asked.by[:1],
+        among=top,
+        step_s=step,
+        limit=api_usage.SERIES_ROWS_MAX,
+    )
+    buckets = [
+        StatsBucket(
+            deployment=NONE if each.group[0] is None else each.group[0],
+            **{
+                name: getattr(each, name)
+                for name in StatsBucket.__struct_fields__
+                if name not in ("deployment", "start")
+            },
+            start=each.start or period.since,
+        )
+        for each in desk.log.usage(over_time)
+    ]
+    made = chart(
+        buckets,
+        period,
+        hues=hue if asked.by[:1] == ("release",) else spread(top),
+        zone=zone_name,
+        deployment=None,
+        marks=gathered(list(found.marks), MARK_STEPS * step),
+    )
+    others = len({each.group[0] for each in found.rows}) - len(top)
+    return msgspec.structs.replace(made, omitted=max(0, others))
+
+
+def spread(names: Sequence[str | None]) -> Callable[[str], int]:
+    """Hues as far apart as there are names."""
+    order = {NONE if name is None else name: at for at, name in enumerate(names)}
+    return lambda name: order.get(name, 0) * HUES // max(1, len(order))
+
+
+def exported(params: dict[str, str], period: Period, form: str) -> str:
+    """Where the same is a file."""
+    return url("/api/v1/usage", {**params, **period.params, "format": form})
+
+
+def cli(params: dict[str, str], period: Period) -> str:
+    """The same question for a shell."""
+    flags = {"by": params["group_by"], "compare": params.get("compare", ""), "most": params.get("metric", "")}
+    flags |= {name.replace("_", "-"): params[name] for name in FILTERS if name in params}
+    flags["since"] = period.key or period.params["since"]
+    if period.key is None:
+        flags["until"] = period.params["until"]
+    return "airboss records" + "".join(f" --{name} {quoted(value)}" for name, value in flags.items() if value)
+
+
+def save(desk: Desk, form: Form) -> str:
+    """Keep the page as it is under a name."""
+    wanted = form.needed("url", most=api_usage.VIEW_QUERY_MAX)
+    api_usage.save_view(desk, form.call({"name": form.needed("name"), "url": wanted}))
+    return wanted
+
+
+def delete(desk: Desk, form: Form) -> str:
+    """Keep a view no more."""
+    name = form.needed("name")
+    api_usage.delete_view(desk, form.call(None, name=name))
+    return "/explore"
+
+
+PAGES: tuple[Page, ...] = (Page(path="/explore", draw=explore, room="overview", tab="Explore"),)
+"""The pages of this module."""
+
+ACTIONS: tuple[Action, ...] = (
+    Action(name="view.save", path="/explore/save", act=save, done="Saved; it stands under Saved views."),
+    Action(name="view.delete", path="/explore/delete", act=delete, done="The view is not kept any more."),
+)
+"""What its forms do."""

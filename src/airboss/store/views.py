@@ -1,0 +1,74 @@
+"""Saved views, and where drift stands, in SQL, in the ledger's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_tables import drifts, saved_views
+from airboss.store.view_rows import SavedView
+
+
+class SqlViewStore:
+    """`view_rows.ViewStore` and `drift_rows.DriftStore`. Safe to use by threads, and by several processes on
+    one database."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._writer = writing(self._engine)
+
+    def views(self) -> Sequence[SavedView]:
+        """As `ViewStore.views`."""
+        with self._read() as connection:
+            found = connection.execute(select(saved_views.c.content).order_by(saved_views.c.name)).scalars()
+            return [msgspec.json.decode(each, type=SavedView) for each in found]
+
+    def put_view(self, view: SavedView) -> None:
+        """As `ViewStore.put_view`."""
+        with self._write() as connection:
+            connection.execute(delete(saved_views).where(saved_views.c.name == view.name))
+            content = msgspec.json.encode(view).decode()
+            connection.execute(insert(saved_views).values(name=view.name, content=content))
+
+    def drop_view(self, name: str) -> bool:
+        """As `ViewStore.drop_view`."""
+        with self._write() as connection:
+            return bool(connection.execute(delete(saved_views).where(saved_views.c.name == name)).rowcount)
+
+    def drift(self, name: str) -> bytes | None:
+        """As `DriftStore.drift`."""
+        with self._read() as connection:
+            found = connection.execute(select(drifts.c.content).where(drifts.c.name == name)).scalar()
+            return None if found is None else found.encode()
+
+    def put_drift(self, name: str, content: bytes | None) -> None:
+        """As `DriftStore.put_drift`."""
+        with self._write() as connection:
+            connection.execute(delete(drifts).where(drifts.c.name == name))
+            if content is not None:
+                connection.execute(insert(drifts).values(name=name, content=content.decode()))
+
+    def close(self) -> None:
+        """Give back connections. The store is not used after."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error

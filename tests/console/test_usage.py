@@ -1,0 +1,163 @@
+"""What was used, in the admin API, on the page Explore and from a shell alike."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pytest
+
+from airboss.store.memory import MemoryRecordLog
+from airboss.store.view_rows import SavedView
+from airboss.store.views import SqlViewStore
+from tests.console.site import DAY, NOW, Site
+from tests.console.test_pages import hrefs, shown
+from tests.support.seed_records import fill, make_records
+
+
+def ask(site: Site, **params: str) -> Any:
+    """What the API answers."""
+    return site.program().get("/api/v1/usage", params=params).json()
+
+
+def test_usage_is_told_by_any_group(site: Site) -> None:
+    """The groups add up to all calls of the time; rates leave out what was cancelled or refused."""
+    (whole,) = ask(site)["rows"]
+    for by in ("deployment", "model", "user", "key", "status", "release"):
+        found = ask(site, group_by=by, limit="1000")
+        assert found["group_by"] == [by]
+        assert sum(row["requests"] for row in found["rows"]) == whole["requests"]
+    assert whole["errors"] > 0
+    ended = whole["requests"] - whole["cancelled"] - whole["refused"]
+    assert whole["error_rate"] == pytest.approx(whole["errors"] / ended)
+    pairs = ask(site, group_by="deployment,model")["rows"]
+    assert all(len(row["group"]) == 2 for row in pairs)
+
+
+def test_usage_stands_beside_another_time(site: Site) -> None:
+    """The same groups in the time before, null where there were none; a week ago and another release too."""
+    found = ask(site, group_by="deployment", range="6h", compare="previous")
+    assert found["against"]["until"] == found["since"]
+    assert all(each["before"]["requests"] > 0 for each in found["compared"])
+    far = ask(site, group_by="deployment", range="6h", compare="week")
+    assert {each["before"] for each in far["compared"]} == {None}
+    digests = [row["group"][0] for row in ask(site, group_by="release")["rows"]]
+    both = ask(site, release=digests[0], compare=digests[1])
+    (pair,) = both["compared"]
+    assert pair["now"]["requests"] != pair["before"]["requests"]
+
+
+def test_usage_over_time_has_steps(site: Site) -> None:
+    """Steps, oldest first, that add up."""
+    found = ask(site, range="24h", step_s="3600")
+    starts = [row["start"] for row in found["rows"]]
+    assert starts == sorted(starts)
+    assert sum(row["requests"] for row in found["rows"]) == ask(site, range="24h")["rows"][0]["requests"]
+
+
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ({"group_by": "colour"}, "group_by"),
+        ({"group_by": "user,key,model"}, "group_by"),
+        ({"metric": "luck"}, "metric"),
+        ({"compare": "yesterday"}, "compare"),
+        ({"compare": "week", "step_s": "60"}, "compare"),
+        ({"step_s": "0"}, "step_s"),
+        ({"tag": "no sign"}, "tag"),
+        ({"format": "xls"}, "format"),
+        ({"sort": "slowest"}, "sort"),
+        ({"limit": "0"}, "limit"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(site: Site, params: dict[str, str], param: str) -> None:
+    """With the parameter and what would be right."""
+    answer = site.program().get("/api/v1/usage", params=params)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_usage_comes_as_files(site: Site, tmp_path: Path) -> None:
+    """CSV with a head and Parquet that DuckDB reads: the same rows as JSON."""
+    rows = ask(site, group_by="deployment")["rows"]
+    answer = site.program().get("/api/v1/usage", params={"group_by": "deployment", "format": "csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert "usage.csv" in answer.headers["content-disposition"]
+    read = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [(row["deployment"], int(row["requests"])) for row in read] == [
+        (row["group"][0], row["requests"]) for row in rows
+    ]
+    path = tmp_path / "x.parquet"
+    path.write_bytes(
+        site.program().get("/api/v1/usage", params={"group_by": "deployment", "format": "parquet"}).content
+    )
+    with duckdb.connect() as connection:
+        found = connection.execute(f"select deployment, requests, latency_p95_ms from '{path}'").fetchall()
+    assert [(a, b, c) for a, b, c in found] == [
+        (row["group"][0], row["requests"], row["latency_p95_ms"]) for row in rows
+    ]
+
+
+def test_a_formula_in_a_name_stays_text() -> None:
+    """A user called like a formula is not run by a spreadsheet."""
+    (one,) = make_records(1, seed=1, until=NOW)
+    log = MemoryRecordLog()
+    fill(log, [msgspec.structs.replace(one, user="=HYPERLINK(1)")])
+    site = Site(log=log)
+    answer = site.program().get("/api/v1/usage", params={"group_by": "user", "format": "csv"})
+    assert "'=HYPERLINK(1)" in answer.text
+
+
+def test_the_page_shows_what_the_api_says(site: Site) -> None:
+    """Rows lead to their calls; what changed is marked; the shell's words are there."""
+    page = shown(site.person(), "/explore?group_by=model&compare=previous&range=6h")
+    rows = ask(site, group_by="model", range="6h")["rows"]
+    for row in rows:
+        assert row["group"][0] in page.text
+    links = hrefs(page)
+    assert any(each.startswith("/records?model=") and "sort=slowest" in each for each in links)
+    assert "airboss records --by 'model' --compare 'previous' --since '6h'" in page.text
+    for link in {each for each in links if each.startswith(("/records?", "/explore?"))}:
+        assert site.person().get(link.replace("&amp;", "&")).status_code == 200, link
+    assert shown(site.person(), "/explore?group_by=user").text.startswith("Explore")
+    assert shown(site.person(), "/explore?since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z").text.count(
+        "Nothing was used"
+    )
+
+
+def test_a_view_is_saved_found_and_deleted(site: Site) -> None:
+    """It holds the page and its query; only pages of ours can be saved; both writes are noted."""
+    program = site.program()
+    kept = program.post("/api/v1/views", json={"name": "by key", "url": "/explore?group_by=key&range=7d"})
+    assert kept.json()["query"] == {"group_by": "key", "range": "7d"}
+    assert [each["name"] for each in program.get("/api/v1/views").json()["views"]] == ["by key"]
+    assert "/explore?group_by=key&range=7d" in hrefs(shown(site.person(), "/explore"))
+    for wrong in ("//evil.example", "https://evil.example/explore", "/system", "javascript:alert(1)"):
+        assert program.post("/api/v1/views", json={"name": "x", "url": wrong}).status_code == 400
+    assert program.post("/api/v1/views", json={"name": " ", "url": "/explore"}).status_code == 400
+    assert program.post("/api/v1/views/by%20key/delete", json={}).status_code == 200
+    assert program.post("/api/v1/views/by%20key/delete", json={}).status_code == 404
+    noted = [action for action, *_ in site.audit.entries if action.startswith("view")]
+    assert noted == ["view.save", "view.delete"]
+
+
+def test_views_are_kept_in_the_ledger(tmp_path: Path) -> None:
+    """They outlive the process; one of the same name takes the other's place."""
+    store = SqlViewStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    view = SavedView(name="a", path="/explore", query={"x": "1"}, by="me", at=NOW)
+    store.put_view(view)
+    store.put_view(SavedView(name="a", path="/records", query={}, by="me", at=NOW + timedelta(hours=1)))
+    store.close()
+    again = SqlViewStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    assert [each.path for each in again.views()] == ["/records"]
+    assert (again.drop_view("a"), again.drop_view("a")) == (True, False)
+    again.close()
+
+
+def test_a_day_is_a_day() -> None:
+    """The sample is as large as these tests assume."""
+    assert DAY > 1_000
