@@ -307,6 +307,7 @@ TABLE: list[tuple[str, Callable[[Wire], bool], Callable[[Wire], bool]]] = [
         lambda w: w.json["choices"][0]["finish_reason"] == "content_filter",
     ),
     ("refuse-prefill", good, good),
+    ("ignore-prefill", good, good),
     ("outage;for_s=0.05", lambda w: w.end == "reset" and not w.raw, lambda w: w.end == "reset" and not w.raw),
     *(
         (line, check, check)

@@ -40,6 +40,7 @@ BACKOFF_S_MAX_ELSEWHERE = 2.5
 AVOID_S_MAX = 60.0
 """A place that said when to come back is asked last for so long at most."""
 CONTINUATIONS_MAX = 8
+BREAKER_OPEN = "breaker_open"
 TARGETS_KEPT_MAX = 1024
 
 
@@ -140,6 +141,8 @@ class Executor:
                 if (answer is not None and answer.committed) or is_filtered(error):
                     raise
         dispatched.answered_by = None
+        if first.code == BREAKER_OPEN and time.perf_counter() < call.deadline:
+            return await self._ask_to_the_end(call, route.asked, (), why="retry")  # the last resort
         raise first
 
     async def _ask_to_the_end(
@@ -292,7 +295,7 @@ class Executor:
         elif not last:
             raise Unavailable(
                 f"provider {place.provider!r} has failed again and again; it is tried anew in a moment",
-                code="breaker_open",
+                code=BREAKER_OPEN,
                 retry_after_s=max(0.0, place.breaker.retry_at - now),
             )
 

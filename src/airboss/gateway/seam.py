@@ -77,10 +77,9 @@ class Seam:
         text = self._new(text) if isinstance(text, str) and text else ""
         if choice.get("finish_reason") and self._looks and self._said:
             raise UpstreamFailed("the upstream began its answer again and stopped", code="stream_cut")
-        if text:
-            said[self._field] = text
-        else:
-            said.pop(self._field, None)
+        said[self._field] = text
+        if not text and said is delta:
+            del said[self._field]
         if not text and not choice.get("finish_reason") and not said.get("tool_calls"):
             return []
         return [_event(value)]

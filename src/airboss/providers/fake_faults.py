@@ -50,6 +50,7 @@ FAULTS: Mapping[str, str] = {
     "content-filter": "400 content_filter",
     "content-filter-finish": "breaks off after `after` tokens with finish_reason content_filter",
     "refuse-prefill": "400 when the last message is the assistant's, well otherwise",
+    "ignore-prefill": "begins again when the last message is the assistant's, as if that were not there",
     "outage": "resets every connection and refuses new ones for `for_s` seconds (none: until reset)",
     "html": "200 with an HTML page",
     "error-200": "200 with an error object; in a stream, as its only event",

@@ -89,6 +89,12 @@ def refuse_prefill(call: Call, b: Behaviour) -> Iterator[Step]:
     return error(400, "invalid_request_error", None, message)(call, b)
 
 
+def ignore_prefill(call: Call, b: Behaviour) -> Iterator[Step]:
+    """Others take it for a turn that is over."""
+    kept = call.asked.messages[:-1] if call.prefill is not None else call.asked.messages
+    return well(replace(call, asked=replace(call.asked, messages=kept)), b)
+
+
 def html(call: Call, _b: Behaviour) -> Iterator[Step]:
     """What a proxy or a login page says."""
     page = b"<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>"
@@ -168,6 +174,7 @@ PLAYS: Mapping[str, Play] = {
     "content-filter": error(400, "invalid_request_error", "content_filter", "The prompt was filtered"),
     "content-filter-finish": broken.content_filter_finish,
     "refuse-prefill": refuse_prefill,
+    "ignore-prefill": ignore_prefill,
     "outage": outage,
     "html": html,
     "error-200": error_200,

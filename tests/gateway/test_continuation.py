@@ -1,0 +1,255 @@
+"""A stream that breaks off after its beginning is gone on with: the client reads one whole answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from airboss.domain.plan import DeploymentPlan, Retry, Target, Timeouts
+from airboss.governance.policies import policy_of
+from airboss.testing import Behaviour, FakeProvider, ScriptStep
+from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.spoken import PATHS, error_in_stream, is_whole, say, text
+
+SAID = "One two three four five six seven eight nine ten, and then it is over."
+TIMES = Timeouts(total_s=8.0, first_token_s=1.0, idle_s=0.5)
+BREAKS = [
+    "cut-reset",
+    "cut-close",
+    "cut-end",
+    "stall",
+    "malformed-event",
+    "malformed-chunk",
+    "error-mid-stream",
+]
+
+
+def with_fallback(plan: DeploymentPlan, url: str, model: str = "big", **changes: Any) -> DeploymentPlan:
+    """The deployment with a fallback."""
+    fields: dict[str, Any] = {"provider": "backup", "kind": "openai-compatible", "price": PRICE}
+    other = Target(base_urls=(url,), upstream_model=model, **fields | changes)
+    return msgspec.structs.replace(plan, target=msgspec.structs.replace(plan.target, fallbacks=(other,)))
+
+
+@pytest.fixture(scope="module")
+def backup() -> Iterator[FakeProvider]:
+    """Another provider that says the same."""
+    with FakeProvider(default=f"ok;text={SAID}") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(
+    fake_process: FakeProvider, backup: FakeProvider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A worker; what it has learned of a model that refuses stays with that model."""
+    made: dict[str, Any] = {"price": PRICE, "timeout": TIMES, "retry": Retry(attempts=1), "aliases": ()}
+
+    def plan(name: str, model: str = "up", **changes: Any) -> DeploymentPlan:
+        return deployment(fake_process.url, name=name, upstream_model=model, **made | changes)
+
+    root = backup.url.removesuffix("/v1")
+    plans = [
+        plan("up", aliases=("gpt-4o",)),
+        with_fallback(plan("both"), backup.url),
+        with_fallback(plan("claude"), f"{root}/v1", kind="anthropic"),
+        plan("poor", "poor"),
+        with_fallback(plan("poor-both", "poor"), backup.url, "poor"),
+        plan("new", "new"),
+        plan("odd", "odd"),
+        plan("off", continuation="off"),
+        plan("masks", policy=policy_of("mask", None)),
+    ]
+    with Gateway(tmp_path_factory.mktemp("continuation"), *plans) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(shared: Gateway, provider: FakeProvider, backup: FakeProvider) -> Gateway:
+    """The module's worker, both providers as they were when they began."""
+    backup.reset()
+    return shared
+
+
+def chunks(response: httpx2.Response) -> list[dict[str, Any]]:
+    """The events of a whole stream."""
+    assert response.text.endswith("data: [DONE]\n\n"), response.text
+    return [json.loads(e[6:]) for e in response.text.split("\n\n") if e.startswith("data: {")]
+
+
+def said(response: httpx2.Response) -> str:
+    """What a whole stream says."""
+    choices = [choice for chunk in chunks(response) for choice in chunk["choices"]]
+    return "".join(each["delta"].get("content") or "" for each in choices)
+
+
+@pytest.mark.parametrize("after", [1, 3, 7])
+@pytest.mark.parametrize("fault", BREAKS)
+def test_the_same_model_goes_on(gateway: Gateway, provider: FakeProvider, fault: str, after: int) -> None:
+    """One answer with one id, one role and one end, whose usage is the first prompt and all the output."""
+    provider.script(f"{fault};after={after};text={SAID}", f"ok;text={SAID}")
+    response = gateway.chat(stream=True, stream_options={"include_usage": True})
+    assert said(response) == SAID
+    found = chunks(response)
+    assert len({(each["id"], each["created"], each["model"]) for each in found}) == 1
+    assert [c["finish_reason"] for each in found for c in each["choices"] if c["finish_reason"]] == ["stop"]
+    usage = found[-1]["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (1, 15)
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"]) == ("ok", None)
+    assert end["response"]["choices"][0]["message"]["content"] == SAID
+    first, second = end["attempts"]
+    assert first["error_type"] is not None
+    assert (second["why"], second["error_type"]) == ("continuation", None)
+    assert second["usage"]["output_tokens"] == 15 - after
+    assert end["cost_usd"] == pytest.approx(first["cost_usd"] + second["cost_usd"])
+
+
+@pytest.mark.parametrize("fault", ["cut-reset", "error-mid-stream"])
+@pytest.mark.parametrize("dialect", sorted(PATHS))
+def test_other_dialects_go_on_too(gateway: Gateway, provider: FakeProvider, dialect: str, fault: str) -> None:
+    """`/v1/messages` and `/v1/responses` read one whole stream."""
+    provider.script(f"{fault};after=4;text={SAID}", f"ok;text={SAID}")
+    response = say(gateway, dialect, stream=True)
+    assert is_whole(dialect, response)
+    assert text(dialect, response, stream=True) == SAID
+
+
+def test_a_completion_goes_on(gateway: Gateway, provider: FakeProvider) -> None:
+    """Of a raw prompt the next one is that with what was said."""
+    provider.script(Behaviour(fault="cut-close", after=4, text=" a b c d e f g"), Behaviour(text=" e f g"))
+    with gateway.client() as client:
+        response = client.post("/v1/completions", json={"model": "gpt-4o", "prompt": "x", "stream": True})
+    assert "".join(c["text"] for each in chunks(response) for c in each["choices"]) == " a b c d e f g"
+    assert json.loads(provider.last().body)["prompt"] == "x a b c d"
+
+
+@pytest.mark.parametrize("model", ["both", "claude"])
+def test_a_fallback_goes_on(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider, model: str
+) -> None:
+    """Where the first model is gone for good, another one is given what it said."""
+    provider.script(f"cut-reset;after=5;text={SAID}", ScriptStep(behaviour="503", forever=True))
+    response = gateway.chat(model=model, stream=True, max_tokens=100)
+    assert said(response) == SAID
+    asked = json.loads(backup.last().body)
+    assert asked["max_tokens"] == 95
+    assert asked["messages"][-1]["role"] == "assistant"
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["provider"], end["error_type"]) == ("ok", "backup", "answered_by_fallback")
+
+
+def test_it_breaks_again_and_again(gateway: Gateway, provider: FakeProvider) -> None:
+    """Each time a little more comes; the client sees nothing of it."""
+    again = [f"cut-close;after=3;text={SAID}"] * 4
+    provider.script(*again, f"ok;text={SAID}")
+    response = gateway.chat(stream=True)
+    assert said(response) == SAID
+    assert len(gateway.closed(response.headers["x-request-id"])["attempts"]) == 5
+
+
+@pytest.mark.parametrize("fault", ["refuse-prefill", "503", "reset", "status;status=422"])
+@pytest.mark.parametrize("model", ["poor", "poor-both"])
+def test_where_nobody_goes_on_the_break_is_told(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider, model: str, fault: str
+) -> None:
+    """The error is what broke the stream, never what a continuation was refused with."""
+    provider.script("cut-end;after=3;words=20", ScriptStep(behaviour=fault, forever=True))
+    backup.script(ScriptStep(behaviour=fault, forever=True))
+    response = gateway.chat(model=model, stream=True)
+    assert "[DONE]" not in response.text
+    last = json.loads(response.text.rstrip().split("\n\n")[-1][6:])
+    assert last["error"]["code"] == "stream_cut"
+    assert response.text.count("word2") == 1
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"]) == ("error", "stream_cut")
+
+
+@pytest.mark.parametrize("dialect", sorted(PATHS))
+def test_the_break_is_told_in_other_dialects(gateway: Gateway, provider: FakeProvider, dialect: str) -> None:
+    """In band, in the dialect's own words."""
+    provider.script("cut-end;after=3;words=20", ScriptStep(behaviour="refuse-prefill", forever=True))
+    response = say(gateway, dialect, model="poor", stream=True)
+    assert not is_whole(dialect, response)
+    assert error_in_stream(dialect, response)["code"] == "stream_cut"
+
+
+def test_a_refusal_is_remembered(gateway: Gateway, provider: FakeProvider) -> None:
+    """A model that refused once is not asked again."""
+    for tries in (2, 1):
+        provider.script("cut-end;after=3;words=20", ScriptStep(behaviour="refuse-prefill", forever=True))
+        response = gateway.chat(model="new", stream=True)
+        assert len(gateway.closed(response.headers["x-request-id"])["attempts"]) == tries
+
+
+@pytest.mark.parametrize("after", [1, 2, 5, 12])
+def test_an_answer_begun_again_is_not_said_twice(
+    gateway: Gateway, provider: FakeProvider, after: int
+) -> None:
+    """A model that says the same from the beginning is joined where it gets to something new."""
+    provider.script(
+        f"cut-reset;after={after};text={SAID}",
+        ScriptStep(behaviour=f"ignore-prefill;text={SAID}", forever=True),
+    )
+    assert said(gateway.chat(stream=True)) == SAID
+
+
+@pytest.mark.parametrize("other", ["One two three four five other", "Certainly! Here it is."])
+def test_another_answer_is_found_out(gateway: Gateway, provider: FakeProvider, other: str) -> None:
+    """Nothing of an answer that does not go on reaches the client."""
+    again = ScriptStep(behaviour=f"ignore-prefill;text={other}", forever=True)
+    provider.script(f"cut-reset;after=8;text={SAID}", again)
+    response = gateway.chat(model="odd", stream=True)
+    assert "[DONE]" not in response.text
+    assert "other" not in response.text
+    assert "Certainly" not in response.text
+    assert gateway.closed(response.headers["x-request-id"])["status"] == "error"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"n": 2},
+        {"logprobs": True},
+        {"response_format": {"type": "json_object"}},
+        {"model": "off"},
+        {"max_tokens": 3},
+    ],
+)
+def test_not_where_it_cannot_be(gateway: Gateway, provider: FakeProvider, asked: dict[str, Any]) -> None:
+    """With several choices, log probabilities, a schema, without leave, or with nothing left to say."""
+    provider.script("cut-close;after=3;words=20", ScriptStep(behaviour=f"ok;text={SAID}", forever=True))
+    response = gateway.chat(stream=True, **asked)
+    assert "[DONE]" not in response.text
+    assert len(gateway.closed(response.headers["x-request-id"])["attempts"]) == 1
+
+
+def test_not_after_a_tool_call(gateway: Gateway, provider: FakeProvider) -> None:
+    """Arguments have no use for a beginning of somebody else's."""
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+    provider.script("tool-split", "ok")
+    whole = gateway.chat(tools=[tool], stream=True).content
+    assert b"tool_calls" in whole
+
+
+def test_a_screen_reads_on(gateway: Gateway, provider: FakeProvider) -> None:
+    """What is said over the seam is screened as if there were none."""
+    parted = "Mail jane@example.com or call me, and then all is well again."
+    for after in (3, 4, 6, 9):
+        provider.script(f"cut-reset;after={after};text={parted}", f"ok;text={parted}")
+        response = gateway.chat(model="masks", stream=True)
+        assert said(response) == parted.replace("jane@example.com", "[EMAIL]")
+
+
+def test_a_prefix_of_the_clients_own_is_gone_on_with(gateway: Gateway, provider: FakeProvider) -> None:
+    """What the client began and what was said are one message."""
+    provider.script(f"cut-reset;after=3;text={SAID}", f"ok;text={SAID}")
+    begun = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "One"}]
+    response = gateway.chat(messages=begun, stream=True)
+    assert said(response) == SAID.removeprefix("One")
+    assert json.loads(provider.last().body)["messages"][-1]["content"] == "One two three four"
