@@ -1,0 +1,74 @@
+"""Promise: a replica that dies in the middle of an answer does not break the client's stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journeys.configs import STARTER_MODEL
+from tests.journeys.test_scale import replicas
+from tests.support.airboss import Airboss
+from tests.support.engine import starter_weights
+
+ASKED: dict[str, Any] = {
+    "model": "assistant",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "temperature": 0,
+    "max_tokens": 60,
+    "messages": [{"role": "user", "content": "Tell me about the sea."}],
+}
+
+
+def events(airboss: Airboss, headers: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """The events of one stream as they come; the record's id goes into `headers`."""
+    with airboss.client() as client, client.stream("POST", "/chat/completions", json=ASKED) as response:
+        headers["id"] = response.headers["x-request-id"]
+        for line in response.iter_lines():
+            if line == "data: [DONE]":
+                return
+            if line.startswith("data: "):
+                yield json.loads(line[6:])
+    raise AssertionError("the stream ended without [DONE]")
+
+
+def text(found: list[dict[str, Any]]) -> str:
+    """What a stream says."""
+    return "".join(c["delta"].get("content") or "" for each in found for c in each["choices"])
+
+
+@pytest.mark.parametrize("engines", [1, 2])
+def test_a_killed_replica_breaks_no_stream(tmp_path: Path, engines: int) -> None:
+    """`kill -9` in the middle: another replica, or the same one started again, goes on, and the answer is the
+    one that would have come."""
+    many = f"threads = 1\nreplicas = {{ min = {engines}, max = {engines} }}"
+    config = STARTER_MODEL.replace("threads = 1", many)
+    with Airboss(tmp_path / "a", config, weights=starter_weights()) as airboss:
+        headers: dict[str, str] = {}
+        whole = list(events(airboss, headers))
+        airboss.settled()
+        (before,) = airboss.records()
+        (url,) = {attempt["url"] for attempt in before["attempts"]}
+        (pid,) = {each["pid"] for each in replicas(airboss) if each["url"] == url}
+        seen: list[dict[str, Any]] = []
+        for event in events(airboss, headers):
+            seen.append(event)
+            if len(seen) == 20:
+                os.kill(pid, signal.SIGKILL)
+        assert text(seen) == text(whole)
+        used, usual = ([each["usage"] for each in found if each.get("usage")][-1] for found in (seen, whole))
+        assert used["prompt_tokens"] == usual["prompt_tokens"]
+        assert used["completion_tokens"] == usual["completion_tokens"]
+        assert len({each["id"] for each in seen}) == 1
+        airboss.settled()
+        record = next(each for each in airboss.records() if each["id"] == headers["id"])
+        assert record["status"] == "ok"
+        first, *_, last = record["attempts"]
+        assert (first["url"], last["why"], last["error_type"]) == (url, "continuation", None)
+        assert (last["url"] == url) == (engines == 1)
