@@ -105,24 +105,25 @@ def summary(peer: Peer, turns: list[dict[str, Any]]) -> dict[str, Any]:
 def worker(src: str, upstream: str) -> Iterator[Peer]:
     """A worker from some source, on core 0."""
     with (
-        tempfile.TemporaryDirectory() as name,
+        tempfile.TemporaryDirectory() as folder,
         socket.create_server(("127.0.0.1", 0), backlog=4096) as listen,
     ):
         os.set_inheritable(listen.fileno(), True)
         command = ["taskset", "-c", "0", sys.executable, "-m", "benchmarks.worker"]
         command += ["--serve", str(listen.fileno()), upstream]
-        with Path(name, "log").open("w", encoding="utf-8") as log:
+        with Path(folder, "log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command, cwd=peers.ROOT, stdout=log, stderr=log, pass_fds=[listen.fileno()],
-                env={**os.environ, "PYTHONPATH": src, "TMPDIR": name},
+                env={**os.environ, "PYTHONPATH": src, "TMPDIR": folder},
             )  # fmt: skip
         url = f"http://127.0.0.1:{listen.getsockname()[1]}/v1"
         try:
             deadline = time.monotonic() + peers.START_S
             while not peers.answers(url, KEY):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(Path(name, "log").read_text(encoding="utf-8")[-2000:])
-            yield Peer(name=src, version="", url=url, key=KEY, worker=(process.pid,))
+                    raise SystemExit(Path(folder, "log").read_text(encoding="utf-8")[-2000:])
+            name = "airboss" if Path(src) == peers.ROOT / "src" else f"airboss of {Path(src).parent.name}"
+            yield Peer(name=name, version="", url=url, key=KEY, worker=(process.pid,))
         finally:
             process.terminate()
             process.wait(60)

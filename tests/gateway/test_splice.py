@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airboss.gateway.splice import insert_member, join_members, member_spans, members, replace_model
+from airboss.gateway.splice import (
+    DEPTH_MAX,
+    LONG,
+    insert_member,
+    join_members,
+    member_spans,
+    members,
+    replace_model,
+    too_deep,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -32,6 +41,32 @@ def test_model_replaced_and_nothing_else(
     text = json.dumps(body, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
     changed = replace_model(text, b'"upstream \\"x\\""')
     assert json.loads(changed.decode("utf-8", "surrogatepass")) == body | {"model": 'upstream "x"'}
+
+
+@given(
+    st.permutations(["model", "padding", "é", 'q"', "n"]),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,", ":  ")]),
+    st.booleans(),
+    json_values,
+)
+def test_model_replaced_in_a_long_text(
+    names: list[str], separators: tuple[str, str], ascii_only: bool, value: Any
+) -> None:
+    """The same where the text is long and is not scanned: in any order, written in any way."""
+    body = dict.fromkeys(names, value) | {"padding": "x" * LONG, "model": "a", "n": {"model": "b"}}
+    text = json.dumps(body, ensure_ascii=ascii_only, separators=separators).encode("utf-8", "surrogatepass")
+    changed = replace_model(text, b'"upstream"')
+    assert json.loads(changed.decode("utf-8", "surrogatepass")) == body | {"model": "upstream"}
+    assert len(changed) == len(text) + len("upstream") - len("a")
+
+
+@pytest.mark.parametrize("pad", [0, LONG])
+@pytest.mark.parametrize(("depth", "deep"), [(DEPTH_MAX, False), (DEPTH_MAX + 1, True)])
+def test_depth_is_bounded_whatever_the_length(pad: int, depth: int, deep: bool) -> None:
+    """A text that nests one level too deep is found out, short or long; brackets in texts do not count."""
+    inner = "[" * (depth - 1) + "]" * (depth - 1)
+    text = f'{{"x":{inner},"pad":"{"x" * pad}","brackets":"{"[{" * DEPTH_MAX}"}}'
+    assert too_deep(text.encode()) is deep
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_characters='\\"')), json_values, max_size=6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from airboss.governance.redact import _OWN_WORDS, MARK, MIN_SECRET, Redactor
+from airboss.governance.redact import _OWN_WORDS, LONG, MARK, MIN_SECRET, Redactor, _stands_in
 from tests.governance.test_redact import assert_gone
 
 characters = st.characters(min_codepoint=32, exclude_categories=["Cs"], exclude_characters="\x7f")
@@ -48,6 +49,26 @@ def test_no_way_of_escaping_saves_a_secret(data: st.DataObject, secret: str, aro
     said = json.loads(after)
     assert secret not in said["a"]
     assert MARK in said["a"]
+
+
+@given(st.text("ab-_ ", max_size=300), st.text("ab-_ ", min_size=1, max_size=5))
+def test_rare_bytes_find_what_is_there(text: str, needle: str) -> None:
+    """A search by a rare byte finds what any search finds, be that byte rare or not."""
+    assert _stands_in(text.encode(), needle.encode()) is (needle in text)
+
+
+@given(usual_secrets, st.integers(0, LONG), st.sampled_from(["x", "x-_ ", "_", "\\"]))
+def test_no_length_saves_a_secret(secret: str, at: int, filler: str) -> None:
+    """A secret anywhere in a long text is gone, and so is a key of ours and a Basic credential."""
+    assume(secret not in _OWN_WORDS)
+    pad = (filler * LONG)[:LONG]
+    own = "ab_" + "k" * 43
+    basic = base64.b64encode(f"user:{secret}".encode()).decode()
+    for found in (secret, own, f"Basic {basic}"):
+        text = json.dumps({"a": pad[:at] + " " + found + " " + pad[at:]}, separators=(",", ":"))
+        after = Redactor([secret]).redact(text.encode())
+        assert MARK.encode() in after
+        assert json.loads(after)["a"].count(found.removeprefix("Basic ")) == 0
 
 
 @given(st.data(), usual_secrets, st.integers(1, 3))

@@ -267,7 +267,8 @@ def upstream_body(body: bytes, parsed: Body, *, model: str, release: Release) ->
         changed = replace_model(body, _encode(model))
     if not parsed.stream or wants_usage(parsed):
         return changed
-    spans = member_spans(changed).get(b'"stream_options"', [])
+    told = parsed.stream_options is not None or b'"stream_options"' in changed or b"\\u00" in changed
+    spans = member_spans(changed).get(b'"stream_options"', []) if told else []
     if spans:
         return replace(changed, [(span, b'{"include_usage":true}') for span in spans])
     return insert_member(changed, b'"stream_options":{"include_usage":true}')

@@ -31,6 +31,12 @@ from airboss.domain.request import Operation
 MARK = "[REDACTED]"
 """What stands in a secret's place."""
 
+LONG = 16 * 1024
+"""Bytes from which a text is looked through by rare bytes."""
+RARE_MAX = 64
+"""So often a byte may be found before it is not rare."""
+_RARE = re.compile(rb"[^A-Za-z0-9]").search
+
 MIN_SECRET = 8
 """Characters; a shorter value is not looked for."""
 
@@ -138,12 +144,23 @@ class _Known:
 
     def _holds(self, data: bytes) -> bool:
         """Whether a secret is in it, but for escapes. This is what every record pays."""
+        if len(data) >= LONG:
+            return self._holds_long(data)
         for needle in self._needles:
             if needle in data:
                 return True
         if _OWN_KEY.search(data) is not None:
             return True
         return bool(self._cores) and _BASIC(data) is not None and any(core in data for core in self._cores)
+
+    def _holds_long(self, data: bytes) -> bool:
+        """The same of a long text, such as one with an image in it: there searches go by a rare byte."""
+        if any(_stands_in(data, needle) for needle in self._needles):
+            return True
+        if _stands_in(data, b"ab_") and _OWN_KEY.search(data) is not None:
+            return True
+        basic = bool(self._cores) and _stands_in(data, b"asic ")
+        return basic and any(core in data for core in self._cores)
 
     def _replaced(self, data: bytes) -> bytes:
         for needle in self._needles:
@@ -157,6 +174,23 @@ class _Known:
             for core in self._cores:
                 data = _without(core, data)
         return _marked(_OWN_KEY.split(data))
+
+
+def _stands_in(data: bytes, needle: bytes) -> bool:
+    """`needle in data`, by the needle's first byte that is neither letter nor digit: `find` looks for one
+    byte ten times as fast as for several, as long as it is seldom there."""
+    rare = _RARE(needle)
+    if rare is None:
+        return needle in data
+    offset, mark = rare.start(), rare[0]
+    at = -1
+    for _ in range(RARE_MAX):
+        at = data.find(mark, at + 1)
+        if at < 0:
+            return False
+        if at >= offset and data.startswith(needle, at - offset):
+            return True
+    return data.find(needle, max(0, at - offset)) >= 0
 
 
 @lru_cache(maxsize=1024)

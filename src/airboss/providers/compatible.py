@@ -124,10 +124,18 @@ def read_reply(data: bytes) -> Reply:
     try:
         return _reply.decode(data)
     except msgspec.ValidationError:
-        return _what_can_be_read(msgspec.json.decode(data))
+        return _what_can_be_read(_anything(data))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         shown = data[:80].decode("utf-8", "replace")
         raise UpstreamFailed(f"the upstream's answer is not JSON; it begins {shown!r}") from None
+
+
+def _anything(data: bytes) -> object:
+    """Valid JSON, of which a number may be too great for us."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.ValidationError as error:
+        raise UpstreamFailed(f"the upstream's answer cannot be read: {error}") from None
 
 
 def _what_can_be_read(value: object) -> Reply:

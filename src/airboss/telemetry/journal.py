@@ -110,8 +110,10 @@ class JournalWriter:
                 f"a record of {len(payload)} bytes is over the journal's limit of {FRAME_BYTES_MAX}; "
                 "send less in one call"
             )
-        frame = frame_head(kind, payload) + payload
-        size = len(frame)
+        head = frame_head(kind, payload)
+        size = len(head) + len(payload)
+        # One copy for two is a gain as long as the frame is small.
+        frame = head + payload if size < GROWTH_BYTES else None
         with self._lock:
             start = self._size
             end = start + size
@@ -121,7 +123,11 @@ class JournalWriter:
             if self._flush_error is not None:
                 raise self._refused(self._flush_error)
             # A reader that comes in between sees a frame with a wrong checksum, and waits for the rest.
-            self._map[start:end] = frame
+            if frame is not None:
+                self._map[start:end] = frame
+            else:
+                self._map[start : start + len(head)] = head
+                self._map[start + len(head) : end] = payload
             self._size = end
             self._dirty = True
 
