@@ -16,6 +16,7 @@ import uvloop
 
 from airboss.domain.plan import Target
 from airboss.domain.ports import Ledger, Snapshot
+from airboss.gateway.cached import AnswerCache
 from airboss.gateway.responses import Keeping
 from airboss.gateway.serve import GatewaySettings, serve
 from airboss.governance.secrets import provider_key
@@ -81,6 +82,7 @@ def main() -> None:
         provider_key=_provider_key,
         clock=SystemClock(),
         keeping=Keeping(store=responses, days=30),
+        cache=AnswerCache(root.parent / "cache.db", clock=SystemClock()),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(coroutine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,14 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Eras
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - who moves records
     from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
     from airboss.controller.erasing import Erasing  # noqa: PLC0415 - as above
+    from airboss.store.answers import SqliteAnswers  # noqa: PLC0415 - as above
 
     def forget_items(user: str) -> int:
         with open_responses(data) as responses:
             responses.forget_user(user)
+        if data.cache_path.exists():
+            with closing(SqliteAnswers(data.cache_path)) as answers:
+                answers.forget(user, SystemClock().now().timestamp())
         found: int = rooms["evals"].forget_user(user)
         return found
 

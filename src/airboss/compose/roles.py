@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def run_gateway(
     """One gateway worker, until SIGTERM or the supervisor's end; both let calls in flight finish."""
     import uvloop  # noqa: PLC0415 - this role's own
 
+    from airboss.gateway.cached import AnswerCache  # noqa: PLC0415 - this role's own
     from airboss.gateway.responses import Keeping  # noqa: PLC0415 - this role's own
     from airboss.gateway.serve import GatewaySettings, serve  # noqa: PLC0415 - as above
     from airboss.telemetry.journal import JournalWriter  # noqa: PLC0415 - as above
@@ -92,6 +93,7 @@ def run_gateway(
             clock=SystemClock(),
             keeping=Keeping(store=responses, days=config.gateway.responses_days),
             limiter=stack.enter_context(limiting(data, config.store, name)),
+            cache=stack.enter_context(closing(AnswerCache(data.cache_path, clock=SystemClock()))),
         )
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from airboss.config.checks_alarms import check_alarms
+from airboss.config.checks_cache import check_cache
 from airboss.config.checks_limits import check_limits
 from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
@@ -325,6 +326,8 @@ def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, 
         _check_range((*path, "hedge", "extra"), deployment.hedge.extra, 0.001, 1, wrong)
     if deployment.rollout is not None:
         _check_rollout((*path, "rollout"), deployment.rollout, wrong)
+    if deployment.cache is not None:
+        check_cache((*path, "cache"), deployment.cache, wrong)
 
 
 def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from airboss.domain.plan import (
     Budget,
+    Caching,
     Continuation,
     Hedge,
     Limits,
@@ -171,6 +172,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     scoring: ScoringConfig | None = None
     policy: str | None = None
     limits: Limits | None = None
+    cache: Caching | None = None
     default_alarms: tuple[DefaultAlarm, ...] = ("errors", "latency", "cost", "refusals", "traffic")
 
 

@@ -192,6 +192,15 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
 
 
+class Caching(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers are kept for `ttl_s` seconds for the same key's next call that asks the same; at most so many,
+    and so many bytes of them."""
+
+    ttl_s: float = 3600.0
+    entries_max: int = 10_000
+    bytes_max: int = 256 * 1024 * 1024
+
+
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How one deployment is served; `stable.model` is reached at `target`. `canary` None: no rollout runs.
     `policy` binds on top of each release's own."""
@@ -206,6 +215,7 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry = Retry()
     limits: Limits | None = None
     hedge: Hedge | None = None
+    cache: Caching | None = None
 
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):

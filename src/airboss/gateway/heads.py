@@ -33,6 +33,8 @@ def attribution(call: Admitted, dispatched: Dispatched) -> bytes:
     lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), call.branch.headers)
     if call.held is not None:
         lines += call.held.headers
+    if call.seat is not None:
+        lines += call.seat.header
     sent, other = call.outgoing, dispatched.answered_by
     if other is not None:
         sent = dispatched.answer.outgoing if dispatched.answer is not None else None

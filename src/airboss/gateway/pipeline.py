@@ -33,6 +33,7 @@ from airboss.gateway.answer import (
 from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import counts_ready, load_counts
+from airboss.gateway.cache_answer import Kept, give_kept
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.relayed import RelayedRequest, once
@@ -45,6 +46,7 @@ from airboss.releases.variant import varied
 from airboss.rollouts import assign as rollout
 
 if TYPE_CHECKING:
+    from airboss.gateway.cached import Seat
     from airboss.gateway.limits import Held
     from airboss.gateway.screened import CallScreen
 
@@ -61,7 +63,7 @@ async def infer(
     record_id = worker.ids.next(int(now.timestamp() * 1000))
     if spoken is not None:
         spoken.speech.record_id = record_id
-    held = None
+    held = seat = None
     try:
         serving = worker.view()
         request, body, deployment = admit(serving, http, operation, record_id, now)
@@ -75,15 +77,18 @@ async def infer(
             if screened.refusal is not None:
                 call = blocked(screened, deployment, branch, held)
                 return refuse(worker, serving, client, call, screened.refusal, http)
-        call = render(serving, http, request, body, deployment, branch, screened, spoken)
-        if held is not None:
-            call = msgspec.structs.replace(call, held=held)
-            refusal = await held.reserve(body, branch)
-            if refusal is not None:
-                return refuse(worker, serving, client, call, refusal, http)
+        call = render(serving, http, request, body, deployment, branch, screened, spoken, held)
+        if deployment.cache is not None and worker.cache is not None:
+            seat = await worker.cache.seat(call, http, deployment.cache)
+            call, client = msgspec.structs.replace(call, seat=seat), seat.heard(client)
+            if seat.answer is not None:
+                return await give(worker, serving, client, call, seat.answer, http)
+        refusal = await held.reserve(body, branch) if held is not None else None
+        if refusal is not None:
+            return refuse(worker, serving, client, call, refusal, http)
         opened = open_record(worker, serving, call)
     except BaseException as error:
-        release(held)
+        release(held, seat)
         if not isinstance(error, ApiError):
             raise
         worker.metrics.refused(error.http_status)
@@ -93,13 +98,15 @@ async def infer(
         await _served(worker, serving, client, call, opened, http.received_at)
     finally:
         worker.metrics.in_flight -= 1
-        release(held)
+        release(held, seat)
 
 
-def release(held: Held | None) -> None:
+def release(held: Held | None, seat: Seat | None) -> None:
     """Give back what a call holds, unless its record has settled that."""
     if held is not None:
         held.release()
+    if seat is not None:
+        seat.leave()
 
 
 def admit(
@@ -179,6 +186,7 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
     branch: Branch,
     screened: CallScreen | None = None,
     spoken: Spoken | None = None,
+    held: Held | None = None,
 ) -> Admitted:
     """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked."""
     said = request
@@ -198,6 +206,7 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         screen=screened,
         outgoing=translated,
         spoken=spoken,
+        held=held,
     )
 
 
@@ -261,6 +270,21 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         deliver(client, call, dispatched, answer, closed)
 
 
+async def give(  # noqa: PLR0917 - the call's whole context, in the order it came to be
+    worker: Worker, serving: Serving, client: Client, call: Admitted, answer: bytes, http: HttpRequest
+) -> None:
+    """Answer from the cache: nothing goes upstream, and the record says so."""
+    opened = open_record(worker, serving, call)
+    try:
+        if call.spoken is not None and call.spoken.keep is not None:
+            await call.spoken.keep(call.request.body, answer)
+    finally:
+        dispatched = Dispatched(started=http.received_at, answer=Kept(answer, client.loop))
+        closed = close_record(worker, serving, call, opened, dispatched, status="ok", error=None)
+        release(call.held, None)
+    give_kept(client, call, dispatched, answer, closed)
+
+
 def dispatch(
     worker: Worker, serving: Serving, client: Client, call: Admitted, dispatched: Dispatched
 ) -> Awaitable[WholeAnswer | StreamedAnswer]:
@@ -291,6 +315,8 @@ def close_record(
     )
     if isinstance(call.body, wire.RelayedBody) and isinstance(dispatched.answer, RelayedAnswer):
         closed = dispatched.answer.priced(closed, call.body)
+    if call.seat is not None:
+        closed = call.seat.close(closed)
     worker.journal.close_call(serving.redactor.redact(_encode(closed)))
     worker.metrics.call(opened, closed)
     if call.held is not None:
@@ -338,6 +364,7 @@ def refuse(  # noqa: PLR0917 - the call's whole context, in the order it came to
     opened = open_record(worker, serving, call)
     dispatched = Dispatched(started=http.received_at)
     close_record(worker, serving, call, opened, dispatched, status="refused", error=refusal)
+    release(call.held, call.seat)
     respond_error(client, refusal, attribution(call, dispatched))
 
 

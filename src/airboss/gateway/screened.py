@@ -63,6 +63,11 @@ class CallScreen:
         """Whether what is said may be changed or blocked, and not only looked at."""
         return bool(self._policy.acting)
 
+    @property
+    def tokenizes(self) -> bool:
+        """Whether the client's answer has values in it that the screened request does not show."""
+        return self._tokens is not None
+
     async def read(self) -> None:
         """Screen the request. Raises ApiError if what comes of it is no request any more."""
         if isinstance(self.body, wire.RelayedBody):

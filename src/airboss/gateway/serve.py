@@ -16,6 +16,7 @@ import msgspec
 
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import Clock, Ledger
+from airboss.gateway.cached import AnswerCache
 from airboss.gateway.http1 import Connection, Server
 from airboss.gateway.limits import Limiter
 from airboss.gateway.responses import Keeping
@@ -63,11 +64,13 @@ async def serve(
     clock: Clock,
     keeping: Keeping | None = None,
     limiter: Limiter | None = None,
+    cache: AnswerCache | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what was begun, for at most DRAIN_S seconds. Without a
     `limiter` limits are counted here, and forgotten at the end."""
     worker = Worker(journal=journal, clock=clock, name=settings.name, keeping=keeping)
     worker.limiter = limiter or _own_limiter(clock)
+    worker.cache = cache
     router = Router(
         worker,
         RouterSettings(

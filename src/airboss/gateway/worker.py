@@ -24,6 +24,7 @@ from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
+    from airboss.gateway.cached import AnswerCache, Seat
     from airboss.gateway.limits import Held, Limiter
     from airboss.gateway.responses import Keeping
     from airboss.gateway.screened import CallScreen
@@ -46,6 +47,7 @@ class Worker:
         self.limiter: Limiter | None = None
         self.reading = asyncio.Semaphore(1)
         """Of whoever reads a large body in a thread."""
+        self.cache: AnswerCache | None = None
 
     def view(self) -> Serving:
         """What is served now. Raises Unavailable before the first plan."""
@@ -74,3 +76,5 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """How the client speaks, where that is not chat; `request.body` is what it said as chat."""
     held: Held | None = None
     """What it holds of limits and budgets, if it has any."""
+    seat: Seat | None = None
+    """Where it stands with the deployment's cache, if there is one."""

@@ -262,6 +262,7 @@ def build_plan(
                 retry=deployment.retry,
                 limits=deployment.limits,
                 hedge=deployment.hedge,
+                cache=deployment.cache,
             )
         )
     plan = ServingPlan(

@@ -6,6 +6,7 @@ records.duckdb           the record store's
 secrets/                 0700; files 0600: admin_key, api_key, session_key, provider-NAME
 journal/WORKER-ID/       one for each gateway worker that lived
 weights/SHA256.gguf
+cache.db                 SQLite: answers that deployments with a cache keep
 prices.toml              a table of prices that was put in place of the shipped one
 counters/                what limits have counted, for a process that is killed
 run/                     up.json, metrics/PROCESS.json, store.sock: nothing that outlives a stop
@@ -148,6 +149,11 @@ class DataDir:
     def weights_dir(self) -> Path:
         """Model weights by their sha256."""
         return self.path / "weights"
+
+    @property
+    def cache_path(self) -> Path:
+        """The answers that are kept for the next who asks the same."""
+        return self.path / "cache.db"
 
     @property
     def prices_path(self) -> Path:

@@ -221,7 +221,7 @@ class MemoryRecordLog(MemorySpans):
             closed = [
                 _watched(each)
                 for each in of_deployment
-                if each.deployment == deployment and each.key != without_key
+                if each.deployment == deployment and each.key != without_key and each.cache != "hit"
             ]
             pending = [read_opened(frame) for _, frame in self._pending.values()]
             still_open = [

@@ -1,0 +1,112 @@
+"""What makes two requests one, and which answers may be given again. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from airboss.domain.record import ClosedCall
+from airboss.domain.request import InferenceRequest
+
+if TYPE_CHECKING:
+    from airboss.gateway.worker import Admitted
+
+SHAPES_NOTHING: Final = frozenset(
+    {
+        "model",
+        "user",
+        "metadata",
+        "stream",
+        "stream_options",
+        "store",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+    }
+)
+"""Members of a request that say who asks, or how it is sent, and not what. The model is the release's."""
+KEPT: Final = frozenset({"chat", "text_completion", "embeddings"})
+"""What answers are kept of."""
+TELLS_THE_TIME: Final = frozenset({"web_search_options", "audio", "modalities"})
+"""Members with which an answer is good for a moment only."""
+KEPT_AS: Final = "2"
+"""Part of every key: answers that an earlier version kept in another form are not found."""
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request wants to be answered: `look`: from the cache if that has it, `keep`: its answer may be
+    given to others."""
+
+    look: bool
+    keep: bool
+
+
+def asked(request: InferenceRequest, cache_control: bytes | None) -> Asked:
+    """What a request says by `cache-control`, if a cache is for it: our own calls want fresh answers."""
+    if request.principal.internal:
+        return Asked(look=False, keep=False)
+    said = {word.strip().split(b"=")[0].lower() for word in (cache_control or b"").split(b",")}
+    if b"no-store" in said:
+        return Asked(look=False, keep=False)
+    return Asked(look=b"no-cache" not in said, keep=True)
+
+
+def key_of(call: Admitted) -> bytes | None:
+    """What a call asks for, and of whom: calls that have this alike may have one answer. None for one whose
+    answer is good for it alone."""
+    if call.request.operation not in KEPT:
+        return None
+    try:
+        body: dict[str, Any] = msgspec.json.decode(call.request.body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if TELLS_THE_TIME & body.keys() or body.get("store") is True:
+        return None
+    said = {name: value for name, value in body.items() if name not in SHAPES_NOTHING and value is not None}
+    policy = call.deployment.policy
+    parts = [
+        KEPT_AS,
+        call.deployment.name,
+        call.request.principal.key,
+        call.branch.release.digest,
+        [policy.detectors, policy.pii] if policy is not None else None,
+        call.request.operation,
+        _same_numbers(said),
+    ]
+    return hashlib.sha256(_encode(parts)).digest()
+
+
+def _same_numbers(value: Any) -> Any:
+    """The value with whole numbers written in one way: 1.0 asks for what 1 does."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _same_numbers(each) for name, each in value.items()}
+    return [_same_numbers(each) for each in value] if isinstance(value, list) else value
+
+
+def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:
+    """Whether an answer may be given again: it is whole, the release's own model gave it, it says something,
+    and it asks nobody to do anything (a tool's call is for now)."""
+    if closed.status != "ok" or not closed.attempts:
+        return False
+    last, target = closed.attempts[-1], call.branch.target
+    if (last.provider, last.model) != (target.provider, target.upstream_model):
+        return False
+    answer: dict[str, Any] = msgspec.json.decode(whole)
+    if call.request.operation == "embeddings":
+        return bool(answer.get("data"))
+    choices = answer.get("choices") or []
+    return bool(choices) and all(map(_says_all, choices))
+
+
+def _says_all(choice: dict[str, Any]) -> bool:
+    said = choice.get("message") or {}
+    if choice.get("finish_reason") != "stop" or said.get("tool_calls") or said.get("function_call"):
+        return False
+    return bool(choice.get("text") or said.get("content"))

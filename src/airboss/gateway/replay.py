@@ -1,0 +1,117 @@
+"""A whole answer as a stream's events, and a stream's events as the whole answer. Pure.
+
+Members that nobody here knows pass through both ways: texts of a stream are joined, lists are too, and of
+anything else the last one said stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from airboss.gateway.sse import event_data
+
+Json = dict[str, Any]
+
+PIECE_CHARS = 32
+"""About so long are the pieces of a text that is streamed again; they end with a word."""
+WHOLE = {"chat.completion.chunk": "chat.completion", "text_completion": "text_completion"}
+STREAMED = {whole: chunk for chunk, whole in WHOLE.items()}
+_PIECES = re.compile(rf".{{1,{PIECE_CHARS}}}\S*\s*", re.DOTALL)
+_TEXTS = frozenset({"content", "reasoning_content", "reasoning", "refusal", "text"})
+_STANDS = frozenset({"role", "id", "type", "name"})
+_encode = msgspec.json.Encoder().encode
+
+
+def events_of(whole: bytes, *, with_usage: bool) -> list[bytes]:
+    """The events of a stream that says the same, without `[DONE]`; `with_usage`: usage in an event of its own
+    at the end, as `stream_options.include_usage` asks."""
+    answer: Json = msgspec.json.decode(whole)
+    usage = answer.pop("usage", None)
+    choices = answer.pop("choices", [])
+    head = {**answer, "object": STREAMED.get(answer.get("object", ""), "chat.completion.chunk")}
+    made: list[Json] = []
+    for choice in choices:
+        made += _pieces_of(choice)
+    events = [{**head, "choices": [piece]} for piece in made]
+    if with_usage and usage is not None:
+        events.append({**head, "choices": [], "usage": usage})
+    return [b"data: %s\n\n" % _encode(event) for event in events]
+
+
+def _pieces_of(choice: Json) -> list[Json]:
+    """The pieces of one choice; the first has all that is not text."""
+    index, finish = choice.get("index", 0), choice.get("finish_reason")
+    message = choice.get("message")
+    rest = {k: v for k, v in choice.items() if k not in {"index", "message", "text", "finish_reason"}}
+    if message is None:
+        texts = [{"text": part} for part in _cut(choice.get("text") or "")] or [{"text": ""}]
+        said: list[Json] = [{**texts[0], **rest}, *texts[1:]]
+        last: Json = {"text": ""}
+    else:
+        fixed = {k: v for k, v in message.items() if k not in _TEXTS or not isinstance(v, str)}
+        said = [{"delta": fixed, **rest}]
+        for name in ("reasoning_content", "reasoning", "content", "refusal"):
+            value = message.get(name)
+            if isinstance(value, str):
+                said += [{"delta": {name: part}} for part in _cut(value) or [""]]
+        last = {"delta": {}}
+    pieces = [{"index": index, **piece, "finish_reason": None} for piece in said]
+    return [*pieces, {"index": index, **last, "finish_reason": finish}]
+
+
+def _cut(text: str) -> list[str]:
+    return _PIECES.findall(text)
+
+
+def whole_of(stream: bytes) -> bytes | None:
+    """The whole answer that a stream's events say; None where they are none of an answer."""
+    answer: Json = {}
+    choices: dict[int, Json] = {}
+    for payload in _payloads(stream):
+        chunk = msgspec.json.decode(payload)
+        if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
+            return None
+        for name, value in chunk.items():
+            if name != "choices" and not (name == "usage" and value is None):
+                answer[name] = value
+        for piece in chunk["choices"]:
+            into = choices.setdefault(piece.get("index", 0), {"index": piece.get("index", 0)})
+            _add(into, piece)
+    if not choices:
+        return None
+    answer["object"] = WHOLE.get(answer.get("object", ""), "chat.completion")
+    answer["choices"] = [choices[index] for index in sorted(choices)]
+    return _encode(answer)
+
+
+def _payloads(stream: bytes) -> Iterable[bytes]:
+    for event in stream.split(b"\n\n"):
+        payload = event_data(event)
+        if payload is not None and payload != b"[DONE]":
+            yield payload
+
+
+def _add(choice: Json, piece: Json) -> None:
+    for name, value in piece.items():
+        if name == "delta":
+            _merge(choice.setdefault("message", {}), value or {})
+        elif name == "text":
+            choice["text"] = choice.get("text", "") + (value or "")
+        elif name == "logprobs" and isinstance(value, dict) and isinstance(choice.get(name), dict):
+            _merge(choice[name], value)
+        elif value is not None or name not in choice:
+            choice[name] = value
+
+
+def _merge(into: Json, said: Json) -> None:
+    for name, value in said.items():
+        before: Any = into.get(name)
+        texts = isinstance(value, str) and isinstance(before, str) and name not in _STANDS
+        if texts or (isinstance(value, list) and isinstance(before, list)):
+            into[name] = before + value
+        elif value is not None or name not in into:
+            into[name] = value

@@ -1,0 +1,212 @@
+"""Answers kept for the next who asks the same, in a SQLite file beside the ledger that every worker shares.
+
+Nothing is lost with it: a file that is broken or of another version is begun anew. So writes do not wait for
+the disk. What was looked at last is not known; the answers that were kept longest go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+WAIT_S: Final = 2.0
+"""So long one worker waits for another to write."""
+SWEEP: Final = 64
+"""At most so many answers that are over go with each one that is kept."""
+_VERSION: Final = 1
+_SCHEMA: Final = """
+create table answers (
+    key blob primary key,
+    deployment text not null,
+    user blob,
+    over_at real not null,
+    size integer not null,
+    answer blob not null
+);
+create index answers_over on answers (deployment, over_at);
+create index answers_user on answers (user);
+create table totals (deployment text primary key, entries integer not null, bytes integer not null);
+create table forgotten (user blob primary key, at real not null);
+"""
+
+
+class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer to keep: until when, and who asked first (None: nobody said). `asked_at` is when the call
+    began. Times are seconds since 1970."""
+
+    key: bytes
+    deployment: str
+    user: str | None
+    asked_at: float
+    over_at: float
+    answer: bytes
+
+
+class SqliteAnswers:
+    """Safe to call from several threads, and by several processes on one file. Nothing is raised for a file
+    that cannot be used: then nothing is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def get(self, key: bytes, now: float) -> bytes | None:
+        """The answer to what has this key, if there is one that is not over."""
+
+        def ask(connection: sqlite3.Connection) -> bytes | None:
+            asked = (key, now)
+            row = connection.execute(
+                "select answer from answers where key = ? and over_at > ?", asked
+            ).fetchone()
+            return None if row is None else bytes(row[0])
+
+        with self._lock:
+            return self._tried(ask)
+
+    def put(self, kept: KeptAnswer, *, now: float, entries_max: int, bytes_max: int) -> None:
+        """Keep an answer, unless its person was forgotten since the call began; of its deployment's others so
+        many go that both bounds hold."""
+        user = None if kept.user is None else _digest(kept.user)
+
+        def write(connection: sqlite3.Connection) -> None:
+            forgotten = connection.execute("select at from forgotten where user = ?", (user,)).fetchone()
+            if forgotten is not None and kept.asked_at <= forgotten[0]:
+                return
+            over = connection.execute(
+                "select key from answers where deployment = ? and over_at <= ? limit ?",
+                (kept.deployment, now, SWEEP),
+            ).fetchall()
+            _drop(connection, [(kept.key,), *over])
+            size = len(kept.answer)
+            row = (kept.key, kept.deployment, user, kept.over_at, size, kept.answer)
+            connection.execute("insert into answers values (?, ?, ?, ?, ?, ?)", row)
+            connection.execute(
+                "insert into totals values (?, 1, ?) on conflict (deployment) do update"
+                " set entries = entries + 1, bytes = bytes + excluded.bytes",
+                (kept.deployment, size),
+            )
+            _bound(connection, kept.deployment, entries_max, bytes_max)
+
+        with self._lock:
+            self._tried(lambda connection: _written(connection, write))
+
+    def forget(self, user: str, at: float) -> int:
+        """Delete what the calls of a person that began until then put here, and keep out what they still may;
+        returns how many answers went."""
+        who = _digest(user)
+
+        def write(connection: sqlite3.Connection) -> int:
+            keys = connection.execute("select key from answers where user = ?", (who,)).fetchall()
+            _drop(connection, keys)
+            connection.execute("insert or replace into forgotten values (?, ?)", (who, at))
+            return len(keys)
+
+        with self._lock:
+            found = self._tried(lambda connection: _written(connection, write)) or 0
+            self._tried(lambda connection: connection.execute("pragma wal_checkpoint(truncate)").fetchall())
+        return found
+
+    def close(self) -> None:
+        """Give the file back."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _tried(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What `work` gives; None if the file cannot be used now. A broken one is begun anew."""
+        try:
+            return work(self._opened())
+        except sqlite3.OperationalError as error:  # locked, or no room
+            log.warning("no answer is cached: %s", error)
+        except sqlite3.DatabaseError as error:
+            log.warning("%s is broken, and is begun anew: %s", self._path, error)
+            self._begin_anew()
+        return None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            self._connection = connection
+            for pragma in ("journal_mode = wal", "synchronous = off", "secure_delete = on"):
+                connection.execute(f"pragma {pragma}")
+            self._path.chmod(0o600)
+            _written(connection, _made)
+        return self._connection
+
+    def _begin_anew(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        for end in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+
+
+def _written(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Do it in one transaction."""
+    connection.execute("begin immediate")
+    try:
+        done = work(connection)
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+    return done
+
+
+def _made(connection: sqlite3.Connection) -> None:
+    """Make the tables, unless they are there. Raises DatabaseError for those of another version."""
+    ((version,),) = connection.execute("pragma user_version").fetchall()
+    if version == 0:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute(f"pragma user_version = {_VERSION}")
+    elif version != _VERSION:
+        raise sqlite3.DatabaseError(f"it is of version {version}")
+
+
+def _drop(connection: sqlite3.Connection, keys: Iterable[tuple[bytes]]) -> None:
+    """Delete these, where they are, and count them out."""
+    for key in keys:
+        gone = connection.execute(
+            "delete from answers where key = ? returning deployment, size", key
+        ).fetchall()
+        connection.executemany(
+            "update totals set entries = entries - 1, bytes = bytes - ? where deployment = ?",
+            [(size, deployment) for deployment, size in gone],
+        )
+
+
+def _bound(connection: sqlite3.Connection, deployment: str, entries_max: int, bytes_max: int) -> None:
+    """Let those go that are over first, until both bounds hold."""
+    while True:
+        ((entries, size),) = connection.execute(
+            "select entries, bytes from totals where deployment = ?", (deployment,)
+        ).fetchall()
+        if entries <= entries_max and size <= bytes_max:
+            return
+        oldest = connection.execute(
+            "select key from answers where deployment = ? order by over_at limit ?",
+            (deployment, min(SWEEP, max(1, entries - entries_max))),
+        ).fetchall()
+        if not oldest:
+            return
+        _drop(connection, oldest)
+
+
+def _digest(user: str) -> bytes:
+    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,350 @@
+"""Answers given again: to whom, for how long, in which form, and what is never kept."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from airboss.domain.plan import Caching, Retry
+from airboss.domain.ports import ApiKey
+from airboss.domain.release import Policy
+from airboss.governance.keys import hash_key
+from airboss.store.answers import SqliteAnswers
+from airboss.testing import FakeProvider
+from tests.support.gateway import KEY, PRICE, Gateway, deployment
+from tests.support.wait import until
+
+OTHER = "ab_" + "o" * 43
+CACHE = Caching(ttl_s=600)
+
+
+def worker(url: str, root: Path) -> Gateway:
+    """A worker whose deployments keep answers, each in its way."""
+    keys = tuple(
+        ApiKey(name=name, sha256=hash_key(secret), created_at=datetime.now(UTC))
+        for name, secret in (("app", KEY), ("other", OTHER))
+    )
+    plain = deployment(url, cache=CACHE, price=PRICE, retry=Retry(attempts=2))
+
+    def screened(name: str, action: Any) -> Any:
+        policy = Policy(pii=(("email", action),), detectors="1")
+        return msgspec.structs.replace(plain, name=name, aliases=(), policy=policy)
+
+    small = msgspec.structs.replace(plain, name="small", aliases=(), cache=Caching(entries_max=2))
+    short = msgspec.structs.replace(plain, name="short", aliases=(), cache=Caching(ttl_s=1))
+    off = msgspec.structs.replace(plain, name="off", aliases=(), cache=None)
+    plans = [plain, screened("masks", "mask"), screened("tokenizes", "tokenize"), small, short, off]
+    return Gateway(root, *plans, keys=keys)
+
+
+@pytest.fixture(scope="module")
+def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One for the module."""
+    with worker(fake_process.url, tmp_path_factory.mktemp("cache")) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(shared: Gateway, provider: FakeProvider) -> Gateway:
+    """The module's worker, which has kept nothing yet."""
+    with suppress(sqlite3.OperationalError), sqlite3.connect(shared.journal.parent / "cache.db") as file:
+        file.executescript("delete from answers; delete from totals; delete from forgotten;")
+    return shared
+
+
+@pytest.fixture
+def own(provider: FakeProvider, own_root: Path) -> Iterator[Gateway]:
+    """A worker of the test's own."""
+    with worker(provider.url, own_root) as running:
+        yield running
+
+
+def kept(gateway: Gateway) -> int:
+    """How many answers lie in the file."""
+    with sqlite3.connect(gateway.journal.parent / "cache.db") as file:
+        return int(file.execute("select count(*) from answers").fetchone()[0])
+
+
+def state(answer: httpx2.Response) -> str | None:
+    """What the answer says of the cache."""
+    assert answer.status_code == 200, answer.text
+    return answer.headers.get("x-airboss-cache")
+
+
+def text_of(answer: httpx2.Response) -> str:
+    """What an answer says, streamed or not."""
+    if answer.headers["content-type"].startswith("application/json"):
+        return answer.json()["choices"][0]["message"]["content"]
+    chunks = [
+        json.loads(e.removeprefix("data: ")) for e in answer.text.split("\n\n") if e.startswith("data: {")
+    ]
+    assert answer.text.endswith("data: [DONE]\n\n")
+    return "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("first", [False, True], ids=["whole", "stream"])
+def test_the_same_is_answered_once(
+    gateway: Gateway, provider: FakeProvider, first: bool, second: bool
+) -> None:
+    """However it is asked and whoever the user is: the answer comes again, in the form asked for, costs
+    nothing, and its record says so. The provider is not asked."""
+    one = gateway.chat("hello", stream=first, user="anna", metadata={"session_id": "1"}, temperature=1)
+    assert state(one) == "miss"
+    two = gateway.chat("hello", stream=second, user="bert", temperature=1.0)
+    assert state(two) == "hit"
+    assert text_of(one) == text_of(two)
+    assert provider.stats().requests == 1
+    was, is_ = (gateway.closed(each.headers["x-request-id"]) for each in (one, two))
+    assert (was["cache"], is_["cache"]) == ("miss", "hit")
+    assert was["cost_usd"] > 0
+    assert (is_["status"], is_["cost_usd"], is_["attempts"], is_["usage_estimated"]) == ("ok", 0, [], False)
+    assert (is_["input_tokens"], is_["output_tokens"]) == (0, 0)
+    assert is_["finish_reason"] == "stop"
+    assert is_["output_chars"] == was["output_chars"] == len(text_of(two))
+    assert is_["response"]["choices"][0]["message"]["content"] == text_of(two)
+    if not second:
+        assert two.headers["x-airboss-cost-usd"] == "0"
+        usage = two.json()["usage"]
+        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (
+            was["input_tokens"],
+            was["output_tokens"],
+        )
+
+
+def test_a_stream_from_the_cache_has_usage_where_it_is_asked_for(gateway: Gateway) -> None:
+    """As any stream."""
+    gateway.chat("hello", stream=True)
+    until(lambda: kept(gateway) == 1)
+    assert "prompt_tokens" not in gateway.chat("hello", stream=True).text
+    assert '"usage":{' in gateway.chat("hello", stream=True, stream_options={"include_usage": True}).text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": [{"role": "user", "content": "hello "}]},
+        {"messages": [{"role": "system", "content": "hello"}]},
+        {"temperature": 0.5},
+        {"max_tokens": 99},
+        {"seed": 1},
+        {"n": 2},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_another_question_is_another(gateway: Gateway, provider: FakeProvider, change: Any) -> None:
+    """Whatever shapes an answer makes it another; what nobody knows may."""
+    gateway.chat("hello")
+    until(lambda: kept(gateway) == 1)
+    assert state(gateway.chat("hello", **change)) == "miss"
+    assert provider.stats().requests == 2
+
+
+def test_order_and_space_are_no_difference(gateway: Gateway) -> None:
+    """JSON that means the same asks the same."""
+    gateway.chat("hello", temperature=0.5)
+    until(lambda: kept(gateway) == 1)
+    body = '{"temperature": 0.50,"user":"x", "messages":[{"content":"hell\\u006f","role":"user"}],'
+    body += '"model":"assistant","seed":null}'
+    with gateway.client() as client:
+        assert state(client.post("/v1/chat/completions", content=body)) == "hit"
+
+
+def test_no_key_sees_what_another_asked(own: Gateway, provider: FakeProvider) -> None:
+    """Nor does another deployment, nor the one release after the other."""
+    own.chat("hello")
+    until(lambda: kept(own) == 1)
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    theirs = {"authorization": f"Bearer {OTHER}"}
+    assert state(httpx2.post(f"{own.url}/v1/chat/completions", json=body, headers=theirs)) == "miss"
+    assert state(own.chat("hello", model="small")) == "miss"
+    assert state(own.chat("hello", model="off")) is None
+    again = deployment(provider.url, cache=CACHE)
+    release = msgspec.structs.replace(again.stable, digest="e" * 64)
+    own.publish(msgspec.structs.replace(again, stable=release))
+    until(lambda: own.chat("x").headers["x-airboss-release"] == "e" * 64)
+    assert state(own.chat("hello")) == "miss"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    ["500", "context-length", "content-filter-finish", "cut-reset", "tool-call", "error-200"],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_what_is_no_whole_answer_is_not_kept(
+    gateway: Gateway, provider: FakeProvider, behaviour: str, stream: bool
+) -> None:
+    """Errors, what a filter or the end of tokens cut, and calls of tools, which are for now."""
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    tried_again = {"500", "error-200"} | (set() if stream else {"cut-reset"})
+    provider.script(*[behaviour] * (2 if behaviour in tried_again else 1))
+    gateway.chat("hello", stream=stream, tools=tools)
+    assert state(gateway.chat("hello", stream=stream, tools=tools)) == "miss"
+
+
+def test_cut_by_length_is_not_kept(gateway: Gateway, provider: FakeProvider) -> None:
+    """More tokens would have said more."""
+    gateway.chat('fake:{"words": 30}', max_tokens=3)
+    assert state(gateway.chat('fake:{"words": 30}', max_tokens=3)) == "miss"
+
+
+def test_cache_control_is_heard(gateway: Gateway, provider: FakeProvider) -> None:
+    """`no-store` neither looks nor keeps; `no-cache` asks anew, and what comes is kept."""
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+
+    def ask(control: str) -> httpx2.Response:
+        with gateway.client() as client:
+            return client.post("/v1/chat/completions", json=body, headers={"cache-control": control})
+
+    assert state(ask("no-store")) == "bypass"
+    assert state(gateway.chat("hello")) == "miss"
+    until(lambda: kept(gateway) == 1)
+    answer = ask("No-Store, max-age=0")
+    assert state(answer) == "bypass"
+    assert gateway.closed(answer.headers["x-request-id"])["cache"] == "bypass"
+    provider.script("ok;text=newer")
+    assert text_of(ask("no-cache")) == "newer"
+    until(lambda: text_of(gateway.chat("hello")) == "newer")
+    assert state(gateway.chat("hello")) == "hit"
+
+
+def test_a_stampede_asks_once(gateway: Gateway, provider: FakeProvider) -> None:
+    """Twenty at once: one asks, the others have its answer, each in its own form."""
+    with ThreadPoolExecutor(20) as pool:
+        asked = [
+            pool.submit(gateway.chat, 'fake:{"words": 30, "tokens_per_s": 60}', stream=n % 2 == 0)
+            for n in range(20)
+        ]
+        answers = [each.result() for each in asked]
+    assert provider.stats().requests == 1
+    assert sorted(state(each) or "" for each in answers) == ["hit"] * 19 + ["miss"]
+    assert len({text_of(each) for each in answers}) == 1
+
+
+def test_when_the_first_fails_others_ask_for_themselves(gateway: Gateway, provider: FakeProvider) -> None:
+    """Nobody gets the error of another."""
+    provider.script("context-length;delay_s=0.5")
+    with ThreadPoolExecutor(5) as pool:
+        asked = [pool.submit(gateway.chat, "hello") for _ in range(5)]
+        answers = [each.result().status_code for each in asked]
+    assert sorted(answers) == [200, 200, 200, 200, 400]
+
+
+def test_a_first_that_leaves_holds_nobody_up(gateway: Gateway, provider: FakeProvider) -> None:
+    """Its client goes; those who waited are answered."""
+    provider.script("silence")
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    with ThreadPoolExecutor(1) as pool, gateway.client() as leaving:
+
+        def leave() -> None:
+            with pytest.raises(httpx2.ReadTimeout):
+                leaving.post("/v1/chat/completions", json=body, timeout=0.7)
+
+        first = pool.submit(leave)
+        until(lambda: provider.stats().requests == 1)
+        assert state(gateway.chat("hello")) == "miss"
+        first.result()
+
+
+def test_what_a_policy_takes_out_is_not_in_the_cache(gateway: Gateway, provider: FakeProvider) -> None:
+    """Masked requests are one where they differ by what is masked. Where values go back into the answer
+    nothing is shared."""
+    one = gateway.chat("I am anna@example.com", model="masks")
+    until(lambda: kept(gateway) == 1)
+    two = gateway.chat("I am bert@example.com", model="masks")
+    assert (state(one), state(two)) == ("miss", "hit")
+    assert "anna" not in two.text
+    file = b"".join(p.read_bytes() for p in gateway.journal.parent.glob("cache.db*"))
+    assert b"anna@example.com" not in file
+    for who in ("anna", "bert"):
+        assert state(gateway.chat(f"I am {who}@example.com", model="tokenizes")) == "bypass"
+    assert kept(gateway) == 1
+
+
+def test_bounds_hold(gateway: Gateway) -> None:
+    """What was kept longest goes when there is no room, and what is over is not given."""
+    for n in range(4):
+        gateway.chat(f"question {n}", model="small")
+    until(lambda: kept(gateway) == 2)
+    until(lambda: state(gateway.chat("question 3", model="small")) == "hit")
+    assert state(gateway.chat("question 0", model="small")) == "miss"
+    gateway.chat("hello", model="short")
+    assert state(gateway.chat("hello", model="short")) == "hit"
+    until(lambda: state(gateway.chat("hello", model="short")) == "miss", timeout_s=5)
+
+
+def test_a_restart_and_a_broken_file(own: Gateway) -> None:
+    """Answers outlive the worker; a file that is spoilt is begun anew, and nobody notices."""
+    own.chat("hello")
+    until(lambda: kept(own) == 1)
+    own.process.kill()
+    own.process.wait()
+    own.restart()
+    assert state(own.chat("hello")) == "hit"
+    own.process.kill()
+    own.process.wait()
+    for path in own.journal.parent.glob("cache.db*"):
+        path.write_bytes(b"spoilt" * 1000)
+    own.restart()
+    assert state(own.chat("hello")) == "miss"
+    until(lambda: state(own.chat("hello")) == "hit")
+
+
+def test_a_person_who_is_forgotten_is_not_in_the_cache(gateway: Gateway, provider: FakeProvider) -> None:
+    """What their calls put there goes, also what a call under way would put there after."""
+    path = gateway.journal.parent / "cache.db"
+    gateway.chat("from anna", user="anna")
+    gateway.chat("from bert", user="bert")
+    until(lambda: kept(gateway) == 2)
+    provider.script("ok;delay_s=1.0;text=late")
+    answers = SqliteAnswers(path)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(gateway.chat, "another of anna's", user="anna")
+        until(lambda: provider.stats().requests == 3)
+        assert answers.forget("anna", datetime.now(UTC).timestamp()) == 1
+        late.result()
+    answers.close()
+    assert state(gateway.chat("from bert")) == "hit"
+    assert state(gateway.chat("from anna")) == "miss"
+    assert state(gateway.chat("another of anna's")) == "miss"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/responses", {"input": "hello"}),
+        ("/v1/messages", {"max_tokens": 99, "messages": [{"role": "user", "content": "hey"}]}),
+    ],
+)
+def test_other_dialects_share_it(
+    gateway: Gateway, provider: FakeProvider, path: str, body: dict[str, Any]
+) -> None:
+    """`/v1/responses` and `/v1/messages` look up and keep what they say as chat."""
+    with gateway.client() as client:
+        answers = [client.post(path, json={"model": "gpt-4o", **body, **more}) for more in ({}, {}, STREAMED)]
+    assert [state(each) for each in answers] == ["miss", "hit", "hit"]
+    assert "response.completed" in answers[-1].text or "message_stop" in answers[-1].text
+    assert provider.stats().requests == 1
+
+
+STREAMED = {"stream": True}
+
+
+def test_vectors_are_kept_too(gateway: Gateway, provider: FakeProvider) -> None:
+    """Embeddings of the same text are the same."""
+    body = {"model": "gpt-4o", "input": "hello"}
+    with gateway.client() as client:
+        one = client.post("/v1/embeddings", json=body)
+        assert state(client.post("/v1/embeddings", json=body)) == "hit"
+        assert client.post("/v1/embeddings", json=body).json()["data"] == one.json()["data"]

@@ -1,0 +1,78 @@
+"""A whole answer streamed again, and a stream put together, say the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airboss.gateway.replay import events_of, whole_of
+from airboss.gateway.sse import event_data
+
+texts = st.text(max_size=200)
+scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5)
+messages = st.fixed_dictionaries(
+    {"role": st.just("assistant"), "content": texts},
+    optional={
+        "refusal": st.none(),
+        "reasoning_content": texts,
+        "annotations": st.lists(st.dictionaries(st.text(max_size=3), scalars, max_size=2), max_size=2),
+        "odd": st.integers(),
+    },
+)
+logprobs = st.none() | st.fixed_dictionaries(
+    {"content": st.lists(st.fixed_dictionaries({"token": texts}), max_size=3)}
+)
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> dict[str, Any]:
+    """A whole answer to a chat, or to a prompt."""
+    chat = draw(st.booleans())
+    choices = []
+    for index in range(draw(st.integers(1, 3))):
+        said = {"message": draw(messages)} if chat else {"text": draw(texts)}
+        choices.append({"index": index, **said, "logprobs": draw(logprobs), "finish_reason": "stop"})
+    return {
+        "id": "x",
+        "object": "chat.completion" if chat else "text_completion",
+        "created": 1,
+        "model": "m",
+        "system_fingerprint": draw(st.none() | st.just("f")),
+        "choices": choices,
+        "usage": USAGE,
+    }
+
+
+@given(answers(), st.booleans())
+def test_a_stream_made_of_an_answer_says_it(answer: dict[str, Any], with_usage: bool) -> None:
+    """Whatever it holds, put together again it is the same; usage comes only where it was asked for."""
+    events = events_of(json.dumps(answer).encode(), with_usage=with_usage)
+    whole = whole_of(b"".join(events) + b"data: [DONE]\n\n")
+    assert whole is not None
+    expected = answer if with_usage else {name: each for name, each in answer.items() if name != "usage"}
+    assert json.loads(whole) == expected
+    assert sum(b'"usage"' in event for event in events) == int(with_usage)
+
+
+def test_a_long_text_comes_in_pieces() -> None:
+    """As a stream does: the role first, then words, then why it ended."""
+    text = "one two three four five " * 20
+    answer = {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant"}}]}
+    answer["choices"][0]["message"]["content"] = text  # type: ignore[index]  # made just above
+    answer["choices"][0]["finish_reason"] = "stop"  # type: ignore[index]  # as above
+    events = events_of(json.dumps(answer).encode(), with_usage=True)
+    chunks = [json.loads(event_data(event) or b"")["choices"][0] for event in events]
+    assert chunks[0]["delta"]["role"] == "assistant"
+    assert len(chunks) > 10
+    assert "".join(chunk["delta"].get("content", "") for chunk in chunks) == text
+    assert [chunk["finish_reason"] for chunk in chunks[-2:]] == [None, "stop"]
+
+
+def test_an_error_is_no_answer() -> None:
+    """Nothing is made of a stream that holds one."""
+    assert whole_of(b'data: {"error":{"message":"x"}}\n\n') is None
+    assert whole_of(b"") is None
