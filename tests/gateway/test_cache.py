@@ -34,7 +34,7 @@ def worker(url: str, root: Path) -> Gateway:
         ApiKey(name=name, sha256=hash_key(secret), created_at=datetime.now(UTC))
         for name, secret in (("app", KEY), ("other", OTHER))
     )
-    plain = deployment(url, cache=CACHE, price=PRICE, retry=Retry(attempts=2))
+    plain = deployment(url, cache=CACHE, price=PRICE, retry=Retry(attempts=2), continuation="off")
 
     def screened(name: str, action: Any) -> Any:
         policy = Policy(pii=(("email", action),), detectors="1")
