@@ -101,7 +101,7 @@ async def infer(
         release(held, seat)
 
 
-def release(held: Held | None, seat: Seat | None) -> None:
+def release(held: Held | None, seat: Seat | None = None) -> None:
     """Give back what a call holds, unless its record has settled that."""
     if held is not None:
         held.release()
@@ -281,7 +281,7 @@ async def give(  # noqa: PLR0917 - the call's whole context, in the order it cam
     finally:
         dispatched = Dispatched(started=http.received_at, answer=Kept(answer, client.loop))
         closed = close_record(worker, serving, call, opened, dispatched, status="ok", error=None)
-        release(call.held, None)
+        release(call.held)
     give_kept(client, call, dispatched, answer, closed)
 
 
