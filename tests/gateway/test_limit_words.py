@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from airboss.gateway.stock import duration
+from airboss.gateway.heads import error_response
+from airboss.gateway.stock import LimitReached, duration
 from airboss.governance.budgets import money
 
 
@@ -33,3 +34,10 @@ def test_durations_are_openai_s(seconds: float, said: str) -> None:
 def test_money_is_written_as_people_do(usd: str, said: str) -> None:
     """Two decimals, and more where there are more."""
     assert money(Decimal(usd)) == said
+
+
+def test_when_to_come_back_is_rounded_up() -> None:
+    """Who came a moment too early would be refused again."""
+    for seconds, said in ((0.01, b"1"), (1.0, b"1"), (1.01, b"2"), (59.13, b"60")):
+        lines, _ = error_response(LimitReached("too much", retry_after_s=seconds), b"")
+        assert b"retry-after: %s\r\n" % said in lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from airboss.domain.errors import ApiError
@@ -11,7 +12,9 @@ from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.spoken import Client
 from airboss.gateway.worker import Admitted
 
-HOPELESS = frozenset({"internal_error", "provider_key_missing", "upstream_auth", "insufficient_quota"})
+HOPELESS = frozenset(
+    {"internal_error", "provider_key_missing", "upstream_auth", "insufficient_quota", "budget_exceeded"}
+)
 """Codes of errors that sending again cannot mend, though clients do so by their status: OpenAI's and
 Anthropic's heed `x-should-retry`."""
 PATIENCE_S = 60.0
@@ -60,7 +63,8 @@ def error_response(error: ApiError, headers: bytes) -> tuple[bytes, bytes]:
     lines = b"content-type: application/json\r\n" + headers
     lines += getattr(error, "headers", b"")  # those of limits tell of them
     if error.retry_after_s is not None:
-        lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+        # Rounded up: who comes a moment too early is refused again.
+        lines += b"retry-after: %d\r\n" % max(1, math.ceil(error.retry_after_s))
     if error.code in HOPELESS or (error.retry_after_s or 0) > PATIENCE_S:
         lines += b"x-should-retry: false\r\n"
     return lines, wire.error_body(error)

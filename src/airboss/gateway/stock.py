@@ -160,7 +160,7 @@ class BudgetExceeded(RateLimited):
     type = "insufficient_quota"
     default_code = "budget_exceeded"
     retryable = False
-    headers = b"x-should-retry: false\r\n"
+    headers = b""
 
 
 def too_long(stock: Stock, tokens: int) -> LimitReached:
