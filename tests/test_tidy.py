@@ -108,6 +108,7 @@ TOUCHES: Mapping[str, str] = {
     "store/duckdb_erase.py": "os",
     "store/erasures.py": "sqlalchemy sqlite3",
     "store/duckdb_run.py": "duckdb",
+    "store/duckdb_search.py": "duckdb",
     "store/evals.py": "sqlalchemy",
     "store/responses.py": "sqlalchemy",
     "store/rollouts.py": "sqlalchemy",

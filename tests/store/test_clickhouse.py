@@ -21,7 +21,8 @@ from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.record import Redacted
 from airboss.store import clickhouse_http
 from airboss.store.clickhouse import ClickHouseRecordLog
-from airboss.store.clickhouse_http import ClickHouse, literal, migrate, statements
+from airboss.store.clickhouse_http import ClickHouse, literal
+from airboss.store.clickhouse_schema import migrate, statements
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.journals import FixedClock
 from tests.store.samples import START, call_id, closed_json, move, opened_json, record_json
@@ -188,6 +189,7 @@ def test_replaced_rows_are_tidied_away(
     log.forget("w/1")
     for start in range(2):
         log.apply(move(start + 5, segment="w/2", start=100 * start))
+    assert not log.tidy()
     assert server.rows("select count() from pending") == [[0]]
     assert server.rows("select count() from offsets where segment = 'w/1'") == [[0]]
     assert log.offset("w/2") == 200

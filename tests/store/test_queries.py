@@ -20,7 +20,12 @@ def test_every_query_stands_in_both_dialects() -> None:
     names = {path.name.removesuffix(".sql") for path in QUERIES.glob("*.sql")}
     duckdb = {name for name in names if not name.endswith(CLICKHOUSE)}
     clickhouse = {name.removesuffix(CLICKHOUSE) for name in names - duckdb}
-    assert duckdb - clickhouse == OF_PARTS | OF_ERASURE
+    own = {
+        name
+        for name in duckdb - clickhouse
+        if (QUERIES / f"{name}.sql").read_text().startswith("-- DuckDB's own: ")
+    }
+    assert duckdb - clickhouse == OF_PARTS | OF_ERASURE | own
     own = {
         name
         for name in clickhouse - duckdb

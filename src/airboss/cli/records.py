@@ -29,6 +29,19 @@ Query = dict[str, str]
 """Filters by their name in the admin API, which is the flag's name."""
 
 
+ByOption = Annotated[
+    str | None, typer.Option(help="Instead of calls, what was used by model, user, tag:NAME, …")
+]
+CompareOption = Annotated[
+    str | None, typer.Option(help="With --by: beside previous, week, or the digest of another release.")
+]
+MostOption = Annotated[str | None, typer.Option(help="With --by: errors, latency_p95_ms, cost_usd, … first.")]
+OutOption = Annotated[Path | None, typer.Option(help="With --by: write a .csv or .parquet file.")]
+SearchOption = Annotated[
+    str | None, typer.Option(help="Only calls with these words in request or response; a phrase in quotes.")
+]
+
+
 def records(
     *,
     deployment: Annotated[str | None, typer.Option(help="Only calls to this deployment.")] = None,
@@ -51,17 +64,11 @@ def records(
     sort: Annotated[
         str | None, typer.Option(help="slowest, costliest or longest first, instead of the newest.")
     ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(help="Instead of calls, what was used by model, user, tag:NAME, …"),
-    ] = None,
-    compare: Annotated[
-        str | None, typer.Option(help="With --by: beside previous, week, or the digest of another release.")
-    ] = None,
-    most: Annotated[
-        str | None, typer.Option(help="With --by: errors, latency_p95_ms, cost_usd, … first.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="With --by: write a .csv or .parquet file.")] = None,
+    by: ByOption = None,
+    compare: CompareOption = None,
+    most: MostOption = None,
+    out: OutOption = None,
+    search: SearchOption = None,
     record_id: Annotated[
         str | None, typer.Option("--id", help="One record in full, with its bodies.")
     ] = None,
@@ -87,6 +94,7 @@ def records(
         arm=arm,
         error_type=error_type,
         sort=sort,
+        search=search,
     )
     if by is None and (compare or most or out):
         raise WrongCall("--compare, --most and --out go with --by.")
@@ -114,11 +122,15 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
     """Those that match, and with `follow` those that come."""
     if follow and "sort" in query:
         raise WrongCall("--follow shows calls as they come; leave out --sort.")
+    if "search" in query and (follow or "sort" in query):
+        raise WrongCall("--search looks in what is stored, the last first; leave out --follow and --sort.")
     if follow:
         follow_records(api, query, limit, as_json=as_json)
     elif as_json:
         for each in pages(api, query, limit, bodies=True):
             print_json(each)
+    elif "search" in query:
+        show_as_found(pages(api, query, limit, bodies=False))
     else:
         show_table(list(pages(api, query, limit, bodies=False)))
 
@@ -137,7 +149,7 @@ def filters(**given: str | None) -> Query:
 
 
 def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[str, Any]]:
-    """At most `limit` records that match, newest first, page by page."""
+    """At most `limit` records that match, newest first, page by page; a page of a search may be empty."""
     cursor: str | None = None
     while limit > 0:
         params = {**query, "limit": str(min(limit, PAGE)), "bodies": "true" if bodies else "false"}
@@ -146,9 +158,9 @@ def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[
         page = api.get("/api/v1/records", params)
         yield from page["records"]
         limit -= len(page["records"])
-        cursor = page["next"]
-        if cursor is None or not page["records"]:
+        if page["next"] in {None, cursor}:
             return
+        cursor = page["next"]
 
 
 def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None:
@@ -210,6 +222,16 @@ def show_table(found: list[dict[str, Any]]) -> None:
         row["status"] = f"[{STATUS_COLOURS.get(each['status'], 'red')}]{row['status']}[/]"
         table.add_row(*row.values())
     out.print(table)
+
+
+def show_as_found(found: Iterator[dict[str, Any]]) -> None:
+    """Each record as a line when it is found: looking through all of them may take a while."""
+    none = True
+    for each in found:
+        none = False
+        follow_line(each)
+    if none:
+        console().print("no record holds these words")
 
 
 STATUS_COLOURS = {"ok": "green", "cancelled": "yellow", "refused": "yellow"}

@@ -113,11 +113,25 @@ def records(desk: Desk, call: Call) -> object:
     bodies = call.params.get("bodies") or "false"
     if bodies not in ("true", "false"):
         raise InvalidRequest(f"bodies={bodies[:60]!r} is neither true nor false", param="bodies")
+    if words := call.params.get("search"):
+        return search(desk, where, words, limit, bodies=bodies == "true")
     if bodies == "true":
         return records_with_bodies(desk, where, limit)
     found = desk.log.records(where, limit=limit, bodies=False)
     full = len(found) == limit and where.sort is None
     return RecordPage(records=tuple(found), next=cursor(where, [each.id for each in found], full=full))
+
+
+def search(desk: Desk, where: RecordFilter, words: str, limit: int, *, bodies: bool) -> RecordPage:
+    """What a second of looking has found; `next` goes on from there, also where that was nothing."""
+    if where.after is not None:
+        raise InvalidRequest("search and after exclude each other; page with before", param="after")
+    limit = min(limit, BODIES_SLICE) if bodies else limit
+    try:
+        found = desk.log.search(where, words, limit=limit, bodies=bodies)
+    except ValueError as error:
+        raise InvalidRequest(f"search: {error}", param="search") from None
+    return RecordPage(records=found.records, next=found.looked_to)
 
 
 def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
@@ -289,6 +303,8 @@ RECORD_PARAMS = {
     "error_type": "only failed so",
     "tag": "only with this tag, as NAME=VALUE",
     "sort": "slowest, costliest or longest first instead of the newest; such a list is not paged",
+    "search": "words that stand in the bodies, in any case, a phrase in quotes; the last stored first, a"
+    " page ends after a second of looking, maybe empty: `next` leads on",
     "score": "a condition on a score: `helpfulness<0.5`, `tone=rude`, or a name alone",
     "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
     "before": "only records older than this id (paging, newest first)",

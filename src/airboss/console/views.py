@@ -28,7 +28,7 @@ from airboss.console.render import Templates, Visit, url
 from airboss.console.text import hue
 from airboss.console.waterfall import waterfall
 from airboss.console.wire import encode
-from airboss.domain.errors import NotFound
+from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import DeploymentStats, RecordFilter
 from airboss.domain.record import InferenceRecord
@@ -120,7 +120,7 @@ def chart_of(
 
 def records(desk: Desk, templates: Templates, seen: Visit) -> str:
     """The table of records."""
-    check_names(seen.params, (*FILTER_NAMES, *TIME_NAMES, "before", "trail"))
+    check_names(seen.params, (*FILTER_NAMES, *TIME_NAMES, "search", "before", "trail"))
     timed = any(name in seen.params for name in TIME_NAMES)
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h") if timed else None
     where = read_filter(
@@ -129,7 +129,8 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
     if period is not None:
         until = period.until if "until" in seen.params else None
         where = msgspec.structs.replace(where, since=period.since, until=until)
-    found, more = page_of(desk, where)
+    words = seen.params.get("search", "").strip()
+    found, before = searched(desk, where, words) if words else page_of(desk, where)
     keep = {name: value for name, value in seen.params.items() if name not in ("before", "trail")}
     newer = newer_page(seen.params)
     plan = current_plan(desk)
@@ -148,21 +149,32 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
         statuses=STATUSES,
         rows=found,
         slowest=max((each.latency_ms for each in found), default=0.0),
-        total=desk.log.count(msgspec.structs.replace(where, before=None)),
-        filtered=any(name in keep for name in FILTER_NAMES),
+        total=None if words else desk.log.count(msgspec.structs.replace(where, before=None)),
+        looking=words and before and len(found) < ROWS,
+        filtered=any(name in keep for name in (*FILTER_NAMES, "search")),
         any_records=bool(found) or newest_of(desk.log) is not None,
         newer=url("/records", keep, **newer) if newer is not None else None,
-        older=url("/records", keep, **older_page(seen.params, found[-1].id)) if more else None,
+        older=url("/records", keep, **older_page(seen.params, before)) if before else None,
         newest=found[0].id if found and newer is None and not {"until", "sort"} & set(keep) else "",
         first_call="" if found else first_call(desk, plan),
         cli_records=cli_records(keep),
     )
 
 
-def page_of(desk: Desk, where: RecordFilter) -> tuple[list[InferenceRecord], bool]:
-    """One page of records, newest first, and whether there are older ones."""
+def page_of(desk: Desk, where: RecordFilter) -> tuple[list[InferenceRecord], str | None]:
+    """One page of records, newest first, and the cursor of the next where there are older ones."""
     found = list(desk.log.records(where, limit=ROWS + 1, bodies=False))
-    return found[:ROWS], len(found) > ROWS and where.sort is None
+    more = len(found) > ROWS and where.sort is None
+    return found[:ROWS], found[ROWS - 1].id if more else None
+
+
+def searched(desk: Desk, where: RecordFilter, words: str) -> tuple[list[InferenceRecord], str | None]:
+    """What a second of looking in the bodies has found, and the cursor from which to look further back."""
+    try:
+        found = desk.log.search(where, words, limit=ROWS, bodies=False)
+    except ValueError as error:
+        raise InvalidRequest(f"search: {error}", param="search") from None
+    return list(found.records), found.looked_to
 
 
 def newer_page(params: dict[str, str]) -> dict[str, str | None] | None:
@@ -312,7 +324,8 @@ def first_call(desk: Desk, plan: ServingPlan | None) -> str:
 
 def cli_records(keep: dict[str, str]) -> str:
     """The same question for a shell."""
-    flags = {name.replace("_", "-"): keep[name] for name in FILTER_NAMES if name in keep and name != "text"}
+    names = (*FILTER_NAMES, "search")
+    flags = {name.replace("_", "-"): keep[name] for name in names if name in keep and name != "text"}
     if "since" in keep or "range" in keep:
         flags["since"] = keep.get("since") or keep["range"]
     if "until" in keep:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from airboss.domain.plan import Budget, Exposure, Limits, Priority, ServingPlan, Standing
-from airboss.domain.record import InferenceRecord, Status
+from airboss.domain.record import Found, InferenceRecord, Status
 from airboss.domain.release import Release
 from airboss.domain.score import Score, ScoreValue
 from airboss.domain.usage import RecordSort, UsageRow
@@ -417,6 +417,11 @@ class RecordLog(Protocol):
         With bodies there may be fewer, so that they fit in memory, but one at least: an empty answer is the
         end."""
 
+    def search(self, where: RecordFilter, words: str, *, limit: int, bodies: bool) -> Found:
+        """Records that match and whose bodies hold these words (`store.searching`), the last stored first: at
+        most `limit` (1 to 10,000), or what a second of looking has found. `where.before` goes on where the
+        last one stopped; `where.after` is not looked at. Raises ValueError where there is no word."""
+
     def count(self, where: RecordFilter) -> int:
         """How many records match, paging fields aside."""
 
@@ -481,6 +486,10 @@ class RecordLog(Protocol):
         """Delete the bodies of calls begun before one time, and all of the records begun before another, with
         their scores; at most `limit` records at once, the oldest first. None: keep them. Returns how many
         records lost something; 0 is the end."""
+
+    def tidy(self) -> bool:
+        """Do some of the work that makes questions quick and can wait; whether there is more. Who owns the
+        log calls it when there is time."""
 
     def close(self) -> None:
         """Give back files and connections. The log is not used after."""

@@ -180,6 +180,14 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     response: Any
 
 
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search has found so far, the last stored first. `looked_to`: the id of the oldest record that
+    was looked at, where older ones are left: the search goes on before it."""
+
+    records: tuple[InferenceRecord, ...]
+    looked_to: str | None
+
+
 def interrupted(opened: OpenedCall, *, latency_ms: float) -> ClosedCall:
     """The close of a call whose worker died: an error of type `interrupted`, its usage unknown.
 

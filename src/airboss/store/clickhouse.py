@@ -36,17 +36,18 @@ from airboss.domain.ports import (
     UsageQuery,
     WatchedCall,
 )
-from airboss.domain.record import InferenceRecord
+from airboss.domain.record import Found, InferenceRecord
 from airboss.domain.score import Score, read_condition
 from airboss.domain.usage import RecordSort, UsageRow
 from airboss.store import (
     clickhouse_erase,
     clickhouse_scores,
+    clickhouse_search,
     clickhouse_spans,
     clickhouse_usage,
     clickhouse_watch,
 )
-from airboss.store.clickhouse_http import ClickHouse, migrate, moment, query
+from airboss.store.clickhouse_http import ClickHouse, moment, query
 from airboss.store.clickhouse_rows import (
     BODY_COLUMNS,
     PENDING_COLUMNS,
@@ -56,6 +57,7 @@ from airboss.store.clickhouse_rows import (
     row_of,
     started,
 )
+from airboss.store.clickhouse_schema import migrate
 from airboss.store.joining import (
     ORPHANS_MAX,
     StoredRecord,
@@ -67,6 +69,7 @@ from airboss.store.joining import (
     read_span,
 )
 from airboss.store.rows import COLUMNS, open_rows
+from airboss.store.searching import read_search
 from airboss.store.span_rows import Span
 from airboss.store.usage import narrowed, read_tag
 
@@ -145,8 +148,6 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
             spans = [*map(read_span, move.spans), *called]
             self._take(move, place, records, spans, ended=bool(joined))
             self._moves += 1
-            if self._moves % TIDY_EVERY == 0:
-                self._tidy()
         return move.end
 
     def _joined(self, move: JournalMove) -> tuple[list[bytes], list[Span]]:
@@ -232,7 +233,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         taken, begun, seq, gone, version = found[0]
         return Place(version=version) if gone else Place(taken=taken, begun=begun, seq=seq, version=version)
 
-    def _tidy(self) -> None:
+    def _drop_replaced(self) -> None:
         """Delete what newer rows have replaced."""
         for table, key in (("pending", "id"), ("waiting_scores", "id"), ("waiting_calls", "id")):
             done = f"select {key} from {table} where done = 1"  # noqa: S608 - names of ours
@@ -267,9 +268,14 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         if where.after is not None:
             conditions += " and seq > $after_seq"
             order = "seq"
+        return self._listed(conditions, {**asked, "limit": limit}, order, bodies=bodies)
+
+    def _listed(
+        self, conditions: str, asked: Mapping[str, Any], order: str, *, bodies: bool
+    ) -> list[InferenceRecord]:
+        """Records with what they show of their scores."""
         columns = ", ".join(f'"{name}"' for name in ("seq", *COLUMNS))
-        text = query("list").format(columns=columns, where=conditions, order=order)
-        rows = self._ask(text, {**asked, "limit": limit})
+        rows = self._ask(query("list").format(columns=columns, where=conditions, order=order), asked)
         found = self._with_bodies(rows) if bodies else [record_of(row, (None, None)) for row in rows]
         shown = clickhouse_scores.shown(self._house, {record.id for record in found})
         return [
@@ -311,6 +317,33 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
             else:
                 anchors["after_seq"] = found[0][1]
         return anchors
+
+    def search(self, where: RecordFilter, words: str, *, limit: int, bodies: bool) -> Found:
+        """As `RecordLog.search`."""
+        search_for = read_search(words)
+        conditions, asked = _conditions(where)
+        self._begin()
+        below = 2**63 - 1
+        if where.before is not None:
+            found = self._ask("select seq from records where id = $id", {"id": where.before})
+            below = found[0][0] if found else 0
+        ids, oldest = clickhouse_search.search(
+            self._house, conditions, asked, search_for, below=below, limit=limit
+        )
+        records: list[InferenceRecord] = []
+        if ids:
+            these = {"first": min(ids), "last": max(ids), "ids": ids, "limit": len(ids)}
+            named = "id between $first and $last and id in $ids"
+            records = self._listed(named, these, "seq desc", bodies=bodies)
+        looked_to = None
+        if len(records) < len(ids):  # with bodies they may not all fit in memory
+            looked_to = records[-1].id
+        elif oldest is not None:
+            first = self._ask(
+                "select id from records where seq >= $seq order by seq limit 1", {"seq": oldest}
+            )
+            looked_to = first[0][0] if first else None
+        return Found(records=tuple(records), looked_to=looked_to)
 
     def count(self, where: RecordFilter) -> int:
         """As `RecordLog.count`."""
@@ -398,6 +431,15 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
             return clickhouse_erase.expire(
                 self._house, bodies_before=bodies_before, records_before=records_before, limit=limit
             )
+
+    def tidy(self) -> bool:
+        """As `RecordLog.tidy`: after many moves, rows that newer ones have replaced are deleted."""
+        with self._writing:
+            if self._moves < TIDY_EVERY:
+                return False
+            self._moves = 0
+            self._drop_replaced()
+            return False
 
     def close(self) -> None:
         """As `RecordLog.close`."""

@@ -14,7 +14,7 @@ import httpx2
 import msgspec
 
 from airboss.config.clickhouse import Server
-from airboss.domain.errors import SetupError, StoreUnavailable
+from airboss.domain.errors import StoreUnavailable
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 60.0
@@ -36,7 +36,7 @@ _SETTINGS: Final = {
 }
 """Sent with every statement. What a person deletes is deleted when the answer comes, on every replica."""
 _PLACE: Final = re.compile(r"\$([a-z_]+)")
-_COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
+COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
 
 
 class ClickHouse:
@@ -85,7 +85,7 @@ class ClickHouse:
     @property
     def on_cluster(self) -> str:
         """What a statement on tables says where there is a cluster."""
-        return _on_cluster(self.server)
+        return on_cluster(self.server)
 
     def close(self) -> None:
         """Hang up."""
@@ -125,7 +125,7 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="string")
 def query(name: str) -> str:
     """The text of a named query in ClickHouse's dialect, without comments."""
     text = (resources.files("airboss.store") / "queries" / f"{name}.clickhouse.sql").read_text()
-    return _COMMENT.sub("", text).strip()
+    return COMMENT.sub("", text).strip()
 
 
 def filled(text: str, asked: Mapping[str, Any]) -> str:
@@ -168,44 +168,6 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def migrate(house: ClickHouse) -> None:
-    """Bring the schema forward, one numbered file at a time; never back. Every statement of a file may be run
-    again, so one that was killed half way is. Raises SetupError where a newer Airboss wrote."""
-    house.create_database()
-    folder = resources.files("airboss.store") / "schema" / "clickhouse"
-    files = {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}
-    for statement in statements(files["000_migrations.sql"], house.server):
-        house.run(statement)
-    ((done,),) = house.rows("select max(number) from schema_migrations")
-    last = max(int(name[:3]) for name in files)
-    if done > last:
-        raise SetupError(
-            f"ClickHouse at {house.server.url} has schema {done}, this Airboss knows up to {last}: install "
-            "the one that wrote it"
-        )
-    for name in sorted(files):
-        number = int(name[:3])
-        if number > done:
-            for statement in statements(files[name], house.server):
-                house.run(statement)
-            row = (number, name, stamp(datetime.now(UTC)))
-            house.insert("schema_migrations", ("number", "name", "applied_at"), [row], f"schema:{number}")
-
-
-def statements(text: str, server: Server) -> list[str]:
-    """The statements of a schema file for this server: whether tables are made on a cluster and replicated,
-    and what then bounds how many inserts are remembered by their tokens."""
-    replicated = server.cluster is not None
-    clauses = {
-        "cluster": _on_cluster(server),
-        "replicated": "Replicated" if replicated else "",
-        "window": "replicated_deduplication_window" if replicated else "non_replicated_deduplication_window",
-    }
-    whole = _COMMENT.sub("", text)
-    for name, clause in clauses.items():
-        whole = whole.replace(f"{{{name}}}", clause)
-    return [statement.strip() for statement in whole.split(";\n") if statement.strip()]
-
-
-def _on_cluster(server: Server) -> str:
+def on_cluster(server: Server) -> str:
+    """What a statement on tables says where there is a cluster."""
     return f" on cluster {server.cluster}" if server.cluster is not None else ""

@@ -25,7 +25,7 @@ from airboss.domain.ports import (
     UsageQuery,
     WatchedCall,
 )
-from airboss.domain.record import InferenceRecord
+from airboss.domain.record import Found, InferenceRecord
 from airboss.domain.score import Score
 from airboss.domain.usage import UsageRow
 from airboss.store.span_rows import SpanDetail, TraceFilter, TraceSpan, TraceSummary
@@ -49,6 +49,7 @@ from airboss.store.wire import (
     Records,
     Refusal,
     ScoresOf,
+    SearchFor,
     Series,
     SettleCalls,
     SpentSince,
@@ -115,6 +116,12 @@ class StoreClient:
         """As `RecordLog.records`."""
         found = self._ask(Records(where=where, limit=limit, bodies=bodies), list[bytes])
         return [_records.decode(record) for record in found]
+
+    def search(self, where: RecordFilter, words: str, *, limit: int, bodies: bool) -> Found:
+        """As `RecordLog.search`."""
+        asked = SearchFor(where=where, words=words, limit=limit, bodies=bodies)
+        found, looked_to = self._ask(asked, tuple[list[bytes], str | None])
+        return Found(records=tuple(map(_records.decode, found)), looked_to=looked_to)
 
     def count(self, where: RecordFilter) -> int:
         """As `RecordLog.count`."""
@@ -203,6 +210,10 @@ class StoreClient:
     def settle_calls(self, before: datetime, *, limit: int) -> int:
         """As `SpanLog.settle_calls`."""
         return self._ask(SettleCalls(before=before, limit=limit), int)
+
+    def tidy(self) -> bool:
+        """As `RecordLog.tidy`: the store does that."""
+        return False
 
     def close(self) -> None:
         """Hang up; the store goes on."""

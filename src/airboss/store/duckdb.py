@@ -26,10 +26,17 @@ from airboss.domain.ports import (
     UsageQuery,
     WatchedCall,
 )
-from airboss.domain.record import InferenceRecord
+from airboss.domain.record import Found, InferenceRecord
 from airboss.domain.score import Score
 from airboss.domain.usage import UsageRow
-from airboss.store import duckdb_erase, duckdb_scores, duckdb_spans, duckdb_usage, duckdb_watch
+from airboss.store import (
+    duckdb_erase,
+    duckdb_scores,
+    duckdb_search,
+    duckdb_spans,
+    duckdb_usage,
+    duckdb_watch,
+)
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection
 from airboss.store.duckdb_run import append as _append
@@ -46,6 +53,7 @@ from airboss.store.joining import (
     read_span,
 )
 from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row
+from airboss.store.searching import read_search
 from airboss.store.usage import narrowed
 
 REPLACE_WAIT_S: Final = 10.0
@@ -78,6 +86,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         self._writing = threading.Lock()
         self._gate = Gate()
         self._root: Connection | None = None
+        self._made: set[int] | None = None
         self._closed = False
         with self._writing:
             self._connected()
@@ -149,6 +158,26 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 read.with_bodies(connection, rows) if bodies else [from_row(row, None, None) for row in rows]
             )
             return read.with_scores(connection, found)
+
+    def search(self, where: RecordFilter, words: str, *, limit: int, bodies: bool) -> Found:
+        """As `RecordLog.search`."""
+        search_for = read_search(words)
+        with self._reading() as connection:
+            seqs, oldest = duckdb_search.search(connection, where, search_for, limit=limit)
+            found = read.of_seqs(connection, seqs, bodies=bodies)
+            if len(found) < len(seqs):  # with bodies they may not all fit in memory
+                oldest = seqs[len(found) - 1]
+            return Found(records=tuple(found), looked_to=read.id_from(connection, oldest))
+
+    def tidy(self) -> bool:
+        """As `RecordLog.tidy`; keeps the writer out for a third of a second at most."""
+        with self._transaction() as connection:
+            made = self._made = self._made if self._made is not None else duckdb_search.indexed(connection)
+            blocks = duckdb_search.missing(made, first=self._first_seq, next_seq=self._next_seq)
+            if blocks:
+                duckdb_search.make(connection, blocks)
+        made.update(blocks)
+        return bool(blocks)
 
     def count(self, where: RecordFilter) -> int:
         """As `RecordLog.count`."""
@@ -233,6 +262,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.erase`. The file is copied whole and replaced (`duckdb_erase`), which takes as much
         room again and keeps writers out; readers wait only while the copy is put in place."""
         with self._transaction() as connection:
+            self._made = None
             erased = duckdb_erase.blank(connection, users)
         with self._writing:
             root = self._connected()
@@ -261,6 +291,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
         """As `RecordLog.expire`."""
         with self._transaction() as connection:
+            self._made = None
             return duckdb_erase.expire(
                 connection, bodies_before=bodies_before, records_before=records_before, limit=limit
             )
@@ -349,14 +380,17 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 _run(root, f"attach '{path}' as log (row_group_size 8192)")
                 _run(root, "use log")
                 _migrate(root, self._path)
-                ((next_seq,),) = _run(root, "select coalesce(max(seq), 0) + 1 from records")
+                ends = "select coalesce(min(seq), 1), coalesce(max(seq), 0) + 1 from records"
+                ((first_seq, next_seq),) = _run(root, ends)
             except duckdb.Error as error:
                 root.close()
                 raise _unopened(self._path, error) from error
             except BaseException:
                 root.close()
                 raise
+            self._first_seq: int = first_seq
             self._next_seq: int = next_seq
+            self._made = None
             self._root = root
         return self._root
 

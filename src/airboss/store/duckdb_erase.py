@@ -17,7 +17,7 @@ from typing import Final
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import Erased
-from airboss.store import duckdb_scores, duckdb_spans
+from airboss.store import duckdb_scores, duckdb_search, duckdb_spans
 from airboss.store.duckdb_run import Connection, append, query, run
 from airboss.store.joining import blank_opened, read_opened
 from airboss.store.rows import naive, open_rows
@@ -36,6 +36,8 @@ def blank(connection: Connection, users: Mapping[str, datetime]) -> dict[str, Er
         scores = 0
         for some in batched_ids(ids):
             scores += duckdb_scores.erase(connection, user=user, record_ids=some)
+        theirs = run(connection, query("seqs_of_user"), asked)
+        duckdb_search.clear(connection, duckdb_search.blocks_of([seq for (seq,) in theirs]))
         run(connection, query("erase_bodies"), asked)
         run(connection, query("erase_user"), asked)
         opened = _blank_opened(connection, user, before)
@@ -133,6 +135,7 @@ def expire(
             some = old[start : start + IDS_AT_ONCE]
             seqs, ids = [seq for seq, _ in some], [record_id for _, record_id in some]
             run(connection, "delete from scores where record_id in (select unnest(?::varchar[]))", [ids])
+            duckdb_search.clear(connection, duckdb_search.blocks_of(seqs))
             for table in ("bodies", "records"):
                 text = f"delete from {table} where seq in (select unnest(?::bigint[]))"  # noqa: S608 - two names
                 run(connection, text, [seqs])
@@ -142,6 +145,7 @@ def expire(
         asked = {"before": naive(bodies_before), "limit": limit - done}
         seqs = [seq for (seq,) in run(connection, query("old_bodies"), asked)]
         if seqs:
+            duckdb_search.clear(connection, duckdb_search.blocks_of(seqs))
             run(connection, "delete from bodies where seq in (select unnest(?::bigint[]))", [seqs])
         done += len(seqs)
         done += duckdb_spans.expire(connection, bodies_before, limit, whole="texts")

@@ -17,7 +17,7 @@ from airboss.domain.score import read_condition
 from airboss.domain.usage import RecordSort
 from airboss.store import duckdb_scores
 from airboss.store.duckdb_run import Connection, query, run
-from airboss.store.rows import from_row, naive, whole
+from airboss.store.rows import COLUMNS, from_row, naive, whole
 from airboss.store.usage import pointer, read_tag
 
 GROUP_PARTS_MAX: Final = 2048
@@ -76,6 +76,27 @@ def opened(connection: Connection, ids: list[str]) -> dict[str, bytes]:
         record_id: "".join(text for _, _, text in parts).encode()
         for record_id, parts in groupby(rows, key=itemgetter(0))
     }
+
+
+def of_seqs(connection: Connection, seqs: Sequence[int], *, bodies: bool) -> list[InferenceRecord]:
+    """The records of these numbers, in that order."""
+    if not seqs:
+        return []
+    columns = ", ".join(f'"{name}"' for name in ("seq", *COLUMNS))
+    conditions = "seq between $first and $last and seq in (select unnest($seqs::bigint[]))"
+    text = query("list").format(columns=columns, where=conditions, order="seq desc")
+    rows = run(connection, text, {**_these(seqs), "limit": len(seqs)})
+    found = with_bodies(connection, rows) if bodies else [from_row(row, None, None) for row in rows]
+    return with_scores(connection, found)
+
+
+def id_from(connection: Connection, seq: int | None) -> str | None:
+    """The id of the first record from this number on."""
+    if seq is None:
+        return None
+    text = "select id from records where seq >= $seq and seq < $seq + 100000 order by seq limit 1"
+    found = run(connection, text, {"seq": seq})
+    return found[0][0] if found else None
 
 
 def with_bodies(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> list[InferenceRecord]:

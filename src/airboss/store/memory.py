@@ -23,7 +23,7 @@ from airboss.domain.ports import (
     UsageQuery,
     WatchedCall,
 )
-from airboss.domain.record import EXTERNAL, InferenceRecord
+from airboss.domain.record import EXTERNAL, Found, InferenceRecord
 from airboss.domain.score import Score, read_condition
 from airboss.domain.usage import RecordSort, UsageRow
 from airboss.store import memory_usage
@@ -42,6 +42,7 @@ from airboss.store.joining import (
 )
 from airboss.store.memory_scores import Scores, stats_of_scores
 from airboss.store.memory_spans import MemorySpans
+from airboss.store.searching import read_search
 from airboss.store.usage import narrowed, read_tag
 
 K = TypeVar("K")
@@ -142,6 +143,24 @@ class MemoryRecordLog(MemorySpans):
         if bodies:
             return found
         return [msgspec.structs.replace(record, request=None, response=None) for record in found]
+
+    def search(self, where: RecordFilter, words: str, *, limit: int, bodies: bool) -> Found:
+        """As `RecordLog.search`."""
+        search_for = read_search(words)
+        with self._lock:
+            self._check()
+            arrived = self._shown(where)
+        if where.before is not None:
+            ids = [record.id for record in arrived]
+            arrived = arrived[: ids.index(where.before)] if where.before in ids else []
+        found = [
+            each if bodies else msgspec.structs.replace(each, request=None, response=None)
+            for each in reversed(arrived)
+            if _matches(each, where) and search_for.found_in(each.request, each.response)
+        ]
+        return Found(
+            records=tuple(found[:limit]), looked_to=found[limit - 1].id if len(found) > limit else None
+        )
 
     def count(self, where: RecordFilter) -> int:
         """As `RecordLog.count`."""
@@ -324,6 +343,10 @@ class MemoryRecordLog(MemorySpans):
                 self._records[record.id] = msgspec.structs.replace(record, request=None, response=None)
             spans = self._expire_spans(bodies_before, records_before, limit)
             return len(gone[:limit]) + len(bodied[: limit - len(gone[:limit])]) + spans
+
+    def tidy(self) -> bool:
+        """As `RecordLog.tidy`: nothing waits."""
+        return False
 
     def close(self) -> None:
         """As `RecordLog.close`."""

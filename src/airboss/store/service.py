@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -21,6 +22,8 @@ from airboss.store.wire import QUESTION_BYTES_MAX, Answer, ConnectionLost, Quest
 
 CONNECTIONS_MAX: Final = 64
 STOP_S: Final = 5.0
+TIDY_S: Final = 1.0
+"""So long we wait before looking whether there is something to tidy."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ def serve(
     listener = _listen(socket_path)
     acceptor = threading.Thread(target=service.accept, args=(listener,), name="store-accept", daemon=True)
     acceptor.start()
+    tidier = threading.Thread(target=_tidy, args=(record_log, stop), name="store-tidy", daemon=True)
+    tidier.start()
     try:
         if ready is not None:
             ready()
@@ -54,8 +59,22 @@ def serve(
         listener.close()
         socket_path.unlink(missing_ok=True)
         acceptor.join(STOP_S)
+        tidier.join(STOP_S)
         service.hang_up()
         record_log.close()
+
+
+def _tidy(record_log: TracedLog, stop: threading.Event) -> None:
+    """Do what can wait, at most half of the time, so that moves come through."""
+    wait_s = TIDY_S
+    while not stop.wait(wait_s):
+        began = time.monotonic()
+        try:
+            more = record_log.tidy()
+        except (StoreUnavailable, ValueError):
+            log.warning("the record store could not be tidied; it is tried again", exc_info=True)
+            more = False
+        wait_s = time.monotonic() - began if more else TIDY_S
 
 
 class _Service:

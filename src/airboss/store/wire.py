@@ -110,6 +110,22 @@ class Records(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return [msgspec.json.encode(record) for record in found]
 
 
+class SearchFor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.search`: the JSON of each record, as in `Records`, and where looking stopped."""
+
+    where: RecordFilter
+    words: str
+    limit: int
+    bodies: bool
+
+    def ask(self, log: RecordLog) -> tuple[list[bytes], str | None]:
+        """The answer; raises ValueError for a limit out of bounds."""
+        if not 1 <= self.limit <= RECORDS_MAX:
+            raise ValueError(f"limit is {self.limit}; ask for 1 to {RECORDS_MAX} records")
+        found = log.search(self.where, self.words, limit=self.limit, bodies=self.bodies)
+        return [msgspec.json.encode(record) for record in found.records], found.looked_to
+
+
 class Count(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`RecordLog.count`."""
 
@@ -357,6 +373,7 @@ Question = (
     | Orphans
     | Forget
     | Records
+    | SearchFor
     | Count
     | Stats
     | Series

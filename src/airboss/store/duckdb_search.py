@@ -1,0 +1,140 @@
+"""Words looked for in the bodies that the record log's DuckDB file keeps.
+
+DuckDB has no index of text that is built in, and reading 300,000 bodies takes it two seconds. So words are
+kept by blocks of 1,024 records: a rare one leaves few blocks to read. What no block is made of yet is read:
+the newest records, at most a few thousand where there is time to make blocks. Each function works within the
+transaction of its caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import duckdb
+
+from airboss.domain.ports import RecordFilter
+from airboss.store import duckdb_read as read
+from airboss.store.duckdb_run import Connection, query, run
+from airboss.store.searching import ESCAPES, WORD, Search, holds
+
+BLOCK: Final = 1024
+"""As in the schema."""
+AT_ONCE: Final = 4
+"""So many blocks are sorted in together; making them takes a third of a second of one core."""
+STRETCH: Final = 4
+"""So many blocks are read together."""
+BUDGET_S: Final = 1.0
+ENGINE: Final = duckdb.__version__
+
+
+def indexed(connection: Connection) -> set[int]:
+    """The blocks whose words are in."""
+    return {block for (block,) in run(connection, "select block from word_blocks where engine = ?", [ENGINE])}
+
+
+def missing(done: Collection[int], *, first: int, next_seq: int) -> list[int]:
+    """The blocks to be made next, of records from `first` to before `next_seq`: whole ones, a few, and
+    fewer where one was taken out among others."""
+    found = [block for block in range(first // BLOCK, next_seq // BLOCK) if block not in done][:AT_ONCE]
+    return found if len(found) == AT_ONCE or (found and found[0] < max(done, default=0)) else []
+
+
+def make(connection: Connection, blocks: Sequence[int]) -> None:
+    """Put the words of these blocks in."""
+    clear(connection, blocks)
+    text = "said"
+    for escape in ESCAPES:
+        text = f"replace({text}, '{escape}', ' ')"
+    statement = query("index_words").format(text=text, token=WORD)
+    for first, last in _runs(blocks):
+        run(connection, statement, {"first": first * BLOCK, "last": last * BLOCK})
+    connection.executemany("insert into word_blocks values (?, ?)", [(block, ENGINE) for block in blocks])
+
+
+def clear(connection: Connection, blocks: Collection[int]) -> None:
+    """Take the words of these blocks out."""
+    for table in ("words", "word_blocks"):
+        asked = [list(blocks)]
+        run(connection, f"delete from {table} where block in (select unnest(?::integer[]))", asked)  # noqa: S608 - two names
+
+
+def blocks_of(seqs: Collection[int]) -> set[int]:
+    """The blocks that these records are in."""
+    return {seq // BLOCK for seq in seqs}
+
+
+def search(
+    connection: Connection, where: RecordFilter, search_for: Search, *, limit: int
+) -> tuple[list[int], int | None]:
+    """The numbers of records that match, the last first, and, where time ran out or there were enough, that
+    of the oldest that was looked at."""
+    conditions, asked = read.conditions(where)
+    bounds = f"select min(seq), max(seq) from records where {conditions}"  # noqa: S608 - our own conditions
+    ((oldest, newest),) = run(connection, bounds, asked)
+    if where.before is not None:
+        anchors = run(connection, "select seq from records where id = ?", [where.before])
+        newest = min(newest, anchors[0][0] - 1) if anchors and newest is not None else None
+    if newest is None or oldest > newest:
+        return [], None
+    deadline = time.monotonic() + BUDGET_S
+    found: list[int] = []
+    text = query("search").format(where=conditions, holds=_holds(search_for, asked))
+    for first, last in _stretches(_candidates(connection, search_for, oldest // BLOCK, newest // BLOCK)):
+        low, high = max(first * BLOCK, oldest), min(last * BLOCK, newest + 1)
+        maybe = [seq for (seq,) in run(connection, text, {**asked, "first": low, "last": high})]
+        for some in (maybe[start : start + 64] for start in range(0, len(maybe), 64)):
+            bodies = read.bodies_of(connection, some)
+            found += [seq for seq in some if holds(search_for, *bodies.get(seq, (None, None)))]
+            if len(found) >= limit:
+                return found[:limit], found[limit - 1]
+        if time.monotonic() > deadline and low > oldest:
+            return found, low
+    return found, None
+
+
+def _candidates(connection: Connection, search_for: Search, first: int, last: int) -> set[int]:
+    """The blocks that may hold what is looked for: each term in one of its spellings, or not made yet."""
+    every = set(range(first, last + 1))
+    unmade = every - indexed(connection)
+    for spellings in search_for.spellings:
+        having: set[int] = set()
+        for tokens in spellings:
+            if not tokens:
+                having = every
+                break
+            asked = {"first": first, "last": last, "tokens": list(tokens), "count": len(tokens)}
+            having |= {block for (block,) in run(connection, query("word_blocks"), asked)}
+        every &= having | unmade
+    return every
+
+
+def _holds(search_for: Search, asked: dict[str, Any]) -> str:
+    """The condition on `said` that a body with every term meets; its parameters go into `asked`."""
+    terms = []
+    for number, spellings in enumerate(search_for.spellings):
+        forms = []
+        for other, tokens in enumerate(spellings):
+            names = [f"token_{number}_{other}_{nth}" for nth in range(len(tokens))]
+            asked.update(zip(names, tokens, strict=True))
+            forms.append(" and ".join(f"contains(said, ${name})" for name in names) or "true")
+        terms.append(f"({' or '.join(forms)})")
+    return " and ".join(terms)
+
+
+def _runs(blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of neighbours, each from its first to before its end."""
+    for _, group in groupby(enumerate(sorted(blocks)), key=lambda each: each[1] - each[0]):
+        members = [block for _, block in group]
+        yield members[0], members[-1] + 1
+
+
+def _stretches(blocks: Collection[int]) -> Iterator[tuple[int, int]]:
+    """What is read together, the last first: neighbours, a few at once."""
+    for first, last in reversed(list(_runs(sorted(blocks)))):
+        end = last
+        while end > first:
+            yield max(first, end - STRETCH), end
+            end -= STRETCH

@@ -1,0 +1,116 @@
+"""The words that DuckDB's file keeps by blocks of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airboss.domain.ports import JournalMove, RecordFilter
+from airboss.store import duckdb_search
+from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.searching import read_search
+from tests.store.samples import SEGMENT, START, call_id, record_json
+from tests.store.test_contract_search import TEXTS, WORDS, said, searched
+from tests.store.test_erase import LATER
+
+COUNT = 6_000
+NEEDLES = {5: "needle", 2_100: "needle", 5_990: "needle"}
+
+
+@pytest.fixture
+def record_log(tmp_path: Path) -> Iterator[DuckDBRecordLog]:
+    """Records of which few hold a needle, with their words made where there are whole blocks."""
+    log = DuckDBRecordLog(tmp_path / "records.duckdb")
+    records = tuple(
+        record_json(number, user=f"u{number}", request=said(NEEDLES.get(number, "hay")), response=None)
+        for number in range(COUNT)
+    )
+    log.apply(JournalMove(segment=SEGMENT, start=0, end=1, records=records))
+    while log.tidy():
+        pass
+    yield log
+    log.close()
+
+
+def candidates(log: DuckDBRecordLog, words: str) -> set[int]:
+    """The blocks that are read for a search."""
+    with log._reading() as connection:
+        return duckdb_search._candidates(connection, read_search(words), 0, COUNT // 1024)
+
+
+def test_few_blocks_are_read_for_a_rare_word(record_log: DuckDBRecordLog) -> None:
+    """Those that hold it, and the newest records, whose block is not whole."""
+    assert candidates(record_log, "needle") == {0, 2, 4, 5}
+    assert candidates(record_log, "nowhere") == {4, 5}
+    assert candidates(record_log, "needle hay") == {0, 2, 4, 5}
+    assert searched(record_log, "needle") == [call_id(number) for number in (5_990, 2_100, 5)]
+
+
+def test_the_words_of_the_erased_leave(record_log: DuckDBRecordLog) -> None:
+    """At once, with all of their block, which is made again without them."""
+    record_log.erase({"u5": LATER})
+    with record_log._reading() as connection:
+        blocks = connection.execute("select distinct block from words order by block").fetchall()
+    assert blocks == [(1,), (2,), (3,)]
+    assert searched(record_log, "needle") == [call_id(5_990), call_id(2_100)]
+    while record_log.tidy():
+        pass
+    assert candidates(record_log, "needle") == {2, 5}
+
+
+def test_the_words_of_the_expired_leave(record_log: DuckDBRecordLog) -> None:
+    """Bodies that are too old take their blocks' words along."""
+    assert (
+        record_log.expire(bodies_before=START.replace(minute=30), records_before=None, limit=9_999) == 1_800
+    )
+    while record_log.tidy():
+        pass
+    assert candidates(record_log, "needle") == {2, 5}
+    assert searched(record_log, "needle", RecordFilter(user="u2100")) == [call_id(2_100)]
+
+
+def test_words_of_another_engine_are_made_again(
+    record_log: DuckDBRecordLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hashes may differ: until then all is read."""
+    record_log.close()
+    monkeypatch.setattr(duckdb_search, "ENGINE", "99.0")
+    again = DuckDBRecordLog(tmp_path / "records.duckdb")
+    assert candidates(again, "needle") == {0, 1, 2, 3, 4, 5}
+    while again.tidy():
+        pass
+    assert candidates(again, "needle") == {0, 2, 4, 5}
+    with again._reading() as connection:
+        assert connection.execute("select count(*), count(distinct block) from word_blocks").fetchone() == (
+            4,
+            4,
+        )
+    again.close()
+
+
+def test_a_search_that_takes_long_stops_and_goes_on(
+    record_log: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says how far it has looked, also where nothing was found there."""
+    monkeypatch.setattr(duckdb_search, "BUDGET_S", 0.0)
+    found = record_log.search(RecordFilter(), "hay nowhere", limit=5, bodies=False)
+    assert (found.records, found.looked_to is not None) == ((), True)
+    assert searched(record_log, "needle") == [call_id(number) for number in (5_990, 2_100, 5)]
+
+
+def test_no_spelling_of_a_word_is_missed_by_the_blocks(tmp_path: Path) -> None:
+    """All that is found by reading is found by blocks too, however JSON was written."""
+    log = DuckDBRecordLog(tmp_path / "spelt.duckdb")
+    texts = [said(text, ascii_only=ascii_only) for text in TEXTS for ascii_only in (False, True)]
+    records = [record_json(number, request=text, response=None) for number, text in enumerate(texts)]
+    records += [
+        record_json(number, request=said("hay"), response=None) for number in range(len(texts), 5_200)
+    ]
+    log.apply(JournalMove(segment=SEGMENT, start=0, end=1, records=tuple(records)))
+    before = {words: searched(log, words) for words, _ in WORDS}
+    assert log.tidy()
+    assert {words: searched(log, words) for words, _ in WORDS} == before
+    assert candidates(log, "quoted") == candidates(log, "数据") == {0, 4, 5}
+    log.close()
