@@ -425,8 +425,10 @@ class StreamedAnswer(_Answer):
             said = read_error(payload)
             raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
         if self.assembly.over and reply.choices and self.assembly.has_ended(reply):
-            # Said twice, as some do: the first time counts.
-            return False
+            # Said twice, as some do: the first time counts. OpenRouter tells its usage so.
+            if reply.usage is None or self.assembly.usage is not None:
+                return False
+            reply.choices = []
         self.assembly.add(reply)
         if not reply.choices and reply.usage is not None and not self._keep_usage:
             return False

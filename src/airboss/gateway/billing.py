@@ -32,9 +32,10 @@ _AS_TEXT = frozenset({"tools", "functions", "response_format", "toolConfig", "to
 """Members that the model reads as they stand, names and all."""
 _NOT_READ = frozenset({"model", "role", "type", "id", "tool_call_id", "toolUseId", "user", "metadata"})
 _SAID = re.compile(
-    rb'"(content|text|refusal|arguments|reasoning_content|thinking)"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL
+    rb'"(content|text|refusal|arguments|reasoning_content|reasoning|thinking)"\s*:\s*"((?:[^"\\]|\\.)*)',
+    re.DOTALL,
 )
-_THOUGHTS = frozenset({b"reasoning_content", b"thinking"})
+_THOUGHTS = frozenset({b"reasoning_content", b"reasoning", b"thinking"})
 
 _usage = msgspec.json.Decoder(Usage)
 
@@ -184,7 +185,7 @@ def _replied(reply: Reply) -> tuple[str, str]:
         if choice.message is not None:
             said += [choice.message.content or "", choice.message.refusal or ""]
             said += [msgspec.json.encode(call).decode() for call in choice.message.tool_calls or ()]
-            thought.append(choice.message.reasoning_content or "")
+            thought.append(choice.message.thought or "")
     return "".join(said), "".join(thought)
 
 

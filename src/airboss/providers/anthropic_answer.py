@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from airboss.domain.errors import UpstreamFailed
+from airboss.providers import lenient
 from airboss.providers.chat_answer import (
     ChatWriter,
     FinishReason,
@@ -295,7 +296,7 @@ def _kept(block: _Block, thought: str, signature: str) -> Json:
 
 def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
     try:
-        return decoder.decode(data)
+        return lenient.decoded(decoder, data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         shown = data[:80].decode("utf-8", "replace")
         raise UpstreamFailed(

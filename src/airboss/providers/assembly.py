@@ -69,8 +69,8 @@ class Assembly:
         into.role = said.role or into.role
         if said.content:
             self._add_text(into, "content", said.content)
-        if said.reasoning_content:
-            self._add_text(into, "reasoning_content", said.reasoning_content)
+        if thought := said.thought:
+            self._add_text(into, "reasoning_content", thought)
         if said.refusal:
             self._add_text(into, "refusal", said.refusal)
         for call in said.tool_calls or ():
@@ -95,7 +95,8 @@ class Assembly:
         if not isinstance(function, dict):
             return
         name, arguments = function.get("name"), function.get("arguments")
-        if isinstance(name, str):
+        # Some servers cut names too; others send the whole name with every piece.
+        if isinstance(name, str) and not (kept["function"]["arguments"] and kept["function"]["name"] == name):
             kept["function"]["name"] += name
         if isinstance(arguments, str) and self._kept < OUTPUT_CHARS_MAX:
             self._kept += len(arguments)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from airboss.domain.errors import UpstreamFailed
+from airboss.providers import lenient
 from airboss.providers.anthropic_answer import AnthropicReader
 from airboss.providers.chat_answer import Json, error_of
 from airboss.providers.usage import Tokens
@@ -258,7 +259,7 @@ def _whole_block(block: _Block) -> Json | None:
 
 def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
     try:
-        return decoder.decode(data)
+        return lenient.decoded(decoder, data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         shown = data[:80].decode("utf-8", "replace")
         raise UpstreamFailed(f"the upstream's answer is not one of Converse; it begins {shown!r}") from None

@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from airboss import __version__
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
+from airboss.providers.lenient import readable
 from airboss.providers.usage import Usage
 
 T = TypeVar("T")
@@ -60,9 +61,32 @@ class Delta(msgspec.Struct):
 
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    """What newer servers call the same (vLLM, Ollama); some send both."""
     refusal: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    function_call: Any = None
+    """OpenAI's older way of one call."""
+    audio: Any = None
     role: str | None = None
+
+    @property
+    def thought(self) -> str | None:
+        """What it thinks, by either name."""
+        return self.reasoning_content or self.reasoning
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is real output in it, and not only a role or an empty piece."""
+        return bool(
+            self.content
+            or self.reasoning_content
+            or self.reasoning
+            or self.refusal
+            or self.tool_calls
+            or self.function_call
+            or self.audio
+        )
 
 
 class Choice(msgspec.Struct):
@@ -109,9 +133,7 @@ class Reply(msgspec.Struct):
             said = choice.delta or choice.message
             if choice.text or choice.finish_reason:
                 return True
-            if said is not None and (
-                said.content or said.reasoning_content or said.refusal or said.tool_calls
-            ):
+            if said is not None and said.says_something:
                 return True
         return False
 
@@ -144,7 +166,7 @@ def _what_can_be_read(value: object) -> Reply:
     if not isinstance(value, dict):
         raise UpstreamFailed(f"the upstream's answer is not a JSON object but {type(value).__name__}")
     reply = Reply(id=value.get("id"), model=value.get("model"), created=value.get("created"))
-    reply.usage = _part(value.get("usage"), Usage)
+    reply.usage = _usage(value.get("usage"))
     if value.get("error") is not None:
         reply.error = msgspec.Raw(msgspec.json.encode(value["error"]))
     if isinstance(value.get("choices"), list):
@@ -154,13 +176,48 @@ def _what_can_be_read(value: object) -> Reply:
             reply.choices.append(
                 Choice(
                     index=_part(choice.get("index"), int) or number,
-                    delta=_part(choice.get("delta"), Delta),
-                    message=_part(choice.get("message"), Delta),
+                    delta=_delta(choice.get("delta")),
+                    message=_delta(choice.get("message")),
                     text=_part(choice.get("text"), str),
                     finish_reason=_part(choice.get("finish_reason"), str),
                 )
             )
     return reply
+
+
+def _delta(value: object) -> Delta | None:
+    """What is said, as far as it can be read; a content in parts is its texts (Mistral's, say)."""
+    said = _struct(value, Delta)
+    if said is not None and isinstance(value, dict) and isinstance(value.get("content"), list):
+        parts = [part for part in value["content"] if isinstance(part, dict)]
+        said.content = "".join(_text(part.get("text")) for part in parts) or None
+        thoughts = [part.get("thinking") for part in parts]
+        said.reasoning = "".join(_text(each) for each in thoughts) or said.reasoning
+    return said
+
+
+def _usage(value: object) -> Usage | None:
+    """The usage; none where one of its counts cannot be true. Odd details hide no count."""
+    said = _struct(value, Usage)
+    if said is None or not isinstance(value, dict):
+        return None
+    counts = {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens}
+    odd = [name for name, count in counts.items() if value.get(name) is not None and value[name] != count]
+    return None if odd else said
+
+
+def _text(value: object) -> str:
+    """A text, or the texts of parts."""
+    if isinstance(value, list):
+        return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
+
+
+def _struct(value: object, kind: type[T]) -> T | None:
+    try:
+        return cast("T", readable(value, kind))
+    except msgspec.ValidationError:
+        return None
 
 
 def _part(value: object, kind: type[T]) -> T | None:

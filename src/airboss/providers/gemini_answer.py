@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from airboss.domain.errors import UpstreamFailed, UpstreamRefused
+from airboss.providers import lenient
 from airboss.providers.chat_answer import (
     ChatWriter,
     FinishReason,
@@ -199,7 +200,7 @@ class GeminiReader:
 
     def _read(self, data: bytes) -> _Response:
         try:
-            said = _response.decode(data)
+            said = lenient.decoded(_response, data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             shown = data[:80].decode("utf-8", "replace")
             raise UpstreamFailed(
