@@ -14,6 +14,7 @@ from airboss.console import api
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store.memory import MemoryRecordLog
+from airboss.store.span_rows import SpanDetail
 from tests.console.described import assert_as_described
 from tests.console.site import DAY, NOW, Site, put, sample
 
@@ -327,3 +328,7 @@ class One:
     def count(self, _where: RecordFilter) -> int:
         """One."""
         return 1
+
+    def spans_of(self, _record_ids: list[str]) -> list[SpanDetail]:
+        """It is in no trace."""
+        return []

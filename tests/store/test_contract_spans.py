@@ -104,7 +104,7 @@ def test_a_call_of_the_gateway_is_counted_once(record_log: TracedLog, span_first
     tree = {each.id: each for each in record_log.trace(TRACE)}
     ours = tree[call_id(3)]
     assert (ours.gateway, ours.parent_id, ours.kind, ours.duration_ms) == (True, f"{2:016x}", "llm", 100.0)
-    (detail,) = record_log.gateway_spans([call_id(3), call_id(1), call_id(50)])
+    (detail,) = record_log.spans_of([call_id(3), call_id(50)])
     assert (detail.id, detail.sampled) == (call_id(3), False)
 
 

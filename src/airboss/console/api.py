@@ -20,6 +20,7 @@ from airboss.console import (
     api_releases,
     api_report,
     api_scores,
+    api_traces,
     api_tune,
     api_usage,
 )
@@ -390,6 +391,7 @@ ROUTES: tuple[Route, ...] = (
     *api_alarms.ROUTES,
     *api_scores.ROUTES,
     *api_tune.ROUTES,
+    *api_traces.ROUTES,
     *api_probe.ROUTES,
     *api_usage.ROUTES,
 )

@@ -39,7 +39,7 @@ from airboss.console.render import (
 from airboss.console.session import COOKIE, LIFETIME_S, Attempts, Sessions
 from airboss.console.wire import encode, json_response, read_body
 from airboss.domain.errors import ApiError, InvalidRequest, StoreUnavailable
-from airboss.domain.ports import Clock, Ledger, RecordLog, Spent
+from airboss.domain.ports import Clock, Ledger, Spent
 from airboss.domain.status import SystemStatus
 from airboss.evaluations.bias_orders import ProbeOrders
 from airboss.evaluations.orders import Orders
@@ -49,6 +49,7 @@ from airboss.governance.keys import same_secret
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
 from airboss.store.job_rows import JobStore
+from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse
 from airboss.tuning.orders import TuneOrders
@@ -67,7 +68,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 def build(
     *,
     ledger: Ledger,
-    log: RecordLog,
+    log: TracedLog,
     admin_key: str,
     session_key: str,
     clock: Clock,

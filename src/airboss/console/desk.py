@@ -29,6 +29,7 @@ from airboss.rollouts.stages import Order
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
 from airboss.store.job_rows import JobStore
+from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse
 from airboss.tuning.orders import TuneOrders
@@ -103,7 +104,7 @@ class Desk:
     """
 
     ledger: Ledger
-    log: RecordLog
+    log: TracedLog
     admin_key: str
     sessions: Sessions
     clock: Clock

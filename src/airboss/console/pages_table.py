@@ -15,6 +15,7 @@ from airboss.console import (
     views_playground,
     views_quality,
     views_releases,
+    views_traces,
     views_tuning,
 )
 from airboss.console.page import Action, Page, Room
@@ -33,6 +34,7 @@ ROOMS: tuple[Room, ...] = (
 PAGES: tuple[Page, ...] = (
     *views.PAGES,
     *views_explore.PAGES,
+    *views_traces.PAGES,
     *views_deployments.PAGES,
     *views_releases.PAGES,
     *views_playground.PAGES,

@@ -207,6 +207,7 @@ def record(desk: Desk, templates: Templates, seen: Visit) -> str:
         "record.html",
         plan=plan,
         r=found,
+        traced=desk.log.spans_of([found.id]),
         talk=conversation(found),
         fall=waterfall(found),
         speed=speed(found),
@@ -335,8 +336,8 @@ def cli_records(keep: dict[str, str]) -> str:
 
 PAGES: tuple[Page, ...] = (
     Page(path="/", draw=overview, room="overview", tab="Overview"),
-    Page(path="/records", draw=records, room="records"),
-    Page(path="/records/{id}", draw=record, room="records"),
+    Page(path="/records", draw=records, room="records", tab="Records"),
+    Page(path="/records/{id}", draw=record, room="records", under="/records"),
     Page(path="/system", draw=system, room="system"),
 )
 """The pages of this module."""

@@ -68,13 +68,13 @@ class ClickHouseSpans:
         rows = self._house.rows(query("span").format(columns=_DETAIL), asked)
         return _detail(rows[0]) if rows else None
 
-    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
-        """As `SpanLog.gateway_spans`."""
+    def spans_of(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """As `SpanLog.spans_of`."""
         self._begin()
         if not record_ids:
             return []
         asked = {"first": min(record_ids), "last": max(record_ids), "ids": list(record_ids)}
-        rows = self._house.rows(query("gateway_spans").format(columns=_DETAIL), asked)
+        rows = self._house.rows(query("spans_of").format(columns=_DETAIL), asked)
         return [_detail(row) for row in rows]
 
     def settle_calls(self, before: datetime, *, limit: int) -> int:

@@ -40,7 +40,6 @@ from airboss.store.wire import (
     Erase,
     Expire,
     Forget,
-    GatewaySpans,
     Offset,
     OneSpan,
     Orphans,
@@ -52,6 +51,7 @@ from airboss.store.wire import (
     SearchFor,
     Series,
     SettleCalls,
+    SpansOf,
     SpentSince,
     Stats,
     StatsOfScores,
@@ -202,9 +202,9 @@ class StoreClient:
         found = self._ask(OneSpan(trace_id=trace_id, span_id=span_id), list[bytes])
         return _details.decode(found[0]) if found else None
 
-    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
-        """As `SpanLog.gateway_spans`."""
-        found = self._ask(GatewaySpans(record_ids=list(record_ids)), list[bytes])
+    def spans_of(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """As `SpanLog.spans_of`."""
+        found = self._ask(SpansOf(record_ids=list(record_ids)), list[bytes])
         return [_details.decode(each) for each in found]
 
     def settle_calls(self, before: datetime, *, limit: int) -> int:

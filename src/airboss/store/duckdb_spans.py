@@ -63,10 +63,10 @@ class DuckDBSpans:
             rows = run(connection, query("span").format(columns=_DETAIL), asked)
             return _detail(rows[0]) if rows else None
 
-    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
-        """As `SpanLog.gateway_spans`."""
+    def spans_of(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """As `SpanLog.spans_of`."""
         with self._reading() as connection:
-            text = query("gateway_spans").format(columns=_DETAIL)
+            text = query("spans_of").format(columns=_DETAIL)
             if not record_ids:
                 return []
             asked = {"first": min(record_ids), "last": max(record_ids), "ids": list(record_ids)}

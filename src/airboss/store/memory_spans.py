@@ -59,12 +59,12 @@ class MemorySpans:
             found = [each for each in self._spans.values() if (each.trace_id, each.span_id) == wanted]
         return _detail(min(found, key=lambda each: each.id)) if found else None
 
-    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
-        """As `SpanLog.gateway_spans`."""
+    def spans_of(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """As `SpanLog.spans_of`."""
         with self._lock:
             self._check()
             found = [self._spans[each] for each in record_ids if each in self._spans]
-        return [_detail(each) for each in found if each.gateway]
+        return [_detail(each) for each in found]
 
     def settle_calls(self, before: datetime, *, limit: int) -> int:
         """As `SpanLog.settle_calls`."""
@@ -73,9 +73,13 @@ class MemorySpans:
             waiting = [each for each, (moved_at, _) in sorted(self._calls.items()) if moved_at < before][
                 :limit
             ]
+            traces = {self._spans[each].trace_id for each in waiting}
+            found: dict[str, str | None] = {}
+            for trace_id in traces:
+                found |= record_ids(self._tree(trace_id))
             for span_id in waiting:
                 _, payload = self._calls.pop(span_id)
-                if record_ids(self._tree(self._spans[span_id].trace_id)).get(span_id, span_id) == span_id:
+                if found.get(span_id, span_id) == span_id:
                     self._make(payload)
             return len(waiting)
 

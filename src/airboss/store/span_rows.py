@@ -137,8 +137,8 @@ class SpanLog(Protocol):
     def span(self, trace_id: str, span_id: str) -> SpanDetail | None:
         """One span. Raises ValueError for an id that is none."""
 
-    def gateway_spans(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
-        """The spans of those of these calls of the gateway (at most 1,000) that came with a trace."""
+    def spans_of(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
+        """The spans of those of these records (at most 1,000) that are in a trace."""
 
     def settle_calls(self, before: datetime, *, limit: int) -> int:
         """Make records of model calls that spans told of and that were moved before that time, but for those

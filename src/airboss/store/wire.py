@@ -341,8 +341,8 @@ class OneSpan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return [] if found is None else [msgspec.json.encode(found)]
 
 
-class GatewaySpans(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """`SpanLog.gateway_spans`, as JSON."""
+class SpansOf(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`SpanLog.spans_of`, as JSON."""
 
     record_ids: list[str]
 
@@ -350,7 +350,7 @@ class GatewaySpans(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         """The answer; raises ValueError for too many records."""
         if len(self.record_ids) > TRACES_MAX:
             raise ValueError(f"spans of {len(self.record_ids)} records; ask for {TRACES_MAX} at most")
-        return [msgspec.json.encode(each) for each in log.gateway_spans(self.record_ids)]
+        return [msgspec.json.encode(each) for each in log.spans_of(self.record_ids)]
 
 
 class SettleCalls(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -391,7 +391,7 @@ Question = (
     | Traces
     | Trace
     | OneSpan
-    | GatewaySpans
+    | SpansOf
     | SettleCalls
 )
 """All that can be asked."""

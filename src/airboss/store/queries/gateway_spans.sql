@@ -1,3 +1,0 @@
-select {columns}
-from spans
-where id between $first and $last and id in (select unnest($ids::varchar[])) and gateway

@@ -1,0 +1,3 @@
+select {columns}
+from spans
+where id between $first and $last and id in $ids
