@@ -163,7 +163,11 @@ class Keyring:
                 self._change(key.expires_at)
             deployments = None if key.deployments is None else frozenset(key.deployments)
             principal = Principal(
-                key=key.name, deployments=deployments, internal=key.internal, priority=key.priority
+                key=key.name,
+                deployments=deployments,
+                internal=key.internal,
+                # Our own evaluations and probes wait behind everybody.
+                priority="low" if key.internal else key.priority,
             )
             for sha256 in (key.sha256, self._previous(key, now)):
                 if sha256 is not None:

@@ -1,0 +1,116 @@
+"""Limits and budgets on every route, streamed and not: each call counts, and its tokens are those it used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import pytest
+
+from airboss.domain.plan import Budget, Limits
+from airboss.domain.ports import ApiKey
+from airboss.governance.keys import hash_key
+from airboss.testing import FakeProvider
+from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.wait import until
+
+SAID = 'fake:{"words": 7}'
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": SAID}]}
+CUT: dict[str, Any] = {
+    "messages": [{"role": "user", "content": 'fake:{"fault": "cut-close", "words": 9, "after": 4}'}],
+    "stream": True,
+}
+ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("/v1/chat/completions", CHAT),
+    "chat-streamed": ("/v1/chat/completions", {**CHAT, "stream": True}),
+    "text": ("/v1/completions", {"prompt": SAID}),
+    "text-streamed": ("/v1/completions", {"prompt": SAID, "stream": True}),
+    "responses": ("/v1/responses", {"input": SAID}),
+    "responses-streamed": ("/v1/responses", {"input": SAID, "stream": True}),
+    "messages": ("/v1/messages", {**CHAT, "max_tokens": 50}),
+    "messages-streamed": ("/v1/messages", {**CHAT, "max_tokens": 50, "stream": True}),
+    "embeddings": ("/v1/embeddings", {"input": SAID}),
+    "cut": ("/v1/chat/completions", CUT),
+}
+TOKENS = 100_000
+LIMITS = Limits(requests_per_minute=2, tokens_per_minute=TOKENS, concurrency=3)
+BUDGET = Budget(usd=Decimal(1))
+
+
+def secret(name: str) -> str:
+    """The secret of a key."""
+    return f"ab_{name:k<43}"
+
+
+def key(name: str, **terms: Any) -> ApiKey:
+    """A key as the ledger has it."""
+    return ApiKey(name=name, sha256=hash_key(secret(name)), created_at=datetime.now(UTC), **terms)
+
+
+@pytest.fixture(scope="module")
+def limited(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker where each route has a key of its own, with limits and a budget."""
+    plans = (
+        deployment(fake_process.url, price=PRICE, continuation="off"),
+        deployment(fake_process.url, name="unpriced", aliases=()),
+    )
+    keys = [key(name, limits=LIMITS, budget=BUDGET) for name in (*ROUTES, "counting", "poor")]
+    with Gateway(tmp_path_factory.mktemp("limited"), *plans, keys=tuple(keys)) as running:
+        yield running
+
+
+def call(gateway: Gateway, name: str, path: str, body: dict[str, Any]) -> httpx2.Response:
+    """One call by the key of that name."""
+    headers = {"authorization": f"Bearer {secret(name)}"}
+    return httpx2.post(gateway.url + path, json={"model": "gpt-4o"} | body, headers=headers, timeout=20.0)
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_every_route_counts(limited: Gateway, name: str) -> None:
+    """Two calls go, with what is left in their heads; the third is told when to come back, in its dialect's
+    shape; what was reserved of tokens has become what the records say."""
+    path, body = ROUTES[name]
+    first, second = call(limited, name, path, body), call(limited, name, path, body)
+    for answer, left in ((first, "1"), (second, "0")):
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-ratelimit-limit-requests"] == "2"
+        assert answer.headers["x-ratelimit-remaining-requests"] == left
+    used = 0
+    for answer in (first, second):
+        closed = limited.closed(answer.headers["x-request-id"])
+        assert closed["cost_usd"] > 0
+        used += closed["input_tokens"] + (closed["output_tokens"] or 0)
+    third = call(limited, name, path, body)
+    assert third.status_code == 429
+    assert int(third.headers["retry-after"]) in range(58, 62)
+    error = third.json()
+    assert ("type" in error) == path.startswith("/v1/messages")
+    assert error["error"]["code"] == "rate_limit_exceeded"
+    assert "has had 2 requests in the last minute" in error["error"]["message"]
+    until(lambda: used_tokens(limited, name) == used)
+
+
+def used_tokens(gateway: Gateway, name: str) -> int:
+    """What /metrics says of a key's tokens."""
+    text = httpx2.get(f"{gateway.url}/metrics").text
+    line = f'airboss_limit_used{{limit="tokens",name="{name}",scope="key"}} '
+    return int(float(text.split(line)[1].split("\n")[0]))
+
+
+def test_counting_tokens_is_a_request(limited: Gateway) -> None:
+    """It is asked of the provider or the engine, so it counts; it uses no tokens."""
+    asked = {**CHAT, "max_tokens": 5}
+    statuses = [call(limited, "counting", "/v1/messages/count_tokens", asked).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
+def test_a_model_that_nobody_knows_the_price_of_is_refused(limited: Gateway) -> None:
+    """For a key with a budget, with the reason, and with a record."""
+    refused = call(limited, "poor", "/v1/chat/completions", {**CHAT, "model": "unpriced"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "price_unknown")
+    assert "give the model a price under [models]" in refused.json()["error"]["message"]
+    closed = limited.closed(refused.headers["x-request-id"])
+    assert (closed["status"], closed["error_type"]) == ("refused", "price_unknown")
