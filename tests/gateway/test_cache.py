@@ -6,10 +6,11 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import msgspec
@@ -57,9 +58,17 @@ def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def gateway(shared: Gateway, provider: FakeProvider) -> Gateway:
     """The module's worker, which has kept nothing yet."""
-    with suppress(sqlite3.OperationalError), sqlite3.connect(shared.journal.parent / "cache.db") as file:
+    last = uuid4().hex
+    shared.chat(last, user=last)
+    with sqlite3.connect(shared.journal.parent / "cache.db") as file:
+        # Answers are written in order: when this one is there, those of the test before are too.
+        until(lambda: file.execute(WRITTEN, (sha256(last.encode()).digest(),)).fetchone()[0] == 1)
         file.executescript("delete from answers; delete from totals; delete from forgotten;")
+    provider.reset()
     return shared
+
+
+WRITTEN = "select count(*) from answers where user = ?"
 
 
 @pytest.fixture
