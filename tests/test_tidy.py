@@ -91,6 +91,7 @@ TOUCHES: Mapping[str, str] = {
     "providers/fake.py": "os signal socket ssl uvloop",
     "providers/fake_http.py": "socket",
     "replicas/llamacpp.py": "os signal socket xllamacpp",
+    "replicas/onnx.py": "signal starlette uvicorn",
     "replicas/ray_engine.py": "httpx2 os socket starlette subprocess tempfile",
     "replicas/ray_serve.py": "os",
     "replicas/weights.py": "fcntl os",

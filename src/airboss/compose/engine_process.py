@@ -8,25 +8,17 @@ from pathlib import Path
 
 import msgspec
 
+from airboss.compose.engines import serve_model
 from airboss.domain.errors import SetupError
-from airboss.replicas.llamacpp import serve
 from airboss.replicas.order import Order
-from airboss.replicas.weights import fetch
 
 
 def main(text: str) -> None:
     """Fetch the weights if need be, and serve until ended. Exits with 1 or 2 and a message if it cannot."""
     order = msgspec.json.decode(text, type=Order)
-    said = order.settings
     try:
-        serve(
-            weights=fetch(said.model, said.sha256, Path(order.weights).expanduser()),
-            port=order.port,
-            alias=order.model,
-            context_tokens=said.context_tokens,
-            slots=said.slots,
-            threads=said.threads,
-        )
+        folder = Path(order.weights).expanduser()
+        serve_model(order.settings, weights_dir=folder, port=order.port, alias=order.model)
     except SetupError as error:
         sys.stderr.write(f"airboss: {error}\n")
         sys.exit(error.exit_code)

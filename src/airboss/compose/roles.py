@@ -198,22 +198,14 @@ def run_replica(
     It is started with what `placement` says, which may be older than the configuration in force; with None
     with what that says of the model.
     """
-    from airboss.replicas.llamacpp import serve  # noqa: PLC0415 - this role's own
-    from airboss.replicas.weights import fetch  # noqa: PLC0415 - as above
+    from airboss.compose.engines import serve_model  # noqa: PLC0415 - this role's own
 
     logs.configure(f"replica-{placement or model}", log_format=log_format)
     on_parent_gone(lambda: os._exit(0))  # an engine saves nothing, and may be deep in C++ for long
     data = DataDir(data_dir)
     with open_ledger(data) as ledger:
         chosen = engine_settings(ledger, data, model, placement)
-    serve(
-        weights=fetch(chosen.model, chosen.sha256, data.weights_dir),
-        port=port,
-        alias=model,
-        context_tokens=chosen.context_tokens,
-        slots=chosen.slots,
-        threads=chosen.threads,
-    )
+    serve_model(chosen, weights_dir=data.weights_dir, port=port, alias=model)
 
 
 def engine_settings(ledger: Ledger, data: DataDir, model: str, placement: str | None) -> ModelConfig:

@@ -16,6 +16,7 @@ from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
 from airboss.config.checks_store import check_stores
 from airboss.config.checks_watch import check_scoring
+from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
 from airboss.config.rules import check_url as _check_url
@@ -229,11 +230,23 @@ def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
     if model.sha256 is not None and not _SHA256.fullmatch(model.sha256):
         at = (*path, "sha256")
         raise wrong(at, f"{dotted(at)} is {quoted(model.sha256)}; expected 64 hexadecimal digits")
+    if is_onnx(model.model):
+        _check_embedder(path, model, wrong)
     _check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
     _check_range((*path, "slots"), model.slots, 1, 256, wrong)
     _check_range((*path, "threads"), model.threads, 1, 1024, wrong)
     if model.replicas is not None:
         _check_replicas((*path, "replicas"), model.replicas, wrong)
+
+
+def _check_embedder(path: Path, model: ModelConfig, wrong: Wrong) -> None:
+    if embedder(model) is None:
+        known = ", ".join(EMBEDDERS)
+        message = f"{dotted(path)} are ONNX weights that are not known here; those with sha256 {known} are"
+        raise wrong((*path, "sha256") if model.sha256 is not None else path, message)
+    for field in ("context_tokens", "slots"):
+        if getattr(model, field) is not None:
+            raise wrong((*path, field), f"{dotted((*path, field))} is for models that write; take it out")
 
 
 def _check_source(at: Path, source: str, wrong: Wrong) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.checks import is_reference
+from airboss.config.embedders import is_onnx
 from airboss.config.locate import statement_of
 from airboss.controller.placement import Placed, one_at_a_time
 from airboss.controller.price_list import PriceList
@@ -24,7 +25,7 @@ from airboss.domain.ports import ApiKey, Ledger
 from airboss.domain.release import ModelVersion, Release
 from airboss.evaluations.online import check_scoring
 from airboss.governance.keys import bound
-from airboss.releases.build import Catalog, build_plan, build_releases, local_models, sealed
+from airboss.releases.build import ENGINE, Catalog, build_plan, build_releases, local_models, sealed
 from airboss.releases.standing import Settled, promoted, settle
 from airboss.replicas.gguf import chat_template, supports_tools
 from airboss.replicas.llamacpp import engine_version as installed_engine
@@ -170,7 +171,7 @@ class _Kept:
 
 
 def _on_engine(model: ModelVersion, version: str) -> ModelVersion:
-    if model.kind != "local" or not version:
+    if model.kind != "local" or not version or model.engine != ENGINE:
         return model
     return msgspec.structs.replace(model, engine_version=version)
 
@@ -285,7 +286,7 @@ def _tools_in(data: DataDir) -> Callable[[ModelConfig], bool]:
             path = Path("/" + model.model.removeprefix("file:").lstrip("/"))
         else:
             path = data.weights_dir / f"{(model.sha256 or '').lower()}.gguf"
-        return path.exists() and supports_tools(chat_template(path))
+        return not is_onnx(model.model) and path.exists() and supports_tools(chat_template(path))
 
     return tools
 

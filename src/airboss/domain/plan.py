@@ -108,7 +108,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     tools; where it cannot, a request with tools is refused. `engine` is of a local model: the engine as its
     `ports.Placement` names it. `down` says why nobody answers there; calls are then refused with it at once.
     `slot_tokens` is of a local model too: the most tokens that prompt and answer of one call may have
-    together. It may be fewer, where the model was trained for fewer. `drop_unsupported` is whether what the
+    together. It may be fewer, where the model was trained for fewer. `embeds`: it makes vectors and nothing
+    else. `drop_unsupported` is whether what the
     provider's dialect cannot say is left out instead of refused. `api_version` is of Azure, `region` of
     Bedrock.
 
@@ -128,6 +129,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     engine: str | None = None
     down: str | None = None
     slot_tokens: int | None = None
+    embeds: bool = False
     drop_unsupported: bool = False
     api_version: str | None = None
     region: str | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airboss.domain.errors import Unsupported
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
@@ -54,6 +55,12 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
         request = msgspec.structs.replace(request, body=plain)
     if isinstance(body, wire.ChatBody):
         refuse_unsupported(body, deployment.name, target)
+    if target.embeds and isinstance(body, wire.ChatBody | wire.CompletionBody):
+        raise Unsupported(
+            f"deployment {deployment.name!r} makes vectors and writes nothing; ask it at /v1/embeddings",
+            code="embeddings_only",
+            param="model",
+        )
     if target.kind == "local" and isinstance(body, wire.ChatBody | wire.CompletionBody):
         refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
     if translated is not None:

@@ -77,7 +77,7 @@ def embeddings_body(raw: bytes, body: EmbeddingsBody, target: Target) -> tuple[b
 
     A release's prompt and parameters are for answers in words; they change nothing here.
     """
-    if target.kind not in KINDS:
+    if target.kind not in KINDS and not target.embeds:
         raise Unsupported(
             f"deployment {body.model[:100]!r} makes no embeddings: its provider {target.provider!r} is of "
             f"kind {target.kind!r}; ask a deployment whose provider speaks OpenAI's dialect and has them",

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from airboss.config import Config, ProviderConfig, ReleaseConfig
+from airboss.config import Config, ProviderConfig, ReleaseConfig, embedders
+from airboss.config.embedders import embedder
 from airboss.config.prices import PriceTable, shipped
 from airboss.domain.errors import ConfigError
 from airboss.domain.plan import (
@@ -90,13 +91,14 @@ def model_version(config: Config, name: str, *, engine_version: str) -> ModelVer
     kind = config.providers[model.provider].kind
     if kind != "local":
         return ModelVersion(provider=model.provider, kind=kind, model=model.model)
+    vectors = embedder(model) is not None
     return ModelVersion(
         provider=model.provider,
         kind=kind,
         model=model.model,
         weights_sha256=model.sha256.lower() if model.sha256 else None,
-        engine=ENGINE,
-        engine_version=engine_version,
+        engine=embedders.ENGINE if vectors else ENGINE,
+        engine_version=embedders.installed_engine() if vectors else engine_version,
     )
 
 
@@ -372,6 +374,8 @@ def _target(
     model = config.models[name]
     provider = config.providers[model.provider]
     if provider.kind == "local":
+        vectors = embedder(model)
+        tokens = (model.context_tokens or DEFAULT_CONTEXT_TOKENS) // (model.slots or DEFAULT_SLOTS)
         return Target(
             provider=model.provider,
             kind=provider.kind,
@@ -382,7 +386,8 @@ def _target(
             tools=tools.get(name, False),
             affinity=True,
             continuation=model.continuation,
-            slot_tokens=(model.context_tokens or DEFAULT_CONTEXT_TOKENS) // (model.slots or DEFAULT_SLOTS),
+            slot_tokens=tokens if vectors is None else vectors.max_tokens,
+            embeds=vectors is not None,
         )
     price, priced_by = model.price, "config"
     if price is None:

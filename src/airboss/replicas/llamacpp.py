@@ -105,7 +105,7 @@ def serve(
     does nothing for `stall_s` seconds ends with status 1, for its supervisor to start it anew.
     Must be called from the main thread. Raises SetupError if the weights, the port or the shape are no good.
     """
-    _end_with_parent()
+    end_with_parent()
     metadata = read_metadata(weights)
     size = shape(
         context_tokens=context_tokens,
@@ -114,7 +114,7 @@ def serve(
         trained_context=metadata.context_tokens,
         cores=usable_cores(),
     )
-    _refuse_port_in_use(port)
+    refuse_port_in_use(port)
     # Loading holds the interpreter's lock, so that a Python handler could not run: until the model is loaded,
     # the default effect of these signals ends the process at once.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -180,7 +180,8 @@ def _start(weights: Path, port: int, alias: str, size: EngineShape) -> Any:
         ) from error
 
 
-def _refuse_port_in_use(port: int) -> None:
+def refuse_port_in_use(port: int) -> None:
+    """Raises SetupError if something listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -227,7 +228,8 @@ def _end_when_stalled(url: str, stall_s: float) -> None:
     threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End at once when the descriptor named by AIRBOSS_LIFELINE_FD reads end-of-file."""
     lifeline = os.environ.get(LIFELINE_VARIABLE)
     if lifeline is None:
         return
