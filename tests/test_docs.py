@@ -80,12 +80,14 @@ def test_every_setting_is_documented(heading: str) -> None:
     assert rows(sections("docs/configuration.md").get(heading, "")) == settings()[heading]
 
 
-def verbs() -> dict[str, TyperCommand]:
+def verbs() -> dict[str, TyperCommand | TyperGroup]:
     """Every verb by the words that call it: `up`, `replica serve`."""
-    found: dict[str, TyperCommand] = {}
+    found: dict[str, TyperCommand | TyperGroup] = {}
 
     def visit(command: object, words: tuple[str, ...]) -> None:
         if isinstance(command, TyperGroup):
+            if command.invoke_without_command and words:
+                found[" ".join(words)] = command
             for name, inner in command.commands.items():
                 visit(inner, (*words, name))
         elif isinstance(command, TyperCommand) and not command.hidden:
@@ -95,7 +97,7 @@ def verbs() -> dict[str, TyperCommand]:
     return found
 
 
-def options(command: TyperCommand) -> set[str]:
+def options(command: TyperCommand | TyperGroup) -> set[str]:
     """The options that a verb takes, long names, `--help` aside."""
     return {
         name

@@ -111,6 +111,7 @@ TOUCHES: Mapping[str, str] = {
     "store/duckdb_run.py": "duckdb",
     "store/duckdb_search.py": "duckdb",
     "store/evals.py": "sqlalchemy",
+    "store/record_file.py": "duckdb tempfile",
     "store/responses.py": "sqlalchemy",
     "store/rollouts.py": "sqlalchemy",
     "store/jobs.py": "sqlalchemy",

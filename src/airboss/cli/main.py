@@ -27,6 +27,8 @@ from airboss.cli.policy import policy
 from airboss.cli.prices import prices
 from airboss.cli.probe import probe
 from airboss.cli.records import records
+from airboss.cli.records_files import export as export_records
+from airboss.cli.records_files import import_ as import_records
 from airboss.cli.release import release
 from airboss.cli.replica import replica
 from airboss.cli.report import report
@@ -54,7 +56,9 @@ GOVERN = "Keys, people, proof"
 app.command(rich_help_panel=USE)(up)
 app.command(rich_help_panel=USE)(demo)
 app.command(rich_help_panel=USE)(status)
-app.command(rich_help_panel=USE)(records)
+records.command("export")(export_records)
+records.command("import")(import_records)
+app.add_typer(records, name="records", rich_help_panel=USE)
 app.add_typer(monitor, name="monitor", rich_help_panel=USE)
 app.command(rich_help_panel=USE)(doctor)
 app.command(rich_help_panel=USE)(version)

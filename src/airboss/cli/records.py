@@ -29,6 +29,9 @@ Query = dict[str, str]
 """Filters by their name in the admin API, which is the flag's name."""
 
 
+records = typer.Typer(no_args_is_help=False)
+"""`airboss records`, and `export` and `import` under it (`records_files`)."""
+
 ByOption = Annotated[
     str | None, typer.Option(help="Instead of calls, what was used by model, user, tag:NAME, …")
 ]
@@ -42,7 +45,9 @@ SearchOption = Annotated[
 ]
 
 
-def records(
+@records.callback(invoke_without_command=True)
+def show(
+    context: typer.Context,
     *,
     deployment: Annotated[str | None, typer.Option(help="Only calls to this deployment.")] = None,
     status: Annotated[str | None, typer.Option(help="ok, error, cancelled or refused.")] = None,
@@ -79,6 +84,8 @@ def records(
     url: UrlOption = None,
 ) -> None:
     """Show recorded calls: speed, length, tokens, cost and the release that answered."""
+    if context.invoked_subcommand is not None:
+        return
     query = filters(
         deployment=deployment,
         status=status,

@@ -21,6 +21,7 @@ from airboss.console import (
     api_report,
     api_scores,
     api_traces,
+    api_transfer,
     api_tune,
     api_usage,
 )
@@ -394,5 +395,6 @@ ROUTES: tuple[Route, ...] = (
     *api_traces.ROUTES,
     *api_probe.ROUTES,
     *api_usage.ROUTES,
+    *api_transfer.ROUTES,
 )
 """Every route of the admin API."""

@@ -46,6 +46,12 @@ class Forgetting:
         self.busy = False
         """Whether somebody is being forgotten at this moment, by this process."""
         self._key = key.encode()
+        self._text = key
+
+    def tombstones(self) -> Tombstones:
+        """Who is forgotten by now."""
+        found = self.store.tombstones(None)
+        return Tombstones(self._text, found[1] if found is not None else {})
 
     def ask(self, user: str, *, by: str, now: datetime) -> Erasure:
         """Have a person forgotten: all that is of them from before `now`. Raises WrongCall for what is no

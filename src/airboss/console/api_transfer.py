@@ -1,0 +1,132 @@
+"""Records moved between stores by the admin API: whole, with every score, a page at a time."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC
+from typing import Any, Final
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.query import read_filter
+from airboss.console.route import Call, Route
+from airboss.console.wire import encode
+from airboss.domain.errors import InvalidRequest
+from airboss.domain.ports import JournalMove
+from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score
+from airboss.governance.erasure import Tombstones
+
+PAGE: Final = 200
+ROWS_MAX: Final = 10_000
+IMPORT_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class TransferRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A call with every score of it."""
+
+    record: InferenceRecord
+    scores: tuple[Score, ...] = ()
+
+
+class TransferPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest first; `next` is the `before` of the page after it, null on the last."""
+
+    rows: tuple[TransferRow, ...]
+    next: str | None
+
+
+class Transfer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Calls to store where they are not there yet."""
+
+    rows: tuple[TransferRow, ...]
+
+
+class Transferred(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of the records given are in the store now, and how many of their scores were new."""
+
+    records: int
+    scores: int
+
+
+def give(desk: Desk, call: Call) -> object:
+    """GET /api/v1/transfer."""
+    where = read_filter(call.params, now=call.now, local=UTC)
+    found = desk.log.records(where, limit=PAGE, bodies=True)
+    scores: dict[str, list[Score]] = {}
+    for score in desk.log.scores_of([each.id for each in found]):
+        scores.setdefault(score.subject_id, []).append(score)
+    rows = tuple(TransferRow(record=each, scores=tuple(scores.get(each.id, ()))) for each in found)
+    return TransferPage(rows=rows, next=found[-1].id if found else None)
+
+
+def take(desk: Desk, call: Call) -> object:
+    """POST /api/v1/transfer. What is of somebody who was forgotten here comes without what tells of them."""
+    given = call.intent(Transfer)
+    ids = [row.record.id for row in given.rows]
+    if not ids:
+        return Transferred(records=0, scores=0)
+    if len(ids) > ROWS_MAX:
+        raise InvalidRequest(f"{len(ids)} rows at once; send {ROWS_MAX:,} at most", param="rows")
+    rows = [blanked(row, desk.people.tombstones()) for row in given.rows]
+    segment = f"transfer/{uuid.uuid4().hex}"
+    payloads = tuple(encode(msgspec.structs.replace(row.record, scores={})) for row in rows)
+    try:
+        desk.log.apply(JournalMove(segment=segment, start=0, end=1, records=payloads))
+        scores = desk.log.put_scores([score for row in rows for score in row.scores])
+    except ValueError as error:
+        raise InvalidRequest(f"the store cannot take this: {error}", param="rows") from None
+    desk.log.forget(segment)
+    again = desk.people.tombstones()
+    forgotten = {
+        row.record.user: until
+        for row in rows
+        if row.record.user is not None
+        and again.covers(row.record.user, row.record.started_at)
+        and (until := again.until(row.record.user)) is not None
+    }
+    if forgotten:  # asked for while this was on its way
+        desk.log.erase(forgotten)
+    return Transferred(records=len(set(ids)), scores=scores)
+
+
+def blanked(row: TransferRow, forgotten: Tombstones) -> TransferRow:
+    """A row as it may be taken."""
+    record, nothing = row.record, {"user": None, "comment": None}
+    scores = tuple(
+        msgspec.structs.replace(score, **nothing) if forgotten.covers(score.user, score.at) else score
+        for score in row.scores
+    )
+    if forgotten.covers(record.user, record.started_at):
+        gone: dict[str, Any] = {"user": None, "session": None, "tags": {}, "request": None, "response": None}
+        record = msgspec.structs.replace(record, **gone)
+        scores = tuple(msgspec.structs.replace(score, **nothing) for score in scores)
+    return TransferRow(record=record, scores=scores)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/transfer",
+        summary="Records whole, with bodies and every score, for another store",
+        answer=TransferPage,
+        handle=give,
+        params={
+            "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
+            "until": "before this: RFC 3339, or so long ago",
+            "deployment": "only of this deployment",
+            "before": "only records older than this id (paging, newest first)",
+        },
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/transfer",
+        summary="Stores records of another store where they are not there yet",
+        answer=Transferred,
+        handle=take,
+        body=Transfer,
+        body_max=IMPORT_BYTES_MAX,
+    ),
+)
+"""Every route that moves records."""

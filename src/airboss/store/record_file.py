@@ -1,0 +1,152 @@
+"""Records as a Parquet file: a row a call, with its bodies and every score of it, by DuckDB."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import duckdb
+import msgspec
+
+from airboss.domain.errors import AirbossError
+from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score
+from airboss.store.duckdb_run import append
+from airboss.store.joining import StoredRecord
+from airboss.store.rows import COLUMNS, from_row, record_row
+
+_TYPES: Final = {
+    "started_at": "timestamp",
+    "cost_usd": "decimal(18, 12)",
+    **dict.fromkeys(("stream", "usage_estimated"), "boolean"),
+    **dict.fromkeys(("latency_ms", "ttft_ms", "overhead_ms"), "double"),
+    **dict.fromkeys(("plan", "input_tokens", "output_tokens", "cached_input_tokens"), "bigint"),
+    **dict.fromkeys(("cache_write_tokens", "reasoning_tokens", "output_chars"), "bigint"),
+}
+"""Of columns that are no text; `attempts`, `policy`, `tags`, `scores` and the bodies are JSON text."""
+_TEXTS: Final = ("request", "response", "scores")
+NAMES: Final = (*COLUMNS, *_TEXTS)
+ROWS_AT_ONCE: Final = 200
+_scores: Final = msgspec.json.Decoder(list[Score])
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A call with every score of it, as it is moved."""
+
+    record: InferenceRecord
+    scores: tuple[Score, ...] = ()
+
+
+class RecordFileWriter:
+    """Writes a file that is there whole or not at all; rows wait in a file beside it, not in memory. Raises
+    AirbossError where it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix=".airboss-", dir=path.absolute().parent)
+        except OSError as error:
+            raise AirbossError(f"{path} cannot be written: {error}") from error
+        self._connection = duckdb.connect(
+            str(Path(self._folder.name, "rows.duckdb")), config={"memory_limit": "512MB", "threads": 2}
+        )
+        shape = ", ".join(f'"{name}" {_TYPES.get(name, "varchar")}' for name in NAMES)
+        self._connection.execute(f"create table rows ({shape})")
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Add calls."""
+        append(self._connection, "rows", [_columns(row) for row in rows])
+
+    def finish(self) -> None:
+        """Put the file in place."""
+        part = Path(self._folder.name, "whole.parquet")
+        try:
+            self._connection.execute(
+                f"copy rows to '{_quoted(part)}' (format parquet, compression zstd, row_group_size 20000)"
+            )
+            part.replace(self._path)
+        except (duckdb.Error, OSError) as error:
+            raise AirbossError(f"{self._path} cannot be written: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        with suppress(OSError):
+            self._folder.cleanup()
+
+
+def count(path: Path) -> int:
+    """How many calls a file holds. Raises AirbossError for one that is none of ours."""
+    with duckdb.connect() as connection:
+        try:
+            found = connection.execute(f"describe select * from read_parquet('{_quoted(path)}')").fetchall()  # noqa: S608 - a quoted path
+            names = {row[0] for row in found}
+            missing = [name for name in NAMES if name not in names and name not in _OPTIONAL]
+            if missing:
+                raise AirbossError(
+                    f"{path} holds no records of Airboss: it has no column {missing[0]!r}; `airboss records "
+                    "export` writes such files"
+                )
+            ((rows,),) = connection.execute(
+                f"select count(*) from read_parquet('{_quoted(path)}')"  # noqa: S608 - a quoted path
+            ).fetchall()
+        except duckdb.Error as error:
+            raise _unreadable(path, error) from error
+    return int(rows)
+
+
+def read(path: Path) -> Iterator[list[Row]]:
+    """The calls of a file, some at once. Raises AirbossError, with the row, for what is no record."""
+    with duckdb.connect(config={"memory_limit": "512MB", "threads": 1}) as connection:
+        try:
+            found = connection.execute(f"select * from read_parquet('{_quoted(path)}')")  # noqa: S608 - as above
+            names = [column[0] for column in found.description or ()]
+            at = 0
+            while rows := found.fetchmany(ROWS_AT_ONCE):
+                yield [
+                    _row(path, at + nth, dict(zip(names, values, strict=True)))
+                    for nth, values in enumerate(rows, start=1)
+                ]
+                at += len(rows)
+        except duckdb.Error as error:
+            raise _unreadable(path, error) from error
+
+
+_OPTIONAL: Final = {"cache_write_tokens"}
+"""Columns that files of an older Airboss lack."""
+_records: Final = msgspec.json.Decoder(StoredRecord)
+
+
+def _columns(row: Row) -> tuple[Any, ...]:
+    stored = _records.decode(msgspec.json.encode(row.record))
+    request, response = (
+        None if text == "null" else text
+        for text in (str(stored.request, "utf-8"), str(stored.response, "utf-8"))
+    )
+    return (*record_row(0, stored)[1:], request, response, msgspec.json.encode(row.scores).decode())
+
+
+def _row(path: Path, number: int, found: Mapping[str, Any]) -> Row:
+    try:
+        values = [found.get(name) for name in COLUMNS]
+        record = from_row((0, *values), found["request"], found["response"])
+        checked = msgspec.json.decode(msgspec.json.encode(record), type=InferenceRecord)
+        return Row(record=checked, scores=tuple(_scores.decode(found["scores"] or "[]")))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise AirbossError(f"{path}: row {number} is no record of Airboss: {error}") from error
+
+
+def _unreadable(path: Path, error: Exception) -> AirbossError:
+    return AirbossError(f"{path} cannot be read as a Parquet file: {str(error).splitlines()[0][:300]}")
+
+
+def _quoted(path: Path) -> str:
+    return str(path.absolute()).replace("'", "''")

@@ -1,0 +1,122 @@
+"""`airboss records export` and `import`, on the data of stopped Airbosses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pytest
+
+from airboss.domain.ports import JournalMove
+from airboss.domain.score import Score
+from airboss.store.datadir import DataDir
+from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.ledger import SqlLedger
+from tests.cli.conftest import Run
+from tests.store.samples import START, call_id, record_json
+from tests.store.test_erase import score
+
+COUNT = 450
+
+
+def given(number: int) -> Score:
+    """A score of another kind for each record that has one."""
+    values: list[Any] = [0.5, True, "rude"]
+    return score(number, number, value=values[number % 3], user=None, comment=f"c{number}")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A stopped Airboss with records."""
+    path = empty(tmp_path / "from")
+    log = DuckDBRecordLog(DataDir(path).records_path)
+    bodies: dict[str, Any] = {"request": msgspec.Raw('{"n":100000000000000000000,"t":"é\\u0000"}'.encode())}
+    records = [record_json(number, user=f"u{number % 7}", **bodies) for number in range(COUNT)]
+    log.apply(JournalMove(segment="w/1", start=0, end=1, records=tuple(records)))
+    log.put_scores([given(number) for number in range(0, COUNT, 10)])
+    log.close()
+    return path
+
+
+def empty(path: Path) -> Path:
+    """A stopped Airboss without any."""
+    DataDir(path).create()
+    SqlLedger(DataDir(path).ledger_url).close()
+    return path
+
+
+def lines(run: Run, data_dir: Path) -> list[dict[str, Any]]:
+    """Every record, as --json prints it."""
+    code, out, err = run("records", "--json", "--limit", "10000", "--data-dir", str(data_dir))
+    assert code == 0, err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_what_is_exported_and_imported_is_the_same(run: Run, data: Path, tmp_path: Path) -> None:
+    """Every field, body and score; twice adds nothing."""
+    file = tmp_path / "records.parquet"
+    code, out, err = run("records", "export", str(file), "--json", "--data-dir", str(data))
+    assert (code, json.loads(out)) == (0, {"file": str(file), "records": COUNT, "scores": 45}), err
+    other = empty(tmp_path / "to")
+    for scores in (45, 0):
+        code, out, err = run("records", "import", str(file), "--json", "--data-dir", str(other))
+        assert (code, json.loads(out)) == (0, {"file": str(file), "records": COUNT, "scores": scores}), err
+    assert lines(run, other) == lines(run, data)
+    logs = [DuckDBRecordLog(DataDir(path).records_path) for path in (data, other)]
+    ids = [call_id(number) for number in range(COUNT)]
+    wanted = [given(number) for number in range(0, COUNT, 10)]
+    for log in logs:
+        assert sorted(log.scores_of(ids), key=lambda each: each.subject_id) == wanted
+        log.close()
+
+
+def test_a_part_is_exported(run: Run, data: Path, tmp_path: Path) -> None:
+    """Filters bound it, and the file has typed columns."""
+    file = tmp_path / "records.parquet"
+    since, until = START.isoformat(), START.replace(second=10).isoformat()
+    assert (
+        run("records", "export", str(file), "--since", since, "--until", until, "--data-dir", str(data))[0]
+        == 0
+    )
+    found = (
+        duckdb.connect().execute(f"select count(*), sum(cost_usd), min(started_at) from '{file}'").fetchone()
+    )
+    assert found is not None
+    assert (found[0], str(found[1]), found[2]) == (10, "0.001230000000", START.replace(tzinfo=None))
+
+
+def test_a_bad_file_changes_nothing(run: Run, data: Path, tmp_path: Path) -> None:
+    """What is no Parquet file, or not ours, or holds a row that is no record, is refused with the reason."""
+    other = empty(tmp_path / "to")
+    broken, strange, odd = (tmp_path / name for name in ("broken.parquet", "strange.parquet", "odd.parquet"))
+    broken.write_bytes(b"PAR1 nothing of that kind")
+    good = tmp_path / "good.parquet"
+    assert run("records", "export", str(good), "--data-dir", str(data))[0] == 0
+    connection = duckdb.connect()
+    connection.execute(f"copy (select 1 as one) to '{strange}' (format parquet)")
+    row = f"case when id = '{call_id(3)}' then 'sideways' else status end as status"
+    connection.execute(f"copy (select * replace ({row}) from '{good}') to '{odd}' (format parquet)")
+    for file, why in ((broken, "Parquet"), (strange, "no column 'id'"), (odd, "row 447 is no record")):
+        code, _, err = run("records", "import", str(file), "--data-dir", str(other))
+        assert (code, why in err) == (1, True), err
+    assert lines(run, other) == []
+    assert run("records", "import", str(tmp_path / "none"), "--data-dir", str(other))[0] == 2
+    assert run("records", "export", str(tmp_path / "no/such/place"), "--data-dir", str(data))[0] == 1
+
+
+def test_the_forgotten_do_not_come_back(run: Run, data: Path, tmp_path: Path) -> None:
+    """What was exported before an erasure comes without what tells of the person."""
+    file = tmp_path / "records.parquet"
+    assert run("records", "export", str(file), "--data-dir", str(data))[0] == 0
+    other = empty(tmp_path / "to")
+    assert run("erase", "--user", "u3", "--yes", "--data-dir", str(other))[0] == 0
+    assert run("records", "import", str(file), "--data-dir", str(other))[0] == 0
+    found = lines(run, other)
+    assert len(found) == COUNT
+    assert "u3" not in {each["user"] for each in found}
+    blank = [each for each in found if each["user"] is None]
+    assert len(blank) == COUNT // 7
+    assert all(each["request"] is None and each["tags"] == {} for each in blank)
