@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bias, footprint, gateway, limits, monitors, rollouts, screening, tuning
+from benchmarks import alike, bias, footprint, gateway, limits, monitors, rollouts, screening, tuning
 
 gateway.main(sys.argv[1:])
 print()
@@ -24,3 +24,5 @@ print()
 rollouts.main([])
 print()
 monitors.main([])
+print()
+alike.main([])
