@@ -51,7 +51,7 @@ format:  ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-bench:  ## Measure against nginx and LiteLLM's proxy, side by side
+bench:  ## Measure against nginx, Portkey's gateway and LiteLLM's proxy, side by side
 	@scripts/setup dev nginx
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 

@@ -14,9 +14,11 @@ stall.
 from __future__ import annotations
 
 import argparse
+import base64
 import gc
 import json
 import os
+import random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,17 +30,18 @@ from benchmarks.load_streams import streams
 PROMPT = "Explain LLMOps in two sentences, please."
 
 
-def request(url: str, key: str, fields: dict[str, Any]) -> tuple[str, int, bytes]:
-    """Host, port and the bytes of a chat request."""
+def request(url: str, key: str, fields: dict[str, Any], headers: list[str]) -> tuple[str, int, bytes]:
+    """Host, port and the bytes of a chat request; `headers` are lines more."""
     where = urlsplit(url)
     host, port = where.hostname or "127.0.0.1", where.port or 80
-    body = json.dumps(fields).encode()
+    body = json.dumps(fields, separators=(",", ":")).encode()  # as OpenAI's own clients write it
     lines = [
         f"POST {where.path}/chat/completions HTTP/1.1",
         f"host: {host}:{port}",
         f"authorization: Bearer {key}",
         "content-type: application/json",
         "accept: */*",
+        *headers,
         f"content-length: {len(body)}",
     ]
     return host, port, "\r\n".join(lines).encode() + b"\r\n\r\n" + body
@@ -47,10 +50,15 @@ def request(url: str, key: str, fields: dict[str, Any]) -> tuple[str, int, bytes
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """The load asked for."""
     prompt = options.prompt + "x" * options.prompt_bytes
-    fields: dict[str, Any] = {"model": options.model, "messages": [{"role": "user", "content": prompt}]}
+    content: Any = prompt
+    if options.image_bytes:
+        image = base64.b64encode(random.Random(1).randbytes(options.image_bytes * 3 // 4)).decode()
+        image_url = {"url": f"data:image/png;base64,{image}"}
+        content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": image_url}]
+    fields: dict[str, Any] = {"model": options.model, "messages": [{"role": "user", "content": content}]}
     if options.kind == "streams" or options.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
-    host, port, message = request(options.url, options.key, fields)
+    host, port, message = request(options.url, options.key, fields, options.header)
     if options.kind == "streams":
         return await streams(
             host, port, message, count=options.streams, tokens=options.tokens, rate=options.tokens_per_s
@@ -84,6 +92,8 @@ def main() -> None:
     )
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--prompt-bytes", type=int, default=0, help="so many more")
+    parser.add_argument("--image-bytes", type=int, default=0, help="of an image beside the prompt, as base64")
+    parser.add_argument("--header", action="append", default=[], help="a header line more")
     parser.add_argument("--cpu", type=int, help="the core to be pinned to")
     options = parser.parse_args()
     if options.cpu is not None:

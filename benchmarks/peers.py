@@ -1,5 +1,5 @@
-"""What is measured side by side: the upstream itself, nginx, LiteLLM's proxy, Airboss. Each is a context
-manager that starts real processes, pins them, and gives a `Peer`."""
+"""What is measured side by side: the upstream itself, nginx, the proxies of LiteLLM and Portkey, Airboss.
+Each is a context manager that starts real processes, pins them, and gives a `Peer`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -26,6 +26,8 @@ ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "bench"
 LITELLM = "1.102.4"
 """Not 1.82.7, 1.82.8 or 1.107.x: those were poisoned. It stays in an environment of its own."""
+
+PORTKEY = "1.15.2"
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 START_S = 120.0
@@ -71,6 +73,13 @@ price = {{ input_usd_per_mtok = 0.15, output_usd_per_mtok = 0.60 }}
 
 [deployments.{model}]
 model = "fake"
+
+[policies.mask]
+pii = {{ action = "mask" }}
+
+[deployments.screened]
+model = "fake"
+policy = "mask"
 """
 
 
@@ -85,6 +94,8 @@ class Peer:
     worker: tuple[int, ...] = ()
     others: tuple[int, ...] = ()
     data_dir: Path | None = None
+    headers: tuple[str, ...] = ()
+    """Lines more that its requests need."""
 
     def worker_cpu_s(self) -> float:
         """Processor time that the data path has used until now."""
@@ -134,14 +145,15 @@ def free_port() -> int:
         return port
 
 
-def answers(url: str, key: str, *, model: str = MODEL) -> bool:
+def answers(url: str, key: str, *, model: str = MODEL, headers: Sequence[str] = ()) -> bool:
     """Whether one chat call is answered well."""
     where = urlsplit(url)
     connection = HTTPConnection(where.hostname or "", where.port, timeout=30)
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8})
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    named = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    named |= dict(line.split(": ", 1) for line in headers)
     try:
-        connection.request("POST", f"{where.path}/chat/completions", body, headers)
+        connection.request("POST", f"{where.path}/chat/completions", body, named)
         return connection.getresponse().status == 200
     except (OSError, HTTPException):
         return False
@@ -253,11 +265,55 @@ def litellm(core: int, upstream: str) -> Iterator[Peer]:
             )
 
 
-@contextlib.contextmanager
-def airboss(core: int, upstream: str, *, rest_core: int | None = None) -> Iterator[Peer]:
-    """Airboss with everything on: key, journal with bodies, prices, metrics, controller and store.
+def portkey_home() -> Path | None:
+    """The folder of Portkey's gateway, installed on first use; None where there is no node or no registry."""
+    home = CACHE / f"portkey-{PORTKEY}"
+    if (home / "complete").exists():
+        return home
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        print("Portkey's gateway is left out: there is no node and npm", file=sys.stderr)
+        return None
+    print(f"installing @portkey-ai/gateway@{PORTKEY} into {home}", file=sys.stderr)
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+    install += ["--prefix", str(home), f"@portkey-ai/gateway@{PORTKEY}"]
+    done = subprocess.run(install, check=False, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        print(f"Portkey's gateway is left out: {done.stderr[-500:]}", file=sys.stderr)
+        return None
+    (home / "complete").touch()
+    return home
 
-    The gateway worker has `core`; controller, store and supervisor have `rest_core`, or the same one.
+
+@contextlib.contextmanager
+def portkey(core: int, upstream: str, home: Path) -> Iterator[Peer]:
+    """Portkey's gateway, as `npx @portkey-ai/gateway` starts it; headers tell it of the upstream."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1"
+    headers = ("x-portkey-provider: openai", f"x-portkey-custom-host: {upstream}")
+    script = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    arguments = ["sh", "-c", 'exec "$@" >/dev/null', "sh", shutil.which("node") or "node", str(script)]
+    with (
+        tempfile.TemporaryDirectory() as name,
+        started([*arguments, f"--port={port}", "--headless"], core, Path(name) / "log") as process,
+    ):
+        wait_for("Portkey's gateway", lambda: answers(url, "sk-bench", headers=headers), process)
+        yield Peer(
+            name="portkey", version=PORTKEY, url=url, key="sk-bench", worker=tuple(tree(process.pid)),
+            headers=headers,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def airboss(
+    core: int, upstream: str, *, rest_core: int | None = None, cores: tuple[int, ...] = ()
+) -> Iterator[Peer]:
+    """Airboss with everything on: key, journal with bodies, prices, metrics, controller and store. Its model
+    `screened` is the same under a policy that masks.
+
+    The gateway worker has `core`; controller, store and supervisor have `rest_core`, or the same one. With
+    `cores` there is a worker on each of those.
     """
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
@@ -270,6 +326,7 @@ def airboss(core: int, upstream: str, *, rest_core: int | None = None) -> Iterat
         arguments = [str(installed)] if installed.exists() else arguments
         arguments += ["up", "--json", "--config", str(config), "--data-dir", str(here / "data")]
         arguments += ["--port", str(free_port()), "--console-port", str(free_port())]
+        arguments += ["--workers", str(len(cores) or 1)]
         with started(arguments, core, here / "log") as process:
             assert process.stdout is not None
             readable, _, _ = select.select([process.stdout], [], [], START_S)
@@ -283,9 +340,12 @@ def airboss(core: int, upstream: str, *, rest_core: int | None = None) -> Iterat
             others = [pid for pid in pids if pid not in workers]
             for pid in others if rest_core is not None else []:
                 pin(pid, rest_core or 0)
+            for pid, own in zip(workers, cores, strict=False):
+                pin(pid, own)
             version = subprocess.run([*arguments[:1], "version"], capture_output=True, text=True, check=False)
             yield Peer(
-                name="airboss", version=version.stdout.strip().rpartition(" ")[2], url=ready["base_url"],
+                name=f"airboss, {len(cores)} workers" if cores else "airboss",
+                version=version.stdout.strip().rpartition(" ")[2], url=ready["base_url"],
                 key=ready["api_key"], worker=tuple(workers), others=tuple(others),
                 data_dir=here / "data",
             )  # fmt: skip

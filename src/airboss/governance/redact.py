@@ -116,7 +116,7 @@ class _Known:
         everything = "".join(self._secrets)
         escapes = _ESCAPES if everything.isascii() else _WIDE_ESCAPES
         slash = b"|/" if "/" in everything else b""
-        self._escape = re.compile(rb"\\(?:" + escapes + slash + b")").search
+        self._escape = re.compile(rb"\\(?:" + escapes + slash + b")")
         self._in_json = re.compile(rb"(?<!\\)((?:\\\\)*+)\\(" + escapes + slash + b")")
         self._at_any_depth = re.compile(rb"(?<!\\)()\\++(" + escapes + slash + b")")
 
@@ -128,7 +128,7 @@ class _Known:
             return data
         plain = data
         for pattern in (self._in_json, self._at_any_depth):
-            if self._escape(plain) is None:
+            if not self._escapes_in(plain):
                 break
             plain = pattern.sub(_unescaped, plain)
             if self._holds(plain):
@@ -161,6 +161,19 @@ class _Known:
             return True
         basic = bool(self._cores) and _stands_in(data, b"asic ")
         return basic and any(core in data for core in self._cores)
+
+    def _escapes_in(self, data: bytes) -> bool:
+        """Whether an escape in it may hide a character of a secret."""
+        at = 0
+        if len(data) >= LONG:
+            for _ in range(RARE_MAX):
+                at = data.find(b"\\", at)
+                if at < 0:
+                    return False
+                if self._escape.match(data, at) is not None:
+                    return True
+                at += 1
+        return self._escape.search(data, at) is not None
 
     def _replaced(self, data: bytes) -> bytes:
         for needle in self._needles:
