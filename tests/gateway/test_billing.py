@@ -8,14 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airboss.domain.plan import Retry, Timeouts
+from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
 from airboss.gateway.billing import prompt_tokens
 from airboss.providers import o200k
-from airboss.testing import FakeProvider
+from airboss.testing import FakeProvider, ScriptStep
 from tests.support.dialects import BASES, PRICE, STREAM, ask
 from tests.support.gateway import KEY, Gateway, deployment
 
@@ -195,3 +196,85 @@ def test_pictures_are_not_counted_as_text() -> None:
         content = [{"type": "text", "text": TEXT}, form]
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]})
         assert prompt_tokens(body.encode()) == pytest.approx(o200k.count(TEXT) + 1000, abs=20)
+
+
+DEAR = Price(input_usd_per_mtok=Decimal(1000), output_usd_per_mtok=Decimal(2000))
+
+
+def dear(plan: DeploymentPlan, url: str, **changes: Any) -> DeploymentPlan:
+    """The deployment with a fallback that costs more."""
+    fallback = Target(
+        provider="dear",
+        kind="openai-compatible",
+        base_urls=(url,),
+        upstream_model="dear",
+        price=DEAR,
+        priced_by="2026-12-15",
+        continuation="off",
+    )
+    target = msgspec.structs.replace(plan.target, fallbacks=(fallback,), **changes)
+    return msgspec.structs.replace(plan, target=target)
+
+
+@pytest.fixture(scope="module")
+def falling(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker whose models have a dear fallback, or go on where they broke off."""
+    url = fake_process.url
+    times = Timeouts(total_s=8.0, first_token_s=0.7, idle_s=0.7)
+    plain = deployment(url, price=PRICE, priced_by="config", retry=Retry(attempts=1), timeout=times)
+    plans = [
+        dear(plain, url, continuation="off"),
+        msgspec.structs.replace(
+            plain,
+            name="goes-on",
+            aliases=(),
+            target=msgspec.structs.replace(plain.target, continuation="on"),
+            retry=Retry(attempts=3),
+        ),
+    ]
+    with Gateway(tmp_path_factory.mktemp("falling"), *plans) as running:
+        yield running
+
+
+def paid(attempt: dict[str, Any], price: Price) -> Decimal:
+    """What an attempt without cached tokens cost, by its own numbers."""
+    used = attempt["usage"]
+    said = used["input_tokens"] * price.input_usd_per_mtok + used["output_tokens"] * price.output_usd_per_mtok
+    return said / Decimal(10**6)
+
+
+@STREAM
+@pytest.mark.parametrize("first", ["503", "reset", "cut-reset"])
+def test_each_attempt_costs_its_own_price(
+    falling: Gateway, provider: FakeProvider, first: str, stream: bool
+) -> None:
+    """An answer of a fallback costs the fallback's price. What the first one had produced is added at its
+    own, if there was anything; the record is the sum."""
+    if first == "cut-reset" and stream:
+        pytest.skip("what has begun is not answered by another")
+    provider.script(ScriptStep(behaviour=f"{first};text={TEXT * 4}", model="up", forever=True))
+    answer = falling.chat("hello", stream=stream)
+    assert answer.status_code == 200, answer.text
+    end = falling.closed(answer.headers["x-request-id"])
+    tried, answered = end["attempts"][0], end["attempts"][-1]
+    assert (answered["model"], answered["priced_by"]) == ("dear", "2026-12-15")
+    assert Decimal(str(answered["cost_usd"])) == paid(answered, DEAR) > 0
+    lost = Decimal(0)
+    if first == "cut-reset":
+        assert tried["usage"]["estimated"]
+        lost = paid(tried, PRICE)
+        assert lost > 0
+    else:
+        assert tried["usage"] is None
+    assert cost(end) == paid(answered, DEAR) + lost
+
+
+def test_an_answer_that_went_on_is_billed_in_full(falling: Gateway, provider: FakeProvider) -> None:
+    """A stream that broke off and was continued costs both parts, the prompt of each among them."""
+    provider.script(f"cut-reset;after=5;text={TEXT}", f"ok;text={TEXT}")
+    answer = falling.chat("hello", model="goes-on", stream=True)
+    assert answer.text.endswith("data: [DONE]\n\n")
+    end = falling.closed(answer.headers["x-request-id"])
+    assert len([each for each in end["attempts"] if each["usage"] is not None]) == 2
+    assert end["usage_estimated"]
+    check_sums(end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.domain.ports import JournalMove, RecordLog
-from tests.store.samples import call_id, closed_json, opened_json
+from tests.store.samples import call_id, closed_json, move, opened_json
 
 FIELDS: dict[int, dict[str, Any]] = {
     2: {"key": "airboss"},
@@ -43,3 +43,11 @@ def test_a_stretch_is_asked_for_by_ids(record_log: RecordLog) -> None:
     deployment = filled(record_log)
     found = record_log.watched(deployment, after=call_id(0), until=call_id(5), without_key="airboss", limit=1)
     assert [each.id for each in found] == [call_id(1)]
+
+
+def test_answers_from_the_cache_tell_nothing(record_log: RecordLog) -> None:
+    """Nobody was asked: they are left out, and those that missed it are not."""
+    record_log.apply(move(0, deployment="d", cache="hit"))
+    record_log.apply(move(1, 2, start=100, deployment="d", cache="miss"))
+    every = record_log.watched("d", after="", until="~", without_key="airboss", limit=100)
+    assert [each.id for each in every] == [call_id(1), call_id(2)]
