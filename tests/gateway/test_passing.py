@@ -10,7 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from airboss.dialects.messages_answer import MessagesSpeech
+from airboss.dialects.messages_passing import PassingReader
+from airboss.dialects.messages_request import messages_as_chat
 from airboss.domain.release import Example, ModelVersion, Policy, Release
+from airboss.providers.dialect import DONE
+from tests.dialects.said import events
+from tests.dialects.test_messages_request import asked
 from tests.support.gateway import DIGEST, KEY, PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
 from tests.support.spoken import error, say, streamed
@@ -146,6 +152,29 @@ def test_a_stream_comes_as_it_is(gateway: Gateway, upstream: SaidUpstream, write
     assert (closed["input_tokens"], closed["output_tokens"], closed["status"]) == (15, 11, "ok")
 
 
+def test_a_policy_that_only_looks_changes_nothing(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Under it a stream comes as it is, too."""
+    upstream.events, upstream.done = [json.dumps(event) for event in EVENTS], False
+    answer = say(gateway, "messages", model="looks", stream=True, tools=[SEARCH])
+    assert [data for _, data in streamed(answer)] == EVENTS
+
+
+def test_attempts_beside_each_other() -> None:
+    """What is heard rides with the chat that was read from it: two attempts at once do not mix."""
+    first, second = PassingReader(0), PassingReader(0)
+    speech = MessagesSpeech(messages_as_chat(json.dumps(asked(stream=True)).encode()))
+    other = {**EVENTS[0], "message": {**ANSWER, "id": "msg_other"}}
+    second.event(json.dumps(other).encode())
+    said = b"".join(
+        speech.event(piece)
+        for event in EVENTS
+        for piece in first.event(json.dumps(event).encode())
+        if piece != DONE
+    )
+    assert b"msg_other" not in said
+    assert [data for _, data in events(said + speech.end())] == EVENTS
+
+
 def test_a_cut_stream_never_looks_whole(gateway: Gateway, upstream: SaidUpstream) -> None:
     """It ends in one error of ours, and without the events that say how a message ended."""
     upstream.done = False
@@ -155,9 +184,9 @@ def test_a_cut_stream_never_looks_whole(gateway: Gateway, upstream: SaidUpstream
     assert not {"message_delta", "message_stop"} & set(names)
     broken = {"type": "error", "error": {"type": "overloaded_error", "message": "too much"}}
     upstream.events = [json.dumps(event) for event in [*EVENTS[:-4], broken]]
-    events = streamed(say(gateway, "messages", stream=True))
-    assert [name for name, _ in events].count("error") == 1
-    assert "too much" in events[-1][1]["error"]["message"]
+    ended = streamed(say(gateway, "messages", stream=True))
+    assert [name for name, _ in ended].count("error") == 1
+    assert "too much" in ended[-1][1]["error"]["message"]
 
 
 def test_errors_are_in_the_clients_words(gateway: Gateway, upstream: SaidUpstream) -> None:
@@ -218,9 +247,9 @@ def test_what_chat_cannot_say_may_be_dropped(gateway: Gateway, upstream: SaidUps
 def test_counting_asks_in_the_same_words(gateway: Gateway, upstream: SaidUpstream) -> None:
     """Anthropic counts what a call would send, tools of its own too."""
     upstream.body = {"input_tokens": 42}
-    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "tools": [SEARCH]}
+    wanted = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "tools": [SEARCH]}
     with gateway.client() as client:
-        answer = client.post("/v1/messages/count_tokens", json=asked)
+        answer = client.post("/v1/messages/count_tokens", json=wanted)
     assert answer.json() == {"input_tokens": 42}
     assert upstream.paths[-1] == "/v1/messages/count_tokens"
-    assert json.loads(upstream.seen[-1]) == asked | {"model": "claude-up"}
+    assert json.loads(upstream.seen[-1]) == wanted | {"model": "claude-up"}

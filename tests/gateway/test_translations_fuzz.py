@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airboss.dialects.messages_answer import MessagesSpeech
-from airboss.dialects.messages_passing import Heard, PassingReader
+from airboss.dialects.messages_passing import PassingReader
 from airboss.dialects.messages_request import messages_as_chat
 from airboss.dialects.responses_answer import ResponsesSpeech, as_history
 from airboss.dialects.responses_request import as_chat, read_responses
@@ -163,7 +163,7 @@ def test_requests(dialect: str) -> None:
 
 READERS: dict[str, tuple[Callable[[], Reader], list[Any], list[Any]]] = {
     "anthropic": (lambda: AnthropicReader(0, answer_tool="f"), [samples.MESSAGE], samples.MESSAGE_EVENTS),
-    "passing": (lambda: PassingReader(0, heard=Heard()), [samples.MESSAGE], samples.MESSAGE_EVENTS),
+    "passing": (lambda: PassingReader(0), [samples.MESSAGE], samples.MESSAGE_EVENTS),
     "gemini": (
         lambda: GeminiReader(0, model="g"),
         [samples.GEMINI, samples.GEMINI_ERROR],

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from airboss.dialects.chat_said import CallJoin, CallPiece, JoinedCall, Said, read_error_said, read_said
-from airboss.dialects.messages_passing import Heard, pass_on
+from airboss.dialects.messages_passing import heard_in, pass_on, said_as_heard
 from airboss.dialects.messages_request import AsChat
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.speech import Counts, Json, Passing, encode, sse
@@ -75,13 +75,15 @@ class MessagesSpeech:
         self.unsaid: Sequence[ApiError] = asked.unsaid
         self._asked = asked
         self._headers = tuple(headers)
-        self._heard: Heard | None = None
+        self._passing = False
+        self._last_heard: list[bytes] = []
+        self.passes = False
         self._stream: _Stream | None = None
 
     @property
     def dropped(self) -> tuple[str, ...]:
         """As `Speech.dropped`."""
-        if self._heard is not None:
+        if self._passing:
             return ()
         return (*self._asked.dropped, *(each.param for each in self.unsaid if each.param is not None))
 
@@ -89,9 +91,8 @@ class MessagesSpeech:
         self, written: bytes, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
     ) -> Passing | None:
         """As `Speech.passing`."""
-        heard = Heard()
-        passing = pass_on(written, target, release, lead, heard=heard, headers=self._headers)
-        self._heard = heard if passing is not None else None
+        passing = pass_on(written, target, release, lead, self._headers)
+        self._passing = passing is not None
         return passing
 
     def plain(self, chat: bytes, kind: str) -> bytes:
@@ -100,8 +101,8 @@ class MessagesSpeech:
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""
-        if self._heard is not None and self._heard.whole is not None:
-            return self._heard.whole
+        if (heard := heard_in(chat)) is not None:
+            return heard[0].encode()
         said = read_said(chat)
         joined = CallJoin()
         for piece in said.calls:
@@ -151,8 +152,13 @@ class MessagesSpeech:
 
     def event(self, data: bytes) -> bytes:
         """As `Speech.event`."""
-        if self._heard is not None and self._heard.begun:
-            return self._heard.take()
+        if (heard := heard_in(data)) is not None:
+            self.passes = True
+            events = [said_as_heard(each) for each in heard]
+            self._last_heard += [event for event, last in events if last]
+            return b"".join([event for event, last in events if not last])
+        if self.passes:
+            return b""
         said = read_said(data)
         if self._stream is not None:
             return b"".join(self._stream.add(said))
@@ -173,8 +179,8 @@ class MessagesSpeech:
 
     def end(self) -> bytes:
         """As `Speech.end`."""
-        if self._heard is not None and self._heard.begun:
-            return self._heard.end()
+        if self.passes:
+            return b"".join(self._last_heard)
         begun = b"" if self._stream is not None else self.event(b"{}")
         assert self._stream is not None  # begun just now, if not before
         return begun + b"".join(self._stream.end(self.estimate))

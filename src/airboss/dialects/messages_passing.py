@@ -1,14 +1,12 @@
 """Anthropic's client in front of Anthropic: its bytes go there, and the answer's come back, as they are.
 
 Pure. Only what the release says is put among the client's members. The answer is read as chat all the same,
-for record, usage and deadlines. What the client gets are the bytes that were read, kept aside by `Heard`
-until that moment.
+for record, usage and deadlines. What the client gets are the bytes that were read: they ride with the chat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,9 +33,8 @@ PARAMETERS: Mapping[str, str] = {
 OURS = ("prompt_variables", "release_variant")
 """Members that are for the gateway."""
 NOTHING = encode({"choices": [{"index": 0, "delta": {}, "finish_reason": None}]})
-"""A piece of chat that says nothing: it moves what was heard on to the client."""
+"""A piece of chat that says nothing, to carry what was heard."""
 _LAST = frozenset({"message_delta", "message_stop"})
-"""Events that say how a message ended: a client gets them when the call's record is closed."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _typed = msgspec.json.Decoder(Typed)
 _NULL = b"null"
@@ -48,8 +45,6 @@ def pass_on(
     target: Target,
     release: Release,
     lead: Sequence[Mapping[str, str]],
-    *,
-    heard: Heard,
     headers: Sequence[tuple[str, str]],
 ) -> Passing | None:
     """How a request goes on; None where it goes as chat (`Speech.passing`)."""
@@ -67,7 +62,7 @@ def pass_on(
         authorise=key_in("x-api-key"),
         headers=tuple({"anthropic-version": ANTHROPIC_VERSION, **dict(headers)}.items()),
         streams=bytes(members.get("stream", _NULL)) == b"true",
-        reader=partial(PassingReader, heard=heard),
+        reader=PassingReader,
     )
     return Passing(outgoing=outgoing, changes=changes)
 
@@ -115,62 +110,61 @@ def _put_labels(changes: dict[str, bytes | None], members: Mapping[str, msgspec.
         changes["metadata"] = encode(user) if user else None
 
 
-class Heard:
-    """What an upstream said and the client has not got. `begun` is whether one was heard at all: an answer
-    may come from elsewhere, and is chat then."""
+class Heard(msgspec.Struct):
+    """What a piece of chat carries besides: the events, or the whole answer, that it was read from."""
 
-    def __init__(self) -> None:
-        self.begun = False
-        self.whole: bytes | None = None
-        self._events: list[bytes] = []
-        self._last: list[bytes] = []
+    heard: list[str] | None = None
 
-    def reset(self) -> None:
-        """Another attempt begins."""
-        self.begun = True
-        self.whole = None
-        self._events.clear()
-        self._last.clear()
 
-    def add(self, type_: str, data: bytes) -> None:
-        """An event."""
-        into = self._last if type_ in _LAST else self._events
-        # An event's data over several lines is one text with line ends in it.
-        into.append(b"event: %s\ndata: %s\n\n" % (type_.encode(), data.replace(b"\n", b"\ndata: ")))
+_heard = msgspec.json.Decoder(Heard)
 
-    def take(self) -> bytes:
-        """The events that the client may have by now."""
-        said = b"".join(self._events)
-        self._events.clear()
-        return said
 
-    def end(self) -> bytes:
-        """All that is left."""
-        said = self.take() + b"".join(self._last)
-        self._last.clear()
-        return said
+def heard_in(chat: bytes) -> list[str] | None:
+    """What an upstream said in its own words, where this was read from it."""
+    try:
+        return _heard.decode(chat).heard
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def said_as_heard(heard: str) -> tuple[bytes, bool]:
+    """An event as it came, and whether it says how a message ended: the client gets such a one when the
+    call's record is closed."""
+    type_ = _typed.decode(heard).type
+    # An event's data over several lines is one text with line ends in it.
+    data = heard.replace("\n", "\ndata: ")
+    return f"event: {type_}\ndata: {data}\n\n".encode(), type_ in _LAST
+
+
+def _carrying(chat: bytes, heard: Sequence[bytes]) -> bytes:
+    """A JSON object with what it was read from."""
+    texts = encode([each.decode("utf-8", "replace") for each in heard])
+    return b'%s,"heard":%s}' % (chat.rstrip()[:-1], texts)
 
 
 class PassingReader(AnthropicReader):
-    """Reads one attempt's answer, and keeps it as it came."""
+    """Reads one attempt's answer; what it gives carries the answer as it came. That it rides with the chat,
+    and is kept nowhere else, lets attempts run beside each other and after each other."""
 
-    def __init__(self, created: int, *, heard: Heard) -> None:
+    def __init__(self, created: int) -> None:
         super().__init__(created, answer_tool=None)
-        self._heard = heard
-        heard.reset()
+        self._pings: list[bytes] = []
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer."""
         chat = super().whole(body)
-        self._heard.whole = body if body.isascii() else body.decode("utf-8", "replace").encode()
-        return chat
+        return chat if chat.startswith(b'{"error"') else _carrying(chat, [body])
 
     def event(self, data: bytes) -> list[bytes]:
         """One event. One that chat has no words for still moves the stream on, but for a ping, which says
-        only that the connection is there."""
+        only that the connection is there and waits for the next."""
         said = super().event(data)
         type_ = _typed.decode(data).type
         if type_ == "error":
             return said  # told in our own words
-        self._heard.add(type_, data)
-        return said or ([] if type_ == "ping" else [NOTHING])
+        if type_ == "ping":
+            self._pings = [data]
+            return said
+        first, *more = said or [NOTHING]
+        heard, self._pings = [*self._pings, data], []
+        return [_carrying(first, heard), *more]

@@ -36,6 +36,7 @@ class ResponsesSpeech:
         self.record_id = ""
         self.estimate: Counts | None = None
         self.unsaid: Sequence[ApiError] = ()
+        self.passes = False
         self.dropped: tuple[str, ...] = ()
         self.asked = asked
         self.kept = kept

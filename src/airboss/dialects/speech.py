@@ -53,6 +53,8 @@ class Speech(Protocol):
     """The id of the call's record, set before anything is answered: ids are made of it."""
     estimate: Counts | None
     """The usage to tell where the upstream told none; set before the last word."""
+    passes: bool
+    """Whether the client has heard an upstream's own words, so that nobody else can go on with them."""
     unsaid: Sequence[ApiError]
     """What of the request chat has no words for. Unless the request is passed on as it is, the call is
     refused with the first of them, or goes on without them where the provider says so."""
@@ -64,8 +66,8 @@ class Speech(Protocol):
     def passing(
         self, written: bytes, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
     ) -> Passing | None:
-        """How `written`, the client's own words, goes to a target that speaks the same dialect: from now on
-        its answers are said as they come. `lead` are the release's messages, which go before the client's.
+        """How `written`, the client's own words, goes to a target that speaks the same dialect, whose answers
+        are then said as they come. `lead` are the release's messages, which go before the client's.
         None where the target speaks another dialect, or the release asks for what this one has no words for;
         the call then goes on as chat."""
 

@@ -432,7 +432,8 @@ class StreamedAnswer(_Answer):
         self.assembly.add(reply)
         if not reply.choices and reply.usage is not None and not self._keep_usage:
             return False
-        if self.committed or reply.says_something:
+        # What follows real output goes on behind it, in the same piece too.
+        if self.committed or self.first_output_at is not None or reply.says_something:
             if self.first_output_at is None:
                 self.first_output_at = self.progress_at
             return True

@@ -104,6 +104,8 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
         )
 
     def goes_on(cut: StreamedAnswer, source: Target, other: Target) -> Asked | None:
+        if call.spoken is not None and call.spoken.speech.passes:
+            return None  # what the client has heard is one provider's own, and chat is not
         found = continued(call, cut, source, other)
         if found is None:
             return None
