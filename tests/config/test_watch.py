@@ -159,11 +159,14 @@ def test_what_no_kind_can_do_is_refused(before: str, after: str, words: str) -> 
     assert "hunter2" not in str(refused.value)
 
 
+DEFAULTS = ("errors", "latency", "cost", "refusals", "traffic", "drift")
+
+
 def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
     """Those tell every notifier; one of the file with a default's name takes its place."""
     config = parse_config(BASE + NOTIFIER, source="x")
     found = all_alarms(config)
-    assert set(found) == {f"support.{each}" for each in ("errors", "latency", "cost", "refusals", "traffic")}
+    assert set(found) == {f"support.{each}" for each in DEFAULTS}
     assert {each.notify for each in found.values()} == {("ops",)}
     few = parse_config(BASE + 'default_alarms = ["traffic"]\n', source="x")
     assert list(all_alarms(few)) == ["support.traffic"]

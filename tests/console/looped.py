@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from airboss.console import app
 from airboss.store.parquet import as_parquet
-from tests.console.site import ADMIN_KEY, BASE_URL, KeptViews, Noted, Site
+from tests.console.site import ADMIN_KEY, BASE_URL, Noted, Site
 from tests.support.seed_loop import Loop
 
 
@@ -34,7 +34,8 @@ class LoopSite(Site):
             base_url=BASE_URL,
             jobs=loop.jobs,
             evals=loop.evals,
-            views=KeptViews(),
+            views=self.views,
+            drifts=self.views,
             parquet=as_parquet,
             orders=loop.orders,
             probes=cast("Any", None),

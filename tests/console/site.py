@@ -140,10 +140,11 @@ class NoAlarms:
 
 
 class KeptViews:
-    """Views, in memory."""
+    """Views, and where drift stands, in memory."""
 
     def __init__(self) -> None:
         self.kept: dict[str, SavedView] = {}
+        self.states: dict[str, bytes] = {}
 
     def views(self) -> list[SavedView]:
         """As `view_rows.ViewStore`."""
@@ -156,6 +157,16 @@ class KeptViews:
     def drop_view(self, name: str) -> bool:
         """As `view_rows.ViewStore`."""
         return self.kept.pop(name, None) is not None
+
+    def drift(self, name: str) -> bytes | None:
+        """As `drift_rows.DriftStore`."""
+        return self.states.get(name)
+
+    def put_drift(self, name: str, content: bytes | None) -> None:
+        """As `drift_rows.DriftStore`."""
+        self.states.pop(name, None)
+        if content is not None:
+            self.states[name] = content
 
 
 class NoRollouts:
@@ -222,6 +233,7 @@ class Site:
             jobs=self.jobs,
             evals=self.evals,
             views=self.views,
+            drifts=self.views,
             parquet=as_parquet,
             orders=self.orders,
             probes=self.probes,

@@ -98,6 +98,56 @@ def try_notifiers(
         raise typer.Exit(1)
 
 
+@monitor.command("drift")
+def show_drift(
+    deployment: Annotated[str | None, typer.Argument(help="Only this deployment.")] = None,
+    *,
+    accept: Annotated[bool, typer.Option("--accept", help="What is now is usual: learn anew.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what drifted, since when, with examples; exit 1 if anything did."""
+    if accept and deployment is None:
+        raise WrongCall("say whose drift to accept, as in `airboss monitor drift support --accept`.")
+    with reach(data_dir, url) as api:
+        if accept:
+            found = [api.post(f"/api/v1/drift/{quote(deployment or '', safe='')}/accept", {})]
+        else:
+            found = api.get("/api/v1/drift")["deployments"]
+    if deployment is not None and not accept:
+        found = [each for each in found if each["deployment"] == deployment]
+        if not found:
+            raise WrongCall(f"there is no deployment {deployment!r}.")
+    for each in found:
+        (print_json if as_json else show_drift_of)(each)
+    if any(each["state"] == "drifted" for each in found):
+        raise typer.Exit(1)
+
+
+def show_drift_of(each: dict[str, Any]) -> None:
+    """One deployment's drift, for people."""
+    out = console()
+    words = {"learning": f"learning, {each['n']} of {each['needed']} calls", "off": "not watched"}
+    out.print(f"{each['deployment']}: {words.get(each['state'], each['state'])}", markup=False)
+    for found in each["found"]:
+        now = 100 * found["after"] / found["n_after"] if found["n_after"] else 0.0
+        before = 100 * found["before"] / found["n_before"]
+        out.print(
+            f"  {found['feature'].replace('_', ' ')}: {found['bin']} since {local(found['since'])}: "
+            f"{now:.1f} % of {found['n_after']} calls, {before:.1f} % before",
+            markup=False,
+        )
+        for name in ("before", "after"):
+            out.print(f"    {name}: {' '.join(found[f'examples_{name}'])}", markup=False)
+    checks = each["checks"]
+    if checks["state"] == "drifted":
+        since = f" since {local(checks['since'])}" if checks["since"] else ""
+        out.print(f"  answers to fixed prompts changed{since}:", markup=False)
+        for changed in checks["changed"]:
+            out.print(f"    {changed['prompt'][:80]}", markup=False)
+
+
 def path_of(name: str) -> str:
     """The alarm's place in the admin API."""
     return f"/api/v1/alarms/{quote(name, safe='')}"

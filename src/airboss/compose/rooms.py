@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
     """What rooms give the console's desk, by its name there; closed at the end."""
     with ExitStack() as stack:
-        stores = {
+        stores: dict[str, Any] = {
             "jobs": stack.enter_context(open_jobs(data)),
             "evals": stack.enter_context(open_evals(data)),
             "audit": stack.enter_context(open_audit(data)),
@@ -40,6 +40,7 @@ def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
             "alerts": stack.enter_context(open_alerts(data)),
             "views": stack.enter_context(open_views(data)),
         }
+        stores["drifts"] = stores["views"]
         yield {
             **stores,
             "spent": stack.enter_context(open_spends(data)).since,

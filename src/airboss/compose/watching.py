@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airboss.compose import evals
+from airboss.compose import drifts, evals
 from airboss.compose.parts import SystemClock
 from airboss.compose.probes import Probes
 from airboss.config import Config, NotifierConfig, all_alarms, parse_config
@@ -140,6 +140,7 @@ def watching(
         alarms=lambda: all_alarms(force.config()),
         maintenance=lambda: force.config().maintenance,
         probing=Probes(ledger, rooms),
+        drifted=lambda deployment: drifts.drifted(rooms["drifts"], deployment),
         store=store,
         record_log=records,
         journal=journal,
@@ -172,14 +173,13 @@ def watching(
         await asyncio.gather(deliveries.run(), report())
 
     stop = threading.Event()
-    works = {"scoring": score, "notifications": notify}
-    threads = [
-        threading.Thread(target=_run_asynchronously, args=(name, work, stop, broke), name=name, daemon=True)
-        for name, work in works.items()
-    ]
-    threads.append(
-        threading.Thread(target=_guarded, args=("alarms", watch.run, stop, broke), name="alarms", daemon=True)
-    )
+    waiting = {
+        "scoring": score,
+        "notifications": notify,
+        "checked prompts": lambda: drifts.check_prompts(ledger, data, rooms["drifts"], force),
+    }
+    blocking = {"drift": drifts.watch(force, rooms["drifts"], records).run, "alarms": watch.run}
+    threads = _threads(waiting, blocking, stop, broke)
     for thread in threads:
         thread.start()
     try:
@@ -246,6 +246,23 @@ def secret(reference: str) -> str:
     if not found:
         raise SetupError(f"the environment variable {name} is not set where Airboss was started")
     return found
+
+
+def _threads(
+    waiting: Mapping[str, Callable[[], Coroutine[Any, Any, None]]],
+    blocking: Mapping[str, Callable[[threading.Event], None]],
+    stop: threading.Event,
+    broke: Callable[[], None],
+) -> list[threading.Thread]:
+    """A thread for each work, not started yet."""
+    wanted: list[tuple[str, Callable[..., None], Any]] = [
+        *((name, _run_asynchronously, work) for name, work in waiting.items()),
+        *((name, _guarded, work) for name, work in blocking.items()),
+    ]
+    return [
+        threading.Thread(target=run, args=(name, work, stop, broke), name=name, daemon=True)
+        for name, run, work in wanted
+    ]
 
 
 def _run_asynchronously(

@@ -46,6 +46,8 @@ def _default(deployment: str, name: DefaultAlarm) -> AlarmConfig:
             window="1h",
             hold="5m",
         )
+    if name == "drift":
+        return AlarmConfig(kind="drift", deployment=deployment, hold="0s")
     return AlarmConfig(
         kind="sequential", deployment=deployment, metric=_SEQUENTIAL[name], window="1h", hold="0s"
     )

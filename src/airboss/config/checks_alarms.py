@@ -8,7 +8,7 @@ from typing import Final
 
 from airboss.config.checks_watch import check_notifier, seconds
 from airboss.config.rules import check_known, check_range
-from airboss.config.types import AlarmConfig, Config, MaintenanceConfig
+from airboss.config.types import AlarmConfig, Config, DriftConfig, MaintenanceConfig
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
 from airboss.domain.score import SCORE_NAME
 
@@ -23,6 +23,8 @@ SEQUENTIAL: Final = ("error_rate", "refused_rate", "latency_p95", "ttft_p95", "c
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NOTIFY_MAX: Final = 10
+PROMPTS_MAX: Final = 50
+PROMPT_CHARS_MAX: Final = 8_000
 _DAY_S: Final = 86_400
 _WEEKLY: Final = re.compile(r"(\w{3}) ([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 
@@ -33,6 +35,8 @@ def check_alarms(config: Config, wrong: Wrong) -> None:
         check_notifier(("notifiers", name), notifier, wrong)
     for name, maintenance in config.maintenance.items():
         _check_maintenance(("maintenance", name), maintenance, config, wrong)
+    for name, deployment in config.deployments.items():
+        _check_drift(("deployments", name, "drift"), deployment.drift, wrong)
     for name, alarm in config.alarms.items():
         path = ("alarms", name)
         check_known((*path, "deployment"), alarm.deployment, config.deployments, "deployment", wrong)
@@ -118,6 +122,22 @@ def _check_times(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
         if over is None or not _DAY_S <= over <= 90 * _DAY_S:
             at = (*path, "slo", "window")
             raise wrong(at, f'{dotted(at)} is {quoted(alarm.slo.window)}; write 1d to 90d, such as "30d"')
+
+
+def _check_drift(path: Path, drift: DriftConfig, wrong: Wrong) -> None:
+    check_range((*path, "reference"), drift.reference, 50, 2_000, wrong)
+    check_range((*path, "alpha"), drift.alpha, 0.000_001, 0.2, wrong)
+    if len(drift.prompts) > PROMPTS_MAX or not all(
+        0 < len(each) <= PROMPT_CHARS_MAX for each in drift.prompts
+    ):
+        at = (*path, "prompts")
+        raise wrong(
+            at, f"{dotted(at)} holds at most {PROMPTS_MAX} texts of 1 to {PROMPT_CHARS_MAX:,} characters"
+        )
+    every = seconds(drift.every)
+    if every is None or not 60 <= every <= 30 * _DAY_S:
+        at = (*path, "every")
+        raise wrong(at, f'{dotted(at)} is {quoted(drift.every)}; write 1m to 30d, such as "6h"')
 
 
 def _check_maintenance(path: Path, maintenance: MaintenanceConfig, config: Config, wrong: Wrong) -> None:

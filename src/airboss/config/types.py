@@ -154,7 +154,19 @@ class ScoringConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     judge_per_minute: int = 60
 
 
-DefaultAlarm = Literal["errors", "latency", "cost", "refusals", "traffic"]
+class DriftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[deployments.NAME] drift`: whether calls are looked at for drift (`features`), after so many as a
+    `reference`; `prompts` are asked `every` so often, to notice a model that changes. `alpha` bounds the
+    chance of a false alarm: of all features together in a week, and of the prompts."""
+
+    features: bool = True
+    reference: int = 300
+    alpha: float = 0.01
+    prompts: tuple[str, ...] = ()
+    every: str = "6h"
+
+
+DefaultAlarm = Literal["errors", "latency", "cost", "refusals", "traffic", "drift"]
 """An alarm that every deployment has unless it is switched off."""
 
 
@@ -173,7 +185,10 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     policy: str | None = None
     limits: Limits | None = None
     cache: Caching | None = None
-    default_alarms: tuple[DefaultAlarm, ...] = ("errors", "latency", "cost", "refusals", "traffic")
+    default_alarms: tuple[DefaultAlarm, ...] = (
+        "errors", "latency", "cost", "refusals", "traffic", "drift",
+    )  # fmt: skip
+    drift: DriftConfig = DriftConfig()
 
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -238,9 +253,9 @@ class SloConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     latency_ms: float | None = None
 
 
-AlarmKind = Literal["threshold", "burn_rate", "change", "sequential", "probe"]
+AlarmKind = Literal["threshold", "burn_rate", "change", "sequential", "probe", "drift"]
 """What an alarm compares with: a number, the budget of an SLO, the same hour last week, a deployment's own
-past (with an anytime-valid test), or the outcome of a probe of bias."""
+past (with an anytime-valid test), the outcome of a probe of bias, or what is known of drift."""
 
 
 class AlarmConfig(
@@ -256,6 +271,7 @@ class AlarmConfig(
       scores: so many points).
     - sequential: more calls are bad than before, by a test that is false with a chance of `alpha` a week.
     - probe: `every` so often a probe of bias is made (`probe`: its settings), and finds a difference.
+    - drift: calls, or answers to fixed prompts, are not what they were (`drift` of the deployment).
 
     Times are written `30s`, `5m`, `2h` or `1d`. `notify` names notifiers. `no_data = "notify"` tells
     them when there is nothing to measure; else that is only shown, unless the alarm was firing.

@@ -11,6 +11,7 @@ from airboss.console import (
     api_alarms,
     api_audit,
     api_datasets,
+    api_drift,
     api_erase,
     api_eval,
     api_jobs,
@@ -396,5 +397,6 @@ ROUTES: tuple[Route, ...] = (
     *api_probe.ROUTES,
     *api_usage.ROUTES,
     *api_transfer.ROUTES,
+    *api_drift.ROUTES,
 )
 """Every route of the admin API."""

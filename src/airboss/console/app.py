@@ -48,6 +48,7 @@ from airboss.governance.erasure import Forgetting
 from airboss.governance.keys import same_secret
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
+from airboss.store.drift_rows import DriftStore
 from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
@@ -84,6 +85,7 @@ def build(
     alerts: AlertStore,
     keep_starter: Callable[[str], object] | None = None,
     views: ViewStore,
+    drifts: DriftStore,
     parquet: Callable[[Sequence[Mapping[str, object]]], bytes],
     orders: Orders,
     probes: ProbeOrders,
@@ -120,6 +122,7 @@ def build(
         alerts=alerts,
         keep_starter=keep_starter,
         views=views,
+        drifts=drifts,
         parquet=parquet,
         orders=orders,
         probes=probes,

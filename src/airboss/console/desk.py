@@ -28,6 +28,7 @@ from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
+from airboss.store.drift_rows import DriftStore
 from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
@@ -121,6 +122,7 @@ class Desk:
     alerts: AlertStore
     keep_starter: Callable[[str], object] | None = None
     views: ViewStore
+    drifts: DriftStore
     parquet: Callable[[Sequence[Mapping[str, object]]], bytes]
     """A table as a Parquet file."""
     orders: Orders

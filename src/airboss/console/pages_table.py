@@ -9,6 +9,7 @@ from airboss.console import (
     views_alerts,
     views_bias,
     views_deployments,
+    views_drift,
     views_explore,
     views_governance,
     views_keys,
@@ -40,6 +41,7 @@ PAGES: tuple[Page, ...] = (
     *views_playground.PAGES,
     *views_quality.PAGES,
     *views_bias.PAGES,
+    *views_drift.PAGES,
     *views_tuning.PAGES,
     *views_governance.PAGES,
     *views_keys.PAGES,
@@ -52,6 +54,7 @@ ACTIONS: tuple[Action, ...] = (
     *views_deployments.ACTIONS,
     *views_playground.ACTIONS,
     *views_quality.ACTIONS,
+    *views_drift.ACTIONS,
     *views_keys.ACTIONS,
     *views_alerts.ACTIONS,
 )

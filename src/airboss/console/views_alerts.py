@@ -87,7 +87,7 @@ def words(alarm: Alarm, value: float | None) -> str | None:
         return None
     if alarm.kind == "burn_rate":
         return f"{value:.1f}{TIMES}"
-    if alarm.kind == "probe":
+    if alarm.kind in ("probe", "drift"):
         return f"{value:.0f}"
     if alarm.kind == "sequential" and not alarm.metric.startswith("score:"):
         return f"{100 * value:.2f}{NB}%"
@@ -118,8 +118,11 @@ def measures(alarm: Alarm, config: AlarmConfig) -> str:
     match alarm.kind:
         case "probe":
             return f"a probe of bias every {config.every}"
+        case "drift":
+            return "calls and answers against what is usual"
         case "sequential":
-            return f"{alarm.metric} against its own past, false {config.alpha:g} times a week at most"
+            weeks = f"one false alarm in {1 / config.alpha:,.0f} weeks at most"
+            return f"{alarm.metric} against its own past, {weeks}"
         case "change":
             return f"{alarm.metric} over {alarm.window} against the week before, for {alarm.hold}"
         case _:
@@ -128,6 +131,8 @@ def measures(alarm: Alarm, config: AlarmConfig) -> str:
 
 def records(alarm: Alarm, config: AlarmConfig, now: datetime) -> str:
     """The calls that an alarm is about: those of its window, from before it began."""
+    if alarm.kind == "drift":
+        return "/quality/drift"
     rule = rule_of(alarm.name, config)
     began = alarm.since if alarm.state in ("firing", "pending") and alarm.since is not None else now
     since = (began - timedelta(seconds=rule.window_s)).replace(microsecond=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -50,6 +50,10 @@ class Probing(Protocol):
         """How it ended; None while it has not."""
 
 
+Drifted = Callable[[str], "tuple[int, str] | None"]
+"""How much of a deployment has drifted, and in words; None while too little is known."""
+
+
 class ProbeMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What a probe alarm keeps: its newest job, begun `at`, and how the last that ended did."""
 
@@ -62,8 +66,11 @@ class ProbeMemory(msgspec.Struct, frozen=True, kw_only=True):
 class Measures:
     """Asks the log. One thread calls it; `forget_old` once a look, before the others."""
 
-    def __init__(self, log: RecordLog, probing: Probing | None = None) -> None:
+    def __init__(
+        self, log: RecordLog, probing: Probing | None = None, drifted: Drifted = lambda _deployment: None
+    ) -> None:
         self._log = log
+        self._drifted = drifted
         self._probing = probing
         self._used: dict[tuple[float, float, float | None], tuple[datetime, Mapping[str, UsageRow]]] = {}
         self._scored: dict[tuple[float, float], tuple[datetime, Sequence[ScoreStats]]] = {}
@@ -81,6 +88,8 @@ class Measures:
             return self._change(rule, now)
         if rule.kind == "probe":
             return self._probe(rule, memory, now)
+        if rule.kind == "drift":
+            return self._drift(rule)
         return self._value(rule, now, timedelta(0))
 
     def used(
@@ -190,6 +199,12 @@ class Measures:
         used = f"{budget} is used up {1 - left:.3g} times"
         words = f"{100 * left:.0f} % of {budget} is left" if left > 0 else used
         return Reading(value=rate, bound=bound, broken=over, detail=words)
+
+    def _drift(self, rule: AlarmRule) -> Reading:
+        found = self._drifted(rule.deployment)
+        if found is None:
+            return Reading(why="too few calls so far to know what is usual")
+        return Reading(value=float(found[0]), bound=0.0, broken=found[0] > 0, detail=found[1] or None)
 
     def _probe(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
         if self._probing is None:

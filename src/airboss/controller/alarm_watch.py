@@ -14,7 +14,7 @@ import msgspec
 
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.controller import alarm_tests
-from airboss.controller.alarm_measures import WINDOW_PARTS, Measures, Probing, length
+from airboss.controller.alarm_measures import WINDOW_PARTS, Drifted, Measures, Probing, length
 from airboss.controller.alarms import Decision, Reading, begun, decide, notice
 from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
@@ -56,10 +56,11 @@ class AlarmWatch:
         console_url: Callable[[], str],
         maintenance: Callable[[], Mapping[str, MaintenanceConfig]] = dict,
         probing: Probing | None = None,
+        drifted: Drifted = lambda _deployment: None,
     ) -> None:
         self._alarms = alarms
         self._maintenance = maintenance
-        self._measures = Measures(record_log, probing)
+        self._measures = Measures(record_log, probing, drifted)
         self._store = store
         self._log = record_log
         self._journal = journal
@@ -154,7 +155,11 @@ class AlarmWatch:
     def _with_records(self, decision: Decision, now: datetime) -> Decision:
         """A decision that an alarm fires, or may soon, with some of the calls that it is about."""
         row = decision.row
-        if decision.event is None or row.phase not in ("pending", "firing") or row.rule.kind == "probe":
+        if (
+            decision.event is None
+            or row.phase not in ("pending", "firing")
+            or row.rule.kind in ("probe", "drift")
+        ):
             return decision
         since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
         asked: dict[str, Any] = calls_of(row.rule, since, None)

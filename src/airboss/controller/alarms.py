@@ -181,6 +181,7 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
         "burn_rate": f"the error budget of {rule.deployment} is used up {measured_as} times too fast; "
         f"the alarm is for {bound}",
         "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
+        "drift": f"{measured_as} things about {rule.deployment} drifted",
         "probe": f"the probe of {rule.deployment} found {measured_as} differences",
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""

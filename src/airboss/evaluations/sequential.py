@@ -59,9 +59,10 @@ class Test(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def limit(bad: int, n: int, *, least: float) -> float:
-    """The share of bad calls that is still well, after a baseline of `bad` in `n` calls; `least` at least."""
+    """The share of bad calls that is still well, after a baseline of `bad` in `n` calls; `least` at least. Of
+    a large share what is left of all may shrink by SLACK."""
     high = wilson_interval(bad, n, confidence=0.99).high if n else 1.0
-    return min(0.95, max(least, SLACK * high))
+    return min(0.999, max(least, min(SLACK * high, 1 - (1 - high) / SLACK)))
 
 
 def after(test: Test, *, n: int, bad: float) -> Test:
@@ -88,6 +89,13 @@ def after(test: Test, *, n: int, bad: float) -> Test:
         n=test.n + n,
         bad=test.bad + bad,
     )
+
+
+def evidence(test: Test, *, n: int, bad: float) -> float:
+    """The log factor of a middling bet on one step: above 0 where more was bad than the limit. Summed up, and
+    begun anew below 0, it tells since when."""
+    g = betting.CAP / test.limit / 4
+    return bad * math.log1p(g * (1 - test.limit)) + (n - bad) * math.log1p(-g * test.limit)
 
 
 def rejected(test: Test, alpha: float) -> bool:

@@ -10,7 +10,11 @@ import msgspec
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.config.checks_alarms import weekly
 from airboss.config.checks_watch import seconds
+from airboss.config.types import AlarmKind
 from airboss.store.alert_rows import AlarmRule, Silence, Slo
+
+METRICS_OF: dict[AlarmKind, str] = {"burn_rate": "good calls", "probe": "bias", "drift": "drift"}
+"""What alarms watch that have no metric."""
 
 
 def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
@@ -19,7 +23,7 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
     slo = alarm.slo
     return AlarmRule(
         name=name,
-        metric=alarm.metric or ("good calls" if slo is not None else "bias"),
+        metric=alarm.metric or METRICS_OF[alarm.compares],
         deployment=alarm.deployment,
         below=alarm.below is not None,
         bound=float(bound) if bound is not None else 0.0,

@@ -1,0 +1,66 @@
+"""Drift, wired: calls from the record log, prompts to the running gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airboss.compose import evals
+from airboss.compose.parts import SystemClock
+
+if TYPE_CHECKING:
+    from airboss.compose.watching import InForce
+    from airboss.controller.drift_watch import DriftWatch
+    from airboss.domain.ports import Ledger, RecordLog
+    from airboss.store.datadir import DataDir
+    from airboss.store.drift_rows import DriftStore
+
+
+def watch(force: InForce, store: DriftStore, records: RecordLog) -> DriftWatch:
+    """What looks at samples of calls."""
+    from airboss.controller.drift_watch import DriftWatch  # noqa: PLC0415 - the controller's own
+
+    return DriftWatch(config=force.config, store=store, record_log=records, clock=SystemClock())
+
+
+async def check_prompts(ledger: Ledger, data: DataDir, store: DriftStore, force: InForce) -> None:
+    """Ask deployments their fixed prompts until cancelled."""
+    from airboss.controller.drift_watch import CheckPrompts  # noqa: PLC0415 - as above
+    from airboss.evaluations.datasets import Input, input_digest  # noqa: PLC0415 - as above
+    from airboss.evaluations.ports import Call  # noqa: PLC0415 - as above
+    from airboss.evaluations.targets import Served  # noqa: PLC0415 - as above
+
+    async def ask(deployment: str, prompt: str) -> str | None:
+        snapshot = ledger.snapshot()
+        assert snapshot is not None  # there is a release to ask
+        target = Served(snapshot.plan, ledger.standings()).stable(deployment)
+        given = Input(messages=({"role": "user", "content": prompt},))
+        caller = evals.caller(ledger, data)
+        try:
+            answer = await caller.call(Call(target=target, input=given, subject=input_digest(given)))
+        finally:
+            await caller.aclose()
+        return answer.text
+
+    def releases() -> dict[str, str]:
+        snapshot = ledger.snapshot()
+        plan = snapshot.plan if snapshot is not None else None
+        return {each.name: each.stable.digest for each in plan.deployments} if plan is not None else {}
+
+    checks = CheckPrompts(config=force.config, releases=releases, store=store, ask=ask, clock=SystemClock())
+    await checks.run()
+
+
+def drifted(store: DriftStore, deployment: str) -> tuple[int, str] | None:
+    """How much of a deployment has drifted, and in words."""
+    from airboss.evaluations.drift import Drift  # noqa: PLC0415 - statistics, where needed
+    from airboss.evaluations.drift_checks import Checks  # noqa: PLC0415 - as above
+    from airboss.evaluations.drift_words import drifted as words  # noqa: PLC0415 - as above
+    from airboss.store.drift_rows import checks_of, features_of  # noqa: PLC0415 - as above
+
+    features, checks = store.drift(features_of(deployment)), store.drift(checks_of(deployment))
+    return words(
+        msgspec.json.decode(features, type=Drift) if features is not None else None,
+        msgspec.json.decode(checks, type=Checks) if checks is not None else None,
+    )

@@ -1,0 +1,53 @@
+"""Drift: whether calls and answers are still what they were."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airboss.console import api_drift
+from airboss.console.api_drift import Drifts
+from airboss.console.desk import Desk
+from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.query import check_names
+from airboss.console.render import Templates, Visit
+from airboss.console.route import Call
+from airboss.evaluations.drift_checks import REPEATS
+
+ORDER: Final = {"drifted": 0, "watching": 1, "learning": 2, "off": 3}
+WORDS: Final = {
+    "input_length": "length of questions",
+    "input_language": "language of questions",
+    "input_topic": "topic of questions",
+    "output_length": "length of answers",
+    "output_refusal": "answers that decline",
+    "output_format": "form of answers",
+}
+
+
+def drift(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every deployment, those that drifted first."""
+    check_names(seen.params, ())
+    found = api_drift.drifts(desk, Call(params={}, path={}, body=b"", now=seen.now))
+    assert isinstance(found, Drifts)
+    listed = sorted(found.deployments, key=lambda each: (ORDER[each.state], each.deployment))
+    return drawn(desk, templates, seen, "drift.html", deployments=listed, words=WORDS, repeats=REPEATS)
+
+
+def accept(desk: Desk, form: Form) -> str:
+    """What is now is usual."""
+    api_drift.accept(desk, form.call(None, deployment=form.needed("deployment")))
+    return "/quality/drift"
+
+
+PAGES: tuple[Page, ...] = (Page(path="/quality/drift", draw=drift, room="quality", tab="Drift"),)
+"""The pages of this module."""
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="drift.accept",
+        path="/quality/drift/accept",
+        act=accept,
+        done="Accepted: the next calls are the reference that later ones are compared with.",
+    ),
+)
+"""What its forms do."""

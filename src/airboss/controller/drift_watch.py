@@ -1,0 +1,140 @@
+"""Looks for drift: a sample of each deployment's calls, and its answers to fixed prompts, now and then.
+
+What is known stands in the ledger after every look. A look reads it, adds what is new and writes it: somebody
+who accepts a drift deletes it there, and the next look begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from airboss.config import Config, DriftConfig
+from airboss.config.checks_watch import seconds
+from airboss.controller.alarm_measures import INTERNAL_KEY
+from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
+from airboss.domain.ports import Clock, RecordFilter, RecordLog
+from airboss.evaluations import drift, drift_checks
+from airboss.evaluations.drift import Drift
+from airboss.evaluations.drift_checks import REPEATS, Checks
+from airboss.evaluations.drift_features import Seen, seen
+from airboss.store.drift_rows import DriftStore, checks_of, features_of
+
+EVERY_S: Final = 20.0
+SAMPLE: Final = 20
+"""Calls of a deployment at one look: the newest. More come by in a busy one, and a sample is enough."""
+
+SETTLED: Final = timedelta(seconds=10)
+CHECK_EVERY_S: Final = 5.0
+
+Ask = Callable[[str, str], Awaitable[str | None]]
+"""Asks a deployment a prompt; the answer, or None if there was none. Raises AirbossError."""
+
+log = logging.getLogger(__name__)
+
+
+class DriftWatch:
+    """Looks at samples of calls. One thread calls it."""
+
+    def __init__(
+        self, *, config: Callable[[], Config], store: DriftStore, record_log: RecordLog, clock: Clock
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._log = record_log
+        self._clock = clock
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until `stop` is set. What fails is logged and tried again."""
+        while not stop.is_set():
+            try:
+                self.tick()
+            except StoreUnavailable as error:
+                log.debug("no drift looked for: %s", error)
+            except (SetupError, ConfigError):
+                log.exception("no drift looked for; trying again")
+            stop.wait(EVERY_S)
+
+    def tick(self) -> None:
+        """Look at every deployment once. Raises StoreUnavailable, SetupError."""
+        for name, each in self._config().deployments.items():
+            if each.drift.features:
+                self._look(name, each.drift)
+
+    def _look(self, deployment: str, asked: DriftConfig) -> None:
+        now = self._clock.now()
+        kept = self._store.drift(features_of(deployment))
+        state = msgspec.json.decode(kept, type=Drift) if kept is not None else None
+        if state is None or state.alpha != float(asked.alpha):
+            state = drift.begun(deployment, alpha=float(asked.alpha), reference=asked.reference, now=now)
+        changed = drift.after(state, self._calls(deployment, state.until, now), now=now)
+        if changed != state or kept is None:
+            self._store.put_drift(features_of(deployment), msgspec.json.encode(changed))
+
+    def _calls(self, deployment: str, since: datetime, now: datetime) -> list[Seen]:
+        where = RecordFilter(
+            deployment=deployment, status="ok", since=since + timedelta(microseconds=1), until=now - SETTLED
+        )
+        found = self._log.records(where, limit=SAMPLE, bodies=True) if where.since < where.until else ()  # type: ignore[operator]  # both are set
+        looked = [seen(each) for each in found if each.key != INTERNAL_KEY]
+        return sorted((each for each in looked if each is not None), key=lambda each: each.at)
+
+
+class CheckPrompts:
+    """Asks deployments their fixed prompts when it is time. One event loop calls it.
+
+    `releases` are the digests of what each deployment serves stably.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        releases: Callable[[], Mapping[str, str]],
+        store: DriftStore,
+        ask: Ask,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._releases = releases
+        self._store = store
+        self._ask = ask
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Ask until cancelled. What fails is logged and tried again."""
+        while True:
+            try:
+                await self.tick()
+            except AirbossError as error:
+                log.warning("prompts not checked, trying again: %s", error)
+            await asyncio.sleep(CHECK_EVERY_S)
+
+    async def tick(self) -> None:
+        """Ask what is due. Raises AirbossError."""
+        releases = self._releases()
+        for name, each in self._config().deployments.items():
+            if each.drift.prompts and name in releases:
+                await self._check(name, each.drift, releases[name])
+
+    async def _check(self, deployment: str, asked: DriftConfig, release: str) -> None:
+        now = self._clock.now()
+        kept = await asyncio.to_thread(self._store.drift, checks_of(deployment))
+        state = msgspec.json.decode(kept, type=Checks) if kept is not None else None
+        if state is None or (state.release, state.prompts) != (release, asked.prompts):
+            state = drift_checks.begun(asked.prompts, release, alpha=float(asked.alpha), now=now)
+        elif state.replays >= REPEATS and now - state.at < timedelta(seconds=seconds(asked.every) or 0):
+            return
+        answers = {}
+        for prompt in state.prompts:
+            answer = await self._ask(deployment, prompt)
+            if answer is not None:
+                answers[prompt] = answer
+        changed = drift_checks.after(state, answers, now=now)
+        await asyncio.to_thread(self._store.put_drift, checks_of(deployment), msgspec.json.encode(changed))

@@ -1,0 +1,174 @@
+"""Drift is looked for in the record log and by asking a real provider; where it stands is in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from airboss.config import Config, DeploymentConfig, DriftConfig
+from airboss.controller.drift_watch import CheckPrompts, DriftWatch
+from airboss.domain.ports import JournalMove, RecordFilter
+from airboss.evaluations.drift import Drift
+from airboss.evaluations.drift_checks import Checks
+from airboss.evaluations.drift_words import drifted
+from airboss.store.drift_rows import checks_of, features_of
+from airboss.store.memory import MemoryRecordLog
+from airboss.store.views import SqlViewStore
+from airboss.testing import Behaviour, FakeProvider, ScriptStep
+from tests.controller.journals import FixedClock
+from tests.store.samples import record_json
+from tests.support.fake import fake_process, provider
+
+__all__ = ["fake_process", "provider"]
+
+NAME = "assistant"
+PROMPTS = tuple(f"tell me fact {number}" for number in range(8))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlViewStore]:
+    """An empty ledger."""
+    made = SqlViewStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield made
+    made.close()
+
+
+def config(**fields: Any) -> Config:
+    """One deployment, looked at so."""
+    return Config(deployments={NAME: DeploymentConfig(model="m", drift=DriftConfig(**fields))})
+
+
+class Watched:
+    """A watch over a log that calls are put into, twenty each twenty seconds."""
+
+    def __init__(self, store: SqlViewStore, **fields: Any) -> None:
+        self.store = store
+        self.log = MemoryRecordLog()
+        self.clock = FixedClock()
+        self.config = config(**{"reference": 100, **fields})
+        self.number = 0
+
+    def look(self, text: str = "An ordinary answer.", *, count: int = 20, **fields: Any) -> Drift | None:
+        """Some calls, and a look by a watch of a new process."""
+        numbers = range(self.number + 1, self.number + count + 1)
+        self.number += count
+        response = msgspec.Raw(msgspec.json.encode({"choices": [{"message": {"content": text}}]}))
+        records = tuple(
+            record_json(
+                each, started_at=self.clock.now() - timedelta(seconds=12), response=response, **fields
+            )
+            for each in numbers
+        )
+        self.log.apply(JournalMove(segment=f"s{numbers[0]}", start=0, end=1, records=records))
+        watch = DriftWatch(
+            config=lambda: self.config, store=self.store, record_log=self.log, clock=self.clock
+        )
+        watch.tick()
+        self.clock.at += timedelta(seconds=20)
+        kept = self.store.drift(features_of(NAME))
+        return None if kept is None else msgspec.json.decode(kept, type=Drift)
+
+
+def test_drift_is_found_in_records(store: SqlViewStore) -> None:
+    """Answers that begin to decline: what, and examples from before and after that are records."""
+    watched = Watched(store)
+    for _ in range(15):
+        state = watched.look()
+    assert state is not None
+    assert (state.reference, state.found) == (100, ())
+    assert drifted(state, None) == (0, "")
+    began = watched.clock.now()
+    for _ in range(20):
+        state = watched.look("I'm sorry, but I can't help with that.")
+        if state is not None and state.found:
+            break
+    assert state is not None
+    found = {each.feature: each for each in state.found}
+    assert "output_refusal" in found
+    assert abs(found["output_refusal"].since - began) <= timedelta(seconds=60)
+    known = {each.id for each in watched.log.records(where_all(), limit=10_000, bodies=False)}
+    assert set(found["output_refusal"].examples_before + found["output_refusal"].examples_after) <= known
+    words = drifted(state, None)
+    assert words is not None
+    assert words[0] == len(state.found)
+
+
+def where_all() -> RecordFilter:
+    """Every record."""
+    return RecordFilter()
+
+
+def test_only_real_answers_are_looked_at(store: SqlViewStore) -> None:
+    """Not our own calls, not failures, nothing without bodies; and nothing at all where it is off."""
+    watched = Watched(store)
+    watched.look(key="airboss")
+    watched.look(status="error")
+    state = watched.look(request=None)
+    assert state is not None
+    assert state.learning == ()
+    off = Watched(store, features=False)
+    store.put_drift(features_of(NAME), None)
+    assert off.look() is None
+
+
+def test_what_is_accepted_is_learned_anew(store: SqlViewStore) -> None:
+    """Whoever accepts deletes the state; the next look begins again, from then on."""
+    watched = Watched(store)
+    for _ in range(8):
+        watched.look()
+    store.put_drift(features_of(NAME), None)
+    state = watched.look()
+    assert state is not None
+    assert (state.watched, len(state.learning)) == ({}, 0)
+    assert len((watched.look() or state).learning) == 20
+
+
+def test_a_model_that_changes_silently_is_noticed(store: SqlViewStore, provider: FakeProvider) -> None:
+    """The same release, another model behind it: found within a few replays; before, nothing is."""
+    clock = FixedClock()
+
+    async def ask(deployment: str, prompt: str) -> str | None:
+        async with httpx2.AsyncClient() as client:
+            body = {"model": deployment, "messages": [{"role": "user", "content": prompt}]}
+            answer = await client.post(f"{provider.url}/chat/completions", json=body, timeout=20)
+        return answer.json()["choices"][0]["message"]["content"] if answer.is_success else None
+
+    def look(release: str = "d" * 64) -> Checks:
+        checks = CheckPrompts(
+            config=lambda: config(prompts=PROMPTS, every="1h"),
+            releases=lambda: {NAME: release},
+            store=store,
+            ask=ask,
+            clock=clock,
+        )
+        asyncio.run(checks.tick())
+        clock.at += timedelta(minutes=30)
+        kept = store.drift(checks_of(NAME))
+        assert kept is not None
+        return msgspec.json.decode(kept, type=Checks)
+
+    provider.script(ScriptStep(behaviour=Behaviour(echo=True), forever=True))
+    for _ in range(12):
+        state = look()
+    assert (state.drifted, state.failed) == (False, 0)
+    assert state.replays < 12, "asked before it was time"
+    replays, began = state.replays, clock.now()
+    provider.script(ScriptStep(behaviour=Behaviour(text="Who knows? Somebody else may."), forever=True))
+    while not state.drifted:
+        state = look()
+        assert state.replays <= replays + 4
+    assert state.since is not None
+    assert abs(state.since - began) <= timedelta(hours=1)
+    assert state.changed[0].before == state.changed[0].prompt
+    assert state.changed[0].after == "Who knows? Somebody else may."
+    words = drifted(None, state)
+    assert words is not None
+    assert words[1].startswith("answers to fixed prompts changed since")
+    assert look("e" * 64).replays == 1, "a promoted release is no silent change"
