@@ -394,7 +394,7 @@ def test_the_rail_shows_what_exists(site: Site) -> None:
     assert {"/", "/deployments", "/records", "/quality", "/system"} <= set(listed)
     keys = page.values("data-key")
     assert len(keys) == len(set(keys)) == len(rooms) + 1
-    assert page.values("aria-current") == ["page"]
+    assert page.values("aria-current") == ["page", "page"]  # the room and its tab
 
 
 def test_own_script_is_small_and_vendored_files_have_licences() -> None:

@@ -223,7 +223,11 @@ def desk_parts(
     from airboss.controller.scaling import calls_of  # noqa: PLC0415 - not for gateways
     from airboss.controller.status import gather  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
-    from airboss.telemetry.metrics import limit_uses, read_counts  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import (  # noqa: PLC0415 - as above
+        limit_uses,
+        read_counts,
+        target_uses,
+    )
 
     def status() -> SystemStatus:
         up = running(data.path)
@@ -254,5 +258,6 @@ def desk_parts(
         "prices": PriceList(data),
         "base_url": up.base_url if up is not None else "http://127.0.0.1:8700/v1",
         "uses": lambda: limit_uses(read_counts(data.metrics_dir, but="").values()),
+        "targets": lambda: target_uses(read_counts(data.metrics_dir, but="").values()),
         "keep_starter": None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     }

@@ -52,7 +52,7 @@ from airboss.store.drift_rows import DriftStore
 from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
-from airboss.telemetry.metrics import LimitUse
+from airboss.telemetry.metrics import LimitUse, TargetUse
 from airboss.tuning.orders import TuneOrders
 
 FORM_MAX = 16 * 1024
@@ -92,6 +92,7 @@ def build(
     tuning: TuneOrders,
     plays: Plays | None = None,
     uses: Callable[[], Sequence[LimitUse]] = tuple,
+    targets: Callable[[], Sequence[TargetUse]] = tuple,
     spent: Callable[[date], Sequence[Spent]] = nothing_spent,
 ) -> Starlette:
     """The application. `base_url` is the data plane's, ending with `/v1`; `status` and `apply` may block.
@@ -129,6 +130,7 @@ def build(
         tuning=tuning,
         plays=plays,
         uses=uses,
+        targets=targets,
         spent=spent,
         live=Live(newest),
     )

@@ -32,7 +32,7 @@ from airboss.store.drift_rows import DriftStore
 from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
-from airboss.telemetry.metrics import LimitUse
+from airboss.telemetry.metrics import LimitUse, TargetUse
 from airboss.tuning.orders import TuneOrders
 
 T = TypeVar("T")
@@ -131,6 +131,7 @@ class Desk:
     plays: Plays | None = None
     """What the playground asks; None where no gateway can be asked."""
     uses: Callable[[], Sequence[LimitUse]] = tuple
+    targets: Callable[[], Sequence[TargetUse]] = tuple
     """How much of each limit is used."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""

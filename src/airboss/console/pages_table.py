@@ -14,6 +14,7 @@ from airboss.console import (
     views_governance,
     views_keys,
     views_playground,
+    views_providers,
     views_quality,
     views_releases,
     views_traces,
@@ -46,6 +47,7 @@ PAGES: tuple[Page, ...] = (
     *views_governance.PAGES,
     *views_keys.PAGES,
     *views_alerts.PAGES,
+    *views_providers.PAGES,
 )
 """Every page. A room's module adds its rows here."""
 
@@ -57,6 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     *views_drift.ACTIONS,
     *views_keys.ACTIONS,
     *views_alerts.ACTIONS,
+    *views_providers.ACTIONS,
 )
 """Every form but those of the frame itself (login, logout, theme)."""
 

@@ -338,6 +338,6 @@ PAGES: tuple[Page, ...] = (
     Page(path="/", draw=overview, room="overview", tab="Overview"),
     Page(path="/records", draw=records, room="records", tab="Records"),
     Page(path="/records/{id}", draw=record, room="records", under="/records"),
-    Page(path="/system", draw=system, room="system"),
+    Page(path="/system", draw=system, room="system", tab="Processes"),
 )
 """The pages of this module."""

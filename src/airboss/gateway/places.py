@@ -13,10 +13,12 @@ import random
 from collections import deque
 from collections.abc import Collection, Sequence
 from hashlib import blake2b
+from urllib.parse import urlsplit, urlunsplit
 
 from airboss.domain.plan import Target
 from airboss.gateway.breaker import Breaker
 from airboss.providers.connection import Pool
+from airboss.telemetry.metrics import TargetUse
 
 LOAD_MAX = 1.25
 SAMPLES_MAX = 256
@@ -32,6 +34,7 @@ class Place:
         "avoid_until",
         "breaker",
         "key_ref",
+        "last_error",
         "latency_s",
         "model",
         "outstanding",
@@ -52,6 +55,7 @@ class Place:
         self.weight = 1.0
         self.outstanding = 0
         self.latency_s = 0.0
+        self.last_error = ""
         self.breaker = Breaker()
         self.avoid_until = 0.0
         self.took_s: deque[float] = deque(maxlen=SAMPLES_MAX)
@@ -70,6 +74,24 @@ class Place:
             self.latency_s += took_s
             (self.took_s if stream else self.took_whole_s).append(took_s)
 
+    def use(self, now: float) -> TargetUse:
+        """How it does, to be shared."""
+        breaker = self.breaker
+        state = {"closed": 0, "half_open": 1, "open": 2}[breaker.state(now)]
+        return TargetUse(
+            self.provider,
+            self.model,
+            shown_url(self.url),
+            self.key_ref or "",
+            state,
+            self.outstanding,
+            breaker.answered_n,
+            breaker.failed_n,
+            breaker.opened_n,
+            self.latency_s,
+            self.last_error,
+        )
+
     def usual_s(self, quantile: float, *, stream: bool) -> float | None:
         """The quantile of the time to the first output of a stream, or to a whole answer; None as long as
         too few are known."""
@@ -77,6 +99,12 @@ class Place:
         if len(took) < 20:
             return None
         return sorted(took)[min(len(took) - 1, int(len(took) * quantile))]
+
+
+def shown_url(url: str) -> str:
+    """The URL without what it may hold of credentials."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def choose(

@@ -195,10 +195,7 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
         gauges["plan_number"] = plan.number
         gauges["plan_age_seconds"] = (now - plan.created_at).total_seconds()
     gauges |= _controller_gauges(others.get("controller"), now.timestamp())
-    own = worker.metrics.counts(now)
-    if worker.limiter is not None:
-        own.limits, own.limited = worker.limiter.uses(), worker.limiter.said_no()
-    text = exposition([own, *others.values()], gauges)
+    text = exposition([worker.counts(), *others.values()], gauges)
     client.respond(200, TEXT, text)
 
 

@@ -26,7 +26,7 @@ from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
 from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import Counts, write_counts
+from airboss.telemetry.metrics import write_counts
 
 log = logging.getLogger("airboss.gateway")
 
@@ -112,7 +112,7 @@ async def serve(
         await asyncio.gather(*chores, return_exceptions=True)
         await worker.limiter.close()
         worker.executor.close()
-        write_counts(settings.metrics_dir / f"{settings.name}.json", counts_of(worker))
+        write_counts(settings.metrics_dir / f"{settings.name}.json", worker.counts())
     log.info("stopped")
 
 
@@ -193,19 +193,9 @@ async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> N
         await asyncio.sleep(SWEEP_S)
         server.sweep()
         try:
-            await asyncio.to_thread(write_counts, path, counts_of(worker))
+            await asyncio.to_thread(write_counts, path, worker.counts())
         except OSError as error:
             log.warning("cannot write metrics", extra={"path": str(path), "reason": str(error)})
-
-
-def counts_of(worker: Worker) -> Counts:
-    """What this worker shares: its metrics, and what the controller scales and drains by."""
-    counts = worker.metrics.counts(worker.clock.now())
-    counts.plan = worker.serving.plan.number if worker.serving is not None else 0
-    counts.outstanding = worker.executor.outstanding()
-    if worker.limiter is not None:
-        counts.limits, counts.limited = worker.limiter.uses(), worker.limiter.said_no()
-    return counts
 
 
 async def _drained(server: Server) -> None:

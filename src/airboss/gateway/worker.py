@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from airboss.gateway.spoken import Spoken
 from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
 from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import WorkerMetrics
+from airboss.telemetry.metrics import Counts, WorkerMetrics
 
 if TYPE_CHECKING:
     from airboss.gateway.cached import AnswerCache, Seat
@@ -48,6 +49,17 @@ class Worker:
         self.reading = asyncio.Semaphore(1)
         """Of whoever reads a large body in a thread."""
         self.cache: AnswerCache | None = None
+
+    def counts(self) -> Counts:
+        """What this worker shares: its metrics, and what the controller scales and drains by."""
+        counts = self.metrics.counts(self.clock.now())
+        counts.plan = self.serving.plan.number if self.serving is not None else 0
+        counts.outstanding = self.executor.outstanding()
+        now = time.perf_counter()
+        counts.targets = [place.use(now) for place in self.executor.places()]
+        if self.limiter is not None:
+            counts.limits, counts.limited = self.limiter.uses(), self.limiter.said_no()
+        return counts
 
     def view(self) -> Serving:
         """What is served now. Raises Unavailable before the first plan."""

@@ -101,6 +101,24 @@ class LimitUse(msgspec.Struct, array_like=True):
     age_s: float
 
 
+class TargetUse(msgspec.Struct, array_like=True):
+    """How one place of a model does, as one worker has seen it since it started. `state` is of its breaker: 0
+    closed, 1 half open, 2 open; `key` the reference to its key. `took_s` is the sum of the times to the first
+    output of `answered`, `last_error` what the newest failure was."""
+
+    provider: str
+    model: str
+    url: str
+    key: str
+    state: int = 0
+    outstanding: int = 0
+    answered: int = 0
+    failed: int = 0
+    opened: int = 0
+    took_s: float = 0.0
+    last_error: str = ""
+
+
 class Counts(msgspec.Struct):
     """All that one process shares. `gauges` of several processes are added up."""
 
@@ -121,6 +139,8 @@ class Counts(msgspec.Struct):
     """The controller's: how many there should be, by model."""
     alarms: dict[str, str] = {}
     """The controller's: where each alarm stands."""
+    targets: list[TargetUse] = []
+    """A gateway's, of each place that it has asked."""
     limits: list[LimitUse] = []
     """A gateway's, of each limit in the plan."""
     limited: dict[str, int] = {}
@@ -140,6 +160,23 @@ def limit_uses(counts: Iterable[Counts]) -> list[LimitUse]:
         summed = young.used + old.used if use.what in {"concurrency", "waiting"} else young.used
         limit = young.limit + old.limit if use.what == "waiting" else young.limit
         found[key] = LimitUse(*key, limit, summed, young.age_s)
+    return [found[key] for key in sorted(found)]
+
+
+def target_uses(counts: Iterable[Counts]) -> list[TargetUse]:
+    """How each place does, by all workers together: summed up, its state the worst that one sees; in the
+    order of their names."""
+    found: dict[tuple[str, str, str, str], TargetUse] = {}
+    for use in (use for each in counts for use in each.targets):
+        key = (use.provider, use.model, use.url, use.key)
+        into = found.setdefault(key, TargetUse(*key))
+        into.state = max(into.state, use.state)
+        into.outstanding += use.outstanding
+        into.answered += use.answered
+        into.failed += use.failed
+        into.opened += use.opened
+        into.took_s += use.took_s
+        into.last_error = use.last_error or into.last_error
     return [found[key] for key in sorted(found)]
 
 
@@ -220,6 +257,7 @@ class _Exposition(Collector):
         self._limited: dict[str, int] = {}
         counts = tuple(counts)
         self._uses = limit_uses(counts)
+        self._targets = target_uses(counts)
         for each in counts:
             for which, n in each.limited.items():
                 self._limited[which] = self._limited.get(which, 0) + n
@@ -271,6 +309,7 @@ class _Exposition(Collector):
             spans.add_metric([outcome], n)
         yield spans
         yield from self._limits()
+        yield from self._places()
         yield from self._replica_gauges()
         yield self._alarm_states()
         for name, value in sorted(self._gauges.items()):
@@ -300,6 +339,25 @@ class _Exposition(Collector):
         for which, n in sorted(self._limited.items()):
             said_no.add_metric(which.split("\n"), n)
         yield from (most, used, said_no)
+
+    def _places(self) -> Iterator[Metric]:
+        labels = ["provider", "model", "url", "key"]
+        state = GaugeMetricFamily(
+            "airboss_target_state", "Its breaker: 0 closed, 1 half open, 2 open.", labels=labels
+        )
+        under_way = GaugeMetricFamily("airboss_target_attempts_under_way", "Attempts.", labels=labels)
+        ended = CounterMetricFamily(
+            "airboss_target_attempts", "Attempts that ended.", labels=[*labels, "outcome"]
+        )
+        opened = CounterMetricFamily("airboss_target_opened", "How often it opened.", labels=labels)
+        for use in self._targets:
+            named = [use.provider, use.model, use.url, use.key]
+            state.add_metric(named, use.state)
+            under_way.add_metric(named, use.outstanding)
+            ended.add_metric([*named, "answered"], use.answered)
+            ended.add_metric([*named, "failed"], use.failed)
+            opened.add_metric(named, use.opened)
+        yield from (state, under_way, ended, opened)
 
     def _replica_gauges(self) -> Iterator[Metric]:
         there = GaugeMetricFamily(

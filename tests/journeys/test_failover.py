@@ -1,0 +1,100 @@
+"""A whole Airboss whose provider fails: who answers is in records, metrics and on the Providers page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from airboss.testing import FakeProvider, ScriptStep
+from tests.support.airboss import Airboss
+from tests.support.wait import until
+
+CONFIG = """
+[providers.main]
+kind = "openai-compatible"
+targets = [{{ base_url = "{one}", weight = 3 }}, {{ base_url = "{two}" }}]
+
+[providers.spare]
+kind = "anthropic"
+base_url = "{spare}"
+
+[models.big]
+provider = "main"
+model = "up"
+
+[models.backup]
+provider = "spare"
+model = "claude-sonnet-4-5"
+
+[releases.support]
+model = "big"
+fallbacks = ["backup"]
+
+[deployments.support]
+release = "support"
+timeout = {{ total_s = 10, first_token_s = 2, idle_s = 2 }}
+retry = {{ attempts = 2 }}
+"""
+
+
+@pytest.fixture
+def spare() -> Iterator[FakeProvider]:
+    """The fallback's provider."""
+    with FakeProvider(default="ok;text=The spare answers.") as running:
+        yield running
+
+
+def test_a_provider_fails_and_comes_back(provider: FakeProvider, spare: FakeProvider, tmp_path: Path) -> None:
+    """Its two places share calls by weight; while both fail the fallback answers and is named; the page shows
+    open breakers, its button asks a model, and everything returns."""
+    with FakeProvider() as other:
+        config = CONFIG.format(one=provider.url, two=other.url, spare=spare.url)
+        with Airboss(tmp_path / "a", config) as airboss:
+            for _ in range(40):
+                assert "x-airboss-fallback" not in airboss.chat(model="support").headers
+            assert provider.stats().requests > other.stats().requests > 0
+            for each in (provider, other):
+                each.script(ScriptStep(behaviour="503", forever=True))
+            answers = [airboss.chat(model="support") for _ in range(12)]
+            assert {each.json()["choices"][0]["message"]["content"] for each in answers} == {
+                "The spare answers."
+            }
+            assert {each.headers["x-airboss-fallback"] for each in answers} == {"spare/claude-sonnet-4-5"}
+            _look(airboss)
+            for each in (provider, other):
+                each.script()
+            until(lambda: "x-airboss-fallback" not in airboss.chat(model="support").headers, timeout_s=20)
+            airboss.settled()
+            records = airboss.records()
+            fell_back = [each for each in records if each["error_type"] == "answered_by_fallback"]
+            assert len(fell_back) >= 12
+            assert {(each["status"], each["provider"], each["model"]) for each in fell_back} == {
+                ("ok", "spare", "claude-sonnet-4-5")
+            }
+
+
+def _look(airboss: Airboss) -> None:
+    """The page, its button and the metrics while the provider is down."""
+    console = airboss.ready["console_url"].rstrip("/")
+    with httpx2.Client(base_url=console, headers={"origin": console}, timeout=20) as client:
+        client.post("/login", data={"key": airboss.ready["admin_key"]})
+
+        def page() -> str:
+            return str(client.get("/system/providers").text)
+
+        shown = until(lambda: text if "open</span>" in (text := page()) else None, timeout_s=5)
+        assert "upstream_unavailable" in shown
+        assert "fallback of support" in shown
+        asked = client.post(
+            "/system/providers/test",
+            data={"provider": "spare", "model": "claude-sonnet-4-5", "back": "/system/providers"},
+        )
+        where = asked.headers["location"]
+        assert where.startswith("/playground?play=")
+        until(lambda: "The spare answers." in client.get(where).text, timeout_s=10)
+    metrics = httpx2.get(airboss.ready["base_url"].replace("/v1", "/metrics")).text
+    assert re.search(r'airboss_target_state\{[^}]*provider="main"[^}]*\} [12]\.0', metrics)
