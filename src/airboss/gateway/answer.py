@@ -131,9 +131,10 @@ class _Answer:
 
     def win(self) -> None:
         """Be the one of two rivals whose answer the client gets."""
-        if self.rival is not None:
-            self.rival.fail(HedgeLost("another attempt was quicker", code=HEDGE_LOST))
-            self.rival = self.rival.rival = None
+        other, self.rival = self.rival, None
+        if other is not None:
+            other.rival = None
+            other.fail(HedgeLost("another attempt was quicker", code=HEDGE_LOST))
 
     @property
     def begun(self) -> bool:

@@ -1,0 +1,194 @@
+"""Breakers, retry budgets, the choice of a place and the share of hedges, by the second."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airboss.domain.errors import ApiError, PolicyRefused, Unavailable, UpstreamFailed, UpstreamRefused
+from airboss.domain.plan import Target
+from airboss.gateway.breaker import OPEN_S, OPEN_S_MAX, STREAK_MAX, Breaker, RetryBudget
+from airboss.gateway.hedge import Hedges
+from airboss.gateway.judge import judge
+from airboss.gateway.places import Place, choose
+from airboss.providers.compatible import UpstreamError, as_api_error
+from airboss.providers.connection import Pool
+
+TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
+
+
+def failing(breaker: Breaker, times: int, now: float) -> None:
+    """So many failures."""
+    for _ in range(times):
+        breaker.failed(now)
+
+
+def test_it_opens_probes_and_closes() -> None:
+    """Failures in a row open it; after a while one call at a time goes through; an answer closes it."""
+    breaker = Breaker()
+    failing(breaker, STREAK_MAX - 1, 0.0)
+    assert breaker.state(0.0) == "closed"
+    breaker.failed(0.0)
+    assert (breaker.state(0.0), breaker.lets_through(0.0)) == ("open", False)
+    later = OPEN_S + 0.01
+    assert (breaker.state(later), breaker.lets_through(later)) == ("half_open", True)
+    breaker.probe(later)
+    assert not breaker.lets_through(later)
+    breaker.answered()
+    assert (breaker.state(later), breaker.lets_through(later)) == ("closed", True)
+
+
+def test_a_failed_probe_waits_longer_but_not_for_ever() -> None:
+    """Each one doubles the wait, up to a bound."""
+    breaker, now = Breaker(), 0.0
+    failing(breaker, STREAK_MAX, now)
+    waits = []
+    for _ in range(8):
+        waits.append(breaker.retry_at - now)
+        now = breaker.retry_at + 0.001
+        breaker.probe(now)
+        breaker.failed(now)
+    assert waits == pytest.approx(sorted(waits))
+    assert waits[0] == pytest.approx(OPEN_S)
+    assert waits[-1] == pytest.approx(OPEN_S_MAX)
+
+
+def test_half_of_many_failing_opens_it() -> None:
+    """Without any streak: every other call fails."""
+    breaker = Breaker()
+    for _ in range(30):
+        breaker.failed(1.0)
+        if breaker.tripped:
+            break
+        breaker.answered()
+    assert breaker.tripped
+
+
+@given(st.lists(st.booleans(), max_size=200))
+def test_a_few_failures_never_open_it(ends: list[bool]) -> None:
+    """One in four failing, never five in a row, leaves it closed."""
+    breaker = Breaker()
+    for number, _ in enumerate(ends):
+        if number % 4 == 3:
+            breaker.failed(number / 10)
+        else:
+            breaker.answered()
+    assert not breaker.tripped
+
+
+def test_retries_are_a_share_of_the_calls() -> None:
+    """Of a thousand calls in ten seconds 300 retries are made at most, and in the next ten no fresh floor."""
+    budget = RetryBudget()
+    for number in range(1000):
+        budget.call(100 + number / 100)
+    made = sum(budget.take(109.99) for _ in range(1000))
+    assert 290 <= made <= 301
+    assert sum(budget.take(110.01) for _ in range(1000)) <= 5
+    assert sum(budget.take(140.0) for _ in range(1000)) == RetryBudget.FLOOR
+
+
+def places(*weights: float) -> list[Place]:
+    """Places by weight."""
+    found = []
+    for number, weight in enumerate(weights):
+        place = Place(TARGET, f"http://{number}/v1", None, cast("Pool", None))
+        place.weight = weight
+        found.append(place)
+    return found
+
+
+def test_idle_places_get_their_shares() -> None:
+    """By weight, to within a few percent."""
+    several, rng = places(3, 1, 1), random.Random(5)
+    drawn = Counter(choose(several, 0.0, rng).url for _ in range(5000))
+    assert [round(drawn[each.url] / 5000, 1) for each in several] == [0.6, 0.2, 0.2]
+
+
+def test_the_less_busy_of_two_is_taken() -> None:
+    """And one that is to be left alone only where there is no other."""
+    several, rng = places(1, 1), random.Random(5)
+    several[0].outstanding = 3
+    assert {choose(several, 0.0, rng) for _ in range(50)} == {several[1]}
+    several[1].avoid_until = 5.0
+    assert choose(several, 0.0, rng) is several[0]
+    failing(several[0].breaker, STREAK_MAX, 0.0)
+    assert choose(several, 0.0, rng, but=[several[0]]) is several[1]
+
+
+def test_alike_calls_go_together_until_that_is_too_many() -> None:
+    """A beginning has its place; when that has more than its share, the next one is the same for all too."""
+    several, rng = places(1, 1, 1), random.Random(5)
+    homes = Counter(choose(several, 0.0, rng, beginning=b"%d" % n).url for n in range(300))
+    assert len(homes) == 3
+    assert min(homes.values()) > 60
+    home = choose(several, 0.0, rng, beginning=b"x")
+    assert all(choose(several, 0.0, rng, beginning=b"x") is home for _ in range(20))
+    for _ in range(300):
+        choose(several, 0.0, rng, beginning=b"x").outstanding += 1
+    assert max(each.outstanding for each in several) <= 1.25 * 100 + 2
+
+
+def test_hedges_are_a_share() -> None:
+    """One free, then no more than the share."""
+    hedges = Hedges()
+    made = 0
+    for _ in range(1000):
+        hedges.calls += 1
+        made += hedges.may(0.05)
+    assert 50 <= made <= 51
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (UpstreamRefused("x", upstream_status=400), 400, "caller"),
+        (UpstreamRefused("x", upstream_status=400), 200, "caller"),
+        (UpstreamRefused("x", upstream_status=400, code="context_length_exceeded"), 400, "elsewhere"),
+        (UpstreamRefused("x", upstream_status=400, code="content_policy_violation"), 400, "caller"),
+        (UpstreamRefused("x", upstream_status=429), 429, "again"),
+        (UpstreamRefused("x", upstream_status=429, code="insufficient_quota"), 429, "elsewhere"),
+        (UpstreamFailed("x"), 401, "elsewhere"),
+        (UpstreamFailed("x"), 404, "elsewhere"),
+        (UpstreamFailed("x"), 301, "elsewhere"),
+        (UpstreamFailed("x"), 520, "again"),
+        (UpstreamFailed("x"), 501, "elsewhere"),
+        (UpstreamFailed("x"), 200, "again"),
+        (UpstreamFailed("x"), None, "again"),
+        (Unavailable("x", code="provider_key_missing"), None, "elsewhere"),
+        (PolicyRefused("x"), 200, "caller"),
+    ],
+)
+def test_error_classes(error: ApiError, status: int | None, expected: str) -> None:
+    """What comes after each."""
+    assert judge(error, status) == expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "prompt is too long: 208310 tokens > 200000 maximum",
+        "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).",
+        "Input is too long for requested model.",
+        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens",
+        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+        "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens",
+        "Please reduce the length of the messages or completion.",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_known_in_every_providers_words(message: str) -> None:
+    """Whatever it is called, another model may take it."""
+    error = as_api_error("p", 400, UpstreamError(message=message, code=None), retry_after_s=None)
+    assert error.code == "context_length_exceeded"
+    assert judge(error, 400) == "elsewhere"
+
+
+@pytest.mark.parametrize("message", ["invalid tool schema", "max_tokens must be positive", "no such voice"])
+def test_other_mistakes_are_not(message: str) -> None:
+    """They stay the caller's."""
+    error = as_api_error("p", 400, UpstreamError(message=message), retry_after_s=None)
+    assert judge(error, 400) == "caller"

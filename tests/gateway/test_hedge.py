@@ -1,0 +1,81 @@
+"""Hedges: a second attempt beside one that is slow to begin, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airboss.domain.plan import Hedge, Retry
+from airboss.testing import FakeProvider, ScriptStep
+from tests.support.gateway import PRICE, Gateway, deployment
+
+
+@pytest.fixture
+def other() -> Iterator[FakeProvider]:
+    """The second place."""
+    with FakeProvider() as running:
+        yield running
+
+
+def plan(one: FakeProvider, two: FakeProvider, **changes: Any) -> Any:
+    """A deployment at two places, one of which gets nearly all calls."""
+    return deployment(
+        one.url,
+        base_urls=(one.url, two.url),
+        key_refs=(None, None),
+        weights=(1000.0, 0.001),
+        price=PRICE,
+        retry=Retry(attempts=1),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_the_quicker_one_answers(
+    own_root: Path, provider: FakeProvider, other: FakeProvider, stream: bool
+) -> None:
+    """Once the first has taken longer than nearly all before it; the other is cancelled, billed, recorded."""
+    hedge = Hedge(quantile=0.9, extra=0.1)
+    with Gateway(own_root, plan(provider, other, hedge=hedge)) as gateway:
+        for _ in range(40):
+            assert gateway.chat(stream=stream).status_code == 200
+        assert other.stats().requests <= 4
+        other.reset()
+        provider.script(ScriptStep(behaviour="late-head;for_s=8", forever=True))
+        response = gateway.chat(stream=stream)
+        assert response.status_code == 200
+        assert response.elapsed.total_seconds() < 3
+        assert not stream or response.text.count("[DONE]") == 1
+        assert other.stats().requests == 1
+        end = gateway.closed(response.headers["x-request-id"])
+        assert end["status"] == "ok"
+        by_why = {each["why"]: each for each in end["attempts"]}
+        assert by_why["hedge"]["error_type"] is None
+        assert by_why["first"]["error_type"] in {"hedge_lost", "cancelled"}
+        assert by_why["first"]["usage"]["estimated"]
+        assert end["cost_usd"] > by_why["hedge"]["cost_usd"]
+
+
+def test_without_it_nobody_races(own_root: Path, provider: FakeProvider, other: FakeProvider) -> None:
+    """It is off by default."""
+    with Gateway(own_root, plan(provider, other)) as gateway:
+        for _ in range(40):
+            gateway.chat()
+        provider.script("late-head;for_s=1")
+        assert gateway.chat().elapsed.total_seconds() >= 1
+        assert other.stats().requests == 0
+
+
+def test_hedges_do_not_storm(own_root: Path, provider: FakeProvider, other: FakeProvider) -> None:
+    """When all are slow, only the share of calls is asked twice."""
+    with Gateway(own_root, plan(provider, other, hedge=Hedge(quantile=0.5, extra=0.05))) as gateway:
+        for _ in range(40):
+            gateway.chat()
+        other.reset()
+        provider.script(ScriptStep(behaviour="late-head;for_s=0.1", forever=True))
+        for _ in range(20):
+            assert gateway.chat().status_code == 200
+        assert other.stats().requests <= 4
