@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from airboss.cli.api import Api, reach
+from airboss.cli.api import reach
 from airboss.cli.eval_report import show_evals, show_report
-from airboss.cli.follow_job import follow
+from airboss.cli.follow_job import follow, listed, say_id, shown, whole
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
@@ -73,13 +71,10 @@ def run(
             raise WrongCall("an evaluation needs a running Airboss; start it with `airboss up`")
         job_id = api.post("/api/v1/evals", order)["id"]
         if detach:
-            if as_json:
-                print_json({"id": job_id})
-            else:
-                sys.stdout.write(f"{job_id}\n")
+            say_id(job_id, as_json=as_json)
             return
         follow(api, job_id, as_json=as_json, label=f"{dataset} on {deployment}")
-        found = evaluation(api, job_id)
+        found = whole(api, "evals", job_id)
     tell(found, as_json=as_json)
     decision = found["report"]["decision"]
     if decision is not None and decision["conclusion"] != "pass":
@@ -95,13 +90,7 @@ def list_evals(
     url: UrlOption = None,
 ) -> None:
     """List evaluations, newest first."""
-    with reach(data_dir, url) as api:
-        found = api.get("/api/v1/evals", {"limit": str(limit)})["evals"]
-    if as_json:
-        for each in found:
-            print_json(each)
-        return
-    show_evals(found)
+    listed("evals", limit, data_dir=data_dir, url=url, as_json=as_json, show=show_evals)
 
 
 @evals.command("show")
@@ -114,17 +103,8 @@ def show(
     url: UrlOption = None,
 ) -> None:
     """Show what an evaluation found."""
-    with reach(data_dir, url) as api:
-        if wait and api.running:
-            follow(api, eval_id, as_json=as_json, label=eval_id)
-        found = evaluation(api, eval_id)
+    found = shown("evals", eval_id, wait=wait, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, as_json=as_json)
-
-
-def evaluation(api: Api, eval_id: str) -> dict[str, Any]:
-    """An evaluation in full."""
-    found: dict[str, Any] = api.get(f"/api/v1/evals/{quote(eval_id, safe='')}")
-    return found
 
 
 def tell(found: dict[str, Any], *, as_json: bool) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import msgspec
 
-from airboss.cli.api import Api, Unreachable
+from airboss.cli.api import Api, Unreachable, reach
+from airboss.cli.output import print_json
 from airboss.domain.errors import AirbossError
 from airboss.store.job_rows import Job
+
+Rows = list[dict[str, Any]]
+"""What an API lists."""
 
 POLL_S = 0.3
 GONE_S = 60.0
@@ -49,6 +54,43 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
     if job.state == "cancelled":
         raise AirbossError(f"{job_id} was cancelled after {job.done} of {job.total} steps")
     return job
+
+
+def listed(
+    name: str, limit: int, *, data_dir: Path, url: str | None, as_json: bool, show: Callable[[Rows], None]
+) -> None:
+    """The newest of one kind of job (`evals`, `probes`, `tunes`), as JSON or as `show` does."""
+    with reach(data_dir, url) as api:
+        found: Rows = api.get(f"/api/v1/{name}", {"limit": str(limit)})[name]
+    if not as_json:
+        show(found)
+        return
+    for each in found:
+        print_json(each)
+
+
+def shown(
+    name: str, job_id: str, *, wait: bool, data_dir: Path, url: str | None, as_json: bool
+) -> dict[str, Any]:
+    """One of them in full; with `wait`, once it is done."""
+    with reach(data_dir, url) as api:
+        if wait and api.running:
+            follow(api, job_id, as_json=as_json, label=job_id)
+        return whole(api, name, job_id)
+
+
+def whole(api: Api, name: str, job_id: str) -> dict[str, Any]:
+    """One of them in full, as it stands."""
+    found: dict[str, Any] = api.get(f"/api/v1/{name}/{quote(job_id, safe='')}")
+    return found
+
+
+def say_id(job_id: str, *, as_json: bool) -> None:
+    """Print the id of a job that nobody waits for."""
+    if as_json:
+        print_json({"id": job_id})
+    else:
+        sys.stdout.write(f"{job_id}\n")
 
 
 def read_job(value: Any) -> Job:

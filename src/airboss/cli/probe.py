@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from airboss.cli.api import Api, reach
-from airboss.cli.follow_job import follow
+from airboss.cli.api import reach
+from airboss.cli.follow_job import follow, listed, say_id, shown, whole
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.probe_report import show_probe, show_probes
@@ -89,7 +87,7 @@ def bias(
             say_id(job_id, as_json=as_json)
             return
         follow(api, job_id, as_json=as_json, label=f"bias of {deployment}")
-        found = probed(api, job_id)
+        found = whole(api, "probes", job_id)
     tell(found, as_json=as_json)
     if found["report"]["conclusion"] == "found":
         raise typer.Exit(1)
@@ -104,13 +102,7 @@ def list_probes(
     url: UrlOption = None,
 ) -> None:
     """List probes, newest first."""
-    with reach(data_dir, url) as api:
-        found = api.get("/api/v1/probes", {"limit": str(limit)})["probes"]
-    if as_json:
-        for each in found:
-            print_json(each)
-        return
-    show_probes(found)
+    listed("probes", limit, data_dir=data_dir, url=url, as_json=as_json, show=show_probes)
 
 
 @probe.command("show")
@@ -123,25 +115,8 @@ def show(
     url: UrlOption = None,
 ) -> None:
     """Show what a probe found."""
-    with reach(data_dir, url) as api:
-        if wait and api.running:
-            follow(api, probe_id, as_json=as_json, label=probe_id)
-        found = probed(api, probe_id)
+    found = shown("probes", probe_id, wait=wait, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, as_json=as_json)
-
-
-def say_id(job_id: str, *, as_json: bool) -> None:
-    """Print the id of a probe that nobody waits for."""
-    if as_json:
-        print_json({"id": job_id})
-    else:
-        sys.stdout.write(f"{job_id}\n")
-
-
-def probed(api: Api, probe_id: str) -> dict[str, Any]:
-    """A probe in full."""
-    found: dict[str, Any] = api.get(f"/api/v1/probes/{quote(probe_id, safe='')}")
-    return found
 
 
 def tell(found: dict[str, Any], *, as_json: bool) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from airboss.cli.api import Api, reach
-from airboss.cli.follow_job import follow
+from airboss.cli.api import reach
+from airboss.cli.follow_job import follow, listed, say_id, shown, whole
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
@@ -82,13 +80,10 @@ def run(
             raise WrongCall("tuning needs a running Airboss; start it with `airboss up`")
         job_id = api.post("/api/v1/tunes", order)["id"]
         if detach:
-            if as_json:
-                print_json({"id": job_id})
-            else:
-                sys.stdout.write(f"{job_id}\n")
+            say_id(job_id, as_json=as_json)
             return
         follow(api, job_id, as_json=as_json, label=f"{dataset} on {deployment}")
-        found = tuning(api, job_id)
+        found = whole(api, "tunes", job_id)
     tell(found, as_json=as_json)
     if not found["result"]["better"]:
         raise typer.Exit(1)
@@ -103,13 +98,7 @@ def list_tunes(
     url: UrlOption = None,
 ) -> None:
     """List tunings, newest first."""
-    with reach(data_dir, url) as api:
-        found = api.get("/api/v1/tunes", {"limit": str(limit)})["tunes"]
-    if as_json:
-        for each in found:
-            print_json(each)
-        return
-    show_tunes(found)
+    listed("tunes", limit, data_dir=data_dir, url=url, as_json=as_json, show=show_tunes)
 
 
 @tune.command("show")
@@ -122,17 +111,8 @@ def show(
     url: UrlOption = None,
 ) -> None:
     """Show what a tuning found."""
-    with reach(data_dir, url) as api:
-        if wait and api.running:
-            follow(api, tune_id, as_json=as_json, label=tune_id)
-        found = tuning(api, tune_id)
+    found = shown("tunes", tune_id, wait=wait, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, as_json=as_json)
-
-
-def tuning(api: Api, tune_id: str) -> dict[str, Any]:
-    """A tuning in full."""
-    found: dict[str, Any] = api.get(f"/api/v1/tunes/{quote(tune_id, safe='')}")
-    return found
 
 
 def tell(found: dict[str, Any], *, as_json: bool) -> None:

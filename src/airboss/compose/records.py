@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airboss.compose.parts import applied_config, open_ledger
 from airboss.domain.errors import SetupError
-from airboss.store.datadir import DataDir, read_secret
+from airboss.store.datadir import DataDir, resolved
 
 if TYPE_CHECKING:
     from airboss.store.span_rows import TracedLog
@@ -24,20 +22,7 @@ def record_log(data: DataDir) -> TracedLog:
         return DuckDBRecordLog(data.records_path)
     from airboss.store.clickhouse import ClickHouseRecordLog  # noqa: PLC0415 - where it is used
 
-    url = named_url(said)
     try:
-        return ClickHouseRecordLog(url)
+        return ClickHouseRecordLog(resolved(said))
     except ValueError as error:
         raise SetupError(f"[store] records names no ClickHouse: {error}") from error
-
-
-def named_url(said: str) -> str:
-    """The URL that `[store] records` means. Raises SetupError where there is none."""
-    if said.startswith("env:"):
-        found = os.environ.get(said.removeprefix("env:"), "")
-        if not found:
-            raise SetupError(f"[store] records is {said!r}, and that variable is not set; set it to a URL")
-        return found
-    if said.startswith("file:"):
-        return read_secret(Path(said.removeprefix("file:")))
-    return said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airboss.compose import evals, playing, probes, tuning
@@ -52,28 +52,18 @@ def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
         }
 
 
-@contextmanager
-def open_alerts(data: DataDir) -> Iterator[SqlAlertStore]:
+def open_alerts(data: DataDir) -> AbstractContextManager[SqlAlertStore]:
     """The alarms of a data directory, closed at the end."""
     from airboss.store.alerts import SqlAlertStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    store = SqlAlertStore(data.ledger_url)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(SqlAlertStore(data.ledger_url))
 
 
-@contextmanager
-def open_views(data: DataDir) -> Iterator[SqlViewStore]:
+def open_views(data: DataDir) -> AbstractContextManager[SqlViewStore]:
     """The saved views of a data directory, and where drift stands; closed at the end."""
     from airboss.store.views import SqlViewStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    store = SqlViewStore(data.ledger_url)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(SqlViewStore(data.ledger_url))
 
 
 def parquet(rows: Sequence[Mapping[str, object]]) -> bytes:
@@ -83,28 +73,18 @@ def parquet(rows: Sequence[Mapping[str, object]]) -> bytes:
     return as_parquet(rows)
 
 
-@contextmanager
-def open_spends(data: DataDir) -> Iterator[SqlSpends]:
+def open_spends(data: DataDir) -> AbstractContextManager[SqlSpends]:
     """What the keys of a data directory have spent, closed at the end."""
     from airboss.store.spends import SqlSpends  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    spends = SqlSpends(data.ledger_url)
-    try:
-        yield spends
-    finally:
-        spends.close()
+    return closing(SqlSpends(data.ledger_url))
 
 
-@contextmanager
-def open_jobs(data: DataDir) -> Iterator[JobStore]:
+def open_jobs(data: DataDir) -> AbstractContextManager[JobStore]:
     """The jobs of a data directory, closed at the end."""
     from airboss.store.jobs import SqlJobStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    store = SqlJobStore(data.ledger_url)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(SqlJobStore(data.ledger_url))
 
 
 @contextmanager
@@ -120,51 +100,31 @@ def open_people(data: DataDir) -> Iterator[Forgetting]:
         store.close()
 
 
-@contextmanager
-def open_audit(data: DataDir) -> Iterator[AuditLog]:
+def open_audit(data: DataDir) -> AbstractContextManager[AuditLog]:
     """The audit log of a data directory, closed at the end; what is added is signed with its key."""
     from airboss.governance.audit import Sealer  # noqa: PLC0415 - cryptography, where it is needed
     from airboss.governance.checkpoint import Signer  # noqa: PLC0415 - as above
     from airboss.store.audit import SqlAuditLog  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    log = SqlAuditLog(data.ledger_url, Sealer(Signer(data.secret(AUDIT_KEY).value)))
-    try:
-        yield log
-    finally:
-        log.close()
+    return closing(SqlAuditLog(data.ledger_url, Sealer(Signer(data.secret(AUDIT_KEY).value))))
 
 
-@contextmanager
-def open_evals(data: DataDir) -> Iterator[EvalStore]:
+def open_evals(data: DataDir) -> AbstractContextManager[EvalStore]:
     """The datasets and evaluations of a data directory, closed at the end."""
     from airboss.store.evals import SqlEvalStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    store = SqlEvalStore(data.ledger_url)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(SqlEvalStore(data.ledger_url))
 
 
-@contextmanager
-def open_responses(data: DataDir) -> Iterator[SqlResponseStore]:
+def open_responses(data: DataDir) -> AbstractContextManager[SqlResponseStore]:
     """The kept responses of a data directory, closed at the end."""
     from airboss.store.responses import SqlResponseStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    store = SqlResponseStore(data.ledger_url)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(SqlResponseStore(data.ledger_url))
 
 
-@contextmanager
-def open_rollouts(data: DataDir) -> Iterator[SqlRolloutStore]:
+def open_rollouts(data: DataDir) -> AbstractContextManager[SqlRolloutStore]:
     """The rollouts of a data directory, closed at the end."""
     from airboss.store.rollouts import SqlRolloutStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    store = SqlRolloutStore(data.ledger_url)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(SqlRolloutStore(data.ledger_url))
