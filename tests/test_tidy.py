@@ -67,7 +67,6 @@ TOUCHES: Mapping[str, str] = {
     "compose/parts.py": "fcntl os ssl",
     "compose/ray.py": "os signal",
     "compose/roles.py": "os signal socket uvicorn uvloop",
-    "compose/records.py": "os",
     "compose/redaction.py": "os",
     "compose/up.py": "os signal",
     "compose/watching.py": "os",
