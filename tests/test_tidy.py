@@ -63,6 +63,7 @@ TOUCHES: Mapping[str, str] = {
     "cli/doctor.py": "os",
     "compose/counting.py": "os signal uvloop",
     "compose/evals.py": "ssl",
+    "compose/governing.py": "shutil",
     "compose/jobs.py": "os socket",
     "compose/parts.py": "fcntl os ssl",
     "compose/ray.py": "os signal",

@@ -89,3 +89,23 @@ def test_much_is_deleted_over_several_ticks(monkeypatch: pytest.MonkeyPatch) -> 
     assert counts == [9, 7, 5, 3, 2, 2]
     assert [detail["records"] for *_, detail in house.audit.entries] == [9]
     assert house.log.records(ALL, limit=1, bodies=False)[0].id == call_id(10)
+
+
+def test_the_oldest_bodies_make_room() -> None:
+    """Over the bound, or where the disk is nearly full, bodies go, the oldest first, and are counted; numbers
+    never do."""
+    house = House()
+    house.keeper.tick()
+    assert house.keeper.status().dropped == 0
+    house.wanted = RetentionConfig(bodies_max_bytes=500)
+    for _ in range(9):
+        house.keeper.tick()
+    records, bodies = house.kept()
+    assert records == list(range(11))
+    assert 0 < len(bodies) < 8
+    assert bodies == list(range(len(bodies)))
+    assert house.keeper.status().dropped == 11 - len(bodies)
+    house.keeper._free_bytes = lambda: 1_000
+    house.wanted = RetentionConfig()
+    house.keeper.tick()
+    assert len(house.kept()[1]) == len(bodies) - 1

@@ -305,3 +305,15 @@ def test_the_old_go_in_batches(record_log: RecordLog) -> None:
     assert [each.id for each in record_log.scores_of([call_id(0), call_id(9)])] == ["score-2"]
     assert record_log.expire(bodies_before=None, records_before=None, limit=9) == 0
     assert record_log.expire(bodies_before=datetime.now(UTC), records_before=None, limit=99) == 3
+
+
+def test_bodies_make_room(record_log: RecordLog) -> None:
+    """Where the log takes more than it may, the oldest lose their bodies, and only those."""
+    records = tuple(record_json(number, request=body(b"x" * 2_000), response=None) for number in range(50))
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=9, records=records))
+    assert record_log.make_room(10**12) == 0
+    assert record_log.make_room(0) > 0
+    assert record_log.count(ALL) == 50
+    left = [each.request is not None for each in record_log.records(ALL, limit=99, bodies=True)]
+    assert left == sorted(left, reverse=True)
+    assert not left[-1]

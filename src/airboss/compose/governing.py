@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -50,7 +51,7 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Eras
     )
 
 
-def keeping(ledger: Ledger, rooms: Mapping[str, Any], records: RecordLog) -> Retention:
+def keeping(ledger: Ledger, rooms: Mapping[str, Any], records: RecordLog, data: DataDir) -> Retention:
     """Deletes what is too old; `rooms` are the stores of `rooms.open_rooms`."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
     from airboss.compose.watching import InForce  # noqa: PLC0415 - as above
@@ -62,6 +63,7 @@ def keeping(ledger: Ledger, rooms: Mapping[str, Any], records: RecordLog) -> Ret
         records=records,
         audit=rooms["audit"],
         clock=SystemClock(),
+        free_bytes=lambda: shutil.disk_usage(data.path).free,
     )
 
 

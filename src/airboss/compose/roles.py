@@ -136,7 +136,7 @@ def run_controller(
         live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal)
         desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live)
         desk["status"] = with_alarms(desk["status"], ledger, rooms["alerts"])
-        retention = keeping(ledger, rooms, records)
+        retention = keeping(ledger, rooms, records, data)
         desk["status"] = with_governance(desk["status"], retention, rooms)
 
         async def main() -> None:

@@ -46,7 +46,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
             live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: journal)
             parts = desk_parts(ledger, data, "", lambda: journal, live)
             parts["status"] = with_alarms(parts["status"], ledger, rooms["alerts"])
-            retention = keeping(ledger, rooms, records)
+            retention = keeping(ledger, rooms, records, data)
             parts["status"] = with_governance(parts["status"], retention, rooms)
             session_key = parts.pop("session_key")
             yield Desk(

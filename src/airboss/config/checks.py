@@ -100,6 +100,7 @@ def check(config: Config, wrong: Wrong) -> None:
 
 
 def _check_retention(path: Path, retention: RetentionConfig, wrong: Wrong) -> None:
+    _check_range((*path, "bodies_max_bytes"), retention.bodies_max_bytes, 64 * 1024**2, 1024**5, wrong)
     for field in ("bodies_days", "records_days"):
         _check_range((*path, field), getattr(retention, field), 1, 36_500, wrong)
     bodies, records = retention.bodies_days, retention.records_days

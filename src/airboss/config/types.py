@@ -203,10 +203,11 @@ class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[store] retention`: for how many days requests and responses are kept, and for how many the records
-    with their numbers. None: for good."""
+    with their numbers; and in about how many bytes of the store. None: for good, without a bound."""
 
     bodies_days: int | None = None
     records_days: int | None = None
+    bodies_max_bytes: int | None = None
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

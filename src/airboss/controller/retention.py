@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,14 +19,27 @@ BATCH: Final = 1_000
 
 BATCHES_PER_TICK: Final = 5
 
+FREE_BYTES_MIN: Final = 256 * 1024 * 1024
+"""With less left on the disk, bodies make room for what is new."""
+
+log = logging.getLogger(__name__)
+
 
 class Retention:
     """A chore. A day is over at midnight UTC, so that two runs of one day delete the same; whole days go, the
     oldest records first. Any thread may ask for the status."""
 
     def __init__(
-        self, *, wanted: Callable[[], RetentionConfig], records: RecordLog, audit: AuditLog, clock: Clock
+        self,
+        *,
+        wanted: Callable[[], RetentionConfig],
+        records: RecordLog,
+        audit: AuditLog,
+        clock: Clock,
+        free_bytes: Callable[[], int] = lambda: FREE_BYTES_MIN,
     ) -> None:
+        self._free_bytes = free_bytes
+        self._dropped = 0
         self._wanted = wanted
         self._records = records
         self._audit = audit
@@ -38,12 +52,17 @@ class Retention:
         """What is wanted now, and the last run that was finished."""
         wanted = self._wanted()
         return msgspec.structs.replace(
-            self._status, bodies_days=wanted.bodies_days, records_days=wanted.records_days
+            self._status,
+            bodies_days=wanted.bodies_days,
+            records_days=wanted.records_days,
+            bodies_max_bytes=wanted.bodies_max_bytes,
+            dropped=self._dropped,
         )
 
     def tick(self) -> None:
         """Delete some batches of what is due. Raises StoreUnavailable, SetupError."""
         wanted = self._wanted()
+        self._make_room(wanted.bodies_max_bytes)
         today = self._clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         if self._done_for == (wanted, today):
             return
@@ -60,6 +79,22 @@ class Retention:
             if gone < BATCH:
                 self._note(bodies_before, records_before)
                 self._finish(wanted, today)
+                return
+
+    def _make_room(self, bytes_max: int | None) -> None:
+        """Drop the oldest bodies where they take too much; where the disk is nearly full, whatever they take:
+        the store's file does not grow while there is room in it, and journals get what is left."""
+        for _ in range(BATCHES_PER_TICK):
+            full = self._free_bytes() < FREE_BYTES_MIN
+            if not full and bytes_max is None:
+                return
+            gone = self._records.make_room(0 if full else bytes_max or 0)
+            if not gone:
+                return
+            self._dropped += gone
+            why = "the disk is nearly full" if full else f"the store takes more than {bytes_max} bytes"
+            log.warning("dropped the oldest bodies, of %d records: %s", gone, why)
+            if full:
                 return
 
     def _note(self, bodies_before: datetime | None, records_before: datetime | None) -> None:

@@ -487,6 +487,10 @@ class RecordLog(Protocol):
         their scores; at most `limit` records at once, the oldest first. None: keep them. Returns how many
         records lost something; 0 is the end."""
 
+    def make_room(self, bytes_max: int) -> int:
+        """Delete the oldest bodies, a few thousand at once, where the log takes more than about so many
+        bytes. Returns how many records lost theirs; 0: it takes no more, or there are none left."""
+
     def tidy(self) -> bool:
         """Do some of the work that makes questions quick and can wait; whether there is more. Who owns the
         log calls it when there is time."""

@@ -89,10 +89,14 @@ class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """For how many days bodies and records are kept, None for good; when the last run that was finished ended
-    (None: none yet in this controller), and how many records it took something from."""
+    (None: none yet in this controller), and how many records it took something from. `dropped` records have
+    lost their bodies since the controller started because the store took more than `bodies_max_bytes`, or
+    the disk was nearly full."""
 
     bodies_days: int | None = None
     records_days: int | None = None
+    bodies_max_bytes: int | None = None
+    dropped: int = 0
     ran_at: datetime | None = None
     expired: int = 0
 

@@ -75,6 +75,12 @@ from airboss.store.usage import narrowed, read_tag
 
 LIST_BYTES_MAX: Final = 64 * 1024 * 1024
 """A list with bodies ends early once it would hold more; it holds at least one record."""
+FAR: Final = datetime(2200, 1, 1, tzinfo=UTC)
+ROOM_AT_ONCE: Final = 4_096
+BYTES_TAKEN: Final = (
+    "select sum(bytes_on_disk) from system.parts"
+    " where database = currentDatabase() and table = 'bodies' and active"
+)
 TIDY_EVERY: Final = 256
 """After so many moves, rows that newer ones have replaced are deleted."""
 OFFSET_COLUMNS: Final = ("segment", "version", "taken", "begun", "seq", "gone")
@@ -431,6 +437,13 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
             return clickhouse_erase.expire(
                 self._house, bodies_before=bodies_before, records_before=records_before, limit=limit
             )
+
+    def make_room(self, bytes_max: int) -> int:
+        """As `RecordLog.make_room`, of the bodies' parts, by whole days; of the only day, some thousand."""
+        ((taken,),) = self._ask(BYTES_TAKEN, {})
+        if taken <= bytes_max:
+            return 0
+        return self.expire(bodies_before=FAR, records_before=None, limit=ROOM_AT_ONCE)
 
     def tidy(self) -> bool:
         """As `RecordLog.tidy`: after many moves, rows that newer ones have replaced are deleted."""

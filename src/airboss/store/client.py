@@ -40,6 +40,7 @@ from airboss.store.wire import (
     Erase,
     Expire,
     Forget,
+    MakeRoom,
     Offset,
     OneSpan,
     Orphans,
@@ -210,6 +211,10 @@ class StoreClient:
     def settle_calls(self, before: datetime, *, limit: int) -> int:
         """As `SpanLog.settle_calls`."""
         return self._ask(SettleCalls(before=before, limit=limit), int)
+
+    def make_room(self, bytes_max: int) -> int:
+        """As `RecordLog.make_room`."""
+        return self._ask(MakeRoom(bytes_max=bytes_max), int)
 
     def tidy(self) -> bool:
         """As `RecordLog.tidy`: the store does that."""

@@ -56,6 +56,8 @@ from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, r
 from airboss.store.searching import read_search
 from airboss.store.usage import narrowed
 
+FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
+ROOM_AT_ONCE: Final = 4_096
 REPLACE_WAIT_S: Final = 10.0
 """So long a reader may take before putting a new file in place is put off."""
 log = logging.getLogger(__name__)
@@ -168,6 +170,17 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             if len(found) < len(seqs):  # with bodies they may not all fit in memory
                 oldest = seqs[len(found) - 1]
             return Found(records=tuple(found), looked_to=read.id_from(connection, oldest))
+
+    def make_room(self, bytes_max: int) -> int:
+        """As `RecordLog.make_room`. The file keeps its length; what is freed in it is used again."""
+        with self._reading() as connection:
+            taken = duckdb_erase.bytes_taken(connection, self._path)
+        if taken <= bytes_max:
+            return 0
+        gone = self.expire(bodies_before=FAR, records_before=None, limit=ROOM_AT_ONCE)
+        with self._writing, suppress(duckdb.Error):  # a reader is at work: it is freed by a later one
+            _run(self._connected(), "checkpoint")
+        return gone
 
     def tidy(self) -> bool:
         """As `RecordLog.tidy`; keeps the writer out for a third of a second at most."""

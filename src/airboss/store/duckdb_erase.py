@@ -116,6 +116,14 @@ def put_in_place(copy: Path, path: Path) -> None:
         raise StoreUnavailable(f"{path} cannot be replaced by its copy: {error}") from error
 
 
+def bytes_taken(connection: Connection, path: Path) -> int:
+    """How many bytes are in use, of the file and of its write-ahead log."""
+    text = "select used_blocks * block_size from pragma_database_size() where database_name = 'log'"
+    ((taken,),) = run(connection, text)
+    wal = path.with_name(path.name + ".wal")
+    return int(taken) + (wal.stat().st_size if wal.exists() else 0)
+
+
 def clear_copy(path: Path) -> None:
     """Delete what an interrupted copy left."""
     for suffix in (COPY_SUFFIX, f"{COPY_SUFFIX}.wal"):

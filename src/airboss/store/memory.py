@@ -42,10 +42,12 @@ from airboss.store.joining import (
 )
 from airboss.store.memory_scores import Scores, stats_of_scores
 from airboss.store.memory_spans import MemorySpans
+from airboss.store.memory_stats import bucket, deployment_stats, quantile
 from airboss.store.searching import read_search
 from airboss.store.usage import narrowed, read_tag
 
 K = TypeVar("K")
+DAWN, FAR = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 _EQUAL: Final = (
     "deployment", "status", "model", "user", "key", "id", "release", "session", "arm", "error_type",
@@ -149,13 +151,15 @@ class MemoryRecordLog(MemorySpans):
         search_for = read_search(words)
         with self._lock:
             self._check()
-            arrived = self._shown(where)
+            arrived = {each.id: each for each in self._shown(where)}
         if where.before is not None:
-            ids = [record.id for record in arrived]
-            arrived = arrived[: ids.index(where.before)] if where.before in ids else []
+            ids = list(arrived)
+            arrived = {
+                each: arrived[each] for each in ids[: ids.index(where.before) if where.before in ids else 0]
+            }
         found = [
             each if bodies else msgspec.structs.replace(each, request=None, response=None)
-            for each in reversed(arrived)
+            for each in reversed(arrived.values())
             if _matches(each, where) and search_for.found_in(each.request, each.response)
         ]
         return Found(
@@ -176,7 +180,7 @@ class MemoryRecordLog(MemorySpans):
             each for each in self._between(since, until) if without_key is None or each.key != without_key
         ]
         groups = _grouped(calls, lambda record: record.deployment)
-        return [_deployment_stats(deployment, group) for deployment, group in sorted(groups.items())]
+        return [deployment_stats(deployment, group) for deployment, group in sorted(groups.items())]
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
         """As `RecordLog.series`, with exact quantiles."""
@@ -185,7 +189,7 @@ class MemoryRecordLog(MemorySpans):
             return record.deployment, int(record.started_at.timestamp() // step_s) * step_s
 
         groups = _grouped(self._between(since, until), step)
-        return [_bucket(name, start, group) for (name, start), group in sorted(groups.items())]
+        return [bucket(name, start, group) for (name, start), group in sorted(groups.items())]
 
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """As `RecordLog.traffic`."""
@@ -215,7 +219,7 @@ class MemoryRecordLog(MemorySpans):
         with self._lock:
             self._check()
             found = [each for each in self._shown(where) if _matches(each, where)]
-        return memory_usage.usage(found, asked, _quantile)
+        return memory_usage.usage(found, asked, quantile)
 
     def spent(self, since: datetime) -> Sequence[Spent]:
         """As `RecordLog.spent`."""
@@ -344,6 +348,13 @@ class MemoryRecordLog(MemorySpans):
             spans = self._expire_spans(bodies_before, records_before, limit)
             return len(gone[:limit]) + len(bodied[: limit - len(gone[:limit])]) + spans
 
+    def make_room(self, bytes_max: int) -> int:
+        """As `RecordLog.make_room`: bytes are those of bodies as JSON."""
+        taken = sum(
+            len(msgspec.json.encode((each.request, each.response))) for each in self._between(DAWN, FAR)
+        )
+        return self.expire(bodies_before=FAR, records_before=None, limit=1) if taken > bytes_max else 0
+
     def tidy(self) -> bool:
         """As `RecordLog.tidy`: nothing waits."""
         return False
@@ -435,64 +446,3 @@ def _grouped(
     for record in calls:
         groups.setdefault(key(record), []).append(record)
     return groups
-
-
-def _deployment_stats(deployment: str, calls: Sequence[InferenceRecord]) -> DeploymentStats:
-    answered = [record for record in calls if record.status == "ok"]
-    latencies = [record.latency_ms for record in answered]
-    ttfts = [record.ttft_ms for record in answered if record.ttft_ms is not None]
-    rates = [rate for record in answered if (rate := _tokens_per_s(record)) is not None]
-    costs = [float(record.cost_usd) for record in calls if record.cost_usd is not None]
-    return DeploymentStats(
-        deployment=deployment,
-        requests=len(calls),
-        errors=sum(record.status == "error" for record in calls),
-        cancelled=sum(record.status == "cancelled" for record in calls),
-        refused=sum(record.status == "refused" for record in calls),
-        latency_p50_ms=_quantile(latencies, 0.5),
-        latency_p95_ms=_quantile(latencies, 0.95),
-        ttft_p50_ms=_quantile(ttfts, 0.5),
-        ttft_p95_ms=_quantile(ttfts, 0.95),
-        tokens_per_s=sum(rates) / len(rates) if rates else None,
-        input_tokens=sum(record.input_tokens or 0 for record in calls),
-        output_tokens=sum(record.output_tokens or 0 for record in calls),
-        cost_usd=sum(costs) if costs else None,
-        cost_unknown=len(calls) - len(costs),
-    )
-
-
-def _bucket(deployment: str, start: int, calls: Sequence[InferenceRecord]) -> StatsBucket:
-    whole = _deployment_stats(deployment, calls)
-    return StatsBucket(
-        deployment=deployment,
-        start=datetime.fromtimestamp(start, UTC),
-        requests=whole.requests,
-        errors=whole.errors,
-        cancelled=whole.cancelled,
-        refused=whole.refused,
-        latency_p50_ms=whole.latency_p50_ms,
-        latency_p95_ms=whole.latency_p95_ms,
-        ttft_p50_ms=whole.ttft_p50_ms,
-        output_tokens=whole.output_tokens,
-        cost_usd=whole.cost_usd,
-    )
-
-
-def _tokens_per_s(record: InferenceRecord) -> float | None:
-    """Output tokens over the time after the first one; None where either is unknown or there was no time."""
-    waited = (record.ttft_ms or 0.0) if record.stream else 0.0
-    writing_ms = record.latency_ms - waited
-    if record.output_tokens is None or writing_ms <= 0:
-        return None
-    return record.output_tokens / writing_ms * 1000
-
-
-def _quantile(values: Sequence[float], share: float) -> float | None:
-    """Interpolated between the two nearest values, as `quantile_cont` does; None of nothing."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

@@ -110,6 +110,16 @@ class Records(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return [msgspec.json.encode(record) for record in found]
 
 
+class MakeRoom(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`RecordLog.make_room`."""
+
+    bytes_max: int
+
+    def ask(self, log: RecordLog) -> int:
+        """The answer."""
+        return log.make_room(self.bytes_max)
+
+
 class SearchFor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`RecordLog.search`: the JSON of each record, as in `Records`, and where looking stopped."""
 
@@ -374,6 +384,7 @@ Question = (
     | Forget
     | Records
     | SearchFor
+    | MakeRoom
     | Count
     | Stats
     | Series
