@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airboss.compose.counting import adding_up, limiting
+from airboss.compose.exporting import exporting
 from airboss.compose.governing import chores, erasing, keeping, looking_after, with_governance
 from airboss.compose.jobs import handlers, working
 from airboss.compose.parts import (
@@ -156,6 +157,7 @@ def run_controller(
             scaling(ledger, data, broke=terminate_self),
             looking_after(chores(ledger, data, rooms, redact, retention, kept), broke=terminate_self),
             adding_up(records, spends, lambda: controller.journal.moved_records, broke=terminate_self),
+            exporting(ledger, data, rooms, records, broke=terminate_self),
             watching(
                 ledger,
                 data,

@@ -256,7 +256,7 @@ def _threads(
 ) -> list[threading.Thread]:
     """A thread for each work, not started yet."""
     wanted: list[tuple[str, Callable[..., None], Any]] = [
-        *((name, _run_asynchronously, work) for name, work in waiting.items()),
+        *((name, run_asynchronously, work) for name, work in waiting.items()),
         *((name, _guarded, work) for name, work in blocking.items()),
     ]
     return [
@@ -265,12 +265,14 @@ def _threads(
     ]
 
 
-def _run_asynchronously(
+def run_asynchronously(
     name: str,
     work: Callable[[], Coroutine[Any, Any, None]],
     stop: threading.Event,
     broke: Callable[[], None],
 ) -> None:
+    """Work in an event loop of its own until `stop` is set; `broke` is called if it ends before."""
+
     async def until_stopped() -> None:
         task = asyncio.ensure_future(work())
         try:

@@ -15,7 +15,7 @@ from airboss.config.checks_limits import check_limits
 from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
 from airboss.config.checks_store import check_stores
-from airboss.config.checks_watch import check_scoring
+from airboss.config.checks_watch import check_scoring, check_telemetry
 from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
@@ -91,6 +91,7 @@ def check(config: Config, wrong: Wrong) -> None:
     check_limits(config, wrong)
     check_stores(config.store, wrong)
     check_alarms(config, wrong)
+    check_telemetry(("telemetry",), config.telemetry, wrong)
     _check_retention(("store", "retention"), config.store.retention, wrong)
     _check_range(("gateway", "max_body_bytes"), config.gateway.max_body_bytes, _KIB, _KIB**3, wrong)
     _check_range(("gateway", "fsync_ms"), config.gateway.fsync_ms, 1, 10_000, wrong)

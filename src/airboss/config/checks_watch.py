@@ -7,12 +7,13 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from airboss.config.rules import check_range
-from airboss.config.types import EmailConfig, NotifierConfig, ScoringConfig
+from airboss.config.types import EmailConfig, NotifierConfig, ScoringConfig, TelemetryConfig
 from airboss.config.wording import Path, Wrong, dotted, quoted
 
 SCORERS_MAX: Final = 20
 RECIPIENTS_MAX: Final = 20
 _ADDRESS: Final = re.compile(r"[^\s@<>,;\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,253}")
+_SECRET_HEADER: Final = re.compile(r"(?i)auth|key|token|secret|password")
 _DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -66,6 +67,30 @@ def check_webhook(path: Path, url: str, wrong: Wrong) -> None:
         raise wrong(path, f"{dotted(path)} holds a user or password; sign with `secret` instead")
     if parts.fragment or not url.isprintable() or " " in url:
         raise wrong(path, f"{dotted(path)} holds a # or characters that no URL to send to has")
+
+
+def check_telemetry(path: Path, telemetry: TelemetryConfig, wrong: Wrong) -> None:
+    """Raise what `wrong` makes of the first rule that is broken."""
+    otlp = telemetry.otlp
+    if otlp is None:
+        return
+    at = (*path, "otlp")
+    check_webhook((*at, "endpoint"), otlp.endpoint, wrong)
+    if otlp.endpoint.rstrip("/").endswith(("/v1/traces", "/v1/metrics", "/v1/logs")):
+        where = (*at, "endpoint")
+        raise wrong(where, f"{dotted(where)} is a base URL; leave out what follows it from /v1/ on")
+    check_range((*at, "sample"), otlp.sample, 0, 1, wrong)
+    for name, value in otlp.headers.items():
+        where = (*at, "headers", name)
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+            raise wrong(where, f"{dotted((*at, 'headers'))} has {quoted(name)}, which is no header's name")
+        if _is_reference(where, value, wrong):
+            continue
+        if _SECRET_HEADER.search(name):
+            # Its value is not repeated: it is a secret that does not belong here.
+            raise wrong(where, f'{dotted(where)} must not be written out; use "env:NAME" or "file:/PATH"')
+        if not value.isprintable() or not value.isascii():
+            raise wrong(where, f"{dotted(where)} holds characters that no header has")
 
 
 def _is_reference(path: Path, value: str, wrong: Wrong) -> bool:

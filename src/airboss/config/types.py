@@ -335,6 +335,23 @@ class NotifierConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     secret: str | None = None
 
 
+class OtlpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[telemetry] otlp`: where calls are sent. `endpoint` is a base URL, which `/v1/traces` and the like
+    follow; `headers` are values, or `env:NAME` or `file:/PATH` of one; `sample` is a share of calls;
+    `content` sends what was said along."""
+
+    endpoint: str
+    headers: dict[str, str] = {}
+    sample: float = 1.0
+    content: bool = False
+
+
+class TelemetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[telemetry]`: what is told to others. `otlp` None: what the standard environment says, if anything."""
+
+    otlp: OtlpConfig | None = None
+
+
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[tls]`: PEM files."""
 
@@ -357,6 +374,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: StoreConfig = StoreConfig()
     gateway: GatewayConfig = GatewayConfig()
     replicas: ReplicasConfig = ReplicasConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     tls: TlsConfig | None = None
 
     def model_of(self, deployment: str) -> str:

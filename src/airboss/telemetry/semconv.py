@@ -11,6 +11,12 @@ TOKEN_USAGE = "gen_ai.client.token.usage"  # noqa: S105 - tokens of text
 OVERHEAD = "airboss.gateway.overhead"
 COST = "airboss.cost"
 
+INFERENCE_DURATION = "gen_ai.client.inference.duration"
+INFERENCE_FIRST_CHUNK = "gen_ai.client.inference.time_to_first_chunk"
+INFERENCE_TOKENS = "gen_ai.client.inference.operation"
+INFERENCE_USAGE = "gen_ai.client.inference.usage"
+"""The names that are to follow: duration, first chunk, histograms and counters of tokens."""
+
 OPERATION_NAME = "gen_ai.operation.name"
 PROVIDER_NAME = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
@@ -24,6 +30,8 @@ DURATION_BUCKETS_S = (
     300.0,
 )
 """The recommended ones, and two more, because long answers take longer than 82 s."""
+TOKEN_BUCKETS = tuple(4**power for power in range(14))
+"""The recommended ones: 1 to 67,108,864."""
 OVERHEAD_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 

@@ -1,0 +1,90 @@
+"""Calls on their way to an OTLP backend: what `[telemetry]` and the standard environment say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from airboss.compose.parts import SystemClock
+from airboss.compose.watching import REPORT_S, InForce, run_asynchronously, secret
+from airboss.store.datadir import DataDir
+
+if TYPE_CHECKING:
+    from airboss.config import Config
+    from airboss.controller.otlp_export import ExportSettings
+    from airboss.domain.ports import Ledger
+    from airboss.store.span_rows import TracedLog
+
+
+COUNTS = "exporting"
+"""The name under which what is counted here stands among the metrics."""
+
+
+def settings_of(config: Config, env: Mapping[str, str]) -> ExportSettings | None:
+    """Where calls are sent: as the configuration says, else as the environment does. Raises SetupError."""
+    from airboss.controller import otlp_export as export  # noqa: PLC0415 - the controller's own
+
+    otlp = config.telemetry.otlp
+    if otlp is None:
+        return export.environment_settings(env)
+    headers = {
+        name.lower(): secret(value) if value.startswith(("env:", "file:")) else value
+        for name, value in otlp.headers.items()
+    }
+    return export.ExportSettings(
+        traces_url=export.with_path(otlp.endpoint, "traces"),
+        metrics_url=export.with_path(otlp.endpoint, "metrics"),
+        logs_url=export.with_path(otlp.endpoint, "logs"),
+        headers=headers,
+        resource=export.resource_of(env),
+        sample=otlp.sample,
+        content=otlp.content,
+        latest=export.asks_latest(env),
+    )
+
+
+@contextmanager
+def exporting(
+    ledger: Ledger,
+    data: DataDir,
+    rooms: Mapping[str, Any],
+    records: TracedLog,
+    *,
+    broke: Callable[[], None],
+) -> Iterator[None]:
+    """Calls are sent until the end of the block. `broke` is called if that ends by a defect."""
+    from airboss.controller.otlp_export import OtlpExport  # noqa: PLC0415 - the controller's own
+    from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
+
+    force, clock = InForce(ledger), SystemClock()
+    export = OtlpExport(
+        settings=lambda: settings_of(force.config(), os.environ),
+        record_log=records,
+        cursors=rooms["alerts"],
+        clock=clock,
+    )
+
+    async def report() -> None:
+        while True:
+            counts = Counts(written_at=clock.now(), gauges=export.counts)
+            with suppress(OSError):  # a full disk: the mover says so
+                await asyncio.to_thread(write_counts, data.metrics_dir / f"{COUNTS}.json", counts)
+            await asyncio.sleep(REPORT_S)
+
+    async def work() -> None:
+        await asyncio.gather(export.run(), report())
+
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=run_asynchronously, args=("otlp", work, stop, broke), name="otlp", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

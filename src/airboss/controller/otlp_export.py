@@ -1,0 +1,355 @@
+"""Sends what the gateway has recorded to an OTLP backend, behind the record log: never on a call's path.
+
+A cursor in the ledger says how far the log was followed, in the order of storage; it moves after a backend
+has taken what comes before it. So the record log itself is the queue: a backend that is away for an hour
+costs nothing but delay, and a kill between sending and moving sends once more, under the same span ids. What
+apps have sent to us is not sent on: it is somebody else's to send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import unquote
+
+import httpx2
+import msgspec
+
+from airboss import __version__
+from airboss.controller.alarm_measures import INTERNAL_KEY
+from airboss.controller.online_scoring import Cursors
+from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable
+from airboss.domain.ports import Clock, RecordFilter
+from airboss.domain.record import EXTERNAL, InferenceRecord
+from airboss.evaluations.online import drawn
+from airboss.store.span_rows import TracedLog
+
+CURSOR: Final = "otlp"
+PAGE: Final = 200
+POLL_S: Final = 1.0
+BACKOFF_S_MAX: Final = 60.0
+METRICS_EVERY_S: Final = 15.0
+SCORES_EVERY_S: Final = 10.0
+SCORED_WITHIN: Final = timedelta(hours=1)
+"""Scores of calls that began so lately are looked for."""
+SCORED_MAX: Final = 5_000
+AGAIN: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
+"""Answers after which the same is sent again: a backend's trouble, or an operator's mistake that can be
+mended. After others it would be refused for ever."""
+
+log = logging.getLogger(__name__)
+
+
+class ExportSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where calls are sent, and what of them. A URL that is None is not sent to."""
+
+    traces_url: str | None
+    metrics_url: str | None
+    logs_url: str | None
+    headers: dict[str, str] = {}
+    resource: dict[str, str] = msgspec.field(default_factory=lambda: {"service.name": "airboss"})
+    sample: float = 1.0
+    content: bool = False
+    latest: bool = False
+    gzip: bool = True
+    timeout_s: float = 10.0
+
+
+class Refused(Exception):
+    """The backend did not take something and may later; `wait_s` is what it said."""
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class OtlpExport:
+    """Follows the record log. One event loop calls it; `counts` may be read by any thread.
+
+    `settings` are those in force, read at every page; None: nothing is sent. Raises SetupError, ConfigError.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], ExportSettings | None],
+        record_log: TracedLog,
+        cursors: Cursors,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._log = record_log
+        self._cursors = cursors
+        self._clock = clock
+        self._held: ExportSettings | None = None
+        self._client: httpx2.AsyncClient | None = None
+        self._totals: object = None
+        self._backoff_s = POLL_S
+        self._metrics_at = self._scores_at = 0.0
+        self._counted = False
+        self._recent: OrderedDict[str, tuple[str, datetime]] = OrderedDict()
+        self._told: OrderedDict[str, None] = OrderedDict()
+        self.sent = self.dropped = self.failures = 0
+        self.lag_s = 0.0
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """For metrics: what was sent since the start, and how far behind it is."""
+        if self._held is None:
+            return {}
+        return {
+            "otlp_lag_seconds": self.lag_s,
+            "otlp_sent_spans": float(self.sent),
+            "otlp_dropped_spans": float(self.dropped),
+            "otlp_failures": float(self.failures),
+        }
+
+    async def run(self) -> None:
+        """Follow until cancelled. A backend, store or ledger that fails is asked again, ever less often."""
+        try:
+            while True:
+                wait_s = POLL_S
+                try:
+                    if await self.tick():
+                        wait_s = 0.0
+                    self._backoff_s = POLL_S
+                except Refused as refused:
+                    self.failures += 1
+                    log.warning("traces not sent: %s", refused)
+                    wait_s = max(self._backoff_s, refused.wait_s or 0.0)
+                    self._backoff_s = min(2 * self._backoff_s, BACKOFF_S_MAX)
+                except StoreUnavailable as error:
+                    log.debug("traces not sent: %s", error)
+                except (SetupError, ConfigError, ValueError) as error:
+                    log.warning("traces not sent: %s", error)
+                    wait_s = self._backoff_s = min(2 * self._backoff_s, BACKOFF_S_MAX)
+                await asyncio.sleep(min(wait_s, BACKOFF_S_MAX))
+        finally:
+            await self._hang_up()
+
+    async def tick(self) -> bool:
+        """Send one page of the log; whether there may be more. Raises Refused, StoreUnavailable,
+        SetupError."""
+        settings = await asyncio.to_thread(self._settings)
+        if settings is None:
+            self.lag_s = 0.0
+            if self._held is not None or await asyncio.to_thread(self._cursors.cursor, CURSOR) is not None:
+                await asyncio.to_thread(self._cursors.put_cursor, CURSOR, None)
+                await self._hang_up()
+            return False
+        await self._use(settings)
+        cursor = await asyncio.to_thread(self._begin)
+        where = RecordFilter(after=cursor)
+        page = await asyncio.to_thread(self._log.records, where, limit=PAGE, bodies=settings.content)
+        if page:
+            behind = (self._clock.now() - page[0].started_at).total_seconds()
+            await self._page(page, settings)
+            await asyncio.to_thread(self._cursors.put_cursor, CURSOR, page[-1].id)
+            self.lag_s = max(0.0, behind) if len(page) == PAGE else 0.0
+        else:
+            self.lag_s = 0.0
+            await asyncio.to_thread(self._look_for_loss, cursor)
+        await self._metrics(settings)
+        await self._scores(settings)
+        return len(page) == PAGE
+
+    async def _use(self, settings: ExportSettings) -> None:
+        """Begin anew where the settings have changed."""
+        if settings == self._held:
+            return
+        from airboss.telemetry.otlp_write import Totals  # noqa: PLC0415 - protobuf, where something is sent
+
+        await self._hang_up()
+        self._held = settings
+        self._client = httpx2.AsyncClient(timeout=settings.timeout_s, trust_env=False)
+        self._totals = Totals(latest=settings.latest, started_ns=int(self._clock.now().timestamp() * 1e9))
+        since = self._clock.now() - SCORED_WITHIN
+        lately = await asyncio.to_thread(
+            self._log.records, RecordFilter(since=since), limit=SCORED_MAX, bodies=False
+        )
+        self._recent = OrderedDict((each.id, place_of(each)) for each in reversed(lately) if ours(each))
+
+    async def _hang_up(self) -> None:
+        client, self._client = self._client, None
+        self._held = None
+        if client is not None:
+            await client.aclose()
+
+    def _begin(self) -> str:
+        """The cursor; where sending is new, the newest call: what came before is not sent."""
+        cursor = self._cursors.cursor(CURSOR)
+        if cursor is None:
+            newest = self._log.records(RecordFilter(), limit=1, bodies=False)
+            cursor = newest[0].id if newest else ""
+            self._cursors.put_cursor(CURSOR, cursor)
+        return cursor
+
+    def _look_for_loss(self, cursor: str) -> None:
+        """A record that is gone (retention) has nothing after it: then go on from the oldest there is."""
+        if cursor and not self._log.records(RecordFilter(id=cursor), limit=1, bodies=False):
+            self._cursors.put_cursor(CURSOR, "")
+
+    async def _page(self, page: Sequence[InferenceRecord], settings: ExportSettings) -> None:
+        from airboss.telemetry import otlp_write as write  # noqa: PLC0415 - as above
+
+        calls = [record for record in page if ours(record)]
+        traced = [record.id for record in calls if record.trace_id is not None]
+        found = await asyncio.to_thread(self._log.spans_of, traced) if traced else []
+        parents = {each.id: write.Parent(each.parent_id, each.sampled) for each in found}
+        wanted = [
+            (record, parents.get(record.id))
+            for record in calls
+            if drawn(record.id, settings.sample) and parents.get(record.id, write.Parent(None, True)).sampled
+        ]
+        if wanted and settings.traces_url is not None:
+            body = await asyncio.to_thread(
+                write.spans_request,
+                wanted,
+                resource=settings.resource,
+                latest=settings.latest,
+                content=settings.content,
+            )
+            answer = await self._post(settings.traces_url, body, settings)
+            lost = len(wanted) if answer is None else write.rejected(answer)
+            self.dropped += lost
+            self.sent += len(wanted) - lost
+        assert isinstance(self._totals, write.Totals)
+        for record in calls:
+            self._totals.add(record)
+            self._counted = True
+            self._recent[record.id] = place_of(record)
+        while len(self._recent) > SCORED_MAX:
+            self._recent.popitem(last=False)
+
+    async def _metrics(self, settings: ExportSettings) -> None:
+        """Send what was counted, now and then."""
+        from airboss.telemetry.otlp_write import Totals  # noqa: PLC0415 - as above
+
+        now = self._clock.monotonic()
+        if settings.metrics_url is None or not self._counted or now < self._metrics_at:
+            return
+        assert isinstance(self._totals, Totals)
+        body = self._totals.request(int(self._clock.now().timestamp() * 1e9), settings.resource)
+        await self._post(settings.metrics_url, body, settings)
+        self._metrics_at, self._counted = now + METRICS_EVERY_S, False
+
+    async def _scores(self, settings: ExportSettings) -> None:
+        """Send what was lately thought of calls, each once (and once more after a start)."""
+        from airboss.telemetry.otlp_events import scores_request  # noqa: PLC0415 - as above
+
+        now = self._clock.monotonic()
+        if settings.logs_url is None or now < self._scores_at or not self._recent:
+            return
+        self._scores_at = now + SCORES_EVERY_S
+        oldest = self._clock.now() - SCORED_WITHIN
+        for record_id in [each for each, (_, at) in self._recent.items() if at < oldest]:
+            del self._recent[record_id]
+        found = await asyncio.to_thread(self._log.scores_of, list(self._recent))
+        new = [(score, self._recent[score.subject_id][0]) for score in found if score.id not in self._told]
+        if not new:
+            return
+        body = scores_request(new, resource=settings.resource, content=settings.content)
+        await self._post(settings.logs_url, body, settings)
+        self._told.update((score.id, None) for score, _ in new)
+        while len(self._told) > 4 * SCORED_MAX:
+            self._told.popitem(last=False)
+
+    async def _post(self, url: str, body: bytes, settings: ExportSettings) -> bytes | None:
+        """The backend's answer; None where it will never take this. Raises Refused."""
+        assert self._client is not None  # made by `_use`
+        headers = {
+            "content-type": "application/x-protobuf",
+            "user-agent": f"airboss/{__version__}",
+            **settings.headers,
+        }
+        if settings.gzip:
+            body = await asyncio.to_thread(gzip.compress, body, 5)
+            headers["content-encoding"] = "gzip"
+        try:
+            answer = await self._client.post(url, content=body, headers=headers, follow_redirects=False)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            # Not the library's words: they may hold a URL that is a secret.
+            raise Refused(f"the backend does not answer ({type(error).__name__})") from None
+        if answer.is_success:
+            return answer.content
+        if answer.status_code in AGAIN:
+            wait = answer.headers.get("retry-after", "")
+            raise Refused(
+                f"the backend answers {answer.status_code}; see [telemetry] otlp, its endpoint and headers",
+                float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else None,
+            )
+        log.warning("the backend answers %d and will never take this; it is left out", answer.status_code)
+        return None
+
+
+def ours(record: InferenceRecord) -> bool:
+    """Whether the gateway made this record for an app: not what apps told of, nor Airboss's own calls."""
+    return record.arm != EXTERNAL and record.key != INTERNAL_KEY
+
+
+def place_of(record: InferenceRecord) -> tuple[str, datetime]:
+    """The trace of a call, in hex, and when it began."""
+    return record.trace_id or record.id.replace("-", ""), record.started_at
+
+
+def with_path(endpoint: str, signal: str) -> str:
+    """The URL of a signal at a base URL."""
+    return f"{endpoint.rstrip('/')}/v1/{signal}"
+
+
+def environment_settings(env: Mapping[str, str]) -> ExportSettings | None:
+    """What the standard environment variables say; None where they name no endpoint. Raises SetupError."""
+    prefix = "OTEL_EXPORTER_OTLP_"
+    base = env.get(f"{prefix}ENDPOINT", "").strip()
+    urls = {
+        signal: env.get(f"{prefix}{signal.upper()}_ENDPOINT", "").strip()
+        or (with_path(base, signal) if base else "")
+        for signal in ("traces", "metrics", "logs")
+    }
+    if not any(urls.values()) or env.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    protocol = env.get(f"{prefix}PROTOCOL", "http/protobuf").strip()
+    if protocol != "http/protobuf":
+        raise SetupError(f"{prefix}PROTOCOL is {protocol[:40]!r}; Airboss sends http/protobuf")
+    timeout = env.get(f"{prefix}TIMEOUT", "10000").strip()
+    return ExportSettings(
+        traces_url=urls["traces"] or None,
+        metrics_url=urls["metrics"] or None,
+        logs_url=urls["logs"] or None,
+        headers=pairs(env.get(f"{prefix}HEADERS", "")),
+        resource=resource_of(env),
+        latest=asks_latest(env),
+        gzip=env.get(f"{prefix}COMPRESSION", "gzip").strip() != "none",
+        timeout_s=int(timeout) / 1000
+        if timeout.isascii() and timeout.isdigit() and len(timeout) < 8
+        else 10.0,
+    )
+
+
+def resource_of(env: Mapping[str, str]) -> dict[str, str]:
+    """What sends, by the standard variables."""
+    given = pairs(env.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    name = env.get("OTEL_SERVICE_NAME", "").strip() or given.get("service.name", "airboss")
+    return {**given, "service.name": name, "service.version": __version__}
+
+
+def asks_latest(env: Mapping[str, str]) -> bool:
+    """Whether the names that are to follow are wanted."""
+    asked = env.get("OTEL_SEMCONV_STABILITY_OPT_IN", "").split(",")
+    return "gen_ai_latest_experimental" in [each.strip() for each in asked]
+
+
+def pairs(text: str) -> dict[str, str]:
+    """`a=1,b=2`, percent-encoded, as the standard variables have lists. Raises SetupError."""
+    found = {}
+    for each in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = each.partition("=")
+        if not equals or not name.strip():
+            raise SetupError("a list in the OTEL_ environment is not written name=value,name=value")
+        found[name.strip().lower()] = unquote(value.strip())
+    return found

@@ -1,0 +1,88 @@
+"""Spans go in and calls go out of a whole Airboss, and no kill loses or doubles one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from airboss.testing import FakeProvider
+from tests.support.airboss import Airboss
+from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, request, span
+from tests.support.otlp_backend import Backend, attributes
+from tests.support.wait import until
+
+CONFIG = """
+[providers.fake]
+kind = "openai-compatible"
+base_url = "{url}"
+
+[models.up]
+provider = "fake"
+model = "gpt-4o-mini"
+price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
+
+[deployments.assistant]
+model = "up"
+
+[telemetry]
+otlp = {{ endpoint = "{backend}" }}
+"""
+
+
+def test_traces_in_and_calls_out(tmp_path: Path) -> None:
+    """A traced call through the gateway is one record, a span of the backend's and a row of its trace; one
+    beside the gateway becomes a record; the controller and the store are killed in between."""
+    with FakeProvider() as provider, Backend() as backend:
+        airboss = Airboss(tmp_path / "a", CONFIG.format(url=provider.url, backend=backend.url))
+        try:
+            airboss.start()
+            with airboss.client() as client:
+                run(airboss, backend, client)
+        finally:
+            airboss.stop()
+
+
+def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
+    """The journey."""
+    parent = f"{2:016x}"
+    body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}
+    headers = {"traceparent": f"00-{TRACE}-{parent}-01"}
+    record = client.post("/chat/completions", json=body, headers=headers).headers["x-request-id"]
+    spans = [span(1, attributes={"user.id": "ann"}), llm(2, 1), llm(3, 1), span(4, 1)]
+    for name in ("controller", "store"):
+        pid = airboss.pid(name)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+        said = request(*spans)
+        for content, kind in ((json.dumps(said).encode(), JSON), (as_protobuf(said), PROTOBUF)):
+            assert client.post("/traces", content=content, headers=kind).status_code == 200
+
+    api = {"authorization": f"Bearer {airboss.ready['admin_key']}"}
+
+    def records() -> list[dict[str, Any]]:
+        try:
+            answer = httpx2.get(f"{airboss.ready['console_url']}/api/v1/records", headers=api)
+        except httpx2.TransportError:
+            return []  # it is only starting again
+        found: list[dict[str, Any]] = answer.json()["records"] if answer.status_code == 200 else []
+        return found if len(found) >= 2 else []
+
+    found = until(records, timeout_s=60.0)
+    assert {each["arm"] for each in found} == {"stable", "external"}
+    (told,) = [each for each in found if each["arm"] == "external"]
+    assert (told["trace_id"], told["user"], told["cost_usd"]) == (TRACE, "ann", 0.00002)
+    tree = httpx2.get(f"{airboss.ready['console_url']}/api/v1/traces/{TRACE}", headers=api).json()
+    assert tree["spans"] == 5
+    by_span = {row["span_id"]: row["record"] for row in tree["rows"]}
+    assert by_span[parent] == record
+    assert by_span[f"{3:016x}"] == told["id"]
+    sent = until(lambda: backend.spans, timeout_s=60.0)
+    assert {each.span_id.hex() for each in sent} == {record.replace("-", "")[16:]}
+    assert sent[0].parent_span_id.hex() == parent
+    assert attributes(sent[0])["airboss.record.id"] == record
+    assert len(airboss.records()) == 2
