@@ -105,6 +105,8 @@ def test_alarms_tell_each_change_once_through_kills(provider: FakeProvider, tmp_
     rng = random.Random(SEED)
     with Receiver(tmp_path) as receiver:
         alarm = f"""
+default_alarms = []
+
 [notifiers.ops]
 webhook = "{receiver.url}"
 secret = "env:HOOK_SECRET"
