@@ -21,7 +21,7 @@ from airboss.gateway.relayed import route_of
 from airboss.gateway.traces import traces
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
-from airboss.telemetry.metrics import Counts, exposition, read_counts
+from airboss.telemetry.metrics import Counts, exposition, read_counts, write_counts
 
 JSON = b"content-type: application/json\r\n"
 TEXT = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
@@ -195,7 +195,10 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
         gauges["plan_number"] = plan.number
         gauges["plan_age_seconds"] = (now - plan.created_at).total_seconds()
     gauges |= _controller_gauges(others.get("controller"), now.timestamp())
-    text = exposition([worker.counts(), *others.values()], gauges)
+    # What was once shown must be there after a kill: the file is what the next life goes on from.
+    own = worker.counts()
+    write_counts(settings.metrics_dir / f"{worker.name}.json", own)
+    text = exposition([own, *others.values()], gauges)
     client.respond(200, TEXT, text)
 
 

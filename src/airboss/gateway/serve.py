@@ -26,7 +26,7 @@ from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
 from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import write_counts
+from airboss.telemetry.metrics import read_counts, write_counts
 
 log = logging.getLogger("airboss.gateway")
 
@@ -69,6 +69,9 @@ async def serve(
     """Serve until SIGTERM or SIGINT, then answer what was begun, for at most DRAIN_S seconds. Without a
     `limiter` limits are counted here, and forgotten at the end."""
     worker = Worker(journal=journal, clock=clock, name=settings.name, keeping=keeping)
+    held = read_counts(settings.metrics_dir, but="").get(settings.name)
+    if held is not None:
+        worker.metrics.resume(held)
     worker.limiter = limiter or _own_limiter(clock)
     worker.cache = cache
     router = Router(

@@ -209,6 +209,16 @@ class WorkerMetrics:
         key = str(status)
         self._refused[key] = self._refused.get(key, 0) + 1
 
+    def resume(self, held: Counts) -> None:
+        """Go on from what this worker's last life had shared: a counter must not go backwards."""
+        for series in held.series:
+            if len(series.duration.counts) != len(DURATION_BUCKETS_S) + 1:
+                continue  # of a version with other buckets
+            self._series.setdefault(series.labels, Series(series.labels)).add(series)
+        for counts, more in ((self._refused, held.refused), (self._spans, held.spans)):
+            for name, n in more.items():
+                counts[name] = counts.get(name, 0) + n
+
     def spans(self, accepted: int, rejected: int) -> None:
         """Count spans that an app sent."""
         for outcome, n in (("accepted", accepted), ("rejected", rejected)):
