@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import alike, bias, footprint, gateway, limits, monitors, rollouts, screening, tuning
+from benchmarks import alike, bias, footprint, gateway, limits, monitors, records, rollouts, screening, tuning
 
 gateway.main(sys.argv[1:])
 print()
@@ -26,3 +26,5 @@ print()
 monitors.main([])
 print()
 alike.main([])
+print()
+records.main([])
