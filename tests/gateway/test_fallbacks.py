@@ -14,6 +14,8 @@ from tests.support.gateway import PRICE, Gateway, deployment
 from tests.support.spoken import PATHS, error, say, text
 
 SAID = "The backup answers in full, with nothing left out of it at all."
+SLOT_TOKENS = 100
+OWN: dict[str, Any] = {"kind": "local", "tools": False, "slot_tokens": SLOT_TOKENS}
 TIMES = Timeouts(total_s=3.0, first_token_s=0.5, idle_s=0.5)
 
 
@@ -63,6 +65,17 @@ def shared(
             other(url, kind=kind, provider=kind, region="eu-west-1", continuation="off"),
         )
         for kind, url in kinds.items()
+    ]
+    plans += [
+        with_fallbacks(
+            deployment(fake_process.url, name="small", aliases=(), **OWN),
+            other(backup.url, "smaller", **OWN),
+            other(backup.url),
+        ),
+        deployment(fake_process.url, name="small-alone", aliases=(), **OWN),
+        with_fallbacks(
+            deployment(root, name="claude-first", kind="anthropic", aliases=()), other(fake_process.url)
+        ),
     ]
     with Gateway(tmp_path_factory.mktemp("fallbacks"), *plans) as running:
         yield running
@@ -181,6 +194,72 @@ def test_other_dialects_in_fall_back_too(
     provider.script(ScriptStep(behaviour="reset", forever=True))
     response = say(gateway, dialect, model=kind, stream=stream)
     assert text(dialect, response, stream=stream) == SAID
+
+
+TOO_LONG = "x" * (SLOT_TOKENS * 256 + 1)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("dialect", ["chat", *sorted(PATHS)])
+def test_what_fits_no_slot_goes_to_a_larger_model(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider, dialect: str, stream: bool
+) -> None:
+    """A prompt that we refuse ourselves, unread, goes where there is room; who has none is not asked."""
+    if dialect == "chat":
+        response = gateway.chat(TOO_LONG, model="small", stream=stream)
+        said = _streamed(response.text) if stream else response.json()["choices"][0]["message"]["content"]
+    else:
+        response = say(gateway, dialect, TOO_LONG, model="small", stream=stream)
+        said = text(dialect, response, stream=stream)
+    assert said == SAID
+    assert response.headers["x-airboss-fallback"] == "backup/big"
+    assert (provider.stats().requests, backup.stats().requests) == (0, 1)
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"]) == ("ok", "answered_by_fallback")
+    assert [(each["why"], each["model"]) for each in end["attempts"]] == [("fallback", "big")]
+
+
+def test_a_body_beyond_a_local_models_bound_goes_there_too(gateway: Gateway, provider: FakeProvider) -> None:
+    """So does a text completion, and its tokens are counted as well as can be."""
+    with gateway.client() as client:
+        body = {"model": "small", "prompt": "y" * (4 * 1024 * 1024)}
+        response = client.post("/v1/completions", json=body)
+        asked = {"model": "small", "messages": [{"role": "user", "content": TOO_LONG}]}
+        counted = client.post("/v1/messages/count_tokens", json=asked)
+    assert response.json()["choices"][0]["text"] == SAID
+    assert response.headers["x-airboss-fallback"] == "backup/big"
+    assert counted.json()["input_tokens"] > SLOT_TOKENS
+    assert provider.stats().requests == 0
+
+
+def test_without_room_anywhere_the_first_models_bound_is_told(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider
+) -> None:
+    """Whether there is no fallback, or it has too little room too."""
+    backup.script(ScriptStep(behaviour="context-length", forever=True))
+    for model in ("small", "small-alone"):
+        response = gateway.chat(TOO_LONG, model=model)
+        assert response.status_code == 400
+        assert response.json()["error"]["code"] == "context_length_exceeded"
+        assert f"{SLOT_TOKENS} tokens that a slot" in response.json()["error"]["message"]
+        assert "x-airboss-fallback" not in response.headers
+    assert provider.stats().requests == 0
+
+
+def test_what_the_first_model_has_no_words_for_is_the_callers_to_mend(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider
+) -> None:
+    """A request is not moved to another model for what it asks: a 400 names it, though a fallback could."""
+    answers = [
+        gateway.chat(model="claude-first", n=2),
+        gateway.chat(model="small", tools=[{"type": "function", "function": {"name": "look_up"}}]),
+    ]
+    assert [each.status_code for each in answers] == [400, 400]
+    assert [each.json()["error"]["code"] for each in answers] == [
+        "unsupported_by_provider",
+        "tools_unsupported",
+    ]
+    assert provider.stats().requests == backup.stats().requests == 0
 
 
 def test_completions_and_embeddings_fall_back_too(gateway: Gateway, provider: FakeProvider) -> None:

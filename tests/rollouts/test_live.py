@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.domain.ports import WatchedCall
+from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.rollouts import analysis, assign, live, metrics
 from airboss.rollouts.live import CALLS, Rollout, SeenUnit
 from airboss.rollouts.stages import Rules, Stage
@@ -87,6 +88,23 @@ def counts(state: Rollout, metric: str = "error_rate") -> tuple[int, int]:
     """How many units of stable and canary have counted."""
     found = next(each for each in analysis.evidence(state.analysis) if each.metric == metric)
     return found.stable_n, found.canary_n
+
+
+def test_an_answer_by_a_fallback_is_an_error_of_its_release() -> None:
+    """Though its caller got a good answer: what is tried out is the release's own model."""
+    error_rate = next(each for each in rollout().analysis.metrics if each.name == "error_rate")
+    assert live.value_of(error_rate, call(1)) == 0.0
+    assert live.value_of(error_rate, call(1, error_type=ANSWERED_BY_FALLBACK)) == 1.0
+    assert live.value_of(error_rate, call(1, status="error", error_type="upstream_error")) == 1.0
+    calls = [call(number) for number in range(400)]
+    fell = [
+        msgspec.structs.replace(each, error_type=ANSWERED_BY_FALLBACK) if each.arm == "canary" else each
+        for each in calls
+    ]
+    well, worse = (analysis.evidence(folded(rollout(), each)[0].analysis) for each in (calls, fell))
+    rates = [next(e for e in each if e.metric == "error_rate") for each in (well, worse)]
+    assert rates[0].finding != "harm"
+    assert rates[1].finding == "harm"
 
 
 def test_requests_without_a_user_count_each() -> None:

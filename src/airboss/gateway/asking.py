@@ -126,6 +126,7 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
         trace=call.trace,
         secret=serving.secret,
         asked=asked,
+        too_large=call.too_large,
         others=() if isinstance(call.body, wire.RelayedBody) else target.fallbacks,
         fallback=lambda other: ask(other, call.said, call.body, call.branch),
         beginning=lambda: beginning(call.said.body, call.body),

@@ -129,7 +129,7 @@ async def _count(  # noqa: PLR0917 - what `count` knows
 def _question(call: Admitted) -> Outgoing | None:
     """What is asked where the model's own tokenizer can be."""
     target = call.branch.target
-    if target.kind == "local" and call.outgoing is None:
+    if target.kind == "local" and call.outgoing is None and call.too_large is None:
         return Outgoing(
             path="/chat/completions/input_tokens", body=call.upstream_body, authorise=bearer, streams=False
         )

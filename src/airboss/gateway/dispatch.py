@@ -58,7 +58,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A call as the executor needs it.
 
     `secret` gives the key of a reference and `fallback` what one of the `others` is asked, in their order
-    where the first model fails; both raise ApiError.
+    where the first model fails; both raise ApiError. `too_large` is why the first model is not asked at all.
     `beginning` is what calls that begin alike share. `goes_on` is what a model is asked that is to go on with
     a stream that broke off: None where it cannot.
     """
@@ -69,6 +69,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     trace: Mapping[str, str] | None
     secret: Callable[[str | None], str | None]
     asked: Asked
+    too_large: ApiError | None = None
     others: tuple[Target, ...] = ()
     fallback: Callable[[Target], Asked] | None = None
     beginning: Callable[[], bytes] | None = None
@@ -116,6 +117,8 @@ class Executor:
         if not others:
             return await self._ask_to_the_end(call, route.asked, (), why="first")
         try:
+            if route.too_large is not None:
+                raise route.too_large
             return await self._ask_to_the_end(call, route.asked, others, why="first")
         except ApiError as error:
             answer = dispatched.answer

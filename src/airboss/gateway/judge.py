@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from airboss.domain.errors import ApiError, PolicyRefused, UpstreamRefused
+from airboss.domain.errors import ApiError, BodyTooLarge, PolicyRefused, UpstreamRefused
 
 Class = Literal["caller", "elsewhere", "again"]
 
@@ -56,6 +56,11 @@ def judge(error: ApiError, status: int | None) -> Class:
 def is_filtered(error: ApiError) -> bool:
     """Whether a policy refused, be it ours or the provider's: what another model says is no remedy."""
     return isinstance(error, PolicyRefused) or error.code in _FILTERED
+
+
+def is_too_large(error: ApiError) -> bool:
+    """Whether we refused a call, before anybody was asked, only for having no room for it in one model."""
+    return error.code == TOO_LONG or isinstance(error, BodyTooLarge)
 
 
 def is_targets_fault(error: ApiError, status: int | None) -> bool:

@@ -36,6 +36,7 @@ from airboss.gateway.billing import counts_ready, load_counts
 from airboss.gateway.cache_answer import Kept, give_kept
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.http1 import HttpRequest
+from airboss.gateway.judge import is_too_large
 from airboss.gateway.relayed import RelayedRequest, once
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.serving import Branch, Serving, with_release
@@ -188,11 +189,18 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
     spoken: Spoken | None = None,
     held: Held | None = None,
 ) -> Admitted:
-    """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked."""
+    """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked, unless that
+    is for its size and there are others, who may have more room."""
     said = request
-    request, upstream_body, translated = upstream_request(
-        http, request, body, deployment, branch, screened, spoken
-    )
+    upstream_body, translated, too_large = b"", None, None
+    try:
+        request, upstream_body, translated = upstream_request(
+            http, request, body, deployment, branch, screened, spoken
+        )
+    except ApiError as error:
+        if not branch.target.fallbacks or not is_too_large(error):
+            raise
+        too_large = error
     if not branch.target.fallbacks and not branch.target.key_refs:
         serving.secret(branch.target.api_key_ref)  # a call that nobody can answer is refused without a record
     return Admitted(
@@ -205,6 +213,7 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         trace=trace_headers(http.headers, request),
         screen=screened,
         outgoing=translated,
+        too_large=too_large,
         spoken=spoken,
         held=held,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.domain.errors import Unavailable
+from airboss.domain.errors import ApiError, Unavailable
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.ports import Clock
 from airboss.domain.request import InferenceRequest
@@ -84,6 +84,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     screen: CallScreen | None = None
     outgoing: Outgoing | None = None
     """What goes upstream where that is another dialect than OpenAI's; `upstream_body` is its body."""
+    too_large: ApiError | None = None
+    """Why the branch's target is not asked, and only its fallbacks are; `upstream_body` is then empty."""
     spoken: Spoken | None = None
     """How the client speaks, where that is not chat; `request.body` is what it said as chat."""
     held: Held | None = None

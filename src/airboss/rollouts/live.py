@@ -29,9 +29,6 @@ CALLS = "calls"
 TIMED_OUT = frozenset({"timeout_total", "timeout_first_token", "timeout_idle"})
 """Errors that say that the answer was slow, so that their time counts as one."""
 
-FELL_BACK = "fallback"
-"""The error type of a call that another model answered in the release's place."""
-
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
     """Metrics read together: `after` is the id of the last call taken."""
