@@ -55,7 +55,12 @@ DEPTH_MAX = 200
 
 def too_deep(text: bytes) -> bool:
     """Whether valid JSON nests deeper than DEPTH_MAX: more than what reads it later can bear."""
-    if len(text) <= 2 * DEPTH_MAX or _seldom(text, b"[") + _seldom(text, b"{") <= DEPTH_MAX:
+    if len(text) <= 2 * DEPTH_MAX:
+        return False
+    if len(text) < LONG:
+        if text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
+            return False
+    elif _seldom(text, b"[") + _seldom(text, b"{") <= DEPTH_MAX:
         return False
     brackets = _STRING.sub(b"", text).translate(_ONE_KIND, _NOT_BRACKETS)
     for _ in range(DEPTH_MAX):
@@ -93,10 +98,11 @@ def repeated_member(text: bytes) -> str | None:
     is up to the reader, and there is more than one."""
     kept = _raw_members(text)
     names, values = "".join(kept), b"".join(kept.values())
-    if len(text) == len(names) + len(values) + 4 * len(kept) + 1:
-        return None  # quotes, colons, commas and braces are all the rest, so that nothing was left out
-    if text == b"{%s}" % b", ".join([b'"%s": %s' % (name.encode(), kept[name]) for name in kept]):
-        return None  # Python's way of writing it
+    # Quotes, colons, commas and braces are all the rest, so that nothing was left out; or else there are
+    # spaces between them, and nothing but spaces.
+    more = len(text) - len(names) - len(values) - 4 * len(kept) - 1
+    if not more or more == text.count(b" ") - values.count(b" ") - names.count(" "):
+        return None
     pairs: list[tuple[str, object]] = []
 
     def outermost(last: list[tuple[str, object]]) -> None:
@@ -117,9 +123,7 @@ def _unread(_: str) -> None:
 
 
 def _seldom(text: bytes, mark: bytes) -> int:
-    """How often a byte stands in `text`, counted no further than to DEPTH_MAX + 1."""
-    if len(text) < LONG:
-        return text.count(mark)
+    """How often a byte stands in a long `text`, counted no further than to DEPTH_MAX + 1."""
     # `find` goes 25 times as fast as `count` where there is little to be found.
     at, found = -1, 0
     while found <= DEPTH_MAX and (at := text.find(mark, at + 1)) >= 0:
@@ -179,7 +183,7 @@ def replace_model(text: bytes, model: bytes) -> bytes:
             start, end = spans["model"]
             whole = memoryview(text)
             return b"".join((whole[:start], model, whole[end:]))
-    if text.count(b'"model"') == 1 and b"\\u00" not in text:
+    if text.count(b'"model"') == 1 and (b"\\" not in text or b"\\u00" not in text):
         found = _MODEL.search(text)
         if found is not None:
             return b"%s%s%s" % (text[: found.start(1)], model, text[found.end(1) :])

@@ -42,7 +42,8 @@ MIN_SECRET = 8
 
 _MARK = MARK.encode()
 _OWN_KEY = re.compile(rb"ab_[A-Za-z0-9_-]{43}")
-_BASIC = re.compile(rb"asic ").search  # `re` finds a needle this short in half the time that `in` takes
+_SUSPECT = re.compile(rb"ab_[A-Za-z0-9_-]{43}|asic ").search
+"""A key of ours, or credentials in base64: one search for both takes little more than one for either."""
 _OWN_KEY_TEXT = re.compile(r"ab_[A-Za-z0-9_-]{43}")
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _OUTSIDE_QUOTES = frozenset("0123456789+-.eEtrufalsn[]{},: ")
@@ -149,9 +150,12 @@ class _Known:
         for needle in self._needles:
             if needle in data:
                 return True
+        found = _SUSPECT(data)
+        if found is None:
+            return False
         if _OWN_KEY.search(data) is not None:
             return True
-        return bool(self._cores) and _BASIC(data) is not None and any(core in data for core in self._cores)
+        return any(core in data for core in self._cores)
 
     def _holds_long(self, data: bytes) -> bool:
         """The same of a long text, such as one with an image in it: there searches go by a rare byte."""
