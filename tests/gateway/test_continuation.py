@@ -229,14 +229,6 @@ def test_not_where_it_cannot_be(gateway: Gateway, provider: FakeProvider, asked:
     assert len(gateway.closed(response.headers["x-request-id"])["attempts"]) == 1
 
 
-def test_not_after_a_tool_call(gateway: Gateway, provider: FakeProvider) -> None:
-    """Arguments have no use for a beginning of somebody else's."""
-    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
-    provider.script("tool-split", "ok")
-    whole = gateway.chat(tools=[tool], stream=True).content
-    assert b"tool_calls" in whole
-
-
 def test_a_screen_reads_on(gateway: Gateway, provider: FakeProvider) -> None:
     """What is said over the seam is screened as if there were none."""
     parted = "Mail jane@example.com or call me, and then all is well again."

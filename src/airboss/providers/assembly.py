@@ -22,6 +22,8 @@ class _AssembledChoice:
         self.role: str | None = None
         self.tool_calls: dict[int, dict[str, Any]] = {}
         self.finish_reason: str | None = None
+        self.more = False
+        """Whether something has been said besides that is not kept: a call in OpenAI's older way, sound."""
 
 
 class Assembly:
@@ -75,6 +77,8 @@ class Assembly:
             self._add_text(into, "refusal", said.refusal)
         for call in said.tool_calls or ():
             self._add_call(into, call)
+        if said.function_call or said.audio:
+            into.more = True
 
     def _add_text(self, into: _AssembledChoice, field: str, text: str) -> None:
         self.pieces += 1
@@ -119,7 +123,7 @@ class Assembly:
         choice = self._choices.get(0)
         if choice is None or len(self._choices) > 1 or choice.tool_calls or choice.finish_reason:
             return ""
-        if self._kept >= OUTPUT_CHARS_MAX or len(choice.text) != 1:
+        if self._kept >= OUTPUT_CHARS_MAX or len(choice.text) != 1 or choice.more:
             return ""
         return "".join(choice.text.get("content") or choice.text.get("text") or ())
 
