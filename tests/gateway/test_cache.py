@@ -208,6 +208,18 @@ def test_cut_by_length_is_not_kept(gateway: Gateway, provider: FakeProvider) -> 
     assert state(gateway.chat('fake:{"words": 30}', max_tokens=3)) == "miss"
 
 
+def test_however_events_end_they_are_kept(gateway: Gateway, provider: FakeProvider) -> None:
+    """Some servers end lines with CRLF; the stream ends well, and comes again."""
+    provider.script("sse-crlf")
+    first = gateway.chat("hello", stream=True)
+    assert first.text.endswith("data: [DONE]\n\n")
+    again = gateway.chat("hello", stream=True)
+    assert state(again) == "hit"
+    said = [json.loads(line[6:]) for line in first.text.splitlines() if line.startswith("data: {")]
+    deltas = [each["choices"][0]["delta"].get("content") or "" for each in said if each["choices"]]
+    assert "".join(deltas) == text_of(again)
+
+
 def test_cache_control_is_heard(gateway: Gateway, provider: FakeProvider) -> None:
     """`no-store` neither looks nor keeps; `no-cache` asks anew, and what comes is kept."""
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}

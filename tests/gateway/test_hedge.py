@@ -79,3 +79,17 @@ def test_hedges_do_not_storm(own_root: Path, provider: FakeProvider, other: Fake
         for _ in range(20):
             assert gateway.chat().status_code == 200
         assert other.stats().requests <= 4
+
+
+def test_what_is_passed_on_has_no_rival(own_root: Path, provider: FakeProvider) -> None:
+    """A batch that is slow to be made is not made twice, and no two answers are mixed into one."""
+    plan = deployment(provider.url, kind="openai", hedge=Hedge(quantile=0.5, extra=1.0))
+    with Gateway(own_root, plan) as gateway, gateway.client() as client:
+        for _ in range(30):
+            gateway.chat()
+        provider.reset()
+        provider.script("late-head;for_s=0.3")
+        answer = client.post("/v1/batches", json={"input_file_id": "f", "endpoint": "/v1/chat/completions"})
+        assert answer.status_code == 200
+        assert provider.stats().requests == 1
+        assert len(gateway.closed(answer.headers["x-request-id"])["attempts"]) == 1

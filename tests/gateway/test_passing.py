@@ -13,6 +13,7 @@ import pytest
 from airboss.dialects.messages_answer import MessagesSpeech
 from airboss.dialects.messages_passing import PassingReader
 from airboss.dialects.messages_request import messages_as_chat
+from airboss.domain.plan import Caching
 from airboss.domain.release import Example, ModelVersion, Policy, Release
 from airboss.providers.dialect import DONE
 from tests.dialects.said import events
@@ -85,7 +86,8 @@ def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
     drops = deployment(upstream.url, name="drops", aliases=(), drop_unsupported=True)
     more = {"shaped": shaped, "odd": odd, "masks": masks, "looks": looks}
     plans = [msgspec.structs.replace(plan, name=n, aliases=(), stable=r) for n, r in more.items()]
-    with Gateway(tmp_path / "g", plan, *plans, chat, drops) as running:
+    cached = msgspec.structs.replace(plan, name="cached", aliases=(), cache=Caching())
+    with Gateway(tmp_path / "g", plan, *plans, chat, drops, cached) as running:
         yield running
 
 
@@ -253,3 +255,18 @@ def test_counting_asks_in_the_same_words(gateway: Gateway, upstream: SaidUpstrea
     assert answer.json() == {"input_tokens": 42}
     assert upstream.paths[-1] == "/v1/messages/count_tokens"
     assert json.loads(upstream.seen[-1]) == wanted | {"model": "claude-up"}
+
+
+def test_what_passes_is_not_cached(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """What chat has no words for tells two requests apart, and is in the answer: a cache of chat knows
+    neither, and has nothing of it for a client of chat."""
+    texts = [{**ANSWER, "content": [{"type": "text", "text": text}]} for text in ("one", "two")]
+    upstream.body = texts[0]
+    first = say(gateway, "messages", model="cached", tools=[SEARCH])
+    upstream.body = texts[1]
+    second = say(gateway, "messages", model="cached", tools=[{**SEARCH, "type": "web_fetch"}])
+    assert [each.headers["x-airboss-cache"] for each in (first, second)] == ["bypass", "bypass"]
+    assert second.json()["content"][0]["text"] == "two"
+    third = gateway.chat("hi", model="cached", max_tokens=1000)
+    assert third.headers["x-airboss-cache"] == "miss"
+    assert "heard" not in third.json()

@@ -253,6 +253,8 @@ FORM = b'--b\r\ncontent-disposition: form-data; name="%s"\r\n\r\nvoice\r\n'
         ("multipart/form-data; boundary=b", b"--b\r\n" + b"x" * 9000 + b"\r\n\r\nv\r\n--b--", 400),
         ("multipart/form-data; boundary=b", (FORM % b"a") * 300 + b"--b--", 400),
         ("multipart/form-data; boundary=" + "b" * 80, b"--b", 400),
+        ("multipart/form-data; boundary*=b; boundary*1=c", FORM % b"a" + b"--b--", 400),
+        ("multipart/form-data; boundary=b", FORM % b'a"; filename*1=b; filename*="c' + b"--b--", 400),
         ("application/xml", b"<a/>", 400),
         ("application/json", b'{"model": 5}', 400),
         ("application/json", b"[" * 100_000, 400),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from airboss.dialects.messages_passing import PassingReader
 from airboss.domain.record import ClosedCall
 from airboss.domain.request import InferenceRequest
 
@@ -61,6 +62,8 @@ def key_of(call: Admitted) -> bytes | None:
     answer is good for it alone."""
     if call.request.operation not in KEPT:
         return None
+    if call.outgoing is not None and call.outgoing.reader is PassingReader:
+        return None  # what the provider is asked, and what it says, is more than the chat that is read of it
     try:
         body: dict[str, Any] = msgspec.json.decode(call.request.body)
     except (msgspec.DecodeError, RecursionError):

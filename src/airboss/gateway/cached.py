@@ -147,10 +147,13 @@ class Seat:
     def leave(self) -> None:
         """The call is over and its client has all: keep the answer, if it may be given again. Whoever waits
         for it has it now, or waits no longer."""
-        answer = self._to_keep()
-        if answer is not None and self._key is not None:
-            self._cache.keep(self._call, self._caching, self._key, answer)
-        self._land(answer)
+        answer = None
+        try:
+            answer = self._to_keep()
+            if answer is not None and self._key is not None:
+                self._cache.keep(self._call, self._caching, self._key, answer)
+        finally:
+            self._land(answer)
 
     def _to_keep(self) -> bytes | None:
         if self._hearing is None or self._closed is None:

@@ -15,6 +15,8 @@ BOUNDARY_CHARS_MAX = 70
 """RFC 2046's own limit."""
 
 _parse_head = BytesHeaderParser().parsebytes
+_UNREADABLE = (TypeError, ValueError, LookupError)
+"""What Python's reader raises for parameters that contradict themselves: continuations, charsets."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +33,10 @@ def boundary_of(content_type: str) -> bytes:
     """The boundary that a content type names. Raises InvalidRequest."""
     header = Message()
     header["content-type"] = content_type
-    boundary = header.get_param("boundary")
+    try:
+        boundary = header.get_param("boundary")
+    except _UNREADABLE:
+        boundary = None
     if not isinstance(boundary, str) or not 0 < len(boundary) <= BOUNDARY_CHARS_MAX or not boundary.isascii():
         raise _broken("its content-type names no boundary")
     return boundary.encode()
@@ -64,7 +69,11 @@ def parts_of(body: bytes, boundary: bytes) -> list[Part]:
 
 def _part(head: bytes, number: int, *, start: int, end: int) -> Part:
     message = _parse_head(head)
-    name = message.get_param("name", header="content-disposition")
+    try:
+        name = message.get_param("name", header="content-disposition")
+        filename = message.get_filename()
+    except _UNREADABLE:
+        raise _broken(f"part {number} has a content-disposition that contradicts itself") from None
     if message.get_content_disposition() != "form-data" or not isinstance(name, str):
         raise _broken(f"part {number} has no name as form-data")
     if len(message.get_all("content-disposition", [])) > 1 or message.get("content-transfer-encoding"):
@@ -72,7 +81,7 @@ def _part(head: bytes, number: int, *, start: int, end: int) -> Part:
     kind = message.get("content-type")
     return Part(
         name=name,
-        filename=message.get_filename(),
+        filename=filename,
         content_type=str(kind) if kind is not None else None,
         start=start,
         end=end,

@@ -155,7 +155,9 @@ def _renamed(raw: bytes, body: wire.RelayedBody, target: Target) -> bytes:
 
 
 def once(deployment: DeploymentPlan, body: wire.Body) -> DeploymentPlan:
-    """The deployment as it serves a call: what does harm when it is done twice is tried once."""
-    if isinstance(body, wire.RelayedBody) and not body.again:
-        return msgspec.structs.replace(deployment, retry=Retry(attempts=1))
-    return deployment
+    """The deployment as it serves a call: what is passed on has no second attempt beside it, and what does
+    harm when it is done twice is tried once."""
+    if not isinstance(body, wire.RelayedBody):
+        return deployment
+    retry = deployment.retry if body.again else Retry(attempts=1)
+    return msgspec.structs.replace(deployment, retry=retry, hedge=None)

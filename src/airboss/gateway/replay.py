@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from airboss.gateway.sse import event_data
+from airboss.gateway.sse import Splitter, event_data
 
 Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ def whole_of(stream: bytes) -> bytes | None:
 
 
 def _payloads(stream: bytes) -> Iterable[bytes]:
-    for event in stream.split(b"\n\n"):
+    for event in Splitter().feed(stream):
         payload = event_data(event)
         if payload is not None and payload != b"[DONE]":
             yield payload
