@@ -31,7 +31,12 @@ BREAKS = [
 
 def with_fallback(plan: DeploymentPlan, url: str, model: str = "big", **changes: Any) -> DeploymentPlan:
     """The deployment with a fallback."""
-    fields: dict[str, Any] = {"provider": "backup", "kind": "openai-compatible", "price": PRICE}
+    fields: dict[str, Any] = {
+        "provider": "backup",
+        "kind": "openai-compatible",
+        "price": PRICE,
+        "continuation": "on",
+    }
     other = Target(base_urls=(url,), upstream_model=model, **fields | changes)
     return msgspec.structs.replace(plan, target=msgspec.structs.replace(plan.target, fallbacks=(other,)))
 
@@ -48,7 +53,13 @@ def shared(
     fake_process: FakeProvider, backup: FakeProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """A worker; what it has learned of a model that refuses stays with that model."""
-    made: dict[str, Any] = {"price": PRICE, "timeout": TIMES, "retry": Retry(attempts=1), "aliases": ()}
+    made: dict[str, Any] = {
+        "price": PRICE,
+        "timeout": TIMES,
+        "retry": Retry(attempts=1),
+        "aliases": (),
+        "continuation": "on",
+    }
 
     def plan(name: str, model: str = "up", **changes: Any) -> DeploymentPlan:
         return deployment(fake_process.url, name=name, upstream_model=model, **made | changes)
@@ -60,7 +71,6 @@ def shared(
         with_fallback(plan("claude"), f"{root}/v1", kind="anthropic"),
         plan("poor", "poor"),
         with_fallback(plan("poor-both", "poor"), backup.url, "poor"),
-        plan("new", "new"),
         plan("odd", "odd"),
         plan("off", continuation="off"),
         plan("masks", policy=policy_of("mask", None)),
@@ -177,14 +187,6 @@ def test_the_break_is_told_in_other_dialects(gateway: Gateway, provider: FakePro
     response = say(gateway, dialect, model="poor", stream=True)
     assert not is_whole(dialect, response)
     assert error_in_stream(dialect, response)["code"] == "stream_cut"
-
-
-def test_a_refusal_is_remembered(gateway: Gateway, provider: FakeProvider) -> None:
-    """A model that refused once is not asked again."""
-    for tries in (2, 1):
-        provider.script("cut-end;after=3;words=20", ScriptStep(behaviour="refuse-prefill", forever=True))
-        response = gateway.chat(model="new", stream=True)
-        assert len(gateway.closed(response.headers["x-request-id"])["attempts"]) == tries
 
 
 @pytest.mark.parametrize("after", [1, 2, 5, 12])

@@ -9,11 +9,12 @@ import msgspec
 
 from airboss.domain.errors import Unsupported
 from airboss.domain.plan import DeploymentPlan, Target
+from airboss.domain.release import Release
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
-from airboss.gateway.answer import AnyAnswer, StreamedAnswer
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.continuation import continued
+from airboss.gateway.continuation import GO_ON, continued
 from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.embeddings import embeddings_body
 from airboss.gateway.engine_wire import engine_body
@@ -21,8 +22,10 @@ from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
 from airboss.gateway.outgoing import outgoing, translation
 from airboss.gateway.passing import passed_on
+from airboss.gateway.prefill import QUESTION
 from airboss.gateway.relayed import outgoing as relayed_outgoing
 from airboss.gateway.serving import Branch, Serving
+from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.taking import taking
 from airboss.gateway.worker import Admitted
@@ -119,6 +122,23 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
 
         return msgspec.structs.replace(asked, new_answer=new_answer)
 
+    def probe(other: Target) -> Asked:
+        question = members(QUESTION) | (GO_ON if other.kind == "openai-compatible" else {})
+        raw = join_members(question)
+        bare = Release(digest="", name="", model=call.branch.release.model)
+        there = msgspec.structs.replace(
+            call.branch, target=other, release=bare, translate=translation(bare, other)
+        )
+        request = msgspec.structs.replace(call.said, body=raw, stream=False)
+        body = wire.parse_body("chat", raw)
+        _, sent, translated = upstream_request(None, request, body, call.deployment, there, None, None)
+        return Asked(
+            target=other,
+            body=sent,
+            new_answer=lambda: WholeAnswer(other.provider, client.loop),
+            outgoing=translated,
+        )
+
     return Route(
         deployment=call.deployment,
         operation=call.request.operation,
@@ -131,6 +151,7 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
         fallback=lambda other: ask(other, call.said, call.body, call.branch),
         beginning=lambda: beginning(call.said.body, call.body),
         goes_on=goes_on if call.request.stream else None,
+        probe=probe,
     )
 
 

@@ -30,7 +30,7 @@ ANSWERS_ANEW = frozenset({"openai", "azure"})
 TOKEN_EACH = frozenset({"openai", "openai-compatible", "azure", "local"})
 """Kinds whose servers send each token as an event of its own, by and large."""
 CHARS_PER_TOKEN = 4
-_GO_ON = {"continue_final_message": b"true", "add_generation_prompt": b"false"}
+GO_ON = {"continue_final_message": b"true", "add_generation_prompt": b"false"}
 """How vLLM and SGLang are told; others pass over what they do not know."""
 
 _encode = msgspec.json.Encoder().encode
@@ -88,7 +88,7 @@ def continued(call: Admitted, cut: StreamedAnswer, source: Target, target: Targe
     if release is None:
         return None
     if target.kind == "openai-compatible" and isinstance(call.body, wire.ChatBody):
-        values |= _GO_ON
+        values |= GO_ON
     raw = join_members(values)
     usage = cut.assembly.usage
     return Continued(

@@ -19,12 +19,13 @@ from airboss.domain.errors import ApiError, Unavailable, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.record import AttemptWhy
 from airboss.domain.request import Operation
-from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer
+from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer, WholeAnswer
 from airboss.gateway.attempts import Deadlines, Dispatched
 from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import TOO_LONG, is_filtered, is_targets_fault, judge
 from airboss.gateway.places import REFUSED_S, Place, choose
+from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.seam import NOT_CONTINUED
 from airboss.providers import dialect
 from airboss.providers.compatible import request_head
@@ -60,7 +61,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     `secret` gives the key of a reference and `fallback` what one of the `others` is asked, in their order
     where the first model fails; both raise ApiError. `too_large` is why the first model is not asked at all.
     `beginning` is what calls that begin alike share. `goes_on` is what a model is asked that is to go on with
-    a stream that broke off: None where it cannot.
+    a stream that broke off: None where it cannot; `probe` finds out whether it does (`gateway.prefill`).
     """
 
     deployment: DeploymentPlan
@@ -74,6 +75,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     fallback: Callable[[Target], Asked] | None = None
     beginning: Callable[[], bytes] | None = None
     goes_on: Callable[[StreamedAnswer, Target, Target], Asked | None] | None = None
+    probe: Callable[[Target], Asked] | None = None
 
 
 class Trying(msgspec.Struct, frozen=True):
@@ -101,8 +103,7 @@ class Executor:
         self._watched: dict[AnyAnswer, Deadlines] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._hedges: dict[str, Hedges] = {}
-        self._no_prefill: set[tuple[str, str]] = set()
-        """Models that did not go on with what they were given, by provider and name."""
+        self._prefills = Prefills()
 
     async def run(self, dispatched: Dispatched, route: Route) -> AnyAnswer:
         """Attempt until one answers. Raises ApiError: of several models the first one's, unless another's is
@@ -190,12 +191,9 @@ class Executor:
         self, call: Trying, cut: StreamedAnswer, source: Target, target: Target, *, last: bool
     ) -> AnyAnswer | None:
         """Have one model go on; None if it cannot. Raises ApiError."""
-        name = (target.provider, target.upstream_model)
         goes_on = call.route.goes_on
-        if goes_on is None or (target.continuation == "auto" and name in self._no_prefill):
-            return None
-        asked = goes_on(cut, source, target)
-        if asked is None:
+        asked = goes_on(cut, source, target) if goes_on is not None else None
+        if asked is None or not await self._trusted(call, target):
             return None
         dispatched = call.dispatched
         before, dispatched.answered_by = dispatched.answered_by, dispatched.answered_by
@@ -208,8 +206,31 @@ class Executor:
             if latest is not None and not latest.begun:
                 dispatched.answered_by = before
                 if judge(error, latest.status) == "caller" or error.code == NOT_CONTINUED:
-                    self._no_prefill.add(name)
+                    self._prefills.did_not(target)
             raise
+
+    async def _trusted(self, call: Trying, target: Target) -> bool:
+        """Whether a model may go on. Of an engine of ours, and of a raw prompt, it is known that it does."""
+        route, probe = call.route, call.route.probe
+        if target.continuation != "auto" or target.kind == "local" or route.operation != "chat":
+            return True
+        if probe is None:
+            return False
+
+        async def ask() -> str:
+            asked = probe(target)
+            once = msgspec.structs.replace(route.deployment, timeout=TIMES, retry=ONCE, hedge=None)
+            probing = Route(
+                deployment=once, operation="chat", stream=False, trace=None, secret=route.secret, asked=asked
+            )
+            answer = await self.run(Dispatched(started=time.perf_counter()), probing)
+            assert isinstance(answer, WholeAnswer)  # of what is not streamed
+            return said_in(answer.reply)
+
+        began = time.perf_counter()
+        goes_on = await self._prefills.goes_on(target, ask, within_s=call.deadline - began)
+        call.dispatched.upstream_s += time.perf_counter() - began
+        return goes_on
 
     async def _ask(self, call: Trying, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
         """Try one model. Raises the last attempt's ApiError. `last`: there is no other to ask after it."""

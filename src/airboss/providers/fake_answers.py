@@ -18,6 +18,18 @@ from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.providers.fake_faults import FAULTS, MODEL_PREFIX, Behaviour
 
 SENTENCE = "The air boss launches, watches and recovers every aircraft on the deck of the carrier."
+COUNT = ", ".join(
+    (
+        *("sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+        *(
+            f"twenty-{unit}"
+            for unit in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+        ),
+        "thirty",
+    )
+)
+COUNT_BEGUN_CHARS = 16
+"""So much of the count must have been begun for it to be gone on with, whatever else is to be said."""
 CREATED = 1_700_000_000
 DIMENSIONS = 64
 CHOICES_MAX = 128
@@ -197,7 +209,10 @@ def pieces(text: str) -> list[str]:
 
 def answer(call: Call, behaviour: Behaviour) -> tuple[str, str]:
     """The text of the first choice, and its finish reason."""
-    if behaviour.text is not None and (behaviour.when is None or behaviour.when in call.instructions):
+    prefill = call.prefill
+    if prefill and len(prefill) >= COUNT_BEGUN_CHARS and COUNT.startswith(prefill):
+        text = COUNT
+    elif behaviour.text is not None and (behaviour.when is None or behaviour.when in call.instructions):
         text = behaviour.text
     elif behaviour.texts is not None:
         texts = behaviour.texts.split("|")
@@ -206,7 +221,6 @@ def answer(call: Call, behaviour: Behaviour) -> tuple[str, str]:
         text = " ".join(f"word{number}" for number in range(behaviour.words))
     else:
         text = call.last_user_text if behaviour.echo else SENTENCE
-    prefill = call.prefill
     if prefill and text.startswith(prefill):
         text = text.removeprefix(prefill)
     said = pieces(text)

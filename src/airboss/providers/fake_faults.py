@@ -82,7 +82,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     What is said: `text` (with `when` only if the instructions contain that: the system messages, or all of a
     raw prompt), or one of `texts` (`yes|yes|no`: the request's digest chooses, so that the same request has
     the same one; asked for, their shares are its logprobs), or `words` words, or with `echo` the last user
-    message, or a fixed sentence; an answer to an assistant prefix goes on where that ended. `cached_tokens`,
+    message, or a fixed sentence; an answer to an assistant prefix goes on where that ended,
+    and a count in words that was begun goes on as any model would. `cached_tokens`,
     `reasoning_tokens` and, where a provider counts what it wrote to its cache, `written_tokens` go into
     usage. When: `delay_s` before the head, `first_token_s` before the first
     token, then `tokens_per_s` (None: at once). `first` is how many of the calls that ask for exactly this are
