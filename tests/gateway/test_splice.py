@@ -16,10 +16,12 @@ from airboss.gateway.splice import (
     join_members,
     member_spans,
     members,
+    repeated_member,
     replace_model,
     too_deep,
 )
 
+VALUES = ["1", '" "', "[1, 2]", '{"a": 1, "a": 2}', "null", '"x,  y"']
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -109,3 +111,17 @@ def test_members_come_apart_and_together(values: dict[str, Any]) -> None:
     apart = members(text)
     assert {name: json.loads(value) for name, value in apart.items()} == values
     assert members(join_members(apart)) == apart
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "bb", "c c", "é", "n"]), st.sampled_from(VALUES)), max_size=6),
+    st.sampled_from(["", " ", "  ", "\n", "\t "]),
+    st.sampled_from(["", " ", "   "]),
+)
+def test_a_member_sent_twice_is_found(pairs: list[tuple[str, str]], comma: str, colon: str) -> None:
+    """However the object is spaced, and whatever stands in its values; what was sent once is let be."""
+    text = "{" + f",{comma}".join(f'"{name}":{colon}{value}' for name, value in pairs) + "}"
+    names = [name for name, _ in pairs]
+    twice = {name for name in names if names.count(name) > 1}
+    found = repeated_member(text.encode())
+    assert found in twice if twice else found is None
