@@ -171,7 +171,7 @@ def test_an_evaluation_outlives_a_stop_and_ends_when_cancelled(
         endless = airboss.verb(*run, "--repeats", "20").strip()
         until(lambda: provider.stats().requests > asked + 10, timeout_s=20)
         assert "is cancelled" in airboss.verb("job", "cancel", endless)
-        until(lambda: provider.stats().in_flight == 0 and "is left" in airboss.log, timeout_s=10)
+        until(lambda: provider.stats().in_flight == 0 and f"{endless} is left" in airboss.log, timeout_s=10)
         asked = provider.stats().requests
         assert json.loads(airboss.verb("job", "show", endless, "--json"))["state"] == "cancelled"
         # What the gateway was just sending on may still arrive.

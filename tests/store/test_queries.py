@@ -41,4 +41,6 @@ def test_both_dialects_are_asked_with_the_same_parameters() -> None:
         if twin.exists():
             parameters = [set(re.findall(r"\$[a-z_]+", each.read_text())) for each in (twin, path)]
             missing = parameters[0] - parameters[1] - {"$seqs", "$first", "$last"}
+            if twin.stem == "settling":  # there it is one move's, which has a bound
+                missing.discard("$limit")
             assert not missing, f"{path.name} lacks {missing}"

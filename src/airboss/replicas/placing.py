@@ -41,10 +41,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     drop: tuple[str, ...] = ()
 
 
+NO_PART = frozenset({"price", "replicas", "continuation"})
+"""Settings of a model that its engine is not started with."""
+
+
 def want(model: str, said: ModelConfig, count: int) -> Want:
-    """So many engines of a model as it is configured. Price and number are no part of an engine."""
-    bare = msgspec.structs.replace(said, price=None, replicas=None)
-    settings = {name: value for name, value in msgspec.structs.asdict(bare).items() if value is not None}
+    """So many engines of a model as it is configured. Price, number and who may go on with an answer are no
+    part of an engine."""
+    asked = msgspec.structs.asdict(said)
+    settings = {name: value for name, value in asked.items() if value is not None and name not in NO_PART}
     text = msgspec.json.encode(settings, order="sorted").decode()
     return Want(
         model=model, engine=hashlib.sha256(text.encode()).hexdigest()[:16], settings=text, count=count

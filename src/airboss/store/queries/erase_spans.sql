@@ -1,3 +1,4 @@
+-- DuckDB's own: ClickHouse erases by mutations, which `clickhouse_erase` writes.
 -- A person is in all of a trace that names them: what tools were given names nobody.
 update spans
 set "user" = null, session = null, message = null, attributes = null, events = null

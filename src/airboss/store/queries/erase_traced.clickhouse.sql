@@ -1,3 +1,4 @@
+-- ClickHouse's own: DuckDB erases bodies and rows apart.
 -- The spans of a person's traces.
 select id
 from spans

@@ -1,3 +1,4 @@
+-- DuckDB's own: ClickHouse erases by mutations, which `clickhouse_erase` writes.
 -- What models were asked and said in a person's traces, though the call itself names nobody.
 delete from bodies
 where seq in (

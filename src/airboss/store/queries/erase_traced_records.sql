@@ -1,3 +1,4 @@
+-- DuckDB's own: ClickHouse erases by mutations, which `clickhouse_erase` writes.
 update records
 set "user" = null, session = null, tags = '{}'
 where
