@@ -55,8 +55,9 @@ bench:  ## Measure against nginx, Portkey's gateway and LiteLLM's proxy, side by
 	@scripts/setup dev nginx
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-soak:  ## Watch the memory of a worker over a million requests
+soak:  ## Kill processes a hundred times, then watch the memory of a worker over a million requests
 	@scripts/setup dev
+	@$(BIN)/python -m benchmarks.kills
 	@exec $(BIN)/python -m benchmarks.soak $(ARGS)
 
 lock:  ## Compile requirements.lock and requirements-dev.lock anew

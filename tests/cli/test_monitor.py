@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airboss.cli.status import alarm as status_line
-from airboss.cli.status import well
+from airboss.cli.status import made_room, put_away, well
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 
@@ -160,3 +160,18 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     assert not well(found | {"alarms": [line]})
     for state in ("ok", "pending", "resolved", "no_data"):
         assert well(found | {"alarms": [line | {"state": state}]})
+
+
+def test_status_tells_of_dead_letters_and_of_a_full_disk() -> None:
+    """How many, why the newest is one, and where to look; with a disk nearly full not all is well."""
+    letter = {"why": "damaged [by hand]"}
+    (line,) = put_away({"corrupt_frames": 2, "stray_feedback": 1, "dead_letters": [letter]})
+    assert "3 dead letters" in line
+    assert r"because damaged \[by hand]" in line
+    assert list(put_away({"corrupt_frames": 0, "stray_feedback": 0, "dead_letters": [letter]})) == []
+    full, dropped = made_room({"disk_full": True, "dropped": 4096})
+    assert "nearly full" in full
+    assert "4,096 records" in dropped
+    found = {"running": True, "journal": {"store_up": True}, "deployments": [], "processes": []}
+    assert well(found | {"retention": {"disk_full": False}})
+    assert not well(found | {"retention": {"disk_full": True}})

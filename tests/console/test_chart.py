@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from airboss.console.chart import LINES_MAX, Chart, chart, coarse, sparkline
 from airboss.console.findings import Finding, findings
 from airboss.console.overview import cards, rows
 from airboss.console.query import Period
 from airboss.domain.ports import DeploymentStats, StatsBucket
+from airboss.domain.status import RetentionStatus
 from tests.console.site import NOW
 from tests.support.seed_records import seed_plan, seed_status
 
@@ -139,6 +142,17 @@ def test_the_system_is_asked_too() -> None:
     assert one.level == "bad"
     assert "does not answer" in one.title
     assert "the journal keeps them" in one.detail
+
+
+def test_a_disk_that_is_nearly_full_is_bad() -> None:
+    """With how many bodies made room; what a configured bound took is no finding."""
+    status = seed_status(NOW)
+    full = msgspec.structs.replace(status, retention=RetentionStatus(disk_full=True, dropped=4_096))
+    (one,) = findings(full, drawn(), lambda *_: [])
+    assert (one.level, one.title) == ("bad", "The disk is nearly full.")
+    assert "4,096 records" in one.detail
+    bound = msgspec.structs.replace(status, retention=RetentionStatus(dropped=4_096))
+    assert findings(bound, drawn(), lambda *_: []) == ()
 
 
 def test_cards_say_no_data() -> None:

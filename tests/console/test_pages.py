@@ -381,6 +381,14 @@ def test_times_are_in_the_visitors_zone(site: Site) -> None:
     assert "Time UTC" in shown(person, "/records").text
 
 
+def test_dead_letters_are_listed_and_cannot_act(site: Site) -> None:
+    """Each with its reason, where it lay and how it begins, which may be anything."""
+    page = shown(site.person(), "/system")
+    assert "Object missing required field" in page.text
+    assert "gateway-0-019ac1f0a3b2/000012 at 16,384" in " ".join(page.text.split())
+    assert "<script>alert(1)" in page.text  # as text
+
+
 def test_the_rail_shows_what_exists(site: Site) -> None:
     """Every room that has a page, in order, the present one marked; each has a key, and no two the same."""
     page = shown(site.person(), "/system")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from tests.controller.journals import (
     outcome,
 )
 from tests.store.samples import START, call_id, closed_json, opened_json, record
+from tests.support.small_disk import fill, small_disk
 
 
 @pytest.fixture
@@ -244,6 +246,36 @@ def test_a_dead_letter_is_written_once_however_often_its_move_is_tried(
     record_log.down = set()
     assert mover.tick().corrupt_frames == len(letters(tmp_path)) == 1
     writer.stop()
+
+
+def test_the_newest_dead_letters_are_shown_after_a_restart_too(tmp_path: Path) -> None:
+    """Twenty at most, the newest first, cut short; a line that is none is passed over."""
+    path = tmp_path / "dead-letters.jsonl"
+    first = dead_letters.DeadLetters(path)
+    for number in range(30):
+        first.add("w/000001", number, f"reason {number}", b"x" * 1000)
+    with path.open("a") as file:
+        file.write('{"torn')
+    for letters_now in (first, dead_letters.DeadLetters(path)):
+        newest = letters_now.newest()
+        assert [each.offset for each in newest][:3] == [29, 28, 27]
+        assert 19 <= len(newest) <= 20
+        assert (newest[0].why, newest[0].bytes, len(newest[0].excerpt)) == ("reason 29", 1000, 200)
+
+
+def test_a_full_disk_leaves_no_half_dead_letter(tmp_path: Path) -> None:
+    """What does not fit is not begun; with room it is written, and every line can be read."""
+    with small_disk(tmp_path / "disk", 1) as disk:
+        letters_there = dead_letters.DeadLetters(disk / "dead-letters.jsonl")
+        letters_there.add("w/000001", 1, "first", b"x")
+        ballast = fill(disk, but=8192)
+        with pytest.raises(OSError, match="No space"):
+            letters_there.add("w/000001", 2, "second", b"y" * 100_000)
+        assert letters_there.count == 1
+        ballast.unlink()
+        assert letters_there.add("w/000001", 2, "second", b"y" * 100_000)
+        lines = (disk / "dead-letters.jsonl").read_bytes().splitlines()
+        assert [json.loads(line)["why"] for line in lines] == ["first", "second"]
 
 
 def test_dead_letters_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,25 @@ def test_nothing_goes_unless_it_is_said() -> None:
     assert (house.audit.entries, house.keeper.status().ran_at) == ([], None)
 
 
+def test_a_nearly_full_disk_is_a_metric() -> None:
+    """With how many records lost their bodies to it."""
+    house = House()
+    audit: Any = house.audit
+    free = [1]
+    keeper = Retention(
+        wanted=lambda: house.wanted,
+        records=house.log,
+        audit=audit,
+        clock=house.clock,
+        free_bytes=lambda: free[0],
+    )
+    keeper.tick()
+    assert keeper.gauges() == {"bodies_dropped": 1.0, "disk_nearly_full": 1.0}
+    assert keeper.status().disk_full
+    free[0] = retention_module.FREE_BYTES_MIN
+    assert keeper.gauges() == {"bodies_dropped": 1.0, "disk_nearly_full": 0.0}
+
+
 def test_it_looks_once_a_day_and_when_it_is_told_otherwise() -> None:
     """Later on the same day nothing is asked; after midnight, or with other days, it is."""
     house = House(records_days=6)

@@ -17,6 +17,9 @@ model = "smollm2"
 aliases = ["gpt-4o"]
 """
 
+LIMITED = "limits = { requests_per_minute = 1000000, concurrency = 100 }"
+"""More of the deployment that `fake` ends with: counted, and never in the way."""
+
 
 def fake(url: str, more: str = "") -> str:
     """A deployment `support` at the fake provider."""

@@ -20,7 +20,7 @@ from airboss.domain.plan import DeploymentPlan, Price, ServingPlan, Target
 from airboss.domain.ports import JournalMove, RecordLog, Replica
 from airboss.domain.record import Attempt, InferenceRecord, Status
 from airboss.domain.release import ModelVersion, ProviderKind, Release
-from airboss.domain.status import DeploymentStatus, JournalStatus, ProcessStatus, SystemStatus
+from airboss.domain.status import DeadLetter, DeploymentStatus, JournalStatus, ProcessStatus, SystemStatus
 from tests.support.seed_talk import ANSWERS, QUESTIONS, SYSTEM
 
 
@@ -370,6 +370,18 @@ def seed_plan(created_at: datetime) -> ServingPlan:
     )
 
 
+DEAD_LETTERS = (
+    DeadLetter(
+        segment="gateway-0-019ac1f0a3b2/000012",
+        offset=16_384,
+        why="Object missing required field `deployment` - at `$`",
+        bytes=311,
+        excerpt='{"id":"019ac1f0-a3b2-7000-8000-3b1f8a2c4d5e","note":"<script>alert(1)</script>"}',
+    ),
+    DeadLetter(segment="gateway-0-019ac1f0a3b2/000009", offset=0, why="damaged", bytes=0, excerpt=""),
+)
+
+
 def seed_status(now: datetime, *, store_up: bool = True) -> SystemStatus:
     """A status that fits: everything runs, one worker was restarted in the night."""
     began = now - timedelta(days=3, hours=4)
@@ -429,5 +441,6 @@ def seed_status(now: datetime, *, store_up: bool = True) -> SystemStatus:
             store_up=store_up,
             moved_records=184_212,
             corrupt_frames=0,
+            dead_letters=DEAD_LETTERS,
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +33,7 @@ def well(found: dict[str, Any]) -> bool:
     return bool(
         found["running"]
         and found["journal"]["store_up"]
+        and not found.get("retention", {}).get("disk_full")
         and all(t["state"] == "ready" for t in things)
         and not any(each["state"] == "firing" for each in found.get("alarms", ()))
     )
@@ -78,11 +80,35 @@ def show(found: dict[str, Any]) -> None:
         out.print(processes)
     out.print()
     out.print(journal(found["journal"]))
-    for line in (kept(found["retention"]), waiting(found["erasures_pending"])):
+    for line in (
+        *put_away(found["journal"]),
+        *made_room(found["retention"]),
+        kept(found["retention"]),
+        waiting(found["erasures_pending"]),
+    ):
         if line is not None:
             out.print(line)
     for each in found.get("alarms", ()):
         out.print(alarm(each))
+
+
+def put_away(found: dict[str, Any]) -> Iterator[str]:
+    """What could not become a record since the start, and why the newest could not."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    count = found["corrupt_frames"] + found["stray_feedback"]
+    if count:
+        newest = "".join(f", the newest because {each['why']}" for each in found["dead_letters"][:1])
+        where = "see the console's System page and journal/dead-letters.jsonl"
+        yield f"[yellow]{count:,} dead letter{'s' if count > 1 else ''}[/]{escape(newest)}; {where}"
+
+
+def made_room(retention: dict[str, Any]) -> Iterator[str]:
+    """Bodies that had to go for want of room."""
+    if retention["disk_full"]:
+        yield "[red]the disk is nearly full[/]: the oldest bodies make room; free space on it"
+    if retention["dropped"]:
+        yield f"{retention['dropped']:,} records have lost their bodies since the start, to make room"
 
 
 def kept(retention: dict[str, Any]) -> str | None:

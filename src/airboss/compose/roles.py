@@ -129,15 +129,16 @@ def run_controller(
         on_parent_gone(terminate_self)
         records = StoreClient(data.socket_path)
         clock = SystemClock()
+        retention = keeping(ledger, rooms, records, data)
         controller = Controller(
             mover=Mover(data.journal_dir, records, clock, people=erasing(data, rooms, records)),
             metrics=data.metrics_dir / "controller.json",
             clock=clock,
+            more_gauges=retention.gauges,
         )
         live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal)
         desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live)
         desk["status"] = with_alarms(desk["status"], ledger, rooms["alerts"])
-        retention = keeping(ledger, rooms, records, data)
         desk["status"] = with_governance(desk["status"], retention, rooms)
 
         async def main() -> None:

@@ -14,33 +14,26 @@ from airboss.console.route import Call, Route
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.ports import JournalMove
-from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.governance.erasure import Tombstones
+from airboss.store.record_file import Row
 
 PAGE: Final = 200
 ROWS_MAX: Final = 10_000
 IMPORT_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
-class TransferRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A call with every score of it."""
-
-    record: InferenceRecord
-    scores: tuple[Score, ...] = ()
-
-
 class TransferPage(msgspec.Struct, frozen=True, kw_only=True):
     """The newest first; `next` is the `before` of the page after it, null on the last."""
 
-    rows: tuple[TransferRow, ...]
+    rows: tuple[Row, ...]
     next: str | None
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Calls to store where they are not there yet."""
 
-    rows: tuple[TransferRow, ...]
+    rows: tuple[Row, ...]
 
 
 class Transferred(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +50,7 @@ def give(desk: Desk, call: Call) -> object:
     scores: dict[str, list[Score]] = {}
     for score in desk.log.scores_of([each.id for each in found]):
         scores.setdefault(score.subject_id, []).append(score)
-    rows = tuple(TransferRow(record=each, scores=tuple(scores.get(each.id, ()))) for each in found)
+    rows = tuple(Row(record=each, scores=tuple(scores.get(each.id, ()))) for each in found)
     return TransferPage(rows=rows, next=found[-1].id if found else None)
 
 
@@ -91,7 +84,7 @@ def take(desk: Desk, call: Call) -> object:
     return Transferred(records=len(set(ids)), scores=scores)
 
 
-def blanked(row: TransferRow, forgotten: Tombstones) -> TransferRow:
+def blanked(row: Row, forgotten: Tombstones) -> Row:
     """A row as it may be taken."""
     record, nothing = row.record, {"user": None, "comment": None}
     scores = tuple(
@@ -102,7 +95,7 @@ def blanked(row: TransferRow, forgotten: Tombstones) -> TransferRow:
         gone: dict[str, Any] = {"user": None, "session": None, "tags": {}, "request": None, "response": None}
         record = msgspec.structs.replace(record, **gone)
         scores = tuple(msgspec.structs.replace(score, **nothing) for score in scores)
-    return TransferRow(record=record, scores=scores)
+    return Row(record=record, scores=scores)
 
 
 ROUTES: tuple[Route, ...] = (

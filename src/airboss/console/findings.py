@@ -63,9 +63,14 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         detail = f"Nothing is lost. The newest {journal.lag_s:.0f} s are missing from the numbers here."
         yield Finding(level="warn", title="Records arrive late.", detail=detail)
     if journal.corrupt_frames:
-        detail = "They were skipped and are in the log, each with its segment and offset."
+        detail = "They were put away as dead letters, which the System page lists."
         title = f"{journal.corrupt_frames} journal frames could not be read."
         yield Finding(level="warn", title=title, detail=detail)
+    if status.retention.disk_full:
+        n = status.retention.dropped
+        gone = f"; {n:,} records have lost theirs since the start" if n else ""
+        detail = f"The oldest requests and responses make room, numbers are kept{gone}. Free space on it."
+        yield Finding(level="bad", title="The disk is nearly full.", detail=detail)
     for each in status.deployments:
         if each.state == "down":
             detail = each.detail or "No replica of its model is ready; `airboss status` says why."

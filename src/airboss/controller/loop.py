@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -43,7 +43,15 @@ class Moves(Protocol):
 class Controller:
     """One controller process."""
 
-    def __init__(self, *, mover: Moves, metrics: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        mover: Moves,
+        metrics: Path,
+        clock: Clock,
+        more_gauges: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self._more_gauges = more_gauges
         self._journal = NOTHING_KNOWN
         self._taken_at = clock.monotonic()
         self._mover = mover
@@ -111,7 +119,8 @@ class Controller:
     def _report(self) -> None:
         """Tell the gateways, whose `/metrics` shows it."""
         try:
-            write_counts(self._metrics, Counts(written_at=self._clock.now(), gauges=gauges(self.journal)))
+            all_gauges = {**gauges(self.journal), **self._more_gauges()}
+            write_counts(self._metrics, Counts(written_at=self._clock.now(), gauges=all_gauges))
         except OSError as error:
             log.warning("cannot write metrics", extra={"path": str(self._metrics), "reason": str(error)})
 

@@ -94,7 +94,7 @@ class Mover:
         self._people = people
         self._fault = fault
         self._letters = DeadLetters(root / DEAD_LETTERS)
-        self._strays = StrayFeedback(record_log, clock, DeadLetters(root / DEAD_LETTERS))
+        self._strays = StrayFeedback(record_log, clock, self._letters)
         self._taken: dict[str, int] = {}
         self._whole: set[str] = set()
         self._marks: dict[str, tuple[int, datetime]] = {}
@@ -397,7 +397,8 @@ class Mover:
             lag_s=max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0,
             store_up=self._store_detail is None,
             moved_records=self._moved_records,
-            corrupt_frames=self._letters.count,
+            corrupt_frames=self._letters.count - self._strays.count,
+            dead_letters=self._letters.newest(),
             stray_feedback=self._strays.count,
             store_detail=self._store_detail,
         )

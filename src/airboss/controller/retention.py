@@ -57,7 +57,13 @@ class Retention:
             records_days=wanted.records_days,
             bodies_max_bytes=wanted.bodies_max_bytes,
             dropped=self._dropped,
+            disk_full=self._free_bytes() < FREE_BYTES_MIN,
         )
+
+    def gauges(self) -> dict[str, float]:
+        """The status as numbers."""
+        full = self._free_bytes() < FREE_BYTES_MIN
+        return {"bodies_dropped": float(self._dropped), "disk_nearly_full": float(full)}
 
     def tick(self) -> None:
         """Delete some batches of what is due. Raises StoreUnavailable, SetupError."""

@@ -25,11 +25,7 @@ class StrayFeedback:
         self._clock = clock
         self._letters = letters
         self._next_at = 0.0
-
-    @property
-    def count(self) -> int:
-        """How many were put away since the start."""
-        return self._letters.count
+        self.count = 0
 
     def put_away(self) -> None:
         """Put away what has waited too long, if it is time to look. Raises StoreUnavailable, OSError."""
@@ -39,7 +35,8 @@ class StrayFeedback:
         for score in found:
             known = self._log.records(RecordFilter(id=score.subject_id), limit=1, bodies=False)
             why = "its record is another key's" if known else "its record has not come"
-            self._letters.add(f"feedback/{score.id}", 0, why, msgspec.json.encode(score))
+            if self._letters.add(f"feedback/{score.id}", 0, why, msgspec.json.encode(score)):
+                self.count += 1
         if found:
             self._log.drop_scores([score.id for score in found])
         if len(found) < AT_ONCE:

@@ -55,6 +55,17 @@ class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
     canary_weight: float | None = None
 
 
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A frame that could not become a record, or feedback without one: `why`, where it lay, how long it is,
+    and how it begins."""
+
+    segment: str
+    offset: int
+    why: str
+    bytes: int
+    excerpt: str
+
+
 class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How far the record store is behind the journals.
 
@@ -62,6 +73,7 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     written and `lag_s` its age in seconds (None and 0.0 when all is moved). `moved_records` and
     `corrupt_frames` count since the controller started. `store_up` is whether the store answered last; if
     not, `store_detail` is what it said. `stray_feedback` counts opinions put away without a record.
+    `dead_letters` are the newest 20 that were put away, before this start too, the newest first.
     """
 
     unmoved_bytes: int
@@ -72,6 +84,7 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     corrupt_frames: int
     store_detail: str | None = None
     stray_feedback: int = 0
+    dead_letters: tuple[DeadLetter, ...] = ()
 
 
 class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,12 +104,13 @@ class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """For how many days bodies and records are kept, None for good; when the last run that was finished ended
     (None: none yet in this controller), and how many records it took something from. `dropped` records have
     lost their bodies since the controller started because the store took more than `bodies_max_bytes`, or
-    the disk was nearly full."""
+    the disk was nearly full; `disk_full` is whether it is now."""
 
     bodies_days: int | None = None
     records_days: int | None = None
     bodies_max_bytes: int | None = None
     dropped: int = 0
+    disk_full: bool = False
     ran_at: datetime | None = None
     expired: int = 0
 

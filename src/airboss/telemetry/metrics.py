@@ -408,6 +408,8 @@ GAUGES = {
     "journal_moved_records": "Records moved since the controller started.",
     "journal_corrupt_frames": "Journal frames that could not be read.",
     "feedback_dead_letters": "Feedback put away since the controller started: no record of its key came.",
+    "bodies_dropped": "Records that lost their bodies, for want of room, since the controller started.",
+    "disk_nearly_full": "1 while under 256 MiB are left on the disk: the oldest bodies make room.",
     "scoring_lag_seconds": "Age of the oldest call that online scoring has not looked at yet.",
     "scoring_scored": "Scores that online scoring has made since the controller started.",
     "scoring_unscored": "Scores without a value that it has made since the controller started.",
