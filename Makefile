@@ -24,7 +24,9 @@ test:  ## Run the gates (lint) and every test
 	@scripts/setup clickhouse
 	@scripts/setup clients openai-node
 	@$(MAKE) --no-print-directory lint-only
-	@exec $(BIN)/pytest $(ARGS)
+	@if [ -n "$(ARGS)" ]; then exec $(BIN)/pytest $(ARGS); fi; \
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/journeys; \
+	exec $(BIN)/pytest tests/journeys
 
 test-clients:  ## Try other people's clients, each in an environment of its own
 	@scripts/setup dev
