@@ -213,6 +213,7 @@ class Site:
     prices: Any = None
     audit: Any = field(default_factory=Noted)
     keep_starter: Any = None
+    targets: Any = tuple
 
     def app(self) -> Starlette:
         """A fresh application."""
@@ -244,6 +245,7 @@ class Site:
             people=self.people,
             prices=self.prices,
             alerts=self.alerts,
+            targets=self.targets,
         )
         self.hub = app.state.live
         return app

@@ -192,3 +192,17 @@ def test_other_mistakes_are_not(message: str) -> None:
     """They stay the caller's."""
     error = as_api_error("p", 400, UpstreamError(message=message), retry_after_s=None)
     assert judge(error, 400) == "caller"
+
+
+def test_failures_are_counted_by_name_within_bounds() -> None:
+    """However many names an upstream has for its errors, and however long."""
+    place = Place(TARGET, "http://x/v1", None, cast("Pool", None))
+    place.failed_with("timeout_idle")
+    for number in range(1000):
+        place.failed_with(f"code-{number}" + "x" * 1000)
+    place.failed_with("timeout_idle")
+    use = place.use(0.0)
+    assert use.failures["timeout_idle"] == 2
+    assert sum(use.failures.values()) == 1002
+    assert len(use.failures) <= 21
+    assert max(map(len, use.failures)) <= 60

@@ -96,5 +96,18 @@ def _look(airboss: Airboss) -> None:
         where = asked.headers["location"]
         assert where.startswith("/playground?play=")
         until(lambda: "The spare answers." in client.get(where).text, timeout_s=10)
+    api = httpx2.Client(headers={"authorization": f"Bearer {airboss.ready['admin_key']}"}, base_url=console)
+    with api:
+        targets = api.get("/api/v1/providers").json()["targets"]
+    failing = [each for each in targets if each["provider"] == "main" and each["breaker"] != "closed"]
+    assert {each["last_failure"] for each in failing} == {"upstream_unavailable"}
+    assert all(each["failures"]["upstream_unavailable"] >= 5 for each in failing)
+    told = airboss.status()["breakers"]
+    assert {(each["provider"], each["model"], each["last_failure"]) for each in told} == {
+        ("main", "up", "upstream_unavailable")
+    }
+    shown = airboss.verb("status")
+    assert "breaker" in shown
+    assert "upstream_unavailable" in shown
     metrics = httpx2.get(airboss.ready["base_url"].replace("/v1", "/metrics")).text
     assert re.search(r'airboss_target_state\{[^}]*provider="main"[^}]*\} [12]\.0', metrics)

@@ -88,6 +88,8 @@ def show(found: dict[str, Any]) -> None:
     ):
         if line is not None:
             out.print(line)
+    for each in found.get("breakers", ()):
+        out.print(breaker(each))
     for each in found.get("alarms", ()):
         out.print(alarm(each))
 
@@ -142,6 +144,16 @@ def journal(found: dict[str, Any]) -> str:
         return f"record store {store}, all records moved"
     behind = f"{size(found['unmoved_bytes'])} of journal wait, the oldest for {found['lag_s']:.0f} s"
     return f"record store {store}, {behind}; nothing is lost while it waits"
+
+
+def breaker(found: dict[str, Any]) -> str:
+    """A place that is being left alone, in one line."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    state = {"half_open": "is tried again"}.get(found["state"], "is left alone for now")
+    why = f" after {found['last_failure']}" if found["last_failure"] else ""
+    where = f"{found['provider']}/{found['model']} at {found['url']}"
+    return f"breaker [red]{found['state'].replace('_', ' ')}[/]: {escape(where)} {state}{escape(why)}"
 
 
 def alarm(found: dict[str, Any]) -> str:

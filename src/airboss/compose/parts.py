@@ -232,6 +232,7 @@ def desk_parts(
     def status() -> SystemStatus:
         up = running(data.path)
         processes = runfiles.read_processes(data.run_dir) if up is not None else []
+        counts = read_counts(data.metrics_dir, but="") if up is not None else {}
         return gather(
             ledger=ledger,
             journal=journal(),
@@ -243,7 +244,8 @@ def desk_parts(
             started_at=up.started_at if up is not None else None,
             base_url=up.base_url if up is not None else None,
             console_url=up.console_url if up is not None else None,
-            calls=calls_of(read_counts(data.metrics_dir, but=""), datetime.now(UTC)) if up else None,
+            calls=calls_of(counts, datetime.now(UTC)) if up else None,
+            targets=target_uses(counts.values()),
         )
 
     up = runfiles.read_up(data.run_dir)

@@ -5,7 +5,7 @@ The types are in `domain.status`, so that the console can read them without impo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -17,6 +17,7 @@ from airboss.controller.scaling import Calls, with_calls
 from airboss.domain.plan import DeploymentPlan, Standing
 from airboss.domain.ports import Ledger, Placement, Replica
 from airboss.domain.status import (
+    BreakerStatus,
     DeploymentState,
     DeploymentStatus,
     JournalStatus,
@@ -25,6 +26,7 @@ from airboss.domain.status import (
 )
 from airboss.releases.build import local_models
 from airboss.replicas.placing import engine_of
+from airboss.telemetry.metrics import BREAKERS, TargetUse
 
 
 def gather(
@@ -37,9 +39,10 @@ def gather(
     base_url: str | None,
     console_url: str | None,
     calls: Calls | None = None,
+    targets: Sequence[TargetUse] = (),
 ) -> SystemStatus:
     """The status of now. `started_at` None means that no Airboss is running on this data directory; `calls`
-    are what gateways count at each replica, where that is known."""
+    are what gateways count at each replica, where that is known, and `targets` how each place does."""
     snapshot = ledger.snapshot()
     text = ledger.config()
     config = parse_config(text, source="the configuration in force") if text is not None else Config()
@@ -68,7 +71,22 @@ def gather(
         scaling=tuple(each for name, each in sorted(ledger.scalings().items()) if name in models),
         processes=tuple(processes),
         journal=journal,
+        breakers=tuple(open_breakers(targets)),
     )
+
+
+def open_breakers(targets: Sequence[TargetUse]) -> Iterator[BreakerStatus]:
+    """The places that are being left alone."""
+    for use in targets:
+        state = BREAKERS[use.state]
+        if state != "closed":
+            yield BreakerStatus(
+                provider=use.provider,
+                model=use.model,
+                url=use.url,
+                state=state,
+                last_failure=use.last_error or None,
+            )
 
 
 def successors(

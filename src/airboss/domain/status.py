@@ -115,6 +115,16 @@ class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
     expired: int = 0
 
 
+class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A place of a model whose circuit breaker is not closed; `last_failure` is why."""
+
+    provider: str
+    model: str
+    url: str
+    state: Literal["half_open", "open"]
+    last_failure: str | None = None
+
+
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of one Airboss. `plan_number` and `plan_created_at` are None before the first plan.
 
@@ -139,3 +149,4 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[AlarmStatus, ...] = ()
     retention: RetentionStatus = RetentionStatus()
     erasures_pending: int = 0
+    breakers: tuple[BreakerStatus, ...] = ()

@@ -402,7 +402,7 @@ class Executor:
         now = time.perf_counter()
         if isinstance(error, HedgeLost):
             return
-        place.last_error = error.code or error.type
+        place.failed_with(error.code or error.type)
         if is_targets_fault(error, answer.status):
             place.breaker.failed(now)
         else:

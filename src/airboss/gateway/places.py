@@ -23,6 +23,10 @@ from airboss.telemetry.metrics import TargetUse
 LOAD_MAX = 1.25
 SAMPLES_MAX = 256
 """First-token times that are kept of a place."""
+FAILURES_MAX = 20
+"""Different errors that are counted of a place, each under its name; more are counted under OTHER."""
+FAILURE_CHARS = 60
+OTHER = "other"
 REFUSED_S = 1.0
 """So long a place that refused a connection is asked last: having nothing to do, it would be first."""
 
@@ -33,6 +37,7 @@ class Place:
     __slots__ = (
         "avoid_until",
         "breaker",
+        "failures",
         "key_ref",
         "last_error",
         "latency_s",
@@ -56,6 +61,7 @@ class Place:
         self.outstanding = 0
         self.latency_s = 0.0
         self.last_error = ""
+        self.failures: dict[str, int] = {}
         self.breaker = Breaker()
         self.avoid_until = 0.0
         self.took_s: deque[float] = deque(maxlen=SAMPLES_MAX)
@@ -64,6 +70,13 @@ class Place:
     def free(self, now: float) -> bool:
         """Whether nothing speaks against it."""
         return self.avoid_until <= now and (not self.breaker.tripped or self.breaker.lets_through(now))
+
+    def failed_with(self, error: str) -> None:
+        """An attempt failed with this error."""
+        # An upstream may name its errors as it likes.
+        error = self.last_error = error[:FAILURE_CHARS]
+        name = error if error in self.failures or len(self.failures) < FAILURES_MAX else OTHER
+        self.failures[name] = self.failures.get(name, 0) + 1
 
     def ended(self, first_output_at: float | None, began: float, *, stream: bool, well: bool) -> None:
         """An attempt ended now."""
@@ -90,6 +103,7 @@ class Place:
             breaker.opened_n,
             self.latency_s,
             self.last_error,
+            dict(self.failures),
         )
 
     def usual_s(self, quantile: float, *, stream: bool) -> float | None:

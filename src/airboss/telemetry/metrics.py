@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -101,6 +102,10 @@ class LimitUse(msgspec.Struct, array_like=True):
     age_s: float
 
 
+BREAKERS: tuple[Literal["closed", "half_open", "open"], ...] = ("closed", "half_open", "open")
+"""A breaker's states, by `TargetUse.state`."""
+
+
 class TargetUse(msgspec.Struct, array_like=True):
     """How one place of a model does, as one worker has seen it since it started. `state` is of its breaker: 0
     closed, 1 half open, 2 open; `key` the reference to its key. `took_s` is the sum of the times to the first
@@ -117,6 +122,8 @@ class TargetUse(msgspec.Struct, array_like=True):
     opened: int = 0
     took_s: float = 0.0
     last_error: str = ""
+    failures: dict[str, int] = {}
+    """Attempts that failed, by error, whosever fault it was."""
 
 
 class Counts(msgspec.Struct):
@@ -177,6 +184,8 @@ def target_uses(counts: Iterable[Counts]) -> list[TargetUse]:
         into.opened += use.opened
         into.took_s += use.took_s
         into.last_error = use.last_error or into.last_error
+        for error, count in use.failures.items():
+            into.failures[error] = into.failures.get(error, 0) + count
     return [found[key] for key in sorted(found)]
 
 

@@ -1,0 +1,92 @@
+"""Providers in the admin API: every place that may answer a call, and whether it does."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.page import current_plan
+from airboss.console.query import check_names
+from airboss.console.route import Call, Route
+from airboss.console.views_providers import Shown, shown
+from airboss.domain.release import ProviderKind
+from airboss.telemetry.metrics import BREAKERS, TargetUse
+
+
+class ProviderTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """One address and key of a model, as all workers together have seen it since they started.
+
+    `breaker` is null where nobody has asked it yet. `roles` are the deployments that ask it. `attempts` are
+    those that were answered or failed by its fault; `failures` counts every failed attempt by its error, also
+    those that are the caller's. `first_output_ms` is the mean time to a stream's first output or to a whole
+    answer.
+    """
+
+    provider: str
+    model: str
+    kind: ProviderKind
+    url: str
+    key: str | None
+    roles: tuple[str, ...]
+    breaker: Literal["closed", "half_open", "open"] | None
+    attempts: int = 0
+    failed: int = 0
+    failures: dict[str, int] = {}
+    opened: int = 0
+    outstanding: int = 0
+    first_output_ms: float | None = None
+    last_failure: str | None = None
+
+
+class Providers(msgspec.Struct, frozen=True, kw_only=True):
+    """Every place that the plan in force may ask, by provider and model."""
+
+    targets: tuple[ProviderTarget, ...]
+
+
+def list_providers(desk: Desk, call: Call) -> object:
+    """GET /api/v1/providers."""
+    check_names(call.params, ())
+    plan = current_plan(desk)
+    found = shown(plan, desk.targets()) if plan is not None else ()
+    return Providers(targets=tuple(place for each in found for place in _places(each)))
+
+
+def _places(model: Shown) -> list[ProviderTarget]:
+    target = model.target
+
+    def place(use: TargetUse, *, asked: bool = True) -> ProviderTarget:
+        return ProviderTarget(
+            provider=target.provider,
+            model=target.upstream_model,
+            kind=target.kind,
+            url=use.url,
+            key=use.key or None,
+            roles=model.roles,
+            breaker=BREAKERS[use.state] if asked else None,
+            attempts=use.answered + use.failed,
+            failed=use.failed,
+            failures=use.failures,
+            opened=use.opened,
+            outstanding=use.outstanding,
+            first_output_ms=round(1000 * use.took_s / use.answered, 3)
+            if use.answered and use.took_s
+            else None,
+            last_failure=use.last_error or None,
+        )
+
+    never = [TargetUse(target.provider, target.upstream_model, url, "") for url in model.waiting]
+    return [*map(place, model.uses), *(place(each, asked=False) for each in never)]
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/providers",
+        summary="Every provider's targets: breaker, attempts, failures, latency",
+        answer=Providers,
+        handle=list_providers,
+    ),
+)

@@ -1,0 +1,105 @@
+"""Providers: how each place does, on the page and in the admin API."""
+
+from __future__ import annotations
+
+import pytest
+
+from airboss.telemetry.metrics import TargetUse
+from tests.console.site import Ledger, Site
+
+OPENAI = "https://openai.example/v1"
+
+
+def uses() -> list[TargetUse]:
+    """What workers have seen: one place that fails, and another key of it that does well."""
+    return [
+        TargetUse(
+            "openai",
+            "gpt-4o-mini",
+            OPENAI,
+            "env:KEY_A",
+            2,
+            1,
+            90,
+            30,
+            4,
+            45.0,
+            "upstream_unavailable",
+            {"upstream_unavailable": 25, "timeout_first_token": 5, "rate_limit_exceeded": 7},
+        ),
+        TargetUse("openai", "gpt-4o-mini", OPENAI, "env:KEY_B", 0, 0, 10, 0, 0, 2.5),
+        TargetUse("gone", "nobody", "https://gone.example/v1", ""),
+    ]
+
+
+@pytest.fixture
+def busy(site: Site) -> Site:
+    """A console whose gateways have asked."""
+    site.targets = uses
+    return site
+
+
+def test_the_api_tells_each_place(busy: Site) -> None:
+    """Breaker, attempts, failures by error, latency and the last failure; also of whom nobody has asked."""
+    found = busy.program().get("/api/v1/providers").json()["targets"]
+    mini = [each for each in found if each["model"] == "gpt-4o-mini"]
+    assert mini[0] == {
+        "provider": "openai",
+        "model": "gpt-4o-mini",
+        "kind": "openai",
+        "url": OPENAI,
+        "key": "env:KEY_A",
+        "roles": ["support"],
+        "breaker": "open",
+        "attempts": 120,
+        "failed": 30,
+        "failures": {"upstream_unavailable": 25, "timeout_first_token": 5, "rate_limit_exceeded": 7},
+        "opened": 4,
+        "outstanding": 1,
+        "first_output_ms": 500.0,
+        "last_failure": "upstream_unavailable",
+    }
+    assert [(each["key"], each["breaker"]) for each in mini[1:]] == [("env:KEY_B", "closed")]
+    never = next(each for each in found if each["provider"] == "together")
+    assert (never["breaker"], never["attempts"], never["last_failure"]) == (None, 0, None)
+    assert "gone" not in {each["provider"] for each in found}
+
+
+def test_the_api_wants_the_admin_key(busy: Site) -> None:
+    """As all of it does; and it takes no parameters."""
+    assert busy.client().get("/api/v1/providers").status_code == 401
+    wrong = busy.program().get("/api/v1/providers?deployment=support")
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "deployment")
+
+
+def test_the_api_before_the_first_plan() -> None:
+    """Nobody to ask is an empty list."""
+    assert Site(ledger=Ledger(None, None)).program().get("/api/v1/providers").json() == {"targets": []}
+
+
+def test_the_page_tells_each_place(busy: Site) -> None:
+    """The same on the page, in words."""
+    shown = busy.person().get("/system/providers").text
+    assert "open</span>" in shown
+    assert "opened 4" in shown
+    assert "upstream_unavailable" in shown
+    assert "env:KEY_B" in shown
+    assert "not asked yet" in shown
+    assert "25.0" in shown
+    assert "gone.example" not in shown
+
+
+def test_the_page_before_the_first_plan() -> None:
+    """It says what a provider is, and how to get one."""
+    shown = Site(ledger=Ledger(None, None)).person().get("/system/providers").text
+    assert "Nobody to ask yet" in shown
+
+
+def test_names_are_shown_as_text(site: Site) -> None:
+    """What an upstream calls its errors is no markup."""
+    site.targets = lambda: [
+        TargetUse("openai", "gpt-4o-mini", OPENAI, "", 0, 0, 1, 1, 0, 0.1, "<script>alert(1)</script>")
+    ]
+    shown = site.person().get("/system/providers").text
+    assert "<script>alert" not in shown
+    assert "&lt;script&gt;alert" in shown
