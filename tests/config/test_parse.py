@@ -171,6 +171,16 @@ def test_what_is_not_of_the_right_shape_is_refused_with_its_place(text: str, mes
             SMALL + '[releases.support]\nmodel = "m"\n[deployments.e]\nrelease = "suport"\n',
             'airboss.toml:13: deployments.e.release: there is no release "suport"; did you mean "support"?',
         ),
+        (SMALL + 'cache = { semantic = { model = "mm" } }\n', 'semantic.model: there is no model "mm"'),
+        (SMALL + "cache = { semantic = {} }\n", '[deployments.d.cache.semantic] lacks "model"'),
+        (
+            SMALL + 'cache = { semantic = { model = "m", threshold = 0.5 } }\n',
+            "semantic.threshold is 0.5; expected 0.8 to 1",
+        ),
+        (
+            SMALL.replace('"openai"', '"anthropic"') + 'cache = { semantic = { model = "m" } }\n',
+            '"m" is of kind "anthropic", which is not asked for vectors',
+        ),
         (SMALL + '[keys.k]\ndeployments = ["e"]\n', 'keys.k.deployments: there is no deployment "e"'),
         (SMALL + 'aliases = ["a"]\n[keys.k]\ndeployments = ["a"]\n', '"a" is an alias; write "d"'),
         (SMALL + 'release = "r"\n', "airboss.toml:9: [deployments.d] has both release and model; keep one"),

@@ -342,7 +342,7 @@ def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, 
     if deployment.rollout is not None:
         _check_rollout((*path, "rollout"), deployment.rollout, wrong)
     if deployment.cache is not None:
-        check_cache((*path, "cache"), deployment.cache, wrong)
+        check_cache((*path, "cache"), deployment.cache, config, wrong)
 
 
 def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:

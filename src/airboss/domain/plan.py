@@ -194,18 +194,27 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
 
 
+class Semantic(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model compares questions by their meaning, by its name in the configuration, and how near two
+    have to be (the cosine of their vectors)."""
+
+    model: str
+    threshold: float = 0.95
+
+
 class Caching(msgspec.Struct, frozen=True, kw_only=True):
     """Answers are kept for `ttl_s` seconds for the same key's next call that asks the same; at most so many,
-    and so many bytes of them."""
+    and so many bytes of them. With `semantic` also for one that asks it in other words."""
 
     ttl_s: float = 3600.0
     entries_max: int = 10_000
     bytes_max: int = 256 * 1024 * 1024
+    semantic: Semantic | None = None
 
 
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How one deployment is served; `stable.model` is reached at `target`. `canary` None: no rollout runs.
-    `policy` binds on top of each release's own."""
+    `policy` binds on top of each release's own. `compares` is where the model of `cache.semantic` is."""
 
     name: str
     aliases: tuple[str, ...]
@@ -218,6 +227,7 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | None = None
     hedge: Hedge | None = None
     cache: Caching | None = None
+    compares: Target | None = None
 
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,3 +258,6 @@ class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
         for served in self.served():
             yield served.target
             yield from served.target.fallbacks
+        for deployment in self.deployments:
+            if deployment.compares is not None:
+                yield deployment.compares

@@ -34,9 +34,10 @@ class AttemptUsage(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = False
 
 
-AttemptWhy = Literal["first", "retry", "fallback", "hedge", "continuation"]
+AttemptWhy = Literal["first", "retry", "fallback", "hedge", "continuation", "cache"]
 """Why an attempt was made: `retry` at the same model, `fallback` at another one, `hedge` beside one that was
-slow to begin, `continuation` to go on with an answer that broke off."""
+slow to begin, `continuation` to go on with an answer that broke off. `cache`: not the model but one
+that compares questions was asked, whether an answer is there."""
 
 
 ANSWERED_BY_FALLBACK = "answered_by_fallback"

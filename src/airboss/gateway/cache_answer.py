@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 from airboss.domain.record import ClosedCall
 from airboss.gateway.answer import DONE, WholeAnswer
@@ -16,7 +17,7 @@ from airboss.providers.compatible import read_reply
 
 
 class Kept(WholeAnswer):
-    """An answer that is there. No attempt brought it, so that it cost nothing."""
+    """An answer that is there: no attempt brought it."""
 
     def __init__(self, answer: bytes, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__("cache", loop)
@@ -30,7 +31,10 @@ def give_kept(
     """Give the client a kept answer, as a stream where it asked for one."""
     if not call.request.stream:
         head = response_head(call, dispatched, b"application/json", closed.overhead_ms)
-        client.respond(200, head + b"x-airboss-cost-usd: 0\r\n", answer)
+        cost = closed.cost_usd if closed.attempts else Decimal(0)
+        if cost is not None:
+            head += b"x-airboss-cost-usd: %s\r\n" % format(cost, "f").encode()
+        client.respond(200, head, answer)
         return
     events = events_of(answer, with_usage=call.request.wants_usage)
     client.start_stream(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from airboss.dialects.messages_passing import PassingReader
+from airboss.domain.plan import Target
 from airboss.domain.record import ClosedCall
 from airboss.domain.request import InferenceRequest
+from airboss.gateway.alike import comparable
 
 if TYPE_CHECKING:
     from airboss.gateway.worker import Admitted
@@ -39,6 +41,14 @@ KEPT_AS: Final = "2"
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
+class Question(msgspec.Struct, frozen=True):
+    """The last thing that a user says in a call, and all else that shapes its answer: two with the same
+    `scope` differ in nothing but their `text`."""
+
+    scope: bytes
+    text: str
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """How a request wants to be answered: `look`: from the cache if that has it, `keep`: its answer may be
     given to others."""
@@ -57,9 +67,8 @@ def asked(request: InferenceRequest, cache_control: bytes | None) -> Asked:
     return Asked(look=b"no-cache" not in said, keep=True)
 
 
-def key_of(call: Admitted) -> bytes | None:
-    """What a call asks for, and of whom: calls that have this alike may have one answer. None for one whose
-    answer is good for it alone."""
+def said_in(call: Admitted) -> dict[str, Any] | None:
+    """What a call's request says that shapes its answer. None for one whose answer is good for it alone."""
     if call.request.operation not in KEPT:
         return None
     if call.outgoing is not None and call.outgoing.reader is PassingReader:
@@ -70,9 +79,40 @@ def key_of(call: Admitted) -> bytes | None:
         return None
     if TELLS_THE_TIME & body.keys() or body.get("store") is True:
         return None
-    said = {name: value for name, value in body.items() if name not in SHAPES_NOTHING and value is not None}
+    return {name: value for name, value in body.items() if name not in SHAPES_NOTHING and value is not None}
+
+
+def key_of(call: Admitted, said: dict[str, Any]) -> bytes:
+    """What a call asks for, and of whom: calls that have this alike may have one answer."""
+    return hashlib.sha256(_encode(_parts(call, said))).digest()
+
+
+def question_of(call: Admitted, said: dict[str, Any], target: Target) -> Question | None:
+    """What a call asks, to be compared by its meaning at `target`, with what the same key and the same person
+    asked. None for one that is not compared."""
+    messages = said.get("messages")
+    if call.request.operation != "chat" or not messages:
+        return None
+    last = messages[-1]
+    text = _text(last.get("content"))
+    if last.get("role") != "user" or text is None or not comparable(text):
+        return None
+    rest = {**said, "messages": [*messages[:-1], {**last, "content": None}]}
+    by = [target.provider, target.upstream_model, target.engine]
+    parts = [*_parts(call, rest), call.request.user, by]
+    return Question(hashlib.sha256(_encode(parts)).digest(), text)
+
+
+def _text(content: Any) -> str | None:
+    """The text of a message that is one text and nothing else."""
+    if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "text"}:
+        content = content[0]["text"]
+    return content if isinstance(content, str) else None
+
+
+def _parts(call: Admitted, said: dict[str, Any]) -> list[Any]:
     policy = call.deployment.policy
-    parts = [
+    return [
         KEPT_AS,
         call.deployment.name,
         call.request.principal.key,
@@ -81,7 +121,6 @@ def key_of(call: Admitted) -> bytes | None:
         call.request.operation,
         _same_numbers(said),
     ]
-    return hashlib.sha256(_encode(parts)).digest()
 
 
 def _same_numbers(value: Any) -> Any:

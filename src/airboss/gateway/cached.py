@@ -4,6 +4,9 @@ An answer is looked up on the event loop: in a SQLite file that is in memory tha
 took 33 (and 1.8 ms at the 99th percentile of a busy machine). It is written in a thread, which takes 190 µs.
 Those who ask the same at the same time wait for the first of them, within one worker; if that one fails, each
 asks for itself.
+
+Where nobody has asked the same, a deployment with a `semantic` cache looks for a question that only means it
+(`gateway.near`, `gateway.alike`): once money for the call is reserved, because a vector may cost some.
 """
 
 from __future__ import annotations
@@ -20,17 +23,34 @@ import msgspec
 from airboss.domain.plan import Caching
 from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall
-from airboss.gateway.cache_key import asked, key_of, may_be_kept
+from airboss.gateway.alike import alike
+from airboss.gateway.attempts import Dispatched
+from airboss.gateway.cache_key import Question, asked, key_of, may_be_kept, question_of, said_in
 from airboss.gateway.http1 import HttpRequest
+from airboss.gateway.near import nearest, vector_of
 from airboss.gateway.replay import whole_of
+from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import DONE, Client
-from airboss.gateway.worker import Admitted
-from airboss.store.answers import KeptAnswer, SqliteAnswers
+from airboss.gateway.worker import Admitted, Worker
+from airboss.store.answers import KeptAnswer, Meaning, SqliteAnswers
 
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """A longer answer is not kept."""
 WRITES_MAX: Final = 256
 """So many answers wait to be written; more are not kept."""
+SEARCHES_MAX: Final = 32
+"""So many questions wait to be compared; others do without."""
+NEAREST_MAX: Final = 8
+"""So many of the nearest are looked at more closely."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An answer that is there; found by its meaning if it has a `cosine`, and then for calls of that `scope`
+    alone."""
+
+    answer: bytes
+    cosine: float | None = None
+    scope: bytes | None = None
 
 
 class AnswerCache:
@@ -41,46 +61,78 @@ class AnswerCache:
         self._reads = SqliteAnswers(path)
         self._writes = SqliteAnswers(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cache")
+        self._compares = SqliteAnswers(path)
+        self._comparing = ThreadPoolExecutor(1, thread_name_prefix="cache-compare")
+        self._searches = 0
         self._writing: dict[bytes, bytes] = {}
         """Answers that are on their way into the file."""
-        self._flights: dict[bytes, asyncio.Future[bytes | None]] = {}
+        self._flights: dict[bytes, asyncio.Future[Found | None]] = {}
 
     async def seat(self, call: Admitted, http: HttpRequest, caching: Caching) -> Seat:
         """Where a call stands: with an answer, or as one that brings one."""
         wish = asked(call.request, http.headers.get(b"cache-control"))
-        key = key_of(call) if wish.keep and not _tokenizes(call) else None
-        if key is None:
-            return Seat(self, call, caching, None, "bypass")
-        flight = self._flights.get(key)
-        if not wish.look:
-            return Seat(self, call, caching, key, "miss")
-        found = self._writing.get(key) or self._reads.get(key, self._clock.now().timestamp())
-        if found is None and flight is not None:
-            found = await self._waited(flight, call.deployment.timeout.first_token_s)
-        if found is not None:
-            return Seat(self, call, caching, key, "hit", found)
-        return Seat(self, call, caching, key, "miss")
+        said = said_in(call) if wish.keep and not _tokenizes(call) else None
+        if said is None:
+            return Seat(self, call, caching, None, None)
+        key, compares = key_of(call, said), call.deployment.compares
+        question = question_of(call, said, compares) if compares is not None else None
+        found = None
+        if wish.look:
+            answer = self._writing.get(key) or self._reads.get(key, self._clock.now().timestamp())
+            found = Found(answer) if answer is not None else None
+            flight = self._flights.get(key)
+            if found is None and flight is not None:
+                found = await self._waited(flight, call.deployment.timeout.first_token_s)
+            if found is not None and found.scope not in {None, question.scope if question else None}:
+                found = None
+        return Seat(self, call, caching, key, found, question=question, look=wish.look)
+
+    async def near(self, question: Question, vector: bytes, threshold: float) -> tuple[str, Found | None]:
+        """The answer to a question that means the same, if there is one, and how the search went."""
+        if self._searches >= SEARCHES_MAX:
+            return "failed", None
+        self._searches += 1
+        search = partial(self._search, question, vector, threshold, self._clock.now().timestamp())
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._comparing, search)
+        finally:
+            self._searches -= 1
+
+    def _search(
+        self, question: Question, vector: bytes, threshold: float, now: float
+    ) -> tuple[str, Found | None]:
+        kept = self._compares.vectors(question.scope, now)
+        near = nearest(vector, kept, threshold, most=NEAREST_MAX)
+        for cosine, key in near:
+            text = self._compares.text(key)
+            if text is not None and alike(question.text, text):
+                answer = self._compares.get(key, now)
+                if answer is not None:
+                    return "hit", Found(answer, cosine, question.scope)
+        return "unlike" if near else "miss", None
 
     @staticmethod
-    async def _waited(flight: asyncio.Future[bytes | None], seconds: float) -> bytes | None:
+    async def _waited(flight: asyncio.Future[Found | None], seconds: float) -> Found | None:
         try:
             return await asyncio.wait_for(asyncio.shield(flight), seconds)
         except TimeoutError:
             return None
 
-    def take_off(self, key: bytes) -> asyncio.Future[bytes | None] | None:
+    def take_off(self, key: bytes) -> asyncio.Future[Found | None] | None:
         """The caller brings what others wait for from now on; None if somebody does already."""
         if key in self._flights:
             return None
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         return flight
 
-    def land(self, key: bytes, flight: asyncio.Future[bytes | None], answer: bytes | None) -> None:
+    def land(self, key: bytes, flight: asyncio.Future[Found | None], found: Found | None) -> None:
         """Give those who wait the answer, or tell them that there is none."""
         del self._flights[key]
-        flight.set_result(answer)
+        flight.set_result(found)
 
-    def keep(self, call: Admitted, caching: Caching, key: bytes, answer: bytes) -> None:
+    def keep(
+        self, call: Admitted, caching: Caching, key: bytes, answer: bytes, meaning: Meaning | None
+    ) -> None:
         """Write an answer, soon."""
         if len(self._writing) >= WRITES_MAX:
             return
@@ -92,6 +144,7 @@ class AnswerCache:
             asked_at=call.request.started_at.timestamp(),
             over_at=now + caching.ttl_s,
             answer=answer,
+            meaning=meaning,
         )
         self._writing[key] = answer
         loop = asyncio.get_running_loop()
@@ -102,6 +155,8 @@ class AnswerCache:
     def close(self) -> None:
         """Write what waits, and give the file back."""
         self._thread.shutdown()
+        self._comparing.shutdown()
+        self._compares.close()
         self._reads.close()
         self._writes.close()
 
@@ -112,25 +167,78 @@ class Seat:
     It stands between the call and its client, to hear what the client gets: that has been screened.
     """
 
-    def __init__(  # noqa: PLR0917 - all that was found out, in the order it was
+    def __init__(
         self,
         cache: AnswerCache,
         call: Admitted,
         caching: Caching,
         key: bytes | None,
-        state: str,
-        answer: bytes | None = None,
+        found: Found | None,
+        *,
+        question: Question | None = None,
+        look: bool = True,
     ) -> None:
         self._cache = cache
         self._call = call
         self._caching = caching
         self._key = key
-        self.state = state
-        self.answer = answer
-        self.header = b"x-airboss-cache: %s\r\n" % state.encode()
+        self._question = question
+        self._look = look
+        self._meaning: Meaning | None = None
+        self._asked = Dispatched(started=0.0)
+        """What was asked to compare the question."""
+        self.state = "bypass" if key is None else "miss"
+        self.answer: bytes | None = None
         self._hearing: Hearing | None = None
         self._closed: ClosedCall | None = None
-        self._flight = cache.take_off(key) if key is not None and state == "miss" else None
+        self._flight: asyncio.Future[Found | None] | None = None
+        self._cosine: float | None = None
+        if found is not None:
+            self._take(found)
+        elif key is not None:
+            self._flight = cache.take_off(key)
+
+    def _take(self, found: Found) -> None:
+        self.answer, self._cosine = found.answer, found.cosine
+        self.state = "hit" if found.cosine is None else "semantic"
+
+    @property
+    def header(self) -> bytes:
+        """The line of the client's answer."""
+        if self._cosine is not None:
+            return b"x-airboss-cache: hit; cosine=%.3f\r\n" % self._cosine
+        return b"x-airboss-cache: %s\r\n" % self.state.encode()
+
+    async def compare(self, worker: Worker, serving: Serving, started: float) -> bytes | None:
+        """The answer to another question of the same person that means the same, if there is one. Whatever
+        fails, the call goes on without."""
+        question, target, semantic = self._question, self._call.deployment.compares, self._caching.semantic
+        if question is None or target is None or semantic is None or self.answer is not None:
+            return None
+        self._asked.started = started
+        outcome, found = "failed", None
+        vector = await vector_of(
+            worker.executor,
+            secret=serving.secret,
+            call=self._call,
+            target=target,
+            text=question.text,
+            dispatched=self._asked,
+        )
+        if vector is not None:
+            self._meaning = Meaning(scope=question.scope, text=question.text, vector=vector)
+            outcome = "miss"
+            if self._look:
+                outcome, found = await self._cache.near(question, vector, semantic.threshold)
+        worker.metrics.compared(self._call.deployment.name, outcome)
+        if found is not None:
+            self._take(found)
+            self._land(found)
+        return self.answer
+
+    def dispatched(self, started: float) -> Dispatched:
+        """The beginning of the call's attempts: what was asked for its vector is among them."""
+        return Dispatched(started=started, tries=[*self._asked.tries], upstream_s=self._asked.upstream_s)
 
     def heard(self, client: Client) -> Client:
         """The client, and what it gets is heard."""
@@ -151,22 +259,22 @@ class Seat:
         try:
             answer = self._to_keep()
             if answer is not None and self._key is not None:
-                self._cache.keep(self._call, self._caching, self._key, answer)
+                self._cache.keep(self._call, self._caching, self._key, answer, self._meaning)
         finally:
-            self._land(answer)
+            self._land(Found(answer) if answer is not None else None)
 
     def _to_keep(self) -> bytes | None:
-        if self._hearing is None or self._closed is None:
+        if self._hearing is None or self._closed is None or self.answer is not None:
             return None
         whole = self._hearing.whole()
         if whole is None or len(whole) > ANSWER_BYTES_MAX or not may_be_kept(self._call, self._closed, whole):
             return None
         return _with_usage(whole, self._closed)
 
-    def _land(self, answer: bytes | None) -> None:
+    def _land(self, found: Found | None) -> None:
         if self._flight is not None and self._key is not None:
             flight, self._flight = self._flight, None
-            self._cache.land(self._key, flight, answer)
+            self._cache.land(self._key, flight, found)
 
 
 class Hearing:
@@ -236,7 +344,8 @@ def _with_usage(whole: bytes, closed: ClosedCall) -> bytes:
     """The answer with its usage: a stream's client may not have asked for it."""
     answer = msgspec.json.decode(whole)
     if answer.get("usage") is None:
-        prompt, output = closed.input_tokens or 0, closed.output_tokens or 0
+        used = [each.usage for each in closed.attempts if each.usage is not None and each.why != "cache"]
+        prompt, output = sum(each.input_tokens for each in used), sum(each.output_tokens for each in used)
         answer["usage"] = {
             "prompt_tokens": prompt,
             "completion_tokens": output,

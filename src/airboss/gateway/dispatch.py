@@ -128,6 +128,12 @@ class Executor:
                 raise
             return await self._fall_back(call, others, error)
 
+    async def aside(self, dispatched: Dispatched, route: Route, *, deadline: float) -> AnyAnswer:
+        """Ask a model once for what the call can do without. Raises ApiError; at once where its breaker is
+        open."""
+        call = Trying(dispatched, route, RetryBudget(), deadline)
+        return await self._ask(call, route.asked, last=False, why="cache")
+
     async def _fall_back(self, call: Trying, others: Sequence[Target], first: ApiError) -> AnyAnswer:
         """Ask the other models in their order. Raises `first` where none answers, or what one refused that
         another would refuse too."""

@@ -68,8 +68,7 @@ async def infer(
     try:
         serving = worker.view()
         request, body, deployment = admit(serving, http, operation, record_id, now)
-        if serving.limiter is not None:
-            held = await serving.limiter.enter(request, deployment)
+        held = await enter(serving, request, deployment)
         branch = assign(serving, http, request, body, deployment)
         screened = None
         if branch.release.policy is not None or deployment.policy is not None:
@@ -87,6 +86,9 @@ async def infer(
         refusal = await held.reserve(body, branch) if held is not None else None
         if refusal is not None:
             return refuse(worker, serving, client, call, refusal, http)
+        answer = await compared(worker, serving, call, http)
+        if answer is not None:
+            return await give(worker, serving, client, call, answer, http)
         opened = open_record(worker, serving, call)
     except BaseException as error:
         release(held, seat)
@@ -139,6 +141,11 @@ def admit(
         trace_parent=trace.parent if trace is not None else None,
     )
     return request, body, deployment
+
+
+async def enter(serving: Serving, request: InferenceRequest, deployment: DeploymentPlan) -> Held | None:
+    """Let the call in under its limits; None where there are none. Raises ApiError."""
+    return None if serving.limiter is None else await serving.limiter.enter(request, deployment)
 
 
 def assign(
@@ -245,7 +252,7 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
 async def _served(  # noqa: PLR0917 - the call's whole context, in the order it came to be
     worker: Worker, serving: Serving, client: Client, call: Admitted, opened: OpenedCall, started: float
 ) -> None:
-    dispatched = Dispatched(started=started)
+    dispatched = begun(call, started)
     try:
         try:
             answer = await dispatch(worker, serving, client, call, dispatched)
@@ -288,10 +295,21 @@ async def give(  # noqa: PLR0917 - the call's whole context, in the order it cam
         if call.spoken is not None and call.spoken.keep is not None:
             await call.spoken.keep(call.request.body, answer)
     finally:
-        dispatched = Dispatched(started=http.received_at, answer=Kept(answer, client.loop))
+        dispatched = begun(call, http.received_at)
+        dispatched.answer = Kept(answer, client.loop)
         closed = close_record(worker, serving, call, opened, dispatched, status="ok", error=None)
         release(call.held)
     give_kept(client, call, dispatched, answer, closed)
+
+
+async def compared(worker: Worker, serving: Serving, call: Admitted, http: HttpRequest) -> bytes | None:
+    """An answer from the cache to what only means the same, if there is one and that may be given."""
+    return None if call.seat is None else await call.seat.compare(worker, serving, http.received_at)
+
+
+def begun(call: Admitted, started: float) -> Dispatched:
+    """The call's attempts, as far as there have been any."""
+    return Dispatched(started=started) if call.seat is None else call.seat.dispatched(started)
 
 
 def dispatch(

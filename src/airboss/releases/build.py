@@ -211,8 +211,14 @@ def _as_sent(value: Any) -> Any:
 
 
 def local_models(config: Config) -> tuple[str, ...]:
-    """The local models that a deployment or a release names, in the file's order: they need an engine."""
+    """The local models that need an engine, because a deployment, its cache or a release names them; in the
+    file's order."""
     named = {config.model_of(name) for name in config.deployments}
+    named |= {
+        each.cache.semantic.model
+        for each in config.deployments.values()
+        if each.cache and each.cache.semantic
+    }
     named |= {model for release in config.releases.values() for model in (release.model, *release.fallbacks)}
     return tuple(name for name in config.models if name in named and config.is_local(name))
 
@@ -252,6 +258,7 @@ def build_plan(
                 weight=exposure.weight,
                 salt=exposure.salt,
             )
+        semantic = deployment.cache.semantic if deployment.cache is not None else None
         deployments.append(
             DeploymentPlan(
                 name=name,
@@ -265,6 +272,7 @@ def build_plan(
                 limits=deployment.limits,
                 hedge=deployment.hedge,
                 cache=deployment.cache,
+                compares=targets.named(semantic.model) if semantic is not None else None,
             )
         )
     plan = ServingPlan(
@@ -329,13 +337,15 @@ class _Targets:
         ]
         return msgspec.structs.replace(first, fallbacks=tuple(fallbacks)) if fallbacks else first
 
+    def named(self, name: str) -> Target:
+        """Where the model of that name in the configuration is reached."""
+        return _target(self._config, name, replica_urls=self._urls, tools=self._tools, prices=self._prices)
+
     def _one(
         self, name: str | None, version: ModelVersion, release: Release, deployment: str | None
     ) -> Target:
         if name is not None:
-            return _target(
-                self._config, name, replica_urls=self._urls, tools=self._tools, prices=self._prices
-            )
+            return self.named(name)
         known = self._before.get(version)
         provider = self._config.providers.get(version.provider)
         if known is not None and provider is not None and provider.kind == version.kind != "local":

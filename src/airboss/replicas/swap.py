@@ -117,7 +117,8 @@ def _deployment(new: DeploymentPlan, old: DeploymentPlan | None, engines: Engine
     canary = new.canary
     if canary is not None:
         canary = _canary(canary, old.canary if old is not None else None, engines)
-    return msgspec.structs.replace(new, stable=stable, target=target, canary=canary)
+    compares = engines.target(new.compares) if new.compares is not None else None
+    return msgspec.structs.replace(new, stable=stable, target=target, canary=canary, compares=compares)
 
 
 def _waits(target: Target, old: Target, engines: Engines) -> bool:

@@ -24,7 +24,7 @@ WAIT_S: Final = 2.0
 """So long one worker waits for another to write."""
 SWEEP: Final = 64
 """At most so many answers that are over go with each one that is kept."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
 create table answers (
     key blob primary key,
@@ -36,9 +36,30 @@ create table answers (
 );
 create index answers_over on answers (deployment, over_at);
 create index answers_user on answers (user);
+create table vectors (
+    scope blob not null,
+    over_at real not null,
+    key blob not null,
+    text text not null,
+    vector blob not null,
+    primary key (scope, over_at, key)
+) without rowid;
+create index vectors_key on vectors (key);
 create table totals (deployment text primary key, entries integer not null, bytes integer not null);
 create table forgotten (user blob primary key, at real not null);
 """
+
+
+VECTORS_MAX: Final = 10_000
+"""So many of a scope are looked at, those kept last."""
+
+
+class Meaning(msgspec.Struct, frozen=True, kw_only=True):
+    """What is compared of a question: its text and its vector, with those of its `scope` alone."""
+
+    scope: bytes
+    text: str
+    vector: bytes
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +72,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: float
     over_at: float
     answer: bytes
+    meaning: Meaning | None = None
 
 
 class SqliteAnswers:
@@ -75,6 +97,29 @@ class SqliteAnswers:
         with self._lock:
             return self._tried(ask)
 
+    def vectors(self, scope: bytes, now: float) -> list[tuple[bytes, bytes]]:
+        """The keys and vectors of the questions of a scope whose answers are not over."""
+
+        def ask(connection: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
+            return connection.execute(
+                "select key, vector from vectors where scope = ? and over_at > ?"
+                " order by over_at desc limit ?",
+                (scope, now, VECTORS_MAX),
+            ).fetchall()
+
+        with self._lock:
+            return self._tried(ask) or []
+
+    def text(self, key: bytes) -> str | None:
+        """The question that was kept under a key, if it still is."""
+
+        def ask(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute("select text from vectors where key = ?", (key,)).fetchone()
+            return None if row is None else str(row[0])
+
+        with self._lock:
+            return self._tried(ask)
+
     def put(self, kept: KeptAnswer, *, now: float, entries_max: int, bytes_max: int) -> None:
         """Keep an answer, unless its person was forgotten since the call began; of its deployment's others so
         many go that both bounds hold."""
@@ -90,6 +135,13 @@ class SqliteAnswers:
             ).fetchall()
             _drop(connection, [(kept.key,), *over])
             size = len(kept.answer)
+            if kept.meaning is not None:
+                meant = kept.meaning
+                size += len(meant.vector) + len(meant.text)
+                connection.execute(
+                    "insert into vectors values (?, ?, ?, ?, ?)",
+                    (meant.scope, kept.over_at, kept.key, meant.text, meant.vector),
+                )
             row = (kept.key, kept.deployment, user, kept.over_at, size, kept.answer)
             connection.execute("insert into answers values (?, ?, ?, ?, ?, ?)", row)
             connection.execute(
@@ -182,6 +234,7 @@ def _made(connection: sqlite3.Connection) -> None:
 def _drop(connection: sqlite3.Connection, keys: Iterable[tuple[bytes]]) -> None:
     """Delete these, where they are, and count them out."""
     for key in keys:
+        connection.execute("delete from vectors where key = ?", key)
         gone = connection.execute(
             "delete from answers where key = ? returning deployment, size", key
         ).fetchall()

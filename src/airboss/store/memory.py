@@ -244,7 +244,9 @@ class MemoryRecordLog(MemorySpans):
             closed = [
                 _watched(each)
                 for each in of_deployment
-                if each.deployment == deployment and each.key != without_key and each.cache != "hit"
+                if each.deployment == deployment
+                and each.key != without_key
+                and each.cache not in {"hit", "semantic"}
             ]
             pending = [read_opened(frame) for _, frame in self._pending.values()]
             still_open = [

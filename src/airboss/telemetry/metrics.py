@@ -150,6 +150,8 @@ class Counts(msgspec.Struct):
     """A gateway's, of each place that it has asked."""
     limits: list[LimitUse] = []
     """A gateway's, of each limit in the plan."""
+    compared: dict[str, int] = {}
+    """Questions that a cache has compared by their meaning, by deployment and outcome, a line end between."""
     limited: dict[str, int] = {}
     """How often a limit said no, by scope, name and what is limited, with line ends between them."""
 
@@ -196,6 +198,7 @@ class WorkerMetrics:
         self._series: dict[Labels, Series] = {}
         self._refused: dict[str, int] = {}
         self._spans: dict[str, int] = {}
+        self._compared: dict[str, int] = {}
         self.in_flight = 0
 
     def call(self, opened: OpenedCall, closed: ClosedCall) -> None:
@@ -224,9 +227,18 @@ class WorkerMetrics:
             if len(series.duration.counts) != len(DURATION_BUCKETS_S) + 1:
                 continue  # of a version with other buckets
             self._series.setdefault(series.labels, Series(series.labels)).add(series)
-        for counts, more in ((self._refused, held.refused), (self._spans, held.spans)):
+        for counts, more in (
+            (self._refused, held.refused),
+            (self._spans, held.spans),
+            (self._compared, held.compared),
+        ):
             for name, n in more.items():
                 counts[name] = counts.get(name, 0) + n
+
+    def compared(self, deployment: str, outcome: str) -> None:
+        """Count a question that was compared by its meaning."""
+        key = f"{deployment}\n{outcome}"
+        self._compared[key] = self._compared.get(key, 0) + 1
 
     def spans(self, accepted: int, rejected: int) -> None:
         """Count spans that an app sent."""
@@ -240,6 +252,7 @@ class WorkerMetrics:
             series=list(self._series.values()),
             refused=self._refused,
             spans=self._spans,
+            compared=self._compared,
             gauges={"requests_in_flight": self.in_flight},
         )
 
@@ -274,12 +287,15 @@ class _Exposition(Collector):
         self._wanted: dict[str, int] = {}
         self._alarms: dict[str, str] = {}
         self._limited: dict[str, int] = {}
+        self._compared: dict[str, int] = {}
         counts = tuple(counts)
         self._uses = limit_uses(counts)
         self._targets = target_uses(counts)
         for each in counts:
             for which, n in each.limited.items():
                 self._limited[which] = self._limited.get(which, 0) + n
+            for which, n in each.compared.items():
+                self._compared[which] = self._compared.get(which, 0) + n
             self._replicas |= each.replicas
             self._wanted |= each.replicas_wanted
             self._alarms |= each.alarms
@@ -327,6 +343,14 @@ class _Exposition(Collector):
         for outcome, n in sorted(self._spans.items()):
             spans.add_metric([outcome], n)
         yield spans
+        compared = CounterMetricFamily(
+            "airboss_cache_comparisons",
+            "Questions that a cache compared by their meaning.",
+            labels=["deployment", "outcome"],
+        )
+        for which, n in sorted(self._compared.items()):
+            compared.add_metric(which.split("\n"), n)
+        yield compared
         yield from self._limits()
         yield from self._places()
         yield from self._replica_gauges()

@@ -1,6 +1,6 @@
 select id, started_at, release, arm, plan, "user", session, status, error_type, latency_ms, ttft_ms, cost_usd
 from records
 where deployment = $deployment and id > $after and id < $until and "key" <> $without_key
-    and cache is distinct from 'hit' -- nobody was asked: it tells nothing of its release
+    and coalesce(cache, '') not in ('hit', 'semantic') -- nobody was asked: it tells nothing of its release
 order by id
 limit $limit
