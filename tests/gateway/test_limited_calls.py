@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from airboss.domain.plan import Budget, Limits
+from airboss.domain.plan import Budget, Limits, Queue, Timeouts
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
@@ -114,3 +116,15 @@ def test_a_model_that_nobody_knows_the_price_of_is_refused(limited: Gateway) -> 
     assert "give the model a price under [models]" in refused.json()["error"]["message"]
     closed = limited.closed(refused.headers["x-request-id"])
     assert (closed["status"], closed["error_type"]) == ("refused", "price_unknown")
+
+
+def test_waiting_for_a_place_is_not_the_providers_time(provider: FakeProvider, own_root: Path) -> None:
+    """`total_s` begins when the call goes to the provider: three that take turns are all answered."""
+    plan = deployment(
+        provider.url,
+        limits=Limits(concurrency=1, queue=Queue(size=5, wait_s=10.0)),
+        timeout=Timeouts(total_s=0.9),
+    )
+    with Gateway(own_root, plan) as gateway, ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(gateway.chat, 'fake:{"words": 20, "tokens_per_s": 40}') for _ in range(3)]
+        assert [each.result().status_code for each in asked] == [200, 200, 200]

@@ -65,6 +65,27 @@ def test_a_replica_that_is_gone_costs_one_try(own_root: Path, provider: FakeProv
             assert split_of(gateway)[gone] <= 1
 
 
+def test_what_the_plan_has_no_more_is_forgotten(own_root: Path, provider: FakeProvider) -> None:
+    """Replicas come at other addresses each time: those of before are no longer counted or connected to, and
+    a call that is still at one ends well."""
+    with FakeProvider() as before, Gateway(own_root, deployment(before.url)) as gateway:
+
+        def shown(at: FakeProvider) -> bool:
+            return f'url="{at.url}"' in httpx2.get(f"{gateway.url}/metrics").text
+
+        with ThreadPoolExecutor(1) as pool:
+            assert gateway.chat().status_code == 200
+            under_way = pool.submit(gateway.chat, 'fake:{"words": 20, "tokens_per_s": 20}')
+            until(lambda: before.stats().in_flight == 1)
+            gateway.publish(deployment(provider.url))
+            until(lambda: gateway.chat().status_code == 200 and provider.stats().requests > 0)
+            assert shown(before)
+            assert under_way.result().status_code == 200
+        gateway.publish(deployment(provider.url))
+        until(lambda: not shown(before) and not before.stats().open_connections)
+        assert shown(provider)
+
+
 def test_no_replica_at_all_is_said_at_once(own_root: Path, provider: FakeProvider) -> None:
     """What the plan says of a model that cannot be started is answered without any waiting, and recorded."""
     why = "no engine of model 'm' runs: there is no file /m.gguf; mend that"

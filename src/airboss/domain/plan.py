@@ -20,7 +20,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on one call, in seconds; all positive.
 
     `first_token_s` runs from the moment a request is sent upstream to the first byte of real output of a
-    stream, `idle_s` between two pieces of a stream, `total_s` over all attempts.
+    stream, `idle_s` between two pieces of a stream, `total_s` over all attempts. Waiting for a place is in
+    none of them.
     """
 
     total_s: float = 600.0

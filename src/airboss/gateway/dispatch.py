@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -42,7 +42,10 @@ AVOID_S_MAX = 60.0
 """A place that said when to come back is asked last for so long at most."""
 CONTINUATIONS_MAX = 8
 BREAKER_OPEN = "breaker_open"
-TARGETS_KEPT_MAX = 1024
+
+
+PlaceKey = tuple[str, str, str | None, str]
+"""A provider, an address of its, a reference to a key and a model: what tells one place from another."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +101,7 @@ class Executor:
     def __init__(self, pools: Pools, *, rng: random.Random) -> None:
         self._pools = pools
         self._rng = rng
-        self._places: dict[tuple[str, str, str | None, str], Place] = {}
+        self._places: dict[PlaceKey, Place] = {}
         self._of_target: dict[int, tuple[Target, tuple[Place, ...]]] = {}
         self._watched: dict[AnyAnswer, Deadlines] = {}
         self._budgets: dict[str, RetryBudget] = {}
@@ -112,8 +115,10 @@ class Executor:
         budget = self._budgets.get(name)
         if budget is None:
             budget = self._budgets[name] = RetryBudget()
-        budget.call(dispatched.started)
-        call = Trying(dispatched, route, budget, dispatched.started + route.deployment.timeout.total_s)
+        now = time.perf_counter()
+        budget.call(now)
+        # From now on, not from the call's start: having waited for a place is no target's fault.
+        call = Trying(dispatched, route, budget, now + route.deployment.timeout.total_s)
         others = route.others
         if not others:
             return await self._ask_to_the_end(call, route.asked, (), why="first")
@@ -426,21 +431,28 @@ class Executor:
         known = self._of_target.get(id(target))
         if known is not None and known[0] is target:
             return known[1]
-        refs = target.key_refs or (target.api_key_ref,) * len(target.base_urls)
         weights = target.weights or (1.0,) * len(target.base_urls)
         found = []
-        for url, ref, weight in zip(target.base_urls, refs, weights, strict=True):
-            key = (target.provider, url, ref, target.upstream_model)
+        for key, weight in zip(_keys(target), weights, strict=True):
             place = self._places.get(key)
             if place is None:
+                _, url, ref, _ = key
                 pool = self._pools.get(target.provider, Origin.parse(url), keep=target.kind != "local")
                 place = self._places[key] = Place(target, url, ref, pool)
             place.weight = weight
             found.append(place)
-        if len(self._of_target) >= TARGETS_KEPT_MAX:  # of plans that are long gone
-            self._of_target.clear()
         self._of_target[id(target)] = (target, tuple(found))
         return tuple(found)
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Forget every place that a new plan has not got: replicas come at other ports each time. One that a
+        call is at, or comes back to, is forgotten with the next plan."""
+        self._of_target.clear()
+        there = {key for target in targets for key in _keys(target)}
+        self._places = {
+            key: place for key, place in self._places.items() if key in there or place.outstanding
+        }
+        self._pools.keep({place.pool for place in self._places.values()})
 
     def outstanding(self) -> dict[str, int]:
         """Attempts under way, by base URL; URLs without any are left out."""
@@ -466,6 +478,14 @@ class Executor:
     def close(self) -> None:
         """Close every upstream connection."""
         self._pools.close_all()
+
+
+def _keys(target: Target) -> list[PlaceKey]:
+    refs = target.key_refs or (target.api_key_ref,) * len(target.base_urls)
+    return [
+        (target.provider, url, ref, target.upstream_model)
+        for url, ref in zip(target.base_urls, refs, strict=True)
+    ]
 
 
 def _head(route: Route, asked: Asked, place: Place) -> bytes:

@@ -145,6 +145,8 @@ class Room:
             keys = self._keys[ticket.priority]
             if ticket.key in keys:
                 keys[ticket.key] = keys.pop(ticket.key)  # the other keys have their turn first
+        if ticket.turn.done() and not ticket.turn.cancelled():
+            ticket.turn.exception()  # heard, though the last try has come to something else
         self._remove(ticket)
         self.wake()
 

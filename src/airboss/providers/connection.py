@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Set as AbstractSet
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
@@ -353,6 +354,13 @@ class Pools:
                 origin, name=name, tls=self._tls, outbox=self._outbox, keep=keep
             )
         return pool
+
+    def keep(self, wanted: AbstractSet[Pool]) -> None:
+        """Forget other pools, but for those that are in use, and close what they kept."""
+        for key, pool in tuple(self._pools.items()):
+            if pool not in wanted and not pool.in_use:
+                pool.close_all()
+                del self._pools[key]
 
     def close_all(self) -> None:
         """Close every connection of every pool."""
