@@ -23,6 +23,7 @@ from airboss.governance.keys import hash_key
 from airboss.store.answers import SqliteAnswers
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
+from tests.support.said_upstream import said_upstream
 from tests.support.wait import until
 
 OTHER = "ab_" + "o" * 43
@@ -218,6 +219,23 @@ def test_however_events_end_they_are_kept(gateway: Gateway, provider: FakeProvid
     said = [json.loads(line[6:]) for line in first.text.splitlines() if line.startswith("data: {")]
     deltas = [each["choices"][0]["delta"].get("content") or "" for each in said if each["choices"]]
     assert "".join(deltas) == text_of(again)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_odd_shapes_are_not_kept(own_root: Path, stream: bool) -> None:
+    """A content in parts (Mistral's), an index that is none, a choice that is nothing: the client has them as
+    they come, and whoever asks the same asks for himself."""
+    said = {"content": [{"type": "text", "text": "hi"}]}
+    choices = [
+        {"index": None, "delta" if stream else "message": {"content": "x"}},
+        {"index": 0, "delta" if stream else "message": said, "finish_reason": "stop"},
+    ]
+    with said_upstream() as upstream, Gateway(own_root, deployment(upstream.url, cache=CACHE)) as gateway:
+        upstream.body = {"choices": [*choices, None]}
+        upstream.events = [json.dumps({"choices": [each]}) for each in choices] if stream else []
+        for _ in range(2):
+            assert state(gateway.chat("hello", stream=stream)) == "miss"
+        assert len(upstream.seen) == 2
 
 
 def test_cache_control_is_heard(gateway: Gateway, provider: FakeProvider) -> None:

@@ -144,6 +144,21 @@ def test_thoughts_reach_every_client(gateway: Gateway, upstream: SaidUpstream, s
     assert "response.reasoning_text.delta" in kinds
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    "event",
+    ['{"choices":5,,}', '{"choices":5,"x":"\\ud800"}', f'{{"choices":{"[" * 5000}{"]" * 5000}}}'],
+    ids=["broken", "half a character", "deep"],
+)
+def test_what_is_odd_first_and_then_no_json_is_a_failure(
+    gateway: Gateway, upstream: SaidUpstream, event: str, stream: bool
+) -> None:
+    """It is said at once, and not when the call's time is over."""
+    upstream.body, upstream.events = event.encode(), [event] if stream else []
+    answer = gateway.chat(stream=stream)
+    assert (answer.status_code, answer.elapsed.total_seconds() < 5) == (502, True)
+
+
 def test_a_server_that_tells_no_usage(gateway: Gateway, upstream: SaidUpstream) -> None:
     """It is counted here, the record says so, and every client is told something."""
     events = [event for event in SERVERS["vllm, newer"] if event["choices"]]

@@ -11,13 +11,14 @@ from typing import Any
 
 
 class SaidUpstream:
-    """`events` are the data of the stream's events, `body` a whole answer; `write_bytes` cuts what is sent.
-    `seen` are the bodies of requests, `paths` and `headers` what they came with."""
+    """`events` are the data of the stream's events, `body` a whole answer, as it is where it is bytes;
+    `write_bytes` cuts what is sent. `seen` are the bodies of requests, `paths` and `headers` what they came
+    with."""
 
     def __init__(self) -> None:
         self.url = ""
         self.events: list[str] = []
-        self.body: dict[str, Any] = {}
+        self.body: dict[str, Any] | bytes = {}
         self.write_bytes = 1 << 20
         self.done = True
         self.status = 200
@@ -40,7 +41,7 @@ class SaidUpstream:
     def said(self) -> bytes:
         """The bytes of the answer."""
         if not self.events:
-            return json.dumps(self.body).encode()
+            return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
         events = "".join(f"data: {event}\n\n" for event in self.events)
         return (events + ("data: [DONE]\n\n" if self.done else "")).encode()
 

@@ -9,6 +9,7 @@ known of the answer stays readable after a failure, because a failed or cancelle
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import zlib
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from airboss.providers.dialect import Outgoing
 from airboss.providers.engine_answer import EngineAnswer
 from airboss.providers.usage import Usage, UsageSum
 
+log = logging.getLogger("airboss.gateway")
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """The largest answer taken whole."""
 DONE = b"data: [DONE]\n\n"
@@ -119,6 +121,10 @@ class _Answer:
             self._end()
         except ApiError as error:
             self.fail(error)
+        except Exception:
+            # What is raised to the connection now is in nobody's hands: the call would wait out its time.
+            log.exception("an answer of provider %r cannot be read", self.provider)
+            self.fail(UpstreamFailed(f"an answer of provider {self.provider!r} could not be read here"))
 
     def failed(self, error: UpstreamFailed) -> None:
         """The connection broke."""

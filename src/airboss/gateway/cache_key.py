@@ -12,6 +12,7 @@ from airboss.domain.plan import Target
 from airboss.domain.record import ClosedCall
 from airboss.domain.request import InferenceRequest
 from airboss.gateway.alike import comparable
+from airboss.gateway.replay import is_usual
 
 if TYPE_CHECKING:
     from airboss.gateway.worker import Admitted
@@ -140,10 +141,11 @@ def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:
     last, target = closed.attempts[-1], call.branch.target
     if (last.provider, last.model) != (target.provider, target.upstream_model):
         return False
-    answer: dict[str, Any] = msgspec.json.decode(whole)
     if call.request.operation == "embeddings":
-        return bool(answer.get("data"))
-    choices = answer.get("choices") or []
+        return bool(msgspec.json.decode(whole).get("data"))
+    if not is_usual(whole):
+        return False
+    choices = msgspec.json.decode(whole)["choices"]
     return bool(choices) and all(map(_says_all, choices))
 
 

@@ -26,6 +26,32 @@ _STANDS = frozenset({"role", "id", "type", "name"})
 _encode = msgspec.json.Encoder().encode
 
 
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: Json | None = None
+    message: Json | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    logprobs: Json | None = None
+
+
+class _Usual(msgspec.Struct):
+    choices: list[_Choice]
+    object: str = ""
+
+
+_usual = msgspec.json.Decoder(_Usual)
+
+
+def is_usual(said: bytes) -> bool:
+    """Whether an answer or an event has OpenAI's shape; clients get odder ones too, as they come."""
+    try:
+        _usual.decode(said)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 def events_of(whole: bytes, *, with_usage: bool) -> list[bytes]:
     """The events of a stream that says the same, without `[DONE]`; `with_usage`: usage in an event of its own
     at the end, as `stream_options.include_usage` asks."""
@@ -68,13 +94,14 @@ def _cut(text: str) -> list[str]:
 
 
 def whole_of(stream: bytes) -> bytes | None:
-    """The whole answer that a stream's events say; None where they are none of an answer."""
+    """The whole answer that a stream's events say; None where they are none of an answer of the usual
+    shape."""
     answer: Json = {}
     choices: dict[int, Json] = {}
     for payload in _payloads(stream):
-        chunk = msgspec.json.decode(payload)
-        if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
+        if not is_usual(payload):
             return None
+        chunk: Json = msgspec.json.decode(payload)
         for name, value in chunk.items():
             if name != "choices" and not (name == "usage" and value is None):
                 answer[name] = value

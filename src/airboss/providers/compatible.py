@@ -144,20 +144,16 @@ _reply = msgspec.json.Decoder(Reply)
 def read_reply(data: bytes) -> Reply:
     """Read an answer or an event. Raises UpstreamFailed if it is not a JSON object."""
     try:
-        return _reply.decode(data)
-    except msgspec.ValidationError:
-        return _what_can_be_read(_anything(data))
+        try:
+            return _reply.decode(data)
+        except msgspec.ValidationError:
+            return _what_can_be_read(msgspec.json.decode(data))
+    except msgspec.ValidationError as error:  # a number that is too great for us
+        raise UpstreamFailed(f"the upstream's answer cannot be read: {error}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        # An odd member may hide that what comes after it is no JSON.
         shown = data[:80].decode("utf-8", "replace")
         raise UpstreamFailed(f"the upstream's answer is not JSON; it begins {shown!r}") from None
-
-
-def _anything(data: bytes) -> object:
-    """Valid JSON, of which a number may be too great for us."""
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.ValidationError as error:
-        raise UpstreamFailed(f"the upstream's answer cannot be read: {error}") from None
 
 
 def _what_can_be_read(value: object) -> Reply:
