@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -24,12 +24,12 @@ from airboss.gateway.attempts import Deadlines, Dispatched
 from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import TOO_LONG, is_filtered, is_targets_fault, judge
-from airboss.gateway.places import REFUSED_S, Place, choose
+from airboss.gateway.places import REFUSED_S, Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.seam import NOT_CONTINUED
 from airboss.providers import dialect
 from airboss.providers.compatible import request_head
-from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Origin, Pools
+from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Pools
 from airboss.providers.dialect import Outgoing
 
 TICK_S = 0.05
@@ -42,10 +42,6 @@ AVOID_S_MAX = 60.0
 """A place that said when to come back is asked last for so long at most."""
 CONTINUATIONS_MAX = 8
 BREAKER_OPEN = "breaker_open"
-
-
-PlaceKey = tuple[str, str, str | None, str]
-"""A provider, an address of its, a reference to a key and a model: what tells one place from another."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,10 +95,8 @@ class Executor:
     """
 
     def __init__(self, pools: Pools, *, rng: random.Random) -> None:
-        self._pools = pools
+        self.places = Places(pools)
         self._rng = rng
-        self._places: dict[PlaceKey, Place] = {}
-        self._of_target: dict[int, tuple[Target, tuple[Place, ...]]] = {}
         self._watched: dict[AnyAnswer, Deadlines] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._hedges: dict[str, Hedges] = {}
@@ -250,7 +244,7 @@ class Executor:
             raise Unavailable(target.down, code="replicas_failed")
         left = route.deployment.retry.attempts
         backoff = BACKOFF_S
-        places = self._of(target)
+        places = self.places.of(target)
         beginning = None
         if len(places) > 1 and target.affinity and route.beginning is not None:
             beginning = route.beginning()
@@ -426,46 +420,6 @@ class Executor:
             return places[0]
         return choose(places, time.perf_counter(), self._rng, beginning=beginning, but=failed)
 
-    def _of(self, target: Target) -> tuple[Place, ...]:
-        """The places of a target."""
-        known = self._of_target.get(id(target))
-        if known is not None and known[0] is target:
-            return known[1]
-        weights = target.weights or (1.0,) * len(target.base_urls)
-        found = []
-        for key, weight in zip(_keys(target), weights, strict=True):
-            place = self._places.get(key)
-            if place is None:
-                _, url, ref, _ = key
-                pool = self._pools.get(target.provider, Origin.parse(url), keep=target.kind != "local")
-                place = self._places[key] = Place(target, url, ref, pool)
-            place.weight = weight
-            found.append(place)
-        self._of_target[id(target)] = (target, tuple(found))
-        return tuple(found)
-
-    def keep(self, targets: Iterable[Target]) -> None:
-        """Forget every place that a new plan has not got: replicas come at other ports each time. One that a
-        call is at, or comes back to, is forgotten with the next plan."""
-        self._of_target.clear()
-        there = {key for target in targets for key in _keys(target)}
-        self._places = {
-            key: place for key, place in self._places.items() if key in there or place.outstanding
-        }
-        self._pools.keep({place.pool for place in self._places.values()})
-
-    def outstanding(self) -> dict[str, int]:
-        """Attempts under way, by base URL; URLs without any are left out."""
-        found: dict[str, int] = {}
-        for place in self._places.values():
-            if place.outstanding:
-                found[place.url] = found.get(place.url, 0) + place.outstanding
-        return found
-
-    def places(self) -> tuple[Place, ...]:
-        """Every place that has been asked."""
-        return tuple(self._places.values())
-
     async def keep_deadlines(self) -> NoReturn:
         """Fail every attempt whose time has run out; runs as long as the worker."""
         while True:
@@ -477,15 +431,7 @@ class Executor:
 
     def close(self) -> None:
         """Close every upstream connection."""
-        self._pools.close_all()
-
-
-def _keys(target: Target) -> list[PlaceKey]:
-    refs = target.key_refs or (target.api_key_ref,) * len(target.base_urls)
-    return [
-        (target.provider, url, ref, target.upstream_model)
-        for url, ref in zip(target.base_urls, refs, strict=True)
-    ]
+        self.places.close()
 
 
 def _head(route: Route, asked: Asked, place: Place) -> bytes:

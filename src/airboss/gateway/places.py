@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
 from airboss.domain.plan import Target
 from airboss.gateway.breaker import Breaker
-from airboss.providers.connection import Pool
+from airboss.providers.connection import Origin, Pool, Pools
 from airboss.telemetry.metrics import TargetUse
 
 LOAD_MAX = 1.25
@@ -113,6 +113,70 @@ class Place:
         if len(took) < 20:
             return None
         return sorted(took)[min(len(took) - 1, int(len(took) * quantile))]
+
+
+PlaceKey = tuple[str, str, str | None, str]
+"""A provider, an address of its, a reference to a key and a model: what tells one place from another."""
+
+
+class Places:
+    """Every place that has been asked. Owns the connection pools."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._places: dict[PlaceKey, Place] = {}
+        self._of_target: dict[int, tuple[Target, tuple[Place, ...]]] = {}
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._places.values())
+
+    def of(self, target: Target) -> tuple[Place, ...]:
+        """The places of a target."""
+        known = self._of_target.get(id(target))
+        if known is not None and known[0] is target:
+            return known[1]
+        weights = target.weights or (1.0,) * len(target.base_urls)
+        found = []
+        for key, weight in zip(_keys(target), weights, strict=True):
+            place = self._places.get(key)
+            if place is None:
+                _, url, ref, _ = key
+                pool = self._pools.get(target.provider, Origin.parse(url), keep=target.kind != "local")
+                place = self._places[key] = Place(target, url, ref, pool)
+            place.weight = weight
+            found.append(place)
+        self._of_target[id(target)] = (target, tuple(found))
+        return tuple(found)
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Forget every place that a new plan has not got: replicas come at other ports each time. One that a
+        call is at, or comes back to, is forgotten with the next plan."""
+        self._of_target.clear()
+        there = {key for target in targets for key in _keys(target)}
+        self._places = {
+            key: place for key, place in self._places.items() if key in there or place.outstanding
+        }
+        self._pools.keep({place.pool for place in self})
+
+    def outstanding(self) -> dict[str, int]:
+        """Attempts under way, by base URL; URLs without any are left out."""
+        found: dict[str, int] = {}
+        for place in self:
+            if place.outstanding:
+                found[place.url] = found.get(place.url, 0) + place.outstanding
+        return found
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pools.close_all()
+
+
+def _keys(target: Target) -> list[PlaceKey]:
+    refs = target.key_refs or (target.api_key_ref,) * len(target.base_urls)
+    return [
+        (target.provider, url, ref, target.upstream_model)
+        for url, ref in zip(target.base_urls, refs, strict=True)
+    ]
 
 
 def shown_url(url: str) -> str:

@@ -169,7 +169,7 @@ async def _follow_plan_once(
         await worker.limiter.refresh()
         serving = msgspec.structs.replace(serving, limiter=worker.limiter)
     worker.serving = serving
-    worker.executor.keep(snapshot.plan.targets())
+    worker.executor.places.keep(snapshot.plan.targets())
     log.info("plan", extra={"number": serving.plan.number, "revision": serving.revision})
 
 

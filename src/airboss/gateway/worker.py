@@ -54,9 +54,9 @@ class Worker:
         """What this worker shares: its metrics, and what the controller scales and drains by."""
         counts = self.metrics.counts(self.clock.now())
         counts.plan = self.serving.plan.number if self.serving is not None else 0
-        counts.outstanding = self.executor.outstanding()
+        counts.outstanding = self.executor.places.outstanding()
         now = time.perf_counter()
-        counts.targets = [place.use(now) for place in self.executor.places()]
+        counts.targets = [place.use(now) for place in self.executor.places]
         if self.limiter is not None:
             counts.limits, counts.limited = self.limiter.uses(), self.limiter.said_no()
         return counts
