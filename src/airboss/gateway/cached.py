@@ -12,6 +12,7 @@ Where nobody has asked the same, a deployment with a `semantic` cache looks for 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,18 +28,20 @@ from airboss.gateway.alike import alike
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.cache_key import Question, asked, key_of, may_be_kept, question_of, said_in
 from airboss.gateway.http1 import HttpRequest
-from airboss.gateway.near import nearest, vector_of
+from airboss.gateway.near import PATIENCE_S, nearest, vector_of
 from airboss.gateway.replay import whole_of
 from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import DONE, Client
 from airboss.gateway.worker import Admitted, Worker
 from airboss.store.answers import KeptAnswer, Meaning, SqliteAnswers
 
+log = logging.getLogger(__name__)
+
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """A longer answer is not kept."""
 WRITES_MAX: Final = 256
 """So many answers wait to be written; more are not kept."""
-SEARCHES_MAX: Final = 32
+SEARCHES_MAX: Final = 16
 """So many questions wait to be compared; others do without."""
 NEAREST_MAX: Final = 8
 """So many of the nearest are looked at more closely."""
@@ -94,7 +97,13 @@ class AnswerCache:
         self._searches += 1
         search = partial(self._search, question, vector, threshold, self._clock.now().timestamp())
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._comparing, search)
+            searching = asyncio.get_running_loop().run_in_executor(self._comparing, search)
+            return await asyncio.wait_for(searching, PATIENCE_S)
+        except TimeoutError:
+            return "failed", None
+        except Exception:  # numpy is gone, say: a call does without
+            log.exception("questions cannot be compared")
+            return "failed", None
         finally:
             self._searches -= 1
 

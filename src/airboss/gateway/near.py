@@ -7,6 +7,7 @@ import math
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any, Final
 
 import msgspec
@@ -55,7 +56,8 @@ async def vector_of(
     into `dispatched`."""
     loop = asyncio.get_running_loop()
     body = _encode({"model": target.upstream_model, "input": text, "encoding_format": "float"})
-    sent, outgoing = embeddings_body(body, EmbeddingsBody(model=target.upstream_model, input=text), target)
+    parsed = EmbeddingsBody(model=target.upstream_model, input=text)
+    sent, outgoing = embeddings_body(body, parsed, target)  # the configuration was checked: it takes them
     patience: list[asyncio.TimerHandle] = []
 
     def new_answer() -> AnyAnswer:
@@ -85,6 +87,12 @@ async def vector_of(
             each.cancel()
         if not counts_ready(dispatched.tries):
             await asyncio.to_thread(load_counts)
+
+
+def prepare() -> None:
+    """Load what comparing needs, if it is there: for a thread, before a call needs it."""
+    if find_spec("numpy") is not None:
+        import numpy as np  # noqa: F401, PLC0415 - an extra, which only this needs
 
 
 def packed(vector: Sequence[float]) -> bytes | None:

@@ -19,6 +19,7 @@ from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.http1 import Connection, Server
 from airboss.gateway.limits import Limiter
+from airboss.gateway.near import prepare
 from airboss.gateway.responses import Keeping
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.serving import ProviderKey, build_serving
@@ -162,6 +163,8 @@ async def _follow_plan_once(
         admin_key=settings.admin_key,
         now=worker.clock.now(),
     )
+    if any(each.compares is not None for each in serving.plan.deployments):
+        await asyncio.to_thread(prepare)
     settings.on_secrets(tuple(serving.secrets.values()))  # before a call can use one, no log may show it
     for reference, reason in serving.missing.items():
         log.warning("secret missing", extra={"reference": reference, "reason": str(reason)})
