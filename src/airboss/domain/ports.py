@@ -284,8 +284,8 @@ class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):
 
     `requests` is all of them; `cancelled` (the client went away) and `refused` (a policy or limit of ours
     said no) are in it, and are nobody's errors: an error rate is of the others.
-    Latencies are of answered calls (`status` ok), in milliseconds. `tokens_per_s` is the mean over calls of
-    output tokens divided by the time after the first token (the whole latency where there was no stream).
+    Latencies are of answered calls, in milliseconds, at most 2 % off if `approximate`. `tokens_per_s` is the
+    mean of output tokens by the time after the first token (the whole latency where there was no stream).
     `cost_usd` None means that no call had a known price; `cost_unknown` counts those without.
     """
 
@@ -303,6 +303,7 @@ class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None
     cost_unknown: int
     refused: int = 0
+    approximate: bool = False
 
 
 class ScoreStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -343,6 +344,7 @@ class StatsBucket(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None
     cancelled: int = 0
     refused: int = 0
+    approximate: bool = False
 
 
 class ReleaseBucket(msgspec.Struct, frozen=True, kw_only=True):
@@ -428,8 +430,7 @@ class RecordLog(Protocol):
     def stats(
         self, since: datetime, until: datetime, *, without_key: str | None = None
     ) -> Sequence[DeploymentStats]:
-        """What each deployment did in `[since, until)`, ordered by name. `without_key`: calls by the key of
-        that name do not count."""
+        """What each deployment did in `[since, until)`, by name, but for calls by the key `without_key`."""
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
         """The same over time, in steps that start at multiples of `step_s` since the epoch; steps without

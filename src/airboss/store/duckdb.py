@@ -31,6 +31,7 @@ from airboss.domain.score import Score
 from airboss.domain.usage import UsageRow
 from airboss.store import (
     duckdb_erase,
+    duckdb_rollups,
     duckdb_scores,
     duckdb_search,
     duckdb_spans,
@@ -186,6 +187,8 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.tidy`; keeps the writer out for a third of a second at most."""
         with self._transaction() as connection:
             made = self._made = self._made if self._made is not None else duckdb_search.indexed(connection)
+            if duckdb_rollups.begin(connection, next_seq=self._next_seq):
+                return True
             blocks = duckdb_search.missing(made, first=self._first_seq, next_seq=self._next_seq)
             if blocks:
                 duckdb_search.make(connection, blocks)
@@ -202,15 +205,21 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     def stats(
         self, since: datetime, until: datetime, *, without_key: str | None = None
     ) -> Sequence[DeploymentStats]:
-        """As `RecordLog.stats`, with exact quantiles."""
+        """As `RecordLog.stats`; quantiles of many calls are within 2 %."""
         with self._reading() as connection:
+            rolled = duckdb_rollups.ask(connection, ("deployment",), since, until, without_key=without_key)
+            if rolled is not None:
+                return [duckdb_rollups.row(DeploymentStats, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "without": without_key}
             found = connection.execute(_query("stats"), asked)
             return [DeploymentStats(**row) for row in read.dicts(found)]
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
-        """As `RecordLog.series`, with exact quantiles."""
+        """As `RecordLog.series`; quantiles of many calls are within 2 %."""
         with self._reading() as connection:
+            rolled = duckdb_rollups.ask(connection, ("deployment",), since, until, step_s=step_s)
+            if rolled is not None:
+                return [duckdb_rollups.row(StatsBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(connection.execute(_query("series"), asked))
             return [StatsBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
@@ -218,6 +227,10 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """As `RecordLog.traffic`."""
         with self._reading() as connection:
+            by = ("deployment", "release", "arm")
+            rolled = duckdb_rollups.ask(connection, by, since, until, step_s=step_s, quantiles=False)
+            if rolled is not None:
+                return [duckdb_rollups.row(ReleaseBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(connection.execute(_query("traffic"), asked))
             return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]

@@ -17,7 +17,7 @@ from typing import Final
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import Erased
-from airboss.store import duckdb_scores, duckdb_search, duckdb_spans
+from airboss.store import duckdb_rollups, duckdb_scores, duckdb_search, duckdb_spans
 from airboss.store.duckdb_run import Connection, append, query, run
 from airboss.store.joining import blank_opened, read_opened
 from airboss.store.rows import naive, open_rows
@@ -148,6 +148,7 @@ def expire(
                 text = f"delete from {table} where seq in (select unnest(?::bigint[]))"  # noqa: S608 - two names
                 run(connection, text, [seqs])
         done += len(old)
+        duckdb_rollups.expire(connection, records_before)
         done += duckdb_spans.expire(connection, records_before, limit, whole="spans")
     if bodies_before is not None and done < limit:
         asked = {"before": naive(bodies_before), "limit": limit - done}

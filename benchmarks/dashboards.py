@@ -1,0 +1,130 @@
+"""Dashboards: how fast the record store tells of many calls.
+
+    python -m benchmarks.dashboards [--records 1000000] [--days 30]
+
+Calls of four deployments, two releases each, with three keys, are put straight into a DuckDB file, without
+bodies, which these questions do not read; then sums are made of them as in quiet moments, and the overview,
+its charts and who answered are asked for: once of every call (exact) and once as they are answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import timed
+from benchmarks.stats import keep, machine, table
+
+from airboss.domain.errors import StoreUnavailable
+from airboss.store import duckdb_rollups
+from airboss.store.duckdb import DuckDBRecordLog
+
+END = datetime(2026, 11, 28, 12, 34, 56, tzinfo=UTC)
+AT_ONCE = 100_000
+MADE = """
+insert into records by name
+select
+    i as seq, lpad(i::varchar, 32, '0') as id,
+    $first::timestamp + to_microseconds((i * $step_us + random() * 30e6)::bigint) as started_at,
+    'app' || h % 4 as deployment, 'r' || h // 4 % 2 as release, 'stable' as arm, 1 as plan,
+    'm' || h % 4 as model, 'openai' as provider, 'k' || h // 8 % 3 as "key", 'u' || h % 5000 as "user",
+    's' || h % 50000 as session, 'chat' as operation, h % 2 = 0 as stream,
+    if(h % 50 = 0, 'error', 'ok') as status, if(h % 50 = 0, 'upstream_timeout', null) as error_type,
+    400 as input_tokens, h % 280 + 20 as output_tokens, false as usage_estimated,
+    ((h % 99999) / 1e7)::decimal(18, 12) as cost_usd,
+    exp(6.5 + sqrt(-2 * ln(1 - random())) * cos(6.2832 * random())) as latency_ms,
+    if(h % 2 = 0, 100 + random() * 400, null) as ttft_ms, 0.4 as overhead_ms, 800 as output_chars,
+    '[]' as attempts, '[]' as policy, '{}' as tags
+from (select i, (hash(i) % 1000000007)::bigint as h from range($low, $high) as made (i))
+"""
+
+
+def fill(log: DuckDBRecordLog, records: int, days: int) -> None:
+    """Put the calls in."""
+    step_us = days * 86_400e6 / records
+    first = (END - timedelta(days=days)).replace(tzinfo=None)
+    for low in range(1, records + 1, AT_ONCE):
+        asked = {
+            "low": low,
+            "high": min(low + AT_ONCE, records + 1),
+            "first": first,
+            "step_us": step_us,
+        }
+        with log._transaction() as connection:
+            connection.execute(MADE, asked)
+
+
+def of_every_call(ask: Callable[[], Any]) -> float | str:
+    """The same question, of the records alone."""
+    few, duckdb_rollups.FEW = duckdb_rollups.FEW, 10**12  # type: ignore[misc] - for this question
+    try:
+        return timed(ask, 3)["ms"]
+    except StoreUnavailable as error:
+        return "out of memory" if "Out of Memory" in str(error) else "failed"
+    finally:
+        duckdb_rollups.FEW = few  # type: ignore[misc] - as above
+
+
+def measure(path: Path, records: int, days: int) -> dict[str, Any]:
+    """Everything, in one file."""
+    log = DuckDBRecordLog(path)
+    fill(log, records, days)
+    log.close()
+    before = path.stat().st_size
+    log = DuckDBRecordLog(path)
+    cpu, stalls = time.process_time(), []
+    while True:
+        began = time.monotonic()
+        with log._transaction() as connection:
+            more = duckdb_rollups.begin(connection, next_seq=records + 1)
+        if not more:
+            break
+        stalls.append(time.monotonic() - began)
+    cpu = time.process_time() - cpu
+    rows = []
+    for name, since, step_s in (
+        ("a day", END - timedelta(days=1), 1_800),
+        ("all", END - timedelta(days=days), 3_600),
+    ):
+        for what, ask in (
+            ("overview", lambda since=since: log.stats(since, END)),
+            ("series", lambda since=since, step_s=step_s: log.series(since, END, step_s=step_s)),
+            ("who answered", lambda since=since: log.traffic(since, END, step_s=3_600)),
+        ):
+            told = {"question": what, "of": name, **timed(ask)}
+            rows.append({**told, "ms of every call": of_every_call(ask)})
+    log.close()
+    return {
+        "records": records,
+        "us of CPU a record": round(cpu / records * 1e6, 2),
+        "a stretch, s at most": round(max(stalls, default=0.0), 2),
+        "MB of records": round(before / 1e6),
+        "MB of sums": round((path.stat().st_size - before) / 1e6),
+        "asked": rows,
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, print and keep."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=30)
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="airboss-dashboards-") as folder:
+        result = measure(Path(folder) / "records.duckdb", given.records, given.days)
+    print(f"Dashboards, on {machine()}")
+    print("  " + ", ".join(f"{name} {value}" for name, value in result.items() if name != "asked"))
+    print(table(result["asked"]))
+    keep(f"dashboards-{given.records}", result)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,34 @@
+-- DuckDB's own: the sums of a stretch of records, which ClickHouse does not keep.
+insert into rollups
+with stretch as (
+    select
+        *,
+        if(stream, latency_ms - coalesce(ttft_ms, 0), latency_ms) as writing_ms
+    from records
+    where seq >= $first and seq < $last
+),
+told as (
+    select model, "key" from stretch group by all order by count(*) desc, model, "key" limit $told
+)
+select
+    $width,
+    make_timestamp((epoch_us(started_at) // 1000000) // $width * $width * 1000000),
+    deployment,
+    release,
+    arm,
+    if(told.model is null, null, stretch.model) as named_model,
+    if(told.model is null, null, stretch."key") as named_key,
+    status,
+    error_type,
+    count(*),
+    coalesce(sum(input_tokens), 0),
+    coalesce(sum(output_tokens), 0),
+    sum(cost_usd),
+    count(cost_usd),
+    coalesce(sum(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms > 0), 0),
+    count(output_tokens) filter (status = 'ok' and writing_ms > 0),
+    histogram({latency}) filter (status = 'ok')::map(smallint, uinteger),
+    histogram({ttft}) filter (status = 'ok' and ttft_ms is not null)::map(smallint, uinteger)
+from stretch left join told on told.model = stretch.model and told."key" = stretch."key"
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9
+order by 2, 3, 4, 5, 6, 7
