@@ -18,6 +18,7 @@ from tests.support.engine import starter_weights
 STORY_S = 480.0
 
 
+@pytest.mark.timeout(STORY_S + 120)
 def test_the_story_ends_well(tmp_path: Path) -> None:
     """A bad prompt is taken back by evidence; a better one is found, passes a gate and is promoted; a
     reader is erased; the log verifies."""
