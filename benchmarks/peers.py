@@ -118,11 +118,13 @@ def rss_bytes(pid: int) -> int:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all below it; what ends meanwhile is left out."""
     found = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text(encoding="utf-8").split():
-            found += tree(int(child))
+    with contextlib.suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for child in (task / "children").read_text(encoding="utf-8").split():
+                    found += tree(int(child))
     return found
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,14 +14,14 @@ import pytest
 from airboss.config import parse_config
 from airboss.config.types import GateConfig
 from airboss.controller.publish import apply_config
-from airboss.controller.rollout_rows import first_id
 from airboss.controller.rollouts import Rollouts
 from airboss.controller.verdict_notes import VerdictNotes
 from airboss.domain.errors import NotFound, WrongCall
 from airboss.domain.plan import PromotionWhy, ServingPlan
-from airboss.domain.ports import JournalMove
+from airboss.domain.ports import JournalMove, RecordFilter, WatchedCall
 from airboss.domain.release import Release
 from airboss.domain.status import JournalStatus
+from airboss.gateway.ids import RecordIds
 from airboss.governance.audit import Sealer, read_leaf
 from airboss.governance.checkpoint import Signer
 from airboss.releases.build import sealed
@@ -99,6 +100,7 @@ class House:
         self.gate = Gate()
         self.log = MemoryRecordLog()
         self.calls = 0
+        self.ids = RecordIds()
         self.fail_publish: Exception | None = None
         self.again()
 
@@ -175,7 +177,7 @@ class House:
         for _ in range(calls):
             number, self.calls = self.calls, self.calls + 1
             self.clock.at += timedelta(milliseconds=10)
-            record_id = f"{first_id(self.clock.at)}7000-8000-{number:012x}"
+            record_id = self.ids.next(int(self.clock.at.timestamp() * 1000))
             user = f"u{number}"
             arm = assign.arm(canary.salt, f"user:{user}", canary.weight) if canary is not None else "stable"
             failed = canary_errors and arm == "canary"
@@ -275,6 +277,41 @@ def test_a_fold_goes_on_after_a_kill(house: House) -> None:
     assert found.verdict is not None
     metric = found.verdict.metrics[0]
     assert metric.stable_n + metric.canary_n == 40
+
+
+def test_a_clock_that_steps_back_neither_loses_nor_doubles_calls(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is admitted meanwhile is looked at once the clock has caught up: every call once, in order."""
+    house.apply("New.", margin=0.01)
+    house.rollouts.start("support", None, by="ann")
+    looked_at: list[str] = []
+    real = house.log.watched
+
+    def watched(*asked: Any, **more: Any) -> Sequence[WatchedCall]:
+        calls = real(*asked, **more)
+        looked_at.extend(call.id for call in calls)
+        return calls
+
+    monkeypatch.setattr(house.log, "watched", watched)
+    house.serve(30, canary_errors=False)
+    house.rollouts.tick()
+    before = set(looked_at)
+    house.ids.begin_after(int(house.clock.at.timestamp() * 1000))  # what a gateway started anew does
+    house.clock.at -= timedelta(minutes=10)
+    house.serve(30, canary_errors=False)
+    house.rollouts.tick()
+    house.again()
+    house.rollouts.tick()
+    assert set(looked_at) == before
+    house.clock.at += timedelta(minutes=11)
+    house.serve(10, canary_errors=False)
+    house.rollouts.tick()
+    assert house.rollouts.list()[0].stage.state == "running", "an ended rollout looks no further"
+    everything = sorted(each.id for each in house.log.records(RecordFilter(), limit=99, bodies=False))
+    assert len(everything) == 70
+    lanes = len(house.rollouts.list()[0].lanes)
+    assert sorted(looked_at) == sorted(everything * lanes)
 
 
 def test_there_is_one_rollout_at_a_time(house: House) -> None:

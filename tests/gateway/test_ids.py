@@ -21,6 +21,16 @@ def test_ids_grow_whatever_the_clock_does(times_ms: list[int]) -> None:
         assert (value.version, value.variant) == (7, uuid.RFC_4122)
 
 
+def test_ids_of_a_new_life_are_later_than_those_of_the_last() -> None:
+    """Though the clock stepped back in between; once it has caught up, its time counts again."""
+    old = RecordIds().next(50_000)
+    ids = RecordIds()
+    ids.begin_after(51_000)
+    first = ids.next(20_000)
+    assert old < first < ids.next(20_000) < ids.next(60_000)
+    assert int(ids.next(70_000).replace("-", "")[:12], 16) == 70_000
+
+
 def test_a_full_millisecond_spills_into_the_next() -> None:
     """More than 4,096 ids in one millisecond still grow."""
     ids = RecordIds()

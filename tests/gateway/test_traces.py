@@ -6,19 +6,23 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from airboss.domain.release import Policy
 from airboss.gateway.traces import ATTRIBUTES_CHARS_MAX, BODY_BYTES_MAX, VALUE_CHARS_MAX, fitting
 from airboss.governance.policies import policy_of
+from airboss.telemetry.metrics import Counts, write_counts
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
 from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, partial, request, span
+from tests.support.wait import until
 
 DATA = Path(__file__).parents[1] / "telemetry" / "data"
 
@@ -317,3 +321,23 @@ def test_counters_do_not_go_backwards(provider: FakeProvider, own_root: Path) ->
     assert fallen == []
     calls = [value for (name, _), value in after.items() if name.endswith("operation_duration_seconds_count")]
     assert sum(calls) == 4
+
+
+def test_ids_grow_though_the_clock_steps_back_while_a_worker_is_away(
+    provider: FakeProvider, own_root: Path
+) -> None:
+    """Those of the next life are later than all of the last; a time that is far off is forgotten."""
+    with Gateway(own_root, deployment(provider.url)) as mine:
+        mine.chat()
+
+        def next_life(ahead: timedelta) -> datetime:
+            (path,) = until(lambda: list(own_root.rglob("metrics/*.json")), timeout_s=10)
+            mine.kill()
+            counts = msgspec.json.decode(path.read_bytes(), type=Counts)
+            write_counts(path, msgspec.structs.replace(counts, written_at=datetime.now(UTC) + ahead))
+            mine.restart()
+            made = mine.chat().headers["x-request-id"]  # waits on the socket until it serves
+            return datetime.fromtimestamp(int(made.replace("-", "")[:12], 16) / 1000, UTC)
+
+        assert next_life(timedelta(minutes=10)) > datetime.now(UTC) + timedelta(minutes=9)
+        assert next_life(timedelta(days=300)) < datetime.now(UTC) + timedelta(minutes=1)

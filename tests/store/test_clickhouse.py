@@ -25,7 +25,7 @@ from airboss.store.clickhouse_http import ClickHouse, literal
 from airboss.store.clickhouse_schema import migrate, statements
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.journals import FixedClock
-from tests.store.samples import START, call_id, closed_json, move, opened_json, record_json
+from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened_json, record_json
 from tests.store.test_contract_scores import score, shown
 from tests.support.clickhouse import PYTHON, URL_ENV, House, front
 
@@ -223,6 +223,39 @@ def test_a_schema_killed_half_way_goes_on(
     server.insert("schema_migrations", ("number", "name", "applied_at"), [row], "later")
     with pytest.raises(SetupError, match="install the one that wrote it"):
         open_log().count(ALL)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_schema_is_brought_forward_with_all_it_holds(
+    clickhouse: House, open_log: Open, server: ClickHouse, version: int
+) -> None:
+    """Tables as the Airboss of that schema made them, with rows: all are there, and new ones are taken."""
+    folder = Path(clickhouse_http.__file__).parent / "schema/clickhouse"
+    server.create_database()
+    for path in sorted(folder.glob("*.sql"))[: version + 1]:
+        for statement in statements(path.read_text(), server.server):
+            server.run(statement)
+        if path.name[:3] != "000":
+            row = (int(path.name[:3]), path.name, "2026-01-01 00:00:00")
+            server.insert("schema_migrations", ("number", "name", "applied_at"), [row], path.name)
+    with clickhouse.database() as other, closing(ClickHouseRecordLog(other)) as newest:
+        newest.apply(move(1, 2, 3))
+        held = list(newest.records(ALL, limit=9, bodies=True))
+        source = read_url(other).database
+        for (table,) in server.rows("select name from system.tables where database = currentDatabase()"):
+            if table == "schema_migrations":
+                continue
+            columns = server.rows(
+                "select name from system.columns where database = currentDatabase()"
+                f" and table = '{table}' and default_kind = ''"
+            )
+            named = ", ".join(f"`{name}`" for (name,) in columns)
+            server.run(f"insert into `{table}` ({named}) select {named} from `{source}`.`{table}`")
+    log = open_log()
+    assert list(log.records(ALL, limit=9, bodies=True)) == held
+    assert log.offset(SEGMENT) == 300
+    assert log.apply(move(4, start=300)) == 400
+    assert [each.id for each in log.records(ALL, limit=1, bodies=False)] == [call_id(4)]
 
 
 def test_a_cluster_has_replicated_tables() -> None:

@@ -268,6 +268,27 @@ def test_pages_go_backwards_without_gap_or_repeat(record_log: RecordLog) -> None
     assert seen == [call_id(number) for number in reversed(numbers)]
 
 
+def test_a_clock_that_stepped_back_loses_and_doubles_nothing(record_log: RecordLog) -> None:
+    """Half way the clock went back an hour: following gives all in order of storage, pages give each once."""
+    back = timedelta(hours=1)
+    for number in range(20):
+        at = START + timedelta(seconds=number) - (back if number >= 10 else timedelta())
+        record_log.apply(move(number, start=100 * number, started_at=at))
+    assert listed(record_log, RecordFilter(after=call_id(0))) == [call_id(number) for number in range(1, 20)]
+    followed: list[str] = [call_id(0)]
+    while page := listed(record_log, RecordFilter(after=followed[-1]), limit=3):
+        followed += page
+    assert followed == [call_id(number) for number in range(20)]
+    paged: list[str] = []
+    page = listed(record_log, limit=3)
+    while page:
+        assert len(paged) < 30
+        paged += page
+        page = listed(record_log, RecordFilter(before=page[-1]), limit=3)
+    # By when calls began, as their clock said; those of one side of the step stay in order.
+    assert paged == [call_id(number) for number in (*range(9, -1, -1), *range(19, 9, -1))]
+
+
 def test_following_misses_no_record_that_arrives_late(record_log: RecordLog) -> None:
     """`after` gives what was stored later, first stored first: a long call begun earlier is among them."""
     record_log.apply(move(5))

@@ -81,7 +81,7 @@ class Mover:
         record_log: TracedLog,
         clock: Clock,
         *,
-        batch_frames: int = 1000,
+        batch_frames: int = 4000,
         batch_bytes: int = 8 * 1024 * 1024,
         people: People | None = None,
         fault: Callable[[FaultPoint], None] = lambda _point: None,

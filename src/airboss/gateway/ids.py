@@ -16,6 +16,13 @@ class RecordIds:
         # Ids must be unique, not secret: a seeded generator spares a system call for each.
         self._random = random.Random(os.urandom(32))  # noqa: S311
 
+    def begin_after(self, unix_ms: int) -> None:
+        """Make only ids that are later than all of a last life, which ended then: the clock may have stepped
+        back meanwhile."""
+        self._last_ms = unix_ms
+        self._time = _time_of(unix_ms)
+        self._counter = 0xFFF
+
     def next(self, unix_ms: int) -> str:
         """A new id. The 12 bits after the time count the ids of one millisecond; 62 bits are random."""
         if unix_ms > self._last_ms or self._counter == 0xFFF:

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,10 @@ PLAN_POLL_S = 0.25
 SWEEP_S = 1.0
 DRAIN_S = 30.0
 BACKLOG = 4096
+COUNTS_AGE = timedelta(seconds=5)
+"""Counts are shared every second: no call of a last life began so long after the last that are there."""
+STEP_MAX = timedelta(hours=1)
+"""A clock that steps back further was wrong, and its time is forgotten."""
 
 
 def _ignored(_secrets: tuple[str, ...]) -> None:
@@ -73,6 +78,9 @@ async def serve(
     held = read_counts(settings.metrics_dir, but="").get(settings.name)
     if held is not None:
         worker.metrics.resume(held)
+        last_life = held.written_at + COUNTS_AGE
+        if last_life - clock.now() < STEP_MAX:
+            worker.ids.begin_after(int(last_life.timestamp() * 1000))
     worker.limiter = limiter or _own_limiter(clock)
     worker.cache = cache
     router = Router(
