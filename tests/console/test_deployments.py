@@ -63,6 +63,23 @@ def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:
     assert len(labels) == len(rollout.verdict.metrics)
 
 
+def test_what_changed_is_marked_on_the_picture(week: LoopSite) -> None:
+    """Releases and rollouts stand on it as on the overview's charts, where they happened; none where nothing
+    did."""
+    page = shown(week.person(), "/deployments/support?range=7d")
+    assert "marks" in page.values("class")
+    lefts = [float(each.rstrip("%")) for each in page.values("x1") if each in page.values("x2")]
+    assert lefts
+    assert all(0 <= each <= 100 for each in lefts)
+    picture = page.text.split("Who answered")[1].split("Stands as")[0]
+    assert "rollout of support" in picture or "release support" in picture
+    before = shown(week.person(), "/deployments/support?since=2026-01-01&until=2026-01-02")
+    assert "marks" not in before.values("class")
+    digest = week.loop.rollouts.list()[0].release
+    links = hrefs(shown(week.person(), f"/releases/{digest}"))
+    assert [each for each in links if each.startswith("/explore?") and digest in each]
+
+
 def test_what_changed_is_told_once(week: LoopSite) -> None:
     """A plan that a rollout's word made is not told again beside it."""
     text = shown(week.person(), "/deployments/support").text.split("What changed when")[1]

@@ -45,6 +45,13 @@ def test_scores_have_a_curve_for_each_release(week: LoopSite) -> None:
     assert "No call was scored" in shown(person, "/quality?since=2026-01-01&until=2026-01-02").text
 
 
+def test_what_changed_is_marked_on_curves(week: LoopSite) -> None:
+    """Releases and rollouts stand on a score's picture, in the words of the overview's charts."""
+    page = shown(week.person(), "/quality?range=7d")
+    assert "marks" in page.values("class")
+    assert "release support" in page.text
+
+
 def test_an_evaluation_tells_its_verdict(week: LoopSite) -> None:
     """The gate in words, each scorer's numbers with n, the forest, what was unscored and why, the cost."""
     page = shown(week.person(), evaluation(week, state="done"))

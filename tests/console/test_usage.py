@@ -15,6 +15,7 @@ import pytest
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.view_rows import SavedView
 from airboss.store.views import SqlViewStore
+from tests.console.looped import pressed
 from tests.console.site import DAY, NOW, Site
 from tests.console.test_pages import hrefs, shown
 from tests.support.seed_records import fill, make_records
@@ -143,6 +144,19 @@ def test_a_view_is_saved_found_and_deleted(site: Site) -> None:
     assert program.post("/api/v1/views/by%20key/delete", json={}).status_code == 404
     noted = [action for action, *_ in site.audit.entries if action.startswith("view")]
     assert noted == ["view.save", "view.delete"]
+
+
+@pytest.mark.parametrize("path", ["/?range=6h", "/records?status=error", "/explore?group_by=user"])
+def test_a_view_is_saved_from_where_it_is_seen(site: Site, path: str) -> None:
+    """Overview, records and explore have the form and lead to what was saved."""
+    person = site.person()
+    page = shown(person, path)
+    assert page.values("action").count("/explore/save") == 1
+    assert path in page.values("value")
+    done = pressed(person, "/explore/save", name="mine", url=path, back=path)
+    assert done.status_code in {200, 303}
+    for each in ("/", "/records", "/explore"):
+        assert path in hrefs(shown(person, each))
 
 
 def test_views_are_kept_in_the_ledger(tmp_path: Path) -> None:

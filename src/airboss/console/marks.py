@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from airboss.console.desk import Desk
+from airboss.console.query import Period
 
 MARKS_MAX = 40
 """The newest; more on one chart could not be read."""
+
+PLACES: Final = 9
+"""So many marks stand beside each other on a picture at most."""
 
 Kind = Literal["release", "rollout", "config"]
 
@@ -52,6 +56,23 @@ def marks(desk: Desk, since: datetime, until: datetime, *, deployment: str | Non
         found.append(Mark(at=at, kind="config", words=words, path="/audit?action=config.apply"))
     inside = sorted((each for each in found if since <= each.at < until), key=lambda each: each.at)
     return inside[-MARKS_MAX:]
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """A mark on a picture of a period: `left` in percent of its width."""
+
+    left: float
+    at: datetime
+    words: str
+
+
+def placed(desk: Desk, period: Period, *, deployment: str) -> tuple[Placed, ...]:
+    """What changed in a period, for a picture of one deployment; what is close together is one."""
+    found = gathered(marks(desk, period.since, period.until, deployment=deployment), period.seconds / PLACES)
+    return tuple(
+        Placed(left=round(100 * (at - period.since).total_seconds() / period.seconds, 2), at=at, words=words)
+        for at, words in found
+    )
 
 
 def gathered(found: list[Mark], step_s: float) -> list[tuple[datetime, str]]:

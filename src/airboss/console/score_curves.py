@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from airboss.console.desk import Desk
+from airboss.console.marks import Placed, placed
 from airboss.console.query import Period
 from airboss.console.shares import TimeMark, step_of, time_marks
 from airboss.domain.ports import ScoreStats
@@ -40,7 +41,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
     """One score of one deployment. `low` and `high` are the ends of its axis; a score that lies in 0 to 1 has
-    an axis from 0 to 1, so that no small change looks large."""
+    an axis from 0 to 1, so that no small change looks large. `changed` is what changed meanwhile."""
 
     deployment: str
     name: str
@@ -48,6 +49,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     high: float
     curves: tuple[Curve, ...]
     marks: tuple[TimeMark, ...]
+    changed: tuple[Placed, ...]
 
     @property
     def n(self) -> int:
@@ -75,7 +77,8 @@ def panels(desk: Desk, period: Period, *, deployment: str | None) -> tuple[Panel
             found = desk.log.score_stats(start, end, without_key=OWN_KEY)
             steps.append((start, end, list(found)))
     keys = sorted({(each.deployment, each.name) for each in whole})
-    return tuple(panel(key, whole, steps, period) for key in keys)
+    changed = {name: placed(desk, period, deployment=name) for name in {key[0] for key in keys}}
+    return tuple(panel(key, whole, steps, period, changed[key[0]]) for key in keys)
 
 
 def panel(
@@ -83,6 +86,7 @@ def panel(
     whole: list[ScoreStats],
     steps: list[tuple[datetime, datetime, list[ScoreStats]]],
     period: Period,
+    changed: tuple[Placed, ...],
 ) -> Panel:
     """One score of one deployment."""
     means = [
@@ -103,6 +107,7 @@ def panel(
             if (each.deployment, each.name) == key
         ),
         marks=time_marks(period),
+        changed=changed,
     )
 
 

@@ -91,6 +91,7 @@ def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
         lines=charted.lines,
         omitted=charted.omitted,
         first_call="" if stats else first_call(desk, plan),
+        views=desk.views.views(),
     )
 
 
@@ -158,6 +159,7 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
         newest=found[0].id if found and newer is None and not {"until", "sort"} & set(keep) else "",
         first_call="" if found else first_call(desk, plan),
         cli_records=cli_records(keep),
+        views=desk.views.views(),
     )
 
 

@@ -8,6 +8,7 @@ from airboss.console.changes import Change
 from airboss.console.desk import Desk
 from airboss.console.difference import Shown, shown
 from airboss.console.fleet import PLANS_MAX, fleet, history, live_rollouts
+from airboss.console.marks import placed
 from airboss.console.page import Action, Form, Page, drawn
 from airboss.console.query import check_names, read_period
 from airboss.console.render import Templates, Visit
@@ -62,6 +63,7 @@ def one(desk: Desk, templates: Templates, seen: Visit) -> str:
         doings=doings(desk, found),
         challenger=challenger,
         changes=difference(desk, found.view.stable, challenger) if challenger is not None else (),
+        changed=placed(desk, period, deployment=name),
         history=history(desk, name),
         plans_max=PLANS_MAX,
         rollouts=desk.rollouts.list(deployment=name, limit=LISTED),

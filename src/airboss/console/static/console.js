@@ -178,10 +178,14 @@
     ctx.setLineDash([3 * ratio, 3 * ratio]);
     ctx.font = `${10 * ratio}px system-ui, sans-serif`;
     ctx.textBaseline = "alphabetic";
+    let free = 0; // words that would stand on others are left out; the line says that something changed
     for (const [at, words] of data.marks) {
       const x = Math.round(plot.valToPos(at, "x", true));
       ctx.beginPath(); ctx.moveTo(x, plot.bbox.top); ctx.lineTo(x, plot.bbox.top + plot.bbox.height); ctx.stroke();
-      const late = x + 4 * ratio + ctx.measureText(words).width > plot.bbox.left + plot.bbox.width;
+      const width = ctx.measureText(words).width + 4 * ratio;
+      const late = x + width > plot.bbox.left + plot.bbox.width, start = late ? x - width : x;
+      if (start < free) continue;
+      free = start + width + 8 * ratio;
       ctx.textAlign = late ? "right" : "left";
       ctx.fillText(words, x + (late ? -4 : 4) * ratio, plot.bbox.top + 9 * ratio);
     }

@@ -1,22 +1,30 @@
--- Quantiles are exact (quantile_cont), interpolated between the two nearest calls.
+-- Quantiles are exact (quantile_cont), interpolated between the two nearest calls; those of one column are taken
+-- together, which sorts it once.
+with used as (
+    select
+        deployment,
+        count(*) as requests,
+        count(*) filter (status = 'error') as errors,
+        count(*) filter (status = 'cancelled') as cancelled,
+        count(*) filter (status = 'refused') as refused,
+        quantile_cont(latency_ms, [0.5, 0.95]) filter (status = 'ok') as latencies,
+        quantile_cont(ttft_ms, [0.5, 0.95]) filter (status = 'ok') as ttfts,
+        avg(
+            output_tokens / nullif(greatest(latency_ms - if(stream, coalesce(ttft_ms, 0), 0), 0), 0) * 1000
+        ) filter (status = 'ok') as tokens_per_s,
+        coalesce(sum(input_tokens), 0)::bigint as input_tokens,
+        coalesce(sum(output_tokens), 0)::bigint as output_tokens,
+        sum(cost_usd)::double as cost_usd,
+        count(*) - count(cost_usd) as cost_unknown
+    from records
+    where started_at >= $since and started_at < $until and ($without is null or "key" <> $without)
+    group by deployment
+)
 select
-    deployment,
-    count(*) as requests,
-    count(*) filter (status = 'error') as errors,
-    count(*) filter (status = 'cancelled') as cancelled,
-    count(*) filter (status = 'refused') as refused,
-    quantile_cont(latency_ms, 0.5) filter (status = 'ok') as latency_p50_ms,
-    quantile_cont(latency_ms, 0.95) filter (status = 'ok') as latency_p95_ms,
-    quantile_cont(ttft_ms, 0.5) filter (status = 'ok') as ttft_p50_ms,
-    quantile_cont(ttft_ms, 0.95) filter (status = 'ok') as ttft_p95_ms,
-    avg(
-        output_tokens / nullif(greatest(latency_ms - if(stream, coalesce(ttft_ms, 0), 0), 0), 0) * 1000
-    ) filter (status = 'ok') as tokens_per_s,
-    coalesce(sum(input_tokens), 0)::bigint as input_tokens,
-    coalesce(sum(output_tokens), 0)::bigint as output_tokens,
-    sum(cost_usd)::double as cost_usd,
-    count(*) - count(cost_usd) as cost_unknown
-from records
-where started_at >= $since and started_at < $until and ($without is null or "key" <> $without)
-group by deployment
+    * exclude (latencies, ttfts),
+    latencies[1] as latency_p50_ms,
+    latencies[2] as latency_p95_ms,
+    ttfts[1] as ttft_p50_ms,
+    ttfts[2] as ttft_p95_ms
+from used
 order by deployment
