@@ -77,6 +77,7 @@ TOUCHES: Mapping[str, str] = {
     "console/render.py": "starlette",
     "console/wire.py": "starlette",
     "controller/dead_letters.py": "os",
+    "controller/embed_http.py": "httpx2",
     "controller/mover.py": "fcntl os shutil",
     "controller/scrub.py": "os",
     "controller/reaching.py": "socket",

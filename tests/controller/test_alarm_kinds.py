@@ -135,6 +135,22 @@ def test_a_budget_that_burns_fast_is_seen_over_two_windows(log: Log) -> None:
     assert read(log, slo(), now=later).broken is False
 
 
+def test_what_is_left_of_a_budget_is_no_hours_old(log: Log) -> None:
+    """Over long times it is measured anew within minutes, by the same measures that watched a quiet start."""
+    log.calls(NOW - timedelta(hours=1), 1_000)
+    measures = Measures(log)
+
+    def look(now: datetime) -> Reading:
+        measures.forget_old(now)
+        return measures.read(slo(), None, now)
+
+    assert look(NOW).detail == "100 % of the budget of 30d is left"
+    log.calls(NOW + timedelta(seconds=1), 200, status="error")
+    later = look(NOW + timedelta(minutes=5, seconds=1))
+    assert later.detail == "the budget of 30d is used up 16.7 times"
+    assert later.broken is True
+
+
 def test_a_slow_leak_is_seen_over_days(log: Log) -> None:
     """2 % errors for three days use the budget up in half its time; an hour of them is nothing."""
     for hour in range(72):

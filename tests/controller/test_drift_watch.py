@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from airboss.config import Config, DeploymentConfig, DriftConfig
 from airboss.controller.drift_watch import CheckPrompts, DriftWatch
+from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.evaluations.drift import Drift
 from airboss.evaluations.drift_checks import Checks
@@ -54,6 +55,7 @@ class Watched:
         self.clock = FixedClock()
         self.config = config(**{"reference": 100, **fields})
         self.number = 0
+        self.embedder: Meanings | None = None
 
     def look(self, text: str = "An ordinary answer.", *, count: int = 20, **fields: Any) -> Drift | None:
         """Some calls, and a look by a watch of a new process."""
@@ -68,7 +70,11 @@ class Watched:
         )
         self.log.apply(JournalMove(segment=f"s{numbers[0]}", start=0, end=1, records=records))
         watch = DriftWatch(
-            config=lambda: self.config, store=self.store, record_log=self.log, clock=self.clock
+            config=lambda: self.config,
+            store=self.store,
+            record_log=self.log,
+            clock=self.clock,
+            embedder=lambda: self.embedder,
         )
         watch.tick()
         self.clock.at += timedelta(seconds=20)
@@ -116,6 +122,62 @@ def test_only_real_answers_are_looked_at(store: SqlViewStore) -> None:
     off = Watched(store, features=False)
     store.put_drift(features_of(NAME), None)
     assert off.look() is None
+
+
+class Meanings:
+    """Tells cats from contracts, in whatever words; `away` while its engine is."""
+
+    def __init__(self, name: str = "minilm") -> None:
+        self.name = name
+        self.away = False
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """As `Embedder.embed`."""
+        if self.away:
+            raise StoreUnavailable("no engine")
+        assert len(texts) <= 20
+        assert all(len(each.encode()) <= 250 for each in texts)
+        return [[0.0, 1.0] if "contract" in each else [1.0, 0.0] for each in texts]
+
+
+def test_topics_are_told_by_meaning_where_a_model_embeds(store: SqlViewStore) -> None:
+    """Other words of the same meaning are no drift, another meaning is; while nobody embeds nothing is looked
+    at and nothing lost; without the model, or with another, it is learned anew."""
+    meanings, watched = Meanings(), Watched(store)
+    watched.embedder = meanings
+    for _ in range(6):
+        state = watched.look(request=asking("a cat sat " + "there " * 90))
+    assert state is not None
+    assert (state.topics_by, len(state.binnings["input_topic"].centres)) == ("minilm", 6)
+    for _ in range(15):
+        state = watched.look(request=asking("ein Kater, der irgendwo im Garten sitzt"))
+    assert state is not None
+    assert "input_topic" not in {each.feature for each in state.found}
+    meanings.away = True
+    with pytest.raises(StoreUnavailable):
+        watched.look(request=asking("a cat sat"))
+    assert (kept := store.drift(features_of(NAME))) is not None
+    assert msgspec.json.decode(kept, type=Drift).until == state.until
+    meanings.away = False
+    for _ in range(15):
+        state = watched.look(request=asking("a contract of sale"))
+    assert state is not None
+    assert "input_topic" in {each.feature for each in state.found}
+    watched.embedder = Meanings("other")
+    assert watched.look(request=asking("a cat")) == state, "what was found stands until it is accepted"
+    store.put_drift(features_of(NAME), None)
+    again = watched.look(request=asking("a cat"))
+    assert again is not None
+    assert again.topics_by == "other"
+    watched.embedder = None
+    by_words = watched.look(request=asking("a cat"))
+    assert by_words is not None
+    assert (by_words.topics_by, by_words.learning) == (None, ())
+
+
+def asking(text: str) -> msgspec.Raw:
+    """A request that asks this."""
+    return msgspec.Raw(msgspec.json.encode({"messages": [{"role": "user", "content": text}]}))
 
 
 def test_what_is_accepted_is_learned_anew(store: SqlViewStore) -> None:

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 from openai import BadRequestError, OpenAI
 
+from airboss.compose import drifts
+from airboss.compose.parts import open_ledger
+from airboss.evaluations.drift_features import embedded, near, to_embed, vector
+from airboss.store.datadir import DataDir
 from tests.support.airboss import Airboss
 from tests.support.engine import EMBEDDER_SHA256, EMBEDDER_SOURCE, embedder_files
 from tests.support.wait import until
@@ -77,6 +81,25 @@ def test_what_it_cannot_do_is_a_clear_400(client: OpenAI) -> None:
     assert caught.value.code == "context_length_exceeded"
     with pytest.raises(BadRequestError, match="/v1/embeddings"):
         client.chat.completions.create(model="embeddings", messages=[{"role": "user", "content": "hi"}])
+
+
+def test_topics_of_drift_are_told_by_it(airboss: Airboss) -> None:
+    """The controller finds the engine in the plan and asks it directly: what means the same in other words is
+    near, nothing is recorded, and no text is too long, in any script."""
+    with open_ledger(DataDir(airboss.data)) as ledger:
+        engine = drifts.embedder(ledger)
+    assert engine is not None
+    assert engine.name == "minilm"
+    airboss.settled()
+    before = len(airboss.records())
+    texts = ["My parcel has not arrived", "where is the package I ordered?", "a recipe for tomato soup"]
+    longest = [to_embed(each * 3_000) for each in ("word ", "\ud55c\uad6d", "\u4f60", ". ", "e\u0301")]
+    vectors = [embedded(each) for each in engine.embed([*texts, *longest])]
+    parcel, package, soup = vectors[:3]
+    assert near(parcel, package) > 0.4 > near(parcel, soup)
+    assert near(vector(texts[0]), vector(texts[1])) == 0, "by words they have nothing in common"
+    airboss.settled()
+    assert len(airboss.records()) == before
 
 
 def test_a_killed_engine_is_started_again(airboss: Airboss, client: OpenAI) -> None:

@@ -12,16 +12,35 @@ from airboss.compose.parts import SystemClock
 if TYPE_CHECKING:
     from airboss.compose.watching import InForce
     from airboss.controller.drift_watch import DriftWatch
+    from airboss.controller.embed_http import Engine
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.store.datadir import DataDir
     from airboss.store.drift_rows import DriftStore
 
 
-def watch(force: InForce, store: DriftStore, records: RecordLog) -> DriftWatch:
+def embedder(ledger: Ledger) -> Engine | None:
+    """The first local model that embeds, if any is deployed."""
+    from airboss.controller.embed_http import Engine  # noqa: PLC0415 - 60 ms, where needed
+
+    snapshot = ledger.snapshot()
+    for each in snapshot.plan.deployments if snapshot is not None else ():
+        if each.target.embeds:
+            urls = each.target.base_urls
+            return Engine(each.target.upstream_model, urls[0] if urls else None)
+    return None
+
+
+def watch(force: InForce, ledger: Ledger, store: DriftStore, records: RecordLog) -> DriftWatch:
     """What looks at samples of calls."""
     from airboss.controller.drift_watch import DriftWatch  # noqa: PLC0415 - the controller's own
 
-    return DriftWatch(config=force.config, store=store, record_log=records, clock=SystemClock())
+    return DriftWatch(
+        config=force.config,
+        store=store,
+        record_log=records,
+        clock=SystemClock(),
+        embedder=lambda: embedder(ledger),
+    )
 
 
 async def check_prompts(ledger: Ledger, data: DataDir, store: DriftStore, force: InForce) -> None:

@@ -178,7 +178,7 @@ def watching(
         "notifications": notify,
         "checked prompts": lambda: drifts.check_prompts(ledger, data, rooms["drifts"], force),
     }
-    blocking = {"drift": drifts.watch(force, rooms["drifts"], records).run, "alarms": watch.run}
+    blocking = {"drift": drifts.watch(force, ledger, rooms["drifts"], records).run, "alarms": watch.run}
     threads = _threads(waiting, blocking, stop, broke)
     for thread in threads:
         thread.start()

@@ -20,6 +20,9 @@ INTERNAL_KEY: Final = "airboss"
 WINDOW_PARTS: Final = 60
 """A window is measured only so many times in its length: it cannot change faster."""
 
+FRESH_S_MAX: Final = 300.0
+"""So old a measure of a long window may be: a budget that is burnt today is not told tomorrow."""
+
 WEEK: Final = timedelta(days=7)
 COMPARED_MIN: Final = 50
 """Calls, or scores, below which two weeks are not compared; of traffic itself twice as many."""
@@ -183,7 +186,8 @@ class Measures:
                 continue
             long = bad / n / allowed
             short = bad_short / n_short / allowed if n_short else 0.0
-            shown.append((long, bound, bad >= BURNT_MIN and min(long, short) > bound))
+            rate = min(long, short)
+            shown.append((rate, bound, bad >= BURNT_MIN and rate > bound))
         if not shown:
             return Reading(why=f"no calls in the last {length(BURNS[-1][1])}")
         # The fastest that is broken, else the one nearest to it.
@@ -282,4 +286,4 @@ def _cost(own: UsageRow | None, window: str) -> Reading:
 
 
 def _fresh(window_s: float, at: datetime, now: datetime) -> bool:
-    return now - at < timedelta(seconds=max(window_s / WINDOW_PARTS, 1.0))
+    return now - at < timedelta(seconds=min(max(window_s / WINDOW_PARTS, 1.0), FRESH_S_MAX))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -23,7 +23,7 @@ from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.evaluations import drift, drift_checks
 from airboss.evaluations.drift import Drift
 from airboss.evaluations.drift_checks import REPEATS, Checks
-from airboss.evaluations.drift_features import Seen, seen
+from airboss.evaluations.drift_features import Seen, asked_in, embedded, seen, to_embed
 from airboss.store.drift_rows import DriftStore, checks_of, features_of
 
 EVERY_S: Final = 20.0
@@ -39,12 +39,29 @@ Ask = Callable[[str, str], Awaitable[str | None]]
 log = logging.getLogger(__name__)
 
 
+class Embedder(Protocol):
+    """Makes vectors of texts. `name` is the model's; vectors of different models are not compared."""
+
+    name: str
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector for each. Raises StoreUnavailable while nobody makes any."""
+
+
 class DriftWatch:
-    """Looks at samples of calls. One thread calls it."""
+    """Looks at samples of calls. One thread calls it. `embedder` gives the model that topics are told by;
+    None: by hashed words."""
 
     def __init__(
-        self, *, config: Callable[[], Config], store: DriftStore, record_log: RecordLog, clock: Clock
+        self,
+        *,
+        config: Callable[[], Config],
+        store: DriftStore,
+        record_log: RecordLog,
+        clock: Clock,
+        embedder: Callable[[], Embedder | None] = lambda: None,
     ) -> None:
+        self._embedder = embedder
         self._config = config
         self._store = store
         self._log = record_log
@@ -63,27 +80,52 @@ class DriftWatch:
 
     def tick(self) -> None:
         """Look at every deployment once. Raises StoreUnavailable, SetupError."""
+        embedder = self._embedder()
         for name, each in self._config().deployments.items():
             if each.drift.features:
-                self._look(name, each.drift)
+                self._look(name, each.drift, embedder)
 
-    def _look(self, deployment: str, asked: DriftConfig) -> None:
+    def _look(self, deployment: str, asked: DriftConfig, embedder: Embedder | None) -> None:
         now = self._clock.now()
         kept = self._store.drift(features_of(deployment))
         state = msgspec.json.decode(kept, type=Drift) if kept is not None else None
-        if state is None or state.alpha != float(asked.alpha):
-            state = drift.begun(deployment, alpha=float(asked.alpha), reference=asked.reference, now=now)
-        changed = drift.after(state, self._calls(deployment, state.until, now), now=now)
-        if changed != state or kept is None:
-            self._store.put_drift(features_of(deployment), msgspec.json.encode(changed))
+        topics_by = embedder.name if embedder is not None else None
+        if state is not None and state.found and state.topics_by not in {None, topics_by}:
+            return  # what was found stands until it is accepted; nobody tells its topics any more
+        if state is None or state.alpha != float(asked.alpha) or _told_otherwise(state, topics_by):
+            state = drift.begun(
+                deployment,
+                alpha=float(asked.alpha),
+                reference=asked.reference,
+                now=now,
+                topics_by=topics_by,
+            )
+        by = embedder if state.topics_by is not None else None
+        changed = drift.after(state, self._calls(deployment, state.until, now, by), now=now)
+        content = msgspec.json.encode(changed)
+        if content != kept:
+            self._store.put_drift(features_of(deployment), content)
 
-    def _calls(self, deployment: str, since: datetime, now: datetime) -> list[Seen]:
+    def _calls(
+        self, deployment: str, since: datetime, now: datetime, embedder: Embedder | None
+    ) -> list[Seen]:
         where = RecordFilter(
             deployment=deployment, status="ok", since=since + timedelta(microseconds=1), until=now - SETTLED
         )
         found = self._log.records(where, limit=SAMPLE, bodies=True) if where.since < where.until else ()  # type: ignore[operator]  # both are set
-        looked = [seen(each) for each in found if each.key != INTERNAL_KEY]
+        callers = [each for each in found if each.key != INTERNAL_KEY]
+        topic = None
+        if embedder is not None:
+            texts = list(dict.fromkeys(text for each in callers if (text := asked_in(each))))
+            vectors = embedder.embed([to_embed(text) for text in texts]) if texts else []
+            topic = dict(zip(texts, map(embedded, vectors), strict=True)).__getitem__
+        looked = [seen(each, topic) for each in callers]
         return sorted((each for each in looked if each is not None), key=lambda each: each.at)
+
+
+def _told_otherwise(state: Drift, topics_by: str | None) -> bool:
+    """Whether a state that has found nothing yet tells topics in another way than is told now."""
+    return not state.found and state.topics_by != topics_by
 
 
 class CheckPrompts:

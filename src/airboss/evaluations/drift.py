@@ -61,7 +61,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """Where drift of a deployment stands. `until` is how far calls were looked at. While `learning` is not
-    full it gathers the reference; then `binnings`, `watched` (by feature and bin) and `recent` are set."""
+    full it gathers the reference; then `binnings`, `watched` (by feature and bin) and `recent` are set.
+    `topics_by` is the model whose vectors topics are told by; None: hashed words."""
 
     deployment: str
     since: datetime
@@ -74,6 +75,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     watched: dict[str, dict[str, Watched]] = {}
     recent: dict[str, tuple[str, ...]] = {}
     found: tuple[Found, ...] = ()
+    topics_by: str | None = None
 
     @property
     def tests(self) -> int:
@@ -81,9 +83,13 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return sum(map(len, self.watched.values()))
 
 
-def begun(deployment: str, *, alpha: float, reference: int, now: datetime) -> Drift:
+def begun(
+    deployment: str, *, alpha: float, reference: int, now: datetime, topics_by: str | None = None
+) -> Drift:
     """Nothing is known yet."""
-    return Drift(deployment=deployment, since=now, until=now, alpha=alpha, reference=reference)
+    return Drift(
+        deployment=deployment, since=now, until=now, alpha=alpha, reference=reference, topics_by=topics_by
+    )
 
 
 def after(state: Drift, calls: Sequence[Seen], *, now: datetime) -> Drift:
@@ -95,8 +101,12 @@ def after(state: Drift, calls: Sequence[Seen], *, now: datetime) -> Drift:
         full = len(gathered) >= state.reference
         return _learned(state, gathered, now) if full else msgspec.structs.replace(state, learning=gathered)
     if not state.found and now - state.since >= EPOCH:
-        again = begun(state.deployment, alpha=state.alpha, reference=state.reference, now=now)
-        return after(msgspec.structs.replace(again, until=state.until), calls, now=now)
+        again = msgspec.structs.replace(
+            begun(state.deployment, alpha=state.alpha, reference=state.reference, now=now),
+            until=state.until,
+            topics_by=state.topics_by,
+        )
+        return after(again, calls, now=now)
     return _tested(state, calls, now) if calls else state
 
 

@@ -1,8 +1,9 @@
 """What is looked at of a call for drift: length, language and topic of what was asked, and of what was
 answered the length, the form and whether it declines. Pure, and rough: it runs over a sample of all calls.
 
-Topics are clusters of hashed words. That tells one subject from another by its vocabulary and knows nothing
-of meaning: the same said in other words, or in another language, is another topic.
+Topics are clusters of vectors: of a model that embeds where there is one (`embedded`), else of hashed words.
+Those tell one subject from another by its vocabulary and know nothing of meaning: the same in other words,
+or in another language, is another topic.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,6 +25,10 @@ from airboss.evaluations.scorers.refusal import reads_like_refusal
 
 READ_CHARS: Final = 4_000
 BUCKETS: Final = 1_024
+EMBEDDED_BYTES: Final = 250
+"""So much of a text is embedded: no tokenizer makes more than a token of a byte, and models take 256."""
+
+CENTRE_MAX: Final = 400
 CLUSTERS: Final = 6
 ROUNDS: Final = 6
 CUTS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -66,7 +71,7 @@ _COMMON: Final = {name: frozenset(words.split()) for name, words in COMMON.items
 _EVERYDAY: Final = frozenset().union(*_COMMON.values())
 
 Vector = Mapping[str, float]
-"""Weights of hashed words by their bucket, of length 1; empty for a text without words."""
+"""Weights by hashed word, or by the number of a dimension, of length 1; empty for a text without words."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,21 +101,27 @@ class Binning(msgspec.Struct, frozen=True, kw_only=True):
     least: float = 0.0
 
 
-def seen(record: InferenceRecord) -> Seen | None:
-    """What is looked at of a record; None where it has no bodies or asks nothing in words."""
+def asked_in(record: InferenceRecord) -> str:
+    """What a record asks in words; empty where it has no bodies, or failed."""
     if record.request is None or record.status != "ok":
-        return None
-    chat = in_chat(record)
-    asked = last_words(chat.request)
+        return ""
+    return last_words(in_chat(record).request)
+
+
+def seen(record: InferenceRecord, topic: Callable[[str], Vector] | None = None) -> Seen | None:
+    """What is looked at of a record; None where it asks nothing in words. `topic` gives the vector of what it
+    asks, by hashed words unless given."""
+    asked = asked_in(record)
     if not asked:
         return None
+    chat = in_chat(record)
     answered = answer_text(chat.response)
     return Seen(
         id=record.id,
         at=record.started_at,
         input_length=len(asked),
         input_language=language(asked),
-        input_topic=dict(vector(asked)),
+        input_topic=dict((topic or vector)(asked)),
         output_length=len(answered),
         output_refusal="declines" if declines(record, answered) else "answers",
         output_format=form(chat.request, answered, record.finish_reason),
@@ -159,6 +170,18 @@ def vector(text: str) -> Vector:
     weights = {bucket: 1 + math.log(count) for bucket, count in counts.items()}
     norm = math.sqrt(math.fsum(each * each for each in weights.values()))
     return {bucket: round(each / norm, 4) for bucket, each in weights.items()} if norm else {}
+
+
+def to_embed(text: str) -> str:
+    """What of a text is embedded."""
+    return text.encode("utf-8", "replace")[:EMBEDDED_BYTES].decode("utf-8", "ignore")
+
+
+def embedded(values: Sequence[float]) -> Vector:
+    """A model's vector, coarse: what is kept of it by the hundred."""
+    norm = math.sqrt(math.fsum(each * each for each in values)) or 1.0
+    coarse = {str(at): round(each / norm, 2) for at, each in enumerate(values)}
+    return {at: each for at, each in coarse.items() if each}
 
 
 def near(a: Vector, b: Vector) -> float:
@@ -268,5 +291,5 @@ def _mean(vectors: Sequence[Vector]) -> Vector:
         for bucket, weight in each.items():
             total[bucket] = total.get(bucket, 0.0) + weight
     norm = math.sqrt(math.fsum(each * each for each in total.values()))
-    kept = sorted(total.items(), key=lambda item: -item[1])[:60]
+    kept = sorted(total.items(), key=lambda item: -abs(item[1]))[:CENTRE_MAX]
     return {bucket: round(weight / norm, 4) for bucket, weight in kept}
