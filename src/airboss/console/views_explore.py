@@ -135,7 +135,7 @@ def charts(desk: Desk, found: UsageAnswer, asked: UsageQuery, period: Period, *,
             **{
                 name: getattr(each, name)
                 for name in StatsBucket.__struct_fields__
-                if name not in ("deployment", "start")
+                if name not in ("deployment", "start", "approximate")
             },
             start=each.start or period.since,
         )
