@@ -83,36 +83,25 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     return request, sent, None
 
 
-def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispatched) -> Route:
-    """The call as the executor needs it."""
-    target = call.branch.target
-    asked = Asked(
-        target=target,
-        body=call.upstream_body,
-        new_answer=taking(client, call, dispatched, target),
-        outgoing=call.outgoing,
-    )
+class Asking(msgspec.Struct, frozen=True):
+    """What a call asks of models beside its first (`dispatch.Asking`)."""
 
-    def ask(other: Target, request: InferenceRequest, body: wire.Body, branch: Branch) -> Asked:
-        translate = translation(branch.release, other)
-        there = msgspec.structs.replace(branch, target=other, translate=translate)
-        _, sent, translated = upstream_request(
-            None, request, body, call.deployment, there, call.screen, call.spoken
-        )
-        return Asked(
-            target=other,
-            body=sent,
-            new_answer=taking(client, call, dispatched, other),
-            outgoing=translated,
-        )
+    client: Client
+    call: Admitted
+    dispatched: Dispatched
 
-    def goes_on(cut: StreamedAnswer, source: Target, other: Target) -> Asked | None:
-        if call.spoken is not None and call.spoken.speech.passes:
+    def fallback(self, other: Target) -> Asked:
+        """The call itself, said anew."""
+        return self._ask(other, self.call.said, self.call.body, self.call.branch)
+
+    def goes_on(self, cut: StreamedAnswer, source: Target, target: Target) -> Asked | None:
+        """The call with what has been said of its answer."""
+        if self.call.spoken is not None and self.call.spoken.speech.passes:
             return None  # what the client has heard is one provider's own, and chat is not
-        found = continued(call, cut, source, other)
+        found = continued(self.call, cut, source, target)
         if found is None:
             return None
-        asked = ask(other, found.request, found.body, found.branch)
+        asked = self._ask(target, found.request, found.body, found.branch)
 
         def new_answer() -> AnyAnswer:
             answer = asked.new_answer()
@@ -122,36 +111,62 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
 
         return msgspec.structs.replace(asked, new_answer=new_answer)
 
-    def probe(other: Target) -> Asked:
-        question = members(QUESTION) | (GO_ON if other.kind == "openai-compatible" else {})
+    def probe(self, target: Target) -> Asked:
+        """The count that was begun, with nothing of the call or its release."""
+        call, client = self.call, self.client
+        question = members(QUESTION) | (GO_ON if target.kind == "openai-compatible" else {})
         raw = join_members(question)
         bare = Release(digest="", name="", model=call.branch.release.model)
         there = msgspec.structs.replace(
-            call.branch, target=other, release=bare, translate=translation(bare, other)
+            call.branch, target=target, release=bare, translate=translation(bare, target)
         )
         request = msgspec.structs.replace(call.said, body=raw, stream=False)
         body = wire.parse_body("chat", raw)
         _, sent, translated = upstream_request(None, request, body, call.deployment, there, None, None)
         return Asked(
-            target=other,
+            target=target,
             body=sent,
-            new_answer=lambda: WholeAnswer(other.provider, client.loop),
+            new_answer=lambda: WholeAnswer(target.provider, client.loop),
             outgoing=translated,
         )
 
+    def beginning(self) -> bytes:
+        """As `beginning`."""
+        return beginning(self.call.said.body, self.call.body)
+
+    def _ask(self, other: Target, request: InferenceRequest, body: wire.Body, branch: Branch) -> Asked:
+        call = self.call
+        translate = translation(branch.release, other)
+        there = msgspec.structs.replace(branch, target=other, translate=translate)
+        _, sent, translated = upstream_request(
+            None, request, body, call.deployment, there, call.screen, call.spoken
+        )
+        return Asked(
+            target=other,
+            body=sent,
+            new_answer=taking(self.client, call, self.dispatched, other),
+            outgoing=translated,
+        )
+
+
+def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispatched) -> Route:
+    """The call as the executor needs it."""
+    target = call.branch.target
     return Route(
         deployment=call.deployment,
         operation=call.request.operation,
         stream=call.request.stream,
         trace=call.trace,
         secret=serving.secret,
-        asked=asked,
+        asked=Asked(
+            target=target,
+            body=call.upstream_body,
+            new_answer=taking(client, call, dispatched, target),
+            outgoing=call.outgoing,
+        ),
         too_large=call.too_large,
         others=() if isinstance(call.body, wire.RelayedBody) else target.fallbacks,
-        fallback=lambda other: ask(other, call.said, call.body, call.branch),
-        beginning=lambda: beginning(call.said.body, call.body),
-        goes_on=goes_on if call.request.stream else None,
-        probe=probe,
+        asking=Asking(client, call, dispatched),
     )
 
 

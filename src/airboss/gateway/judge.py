@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Literal
 
 from airboss.domain.errors import ApiError, BodyTooLarge, PolicyRefused, UpstreamRefused
+from airboss.providers.connection import ConnectFailed
 
 Class = Literal["caller", "elsewhere", "again"]
 
@@ -71,3 +72,9 @@ def is_targets_fault(error: ApiError, status: int | None) -> bool:
     if isinstance(error, UpstreamRefused):
         return error.upstream_status in {408, 425}
     return status != 501
+
+
+def is_starting(error: ApiError, status: int | None) -> bool:
+    """Whether a local engine is only starting: it refuses connections, then answers 503 while it loads, and
+    has read nothing of the call."""
+    return isinstance(error, ConnectFailed) or status == 503
