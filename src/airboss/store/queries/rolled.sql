@@ -64,31 +64,31 @@ counts as (
     group by all
 ),
 bins as (
-    select {groups}, start, 'latency' as what, unnest(map_keys(latency)) as bin, unnest(map_values(latency)) as n
+    select {groups}, start, true as of_latency, unnest(map_keys(latency)) as bin, unnest(map_values(latency)) as n
     from summed where {quantiles} and status = 'ok'
     union all
-    select {groups}, start, 'ttft', unnest(map_keys(ttft)), unnest(map_values(ttft))
+    select {groups}, start, false, unnest(map_keys(ttft)), unnest(map_values(ttft))
     from summed where {quantiles} and status = 'ok'
     union all
-    select {groups}, start, 'latency', {latency}, 1 from scanned where {quantiles} and status = 'ok'
+    select {groups}, start, true, {latency}, 1 from scanned where {quantiles} and status = 'ok'
     union all
-    select {groups}, start, 'ttft', {ttft}, 1 from scanned where {quantiles} and status = 'ok' and ttft_ms is not null
+    select {groups}, start, false, {ttft}, 1 from scanned where {quantiles} and status = 'ok' and ttft_ms is not null
 ),
 histograms as (
-    select {groups}, start, what, bin, sum(n) as n from bins group by all
+    select {groups}, start, of_latency, bin, sum(n) as n from bins group by all
 ),
 places as (
     select
         *,
-        sum(n) over (partition by {groups}, start, what order by bin) as upto,
-        sum(n) over (partition by {groups}, start, what) as total
+        sum(n) over (partition by {groups}, start, of_latency order by bin) as upto,
+        sum(n) over (partition by {groups}, start, of_latency) as total
     from histograms
 ),
 quantiles as (
     select
         {groups},
         start,
-        what,
+        of_latency,
         {p50} as p50,
         {p95} as p95
     from places
@@ -101,8 +101,8 @@ select
     ttfts.p50 as ttft_p50_ms,
     ttfts.p95 as ttft_p95_ms
 from counts
-left join (from quantiles where what = 'latency') as latencies
+left join (from quantiles where of_latency) as latencies
     on {same_latencies} and latencies.start is not distinct from counts.start
-left join (from quantiles where what = 'ttft') as ttfts
+left join (from quantiles where not of_latency) as ttfts
     on {same_ttfts} and ttfts.start is not distinct from counts.start
 order by {groups_of_counts}, start
