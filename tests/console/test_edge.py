@@ -84,7 +84,7 @@ def test_a_client_that_goes_is_no_defect(port: int, caplog: pytest.LogCaptureFix
     assert "defect" not in caplog.text
 
 
-@pytest.mark.parametrize("key", [None, "wrong", API_KEY])
+@pytest.mark.parametrize("key", [None, "wrong", API_KEY], ids=["none", "wrong", "an app's"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_every_route_by_every_method_and_key(day: MemoryRecordLog, method: str, key: str | None) -> None:
     """Without the admin key no route of the API does anything, whatever the method: 401, for an app's 403."""
