@@ -81,7 +81,9 @@ def take(desk: Desk, call: Call) -> object:
     }
     if forgotten:  # asked for while this was on its way
         desk.log.erase(forgotten)
-    return Transferred(records=len(set(ids)), scores=scores)
+    taken = Transferred(records=len(set(ids)), scores=scores)
+    desk.note(call, "records.import", "records", msgspec.structs.asdict(taken))
+    return taken
 
 
 def blanked(row: Row, forgotten: Tombstones) -> Row:
