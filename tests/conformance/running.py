@@ -18,6 +18,9 @@ HERE = Path(__file__).parent / "clients"
 ENVIRONMENTS = Path(__file__).parents[2] / ".clients"
 FOUND_WITHIN_S = 120
 
+OF_EVERY_RUN = ("openai-node",)
+"""Clients that `make test` installs; the others are `make test-clients`'s."""
+
 
 def command(name: str) -> list[str]:
     """How a client is run. Skips the test where it is not installed; in CI that fails it."""
@@ -30,18 +33,18 @@ def command(name: str) -> list[str]:
         if node is None:
             missing("node is not installed")
         if not (environment / "node_modules").exists():
-            missing(f"{name} is not installed; run `make test-clients`")
+            missing(f"{name} is not installed; run `make test-clients`", name)
         # Node looks for packages beside the script.
         shutil.copy(HERE / f"{script}.mjs", environment)
         return [str(node), "--no-warnings", str(environment / f"{script}.mjs")]
     if not (environment / "bin" / "python").exists():
-        missing(f"{name} is not installed; run `make test-clients`")
+        missing(f"{name} is not installed; run `make test-clients`", name)
     return [str(environment / "bin" / "python"), str(HERE / f"{script}.py")]
 
 
-def missing(why: str) -> None:
-    """Skip, or fail where everything is to be there."""
-    if os.environ.get("CI"):
+def missing(why: str, name: str = "") -> None:
+    """Skip, or fail where `make test` should have brought it."""
+    if os.environ.get("CI") and name in {"", *OF_EVERY_RUN}:
         pytest.fail(why)
     pytest.skip(why)
 

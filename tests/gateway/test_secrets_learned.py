@@ -41,7 +41,8 @@ def test_keys_are_told_before_they_are_served(tmp_path: Path) -> None:
     """With each plan, and while the worker still serves the plan before."""
     told: list[tuple[tuple[str, ...], int | None]] = []
     clock = SimpleNamespace(now=lambda: datetime.now(UTC))
-    worker: Any = SimpleNamespace(serving=None, limiter=None, clock=clock)
+    executor = SimpleNamespace(places=SimpleNamespace(keep=lambda _: None))
+    worker: Any = SimpleNamespace(serving=None, limiter=None, clock=clock, executor=executor)
 
     def on_secrets(secrets: tuple[str, ...]) -> None:
         told.append((secrets, worker.serving.revision if worker.serving is not None else None))
