@@ -26,7 +26,7 @@ SIZES = {"train": 60, "validation": 40, "holdout": 60}
 BUDGET = 420
 VERB_S = 400.0
 POLL_S = 1.0
-ROLLOUT_S = 120.0
+ROLLOUT_S = 240.0
 QUIET_S = 2.0
 """Between two calls of a reader while the machine is needed for tuning."""
 
@@ -66,7 +66,7 @@ release = "{DEPLOYMENT}"
 [deployments.{DEPLOYMENT}.rollout]
 steps = [50]
 metrics = ["{SCORE}"]
-margin = {{ "{SCORE}" = 0.2 }}
+margin = {{ "{SCORE}" = 0.05 }}
 step_units = 20
 late_s = 3
 """
