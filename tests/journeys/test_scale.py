@@ -37,6 +37,11 @@ def states(airboss: Airboss) -> list[str]:
     return [each["state"] for each in replicas(airboss)]
 
 
+def both_answer(airboss: Airboss) -> bool:
+    """Whether two engines have calls."""
+    return sum((each["running"] or 0) > 0 for each in replicas(airboss)) == 2
+
+
 def streams(airboss: Airboss, at_once: int) -> Load:
     """So many at once, one after the other."""
     return Load(airboss.ready["base_url"], airboss.ready["api_key"], [STREAM], at_once)
@@ -54,6 +59,8 @@ def test_one_two_one_under_load(tmp_path: Path) -> None:
         assert states(airboss) == ["ready"]
         with streams(airboss, 5) as heavy:
             until(lambda: states(airboss) == ["ready", "ready"], timeout_s=25, every_s=0.3)
+            # Calls that begin alike go to one engine as long as it is not the busier by far.
+            until(lambda: both_answer(airboss), timeout_s=40, every_s=0.2)
             killed = airboss.pid("controller")
             assert killed is not None
             os.kill(killed, signal.SIGKILL)
