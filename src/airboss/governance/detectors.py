@@ -78,17 +78,14 @@ def _card(before: bytes, found: bytes, after: bytes) -> Span | None:
     decimal = before[-1:] in (b".", b",") and before[-2:-1].isdigit()
     if decimal or (after[:1] in (b".", b",") and after[1:2].isdigit()):
         return None
-    separators = found.translate(None, b"0123456789")
-    if len(set(separators)) > 1:
-        return None
-    end = len(found)
-    while end > 0:
+    # The last group may be something else, a CVV or a year, and stand behind another separator.
+    ends = [len(found), *(at for at in range(len(found) - 1, 0, -1) if not found[at : at + 1].isdigit())]
+    for end in ends:
+        if len(set(found[:end].translate(None, b"0123456789"))) > 1:
+            continue
         digits = digits_of(found[:end])
         if _ISSUERS.fullmatch(digits) and luhn.is_valid(digits):
             return 0, end
-        end = (
-            found.rfind(separators[:1], 0, end) if separators else 0
-        )  # without its last group: a CVV, a year
     return None
 
 
