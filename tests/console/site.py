@@ -168,6 +168,13 @@ class KeptViews:
         if content is not None:
             self.states[name] = content
 
+    def move_drift(self, name: str, was: bytes | None, content: bytes) -> bool:
+        """As `drift_rows.DriftStore`."""
+        stands = self.states.get(name) == was
+        if stands:
+            self.states[name] = content
+        return stands
+
 
 class NoRollouts:
     """No deployment has ever been rolled out."""

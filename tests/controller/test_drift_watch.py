@@ -234,3 +234,40 @@ def test_a_model_that_changes_silently_is_noticed(store: SqlViewStore, provider:
     assert words is not None
     assert words[1].startswith("answers to fixed prompts changed since")
     assert look("e" * 64).replays == 1, "a promoted release is no silent change"
+
+
+def test_what_is_accepted_while_prompts_are_asked_stays_accepted(store: SqlViewStore) -> None:
+    """A drift that somebody accepts while the answers are on their way does not come back with them."""
+    accepting = False
+
+    async def ask(_deployment: str, prompt: str) -> str | None:
+        if accepting:
+            store.put_drift(checks_of(NAME), None)
+        return prompt
+
+    checks = CheckPrompts(
+        config=lambda: config(prompts=PROMPTS, every="1h"),
+        releases=lambda: {NAME: "d" * 64},
+        store=store,
+        ask=ask,
+        clock=FixedClock(),
+    )
+    asyncio.run(checks.tick())
+    assert store.drift(checks_of(NAME)) is not None
+    accepting = True
+    asyncio.run(checks.tick())
+    assert store.drift(checks_of(NAME)) is None
+
+
+def test_what_is_accepted_while_calls_are_looked_at_stays_accepted(store: SqlViewStore) -> None:
+    """So of what is found in calls."""
+    watched = Watched(store)
+    watched.look()
+    records = watched.log.records
+
+    def accepting(*args: Any, **fields: Any) -> Any:
+        store.put_drift(features_of(NAME), None)
+        return records(*args, **fields)
+
+    watched.log.records = accepting  # type: ignore[method-assign]  # as when somebody accepts just then
+    assert watched.look() is None

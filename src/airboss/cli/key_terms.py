@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +48,7 @@ def limits_from(said: dict[str, str | None], held: dict[str, Any]) -> dict[str, 
             found[name] = None if value == "none" else number(value, int, f"--{name.replace('_', '-')}")
     if found.get("concurrency") is None:
         found.pop("queue", None)
-    return found if any(found.values()) else None
+    return found if any(each is not None for each in found.values()) else None
 
 
 def budget_from(usd: str | None, per: str | None, held: dict[str, Any]) -> dict[str, Any] | None:
@@ -58,6 +59,8 @@ def budget_from(usd: str | None, per: str | None, held: dict[str, Any]) -> dict[
     if usd is not None:
         found["usd"] = number(usd, float, "--budget")
     if per is not None:
+        if per not in ("day", "month"):
+            raise WrongCall(f"--per {per!r} is none; a budget is per `day` or `month`")
         found["per"] = per
     if "usd" not in found:
         raise WrongCall("--per is of a budget, and the key has none; give --budget too")
@@ -67,6 +70,9 @@ def budget_from(usd: str | None, per: str | None, held: dict[str, Any]) -> dict[
 def number(text: str, kind: type[int | float], option: str) -> int | float:
     """A number. Raises WrongCall."""
     try:
-        return kind(text)
+        read = kind(text)
     except ValueError:
-        raise WrongCall(f"{option} {text!r} is neither a number nor `none`") from None
+        read = None
+    if read is None or not math.isfinite(read):
+        raise WrongCall(f"{option} {text!r} is neither a number nor `none`")
+    return read

@@ -104,7 +104,7 @@ class DriftWatch:
         changed = drift.after(state, self._calls(deployment, state.until, now, by), now=now)
         content = msgspec.json.encode(changed)
         if content != kept:
-            self._store.put_drift(features_of(deployment), content)
+            self._store.move_drift(features_of(deployment), kept, content)
 
     def _calls(
         self, deployment: str, since: datetime, now: datetime, embedder: Embedder | None
@@ -179,4 +179,5 @@ class CheckPrompts:
             if answer is not None:
                 answers[prompt] = answer
         changed = drift_checks.after(state, answers, now=now)
-        await asyncio.to_thread(self._store.put_drift, checks_of(deployment), msgspec.json.encode(changed))
+        content = msgspec.json.encode(changed)
+        await asyncio.to_thread(self._store.move_drift, checks_of(deployment), kept, content)

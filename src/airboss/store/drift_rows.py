@@ -15,6 +15,10 @@ class DriftStore(Protocol):
     def put_drift(self, name: str, content: bytes | None) -> None:
         """Keep a state in place of the one before; None: none."""
 
+    def move_drift(self, name: str, was: bytes | None, content: bytes) -> bool:
+        """Keep a state that was made of `was`. False, and nothing happens, where that stands no more:
+        somebody has accepted the drift meanwhile, and it must not come back."""
+
 
 def features_of(deployment: str) -> str:
     """The name of what is known of a deployment's calls."""

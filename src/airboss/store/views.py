@@ -53,6 +53,16 @@ class SqlViewStore:
             if content is not None:
                 connection.execute(insert(drifts).values(name=name, content=content.decode()))
 
+    def move_drift(self, name: str, was: bytes | None, content: bytes) -> bool:
+        """As `DriftStore.move_drift`."""
+        with self._write() as connection:
+            found = connection.execute(select(drifts.c.content).where(drifts.c.name == name)).scalar()
+            if (None if found is None else found.encode()) != was:
+                return False
+            connection.execute(delete(drifts).where(drifts.c.name == name))
+            connection.execute(insert(drifts).values(name=name, content=content.decode()))
+            return True
+
     def close(self) -> None:
         """Give back connections. The store is not used after."""
         self._engine.dispose()

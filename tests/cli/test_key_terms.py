@@ -1,0 +1,42 @@
+"""What options of `airboss keys` mean: a limit that is no limit never becomes none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airboss.cli.key_terms import terms
+from airboss.domain.errors import WrongCall
+
+NONE: dict[str, Any] = {
+    "deployments": None,
+    "limits": {},
+    "held": {},
+    "budget": None,
+    "per": None,
+    "priority": None,
+    "expires": None,
+}
+
+
+def test_a_limit_of_0_is_sent_on_to_be_refused() -> None:
+    """It is not taken for no limit at all."""
+    for name in ("requests_per_minute", "tokens_per_minute", "concurrency"):
+        assert terms(**NONE | {"limits": {name: "0"}})["limits"] == {name: 0}
+    assert terms(**NONE | {"limits": {"concurrency": "none"}})["limits"] is None
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"budget": "nan"}, "--budget 'nan'"),
+        ({"budget": "inf"}, "--budget 'inf'"),
+        ({"budget": "5", "per": "year"}, "`day` or `month`"),
+        ({"limits": {"requests_per_minute": "many"}}, "--requests-per-minute 'many'"),
+    ],
+)
+def test_what_is_no_term_is_refused(said: dict[str, Any], named: str) -> None:
+    """With the value seen and what would be right."""
+    with pytest.raises(WrongCall, match=named):
+        terms(**NONE | said)
