@@ -51,13 +51,18 @@ def missing(why: str, name: str = "") -> None:
 
 def run(name: str, gateway: Gateway, mode: str, *, model: str = "gpt-4o") -> Any:
     """What a client tells of a gateway."""
+    return told(name, gateway.url, KEY, model, mode)
+
+
+def told(name: str, *arguments: str, **environment: str) -> Any:
+    """What a client tells that is run with these arguments and this environment."""
     done = subprocess.run(
-        [*command(name), gateway.url, KEY, model, mode],
+        [*command(name), *arguments],
         capture_output=True,
         text=True,
         timeout=FOUND_WITHIN_S,
         check=False,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "NO_PROXY": "*"},
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "NO_PROXY": "*", **environment},
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)

@@ -51,6 +51,10 @@ _TRACELOOP: Final[Mapping[str, SpanKind]] = {
 _USER: Final = ("user.id", "enduser.id", "gen_ai.user", "llm.user", "langfuse.user.id")
 _SESSION: Final = ("gen_ai.conversation.id", "session.id", "langfuse.session.id")
 _PROPERTIES: Final = "traceloop.association.properties."
+_MODELS: Final = (
+    *("gen_ai.request.model", "gen_ai.response.model", "llm.request.model_name", "llm.response.model_name"),
+    *("llm.model_name", "embedding.model_name", "llm.request.model"),
+)
 _INPUT: Final = (
     "gen_ai.usage.input_tokens",
     "gen_ai.usage.prompt_tokens",
@@ -188,13 +192,11 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         given.get("llm.invocation_parameters", given.get("embedding.invocation_parameters"))
     )
     parameters = dict(parameters) if isinstance(parameters, Mapping) else {}
-    names = (
-        *("gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "embedding.model_name"),
-        "llm.request.model",
-    )
-    models = dict.fromkeys(_text(given[name])[:NAME_CHARS_MAX] for name in names if given.get(name))
+    models = dict.fromkeys(_text(given[name])[:NAME_CHARS_MAX] for name in _MODELS if given.get(name))
     operation = _operation(given, kind)
     request, response = _content(span, operation, next(iter(models), ""), parameters)
+    if not models:  # some name it in the request alone, and that is all there is of a call that failed
+        models = _model_of(request)
     answered = [_text(each.get("content")) for each in response]
     input_tokens, cached = _tokens(given, _INPUT), _tokens(given, _CACHED)
     if cached is not None and input_tokens is not None and cached > input_tokens:
@@ -221,6 +223,12 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         request=request,
         response=_written_answer(given, operation, response),
     )
+
+
+def _model_of(request: bytes | None) -> dict[str, None]:
+    asked = from_json(request.decode()) if request is not None else None
+    named = asked.get("model") if isinstance(asked, Mapping) else None
+    return {named[:NAME_CHARS_MAX]: None} if isinstance(named, str) and named else {}
 
 
 def _operation(given: Mapping[str, Any], kind: SpanKind) -> Operation:
@@ -323,6 +331,7 @@ def _finish(given: Mapping[str, Any], answered: list[Message]) -> str | None:
         reasons[0] if isinstance(reasons, list) and reasons else reasons if isinstance(reasons, str) else None
     )
     first = first or next((each["finish_reason"] for each in answered if each.get("finish_reason")), None)
+    first = "tool_calls" if first == "tool_call" else first  # OpenTelemetry's word, and OpenAI's
     return _text(first)[:NAME_CHARS_MAX] if first else None
 
 

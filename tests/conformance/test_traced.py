@@ -1,0 +1,135 @@
+"""Instrumentations that apps are watched with: each watches OpenAI's client, which calls a provider past the
+gateway, and sends what it saw to `/v1/traces` through OpenTelemetry's own exporters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from airboss.testing import FakeProvider
+from tests.conformance.running import command, told
+from tests.support.airboss import Airboss
+from tests.support.wait import until
+
+CONFIG = """
+[providers.fake]
+kind = "openai-compatible"
+base_url = "{url}"
+
+[models.up]
+provider = "fake"
+model = "gpt-4o-mini"
+price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
+
+[deployments.assistant]
+model = "up"
+"""
+LATEST = {
+    "OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental",
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY",
+}
+RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "opentelemetry": ("opentelemetry", "protobuf", {}),
+    "opentelemetry-latest": ("opentelemetry", "json", LATEST),
+    "openinference": ("openinference", "gzip", {}),
+    "openllmetry": ("openllmetry", "protobuf", {}),
+}
+"""By name: the client, how it sends, and its environment."""
+
+Said = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def airboss(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airboss]:
+    """A whole one, because records of spans are made behind the gateway."""
+    running = Airboss(tmp_path_factory.mktemp("traced") / "a", CONFIG.format(url=fake_process.url))
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def seen(
+    request: pytest.FixtureRequest, fake_process: FakeProvider
+) -> tuple[str, Said, list[Said], list[Said]]:
+    """By one of them: its name, what its program tells, the records of its calls in order, and its tree."""
+    name: str = request.param
+    client, mode, environment = RUNS[name]
+    command(client)  # skips before anything is started
+    running: Airboss = request.getfixturevalue("airboss")
+    base, key = running.ready["base_url"], running.ready["api_key"]
+    said = told(client, base, key, fake_process.url, mode, **environment)
+    assert said["flushed"]
+
+    def calls() -> list[Said]:
+        found = [each for each in running.records() if each["trace_id"] == said["trace"]]
+        return found[::-1] if len(found) >= 4 else []
+
+    records = until(calls, timeout_s=60.0)
+    api = {"authorization": f"Bearer {running.ready['admin_key']}"}
+    tree = httpx2.get(f"{running.ready['console_url']}/api/v1/traces/{said['trace']}", headers=api).json()
+    return name, said, records, tree["rows"]
+
+
+def test_the_calls(seen: tuple[str, Said, list[Said], list[Said]]) -> None:
+    """Each call is one record: model, tokens as its client had them, cost, and how it ended."""
+    name, said, records, _ = seen
+    assert [each["model"] for each in records] == ["gpt-4o-mini"] * 2 + [
+        "text-embedding-3-small",
+        "gpt-4o-mini",
+    ]
+    assert [each["operation"] for each in records] == ["chat", "chat", "embeddings", "chat"]
+    assert [each["status"] for each in records] == ["ok", "ok", "ok", "error"]
+    assert records[3]["error_type"].rpartition(".")[2] == said["error"] == "BadRequestError"
+    assert {(each["arm"], each["provider"]) for each in records} == {("external", "openai")}
+    assert {each["deployment"] for each in records} == {f"otlp:{RUNS[name][0]}-bot"}
+    first, streamed, embedded, _ = records
+    assert [first["input_tokens"], first["output_tokens"]] == said["tokens"]
+    assert first["cost_usd"] == pytest.approx((said["tokens"][0] + 2 * said["tokens"][1]) / 1e6)
+    assert (first["finish_reason"], said["tools"]) == ("tool_calls", 2)
+    assert streamed["output_tokens"] == 3
+    assert embedded["input_tokens"] == 3
+    if name in {"openinference", "openllmetry"}:  # OpenTelemetry's does not say
+        assert streamed["stream"]
+        assert 0 < streamed["ttft_ms"] <= streamed["latency_ms"]
+        assert {each["user"] for each in records} == {"ann"}
+    if name != "openllmetry":
+        assert {each["session"] for each in records} == ({"s-1"})
+
+
+def test_what_was_said(seen: tuple[str, Said, list[Said], list[Said]]) -> None:
+    """Messages, tools, calls of tools and their results are as OpenAI's chat has them, where sent."""
+    name, said, records, _ = seen
+    first, streamed, _, failed = records
+    if name == "opentelemetry":  # by default it keeps them to itself
+        assert {each["request"] for each in records} == {None}
+        return
+    assert first["request"]["messages"][0] == {"role": "system", "content": "be kind"}
+    assert (first["request"]["temperature"], first["request"]["max_tokens"]) == (0.5, 50)
+    assert first["response"]["id"] == said["ids"][0]
+    message = first["response"]["choices"][0]["message"]
+    assert [each["function"]["name"] for each in message["tool_calls"]] == ["weather", "weather"]
+    roles = [each["role"] for each in streamed["request"]["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "tool", "user"]
+    assert streamed["request"]["messages"][3]["content"] == "sunny"
+    assert streamed["response"]["choices"][0]["message"]["content"] == said["text"] == "Take an umbrella."
+    assert "context-length" in failed["request"]["messages"][0]["content"]
+    if name != "opentelemetry-latest":  # it does not write them
+        assert first["request"]["tools"][0]["function"]["name"] == "weather"
+
+
+def test_the_tree(seen: tuple[str, Said, list[Said], list[Said]]) -> None:
+    """The agent is above its calls and its tools, in order of time; each call leads to its record."""
+    _, _, records, rows = seen
+    assert [(row["depth"], row["kind"]) for row in rows] == [
+        (0, "agent"),
+        *((1, kind) for kind in ("llm", "tool", "tool", "llm", "embedding", "llm")),
+    ]
+    assert "planner" in rows[0]["name"]
+    assert {row["parent_id"] for row in rows[1:]} == {rows[0]["span_id"]}
+    assert [row["record"] for row in rows if row["record"]] == [each["id"] for each in records]
+    assert rows[-1]["status"] == "error"
