@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from typing import cast
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 
 from airboss.domain.errors import ApiError, PolicyRefused, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.plan import Target
+from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.breaker import OPEN_S, OPEN_S_MAX, STREAK_MAX, Breaker, RetryBudget
+from airboss.gateway.dispatch import Executor
 from airboss.gateway.hedge import Hedges
 from airboss.gateway.judge import judge
 from airboss.gateway.places import Place, choose
 from airboss.providers.compatible import UpstreamError, as_api_error
-from airboss.providers.connection import Pool
+from airboss.providers.connection import Pool, Pools
 
 TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
 
@@ -206,3 +209,20 @@ def test_failures_are_counted_by_name_within_bounds() -> None:
     assert sum(use.failures.values()) == 1002
     assert len(use.failures) <= 21
     assert max(map(len, use.failures)) <= 60
+
+
+@pytest.mark.parametrize("code", ["too_many_connections", "provider_key_missing"])
+def test_what_is_our_own_fault_opens_no_breaker(code: str) -> None:
+    """It is told as the last error, and says nothing of the target: none opens or closes by it."""
+    place = Executor(Pools(), rng=random.Random(1)).places.of(TARGET)[0]
+    loop = asyncio.new_event_loop()
+    answer = WholeAnswer("p", loop)
+    for _ in range(2 * STREAK_MAX):
+        Executor._note_failure(place, answer, Unavailable("x", code=code))
+    assert (place.breaker.tripped, place.breaker.failed_n, place.failures) == (False, 0, {code: 10})
+    for _ in range(STREAK_MAX):
+        Executor._note_failure(place, answer, UpstreamFailed("x"))
+    assert place.breaker.tripped
+    Executor._note_failure(place, answer, Unavailable("x", code=code))
+    assert place.breaker.tripped
+    loop.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -387,3 +388,37 @@ def test_vectors_are_kept_too(gateway: Gateway, provider: FakeProvider) -> None:
         one = client.post("/v1/embeddings", json=body)
         assert state(client.post("/v1/embeddings", json=body)) == "hit"
         assert client.post("/v1/embeddings", json=body).json()["data"] == one.json()["data"]
+
+
+def test_a_stream_from_the_cache_waits_for_its_reader(own: Gateway, provider: FakeProvider) -> None:
+    """It comes in pieces, as fast as it is read, and its record is not closed before; who leaves meanwhile
+    has left."""
+    own.chat('fake:{"words": 60000}')
+    until(lambda: kept(own) == 1)
+    body = {
+        "model": "gpt-4o",
+        "stream": True,
+        "messages": [{"role": "user", "content": 'fake:{"words": 60000}'}],
+    }
+    raw = json.dumps(body).encode()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", own.port))
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"
+            b"content-length: %d\r\n\r\n%s" % (KEY.encode(), len(raw), raw)
+        )
+        began = client.recv(100)
+        assert began.startswith(b"HTTP/1.1 200"), began
+        for n in range(3):  # others are served meanwhile
+            assert own.chat(f"other {n}").status_code == 200
+        opened, closed = own.frames()
+        mine = max(each["id"] for each in opened.values() if each["stream"])
+        assert mine not in closed
+    end = own.closed(mine)
+    assert (end["status"], end["error_type"], end["cache"]) == ("cancelled", "client_disconnected", "hit")
+    whole = own.chat('fake:{"words": 60000}', stream=True)
+    assert state(whole) == "hit"
+    assert len(text_of(whole).split()) == 60_000
+    assert own.closed(whole.headers["x-request-id"])["status"] == "ok"
+    assert provider.stats().requests == 4

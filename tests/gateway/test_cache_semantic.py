@@ -115,3 +115,19 @@ def test_what_is_no_vector_is_a_miss(own_root: Path, provider: FakeProvider, beh
         answer = running.chat("How are you?")
         assert (answer.status_code, answer.headers["x-airboss-cache"]) == (200, "miss")
         assert vectors.stats().requests == 1
+
+
+def test_a_vector_for_who_leaves_is_recorded(own_root: Path, provider: FakeProvider) -> None:
+    """Whoever leaves while the question is being compared has a record, with what that cost."""
+    with FakeProvider(default="silence") as vectors, worker(provider.url, vectors.url, own_root) as running:
+        body = b'{"model":"gpt-4o","messages":[{"role":"user","content":"How are you?"}]}'
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"
+                b"content-length: %d\r\n\r\n%s" % (KEY.encode(), len(body), body)
+            )
+            until(lambda: vectors.stats().requests, every_s=0.005)
+        closed = running.only_closed()
+        assert (closed["status"], closed["error_type"]) == ("cancelled", "client_disconnected")
+        assert (closed["response"], whys(closed)[0]) == (None, "cache")
+        assert closed["attempts"][0]["cost_usd"] > 0

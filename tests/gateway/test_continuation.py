@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import httpx2
@@ -13,8 +15,9 @@ import pytest
 from airboss.domain.plan import DeploymentPlan, Retry, Target, Timeouts
 from airboss.governance.policies import policy_of
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
-from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.gateway import KEY, PRICE, Gateway, deployment
 from tests.support.spoken import PATHS, error_in_stream, is_whole, say, text
+from tests.support.wait import until
 
 SAID = "One two three four five six seven eight nine ten, and then it is over."
 TIMES = Timeouts(total_s=8.0, first_token_s=1.0, idle_s=0.5)
@@ -247,3 +250,28 @@ def test_a_prefix_of_the_clients_own_is_gone_on_with(gateway: Gateway, provider:
     response = gateway.chat(messages=begun, stream=True)
     assert said(response) == SAID.removeprefix("One")
     assert json.loads(provider.last().body)["messages"][-1]["content"] == "One two three four"
+
+
+def test_who_goes_on_waits_for_a_slow_reader(gateway: Gateway, provider: FakeProvider) -> None:
+    """A client that is behind when its stream breaks off is not sent more than it reads of what follows, and
+    is no failure of the model's, however long it takes."""
+    word, more = "a" * 6_000_000, " ".join("b" * 100_000 for _ in range(120))
+    provider.script(f"error-mid-stream;after=1;text={word} {more}", f"ok;text={word} {more}")
+    body = b'{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"x"}]}'
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (KEY.encode(), len(body), body)
+        )
+        until(lambda: provider.stats().requests == 2)
+        for _ in range(5):
+            assert gateway.chat(model="both").status_code == 200
+        pause = Event()
+        pause.wait(2 * TIMES.idle_s)
+        assert provider.stats().answered == 6  # all but the one that goes on
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
+        whole = b"".join(iter(lambda: client.recv(1 << 20), b""))
+    assert whole.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"), whole[-500:]
+    assert whole.count(b"b") >= 12_000_000

@@ -56,6 +56,8 @@ def test_the_quicker_one_answers(
         assert by_why["hedge"]["error_type"] is None
         assert by_why["first"]["error_type"] in {"hedge_lost", "cancelled"}
         assert by_why["first"]["usage"]["estimated"]
+        # What two upstreams took side by side is no more than the call took.
+        assert end["overhead_ms"] > 0
         assert end["cost_usd"] > by_why["hedge"]["cost_usd"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -128,3 +129,20 @@ def test_waiting_for_a_place_is_not_the_providers_time(provider: FakeProvider, o
     with Gateway(own_root, plan) as gateway, ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(gateway.chat, 'fake:{"words": 20, "tokens_per_s": 40}') for _ in range(3)]
         assert [each.result().status_code for each in asked] == [200, 200, 200]
+
+
+def test_what_was_used_counts_though_it_cannot_be_recorded(provider: FakeProvider, own_root: Path) -> None:
+    """Where the disk refuses a call's end, the call is not served; its tokens and money are spent all the
+    same."""
+    limits = Limits(tokens_per_minute=10 * TOKENS)
+    app = key("app", limits=limits, budget=BUDGET)
+    with Gateway(own_root, deployment(provider.url, price=PRICE), keys=(app,)) as gateway:
+        pid, words = gateway.process.pid, 60_000
+        whole = resource.prlimit(pid, resource.RLIMIT_FSIZE, (256 * 1024, resource.RLIM_INFINITY))
+        body: dict[str, Any] = {"messages": [{"role": "user", "content": f'fake:{{"words": {words}}}'}]}
+        refused = call(gateway, "app", ROUTES["chat"][0], body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "journal_unwritable")
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, whole)
+        answer = call(gateway, "app", *ROUTES["chat"])
+        assert answer.status_code == 200, answer.text
+        assert int(answer.headers["x-ratelimit-remaining-tokens"]) < 10 * TOKENS - words

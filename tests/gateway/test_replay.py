@@ -50,7 +50,7 @@ def answers(draw: st.DrawFn) -> dict[str, Any]:
 @given(answers(), st.booleans())
 def test_a_stream_made_of_an_answer_says_it(answer: dict[str, Any], with_usage: bool) -> None:
     """Whatever it holds, put together again it is the same; usage comes only where it was asked for."""
-    events = events_of(json.dumps(answer).encode(), with_usage=with_usage)
+    events = [*events_of(json.dumps(answer).encode(), with_usage=with_usage)]
     whole = whole_of(b"".join(events) + b"data: [DONE]\n\n")
     assert whole is not None
     expected = answer if with_usage else {name: each for name, each in answer.items() if name != "usage"}
@@ -64,7 +64,7 @@ def test_a_long_text_comes_in_pieces() -> None:
     answer = {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant"}}]}
     answer["choices"][0]["message"]["content"] = text  # type: ignore[index]  # made just above
     answer["choices"][0]["finish_reason"] = "stop"  # type: ignore[index]  # as above
-    events = events_of(json.dumps(answer).encode(), with_usage=True)
+    events = [*events_of(json.dumps(answer).encode(), with_usage=True)]
     chunks = [json.loads(event_data(event) or b"")["choices"][0] for event in events]
     assert chunks[0]["delta"]["role"] == "assistant"
     assert len(chunks) > 10

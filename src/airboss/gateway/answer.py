@@ -21,13 +21,7 @@ from airboss.gateway.spoken import Client
 from airboss.gateway.sse import Splitter, event_data
 from airboss.gateway.translated import Translation
 from airboss.providers.assembly import Assembly
-from airboss.providers.compatible import (
-    Reply,
-    as_api_error,
-    read_error,
-    read_reply,
-    retry_after_s,
-)
+from airboss.providers.compatible import Reply, as_api_error, error_in, read_error, read_reply, retry_after_s
 from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
 from airboss.providers.dialect import Outgoing
@@ -52,6 +46,9 @@ class _Answer:
         self.first_output_at: float | None = None
         self.progress_at = time.perf_counter()
         self.committed = False
+        self.paused = False
+        """Whether nothing more is read, because the client is slower than the upstream."""
+        self.read_on_at = 0.0
         self.upstream: UpstreamConnection | None = None
         self.outgoing: Outgoing | None = None
         """What was sent, where that is not OpenAI's request."""
@@ -147,6 +144,18 @@ class _Answer:
         """Whether the client has something of this attempt."""
         return self.committed
 
+    def _heed(self, client: Client) -> None:
+        """Read on only as fast as the client does; it may be behind already."""
+        client.on_writable = self._on_writable
+        if not client.writable:
+            self._on_writable(False)
+
+    def _on_writable(self, writable: bool) -> None:  # noqa: FBT001 - called back by position
+        self.paused = not writable
+        self.progress_at = self.read_on_at = time.perf_counter()
+        if self.upstream is not None:
+            (self.upstream.resume if writable else self.upstream.pause)(self)
+
     def _succeed(self) -> None:
         if not self.finished.done():
             self.finished.set_result(None)
@@ -207,8 +216,7 @@ class WholeAnswer(_Answer):
             raise self._refusal(content)
         reply = read_reply(content)
         if not reply.choices:
-            said = read_error(content)
-            raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
+            raise error_in(self.provider, content)
         self._take_in(content, reply)
 
     @property
@@ -271,8 +279,7 @@ class EngineWholeAnswer(WholeAnswer):
                 self._end_of_stream()
                 return
             if payload is not None and self._engine.add(payload):
-                said = read_error(payload)
-                raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
+                raise error_in(self.provider, payload)
             if self.first_output_at is None and self._engine.says_something:
                 self.first_output_at = time.perf_counter()
 
@@ -332,7 +339,6 @@ class StreamedAnswer(_Answer):
         self.assembly = Assembly(operation)
         if answers is not None:
             self.assembly.usage_sum = UsageSum(answers)
-        client.on_writable = self._on_writable
 
     def go_on(self, cut: StreamedAnswer, seam: Seam) -> None:
         """Go on with what the client has of `cut`: the stream that it reads is one."""
@@ -342,6 +348,7 @@ class StreamedAnswer(_Answer):
         self._chars_before = cut.assembly.output_chars
         self.committed = True
         self.seam = seam
+        self._heed(self._client)
 
     def last_words(self) -> None:
         """Give the client what is held back: nobody goes on."""
@@ -389,10 +396,6 @@ class StreamedAnswer(_Answer):
         """Whether less usage was reported than there are answers."""
         return self.assembly.usage_short
 
-    def _on_writable(self, writable: bool) -> None:  # noqa: FBT001 - called back by position
-        if self.upstream is not None:
-            (self.upstream.resume if writable else self.upstream.pause)(self)
-
     def _take(self, data: bytes) -> None:
         if self.status != 200:
             self._error_bytes += len(data)
@@ -429,8 +432,7 @@ class StreamedAnswer(_Answer):
         reply = read_reply(payload)
         self.progress_at = time.perf_counter()
         if reply.error is not None:
-            said = read_error(payload)
-            raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
+            raise error_in(self.provider, payload)
         if self.assembly.over and reply.choices and self.assembly.has_ended(reply):
             # Said twice, as some do: the first time counts. OpenRouter tells its usage so.
             if reply.usage is None or self.assembly.usage is not None:
@@ -453,8 +455,8 @@ class StreamedAnswer(_Answer):
             return
         self.win()
         self.committed = True
-        self._client.on_writable = self._on_writable
         self._client.start_stream(200, self._response_head(), b"".join(self._held) + data)
+        self._heed(self._client)
         self._held.clear()
 
     def _end(self) -> None:
@@ -464,9 +466,8 @@ class StreamedAnswer(_Answer):
         if self.first_output_at is None and rest.lstrip()[:1] in {b"{", b"<"}:
             # Not a stream at all: an error object or a page, with status 200.
             reply = read_reply(rest)
-            said = read_error(rest)
             if not reply.choices:
-                raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
+                raise error_in(self.provider, rest)
         if not self.assembly.complete:
             seen = (
                 f"after {self.assembly.output_chars} characters"
@@ -490,11 +491,6 @@ class EngineStreamedAnswer(StreamedAnswer):
 
     def _event(self, event: bytes) -> bool:
         return False if PROGRESS in event else super()._event(event)
-
-
-def status_in(code: object) -> int:
-    """The HTTP status that an error object names; 502 where it names none."""
-    return code if isinstance(code, int) and 400 <= code < 600 else 502
 
 
 AnyAnswer = WholeAnswer | StreamedAnswer

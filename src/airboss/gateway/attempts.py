@@ -30,8 +30,10 @@ class Dispatched(msgspec.Struct, kw_only=True):
     """Whose the latest answer is, where that is a fallback."""
     upstream_s: float = 0.0
     """Time spent waiting for upstreams: the rest of the call is ours."""
-    sent_at: float | None = None
-    """When the latest attempt was sent."""
+    waiting: int = 0
+    """Attempts that wait for an upstream now; two may, side by side."""
+    waiting_since: float = 0.0
+    """Since when any of them does."""
     waits_since: float | None = None
     """Since when the call waits for a local replica that is being started."""
 
@@ -41,6 +43,16 @@ class Dispatched(msgspec.Struct, kw_only=True):
         if self.waits_since is None:
             self.waits_since = now
         return now >= self.waits_since + RESTART_WAIT_S
+
+    def waits(self) -> None:
+        """An attempt waits for its upstream from now on, until it has `ended`."""
+        if not self.waiting:
+            self.waiting_since = time.perf_counter()
+        self.waiting += 1
+
+    def waited_s(self, now: float) -> float:
+        """The time in which any upstream was waited for, up to now."""
+        return self.upstream_s + (now - self.waiting_since if self.waiting else 0.0)
 
     def ended(  # noqa: PLR0917 - the one call of it is in the executor
         self,
@@ -54,9 +66,13 @@ class Dispatched(msgspec.Struct, kw_only=True):
         request: bytes,
         sent: bool,
     ) -> None:
-        """Keep an attempt that ends now; `request` is what was sent, if it was `sent`."""
+        """Keep an attempt that ends now; `request` is what was sent, if it was `sent`: empty where there was
+        nothing to send, so that nobody was waited for."""
         now = time.perf_counter()
-        self.upstream_s += now - (self.sent_at if self.sent_at is not None else began)
+        if request:
+            self.waiting -= 1
+            if not self.waiting:
+                self.upstream_s += now - self.waiting_since
         attempt = Attempt(
             provider=target.provider,
             model=target.upstream_model,
@@ -81,11 +97,13 @@ class Deadlines(msgspec.Struct):
     share: float | None = None
 
     def due(self, answer: AnyAnswer) -> float:
-        """When the nearest deadline is."""
+        """When the nearest deadline is. Of one that is not read, it is the client that is slow."""
+        if answer.paused:
+            return self.total
         if isinstance(answer, WholeAnswer):
             return self.total if self.share is None else self.share
         if answer.first_output_at is None:
-            due = min(self.total, self.began + self.timeout.first_token_s)
+            due = min(self.total, max(self.began, answer.read_on_at) + self.timeout.first_token_s)
             return due if self.share is None else min(due, self.share)
         idle_s = self.timeout.idle_s
         if answer.assembly.over and answer.assembly.complete:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
+from collections.abc import Iterable
 
-from airboss.domain.record import ClosedCall
-from airboss.gateway.answer import DONE, WholeAnswer
+from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.heads import response_head
+from airboss.gateway.heads import ours_ms, response_head
 from airboss.gateway.replay import events_of
 from airboss.gateway.spoken import Client
 from airboss.gateway.taking import EVENT_STREAM
 from airboss.gateway.worker import Admitted
 from airboss.providers.compatible import read_reply
+
+PIECE_BYTES = 16 * 1024
+"""About so much of a stream goes out in one turn of the event loop."""
 
 
 class Kept(WholeAnswer):
@@ -24,20 +26,33 @@ class Kept(WholeAnswer):
         self.status = 200
         self._take_in(answer, read_reply(answer))
 
+    async def stream(self, client: Client, call: Admitted, dispatched: Dispatched) -> None:
+        """Give it as a stream's events, as fast as the client reads them; its end waits for the record."""
+        readable = asyncio.Event()
 
-def give_kept(
-    client: Client, call: Admitted, dispatched: Dispatched, answer: bytes, closed: ClosedCall
-) -> None:
-    """Give the client a kept answer, as a stream where it asked for one."""
-    if not call.request.stream:
-        head = response_head(call, dispatched, b"application/json", closed.overhead_ms)
-        cost = closed.cost_usd if closed.attempts else Decimal(0)
-        if cost is not None:
-            head += b"x-airboss-cost-usd: %s\r\n" % format(cost, "f").encode()
-        client.respond(200, head, answer)
-        return
-    events = events_of(answer, with_usage=call.request.wants_usage)
-    client.start_stream(
-        200, response_head(call, dispatched, EVENT_STREAM, closed.overhead_ms), b"".join(events)
-    )
-    client.end_stream(DONE)
+        def heed(writable: bool) -> None:  # noqa: FBT001 - called back by position
+            (readable.set if writable else readable.clear)()
+
+        client.on_writable = heed
+        heed(client.writable)
+        head = response_head(call, dispatched, EVENT_STREAM, ours_ms(dispatched))
+        for number, piece in enumerate(_pieces(events_of(self.content, with_usage=call.request.wants_usage))):
+            if number:
+                client.stream(piece)
+            else:
+                client.start_stream(200, head, piece)
+            await asyncio.sleep(0)
+            await readable.wait()
+
+
+def _pieces(events: Iterable[bytes]) -> Iterable[bytes]:
+    """Whole events, some at a time."""
+    piece, size = list[bytes](), 0
+    for event in events:
+        piece.append(event)
+        size += len(event)
+        if size >= PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)

@@ -194,8 +194,6 @@ class Seat:
         self._question = question
         self._look = look
         self._meaning: Meaning | None = None
-        self._asked = Dispatched(started=0.0)
-        """What was asked to compare the question."""
         self.state = "bypass" if key is None else "miss"
         self.answer: bytes | None = None
         self._hearing: Hearing | None = None
@@ -218,13 +216,12 @@ class Seat:
             return b"x-airboss-cache: hit; cosine=%.3f\r\n" % self._cosine
         return b"x-airboss-cache: %s\r\n" % self.state.encode()
 
-    async def compare(self, worker: Worker, serving: Serving, started: float) -> bytes | None:
-        """The answer to another question of the same person that means the same, if there is one. Whatever
-        fails, the call goes on without."""
+    async def compare(self, worker: Worker, serving: Serving, dispatched: Dispatched) -> bytes | None:
+        """The answer that is there, or that to another question of the same person that means the same.
+        Whatever fails, the call goes on without; what was asked for it is put into `dispatched`."""
         question, target, semantic = self._question, self._call.deployment.compares, self._caching.semantic
         if question is None or target is None or semantic is None or self.answer is not None:
-            return None
-        self._asked.started = started
+            return self.answer
         outcome, found = "failed", None
         vector = await vector_of(
             worker.executor,
@@ -232,7 +229,7 @@ class Seat:
             call=self._call,
             target=target,
             text=question.text,
-            dispatched=self._asked,
+            dispatched=dispatched,
         )
         if vector is not None:
             self._meaning = Meaning(scope=question.scope, text=question.text, vector=vector)
@@ -244,10 +241,6 @@ class Seat:
             self._take(found)
             self._land(found)
         return self.answer
-
-    def dispatched(self, started: float) -> Dispatched:
-        """The beginning of the call's attempts: what was asked for its vector is among them."""
-        return Dispatched(started=started, tries=[*self._asked.tries], upstream_s=self._asked.upstream_s)
 
     def heard(self, client: Client) -> Client:
         """The client, and what it gets is heard."""
@@ -295,6 +288,11 @@ class Hearing:
         self._size = 0
         self._streamed = self._ended = False
         self.loop = client.loop
+
+    @property
+    def writable(self) -> bool:
+        """As the connection's."""
+        return self._client.writable
 
     @property
     def on_writable(self) -> Callable[[bool], None] | None:

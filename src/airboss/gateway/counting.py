@@ -9,7 +9,7 @@ import msgspec
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
-from airboss.gateway.answer import WholeAnswer, status_in
+from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.estimate import CHARS_PER_TOKEN
@@ -19,7 +19,7 @@ from airboss.gateway.serving import Serving
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken
 from airboss.gateway.worker import Admitted, Worker
-from airboss.providers.compatible import as_api_error, read_error
+from airboss.providers.compatible import error_in
 from airboss.providers.dialect import Outgoing, bearer
 
 IMAGE_TOKENS = 1_600
@@ -70,8 +70,7 @@ class CountAnswer(WholeAnswer):
         try:
             self.tokens = msgspec.json.decode(content, type=_Counted).input_tokens
         except msgspec.DecodeError:
-            said = read_error(content)
-            raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None) from None
+            raise error_in(self.provider, content) from None
         self._succeed()
 
 

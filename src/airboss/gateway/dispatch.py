@@ -23,7 +23,7 @@ from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer, WholeAn
 from airboss.gateway.attempts import Deadlines, Dispatched
 from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.hedge import Hedges, race
-from airboss.gateway.judge import TOO_LONG, is_filtered, is_starting, is_targets_fault, judge
+from airboss.gateway.judge import TOO_LONG, is_filtered, is_ours, is_starting, is_targets_fault, judge
 from airboss.gateway.places import REFUSED_S, Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.seam import NOT_CONTINUED
@@ -376,13 +376,13 @@ class Executor:
         deadlines = self._watched[answer] = Deadlines(began, call.deadline, route.deployment.timeout)
         if not last:
             deadlines.share = began + (call.deadline - began) / 2
-        dispatched.sent_at = None
         failure: str | None = "cancelled"
         connection: Connection | None = None
         sent = False
         data = b""
         try:
             data = _head(route, asked, place) + asked.body
+            dispatched.waits()
             answer.outgoing = asked.outgoing
             connection = place.pool.idle()
             if connection is None:
@@ -390,9 +390,10 @@ class Executor:
                 connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
             if not answer.finished.done():
                 answer.upstream = connection
-                dispatched.sent_at = time.perf_counter()
                 sent = True
                 connection.send(data, answer)
+                if answer.paused:
+                    connection.pause(answer)
             await answer.finished
             failure = None
             place.breaker.answered()
@@ -416,6 +417,8 @@ class Executor:
         if isinstance(error, HedgeLost):
             return
         place.failed_with(error.code or error.type)
+        if answer.paused or is_ours(error, answer.status):
+            return
         if is_targets_fault(error, answer.status):
             place.breaker.failed(now)
         else:

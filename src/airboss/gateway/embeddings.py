@@ -8,10 +8,10 @@ import msgspec
 
 from airboss.domain.errors import Unsupported
 from airboss.domain.plan import Target
-from airboss.gateway.answer import WholeAnswer, status_in
+from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.splice import join_members, members, replace_model
 from airboss.gateway.wire import OURS, EmbeddingsBody
-from airboss.providers.compatible import Reply, as_api_error, read_error, read_reply
+from airboss.providers.compatible import Reply, error_in, read_reply
 from airboss.providers.dialect import Outgoing
 from airboss.providers.dialects import azure
 
@@ -44,8 +44,7 @@ class EmbeddingsAnswer(WholeAnswer):
         except msgspec.ValidationError:
             listed = None
         if listed is None:
-            said = read_error(content)
-            raise as_api_error(self.provider, status_in(said.code), said, retry_after_s=None)
+            raise error_in(self.provider, content)
         self._take_in(content, reply)
 
     def _take_in(self, content: bytes, reply: Reply) -> None:

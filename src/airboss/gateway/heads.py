@@ -49,8 +49,7 @@ def attribution(call: Admitted, dispatched: Dispatched) -> bytes:
 def ours_ms(dispatched: Dispatched) -> float:
     """Our part of a stream that is only just starting: all but what upstreams took so far."""
     now = time.perf_counter()
-    waiting = now - dispatched.sent_at if dispatched.sent_at is not None else 0.0
-    return max(0.0, now - dispatched.started - dispatched.upstream_s - waiting) * 1000
+    return max(0.0, now - dispatched.started - dispatched.waited_s(now)) * 1000
 
 
 def id_header(record_id: str) -> bytes:

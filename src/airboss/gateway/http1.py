@@ -118,6 +118,8 @@ class Connection(asyncio.Protocol):
         self.began = False
         self.finished = False
         self.on_writable: Callable[[bool], None] | None = None
+        self.writable = True
+        """Whether the client has not fallen behind."""
         self._in_message = False
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
@@ -194,11 +196,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads slower than the upstream writes."""
+        self.writable = False
         if self.on_writable is not None:
             self.on_writable(False)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self.writable = True
         if self.on_writable is not None:
             self.on_writable(True)
 

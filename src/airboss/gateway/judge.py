@@ -22,6 +22,8 @@ _AGAIN = frozenset({408, 409, 425, 429})
 _CALLER = frozenset({400, 413, 422})
 _NEVER_BETTER = frozenset({501, 505})
 """Of the 5xx those that are about what was asked, not about the moment."""
+_OURS = frozenset({"too_many_connections", "provider_key_missing"})
+"""Codes of what went wrong before anything was sent, and on our side."""
 _FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
 _ELSEWHERE = frozenset(
     {
@@ -72,6 +74,11 @@ def is_targets_fault(error: ApiError, status: int | None) -> bool:
     if isinstance(error, UpstreamRefused):
         return error.upstream_status in {408, 425}
     return status != 501
+
+
+def is_ours(error: ApiError, status: int | None) -> bool:
+    """Whether an attempt failed on our side alone, so that it says nothing of the target."""
+    return status is None and error.code in _OURS
 
 
 def is_starting(error: ApiError, status: int | None) -> bool:

@@ -83,6 +83,7 @@ async def vector_of(
     except (ApiError, msgspec.DecodeError, IndexError):
         return None
     finally:
+        dispatched.answer = None  # it is nobody's answer
         for each in patience:
             each.cancel()
         if not counts_ready(dispatched.tries):

@@ -33,7 +33,7 @@ from airboss.gateway.answer import (
 from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import counts_ready, load_counts
-from airboss.gateway.cache_answer import Kept, give_kept
+from airboss.gateway.cache_answer import Kept
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.judge import is_too_large
@@ -81,14 +81,10 @@ async def infer(
         if deployment.cache is not None and worker.cache is not None:
             seat = await worker.cache.seat(call, http, deployment.cache)
             call, client = msgspec.structs.replace(call, seat=seat), seat.heard(client)
-            if seat.answer is not None:
-                return await give(worker, serving, client, call, seat.answer, http)
-        refusal = await held.reserve(body, branch) if held is not None else None
-        if refusal is not None:
-            return refuse(worker, serving, client, call, refusal, http)
-        answer = await compared(worker, serving, call, http)
-        if answer is not None:
-            return await give(worker, serving, client, call, answer, http)
+        if held is not None and (seat is None or seat.answer is None):
+            refusal = await held.reserve(body, branch)
+            if refusal is not None:
+                return refuse(worker, serving, client, call, refusal, http)
         opened = open_record(worker, serving, call)
     except BaseException as error:
         release(held, seat)
@@ -252,7 +248,7 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
 async def _served(  # noqa: PLR0917 - the call's whole context, in the order it came to be
     worker: Worker, serving: Serving, client: Client, call: Admitted, opened: OpenedCall, started: float
 ) -> None:
-    dispatched = begun(call, started)
+    dispatched = Dispatched(started=started)
     try:
         try:
             answer = await dispatch(worker, serving, client, call, dispatched)
@@ -286,37 +282,27 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         deliver(client, call, dispatched, answer, closed)
 
 
-async def give(  # noqa: PLR0917 - the call's whole context, in the order it came to be
-    worker: Worker, serving: Serving, client: Client, call: Admitted, answer: bytes, http: HttpRequest
-) -> None:
-    """Answer from the cache: nothing goes upstream, and the record says so."""
-    opened = open_record(worker, serving, call)
-    try:
-        if call.spoken is not None and call.spoken.keep is not None:
-            await call.spoken.keep(call.request.body, answer)
-    finally:
-        dispatched = begun(call, http.received_at)
-        dispatched.answer = Kept(answer, client.loop)
-        closed = close_record(worker, serving, call, opened, dispatched, status="ok", error=None)
-        release(call.held)
-    give_kept(client, call, dispatched, answer, closed)
-
-
-async def compared(worker: Worker, serving: Serving, call: Admitted, http: HttpRequest) -> bytes | None:
-    """An answer from the cache to what only means the same, if there is one and that may be given."""
-    return None if call.seat is None else await call.seat.compare(worker, serving, http.received_at)
-
-
-def begun(call: Admitted, started: float) -> Dispatched:
-    """The call's attempts, as far as there have been any."""
-    return Dispatched(started=started) if call.seat is None else call.seat.dispatched(started)
-
-
 def dispatch(
     worker: Worker, serving: Serving, client: Client, call: Admitted, dispatched: Dispatched
 ) -> Awaitable[WholeAnswer | StreamedAnswer]:
     """Ask the upstream, and others where it fails; a stream is passed on as it comes. Raises ApiError."""
+    if call.seat is not None:
+        return looked_up(worker, serving, client, call, call.seat, dispatched)
     return worker.executor.run(dispatched, route_of(serving, client, call, dispatched))
+
+
+async def looked_up(  # noqa: PLR0917 - the call's whole context, in the order it came to be
+    worker: Worker, serving: Serving, client: Client, call: Admitted, seat: Seat, dispatched: Dispatched
+) -> WholeAnswer | StreamedAnswer:
+    """The answer from the cache, if there is one, to the same or to what only means the same; else an
+    upstream's. Raises ApiError."""
+    found = await seat.compare(worker, serving, dispatched)
+    if found is None:
+        return await worker.executor.run(dispatched, route_of(serving, client, call, dispatched))
+    kept = dispatched.answer = Kept(found, client.loop)
+    if call.request.stream:
+        await kept.stream(client, call, dispatched)
+    return kept
 
 
 def close_record(
@@ -344,10 +330,12 @@ def close_record(
         closed = dispatched.answer.priced(closed, call.body)
     if call.seat is not None:
         closed = call.seat.close(closed)
-    worker.journal.close_call(serving.redactor.redact(_encode(closed)))
-    worker.metrics.call(opened, closed)
-    if call.held is not None:
-        call.held.settle(closed)
+    try:
+        worker.journal.close_call(serving.redactor.redact(_encode(closed)))
+    finally:  # what was used has been used, be there room on the disk for it or not
+        worker.metrics.call(opened, closed)
+        if call.held is not None:
+            call.held.settle(closed)
     return closed
 
 
@@ -362,7 +350,7 @@ def deliver(
     if isinstance(answer, RelayedAnswer):
         answer.deliver(closed)
         return
-    if isinstance(answer, StreamedAnswer):
+    if isinstance(answer, StreamedAnswer) or (isinstance(answer, Kept) and call.request.stream):
         client.end_stream(DONE)
         return
     head = response_head(call, dispatched, b"application/json", closed.overhead_ms)

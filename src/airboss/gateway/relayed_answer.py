@@ -67,11 +67,6 @@ class RelayedAnswer(WholeAnswer):
         self._counted = False
         # Nothing here is counted by us: sound has no words, and a form is no prompt.
         self.reply = Reply(usage=Usage(completion_tokens=0))
-        client.on_writable = self._on_writable
-
-    def _on_writable(self, writable: bool) -> None:  # noqa: FBT001 - called back by position
-        if self.upstream is not None:
-            (self.upstream.resume if writable else self.upstream.pause)(self)
 
     @property
     def _good(self) -> bool:
@@ -106,6 +101,7 @@ class RelayedAnswer(WholeAnswer):
             self._pieces.clear()
             self.committed = True
             self._client.start_stream(self._status, self._head(), first)
+            self._heed(self._client)
 
     def _head(self) -> bytes:
         lines = [b"content-type: %s\r\n" % _CLEAN.sub(b"", self._kind())]

@@ -7,7 +7,7 @@ anything else the last one said stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -52,45 +52,56 @@ def is_usual(said: bytes) -> bool:
     return True
 
 
-def events_of(whole: bytes, *, with_usage: bool) -> list[bytes]:
+def events_of(whole: bytes, *, with_usage: bool) -> Iterator[bytes]:
     """The events of a stream that says the same, without `[DONE]`; `with_usage`: usage in an event of its own
     at the end, as `stream_options.include_usage` asks."""
     answer: Json = msgspec.json.decode(whole)
     usage = answer.pop("usage", None)
     choices = answer.pop("choices", [])
     head = {**answer, "object": STREAMED.get(answer.get("object", ""), "chat.completion.chunk")}
-    made: list[Json] = []
     for choice in choices:
-        made += _pieces_of(choice)
-    events = [{**head, "choices": [piece]} for piece in made]
+        for piece in _pieces_of(choice):
+            yield _event({**head, "choices": [piece]})
     if with_usage and usage is not None:
-        events.append({**head, "choices": [], "usage": usage})
-    return [b"data: %s\n\n" % _encode(event) for event in events]
+        yield _event({**head, "choices": [], "usage": usage})
 
 
-def _pieces_of(choice: Json) -> list[Json]:
+def _event(said: Json) -> bytes:
+    return b"data: %s\n\n" % _encode(said)
+
+
+def _pieces_of(choice: Json) -> Iterator[Json]:
     """The pieces of one choice; the first has all that is not text."""
     index, finish = choice.get("index", 0), choice.get("finish_reason")
     message = choice.get("message")
     rest = {k: v for k, v in choice.items() if k not in {"index", "message", "text", "finish_reason"}}
-    if message is None:
-        texts = [{"text": part} for part in _cut(choice.get("text") or "")] or [{"text": ""}]
-        said: list[Json] = [{**texts[0], **rest}, *texts[1:]]
-        last: Json = {"text": ""}
-    else:
-        fixed = {k: v for k, v in message.items() if k not in _TEXTS or not isinstance(v, str)}
-        said = [{"delta": fixed, **rest}]
-        for name in ("reasoning_content", "reasoning", "content", "refusal"):
-            value = message.get(name)
-            if isinstance(value, str):
-                said += [{"delta": {name: part}} for part in _cut(value) or [""]]
-        last = {"delta": {}}
-    pieces = [{"index": index, **piece, "finish_reason": None} for piece in said]
-    return [*pieces, {"index": index, **last, "finish_reason": finish}]
+    last: Json = {"text": ""} if message is None else {"delta": {}}
+    for said in _texts(choice.get("text") or "", rest) if message is None else _deltas(message, rest):
+        yield {"index": index, **said, "finish_reason": None}
+    yield {"index": index, **last, "finish_reason": finish}
 
 
-def _cut(text: str) -> list[str]:
-    return _PIECES.findall(text)
+def _texts(text: str, rest: Json) -> Iterator[Json]:
+    for number, part in enumerate(_cut(text)):
+        yield {"text": part} if number else {"text": part, **rest}
+
+
+def _deltas(message: Json, rest: Json) -> Iterator[Json]:
+    fixed = {k: v for k, v in message.items() if k not in _TEXTS or not isinstance(v, str)}
+    yield {"delta": fixed, **rest}
+    for name in ("reasoning_content", "reasoning", "content", "refusal"):
+        value = message.get(name)
+        if isinstance(value, str):
+            for part in _cut(value):
+                yield {"delta": {name: part}}
+
+
+def _cut(text: str) -> Iterator[str]:
+    """A text in pieces; an empty one is one."""
+    if not text:
+        yield ""
+    for piece in _PIECES.finditer(text):
+        yield piece[0]
 
 
 def whole_of(stream: bytes) -> bytes | None:

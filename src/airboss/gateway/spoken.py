@@ -25,6 +25,11 @@ class Client(Protocol):
 
     loop: asyncio.AbstractEventLoop
     on_writable: Callable[[bool], None] | None
+    """Told when the client falls behind, and when it has caught up."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether it has not fallen behind."""
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response."""
@@ -55,6 +60,11 @@ class SpokenClient:
         self._speech = speech
         self._events = Splitter()
         self.loop = client.loop
+
+    @property
+    def writable(self) -> bool:
+        """As the connection's."""
+        return self._client.writable
 
     @property
     def on_writable(self) -> Callable[[bool], None] | None:

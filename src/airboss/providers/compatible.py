@@ -323,6 +323,13 @@ _TOO_LONG = re.compile(
 """How providers that have no code for it say that a prompt does not fit."""
 
 
+def error_in(provider: str, body: bytes) -> ApiError:
+    """The error that an answer with status 200 holds, with the status that it names itself."""
+    said = read_error(body)
+    status = said.code if isinstance(said.code, int) and 400 <= said.code < 600 else 502
+    return as_api_error(provider, status, said, retry_after_s=None)
+
+
 def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:
     """The seconds that a `retry-after-ms` or `retry-after` header asks for; None for a date or nonsense."""
     for name, per_second in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):

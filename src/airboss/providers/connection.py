@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._status = 0
         self._finished = True
         self._keep = True
+        self._paused = False
 
     # -- what an exchange does
 
@@ -123,11 +124,13 @@ class Connection(asyncio.Protocol):
     def pause(self, answer: Answer) -> None:
         """Read no more until `resume`, because the client is slower than the upstream."""
         if self._answer is answer:
+            self._paused = True
             self.transport.pause_reading()
 
     def resume(self, answer: Answer) -> None:
         """Read on."""
         if self._answer is answer:
+            self._paused = False
             self.transport.resume_reading()
 
     def _close_unfinished(self) -> None:
@@ -229,6 +232,9 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Give the connection back, then tell whoever waits."""
         answer, self._answer = self._answer, None
+        if self._paused:  # while its last piece was being read
+            self._paused = False
+            self.transport.resume_reading()
         if self._keep and not self.transport.is_closing():
             self._pool.give_back(self)
         else:
