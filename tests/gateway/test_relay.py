@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from airboss.domain.plan import Budget, Limits, Retry
@@ -39,12 +40,14 @@ def relaying(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactor
     masks = Release(
         digest=DIGEST, name="m", model=MODEL, policy=Policy(pii=(("email", "mask"),), detectors="1")
     )
+    blocks = msgspec.structs.replace(masks, policy=Policy(pii=(("email", "block"),), detectors="1"))
     plans = [
         deployment(f"{root}/v1", name="claude", kind="anthropic", **common),
         deployment(fake_process.url, name="voice", kind="openai", upstream_model="gpt-audio", **common),
         deployment(fake_process.url, name="patient", kind="openai", retry=Retry(attempts=3), **common),
         deployment(root, name="azure", kind="azure", upstream_model="my audio", **common),
         deployment(fake_process.url, name="masks", kind="openai", stable=masks, **common),
+        deployment(fake_process.url, name="blocks", kind="openai", stable=blocks, **common),
     ]
     keys = (
         key("app", KEY),
@@ -294,12 +297,54 @@ def test_unquoted_names_are_names_too(gateway: Gateway, provider: FakeProvider) 
     assert not provider.stats().requests
 
 
-def test_a_policy_refuses_what_it_cannot_read(gateway: Gateway, provider: FakeProvider) -> None:
-    """Nothing goes upstream, and the record keeps nothing of what was said."""
-    answer = call(
-        gateway, "POST", "/v1/audio/speech", json={"model": "masks", "input": "mail ann@example.org"}
-    )
+MAIL = "mail ann@example.org"
+READ: dict[str, dict[str, Any]] = {
+    "/v1/audio/speech": {"input": MAIL, "instructions": f"as {MAIL}", "voice": "alloy"},
+    "/v1/images/generations": {"prompt": MAIL},
+    "/v1/moderations": {"input": [MAIL, {"type": "text", "text": MAIL}]},
+}
+
+
+@pytest.mark.parametrize("filler", ["", "x" * 70_000], ids=["short", "long"])
+@pytest.mark.parametrize("path", READ)
+def test_a_policy_reads_texts(gateway: Gateway, provider: FakeProvider, path: str, filler: str) -> None:
+    """What is masked goes upstream masked and stands so in the record, which says what was found."""
+    body = {"model": "masks", "user": "ann@example.org", "filler": filler} | READ[path]
+    answer = call(gateway, "POST", path, json=body)
+    assert answer.status_code == 200, answer.text
+    sent = json.loads(provider.last().body)
+    assert (sent["model"], sent["user"]) == ("up", "ann@example.org")
+    assert MAIL not in json.dumps(sent)
+    assert json.dumps(sent).count("mail [EMAIL]") == json.dumps(body).count(MAIL)
+    opened, closed = record(gateway, answer)
+    assert MAIL not in json.dumps([opened, closed])
+    assert closed["policy"][0]["kind"] == "email"
+    assert filler or "mail [EMAIL]" in json.dumps(opened["request"])
+
+
+@pytest.mark.parametrize("path", READ)
+def test_a_policy_blocks_texts(gateway: Gateway, provider: FakeProvider, path: str) -> None:
+    """What is blocked goes nowhere, and the record keeps it masked; what holds nothing passes."""
+    answer = call(gateway, "POST", path, json={"model": "blocks"} | READ[path])
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "content_policy")
+    assert not provider.stats().requests
+    opened, closed = record(gateway, answer)
+    assert closed["status"] == "refused"
+    assert "ann@example.org" not in json.dumps([opened, closed])
+    fine = call(gateway, "POST", path, json={"model": "blocks", "input": "hello", "prompt": "hello"})
+    assert fine.status_code == 200, fine.text
+
+
+@pytest.mark.parametrize("path", ["/v1/images/edits", "/v1/images/generations?note=ann@example.org"])
+def test_a_policy_refuses_what_it_cannot_read(gateway: Gateway, provider: FakeProvider, path: str) -> None:
+    """A form, or words in the address: nothing goes upstream, and the record keeps nothing of what was
+    said."""
+    said: dict[str, Any] = {"json": {"model": "masks"} | READ["/v1/images/generations"]}
+    if path.endswith("edits"):
+        said = {"data": {"model": "masks", "prompt": MAIL}, "files": {"image": ("a.png", b"x", "image/png")}}
+    answer = call(gateway, "POST", path, **said)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "content_policy")
+    assert "cannot read this POST /v1/images" in answer.json()["error"]["message"]
     assert not provider.stats().requests
     opened, closed = record(gateway, answer)
     assert closed["status"] == "refused"

@@ -47,6 +47,7 @@ async def relay(worker: Worker, client: Connection, http: HttpRequest) -> None:
         form=named.form,
         again=route.again or http.method == "GET",
         free=route.free or http.method != "POST",
+        text=http.body if named.json and route.texts else None,
     )
     asked = RelayedRequest(
         method=http.method,

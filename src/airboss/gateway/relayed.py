@@ -24,7 +24,8 @@ _ID = r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}"
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Paths under `/v1`, as a pattern. `models`: a request there may name a deployment as its model. `again`:
-    what is sent twice does no harm. `free`: it costs nothing."""
+    what is sent twice does no harm. `free`: it costs nothing. `texts`: JSON there says texts, and
+    gets none back."""
 
     pattern: str
     methods: tuple[str, ...]
@@ -32,6 +33,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     models: bool = False
     again: bool = False
     free: bool = False
+    texts: bool = False
 
     def takes(self, path: str) -> bool:
         """Whether a path is one of these."""
@@ -39,7 +41,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ROUTES: Final = (
-    Route(pattern="/v1/audio/speech", methods=("POST",), operation="audio_speech", models=True, again=True),
+    Route(
+        pattern="/v1/audio/speech",
+        methods=("POST",),
+        operation="audio_speech",
+        models=True,
+        again=True,
+        texts=True,
+    ),
     Route(
         pattern="/v1/audio/transcriptions",
         methods=("POST",),
@@ -60,6 +69,7 @@ ROUTES: Final = (
         operation="images",
         models=True,
         again=True,
+        texts=True,
     ),
     Route(
         pattern="/v1/moderations",
@@ -68,6 +78,7 @@ ROUTES: Final = (
         models=True,
         again=True,
         free=True,
+        texts=True,
     ),
     Route(pattern="/v1/files", methods=("GET", "POST"), operation="files", free=True),
     Route(pattern=f"/v1/files/{_ID}", methods=("GET", "DELETE"), operation="files", free=True),
@@ -128,10 +139,11 @@ def outgoing(http: HttpRequest, body: wire.RelayedBody, target: Target) -> Outgo
     if http.body and b"content-type" in http.headers:
         headers["content-type"] = http.headers[b"content-type"]
     azure = target.kind == "azure"
+    raw = http.body if body.text is None else body.text
     return Outgoing(
         method=http.method,
         path=_azure_path(body, target) if azure else body.path,
-        body=_renamed(http.body, body, target) if body.names_model else http.body,
+        body=_renamed(raw, body, target) if body.names_model else raw,
         authorise=key_in("api-key") if azure else bearer,
         headers=tuple((name, value.decode("latin-1")) for name, value in headers.items()),
         streams=False,

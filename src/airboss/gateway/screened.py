@@ -51,7 +51,7 @@ class CallScreen:
         self._several = wire.asks_several(body)
         self._tokens: Tokens | None = None
         if "tokenize" in policy.actions.values():
-            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written=request.body)
+            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written=_text_of(request, body))
         self.request = request
         self.body = body
         self.spoken = spoken
@@ -70,8 +70,9 @@ class CallScreen:
 
     async def read(self) -> None:
         """Screen the request. Raises ApiError if what comes of it is no request any more."""
-        if isinstance(self.body, wire.RelayedBody):
-            self._refuse_unread(self.body)
+        relayed = self.body if isinstance(self.body, wire.RelayedBody) else None
+        if relayed is not None and (relayed.text is None or "?" in relayed.path):
+            self._refuse_unread(relayed)
             return
         tokens = _tokens_in(self.body) if self._policy.acting else None
         if tokens is not None:
@@ -80,7 +81,7 @@ class CallScreen:
                 code="content_policy",
                 param=tokens,
             )
-        raw = self.request.body
+        raw = _text_of(self.request, self.body)
         if len(raw) < THREAD_BYTES:
             screened = screen_request(self._policy, raw, self._tokens)
         else:
@@ -93,7 +94,11 @@ class CallScreen:
             self.refusal = PolicyRefused(
                 f"a policy of this deployment blocks requests that hold {' or '.join(kinds)}; take it out"
             )
-        if screened.body is not raw:
+        if relayed is not None:
+            recorded = relayed.recorded if relayed.recorded is not raw else screened.body
+            self.body = msgspec.structs.replace(relayed, text=screened.body, recorded=recorded)
+            self.request = msgspec.structs.replace(self.request, body=recorded)
+        elif screened.body is not raw:
             self.body = wire.parse_body(self.request.operation, screened.body)
             tags = self.body.metadata or {}
             self.request = msgspec.structs.replace(
@@ -106,11 +111,11 @@ class CallScreen:
         """What is only passed on is not read, so that a policy that has to act can only refuse it."""
         if not self.acts:
             return
-        self.refusal = PolicyRefused(
-            f"a policy of this deployment changes or blocks what is said, and cannot read {body.method} "
-            f"/v1{body.path[:100]}; call a deployment without such a policy"
-        )
         path = body.path.partition("?")[0]
+        self.refusal = PolicyRefused(
+            f"a policy of this deployment changes or blocks what is said, and cannot read this {body.method} "
+            f"/v1{path[:100]}; call a deployment without such a policy"
+        )
         told = msgspec.json.encode({"method": body.method, "path": f"/v1{path}"})
         self.request = msgspec.structs.replace(self.request, body=told)
 
@@ -325,6 +330,12 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             self._flush(out)
         if out:
             self._pass_on(b"".join(out))
+
+
+def _text_of(request: InferenceRequest, body: wire.Body) -> bytes:
+    """The JSON that a policy reads. A record has less of a long one that is passed on."""
+    text = body.text if isinstance(body, wire.RelayedBody) else None
+    return request.body if text is None else text
 
 
 def _tokens_in(body: wire.Body) -> str | None:

@@ -131,6 +131,8 @@ class RelayedBody(Body, kw_only=True):
     form: list[Part] | None = None
     """The fields of a body that is a form."""
     recorded: bytes = b"null"
+    text: bytes | None = None
+    """The whole body, where it is JSON whose texts a policy can read and change; it then goes upstream."""
 
 
 T = TypeVar("T")
