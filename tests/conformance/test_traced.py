@@ -26,6 +26,7 @@ price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
 
 [deployments.assistant]
 model = "up"
+aliases = ["gpt-4o-mini", "text-embedding-3-small"]
 """
 LATEST = {
     "OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental",
@@ -133,3 +134,42 @@ def test_the_tree(seen: tuple[str, Said, list[Said], list[Said]]) -> None:
     assert {row["parent_id"] for row in rows[1:]} == {rows[0]["span_id"]}
     assert [row["record"] for row in rows if row["record"]] == [each["id"] for each in records]
     assert rows[-1]["status"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("client", "joined", "beside"),
+    [
+        ("opentelemetry", 0, []),
+        ("openllmetry", 4, []),
+        ("openinference", 2, [("embeddings", "ok"), ("chat", "error")]),
+    ],
+)
+def test_calls_through_the_gateway_are_counted_once(
+    request: pytest.FixtureRequest, client: str, joined: int, beside: list[tuple[str, str]]
+) -> None:
+    """OpenTelemetry's span names the gateway's address, OpenLLMetry passes `traceparent` on, OpenInference
+    names the answer; where it does not, of embeddings and of failed calls, it is believed."""
+    command(client)
+    running: Airboss = request.getfixturevalue("airboss")
+    base, key = running.ready["base_url"], running.ready["api_key"]
+    held = {each["id"] for each in running.records()}
+    trace = told(client, base, key, base, "protobuf")["trace"]
+    api = {"authorization": f"Bearer {running.ready['admin_key']}"}
+    page = f"{running.ready['console_url']}/api/v1/traces/{trace}"
+
+    def whole() -> list[Said]:
+        rows: list[Said] = httpx2.get(page, headers=api).json().get("rows", [])
+        return rows if len(rows) == 7 + joined and len(calls()) == 4 + len(beside) else []
+
+    def calls() -> list[Said]:
+        return [each for each in running.records() if each["id"] not in held][::-1]
+
+    rows = until(whole, timeout_s=60.0)
+    found = calls()
+    assert [(each["operation"], each["status"]) for each in found if each["arm"] == "external"] == beside
+    ours = [row["record"] for row in rows if row["gateway"]]
+    assert len(ours) == joined
+    of_gateway = [each["id"] for each in found if each["arm"] == "stable"]
+    assert len(of_gateway) == 4
+    clients = [row["record"] for row in rows if row["kind"] in {"llm", "embedding"} and not row["gateway"]]
+    assert clients[:joined] == ours == of_gateway[:joined]

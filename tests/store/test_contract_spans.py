@@ -108,6 +108,41 @@ def test_a_call_of_the_gateway_is_counted_once(record_log: TracedLog, span_first
     assert (detail.id, detail.sampled) == (call_id(3), False)
 
 
+def answered(number: int, answer: str, **fields: Any) -> JournalMove:
+    """A call of the gateway that came without a trace, whose answer has this name; in one move."""
+    said = msgspec.Raw(
+        b'{"choices":[{"message":{"content":"%s"}}],"id": "%s"}' % (b"x" * 10, answer.encode())
+    )
+    at = fields.pop("at")
+    return JournalMove(
+        segment=SEGMENT,
+        start=at,
+        end=at + 100,
+        records=(record_json(number, response=said, **fields),),
+    )
+
+
+def test_a_call_is_known_by_its_answer(record_log: TracedLog) -> None:
+    """A client's span that names the answer of a call of the gateway is that call's client side, in whichever
+    trace; the call gets its place there. An answer of that name at another time is of another call."""
+    named = msgspec.Raw(b'{"a":1,"gen_ai.response.id":"chatcmpl-7"}')
+    client: dict[str, Any] = {"duration_ms": 3_000.0, "attributes": named}
+    record_log.apply(answered(2, "chatcmpl-7", at=0, deployment="d", user="ann"))
+    record_log.apply(answered(3, "chatcmpl-8", at=100))
+    record_log.apply(
+        span_move(llm(1, **client), llm(20, **client), llm(4, trace_id="ab" * 16, **client), start=200)
+    )
+    assert settle(record_log) == [call_id(2), call_id(3), call_id(4), call_id(20)]
+    record_log.apply(span_move(llm(0, **client), start=500))
+    assert settle(record_log) == [call_id(2), call_id(3), call_id(4), call_id(20)]
+    tree = record_log.trace(TRACE)
+    assert [each.id for each in tree] == [call_id(0), call_id(1), call_id(2), call_id(20)]
+    ours = tree[2]
+    assert (ours.gateway, ours.parent_id, ours.service, ours.duration_ms) == (True, f"{1:016x}", "d", 100.0)
+    (detail,) = record_log.spans_of([call_id(2)])
+    assert (detail.user, detail.trace_id) == ("ann", TRACE)
+
+
 def test_traces_are_listed(record_log: TracedLog) -> None:
     """The newest first, by what they have, in pages."""
     for number in range(5):

@@ -26,6 +26,7 @@ from airboss.gateway.serving import Serving, allowed
 from airboss.gateway.worker import Worker
 from airboss.governance.policies import binding
 from airboss.providers.pricing import Buckets, cost_usd
+from airboss.store.span_answers import ANSWER_ID
 from airboss.store.span_rows import Span, SpanStatus
 
 if TYPE_CHECKING:
@@ -197,6 +198,8 @@ class Spans:
         call = None
         if kind in {"llm", "embedding"}:
             told = genai_spans.call_of(raw, kind)
+            if told.answer_id is not None:  # by which the store finds a call of the gateway's
+                attributes = {ANSWER_ID: told.answer_id, **attributes}
             if told.address is None or told.address != self._host:  # ours has a record already
                 call = self._record(raw, told, span_id, service, started_at, user, session)
         if call is not None or not self._bodies:

@@ -13,6 +13,7 @@ import msgspec
 
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.rows import span_row
+from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
 from airboss.store.span_rows import (
     SPANS_MAX,
@@ -29,6 +30,10 @@ IDS_AT_ONCE: Final = 5_000
 COLUMNS: Final = (*SpanDetail.__struct_fields__, "move")
 WAITING_COLUMNS: Final = ("id", "trace_id", "moved_at", "record", "done")
 _DETAIL: Final = ", ".join(f'"{name}"' for name in SpanDetail.__struct_fields__)
+_ANSWERED: Final = ", ".join(
+    f'{"answers" if name in {"id", "answer_id"} else "calls"}."{name}" as "{name}"'
+    for name in AnsweredCall.__struct_fields__
+)
 _STARTED: Final = COLUMNS.index("started_at")
 _TEXTS: Final = (COLUMNS.index("attributes"), COLUMNS.index("events"))
 _NULL: Final = msgspec.Raw(b"null")
@@ -101,11 +106,35 @@ def settle(house: ClickHouse, before: datetime, make: Make) -> int:
     found: dict[str, str | None] = {}
     for spans in by_trace.values():
         found |= record_ids(spans)
-    token = f"settle:{crc32(' '.join(ids).encode())}:{ids[0]}"
-    make([text.encode() for each, _, text in waiting if found.get(each, each) == each], token)
+    ours = _answered(house, [each for each in ids if found.get(each, each) == each])
+    number = crc32(" ".join(ids).encode())
+    token = f"settle:{number}:{ids[0]}"
+    own = [text for each, _, text in waiting if found.get(each, each) == each and each not in ours]
+    make([text.encode() for text in own], token)
+    take(house, ours.values(), before, token, number)
     rows = [(each, trace, "1970-01-01 00:00:00", "", 1) for each, trace, _ in waiting]
     house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
     return len(ids)
+
+
+def _answered(house: ClickHouse, ids: Sequence[str]) -> dict[str, Span]:
+    """As `span_answers.joined`, for these model calls."""
+    if not ids:
+        return {}
+    asked: dict[str, Any] = {"first": min(ids), "last": max(ids), "ids": ids}
+    clients = [_detail(row) for row in house.rows(query("spans_of").format(columns=_DETAIL), asked)]
+    named = answer_ids(clients)
+    clients = [each for each in clients if each.id in named]
+    if not clients:
+        return {}
+    since, until = asked_in(clients)
+    asked = {"since": since, "until": until, "limit": CALLS_MAX, "answers": list(named.values())}
+    calls = []
+    for row in house.rows(query("answered").format(columns=_ANSWERED), asked):
+        fields = dict(zip(AnsweredCall.__struct_fields__, row, strict=True))
+        fields["started_at"] = moment(fields["started_at"])
+        calls.append(AnsweredCall(**fields | {"latency_ms": float(fields["latency_ms"])}))
+    return joined(clients, named, calls)
 
 
 def take(house: ClickHouse, given: Iterable[Span], moved_at: datetime, token: str, move: int) -> None:

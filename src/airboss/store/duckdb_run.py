@@ -38,15 +38,17 @@ def append(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]]) 
             raise
 
 
-def run_by_ids(connection: Connection, name: str, ids: Collection[str]) -> Iterator[Any]:
+def run_by_ids(connection: Connection, name: str, ids: Collection[str], **filled: str) -> Iterator[Any]:
     """The rows of a named query that takes `first`, `last` and `ids`, asked once for every run of ids (UUID
-    version 7) that are near each other in time: one that spans months would read all that lies between."""
+    version 7) that are near each other in time: one that spans months would read all that lies between.
+    `filled` is what fills the query's own places."""
+    text = query(name).format(**filled) if filled else query(name)
     ordered = sorted(ids)
     start = 0
     for at in range(1, len(ordered) + 1):
         if at == len(ordered) or _millisecond(ordered[at]) - _millisecond(ordered[at - 1]) > NEAR_MS:
             group = ordered[start:at]
-            yield from run(connection, query(name), {"first": group[0], "last": group[-1], "ids": group})
+            yield from run(connection, text, {"first": group[0], "last": group[-1], "ids": group})
             start = at
 
 

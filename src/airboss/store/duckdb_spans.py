@@ -12,9 +12,11 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.rows import naive, span_row, text_parts
+from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
 from airboss.store.span_rows import (
     SPANS_MAX,
@@ -28,6 +30,7 @@ from airboss.store.span_rows import (
 )
 
 _DETAIL: Final = ", ".join(f'"{name}"' for name in SpanDetail.__struct_fields__)
+_ANSWERED: Final = ", ".join(f'"{name}"' for name in AnsweredCall.__struct_fields__)
 _NULL: Final = msgspec.Raw(b"null")
 _CONDITIONS: Final = {
     "service": "service = $service",
@@ -118,13 +121,36 @@ def settle(connection: Connection, before: datetime, limit: int, insert: Insert)
         found |= record_ids(spans)
     # One beyond what of a trace is looked at counts by itself.
     own = [each for each in ids if found.get(each, each) == each]
-    parts = sorted(run(connection, query("waiting_call_parts"), {"ids": own}))
+    ours = _answered(connection, own)
+    parts = sorted(run(connection, query("waiting_call_parts"), {"ids": [i for i in own if i not in ours]}))
     insert(
         connection,
         ["".join(text for _, _, text in rows).encode() for _, rows in groupby(parts, key=itemgetter(0))],
     )
+    take(connection, ours.values(), before)
     run(connection, "delete from waiting_calls where id in (select unnest(?::varchar[]))", [ids])
     return len(ids)
+
+
+def _answered(connection: Connection, ids: Sequence[str]) -> dict[str, Span]:
+    """As `span_answers.joined`, for these model calls."""
+    clients = [_detail(row) for row in run_by_ids(connection, "spans_of", ids, columns=_DETAIL)]
+    named = answer_ids(clients)
+    clients = [each for each in clients if each.id in named]
+    if not clients:
+        return {}
+    since, until = asked_in(clients)
+    asked = {
+        "since": naive(since),
+        "until": naive(until),
+        "limit": CALLS_MAX,
+        "answers": list(named.values()),
+    }
+    rows = run(connection, query("answered").format(columns=_ANSWERED), asked)
+    calls = [AnsweredCall(**dict(zip(AnsweredCall.__struct_fields__, row, strict=True))) for row in rows]
+    return joined(
+        clients, named, [replace(each, started_at=each.started_at.replace(tzinfo=UTC)) for each in calls]
+    )
 
 
 def of_trace(connection: Connection, trace: str) -> list[TraceSpan]:

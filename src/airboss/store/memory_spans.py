@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from airboss.domain.record import EXTERNAL, InferenceRecord
+from airboss.store.span_answers import AnsweredCall, answer_ids, joined
 from airboss.store.span_calls import MODEL_KINDS, record_ids
 from airboss.store.span_rows import (
     SPANS_MAX,
@@ -29,6 +31,7 @@ class MemorySpans:
     _lock: threading.Lock
     _check: Callable[[], None]
     _make: Callable[[bytes], None]
+    _records: dict[str, InferenceRecord]
 
     def __init__(self) -> None:
         self._spans: dict[str, Span] = {}
@@ -77,11 +80,25 @@ class MemorySpans:
             found: dict[str, str | None] = {}
             for trace_id in traces:
                 found |= record_ids(self._tree(trace_id))
+            own = [each for each in waiting if found.get(each, each) == each]
+            ours = self._answered_calls([_detail(self._spans[each]) for each in own])
             for span_id in waiting:
                 _, payload = self._calls.pop(span_id)
-                if found.get(span_id, span_id) == span_id:
+                if span_id in own and span_id not in ours:
                     self._make(payload)
+            self._take_spans(list(ours.values()), before)
             return len(waiting)
+
+    def _answered_calls(self, clients: Sequence[SpanDetail]) -> dict[str, Span]:
+        """As `span_answers.joined`, for these model calls."""
+        calls = []
+        for record in self._records.values():
+            answer_id = record.response.get("id") if isinstance(record.response, dict) else None
+            if isinstance(answer_id, str) and record.arm != EXTERNAL:
+                names = [name for name in AnsweredCall.__struct_fields__ if name != "answer_id"]
+                given = {name: getattr(record, name) for name in names}
+                calls.append(AnsweredCall(answer_id=answer_id, **given))
+        return joined(clients, answer_ids(clients), calls)
 
     def _take_spans(self, spans: Sequence[Span], moved_at: datetime) -> None:
         for span in spans:

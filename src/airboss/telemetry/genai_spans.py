@@ -103,7 +103,8 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call of a model, as far as its span tells. `input_tokens` includes those of the cache.
 
     `models` are the names that a price may stand under, the likeliest first; `request` and `response` are as
-    OpenAI's dialect has them. `address` is where it went, as host and port, if that is told.
+    OpenAI's dialect has them. `address` is where it went, as host and port, and `answer_id` what
+    its provider has called the answer, if that is told.
     """
 
     operation: Operation
@@ -121,6 +122,7 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: float | None
     output_chars: int
     address: str | None
+    answer_id: str | None
     request: bytes | None
     response: bytes | None
 
@@ -220,6 +222,7 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         ttft_ms=_ttft_ms(span),
         output_chars=sum(map(len, answered)),
         address=_address(given),
+        answer_id=_answer_id(given),
         request=request,
         response=_written_answer(given, operation, response),
     )
@@ -346,6 +349,15 @@ def _address(given: Mapping[str, Any]) -> str | None:
         return f"{_text(host)}:{_text(port)}" if port else _text(host)
     base = given.get("gen_ai.openai.api_base")
     return base.partition("://")[2].partition("/")[0] or None if isinstance(base, str) else None
+
+
+def _answer_id(given: Mapping[str, Any]) -> str | None:
+    """As `gen_ai.response.id`; some have it in the answer alone."""
+    said = given.get("gen_ai.response.id")
+    if said is None and isinstance(whole := given.get("output.value"), str):
+        answer = from_json(whole)
+        said = answer.get("id") if isinstance(answer, Mapping) else None
+    return said if isinstance(said, str) and 0 < len(said) <= NAME_CHARS_MAX else None
 
 
 def _ttft_ms(span: RawSpan) -> float | None:

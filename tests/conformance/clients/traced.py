@@ -52,13 +52,15 @@ def exporter(url: str, key: str, mode: str) -> SpanExporter:
 
 
 def run(service: str, instrument: Callable[[TracerProvider], tuple[Wrap, Wrap]]) -> None:
-    """The program: `URL KEY PROVIDER MODE`. `instrument` gives what wraps an agent and a tool."""
+    """The program: `URL KEY PROVIDER MODE`; `PROVIDER` is `URL` where it should call through the gateway.
+    `instrument` gives what wraps an agent and a tool."""
     url, key, provider_url, mode = sys.argv[1:]
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(exporter(url, key, mode)))
     set_tracer_provider(provider)
     agent, tool = instrument(provider)
-    client = openai.OpenAI(base_url=provider_url, api_key="sk-upstream", max_retries=0)
+    upstream_key = key if provider_url == url else "sk-upstream"
+    client = openai.OpenAI(base_url=provider_url, api_key=upstream_key, max_retries=0)
     with agent("planner"):
         trace_id = f"{get_current_span().get_span_context().trace_id:032x}"
         said = work(client, tool)
