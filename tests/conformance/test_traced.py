@@ -94,6 +94,8 @@ def test_the_calls(seen: tuple[str, Said, list[Said], list[Said]]) -> None:
     assert (first["finish_reason"], said["tools"]) == ("tool_calls", 2)
     assert streamed["output_tokens"] == 3
     assert embedded["input_tokens"] == 3
+    assert embedded["cost_usd"] == pytest.approx(3 * 0.02 / 1e6)  # by the table that comes with Airboss
+    assert embedded["attempts"][0]["priced_by"].startswith("20")
     if name in {"openinference", "openllmetry"}:  # OpenTelemetry's does not say
         assert streamed["stream"]
         assert 0 < streamed["ttft_ms"] <= streamed["latency_ms"]

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from airboss.config.prices import shipped
 from airboss.domain.release import Policy
 from airboss.gateway.traces import ATTRIBUTES_CHARS_MAX, BODY_BYTES_MAX, VALUE_CHARS_MAX, fitting
 from airboss.governance.policies import policy_of
@@ -186,6 +187,41 @@ def test_attributes_fit_a_row() -> None:
         {"deep": [["y" * VALUE_CHARS_MAX]]},
     ):
         assert len(json.dumps(fitting(attributes, ATTRIBUTES_CHARS_MAX))) <= ATTRIBUTES_CHARS_MAX + 1_000
+
+
+def test_calls_are_priced(quiet: Gateway) -> None:
+    """By the plan's price for such a model, else as the span says, else by the table of prices, which the
+    record tells."""
+    anthropic = {"gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-opus-5"}
+    cached = {"gen_ai.usage.cache_read.input_tokens": 4, "gen_ai.usage.cache_creation.input_tokens": 2}
+    said = {"gen_ai.usage.cost": 0.1}
+    bedrock = {"gen_ai.provider.name": "aws.bedrock", "gen_ai.request.model": "nobody.knows"}
+    send_json(
+        quiet,
+        llm(1, attributes=said),
+        llm(2, attributes=anthropic | said),
+        llm(3, attributes=anthropic | cached),
+        llm(
+            4,
+            attributes=anthropic
+            | {"gen_ai.response.model": "claude-opus-5", "gen_ai.request.model": "alias"},
+        ),
+        llm(5, attributes=bedrock),
+        llm(6, attributes=anthropic | {"gen_ai.provider.name": "azure.ai.openai"}),
+    )
+    calls = [each["call"] for each in quiet.spans()]
+    (first,) = {each["attempts"][0]["priced_by"] for each in calls[2:4]}
+    assert first == shipped().version
+    assert [(each["cost_usd"], each["attempts"][0]["priced_by"]) for each in calls] == [
+        ("0.00002", "config"),
+        ("0.1", "span"),
+        # 4 new at 5 USD per million, 4 from the cache at 0.5, 2 into it at 6.25, 5 out at 25.
+        ("0.0001595", first),
+        ("0.000175", first),
+        (None, None),
+        (None, None),
+    ]
+    assert calls[2]["attempts"][0]["usage"]["cached_input_tokens"] == 4
 
 
 def test_a_call_to_this_gateway_is_not_a_second_record(quiet: Gateway) -> None:

@@ -14,6 +14,7 @@ from typing import cast
 import msgspec
 import uvloop
 
+from airboss.config.prices import shipped
 from airboss.domain.plan import Target
 from airboss.domain.ports import Ledger, Snapshot
 from airboss.gateway.cached import AnswerCache
@@ -73,6 +74,7 @@ def main() -> None:
         metrics_open=True,
         admin_key=ADMIN_KEY,
         own_secrets=("preset-secret",),
+        prices=shipped,
     )
     coroutine = serve(
         ledger=cast("Ledger", FileLedger(Path(snapshot))),  # only what a gateway asks

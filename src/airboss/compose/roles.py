@@ -52,7 +52,8 @@ def run_gateway(
     """One gateway worker, until SIGTERM or the supervisor's end; both let calls in flight finish."""
     import uvloop  # noqa: PLC0415 - this role's own
 
-    from airboss.gateway.cached import AnswerCache  # noqa: PLC0415 - this role's own
+    from airboss.controller.price_list import PriceList  # noqa: PLC0415 - this role's own
+    from airboss.gateway.cached import AnswerCache  # noqa: PLC0415 - as above
     from airboss.gateway.responses import Keeping  # noqa: PLC0415 - this role's own
     from airboss.gateway.serve import GatewaySettings, serve  # noqa: PLC0415 - as above
     from airboss.telemetry.journal import JournalWriter  # noqa: PLC0415 - as above
@@ -84,6 +85,7 @@ def run_gateway(
             own_secrets=own_secrets,
             on_secrets=redact.learn,
             tls=tls_context(config.tls),
+            prices=PriceList(data).in_force,
         )
         serving = serve(
             ledger=ledger,

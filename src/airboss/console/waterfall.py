@@ -98,7 +98,8 @@ def attempt_row(record: InferenceRecord, index: int, total: float) -> Row:
         bars = (bar("wait", start, wait, total), bar("stream", start + wait, length - wait, total))
     else:
         bars = (bar("answer", start, length, total),)
-    status = str(attempt.status_code) if attempt.status_code is not None else "no answer"
+    unsaid = "no answer" if attempt.error_type is not None else "answered"
+    status = str(attempt.status_code) if attempt.status_code is not None else unsaid
     return Row(
         label=f"{index + 1} · {attempt.provider}",
         bars=bars,

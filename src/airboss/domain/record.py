@@ -49,7 +49,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     `error_type` is None for the attempt that answered; `status_code` None if no head arrived. `usage` None:
     it used nothing. `cost_usd` is what that cost, None where nothing was used or the price is unknown;
-    `priced_by` is where the price came from: `config`, or the version of the table of prices.
+    `priced_by` is where the price came from: `config`, the version of the table of prices, or `span` where an
+    app's span told the cost.
     """
 
     provider: str

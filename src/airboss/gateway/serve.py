@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from airboss.config.prices import PriceTable
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
@@ -24,6 +25,7 @@ from airboss.gateway.near import prepare
 from airboss.gateway.responses import Keeping
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.serving import ProviderKey, build_serving
+from airboss.gateway.traces_prices import ListedPrices
 from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
@@ -48,7 +50,7 @@ def _ignored(_secrets: tuple[str, ...]) -> None:
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told at its start. `name` is its process' name, such as `gateway-0`; `on_secrets` is
-    told the providers' keys of each plan, before it is served."""
+    told the providers' keys of each plan, before it is served; `prices` reads the table in force."""
 
     name: str
     body_bytes_max: int
@@ -58,6 +60,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     own_secrets: tuple[str, ...]
     on_secrets: Callable[[tuple[str, ...]], None] = _ignored
     tls: ssl.SSLContext | None = None
+    prices: Callable[[], PriceTable] | None = None
 
 
 async def serve(
@@ -83,6 +86,7 @@ async def serve(
             worker.ids.begin_after(int(last_life.timestamp() * 1000))
     worker.limiter = limiter or _own_limiter(clock)
     worker.cache = cache
+    worker.listed = ListedPrices(settings.prices)
     router = Router(
         worker,
         RouterSettings(

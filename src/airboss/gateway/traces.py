@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from airboss.domain.errors import BodyTooLarge, InvalidRequest, UnsupportedMedia
-from airboss.domain.plan import Target
-from airboss.domain.record import EXTERNAL, InferenceRecord, PolicyFinding
+from airboss.domain.record import EXTERNAL, Attempt, InferenceRecord, PolicyFinding
 from airboss.domain.request import Principal
 from airboss.gateway.http1 import Connection, HttpRequest
 from airboss.gateway.serving import Serving, allowed
+from airboss.gateway.traces_prices import ListedPrices, cost_of
 from airboss.gateway.worker import Worker
 from airboss.governance.policies import binding
-from airboss.providers.pricing import Buckets, cost_usd
 from airboss.store.span_answers import ANSWER_ID
 from airboss.store.span_rows import Span, SpanStatus
 
@@ -48,7 +46,6 @@ MESSAGE_CHARS_MAX: Final = 2_048
 SERVICE_CHARS_MAX: Final = 64
 DEPLOYMENT_PREFIX: Final = "otlp:"
 """Of what stands for a deployment in records of calls that passed through none: the service follows."""
-COST_USD_MAX: Final = 100_000
 
 _STATUSES: Final[tuple[SpanStatus, ...]] = ("unset", "ok", "error")
 _encode = msgspec.json.Encoder().encode
@@ -69,7 +66,7 @@ async def traces(worker: Worker, client: Connection, http: HttpRequest) -> None:
     now = worker.clock.now()
 
     def work() -> bytes:
-        taken = take(serving, principal, http, as_json=as_json, now=now)
+        taken = take(serving, principal, http, as_json=as_json, now=now, listed=worker.listed)
         for frame in taken.frames:
             worker.journal.span(serving.redactor.redact(frame))
         worker.metrics.spans(len(taken.frames), sum(taken.rejected.values()))
@@ -86,7 +83,15 @@ async def traces(worker: Worker, client: Connection, http: HttpRequest) -> None:
     client.respond(200, head, body)
 
 
-def take(serving: Serving, principal: Principal, http: HttpRequest, *, as_json: bool, now: datetime) -> Taken:
+def take(
+    serving: Serving,
+    principal: Principal,
+    http: HttpRequest,
+    *,
+    as_json: bool,
+    now: datetime,
+    listed: ListedPrices,
+) -> Taken:
     """The frames that a request is. Raises ApiError."""
     from airboss.telemetry.otlp_read import read_json, read_protobuf  # noqa: PLC0415 - 7 MB of protobuf
 
@@ -99,7 +104,7 @@ def take(serving: Serving, principal: Principal, http: HttpRequest, *, as_json: 
         raise InvalidRequest(
             f"the body is no ExportTraceServiceRequest in {kind}: {str(error)[:200]}", code="invalid_otlp"
         ) from None
-    spans = Spans(serving, principal, http.headers.get(b"host", b"").decode("latin-1"))
+    spans = Spans(serving, principal, http.headers.get(b"host", b"").decode("latin-1"), listed)
     return spans.frames(reading)
 
 
@@ -154,7 +159,8 @@ def answer(rejected: Mapping[str, int], *, as_json: bool) -> bytes:
 class Spans:
     """Makes frames of spans, under one plan and for one key."""
 
-    def __init__(self, serving: Serving, principal: Principal, host: str) -> None:
+    def __init__(self, serving: Serving, principal: Principal, host: str, listed: ListedPrices) -> None:
+        self._listed = listed
         self._bodies = serving.plan.bodies
         self._key = principal.key
         self._host = host
@@ -253,6 +259,7 @@ class Spans:
             response, said = self._screen.body(response, "response")
             policy = asked + said
         latency_ms = (raw.end_ns - raw.start_ns) / 1e6
+        attempt = self._attempt(told, latency_ms)
         return _encode(
             InferenceRecord(
                 id=record_id,
@@ -277,12 +284,12 @@ class Spans:
                 reasoning_tokens=told.reasoning_tokens,
                 cache_write_tokens=told.written_input_tokens or None,
                 usage_estimated=False,
-                cost_usd=self._cost(told),
+                cost_usd=attempt.cost_usd,
                 latency_ms=latency_ms,
                 ttft_ms=told.ttft_ms,
                 overhead_ms=0.0,
                 output_chars=told.output_chars,
-                attempts=(),
+                attempts=(attempt,),
                 cache=None,
                 policy=policy,
                 tags=genai_spans.tags_of(raw.attributes),
@@ -293,22 +300,21 @@ class Spans:
             )
         )
 
-    def _cost(self, told: ModelCall) -> Decimal | None:
-        """By the price that the plan has for such a model, else as the span says."""
-        target = priced(self._targets, told)
-        cost = None
-        if target is not None and (told.input_tokens is not None or told.output_tokens is not None):
-            read, written = told.cached_input_tokens or 0, told.written_input_tokens
-            used = Buckets(
-                uncached=max(0, (told.input_tokens or 0) - read - written),
-                cache_read=read,
-                cache_write=written,
-                output=told.output_tokens or 0,
-            )
-            cost = cost_usd(target, used)
-        elif told.cost_usd is not None:
-            cost = Decimal(f"{told.cost_usd:.10f}").normalize() if told.cost_usd else Decimal(0)
-        return cost if cost is not None and cost < COST_USD_MAX else None
+    def _attempt(self, told: ModelCall, latency_ms: float) -> Attempt:
+        """All that a span tells of what was tried, and the price."""
+        cost, priced_by = cost_of(self._targets, self._listed, told)
+        return Attempt(
+            provider=told.provider,
+            model=told.models[0],
+            url=told.address or "",
+            start_ms=0.0,
+            latency_ms=latency_ms,
+            ttft_ms=told.ttft_ms,
+            error_type=told.error_type,
+            usage=told.usage(),
+            cost_usd=cost,
+            priced_by=priced_by,
+        )
 
     def _text(self, text: str) -> str:
         return text if self._screen is None else self._screen.text(text)
@@ -337,16 +343,6 @@ def _screen(serving: Serving, principal: Principal) -> SpanScreen | None:
     from airboss.gateway.traces_screened import SpanScreen  # noqa: PLC0415 - 17 MB that only policies need
 
     return SpanScreen(actions)
-
-
-def priced(targets: Iterable[Target], told: ModelCall) -> Target | None:
-    """Where such a model has a price: at the provider of that name or kind, else at any."""
-    for model in told.models:
-        found = [each for each in targets if each.upstream_model == model]
-        same = [each for each in found if told.provider in {each.provider, each.kind}]
-        if same or found:
-            return (same or found)[0]
-    return None
 
 
 def row_id(span: RawSpan, key: str) -> str:

@@ -19,6 +19,7 @@ from airboss.gateway.dispatch import Executor
 from airboss.gateway.ids import RecordIds
 from airboss.gateway.serving import Branch, Serving
 from airboss.gateway.spoken import Spoken
+from airboss.gateway.traces_prices import ListedPrices
 from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
 from airboss.telemetry.journal import JournalWriter
@@ -49,6 +50,7 @@ class Worker:
         self.reading = asyncio.Semaphore(1)
         """Of whoever reads a large body in a thread."""
         self.cache: AnswerCache | None = None
+        self.listed = ListedPrices(None)
 
     def counts(self) -> Counts:
         """What this worker shares: its metrics, and what the controller scales and drains by."""

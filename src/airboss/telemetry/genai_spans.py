@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from airboss.domain.record import AttemptUsage
 from airboss.domain.request import Operation
 from airboss.telemetry.genai_messages import Message, from_json, numbered, of_events, of_parts, tools
 from airboss.telemetry.otlp_read import RawSpan
@@ -125,6 +126,18 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     answer_id: str | None
     request: bytes | None
     response: bytes | None
+
+    def usage(self) -> AttemptUsage | None:
+        """What it used; None where that is not told."""
+        if self.input_tokens is None and self.output_tokens is None:
+            return None
+        return AttemptUsage(
+            input_tokens=self.input_tokens or 0,
+            output_tokens=self.output_tokens or 0,
+            cached_input_tokens=self.cached_input_tokens or 0,
+            cache_write_tokens=self.written_input_tokens,
+            reasoning_tokens=self.reasoning_tokens or 0,
+        )
 
 
 def kind_of(attributes: Mapping[str, Any]) -> SpanKind:
