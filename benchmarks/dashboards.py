@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.records import timed
 from benchmarks.stats import keep, machine, table
 
 from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import UsageQuery
 from airboss.store import duckdb_rollups
 from airboss.store.duckdb import DuckDBRecordLog
 
@@ -71,6 +73,22 @@ def of_every_call(ask: Callable[[], Any]) -> float | str:
         duckdb_rollups.FEW = few  # type: ignore[misc] - as above
 
 
+def usage(log: DuckDBRecordLog, since: datetime, step_s: int) -> list[tuple[str, Callable[[], Any]]]:
+    """What Explore and `airboss records --by` ask."""
+    asked = [
+        ("usage by deployment", {"by": ("deployment",)}),
+        ("its chart", {"by": ("deployment",), "step_s": step_s, "people": (), "limit": 20_000}),
+        ("usage by model and key", {"by": ("model", "key")}),
+        ("usage by release, users alone", {"by": ("release",), "people": ("users",)}),
+        ("usage by user", {"by": ("user",)}),
+        ("usage by tag", {"by": ("tag:team",)}),
+    ]
+    return [
+        (name, partial(log.usage, UsageQuery(since=since, until=END, **given)))  # type: ignore[arg-type] - mixed
+        for name, given in asked
+    ]
+
+
 def measure(path: Path, records: int, days: int) -> dict[str, Any]:
     """Everything, in one file."""
     log = DuckDBRecordLog(path)
@@ -96,6 +114,7 @@ def measure(path: Path, records: int, days: int) -> dict[str, Any]:
             ("overview", lambda since=since: log.stats(since, END)),
             ("series", lambda since=since, step_s=step_s: log.series(since, END, step_s=step_s)),
             ("who answered", lambda since=since: log.traffic(since, END, step_s=3_600)),
+            *usage(log, since, step_s),
         ):
             told = {"question": what, "of": name, **timed(ask)}
             rows.append({**told, "ms of every call": of_every_call(ask)})

@@ -12,6 +12,8 @@ import duckdb
 import msgspec
 import pytest
 
+from airboss.store import duckdb_rollups
+from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.view_rows import SavedView
 from airboss.store.views import SqlViewStore
@@ -128,6 +130,19 @@ def test_the_page_shows_what_the_api_says(site: Site) -> None:
     assert shown(site.person(), "/explore?since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z").text.count(
         "Nothing was used"
     )
+
+
+def test_what_is_read_off_histograms_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantiles of many calls are approximate; the API and the pages say so. Few are exact."""
+    log = DuckDBRecordLog(tmp_path / "records.duckdb")
+    fill(log, make_records(300, seed=1, until=NOW))
+    site = Site(log=log)
+    for few, marked in ((10**6, False), (-1, True)):
+        monkeypatch.setattr(duckdb_rollups, "FEW", few)
+        assert ask(site)["rows"][0]["approximate"] is marked
+        for path in ("/", "/explore"):
+            assert ("\u2248" in site.person().get(path).text) is marked
+    log.close()
 
 
 def test_a_view_is_saved_found_and_deleted(site: Site) -> None:

@@ -36,7 +36,8 @@ HIDDEN: Final = frozenset({"slow", "late", "costly", "priced", "started", "cost_
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
     """What one group used. `group` has a value for each of `group_by`, null for calls without one. Numbers as
-    in a deployment's stats; `error_rate` is of the calls that were neither cancelled nor refused."""
+    in a deployment's stats, quantiles at most 2 % off if `approximate`; `error_rate` is of the calls that
+    were neither cancelled nor refused."""
 
     group: tuple[str | None, ...]
     start: datetime | None
@@ -59,6 +60,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int
     first_at: datetime
     last_at: datetime
+    approximate: bool
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):

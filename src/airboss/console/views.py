@@ -81,6 +81,7 @@ def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
         names=sorted({each.deployment for each in all_stats} | deployment_names(plan)),
         sort=seen.params.get("sort", "-requests"),
         stats=stats,
+        approximate=any(each.approximate for each in stats),
         any_records=bool(stats) or newest_of(desk.log) is not None,
         findings=findings(desk.status(), charted, partial(causes, desk)),
         cards=cards(stats, before, charted, earlier=period.short),

@@ -57,7 +57,7 @@ def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
     params = {**{name: value for name, value in keep.items() if name not in TIME_NAMES}, "group_by": by}
     call = Call(params={**params, "limit": str(ROWS)}, path={}, body=b"", now=seen.now)
     asked = api_usage.question(call, period)
-    found = api_usage.read(desk, call, period, asked)
+    found = api_usage.read(desk, call, period, msgspec.structs.replace(asked, people=("users",)))
     charted = charts(desk, found, asked, period, zone_name=str(seen.zone))
     return drawn(
         desk,
@@ -76,6 +76,7 @@ def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
         filters=FILTERS,
         rows=rows(found, asked, keep, period),
         against=found.against,
+        approximate=any(each.approximate for each in found.rows),
         marks=found.marks,
         charts=CHARTS,
         chart_json=msgspec.json.encode(charted).decode(),
@@ -128,6 +129,7 @@ def charts(desk: Desk, found: UsageAnswer, asked: UsageQuery, period: Period, *,
         among=top,
         step_s=step,
         limit=api_usage.SERIES_ROWS_MAX,
+        people=(),
     )
     buckets = [
         StatsBucket(

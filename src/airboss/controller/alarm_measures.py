@@ -109,6 +109,7 @@ class Measures:
                 by=("deployment",),
                 without_key=INTERNAL_KEY,
                 slow_ms=slow_ms,
+                people=(),
             )
             rows = {row.group[0] or "": row for row in self._log.usage(asked)}
             self._used[key] = (now, rows)

@@ -228,6 +228,8 @@ def _question(rule: AlarmRule, since: datetime, until: datetime, bound: float | 
         slow_ms=bound if rule.metric == "latency_p95" else None,
         late_ms=bound if rule.metric == "ttft_p95" else None,
         costly_usd=bound if rule.metric == "cost_usd" else None,
+        people=(),
+        costs=rule.metric == "cost_usd",
     )
 
 

@@ -64,8 +64,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One running engine of a local model; `url` is its base URL, up to and including `/v1`.
 
     `detail` is why it is not ready. `slots`, `running` and `queued` are calls at this moment, by the
-    gateways' counts: the ledger keeps none of them, and None is unknown, not 0.
-    """
+    gateways' counts: the ledger keeps none of them, and None is unknown, not 0."""
 
     id: str
     model: str
@@ -85,8 +84,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
     `settings` is the model's configuration that it was placed with, in JSON, and `engine` names just that:
     two placements of one engine answer alike. An engine is never changed where it stands: another one is
-    placed beside it, and it drains from `draining_since` on.
-    """
+    placed beside it, and it drains from `draining_since` on."""
 
     id: str
     model: str
@@ -263,7 +261,7 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     (None: a call without it). `where` narrows calls down; its paging, times and score do not count. With
     `step_s` there is a row for each step that has calls, the oldest first; else those with most `order` come
     first. `slow_ms`, `late_ms` and `costly_usd` are bounds: the rows count answered calls beyond them.
-    """
+    `people` are those that are counted, others are 0; without `costs`, `cost_p95_usd` is None."""
 
     since: datetime
     until: datetime
@@ -277,6 +275,8 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     slow_ms: float | None = None
     late_ms: float | None = None
     costly_usd: float | None = None
+    people: tuple[Literal["users", "sessions"], ...] = ("users", "sessions")
+    costs: bool = False
 
 
 class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,9 @@ def question(asked: UsageQuery, conditions: str, given: dict[str, Any]) -> tuple
         groups=", ".join(f"{column} as g{at}" for at, column in enumerate(groups)) or "null as g",
         start=start,
         where=conditions,
+        users=str("users" in asked.people).lower(),
+        sessions=str("sessions" in asked.people).lower(),
+        costs=str(asked.costs).lower(),
         by=f"group by {', '.join(by)}" if by else "",
         order=", ".join([*first, *keys]),
     )
@@ -63,7 +66,7 @@ def question(asked: UsageQuery, conditions: str, given: dict[str, Any]) -> tuple
 def row(asked: UsageQuery, values: Sequence[Any]) -> UsageRow:
     """A row of the answer."""
     skip = len(asked.by) or 1
-    found = dict(zip(UsageRow.__struct_fields__[1:], values[skip:], strict=True))
+    found = dict(zip(UsageRow.__struct_fields__[1:-1], values[skip:], strict=True))
     for name in _TIMES:
         if found[name] is not None:
             found[name] = moment(found[name])

@@ -207,7 +207,14 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     ) -> Sequence[DeploymentStats]:
         """As `RecordLog.stats`; quantiles of many calls are within 2 %."""
         with self._reading() as connection:
-            rolled = duckdb_rollups.ask(connection, ("deployment",), since, until, without_key=without_key)
+            question = duckdb_rollups.Question(
+                since=since,
+                until=until,
+                by=("deployment",),
+                without_key=without_key,
+                quantiles=("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "ttft_p95_ms"),
+            )
+            rolled = duckdb_rollups.ask(connection, question)
             if rolled is not None:
                 return [duckdb_rollups.row(DeploymentStats, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "without": without_key}
@@ -217,7 +224,14 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
         """As `RecordLog.series`; quantiles of many calls are within 2 %."""
         with self._reading() as connection:
-            rolled = duckdb_rollups.ask(connection, ("deployment",), since, until, step_s=step_s)
+            question = duckdb_rollups.Question(
+                since=since,
+                until=until,
+                by=("deployment",),
+                step_s=step_s,
+                quantiles=("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms"),
+            )
+            rolled = duckdb_rollups.ask(connection, question)
             if rolled is not None:
                 return [duckdb_rollups.row(StatsBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
@@ -228,7 +242,8 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.traffic`."""
         with self._reading() as connection:
             by = ("deployment", "release", "arm")
-            rolled = duckdb_rollups.ask(connection, by, since, until, step_s=step_s, quantiles=False)
+            question = duckdb_rollups.Question(since=since, until=until, by=by, step_s=step_s)
+            rolled = duckdb_rollups.ask(connection, question)
             if rolled is not None:
                 return [duckdb_rollups.row(ReleaseBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
@@ -236,7 +251,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
 
     def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
-        """As `RecordLog.usage`, with exact quantiles."""
+        """As `RecordLog.usage`; quantiles of many calls are within 2 %."""
         conditions, given = read.conditions(narrowed(asked.where))
         with self._reading() as connection:
             return duckdb_usage.usage(connection, asked, conditions, given)

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
+from airboss.store import duckdb_read as read
+from airboss.store import duckdb_rollups
 from airboss.store.duckdb_run import Connection, query
 from airboss.store.rows import naive
-from airboss.store.usage import TAG, check, pointer
+from airboss.store.usage import QUANTILES, TAG, check, is_summed, pointer
 
 _QUOTED: Final = ("key", "user")
 
@@ -19,7 +21,43 @@ def usage(
 ) -> list[UsageRow]:
     """As `RecordLog.usage`; `conditions` are what the query's filter is, `given` their parameters."""
     check(asked)
-    parameters: dict[str, Any] = {
+    parameters = dict(given)
+    groups = [_column(name, at, parameters) for at, name in enumerate(asked.by)]
+    if asked.among is not None and groups:
+        parameters["among"] = [each for each in asked.among if each is not None]
+        without = f" or {groups[0]} is null" if None in asked.among else ""
+        conditions += f" and ({groups[0]} in (select unnest($among::varchar[])){without})"
+    found = duckdb_rollups.ask(
+        connection,
+        duckdb_rollups.Question(
+            since=asked.since,
+            until=asked.until,
+            by=tuple(groups),
+            step_s=asked.step_s,
+            without_key=asked.without_key,
+            where=conditions,
+            given=parameters,
+            summed=is_summed(asked),
+            apart=bool({"model", "key"}.intersection(asked.by) or asked.where.model or asked.where.key),
+            quantiles=tuple(name for name in QUANTILES if asked.costs or name != "cost_p95_usd"),
+            people=asked.people,
+            order="counts.start" if asked.step_s is not None else f"{asked.order} desc nulls last",
+            limit=asked.limit,
+            slow_ms=asked.slow_ms,
+            late_ms=asked.late_ms,
+            costly_usd=asked.costly_usd,
+        ),
+    )
+    approximate = found is not None
+    if found is None:
+        found = _of_every_call(connection, asked, groups, conditions, parameters)
+    return [_row(each, len(groups), approximate=approximate) for each in found]
+
+
+def _of_every_call(
+    connection: Connection, asked: UsageQuery, groups: list[str], conditions: str, given: dict[str, Any]
+) -> list[dict[str, Any]]:
+    parameters = {
         **given,
         "since": naive(asked.since),
         "until": naive(asked.until),
@@ -29,11 +67,6 @@ def usage(
         "costly_usd": asked.costly_usd,
         "limit": asked.limit,
     }
-    groups = [_column(name, at, parameters) for at, name in enumerate(asked.by)]
-    if asked.among is not None and groups:
-        parameters["among"] = [each for each in asked.among if each is not None]
-        without = f" or {groups[0]} is null" if None in asked.among else ""
-        conditions += f" and ({groups[0]} in (select unnest($among::varchar[])){without})"
     start = "null::timestamp"
     if asked.step_s is not None:
         parameters["step_us"] = asked.step_s * 1_000_000
@@ -42,17 +75,15 @@ def usage(
     keys = [f"g{at}" for at in range(len(groups))]
     first = ["start"] if asked.step_s is not None else [f"{asked.order} desc nulls last"]
     text = query("usage").format(
-        groups=", ".join(named) or "null as g",
+        groups=", ".join(named) or "null as g0",
         start=start,
         where=conditions,
+        users=str("users" in asked.people).lower(),
+        sessions=str("sessions" in asked.people).lower(),
+        costs=str(asked.costs).lower(),
         order=", ".join([*first, *keys]),
     )
-    found = connection.execute(text, parameters)
-    names = [column[0] for column in found.description or ()]
-    skip = len(groups) or 1
-    return [
-        _row(row[: len(groups)], dict(zip(names[skip:], row[skip:], strict=True))) for row in found.fetchall()
-    ]
+    return read.dicts(connection.execute(text, parameters))
 
 
 def _column(name: str, at: int, parameters: dict[str, Any]) -> str:
@@ -62,8 +93,10 @@ def _column(name: str, at: int, parameters: dict[str, Any]) -> str:
     return f'"{name}"' if name in _QUOTED else name
 
 
-def _row(group: tuple[str | None, ...], values: dict[str, Any]) -> UsageRow:
+def _row(values: dict[str, Any], groups: int, *, approximate: bool) -> UsageRow:
     for name in ("start", "first_at", "last_at"):
         if values[name] is not None:
             values[name] = values[name].replace(tzinfo=UTC)
-    return UsageRow(group=group, **values)
+    group = tuple(values[f"g{at}"] for at in range(groups))
+    told: dict[str, Any] = {name: values.get(name) for name in UsageRow.__struct_fields__}
+    return UsageRow(**told | {"group": group, "approximate": approximate})

@@ -1,4 +1,4 @@
--- DuckDB's own: the sums of a stretch of records, which ClickHouse does not keep.
+-- DuckDB's own: the sums of a stretch of records. ClickHouse makes its own of every insert.
 insert into rollups
 with stretch as (
     select
@@ -17,9 +17,12 @@ select
     release,
     arm,
     if(told.model is null, null, stretch.model) as named_model,
+    provider,
     if(told.model is null, null, stretch."key") as named_key,
+    operation,
     status,
     error_type,
+    finish_reason,
     count(*),
     coalesce(sum(input_tokens), 0),
     coalesce(sum(output_tokens), 0),
@@ -27,8 +30,12 @@ select
     count(cost_usd),
     coalesce(sum(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms > 0), 0),
     count(output_tokens) filter (status = 'ok' and writing_ms > 0),
+    count(ttft_ms) filter (status = 'ok'),
+    min(started_at),
+    max(started_at),
     histogram({latency}) filter (status = 'ok')::map(smallint, uinteger),
-    histogram({ttft}) filter (status = 'ok' and ttft_ms is not null)::map(smallint, uinteger)
+    histogram({ttft}) filter (status = 'ok' and ttft_ms is not null)::map(smallint, uinteger),
+    histogram({cost}) filter (status = 'ok' and cost_usd is not null)::map(smallint, uinteger)
 from stretch left join told on told.model = stretch.model and told."key" = stretch."key"
-group by 1, 2, 3, 4, 5, 6, 7, 8, 9
-order by 2, 3, 4, 5, 6, 7
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+order by 2, 3, 4, 5, 6, 8

@@ -1,10 +1,11 @@
--- DuckDB's own: what stats.sql, series.sql and traffic.sql tell, by {groups} and in steps, from the sums that
--- are there (rollups.sql) and the records that are in none. Quantiles are of histograms, within 2 %.
-with scanned as materialized (
+-- DuckDB's own: what stats.sql, series.sql, traffic.sql and usage.sql tell of many calls, from the sums that are
+-- there (rollups) and the records that are in none. Quantiles are of histograms, within 2 %. Every state is of a
+-- fixed size, so that what does not fit into memory goes to disk.
+with scanned as not materialized (
     select
         {groups},
         {step_of_record} as start,
-        status, input_tokens, output_tokens, cost_usd, latency_ms, ttft_ms,
+        status, input_tokens, output_tokens, cost_usd, latency_ms, ttft_ms, started_at,
         if(stream, latency_ms - coalesce(ttft_ms, 0), latency_ms) as writing_ms
     from (
         select * from records where started_at >= $since and started_at < $minutes
@@ -14,10 +15,14 @@ with scanned as materialized (
         select * from records
         where seq >= $rolled and started_at >= $minutes and started_at < $minutes_end
     )
-    where $without is null or "key" <> $without
+    where ($without is null or "key" <> $without) and {where}
 ),
 summed as materialized (
-    select {groups}, {step_of_rollup} as start, * exclude (deployment, release, arm, start)
+    select
+        {groups_of_sums},
+        {step_of_sums} as start,
+        status, requests, input_tokens, output_tokens, cost_usd, priced, rates, rated, started, first_at, last_at
+        {histograms}
     from (
         select * from rollups where width = 3600 and start >= $hours and start < $hours_end
         union all
@@ -25,15 +30,16 @@ summed as materialized (
         union all
         select * from rollups where width = 60 and start >= $hours_end and start < $minutes_end
     )
-    where $without is null or "key" <> $without
+    where ($without is null or "key" <> $without) and {where_of_sums}
 ),
 both_ as (
     select
-        {groups}, start, status, requests, input_tokens, output_tokens, cost_usd, priced, rates, rated
+        {keys}, start, status, requests, input_tokens, output_tokens, cost_usd, priced, rates, rated, started,
+        first_at, last_at, 0 as slow, 0 as late, 0 as costly
     from summed
     union all
     select
-        {groups},
+        {keys},
         start,
         status,
         count(*),
@@ -42,67 +48,75 @@ both_ as (
         sum(cost_usd),
         count(cost_usd),
         coalesce(sum(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms > 0), 0),
-        count(output_tokens) filter (status = 'ok' and writing_ms > 0)
+        count(output_tokens) filter (status = 'ok' and writing_ms > 0),
+        count(ttft_ms),
+        min(started_at),
+        max(started_at),
+        count(*) filter (latency_ms > $slow_ms),
+        count(*) filter (ttft_ms > $late_ms),
+        count(*) filter (cost_usd > $costly_usd)
     from scanned
     group by all
 ),
 counts as (
     select
-        {groups},
+        {keys},
         start,
         sum(requests)::bigint as requests,
         coalesce(sum(requests) filter (status = 'error'), 0)::bigint as errors,
         coalesce(sum(requests) filter (status = 'cancelled'), 0)::bigint as cancelled,
         coalesce(sum(requests) filter (status = 'refused'), 0)::bigint as refused,
         coalesce(sum(requests) filter (status not in ('cancelled', 'refused')), 0)::bigint as counted,
+        coalesce(sum(requests) filter (status = 'ok'), 0)::bigint as answered,
         sum(rates) / nullif(sum(rated), 0) as tokens_per_s,
         sum(input_tokens)::bigint as input_tokens,
         sum(output_tokens)::bigint as output_tokens,
         sum(cost_usd)::double as cost_usd,
-        (sum(requests) - sum(priced))::bigint as cost_unknown
+        (sum(requests) - sum(priced))::bigint as cost_unknown,
+        min(first_at) as first_at,
+        max(last_at) as last_at,
+        coalesce(sum(slow) filter (status = 'ok'), 0)::bigint as slow,
+        coalesce(sum(late) filter (status = 'ok'), 0)::bigint as late,
+        coalesce(sum(costly) filter (status = 'ok'), 0)::bigint as costly,
+        coalesce(sum(priced) filter (status = 'ok'), 0)::bigint as priced,
+        coalesce(sum(started) filter (status = 'ok'), 0)::bigint as started
     from both_
     group by all
 ),
 bins as (
-    select {groups}, start, true as of_latency, unnest(map_keys(latency)) as bin, unnest(map_values(latency)) as n
-    from summed where {quantiles} and status = 'ok'
-    union all
-    select {groups}, start, false, unnest(map_keys(ttft)), unnest(map_values(ttft))
-    from summed where {quantiles} and status = 'ok'
-    union all
-    select {groups}, start, true, {latency}, 1 from scanned where {quantiles} and status = 'ok'
-    union all
-    select {groups}, start, false, {ttft}, 1 from scanned where {quantiles} and status = 'ok' and ttft_ms is not null
+{bins}
 ),
-histograms as (
-    select {groups}, start, of_latency, bin, sum(n) as n from bins group by all
+heaps as (
+    select {keys}, start, of_what, bin, sum(n) as n from bins group by all
 ),
 places as (
     select
         *,
-        sum(n) over (partition by {groups}, start, of_latency order by bin) as upto,
-        sum(n) over (partition by {groups}, start, of_latency) as total
-    from histograms
+        sum(n) over (partition by {keys}, start, of_what order by bin) as upto,
+        sum(n) over (partition by {keys}, start, of_what) as total
+    from heaps
 ),
 quantiles as (
-    select
-        {groups},
-        start,
-        of_latency,
-        {p50} as p50,
-        {p95} as p95
-    from places
+    select {keys}, start, {quantiles} from places group by all
+),
+users as (
+    select {keys}, start, count(*) as users
+    from (select distinct {groups}, {step_of_record} as start, "user" from {users} where "user" is not null)
+    group by all
+),
+sessions as (
+    select {keys}, start, count(*) as sessions
+    from (select distinct {groups}, {step_of_record} as start, session from {sessions} where session is not null)
     group by all
 )
 select
     counts.*,
-    latencies.p50 as latency_p50_ms,
-    latencies.p95 as latency_p95_ms,
-    ttfts.p50 as ttft_p50_ms,
-    ttfts.p95 as ttft_p95_ms
+    {told}
+    coalesce(users, 0) as users,
+    coalesce(sessions, 0) as sessions
 from counts
-left join (from quantiles where of_latency) as latencies
-    on {same_latencies} and latencies.start is not distinct from counts.start
-left join (from quantiles where not of_latency) as ttfts
-    on {same_ttfts} and ttfts.start is not distinct from counts.start
-order by {groups_of_counts}, start
+left join quantiles on {same_quantiles}
+left join users on {same_users}
+left join sessions on {same_sessions}
+order by {order}
+limit $limit

@@ -1,4 +1,7 @@
--- DuckDB's own: whether there are many calls, and whether their keys can be told apart.
-select coalesce(sum(requests), 0)::bigint, count(*) filter ("key" is null)
+-- DuckDB's own: how many calls there are, and whether their models and keys can be told apart in the sums.
+select
+    coalesce(sum(requests), 0)::bigint
+        + (select count(*) from records where seq >= $rolled and started_at >= $since and started_at < $until),
+    count(*) filter ("key" is null)
 from rollups
 where width = 60 and start >= $minutes and start < $minutes_end

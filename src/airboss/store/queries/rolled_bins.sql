@@ -1,0 +1,7 @@
+-- DuckDB's own: one histogram of rolled.sql, by bin.
+    select {keys}, start, {at} as of_what, unnest(map_keys({name})) as bin, unnest(map_values({name})) as n
+    from summed where status = 'ok'
+    union all
+    select {keys}, start, {at}, {bin}, count(*)
+    from scanned where status = 'ok' and {column} is not null
+    group by all
