@@ -1,6 +1,8 @@
 """Processor time that one gateway worker takes for a call, beside nginx's, though the machine be busy.
 
     python -m benchmarks.worker [--src DIR]…
+    python -m benchmarks.worker --connections 8 --prompt-bytes 100000
+    python -m benchmarks.worker --connections 8 --image-bytes 2000000
 
 One worker with a plan that does not change and everything on (key, journal, redaction, price, metrics),
 without controller and record store; the journal is thinned out as the mover would. `--src` names the `src` of
@@ -35,7 +37,7 @@ from benchmarks.stats import keep, machine, quantile, table
 
 KEY = "ab_" + "k" * 43
 SECRET = "sk-upstream-0123456789"
-SEGMENTS_KEPT = 2
+SEGMENTS_KEPT = 4
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -45,6 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--prompt-bytes", type=int, default=0, help="so many more of text in each call")
+    parser.add_argument("--image-bytes", type=int, default=0, help="of an image in each call, as base64")
     parser.add_argument("--serve", nargs=2, metavar=("FD", "UPSTREAM"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.serve:
@@ -69,6 +73,7 @@ def measured(peer: Peer, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.load", "closed", peer.url, "--key", peer.key, "--cpu", "1"]
     command += ["--model", MODEL, "--seconds", str(options.seconds), "--warm-s", "0.1"]
     command += ["--connections", str(options.connections), "--prompt", answer_of(ANSWER_TOKENS)]
+    command += ["--prompt-bytes", str(options.prompt_bytes), "--image-bytes", str(options.image_bytes)]
     before = times(peer.worker[0])
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=peers.ROOT)
     after = times(peer.worker[0])
@@ -117,6 +122,8 @@ def worker(src: str, upstream: str) -> Iterator[Peer]:
                 env={**os.environ, "PYTHONPATH": src, "TMPDIR": folder},
             )  # fmt: skip
         url = f"http://127.0.0.1:{listen.getsockname()[1]}/v1"
+        # Here, because it is the mover's work and not the worker's.
+        threading.Thread(target=thin_out, args=(Path(folder),), daemon=True).start()
         try:
             deadline = time.monotonic() + peers.START_S
             while not peers.answers(url, KEY):
@@ -141,7 +148,6 @@ def serve_on(listen: socket.socket, upstream: str) -> None:
     root = Path(tempfile.mkdtemp())
     journal = JournalWriter(root / "journal", "gateway-0")
     (root / "metrics").mkdir()
-    threading.Thread(target=thin_out, args=(root / "journal",), daemon=True).start()
     settings = GatewaySettings(
         name="gateway-0",
         body_bytes_max=32 << 20,
@@ -167,12 +173,13 @@ def serve_on(listen: socket.socket, upstream: str) -> None:
     shutil.rmtree(root)
 
 
-def thin_out(journal: Path) -> None:
-    """Delete segments that are full, as the mover does with those it has moved."""
-    while True:
-        time.sleep(0.5)
-        for segment in sorted(journal.glob("*/*.seg"))[:-SEGMENTS_KEPT]:
-            segment.unlink()
+def thin_out(folder: Path) -> None:
+    """Delete segments that are full, as the mover does with those it has moved, for as long as the folder is
+    there."""
+    while folder.exists():
+        time.sleep(0.1)
+        for segment in sorted(folder.glob("*/journal/*/*.seg"))[:-SEGMENTS_KEPT]:
+            segment.unlink(missing_ok=True)
 
 
 class Still:

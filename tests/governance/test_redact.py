@@ -114,6 +114,19 @@ def test_keys_of_ours_are_known_by_their_shape() -> None:
     assert json.loads(Redactor().redact(escaped.encode())) == {"a": MARK}
 
 
+@pytest.mark.parametrize("secrets", [(SECRET,), ("12345678",), ("null}null}",), (ODD,)])
+def test_a_frame_in_pieces_is_redacted_as_a_whole(secrets: tuple[str, ...]) -> None:
+    """The secret in the record around a body, in the body, and where none is."""
+    redactor = Redactor(secrets)
+    for user, body in [("u", {"a": 1}), (secrets[0], {"a": secrets[0], "b": 12345678}), ("null}", [None])]:
+        around = {"user": user, "number": 123456789, "request": None}
+        text = json.dumps(body).encode()
+        pieces = redactor.redact_with(json.dumps(around, separators=(",", ":")).encode(), text)
+        whole = redactor.redact(json.dumps(around, separators=(",", ":")).encode()[:-5] + text + b"}")
+        assert b"".join(pieces) == whole
+        assert json.loads(whole)["number"] == 123456789
+
+
 def test_the_callers_credential_is_taken_out() -> None:
     """A credential that only this call knows is a secret for this call."""
     redactor, data = Redactor([SECRET]), json.dumps({"a": "my-own-credential", "b": SECRET}).encode()

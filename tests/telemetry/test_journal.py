@@ -18,7 +18,7 @@ import pytest
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, read_frames
-from airboss.telemetry.journal import GROWTH_BYTES, JournalWriter
+from airboss.telemetry.journal import GROWTH_BYTES, LONG_BYTES, JournalWriter
 from tests.support.wait import until
 
 
@@ -136,6 +136,20 @@ def test_stopping_twice_is_nothing(tmp_path: Path) -> None:
     writer.stop()
 
 
+@pytest.mark.parametrize("letters", [20_000, LONG_BYTES // 2, 3 * LONG_BYTES])
+def test_a_frame_may_come_in_pieces(tmp_path: Path, letters: int) -> None:
+    """Short and long, before and after others, over several segments."""
+    writer = JournalWriter(tmp_path, "0", segment_bytes=4 * LONG_BYTES)
+    body = "x" * letters
+    for number in range(9):
+        writer.open(redacted('{"request":'), redacted(f'"{number}{body}"'), redacted("}"))
+        writer.close_call(redacted(f"{number}"))
+    writer.stop()
+    wanted = [(f'{{"request":"{number}{body}"}}', f"{number}") for number in range(9)]
+    found = [frame.payload.decode() for frame in frames_of(writer.directory)]
+    assert found == [text for pair in wanted for text in pair]
+
+
 def test_a_frame_over_the_bound_is_refused(tmp_path: Path) -> None:
     """With the size seen, before anything is written."""
     writer = JournalWriter(tmp_path, "0")
@@ -219,7 +233,7 @@ def test_a_failed_flush_is_told_until_one_succeeds(tmp_path: Path, monkeypatch: 
 WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from airboss.telemetry.journal import GROWTH_BYTES, JournalWriter
+from airboss.telemetry.journal import GROWTH_BYTES, LONG_BYTES, JournalWriter
 writer = JournalWriter(Path(sys.argv[1]), "0", segment_bytes=int(sys.argv[2]))
 print(writer.directory, flush=True)
 number = 0

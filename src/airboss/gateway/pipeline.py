@@ -40,6 +40,7 @@ from airboss.gateway.judge import is_too_large
 from airboss.gateway.relayed import RelayedRequest, once
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.serving import Branch, Serving, with_release
+from airboss.gateway.splice import LONG
 from airboss.gateway.spoken import Client, Spoken, counted
 from airboss.gateway.trace import read_trace, trace_headers
 from airboss.gateway.worker import Admitted, Worker
@@ -226,6 +227,7 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
     """Write the call to the journal; it now has a record, whatever happens."""
     request, branch = call.request, call.branch
     written = request.body if call.spoken is None else call.spoken.written
+    long = serving.plan.bodies and len(written) >= LONG
     opened = msgspec.structs.replace(
         branch.opened,
         id=request.id,
@@ -239,9 +241,13 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
         tags=request.tags,
         trace_id=request.trace_id,
         trace_parent=request.trace_parent,
-        request=msgspec.Raw(written) if serving.plan.bodies else None,
+        request=msgspec.Raw(written) if serving.plan.bodies and not long else None,
     )
-    worker.journal.open(serving.redactor.redact(_encode(opened)))
+    frame = _encode(opened)
+    if long:
+        worker.journal.open(*serving.redactor.redact_with(frame, written))
+    else:
+        worker.journal.open(serving.redactor.redact(frame))
     return opened
 
 

@@ -41,6 +41,7 @@ MIN_SECRET = 8
 """Characters; a shorter value is not looked for."""
 
 _MARK = MARK.encode()
+_LAST_NULL = b"null}"
 _OWN_KEY = re.compile(rb"ab_[A-Za-z0-9_-]{43}")
 _SUSPECT = re.compile(rb"ab_[A-Za-z0-9_-]{43}|asic ").search
 """A key of ours, or credentials in base64: one search for both takes little more than one for either."""
@@ -89,6 +90,14 @@ class Redactor:
         if also is not None and not _OWN_KEY_TEXT.fullmatch(also):
             json = _known_one(also).taken_from(json)
         return Redacted(json)
+
+    def redact_with(self, json: bytes, value: bytes) -> tuple[Redacted, ...]:
+        """The object `json`, whose last member is null, with the JSON `value` in its place; in pieces, so
+        that a long one is not copied."""
+        around = self.redact(json)
+        if not around.endswith(_LAST_NULL):
+            return (self.redact(json.removesuffix(_LAST_NULL) + value + b"}"),)
+        return Redacted(around[: -len(_LAST_NULL)]), self.redact(value), Redacted(b"}")
 
     def redact_text(self, text: str, also: str | None = None) -> str:
         """The same for a log line, an error message or anything else that is read by people."""

@@ -53,10 +53,13 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
-def frame_head(kind: FrameKind, payload: bytes) -> bytes:
-    """The 16 bytes that go before `payload`."""
-    head = _HEAD.pack(MAGIC, _CODES[kind], len(payload))
-    return head + zlib.crc32(payload, zlib.crc32(head)).to_bytes(4, "little")
+def frame_head(kind: FrameKind, *payload: bytes) -> bytes:
+    """The 16 bytes that go before `payload`, which may be in pieces."""
+    head = _HEAD.pack(MAGIC, _CODES[kind], sum(map(len, payload)))
+    checksum = zlib.crc32(head)
+    for piece in payload:
+        checksum = zlib.crc32(piece, checksum)
+    return head + checksum.to_bytes(4, "little")
 
 
 def read_frames(data: bytes, *, final: bool, frames_max: int = 1000) -> Stretch:

@@ -6,7 +6,8 @@ reads behind it and deletes what it has moved.
 
 Frames are copied into a mapping of the segment, which the kernel keeps when the process is killed: that costs
 half of a `write`, and both stand on the request's path. The file grows ahead of the frames, GROWTH_BYTES at a
-time, so a living segment ends in zeros; one that is done with has none.
+time, so a living segment ends in zeros; one that is done with has none. A long frame is written, for the
+mapping would fault at each of its pages.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from typing import Final
 
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
-from airboss.telemetry.frames import FRAME_BYTES_MAX, FrameKind, frame_head
+from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, FrameKind, frame_head
 
 OWNER: Final = "owner"
 SEGMENT_SUFFIX: Final = ".seg"
 GROWTH_BYTES: Final = 256 * 1024
+LONG_BYTES: Final = 256 * 1024
+"""From so many bytes on a frame is written and not copied into the mapping."""
 _ZEROS: Final = memoryview(bytes(GROWTH_BYTES))
 UNBORN_PREFIX: Final = "."
 """A directory whose name starts so is still being made: its owner may not hold the lock yet."""
@@ -74,9 +77,9 @@ class JournalWriter:
         self._flusher = threading.Thread(target=self._flush_often, name="journal-fsync", daemon=True)
         self._flusher.start()
 
-    def open(self, frame: Redacted) -> None:
-        """Append the open frame of a call: JSON of `OpenedCall`."""
-        self._append("open", frame)
+    def open(self, *frame: Redacted) -> None:
+        """Append the open frame of a call: JSON of `OpenedCall`, in pieces where it is long."""
+        self._append("open", *frame)
 
     def close_call(self, frame: Redacted) -> None:
         """Append the close frame of a call: JSON of `ClosedCall`."""
@@ -104,31 +107,50 @@ class JournalWriter:
             os.close(self._owner)
             self._segment = -1
 
-    def _append(self, kind: FrameKind, payload: bytes) -> None:
-        if len(payload) > FRAME_BYTES_MAX:
-            raise BodyTooLarge(
-                f"a record of {len(payload)} bytes is over the journal's limit of {FRAME_BYTES_MAX}; "
-                "send less in one call"
-            )
-        head = frame_head(kind, payload)
-        size = len(head) + len(payload)
-        # One copy for two is a gain as long as the frame is small.
-        frame = head + payload if size < GROWTH_BYTES else None
+    def _append(self, kind: FrameKind, *payload: bytes) -> None:
+        head = frame_head(kind, *payload)
+        frame = (head, *payload)
+        size = sum(map(len, frame))
+        if size > LONG_BYTES:
+            self._append_long(frame, size)
+            return
+        if len(payload) == 1:
+            frame = (head + payload[0],)  # one copy for two
         with self._lock:
-            start = self._size
-            end = start + size
+            end = self._size + size
             if end > self._room:
                 self._make_room(size)
-                start, end = self._size, self._size + size
+                end = self._size + size
             if self._flush_error is not None:
                 raise self._refused(self._flush_error)
             # A reader that comes in between sees a frame with a wrong checksum, and waits for the rest.
-            if frame is not None:
-                self._map[start:end] = frame
-            else:
-                self._map[start : start + len(head)] = head
-                self._map[start + len(head) : end] = payload
+            at = self._size
+            for piece in frame:
+                self._map[at : at + len(piece)] = piece
+                at += len(piece)
             self._size = end
+            self._dirty = True
+
+    def _append_long(self, frame: tuple[bytes, ...], size: int) -> None:
+        if size - HEAD_BYTES > FRAME_BYTES_MAX:
+            raise BodyTooLarge(
+                f"a record of {size - HEAD_BYTES} bytes is over the journal's limit of {FRAME_BYTES_MAX}; "
+                "send less in one call"
+            )
+        with self._lock:
+            if self._flush_error is not None:
+                raise self._refused(self._flush_error)
+            try:
+                if self._size + size > len(self._map):
+                    self._rotate(size)
+                _write(self._segment, frame, self._size)
+            except OSError as error:
+                # Half a frame is not left for whoever reads on behind the next one.
+                self._map[self._size : self._room] = bytes(self._room - self._size)
+                os.ftruncate(self._segment, self._room)
+                raise self._refused(error) from error
+            self._size += size
+            self._room = max(self._room, self._size)
             self._dirty = True
 
     def _make_room(self, size: int) -> None:
@@ -167,7 +189,7 @@ class JournalWriter:
         segment = os.open(path, flags, 0o600)
         try:
             length = max(self._segment_bytes, size)
-            room = max(size, min(GROWTH_BYTES, length))
+            room = min(GROWTH_BYTES, length)
             # The mapping is as long as the segment may get; only what the file has by then is touched.
             os.ftruncate(segment, length)
             mapping = mmap.mmap(segment, length)
@@ -217,6 +239,18 @@ def _grow(segment: int, start: int, end: int) -> None:
     # Zeros written at once lie in a few large pieces of the page cache. Without them the mapping faults at
     # each page that it touches first, which cost a call 2 µs.
     os.pwrite(segment, _ZEROS[: end - start], start)
+
+
+def _write(segment: int, pieces: tuple[bytes, ...], at: int) -> None:
+    """Write all of `pieces`, one after another. Raises OSError."""
+    written = os.pwritev(segment, pieces, at)
+    missing = sum(map(len, pieces)) - written
+    if missing:  # the disk is full, or nearly: what is left says which
+        rest = memoryview(b"".join(pieces))[written:]
+        while rest:
+            at += written
+            written = os.pwrite(segment, rest, at)
+            rest = rest[written:]
 
 
 def fsync_directory(path: Path) -> None:
