@@ -134,7 +134,7 @@ def test_an_empty_file_is_a_configuration() -> None:
         (SMALL.replace('"openai"', '"opnai"'), 'did you mean "openai"?'),
         (SMALL.replace('"x"', "3.5"), "airboss.toml:6: models.m.model is 3.5; expected text in quotes"),
         (SMALL + 'aliases = "a"\n', 'deployments.d.aliases is "a"; expected a list of texts in quotes'),
-        (SMALL + "aliases = [1]\n", "deployments.d.aliases is a list; expected a list of texts in quotes"),
+        (SMALL + "aliases = ['a', 1]\n", "deployments.d.aliases[1] is 1; expected text in quotes"),
         (SMALL + "retry = { attempts = 1.5 }\n", "attempts is 1.5; expected a whole number"),
         (SMALL + "retry = { attempts = true }\n", "attempts is true; expected a whole number"),
         (SMALL + "retry = 3\n", "deployments.d.retry is 3; expected a table, as in [deployments.d.retry]"),

@@ -99,6 +99,7 @@ def test_what_fits() -> None:
     assert fits("Now {{tone}}!", base)
     assert not fits("Now!", base)
     assert not fits("{{ tone }} {{ more }}", base)
+    assert not fits("{{ tone }} {{ rest", base)
     assert not fits(None, base)
     assert fits(None, BASE)
 

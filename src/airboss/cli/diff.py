@@ -35,15 +35,17 @@ def diff(
 def read_config(file: Path) -> str:
     """The text of a configuration file, with the content of the prompt and example files that it names.
 
-    Raises WrongCall if there is no such file, ConfigError if one that it names cannot be read.
+    Raises WrongCall if there is no such file, ConfigError as `config.files.read_config`.
     """
-    from airboss.config.inline import inlined  # noqa: PLC0415 - tomllib, where it is needed
+    from airboss.config.files import read_config as read  # noqa: PLC0415 - tomllib, where it is needed
 
     try:
-        text = file.read_text(encoding="utf-8")
-        return inlined(text, source=str(file), read=lambda name: (file.parent / name).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongCall(f"{file} cannot be read: {error}") from None
+        return read(file)
+    except OSError as error:
+        reason = error.strerror or error
+        raise WrongCall(
+            f"{file} cannot be read: {reason}. Name the configuration, as airboss.toml."
+        ) from None
 
 
 def show_changes(found: dict[str, Any]) -> None:

@@ -75,15 +75,16 @@ def ports(data_dir: Path, host: str, port: int, console_port: int) -> Iterator[C
 def state(data_dir: Path, path: Path) -> Iterator[Check]:
     """The configuration, the weights, the lock and the record store."""
     from airboss.config import Config, parse_config  # noqa: PLC0415 - other verbs do not read it
+    from airboss.config.files import read_config  # noqa: PLC0415 - as above
 
     config = Config()
     if not path.exists():
         yield ok("configuration", f"{path} is not there; the first `airboss up` writes a starter")
     else:
         try:
-            config = parse_config(path.read_text(encoding="utf-8"), source=str(path))
+            config = parse_config(read_config(path), source=str(path))
             yield ok("configuration", f"{path}, {len(config.deployments)} deployments")
-        except (AirbossError, OSError, UnicodeDecodeError) as error:
+        except (AirbossError, OSError) as error:
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
     yield from weights(data_dir, config)
     yield from provider_keys(config)

@@ -33,7 +33,7 @@ from airboss.compose.parts import (
 )
 from airboss.compose.redaction import Redacting
 from airboss.config import Config, ModelConfig, parse_config
-from airboss.config.inline import inlined
+from airboss.config.files import read_config, read_text
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, DataDirLock
 from airboss.supervisor import fleet, runfiles
@@ -191,8 +191,8 @@ def ledger_named_in(path: Path) -> str | None:
     """What the file says of the ledger, which has to be known before the configuration in force can be. A
     file that cannot be parsed says nothing here: if it is needed, that is told later."""
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8")).get("store", {}).get("ledger")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError):
+        said = tomllib.loads(read_text(path)).get("store", {}).get("ledger")
+    except (OSError, ConfigError, tomllib.TOMLDecodeError, AttributeError):
         return None
     if not isinstance(said, str):
         return None
@@ -208,11 +208,15 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
     """
     applied = ledger.config()
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else None
-        if text is not None:
-            text = inlined(text, source=str(path), read=lambda name: (path.parent / name).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SetupError(f"{path} cannot be read: {error}") from error
+        text = read_config(path) if path.exists() else None
+    except (OSError, ConfigError) as error:
+        said = (
+            error if isinstance(error, ConfigError) else f"{path} cannot be read: {error.strerror or error}"
+        )
+        if applied is None:
+            raise SetupError(str(said)) from error
+        log.warning("the configuration in force is served, whatever is in the file: %s", said)
+        return applied, "the configuration in force"
     if applied is not None:
         if text is not None and differs(applied, text, data, str(path)):
             log.warning("%s differs from the configuration in force; run `airboss apply %s`", path, path)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from urllib.parse import urlsplit
 
 from airboss.config.checks_alarms import check_alarms
@@ -14,6 +12,7 @@ from airboss.config.checks_cache import check_cache
 from airboss.config.checks_limits import check_limits
 from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
+from airboss.config.checks_release import check_release, oddities_of
 from airboss.config.checks_store import check_stores
 from airboss.config.checks_watch import check_scoring, check_telemetry
 from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
@@ -30,7 +29,7 @@ from airboss.config.types import (
     RetentionConfig,
     RolloutConfig,
 )
-from airboss.config.wording import Path, Wrong, dotted, quoted
+from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names become names of files, so they are narrow."""
@@ -39,17 +38,22 @@ _SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PYPI = re.compile(r"pypi:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*/[^/\s][^\s]*")
 _HUB = re.compile(r"hf:[\w.-]+/[\w.-]+/[^@\s]+(@[\w./-]+)?")
-_PROMPT_FILE = re.compile(r"[^\s{}]+\.(md|txt|prompt|jinja2?|j2)")
-_NOT_PARAMS = frozenset(
-    {"model", "messages", "prompt", "stream", "stream_options", "user", "metadata", "prompt_variables"}
-)
-"""Members of a request that say what is asked, by whom and how it is sent; no release may change these."""
-_EXAMPLES_MAX = 200
 _FALLBACKS_MAX = 8
 _TARGETS_MAX = 64
 _RESERVED_KEY = "airboss"
 """The name of the key of our own calls."""
 _METRIC = re.compile(r"error_rate|cost|(latency|ttft)_p[1-9]\d|score:[^\s:][^\s]{0,99}")
+_METRICS = (
+    "error_rate",
+    "cost",
+    "latency_p50",
+    "latency_p95",
+    "latency_p99",
+    "ttft_p50",
+    "ttft_p95",
+    "score:NAME",
+)
+"""What a slip may have meant, of those."""
 _KEY_NAMES: Mapping[str, str] = {
     "openai": "OPENAI_API_KEY",
     "anthropic": "ANTHROPIC_API_KEY",
@@ -80,7 +84,7 @@ def check(config: Config, wrong: Wrong) -> None:
     check_policies(config, wrong)
     for name, release in config.releases.items():
         _check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
-        _check_release(("releases", name), release, wrong)
+        check_release(("releases", name), release, config, wrong)
         _check_fallbacks(("releases", name), release, config, wrong)
     for name, deployment in config.deployments.items():
         _check_deployment(("deployments", name), deployment, config, wrong)
@@ -124,7 +128,7 @@ def warnings_of(config: Config) -> tuple[str, ...]:
             found.append(f'{where} has no api_key; add api_key = "env:{_KEY_NAMES[provider.kind]}"')
         if provider.api_key is not None and provider.base_url is not None and _in_clear(provider.base_url):
             found.append(f"{where}.base_url is plain http: its api_key travels unencrypted; use https")
-    return tuple(found)
+    return (*found, *oddities_of(config))
 
 
 def is_reference(api_key: str) -> bool:
@@ -278,24 +282,6 @@ def _check_replicas(path: Path, replicas: ReplicaRange, wrong: Wrong) -> None:
     _check_range((*path, "window_s"), replicas.window_s, 5, 3600, wrong)
 
 
-def _check_release(path: Path, release: ReleaseConfig, wrong: Wrong) -> None:
-    prompt = release.prompt
-    if prompt is not None and _PROMPT_FILE.fullmatch(prompt):
-        message = f"{quoted(prompt)} names a file, and only its text can be applied; use `airboss apply FILE`"
-        raise wrong((*path, "prompt"), message)
-    if len(release.examples) > _EXAMPLES_MAX:
-        raise wrong(
-            (*path, "examples"),
-            f"{len(release.examples)} examples, and a release has at most {_EXAMPLES_MAX}",
-        )
-    for field, params in (("params", release.params), ("params_force", release.params_force)):
-        for name, value in params.items():
-            if name in _NOT_PARAMS:
-                raise wrong((*path, field, name), f"{quoted(name)} is the request's own; leave it out")
-            if not _is_json(value):
-                raise wrong((*path, field, name), f"{value!r} cannot be sent in JSON; write text or a number")
-
-
 def _check_fallbacks(path: Path, release: ReleaseConfig, config: Config, wrong: Wrong) -> None:
     at = (*path, "fallbacks")
     seen = {release.model}
@@ -312,16 +298,6 @@ def _check_fallbacks(path: Path, release: ReleaseConfig, config: Config, wrong: 
         if release.form == "completion" and kind not in _RAW_KINDS:
             message = f'kind "{kind}" takes conversations only; use form "turns" or "system"'
             raise wrong((*path, "form"), message)
-
-
-def _is_json(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_json, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_json, value))
-    if isinstance(value, float | Decimal):
-        return math.isfinite(value)
-    return isinstance(value, str | bool | int)
 
 
 def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, wrong: Wrong) -> None:
@@ -356,17 +332,17 @@ def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:
     _check_range((*path, "alpha"), rollout.alpha, 0.0001, 0.4, wrong)
     if not rollout.metrics or len(set(rollout.metrics)) < len(rollout.metrics):
         raise wrong((*path, "metrics"), f"{dotted((*path, 'metrics'))} needs one metric or more, each once")
-    for name in rollout.metrics:
+    for at, name in enumerate(rollout.metrics):
         if not _METRIC.fullmatch(name):
-            raise wrong(
-                (*path, "metrics"),
-                f"no metric is called {quoted(name)}; there are error_rate, latency_p95, ttft_p95, cost and "
-                "score:NAME",
-            )
+            where = (*path, "metrics", f"[{at}]")
+            hint = nearest(name, _METRICS)
+            raise wrong(where, f"{dotted(where)}: no metric is called {quoted(name)}; {hint}")
     for name, margin in rollout.margin.items():
         if name not in rollout.metrics:
-            raise wrong((*path, "margin", name), f"{quoted(name)} is not among the metrics")
-        if name != "error_rate" and not name.startswith("score:"):
+            at_margin = (*path, "margin", name)
+            hint = nearest(name, [each for each in rollout.metrics if _has_margin(each)])
+            raise wrong(at_margin, f"{dotted(at_margin)}: {quoted(name)} is not among the metrics; {hint}")
+        if not _has_margin(name):
             raise wrong((*path, "margin", name), f"{quoted(name)} only guards: it has no margin")
         _check_range((*path, "margin", name), margin, 0.0001, 0.5, wrong)
     _check_range((*path, "step_units"), rollout.step_units, 1, 10_000_000, wrong)
@@ -375,6 +351,10 @@ def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:
     _check_range((*path, "late_s"), rollout.late_s, 0, 86_400, wrong)
     if rollout.gate is not None:
         _check_range((*path, "gate", "margin"), rollout.gate.margin, 0, 1, wrong)
+
+
+def _has_margin(metric: str) -> bool:
+    return metric == "error_rate" or metric.startswith("score:")
 
 
 def _check_aliases(config: Config, wrong: Wrong) -> None:

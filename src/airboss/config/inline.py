@@ -25,11 +25,12 @@ ReadFile = Callable[[str], str]
 """The text of a file named in the configuration, relative to it. Raises OSError or UnicodeDecodeError."""
 
 
-def inlined(text: str, *, source: str, read: ReadFile) -> str:
+def inlined(text: str, *, source: str, read: ReadFile, in_place: bool = False) -> str:
     """The configuration with the content of the files that its releases name; unchanged where they name none.
 
     A `prompt` that ends with .md, .txt, .prompt, .j2 or the like is a file; so is `examples` that is a text:
-    a JSONL file of `{"input": …, "output": …}`. Comments and order stay. Raises ConfigError for a file that
+    a JSONL file of `{"input": …, "output": …}`. Comments and order stay, and with `in_place` every line stays
+    where it was, however long that makes one. Raises ConfigError for a file that
     cannot be read or is no such JSONL, naming the line. Text that is not TOML is returned as it is: parsing
     it says what is wrong.
     """
@@ -51,7 +52,9 @@ def inlined(text: str, *, source: str, read: ReadFile) -> str:
         prompt, examples = release.get("prompt"), release.get("examples")
         if isinstance(prompt, str) and PROMPT_FILE.fullmatch(prompt):
             content = _read(prompt, read, source, text, ("releases", name, "prompt"))
-            table["prompt"] = tomlkit.string(content.strip("\n"), multiline="\n" in content.strip("\n"))
+            table["prompt"] = tomlkit.string(
+                content.strip("\n"), multiline=not in_place and "\n" in content.strip("\n")
+            )
         if isinstance(examples, str):
             where = ("releases", name, "examples")
             rows = tomlkit.array()
@@ -59,7 +62,7 @@ def inlined(text: str, *, source: str, read: ReadFile) -> str:
                 table_row = tomlkit.inline_table()
                 table_row.update(row)
                 rows.append(table_row)
-            table["examples"] = rows.multiline(multiline=True)
+            table["examples"] = rows.multiline(multiline=not in_place)
     return tomlkit.dumps(document)
 
 

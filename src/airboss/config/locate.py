@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from airboss.config.wording import Path
+from airboss.config.wording import INDEX, Path
 
 
 def statement_of(text: str, path: Path) -> range | None:
@@ -65,7 +65,13 @@ def _parses(lines: Sequence[str]) -> bool:
 
 def _has(parsed: object, path: Path) -> bool:
     for part in path:
-        if not isinstance(parsed, dict) or part not in parsed:
+        place = INDEX.fullmatch(part)
+        if isinstance(parsed, list) and place is not None:
+            if int(place[1]) >= len(parsed):
+                return False
+            parsed = parsed[int(place[1])]
+        elif isinstance(parsed, dict) and part in parsed:
+            parsed = parsed[part]
+        else:
             return False
-        parsed = parsed[part]
     return True

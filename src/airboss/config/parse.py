@@ -37,10 +37,11 @@ def parse_config(text: str, *, source: str) -> Config:
 def read_toml(text: str, kind: type[T], checked: Callable[[T, Wrong], None], *, source: str, noun: str) -> T:
     """A whole TOML file, called `noun` to people, as a `kind` that `checked` has nothing against. Raises
     ConfigError, as `parse_config`."""
-    if len(text) > MAX_CONFIG_BYTES:
+    length = len(text.encode("utf-8", "surrogatepass"))
+    if length > MAX_CONFIG_BYTES:
         raise ConfigError(
-            f"{source}: {len(text):,} characters, and {noun} has at most {MAX_CONFIG_BYTES:,}; "
-            "is this the right file?"
+            f"{source}: {length:,} bytes, with the files it names, and {noun} has at most "
+            f"{MAX_CONFIG_BYTES:,}; is this the right file?"
         )
     text = text.replace("\r\n", "\n")
     try:
@@ -65,13 +66,20 @@ def read_toml(text: str, kind: type[T], checked: Callable[[T, Wrong], None], *, 
 def _read(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
     """`value` as `kind`, built from the top down so that every error knows its own path."""
     if get_origin(kind) in (Union, types.UnionType):  # TOML has no null: `X | None` is X where it is written
-        kind = next(option for option in get_args(kind) if option is not type(None))
+        options = [option for option in get_args(kind) if option is not type(None)]
+        kind = options[0] if len(options) == 1 else kind
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _read_struct(value, kind, path, wrong)
     if get_origin(kind) is dict:
         entry = get_args(kind)[1]
         table = _table(value, path, wrong)
         return {name: _read(item, entry, (*path, name), wrong) for name, item in table.items()}
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            of = " of texts in quotes" if get_args(kind)[0] is str else ""
+            raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected a list{of}")
+        entry = get_args(kind)[0]
+        return tuple(_read(item, entry, (*path, f"[{at}]"), wrong) for at, item in enumerate(value))
     return _read_leaf(value, kind, path, wrong)
 
 
@@ -90,7 +98,8 @@ def _read_struct(value: object, kind: type[msgspec.Struct], path: Path, wrong: W
     }
     for name, field in fields.items():
         if field.required and name not in table:
-            raise wrong(path, f'[{dotted(path)}] lacks "{name}"')
+            beside = ", ".join(f"{each.encode_name} = …" for each in fields.values() if each.required)
+            raise wrong(path, f'[{dotted(path)}] lacks "{name}"; it needs {beside}')
     return kind(**given)
 
 
@@ -110,7 +119,9 @@ def _read_leaf(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError:
-        expected = {str: "text in quotes", int: "a whole number"}.get(kind, "a list of texts in quotes")
+        expected = {str: "text in quotes", int: "a whole number", bool: "true or false"}.get(
+            kind, "text in quotes, or a table"
+        )
         raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected {expected}") from None
 
 

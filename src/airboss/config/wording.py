@@ -10,17 +10,23 @@ from collections.abc import Callable, Iterable
 from airboss.domain.errors import ConfigError
 
 Path = tuple[str, ...]
-"""A key's way from the top of the file, for example `("models", "small", "price")`."""
+"""A key's way from the top of the file, for example `("models", "small", "price")`.
+
+A place in a list is a part such as `[0]`."""
 
 Wrong = Callable[[Path, str], ConfigError]
 """Makes the error for what stands at a path; the caller raises it."""
+
+INDEX = re.compile(r"\[(\d+)\]")
+"""A part of a path that is a place in a list."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def dotted(path: Path) -> str:
-    """A path as it would be written in TOML."""
-    return ".".join(part if _BARE_KEY.fullmatch(part) else quoted(part) for part in path)
+    """A path as it would be written in TOML, with places in lists as `[0]`."""
+    shown = (part if _BARE_KEY.fullmatch(part) or INDEX.fullmatch(part) else quoted(part) for part in path)
+    return ".".join(shown).replace(".[", "[")
 
 
 def quoted(text: str) -> str:

@@ -42,7 +42,9 @@ __all__ = ["OWN", "ROUTES", "Call", "Route", "answer"]
 LIMIT = 100
 LIMIT_MAX = 1_000
 BUCKETS_MAX = 5_000
-CONFIG_MAX = 2 * 1024 * 1024
+CONFIG_MAX = 4 * 1024 * 1024
+"""The longest configuration, in the JSON of a client that escapes what it need not."""
+
 NOTED_PATHS_MAX = 50
 
 BODIES_SLICE = 8
@@ -237,12 +239,14 @@ def config(desk: Desk, _call: Call) -> object:
 def read_intent(call: Call) -> ConfigIntent:
     """The body of a write; raises InvalidRequest."""
     try:
-        return msgspec.json.decode(call.body, type=ConfigIntent)
+        intent = msgspec.json.decode(call.body, type=ConfigIntent)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message = (
             f'the body is not {{"config": "…the text of airboss.toml…", "source": "airboss.toml"}}: {error}'
         )
         raise InvalidRequest(message, code="invalid_body") from None
+    # Some editors put a mark before UTF-8; it is no part of the text.
+    return msgspec.structs.replace(intent, config=intent.config.removeprefix("\ufeff"))
 
 
 def diff(desk: Desk, call: Call) -> object:

@@ -7,6 +7,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from airboss.config.checks_release import unclosed
 from airboss.domain.release import Example, PromptForm, Release
 from airboss.evaluations.datasets import Item, flat_text
 from airboss.releases.render import variables_in
@@ -45,10 +46,10 @@ def released(candidate: Candidate, base: Release, name: str) -> Release:
 
 def fits(instruction: str | None, base: Release) -> bool:
     """Whether an instruction may take the place of the base's: it is no longer than a prompt should be, and
-    asks for just the variables that callers send today."""
+    asks for just the variables that callers send today, each written whole."""
     wanted = variables_in(base.prompt or "")
     text = instruction or ""
-    return len(text) <= INSTRUCTION_CHARS_MAX and variables_in(text) == wanted
+    return len(text) <= INSTRUCTION_CHARS_MAX and variables_in(text) == wanted and unclosed(text) is None
 
 
 def example_of(item: Item) -> Example | None:
