@@ -19,7 +19,7 @@ from airboss.config import Config, parse_config
 from airboss.config.inline import inlined
 from airboss.domain.errors import ApiError
 from airboss.domain.record import Attempt, InferenceRecord, PolicyFinding
-from airboss.telemetry.metrics import GAUGES, exposition
+from airboss.telemetry.exposition import GAUGES, Exposition
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
@@ -178,7 +178,7 @@ def test_every_error_code_is_documented() -> None:
 
 def test_every_metric_is_documented() -> None:
     """docs/metrics.md lists exactly the metrics that /metrics has, with their types."""
-    text = exposition([], dict.fromkeys(GAUGES, 0.0)).decode()
+    text = Exposition([], dict.fromkeys(GAUGES, 0.0)).written()[0].decode()
     page = (ROOT / "docs/metrics.md").read_text()
     documented = re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE)
     assert sorted(documented) == sorted(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))

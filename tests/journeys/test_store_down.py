@@ -54,10 +54,9 @@ def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> 
 
         def counted() -> bool:
             text = httpx2.get(airboss.ready["base_url"].removesuffix("/v1") + "/metrics").text
-            counts = re.findall(
-                r"^gen_ai_client_operation_duration_seconds_count\S* (\S+)$", text, re.MULTILINE
-            )
-            return sum(map(float, counts)) == 60
+            names = ("gen_ai_client_operation_duration_seconds_count", "airboss_target_attempts_total")
+            counts = [re.findall(rf"^{name}\S* (\S+)$", text, re.MULTILINE) for name in names]
+            return [sum(map(float, each)) for each in counts] == [60, 60]
 
         until(counted, timeout_s=10, every_s=0.2)
 

@@ -16,7 +16,7 @@ from airboss.telemetry.metrics import BREAKERS, TargetUse
 
 
 class ProviderTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """One address and key of a model, as all workers together have seen it since they started.
+    """One address and key of a model, as all workers together have seen it since a plan has it.
 
     `breaker` is null where nobody has asked it yet. `roles` are the deployments that ask it. `attempts` are
     those that were answered or failed by its fault; `failures` counts every failed attempt by its error, also

@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
+
 from airboss.domain.plan import Target
 from airboss.gateway.breaker import Breaker
 from airboss.providers.connection import Origin, Pool, Pools
@@ -119,6 +121,10 @@ PlaceKey = tuple[str, str, str | None, str]
 """A provider, an address of its, a reference to a key and a model: what tells one place from another."""
 
 
+ShownKey = tuple[str, str, str, str]
+"""The same as `TargetUse` has it: provider, model, address, reference."""
+
+
 class Places:
     """Every place that has been asked. Owns the connection pools."""
 
@@ -126,6 +132,8 @@ class Places:
         self._pools = pools
         self._places: dict[PlaceKey, Place] = {}
         self._of_target: dict[int, tuple[Target, tuple[Place, ...]]] = {}
+        self._before: dict[ShownKey, TargetUse] = {}
+        """What lives of this worker before this one have seen."""
 
     def __iter__(self) -> Iterator[Place]:
         return iter(self._places.values())
@@ -148,6 +156,26 @@ class Places:
         self._of_target[id(target)] = (target, tuple(found))
         return tuple(found)
 
+    def resume(self, held: Iterable[TargetUse]) -> None:
+        """Go on from what a last life of this worker has shared; what it had under way has ended with it."""
+        for use in held:
+            shown = (use.provider, use.model, use.url, use.key)
+            self._before[shown] = msgspec.structs.replace(use, state=0, outstanding=0)
+
+    def uses(self, now: float) -> list[TargetUse]:
+        """How each place does, to be shared."""
+        found = {(use.provider, use.model, use.url, use.key): use for use in (each.use(now) for each in self)}
+        for shown, before in self._before.items():
+            use = found.setdefault(shown, TargetUse(*shown))
+            use.answered += before.answered
+            use.failed += before.failed
+            use.opened += before.opened
+            use.took_s += before.took_s
+            use.last_error = use.last_error or before.last_error
+            for error, count in before.failures.items():
+                use.failures[error] = use.failures.get(error, 0) + count
+        return list(found.values())
+
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget every place that a new plan has not got: replicas come at other ports each time. One that a
         call is at, or comes back to, is forgotten with the next plan."""
@@ -156,6 +184,8 @@ class Places:
         self._places = {
             key: place for key, place in self._places.items() if key in there or place.outstanding
         }
+        kept = {(provider, model, shown_url(url), ref or "") for provider, url, ref, model in there}
+        self._before = {shown: use for shown, use in self._before.items() if shown in kept}
         self._pools.keep({place.pool for place in self})
 
     def outstanding(self) -> dict[str, int]:

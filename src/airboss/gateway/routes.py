@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,10 +23,14 @@ from airboss.gateway.relayed import route_of
 from airboss.gateway.traces import traces
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
-from airboss.telemetry.metrics import Counts, exposition, read_counts, write_counts
+from airboss.telemetry.exposition import Exposition
+from airboss.telemetry.metrics import Counts, of_the_dead, read_counts, write_counts
 
 JSON = b"content-type: application/json\r\n"
-TEXT = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
+WORKERS = "gateway-"
+"""Names of workers' files begin so."""
+COUNTS_AGE = timedelta(seconds=10)
+"""A worker writes every second: one whose counts are older is dead, or there are fewer workers now."""
 
 Route = Callable[["Router", Connection, HttpRequest], Awaitable[None]]
 
@@ -44,6 +50,7 @@ class Router:
         self.worker = worker
         self.settings = settings
         self.draining = False
+        self.scraping = asyncio.Semaphore(1)
 
     def __call__(self, client: Connection, http: HttpRequest) -> Awaitable[None]:
         """Answer one request. Raises ApiError, which the connection answers with `error_response`."""
@@ -198,8 +205,16 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
     # What was once shown must be there after a kill: the file is what the next life goes on from.
     own = worker.counts()
     write_counts(settings.metrics_dir / f"{worker.name}.json", own)
-    text = exposition([own, *others.values()], gauges)
-    client.respond(200, TEXT, text)
+    dead = now - COUNTS_AGE
+    theirs = [
+        of_the_dead(each) if name.startswith(WORKERS) and each.written_at < dead else each
+        for name, each in others.items()
+    ]
+    accept = http.headers.get(b"accept", b"").decode("latin-1")
+    shown = Exposition([own, *theirs], gauges)
+    async with router.scraping:  # one at a time, beside the calls
+        text, kind = await asyncio.to_thread(shown.written, accept)
+    client.respond(200, b"content-type: %s\r\n" % kind.encode(), text)
 
 
 def _controller_gauges(controller: Counts | None, now: float) -> dict[str, float]:

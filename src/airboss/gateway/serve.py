@@ -86,6 +86,7 @@ async def serve(
     held = read_counts(settings.metrics_dir, but="").get(settings.name)
     if held is not None:
         worker.metrics.resume(held)
+        worker.executor.places.resume(held.targets)
         last_life = held.written_at + COUNTS_AGE
         if last_life - clock.now() < STEP_MAX:
             worker.ids.begin_after(int(last_life.timestamp() * 1000))

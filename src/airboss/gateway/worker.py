@@ -58,9 +58,10 @@ class Worker:
         counts.plan = self.serving.plan.number if self.serving is not None else 0
         counts.outstanding = self.executor.places.outstanding()
         now = time.perf_counter()
-        counts.targets = [place.use(now) for place in self.executor.places]
+        counts.targets = self.executor.places.uses(now)
+        counts.limited = self.metrics.limited({} if self.limiter is None else self.limiter.said_no())
         if self.limiter is not None:
-            counts.limits, counts.limited = self.limiter.uses(), self.limiter.said_no()
+            counts.limits = self.limiter.uses()
         return counts
 
     def view(self) -> Serving:
