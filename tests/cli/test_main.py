@@ -78,17 +78,72 @@ def test_a_wrong_key_is_said(run: Run, api: AdminApi, monkeypatch: pytest.Monkey
     assert "AIRBOSS_ADMIN_KEY" in err
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "nonsense", "http://[", "ftp://127.0.0.1"])
-def test_nobody_there_is_said(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address where nobody answers, or that is none, ends in words."""
+def test_nobody_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address where nobody answers ends in words."""
     monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_x")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code, _, err = run("status", "--url", url.format(port=port))
+    code, _, err = run("status", "--url", f"http://127.0.0.1:{port}")
     assert code == 1
     assert "no connection" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "nonsense", "127.0.0.1:8701", "http://[", "http://", "ftp://x", "http://x:99999", "http://x:0",
+     "http://me:pw@x", "http://x/v1", "http://x:1/api/v1/", "http://x?a=b", "http://x y"],
+)  # fmt: skip
+def test_what_is_no_address_is_a_wrong_call(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told so, with what an address looks like, before anybody is asked; a password is not repeated."""
+    monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_x")
+    code, _, err = run("status", "--url", url)
+    assert code == 2
+    assert "--url" in err
+    assert "http://127.0.0.1:8701" in err or "AIRBOSS_ADMIN_KEY" in err
+    assert "pw" not in err
+
+
+def test_the_data_planes_address_is_told_apart(run: Run, api: AdminApi) -> None:
+    """Its answer is not the console's: which address is wanted is said."""
+    said = {"message": "there is no route '/api/v1/status'", "code": "unknown_route"}
+    api.answers["GET", "/api/v1/status"] = lambda _params: (404, {"error": said})
+    code, _, err = run("status", "--url", api.url)
+    assert code == 1
+    assert "where programs call, not the console" in err
+    assert "8701" in err
+
+
+@pytest.mark.parametrize("key", ["ab_\u00e9", "ab_x\nab_y", "ab x"])
+def test_a_key_that_no_header_carries_is_not_shown(
+    run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """It is told which variable is wrong; the key is not repeated, and nobody is asked."""
+    monkeypatch.setenv("AIRBOSS_ADMIN_KEY", key)
+    code, _, err = run("status", "--url", api.url)
+    assert code == 2
+    assert "AIRBOSS_ADMIN_KEY has" in err
+    assert key[:3] not in err
+    assert api.asked == []
+
+
+@pytest.mark.parametrize(
+    ("call", "value"),
+    [
+        (["up", "--port", "70000"], "70000"),
+        (["records", "--limit", "-3"], "-3"),
+        (["records", "--limit", "many"], "many"),
+        (["keys", "create", "k", "--per", "year", "--budget", "1", "--url", "http://127.0.0.1:1"], "year"),
+    ],
+)
+def test_a_wrong_value_is_shown(
+    run: Run, call: list[str], value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an option was given stands in its error, for people and for machines."""
+    monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_x")
+    assert f"'{value}'" in run(*call)[2]
+    assert f"'{value}'" in json.loads(run(*call, "--json")[2])["error"]["message"]
 
 
 def test_an_answer_that_is_no_json_is_said(run: Run, api: AdminApi) -> None:

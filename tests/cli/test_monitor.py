@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airboss.cli.status import alarm as status_line
+from airboss.cli.status import alarms as status_lines
 from airboss.cli.status import made_room, put_away, well
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
@@ -160,6 +161,19 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     assert not well(found | {"alarms": [line]})
     for state in ("ok", "pending", "resolved", "no_data"):
         assert well(found | {"alarms": [line | {"state": state}]})
+
+
+def test_alarms_without_anything_to_measure_are_one_calm_line() -> None:
+    """A new system says so once; what burns, waits or has a value keeps its line."""
+    line = {"since": None, "deployment": "d", "metric": "m", "silenced_until": None}
+    new = [line | {"name": f"d.{name}", "state": "no_data", "value": None} for name in ("cost", "errors")]
+    idle = line | {"name": "d.traffic", "state": "ok", "value": None}
+    fire = line | {"name": "d.fire", "state": "firing", "value": None}
+    said = line | {"name": "d.drift", "state": "ok", "value": 0.0}
+    shown = list(status_lines([*new, idle, fire, said]))
+    assert shown[-1] == "3 alarms have nothing to measure yet: d.cost, d.errors, d.traffic"
+    assert ["firing" in shown[0], "0" in shown[1], len(shown)] == [True, True, 3]
+    assert list(status_lines(new[:1])) == ["1 alarm has nothing to measure yet: d.cost"]
 
 
 def test_status_tells_of_dead_letters_and_of_a_full_disk() -> None:

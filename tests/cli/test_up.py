@@ -111,14 +111,24 @@ def test_a_port_in_use_is_said(running: Running, tmp_path: Path) -> None:
     done = verb(tmp_path, "up", "--console-port", port, "--port", "0", "--json")
     assert done.returncode == 1
     assert "--console-port" in done.stderr
+    new = tmp_path / "new"
+    new.mkdir()
+    for wrong in (("--port", port, "--console-port", port), ("--host", "", "--insecure")):
+        done = verb(new, "up", *wrong)
+        assert done.returncode == 2
+        assert "another program" not in done.stderr
+    assert list(new.iterdir()) == [], "nothing is written before the addresses can be"
 
 
 def test_doctor_is_content(running: Running) -> None:
     """The doctor knows the running one's ports as its own, and its store answers."""
     ports = [str(urlsplit(running.ready[name]).port) for name in ("base_url", "console_url")]
-    done = running.verb("doctor", "--port", ports[0], "--console-port", ports[1], "--json")
-    found = {each["name"]: each for each in map(json.loads, done.stdout.splitlines())}
-    assert {found[name]["verdict"] for name in ("port", "console port", "lock", "record store")} == {"ok"}
+    for named in (("--port", ports[0], "--console-port", ports[1]), ()):
+        done = running.verb("doctor", *named, "--json")
+        found = {each["name"]: each for each in map(json.loads, done.stdout.splitlines())}
+        assert {found[name]["verdict"] for name in ("port", "console port", "lock", "record store")} == {"ok"}
+        assert ports[0] in found["port"]["seen"]
+        assert "by the running Airboss" in found["console port"]["seen"]
     assert "running" in found["lock"]["seen"]
 
 

@@ -7,7 +7,16 @@ import socket
 import pytest
 
 from airboss.domain.errors import SetupError, WrongCall
-from airboss.supervisor.listen import check_exposure, check_free, is_loopback, listen, port_of, url
+from airboss.supervisor.listen import (
+    check_apart,
+    check_exposure,
+    check_free,
+    check_host,
+    is_loopback,
+    listen,
+    port_of,
+    url,
+)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])
@@ -24,6 +33,27 @@ def test_beyond_loopback_wants_tls_or_insecure(host: str) -> None:
         check_exposure(host, tls=False, insecure=False)
     check_exposure(host, tls=True, insecure=False)
     check_exposure(host, tls=False, insecure=True)
+
+
+@pytest.mark.parametrize("host", ["", " ", "no such", "127.0.0.1:80", "http://x", "-x", "[::1]", "a\nb", "é"])
+def test_what_is_no_address_is_told(host: str) -> None:
+    """An empty host, one with a port or a scheme: the value seen, and what to give, with or without TLS."""
+    with pytest.raises(WrongCall, match=r"--host is .*no address.*127\.0\.0\.1"):
+        check_exposure(host, tls=True, insecure=True)
+
+
+@pytest.mark.parametrize("host", ["::1", "fe80::1%eth0", "box", "a.b-c.example.", "my_host"])
+def test_addresses_and_names_are_hosts(host: str) -> None:
+    """Either version, zones and names."""
+    check_host(host)
+
+
+def test_both_planes_want_their_own_port() -> None:
+    """The same port for both is told as that; 0 means any, for both."""
+    with pytest.raises(WrongCall, match="--port and --console-port are both 8700"):
+        check_apart(8700, 8700)
+    check_apart(0, 0)
+    check_apart(8700, 8701)
 
 
 def test_a_port_in_use_names_the_flag() -> None:

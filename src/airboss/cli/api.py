@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from airboss.cli.options import has_data
 from airboss.domain.errors import AirbossError, ConfigError, WrongCall
@@ -47,11 +48,12 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
 
     Raises WrongCall if there is nothing at `data_dir`, or no key for `url`.
     """
-    key = os.environ.get(ADMIN_KEY_ENV)
+    key = preset_key()
     if url is not None:
+        address = console_address(url)
         if not key:
             raise WrongCall(f"--url needs the admin key of that Airboss in {ADMIN_KEY_ENV}.")
-        yield Remote(url.rstrip("/"), key)
+        yield Remote(address, key)
         return
     if not has_data(data_dir):
         raise WrongCall(
@@ -68,6 +70,36 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
         return
     with opened(data_dir) as stopped:
         yield stopped
+
+
+def preset_key() -> str | None:
+    """The admin key that the environment has. Raises WrongCall, without it, for what no header carries."""
+    key = os.environ.get(ADMIN_KEY_ENV)
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise WrongCall(
+            f"{ADMIN_KEY_ENV} has a space, a line break or a letter that no key has. Copy it again: `airboss"
+            " up` prints it, and it stands in secrets/admin_key of its data directory."
+        )
+    return key
+
+
+def console_address(url: str) -> str:
+    """A `--url` without the slash at its end. Raises WrongCall for what can be no console's address."""
+    wrong = f"--url is {url[:80]!r}; give the console's address, such as http://127.0.0.1:8701"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise WrongCall(f"{wrong}.") from None
+    if parts.scheme not in ("http", "https"):
+        raise WrongCall(f"{wrong}, with http:// or https:// before it.")
+    if not parts.hostname or port == 0 or not url.isprintable() or " " in url:
+        raise WrongCall(f"{wrong}.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise WrongCall(f"--url has more than an address; the key goes into {ADMIN_KEY_ENV}.")
+    if {"api", "v1"} & set(parts.path.split("/")):
+        raise WrongCall(f"{wrong}, without what follows it.")
+    return url.rstrip("/")
 
 
 class Remote:
@@ -118,7 +150,16 @@ class Remote:
             raise AirbossError(
                 f"{self._console_url} does not accept this admin key. Set {ADMIN_KEY_ENV} to the right one."
             )
-        raise refusal(response)
+        raise self._refusal(response)
+
+    def _refusal(self, response: httpx2.Response) -> AirbossError:
+        error = refusal(response)
+        if error.code == "unknown_route" and response.status_code == 404:
+            return AirbossError(
+                f"{self._console_url} is where programs call, not the console: give the console's address,"
+                " whose port is 8701 unless `airboss up` was told otherwise."
+            )
+        return error
 
 
 def read_admin_key(data_dir: Path) -> str:
@@ -150,7 +191,10 @@ def refusal(response: httpx2.Response) -> AirbossError:
         error = kind(str(said["message"]))
         error.code, error.param = (text if isinstance(text := said.get(n), str) else None for n in NAMES)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return kind(f"{response.url} answered {response.status_code} {response.reason_phrase}.")
+        return kind(
+            f"{response.url} answered {response.status_code} {response.reason_phrase}; is it the console's"
+            " address?"
+        )
     return error
 
 

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -33,8 +34,14 @@ def doctor(
     config: Annotated[Path, typer.Option(help="Configuration to check.")] = Path("airboss.toml"),
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     host: HostOption = DEFAULT_HOST,
-    port: Annotated[int, typer.Option(help="Port of the data plane.", min=0, max=65535)] = 8700,
-    console_port: Annotated[int, typer.Option(help="Port of the control plane.", min=0, max=65535)] = 8701,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port of the data plane; else the running one's, or 8700.", min=0, max=65535),
+    ] = None,
+    console_port: Annotated[
+        int | None,
+        typer.Option(help="Port of the control plane; else the running one's, or 8701.", min=0, max=65535),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check this machine and this Airboss, and say what to do; exit 1 if something will not work."""
@@ -61,15 +68,18 @@ def machine(data_dir: Path) -> Iterator[Check]:
     yield checks.check_writable(data_dir)
 
 
-def ports(data_dir: Path, host: str, port: int, console_port: int) -> Iterator[Check]:
-    """Whether the ports can be had, or are had by this Airboss."""
+def ports(data_dir: Path, host: str, port: int | None, console_port: int | None) -> Iterator[Check]:
+    """Whether the ports can be had, or are had by this Airboss; those that it has, where none are named."""
     from airboss.compose.parts import running  # noqa: PLC0415 - only here
 
     up = running(data_dir)
-    urls = (up.base_url, up.console_url) if up is not None else ()
-    yield check_port("port", host, port, flag="--port", ours=any(f":{port}/v1" in url for url in urls))
-    ours = any(url.endswith(f":{console_port}") for url in urls)
-    yield check_port("console port", host, console_port, flag="--console-port", ours=ours)
+    asked = (("port", "--port", port, 8700), ("console port", "--console-port", console_port, 8701))
+    for (name, flag, wanted, usual), url in zip(
+        asked, (up.base_url, up.console_url) if up is not None else (None, None), strict=True
+    ):
+        has = urlsplit(url).port if url is not None else None
+        one = wanted if wanted is not None else has or usual
+        yield check_port(name, host, one, flag=flag, ours=one == has)
 
 
 def state(data_dir: Path, path: Path) -> Iterator[Check]:

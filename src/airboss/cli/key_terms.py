@@ -60,7 +60,7 @@ def budget_from(usd: str | None, per: str | None, held: dict[str, Any]) -> dict[
         found["usd"] = number(usd, float, "--budget")
     if per is not None:
         if per not in ("day", "month"):
-            raise WrongCall(f"--per {per!r} is none; a budget is per `day` or `month`")
+            raise WrongCall(f"--per is {per!r}; a budget is per `day` or `month`")
         found["per"] = per
     if "usd" not in found:
         raise WrongCall("--per is of a budget, and the key has none; give --budget too")

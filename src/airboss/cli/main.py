@@ -38,10 +38,12 @@ from airboss.cli.store import store
 from airboss.cli.tune import tune
 from airboss.cli.up import up
 from airboss.cli.version import version
+from airboss.cli.wording import Verbs
 from airboss.domain.errors import AirbossError, WrongCall
 
 app = typer.Typer(
     name="airboss",
+    cls=Verbs,
     help="LLMOps in one command: deploy, monitor, maintain, scale and govern LLMs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,8 +90,8 @@ def show(found: dict[str, Any]) -> None:
             out.print(line)
     for each in found.get("breakers", ()):
         out.print(breaker(each))
-    for each in found.get("alarms", ()):
-        out.print(alarm(each))
+    for line in alarms(found.get("alarms", ())):
+        out.print(line)
 
 
 def put_away(found: dict[str, Any]) -> Iterator[str]:
@@ -154,6 +154,18 @@ def breaker(found: dict[str, Any]) -> str:
     why = f" after {found['last_failure']}" if found["last_failure"] else ""
     where = f"{found['provider']}/{found['model']} at {found['url']}"
     return f"breaker [red]{found['state'].replace('_', ' ')}[/]: {escape(where)} {state}{escape(why)}"
+
+
+def alarms(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Where alarms stand: those with something to say in a line each, and those without in one for all."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    calm = [each for each in found if each["value"] is None and each["state"] in ("ok", "no_data")]
+    yield from (alarm(each) for each in found if each not in calm)
+    if calm:
+        names = ", ".join(each["name"] for each in calm)
+        one = len(calm) == 1
+        yield escape(f"{len(calm)} alarm{' has' if one else 's have'} nothing to measure yet: {names}")
 
 
 def alarm(found: dict[str, Any]) -> str:

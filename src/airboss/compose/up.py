@@ -37,7 +37,7 @@ from airboss.config.files import read_config, read_text
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, DataDirLock
 from airboss.supervisor import fleet, runfiles
-from airboss.supervisor.listen import check_exposure, check_free, listen, port_of
+from airboss.supervisor.listen import check_apart, check_exposure, check_free, check_host, listen, port_of
 from airboss.telemetry import logs
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     from airboss.supervisor.session import Session  # noqa: PLC0415 - as above
 
     started = time.monotonic()
+    check_host(options.host)
+    check_apart(options.port, options.console_port)
     log_format = logs.configure("up", log_format=options.log_format)
     data = DataDir(options.data_dir)
     data.create()

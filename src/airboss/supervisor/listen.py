@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 import socket
 
 from airboss.domain.errors import SetupError, WrongCall
 
 BACKLOG = 4096
 """Connections that wait while a killed worker is started again; the kernel caps it at `somaxconn`."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 
 
 def is_loopback(host: str) -> bool:
@@ -20,8 +24,34 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def check_host(host: str) -> None:
+    """Raise WrongCall for what can be no address to listen on, whoever's it is."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        named = _NAME.fullmatch(host) is not None
+    else:
+        named = True
+    if not named:
+        raise WrongCall(
+            f"--host is {host[:80]!r}, and that is no address. Give one of this machine, such as 127.0.0.1,"
+            " or 0.0.0.0 for all of them; the port goes into --port."
+        )
+
+
+def check_apart(port: int, console_port: int) -> None:
+    """Raise WrongCall where both planes were to listen on one port."""
+    if port == console_port != 0:
+        raise WrongCall(
+            f"--port and --console-port are both {port}, and each needs a port of its own. Leave one out, or"
+            " give 0 for any free one."
+        )
+
+
 def check_exposure(host: str, *, tls: bool, insecure: bool) -> None:
-    """Raise WrongCall for an address beyond loopback with neither TLS nor an explicit `--insecure`."""
+    """Raise WrongCall for an address beyond loopback with neither TLS nor an explicit `--insecure`, and as
+    `check_host`."""
+    check_host(host)
     if is_loopback(host) or tls or insecure:
         return
     raise WrongCall(
