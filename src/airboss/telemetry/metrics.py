@@ -107,9 +107,11 @@ BREAKERS: tuple[Literal["closed", "half_open", "open"], ...] = ("closed", "half_
 
 
 class TargetUse(msgspec.Struct, array_like=True):
-    """How one place of a model does, as one worker has seen it in all its lives since a plan had it. `state` is
-    of its breaker: 0 closed, 1 half open, 2 open; `key` the reference to its key. `took_s` is the sum of the
-    times to the first output of `answered`, `last_error` what the newest failure was."""
+    """How one place of a model does, as one worker has seen it in all its lives since a plan had it.
+
+    `state` is of its breaker: 0 closed, 1 half open, 2 open; `key` the reference to its key. `took_s` is the
+    sum of the times to the first output of `answered`, `last_error` what the newest failure was.
+    """
 
     provider: str
     model: str
