@@ -24,7 +24,7 @@ from benchmarks.stats import keep, machine, table
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import UsageQuery
-from airboss.store import duckdb_rollups
+from airboss.store import duckdb_rollups, rollups
 from airboss.store.duckdb import DuckDBRecordLog
 
 END = datetime(2026, 11, 28, 12, 34, 56, tzinfo=UTC)
@@ -64,13 +64,13 @@ def fill(log: DuckDBRecordLog, records: int, days: int) -> None:
 
 def of_every_call(ask: Callable[[], Any]) -> float | str:
     """The same question, of the records alone."""
-    few, duckdb_rollups.FEW = duckdb_rollups.FEW, 10**12  # type: ignore[misc] - for this question
+    few, rollups.FEW = rollups.FEW, 10**12  # type: ignore[misc] - for this question
     try:
         return timed(ask, 3)["ms"]
     except StoreUnavailable as error:
         return "out of memory" if "Out of Memory" in str(error) else "failed"
     finally:
-        duckdb_rollups.FEW = few  # type: ignore[misc] - as above
+        rollups.FEW = few  # type: ignore[misc] - as above
 
 
 def usage(log: DuckDBRecordLog, since: datetime, step_s: int) -> list[tuple[str, Callable[[], Any]]]:

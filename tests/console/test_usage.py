@@ -12,7 +12,7 @@ import duckdb
 import msgspec
 import pytest
 
-from airboss.store import duckdb_rollups
+from airboss.store import rollups
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.view_rows import SavedView
@@ -138,7 +138,7 @@ def test_what_is_read_off_histograms_is_marked(tmp_path: Path, monkeypatch: pyte
     fill(log, make_records(300, seed=1, until=NOW))
     site = Site(log=log)
     for few, marked in ((10**6, False), (-1, True)):
-        monkeypatch.setattr(duckdb_rollups, "FEW", few)
+        monkeypatch.setattr(rollups, "FEW", few)
         assert ask(site)["rows"][0]["approximate"] is marked
         for path in ("/", "/explore"):
             assert ("\u2248" in site.person().get(path).text) is marked

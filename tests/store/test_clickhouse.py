@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from airboss.controller.mover import Mover
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.record import Redacted
-from airboss.store import clickhouse_http
+from airboss.store import clickhouse_http, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.clickhouse_http import ClickHouse, literal
 from airboss.store.clickhouse_schema import migrate, statements
@@ -135,6 +136,9 @@ def test_a_move_killed_between_any_two_steps_is_made_once(
     assert [each.subject_id for each in last.stray_scores(START.replace(day=2), limit=9)] == [call_id(7)]
     assert len(last.scores_of([call_id(1), call_id(2)])) == 2
     assert at > 6
+    monkeypatch.setattr(rollups, "FEW", -1)
+    (sums,) = last.stats(START - timedelta(days=1), START + timedelta(days=3))
+    assert (sums.requests, sums.approximate) == (3, True)
 
 
 def test_a_mover_goes_on_with_the_move_that_was_begun(
@@ -225,9 +229,9 @@ def test_a_schema_killed_half_way_goes_on(
         open_log().count(ALL)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_schema_is_brought_forward_with_all_it_holds(
-    clickhouse: House, open_log: Open, server: ClickHouse, version: int
+    clickhouse: House, open_log: Open, server: ClickHouse, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tables as the Airboss of that schema made them, with rows: all are there, and new ones are taken."""
     folder = Path(clickhouse_http.__file__).parent / "schema/clickhouse"
@@ -253,8 +257,12 @@ def test_an_older_schema_is_brought_forward_with_all_it_holds(
             server.run(f"insert into `{table}` ({named}) select {named} from `{source}`.`{table}`")
     log = open_log()
     assert list(log.records(ALL, limit=9, bodies=True)) == held
+    monkeypatch.setattr(rollups, "FEW", -1)
+    period = (START - timedelta(days=1), START + timedelta(days=1))
+    assert [(row.requests, row.approximate) for row in log.stats(*period)] == [(3, True)]
     assert log.offset(SEGMENT) == 300
     assert log.apply(move(4, start=300)) == 400
+    assert [row.requests for row in log.stats(*period)] == [4]
     assert [each.id for each in log.records(ALL, limit=1, bodies=False)] == [call_id(4)]
 
 

@@ -360,24 +360,20 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
     def stats(
         self, since: datetime, until: datetime, *, without_key: str | None = None
     ) -> Sequence[DeploymentStats]:
-        """As `RecordLog.stats`, with exact quantiles."""
-        found = self._rows("stats", {"since": since, "until": until, "without": without_key})
-        return [clickhouse_watch.deployment_stats(row) for row in found]
+        """As `RecordLog.stats`; quantiles of many calls are within 2 %."""
+        return clickhouse_watch.stats(self._ask, since, until, without_key)
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
-        """As `RecordLog.series`, with exact quantiles."""
-        asked = {"since": since, "until": until, "step_us": step_s * 1_000_000}
-        return [clickhouse_watch.bucket(row) for row in self._rows("series", asked)]
+        """As `RecordLog.series`; quantiles of many calls are within 2 %."""
+        return clickhouse_watch.series(self._ask, since, until, step_s)
 
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """As `RecordLog.traffic`."""
-        asked = {"since": since, "until": until, "step_us": step_s * 1_000_000}
-        return [clickhouse_watch.release_bucket(row) for row in self._rows("traffic", asked)]
+        return clickhouse_watch.traffic(self._ask, since, until, step_s)
 
     def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
-        """As `RecordLog.usage`, with exact quantiles."""
-        text, parameters = clickhouse_usage.question(asked, *_conditions(narrowed(asked.where)))
-        return [clickhouse_usage.row(asked, row) for row in self._ask(text, parameters)]
+        """As `RecordLog.usage`; quantiles of many calls are within 2 %."""
+        return clickhouse_usage.usage(self._ask, asked, *_conditions(narrowed(asked.where)))
 
     def spent(self, since: datetime) -> Sequence[Spent]:
         """As `RecordLog.spent`."""

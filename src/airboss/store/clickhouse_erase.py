@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from airboss.domain.ports import Erased
-from airboss.store import clickhouse_scores, clickhouse_spans
+from airboss.store import clickhouse_rollups, clickhouse_scores, clickhouse_spans
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.joining import blank_opened, read_opened
 
@@ -61,6 +61,7 @@ def expire(
     done = 0
     if records_before is not None:
         done += _drop(house, "records", ("records", "bodies", "scores"), records_before, limit)
+        clickhouse_rollups.expire(house, records_before)
         done += clickhouse_spans.expire(house, records_before, limit, whole="spans")
     if bodies_before is not None and done < limit:
         done += _drop(house, "bodies", ("bodies",), bodies_before, limit - done)

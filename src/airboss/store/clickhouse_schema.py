@@ -7,6 +7,7 @@ from importlib import resources
 
 from airboss.config.clickhouse import Server
 from airboss.domain.errors import SetupError
+from airboss.store import clickhouse_rollups
 from airboss.store.clickhouse_http import COMMENT, ClickHouse, on_cluster, stamp
 from airboss.store.clickhouse_search import WORDS
 
@@ -30,7 +31,7 @@ def migrate(house: ClickHouse) -> None:
         number = int(name[:3])
         if number > done:
             for statement in statements(files[name], house.server):
-                house.run(statement)
+                house.run(statement, hard=True)
             row = (number, name, stamp(datetime.now(UTC)))
             house.insert("schema_migrations", ("number", "name", "applied_at"), [row], f"schema:{number}")
 
@@ -43,6 +44,7 @@ def statements(text: str, server: Server) -> list[str]:
         "cluster": on_cluster(server),
         "replicated": "Replicated" if replicated else "",
         "words": WORDS,
+        "roll_up": clickhouse_rollups.roll_up(),
         "window": "replicated_deduplication_window" if replicated else "non_replicated_deduplication_window",
     }
     whole = COMMENT.sub("", text)

@@ -8,27 +8,20 @@ from typing import Any, Final
 
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
+from airboss.store import clickhouse_rollups
 from airboss.store.clickhouse_http import moment, query
+from airboss.store.clickhouse_rollups import Ask
+from airboss.store.rollups import of_usage
 from airboss.store.usage import TAG, check
 
 _QUOTED: Final = ("key", "user")
 _TIMES: Final = ("start", "first_at", "last_at")
 
 
-def question(asked: UsageQuery, conditions: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The text of a query and its parameters; `conditions` are what its filter is, `given` their parameters.
-    Raises ValueError."""
+def usage(rows: Ask, asked: UsageQuery, conditions: str, given: dict[str, Any]) -> list[UsageRow]:
+    """As `RecordLog.usage`; `conditions` are what the query's filter is, `given` their parameters."""
     check(asked)
-    parameters: dict[str, Any] = {
-        **given,
-        "since": asked.since,
-        "until": asked.until,
-        "without": asked.without_key,
-        "slow_ms": asked.slow_ms,
-        "late_ms": asked.late_ms,
-        "costly_usd": asked.costly_usd,
-        "limit": asked.limit,
-    }
+    parameters = dict(given)
     groups = [_column(name, at, parameters) for at, name in enumerate(asked.by)]
     if asked.among is not None and groups:
         among = [each for each in asked.among if each is not None]
@@ -39,6 +32,32 @@ def question(asked: UsageQuery, conditions: str, given: dict[str, Any]) -> tuple
         if None in asked.among:
             one_of.append(f"{groups[0]} is null")
         conditions += f" and ({' or '.join(one_of) or 'false'})"
+    summed = clickhouse_rollups.ask(rows, of_usage(asked, groups, conditions, parameters))
+    if summed is None:
+        found = rows(*_of_every_call(asked, groups, conditions, parameters))
+        return [_row(asked, each) for each in found]
+    return [_summed_row(each, len(groups)) for each in summed]
+
+
+def _summed_row(values: dict[str, Any], groups: int) -> UsageRow:
+    group = tuple(values[f"g{at}"] for at in range(groups))
+    found: dict[str, Any] = {name: values.get(name) for name in UsageRow.__struct_fields__}
+    return UsageRow(**found | {"group": group, "approximate": True})
+
+
+def _of_every_call(
+    asked: UsageQuery, groups: list[str], conditions: str, given: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    parameters: dict[str, Any] = {
+        **given,
+        "since": asked.since,
+        "until": asked.until,
+        "without": asked.without_key,
+        "slow_ms": asked.slow_ms,
+        "late_ms": asked.late_ms,
+        "costly_usd": asked.costly_usd,
+        "limit": asked.limit,
+    }
     start = "null"
     if asked.step_s is not None:
         parameters["step_us"] = asked.step_s * 1_000_000
@@ -63,8 +82,7 @@ def question(asked: UsageQuery, conditions: str, given: dict[str, Any]) -> tuple
     return text, parameters
 
 
-def row(asked: UsageQuery, values: Sequence[Any]) -> UsageRow:
-    """A row of the answer."""
+def _row(asked: UsageQuery, values: Sequence[Any]) -> UsageRow:
     skip = len(asked.by) or 1
     found = dict(zip(UsageRow.__struct_fields__[1:-1], values[skip:], strict=True))
     for name in _TIMES:

@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from airboss.domain.ports import DeploymentStats, ReleaseBucket, Spent, StatsBucket, WatchedCall
 from airboss.domain.score import ScoreValue
-from airboss.store.clickhouse_http import moment
+from airboss.store import clickhouse_rollups
+from airboss.store.clickhouse_http import moment, query
+from airboss.store.clickhouse_rollups import Ask
 from airboss.store.joining import as_open, read_opened
+from airboss.store.rollups import of_deployments, of_releases, over_time, told
 from airboss.store.rows import plain
 
 
-def deployment_stats(row: list[Any]) -> DeploymentStats:
-    """A row of `stats`."""
+def stats(rows: Ask, since: datetime, until: datetime, without_key: str | None) -> list[DeploymentStats]:
+    """As `RecordLog.stats`."""
+    summed = clickhouse_rollups.ask(rows, of_deployments(since, until, without_key))
+    if summed is not None:
+        return [told(DeploymentStats, row) for row in summed]
     names = (
         *("deployment", "requests", "errors", "cancelled", "refused"),
         *("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "ttft_p95_ms", "tokens_per_s"),
         *("input_tokens", "output_tokens", "cost_usd", "cost_unknown"),
     )
-    return DeploymentStats(**dict(zip(names, row, strict=True)))
+    found = rows(query("stats"), {"since": since, "until": until, "without": without_key})
+    return [DeploymentStats(**dict(zip(names, row, strict=True))) for row in found]
 
 
-def bucket(row: list[Any]) -> StatsBucket:
-    """A row of `series`."""
+def series(rows: Ask, since: datetime, until: datetime, step_s: int) -> list[StatsBucket]:
+    """As `RecordLog.series`."""
+    summed = clickhouse_rollups.ask(rows, over_time(since, until, step_s))
+    if summed is not None:
+        return [told(StatsBucket, row) for row in summed]
     names = (
         *("deployment", "start", "requests", "errors", "cancelled", "refused"),
         *("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "output_tokens", "cost_usd"),
     )
-    return StatsBucket(**dict(zip(names, row, strict=True)) | {"start": moment(row[1])})
+    found = rows(query("series"), {"since": since, "until": until, "step_us": step_s * 1_000_000})
+    return [StatsBucket(**dict(zip(names, row, strict=True)) | {"start": moment(row[1])}) for row in found]
 
 
-def release_bucket(row: list[Any]) -> ReleaseBucket:
-    """A row of `traffic`."""
+def traffic(rows: Ask, since: datetime, until: datetime, step_s: int) -> list[ReleaseBucket]:
+    """As `RecordLog.traffic`."""
+    summed = clickhouse_rollups.ask(rows, of_releases(since, until, step_s))
+    if summed is not None:
+        return [told(ReleaseBucket, row) for row in summed]
     names = ("deployment", "release", "arm", "start", "requests", "errors", "counted")
-    return ReleaseBucket(**dict(zip(names, row, strict=True)) | {"start": moment(row[3])})
+    found = rows(query("traffic"), {"since": since, "until": until, "step_us": step_s * 1_000_000})
+    return [ReleaseBucket(**dict(zip(names, row, strict=True)) | {"start": moment(row[3])}) for row in found]
 
 
 def spent(row: list[Any]) -> Spent:

@@ -53,6 +53,7 @@ from airboss.store.joining import (
     read_record,
     read_span,
 )
+from airboss.store.rollups import of_deployments, of_releases, over_time, told
 from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row
 from airboss.store.searching import read_search
 from airboss.store.usage import narrowed
@@ -207,16 +208,9 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     ) -> Sequence[DeploymentStats]:
         """As `RecordLog.stats`; quantiles of many calls are within 2 %."""
         with self._reading() as connection:
-            question = duckdb_rollups.Question(
-                since=since,
-                until=until,
-                by=("deployment",),
-                without_key=without_key,
-                quantiles=("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "ttft_p95_ms"),
-            )
-            rolled = duckdb_rollups.ask(connection, question)
+            rolled = duckdb_rollups.ask(connection, of_deployments(since, until, without_key))
             if rolled is not None:
-                return [duckdb_rollups.row(DeploymentStats, row) for row in rolled]
+                return [told(DeploymentStats, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "without": without_key}
             found = connection.execute(_query("stats"), asked)
             return [DeploymentStats(**row) for row in read.dicts(found)]
@@ -224,16 +218,9 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
         """As `RecordLog.series`; quantiles of many calls are within 2 %."""
         with self._reading() as connection:
-            question = duckdb_rollups.Question(
-                since=since,
-                until=until,
-                by=("deployment",),
-                step_s=step_s,
-                quantiles=("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms"),
-            )
-            rolled = duckdb_rollups.ask(connection, question)
+            rolled = duckdb_rollups.ask(connection, over_time(since, until, step_s))
             if rolled is not None:
-                return [duckdb_rollups.row(StatsBucket, row) for row in rolled]
+                return [told(StatsBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(connection.execute(_query("series"), asked))
             return [StatsBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
@@ -241,11 +228,9 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """As `RecordLog.traffic`."""
         with self._reading() as connection:
-            by = ("deployment", "release", "arm")
-            question = duckdb_rollups.Question(since=since, until=until, by=by, step_s=step_s)
-            rolled = duckdb_rollups.ask(connection, question)
+            rolled = duckdb_rollups.ask(connection, of_releases(since, until, step_s))
             if rolled is not None:
-                return [duckdb_rollups.row(ReleaseBucket, row) for row in rolled]
+                return [told(ReleaseBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(connection.execute(_query("traffic"), asked))
             return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]

@@ -10,8 +10,9 @@ from airboss.domain.usage import UsageRow
 from airboss.store import duckdb_read as read
 from airboss.store import duckdb_rollups
 from airboss.store.duckdb_run import Connection, query
+from airboss.store.rollups import of_usage
 from airboss.store.rows import naive
-from airboss.store.usage import QUANTILES, TAG, check, is_summed, pointer
+from airboss.store.usage import TAG, check, pointer
 
 _QUOTED: Final = ("key", "user")
 
@@ -27,27 +28,7 @@ def usage(
         parameters["among"] = [each for each in asked.among if each is not None]
         without = f" or {groups[0]} is null" if None in asked.among else ""
         conditions += f" and ({groups[0]} in (select unnest($among::varchar[])){without})"
-    found = duckdb_rollups.ask(
-        connection,
-        duckdb_rollups.Question(
-            since=asked.since,
-            until=asked.until,
-            by=tuple(groups),
-            step_s=asked.step_s,
-            without_key=asked.without_key,
-            where=conditions,
-            given=parameters,
-            summed=is_summed(asked),
-            apart=bool({"model", "key"}.intersection(asked.by) or asked.where.model or asked.where.key),
-            quantiles=tuple(name for name in QUANTILES if asked.costs or name != "cost_p95_usd"),
-            people=asked.people,
-            order="counts.start" if asked.step_s is not None else f"{asked.order} desc nulls last",
-            limit=asked.limit,
-            slow_ms=asked.slow_ms,
-            late_ms=asked.late_ms,
-            costly_usd=asked.costly_usd,
-        ),
-    )
+    found = duckdb_rollups.ask(connection, of_usage(asked, groups, conditions, parameters))
     approximate = found is not None
     if found is None:
         found = _of_every_call(connection, asked, groups, conditions, parameters)
@@ -96,7 +77,7 @@ def _column(name: str, at: int, parameters: dict[str, Any]) -> str:
 def _row(values: dict[str, Any], groups: int, *, approximate: bool) -> UsageRow:
     for name in ("start", "first_at", "last_at"):
         if values[name] is not None:
-            values[name] = values[name].replace(tzinfo=UTC)
+            values[name] = values[name].replace(tzinfo=UTC)  # what sums tell has it already
     group = tuple(values[f"g{at}"] for at in range(groups))
     told: dict[str, Any] = {name: values.get(name) for name in UsageRow.__struct_fields__}
     return UsageRow(**told | {"group": group, "approximate": approximate})

@@ -1,4 +1,4 @@
--- DuckDB's own: the sums of a stretch of records. ClickHouse makes its own of every insert.
+-- DuckDB's own: the sums of a stretch of records. ClickHouse makes its own (summing) of every insert.
 insert into rollups
 with stretch as (
     select

@@ -1,0 +1,116 @@
+"""Sums by the minute and the hour that ClickHouse keeps (`rollups`): a view makes them of every insert into
+`records`, under the insert's token, so that they hold each call once as well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from airboss.store import rollups
+from airboss.store.clickhouse_http import ClickHouse, moment, query
+from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
+
+BINNED: Final = {"latency": "latency_ms", "ttft": "ttft_ms", "cost": "toFloat64(records.cost_usd) * 1e6"}
+_NONE: Final = "map(toInt16(0), toUInt64(0))"
+Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
+
+
+def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | None:
+    """What calls did, a row a group (`g0`, …) and step; None where there are few and each is to be read."""
+    bounds = asked.bounds(summed=True)
+    ((calls,),) = rows(query("summed_many"), bounds)
+    if calls <= rollups.FEW:
+        return None
+    summed = asked.by_the_minute
+    given = {**asked.bounds(summed=summed), **asked.asked()}
+    keys = [f"g{at}" for at in range(len(asked.by) or 1)]
+    names = (*keys, "start", *_COUNTS, *(asked.quantiles or ("nothing",)), "users", "sessions")
+    return [
+        _row(dict(zip(names, each, strict=True))) for each in rows(_text(asked, keys, summed=summed), given)
+    ]
+
+
+def expire(house: ClickHouse, before: datetime) -> None:
+    """Delete the sums of minutes and hours that ended by then: whole days as partitions."""
+    asked = {"before": before}
+    for (day,) in house.rows(query("summed_days"), asked):
+        house.run(f"alter table rollups{house.on_cluster} drop partition $day", {"day": day})
+    ended = "addSeconds(start, width) <= $before"
+    ((some,),) = house.rows(f"select count() from rollups where {ended}", asked)  # noqa: S608 - fixed
+    if some:
+        house.run(f"delete from rollups{house.on_cluster} where {ended}", asked)  # noqa: S608 - as above
+
+
+def roll_up() -> str:
+    """What the view selects."""
+    return query("summing").format(**{name: _histogram(name) for name in HISTOGRAMS})
+
+
+_COUNTS: Final = (
+    *("requests", "errors", "cancelled", "refused", "counted", "answered", "tokens_per_s", "input_tokens"),
+    *("output_tokens", "cost_usd", "cost_unknown", "first_at", "last_at", "slow", "late", "costly", "priced"),
+    "started",
+)
+
+
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    for name in ("start", "first_at", "last_at"):
+        if values[name] is not None:
+            values[name] = moment(values[name])
+    for name, value in values.items():
+        if isinstance(value, float) and math.isnan(value):
+            values[name] = None
+    return values
+
+
+def _text(asked: Question, keys: Collection[str], *, summed: bool) -> str:
+    columns = asked.by or ("null",)
+    groups = ", ".join(f"{column} as {key}" for column, key in zip(columns, keys, strict=True))
+    step, step_of_sums = "null", "null"
+    if asked.step_s is not None:
+        us = asked.step_s * 1_000_000
+        step = f"fromUnixTimestamp64Micro(intDiv(toUnixTimestamp64Micro(started_at), {us}) * {us}, 'UTC')"
+        seconds = f"intDiv(toUnixTimestamp(rollups.start), {asked.step_s}) * {asked.step_s}"
+        step_of_sums = f"fromUnixTimestamp64Micro(toInt64({seconds}) * 1000000, 'UTC')"
+    order = [asked.order, *keys, "counts.start"]
+    return query("summed").format(
+        groups=groups,
+        groups_of_sums=groups if summed else ", ".join(f"null as {key}" for key in keys),
+        keys=", ".join(keys),
+        keys_of_counts=", ".join(f"counts.{key} as {key}" for key in keys),
+        step_of_record=step,
+        step_of_sums=step_of_sums,
+        where=asked.where,
+        where_of_sums=asked.where if summed else "false",
+        **{name: _histogram(name) if name in asked.histograms else _NONE for name in HISTOGRAMS},
+        **{f"{name}_of_sums": name if name in asked.histograms else _NONE for name in HISTOGRAMS},
+        quantiles=", ".join(map(_quantile, asked.quantiles)) or "null as nothing",
+        counting="true" if asked.people else "false",
+        users='uniqExact("user")' if "users" in asked.people else "0",
+        sessions="uniqExact(session)" if "sessions" in asked.people else "0",
+        same=" and ".join(f"isNotDistinctFrom(people.{key}, counts.{key})" for key in (*keys, "start")),
+        order=", ".join(filter(None, order)),
+    )
+
+
+def _histogram(name: str) -> str:
+    column = BINNED[name]
+    place = f"toInt16(round(log(greatest(ifNull({column}, 0), {LEAST})) / log({GROWTH})))"
+    return f"sumMapIf(map({place}, toUInt64(1)), status = 'ok' and {column} is not null)"
+
+
+def _quantile(name: str) -> str:
+    """Between the two nearest values, as of every call."""
+    histogram, share, scale = QUANTILES[name]
+    heap = {"latency": "latencies", "ttft": "ttfts", "cost": "costs"}[histogram]
+    total = f"arraySum(mapValues({heap}))"
+    place = f"({share} * ({total} - 1))"
+    low, high = (
+        f"arrayFirst((bin, upto) -> upto > {side}({place}), mapKeys({heap}), arrayCumSum(mapValues({heap})))"
+        for side in ("floor", "ceil")
+    )
+    low, high = (f"if({each} <= {LEAST_BIN}, 0, pow({GROWTH}, {each}))" for each in (low, high))
+    value = f"({low} + ({high} - {low}) * ({place} - floor({place}))) * {scale}"
+    return f"if({total} = 0, null, {value}) as {name}"

@@ -1,0 +1,171 @@
+"""Sums by the minute and the hour, whichever store keeps them: what they hold, and what is asked of them.
+
+A question adds up what is there for the whole hours and minutes of its period and reads the records at its
+two ends; one that the sums cannot tell reads all records of its period, in the same way. Counts, tokens and
+costs are exact so; quantiles come from histograms and are at most 2 % off. A question of few calls reads
+them instead, and is exact altogether.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from airboss.domain.ports import DeploymentStats, ReleaseBucket, StatsBucket, UsageQuery
+from airboss.store.usage import narrowed
+
+FEW: Final = 200_000
+"""Of so many calls or fewer every one is read, and the answer is exact."""
+GROWTH: Final = 1.04
+"""From one bin of a histogram to the next; a value is off by its square root at most."""
+LEAST: Final = 0.001
+"""What is no more than this is told as 0: a microsecond, or a thousandth of a millionth of a dollar."""
+LEAST_BIN: Final = round(math.log(LEAST) / math.log(GROWTH))
+HISTOGRAMS: Final = ("latency", "ttft", "cost")
+"""Of answered calls: in milliseconds, and in millionths of a dollar."""
+QUANTILES: Final = {
+    "latency_p50_ms": ("latency", 0.5, 1),
+    "latency_p95_ms": ("latency", 0.95, 1),
+    "latency_p99_ms": ("latency", 0.99, 1),
+    "ttft_p50_ms": ("ttft", 0.5, 1),
+    "ttft_p95_ms": ("ttft", 0.95, 1),
+    "cost_p95_usd": ("cost", 0.95, 1e-6),
+}
+"""Which histogram a quantile is of, which share lies below it, and what its unit is of the histogram's."""
+SUMMED: Final = (
+    "deployment", "release", "arm", "model", "provider", "key", "operation", "status", "error_type",
+    "finish_reason",
+)  # fmt: skip
+"""What sums are told apart by."""
+ALL: Final = 2**62
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+Told = TypeVar("Told", DeploymentStats, StatsBucket, ReleaseBucket)
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of many calls: columns as SQL has them, and conditions on rows of `records` with what
+    they are given. `summed`: the sums have all of it; `apart`: models or keys are among the columns or
+    conditions. `order`: what rows are ordered by before their groups."""
+
+    since: datetime
+    until: datetime
+    by: tuple[str, ...]
+    step_s: int | None = None
+    without_key: str | None = None
+    where: str = "true"
+    given: dict[str, Any] = {}
+    summed: bool = True
+    apart: bool = False
+    quantiles: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    order: str | None = None
+    limit: int = ALL
+    slow_ms: float | None = None
+    late_ms: float | None = None
+    costly_usd: float | None = None
+
+    @property
+    def by_the_minute(self) -> bool:
+        """Whether sums by the minute can tell it."""
+        return self.summed and (self.step_s or 60) % 60 == 0
+
+    @property
+    def histograms(self) -> set[str]:
+        """Those that its quantiles are of."""
+        return {QUANTILES[name][0] for name in self.quantiles}
+
+    def bounds(self, *, summed: bool) -> dict[str, Any]:
+        """Which whole minutes, and which whole hours of them, sums are taken of; `until` twice for none."""
+        minutes, minutes_end = inside(self.since, self.until, 60)
+        if not summed:
+            minutes = minutes_end = self.until
+        hours, hours_end = inside(minutes, minutes_end, 3_600)
+        if (self.step_s or 3_600) % 3_600:
+            hours = hours_end = minutes_end
+        return {
+            "since": self.since,
+            "until": self.until,
+            "minutes": minutes,
+            "minutes_end": minutes_end,
+            "hours": hours,
+            "hours_end": hours_end,
+        }
+
+    def asked(self) -> dict[str, Any]:
+        """What else the query is given."""
+        return {
+            **self.given,
+            "without": self.without_key,
+            "slow_ms": self.slow_ms,
+            "late_ms": self.late_ms,
+            "costly_usd": self.costly_usd,
+            "limit": self.limit,
+        }
+
+
+def of_deployments(since: datetime, until: datetime, without_key: str | None) -> Question:
+    """What `RecordLog.stats` asks."""
+    quantiles = ("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "ttft_p95_ms")
+    return Question(
+        since=since, until=until, by=("deployment",), without_key=without_key, quantiles=quantiles
+    )
+
+
+def over_time(since: datetime, until: datetime, step_s: int) -> Question:
+    """What `RecordLog.series` asks."""
+    quantiles = ("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms")
+    return Question(since=since, until=until, by=("deployment",), step_s=step_s, quantiles=quantiles)
+
+
+def of_releases(since: datetime, until: datetime, step_s: int) -> Question:
+    """What `RecordLog.traffic` asks."""
+    return Question(since=since, until=until, by=("deployment", "release", "arm"), step_s=step_s)
+
+
+def of_usage(asked: UsageQuery, groups: list[str], conditions: str, given: dict[str, Any]) -> Question:
+    """What `RecordLog.usage` asks, of these columns and under these conditions."""
+    return Question(
+        since=asked.since,
+        until=asked.until,
+        by=tuple(groups),
+        step_s=asked.step_s,
+        without_key=asked.without_key,
+        where=conditions,
+        given=given,
+        summed=_is_summed(asked),
+        apart=bool({"model", "key"}.intersection(asked.by) or asked.where.model or asked.where.key),
+        quantiles=tuple(name for name in QUANTILES if asked.costs or name != "cost_p95_usd"),
+        people=asked.people,
+        order="counts.start" if asked.step_s is not None else f"{asked.order} desc nulls last",
+        limit=asked.limit,
+        slow_ms=asked.slow_ms,
+        late_ms=asked.late_ms,
+        costly_usd=asked.costly_usd,
+    )
+
+
+def told(kind: type[Told], values: dict[str, Any]) -> Told:
+    """A row by deployment, release and arm (`g0` …), as what a question is answered with."""
+    values = values | {name: values.get(f"g{at}") for at, name in enumerate(("deployment", "release", "arm"))}
+    fields = {name: values[name] for name in kind.__struct_fields__ if name in values}
+    if kind is not ReleaseBucket:
+        fields["approximate"] = True
+    return kind(**fields)
+
+
+def inside(since: datetime, until: datetime, width: int) -> tuple[datetime, datetime]:
+    """The whole minutes or hours (`width` seconds) of a period; `until` twice if there is none."""
+    step = timedelta(seconds=width)
+    first, last = since + (_EPOCH - since) % step, until - (until - _EPOCH) % step
+    return (first, last) if first < last else (until, until)
+
+
+def _is_summed(asked: UsageQuery) -> bool:
+    """Whether sums tell apart what is asked for, and count it."""
+    filters = msgspec.structs.asdict(narrowed(asked.where))
+    names = {*asked.by, *(name for name, value in filters.items() if value is not None)}
+    bounds = (asked.slow_ms, asked.late_ms, asked.costly_usd)
+    return names <= set(SUMMED) and bounds == (None, None, None)

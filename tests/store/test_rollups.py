@@ -1,0 +1,181 @@
+"""Sums tell what the records do that they were made of, in every store that keeps sums."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
+from airboss.store import duckdb_rollups, rollups
+from airboss.store.clickhouse import ClickHouseRecordLog
+from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.rollups import QUANTILES
+from tests.store.samples import SEGMENT, START, record_json
+from tests.store.test_erase import LATER
+
+COUNT = 9_000
+STRETCH = 2_048
+QUESTIONS: list[dict[str, Any]] = [
+    {"costs": True},
+    {"by": ("deployment",), "step_s": 1_800, "people": ()},
+    {"by": ("model", "key"), "costs": True, "without_key": "airboss"},
+    {"by": ("error_type",), "where": RecordFilter(deployment="assistant", key="team-a")},
+    {"by": ("provider", "finish_reason"), "among": ("local", None)},
+    {"by": ("arm",), "where": RecordFilter(release="a", arm="stable", status="ok"), "step_s": 3_600},
+    {"by": ("user",)},  # the rest is read from every call
+    {"by": ("tag:team", "session"), "step_s": 300},
+    {"by": ("release",), "people": ("users",), "where": RecordFilter(user="u2", tag="team=a")},
+    {"by": ("deployment",), "costs": True, "slow_ms": 900.0, "late_ms": 50.0, "costly_usd": 0.005},
+    {"step_s": 45},
+]
+ENDS = [
+    (START, START + timedelta(hours=3)),
+    (START + timedelta(seconds=17), START + timedelta(hours=2, minutes=7, seconds=3, microseconds=1)),
+    (START + timedelta(minutes=50), START + timedelta(minutes=70)),
+    (START - timedelta(days=1), START + timedelta(days=1)),
+]
+
+
+@pytest.fixture(params=["duckdb", "clickhouse"])
+def summed(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RecordLog]:
+    """Calls of all sorts, not quite in order, the most of them summed up."""
+    monkeypatch.setattr(duckdb_rollups, "STRETCH", STRETCH)
+    records = calls(COUNT)
+    if request.param == "clickhouse":
+        with request.getfixturevalue("clickhouse").database() as url:
+            log: RecordLog = ClickHouseRecordLog(url)
+            yield filled(log, records)
+            log.close()
+        return
+    log = DuckDBRecordLog(tmp_path / "records.duckdb")
+    yield filled(log, records)
+    log.close()
+
+
+def filled(log: RecordLog, records: Sequence[bytes]) -> RecordLog:
+    """With these calls, moved in three parts."""
+    for at in range(3):
+        part = tuple(records[at::3])
+        log.apply(JournalMove(segment=SEGMENT, start=at, end=at + 1, records=part))
+    while log.tidy():
+        pass
+    return log
+
+
+def calls(count: int) -> list[bytes]:
+    """Calls of all sorts, not quite in order."""
+    rng = random.Random(20261128)
+    return [_call(rng, at) for at in range(count)]
+
+
+def _call(rng: random.Random, number: int) -> bytes:
+    status = rng.choice(["ok"] * 7 + ["error", "cancelled", "refused"])
+    latency_ms = rng.lognormvariate(6, 1.2)
+    fields: dict[str, Any] = {
+        "started_at": START + timedelta(seconds=number + rng.uniform(-90, 90)),
+        "deployment": rng.choice(["assistant", "assistant", "rare"]),
+        "release": rng.choice("ab"),
+        "arm": rng.choice(["stable", "candidate"]),
+        "key": rng.choice(["team-a", "airboss"]),
+        "model": rng.choice(["small", "large"]),
+        "provider": rng.choice(["local", "openai"]),
+        "user": rng.choice(["u1", "u2", None]),
+        "session": rng.choice(["s1", "s2", "s3"]),
+        "tags": rng.choice([{}, {"team": "a"}, {"team": "b"}]),
+        "finish_reason": rng.choice(["stop", "length", None]),
+        "status": status,
+        "error_type": "upstream_timeout" if status == "error" else None,
+        "latency_ms": latency_ms,
+        "stream": rng.random() < 0.5,
+        "ttft_ms": rng.choice([None, latency_ms * rng.random()]),
+        "output_tokens": rng.choice([None, rng.randint(0, 300)]),
+        "cost_usd": rng.choice([None, Decimal(rng.randint(1, 99_999)).scaleb(-7)]),
+    }
+    return record_json(number, **fields)
+
+
+def answers(log: RecordLog, since: datetime, until: datetime) -> list[list[dict[str, Any]]]:
+    """What every question that may be answered from sums says."""
+    asked = [
+        log.stats(since, until),
+        log.stats(since, until, without_key="airboss"),
+        log.series(since, until, step_s=60),
+        log.series(since, until, step_s=900),
+        log.series(since, until, step_s=3_600),
+        log.traffic(since, until, step_s=300),
+        log.traffic(since, until, step_s=7_200),
+    ]
+    asked += [log.usage(UsageQuery(since=since, until=until, **question)) for question in QUESTIONS]
+    return [[msgspec.structs.asdict(row) for row in each] for each in asked]
+
+
+def same(log: RecordLog, monkeypatch: pytest.MonkeyPatch, periods: Sequence[Any] = ENDS) -> None:
+    """Answers from sums are those of the records."""
+    for since, until in periods:
+        monkeypatch.setattr(rollups, "FEW", -1)
+        rolled = answers(log, since, until)
+        monkeypatch.setattr(rollups, "FEW", 10**9)
+        read = answers(log, since, until)
+        for told, exact in zip(rolled, read, strict=True):
+            assert exact
+            assert len(told) == len(exact)
+            for row, right in zip(told, exact, strict=True):
+                assert row.pop("approximate", True)
+                assert not right.pop("approximate", False)
+                for name in set(row) - {"tokens_per_s", "cost_usd", *QUANTILES}:
+                    assert row[name] == right[name], (name, row, right)
+                for name in {"tokens_per_s", "cost_usd", *QUANTILES} & set(row):
+                    if right[name] is None:
+                        assert row[name] is None
+                        continue
+                    off = 0.02 if name in QUANTILES else 1e-9
+                    assert row[name] == pytest.approx(right[name], rel=off), (name, row, right)
+
+
+def test_sums_tell_what_the_records_do(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any bounds and steps, with records that no sum is made of yet; quantiles within 2 %; and after an
+    erasure, which sums do not see."""
+    same(summed, monkeypatch, ENDS if isinstance(summed, DuckDBRecordLog) else ENDS[1:2])
+    summed.erase({"u1": LATER})
+    monkeypatch.setattr(f"{__name__}.QUESTIONS", QUESTIONS[:2])
+    same(summed, monkeypatch, ENDS[1:2])
+
+
+def test_a_late_call_is_in_the_sums(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a move that comes again is not."""
+    before = _requests(summed, monkeypatch)
+    late = tuple(record_json(20_000 + at, started_at=START + timedelta(minutes=30)) for at in range(3_000))
+    for _ in range(2):
+        summed.apply(JournalMove(segment=SEGMENT, start=3, end=4, records=late))
+        while summed.tidy():
+            pass
+        assert _requests(summed, monkeypatch) == before + 3_000
+
+
+def test_sums_go_with_their_records(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When records are too old."""
+    cut = START + timedelta(hours=1)
+    while summed.expire(bodies_before=None, records_before=cut, limit=9_999):
+        pass
+    monkeypatch.setattr(rollups, "FEW", -1)
+    assert not summed.stats(START - timedelta(days=1), cut)
+    assert sum(row.requests for row in summed.stats(cut, cut + timedelta(days=1))) > 5_000
+
+
+def test_few_calls_are_read_and_exact(summed: RecordLog) -> None:
+    """Sums are for many."""
+    assert not any(row.approximate for row in summed.stats(*ENDS[0]))
+
+
+def _requests(log: RecordLog, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(rollups, "FEW", -1)
+    return sum(row.requests for row in log.stats(START - timedelta(days=1), START + timedelta(days=1)))
