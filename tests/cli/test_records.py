@@ -152,3 +152,66 @@ def test_a_reader_that_goes_away_is_no_trace(api: AdminApi) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout)["id"] == many[0]["id"]
     assert done.stderr == ""
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def span(number: int, depth: int, **fields: Any) -> dict[str, Any]:
+    """A row of a trace's tree, as the API has it."""
+    given = {"id": f"s{number}", "name": f"span {number}", "kind": "other", "depth": depth, "status": "ok"}
+    times = {"started_at": f"2026-11-23T12:00:00.{number:03}000Z", "duration_ms": 12.0 * number}
+    return given | times | {"record": None} | fields
+
+
+def trace_of(*rows: dict[str, Any]) -> Any:
+    """An answer that pages through a tree, two rows at a time."""
+
+    def answer(params: dict[str, str]) -> dict[str, Any]:
+        ids = [row["id"] for row in rows]
+        start = ids.index(params["after"]) + 1 if "after" in params else 0
+        page = list(rows[start : start + 2])
+        more = start + 2 < len(rows)
+        fields = {
+            "trace_id": TRACE,
+            "started_at": "2026-11-23T12:00:00Z",
+            "duration_ms": 99.0,
+            "spans": len(rows),
+        }
+        return fields | {"rows": page, "next": page[-1]["id"] if more else None}
+
+    return answer
+
+
+def test_a_trace_is_a_tree(run: Run, api: AdminApi) -> None:
+    """Every page of it: spans moved in below their parents, with their times, errors and records."""
+    rows = [
+        span(1, 0, name="plan\x1b[31m\ner", kind="agent"),
+        span(2, 1, kind="llm", record="r-2", status="error"),
+        span(3, 900),
+    ]
+    api.answers["GET", f"/api/v1/traces/{TRACE}"] = trace_of(*rows)
+    code, out, err = run("records", "--url", api.url, "--trace", TRACE.upper())
+    assert (code, err) == (0, "")
+    head, agent, call, deep = out.splitlines()
+    assert head.split()[:2] == ["trace", TRACE]
+    assert head.endswith("3 spans  99 ms")
+    assert agent.split() == ["1", "ms", "12", "ms", "plan\ufffd[31m\ufffder", "agent"]
+    assert call.split() == ["2", "ms", "24", "ms", "span", "2", "llm", "error", "r-2"]
+    assert call.index("span 2") == agent.index("plan") + 2
+    assert len(deep) < 120
+    code, out, _ = run("records", "--url", api.url, "--trace", TRACE, "--json")
+    found = json.loads(out)
+    assert (found["rows"], found["next"], found["spans"]) == (rows, None, 3)
+
+
+@pytest.mark.parametrize(
+    "more", [["--trace", "x"], ["--trace", "../../keys"], ["--trace", TRACE, "--user", "ann"]]
+)
+def test_a_trace_is_asked_for_by_its_id_alone(run: Run, api: AdminApi, more: list[str]) -> None:
+    """Anything else is a wrong call, and asks nobody."""
+    code, _, err = run("records", "--url", api.url, *more)
+    assert code == 2
+    assert "--trace" in err
+    assert api.asked == []
+    assert run("records", "--url", api.url, "--trace", TRACE)[0] == 1

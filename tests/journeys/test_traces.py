@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 
 from airboss.testing import FakeProvider
-from tests.support.airboss import Airboss
+from tests.support.airboss import Airboss, run_airboss
 from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, request, span
 from tests.support.otlp_backend import Backend, attributes
 from tests.support.wait import until
@@ -49,6 +49,9 @@ def test_traces_in_and_calls_out(tmp_path: Path) -> None:
 
 def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     """The journey."""
+    # It sends from the call on that is the newest when it first looks.
+    metrics = airboss.ready["base_url"].removesuffix("/v1") + "/metrics"
+    until(lambda: "airboss_otlp_lag_seconds" in httpx2.get(metrics).text, timeout_s=30.0)
     parent = f"{2:016x}"
     body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}
     headers = {"traceparent": f"00-{TRACE}-{parent}-01"}
@@ -81,6 +84,12 @@ def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     by_span = {row["span_id"]: row["record"] for row in tree["rows"]}
     assert by_span[parent] == record
     assert by_span[f"{3:016x}"] == told["id"]
+    shown = airboss.verb("records", "--trace", TRACE).splitlines()
+    assert len(shown) == 6
+    assert told["id"] in next(line for line in shown if "span 3" in line)
+    remote = ("records", "--trace", TRACE, "--json", "--url", airboss.ready["console_url"])
+    done = run_airboss(*remote, cwd=airboss.root, env={"AIRBOSS_ADMIN_KEY": airboss.ready["admin_key"]})
+    assert json.loads(done.stdout) == tree
     sent = until(lambda: backend.spans, timeout_s=60.0)
     assert {each.span_id.hex() for each in sent} == {record.replace("-", "")[16:]}
     assert sent[0].parent_span_id.hex() == parent

@@ -16,6 +16,7 @@ import typer
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, milliseconds, print_json, usd
+from airboss.cli.show_trace import show_trace
 from airboss.cli.usage import show_usage
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
@@ -40,6 +41,14 @@ CompareOption = Annotated[
 ]
 MostOption = Annotated[str | None, typer.Option(help="With --by: errors, latency_p95_ms, cost_usd, … first.")]
 OutOption = Annotated[Path | None, typer.Option(help="With --by: write a .csv or .parquet file.")]
+ScoreOption = Annotated[
+    str | None, typer.Option(help="Only calls with such a score: 'helpfulness<0.5', 'tone=rude'.")
+]
+ReleaseOption = Annotated[str | None, typer.Option(help="Only calls answered by the release of this digest.")]
+IdOption = Annotated[str | None, typer.Option("--id", help="One record in full, with its bodies.")]
+TraceOption = Annotated[
+    str | None, typer.Option(help="The trace of this id as a tree: agents, tools and calls with their times.")
+]
 SearchOption = Annotated[
     str | None, typer.Option(help="Only calls with these words in request or response; a phrase in quotes.")
 ]
@@ -55,12 +64,8 @@ def show(
     until: Annotated[str | None, typer.Option(help="Before this time, written as for --since.")] = None,
     model: Annotated[str | None, typer.Option(help="Only calls answered by this model.")] = None,
     user: Annotated[str | None, typer.Option(help="Only calls of this user.")] = None,
-    score: Annotated[
-        str | None, typer.Option(help="Only calls with such a score: 'helpfulness<0.5', 'tone=rude'.")
-    ] = None,
-    release: Annotated[
-        str | None, typer.Option(help="Only calls answered by the release of this digest.")
-    ] = None,
+    score: ScoreOption = None,
+    release: ReleaseOption = None,
     key: Annotated[str | None, typer.Option(help="Only calls by the key of this name.")] = None,
     session: Annotated[str | None, typer.Option(help="Only calls of this session.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")] = None,
@@ -74,9 +79,8 @@ def show(
     most: MostOption = None,
     out: OutOption = None,
     search: SearchOption = None,
-    record_id: Annotated[
-        str | None, typer.Option("--id", help="One record in full, with its bodies.")
-    ] = None,
+    record_id: IdOption = None,
+    trace: TraceOption = None,
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many, newest first.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones as they come.")] = False,
     as_json: JsonOption = False,
@@ -105,8 +109,12 @@ def show(
     )
     if by is None and (compare or most or out):
         raise WrongCall("--compare, --most and --out go with --by.")
+    if trace is not None and (query or by or record_id or follow):
+        raise WrongCall("--trace shows a trace whole; leave out what chooses among records.")
     with reach(data_dir, url) as api:
-        if by is not None:
+        if trace is not None:
+            show_trace(api, trace, as_json=as_json)
+        elif by is not None:
             asked = {"group_by": by, "compare": compare, "metric": most, "limit": str(min(limit, USAGE_MAX))}
             given = {name: value for name, value in asked.items() if value is not None}
             show_usage(api, {**query, **given}, out=out, as_json=as_json)
