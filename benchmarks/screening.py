@@ -24,6 +24,7 @@ from airboss.governance.screening import HELD_MAX, Screen, one_action, screen_te
 from airboss.governance.screening_chat import AnswerScreen, screen_request
 
 MASK = one_action()
+CARDS = one_action(kinds=("card",))
 
 
 def cut(text: str, seed: int, longest: int = 12) -> list[str]:
@@ -134,8 +135,13 @@ def bare_numbers(count: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for digits in range(13, 20):
         numbers = (source.randrange(10 ** (digits - 1), 10**digits) for _ in range(count))
-        taken = sum(bool(screen_text(MASK, f"n {number} x").findings) for number in numbers)
-        rows.append({"digits": digits, "taken for a card, %": round(taken / count * 100, 2)})
+        taken = sum(bool(screen_text(CARDS, f"n {number} x").findings) for number in numbers)
+        rows.append({"digits": str(digits), "taken for a card, %": round(taken / count * 100, 2)})
+    for groups in ((4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5)):
+        written = (" ".join(f"{source.randrange(10**each):0{each}}" for each in groups) for _ in range(count))
+        taken = sum(bool(screen_text(CARDS, f"n {number} x").findings) for number in written)
+        shown = "-".join(map(str, groups))
+        rows.append({"digits": shown, "taken for a card, %": round(taken / count * 100, 2)})
     return rows
 
 

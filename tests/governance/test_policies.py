@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from airboss.config import parse_config
@@ -61,6 +62,13 @@ def test_a_release_goes_back_into_a_configuration() -> None:
     """Its policy is found again by what it says."""
     catalog = build_releases(parse_config(CONFIG, source="test"), engine_version="e")
     assert as_config(catalog, catalog.named["r"]).policy == "mild"
+    said = catalog.named["r"].policy
+    assert said is not None
+    older = msgspec.structs.replace(said, detectors="0")
+    before = msgspec.structs.replace(catalog.named["r"], policy=older)
+    assert as_config(catalog, before).policy == "mild", (
+        "a policy keeps its name where detectors have become better"
+    )
     other = build_releases(
         parse_config(CONFIG.replace("tokenize", "mask"), source="test"), engine_version="e"
     )
