@@ -9,7 +9,7 @@ import pytest
 
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.release import Example, ModelVersion, Release
-from airboss.gateway.wire import asks_several, error_body, parse_body, unknown_model, upstream_body
+from airboss.gateway.wire import ChatBody, asks_several, error_body, parse_body, unknown_model, upstream_body
 
 MODEL = ModelVersion(provider="p", kind="openai", model="m")
 PLAIN = Release(digest="d", name="r", model=MODEL)
@@ -55,6 +55,28 @@ def test_bad_bodies_say_what_was_seen(body: bytes, param: str | None, says: str)
         parse_body("chat", body)
     assert says.lower() in raised.value.message.lower()
     assert raised.value.param == param
+
+
+@pytest.mark.parametrize("pad", ["x" * 100_000, "so many words, " * 5000, 'a "quoted"\n' * 9000])
+@pytest.mark.parametrize(
+    ("cut_off", "says"), [(0, None), (2, "is not valid JSON"), (40, "is not valid JSON")]
+)
+def test_long_bodies_are_read_as_short_ones(pad: str, cut_off: int, says: str | None) -> None:
+    """The same members and the same refusals."""
+    said = {"messages": [{"role": "user", "content": pad}, {"role": "tool"}], "model": "m", "n": 2}
+    body = json.dumps(said).encode()
+    if says is None:
+        parsed = parse_body("chat", body)
+        assert (parsed.model, parsed.n) == ("m", 2)
+        assert isinstance(parsed, ChatBody)
+        assert [message.role for message in parsed.messages] == ["user", "tool"]
+        assert pad.startswith(str(parsed.messages[0].content))
+    else:
+        with pytest.raises(InvalidRequest, match=says):
+            parse_body("chat", body[:-cut_off])
+    for wrong in (b'"n":1,"n":2}', b'"n":"x"}', b'"messages":[]}', b'"o":"\x01"}', b'"o":"\xff"}'):
+        with pytest.raises(InvalidRequest):
+            parse_body("chat", body[:-1] + b"," + wrong)
 
 
 def test_unknown_members_pass() -> None:

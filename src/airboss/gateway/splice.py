@@ -45,7 +45,9 @@ def member_spans(text: bytes) -> dict[bytes, list[Span]]:
     return spans
 
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_SAYS_NOTHING_OF_DEPTH = bytes(set(range(256)) - set(b'[]{}"\\/bfnrtu'))
+"""All but brackets, quotes, backslashes and what may follow one."""
 LONG = 16 * 1024
 """From so many bytes on a text is not looked through for what can be known without."""
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -62,6 +64,8 @@ def too_deep(text: bytes) -> bool:
             return False
     elif _seldom(text, b"[") + _seldom(text, b"{") <= DEPTH_MAX:
         return False
+    else:
+        text = text.translate(None, _SAYS_NOTHING_OF_DEPTH)
     brackets = _STRING.sub(b"", text).translate(_ONE_KIND, _NOT_BRACKETS)
     for _ in range(DEPTH_MAX):
         if not brackets:
@@ -74,28 +78,79 @@ def too_deep(text: bytes) -> bool:
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _regular(text: bytes) -> dict[str, Span] | None:
-    """Where the values of an object's members stand, if it is written without white space and without escapes
-    in names, or as Python writes it; None for any other, and where a name stands twice."""
-    kept = _raw_members(text)
-    names, values = len("".join(kept)), sum(map(len, kept.values()))
-    blank = 0
-    if len(text) != names + values + 4 * len(kept) + 1:
-        blank = 1
-        if text != b"{%s}" % b", ".join([b'"%s": %s' % (name.encode(), kept[name]) for name in kept]):
-            return None
-    spans = {}
+_TIGHT, _SPACED = (b'"%s":', b","), (b'"%s": ', b", ")
+"""How nearly everybody writes objects: before a value, and between members."""
+_latest: tuple[bytes, dict[str, Span] | None] = (b"", None)
+
+
+def _places(text: bytes) -> dict[str, Span] | None:
+    """Where the values of the long object `text` stand, if it is written without white space between its
+    members and without escapes in their names, or as Python writes it. None for any other, and where a name
+    stands twice. Of the same text it is known until the next: reading it through takes longest."""
+    global _latest  # noqa: PLW0603 - one worker reads one body at a time
+    latest, places = _latest
+    if latest is not text:
+        kept = _raw_members(text)
+        lengths = {name: len(value) for name, value in kept.items()}
+        del kept
+        places = _laid_out(text, lengths, *_TIGHT)
+        if places is None:
+            places = _laid_out(text, lengths, *_SPACED)
+        _latest = text, places
+    return places
+
+
+def _forget() -> None:
+    global _latest  # noqa: PLW0603 - as above
+    _latest = b"", None
+
+
+def _laid_out(text: bytes, lengths: dict[str, int], before: bytes, between: bytes) -> dict[str, Span] | None:
+    """Where values of these lengths stand in `text`, if all around them is as given."""
+    places = {}
     at = 1
-    for name, value in kept.items():
-        at += len(name if name.isascii() else name.encode()) + 3 + blank
-        spans[name] = (at, at + len(value))
-        at += len(value) + 1 + blank
-    return spans
+    for name, length in lengths.items():
+        lead = before % name.encode()
+        if not text.startswith(lead, at):
+            return None
+        start = at + len(lead)
+        places[name] = start, start + length
+        at = start + length + len(between)
+        if not text.startswith(between, start + length):
+            break
+    return places if len(places) == len(lengths) and at - len(between) == len(text) - 1 else None
+
+
+def shortened(text: bytes, member: str) -> bytes:
+    """The valid object `text`, long as it is, for those who read what it says of a member but not all of
+    what is quoted there: of strings without escapes only the beginning is left. The very same bytes where
+    its members are not laid out as usual."""
+    places = _places(text)
+    if places is None or member not in places:
+        return text
+    at, end = places[member]
+    pieces = []
+    kept = 0
+    at += 2 * LONG
+    while at < end and (close := text.find(b'"', at, end)) >= 0:
+        # Nothing between two quotes is quoted or it all is; what is not begins as only that can.
+        opened = text.rfind(b'"', kept, at)
+        cut = opened + LONG
+        quoted = opened >= 0 and cut < close and text[opened + 1] not in b",:]} \t\r\n"
+        if quoted and text.find(b"\\", opened, close) < 0:
+            while text[cut] & 0xC0 == 0x80:
+                cut -= 1  # to where a character begins
+            pieces.append(text[kept:cut])
+            kept = close
+        at = close + 2 * LONG
+    return b"".join((*pieces, memoryview(text)[kept:])) if pieces else text
 
 
 def repeated_member(text: bytes) -> str | None:
     """The name of a member that the object `text` has twice; None if there is none. Which of the two counts
     is up to the reader, and there is more than one."""
+    if len(text) >= LONG and _places(text) is not None:
+        return None
     kept = _raw_members(text)
     names, values = "".join(kept), b"".join(kept.values())
     # Quotes, colons, commas and braces are all the rest, so that nothing was left out; or else there are
@@ -177,12 +232,12 @@ def replace_model(text: bytes, model: bytes) -> bytes:
     The usual body has the bytes `"model"` once and is changed without being scanned; any other is scanned,
     and every member of that name is changed, so that no reader takes another model than the one authorised.
     """
-    if len(text) >= LONG:
-        spans = _regular(text)
-        if spans is not None:
-            start, end = spans["model"]
-            whole = memoryview(text)
-            return b"".join((whole[:start], model, whole[end:]))
+    places = _places(text) if len(text) >= LONG else None
+    if places is not None:
+        _forget()
+        start, end = places["model"]
+        whole = memoryview(text)
+        return b"".join((whole[:start], model, whole[end:]))
     if text.count(b'"model"') == 1 and (b"\\" not in text or b"\\u00" not in text):
         found = _MODEL.search(text)
         if found is not None:

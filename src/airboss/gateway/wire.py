@@ -16,6 +16,7 @@ from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
 from airboss.gateway.splice import (
     DEPTH_MAX,
+    LONG,
     insert_member,
     join_members,
     member_spans,
@@ -23,6 +24,7 @@ from airboss.gateway.splice import (
     repeated_member,
     replace,
     replace_model,
+    shortened,
     too_deep,
 )
 from airboss.releases.render import Turn, leading_messages
@@ -58,7 +60,8 @@ class ContentPart(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """One message; only what every model needs is looked at."""
+    """One message; only what every model needs is looked at. Of a long content there may be the beginning
+    only (`splice.shortened`)."""
 
     role: str
     content: str | list[ContentPart] | None = None
@@ -147,9 +150,15 @@ _MISSING = re.compile(r"required field `(\w+)`")
 
 def parse_body(operation: Operation, body: bytes) -> Body:
     """Read a request's body once. Raises InvalidRequest, which names the member and what was seen."""
-    parsed = read_body(_DECODERS[operation].decode, body)
+    long_chat = operation == "chat" and len(body) >= LONG
+    parsed = read_body(_read_long_chat if long_chat else _DECODERS[operation].decode, body)
     _check(parsed)
     return parsed
+
+
+def _read_long_chat(body: bytes) -> Body:
+    """Nobody reads all that a message says; whoever passes it on has the body."""
+    return _DECODERS["chat"].decode(shortened(body, "messages"))
 
 
 def read_body(decode: Callable[[bytes], T], body: bytes) -> T:

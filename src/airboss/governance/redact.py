@@ -33,6 +33,7 @@ MARK = "[REDACTED]"
 
 LONG = 16 * 1024
 """Bytes from which a text is looked through by rare bytes."""
+SAMPLE_BYTES = 512
 RARE_MAX = 64
 """So often a byte may be found before it is not rare."""
 _RARE = re.compile(rb"[^A-Za-z0-9]").search
@@ -154,7 +155,7 @@ class _Known:
 
     def _holds(self, data: bytes) -> bool:
         """Whether a secret is in it, but for escapes. This is what every record pays."""
-        if len(data) >= LONG:
+        if len(data) >= LONG and not _is_prose(data):
             return self._holds_long(data)
         for needle in self._needles:
             if needle in data:
@@ -178,7 +179,7 @@ class _Known:
     def _escapes_in(self, data: bytes) -> bool:
         """Whether an escape in it may hide a character of a secret."""
         at = 0
-        if len(data) >= LONG:
+        if len(data) >= LONG and not _is_prose(data):
             for _ in range(RARE_MAX):
                 at = data.find(b"\\", at)
                 if at < 0:
@@ -200,6 +201,13 @@ class _Known:
             for core in self._cores:
                 data = _without(core, data)
         return _marked(_OWN_KEY.split(data))
+
+
+def _is_prose(data: bytes) -> bool:
+    """Whether there are words in the middle and at the end of a long text: in prose and programs no byte is
+    rare, and in what may be more than half of it an image all but letters and digits are."""
+    middle, end = len(data) // 2, len(data) - 2 * SAMPLE_BYTES
+    return data.find(b" ", middle, middle + SAMPLE_BYTES) > 0 < data.find(b" ", end, end + SAMPLE_BYTES)
 
 
 def _stands_in(data: bytes, needle: bytes) -> bool:
