@@ -67,6 +67,7 @@ def test_responses(told: Any) -> None:
     assert said["previous"]
     assert said["items"] == ["message"] * 3
     assert said["called"] == ["weather"]
+    assert (said["hosted"], said["searched"]) == (["web_search_call", "message"], True)
     assert said.get("parsed", 7) == 7
     assert (said["gone"]["error"], said["gone"]["status"]) == ("NotFoundError", 404)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.dialects.responses_items import items_of
-from airboss.dialects.responses_request import Item, input_messages
+from airboss.dialects.responses_request import input_messages
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
 MESSAGES: list[dict[str, Any]] = [
@@ -63,8 +63,8 @@ results = st.builds(lambda name, text: {"role": "tool", "tool_call_id": name, "c
 @given(st.lists(said | calls | results, max_size=6))
 def test_there_and_back(messages: list[dict[str, Any]]) -> None:
     """Items read as input again are the same messages, but that calls join the words before them."""
-    items = msgspec.json.decode(msgspec.json.encode(items_of(messages, "r")), type=list[Item])
-    assert _flat(input_messages(items)) == _flat(messages)
+    items = msgspec.json.decode(msgspec.json.encode(items_of(messages, "r")), type=list[msgspec.Raw])
+    assert _flat(input_messages(items, [])) == _flat(messages)
 
 
 def _flat(messages: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

@@ -189,7 +189,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("members", "param"), REFUSED, ids=[f"{r[1]} {n}" for n, r in enumerate(REFUSED)])
 def test_refused(members: dict[str, Any], param: str) -> None:
     """What chat cannot say is refused, and the error names the member."""
-    with pytest.raises(InvalidRequest) as refused:
-        chat(**members)
-    assert refused.value.param == param
-    assert "; " in refused.value.message
+    body = json.dumps({"model": "m", "input": "hi"} | members).encode()
+    try:
+        asked = read_responses(body)
+        as_chat(asked)
+        refused: InvalidRequest = asked.unsaid[0]  # a provider of its own dialect may be asked
+    except InvalidRequest as error:
+        refused = error
+    assert refused.param == param
+    assert "; " in refused.message

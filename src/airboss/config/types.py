@@ -36,6 +36,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     `api_key` is `env:NAME` or `file:PATH`. A literal is moved into the data directory when it is applied.
     `drop_unsupported` leaves out of requests what the provider has no words for; else they are refused.
+    `responses` says whether it has OpenAI's `/responses`; left out: those of kind `openai` have it.
     `api_version` is for `azure` only, `region` for `bedrock` only. `targets` are several places or keys that
     share the calls; with `affinity` those that begin alike go to the same one.
     """
@@ -44,6 +45,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     base_url: str | None = None
     api_key: str | None = None
     drop_unsupported: bool = False
+    responses: bool | None = None
     api_version: str | None = None
     region: str | None = None
     targets: tuple[TargetConfig, ...] = ()

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from airboss.dialects.chat_said import CallJoin, CallPiece, JoinedCall, Said, read_error_said, read_said
-from airboss.dialects.messages_passing import heard_in, pass_on, said_as_heard
+from airboss.dialects.heard import heard_in
+from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import AsChat
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.speech import Counts, Json, Passing, encode, sse
@@ -72,6 +73,7 @@ class MessagesSpeech:
     def __init__(self, asked: AsChat, headers: Sequence[tuple[str, str]] = ()) -> None:
         self.record_id = ""
         self.estimate: Counts | None = None
+        self.beyond = False
         self.unsaid: Sequence[ApiError] = asked.unsaid
         self._asked = asked
         self._headers = tuple(headers)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.dialects.heard import NOTHING, as_event, before, carrying
 from airboss.dialects.messages_shape import Typed
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.plan import Target
@@ -32,8 +33,6 @@ PARAMETERS: Mapping[str, str] = {
 """A release's parameters that Anthropic has, and their names there."""
 OURS = ("prompt_variables", "release_variant")
 """Members that are for the gateway."""
-NOTHING = encode({"choices": [{"index": 0, "delta": {}, "finish_reason": None}]})
-"""A piece of chat that says nothing, to carry what was heard."""
 _LAST = frozenset({"message_delta", "message_stop"})
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _typed = msgspec.json.Decoder(Typed)
@@ -77,15 +76,9 @@ def _put_lead(
         if said[:1] == b'"':
             text: str = msgspec.json.decode(said)
             said = encode([{"type": "text", "text": text}] if text else [])
-        changes["system"] = _before(system, said)
+        changes["system"] = before(system, said)
     if turns:
-        changes["messages"] = _before(turns, bytes(members["messages"]))
-
-
-def _before(first: Sequence[Mapping[str, str]], listed: bytes) -> bytes:
-    """A JSON list, or null, with values put before its own, which keep their bytes."""
-    rest = listed[1:-1].strip() if listed[:1] == b"[" else b""
-    return b"%s,%s]" % (encode(first)[:-1], rest) if rest else encode(first)
+        changes["messages"] = before(turns, bytes(members["messages"]))
 
 
 def _put_parameters(
@@ -110,41 +103,15 @@ def _put_labels(changes: dict[str, bytes | None], members: Mapping[str, msgspec.
         changes["metadata"] = encode(user) if user else None
 
 
-class Heard(msgspec.Struct):
-    """What a piece of chat carries besides: the events, or the whole answer, that it was read from."""
-
-    heard: list[str] | None = None
-
-
-_heard = msgspec.json.Decoder(Heard)
-
-
-def heard_in(chat: bytes) -> list[str] | None:
-    """What an upstream said in its own words, where this was read from it."""
-    try:
-        return _heard.decode(chat).heard
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
-
-
 def said_as_heard(heard: str) -> tuple[bytes, bool]:
     """An event as it came, and whether it says how a message ended: the client gets such a one when the
     call's record is closed."""
     type_ = _typed.decode(heard).type
-    # An event's data over several lines is one text with line ends in it.
-    data = heard.replace("\n", "\ndata: ")
-    return f"event: {type_}\ndata: {data}\n\n".encode(), type_ in _LAST
-
-
-def _carrying(chat: bytes, heard: Sequence[bytes]) -> bytes:
-    """A JSON object with what it was read from."""
-    texts = encode([each.decode("utf-8", "replace") for each in heard])
-    return b'%s,"heard":%s}' % (chat.rstrip()[:-1], texts)
+    return as_event(type_, heard), type_ in _LAST
 
 
 class PassingReader(AnthropicReader):
-    """Reads one attempt's answer; what it gives carries the answer as it came. That it rides with the chat,
-    and is kept nowhere else, lets attempts run beside each other and after each other."""
+    """Reads one attempt's answer; what it gives carries the answer as it came."""
 
     def __init__(self, created: int) -> None:
         super().__init__(created, answer_tool=None)
@@ -153,7 +120,7 @@ class PassingReader(AnthropicReader):
     def whole(self, body: bytes) -> bytes:
         """A whole answer."""
         chat = super().whole(body)
-        return chat if chat.startswith(b'{"error"') else _carrying(chat, [body])
+        return chat if chat.startswith(b'{"error"') else carrying(chat, [body])
 
     def event(self, data: bytes) -> list[bytes]:
         """One event. One that chat has no words for still moves the stream on, but for a ping, which says
@@ -167,4 +134,4 @@ class PassingReader(AnthropicReader):
             return said
         first, *more = said or [NOTHING]
         heard, self._pings = [*self._pings, data], []
-        return [_carrying(first, heard), *more]
+        return [carrying(first, heard), *more]

@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from airboss.dialects.messages_shape import MessagesRequest, OutputConfig, Tool, ToolChoice
-from airboss.dialects.messages_turns import Turns, Unsaid, add_conversation
-from airboss.dialects.speech import Json, encode
+from airboss.dialects.messages_turns import Turns, add_conversation
+from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
 HINTS = frozenset({"cache_control", "diagnostics", "service_tier", "betas"})

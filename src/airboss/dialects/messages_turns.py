@@ -11,19 +11,13 @@ from contextlib import contextmanager
 import msgspec
 
 from airboss.dialects.messages_shape import Block, MessagesRequest, Typed
-from airboss.dialects.speech import Json
+from airboss.dialects.speech import Json, Unsaid
 from airboss.domain.errors import InvalidRequest
 
 KNOWN = frozenset({"text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"})
 """Types of blocks that chat has words for, or that ride along."""
 _typed = msgspec.json.Decoder(Typed)
 _block = msgspec.json.Decoder(Block)
-
-
-class Unsaid(InvalidRequest):
-    """Chat has no words for a part of a request."""
-
-    default_code = "unsupported"
 
 
 class Turns:

@@ -13,7 +13,7 @@ import msgspec
 
 from airboss.dialects.chat_said import list_of, text_of
 from airboss.dialects.messages_request import messages_as_chat
-from airboss.dialects.responses_request import Item, as_chat, input_messages, read_responses
+from airboss.dialects.responses_request import as_chat, input_messages, read_responses
 from airboss.dialects.speech import Json, encode
 from airboss.domain.errors import ApiError
 from airboss.domain.record import InferenceRecord
@@ -31,7 +31,6 @@ PATHS: Mapping[Dialect, str] = {
 
 _UNREADABLE = (ApiError, msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 _BLOCKS = frozenset({"tool_use", "tool_result", "image", "document", "thinking", "redacted_thinking"})
-_items = msgspec.json.Decoder(list[Item])
 
 
 def dialect_of(record: InferenceRecord) -> Dialect:
@@ -100,7 +99,8 @@ def _response(response: Any) -> Any:
     if not isinstance(response, dict) or response.get("object") != "response":
         return response
     try:
-        said = input_messages(_items.decode(encode(list_of(response.get("output")))))
+        # What ran at OpenAI has no words in chat, and is left out.
+        said = input_messages([msgspec.Raw(encode(each)) for each in list_of(response.get("output"))], [])
     except _UNREADABLE:
         return response
     message: Json = {"role": "assistant", "content": None}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from airboss.dialects.chat_said import (
     CHARS_MAX,
     CallJoin,
@@ -18,10 +20,15 @@ from airboss.dialects.chat_said import (
     read_error_said,
     read_said,
 )
+from airboss.dialects.heard import heard_in
 from airboss.dialects.plain import plain_chat
+from airboss.dialects.responses_heard import Heard
+from airboss.dialects.responses_passing import pass_on
 from airboss.dialects.responses_request import Asked
-from airboss.dialects.speech import Counts, Json, encode, sse
+from airboss.dialects.speech import Counts, Json, Passing, encode, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
+from airboss.domain.plan import Target
+from airboss.domain.release import Release
 
 REASONS: Mapping[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why a response is incomplete."""
@@ -30,24 +37,41 @@ REASONS: Mapping[str, str] = {"length": "max_output_tokens", "content_filter": "
 class ResponsesSpeech:
     """`dialects.speech.Speech` for one call of `/v1/responses`. `created_at` is a second since 1970; `rich`
     is whether the history has members that OpenAI's chat does not know. `kept` is set to False before the
-    last word where the response is not kept after all."""
+    last word where the response is not kept after all. `history` are the messages of the responses that it
+    builds on."""
 
-    def __init__(self, asked: Asked, *, created_at: int, kept: bool, rich: bool = False) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        *,
+        created_at: int,
+        kept: bool,
+        rich: bool = False,
+        history: Sequence[msgspec.Raw] = (),
+    ) -> None:
         self.record_id = ""
         self.estimate: Counts | None = None
-        self.unsaid: Sequence[ApiError] = ()
+        self.beyond = bool(asked.request.include)
+        self.unsaid: Sequence[ApiError] = asked.unsaid
         self.passes = False
-        self.dropped: tuple[str, ...] = ()
         self.asked = asked
         self.kept = kept
         self._rich = rich
+        self._history = history
+        self._passing = False
+        self._heard = Heard(asked.request.previous_response_id)
         self._created_at = created_at
         self._stream: _Stream | None = None
 
     @property
     def response_id(self) -> str:
-        """The response's id."""
-        return f"resp_{self._hex}"
+        """The response's id: who was heard has given it one."""
+        return self._heard.id or f"resp_{self._hex}"
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """As `Speech.dropped`."""
+        return () if self._passing else tuple(each.param for each in self.unsaid if each.param is not None)
 
     @property
     def _hex(self) -> str:
@@ -57,9 +81,13 @@ class ResponsesSpeech:
         """The id of an item; the same in a stream and in the whole answer."""
         return f"{kind}_{self._hex}" + (f"_{number}" if number else "")
 
-    def passing(self, *_asked: object) -> None:
-        """As `Speech.passing`: the conversation is kept here, so that nobody else could go on from it."""
-        return
+    def passing(
+        self, _written: bytes, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
+    ) -> Passing | None:
+        """As `Speech.passing`."""
+        passing = pass_on(self.asked, target, release, lead, self._history)
+        self._passing = passing is not None
+        return passing
 
     def plain(self, chat: bytes, kind: str) -> bytes:
         """As `Speech.plain`."""
@@ -67,6 +95,10 @@ class ResponsesSpeech:
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""
+        if (heard := heard_in(chat)) is not None:
+            return self._heard.whole(heard[0])
+        if self._heard.last is not None:  # of a stream, whose chat is not all that it was
+            return self._heard.last
         said = read_said(chat)
         items = _Items(self)
         items.add(said)
@@ -127,6 +159,11 @@ class ResponsesSpeech:
 
     def event(self, data: bytes) -> bytes:
         """As `Speech.event`."""
+        if (heard := heard_in(data)) is not None:
+            self.passes = True
+            return b"".join(map(self._heard.event, heard))
+        if self.passes:
+            return b""
         said = read_said(data)
         begun = b""
         if self._stream is None:
@@ -140,6 +177,8 @@ class ResponsesSpeech:
 
     def end(self) -> bytes:
         """As `Speech.end`."""
+        if self.passes:
+            return self._heard.end()
         begun = b"" if self._stream is not None else self.event(b"{}")
         assert self._stream is not None  # begun just now, if not before
         return begun + self._stream.end()
@@ -150,6 +189,8 @@ class ResponsesSpeech:
 
     def error_event(self, body: bytes) -> bytes:
         """As `Speech.error_event`."""
+        if self.passes:
+            return self._heard.fail(_error_in(body))
         if self._stream is None:
             self._stream = _Stream(self, "")
         return self._stream.fail(body)
@@ -173,6 +214,11 @@ def as_history(chat: bytes) -> Json:
     if said.thoughts:
         message["thinking_blocks"] = list(said.thoughts)
     return message
+
+
+def _error_in(body: bytes) -> Json:
+    said = read_error_said(body)
+    return {"code": said.code or said.type, "message": said.message, "param": said.param, "type": said.type}
 
 
 def _status(finish: str | None) -> str:
@@ -395,19 +441,12 @@ class _Stream(_Items):
 
     def fail(self, body: bytes) -> bytes:
         """The event that ends a stream that broke."""
-        said = read_error_said(body)
         if self._growing is not None:
             self._growing[0].close_part()
         self._put_arguments()
         for each in self.listed:
             each.item["status"] = "completed" if each.ended else "incomplete"
-        error = {
-            "code": said.code or said.type,
-            "message": said.message,
-            "param": said.param,
-            "type": said.type,
-        }
-        self._event("response.failed", {"response": self._now("failed", error=error)})
+        self._event("response.failed", {"response": self._now("failed", error=_error_in(body))})
         return self._taken()
 
     def _now(self, status: str, *, counts: Counts | None = None, error: Json | None = None) -> Json:

@@ -2,24 +2,28 @@
 
 `instructions` become the first message, and are this call's alone: a later one that builds on it has its own.
 Items become messages; calls of functions that follow one another are one message's. What only OpenAI's
-servers can do (built-in tools, conversations, background work) is refused by name.
+servers can do (built-in tools, items of theirs, stored prompts) is left out and named: whoever sends the
+request on as chat refuses it, unless the provider drops what it does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import msgspec
 
-from airboss.dialects.speech import Json, encode
+from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
 HINTS = frozenset(
     {"max_tool_calls", "truncation", "prompt_cache_options", "moderation", "access_programs", "image"}
 )
 """Members that change no answer here: built-in tools are refused, and what does not fit is an error."""
-REFUSED = frozenset({"background", "conversation", "prompt", "context_management", "background_options"})
+REFUSED = frozenset({"background", "conversation", "background_options"})
+"""Members that nobody heeds here: what they begin would be kept elsewhere, and for every key."""
+THEIRS = frozenset({"prompt", "context_management"})
 """Members that OpenAI alone can heed."""
 INCLUDED = frozenset({"message.output_text.logprobs"})
 _ASKS_NOTHING = frozenset({b"null", b"false", b"[]"})
@@ -59,7 +63,7 @@ class Part(msgspec.Struct, kw_only=True):
 
 
 class Item(msgspec.Struct, kw_only=True):
-    """One item of the input, of any type; one without a type is a message."""
+    """One item of the input, of a type that chat knows; one without a type is a message."""
 
     type: str = "message"
     role: str | None = None
@@ -108,12 +112,12 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     """`POST /v1/responses`."""
 
     model: str
-    input: str | list[Item] | None = None
+    input: str | list[msgspec.Raw] | None = None
     instructions: str | None = None
     stream: bool | None = None
     store: bool | None = None
     previous_response_id: str | None = None
-    tools: list[Tool] | None = None
+    tools: list[msgspec.Raw] | None = None
     tool_choice: str | Json | None = None
     parallel_tool_calls: bool | None = None
     text: Text | None = None
@@ -129,16 +133,28 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     truncation: str | None = None
 
 
+T = TypeVar("T")
 _request = msgspec.json.Decoder(ResponsesRequest)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(Item)
+_tools = msgspec.json.Decoder(Tool)
+
+
+class _Typed(msgspec.Struct):
+    type: str = "message"
+
+
+_typed = msgspec.json.Decoder(_Typed)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, read and checked. `members` are all of it as written, `messages` its input as chat."""
+    """A request, read and checked. `members` are all of it as written, `messages` its input as chat; `unsaid`
+    is what chat has no words for, and what is not in there."""
 
     request: ResponsesRequest
     members: dict[str, msgspec.Raw]
     messages: list[Json]
+    unsaid: list[Unsaid]
 
     @property
     def store(self) -> bool:
@@ -156,13 +172,15 @@ def read_responses(body: bytes) -> Asked:
             raise InvalidRequest(
                 f"{name!r} is served by OpenAI alone; leave it out", code="unsupported", param=name
             )
+    unsaid = [
+        Unsaid(f"{name!r} is served by OpenAI alone; leave it out", param=name)
+        for name in sorted(THEIRS & members.keys())
+        if bytes(members[name]) not in _ASKS_NOTHING
+    ]
     for name in request.include or ():
         if name not in INCLUDED and name != "reasoning.encrypted_content":
-            raise InvalidRequest(
-                f"'include' asks for {name[:80]!r}; there is {', '.join(sorted(INCLUDED))}",
-                code="unsupported",
-                param="include",
-            )
+            said = f"'include' asks for {name[:80]!r}; there is {', '.join(sorted(INCLUDED))}"
+            unsaid.append(Unsaid(said, param="include"))
     if request.truncation not in {None, "disabled", "auto"}:
         raise InvalidRequest(
             f"'truncation' is {request.truncation!r}; it is 'auto' or 'disabled'", param="truncation"
@@ -172,19 +190,21 @@ def read_responses(body: bytes) -> Asked:
             f"'max_output_tokens' is {request.max_output_tokens}; it must be 1 or more",
             param="max_output_tokens",
         )
-    messages = input_messages(request.input)
-    if not messages:
+    messages = input_messages(request.input, unsaid)
+    if not messages and not unsaid:
         raise InvalidRequest("'input' is missing or empty; send a text or items", param="input")
-    return Asked(request=request, members=members, messages=messages)
+    return Asked(request=request, members=members, messages=messages, unsaid=unsaid)
 
 
 def as_chat(asked: Asked, history: Sequence[Any] = ()) -> bytes:
     """The chat request, after `history`: the messages of the responses that it builds on, as JSON values.
     Raises InvalidRequest."""
     request = asked.request
-    value: Json = {name: raw for name, raw in asked.members.items() if name not in _READ | HINTS | REFUSED}
+    left_out = _READ | HINTS | REFUSED | THEIRS
+    value: Json = {name: raw for name, raw in asked.members.items() if name not in left_out}
     value["model"] = request.model
-    value["messages"] = [*instructions(request), *history, *asked.messages]
+    said = [*instructions(request), *history, *asked.messages]
+    value["messages"] = said or [{"role": "user", "content": ""}]  # it is all in what chat cannot say
     if request.max_output_tokens is not None:
         value["max_tokens"] = request.max_output_tokens
     if request.stream:
@@ -196,7 +216,7 @@ def as_chat(asked: Asked, history: Sequence[Any] = ()) -> bytes:
     if request.reasoning is not None and request.reasoning.effort is not None:
         value["reasoning_effort"] = request.reasoning.effort
     _put_text(value, request.text)
-    _put_tools(value, request)
+    _put_tools(value, asked)
     return encode(value)
 
 
@@ -230,25 +250,11 @@ def _put_text(value: Json, text: Text | None) -> None:
     value["response_format"] = {"type": "json_schema", "json_schema": named}
 
 
-def _put_tools(value: Json, request: ResponsesRequest) -> None:
-    tools = []
-    for number, tool in enumerate(request.tools or ()):
-        if tool.type != "function" or tool.name is None:
-            raise InvalidRequest(
-                f"tools[{number}] is of type {tool.type[:60]!r}, which runs at OpenAI; offer functions of "
-                "your own: {'type': 'function', 'name': …, 'parameters': …}",
-                code="tools_unsupported",
-                param=f"tools[{number}].type",
-            )
-        function: Json = {
-            "name": tool.name,
-            "parameters": tool.parameters or {"type": "object", "properties": {}},
-        }
-        if tool.description is not None:
-            function["description"] = tool.description
-        if tool.strict is not None:
-            function["strict"] = tool.strict
-        tools.append({"type": "function", "function": function})
+def _put_tools(value: Json, asked: Asked) -> None:
+    request, tools = asked.request, list[Json]()
+    for number, raw in enumerate(request.tools or ()):
+        with _leaving_out(asked.unsaid):
+            tools.append(_tool(raw, f"tools[{number}]"))
     if not tools:
         value.pop("parallel_tool_calls", None)  # nothing to be parallel with, and OpenAI refuses it alone
         return
@@ -257,50 +263,98 @@ def _put_tools(value: Json, request: ResponsesRequest) -> None:
     if isinstance(choice, str):
         value["tool_choice"] = choice
     elif choice is not None:
-        match choice:
-            case {"type": "function", "name": str(name)}:
-                value["tool_choice"] = {"type": "function", "function": {"name": name}}
-            case _:
-                raise InvalidRequest(
-                    f"'tool_choice' is of type {str(choice.get('type'))[:40]!r}; it is auto, none, required, "
-                    "or a function by name",
-                    code="tools_unsupported",
-                    param="tool_choice",
-                )
+        with _leaving_out(asked.unsaid):
+            value["tool_choice"] = _choice(choice)
 
 
-def input_messages(given: str | list[Item] | None) -> list[Json]:
-    """The input as chat messages. Raises InvalidRequest for what chat has no words for."""
-    if given is None:
-        return []
+def _tool(raw: msgspec.Raw, where: str) -> Json:
+    type_ = _read(_typed, raw, where).type
+    if type_ != "function":
+        raise Unsaid(
+            f"{where} is of type {type_[:60]!r}, which runs at OpenAI; offer functions of "
+            "your own: {'type': 'function', 'name': …, 'parameters': …}",
+            code="tools_unsupported",
+            param=f"{where}.type",
+        )
+    tool = _read(_tools, raw, where)
+    if tool.name is None:
+        raise InvalidRequest(f"{where} has no name; a function needs one", param=f"{where}.name")
+    function: Json = {
+        "name": tool.name,
+        "parameters": tool.parameters or {"type": "object", "properties": {}},
+    }
+    if tool.description is not None:
+        function["description"] = tool.description
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _choice(choice: Json) -> Json:
+    match choice:
+        case {"type": "function", "name": str(name)}:
+            return {"type": "function", "function": {"name": name}}
+    raise Unsaid(
+        f"'tool_choice' is of type {str(choice.get('type'))[:40]!r}; it is auto, none, required, "
+        "or a function by name",
+        code="tools_unsupported",
+        param="tool_choice",
+    )
+
+
+def _read(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, where: str) -> T:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        at = str(error).replace("`$", f"`{where}")
+        raise InvalidRequest(f"{at}; send it as OpenAI has it", param=where) from None
+
+
+def input_messages(given: str | Iterable[msgspec.Raw] | None, unsaid: list[Unsaid]) -> list[Json]:
+    """The input as chat messages; what chat has no words for is left out, and put into `unsaid`. Raises
+    InvalidRequest."""
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
     messages: list[Json] = []
-    for number, item in enumerate(given):
-        where = f"input[{number}]"
-        match item.type:
-            case "message" if item.role is not None:
-                messages.append(_message(item, where))
-            case "function_call":
-                _add_call(messages, item, where)
-            case "function_call_output":
-                messages.append(_output(item, where))
-            case "reasoning":
-                continue  # what a model thought; chat has no place to give it back
-            case "item_reference":
-                raise InvalidRequest(
-                    f"{where} refers to an item kept elsewhere; send the item, or previous_response_id",
-                    code="unsupported",
-                    param=where,
-                )
-            case _:
-                raise InvalidRequest(
-                    f"{where} is of type {item.type[:60]!r} or has no role; send messages, function_call and "
-                    "function_call_output",
-                    code="content_unsupported",
-                    param=where,
-                )
+    for number, raw in enumerate(given or ()):
+        with _leaving_out(unsaid):
+            _add_item(messages, raw, f"input[{number}]")
     return messages
+
+
+@contextmanager
+def _leaving_out(unsaid: list[Unsaid]) -> Iterator[None]:
+    """Take note of what cannot be said, and go on without it: it may be passed on as it is."""
+    try:
+        yield
+    except Unsaid as error:
+        unsaid.append(error)
+
+
+def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
+    """Raises Unsaid for what chat has no words for."""
+    type_ = _read(_typed, raw, where).type
+    match type_:
+        case "message" if (item := _read(_items, raw, where)).role is not None:
+            messages.append(_message(item, where))
+        case "function_call":
+            _add_call(messages, _read(_items, raw, where), where)
+        case "function_call_output":
+            messages.append(_output(_read(_items, raw, where), where))
+        case "reasoning":
+            pass  # what a model thought; chat has no place to give it back
+        case "item_reference":
+            raise Unsaid(
+                f"{where} refers to an item kept elsewhere; send the item, or previous_response_id",
+                param=where,
+            )
+        case _:
+            raise Unsaid(
+                f"{where} is of type {type_[:60]!r} or has no role; send messages, function_call and "
+                "function_call_output",
+                code="content_unsupported",
+                param=where,
+            )
 
 
 def _message(item: Item, where: str) -> Json:
@@ -349,7 +403,7 @@ def _part(part: Part, where: str) -> Json:
             return {"type": "file", "file": {name: each for name, each in named.items() if each is not None}}
         case "input_audio" if part.input_audio is not None:
             return {"type": "input_audio", "input_audio": part.input_audio}
-    raise InvalidRequest(
+    raise Unsaid(
         f"{where} is of type {part.type[:60]!r} or incomplete; send input_text, input_image with image_url, "
         "or input_file with file_data",
         code="content_unsupported",

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from airboss.domain.errors import ApiError
+from airboss.domain.errors import ApiError, InvalidRequest
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
 from airboss.providers.dialect import Outgoing
@@ -24,6 +24,12 @@ Json = dict[str, Any]
 """A JSON object."""
 
 encode = msgspec.json.Encoder().encode
+
+
+class Unsaid(InvalidRequest):
+    """Chat has no words for a part of a request."""
+
+    default_code = "unsupported"
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +61,8 @@ class Speech(Protocol):
     """The usage to tell where the upstream told none; set before the last word."""
     passes: bool
     """Whether the client has heard an upstream's own words, so that nobody else can go on with them."""
+    beyond: bool
+    """Whether the answer asked for holds what chat has no words for."""
     unsaid: Sequence[ApiError]
     """What of the request chat has no words for. Unless the request is passed on as it is, the call is
     refused with the first of them, or goes on without them where the provider says so."""
@@ -64,7 +72,7 @@ class Speech(Protocol):
         """What was left out of the request."""
 
     def passing(
-        self, written: bytes, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
+        self, written: bytes, /, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
     ) -> Passing | None:
         """How `written`, the client's own words, goes to a target that speaks the same dialect, whose answers
         are then said as they come. `lead` are the release's messages, which go before the client's.

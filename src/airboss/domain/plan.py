@@ -111,8 +111,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     `slot_tokens` is of a local model too: the most tokens that prompt and answer of one call may have
     together. It may be fewer, where the model was trained for fewer. `embeds`: it makes vectors and nothing
     else. `drop_unsupported` is whether what the
-    provider's dialect cannot say is left out instead of refused. `api_version` is of Azure, `region` of
-    Bedrock.
+    provider's dialect cannot say is left out instead of refused. `responses` is whether the provider has
+    `/responses`; None: as its kind has. `api_version` is of Azure, `region` of Bedrock.
 
     `key_refs` and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref`
     is for all, and all get the same share. `affinity`: calls that begin alike go to the same one, unless it
@@ -132,6 +132,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     slot_tokens: int | None = None
     embeds: bool = False
     drop_unsupported: bool = False
+    responses: bool | None = None
     api_version: str | None = None
     region: str | None = None
     key_refs: tuple[str | None, ...] = ()

@@ -88,8 +88,8 @@ class _Answer:
                 self._take(data)
         except zlib.error as error:
             self.fail(UpstreamFailed(f"provider {self.provider!r} sent a broken compressed body: {error}"))
-        except ApiError as error:
-            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - see below
+            self._broke(error)
 
     def _take_coded(self, data: bytes) -> None:
         """Take a piece that is compressed, in another dialect, or both. Raises ApiError and zlib.error."""
@@ -116,12 +116,15 @@ class _Answer:
                 if self.finished.done():
                     return
             self._end()
-        except ApiError as error:
-            self.fail(error)
-        except Exception:
-            # What is raised to the connection now is in nobody's hands: the call would wait out its time.
-            log.exception("an answer of provider %r cannot be read", self.provider)
-            self.fail(UpstreamFailed(f"an answer of provider {self.provider!r} could not be read here"))
+        except Exception as error:  # noqa: BLE001 - see below
+            self._broke(error)
+
+    def _broke(self, error: Exception) -> None:
+        if not isinstance(error, ApiError):
+            # What is raised to the connection is in nobody's hands: the call would wait out its time.
+            log.error("an answer of provider %r cannot be read", self.provider, exc_info=error)
+            error = UpstreamFailed(f"an answer of provider {self.provider!r} could not be read here")
+        self.fail(error)
 
     def failed(self, error: UpstreamFailed) -> None:
         """The connection broke."""
@@ -454,8 +457,8 @@ class StreamedAnswer(_Answer):
             self._client.stream(data)
             return
         self.win()
-        self.committed = True
         self._client.start_stream(200, self._response_head(), b"".join(self._held) + data)
+        self.committed = True
         self._heed(self._client)
         self._held.clear()
 

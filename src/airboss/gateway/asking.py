@@ -48,11 +48,14 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     branch: Branch,
     screened: CallScreen | None,
     spoken: Spoken | None,
+    *,
+    as_chat: bool = False,
 ) -> tuple[InferenceRequest, bytes, Outgoing | None]:
     """The request as the branch's target reads it, the body that goes there, and what goes where that is not
-    OpenAI's. `http` is needed where it is relayed. Raises ApiError where the target cannot do it."""
+    OpenAI's. `http` is needed where it is relayed; `as_chat` as in `passed_on`. Raises ApiError where the
+    target cannot do it."""
     target = branch.target
-    translated = passed_on(spoken, body, branch, screened) if spoken is not None else None
+    translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
     if spoken is not None and target.kind in SPEAK_CHAT:
         plain = spoken.speech.plain(request.body, target.kind)
         request = msgspec.structs.replace(request, body=plain)
@@ -134,12 +137,25 @@ class Asking(msgspec.Struct, frozen=True):
         """As `beginning`."""
         return beginning(self.call.said.body, self.call.body)
 
-    def _ask(self, other: Target, request: InferenceRequest, body: wire.Body, branch: Branch) -> Asked:
+    def instead(self, asked: Asked) -> Asked:
+        """As chat what was asked at a route that a provider has not got."""
+        call = self.call
+        return self._ask(asked.target, call.said, call.body, call.branch, as_chat=True)
+
+    def _ask(
+        self,
+        other: Target,
+        request: InferenceRequest,
+        body: wire.Body,
+        branch: Branch,
+        *,
+        as_chat: bool = False,
+    ) -> Asked:
         call = self.call
         translate = translation(branch.release, other)
         there = msgspec.structs.replace(branch, target=other, translate=translate)
         _, sent, translated = upstream_request(
-            None, request, body, call.deployment, there, call.screen, call.spoken
+            None, request, body, call.deployment, there, call.screen, call.spoken, as_chat=as_chat
         )
         return Asked(
             target=other,

@@ -74,6 +74,8 @@ def said_in(call: Admitted) -> dict[str, Any] | None:
         return None
     if call.outgoing is not None and call.outgoing.reader is PassingReader:
         return None  # what the provider is asked, and what it says, is more than the chat that is read of it
+    if call.spoken is not None and (call.spoken.speech.unsaid or call.spoken.speech.beyond):
+        return None
     try:
         body: dict[str, Any] = msgspec.json.decode(call.request.body)
     except (msgspec.DecodeError, RecursionError):

@@ -348,8 +348,10 @@ def _tokenizes(call: Admitted) -> bool:
 
 
 def _with_usage(whole: bytes, closed: ClosedCall) -> bytes:
-    """The answer with its usage: a stream's client may not have asked for it."""
+    """The answer with its usage: a stream's client may not have asked for it. Not what rides with it: its id
+    is one call's."""
     answer = msgspec.json.decode(whole)
+    heard = answer.pop("heard", None)
     if answer.get("usage") is None:
         used = [each.usage for each in closed.attempts if each.usage is not None and each.why != "cache"]
         prompt, output = sum(each.input_tokens for each in used), sum(each.output_tokens for each in used)
@@ -361,4 +363,4 @@ def _with_usage(whole: bytes, closed: ClosedCall) -> bytes:
             "completion_tokens_details": {"reasoning_tokens": closed.reasoning_tokens or 0},
         }
         return msgspec.json.encode(answer)
-    return whole
+    return whole if heard is None else msgspec.json.encode(answer)

@@ -15,6 +15,7 @@ from typing import NoReturn, Protocol
 
 import msgspec
 
+from airboss.dialects.responses_passing import PATH as RESPONSES
 from airboss.domain.errors import ApiError, Unavailable, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.record import AttemptWhy
@@ -23,7 +24,7 @@ from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer, WholeAn
 from airboss.gateway.attempts import Deadlines, Dispatched
 from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.hedge import Hedges, race
-from airboss.gateway.judge import TOO_LONG, is_filtered, is_ours, is_starting, is_targets_fault, judge
+from airboss.gateway.judge import TOO_LONG, is_filtered, is_no_route, is_starting, is_targets_fault, judge
 from airboss.gateway.places import REFUSED_S, Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.seam import NOT_CONTINUED
@@ -42,6 +43,8 @@ AVOID_S_MAX = 60.0
 """A place that said when to come back is asked last for so long at most."""
 CONTINUATIONS_MAX = 8
 BREAKER_OPEN = "breaker_open"
+LACKS_S = 600.0
+"""So long a place that had not got a route is not asked for it again."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +69,9 @@ class Asking(Protocol):
 
     def probe(self, target: Target) -> Asked:
         """What finds out whether it does (`gateway.prefill`)."""
+
+    def instead(self, asked: Asked) -> Asked:
+        """The same said as chat, of what was asked at a route that not every provider has."""
 
     def beginning(self) -> bytes:
         """What calls that begin alike share."""
@@ -169,12 +175,34 @@ class Executor:
     ) -> AnyAnswer:
         """Ask one model; a stream of its that breaks off is gone on with, by it or by others."""
         try:
+            if asked.outgoing is not None and asked.outgoing.path == RESPONSES:
+                return await self._ask_responses(call, asked, last=not others, why=why)
             return await self._ask(call, asked, last=not others, why=why)
         except ApiError as error:
             answer = call.dispatched.answer
             if call.route.asking is None or not isinstance(answer, StreamedAnswer) or not answer.committed:
                 raise
             return await self._go_on(call, answer, error, [asked.target, *others])
+
+    async def _ask_responses(self, call: Trying, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
+        """Try one model at a route that not every provider has. Where it is missing, chat is asked instead,
+        for LACKS_S without trying again. Raises ApiError, also for what cannot be said as chat."""
+        asking = call.route.asking
+        assert asking is not None  # whose own words go on
+        places, now = self.places.of(asked.target), time.perf_counter()
+        if all(place.lacks_until <= now for place in places):
+            try:
+                return await self._ask(call, asked, last=last, why=why)
+            except ApiError:
+                answer = call.dispatched.answer
+                if answer is None or answer.translation is None or answer.begun:
+                    raise
+                if not is_no_route(answer.status, answer.translation.so_far):
+                    raise
+            why = "retry"
+            for place in places:
+                place.lacks_until = now + LACKS_S
+        return await self._ask(call, asking.instead(asked), last=last, why=why)
 
     async def _go_on(
         self, call: Trying, cut: StreamedAnswer, broke: ApiError, targets: Sequence[Target]
@@ -417,11 +445,10 @@ class Executor:
         if isinstance(error, HedgeLost):
             return
         place.failed_with(error.code or error.type)
-        if answer.paused or is_ours(error, answer.status):
-            return
-        if is_targets_fault(error, answer.status):
+        fault = None if answer.paused else is_targets_fault(error, answer.status)
+        if fault:
             place.breaker.failed(now)
-        else:
+        elif fault is not None:
             place.breaker.answered()
         if isinstance(error, ConnectFailed):
             place.avoid_until = max(place.avoid_until, now + REFUSED_S)

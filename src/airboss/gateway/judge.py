@@ -66,9 +66,11 @@ def is_too_large(error: ApiError) -> bool:
     return error.code == TOO_LONG or isinstance(error, BodyTooLarge)
 
 
-def is_targets_fault(error: ApiError, status: int | None) -> bool:
+def is_targets_fault(error: ApiError, status: int | None) -> bool | None:
     """Whether an error speaks against the target, so that its breaker should know. A 429 does not: it is
-    there, and says when to come back."""
+    there, and says when to come back. None where it says nothing: what went wrong on our side alone."""
+    if status is None and error.code in _OURS:
+        return None
     if isinstance(error, PolicyRefused):
         return False
     if isinstance(error, UpstreamRefused):
@@ -76,9 +78,10 @@ def is_targets_fault(error: ApiError, status: int | None) -> bool:
     return status != 501
 
 
-def is_ours(error: ApiError, status: int | None) -> bool:
-    """Whether an attempt failed on our side alone, so that it says nothing of the target."""
-    return status is None and error.code in _OURS
+def is_no_route(status: int | None, said: bytes) -> bool:
+    """Whether an upstream has not got the route that was asked, by what it said; one that does not know the
+    model has."""
+    return status in {404, 405, 501} and b"model_not_found" not in said
 
 
 def is_starting(error: ApiError, status: int | None) -> bool:

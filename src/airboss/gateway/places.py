@@ -41,6 +41,7 @@ class Place:
         "breaker",
         "failures",
         "key_ref",
+        "lacks_until",
         "last_error",
         "latency_s",
         "model",
@@ -66,6 +67,8 @@ class Place:
         self.failures: dict[str, int] = {}
         self.breaker = Breaker()
         self.avoid_until = 0.0
+        self.lacks_until = 0.0
+        """Until then a route that not every provider has is taken to be missing here."""
         self.took_s: deque[float] = deque(maxlen=SAMPLES_MAX)
         self.took_whole_s: deque[float] = deque(maxlen=SAMPLES_MAX)
 

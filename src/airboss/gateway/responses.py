@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ import msgspec
 from airboss.dialects.responses_answer import ResponsesSpeech, as_history
 from airboss.dialects.responses_items import items_of
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
-from airboss.domain.errors import AirbossError, NotFound, Unavailable
+from airboss.domain.errors import AirbossError, NotFound, Unavailable, UpstreamFailed
 from airboss.domain.request import Principal
 from airboss.gateway import wire
 from airboss.gateway.http1 import Connection, HttpRequest
@@ -26,6 +27,8 @@ from airboss.store.response_rows import KeptResponse, ResponseStore
 
 PATH = "/v1/responses"
 RICH = b'"thinking_blocks"'
+_NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+"""Ids by which a response can be asked for."""
 
 log = logging.getLogger("airboss.gateway")
 _encode = msgspec.json.Encoder().encode
@@ -57,6 +60,7 @@ async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
         created_at=int(began.timestamp()),
         kept=asked.store and keeping is not None,
         rich=RICH in chat,
+        history=history,
     )
     spoken = Spoken(speech=speech, written=http.body)
     if asked.store and keeping is not None:
@@ -125,12 +129,16 @@ class _Keeper:
     async def keep(self, chat: bytes, answer: bytes | None) -> None:
         """As `spoken.Keep`: what cannot be kept is told as not kept."""
         try:
-            await asyncio.to_thread(self._keeping.store.put, self._kept(chat, answer))
+            response = self._speech.whole(answer or b"{}")  # it may bring its own id
+            named, previous = self._speech.response_id, self._speech.asked.request.previous_response_id
+            if named == previous or _NAMED.fullmatch(named) is None:
+                raise UpstreamFailed(f"its provider calls it {named[:100]!r}")
+            await asyncio.to_thread(self._keeping.store.put, self._kept(chat, answer, response))
         except (AirbossError, msgspec.DecodeError) as error:
             self._speech.kept = False
             log.warning("a response is not kept", extra={"reason": str(error)})
 
-    def _kept(self, chat: bytes, answer: bytes | None) -> KeptResponse:
+    def _kept(self, chat: bytes, answer: bytes | None, response: bytes) -> KeptResponse:
         conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
         messages = [*conversation, as_history(answer or b"{}")]
         request = self._speech.asked.request
@@ -141,7 +149,7 @@ class _Keeper:
             previous=request.previous_response_id,
             created_at=self._began,
             expires_at=self._began + timedelta(days=self._keeping.days),
-            response=self._redacted(self._speech.whole(answer or b"{}")),
+            response=self._redacted(response),
             messages=self._redacted(_encode(messages)),
         )
 

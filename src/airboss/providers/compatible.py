@@ -68,6 +68,8 @@ class Delta(msgspec.Struct):
     function_call: Any = None
     """OpenAI's older way of one call."""
     audio: Any = None
+    hosted: Any = None
+    """Not OpenAI's: the kind of what a provider's own tool has begun to do (`dialects.responses_passing`)."""
     role: str | None = None
 
     @property
@@ -86,6 +88,7 @@ class Delta(msgspec.Struct):
             or self.tool_calls
             or self.function_call
             or self.audio
+            or self.hosted
         )
 
 

@@ -381,7 +381,7 @@ def models(name: str | None) -> bytes:
 
 def error_for(call: Call, status: int, message: str, *, type: str, code: str | None) -> bytes:
     """The body of an error, as the caller's kind of provider says it."""
-    if call.tongue is not None:
+    if call.tongue is not None and not call.path.endswith("/responses"):
         return call.tongue.error(status, message)
     return error_body(message, type=type, code=code)
 

@@ -24,8 +24,8 @@ COUNTED_MAX = 10_000
 
 AZURE = re.compile(r"/openai/deployments/[^/]+(/chat/completions|/completions|/embeddings)")
 FOREIGN = (
-    "audio, images, moderations, files, batches, /v1/messages, /v1beta/models/…, /model/…/converse and "
-    "/openai/deployments/…"
+    "audio, images, moderations, files, batches, /v1/responses, /v1/messages, /v1beta/models/…, "
+    "/model/…/converse and /openai/deployments/…"
 )
 
 RawHeaders = Sequence[tuple[bytes, bytes]]

@@ -10,6 +10,8 @@ from airboss.providers.fake_answers import Call, Tongue
 from airboss.providers.fake_anthropic import Anthropic, read_messages
 from airboss.providers.fake_bedrock import Bedrock, read_converse
 from airboss.providers.fake_gemini import Gemini, read_generate
+from airboss.providers.fake_responses import PATH as RESPONSES
+from airboss.providers.fake_responses import Responses, read_responses
 
 _GEMINI = re.compile(r"/v1(?:beta)?/models/([^/:]+):(streamGenerateContent|generateContent)")
 _BEDROCK = re.compile(r"/model/([^/]+)/(converse-stream|converse)")
@@ -17,14 +19,16 @@ _MESSAGES = "/v1/messages"
 
 
 def is_foreign(path: str) -> bool:
-    """Whether a route is another provider's than OpenAI's."""
-    return path == _MESSAGES or bool(_GEMINI.fullmatch(path) or _BEDROCK.fullmatch(path))
+    """Whether a route has a dialect of its own."""
+    return path in {_MESSAGES, RESPONSES} or bool(_GEMINI.fullmatch(path) or _BEDROCK.fullmatch(path))
 
 
 def tongue_of(path: str) -> Tongue | None:
     """The tongue that a route answers in; None for OpenAI's."""
     if path == _MESSAGES:
         return Anthropic()
+    if path == RESPONSES:
+        return Responses()
     if _GEMINI.fullmatch(path):
         return Gemini()
     return Bedrock() if _BEDROCK.fullmatch(path) else None
@@ -34,6 +38,8 @@ def read_foreign(path: str, body: bytes, authorization: str) -> Call | None:
     """Read a request of another provider's; None if the route is none of theirs. Raises InvalidRequest."""
     if path == _MESSAGES:
         return read_messages(path, body, authorization)
+    if path == RESPONSES:
+        return read_responses(path, body, authorization)
     found = _GEMINI.fullmatch(path)
     if found is not None:
         stream = found[2].startswith("stream")
@@ -48,4 +54,4 @@ def read_foreign(path: str, body: bytes, authorization: str) -> Call | None:
 def refusal(path: str, error: ApiError) -> bytes | None:
     """The body of an answer that says no, as the route's provider would; None for OpenAI's."""
     tongue = tongue_of(path)
-    return None if tongue is None else tongue.error(error.http_status, error.message)
+    return None if tongue is None or path == RESPONSES else tongue.error(error.http_status, error.message)

@@ -412,6 +412,7 @@ def _target(
         price=price,
         priced_by=priced_by if price is not None else None,
         drop_unsupported=provider.drop_unsupported,
+        responses=provider.responses,
         api_version=provider.api_version,
         region=provider.region,
         **_places(provider),

@@ -32,7 +32,8 @@ class ResponseStore(Protocol):
     database cannot be used. Who asks for another key's response, or one that has expired, finds none."""
 
     def put(self, kept: KeptResponse) -> None:
-        """Keep a response. Those that it builds on are kept for as long as it is, at least."""
+        """Keep a response; one of the same key by the same id goes. Those that it builds on are kept for as
+        long as it is, at least."""
 
     def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
         """The response of this id."""

@@ -28,6 +28,8 @@ class SqlResponseStore:
         row = msgspec.structs.asdict(kept)
         row |= {"created_at": _text(kept.created_at), "expires_at": _text(kept.expires_at)}
         with self._write() as connection:
+            mine = (responses.c.id == kept.id) & (responses.c.key == kept.key)
+            connection.execute(delete(responses).where(mine))
             connection.execute(insert(responses).values(**row))
             if kept.previous is None:
                 return

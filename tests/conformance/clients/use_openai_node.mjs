@@ -65,6 +65,9 @@ async function responses() {
   const second = await client.responses.create({ model, input, previous_response_id: first.id });
   const tool = { type: "function", name: "weather", strict: false, parameters };
   const called = await client.responses.create({ model, input: fake({ fault: "tool-call" }), tools: [tool] });
+  const tools = [{ type: "web_search" }];
+  const hosted = await client.responses.create({ model, input: fake({ text: "Found." }), tools });
+  const searched = await drained(client.responses.stream({ model, input: fake({ text: "Found." }), tools }));
   const fetched = await client.responses.retrieve(first.id);
   const items = await drained(await client.responses.inputItems.list(second.id));
   await client.responses.delete(first.id);
@@ -74,6 +77,8 @@ async function responses() {
     streamed: last.output_text,
     previous: second.previous_response_id === first.id,
     called: called.output.filter((item) => item.type === "function_call").map((item) => item.name),
+    hosted: hosted.output.map((item) => item.type),
+    searched: searched.some((event) => event.type === "response.web_search_call.searching"),
     fetched: fetched.output_text,
     items: items.map((item) => item.type),
     gone: await failure(() => client.responses.retrieve(first.id)),

@@ -98,6 +98,10 @@ def responses(client: openai.OpenAI, model: str) -> dict[str, Any]:
     parsed = client.responses.parse(model=model, input=fake(text='{"a": 7}'), text_format=Point)
     tool: Any = {"type": "function", "strict": False, **WEATHER["function"]}
     called = client.responses.create(model=model, input=fake(fault="tool-call"), tools=[tool])
+    search: Any = [{"type": "web_search"}]
+    hosted = client.responses.create(model=model, input=fake(text="Found."), tools=search)
+    with client.responses.stream(model=model, input=fake(text="Found."), tools=search) as stream:
+        searched = [event.type for event in stream]
     fetched = client.responses.retrieve(first.id)
     items = [item.type for item in client.responses.input_items.list(second.id)]
     client.responses.delete(first.id)
@@ -108,6 +112,8 @@ def responses(client: openai.OpenAI, model: str) -> dict[str, Any]:
         "previous": second.previous_response_id == first.id,
         "parsed": parsed.output_parsed.a if parsed.output_parsed else None,
         "called": [item.name for item in called.output if item.type == "function_call"],
+        "hosted": [item.type for item in hosted.output],
+        "searched": "response.web_search_call.searching" in searched,
         "fetched": fetched.output_text,
         "items": items,
         "gone": failure(lambda: client.responses.retrieve(first.id)),

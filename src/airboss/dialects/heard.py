@@ -1,0 +1,54 @@
+"""An upstream's own words, riding with the chat that is read of them, to a client that speaks its dialect.
+
+That they ride with the chat, and are kept nowhere else, lets attempts run beside each other and after each
+other. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from airboss.dialects.speech import encode
+
+NOTHING: Final = encode({"choices": [{"index": 0, "delta": {}, "finish_reason": None}]})
+"""A piece of chat that says nothing, to carry what was heard."""
+MARK: Final = b'"heard":'
+
+
+class _Heard(msgspec.Struct):
+    """What a piece of chat carries besides: the events, or the whole answer, that it was read from."""
+
+    heard: list[str] | None = None
+
+
+_heard = msgspec.json.Decoder(_Heard)
+
+
+def heard_in(chat: bytes) -> list[str] | None:
+    """What an upstream said in its own words, where this was read from it."""
+    try:
+        return _heard.decode(chat).heard
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def carrying(chat: bytes, heard: Sequence[bytes]) -> bytes:
+    """A JSON object with what it was read from."""
+    texts = encode([each.decode("utf-8", "replace") for each in heard])
+    return b"%s,%s%s}" % (chat.rstrip()[:-1], MARK, texts)
+
+
+def as_event(type_: str, heard: str) -> bytes:
+    """An event as it came."""
+    # An event's data over several lines is one text with line ends in it.
+    data = heard.replace("\n", "\ndata: ")
+    return f"event: {type_}\ndata: {data}\n\n".encode()
+
+
+def before(first: Sequence[object], listed: bytes) -> bytes:
+    """A JSON list, or null, with values put before its own, which keep their bytes."""
+    rest = listed[1:-1].strip() if listed[:1] == b"[" else b""
+    return b"%s,%s]" % (encode(first)[:-1], rest) if rest and first else encode(first) if first else listed

@@ -1,0 +1,325 @@
+"""A client of OpenAI's Responses in front of a provider that has them: its bytes go there, and the answer's
+come back, as they are.
+
+Pure. Only what the release says is put among the client's members, and the conversation that the call builds
+on: responses are kept here, so that any provider can go on from them. The answer is read as chat all the
+same, for record, usage and deadlines. What the client gets are the bytes that were read: they ride with the
+chat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from airboss.dialects.heard import NOTHING, before, carrying
+from airboss.dialects.responses_items import items_of
+from airboss.dialects.responses_request import Asked
+from airboss.dialects.speech import Json, Passing, encode
+from airboss.domain.errors import UpstreamFailed
+from airboss.domain.plan import Target
+from airboss.domain.release import Release
+from airboss.providers import lenient
+from airboss.providers.chat_answer import (
+    ChatWriter,
+    FinishReason,
+    error_of,
+    tool_call,
+    usage_of,
+    whole_choice,
+)
+from airboss.providers.dialect import DONE, Outgoing, bearer
+from airboss.providers.usage import Tokens
+
+PATH = "/responses"
+PARAMETERS: Mapping[str, str] = {
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "parallel_tool_calls": "parallel_tool_calls",
+}
+"""A release's parameters that Responses have, and their names there."""
+OURS = ("prompt_variables", "release_variant")
+"""Members that are for the gateway."""
+LAST = frozenset({"response.completed", "response.incomplete"})
+"""Events that end a stream well."""
+STATUS: Mapping[str, int] = {
+    "rate_limit_exceeded": 429,
+    "invalid_prompt": 400,
+    "server_error": 500,
+}
+"""The status of an error that comes inside of an answer, by its code."""
+_FINISH: Mapping[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_SAID = frozenset({"message", "reasoning"}) | _CALLS
+_NULL = b"null"
+
+
+def speaks(target: Target) -> bool:
+    """Whether a target's provider has the route."""
+    return target.responses if target.responses is not None else target.kind == "openai"
+
+
+def pass_on(
+    asked: Asked,
+    target: Target,
+    release: Release,
+    lead: Sequence[Mapping[str, str]],
+    history: Sequence[msgspec.Raw],
+) -> Passing | None:
+    """How a request goes on; None where it goes as chat (`Speech.passing`). `history` are the messages of the
+    responses that it builds on."""
+    parameters = release.params.keys() | release.params_force.keys()
+    if not speaks(target) or parameters - PARAMETERS.keys():
+        return None
+    members = asked.members
+    changes: dict[str, bytes | None] = {name: None for name in OURS if name in members}
+    first: list[Json] = [dict(turn) for turn in lead]
+    if first and asked.request.instructions:
+        # They come before all input there, and the release's prompt comes before the client's own.
+        first.insert(
+            sum(turn["role"] == "system" for turn in lead),
+            {"role": "system", "content": asked.request.instructions},
+        )
+        changes["instructions"] = None
+    if asked.request.previous_response_id is not None:
+        changes["previous_response_id"] = None
+        first += _as_input([msgspec.json.decode(each) for each in history])
+    if first:
+        given = asked.request.input
+        own = encode([{"role": "user", "content": given}]) if isinstance(given, str) else encode(given or [])
+        changes["input"] = before(first, own)
+    for name, value in release.params.items():
+        if bytes(members.get(PARAMETERS[name], _NULL)) == _NULL:
+            changes[PARAMETERS[name]] = encode(value)
+    for name, value in release.params_force.items():
+        changes[PARAMETERS[name]] = encode(value)
+    outgoing = Outgoing(
+        path=PATH, body=b"", authorise=bearer, streams=bool(asked.request.stream), reader=PassingReader
+    )
+    return Passing(outgoing=outgoing, changes=changes)
+
+
+def _as_input(messages: Sequence[Any]) -> list[Json]:
+    """Messages as items of an input: without ids, by which OpenAI would look for what it does not keep."""
+    found: list[Json] = []
+    for item in items_of(messages, ""):
+        kept = {name: value for name, value in item.items() if name not in {"id", "status"}}
+        if kept.get("role") == "assistant":
+            texts = [part.get("text") or part.get("refusal") or "" for part in kept["content"]]
+            kept["content"] = "".join(texts)
+        found.append(kept)
+    return found
+
+
+class _Reason(msgspec.Struct):
+    reason: str = ""
+
+
+class _Error(msgspec.Struct):
+    code: Any = None
+    message: Any = None
+    type: Any = None
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: Tokens = 0
+    cache_write_tokens: Tokens = 0
+
+
+class _Reasoned(msgspec.Struct):
+    reasoning_tokens: Tokens = 0
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: Tokens = 0
+    output_tokens: Tokens | None = None
+    input_tokens_details: _Cached | None = None
+    output_tokens_details: _Reasoned | None = None
+
+
+class _Part(msgspec.Struct):
+    type: str = ""
+    text: str = ""
+    refusal: str = ""
+
+
+class _Item(msgspec.Struct):
+    type: str = ""
+    content: list[_Part] | None = None
+    summary: list[_Part] | None = None
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+    input: str = ""
+
+
+class _Response(msgspec.Struct):
+    id: str = ""
+    object: str = ""
+    model: str = ""
+    status: str = ""
+    output: list[_Item] | None = None
+    incomplete_details: _Reason | None = None
+    error: _Error | None = None
+    usage: _Usage | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    response: _Response | None = None
+    output_index: int = 0
+    item: _Item | None = None
+    delta: str = ""
+    error: _Error | None = None
+    code: Any = None
+    message: Any = None
+
+
+_response = msgspec.json.Decoder(_Response)
+_event = msgspec.json.Decoder(_Event)
+
+
+class PassingReader:
+    """Reads one attempt's answer; what it gives carries the answer as it came (`dialects.heard`)."""
+
+    def __init__(self, created: int) -> None:
+        self._write = ChatWriter(created)
+        self._usage: _Usage | None = None
+        self._calls: dict[int, int] = {}
+        """The number of a tool call, by the place of its item in the output."""
+        self._argued: set[int] = set()
+        """Those of them whose arguments have come."""
+
+    def whole(self, body: bytes) -> bytes:
+        """A whole answer."""
+        said = _decoded(_response, body)
+        if said.object != "response" or said.output is None or said.status == "failed":
+            return body if said.object != "response" else _failed(said.error)
+        self._begin(said)
+        texts, refusals, thoughts, calls = list[str](), list[str](), list[str](), list[Json]()
+        for item in said.output:
+            for part in item.content or ():
+                texts.append(part.text if part.type == "output_text" else "")
+                refusals.append(part.refusal)
+                thoughts.append(part.text if part.type == "reasoning_text" else "")
+            thoughts += [part.text for part in item.summary or ()]
+            if item.type in _CALLS:
+                calls.append(tool_call(item.call_id, item.name, item.arguments or item.input))
+        text, refusal = "".join(texts), "".join(refusals)
+        choice = whole_choice(
+            finish=_finish(said, calls=bool(calls)),
+            content=text if text or not (calls or refusal) else None,
+            reasoning="".join(thoughts) or None,
+            tool_calls=calls or None,
+            extra={"refusal": refusal} if refusal else None,
+        )
+        return carrying(self._write.whole([choice], self.told()), [body])
+
+    def _begin(self, said: _Response) -> None:
+        self._write.id, self._write.model = said.id or self._write.id, said.model or self._write.model
+        self._usage = said.usage or self._usage
+
+    def told(self) -> Json | None:
+        """The usage as far as it has been told."""
+        used = self._usage
+        if used is None or used.output_tokens is None:
+            return None
+        read = used.input_tokens_details or _Cached()
+        cached = min(read.cached_tokens, used.input_tokens)
+        written = min(read.cache_write_tokens, used.input_tokens - cached)
+        reasoned = used.output_tokens_details or _Reasoned()
+        return usage_of(
+            uncached=used.input_tokens - cached - written,
+            output=used.output_tokens,
+            cached=cached,
+            written=written,
+            reasoning=min(reasoned.reasoning_tokens, used.output_tokens),
+        )
+
+    def event(self, data: bytes) -> list[bytes]:
+        """One event. One that chat has no words for still moves the stream on."""
+        if data == DONE:
+            return []  # some servers end every stream so
+        said = _decoded(_event, data)
+        if said.response is not None:
+            self._begin(said.response)
+        if said.type == "error":
+            return [_failed(said.error or _Error(code=said.code, message=said.message))]
+        if said.type == "response.failed" and said.response is not None:
+            return [_failed(said.response.error)]
+        if said.type in LAST and said.response is not None:
+            finish = self._write.chunk({}, finish=_finish(said.response, calls=bool(self._calls)))
+            usage = self.told()
+            more = [self._write.usage_chunk(usage)] if usage is not None else []
+            return [carrying(finish, [data]), *more, DONE]
+        delta = self._delta(said)
+        return [carrying(NOTHING if delta is None else self._write.chunk(delta), [data])]
+
+    def _delta(self, said: _Event) -> Json | None:  # noqa: PLR0911 - one for each kind of event
+        """What an event says in chat; None where that has no words for it."""
+        match said.type:
+            case "response.output_text.delta":
+                return {"content": said.delta}
+            case "response.refusal.delta":
+                return {"refusal": said.delta}
+            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
+                return {"reasoning_content": said.delta}
+            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
+                return self._arguments(said.output_index, said.delta)
+            case "response.output_item.added" if said.item is not None and said.item.type in _CALLS:
+                number = self._calls[said.output_index] = len(self._calls)
+                call = tool_call(said.item.call_id, said.item.name, "")
+                return {"tool_calls": [{"index": number, **call}]}
+            case "response.output_item.added" if said.item is not None and said.item.type not in _SAID:
+                return {"hosted": said.item.type}
+            case "response.output_item.done" if said.item is not None and said.item.type in _CALLS:
+                if said.output_index not in self._argued:
+                    return self._arguments(said.output_index, said.item.arguments or said.item.input)
+        return None
+
+    def _arguments(self, at: int, text: str) -> Json | None:
+        """A piece of a call's arguments, or all of them where they did not come in pieces."""
+        number = self._calls.get(at)
+        if number is None or not text:
+            return None
+        self._argued.add(at)
+        return {"tool_calls": [{"index": number, "function": {"arguments": text}}]}
+
+    def end(self) -> list[bytes]:
+        """Nothing: a stream that ended well has said so."""
+        return []
+
+    def error(self, status: int, body: bytes) -> bytes:  # noqa: ARG002 - other dialects look at the status
+        """An error: it is OpenAI's already."""
+        return body
+
+
+def _finish(said: _Response, *, calls: bool) -> FinishReason:
+    if said.status == "incomplete":
+        reason = said.incomplete_details.reason if said.incomplete_details is not None else ""
+        return _FINISH.get(reason, "length")
+    return "tool_calls" if calls else "stop"
+
+
+def _failed(error: _Error | None) -> bytes:
+    error = error or _Error()
+    message = error.message if isinstance(error.message, str) else "no message"
+    code: str | int = STATUS.get(str(error.code), 502)
+    if error.code == "context_length_exceeded":
+        code = "context_length_exceeded"
+    type_ = error.type if isinstance(error.type, str) else str(error.code or "upstream_error")
+    return error_of(message, type_=type_, code=code)
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
+    try:
+        return lenient.decoded(decoder, data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        shown = data[:80].decode("utf-8", "replace")
+        raise UpstreamFailed(
+            f"the upstream's answer is no response of OpenAI's; it begins {shown!r}"
+        ) from None
