@@ -17,6 +17,7 @@ import msgspec
 
 from airboss.domain.plan import DeploymentPlan, Price, Retry, ServingPlan, Target, Timeouts
 from airboss.domain.ports import ApiKey, Snapshot
+from airboss.domain.record import ClosedCall
 from airboss.domain.release import ModelVersion, Release
 from airboss.governance.keys import hash_key
 from airboss.telemetry.frames import FrameKind, read_frames
@@ -50,6 +51,12 @@ def deployment(url: str, **changes: Any) -> DeploymentPlan:
 
 
 PRICE = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
+
+
+_LEFT_OUT: dict[str, Any] = json.loads(
+    msgspec.json.encode({f.name: f.default for f in msgspec.structs.fields(ClosedCall) if not f.required})
+)
+"""What a close frame leaves out, because it is as usual."""
 
 
 class Gateway:
@@ -130,7 +137,9 @@ class Gateway:
                 if frame.kind not in {"open", "close"}:
                     continue
                 said = json.loads(frame.payload)
-                into = opened if frame.kind == "open" else closed
+                into = opened
+                if frame.kind == "close":
+                    said, into = _LEFT_OUT | said, closed
                 assert said["id"] not in into, "a frame stands twice"
                 into[said["id"]] = said
         return opened, closed

@@ -133,9 +133,17 @@ class Wire:
         return answer is None or (answer.status == 200 and answer.json() == {"status": "ok"})
 
 
-def exchange(port: int, data: bytes, *, head: bool = False, timeout_s: float = 10.0) -> Answer:
-    """The only answer to `data` on a connection of its own, which is in step or closed after it."""
+def exchange(
+    port: int, data: bytes, *, head: bool = False, timeout_s: float = 10.0, before: bytes = b""
+) -> Answer:
+    """The only answer to `data` on a connection of its own, which is in step or closed after it. `before` is
+    a good request that is answered there first."""
     with Wire(port, timeout_s) as wire:
+        if before:
+            wire.send(before)
+            first = wire.answer()
+            assert first is not None, "no answer to the first"
+            assert first.status == 200, first
         wire.send(data)
         answer = wire.answer(head=head)
         while answer is not None and answer.status == 100:

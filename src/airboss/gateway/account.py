@@ -12,7 +12,7 @@ from airboss.domain.plan import Target
 from airboss.domain.record import ANSWERED_BY_FALLBACK, ClosedCall, PolicyFinding, Status
 from airboss.gateway import wire
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer
-from airboss.gateway.attempts import Dispatched, in_ms
+from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
 from airboss.gateway.splice import too_deep
 from airboss.providers.assembly import Assembly
@@ -50,14 +50,14 @@ def closing(
         status=status,
         error_type=error_type,
         finish_reason=said.finish_reason if said is not None else None,
-        latency_ms=in_ms(latency_s),
-        overhead_ms=in_ms(max(0.0, latency_s - dispatched.upstream_s)),
-        ttft_ms=in_ms(first_at - dispatched.started) if first_at is not None else None,
-        input_tokens=used.input,
-        output_tokens=used.written,
-        cached_input_tokens=used.cache_read,
-        reasoning_tokens=used.reasoning,
-        usage_estimated=billed.estimated,
+        latency_ms=int(latency_s * 1e6) / 1000,
+        overhead_ms=int(max(0.0, latency_s - dispatched.upstream_s) * 1e6) / 1000,
+        ttft_ms=int((first_at - dispatched.started) * 1e6) / 1000 if first_at is not None else None,
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        cached_input_tokens=used.cached_input_tokens,
+        reasoning_tokens=used.reasoning_tokens,
+        usage_estimated=used.estimated,
         cost_usd=billed.cost,
         output_chars=said.output_chars if said is not None else 0,
         attempts=billed.attempts,
@@ -65,7 +65,7 @@ def closing(
     # In two steps, because a call with more than 15 named arguments costs four times as much as one with 15.
     kept = msgspec.Raw(response) if response is not None else None
     closed = msgspec.structs.replace(
-        closed, cache_write_tokens=used.cache_write, policy=policy, response=kept
+        closed, cache_write_tokens=used.cache_write_tokens, policy=policy, response=kept
     )
     other = dispatched.answered_by
     if other is None:

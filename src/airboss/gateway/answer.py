@@ -38,25 +38,23 @@ HEDGE_LOST = "hedge_lost"
 class _Answer:
     """What both kinds share: the head, the decoding of a compressed body, the future."""
 
+    # Of the class until they are known: every call would pay for setting them.
+    status: int | None = None
+    headers: Headers = {}  # noqa: RUF012 - never filled
+    first_output_at: float | None = None
+    committed = _coded = False
+    upstream: UpstreamConnection | None = None
+    outgoing: Outgoing | None = None  # what was sent, where that is not OpenAI's request
+    rival: _Answer | None = None  # the other of two attempts that race (`gateway.hedge`)
+    translation: Translation | None = None
+    _inflate: zlib._Decompress | None = None
+    paused = False  # nothing more is read, because the client is slower than the upstream
+    read_on_at = 0.0
+
     def __init__(self, provider: str, loop: asyncio.AbstractEventLoop) -> None:
         self.provider = provider
         self.finished: asyncio.Future[None] = loop.create_future()
-        self.status: int | None = None
-        self.headers: Headers = {}
-        self.first_output_at: float | None = None
         self.progress_at = time.perf_counter()
-        self.committed = False
-        self.paused = False
-        """Whether nothing more is read, because the client is slower than the upstream."""
-        self.read_on_at = 0.0
-        self.upstream: UpstreamConnection | None = None
-        self.outgoing: Outgoing | None = None
-        """What was sent, where that is not OpenAI's request."""
-        self.rival: _Answer | None = None
-        """The other of two attempts that race (`gateway.hedge`)."""
-        self._coded = False
-        self._inflate: zlib._Decompress | None = None
-        self.translation: Translation | None = None
 
     def head(self, status: int, headers: Headers) -> None:
         """Keep the head."""
@@ -200,12 +198,13 @@ class HedgeLost(ApiError):
 class WholeAnswer(_Answer):
     """Takes an answer whole; `content` is its bytes and `reply` what they say, once `finished`."""
 
+    content = b""
+    reply: Reply | None = None
+    _size = 0
+
     def __init__(self, provider: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(provider, loop)
         self._pieces: list[bytes] = []
-        self._size = 0
-        self.content = b""
-        self.reply: Reply | None = None
 
     def _take(self, data: bytes) -> None:
         self._size += len(data)

@@ -55,20 +55,16 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     OpenAI's. `http` is needed where it is relayed; `as_chat` as in `passed_on`. Raises ApiError where the
     target cannot do it."""
     target = branch.target
+    usual = spoken is None and isinstance(body, wire.ChatBody) and target.tools and not target.embeds
+    if usual and branch.translate is None and target.kind != "local":
+        sent = wire.upstream_body(request.body, body, model=target.upstream_model, release=branch.release)
+        return request, sent, None
     translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
     if spoken is not None and target.kind in SPEAK_CHAT:
         plain = spoken.speech.plain(request.body, target.kind)
         request = msgspec.structs.replace(request, body=plain)
-    if isinstance(body, wire.ChatBody):
-        refuse_unsupported(body, deployment.name, target)
-    if target.embeds and isinstance(body, wire.ChatBody | wire.CompletionBody):
-        raise Unsupported(
-            f"deployment {deployment.name!r} makes vectors and writes nothing; ask it at /v1/embeddings",
-            code="embeddings_only",
-            param="model",
-        )
-    if target.kind == "local" and isinstance(body, wire.ChatBody | wire.CompletionBody):
-        refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
+    if isinstance(body, wire.ChatBody | wire.CompletionBody):
+        _refuse_impossible(request, body, deployment, target)
     if translated is not None:
         return request, translated.body, translated
     if isinstance(body, wire.RelayedBody):
@@ -84,6 +80,25 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     if target.kind == "local":
         sent = engine_body(sent, body, release=branch.release)
     return request, sent, None
+
+
+def _refuse_impossible(
+    request: InferenceRequest,
+    body: wire.ChatBody | wire.CompletionBody,
+    deployment: DeploymentPlan,
+    target: Target,
+) -> None:
+    """Refuse what the target's model cannot do. Raises ApiError."""
+    if isinstance(body, wire.ChatBody):
+        refuse_unsupported(body, deployment.name, target)
+    if target.embeds:
+        raise Unsupported(
+            f"deployment {deployment.name!r} makes vectors and writes nothing; ask it at /v1/embeddings",
+            code="embeddings_only",
+            param="model",
+        )
+    if target.kind == "local":
+        refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
 
 
 class Asking(msgspec.Struct, frozen=True):

@@ -8,9 +8,9 @@ import msgspec
 
 from airboss.domain.errors import ApiError, UpstreamTimeout
 from airboss.domain.plan import Target, Timeouts
-from airboss.domain.record import Attempt, AttemptWhy
+from airboss.domain.record import AttemptWhy
 from airboss.gateway.answer import AnyAnswer, WholeAnswer
-from airboss.gateway.billing import Tried
+from airboss.gateway.billing import Tried, told_all
 
 RESTART_WAIT_S = 15.0
 """How long a call waits for a local replica that does not accept connections, from the first time that none
@@ -73,18 +73,10 @@ class Dispatched(msgspec.Struct, kw_only=True):
             self.waiting -= 1
             if not self.waiting:
                 self.upstream_s += now - self.waiting_since
-        attempt = Attempt(
-            provider=target.provider,
-            model=target.upstream_model,
-            url=url,
-            start_ms=in_ms(began - self.started),
-            latency_ms=in_ms(now - began),
-            ttft_ms=in_ms(answer.first_output_at - began) if answer.first_output_at else None,
-            status_code=answer.status,
-            error_type=error,
-            why=why,
+        told = told_all(answer)
+        self.tries.append(
+            Tried(answer, target, url, why, self.started, began, now, error, request, sent, told)
         )
-        self.tries.append(Tried(attempt, answer, target, request, sent))
 
 
 class Deadlines(msgspec.Struct):
@@ -124,9 +116,3 @@ class Deadlines(msgspec.Struct):
         return UpstreamTimeout(
             f"provider {answer.provider!r} {what}; raise it under timeout of the deployment", code=code
         )
-
-
-def in_ms(seconds: float) -> float:
-    """Milliseconds, to the microsecond."""
-    # Cut to microseconds; `round` costs three times as much, and every call has several.
-    return int(seconds * 1_000_000) / 1000

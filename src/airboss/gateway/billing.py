@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from airboss.domain.plan import Target
-from airboss.domain.record import Attempt, AttemptUsage
+from airboss.domain.record import Attempt, AttemptUsage, AttemptWhy
 from airboss.gateway.answer import HEDGE_LOST, AnyAnswer, EngineWholeAnswer, StreamedAnswer
 from airboss.providers import o200k
 from airboss.providers.compatible import Reply
@@ -41,29 +41,36 @@ _usage = msgspec.json.Decoder(Usage)
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """An attempt that has ended, and all that its bill is made from. `request` is what was sent, head and
-    body; `sent`: all of it was."""
+    """An attempt that has ended, and all that its bill is made from. `started` is of the call, `began` and
+    `ended` of the attempt, on `time.perf_counter()`. `request` is what was sent, head and body; `sent`: all
+    of it was. `told` is what the upstream says that all of its answer used, None where it has not said all.
+    """
 
-    attempt: Attempt
     answer: AnyAnswer
     target: Target
+    url: str
+    why: AttemptWhy
+    started: float
+    began: float
+    ended: float
+    error: str | None
     request: bytes
     sent: bool
+    told: Usage | None
 
 
 class Bill(msgspec.Struct, frozen=True):
     """The attempts with what each used and cost, and all of it together. `cost` None: not known."""
 
     attempts: tuple[Attempt, ...]
-    used: Buckets
-    estimated: bool
+    used: AttemptUsage
     cost: Decimal | None
 
 
 def counts_ready(tries: Iterable[Tried]) -> bool:
     """Whether `bill` can be made at once: nothing is to be counted, or the tokenizer has been read."""
     for each in tries:  # nearly always one, and it told
-        if _told_all(each.answer) is None:
+        if each.told is None:
             return o200k.ready()
     return True
 
@@ -75,48 +82,65 @@ load_counts = o200k.load
 def bill(tries: Iterable[Tried], target: Target) -> Bill:
     """The bill of a call whose release is served at `target`."""
     attempts = []
-    total: Buckets | None = None
-    estimated = False
+    total: AttemptUsage | None = None
     cost: Decimal | None = None
     for each in tries:
-        told = _told_all(each.answer)
-        counted = told is None
-        used = _counted(each) if told is None else told.buckets()
-        if used is None:
-            attempts.append(each.attempt)
+        told = each.told
+        used = told.buckets() if told is not None else _counted(each)
+        attempt = _attempt(each, used)
+        attempts.append(attempt)
+        if attempt.usage is None:
             continue
-        paid = cost_usd(each.target, used)
-        attempts.append(_billed(each, used, paid, estimated=counted))
-        estimated = estimated or counted
         if total is None:
-            total, cost = used, paid
+            total, cost = attempt.usage, attempt.cost_usd
         else:
-            total = _sum(total, used)
-            cost = cost + paid if cost is not None and paid is not None else None
+            total = _sum(total, attempt.usage)
+            cost = cost + attempt.cost_usd if cost is not None and attempt.cost_usd is not None else None
     if total is None:
-        total = Buckets()
-        cost = cost_usd(target, total)
-    return Bill(tuple(attempts), total, estimated, cost)
+        total = AttemptUsage(input_tokens=0, output_tokens=0)
+        cost = cost_usd(target, Buckets())
+    return Bill(tuple(attempts), total, cost)
 
 
-def _sum(one: Buckets, other: Buckets) -> Buckets:
-    return Buckets(**{name: getattr(one, name) + getattr(other, name) for name in Buckets.__struct_fields__})
+def _sum(one: AttemptUsage, other: AttemptUsage) -> AttemptUsage:
+    names = AttemptUsage.__struct_fields__
+    both = {name: getattr(one, name) + getattr(other, name) for name in names if name != "estimated"}
+    return AttemptUsage(**both, estimated=one.estimated or other.estimated)
 
 
-def _billed(tried: Tried, used: Buckets, cost: Decimal | None, *, estimated: bool) -> Attempt:
-    usage = AttemptUsage(
-        input_tokens=used.input,
-        output_tokens=used.written,
-        cached_input_tokens=used.cache_read,
-        cache_write_tokens=used.cache_write,
-        reasoning_tokens=used.reasoning,
-        estimated=estimated,
+def _attempt(tried: Tried, used: Buckets | None) -> Attempt:
+    """The record of an attempt; `used` None where that is nothing."""
+    target, answer, began = tried.target, tried.answer, tried.began
+    first_at = answer.first_output_at
+    usage = cost = priced_by = None
+    if used is not None:
+        usage = AttemptUsage(
+            input_tokens=used.input,
+            output_tokens=used.written,
+            cached_input_tokens=used.cache_read,
+            cache_write_tokens=used.cache_write,
+            reasoning_tokens=used.reasoning,
+            estimated=tried.told is None,
+        )
+        cost, priced_by = cost_usd(target, used), target.priced_by
+    return Attempt(
+        provider=target.provider,
+        model=target.upstream_model,
+        url=tried.url,
+        # Cut to microseconds; `round` costs three times as much.
+        start_ms=int((began - tried.started) * 1e6) / 1000,
+        latency_ms=int((tried.ended - began) * 1e6) / 1000,
+        ttft_ms=int((first_at - began) * 1e6) / 1000 if first_at else None,
+        status_code=answer.status,
+        error_type=tried.error,
+        why=tried.why,
+        usage=usage,
+        cost_usd=cost,
+        priced_by=priced_by,
     )
-    priced_by = tried.target.priced_by
-    return msgspec.structs.replace(tried.attempt, usage=usage, cost_usd=cost, priced_by=priced_by)
 
 
-def _told_all(answer: AnyAnswer) -> Usage | None:
+def told_all(answer: AnyAnswer) -> Usage | None:
     """What the upstream says that all of its answer used; None where it has not said all."""
     if isinstance(answer, StreamedAnswer):
         usage = answer.told_usage if answer.whole else None
@@ -132,7 +156,7 @@ def _counted(tried: Tried) -> Buckets | None:
     answer = tried.answer
     said, thought, chars = _produced(answer)
     told = _told_part(answer)
-    if not (said or thought or told or tried.attempt.error_type is None or _given_up(tried)):
+    if not (said or thought or told or tried.error is None or _given_up(tried)):
         return None
     known = told.buckets() if told is not None else Buckets()
     reasoning = o200k.count(thought) if thought else 0
@@ -162,7 +186,7 @@ def _told_part(answer: AnyAnswer) -> Usage | None:
 def _given_up(tried: Tried) -> bool:
     """Whether we left an upstream that was at work: it had the request, and nobody wants its answer any more,
     or it had begun one and was too slow."""
-    failure = tried.attempt.error_type
+    failure = tried.error
     if failure in {"cancelled", HEDGE_LOST}:
         return tried.sent
     return failure is not None and failure.startswith("timeout_") and tried.answer.status == 200

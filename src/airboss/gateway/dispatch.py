@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -118,7 +118,7 @@ class Executor:
         self._hedges: dict[str, Hedges] = {}
         self._prefills = Prefills()
 
-    async def run(self, dispatched: Dispatched, route: Route) -> AnyAnswer:
+    def run(self, dispatched: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
         """Attempt until one answers. Raises ApiError: of several models the first one's, unless another's is
         the caller's to hear."""
         name = route.deployment.name
@@ -129,15 +129,22 @@ class Executor:
         budget.call(now)
         # From now on, not from the call's start: having waited for a place is no target's fault.
         call = Trying(dispatched, route, budget, now + route.deployment.timeout.total_s)
-        others = route.others
-        if not others:
-            return await self._ask_to_the_end(call, route.asked, (), why="first")
+        # Handed on and not awaited: each coroutine more is one to make, and one to go through at each turn.
+        if route.others:
+            return self._ask_or_fall_back(call, route.others)
+        if route.stream:
+            return self._ask_to_the_end(call, route.asked, (), why="first")
+        return self._ask(call, route.asked, last=True, why="first")
+
+    async def _ask_or_fall_back(self, call: Trying, others: Sequence[Target]) -> AnyAnswer:
+        """Ask the release's model, and others where it fails. Raises ApiError."""
+        route = call.route
         try:
             if route.too_large is not None:
                 raise route.too_large
             return await self._ask_to_the_end(call, route.asked, others, why="first")
         except ApiError as error:
-            answer = dispatched.answer
+            answer = call.dispatched.answer
             status = answer.status if answer is not None else None
             if (answer is not None and answer.committed) or judge(error, status) == "caller":
                 raise
@@ -282,11 +289,11 @@ class Executor:
         backoff = BACKOFF_S
         places = self.places.of(target)
         beginning = None
-        if len(places) > 1 and target.affinity and route.asking is not None:
+        if target.affinity and len(places) > 1 and route.asking is not None:
             beginning = route.asking.beginning()
         failed: list[Place] = []
         while True:
-            place = self._pick(places, beginning, failed)
+            place = places[0] if len(places) == 1 else self._pick(places, beginning, failed)
             if place.breaker.tripped:
                 self._pass_breaker(place, last=last)
             try:
@@ -454,8 +461,6 @@ class Executor:
             place.avoid_until = max(place.avoid_until, now + REFUSED_S)
 
     def _pick(self, places: Sequence[Place], beginning: bytes | None, failed: Sequence[Place]) -> Place:
-        if len(places) == 1:
-            return places[0]
         return choose(places, time.perf_counter(), self._rng, beginning=beginning, but=failed)
 
     async def keep_deadlines(self) -> NoReturn:

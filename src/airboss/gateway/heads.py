@@ -23,7 +23,11 @@ PATIENCE_S = 60.0
 
 def response_head(call: Admitted, dispatched: Dispatched, content_type: bytes, ours_ms: float) -> bytes:
     """The head of an answer that is given."""
-    return b"content-type: %s\r\n%s" % (content_type, relayed_head(call, dispatched, ours_ms))
+    return b"content-type: %s\r\n%sserver-timing: airboss;dur=%.3f\r\n" % (
+        content_type,
+        attribution(call, dispatched),
+        ours_ms,
+    )
 
 
 def relayed_head(call: Admitted, dispatched: Dispatched, ours_ms: float) -> bytes:

@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import cast
 
@@ -27,6 +27,7 @@ from airboss.domain.errors import (
     InvalidRequest,
     RequestTimeout,
 )
+from airboss.gateway.known_head import KnownHead, known_head
 from airboss.gateway.request_head import ONCE_ONLY, check_head, path_of
 from airboss.providers.outbox import Outbox
 
@@ -54,13 +55,13 @@ STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in 
 
 class HttpRequest(msgspec.Struct):
     """A whole request. `url` is its target as sent, `path` the same without a query. Header names are lower
-    case, the last of a repeated name wins. Trailers are not kept: what comes after the body says nothing
-    about it."""
+    case, the last of a repeated name wins; they are for reading, as the next request may share them. Trailers
+    are not kept: what comes after the body says nothing about it."""
 
     method: str
     path: str
     url: bytes
-    headers: dict[bytes, bytes]
+    headers: Mapping[bytes, bytes]
     body: bytes
     keep_alive: bool
     http_1_0: bool
@@ -127,6 +128,9 @@ class Connection(asyncio.Protocol):
         self._in_head = self._http_1_0 = False
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._known: KnownHead | None = None
+        self._known_request = cast("HttpRequest", None)
+        """The request that `_known` was the head of, without its body."""
 
     # -- what a handler calls
 
@@ -210,6 +214,12 @@ class Connection(asyncio.Protocol):
         """Parse; whole requests are served in order."""
         if self._refused:
             return
+        between = self._current is None and not self._in_message
+        if between and self._known is not None:
+            start = self._known.body_at(data)
+            if start >= 0 and len(data) - start <= self._server.body_bytes_max:
+                self._serve_again(data[start:])
+                return
         unfinished = self._headers if self._in_message else None
         was_in_head, body_bytes = self._in_head, self._body_bytes
         try:
@@ -220,6 +230,8 @@ class Connection(asyncio.Protocol):
                     self._read_framing(len(data) - (self._body_bytes - body_bytes))
                 else:
                     self._read_part(len(data), same_head=same)
+            elif between:
+                self._learn(data)
         except httptools.HttpParserUpgrade:
             # The request itself is being served; what would follow in another protocol is not.
             self._refuse(
@@ -394,6 +406,31 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     # -- serving
+
+    def _learn(self, data: bytes) -> None:
+        """Keep the head of a request that was all of a read, for the next is likely to have the same."""
+        request = self._current
+        if request is None or self._waiting or not request.keep_alive or b"expect" in request.headers:
+            return
+        self._known = known_head(data, request.body)
+        if self._known is not None:
+            self._known_request = msgspec.structs.replace(request, body=b"")
+
+    def _serve_again(self, body: bytes) -> None:
+        """Serve a request whose head is known."""
+        known = self._known_request
+        self._serve(
+            HttpRequest(
+                method=known.method,
+                path=known.path,
+                url=known.url,
+                headers=known.headers,
+                body=body,
+                keep_alive=True,
+                http_1_0=known.http_1_0,
+                received_at=time.perf_counter(),
+            )
+        )
 
     def _serve(self, request: HttpRequest) -> None:
         self._current = request

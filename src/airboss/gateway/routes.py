@@ -54,7 +54,9 @@ class Router:
 
     def __call__(self, client: Connection, http: HttpRequest) -> Awaitable[None]:
         """Answer one request. Raises ApiError, which the connection answers with `error_response`."""
-        return self._route(http)(self, client, http)
+        methods = ROUTES.get(http.path)
+        route = methods.get(http.method) if methods is not None else None
+        return (route or self._route(http))(self, client, http)
 
     def _route(self, http: HttpRequest) -> Route:
         methods = ROUTES.get(http.path)

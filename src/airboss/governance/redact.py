@@ -88,7 +88,9 @@ class Redactor:
         If `json` is valid so is the result. Bytes that are not JSON are redacted as they are.
         """
         json = self._known.taken_from(json)
-        if also is not None and not _OWN_KEY_TEXT.fullmatch(also):
+        if also is None:
+            return Redacted(json)
+        if not _OWN_KEY_TEXT.fullmatch(also):
             json = _known_one(also).taken_from(json)
         return Redacted(json)
 

@@ -8,8 +8,8 @@ payload, whatever a client sends, can hold something that reads as a frame.
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Final, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -23,6 +23,7 @@ FrameKind = Literal["open", "close", "score", "span"]
 a trace (`Span`)."""
 
 _HEAD = struct.Struct("<4sB3xI")
+_WHOLE_HEAD = struct.Struct("<4sB3xII")
 _CODES: Final[dict[FrameKind, int]] = {"open": 1, "close": 2, "score": 3, "span": 4}
 _KINDS: Final[dict[int, FrameKind]] = {code: kind for kind, code in _CODES.items()}
 
@@ -55,11 +56,12 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
 
 def frame_head(kind: FrameKind, *payload: bytes) -> bytes:
     """The 16 bytes that go before `payload`, which may be in pieces."""
-    head = _HEAD.pack(MAGIC, _CODES[kind], sum(map(len, payload)))
-    checksum = zlib.crc32(head)
+    code = _CODES[kind]
+    size = len(payload[0]) if len(payload) == 1 else sum(map(len, payload))
+    checksum = crc32(_HEAD.pack(MAGIC, code, size))
     for piece in payload:
-        checksum = zlib.crc32(piece, checksum)
-    return head + checksum.to_bytes(4, "little")
+        checksum = crc32(piece, checksum)
+    return _WHOLE_HEAD.pack(MAGIC, code, size, checksum)
 
 
 def read_frames(data: bytes, *, final: bool, frames_max: int = 1000) -> Stretch:
@@ -98,7 +100,7 @@ def _frame_at(data: bytes, at: int) -> Frame | None:
     if magic != MAGIC or kind is None or start + length > len(data):
         return None
     payload = data[start : start + length]
-    crc = zlib.crc32(payload, zlib.crc32(data[at : start - 4]))
+    crc = crc32(payload, crc32(data[at : start - 4]))
     if crc.to_bytes(4, "little") != data[start - 4 : start]:
         return None
     return Frame(kind=kind, payload=payload, start=at, end=start + length)

@@ -108,22 +108,26 @@ class JournalWriter:
             self._segment = -1
 
     def _append(self, kind: FrameKind, *payload: bytes) -> None:
-        head = frame_head(kind, *payload)
-        frame = (head, *payload)
+        if len(payload) > 1 or len(payload[0]) > LONG_BYTES:
+            self._append_pieces((frame_head(kind, *payload), *payload))
+            return
+        frame = frame_head(kind, payload[0]) + payload[0]  # one copy for two
+        with self._lock:
+            end = self._size + len(frame)
+            if end > self._room or self._flush_error is not None:
+                end = self._make_room(len(frame))
+            # A reader that comes in between sees a frame with a wrong checksum, and waits for the rest.
+            self._map[self._size : end] = frame
+            self._size = end
+            self._dirty = True
+
+    def _append_pieces(self, frame: tuple[bytes, ...]) -> None:
         size = sum(map(len, frame))
         if size > LONG_BYTES:
             self._append_long(frame, size)
             return
-        if len(payload) == 1:
-            frame = (head + payload[0],)  # one copy for two
         with self._lock:
-            end = self._size + size
-            if end > self._room:
-                self._make_room(size)
-                end = self._size + size
-            if self._flush_error is not None:
-                raise self._refused(self._flush_error)
-            # A reader that comes in between sees a frame with a wrong checksum, and waits for the rest.
+            end = self._make_room(size)
             at = self._size
             for piece in frame:
                 self._map[at : at + len(piece)] = piece
@@ -153,9 +157,10 @@ class JournalWriter:
             self._room = max(self._room, self._size)
             self._dirty = True
 
-    def _make_room(self, size: int) -> None:
-        """Let the segment hold `size` bytes more, or go on in a new one. Raises Unavailable: the disk
-        is asked for room here, so that a full one is an error and not a signal when the map is touched."""
+    def _make_room(self, size: int) -> int:
+        """Let the segment hold `size` bytes more, or go on in a new one; returns where they will end. Raises
+        Unavailable: the disk is asked for room here, so that a full one is an error and not a signal when the
+        map is touched."""
         try:
             if self._size + size > len(self._map):
                 self._rotate(size)
@@ -165,6 +170,9 @@ class JournalWriter:
                 self._room = room
         except OSError as error:
             raise self._refused(error) from error
+        if self._flush_error is not None:
+            raise self._refused(self._flush_error)
+        return self._size + size
 
     def _refused(self, error: OSError) -> Unavailable:
         reason = error.strerror or str(error)
