@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,12 +13,15 @@ import pytest
 
 from airboss.console.trace_tree import Tree
 from airboss.domain.ports import JournalMove
+from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
-from airboss.store.span_rows import Span, TraceSpan
+from airboss.store.span_rows import Span, TracedLog, TraceSpan
 from tests.console.site import NOW, Site
 from tests.store.samples import call_id, closed_json, opened_json
 from tests.store.spans import TRACE, llm, span
 
+SECONDS_UNDER_LOAD = 3.0
+"""A second, with other tests beside it on the same cores."""
 BEGAN = NOW - timedelta(minutes=10)
 
 
@@ -30,10 +34,15 @@ def at(number: int, parent: int | None = None, **fields: Any) -> Span:
 def log_of(*spans: Span, **more: Any) -> MemoryRecordLog:
     """A record log that has these spans."""
     log = MemoryRecordLog()
+    take(log, *spans, **more)
+    return log
+
+
+def take(log: TracedLog, *spans: Span, **more: Any) -> None:
+    """Have a record log take these spans."""
     encoded = tuple(map(msgspec.json.encode, spans))
     log.apply(JournalMove(segment="w/1", start=0, end=1, spans=encoded, moved_at=BEGAN, **more))
     log.settle_calls(NOW, limit=1_000)
-    return log
 
 
 def tree(*spans: Span) -> Tree:
@@ -196,27 +205,33 @@ def test_the_pages_show_it(traced: Site, empty: Site) -> None:
     assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in empty_pages.get("/traces").text
 
 
-def test_a_trace_of_10_000_spans_opens_in_a_second() -> None:
-    """The page and the API, from the record log to the last byte; what is not shown is a link away."""
+def test_a_trace_of_10_000_spans_opens_in_a_second(tmp_path: Path) -> None:
+    """The page and the API, from DuckDB's file to the last byte (0.13 s on a machine that does nothing else,
+    `benchmarks.traces`); what is not shown is a link away."""
     spans = [
         at(number, (number - 1) // 5 if number else None, model_call=number % 10 == 0)
         for number in range(10_000)
     ]
-    site = Site(log=log_of(*spans))
+    log = DuckDBRecordLog(tmp_path / "records.duckdb")
+    take(log, *spans)
+    site = Site(log=log)
     pages = site.person()
     pages.get(f"/traces/{TRACE}")
-    began = time.process_time()
+    began = time.monotonic()
     page = pages.get(f"/traces/{TRACE}")
-    took = time.process_time() - began
+    took = time.monotonic() - began
     assert page.status_code == 200
     assert page.text.count('class="fall-row') <= 201
     assert len(page.content) < 400_000
-    assert took < 1.0, f"{took:.2f} s of CPU"
+    assert took < SECONDS_UNDER_LOAD, f"{took:.2f} s"
+    whole = pages.get(f"/traces/{TRACE}?span={call_id(1)}").text
+    assert f'<dt>Below it</dt><dd><a href="/traces/{TRACE}?at={call_id(1)}">' in whole
     deeper = pages.get(f"/traces/{TRACE}?at={call_id(40)}").text
     assert f"at={call_id(201)}" in deeper or "below" in deeper or "span 201" in deeper
-    began = time.process_time()
+    began = time.monotonic()
     assert len(get(site, f"/api/v1/traces/{TRACE}?limit=5000")["rows"]) == 5_000
-    assert time.process_time() - began < 1.0
+    assert time.monotonic() - began < SECONDS_UNDER_LOAD
+    log.close()
 
 
 def test_many_spans_on_one_level_are_paged() -> None:

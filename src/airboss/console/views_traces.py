@@ -105,6 +105,7 @@ def trace(desk: Desk, templates: Templates, seen: Visit) -> str:
         cut_off=len(tree.spans) >= SPANS_MAX,
         detail=detail,
         record=records.get(detail.id) if detail is not None else None,
+        below=tree.row(one, 0).below if one is not None else 0,
         attributes=pairs(detail),
         events=msgspec.json.decode(detail.events) or [] if detail is not None else [],
     )
