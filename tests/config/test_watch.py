@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from airboss.config import AlarmConfig, NotifierConfig, all_alarms, parse_config
+from airboss.config import AlarmConfig, Config, NotifierConfig, all_alarms, parse_config
 from airboss.config.checks_watch import seconds
 from airboss.domain.errors import ConfigError
 
@@ -159,6 +159,7 @@ def test_what_no_kind_can_do_is_refused(before: str, after: str, words: str) -> 
     assert "hunter2" not in str(refused.value)
 
 
+OWN = {"airboss.dead-letters", "airboss.bodies-dropped"}
 DEFAULTS = ("errors", "latency", "cost", "refusals", "traffic", "drift")
 
 
@@ -166,12 +167,30 @@ def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
     """Those tell every notifier; one of the file with a default's name takes its place."""
     config = parse_config(BASE + NOTIFIER, source="x")
     found = all_alarms(config)
-    assert set(found) == {f"support.{each}" for each in DEFAULTS}
+    assert set(found) == {f"support.{each}" for each in DEFAULTS} | OWN
     assert {each.notify for each in found.values()} == {("ops",)}
     few = parse_config(BASE + 'default_alarms = ["traffic"]\n', source="x")
-    assert list(all_alarms(few)) == ["support.traffic"]
+    assert set(all_alarms(few)) == {"support.traffic"} | OWN
+    assert not all_alarms(Config())
+    shorter = '[alarms."airboss.dead-letters"]\nkind = "recording"\nmetric = "dead_letters"\nwindow = "10s"\n'
+    assert all_alarms(parse_config(BASE + shorter, source="x"))["airboss.dead-letters"].window == "10s"
     own = '[alarms."support.errors"]\ndeployment = "support"\nmetric = "error_rate"\nabove = 0.5\n'
     assert all_alarms(parse_config(BASE + own, source="x"))["support.errors"].above == 0.5
+
+
+@pytest.mark.parametrize(
+    ("metric", "more", "words"),
+    [
+        ("dead_letters", 'deployment = "support"', "has no deployment"),
+        ("requests", "", "watches one of dead_letters, bodies_dropped"),
+        ("bodies_dropped", "above = 3", "has neither above nor below"),
+    ],
+)
+def test_what_airboss_itself_is_watched_for_is_checked(metric: str, more: str, words: str) -> None:
+    """A recording alarm is of no deployment, and knows two metrics."""
+    text = f'[alarms.lost]\nkind = "recording"\nmetric = "{metric}"\n{more}\n'
+    with pytest.raises(ConfigError, match=words):
+        parse_config(BASE + text, source="x")
 
 
 @pytest.mark.parametrize(

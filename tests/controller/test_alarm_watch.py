@@ -59,6 +59,7 @@ class Watched:
         self.journal = WELL
         self.alarms: dict[str, AlarmConfig] = {"errors": ERRORS}
         self.moved = 0
+        self.lost: dict[str, int] = {}
         self.watch = self.restarted()
 
     def restarted(self) -> AlarmWatch:
@@ -70,6 +71,7 @@ class Watched:
             journal=lambda: self.journal,
             clock=self.clock,
             console_url=lambda: "http://127.0.0.1:8701",
+            lost=lambda: self.lost,
         )
         return self.watch
 
@@ -117,6 +119,30 @@ def test_an_alarm_follows_the_records(watched: Watched) -> None:
     assert watched.told == [("ops", "firing"), ("ops", "resolved")]
     events = [(each.before, each.after) for each in watched.store.events("errors", limit=9)]
     assert events == [("firing", "resolved"), ("ok", "firing")]
+
+
+def test_what_is_lost_is_told_once_and_is_over_after_a_while(watched: Watched) -> None:
+    """Also while the store is away, and by a controller that begins anew and counts from 0 again."""
+    lost = AlarmConfig(kind="recording", metric="dead_letters", window="1h", hold="0s", notify=("ops",))
+    watched.alarms = {"errors": lost}
+    watched.journal = msgspec.structs.replace(WELL, store_up=False)
+    assert watched.tick().phase == "ok"
+    watched.lost = {"dead_letters": 3, "bodies_dropped": 7}
+    row = watched.tick()
+    assert (row.phase, row.value) == ("firing", 3.0)
+    assert link_to_records("http://h", row, watched.clock.at) == "http://h/system"
+    assert (
+        "dead_letters of Airboss: 3 in the last 1h"
+        in watched.store.notifications("errors", limit=1)[0].body["text"]
+    )
+    watched.lost = {}
+    watched.restarted()
+    assert watched.tick().value == 3.0
+    watched.lost = {"dead_letters": 2}
+    assert watched.tick(3_590.0).value == 5.0
+    assert watched.tick(3_600.0).value == 2.0
+    assert watched.tick().phase == "resolved"
+    assert watched.told == [("ops", "firing"), ("ops", "resolved")]
 
 
 def test_our_own_calls_do_not_count(watched: Watched) -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import httpx2
 
+from airboss.domain.record import Redacted
+from airboss.telemetry.journal import JournalWriter
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
+from tests.store.samples import closed_json, opened_json
 from tests.support.airboss import Airboss
+from tests.support.receiver import Receiver
 from tests.support.small_disk import fill, small_disk
 from tests.support.wait import until
 
@@ -55,3 +59,48 @@ def test_a_full_disk_refuses_calls_and_room_lets_them_in(provider: FakeProvider,
         assert len(kept) == len(set(kept))
         assert not set(answered) - set(kept), "an answered call has no record"
         assert airboss.stop() == 0, airboss.log[-5000:]  # its log tells of the full disk, with traces
+
+
+LOST = """
+[notifiers.ops]
+webhook = "{webhook}"
+
+[alarms."airboss.dead-letters"]
+kind = "recording"
+metric = "dead_letters"
+window = "10s"
+for = "0s"
+notify = ["ops"]
+
+[alarms."airboss.bodies-dropped"]
+kind = "recording"
+metric = "bodies_dropped"
+window = "10s"
+for = "0s"
+notify = ["ops"]
+"""
+
+
+def test_what_could_not_be_kept_is_told(provider: FakeProvider, tmp_path: Path) -> None:
+    """Where the disk has little room left, bodies make room; a record that the store refuses is put away:
+    both are told to a receiver, once, and so is that nothing more was lost for a while."""
+    with small_disk(tmp_path / "disk", 200) as disk, Receiver(tmp_path) as receiver:
+
+        def told() -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
+            for each in receiver.taken:
+                found.setdefault(each["alarm"], []).append(each["state"])
+            return found
+
+        with Airboss(disk / "a", fake(provider.url, LOST.format(webhook=receiver.url))) as airboss:
+            assert airboss.chat(QUICK, model="support").status_code == 200
+            journal = JournalWriter(airboss.data / "journal", "stranger")
+            journal.open(Redacted(opened_json(1)))
+            journal.close_call(Redacted(closed_json(1, output_tokens=2**63)))
+            journal.stop()
+            fired = {"airboss.dead-letters": ["firing"], "airboss.bodies-dropped": ["firing"]}
+            until(lambda: told() == fired, timeout_s=60)
+            (letter,) = airboss.status()["journal"]["dead_letters"]
+            assert "9223372036854775808" in letter["why"] or "range" in letter["why"], letter
+            over = {name: ["firing", "resolved"] for name in fired}
+            until(lambda: told() == over, timeout_s=60)

@@ -30,7 +30,7 @@ from airboss.compose.parts import (
 from airboss.compose.rollouts import rolling, rollouts
 from airboss.compose.rooms import open_responses, open_rollouts, open_rooms, open_spends
 from airboss.compose.scaling import scaling
-from airboss.compose.watching import watching, with_alarms
+from airboss.compose.watching import lost, watching, with_alarms
 from airboss.config import ModelConfig, TlsConfig
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import Ledger
@@ -167,6 +167,7 @@ def run_controller(
                 rooms,
                 records,
                 journal=lambda: controller.journal,
+                lost=lambda: lost(controller.journal, retention.status()),
                 redact=redact,
                 broke=terminate_self,
             ),

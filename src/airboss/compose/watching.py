@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airboss.controller.notify import Deliveries
     from airboss.controller.online_scoring import OnlineRule
     from airboss.domain.ports import Ledger, RecordLog
-    from airboss.domain.status import JournalStatus
+    from airboss.domain.status import JournalStatus, RetentionStatus
     from airboss.evaluations.caller_http import HttpCaller
     from airboss.store.alert_rows import AlertStore
 
@@ -117,6 +117,12 @@ class ScoringRules:
             await caller.aclose()
 
 
+def lost(journal: JournalStatus, retention: RetentionStatus) -> dict[str, int]:
+    """What recording alarms watch, since the controller's start."""
+    letters = journal.corrupt_frames + journal.stray_feedback
+    return {"dead_letters": letters, "bodies_dropped": retention.dropped}
+
+
 @contextmanager
 def watching(
     ledger: Ledger,
@@ -125,11 +131,12 @@ def watching(
     records: RecordLog,
     *,
     journal: Callable[[], JournalStatus],
+    lost: Callable[[], dict[str, int]],
     redact: Callable[[bytes], bytes],
     broke: Callable[[], None],
 ) -> Iterator[None]:
-    """Calls are scored, alarms watched and notifications sent until the end of the block. `redact` takes
-    secrets out of what scorers say. `broke` is called if any of it ends by a defect."""
+    """Calls are scored, alarms watched and notifications sent until the end of the block. `lost` is as of
+    `AlarmWatch`; `redact` takes secrets out of what scorers say; `broke` is called when a part breaks."""
     from airboss.controller.alarm_watch import AlarmWatch  # noqa: PLC0415 - the controller's own
     from airboss.controller.online_scoring import OnlineScoring  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
@@ -144,15 +151,12 @@ def watching(
         store=store,
         record_log=records,
         journal=journal,
+        lost=lost,
         clock=clock,
         console_url=lambda: console_url(data),
     )
     scoring = OnlineScoring(
-        rules=rules,
-        record_log=records,
-        cursors=store,
-        clock=clock,
-        redact=lambda text: msgspec.json.decode(redact(msgspec.json.encode(text)), type=str),
+        rules=rules, record_log=records, cursors=store, clock=clock, redact=lambda text: _said(redact, text)
     )
     deliveries = _deliveries(store, force, clock)
 
@@ -188,6 +192,10 @@ def watching(
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def _said(redact: Callable[[bytes], bytes], text: str) -> str:
+    return msgspec.json.decode(redact(msgspec.json.encode(text)), type=str)
 
 
 def _deliveries(store: AlertStore, force: InForce, clock: SystemClock) -> Deliveries:

@@ -1,4 +1,4 @@
-"""The alarms that every deployment has without writing one."""
+"""The alarms that every deployment, and Airboss itself, has without writing one."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ _SEQUENTIAL: Final[dict[DefaultAlarm, str]] = {
     "cost": "cost_usd",
     "refusals": "refused_rate",
 }
+OWN: Final = {"airboss.dead-letters": "dead_letters", "airboss.bodies-dropped": "bodies_dropped"}
+"""The alarms of Airboss itself, and what they watch."""
 TRAFFIC_GONE: Final = -0.95
 """A fall in calls, against the same hour last week, that is a standstill rather than a quiet day."""
 
 
 def all_alarms(config: Config) -> dict[str, AlarmConfig]:
-    """Those of the file, and the defaults of each deployment; one of the file that has a default's name takes
-    its place. Defaults tell every notifier there is."""
+    """Those of the file, the defaults of each deployment and, where there is one, those of Airboss itself;
+    one of the file that has a default's name takes its place. Defaults tell every notifier there is."""
     notify = tuple(config.notifiers)[:10]
     found = {}
     for deployment, each in config.deployments.items():
         for name in each.default_alarms:
             alarm = _default(deployment, name)
             found[default_name(deployment, name)] = msgspec.structs.replace(alarm, notify=notify)
+    if config.deployments:
+        for own, metric in OWN.items():
+            found[own] = AlarmConfig(kind="recording", metric=metric, window="1h", hold="0s", notify=notify)
     return {**found, **config.alarms}
 
 

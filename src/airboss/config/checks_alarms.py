@@ -21,6 +21,9 @@ METRICS: Final = (
 SEQUENTIAL: Final = ("error_rate", "refused_rate", "latency_p95", "ttft_p95", "cost_usd")
 """What a sequential test may watch, beside scores between 0 and 1."""
 
+RECORDING: Final = ("dead_letters", "bodies_dropped")
+"""What an alarm of kind `recording` may watch."""
+
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NOTIFY_MAX: Final = 10
 PROMPTS_MAX: Final = 50
@@ -39,7 +42,7 @@ def check_alarms(config: Config, wrong: Wrong) -> None:
         _check_drift(("deployments", name, "drift"), deployment.drift, wrong)
     for name, alarm in config.alarms.items():
         path = ("alarms", name)
-        check_known((*path, "deployment"), alarm.deployment, config.deployments, "deployment", wrong)
+        _check_deployment(path, alarm, config, wrong)
         _check_kind(path, alarm, wrong)
         _check_times(path, alarm, wrong)
         if len(alarm.notify) > NOTIFY_MAX:
@@ -63,6 +66,15 @@ def weekly(text: str) -> tuple[int, timedelta, timedelta] | None:
     return DAYS.index(found[1]), starts, (ends - starts) % timedelta(days=1)
 
 
+def _check_deployment(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -> None:
+    if alarm.compares != "recording":
+        if not alarm.deployment:
+            raise wrong(path, f'[{dotted(path)}] lacks "deployment"')
+        check_known((*path, "deployment"), alarm.deployment, config.deployments, "deployment", wrong)
+    elif alarm.deployment:
+        raise wrong((*path, "deployment"), f"[{dotted(path)}] of kind 'recording' has no deployment")
+
+
 def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
     kind = alarm.compares
     bounded = kind in ("threshold", "change")
@@ -70,13 +82,13 @@ def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
         if (getattr(alarm, field) is not None) != fits:
             says = f"needs {field}" if fits else f"of kind {quoted(kind)} has no {field}"
             raise wrong(path, f"[{dotted(path)}] {says}")
-    if bounded or kind == "sequential":
+    if bounded or kind in ("sequential", "recording"):
         _check_metric(path, alarm, wrong)
     elif alarm.metric is not None:
         raise wrong((*path, "metric"), f"[{dotted(path)}] of kind {quoted(kind)} has no metric")
     if bounded and (alarm.above is None) == (alarm.below is None):
         raise wrong(path, f"[{dotted(path)}] needs exactly one of above and below")
-    if (kind == "sequential" and alarm.below is not None) or (not bounded and alarm.above is not None):
+    if not bounded and (alarm.above, alarm.below) != (None, None):
         raise wrong(path, f"[{dotted(path)}] of kind {quoted(kind)} has neither above nor below")
     rate = kind == "threshold" and alarm.metric in ("error_rate", "refused_rate")
     least, most = (0.0, 1.0) if rate else (-1e12, 1e12)
@@ -90,6 +102,11 @@ def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
 
 def _check_metric(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
     at = (*path, "metric")
+    if alarm.compares == "recording":
+        if alarm.metric not in RECORDING:
+            says = f"watches one of {', '.join(RECORDING)}, not {quoted(alarm.metric or '')}"
+            raise wrong(at, f"[{dotted(path)}] of kind {quoted('recording')} {says}")
+        return
     if alarm.metric is None:
         raise wrong(path, f'[{dotted(path)}] lacks "metric"; there are {", ".join((*METRICS, "score:NAME"))}')
     scored = alarm.metric.startswith("score:")

@@ -256,9 +256,9 @@ class SloConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     latency_ms: float | None = None
 
 
-AlarmKind = Literal["threshold", "burn_rate", "change", "sequential", "probe", "drift"]
+AlarmKind = Literal["threshold", "burn_rate", "change", "sequential", "probe", "drift", "recording"]
 """What an alarm compares with: a number, the budget of an SLO, the same hour last week, a deployment's own
-past (with an anytime-valid test), the outcome of a probe of bias, or what is known of drift."""
+past (with an anytime-valid test), the outcome of a probe of bias, what is known of drift, or losses."""
 
 
 class AlarmConfig(
@@ -275,12 +275,14 @@ class AlarmConfig(
     - sequential: more calls are bad than before, by a test that is false with a chance of `alpha` a week.
     - probe: `every` so often a probe of bias is made (`probe`: its settings), and finds a difference.
     - drift: calls, or answers to fixed prompts, are not what they were (`drift` of the deployment).
+    - recording: there were dead letters, or bodies dropped for want of room, within the last `window`, of
+      whatever deployment.
 
     Times are written `30s`, `5m`, `2h` or `1d`. `notify` names notifiers. `no_data = "notify"` tells
     them when there is nothing to measure; else that is only shown, unless the alarm was firing.
     """
 
-    deployment: str
+    deployment: str = ""
     kind: AlarmKind | None = None
     metric: str | None = None
     above: float | None = None

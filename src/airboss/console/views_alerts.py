@@ -87,7 +87,7 @@ def words(alarm: Alarm, value: float | None) -> str | None:
         return None
     if alarm.kind == "burn_rate":
         return f"{value:.1f}{TIMES}"
-    if alarm.kind in ("probe", "drift"):
+    if alarm.kind in ("probe", "drift", "recording"):
         return f"{value:.0f}"
     if alarm.kind == "sequential" and not alarm.metric.startswith("score:"):
         return f"{100 * value:.2f}{NB}%"
@@ -133,6 +133,8 @@ def records(alarm: Alarm, config: AlarmConfig, now: datetime) -> str:
     """The calls that an alarm is about: those of its window, from before it began."""
     if alarm.kind == "drift":
         return "/quality/drift"
+    if alarm.kind == "recording":
+        return "/system"
     rule = rule_of(alarm.name, config)
     began = alarm.since if alarm.state in ("firing", "pending") and alarm.since is not None else now
     since = (began - timedelta(seconds=rule.window_s)).replace(microsecond=0)

@@ -35,6 +35,10 @@ BURNT_MIN: Final = 3
 """Bad calls in the long time; one failure of five calls is no trend."""
 
 
+GROWN_MAX: Final = 100
+"""So many times of loss are kept; with more, the oldest count no more."""
+
+
 class ProbeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a probe ended: how many `differences` it found, or why it has no answer."""
 
@@ -64,6 +68,13 @@ class ProbeMemory(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None
     at: datetime
     last: ProbeOutcome | None = None
+
+
+class RecordingMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recording alarm keeps: the count that it saw last, and by how much that had grown when."""
+
+    seen: int
+    grown: tuple[tuple[datetime, int], ...] = ()
 
 
 class Measures:
@@ -233,6 +244,22 @@ class Measures:
             return Reading(why=kept.last.words, memory=plain)
         found = kept.last.differences
         return Reading(value=float(found), bound=0.0, broken=found > 0, detail=kept.last.words, memory=plain)
+
+
+def recording(rule: AlarmRule, memory: object, lost: Mapping[str, int], now: datetime) -> Reading:
+    """By how much what is lost has grown within the window. Counts are since the controller's start: a lower
+    one than was seen last began anew at 0."""
+    kept = msgspec.convert(memory, RecordingMemory) if memory is not None else RecordingMemory(seen=0)
+    count = lost.get(rule.metric, 0)
+    more = count - (kept.seen if count >= kept.seen else 0)
+    begin = now - timedelta(seconds=rule.window_s)
+    grown = [each for each in kept.grown if each[0] > begin]
+    if more:
+        grown = [*grown, (now, more)][-GROWN_MAX:]
+    memory = msgspec.to_builtins(RecordingMemory(seen=count, grown=tuple(grown)))
+    value = float(sum(each for _, each in grown))
+    detail = "the System page says which, and why" if value and rule.metric == "dead_letters" else None
+    return Reading(value=value, bound=0.0, memory=memory, detail=detail)
 
 
 def metric_of(own: UsageRow, metric: str) -> float | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.controller import alarm_tests
-from airboss.controller.alarm_measures import WINDOW_PARTS, Drifted, Measures, Probing, length
+from airboss.controller.alarm_measures import WINDOW_PARTS, Drifted, Measures, Probing, length, recording
 from airboss.controller.alarms import Decision, Reading, begun, decide, notice
 from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
@@ -43,6 +43,7 @@ class AlarmWatch:
     """Looks at every alarm every few seconds. One thread calls it.
 
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
+    `lost` counts what could not be recorded, since the start, by what recording alarms watch.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class AlarmWatch:
         maintenance: Callable[[], Mapping[str, MaintenanceConfig]] = dict,
         probing: Probing | None = None,
         drifted: Drifted = lambda _deployment: None,
+        lost: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        self._lost = lost
         self._alarms = alarms
         self._maintenance = maintenance
         self._measures = Measures(record_log, probing, drifted)
@@ -121,6 +124,13 @@ class AlarmWatch:
         self, rules: Sequence[AlarmRule], rows: Mapping[str, AlarmRow], now: datetime
     ) -> dict[str, Reading]:
         """What each rule measures now; one question to the log for each length of window and kind."""
+        lost = self._lost()
+        readings = {
+            rule.name: recording(rule, self._memory(rule, rows), lost, now)
+            for rule in rules
+            if rule.kind == "recording"
+        }
+        rules = [rule for rule in rules if rule.kind != "recording"]
         journal = self._journal()
         if rules and (not journal.store_up or journal.lag_s > LAG_S_MAX):
             why = (
@@ -128,16 +138,14 @@ class AlarmWatch:
                 if journal.store_up
                 else "the record store does not answer"
             )
-            return {rule.name: _blind(rows.get(rule.name), why) for rule in rules}
+            return readings | {rule.name: _blind(rows.get(rule.name), why) for rule in rules}
         self._measures.forget_old(now)
-        readings = {}
         for rule in rules:
             kept = self._measured.get((rule.name, hash(rule)))
             if kept is not None and now - kept[0] < timedelta(seconds=rule.window_s / WINDOW_PARTS):
                 readings[rule.name] = kept[1]
                 continue
-            row = rows.get(rule.name)
-            memory = row.memory if row is not None and row.rule.kind == rule.kind else None
+            row, memory = rows.get(rule.name), self._memory(rule, rows)
             try:
                 if rule.kind == "sequential":
                     reading = alarm_tests.look(rule, memory, self._log, now)
@@ -152,13 +160,19 @@ class AlarmWatch:
         self._measured = {key: each for key, each in self._measured.items() if key in known}
         return readings
 
+    @staticmethod
+    def _memory(rule: AlarmRule, rows: Mapping[str, AlarmRow]) -> object:
+        """What the alarm kept at its last look, if it was of the same kind then."""
+        row = rows.get(rule.name)
+        return row.memory if row is not None and row.rule.kind == rule.kind else None
+
     def _with_records(self, decision: Decision, now: datetime) -> Decision:
         """A decision that an alarm fires, or may soon, with some of the calls that it is about."""
         row = decision.row
         if (
             decision.event is None
             or row.phase not in ("pending", "firing")
-            or row.rule.kind in ("probe", "drift")
+            or row.rule.kind in ("probe", "drift", "recording")
         ):
             return decision
         since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
@@ -197,7 +211,10 @@ def note(alarm: str, notifier: str, tell: Told, body: Mapping[str, object], now:
 
 
 def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
-    """The page of the records in question: those of the window before now, or since the bound was broken."""
+    """The page of the records in question: those of the window before now, or since the bound was broken. Of
+    what could not be recorded, the page that tells of it."""
+    if row.rule.kind == "recording":
+        return f"{console_url.rstrip('/')}/system"
     since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
     return f"{console_url.rstrip('/')}/records?{urlencode(calls_of(row.rule, since, now))}"
 

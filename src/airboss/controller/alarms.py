@@ -182,6 +182,7 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
         f"the alarm is for {bound}",
         "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
         "drift": f"{measured_as} things about {rule.deployment} drifted",
+        "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}",
         "probe": f"the probe of {rule.deployment} found {measured_as} differences",
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""

@@ -157,7 +157,7 @@ class AlertStore(Protocol):
 
 
 def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[str, str]:
-    """The calls that an alarm is about, as a question of records (the parameters of `/records`)."""
+    """The calls that a deployment's alarm is about, as a question of records (parameters of `/records`)."""
     asked = {"deployment": rule.deployment, "since": _moment(since)}
     if until is not None:
         asked["until"] = _moment(until)
