@@ -54,12 +54,12 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
-def frame_head(kind: FrameKind, *payload: bytes) -> bytes:
-    """The 16 bytes that go before `payload`, which may be in pieces."""
+def frame_head(kind: FrameKind, payload: bytes, *more: bytes) -> bytes:
+    """The 16 bytes that go before a payload, which may be in pieces."""
     code = _CODES[kind]
-    size = len(payload[0]) if len(payload) == 1 else sum(map(len, payload))
-    checksum = crc32(_HEAD.pack(MAGIC, code, size))
-    for piece in payload:
+    size = len(payload) + sum(map(len, more)) if more else len(payload)
+    checksum = crc32(payload, crc32(_HEAD.pack(MAGIC, code, size)))
+    for piece in more:
         checksum = crc32(piece, checksum)
     return _WHOLE_HEAD.pack(MAGIC, code, size, checksum)
 

@@ -77,9 +77,12 @@ class JournalWriter:
         self._flusher = threading.Thread(target=self._flush_often, name="journal-fsync", daemon=True)
         self._flusher.start()
 
-    def open(self, *frame: Redacted) -> None:
+    def open(self, frame: Redacted, *more: Redacted) -> None:
         """Append the open frame of a call: JSON of `OpenedCall`, in pieces where it is long."""
-        self._append("open", *frame)
+        if more:
+            self._append_pieces("open", frame, *more)
+        else:
+            self._append("open", frame)
 
     def close_call(self, frame: Redacted) -> None:
         """Append the close frame of a call: JSON of `ClosedCall`."""
@@ -107,11 +110,11 @@ class JournalWriter:
             os.close(self._owner)
             self._segment = -1
 
-    def _append(self, kind: FrameKind, *payload: bytes) -> None:
-        if len(payload) > 1 or len(payload[0]) > LONG_BYTES:
-            self._append_pieces((frame_head(kind, *payload), *payload))
+    def _append(self, kind: FrameKind, payload: bytes) -> None:
+        if len(payload) > LONG_BYTES:
+            self._append_pieces(kind, payload)
             return
-        frame = frame_head(kind, payload[0]) + payload[0]  # one copy for two
+        frame = frame_head(kind, payload) + payload  # one copy for two
         with self._lock:
             end = self._size + len(frame)
             if end > self._room or self._flush_error is not None:
@@ -121,7 +124,8 @@ class JournalWriter:
             self._size = end
             self._dirty = True
 
-    def _append_pieces(self, frame: tuple[bytes, ...]) -> None:
+    def _append_pieces(self, kind: FrameKind, *payload: bytes) -> None:
+        frame = (frame_head(kind, *payload), *payload)
         size = sum(map(len, frame))
         if size > LONG_BYTES:
             self._append_long(frame, size)
