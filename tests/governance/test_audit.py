@@ -174,6 +174,49 @@ def edited_with_its_root(found: sqlite3.Connection) -> None:
     found.execute("update audit_leaves set root = ? where number = 5", [tree.root().hex()])
 
 
+def hashed_anew(found: sqlite3.Connection) -> None:
+    """All roots and the head are made to fit the texts; only the key is missing."""
+    tree = merkle.Tree()
+    for number, text in found.execute("select number, content from audit_leaves order by number").fetchall():
+        tree.append(merkle.leaf_hash(text.encode()))
+        found.execute("update audit_leaves set root = ? where number = ?", [tree.root().hex(), number])
+    found.execute("update audit_head set size = ?, root = ?, peaks = ?",
+                  [tree.size, tree.root().hex(), b"".join(tree.peaks).hex()])  # fmt: skip
+
+
+def edited_with_all_roots(found: sqlite3.Connection) -> None:
+    """The tamperer leaves nothing that does not add up."""
+    edited_detail(found)
+    hashed_anew(found)
+
+
+def unsigned_with_all_roots(found: sqlite3.Connection) -> None:
+    """The tamperer takes the signature away as well."""
+    (text,) = found.execute("select content from audit_leaves where number = 5").fetchone()
+    leaf = json.loads(text) | {"signature": None, "detail": {}}
+    found.execute("update audit_leaves set content = ? where number = 5", [json.dumps(leaf)])
+    hashed_anew(found)
+
+
+def spaced_with_all_roots(found: sqlite3.Connection) -> None:
+    """The same words, written otherwise."""
+    found.execute("update audit_leaves set content = replace(content, ':5,', ': 5,') where number = 5")
+    hashed_anew(found)
+
+
+def closed_up(found: sqlite3.Connection) -> None:
+    """Leaf 5 goes without a gap: texts, rows and names after it say a smaller number."""
+    found.execute("delete from audit_leaves where number = 5")
+    found.execute("delete from audit_names where leaf = 5")
+    for number in range(6, 12):
+        found.execute(
+            "update audit_leaves set number = ?, content = replace(content, ?, ?) where number = ?",
+            [number - 1, f'"number":{number},', f'"number":{number - 1},', number],
+        )
+        found.execute("update audit_names set leaf = ? where leaf = ?", [number - 1, number])
+    hashed_anew(found)
+
+
 def renumbered(found: sqlite3.Connection) -> None:
     """Leaf 5 goes, and those after it move up."""
     found.execute("delete from audit_leaves where number = 5")
@@ -248,7 +291,11 @@ TAIL = ("delete from audit_leaves where number >= 9", "delete from audit_names w
 
 EDITS: dict[str, tuple[Edit, int | None, str]] = {
     "detail changed": (edited_detail, 5, "does not give the root"),
-    "detail changed, root beside it too": (edited_with_its_root, 6, "does not give the root"),
+    "detail changed, root beside it too": (edited_with_its_root, 5, "it was rewritten"),
+    "detail changed, every root and the head too": (edited_with_all_roots, 5, "it was rewritten"),
+    "signature taken off, every root and the head too": (unsigned_with_all_roots, 5, "is not signed, though"),
+    "only its spaces changed, every root and the head too": (spaced_with_all_roots, 5, "it was rewritten"),
+    "leaf deleted, rest renumbered within, all hashed anew": (closed_up, 5, "it was rewritten"),
     "text is no JSON": (on_leaf("content = '{'"), 5, "cannot be read"),
     "text is a blob": (on_leaf("content = x'7b'"), 5, "is no text"),
     "root changed": (on_leaf("root = '00'"), 5, "does not give the root"),

@@ -36,7 +36,11 @@ _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Leaf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a leaf's text says. `actor`, `subject` and `user` are commitments, in hex."""
+    """What a leaf's text says. `actor`, `subject` and `user` are commitments, in hex.
+
+    `signature` is over the text with `null` in its place, so that a leaf that somebody rewrites is known by
+    itself, however well the tree above it is made to fit. Logs from before leaves were signed begin without.
+    """
 
     number: int
     at: str
@@ -45,6 +49,7 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     subject: str
     detail: dict[str, Any]
     user: str | None = None
+    signature: str | None = None
 
 
 read_leaf: Final[Callable[[str], Leaf]] = msgspec.json.Decoder(Leaf).decode
@@ -107,7 +112,7 @@ class Sealer:
             user=committed.get("user"),
             detail=_checked(entry),
         )
-        content = _encode(leaf)
+        content = _encode(msgspec.structs.replace(leaf, signature=self._signer.seal(_encode(leaf))))
         tree.append(leaf_hash(content))
         row_of = LeafRow(
             number=number, at=at, action=entry.action, content=content.decode(), root=tree.root().hex()
@@ -142,6 +147,12 @@ def _tree(head: HeadRow | None) -> Tree:
             f"the audit log's head is damaged ({error}), so nothing can be added to it; "
             "see `airboss audit verify`"
         ) from error
+
+
+def unsigned(leaf: Leaf, content: str) -> bytes | None:
+    """The text that a signed leaf's signature is over; None where its text is not as leaves are written."""
+    written = content.encode("utf-8", "surrogatepass")
+    return _encode(msgspec.structs.replace(leaf, signature=None)) if _encode(leaf) == written else None
 
 
 def erased_names(leaf: Leaf) -> set[tuple[int, str]]:

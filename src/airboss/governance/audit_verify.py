@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from airboss.governance.audit import BEGIN, FIELDS, Leaf, commitment, erased_names, read_leaf
-from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
+from airboss.governance.audit import BEGIN, FIELDS, Leaf, commitment, erased_names, read_leaf, unsigned
+from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_sealed, is_signed
 from airboss.governance.merkle import Tree, leaf_hash
 from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf
 
@@ -79,6 +79,7 @@ class _Walk:
     def __init__(self, public_key: str, checkpoint: Checkpoint | None) -> None:
         self.tree = Tree()
         self.erased: set[tuple[int, str]] = set()
+        self._signed = False  # whether a leaf before this one was
         self._missing: set[tuple[int, str]] = set()
         self._present: set[tuple[int, str]] = set()
         self._public_key = public_key
@@ -105,6 +106,7 @@ class _Walk:
             raise _Tampered(number, f"leaf {number} does not give the root that was kept with it")
         if number == 0:
             self._check_begin(leaf)
+        self._check_signature(leaf, row.content)
         self._check_names(leaf, named)
         self.erased |= erased_names(leaf)
         self._check_extends(number)
@@ -140,6 +142,20 @@ class _Walk:
             raise _Tampered(0, f"leaf 0 is not the beginning of a log, but {leaf.action!r}")
         if leaf.detail.get("public_key") != self._public_key:
             raise _Tampered(0, "leaf 0 names another signing key than the one in secrets/audit_key")
+
+    def _check_signature(self, leaf: Leaf, content: str) -> None:
+        if leaf.signature is None:
+            if self._signed:
+                raise _Tampered(leaf.number, f"leaf {leaf.number} is not signed, though one before it is")
+            return
+        self._signed = True
+        said = unsigned(leaf, content)
+        if said is None or not is_sealed(said, leaf.signature, self._public_key):
+            raise _Tampered(
+                leaf.number,
+                f"leaf {leaf.number} is not as it was signed by the key in secrets/audit_key: it was "
+                "rewritten",
+            )
 
     def _check_names(self, leaf: Leaf, named: NamedLeaf) -> None:
         number = leaf.number
@@ -183,7 +199,9 @@ class _Walk:
         )
         if not is_signed(signed):
             raise _Tampered(
-                None, "the head is not signed by the key in secrets/audit_key: the log was rewritten"
+                None,
+                f"the head of {size} leaves is not signed by the key in secrets/audit_key: it was edited, or "
+                f"what came after leaf {size - 1} was cut off",
             )
 
 

@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 ORIGIN: Final = "airboss audit log 1"
 
+_LEAF: Final = b"airboss audit leaf 1\0"
+"""Before a leaf's text where it is signed, so that no signature serves for anything else."""
+
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The log had `size` leaves under `root` (hex) at `at` (ISO 8601). `public_key` and `signature` are
@@ -38,6 +41,10 @@ class Signer:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public_key = self._key.public_key().public_bytes_raw().hex()
 
+    def seal(self, said: bytes) -> str:
+        """The signature, in hex, over the text of a leaf."""
+        return self._key.sign(_LEAF + said).hex()
+
     def sign(self, *, size: int, root: str, at: str) -> Checkpoint:
         """The statement of this head."""
         said = _said(size=size, root=root, at=at, public_key=self.public_key)
@@ -49,6 +56,16 @@ class Signer:
             public_key=self.public_key,
             signature=self._key.sign(said).hex(),
         )
+
+
+def is_sealed(said: bytes, signature: str, public_key: str) -> bool:
+    """Whether a leaf's signature is over just this text, by this key. Never raises."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
+        key.verify(bytes.fromhex(signature), _LEAF + said)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def is_signed(checkpoint: Checkpoint) -> bool:
