@@ -21,7 +21,7 @@ from airboss.governance.policies import policy_of
 from airboss.telemetry.metrics import Counts, write_counts
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
-from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, partial, request, span
+from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, pairs, partial, request, span
 from tests.support.wait import until
 
 DATA = Path(__file__).parents[1] / "telemetry" / "data"
@@ -242,6 +242,24 @@ def test_secrets_do_not_reach_the_journal(quiet: Gateway) -> None:
     assert KEY.encode() not in quiet.journal_bytes()
 
 
+def test_an_apps_own_credentials_are_not_kept(quiet: Gateway) -> None:
+    """Headers that instrumentations write down hold keys that nobody here knows; other attributes stay."""
+    named = (
+        "gen_ai.headers",
+        "http.request.header.authorization",
+        "http.request.header.x-api-key",
+        "db.api_key",
+    )
+    attributes = {name: ["Bearer sk-theirs"] for name in (*named, "HTTP.Request.Header.Cookie")}
+    event = {"timeUnixNano": "1", "name": "e", "attributes": pairs({"proxy-authorization": "sk-theirs"})}
+    counts = {"llm.token_count.prompt": 5, "cookies": 3}
+    send_json(quiet, llm(1, attributes=attributes | counts, events=[event]))
+    (kept,) = quiet.spans()
+    assert b"sk-theirs" not in quiet.journal_bytes()
+    assert {name: kept["attributes"][name] for name in attributes} == dict.fromkeys(attributes, "[redacted]")
+    assert {name: kept["attributes"][name] for name in counts} == counts
+
+
 def test_spans_are_under_policy(provider: FakeProvider, own_root: Path) -> None:
     """What any deployment's policy masks is masked in all texts of a span; the user is an identifier."""
     policy: Policy = policy_of("block", ("email",))
@@ -266,6 +284,12 @@ def test_without_bodies_nothing_said_is_kept(provider: FakeProvider, own_root: P
     with Gateway(own_root, deployment(provider.url), bodies=False) as gateway:
         for path in sorted(DATA.glob("*.bin")):
             assert send(gateway, path.read_bytes(), PROTOBUF).status_code == 200
+        said_in = (
+            *("llm.choices.0.completion.text", "llm.prompt_template.variables", "reranker.query"),
+            *("gen_ai.retrieval.query.text", "gen_ai.evaluation.explanation", "traceloop.prompt.template"),
+            *("mcp.response.value", "input.documents.0.document.content", "gen_ai.task.output"),
+        )
+        send_json(gateway, span(1, attributes=dict.fromkeys(said_in, "be kind")), llm(2))
         assert b"be kind" not in gateway.journal_bytes()
         assert b"air boss launches" not in gateway.journal_bytes()
         assert len([each for each in gateway.spans() if each["call"]]) >= 20

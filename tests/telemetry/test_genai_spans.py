@@ -209,6 +209,36 @@ def test_numbered_tool_calls_and_parts_are_read() -> None:
     assert (user_of(attributes), session_of(attributes), tags_of(attributes)["plan"]) == ("u", "s", "pro")
 
 
+def test_answers_written_whole_are_kept_so() -> None:
+    """OpenInference writes the provider's own answer: of Responses with why it ended in chat's words, of
+    completions with their operation."""
+    call_ = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    asked = {"model": "m", "input": "hi", "instructions": "be kind"}
+    for output, more, finish in (
+        ([{"type": "message"}], {"status": "completed"}, "stop"),
+        ([{"type": "message"}, call_], {"status": "completed"}, "tool_calls"),
+        ([], {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "length"),
+        ([], {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, "content_filter"),
+        (7, {"status": "failed", "incomplete_details": 7}, None),
+    ):
+        whole = {"id": "resp_1", "object": "response", "output": output, **more}
+        given = {
+            "openinference.span.kind": "LLM",
+            "input.value": json.dumps(asked),
+            "output.value": json.dumps(whole),
+        }
+        found = call(given | {"llm.output_messages.0.message.content": "hello"})
+        assert json.loads(found.request or b"") == asked
+        assert json.loads(found.response or b"") == whole
+        assert (found.models, found.answer_id, found.finish_reason) == (("m",), "resp_1", finish)
+        assert (found.operation, found.output_chars) == ("chat", 5)
+    text = {"id": "cmpl-1", "object": "text_completion", "choices": [{"text": "so"}]}
+    given = {"input.value": '{"model":"m","prompt":"x"}', "output.value": json.dumps(text)}
+    found = call({"openinference.span.kind": "LLM"} | given)
+    assert (found.operation, found.answer_id) == ("text_completion", "cmpl-1")
+    assert json.loads(found.response or b"") == text
+
+
 def test_cached_tokens_are_in_the_input_once() -> None:
     """Who leaves the cache out of the input, as Anthropic's own count does, is seen by its being larger."""
     one = call(TODAY | {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.cache_read.input_tokens": 90})

@@ -26,6 +26,7 @@ from airboss.gateway.worker import Worker
 from airboss.governance.policies import binding
 from airboss.store.span_answers import ANSWER_ID
 from airboss.store.span_rows import Span, SpanStatus
+from airboss.telemetry.genai_attributes import without_content, without_credentials
 
 if TYPE_CHECKING:
     from airboss.gateway.traces_screened import SpanScreen
@@ -209,9 +210,14 @@ class Spans:
             if told.address is None or told.address != self._host:  # ours has a record already
                 call = self._record(raw, told, span_id, service, started_at, user, session)
         if call is not None or not self._bodies:
-            attributes = genai_spans.without_content(attributes)
+            attributes = without_content(attributes)
+        attributes = without_credentials(attributes)
         events = [
-            {"at_ms": (each.at_ns - raw.start_ns) / 1e6, "name": each.name, "attributes": each.attributes}
+            {
+                "at_ms": (each.at_ns - raw.start_ns) / 1e6,
+                "name": each.name,
+                "attributes": without_credentials(each.attributes),
+            }
             for each in raw.events
             if each.name not in genai_spans.CHUNKS and (self._bodies or not each.name.startswith("gen_ai."))
         ]

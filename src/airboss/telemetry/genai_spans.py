@@ -6,7 +6,6 @@ Read are OpenTelemetry's GenAI conventions from 1.27 to those of today, OpenInfe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
@@ -84,14 +83,6 @@ _REASONING: Final = (
     "gen_ai.usage.reasoning_tokens",
     "llm.token_count.completion_details.reasoning",
 )
-_CONTENT: Final = re.compile(
-    r"gen_ai\.(?:input\.messages|output\.messages|system_instructions|tool\.definitions|tool\.call\..*"
-    r"|prompt(?:\.\d.*)?|completion(?:\.\d.*)?)\Z"
-    r"|llm\.(?:input_messages|output_messages|tools|prompts|completions|request\.functions)\b"
-    r"|(?:input|output)\.value\Z|embedding\.embeddings\.|traceloop\.entity\.(?:input|output)\Z"
-    r"|retrieval\.documents\.|reranker\..*documents\.|tool\.parameters\Z"
-)
-"""Attributes that hold what people and models said."""
 _FIRST: Final = frozenset(
     {"First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk"}
 )
@@ -184,11 +175,6 @@ def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
     return dict(list(kept.items())[:TAGS_MAX])
 
 
-def without_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes but for those that hold what was said."""
-    return {name: value for name, value in attributes.items() if _CONTENT.match(name) is None}
-
-
 def error_of(span: RawSpan) -> str | None:
     """What kind of error a span ended with; None if it did not."""
     if span.status != 2 and "error.type" not in span.attributes:
@@ -208,10 +194,11 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
     )
     parameters = dict(parameters) if isinstance(parameters, Mapping) else {}
     models = dict.fromkeys(_text(given[name])[:NAME_CHARS_MAX] for name in _MODELS if given.get(name))
-    operation = _operation(given, kind)
-    request, response = _content(span, operation, next(iter(models), ""), parameters)
-    if not models:  # some name it in the request alone, and that is all there is of a call that failed
-        models = _model_of(request)
+    asked, said = _whole(given.get("input.value")), _whole(given.get("output.value"))
+    operation = _operation(given, kind, asked)
+    request, response = _content(span, operation, next(iter(models), ""), parameters, asked)
+    if not models and isinstance(asked.get("model"), str) and asked["model"]:
+        models = {asked["model"][:NAME_CHARS_MAX]: None}  # all that some say of a call that failed
     answered = [_text(each.get("content")) for each in response]
     input_tokens, cached = _tokens(given, _INPUT), _tokens(given, _CACHED)
     if cached is not None and input_tokens is not None and cached > input_tokens:
@@ -225,7 +212,7 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         provider=_provider(given),
         stream=bool(stream if stream is not None else parameters.get("stream", False)),
         error_type=error_of(span),
-        finish_reason=_finish(given, response),
+        finish_reason=_finish(given, response, said),
         input_tokens=input_tokens,
         output_tokens=_tokens(given, _OUTPUT),
         cached_input_tokens=cached,
@@ -235,31 +222,32 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         ttft_ms=_ttft_ms(span),
         output_chars=sum(map(len, answered)),
         address=_address(given),
-        answer_id=_answer_id(given),
+        answer_id=_answer_id(given, said),
         request=request,
-        response=_written_answer(given, operation, response),
+        response=_written_answer(given, operation, response, said),
     )
 
 
-def _model_of(request: bytes | None) -> dict[str, None]:
-    asked = from_json(request.decode()) if request is not None else None
-    named = asked.get("model") if isinstance(asked, Mapping) else None
-    return {named[:NAME_CHARS_MAX]: None} if isinstance(named, str) and named else {}
+def _whole(value: Any) -> Mapping[str, Any]:
+    """A request or an answer that was written whole, as its provider has it; empty where it was not."""
+    read = from_json(value) if isinstance(value, str) and value.lstrip()[:1] == "{" else None
+    return read if isinstance(read, Mapping) else {}
 
 
-def _operation(given: Mapping[str, Any], kind: SpanKind) -> Operation:
+def _operation(given: Mapping[str, Any], kind: SpanKind, asked: Mapping[str, Any]) -> Operation:
     if kind == "embedding":
         return "embeddings"
     if (
         given.get("gen_ai.operation.name") == "text_completion"
         or given.get("llm.request.type") == "completion"
+        or ("prompt" in asked and "messages" not in asked and "input" not in asked)
     ):
         return "text_completion"
     return "chat"
 
 
 def _content(
-    span: RawSpan, operation: Operation, model: str, parameters: dict[str, Any]
+    span: RawSpan, operation: Operation, model: str, parameters: dict[str, Any], sent: Mapping[str, Any]
 ) -> tuple[bytes | None, list[Message]]:
     """The request as JSON, None where nothing of it was written; and the messages of the answer."""
     given = span.attributes
@@ -283,8 +271,8 @@ def _content(
         or answered
     )
     whole = given.get("input.value")
-    if isinstance(whole, str) and isinstance(read := from_json(whole), Mapping) and "model" in read:
-        return whole.encode(), answered
+    if "model" in sent:
+        return _text(whole).encode(), answered
     if not asked and isinstance(whole, str):
         asked = [{"role": "user", "content": whole}]
     if not answered and isinstance(given.get("output.value"), str):
@@ -317,14 +305,15 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given[f"gen_ai.request.{name}"] for name in names if f"gen_ai.request.{name}" in given}
 
 
-def _written_answer(given: Mapping[str, Any], operation: Operation, answered: list[Message]) -> bytes | None:
+def _written_answer(
+    given: Mapping[str, Any], operation: Operation, answered: list[Message], said: Mapping[str, Any]
+) -> bytes | None:
     """The answer as JSON: the provider's own where that was written, else one put together. None for
     embeddings: their numbers tell a reader nothing."""
     if operation == "embeddings":
         return None
-    whole = given.get("output.value")
-    if isinstance(whole, str) and isinstance(read := from_json(whole), Mapping) and "choices" in read:
-        return whole.encode()
+    if "choices" in said or said.get("object") == "response":
+        return _text(given["output.value"]).encode()
     if not answered:
         return None
     reasons = given.get("gen_ai.response.finish_reasons")
@@ -333,22 +322,38 @@ def _written_answer(given: Mapping[str, Any], operation: Operation, answered: li
     for index, each in enumerate(answered):
         reason = each.get("finish_reason") or (reasons[index] if index < len(reasons) else None)
         message = {name: value for name, value in each.items() if name != "finish_reason"}
-        said = {"text": message.get("content")} if operation == "text_completion" else {"message": message}
-        choices.append({"index": index, **said, "finish_reason": reason})
+        text = {"text": message.get("content")} if operation == "text_completion" else {"message": message}
+        choices.append({"index": index, **text, "finish_reason": reason})
     answer: dict[str, Any] = {"model": given.get("gen_ai.response.model"), "choices": choices}
     if given.get("gen_ai.response.id"):
         answer = {"id": given["gen_ai.response.id"], **answer}
     return msgspec.json.encode(answer)
 
 
-def _finish(given: Mapping[str, Any], answered: list[Message]) -> str | None:
+def _finish(given: Mapping[str, Any], answered: list[Message], said: Mapping[str, Any]) -> str | None:
     reasons = from_json(given.get("gen_ai.response.finish_reasons", given.get("llm.finish_reason")))
     first = (
         reasons[0] if isinstance(reasons, list) and reasons else reasons if isinstance(reasons, str) else None
     )
     first = first or next((each["finish_reason"] for each in answered if each.get("finish_reason")), None)
+    first = first or _finish_of_response(said)
     first = "tool_calls" if first == "tool_call" else first  # OpenTelemetry's word, and OpenAI's
     return _text(first)[:NAME_CHARS_MAX] if first else None
+
+
+def _finish_of_response(said: Mapping[str, Any]) -> str | None:
+    """Why an answer of OpenAI's Responses ended, in the words of chat; None of any other."""
+    if said.get("object") != "response":
+        return None
+    details, items = said.get("incomplete_details"), said.get("output")
+    if isinstance(details, Mapping) and details.get("reason"):
+        return {"max_output_tokens": "length"}.get(_text(details["reason"]), _text(details["reason"]))
+    kinds = (
+        [each.get("type") for each in items if isinstance(each, Mapping)] if isinstance(items, list) else []
+    )
+    return (
+        ("tool_calls" if "function_call" in kinds else "stop") if said.get("status") == "completed" else None
+    )
 
 
 def _provider(given: Mapping[str, Any]) -> str:
@@ -364,13 +369,10 @@ def _address(given: Mapping[str, Any]) -> str | None:
     return base.partition("://")[2].partition("/")[0] or None if isinstance(base, str) else None
 
 
-def _answer_id(given: Mapping[str, Any]) -> str | None:
+def _answer_id(given: Mapping[str, Any], said: Mapping[str, Any]) -> str | None:
     """As `gen_ai.response.id`; some have it in the answer alone."""
-    said = given.get("gen_ai.response.id")
-    if said is None and isinstance(whole := given.get("output.value"), str):
-        answer = from_json(whole)
-        said = answer.get("id") if isinstance(answer, Mapping) else None
-    return said if isinstance(said, str) and 0 < len(said) <= NAME_CHARS_MAX else None
+    found = given.get("gen_ai.response.id", said.get("id"))
+    return found if isinstance(found, str) and 0 < len(found) <= NAME_CHARS_MAX else None
 
 
 def _ttft_ms(span: RawSpan) -> float | None:

@@ -8,7 +8,7 @@ from (
 join (
     select *
     from records
-    where started_at between $since and $until and arm != 'external'
+    where started_at between $since and $until and arm != 'external' and operation != 'embeddings'
     order by started_at
     limit $limit
 ) as calls on calls.id = answers.id
