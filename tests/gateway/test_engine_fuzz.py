@@ -144,6 +144,7 @@ def bad_message(rng: Rng) -> Made:
     calls += [[call | {"id": 5}], [call | {"function": {}}], [call | {"function": {"name": "f"}}]]
     calls += [[call | {"function": {"name": 5, "arguments": "{}"}}]]
     calls += [[call | {"function": {"name": "f", "arguments": rng.choice([None, 5, {}])}}]]
+    calls += [[call | {"function": {"name": "f", "arguments": rng.choice(["", "{", "[1", "x", "{'a': 1}"])}}]]
     bad: list[Any] = [
         message([{"type": "text"}]),
         message([{"type": "text", "text": rng.choice([None, 5, {}, []])}]),
@@ -174,7 +175,7 @@ def bad_value(rng: Rng) -> Made:
         ("seed", [2**70, -(2**70), 1.5, "x"]),
         ("stop", [5, [5], {"a": 1}, [""], "", ["x"] * 5000, ["y" * 20_000]]),
         ("logit_bias", [[], [[2, -99]], {"1": None}, {"1": "x"}, {"x" * 500: 1}]),
-        ("logit_bias", [{str(i): 1 for i in range(1001)}]),
+        ("logit_bias", [{str(i): 1 for i in range(1001)}, {"5": 1e300}, {"5": -1e300}]),
         ("top_logprobs", [5, -1, 21, 10**7, "x"]),
         ("logprobs", [5, "x"]),
         ("stream", [5, "true"]),
@@ -186,7 +187,12 @@ def bad_value(rng: Rng) -> Made:
         ("metadata", [5, {"a": 5}, {str(i): "x" for i in range(65)}]),
         ("top_k", ["x", [], {}]),
         ("repeat_penalty", [0, -1]),
-        ("repeat_last_n", [-1]),
+        ("repeat_last_n", [-1, 2**31 - 1, 10**6]),
+        ("typical_p", [-1, -1e300]),
+        ("frequency_penalty", [1e300, -1e300, 1e7]),
+        ("presence_penalty", [-1e300, 1e30]),
+        ("dynatemp_range", [1e300]),
+        ("mirostat_tau", [-1e300]),
         ("cache_prompt", [5]),
         ("dry_penalty_last_n", [2**31 - 1]),
         ("dry_sequence_breakers", [["a"] * 5000]),
@@ -216,6 +222,7 @@ def bad_prompt(rng: Rng) -> Made:
         {"suffix": "x"},
         {"best_of": 3},
         {"prompt": [1] * 5000},
+        {"prompt": rng.choice(["", [""], ["a", ""]]), "n": 2},
     ]
     return refused(text(**rng.choice(bodies)), TEXT)
 

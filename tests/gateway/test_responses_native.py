@@ -69,7 +69,7 @@ def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory)
     plan = native(url, "backed", upstream_model="first")
     backed = msgspec.structs.replace(plan, target=msgspec.structs.replace(plan.target, fallbacks=(backup,)))
     plans = [
-        native(url, aliases=("gpt-4o",), timeout=Timeouts(total_s=4.0, first_token_s=1.0, idle_s=0.5)),
+        native(url, aliases=("gpt-4o",), timeout=Timeouts(total_s=1.5, first_token_s=1.0, idle_s=0.3)),
         native(url, "shaped", stable=shaped),
         native(url, "odd", stable=release(params={"seed": 7})),
         native(url, "masks", policy=policy_of("mask", None)),
@@ -275,8 +275,7 @@ def test_what_would_be_kept_elsewhere(gateway: Gateway, provider: FakeProvider, 
     assert not provider.stats().requests
 
 
-@pytest.mark.parametrize("status", [404, 405, 501])
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("status", "stream"), [(404, False), (405, True), (501, True)])
 def test_without_the_route(
     fake_process: FakeProvider, provider: FakeProvider, tmp_path: Path, status: int, stream: bool
 ) -> None:

@@ -6,7 +6,7 @@ The bounds were found by trying (docs/engine.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -33,6 +33,28 @@ TOOLS_MAX = 128
 TOKEN_BYTES_MAX = 256
 """No vocabulary has a longer token (the starter model's longest is 64 bytes), so a text of more bytes than
 this times a slot's tokens cannot fit. To find that out the engine would read it: 4 MB took it 10 s."""
+SAMPLER_MAX = 1e6
+"""Of numbers that shape the choice of a token. Far beyond it they are infinite to the engine, and with a
+schema it then chooses what it may not, and fails."""
+SAMPLERS = (
+    "dynatemp_exponent",
+    "dynatemp_range",
+    "frequency_penalty",
+    "min_p",
+    "mirostat_eta",
+    "mirostat_tau",
+    "presence_penalty",
+    "repeat_penalty",
+    "temperature",
+    "top_n_sigma",
+    "top_p",
+    "typical_p",
+    "xtc_probability",
+    "xtc_threshold",
+)
+LOOK_BACK_MAX = 65_536
+"""Tokens that a penalty for repetition looks back at: the engine makes room for them, and took 2 s for a
+million."""
 IGNORED = ("echo", "suffix", "best_of")
 """Members of text completions that the engine would ignore without a word."""
 
@@ -108,6 +130,7 @@ def refuse_unfit(raw: bytes, body: Body, *, slot_tokens: int | None) -> None:
                 f"{name!r} is not taken for local models{INSTEAD.get(name, '; leave it out')}", param=name
             )
     _check_values(body)
+    _check_samplers(body, written)
     _check_format(written)
     if isinstance(body, ChatBody):
         _check_chat(body, written, slot_tokens)
@@ -163,6 +186,37 @@ def _check_values(body: Body) -> None:
         raise InvalidRequest(f"'seed' is beyond {SEED_MAX}; send a smaller one", param="seed")
 
 
+def _check_samplers(body: Body, written: Members) -> None:
+    for name in SAMPLERS:
+        value = _number(written, name)
+        if value is not None and abs(value) > SAMPLER_MAX:
+            raise InvalidRequest(
+                f"{name!r} is {value:g}; a local model takes {SAMPLER_MAX:g} at most", param=name
+            )
+    if any(
+        isinstance(each, int | float) and abs(each) > SAMPLER_MAX for each in (body.logit_bias or {}).values()
+    ):
+        raise InvalidRequest(
+            f"'logit_bias' has a value beyond {SAMPLER_MAX:g}; -100 and 100 are as good as never and always",
+            param="logit_bias",
+        )
+    if (typical := _number(written, "typical_p")) is not None and typical < 0:
+        raise InvalidRequest(f"'typical_p' is {typical:g}; it is 0 to 1", param="typical_p")
+    if (back := _number(written, "repeat_last_n")) is not None and back > LOOK_BACK_MAX:
+        raise InvalidRequest(
+            f"'repeat_last_n' is {back:g}; a local model looks back at {LOOK_BACK_MAX} tokens at most",
+            param="repeat_last_n",
+        )
+
+
+def _number(written: Members, name: str) -> float | None:
+    """A member, if it is a number."""
+    if name not in written:
+        return None
+    value = msgspec.json.decode(written[name])
+    return value if isinstance(value, int | float) else None
+
+
 def _check_format(written: Members) -> None:
     if "response_format" not in written:
         return
@@ -183,7 +237,7 @@ def _check_format(written: Members) -> None:
 
 
 def _check_chat(body: ChatBody, written: Members, slot_tokens: int | None) -> None:
-    _decoded(_messages, written, "messages")
+    _check_calls(_decoded(_messages, written, "messages"))
     if slot_tokens is not None:
         if len(body.messages) > slot_tokens:
             raise too_long(f"{len(body.messages)} messages", slot_tokens, param="messages")
@@ -192,6 +246,20 @@ def _check_chat(body: ChatBody, written: Members, slot_tokens: int | None) -> No
             raise too_long(f"messages of {size} bytes", slot_tokens, param="messages")
     if body.tools:
         _check_tools(body, written)
+
+
+def _check_calls(messages: Sequence[_Message]) -> None:
+    """The engine's templates read arguments, and fail at what is no JSON."""
+    for number, message in enumerate(messages):
+        for at, call in enumerate(message.tool_calls or ()):
+            try:
+                msgspec.json.decode(call.function.arguments)
+            except (msgspec.DecodeError, RecursionError):
+                where = f"messages[{number}].tool_calls[{at}].function.arguments"
+                raise InvalidRequest(
+                    f"{where} is no JSON: {call.function.arguments[:80]!r}; send an object, '{{}}' for none",
+                    param=where,
+                ) from None
 
 
 def _check_tools(body: ChatBody, written: Members) -> None:
@@ -244,6 +312,9 @@ def _check_prompts(body: CompletionBody, slot_tokens: int | None) -> None:
             f"{ANSWERS_MAX}",
             param="prompt",
         )
+    if (body.n or 1) > 1 and any(prompt in ("", []) for prompt in prompts):
+        # The engine begins one answer for all of them, and waits for tokens that do not come.
+        raise InvalidRequest("'prompt' is empty, and 'n' is over 1; send a text, or ask once", param="prompt")
     for prompt in prompts:
         parts = prompt if isinstance(prompt, list) else [prompt]
         if any(isinstance(part, int) and not 0 <= part <= TOKENS_MAX for part in parts):
