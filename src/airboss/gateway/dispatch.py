@@ -132,7 +132,7 @@ class Executor:
         # Handed on and not awaited: each coroutine more is one to make, and one to go through at each turn.
         if route.others:
             return self._ask_or_fall_back(call, route.others)
-        if route.stream:
+        if route.stream or route.asked.outgoing is not None:
             return self._ask_to_the_end(call, route.asked, (), why="first")
         return self._ask(call, route.asked, last=True, why="first")
 
