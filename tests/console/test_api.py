@@ -100,6 +100,7 @@ def test_following_goes_forward() -> None:
 def test_pages_with_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page with bodies ends early when it grows long, and `next` leads on without a gap."""
     monkeypatch.setattr(api, "BODIES_BYTES_MAX", 40_000)
+    monkeypatch.setattr(api, "SHORT_BYTES", 1_000)
     log = MemoryRecordLog()
     records = [
         sample(id=f"id-{n:02}", started_at=NOW - timedelta(seconds=60 - n), request={"input": "x" * 3_000})

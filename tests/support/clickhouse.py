@@ -52,16 +52,20 @@ def house() -> Iterator[House]:
 
 
 @contextmanager
-def front(folder: Path) -> Iterator[str]:
-    """The engine on what is in a folder; killed at the end, as it may be at any moment."""
+def front(folder: Path, port: int = 0) -> Iterator[str]:
+    """The engine on what is in a folder, on this port if it is not 0; killed at the end, as it may be at any
+    moment."""
     script = Path(__file__).with_name("clickhouse_front.py")
     with subprocess.Popen(
-        [PYTHON, str(script), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [PYTHON, str(script), str(folder), str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None
-            port = process.stdout.readline().strip()
-            assert port, "the engine did not start"
-            yield f"clickhouse://127.0.0.1:{port}"
+            listens = process.stdout.readline().strip()
+            assert listens, "the engine did not start"
+            yield f"clickhouse://127.0.0.1:{listens}"
         finally:
             process.kill()

@@ -1,8 +1,8 @@
 """A ClickHouse server for tests: chdb's engine, spoken to over HTTP as ClickHouse is.
 
 Run by an interpreter that has `chdb-core` and `lz4`; it has nothing of ours, so that a client cannot be
-served by its own mistakes. Usage: clickhouse_front.py FOLDER. Prints its port; ends when its standard input
-closes.
+served by its own mistakes. Usage: clickhouse_front.py FOLDER [PORT]. Prints its port; ends when its standard
+input closes.
 
 What ClickHouse's HTTP interface does and this does: `GET /ping`; a statement in the URL's `query`, in the
 body, or begun in the one and gone on with in the other; `INSERT … FORMAT X` with data after it; `database`,
@@ -147,7 +147,8 @@ def main() -> None:
     """Serve until standard input closes: whoever started this is gone then."""
     os.environ["TZ"] = "UTC"
     Handler.engine = Engine(sys.argv[1])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdout.write(f"{server.server_port}\n")

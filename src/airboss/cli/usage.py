@@ -70,6 +70,10 @@ def show_table(by: list[str], pairs: list[tuple[Any, Any]]) -> None:
             f"{row['users']:,}",
         )
     console().print(table)
+    if any(now and now["approximate"] for now, _ in pairs):
+        console().print(
+            "quantiles are within 2 %: of so many calls they are read off histograms", markup=False
+        )
 
 
 def change(now: Any, before: Any, name: str) -> str:

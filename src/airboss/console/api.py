@@ -48,7 +48,9 @@ CONFIG_MAX = 4 * 1024 * 1024
 NOTED_PATHS_MAX = 50
 
 BODIES_SLICE = 8
-"""Records read at once where bodies come along: each may be tens of megabytes."""
+"""Records read at once where bodies come along, at first: each may be tens of megabytes. As long as they are
+short, twice as many are read the next time."""
+SHORT_BYTES = 1024 * 1024
 
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 """A page of records with bodies ends once it is this long; `next` leads on."""
@@ -149,16 +151,17 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
         # Not paged, so not read piece by piece either.
         found = desk.log.records(where, limit=min(limit, BODIES_SLICE), bodies=True)
         return b'{"records":[' + b",".join(encode(each) for each in found) + b'],"next":null}'
+    at_once = BODIES_SLICE
     while len(ids) < limit and size < BODIES_BYTES_MAX:
-        asked = min(BODIES_SLICE, limit - len(ids))
-        found = desk.log.records(where, limit=asked, bodies=True)
+        found = desk.log.records(where, limit=min(at_once, limit - len(ids)), bodies=True)
+        if not found:  # fewer than asked for are no end: they may be all that fits into memory
+            full = False
+            break
         for each in found:
             ids.append(each.id)
             parts.append(encode(each))
             size += len(parts[-1])
-        if len(found) < asked:
-            full = False
-            break
+        at_once = 2 * at_once if size < SHORT_BYTES else BODIES_SLICE
         paging = "after" if where.after is not None else "before"
         where = msgspec.structs.replace(where, **{paging: ids[-1]})
     next_ = encode(cursor(where, ids, full=full))
