@@ -102,7 +102,9 @@ def test_records_live_in_clickhouse(provider: FakeProvider, tmp_path: Path) -> N
         airboss.verb("records", "--by", "user", "--out", str(out))
         assert len(list(csv.DictReader(io.StringIO(out.read_text())))) == 3
         airboss.verb("records", "--by", "user,model", "--out", str(out.with_suffix(".parquet")))
-        rows = duckdb.sql(f"select sum(requests) from '{out.with_suffix('.parquet')}'").fetchall()
+        with duckdb.connect() as connection:
+            asked = f"select sum(requests) from '{out.with_suffix('.parquet')}'"
+            rows = connection.execute(asked).fetchall()
         assert rows == [(6 + len(ids),)]
 
         file, again = tmp_path / "out.parquet", tmp_path / "again.parquet"

@@ -69,26 +69,43 @@ def test_a_planted_bias_is_found_and_no_other(provider: FakeProvider, tmp_path: 
         assert {record["key"] for record in airboss.records("--limit", "50")} == {"airboss"}
 
 
+SCHEDULED = """
+[alarms.bias]
+deployment = "support"
+probe = { attributes = ["gender"], calls = 120, concurrency = 2 }
+every = "1h"
+for = "0s"
+"""
+
+
 def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, tmp_path: Path) -> None:
-    """Killed in the middle, controller and verb, the probe goes on by itself, and asks only what is left."""
-    provider.script(ScriptStep(behaviour=f"{NOISY};delay_s=0.03", forever=True))
-    with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
+    """Killed in the middle, controller and verb, the probe goes on by itself, and asks only what is left; so
+    does one that an alarm made on schedule, which makes no second one."""
+    provider.script(ScriptStep(behaviour=f"{NOISY};delay_s=0.1", forever=True))
+    with Airboss(tmp_path / "a", fake(provider.url, SCHEDULED)) as airboss:
         command = ["probe", "bias", "--deployment", "support", "--attribute", "gender", "--calls", "120"]
-        command += ["--concurrency", "2", "--data-dir", str(airboss.data)]
+        command += ["--concurrency", "2", "--seed", "7", "--data-dir", str(airboss.data)]
+
+        def jobs() -> list[dict[str, Any]]:
+            done = run_airboss("probe", "list", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        until(jobs, timeout_s=30, every_s=0.3)
         verb = subprocess.Popen([sys.executable, "-m", "airboss.cli.main", *command], cwd=airboss.root)
-        until(lambda: provider.stats().answered >= 40, timeout_s=30)
+        until(lambda: len(jobs()) == 2 and provider.stats().answered >= 40, timeout_s=30)
         verb.kill()
         assert verb.wait(10) == -signal.SIGKILL
         killed = airboss.pid("controller")
         assert killed is not None
+        assert provider.stats().answered < 200, "the probes were over before the kill"
         os.kill(killed, signal.SIGKILL)
         until(lambda: provider.stats().in_flight == 0)
 
-        def known() -> str | None:
-            done = run_airboss("probe", "list", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
-            return json.loads(done.stdout)["id"] if done.returncode == 0 and done.stdout else None
-
-        job = until(known, timeout_s=20, every_s=0.3)
-        found = json.loads(airboss.verb("probe", "show", str(job), "--wait", "--json"))
-        assert found["report"]["errors"] == 0
-        assert found["report"]["calls"] <= provider.stats().requests <= found["report"]["calls"] + 2
+        until(jobs, timeout_s=20, every_s=0.3)
+        ended = [json.loads(airboss.verb("probe", "show", each["id"], "--wait", "--json")) for each in jobs()]
+        assert len(jobs()) == len(ended) == 2
+        assert [each["report"]["errors"] for each in ended] == [0, 0]
+        assert [each["report"]["calls"] for each in ended] == [120, 120]
+        assert provider.stats().requests <= 240 + 4, "an answer that was there was asked again"
+        until(lambda: "bias" in airboss.verb("monitor", "list"), timeout_s=20)
+        assert len(jobs()) == 2, "the alarm made its probe twice"
