@@ -199,6 +199,10 @@ def test_the_pages_show_it(traced: Site, empty: Site) -> None:
     assert "no &lt;i&gt;net" in one
     record = pages.get(f"/records/{call_id(5)}").text
     assert f'href="/traces/{TRACE}"' in record
+    assert "passed through no gateway" not in record
+    beside = pages.get(f"/records/{call_id(2)}").text
+    assert "passed through no gateway" in beside
+    assert "before upstream" not in beside
     assert pages.get(f"/traces/{TRACE}?at=x").status_code == 404
     assert pages.get("/traces/x").status_code == 404
     empty_pages = empty.person()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from airboss.domain.record import InferenceRecord
+from airboss.domain.record import EXTERNAL, InferenceRecord
 
 Kind = Literal["ours", "wait", "stream", "answer", "failed"]
 """`ours`: our overhead; `wait`: sent, nothing came yet; `stream`: output flows; `answer`: one whole answer,
@@ -64,10 +64,10 @@ def waterfall(record: InferenceRecord) -> Waterfall | None:
     if not math.isfinite(total) or total < SHORTEST_MS:
         return None
     rows: list[Row] = []
-    if record.attempts:
+    if record.attempts and record.arm != EXTERNAL:
         before = min(max(record.attempts[0].start_ms, 0.0), total)
         rows.append(Row(label="before upstream", bars=(bar("ours", 0.0, before, total),), ms=before))
-    else:
+    elif not record.attempts:
         rows.append(Row(label="call", bars=(bar("ours", 0.0, total, total),), ms=total))
     rows.extend(
         attempt_row(record, index, total) for index in range(min(len(record.attempts), ATTEMPTS_SHOWN))
