@@ -134,6 +134,7 @@ def test_a_key_that_no_header_carries_is_not_shown(
         (["up", "--port", "70000"], "70000"),
         (["records", "--limit", "-3"], "-3"),
         (["records", "--limit", "many"], "many"),
+        (["keys", "create", "k", "--priority", "urgent", "--url", "http://127.0.0.1:1"], "urgent"),
         (["keys", "create", "k", "--per", "year", "--budget", "1", "--url", "http://127.0.0.1:1"], "year"),
     ],
 )

@@ -158,6 +158,8 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     found = {"running": True, "journal": {"store_up": True}, "deployments": [], "processes": []}
     assert "alarm errors [red]firing[/]" in status_line(line)
     assert "error_rate of support is 0.25, silenced" in status_line(line)
+    share = status_line(line | {"kind": "sequential", "metric": "latency_p95"})
+    assert "latency_p95 of support is worse than usual in 25.00% of calls" in share, "no latency, but a share"
     assert not well(found | {"alarms": [line]})
     for state in ("ok", "pending", "resolved", "no_data"):
         assert well(found | {"alarms": [line | {"state": state}]})
@@ -165,7 +167,7 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
 
 def test_alarms_without_anything_to_measure_are_one_calm_line() -> None:
     """A new system says so once; what burns, waits or has a value keeps its line."""
-    line = {"since": None, "deployment": "d", "metric": "m", "silenced_until": None}
+    line = {"since": None, "kind": "change", "deployment": "d", "metric": "m", "silenced_until": None}
     new = [line | {"name": f"d.{name}", "state": "no_data", "value": None} for name in ("cost", "errors")]
     idle = line | {"name": "d.traffic", "state": "ok", "value": None}
     fire = line | {"name": "d.fire", "state": "firing", "value": None}

@@ -26,6 +26,21 @@ EMPTY = (
 )
 
 
+OVERLAPS = """() => {
+  const both = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low]) > 2;
+  const over = (a, b) => both(a, b, "left", "right") && both(a, b, "top", "bottom");
+  const found = [];
+  for (const row of document.querySelectorAll("tr")) {
+    const cells = [...row.children].map(cell => [cell.textContent.trim(), cell.getBoundingClientRect()]);
+    cells.forEach(([said, at], place) => cells.slice(place + 1).forEach(([other, there]) => {
+      if (at.width && there.width && over(at, there)) found.push(`${said} over ${other}`);
+    }));
+  }
+  return found;
+}"""
+"""Cells of tables that lie over others."""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests here."""
@@ -98,6 +113,7 @@ def test_every_page_looks_right(
                 wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
                 assert wide[0] <= wide[1], (path, wide)
                 assert page.evaluate(CONTRAST) == [], path
+                assert page.evaluate(OVERLAPS) == [], path
 
 
 def test_a_rollout_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:

@@ -40,6 +40,18 @@ def test_a_release_is_whole(week: LoopSite) -> None:
     assert person.get("/releases/none-such").status_code == 404
 
 
+def test_rollouts_of_what_is_not_there(week: LoopSite) -> None:
+    """A deployment that is served and had none has none; one that is not served is told, with the nearest."""
+    program = week.program()
+    assert program.get("/api/v1/rollouts", params={"deployment": "support"}).json()["rollouts"]
+    missing = program.get("/api/v1/rollouts", params={"deployment": "suport"})
+    assert missing.status_code == 404
+    assert "no deployment 'suport'; did you mean \"support\"?" in missing.json()["error"]["message"]
+    odd = program.get("/api/v1/records", params={"arm": "shadow"})
+    assert odd.status_code == 400
+    assert "arm='shadow' is none of stable, canary, override, external" in odd.json()["error"]["message"]
+
+
 def test_two_releases_side_by_side(week: LoopSite) -> None:
     """Lines that went and lines that came, and nothing else; both ways round; a release against itself."""
     person = week.person()

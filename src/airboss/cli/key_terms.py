@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from airboss.cli.when import parse_until
 from airboss.domain.errors import WrongCall
+from airboss.domain.plan import Priority
 
 
 def terms(
@@ -30,6 +31,10 @@ def terms(
     if budget is not None or per is not None:
         body["budget"] = budget_from(budget, per, held)
     if priority is not None:
+        if priority not in get_args(Priority):
+            raise WrongCall(
+                f"--priority is {priority!r}; it is {' or '.join(f'`{p}`' for p in get_args(Priority))}"
+            )
         body["priority"] = priority
     if expires is not None:
         at = parse_until(expires, now=datetime.now(UTC), option="--expires") if expires != "never" else None

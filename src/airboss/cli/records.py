@@ -21,7 +21,9 @@ from airboss.cli.usage import show_usage
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 
-LIMIT_MAX = 10_000
+LIMIT_MAX = 1_000_000
+TABLE_MAX = 10_000
+"""A table is made of as many at most; more are lines as they are found."""
 PAGE = 200
 FOLLOW_S = 0.5
 USAGE_MAX = 1_000
@@ -69,7 +71,7 @@ def show(
     key: Annotated[str | None, typer.Option(help="Only calls by the key of this name.")] = None,
     session: Annotated[str | None, typer.Option(help="Only calls of this session.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")] = None,
-    arm: Annotated[str | None, typer.Option(help="stable, canary or shadow.")] = None,
+    arm: Annotated[str | None, typer.Option(help="stable, canary, override or external.")] = None,
     error_type: Annotated[str | None, typer.Option(help="Only calls that failed so: timeout, …")] = None,
     sort: Annotated[
         str | None, typer.Option(help="slowest, costliest or longest first, instead of the newest.")
@@ -144,7 +146,7 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
     elif as_json:
         for each in pages(api, query, limit, bodies=True):
             print_json(each)
-    elif "search" in query:
+    elif "search" in query or limit > TABLE_MAX:
         show_as_found(pages(api, query, limit, bodies=False))
     else:
         show_table(list(pages(api, query, limit, bodies=False)))
@@ -183,7 +185,7 @@ def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None
     if not api.running:
         raise WrongCall("--follow needs a running Airboss; start it with `airboss up`.")
     write: Callable[[dict[str, Any]], None] = print_json if as_json else follow_line
-    seen = list(pages(api, query, limit, bodies=as_json))
+    seen = list(pages(api, query, min(limit, TABLE_MAX), bodies=as_json))
     for each in reversed(seen):
         write(each)
     cursor = seen[0]["id"] if seen else None

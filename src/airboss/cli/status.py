@@ -174,6 +174,12 @@ def alarm(found: dict[str, Any]) -> str:
 
     colour = {"ok": "green", "resolved": "green", "firing": "red"}.get(found["state"], "yellow")
     value = "-" if found["value"] is None else f"{found['value']:.6g}"
+    if (
+        found["kind"] == "sequential"
+        and found["value"] is not None
+        and not found["metric"].startswith("score:")
+    ):
+        value = f"worse than usual in {found['value']:.2%} of calls"
     silenced = ", silenced" if found["silenced_until"] is not None else ""
     what = f"{found['metric']} of {found['deployment']} is {value}"
     name = escape(found["name"])

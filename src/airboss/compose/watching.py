@@ -222,6 +222,7 @@ def with_alarms(
         alarms = tuple(
             AlarmStatus(
                 name=name,
+                kind=row.rule.kind,
                 state=row.phase,
                 since=row.since,
                 deployment=row.rule.deployment,

@@ -46,7 +46,9 @@ def cancel(desk: Desk, call: Call) -> object:
 def found(job: Job | None, call: Call) -> Job:
     """The job, where there is one. Raises NotFound."""
     if job is None:
-        raise NotFound(f"no job {call.path['id'][:80]!r}; GET /api/v1/jobs lists them", param="id")
+        raise NotFound(
+            f"no job {call.path['id'][:80]!r}; `airboss job list`, or GET /api/v1/jobs, shows all", param="id"
+        )
     return job
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from airboss.config.wording import nearest
 from airboss.console.changes import Change, flat
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
@@ -247,7 +248,16 @@ def deployments(desk: Desk, _call: Call) -> object:
 def rollouts(desk: Desk, call: Call) -> object:
     """GET /api/v1/rollouts."""
     limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    found = desk.rollouts.list(deployment=call.params.get("deployment") or None, limit=limit)
+    deployment = call.params.get("deployment") or None
+    found = desk.rollouts.list(deployment=deployment, limit=limit)
+    if deployment is not None and not found:
+        snapshot = desk.ledger.snapshot()
+        known = [each.name for each in snapshot.plan.deployments] if snapshot is not None else []
+        if deployment not in known:
+            raise NotFound(
+                f"there is no deployment {deployment[:80]!r}; {nearest(deployment, known)}",
+                param="deployment",
+            )
     return Rollouts(rollouts=tuple(map(view, found)))
 
 

@@ -53,7 +53,7 @@ def marks(desk: Desk, since: datetime, until: datetime, *, deployment: str | Non
         plan = content.get("detail", {}).get("plan")
         words = f"plan {plan}" if plan is not None else "configuration"
         at = datetime.fromisoformat(leaf.leaf.at)
-        found.append(Mark(at=at, kind="config", words=words, path="/audit?action=config.apply"))
+        found.append(Mark(at=at, kind="config", words=words, path="/governance/audit?action=config.apply"))
     inside = sorted((each for each in found if since <= each.at < until), key=lambda each: each.at)
     return inside[-MARKS_MAX:]
 

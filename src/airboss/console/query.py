@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from airboss.domain.errors import InvalidRequest
+from airboss.domain.plan import Arm
 from airboss.domain.ports import RecordFilter
-from airboss.domain.record import Status
+from airboss.domain.record import EXTERNAL, Status
 from airboss.domain.score import read_condition
 from airboss.domain.usage import RecordSort
 from airboss.store.usage import read_tag
@@ -55,6 +56,7 @@ FILTER_NAMES = (
 DURATION = re.compile(r"(\d{1,6})([smhd])")
 DURATION_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 STATUSES: tuple[str, ...] = get_args(Status)
+ARMS: tuple[str, ...] = (*get_args(Arm), EXTERNAL)
 SORTS: tuple[str, ...] = get_args(RecordSort)
 
 
@@ -182,6 +184,9 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
     if status is not None and status not in STATUSES:
         message = f"status={status[:60]!r} is none of {', '.join(STATUSES)}"
         raise InvalidRequest(message, param="status")
+    arm = values.get("arm")
+    if arm is not None and arm not in ARMS:
+        raise InvalidRequest(f"arm={arm[:60]!r} is none of {', '.join(ARMS)}", param="arm")
     check_sort(values)
     for name, read in (("score", read_condition), ("tag", read_tag)):
         try:

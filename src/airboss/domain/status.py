@@ -88,10 +88,12 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one alarm stands. `value` is what was measured last, None where there was nothing to measure;
-    `silenced_until` None: nobody has silenced it."""
+    """Where one alarm stands. `value` is what was measured last, None where there was nothing to measure: of
+    a `sequential` one the share of calls that are worse than usual. `silenced_until` None: nobody has
+    silenced it."""
 
     name: str
+    kind: str
     state: str
     since: datetime
     deployment: str
