@@ -135,6 +135,17 @@ def test_a_call_is_known_by_its_answer(record_log: TracedLog) -> None:
     assert settle(record_log) == [call_id(2), call_id(3), call_id(4), call_id(20)]
     record_log.apply(span_move(llm(0, **client), start=500))
     assert settle(record_log) == [call_id(2), call_id(3), call_id(4), call_id(20)]
+    odd = msgspec.json.encode({"gen_ai.response.id": "x' or 1 -- \"\\$answers {columns}\n\0é🛫"})
+    number = msgspec.Raw(b'{"gen_ai.response.id":7}')
+    other = "cd" * 16
+    record_log.apply(
+        span_move(
+            llm(5, attributes=msgspec.Raw(odd), trace_id=other),
+            llm(6, attributes=number, trace_id=other),
+            start=600,
+        )
+    )
+    assert {call_id(5), call_id(6)} <= set(settle(record_log))
     tree = record_log.trace(TRACE)
     assert [each.id for each in tree] == [call_id(0), call_id(1), call_id(2), call_id(20)]
     ours = tree[2]
