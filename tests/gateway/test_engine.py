@@ -127,6 +127,20 @@ def test_a_whole_answer_is_the_engines_own(gateway: Gateway, running: Engine, ca
     assert [attempt["error_type"] for attempt in end["attempts"]] == [None]
 
 
+def test_what_is_not_set_may_be_null(gateway: Gateway) -> None:
+    """Client libraries write members that are not set so."""
+    unset = {
+        "name": None,
+        "refusal": None,
+        "reasoning_content": None,
+        "tool_call_id": None,
+        "tool_calls": None,
+    }
+    said = [ASK[0] | unset, {"role": "assistant", "content": "Red."} | unset, ASK[0]]
+    response = asked(gateway, CHAT, {"messages": said, "max_tokens": 2, "stop": None, "seed": None})
+    assert response.status_code == 200, response.text
+
+
 TOOL_TEMPLATE = (Path(__file__).parent / "tools.jinja").read_text()
 TOOL = {
     "type": "function",

@@ -54,6 +54,22 @@ def test_only_known_members_are_sent() -> None:
     assert sent(rendered, release=release) == json.loads(rendered) | {"echo": True} | STREAMED
 
 
+def test_what_is_null_is_left_out() -> None:
+    """Of messages and tools, where libraries write what is not set: the engine fails at it. A schema keeps
+    it."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    schema = {"type": "object", "properties": {"a": {"enum": [None, 1], "default": None}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    body = {"model": "m", "messages": [said], "tools": [tool]}
+    unset = {"name": None, "refusal": None, "audio": None, "reasoning_content": None, "tool_call_id": None}
+    loud = json.loads(json.dumps(body))
+    loud["messages"][0] |= unset
+    loud["messages"][0]["tool_calls"][0] |= {"index": None}
+    loud["tools"][0]["function"] |= {"description": None, "strict": None}
+    assert sent(json.dumps(loud).encode()) == body | {"echo": True} | STREAMED
+
+
 def test_tools_with_logprobs_are_asked_for_whole() -> None:
     """The engine refuses the two together in a stream; a client that wants a stream is told so by it."""
     raw = CHAT.replace(b"{", b'{"tools":[{"type":"function"}],"logprobs":true,', 1)

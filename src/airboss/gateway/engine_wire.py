@@ -6,6 +6,8 @@ the end; a stream with `return_progress` is written to after every piece of the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from airboss.domain.release import Release
@@ -130,6 +132,9 @@ def engine_body(body: bytes, parsed: Body, *, release: Release) -> bytes:
     allowed = SENT | release.params.keys() | release.params_force.keys()
     values = {name: value for name, value in read_members(body).items() if name in allowed}
     if isinstance(parsed, ChatBody):
+        for name in ("messages", "tools"):
+            if b"null" in bytes(values.get(name, b"")):
+                values[name] = msgspec.Raw(_encode(_said(msgspec.json.decode(values[name]))))
         if parsed.tools and parsed.logprobs and not parsed.stream:
             # The one thing that the engine has only in a whole answer.
             return _encode(values)
@@ -138,6 +143,20 @@ def engine_body(body: bytes, parsed: Body, *, release: Release) -> bytes:
             values["echo"] = _TRUE
     values |= {"stream": _TRUE, "stream_options": _WITH_USAGE, "return_progress": _TRUE}
     return _encode(values)
+
+
+def _said(value: Any) -> Any:
+    """Messages or tools without the members that are null: client libraries send those that are not set so,
+    and the engine fails at a name, an id or a description that is no text."""
+    if isinstance(value, list):
+        return [_said(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: each if name == "parameters" else _said(each)
+        for name, each in value.items()
+        if each is not None or name == "content"
+    }
 
 
 def engine_answers(parsed: Body, release: Release) -> int:
