@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from airboss.console.views_providers import shown
 from airboss.telemetry.metrics import TargetUse
 from tests.console.site import Ledger, Site
 
@@ -79,20 +80,31 @@ def test_the_api_before_the_first_plan() -> None:
 
 def test_the_page_tells_each_place(busy: Site) -> None:
     """The same on the page, in words."""
-    shown = busy.person().get("/system/providers").text
-    assert "open</span>" in shown
-    assert "opened 4" in shown
-    assert "upstream_unavailable" in shown
-    assert "env:KEY_B" in shown
-    assert "not asked yet" in shown
-    assert "25.0" in shown
-    assert "gone.example" not in shown
+    page = busy.person().get("/system/providers").text
+    assert "open</span>" in page
+    assert "opened 4" in page
+    assert "upstream_unavailable" in page
+    assert "env:KEY_B" in page
+    assert "not asked yet" in page
+    assert "25.0" in page
+    assert "gone.example" not in page
+    assert page.count('<tr class="first">') == page.count('<th scope="rowgroup"') > 1
+
+
+def test_a_model_is_tested_where_it_serves(busy: Site) -> None:
+    """Under the limits and the policy of its own deployment, and not of another's."""
+    plan = busy.ledger.served
+    assert plan is not None
+    serve = {each.stable.digest: each.name for each in plan.deployments}
+    asked = [each.asked_by for each in shown(plan, []) if each.asked_by is not None]
+    assert len({each.deployment for each in asked}) > 1
+    assert all(serve.get(each.release, each.deployment) == each.deployment for each in asked)
 
 
 def test_the_page_before_the_first_plan() -> None:
     """It says what a provider is, and how to get one."""
-    shown = Site(ledger=Ledger(None, None)).person().get("/system/providers").text
-    assert "Nobody to ask yet" in shown
+    page = Site(ledger=Ledger(None, None)).person().get("/system/providers").text
+    assert "Nobody to ask yet" in page
 
 
 def test_names_are_shown_as_text(site: Site) -> None:
@@ -100,6 +112,6 @@ def test_names_are_shown_as_text(site: Site) -> None:
     site.targets = lambda: [
         TargetUse("openai", "gpt-4o-mini", OPENAI, "", 0, 0, 1, 1, 0, 0.1, "<script>alert(1)</script>")
     ]
-    shown = site.person().get("/system/providers").text
-    assert "<script>alert" not in shown
-    assert "&lt;script&gt;alert" in shown
+    page = site.person().get("/system/providers").text
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page

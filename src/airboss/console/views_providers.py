@@ -82,7 +82,10 @@ def _way(plan: ServingPlan, target: Target) -> AskedRelease | None:
     if not served:
         return None
     release = served[0].release
-    return AskedRelease(deployment=plan.deployments[0].name, release=release.digest, name=release.name)
+    own = next(
+        (each for each in plan.deployments if each.stable.digest == release.digest), plan.deployments[0]
+    )
+    return AskedRelease(deployment=own.name, release=release.digest, name=release.name)
 
 
 def test(desk: Desk, form: Form) -> str:
