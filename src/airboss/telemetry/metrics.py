@@ -8,8 +8,11 @@ is an addition, and any worker can answer a scrape for all of them, because each
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +25,14 @@ from airboss.telemetry.semconv import DURATION_BUCKETS_S, OVERHEAD_BUCKETS_S, TO
 SERIES_MAX = 500
 """Sets of labels that calls are counted under, of 90 samples each; later ones are counted as OTHER."""
 OTHER = "other"
+TOGETHER = 128
+"""Calls that are counted together, unless somebody asks before."""
 
 Labels = tuple[str, str, str, str, str]
 """Deployment, provider, model, operation, status."""
+Ended = tuple[float, float, float | None, int | None, int | None, Decimal | None]
+"""Of a call that ended: its latency, overhead and time to the first token in ms, its tokens in and out, and
+its cost in USD."""
 LABEL_NAMES = tuple(
     prometheus_name(n)
     for n in (
@@ -43,10 +51,11 @@ class Histogram(msgspec.Struct):
     counts: list[int]
     total: float = 0.0
 
-    def observe(self, value: float, bounds: tuple[float, ...]) -> None:
-        """Count one value; `bounds` are the buckets' inclusive upper bounds, ascending."""
-        self.counts[bisect_left(bounds, value)] += 1
-        self.total += value
+    def observe(self, values: Collection[float], bounds: tuple[float, ...]) -> None:
+        """Count values; `bounds` are the buckets' inclusive upper bounds, ascending."""
+        for bucket, n in Counter(map(partial(bisect_left, bounds), values)).items():
+            self.counts[bucket] += n
+        self.total += sum(values)
 
     def add(self, other: Histogram) -> None:
         """Add another's counts, made with the same bounds."""
@@ -77,6 +86,18 @@ class Series(msgspec.Struct):
     tokens_out: Histogram = msgspec.field(default_factory=_tokens)
     cost_usd: float | None = None
     """None while no call had a known price: unknown is not free."""
+
+    def count(self, ended: Sequence[Ended]) -> None:
+        """Count calls; at least one."""
+        latencies_ms, overheads_ms, ttfts_ms, tokens_in, tokens_out, costs = zip(*ended, strict=True)
+        self.duration.observe([ms / 1000 for ms in latencies_ms], DURATION_BUCKETS_S)
+        self.overhead.observe([ms / 1000 for ms in overheads_ms], OVERHEAD_BUCKETS_S)
+        self.ttft.observe([ms / 1000 for ms in ttfts_ms if ms is not None], DURATION_BUCKETS_S)
+        self.tokens_in.observe([n for n in tokens_in if n is not None], TOKEN_BUCKETS)
+        self.tokens_out.observe([n for n in tokens_out if n is not None], TOKEN_BUCKETS)
+        known = [cost for cost in costs if cost is not None]
+        if known:
+            self.cost_usd = (self.cost_usd or 0.0) + float(sum(known))
 
     def add(self, other: Series) -> None:
         """Add another's counts."""
@@ -198,6 +219,9 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self._series: dict[Labels, Series] = {}
+        self._ended: dict[Labels, list[Ended]] = {}
+        """Calls that are not counted yet: counting many together takes a quarter of the time."""
+        self._ended_n = 0
         self._refused: dict[str, int] = {}
         self._spans: dict[str, int] = {}
         self._compared: dict[str, int] = {}
@@ -208,21 +232,23 @@ class WorkerMetrics:
     def call(self, opened: OpenedCall, closed: ClosedCall) -> None:
         """Count a finished call."""
         labels = (opened.deployment, opened.provider, opened.model, opened.operation, closed.status)
-        series = self._series.get(labels) or self._of(labels)
-        ttft_ms = closed.ttft_ms
-        # In a loop, because every call would pay for five calls of `observe`.
-        for histogram, value, bounds in (
-            (series.duration, closed.latency_ms / 1000, DURATION_BUCKETS_S),
-            (series.overhead, closed.overhead_ms / 1000, OVERHEAD_BUCKETS_S),
-            (series.ttft, None if ttft_ms is None else ttft_ms / 1000, DURATION_BUCKETS_S),
-            (series.tokens_in, closed.input_tokens, TOKEN_BUCKETS),
-            (series.tokens_out, closed.output_tokens, TOKEN_BUCKETS),
-        ):
-            if value is not None:
-                histogram.counts[bisect_left(bounds, value)] += 1
-                histogram.total += value
-        if closed.cost_usd is not None:
-            series.cost_usd = (series.cost_usd or 0.0) + float(closed.cost_usd)
+        ended = self._ended.get(labels)
+        if ended is None:
+            ended = self._ended[labels] = []
+        ended.append((
+            closed.latency_ms, closed.overhead_ms, closed.ttft_ms,
+            closed.input_tokens, closed.output_tokens, closed.cost_usd,
+        ))  # fmt: skip
+        self._ended_n += 1
+        if self._ended_n >= TOGETHER:
+            self._count_ended()
+
+    def _count_ended(self) -> None:
+        """Count the calls that ended since the last time."""
+        for labels, ended in self._ended.items():
+            self._of(labels).count(ended)
+        self._ended.clear()
+        self._ended_n = 0
 
     def _of(self, labels: Labels) -> Series:
         """The series of labels that may be new; where there are too many already, that of all others."""
@@ -269,6 +295,7 @@ class WorkerMetrics:
 
     def counts(self, now: datetime) -> Counts:
         """What has been counted so far."""
+        self._count_ended()
         return Counts(
             written_at=now,
             series=list(self._series.values()),

@@ -245,7 +245,7 @@ class Totals:
         histogram = self._histograms.get((name, labels))
         if histogram is None:
             histogram = self._histograms[name, labels] = Histogram([0] * (len(bounds) + 1))
-        histogram.observe(value, bounds)
+        histogram.observe((value,), bounds)
 
     def _sum(self, name: str, labels: Labels, value: float) -> None:
         self._sums[name, labels] = self._sums.get((name, labels), 0.0) + value
