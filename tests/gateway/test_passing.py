@@ -164,7 +164,9 @@ def test_a_policy_that_only_looks_changes_nothing(gateway: Gateway, upstream: Sa
 def test_attempts_beside_each_other() -> None:
     """What is heard rides with the chat that was read from it: two attempts at once do not mix."""
     first, second = PassingReader(0), PassingReader(0)
-    speech = MessagesSpeech(messages_as_chat(json.dumps(asked(stream=True)).encode()))
+    written = json.dumps(asked(stream=True)).encode()
+    speech = MessagesSpeech(messages_as_chat(written))
+    assert speech.passing(written, deployment("http://x/v1", kind="anthropic").target, release(), ())
     other = {**EVENTS[0], "message": {**ANSWER, "id": "msg_other"}}
     second.event(json.dumps(other).encode())
     said = b"".join(

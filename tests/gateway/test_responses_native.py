@@ -257,7 +257,7 @@ def test_who_is_asked_so(gateway: Gateway, provider: FakeProvider, model: str, p
     response = ask(gateway, "mail ann@example.org", model=model)
     assert (response.status_code, sent(provider)[0]) == (200, path)
     closed = gateway.closed(response.headers["x-request-id"])
-    assert bool(closed["policy"]) == (model in {"looks", "masks"})
+    assert len(closed["policy"]) == (model in {"looks", "masks"})  # in the request; the answer has none
     hosted = ask(gateway, "x", model=model, tools=[SEARCH])
     assert hosted.status_code == (200 if path == "/responses" else 400), hosted.text
     if path != "/responses":
@@ -265,6 +265,25 @@ def test_who_is_asked_so(gateway: Gateway, provider: FakeProvider, model: str, p
             "tools_unsupported",
             "tools[0].type",
         )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_looked_at_counts_once(gateway: Gateway, stream: bool) -> None:
+    """Though the answer is there twice, as it came and as it was read."""
+    response = ask(gateway, 'fake:{"text": "mail ann@example.org"}', model="looks", stream=stream)
+    found = gateway.closed(response.headers["x-request-id"])["policy"]
+    assert [each["where"].partition(".")[0] for each in found] == ["request", "response"]
+
+
+def test_nobody_else_says_what_was_heard(tmp_path: Path, upstream: SaidUpstream) -> None:
+    """A server of chat cannot put words of another shape before the client."""
+    upstream.body = {
+        "choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}],
+        "heard": ["no JSON"],
+    }
+    with Gateway(tmp_path / "g", deployment(upstream.url)) as gateway:
+        assert words(ask(gateway, "hi")) == "Yes."
+        assert say(gateway, "messages", "hi").json()["content"] == [{"type": "text", "text": "Yes."}]
 
 
 @pytest.mark.parametrize("name", ["background", "conversation"])

@@ -97,13 +97,17 @@ class MessagesSpeech:
         self._passing = passing is not None
         return passing
 
+    def translated(self) -> None:
+        """As `Speech.translated`."""
+        self._passing = False
+
     def plain(self, chat: bytes, kind: str) -> bytes:
         """As `Speech.plain`."""
         return plain_chat(chat, kind, rich=self._asked.rich)
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""
-        if (heard := heard_in(chat)) is not None:
+        if self._passing and (heard := heard_in(chat)) is not None:
             return heard[0].encode()
         said = read_said(chat)
         joined = CallJoin()
@@ -154,7 +158,7 @@ class MessagesSpeech:
 
     def event(self, data: bytes) -> bytes:
         """As `Speech.event`."""
-        if (heard := heard_in(data)) is not None:
+        if self._passing and (heard := heard_in(data)) is not None:
             self.passes = True
             events = [said_as_heard(each) for each in heard]
             self._last_heard += [event for event, last in events if last]

@@ -53,12 +53,9 @@ class ResponsesSpeech:
         self.estimate: Counts | None = None
         self.beyond = bool(asked.request.include)
         self.unsaid: Sequence[ApiError] = asked.unsaid
-        self.passes = False
-        self.asked = asked
-        self.kept = kept
-        self._rich = rich
-        self._history = history
-        self._passing = False
+        self.passes = self._passing = False
+        self.asked, self.kept = asked, kept
+        self._rich, self._history = rich, history
         self._heard = Heard(asked.request.previous_response_id)
         self._created_at = created_at
         self._stream: _Stream | None = None
@@ -89,13 +86,17 @@ class ResponsesSpeech:
         self._passing = passing is not None
         return passing
 
+    def translated(self) -> None:
+        """As `Speech.translated`."""
+        self._passing = False
+
     def plain(self, chat: bytes, kind: str) -> bytes:
         """As `Speech.plain`."""
         return plain_chat(chat, kind, rich=self._rich)
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""
-        if (heard := heard_in(chat)) is not None:
+        if self._passing and (heard := heard_in(chat)) is not None:
             return self._heard.whole(heard[0])
         if self._heard.last is not None:  # of a stream, whose chat is not all that it was
             return self._heard.last
@@ -159,7 +160,7 @@ class ResponsesSpeech:
 
     def event(self, data: bytes) -> bytes:
         """As `Speech.event`."""
-        if (heard := heard_in(data)) is not None:
+        if self._passing and (heard := heard_in(data)) is not None:
             self.passes = True
             return b"".join(map(self._heard.event, heard))
         if self.passes:

@@ -79,6 +79,9 @@ class Speech(Protocol):
         None where the target speaks another dialect, or the release asks for what this one has no words for;
         the call then goes on as chat."""
 
+    def translated(self) -> None:
+        """The call goes on as chat, for whatever reason."""
+
     def plain(self, chat: bytes, kind: str) -> bytes:
         """`chat`, this call's request as chat, for an upstream of this kind that speaks OpenAI's dialect."""
 

@@ -32,6 +32,8 @@ def passed_on(
     if may:
         lead = leading_messages(release, body.prompt_variables or {})
         passing = spoken.speech.passing(spoken.written, target, release, lead)
+    else:
+        spoken.speech.translated()
     if passing is None:
         _refuse_unsaid(spoken, target)
         return None
