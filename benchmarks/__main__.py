@@ -7,7 +7,20 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import alike, bias, footprint, gateway, limits, monitors, records, rollouts, screening, tuning
+from benchmarks import (
+    alike,
+    bias,
+    dashboards,
+    footprint,
+    gateway,
+    ingest,
+    limits,
+    monitors,
+    records,
+    rollouts,
+    screening,
+    tuning,
+)
 
 gateway.main(sys.argv[1:])
 print()
@@ -28,3 +41,7 @@ print()
 alike.main([])
 print()
 records.main([])
+print()
+dashboards.main([])
+print()
+ingest.main(["--seconds", "5"])

@@ -14,6 +14,7 @@ from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILE
 
 BINNED: Final = {"latency": "latency_ms", "ttft": "ttft_ms", "cost": "toFloat64(records.cost_usd) * 1e6"}
 _NONE: Final = "map(toInt16(0), toUInt64(0))"
+PEOPLE: Final = ("users", "sessions")
 Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 
 
@@ -75,6 +76,8 @@ def _text(asked: Question, keys: Collection[str], *, summed: bool) -> str:
         seconds = f"intDiv(toUnixTimestamp(rollups.start), {asked.step_s}) * {asked.step_s}"
         step_of_sums = f"fromUnixTimestamp64Micro(toInt64({seconds}) * 1000000, 'UTC')"
     order = [asked.order, *keys, "counts.start"]
+    same = " and ".join(f"isNotDistinctFrom(people.{key}, counts.{key})" for key in (*keys, "start"))
+    histograms = [name for name in HISTOGRAMS if name in asked.histograms]
     return query("summed").format(
         groups=groups,
         groups_of_sums=groups if summed else ", ".join(f"null as {key}" for key in keys),
@@ -87,10 +90,13 @@ def _text(asked: Question, keys: Collection[str], *, summed: bool) -> str:
         **{name: _histogram(name) if name in asked.histograms else _NONE for name in HISTOGRAMS},
         **{f"{name}_of_sums": name if name in asked.histograms else _NONE for name in HISTOGRAMS},
         quantiles=", ".join(map(_quantile, asked.quantiles)) or "null as nothing",
-        counting="true" if asked.people else "false",
+        merged="".join(f", sumMap({name}) as {name}_merged, {_heap(name)}" for name in histograms),
+        people=", ".join(
+            f"ifNull(people.{name}, 0) as {name}" if asked.people else f"0 as {name}" for name in PEOPLE
+        ),
+        joined=f"left join people on {same}" if asked.people else "",
         users='uniqExact("user")' if "users" in asked.people else "0",
         sessions="uniqExact(session)" if "sessions" in asked.people else "0",
-        same=" and ".join(f"isNotDistinctFrom(people.{key}, counts.{key})" for key in (*keys, "start")),
         order=", ".join(filter(None, order)),
     )
 
@@ -101,16 +107,20 @@ def _histogram(name: str) -> str:
     return f"sumMapIf(map({place}, toUInt64(1)), status = 'ok' and {column} is not null)"
 
 
+def _heap(name: str) -> str:
+    """The values of a merged histogram's bins, and how many lie in a bin or below."""
+    values = f"arrayMap(bin -> if(bin <= {LEAST_BIN}, 0, pow({GROWTH}, bin)), mapKeys({name}_merged))"
+    return f"{values} as {name}_values, arrayCumSum(mapValues({name}_merged)) as {name}_upto"
+
+
 def _quantile(name: str) -> str:
     """Between the two nearest values, as of every call."""
     histogram, share, scale = QUANTILES[name]
-    heap = {"latency": "latencies", "ttft": "ttfts", "cost": "costs"}[histogram]
-    total = f"arraySum(mapValues({heap}))"
-    place = f"({share} * ({total} - 1))"
+    upto = f"{histogram}_upto"
+    place = f"({share} * ({upto}[-1] - 1))"
     low, high = (
-        f"arrayFirst((bin, upto) -> upto > {side}({place}), mapKeys({heap}), arrayCumSum(mapValues({heap})))"
+        f"arrayFirst((value, upto) -> upto > {side}({place}), {histogram}_values, {upto})"
         for side in ("floor", "ceil")
     )
-    low, high = (f"if({each} <= {LEAST_BIN}, 0, pow({GROWTH}, {each}))" for each in (low, high))
-    value = f"({low} + ({high} - {low}) * ({place} - floor({place}))) * {scale}"
-    return f"if({total} = 0, null, {value}) as {name}"
+    value = f"({low} * (1 - {place} + floor({place})) + {high} * ({place} - floor({place}))) * {scale}"
+    return f"if(empty({upto}), null, {value}) as {name}"

@@ -21,10 +21,8 @@ with counts as (
         sumIf(late, status = 'ok') as late,
         sumIf(costly, status = 'ok') as costly,
         sumIf(priced, status = 'ok') as priced,
-        sumIf(started, status = 'ok') as started,
-        sumMap(latency) as latencies,
-        sumMap(ttft) as ttfts,
-        sumMap(cost) as costs
+        sumIf(started, status = 'ok') as started
+        {merged}
     from (
         select
             {groups_of_sums},
@@ -90,7 +88,7 @@ with counts as (
 people as (
     select {groups}, {step_of_record} as start, {users} as users, {sessions} as sessions
     from records
-    where {where} and {counting} and ($without is null or "key" != $without)
+    where {where} and ($without is null or "key" != $without)
         and started_at >= $since and started_at < $until
     group by {keys}, start
 )
@@ -116,8 +114,7 @@ select
     priced,
     started,
     {quantiles},
-    ifNull(people.users, 0) as users,
-    ifNull(people.sessions, 0) as sessions
-from counts left join people on {same}
+    {people}
+from counts {joined}
 order by {order}
 limit $limit
