@@ -86,6 +86,7 @@ TOUCHES: Mapping[str, str] = {
     "compose/exporting.py": "os",
     "controller/webhook.py": "httpx2 ssl",
     "evaluations/caller_http.py": "httpx2 ssl",
+    "gateway/memory.py": "mmap",
     "gateway/http1.py": "socket",
     "gateway/ids.py": "os",
     "gateway/serve.py": "signal socket ssl",

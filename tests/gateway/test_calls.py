@@ -52,6 +52,29 @@ def test_a_call(gateway: Gateway, provider: FakeProvider) -> None:
     assert end["overhead_ms"] < end["latency_ms"]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("letters", [20_000, 300_000, 3_000_000])
+def test_a_long_call(gateway: Gateway, provider: FakeProvider, letters: int, stream: bool) -> None:
+    """All of it goes upstream and into the record, and the next on the connection is not disturbed."""
+    said = {
+        "messages": [{"role": "user", "content": "é\n" + "x" * letters}],
+        "model": "gpt-4o",
+        "stream": stream,
+    }
+    with gateway.client() as client:
+        for _ in range(2):
+            response = client.post("/v1/chat/completions", json=said)
+            assert response.status_code == 200
+            seen = provider.last()
+            asked = {"stream_options": {"include_usage": True}} if stream else {}
+            sent = json.dumps(said | asked | {"model": "up"}, separators=(",", ":"), ensure_ascii=False)
+            assert seen.body_bytes == len(sent.encode())
+            opened, closed = gateway.frames()
+            record_id = response.headers["x-request-id"]
+            assert opened[record_id]["request"] == said
+            assert closed[record_id]["status"] == "ok"
+
+
 @pytest.mark.parametrize("wants_usage", [True, False])
 def test_a_stream(gateway: Gateway, provider: FakeProvider, wants_usage: bool) -> None:
     """A stream's usage is recorded whether or not the client asked; only who asked is shown it."""

@@ -128,7 +128,7 @@ NAMES = ["a", "bb", "c c", "é", "n"]
 def test_a_member_sent_twice_is_found(pad: int, pairs: list[tuple[str, str]], comma: str, colon: str) -> None:
     """However the object is spaced and long, and whatever stands in its values; what was sent once is let
     be."""
-    pairs = [*pairs, ("pad", f'"{"x" * pad}"')]
+    pairs = [("pad", f'"{"x" * pad}"'), *pairs]
     text = "{" + f",{comma}".join(f'"{name}":{colon}{value}' for name, value in pairs) + "}"
     names = [name for name, _ in pairs]
     twice = {name for name in names if names.count(name) > 1}

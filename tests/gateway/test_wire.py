@@ -9,7 +9,16 @@ import pytest
 
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.release import Example, ModelVersion, Release
-from airboss.gateway.wire import ChatBody, asks_several, error_body, parse_body, unknown_model, upstream_body
+from airboss.gateway.wire import (
+    ChatBody,
+    asks_several,
+    error_body,
+    parse_body,
+    unknown_model,
+    upstream_body,
+    upstream_pieces,
+)
+from airboss.providers.outbox import Pieces
 
 MODEL = ModelVersion(provider="p", kind="openai", model="m")
 PLAIN = Release(digest="d", name="r", model=MODEL)
@@ -102,6 +111,30 @@ def test_bytes_pass_untouched() -> None:
     body = b' {"messages" : [{"role":"user","content":"\\u00e9 \xc3\xa9"}],\n"x":1.10, "model":"m" } '
     sent = upstream_body(body, parse_body("chat", body), model="up", release=PLAIN)
     assert sent == body.replace(b'"model":"m"', b'"model":"up"')
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,", ": ")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"stream": True},
+        {"stream": True, "stream_options": {"include_usage": False}},
+        {"stream": True, "stream_options": {"include_usage": True, "x": 1}},
+        {"prompt_variables": {"a": "b"}},
+    ],
+)
+def test_long_bodies_go_up_as_short_ones(separators: tuple[str, str], more: dict[str, object]) -> None:
+    """In pieces where that can be; they say the same."""
+    said = {"messages": [{"role": "user", "content": "é\n" * 9000}], "model": "m", "x": 1.10} | more
+    body = json.dumps(said, separators=separators, ensure_ascii=False).encode()
+    parsed = parse_body("chat", body)
+    short = {name: value for name, value in said.items() if name != "messages"}
+    likewise = _chat(**short | {"model": "m"})
+    wanted = json.loads(upstream_body(likewise, parse_body("chat", likewise), model="up", release=PLAIN))
+    sent = upstream_pieces(body, parsed, model="up", release=PLAIN)
+    assert json.loads(bytes(sent)) == wanted | {"messages": said["messages"]}
+    assert isinstance(sent, Pieces) is (separators[0] != " ," and "prompt_variables" not in more)
 
 
 def test_unknown_model_names_the_nearest() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -21,6 +23,22 @@ COUNTED = [
     ("a   1", 4),
     ("I'LL don't", 4),
 ]
+
+
+def test_of_several_threads_one_reads_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait; each with the list in memory would take 20 MB."""
+    read = []
+    real = lzma.decompress
+
+    def counted(packed: bytes) -> bytes:
+        read.append(1)
+        return real(packed)
+
+    monkeypatch.setattr("airboss.providers.o200k.lzma.decompress", counted)
+    o200k._ranks.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: o200k.load(), range(4)))
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize(("text", "tokens"), COUNTED)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from airboss.providers.outbox import HELD_MAX, Outbox
+from airboss.providers.outbox import HELD_MAX, LONG_BYTES, Outbox, Pieces, behind
 
 
 class Sink(asyncio.Transport):
@@ -63,6 +63,23 @@ def test_writes_wait_for_the_end_of_the_turn_and_keep_their_order() -> None:
         await asyncio.sleep(0)
 
     assert run(scene) == ["a:1", "b:2", "a:3", "a:4"]
+
+
+def test_pieces_are_written_as_one() -> None:
+    """In their order among others; a long body is not joined to its head, a short one is."""
+
+    async def scene(outbox: Outbox, log: list[str]) -> None:
+        sink = Sink("a", log)
+        outbox.write(sink, b"1")
+        long = behind(b"2", b"3" * LONG_BYTES)
+        assert isinstance(long, Pieces)
+        assert (len(long), bytes(long)) == (LONG_BYTES + 1, b"2" + b"3" * LONG_BYTES)
+        assert behind(b"2", b"3") == b"23"
+        outbox.write(sink, behind(b"2", Pieces((b"3", memoryview(b"4")))))
+        outbox.write(sink, b"5")
+        await asyncio.sleep(0)
+
+    assert run(scene) == ["a:1", "a:234", "a:5"]
 
 
 def test_no_more_than_so_many_are_held() -> None:

@@ -30,6 +30,7 @@ from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.taking import taking
 from airboss.gateway.worker import Admitted
 from airboss.providers.dialect import Outgoing
+from airboss.providers.outbox import Pieces
 
 if TYPE_CHECKING:
     from airboss.gateway.screened import CallScreen
@@ -50,15 +51,15 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     spoken: Spoken | None,
     *,
     as_chat: bool = False,
-) -> tuple[InferenceRequest, bytes, Outgoing | None]:
+) -> tuple[InferenceRequest, bytes | Pieces, Outgoing | None]:
     """The request as the branch's target reads it, the body that goes there, and what goes where that is not
     OpenAI's. `http` is needed where it is relayed; `as_chat` as in `passed_on`. Raises ApiError where the
     target cannot do it."""
     target = branch.target
     usual = spoken is None and isinstance(body, wire.ChatBody) and target.tools and not target.embeds
     if usual and branch.translate is None and target.kind != "local":
-        sent = wire.upstream_body(request.body, body, model=target.upstream_model, release=branch.release)
-        return request, sent, None
+        pieces = wire.upstream_pieces(request.body, body, model=target.upstream_model, release=branch.release)
+        return request, pieces, None
     translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
     if spoken is not None and target.kind in SPEAK_CHAT:
         plain = spoken.speech.plain(request.body, target.kind)

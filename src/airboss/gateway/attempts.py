@@ -11,6 +11,7 @@ from airboss.domain.plan import Target, Timeouts
 from airboss.domain.record import AttemptWhy
 from airboss.gateway.answer import AnyAnswer, WholeAnswer
 from airboss.gateway.billing import Tried, told_all
+from airboss.providers.outbox import Pieces
 
 RESTART_WAIT_S = 15.0
 """How long a call waits for a local replica that does not accept connections, from the first time that none
@@ -63,7 +64,7 @@ class Dispatched(msgspec.Struct, kw_only=True):
         began: float,
         error: str | None,
         *,
-        request: bytes,
+        request: bytes | Pieces,
         sent: bool,
     ) -> None:
         """Keep an attempt that ends now; `request` is what was sent, if it was `sent`: empty where there was

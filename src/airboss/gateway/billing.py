@@ -19,6 +19,7 @@ from airboss.domain.record import Attempt, AttemptUsage, AttemptWhy
 from airboss.gateway.answer import HEDGE_LOST, AnyAnswer, EngineWholeAnswer, StreamedAnswer
 from airboss.providers import o200k
 from airboss.providers.compatible import Reply
+from airboss.providers.outbox import Pieces
 from airboss.providers.pricing import Buckets, cost_usd
 from airboss.providers.usage import Usage
 
@@ -54,7 +55,7 @@ class Tried(msgspec.Struct, frozen=True):
     began: float
     ended: float
     error: str | None
-    request: bytes
+    request: bytes | Pieces
     sent: bool
     told: Usage | None
 
@@ -164,7 +165,7 @@ def _counted(tried: Tried) -> Buckets | None:
     if chars > len(said):  # more than is kept of it
         output = output * chars // max(1, len(said))
     if told is None or not told.prompt_tokens:
-        known = Buckets(uncached=prompt_tokens(tried.request.partition(b"\r\n\r\n")[2]))
+        known = Buckets(uncached=prompt_tokens(bytes(tried.request).partition(b"\r\n\r\n")[2]))
     elif known.written > output + reasoning:
         return known
     return msgspec.structs.replace(known, output=output, reasoning=reasoning)

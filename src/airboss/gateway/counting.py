@@ -130,7 +130,10 @@ def _question(call: Admitted) -> Outgoing | None:
     target = call.branch.target
     if target.kind == "local" and call.outgoing is None and call.too_large is None:
         return Outgoing(
-            path="/chat/completions/input_tokens", body=call.upstream_body, authorise=bearer, streams=False
+            path="/chat/completions/input_tokens",
+            body=bytes(call.upstream_body),
+            authorise=bearer,
+            streams=False,
         )
     if target.kind == "anthropic" and call.outgoing is not None and call.outgoing.path == "/messages":
         sent = members(call.outgoing.body)

@@ -32,6 +32,7 @@ from airboss.providers import dialect
 from airboss.providers.compatible import request_head
 from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Pools
 from airboss.providers.dialect import Outgoing
+from airboss.providers.outbox import Pieces, behind
 
 TICK_S = 0.05
 BACKOFF_S = 0.1
@@ -52,7 +53,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     has another dialect than OpenAI's; `body` is then its body."""
 
     target: Target
-    body: bytes
+    body: bytes | Pieces
     new_answer: Callable[[], AnyAnswer]
     outgoing: Outgoing | None = None
 
@@ -151,8 +152,7 @@ class Executor:
             return await self._fall_back(call, others, error)
 
     async def aside(self, dispatched: Dispatched, route: Route, *, deadline: float) -> AnyAnswer:
-        """Ask a model once for what the call can do without. Raises ApiError; at once where its breaker is
-        open."""
+        """Ask once for what the call can do without. Raises ApiError, at once where the breaker is open."""
         call = Trying(dispatched, route, RetryBudget(), deadline)
         return await self._ask(call, route.asked, last=False, why="cache")
 
@@ -414,9 +414,9 @@ class Executor:
         failure: str | None = "cancelled"
         connection: Connection | None = None
         sent = False
-        data = b""
+        data: bytes | Pieces = b""
         try:
-            data = _head(route, asked, place) + asked.body
+            data = behind(_head(route, asked, place), asked.body)
             dispatched.waits()
             answer.outgoing = asked.outgoing
             connection = place.pool.idle()

@@ -44,6 +44,7 @@ from airboss.gateway.splice import LONG
 from airboss.gateway.spoken import Client, Spoken, counted
 from airboss.gateway.trace import read_trace, trace_headers
 from airboss.gateway.worker import Admitted, Worker
+from airboss.providers.outbox import Pieces
 from airboss.releases.variant import varied
 from airboss.rollouts import assign as rollout
 
@@ -196,7 +197,8 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
     """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked, unless that
     is for its size and there are others, who may have more room."""
     said = request
-    upstream_body, translated, too_large = b"", None, None
+    translated = too_large = None
+    upstream_body: bytes | Pieces = b""
     try:
         request, upstream_body, translated = upstream_request(
             http, request, body, deployment, branch, screened, spoken

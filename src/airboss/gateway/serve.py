@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.http1 import Connection, Server
 from airboss.gateway.limits import Limiter
+from airboss.gateway.memory import FreeMemory
 from airboss.gateway.near import prepare
 from airboss.gateway.responses import Keeping
 from airboss.gateway.routes import Router, RouterSettings
@@ -41,10 +41,6 @@ DRAIN_S = 30.0
 BACKLOG = 4096
 COUNTS_AGE = timedelta(seconds=5)
 """Counts are shared every second: no call of a last life began so long after the last that are there."""
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""glibc's `malloc.h`."""
-KEPT_BYTES = 32 << 20
-"""Free memory that a worker keeps; the most that glibc lets a threshold be."""
 STEP_MAX = timedelta(hours=1)
 """A clock that steps back further was wrong, and its time is forgotten."""
 
@@ -122,7 +118,6 @@ async def serve(
             asyncio.create_task(worker.limiter.run()),
         ]
         _calm_collector()
-        _keep_memory()
         log.info("serving", extra={"address": listen.getsockname()})
         await stopped.wait()
         log.info("draining", extra={"connections": len(server.connections)})
@@ -151,15 +146,6 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-
-
-def _keep_memory() -> None:
-    """Have glibc keep the memory of large bodies for the next ones: mapped anew for each, every page of them
-    faulted, which took a third of what a large call cost."""
-    with suppress(OSError, AttributeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 @contextmanager
@@ -224,9 +210,11 @@ async def _follow_plan(
 
 async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> None:
     path = settings.metrics_dir / f"{settings.name}.json"
+    free_memory = FreeMemory()
     while True:
         await asyncio.sleep(SWEEP_S)
         server.sweep()
+        free_memory.bound()
         try:
             await asyncio.to_thread(write_counts, path, worker.counts())
         except OSError as error:

@@ -7,6 +7,8 @@ import re
 
 import msgspec
 
+from airboss.providers.outbox import Pieces
+
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]', re.DOTALL)
 _OPEN, _CLOSE = b"{[", b"}]"
 
@@ -136,7 +138,9 @@ def shortened(text: bytes, member: str) -> bytes:
         # Nothing between two quotes is quoted or it all is; what is not begins as only that can.
         opened = text.rfind(b'"', kept, at)
         cut = opened + LONG
-        quoted = opened >= 0 and cut < close and text[opened + 1] not in b",:]} \t\r\n"
+        escaped = text.endswith(b"\\", 0, opened) and not text.endswith(b"\\\\", 0, opened)
+        inside = escaped or text[opened + 1] not in b",:]} \t\r\n"
+        quoted = opened >= 0 and cut < close and inside
         if quoted and text.find(b"\\", opened, close) < 0:
             while text[cut] & 0xC0 == 0x80:
                 cut -= 1  # to where a character begins
@@ -209,8 +213,28 @@ def insert_member(text: bytes, member: bytes) -> bytes:
     return b"%s%s,%s" % (text[:brace], member, text[brace:])
 
 
+def in_pieces(text: bytes, values: dict[str, bytes]) -> Pieces | None:
+    """The long object `text` with these values of members, new ones put first; None where its members are not
+    laid out as usual."""
+    places = _places(text)
+    if places is None:
+        return None
+    _forget()
+    new = [b'"%s":%s,' % (name.encode(), value) for name, value in values.items() if name not in places]
+    whole = memoryview(text)
+    parts: list[bytes | memoryview] = [b"{" + b"".join(new)]
+    at = 1
+    for (start, end), value in sorted((places[name], values[name]) for name in values if name in places):
+        parts += [whole[at:start], value]
+        at = end
+    return Pieces((*parts, whole[at:]))
+
+
 def members(text: bytes) -> dict[str, bytes]:
     """An object's members by name, their values as written; of a name written twice the last counts."""
+    places = _places(text) if len(text) >= LONG else None
+    if places is not None:
+        return {name: text[start:end] for name, (start, end) in places.items()}
     return {
         _decoded(name) if b"\\" in name else name[1:-1].decode(): text[start:end]
         for name, places in member_spans(text).items()

@@ -22,6 +22,7 @@ from airboss.gateway.spoken import Spoken
 from airboss.gateway.traces_prices import ListedPrices
 from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
+from airboss.providers.outbox import Pieces
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, WorkerMetrics
 
@@ -80,7 +81,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     body: wire.Body
     deployment: DeploymentPlan
     branch: Branch
-    upstream_body: bytes
+    upstream_body: bytes | Pieces
     said: InferenceRequest
     """The request as it came, before the target's kind changed anything of it."""
     trace: Mapping[str, str] | None

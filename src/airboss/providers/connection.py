@@ -21,7 +21,7 @@ import httptools
 import msgspec
 
 from airboss.domain.errors import ConfigError, Unavailable, UpstreamFailed
-from airboss.providers.outbox import Outbox
+from airboss.providers.outbox import Outbox, Pieces
 
 CONNECT_TIMEOUT_S = 10.0
 """The longest that a connection may take to be made."""
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
 
     # -- what an exchange does
 
-    def send(self, data: bytes, answer: Answer) -> None:
+    def send(self, data: bytes | Pieces, answer: Answer) -> None:
         """Send a whole request; its answer goes to `answer`."""
         self._answer = answer
         self._finished = False

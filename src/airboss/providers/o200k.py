@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import threading
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
@@ -32,6 +33,10 @@ _WORDS: Final = (
 """OpenAI's, but for the space before a word, which no pattern without lookahead can leave: `_words` does."""
 
 
+_loading = threading.Lock()
+"""Held while the list is read: calls that end at once would each have it in memory for a moment."""
+
+
 def count(text: str) -> int:
     """The number of tokens; exact up to EXACT_CHARS characters, beyond that from PARTS stretches."""
     if len(text) <= EXACT_CHARS:
@@ -48,9 +53,10 @@ def ready() -> bool:
 
 
 def load() -> None:
-    """Read the list, so that nobody waits for it later."""
-    _ranks()
-    _pattern()
+    """Read the list, so that nobody waits for it later; of several threads one reads."""
+    with _loading:
+        _ranks()
+        _pattern()
 
 
 def _count(text: str) -> int:

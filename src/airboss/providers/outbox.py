@@ -9,8 +9,31 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 HELD_MAX = 64
 """Writes held before they are made without waiting for the turn's end."""
+LONG_BYTES = 16 * 1024
+"""From so many bytes on a write is made in pieces: to join them would be to copy them."""
+
+
+class Pieces(msgspec.Struct, frozen=True):
+    """Bytes that lie in several places."""
+
+    parts: tuple[bytes | memoryview, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
+
+
+def behind(head: bytes, body: bytes | Pieces) -> bytes | Pieces:
+    """A message of `head` and `body`."""
+    if isinstance(body, Pieces):
+        return Pieces((head, *body.parts))
+    return head + body if len(body) < LONG_BYTES else Pieces((head, body))
 
 
 class Outbox:
@@ -20,9 +43,9 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._held: list[tuple[asyncio.Transport, bytes]] = []
+        self._held: list[tuple[asyncio.Transport, bytes | Pieces]] = []
 
-    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+    def write(self, transport: asyncio.Transport, data: bytes | Pieces) -> None:
         """Write `data` before the loop waits for anything again."""
         held = self._held
         if not held:
@@ -40,5 +63,9 @@ class Outbox:
         """Make the writes held; those of a transport that has gone are dropped."""
         held, self._held = self._held, []
         for transport, data in held:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            if isinstance(data, Pieces):
+                transport.writelines(data.parts)
+            else:
                 transport.write(data)
