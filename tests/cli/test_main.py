@@ -147,6 +147,14 @@ def test_a_wrong_value_is_shown(
     assert f"'{value}'" in json.loads(run(*call, "--json")[2])["error"]["message"]
 
 
+def test_an_answer_of_another_version_is_said(run: Run, api: AdminApi) -> None:
+    """While one is upgraded the command may be newer than what runs: that is told, without a trace."""
+    api.answers["GET", "/api/v1/status"] = {"running": True, "deployments": [{"name": "a"}]}
+    code, out, err = run("status", "--url", api.url)
+    assert (code, out) == (1, "")
+    assert "of another version than this command" in err
+
+
 def test_an_answer_that_is_no_json_is_said(run: Run, api: AdminApi) -> None:
     """Some other server at the address is told apart."""
     api.answers["GET", "/api/v1/status"] = b"<html>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -173,10 +174,20 @@ def read_admin_key(data_dir: Path) -> str:
         ) from error
 
 
+class Said(dict[str, Any]):
+    """An object of an answer. What it lacks is told to be another version's, as while one is upgraded."""
+
+    def __missing__(self, name: str) -> Any:
+        raise AirbossError(
+            f"the answer has no {name!r}: the Airboss that gave it is of another version than this command."
+            " Start it again with this version, or use the command that came with it."
+        )
+
+
 def parsed(response: httpx2.Response) -> Any:
     """The JSON of an answer."""
     try:
-        return response.json()
+        return json.loads(response.content, object_hook=Said)
     except ValueError:
         raise AirbossError(
             f"{response.url} answered with something that is not JSON; is it the console's address?"
