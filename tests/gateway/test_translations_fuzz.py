@@ -8,12 +8,14 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from airboss.dialects.messages_answer import MessagesSpeech
 from airboss.dialects.messages_passing import PassingReader
 from airboss.dialects.messages_request import messages_as_chat
 from airboss.dialects.responses_answer import ResponsesSpeech, as_history
+from airboss.dialects.responses_passing import PassingReader as HearingReader
 from airboss.dialects.responses_request import as_chat, read_responses
 from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
@@ -23,12 +25,14 @@ from airboss.gateway.counting import estimate
 from airboss.gateway.engine_wire import engine_body
 from airboss.gateway.local_limits import refuse_unfit
 from airboss.gateway.outgoing import outgoing, translation
+from airboss.providers import fake_responses as fake
 from airboss.providers.anthropic_answer import AnthropicReader
 from airboss.providers.assembly import Assembly
 from airboss.providers.bedrock_answer import BedrockReader
 from airboss.providers.compatible import read_error, read_reply
 from airboss.providers.completed import CompletedReader
 from airboss.providers.dialect import DONE, Reader
+from airboss.providers.fake_faults import Behaviour
 from airboss.providers.gemini_answer import GeminiReader
 from airboss.providers.text_over_chat import TextReader
 from tests.gateway import samples
@@ -60,6 +64,31 @@ RELEASES = (
     ),
     Release(digest="d", name="n", model=MODEL, prompt="P", examples=(Example("a", "b"),), form="completion"),
 )
+
+
+OPENAI = Target(provider="p", kind="openai", base_urls=("http://x",), upstream_model="up")
+RAW = msgspec.Raw(b'{"role":"assistant","content":null,"tool_calls":[{"id":"c","function":{"name":"f"}}]}')
+ASKED: dict[str, Any] = {
+    "model": "m",
+    "input": "hi",
+    "stream": True,
+    "previous_response_id": "resp_before",
+    "tools": [{"type": "web_search"}, {"type": "function", "name": "f", "parameters": {}}],
+}
+
+
+def fake_responses() -> tuple[list[Any], list[Any]]:
+    """Whole responses of OpenAI's, and the events of two one after the other."""
+    asked = {name: value for name, value in ASKED.items() if name != "previous_response_id"}
+    call, said = fake.read_responses(fake.PATH, json.dumps(asked).encode(), ""), fake.Responses()
+    events = said.events(call, Behaviour(reasoning_tokens=3))
+    called = said.tools(call, Behaviour(), ['{"a":1}', "{}"], 3)
+    assert isinstance(called, list)
+    whole = json.loads(said.whole(call, Behaviour(reasoning_tokens=3)))
+    return [whole], [json.loads(event.data) for event in (*called, *events)]
+
+
+WHOLE, EVENTS = fake_responses()
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -132,6 +161,10 @@ def from_messages(rng: random.Random, raw: bytes) -> None:
 def from_responses(rng: random.Random, raw: bytes) -> None:
     """A request of Responses'."""
     asked = wire.read_body(read_responses, raw)
+    speech = ResponsesSpeech(asked, created_at=0, kept=True, history=[msgspec.Raw(b'{"role":"user"}'), RAW])
+    passing = speech.passing(raw, OPENAI, rng.choice(RELEASES), [{"role": "system", "content": "P"}])
+    assert passing is not None
+    json.loads(b"[%s]" % b",".join(each or b"null" for each in passing.changes.values()))
     go_upstream(rng, "chat", wire.read_body(lambda _: as_chat(asked), raw))
 
 
@@ -164,6 +197,7 @@ def test_requests(dialect: str) -> None:
 READERS: dict[str, tuple[Callable[[], Reader], list[Any], list[Any]]] = {
     "anthropic": (lambda: AnthropicReader(0, answer_tool="f"), [samples.MESSAGE], samples.MESSAGE_EVENTS),
     "passing": (lambda: PassingReader(0), [samples.MESSAGE], samples.MESSAGE_EVENTS),
+    "responses": (lambda: HearingReader(0), WHOLE, EVENTS),
     "gemini": (
         lambda: GeminiReader(0, model="g"),
         [samples.GEMINI, samples.GEMINI_ERROR],
@@ -213,6 +247,30 @@ def _stream(reader: Reader, events: list[Any]) -> None:
         if piece != DONE and (reply := read_reply(piece)).error is None:
             assembly.add(reply)
     assembly.response()
+
+
+def test_what_is_heard_is_said() -> None:
+    """Whatever a provider of Responses says goes on, or fails as one that is broken; an end can be told."""
+    rng = random.Random("heard")
+    asked = wire.read_body(read_responses, json.dumps(ASKED).encode())
+    for number in range(2 * ROUNDS):
+        stream = [odder(rng, each) if rng.random() < 0.2 else each for each in EVENTS]
+        if number % 3 == 0:
+            rng.choice(stream)["type"] = rng.choice([{}, [], "a\nb: c", "", 5, None])
+        speech, reader = ResponsesSpeech(asked, created_at=0, kept=True), HearingReader(0)
+        assert speech.passing(b"", OPENAI, RELEASES[0], ()) is not None
+        said = []
+        try:
+            for event in stream:
+                said += [speech.event(each) for each in reader.event(json.dumps(event).encode())]
+        except ApiError:
+            pass
+        except Exception as error:
+            raise AssertionError(json.dumps(stream)) from error
+        for line in b"".join([*said, speech.end()]).splitlines():
+            assert not line or line.startswith((b"event: ", b"data: ")), line
+        assert b"response.failed" in speech.error_event(b"{}")
+        json.loads(speech.whole(b"{}"))
 
 
 def test_chat_is_said_to_every_client() -> None:

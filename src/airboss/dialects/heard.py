@@ -45,7 +45,8 @@ def as_event(type_: str, heard: str) -> bytes:
     """An event as it came."""
     # An event's data over several lines is one text with line ends in it.
     data = heard.replace("\n", "\ndata: ")
-    return f"event: {type_}\ndata: {data}\n\n".encode()
+    named = f"event: {type_}\n" if type_.isprintable() else ""
+    return f"{named}data: {data}\n\n".encode()
 
 
 def before(first: Sequence[object], listed: bytes) -> bytes:

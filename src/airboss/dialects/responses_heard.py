@@ -48,18 +48,19 @@ class Heard:
         when the call's record is closed."""
         data = heard.encode()  # of a `str` msgspec cannot keep a part as it is
         said = _event.decode(data)
+        type_ = said.type if isinstance(said.type, str) else ""
         if isinstance(said.sequence_number, int):
             self._number = max(self._number, said.sequence_number)
         if bytes(said.response)[:1] != b"{":
-            return as_event(said.type, heard)
+            return as_event(type_, heard)
         whole = self._own(bytes(said.response))
         self._begun = whole
         if self._previous is not None:
             heard = encode(_members.decode(data) | {"response": msgspec.Raw(whole)}).decode()
-        if said.type not in LAST:
-            return as_event(said.type, heard)
+        if type_ not in LAST:
+            return as_event(type_, heard)
         self.last = whole
-        self._ends.append(as_event(said.type, heard))
+        self._ends.append(as_event(type_, heard))
         return b""
 
     def _own(self, response: bytes) -> bytes:
