@@ -160,6 +160,10 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     assert "error_rate of support is 0.25, silenced" in status_line(line)
     share = status_line(line | {"kind": "sequential", "metric": "latency_p95"})
     assert "latency_p95 of support is worse than usual in 25.00% of calls" in share, "no latency, but a share"
+    assert "error_rate of support is 0.25" in status_line(line | {"kind": "sequential"})
+    assert "dead_letters of Airboss is 0.25" in status_line(
+        line | {"metric": "dead_letters", "deployment": ""}
+    )
     assert not well(found | {"alarms": [line]})
     for state in ("ok", "pending", "resolved", "no_data"):
         assert well(found | {"alarms": [line | {"state": state}]})

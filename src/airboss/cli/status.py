@@ -13,6 +13,10 @@ from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, Url
 from airboss.cli.output import console, dash, print_json, size
 
 
+SHARES = ("latency_", "ttft_", "cost")
+"""What of these a `sequential` alarm measures is no time and no money, but a share of calls."""
+
+
 def status(
     *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
 ) -> None:
@@ -174,14 +178,10 @@ def alarm(found: dict[str, Any]) -> str:
 
     colour = {"ok": "green", "resolved": "green", "firing": "red"}.get(found["state"], "yellow")
     value = "-" if found["value"] is None else f"{found['value']:.6g}"
-    if (
-        found["kind"] == "sequential"
-        and found["value"] is not None
-        and not found["metric"].startswith("score:")
-    ):
+    if found["kind"] == "sequential" and found["value"] is not None and found["metric"].startswith(SHARES):
         value = f"worse than usual in {found['value']:.2%} of calls"
     silenced = ", silenced" if found["silenced_until"] is not None else ""
-    what = f"{found['metric']} of {found['deployment']} is {value}"
+    what = f"{found['metric']} of {found['deployment'] or 'Airboss'} is {value}"
     name = escape(found["name"])
     return f"alarm {name} [{colour}]{found['state']}[/] for {age(found['since'])}: {escape(what)}{silenced}"
 
