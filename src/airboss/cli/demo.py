@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,7 +73,8 @@ def demo(
         if stay and not as_json:
             sys.stdout.write("\nStill serving; Ctrl-C ends it.\n")
             sys.stdout.flush()
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            with suppress(KeyboardInterrupt):
+                signal.pause()
 
 
 def prepare(directory: Path, text: str, sha256: str) -> None:
@@ -96,7 +97,13 @@ def prepare(directory: Path, text: str, sha256: str) -> None:
 
 @contextmanager
 def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mapping[str, Any]]:
-    """An `airboss up` in that folder, until the end of the block; gives its ready line."""
+    """An `airboss up` in that folder, until the end of the block or SIGTERM; gives its ready line."""
+
+    def ended(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    # Its default would end this process alone, and leave what it started running.
+    signal.signal(signal.SIGTERM, ended)
     command = [sys.executable, "-m", "airboss.cli.main", "up", "--json"]
     command += ["--config", str(directory / "airboss.toml"), "--data-dir", str(directory / ".airboss")]
     command += ["--port", str(port), "--console-port", str(console_port)]

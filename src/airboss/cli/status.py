@@ -12,7 +12,6 @@ from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, print_json, size
 
-
 SHARES = ("latency_", "ttft_", "cost")
 """What of these a `sequential` alarm measures is no time and no money, but a share of calls."""
 
