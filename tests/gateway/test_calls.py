@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -73,6 +74,23 @@ def test_a_long_call(gateway: Gateway, provider: FakeProvider, letters: int, str
             record_id = response.headers["x-request-id"]
             assert opened[record_id]["request"] == said
             assert closed[record_id]["status"] == "ok"
+
+
+def test_a_connection_that_waits_keeps_no_body(gateway: Gateway) -> None:
+    """What 24 calls of 4 MB took is given back, though their clients stay."""
+
+    def resident_mb() -> int:
+        statm = Path(f"/proc/{gateway.process.pid}/statm").read_text(encoding="ascii").split()
+        return (int(statm[1]) - int(statm[2])) * 4096 >> 20
+
+    said = {"messages": [{"role": "user", "content": "x" * 4_000_000}], "model": "gpt-4o"}
+    gateway.chat()
+    before = resident_mb()
+    with contextlib.ExitStack() as stack:
+        for _ in range(24):
+            response = stack.enter_context(gateway.client()).post("/v1/chat/completions", json=said)
+            assert response.status_code == 200
+        until(lambda: resident_mb() < before + 70)
 
 
 @pytest.mark.parametrize("wants_usage", [True, False])

@@ -386,7 +386,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Serve the request, or queue it behind the one being served."""
         self._in_message = False
-        body = self._body
+        body, self._body = self._body, []
         request = HttpRequest(
             method=self._parser.get_method().decode("ascii", "replace"),
             path=path_of(self._url),
@@ -466,6 +466,7 @@ class Connection(asyncio.Protocol):
                 if not self._in_message:
                     self._deadline = time.monotonic() + KEEP_ALIVE_S
                 self._wake = self.loop.create_future()
+                del request  # a connection that waits keeps no body
                 await self._wake
 
     def _kept(self) -> bool:
