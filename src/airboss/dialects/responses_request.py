@@ -306,8 +306,9 @@ def _read(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, where: str) -> T:
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        at = str(error).replace("`$", f"`{where}")
-        raise InvalidRequest(f"{at}; send it as OpenAI has it", param=where) from None
+        what = str(error)
+        said = what.replace("`$", f"`{where}") if "`$" in what else f"{what} - at `{where}`"
+        raise InvalidRequest(f"{said}; send it as OpenAI has it", param=where) from None
 
 
 def input_messages(given: str | Iterable[msgspec.Raw] | None, unsaid: list[Unsaid]) -> list[Json]:

@@ -78,15 +78,19 @@ class SpokenClient:
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole answer or an error."""
         said = self._speech.whole(body) if status == 200 else self._speech.error(status, body)
-        self._client.respond(status, headers + self._own(), said)
+        self._client.respond(status, self._with_own(headers), said)
 
-    def _own(self) -> bytes:
+    def _with_own(self, headers: bytes) -> bytes:
+        """The lines with ours; what was left out on the way to chat and from it stands in one."""
         dropped = dropped_line(self._speech.dropped)
-        return b"request-id: %s\r\n%s" % (self._speech.record_id.encode(), dropped)
+        name = dropped[: dropped.find(b" ") + 1]
+        if name and name in headers:
+            headers, dropped = headers.replace(name, dropped.rstrip() + b", ", 1), b""
+        return b"%srequest-id: %s\r\n%s" % (headers, self._speech.record_id.encode(), dropped)
 
     def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
         """Begin a stream with its first events."""
-        self._client.start_stream(status, headers + self._own(), self._said(first))
+        self._client.start_stream(status, self._with_own(headers), self._said(first))
 
     def stream(self, data: bytes) -> None:
         """Send whole events on. Raises UpstreamFailed for what cannot be said."""
