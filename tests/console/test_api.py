@@ -261,6 +261,8 @@ def test_bodies_are_bounded(site: Site) -> None:
     answer = site.program().post("/api/v1/config", content=b"x" * (api.CONFIG_MAX + 1))
     assert answer.status_code == 413
     assert site.applied == []
+    long = msgspec.json.encode({"config": "#" * (3 << 20)})
+    assert site.program().post("/api/v1/config", content=long).status_code != 413
 
 
 def test_the_cookie_reads_the_api(site: Site) -> None:

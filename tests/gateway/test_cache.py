@@ -17,7 +17,7 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.domain.plan import Caching, Retry
+from airboss.domain.plan import Caching, Retry, Timeouts
 from airboss.domain.ports import ApiKey
 from airboss.domain.release import Policy
 from airboss.governance.keys import hash_key
@@ -390,26 +390,52 @@ def test_vectors_are_kept_too(gateway: Gateway, provider: FakeProvider) -> None:
         assert client.post("/v1/embeddings", json=body).json()["data"] == one.json()["data"]
 
 
+def test_a_stream_from_the_cache_that_nobody_reads_ends(own: Gateway, provider: FakeProvider) -> None:
+    """At the call's total_s: what the call holds is not held for ever."""
+    own.publish(deployment(provider.url, cache=CACHE, timeout=Timeouts(total_s=2.0)))
+    until(lambda: own.chat("x", model="small").status_code == 404)
+    assert own.chat(MANY).status_code == 200
+    until(lambda: state(own.chat(MANY)) == "hit")
+    with socket.socket() as client:
+        began = begin(own, client)
+        opened, _ = own.frames()
+        mine = max(each["id"] for each in opened.values() if each["stream"])
+        end = own.closed(mine)
+        assert (end["status"], end["error_type"]) == ("error", "timeout_total")
+        while piece := client.recv(1 << 20):
+            began += piece
+            if b"total_s" in piece:
+                break
+    assert b"[DONE]" not in began
+    assert began.count(b"HTTP/1.1") == 1
+
+
+MANY = 'fake:{"words": 60000}'
+
+
+def begin(gateway: Gateway, client: socket.socket) -> bytes:
+    """The beginning of the stream of many words, of which nobody reads more."""
+    body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": MANY}]}
+    raw = json.dumps(body).encode()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(10.0)
+    client.connect(("127.0.0.1", gateway.port))
+    client.sendall(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"
+        b"content-length: %d\r\n\r\n%s" % (KEY.encode(), len(raw), raw)
+    )
+    began = client.recv(100)
+    assert began.startswith(b"HTTP/1.1 200"), began
+    return began
+
+
 def test_a_stream_from_the_cache_waits_for_its_reader(own: Gateway, provider: FakeProvider) -> None:
     """It comes in pieces, as fast as it is read, and its record is not closed before; who leaves meanwhile
     has left."""
-    own.chat('fake:{"words": 60000}')
+    own.chat(MANY)
     until(lambda: kept(own) == 1)
-    body = {
-        "model": "gpt-4o",
-        "stream": True,
-        "messages": [{"role": "user", "content": 'fake:{"words": 60000}'}],
-    }
-    raw = json.dumps(body).encode()
     with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", own.port))
-        client.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"
-            b"content-length: %d\r\n\r\n%s" % (KEY.encode(), len(raw), raw)
-        )
-        began = client.recv(100)
-        assert began.startswith(b"HTTP/1.1 200"), began
+        begin(own, client)
         for n in range(3):  # others are served meanwhile
             assert own.chat(f"other {n}").status_code == 200
         opened, closed = own.frames()
@@ -417,7 +443,7 @@ def test_a_stream_from_the_cache_waits_for_its_reader(own: Gateway, provider: Fa
         assert mine not in closed
     end = own.closed(mine)
     assert (end["status"], end["error_type"], end["cache"]) == ("cancelled", "client_disconnected", "hit")
-    whole = own.chat('fake:{"words": 60000}', stream=True)
+    whole = own.chat(MANY, stream=True)
     assert state(whole) == "hit"
     assert len(text_of(whole).split()) == 60_000
     assert own.closed(whole.headers["x-request-id"])["status"] == "ok"

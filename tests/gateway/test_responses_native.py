@@ -19,10 +19,12 @@ from airboss.governance.keys import hash_key
 from airboss.governance.policies import policy_of
 from airboss.providers.fake_answers import SENTENCE
 from airboss.testing import FakeProvider
+from tests.gateway.edge_wire import post
 from tests.support.gateway import DIGEST, KEY, PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
 from tests.support.spoken import error, is_whole, say, streamed, text
 from tests.support.wait import until
+from tests.support.wire_http import exchange
 
 OTHER = "ab_" + "o" * 43
 MODEL = ModelVersion(provider="fake", kind="openai", model="up")
@@ -284,6 +286,18 @@ def test_nobody_else_says_what_was_heard(tmp_path: Path, upstream: SaidUpstream)
     with Gateway(tmp_path / "g", deployment(upstream.url)) as gateway:
         assert words(ask(gateway, "hi")) == "Yes."
         assert say(gateway, "messages", "hi").json()["content"] == [{"type": "text", "text": "Yes."}]
+
+
+def test_an_end_without_a_beginning(tmp_path: Path, upstream: SaidUpstream) -> None:
+    """A stream of its last event alone reaches the client whole, and the connection stays in step."""
+    end = {"type": "response.completed", "sequence_number": 0, "response": json.loads(ANSWER)}
+    upstream.events, upstream.done = [json.dumps(end)], False
+    with Gateway(tmp_path / "g", native(upstream.url, aliases=("gpt-4o",))) as gateway:
+        body = json.dumps({"model": "gpt-4o", "input": "hi", "stream": True}).encode()
+        answer = exchange(gateway.port, post(body, path=b"/v1/responses"))
+        assert answer.status == 200
+        assert answer.body.count(b"event: response.completed") == 1
+        assert gateway.closed(answer.headers["x-request-id"])["status"] == "ok"
 
 
 @pytest.mark.parametrize("name", ["background", "conversation"])

@@ -375,6 +375,7 @@ OWN: tuple[Route, ...] = (
         answer=Applied,
         handle=apply,
         body=ConfigIntent,
+        body_max=CONFIG_MAX,
     ),
     Route(
         method="POST",
@@ -383,6 +384,7 @@ OWN: tuple[Route, ...] = (
         answer=Difference,
         handle=diff,
         body=ConfigIntent,
+        body_max=CONFIG_MAX,
     ),
 )
 """The routes of this module."""

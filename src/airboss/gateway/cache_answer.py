@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from airboss.domain.errors import UpstreamTimeout
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.heads import ours_ms, response_head
@@ -27,7 +28,21 @@ class Kept(WholeAnswer):
         self._take_in(answer, read_reply(answer))
 
     async def stream(self, client: Client, call: Admitted, dispatched: Dispatched) -> None:
-        """Give it as a stream's events, as fast as the client reads them; its end waits for the record."""
+        """Give it as a stream's events, as fast as the client reads them; its end waits for the record.
+        Raises UpstreamTimeout where the client has not read it in the time of the whole call."""
+        total_s = call.deployment.timeout.total_s
+        self.committed = False  # nothing of it is the client's yet
+        try:
+            async with asyncio.timeout(total_s):
+                await self._stream(client, call, dispatched)
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"the answer was not read within total_s = {total_s}; read faster, or raise it under timeout "
+                "of the deployment",
+                code="timeout_total",
+            ) from None
+
+    async def _stream(self, client: Client, call: Admitted, dispatched: Dispatched) -> None:
         readable = asyncio.Event()
 
         def heed(writable: bool) -> None:  # noqa: FBT001 - called back by position
@@ -41,6 +56,7 @@ class Kept(WholeAnswer):
                 client.stream(piece)
             else:
                 client.start_stream(200, head, piece)
+                self.committed = True
             await asyncio.sleep(0)
             await readable.wait()
 

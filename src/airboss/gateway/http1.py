@@ -150,14 +150,14 @@ class Connection(asyncio.Protocol):
             self._server.outbox.close(self.transport)
 
     def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
-        """Begin a response whose length is not known, with its first piece."""
+        """Begin a response whose length is not known, with its first piece, which may be empty."""
         request = self._current
         self.began = True
         self.chunked = not (request is not None and request.http_1_0)
         framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
         close = b"connection: close\r\n" if self._closes(request) or not self.chunked else b""
         head = STATUS_LINES[status] + headers + framing + close + b"\r\n"
-        if self.chunked:
+        if self.chunked and first:  # an empty chunk would be the end
             self._write(b"%s%x\r\n%s\r\n" % (head, len(first), first))
         else:
             self._write(head + first)

@@ -27,7 +27,7 @@ from airboss.store.response_rows import KeptResponse, ResponseStore
 
 PATH = "/v1/responses"
 RICH = b'"thinking_blocks"'
-_NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+_NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
 
 log = logging.getLogger("airboss.gateway")

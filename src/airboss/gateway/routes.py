@@ -24,12 +24,12 @@ from airboss.gateway.traces import traces
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
 from airboss.telemetry.exposition import Exposition
-from airboss.telemetry.metrics import Counts, of_the_dead, read_counts, write_counts
+from airboss.telemetry.metrics import Counts, of_the_dead, read_counts
 
 JSON = b"content-type: application/json\r\n"
 WORKERS = "gateway-"
 """Names of workers' files begin so."""
-COUNTS_AGE = timedelta(seconds=10)
+DEAD_AFTER = timedelta(seconds=10)
 """A worker writes every second: one whose counts are older is dead, or there are fewer workers now."""
 
 Route = Callable[["Router", Connection, HttpRequest], Awaitable[None]]
@@ -54,7 +54,7 @@ class Router:
 
     def __call__(self, client: Connection, http: HttpRequest) -> Awaitable[None]:
         """Answer one request. Raises ApiError, which the connection answers with `error_response`."""
-        methods = ROUTES.get(http.path)
+        methods = ROUTES.get(http.path)  # looked up here, as nearly all are found so
         route = methods.get(http.method) if methods is not None else None
         return (route or self._route(http))(self, client, http)
 
@@ -205,9 +205,8 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
         gauges["plan_age_seconds"] = (now - plan.created_at).total_seconds()
     gauges |= _controller_gauges(others.get("controller"), now.timestamp())
     # What was once shown must be there after a kill: the file is what the next life goes on from.
-    own = worker.counts()
-    write_counts(settings.metrics_dir / f"{worker.name}.json", own)
-    dead = now - COUNTS_AGE
+    own = await worker.share(settings.metrics_dir)
+    dead = now - DEAD_AFTER
     theirs = [
         of_the_dead(each) if name.startswith(WORKERS) and each.written_at < dead else each
         for name, each in others.items()

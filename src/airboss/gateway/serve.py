@@ -31,7 +31,7 @@ from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
 from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import read_counts, write_counts
+from airboss.telemetry.metrics import read_counts
 
 log = logging.getLogger("airboss.gateway")
 
@@ -130,7 +130,7 @@ async def serve(
         await asyncio.gather(*chores, return_exceptions=True)
         await worker.limiter.close()
         worker.executor.close()
-        write_counts(settings.metrics_dir / f"{settings.name}.json", worker.counts())
+        await worker.share(settings.metrics_dir)
     log.info("stopped")
 
 
@@ -209,16 +209,12 @@ async def _follow_plan(
 
 
 async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> None:
-    path = settings.metrics_dir / f"{settings.name}.json"
     free_memory = FreeMemory()
     while True:
         await asyncio.sleep(SWEEP_S)
         server.sweep()
         free_memory.bound()
-        try:
-            await asyncio.to_thread(write_counts, path, worker.counts())
-        except OSError as error:
-            log.warning("cannot write metrics", extra={"path": str(path), "reason": str(error)})
+        await worker.share(settings.metrics_dir)
 
 
 async def _drained(server: Server) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,13 +26,15 @@ from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
 from airboss.providers.outbox import Pieces
 from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import Counts, WorkerMetrics
+from airboss.telemetry.metrics import Counts, WorkerMetrics, write_counts
 
 if TYPE_CHECKING:
     from airboss.gateway.cached import AnswerCache, Seat
     from airboss.gateway.limits import Held, Limiter
     from airboss.gateway.responses import Keeping
     from airboss.gateway.screened import CallScreen
+
+log = logging.getLogger("airboss.gateway")
 
 
 class Worker:
@@ -50,6 +54,7 @@ class Worker:
         self.limiter: Limiter | None = None
         self.reading = asyncio.Semaphore(1)
         """Of whoever reads a large body in a thread."""
+        self._sharing = asyncio.Lock()
         self.cache: AnswerCache | None = None
         self.listed = ListedPrices(None)
 
@@ -64,6 +69,18 @@ class Worker:
         if self.limiter is not None:
             counts.limits = self.limiter.uses()
         return counts
+
+    async def share(self, directory: Path) -> Counts:
+        """Write what is counted to this worker's file there, for the others and for its next life, and return
+        it. A disk that is full is told in the log."""
+        async with self._sharing:  # or an older count could be written over a newer one
+            counts = self.counts()
+            path = directory / f"{self.name}.json"
+            try:
+                await asyncio.to_thread(write_counts, path, counts)
+            except OSError as error:
+                log.warning("cannot write metrics", extra={"path": str(path), "reason": str(error)})
+            return counts
 
     def view(self) -> Serving:
         """What is served now. Raises Unavailable before the first plan."""

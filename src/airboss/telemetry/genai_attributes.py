@@ -25,9 +25,9 @@ _CONTENT: Final = re.compile(
     r"|mcp\.(?:request\.argument|response\.value)\Z|db\.(?:query|search)\.result\b|db\..*\.where_document\Z"
 )
 _CREDENTIAL: Final = re.compile(
-    r"(?:gen_ai|llm)\.headers\Z"
-    r"|(?:.*[._])?(?:proxy[-_])?authorization\Z|(?:.*[._])?(?:x[-_])?(?:goog[-_])?api[-_]key\Z"
-    r"|(?:.*[._])?(?:set[-_])?cookie\Z",
+    r"(?:gen_ai|llm)\.(?:request[._])?(?:extra[-_])?headers\Z|(?:.*[._])?extra[-_]headers\Z"
+    r"|(?:.*[._])?(?:proxy[-_])?authorization\Z|(?:.*[._])?(?:x[-_])?(?:goog[-_])?api[-_]?key\Z"
+    r"|(?:.*[-._])?security[-_]token\Z|(?:.*[._])?(?:set[-_])?cookie\Z",
     re.IGNORECASE,
 )
 

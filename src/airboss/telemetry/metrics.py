@@ -58,7 +58,9 @@ class Histogram(msgspec.Struct):
         self.total += sum(values)
 
     def add(self, other: Histogram) -> None:
-        """Add another's counts, made with the same bounds."""
+        """Add another's counts, unless they are of a version with other bounds."""
+        if len(self.counts) != len(other.counts):
+            return
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
 
@@ -264,8 +266,6 @@ class WorkerMetrics:
     def resume(self, held: Counts) -> None:
         """Go on from what this worker's last life had shared: a counter must not go backwards."""
         for series in held.series:
-            if len(series.duration.counts) != len(DURATION_BUCKETS_S) + 1:
-                continue  # of a version with other buckets
             self._of(series.labels).add(series)
         for counts, more in (
             (self._refused, held.refused),
