@@ -26,7 +26,7 @@ test:  ## Run the gates (lint) and every test
 	@$(MAKE) --no-print-directory lint-only
 	@if [ -n "$(ARGS)" ]; then exec $(BIN)/pytest $(ARGS); fi; \
 	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/journeys; \
-	exec $(BIN)/pytest tests/journeys
+	exec $(BIN)/pytest -n 2 --dist loadfile tests/journeys
 
 test-clients:  ## Try other people's clients, each in an environment of its own
 	@scripts/setup dev

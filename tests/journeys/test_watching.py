@@ -171,9 +171,8 @@ def _state(airboss: Airboss) -> str:
     """Where the alarm stands; empty while nobody answers."""
     arguments = ("monitor", "list", "--json", "--data-dir", str(airboss.data))
     done = run_airboss(*arguments, cwd=airboss.root, env=dict(os.environ))
-    if not done.stdout:
-        return ""
-    return str(json.loads(done.stdout.splitlines()[0])["state"])
+    listed = [json.loads(line) for line in done.stdout.splitlines()]
+    return next((str(each["state"]) for each in listed if each.get("name") == "errors"), "")
 
 
 def _distinct(receiver: Receiver) -> list[dict[str, Any]]:

@@ -74,8 +74,8 @@ class DriftWatch:
                 self.tick()
             except StoreUnavailable as error:
                 log.debug("no drift looked for: %s", error)
-            except (SetupError, ConfigError):
-                log.exception("no drift looked for; trying again")
+            except (SetupError, ConfigError) as error:  # a ledger that is away, and such
+                log.warning("no drift looked for; trying again: %s", error)
             stop.wait(EVERY_S)
 
     def tick(self) -> None:

@@ -103,7 +103,9 @@ class OnlineScoring:
                 more = await self.tick()
             except StoreUnavailable as error:
                 log.debug("nothing scored: %s", error)
-            except (SetupError, ConfigError, WrongCall, ValueError):
+            except (SetupError, ConfigError) as error:  # a ledger that is away, and such
+                log.warning("nothing scored; trying again: %s", error)
+            except (WrongCall, ValueError):
                 log.exception("nothing scored; trying again")
             if not more:
                 await asyncio.sleep(POLL_S)
