@@ -83,11 +83,14 @@ class Console:
 
 
 def arrived(console: Console, trace_id: str, spans: int) -> None:
-    """Wait until a trace is whole in the record store."""
+    """Wait until a trace is whole in the record store, and no more of its model calls become records."""
+    records = 0
     until = time.monotonic() + WITHIN_S
     while True:
         try:
-            if json.loads(console.get(f"/api/v1/traces/{trace_id}?limit=1"))["spans"] == spans:
+            found = json.loads(console.get(f"/api/v1/traces/{trace_id}?limit=5000"))
+            records, before = sum(row["record"] is not None for row in found["rows"]), records
+            if found["spans"] == spans and 0 < records == before:
                 return
         except SystemExit:  # none of it is there yet
             pass
@@ -101,7 +104,6 @@ def opened(peer: peers.Peer, console: Console, spans: int, rounds: int) -> list[
     trace_id = os.urandom(16)
     send(peer, requests(trace_id, spans))
     arrived(console, trace_id.hex(), spans)
-    time.sleep(3.0)  # its model calls become records
     page = f"/traces/{trace_id.hex()}"
     rows = json.loads(console.get(f"/api/v1{page}?limit=50"))["rows"]
     views = {
