@@ -1,10 +1,12 @@
-"""OpenAI's client of Responses in front of OpenAI: bytes pass, hosted tools work, and all else is as ever."""
+"""OpenAI's client of Responses in front of OpenAI and Azure: bytes pass, hosted tools work."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +52,24 @@ def release(**members: Any) -> Release:
 
 
 def native(url: str, name: str = "assistant", **changes: Any) -> DeploymentPlan:
-    """A deployment at OpenAI."""
+    """A deployment at OpenAI, or at Azure."""
     fields: dict[str, Any] = {"kind": "openai", "price": PRICE, "aliases": ()} | changes
-    return deployment(url, name=name, **fields)
+    return deployment(url.removesuffix("/v1") if fields["kind"] == "azure" else url, name=name, **fields)
+
+
+@pytest.fixture(scope="module", params=["openai", "azure"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Who has the route."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker in front of the fake provider as OpenAI, in several ways."""
+def shared(
+    fake_process: FakeProvider, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A worker in front of the fake provider as one of them, in several ways."""
     url = fake_process.url
+    at = partial(native, url, kind=kind)
     shaped = release(
         prompt="Be {{ tone }}.",
         examples=(Example("1+1", "2"),),
@@ -68,18 +79,18 @@ def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory)
     backup = Target(
         provider="backup", kind="openai-compatible", base_urls=(url,), upstream_model="big", price=PRICE
     )
-    plan = native(url, "backed", upstream_model="first")
+    plan = at("backed", upstream_model="first")
     backed = msgspec.structs.replace(plan, target=msgspec.structs.replace(plan.target, fallbacks=(backup,)))
     plans = [
-        native(url, aliases=("gpt-4o",), timeout=Timeouts(total_s=1.5, first_token_s=1.0, idle_s=0.3)),
-        native(url, "shaped", stable=shaped),
-        native(url, "odd", stable=release(params={"seed": 7})),
-        native(url, "masks", policy=policy_of("mask", None)),
-        native(url, "looks", policy=policy_of("observe", None)),
-        native(url, "cached", cache=Caching()),
-        native(url, "lacks", upstream_model="lacks"),
-        native(url, "patient", retry=Retry(attempts=3)),
-        native(url, "off", responses=False),
+        at(aliases=("gpt-4o",), timeout=Timeouts(total_s=1.5, first_token_s=1.0, idle_s=0.3)),
+        at("shaped", stable=shaped),
+        at("odd", stable=release(params={"seed": 7})),
+        at("masks", policy=policy_of("mask", None)),
+        at("looks", policy=policy_of("observe", None)),
+        at("cached", cache=Caching()),
+        at("lacks", upstream_model="lacks"),
+        at("patient", retry=Retry(attempts=3)),
+        at("off", responses=False),
         backed,
         deployment(url, name="compatible", aliases=()),
         deployment(url, name="says-so", aliases=(), responses=True),
@@ -106,7 +117,7 @@ def gateway(shared: Gateway, provider: FakeProvider) -> Gateway:
 def sent(provider: FakeProvider) -> tuple[str, Any]:
     """Where the last request went, and what it was."""
     seen = provider.last()
-    return seen.path.removeprefix("/v1"), json.loads(seen.body)
+    return re.sub(r"^(/openai)?(/v1|/deployments/[^/]+)|[?].*", "", seen.path), json.loads(seen.body)
 
 
 def made(response: httpx2.Response) -> Any:
@@ -153,6 +164,33 @@ def test_bytes_pass(tmp_path: Path, upstream: SaidUpstream) -> None:
         assert client.get("/v1/responses/resp_theirs").json() == json.loads(ANSWER)
         assert client.delete("/v1/responses/resp_theirs").json()["deleted"]
         assert client.get("/v1/responses/resp_theirs").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("version", "query"), [(None, ""), ("2024-10-21", ""), ("preview", "?api-version=preview")]
+)
+def test_where_azure_has_them(
+    tmp_path: Path, upstream: SaidUpstream, version: str | None, query: str
+) -> None:
+    """Under its v1, which takes no dated version; the key is in a header of its own."""
+    secret = tmp_path / "key"
+    secret.write_text("azure-secret")
+    upstream.body = ANSWER
+    plan = native(
+        upstream.url,
+        kind="azure",
+        upstream_model="my-gpt",
+        api_version=version,
+        api_key_ref=f"file:{secret}",
+    )
+    with Gateway(tmp_path / "g", plan) as gateway:
+        assert ask(gateway, "hi", model="assistant").content == ANSWER
+    assert (upstream.paths[-1], json.loads(upstream.seen[-1])["model"]) == (
+        f"/openai/v1/responses{query}",
+        "my-gpt",
+    )
+    assert upstream.headers[-1]["api-key"] == "azure-secret"
+    assert "authorization" not in upstream.headers[-1]
 
 
 def test_events_pass(gateway: Gateway, provider: FakeProvider) -> None:
@@ -308,13 +346,17 @@ def test_what_would_be_kept_elsewhere(gateway: Gateway, provider: FakeProvider, 
     assert not provider.stats().requests
 
 
-@pytest.mark.parametrize(("status", "stream"), [(404, False), (405, True), (501, True)])
+@pytest.mark.parametrize(
+    ("refusal", "stream"),
+    [((404, "404"), False), ((405, ""), True), ((501, ""), True), ((400, "OperationNotSupported"), False)],
+)
 def test_without_the_route(
-    fake_process: FakeProvider, provider: FakeProvider, tmp_path: Path, status: int, stream: bool
+    provider: FakeProvider, kind: str, tmp_path: Path, refusal: tuple[int, str], stream: bool
 ) -> None:
     """Chat is asked instead, at once and for the calls that follow; what chat cannot say is refused then."""
-    with Gateway(tmp_path / "g", native(fake_process.url, aliases=("gpt-4o",))) as gateway:
-        provider.script(f"status;status={status};message=no such route")
+    status, code = refusal
+    with Gateway(tmp_path / "g", native(provider.url, aliases=("gpt-4o",), kind=kind)) as gateway:
+        provider.script(f"status;status={status};code={code};message=no such route")
         for number in range(2):
             response = ask(gateway, "hi", stream=stream)
             assert response.status_code == 200, response.text
@@ -326,9 +368,10 @@ def test_without_the_route(
         assert (refused.status_code, error("responses", refused)["code"]) == (400, "tools_unsupported")
 
 
-def test_a_model_that_is_not_known_has_the_route(gateway: Gateway, provider: FakeProvider) -> None:
+@pytest.mark.parametrize("code", ["model_not_found", "DeploymentNotFound"])
+def test_a_model_that_is_not_known_has_the_route(gateway: Gateway, provider: FakeProvider, code: str) -> None:
     """Nobody is asked again for it."""
-    provider.script("status;status=404;code=model_not_found;message=no such model")
+    provider.script(f"status;status=404;code={code};message=no such model")
     assert ask(gateway, "x").status_code == 502
     assert provider.stats().requests == 1
     assert ask(gateway, "x").status_code == 200

@@ -36,7 +36,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     `api_key` is `env:NAME` or `file:PATH`. A literal is moved into the data directory when it is applied.
     `drop_unsupported` leaves out of requests what the provider has no words for; else they are refused.
-    `responses` says whether it has OpenAI's `/responses`; left out: those of kind `openai` have it.
+    `responses` says whether it has OpenAI's `/responses`; left out: `openai` and `azure` have it.
     `api_version` is for `azure` only, `region` for `bedrock` only. `targets` are several places or keys that
     share the calls; with `affinity` those that begin alike go to the same one.
     """

@@ -30,10 +30,12 @@ from airboss.providers.chat_answer import (
     usage_of,
     whole_choice,
 )
-from airboss.providers.dialect import DONE, Outgoing, bearer
+from airboss.providers.dialect import DONE, Outgoing
+from airboss.providers.dialects import responses_place
 from airboss.providers.usage import Tokens
 
-PATH = "/responses"
+KINDS = frozenset({"openai", "azure"})
+"""Kinds of providers that have the route unless they say otherwise."""
 PARAMETERS: Mapping[str, str] = {
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
@@ -60,7 +62,7 @@ _NULL = b"null"
 
 def speaks(target: Target) -> bool:
     """Whether a target's provider has the route."""
-    return target.responses if target.responses is not None else target.kind == "openai"
+    return target.responses if target.responses is not None else target.kind in KINDS
 
 
 def pass_on(
@@ -97,8 +99,14 @@ def pass_on(
             changes[PARAMETERS[name]] = encode(value)
     for name, value in release.params_force.items():
         changes[PARAMETERS[name]] = encode(value)
+    path, authorise = responses_place(target)
     outgoing = Outgoing(
-        path=PATH, body=b"", authorise=bearer, streams=bool(asked.request.stream), reader=PassingReader
+        path=path,
+        body=b"",
+        authorise=authorise,
+        streams=bool(asked.request.stream),
+        reader=PassingReader,
+        or_chat=True,
     )
     return Passing(outgoing=outgoing, changes=changes)
 

@@ -15,7 +15,6 @@ from typing import NoReturn, Protocol
 
 import msgspec
 
-from airboss.dialects.responses_passing import PATH as RESPONSES
 from airboss.domain.errors import ApiError, Unavailable, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.record import AttemptWhy
@@ -182,8 +181,8 @@ class Executor:
     ) -> AnyAnswer:
         """Ask one model; a stream of its that breaks off is gone on with, by it or by others."""
         try:
-            if asked.outgoing is not None and asked.outgoing.path == RESPONSES:
-                return await self._ask_responses(call, asked, last=not others, why=why)
+            if asked.outgoing is not None and asked.outgoing.or_chat:
+                return await self._ask_or_chat(call, asked, last=not others, why=why)
             return await self._ask(call, asked, last=not others, why=why)
         except ApiError as error:
             answer = call.dispatched.answer
@@ -191,7 +190,7 @@ class Executor:
                 raise
             return await self._go_on(call, answer, error, [asked.target, *others])
 
-    async def _ask_responses(self, call: Trying, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
+    async def _ask_or_chat(self, call: Trying, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
         """Try one model at a route that not every provider has. Where it is missing, chat is asked instead,
         for LACKS_S without trying again. Raises ApiError, also for what cannot be said as chat."""
         asking = call.route.asking

@@ -25,6 +25,10 @@ _NEVER_BETTER = frozenset({501, 505})
 _OURS = frozenset({"too_many_connections", "provider_key_missing"})
 """Codes of what went wrong before anything was sent, and on our side."""
 _FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
+_NO_MODEL = (b"model_not_found", b"DeploymentNotFound")
+"""How OpenAI and Azure say that they do not know a model."""
+_NOT_THERE = b"OperationNotSupported"
+"""How Azure says that a model is not offered at a route."""
 _ELSEWHERE = frozenset(
     {
         TOO_LONG,
@@ -79,9 +83,11 @@ def is_targets_fault(error: ApiError, status: int | None) -> bool | None:
 
 
 def is_no_route(status: int | None, said: bytes) -> bool:
-    """Whether an upstream has not got the route that was asked, by what it said; one that does not know the
-    model has."""
-    return status in {404, 405, 501} and b"model_not_found" not in said
+    """Whether an upstream has not got the route that was asked, or not for that model, by what it said; one
+    that does not know the model has."""
+    if status == 400:
+        return _NOT_THERE in said
+    return status in {404, 405, 501} and not any(each in said for each in _NO_MODEL)
 
 
 def is_starting(error: ApiError, status: int | None) -> bool:

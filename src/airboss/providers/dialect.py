@@ -70,7 +70,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     `path` follows the base URL, query included. `reader` is given the second since 1970 that answers are
     stamped with; None where the answer is OpenAI's already. `streams` is whether a stream was asked for,
     `framing` how it is cut: server-sent events, or AWS's binary frames. `dropped` names what the dialect has
-    no words for and was left out.
+    no words for and was left out. `or_chat`: not every provider has the route, and chat does as well.
     """
 
     path: str
@@ -82,6 +82,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     method: str = "POST"
     dropped: tuple[str, ...] = ()
+    or_chat: bool = False
 
 
 def bearer(_request: Unsigned, secret: str) -> Mapping[str, str]:

@@ -26,6 +26,7 @@ from airboss.providers.text_over_chat import TextReader, as_chat
 ANTHROPIC_VERSION = "2023-06-01"
 AZURE_VERSION = "2024-10-21"
 """The `api-version` where the provider says none: the latest that is not a preview."""
+RESPONSES = "/responses"
 
 OPENAI_KINDS: tuple[ProviderKind, ...] = ("openai", "azure", "openai-compatible")
 """Providers that speak OpenAI's dialect, those first that have the most of its routes."""
@@ -54,6 +55,16 @@ def openai_place(target: Target, operation: Operation) -> tuple[str, Authorise]:
     version = quote(target.api_version or AZURE_VERSION, safe="")
     path = f"/openai/deployments/{quote(target.upstream_model, safe='')}{PATHS[operation]}"
     return f"{path}?api-version={version}", key_in("api-key")
+
+
+def responses_place(target: Target) -> tuple[str, Authorise]:
+    """As `openai_place`, of `/responses`. Azure has it under its v1 only, where the body names the deployment
+    and a version is a name (`preview`): the dated ones of its older routes are refused there."""
+    if target.kind != "azure":
+        return RESPONSES, bearer
+    version = target.api_version or ""
+    query = "" if version[:4].isdigit() else f"?api-version={quote(version, safe='')}"
+    return f"/openai/v1{RESPONSES}{query if version else ''}", key_in("api-key")
 
 
 def azure(body: bytes, target: Target, operation: Operation) -> Outgoing:

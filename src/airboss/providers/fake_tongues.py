@@ -16,18 +16,20 @@ from airboss.providers.fake_responses import Responses, read_responses
 _GEMINI = re.compile(r"/v1(?:beta)?/models/([^/:]+):(streamGenerateContent|generateContent)")
 _BEDROCK = re.compile(r"/model/([^/]+)/(converse-stream|converse)")
 _MESSAGES = "/v1/messages"
+_RESPONSES = frozenset({RESPONSES, f"/openai{RESPONSES}"})
+"""OpenAI's, and where Azure has it."""
 
 
 def is_foreign(path: str) -> bool:
     """Whether a route has a dialect of its own."""
-    return path in {_MESSAGES, RESPONSES} or bool(_GEMINI.fullmatch(path) or _BEDROCK.fullmatch(path))
+    return path in {_MESSAGES, *_RESPONSES} or bool(_GEMINI.fullmatch(path) or _BEDROCK.fullmatch(path))
 
 
 def tongue_of(path: str) -> Tongue | None:
     """The tongue that a route answers in; None for OpenAI's."""
     if path == _MESSAGES:
         return Anthropic()
-    if path == RESPONSES:
+    if path in _RESPONSES:
         return Responses()
     if _GEMINI.fullmatch(path):
         return Gemini()
@@ -38,7 +40,7 @@ def read_foreign(path: str, body: bytes, authorization: str) -> Call | None:
     """Read a request of another provider's; None if the route is none of theirs. Raises InvalidRequest."""
     if path == _MESSAGES:
         return read_messages(path, body, authorization)
-    if path == RESPONSES:
+    if path in _RESPONSES:
         return read_responses(path, body, authorization)
     found = _GEMINI.fullmatch(path)
     if found is not None:
@@ -54,4 +56,4 @@ def read_foreign(path: str, body: bytes, authorization: str) -> Call | None:
 def refusal(path: str, error: ApiError) -> bytes | None:
     """The body of an answer that says no, as the route's provider would; None for OpenAI's."""
     tongue = tongue_of(path)
-    return None if tongue is None or path == RESPONSES else tongue.error(error.http_status, error.message)
+    return None if tongue is None or path in _RESPONSES else tongue.error(error.http_status, error.message)
