@@ -42,7 +42,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         try:
             people = erasing(data, rooms, records)
             mover = Mover(data.journal_dir, records, SystemClock(), people=people)
-            journal = mover.drain()
+            journal = mover.finish()
             live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: journal)
             parts = desk_parts(ledger, data, "", lambda: journal, live)
             parts["status"] = with_alarms(parts["status"], ledger, rooms["alerts"])

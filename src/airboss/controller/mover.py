@@ -18,7 +18,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -124,6 +124,15 @@ class Mover:
         status = self.tick()
         while self._behind and status.store_up:
             status = self.tick()
+        return status
+
+    def finish(self) -> JournalStatus:
+        """As `drain`, with no worker left who could yet tell of the calls that spans tell of: these become
+        records at once."""
+        status = self.drain()
+        with suppress(StoreUnavailable):  # the next one goes on
+            while status.store_up and self._log.settle_calls(self._clock.now(), limit=SETTLED_AT_ONCE):
+                pass
         return status
 
     def tick(self) -> JournalStatus:
