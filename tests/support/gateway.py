@@ -69,8 +69,10 @@ class Gateway:
         keys: tuple[ApiKey, ...] | None = None,
         bodies: bool = True,
         body_bytes_max: int = 32 * 1024 * 1024,
+        process: str = "tests.support.gateway_process",
     ) -> None:
         self._root = root
+        self._process_module = process
         self._keys = keys or (ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC)),)
         self._bodies = bodies
         self._body_bytes_max = body_bytes_max
@@ -87,7 +89,7 @@ class Gateway:
 
     def _start(self) -> subprocess.Popen[bytes]:
         fd = self._listen.fileno()
-        command = [sys.executable, "-m", "tests.support.gateway_process", str(self._root / "snapshot.json")]
+        command = [sys.executable, "-m", self._process_module, str(self._root / "snapshot.json")]
         command += [str(self.journal), str(fd), str(self._body_bytes_max)]
         with (self._root / "log").open("ab") as log:
             return subprocess.Popen(command, pass_fds=(fd,), stdout=log, stderr=log)

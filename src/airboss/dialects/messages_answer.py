@@ -8,6 +8,7 @@ before it is whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from weakref import proxy
 
 import msgspec
 
@@ -205,7 +206,7 @@ class _Stream:
     """The content of a stream, block by block."""
 
     def __init__(self, speech: MessagesSpeech) -> None:
-        self._speech = speech
+        self._speech: MessagesSpeech = proxy(speech)  # which owns this: no cycle that waits to be freed
         self._index = -1
         self._open: str | None = None
         self._calls = CallJoin()

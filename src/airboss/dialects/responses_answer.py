@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import proxy
 
 import msgspec
 
@@ -409,7 +410,7 @@ class _Stream(_Items):
     """The events of a stream."""
 
     def __init__(self, speech: ResponsesSpeech, model: str) -> None:
-        super().__init__(speech)
+        super().__init__(proxy(speech))  # which owns this: no cycle that waits to be freed
         self._model = model
         self._number = 0
         self._out: list[bytes] = []

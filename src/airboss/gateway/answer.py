@@ -45,6 +45,7 @@ class _Answer:
     committed = _coded = False
     upstream: UpstreamConnection | None = None
     outgoing: Outgoing | None = None  # what was sent, where that is not OpenAI's request
+    failure: ApiError | None = None  # of its attempt, which knows this answer by its traceback
     rival: _Answer | None = None  # the other of two attempts that race (`gateway.hedge`)
     translation: Translation | None = None
     _inflate: zlib._Decompress | None = None

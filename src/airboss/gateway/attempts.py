@@ -55,6 +55,17 @@ class Dispatched(msgspec.Struct, kw_only=True):
         """The time in which any upstream was waited for, up to now."""
         return self.upstream_s + (now - self.waiting_since if self.waiting else 0.0)
 
+    def over(self) -> None:
+        """Let go of the answers, which know the call, and of where the failed ones failed: what ends is to
+        leave nothing to the collector of cycles."""
+        if len(self.tries) > 1:  # of a single one, the failure is the call's own
+            for tried in self.tries:
+                tried.answer.rival = None
+                if tried.answer.failure is not None:
+                    tried.answer.failure.__traceback__ = None
+        self.tries.clear()
+        self.answer = None
+
     def ended(  # noqa: PLR0917 - the one call of it is in the executor
         self,
         answer: AnyAnswer,

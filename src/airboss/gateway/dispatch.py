@@ -432,8 +432,7 @@ class Executor:
             failure = None
             place.breaker.answered()
         except ApiError as error:
-            failure = error.code or error.type
-            self._note_failure(place, answer, error)
+            failure = self._note_failure(place, answer, error)
             raise
         finally:
             if failure is None and connection is not None:
@@ -446,11 +445,11 @@ class Executor:
             place.ended(answer.first_output_at, began, stream=route.stream, well=failure is None)
 
     @staticmethod
-    def _note_failure(place: Place, answer: AnyAnswer, error: ApiError) -> None:
-        now = time.perf_counter()
+    def _note_failure(place: Place, answer: AnyAnswer, error: ApiError) -> str:
+        now, answer.failure, name = time.perf_counter(), error, error.code or error.type
         if isinstance(error, HedgeLost):
-            return
-        place.failed_with(error.code or error.type)
+            return name
+        place.failed_with(name)
         fault = None if answer.paused else is_targets_fault(error, answer.status)
         if fault:
             place.breaker.failed(now)
@@ -458,6 +457,7 @@ class Executor:
             place.breaker.answered()
         if isinstance(error, ConnectFailed):
             place.avoid_until = max(place.avoid_until, now + REFUSED_S)
+        return name
 
     def _pick(self, places: Sequence[Place], beginning: bytes | None, failed: Sequence[Place]) -> Place:
         return choose(places, time.perf_counter(), self._rng, beginning=beginning, but=failed)

@@ -195,8 +195,11 @@ class Connection(asyncio.Protocol):
         """Stop whatever works for this client."""
         self._server.connections.discard(self)
         self._waiting.clear()
-        if self._task is not None:
-            self._task.cancel("the client closed the connection")
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel("the client closed the connection")
+        # It has methods of ours, so that only the collector of cycles would free either.
+        self._parser = cast("httptools.HttpRequestParser", None)
 
     def pause_writing(self) -> None:
         """The client reads slower than the upstream writes."""

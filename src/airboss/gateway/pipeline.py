@@ -274,6 +274,7 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         close_record(worker, serving, call, opened, dispatched, status=status, error=error)
         error.message = serving.redactor.redact_text(error.message)
         deliver_error(client, call, dispatched, error)
+        error.__traceback__ = None  # its frames know the answer, and that knows the error
     except asyncio.CancelledError:
         close_record(worker, serving, call, opened, dispatched, status="cancelled", error=None)
         raise
@@ -288,6 +289,8 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         if call.spoken is not None:
             counted(call.spoken.speech, closed)
         deliver(client, call, dispatched, answer, closed)
+    finally:
+        dispatched.over()
 
 
 def dispatch(

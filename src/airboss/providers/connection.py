@@ -88,7 +88,9 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.idle_since = 0.0
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = cast("httptools.HttpResponseParser", None)
+        """Has methods of ours: there is one only while there is a transport, or only the collector of cycles
+        would free either."""
         self._answer: Answer | None = None
         self._headers: Headers = {}
         self._head_bytes = 0
@@ -142,6 +144,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Set the socket up."""
         self.transport = cast("asyncio.Transport", transport)
+        self._parser = httptools.HttpResponseParser(self)
         raw = self.transport.get_extra_info("socket")
         if raw is not None and raw.family in {socket.AF_INET, socket.AF_INET6}:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -174,6 +177,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits, and leave the pool."""
         self._pool.closed(self)
+        self._parser = cast("httptools.HttpResponseParser", None)
         if self._finished:
             return
         self._finished = True

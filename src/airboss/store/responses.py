@@ -8,12 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy import CTE, Connection, Row, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.exc import DBAPIError
 
 from airboss.store.ledger_open import cannot, open_engine, writing
 from airboss.store.ledger_tables import responses
 from airboss.store.response_rows import LINKS_MAX, KeptResponse
+
+_REPLACED = delete(responses).where(
+    (responses.c.id == bindparam("this")) & (responses.c.key == bindparam("whose"))
+)
 
 
 class SqlResponseStore:
@@ -28,8 +32,7 @@ class SqlResponseStore:
         row = msgspec.structs.asdict(kept)
         row |= {"created_at": _text(kept.created_at), "expires_at": _text(kept.expires_at)}
         with self._write() as connection:
-            mine = (responses.c.id == kept.id) & (responses.c.key == kept.key)
-            connection.execute(delete(responses).where(mine))
+            connection.execute(_REPLACED, {"this": kept.id, "whose": kept.key})
             connection.execute(insert(responses).values(**row))
             if kept.previous is None:
                 return
