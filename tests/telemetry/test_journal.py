@@ -56,6 +56,29 @@ def test_a_frame_is_in_the_file_when_the_call_returns(tmp_path: Path) -> None:
     writer.stop()
 
 
+def resident_bytes(segment: Path) -> int:
+    """How much of a mapped file counts as this process' memory."""
+    kib, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        if "-" in line.partition(" ")[0]:
+            ours = line.endswith(str(segment))
+        elif ours and line.startswith("Rss:"):
+            kib += int(line.split()[1])
+    return kib * 1024
+
+
+def test_what_is_written_takes_no_memory_of_the_process(tmp_path: Path) -> None:
+    """Of a segment of 8 MiB the process holds what it writes next, and every frame is there."""
+    writer = JournalWriter(tmp_path, "0")
+    frame = redacted("x" * 10_000)
+    for _ in range(800):
+        writer.open(frame)
+    (segment,) = writer.directory.glob("*.seg")
+    assert 0 < resident_bytes(segment) <= 2 * GROWTH_BYTES
+    writer.stop()
+    assert [each.payload for each in frames_of(writer.directory)] == [frame] * 800
+
+
 def test_a_directory_is_locked_from_the_moment_it_has_its_name(tmp_path: Path) -> None:
     """The mover never sees a living worker's directory unlocked; a stopped worker's is free."""
     writer = JournalWriter(tmp_path, "0")

@@ -145,7 +145,7 @@ def _calm_collector() -> None:
     objects and next to no cycles, and with the defaults looking for them took 13% of a busy worker."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(10_000, 50, 100)
 
 
 @contextmanager

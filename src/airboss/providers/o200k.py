@@ -83,7 +83,7 @@ def _words(data: bytes) -> list[bytes]:
     return words
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _tokens(word: bytes) -> int:
     if len(word) > _PIECE_BYTES:
         return sum(_tokens(word[at : at + _PIECE_BYTES]) for at in range(0, len(word), _PIECE_BYTES))

@@ -59,7 +59,7 @@ class JournalWriter:
         self._stopping = threading.Event()
         self._number = 0
         self._size = 0
-        self._room = 0
+        self._room = self._held_from = 0
         self._dirty = False
         self._full: list[int] = []
         self._flush_error: OSError | None = None
@@ -171,12 +171,21 @@ class JournalWriter:
             if self._size + size > self._room:
                 room = min(max(self._size + size, self._room + GROWTH_BYTES), len(self._map))
                 _grow(self._segment, self._room, room)
+                self._let_go()
                 self._room = room
         except OSError as error:
             raise self._refused(error) from error
         if self._flush_error is not None:
             raise self._refused(self._flush_error)
         return self._size + size
+
+    def _let_go(self) -> None:
+        """Have the process hold no more of the segment than is to come: up to 16 MiB of it would count as its
+        memory. What was written stays the kernel's."""
+        written = self._size - self._size % mmap.PAGESIZE
+        if written > self._held_from:
+            self._map.madvise(mmap.MADV_DONTNEED, self._held_from, written - self._held_from)
+            self._held_from = written
 
     def _refused(self, error: OSError) -> Unavailable:
         reason = error.strerror or str(error)
@@ -213,7 +222,7 @@ class JournalWriter:
             raise
         self._segment, self._map = segment, mapping
         self._number += 1
-        self._size, self._room = 0, room
+        self._size, self._room, self._held_from = 0, room, 0
 
     def _flush_often(self) -> None:
         while not self._stopping.wait(self._fsync_interval_s):
