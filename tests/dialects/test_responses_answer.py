@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from airboss.dialects.responses_answer import ResponsesSpeech, as_history
+from airboss.dialects.responses_answer import ResponsesSpeech
+from airboss.dialects.responses_items import as_history
 from airboss.dialects.responses_request import read_responses
 from tests.dialects.said import call, chunk, events, piece, streamed, usage_chunk, whole
 

@@ -86,6 +86,7 @@ def shared(
         at("shaped", stable=shaped),
         at("odd", stable=release(params={"seed": 7})),
         at("masks", policy=policy_of("mask", None)),
+        at("blocks", policy=policy_of("block", None)),
         at("looks", policy=policy_of("observe", None)),
         at("cached", cache=Caching()),
         at("lacks", upstream_model="lacks"),
@@ -288,12 +289,12 @@ def test_what_the_release_says(gateway: Gateway, provider: FakeProvider) -> None
         ("looks", "/responses"),
         ("off", "/chat/completions"),
         ("compatible", "/chat/completions"),
-        ("masks", "/chat/completions"),
+        ("masks", "/responses"),
     ],
 )
 def test_who_is_asked_so(gateway: Gateway, provider: FakeProvider, model: str, path: str) -> None:
-    """Providers of kind `openai`, or that say so, unless a policy has to change what is said; where it goes
-    as chat, what chat has no words for is refused by name."""
+    """Providers of these kinds, or that say so, also where a policy changes what is said; where it goes as
+    chat, what chat has no words for is refused by name."""
     response = ask(gateway, "mail ann@example.org", model=model)
     assert (response.status_code, sent(provider)[0]) == (200, path)
     closed = gateway.closed(response.headers["x-request-id"])
@@ -305,6 +306,16 @@ def test_who_is_asked_so(gateway: Gateway, provider: FakeProvider, model: str, p
             "tools_unsupported",
             "tools[0].type",
         )
+
+
+def test_a_policy_that_blocks(gateway: Gateway, provider: FakeProvider) -> None:
+    """It gives the beginning of an answer, which chat can say: the call goes so, without hosted tools."""
+    response = ask(gateway, 'fake:{"text": "Good day. Mail ann@example.org"}', model="blocks")
+    assert response.status_code == 400  # what it is told to say it would have to read
+    assert ask(gateway, "hi", model="blocks").status_code == 200
+    assert sent(provider)[0] == "/chat/completions"
+    hosted = ask(gateway, "hi", model="blocks", tools=[SEARCH])
+    assert error("responses", hosted)["code"] == "tools_unsupported"
 
 
 @pytest.mark.parametrize("stream", [False, True])

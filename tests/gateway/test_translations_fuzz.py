@@ -14,7 +14,8 @@ import pytest
 from airboss.dialects.messages_answer import MessagesSpeech
 from airboss.dialects.messages_passing import PassingReader
 from airboss.dialects.messages_request import messages_as_chat
-from airboss.dialects.responses_answer import ResponsesSpeech, as_history
+from airboss.dialects.responses_answer import ResponsesSpeech
+from airboss.dialects.responses_items import as_history
 from airboss.dialects.responses_passing import PassingReader as HearingReader
 from airboss.dialects.responses_request import as_chat, read_responses
 from airboss.domain.errors import ApiError

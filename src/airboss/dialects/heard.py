@@ -19,9 +19,11 @@ MARK: Final = b'"heard":'
 
 
 class _Heard(msgspec.Struct):
-    """What a piece of chat carries besides: the events, or the whole answer, that it was read from."""
+    """What a piece of chat carries besides: the events, or the whole answer, that it was read from; and the
+    same as it may be recorded, where that is not what the client is given."""
 
     heard: list[str] | None = None
+    recorded: list[str] | None = None
 
 
 _heard = msgspec.json.Decoder(_Heard)
@@ -29,16 +31,29 @@ _heard = msgspec.json.Decoder(_Heard)
 
 def heard_in(chat: bytes) -> list[str] | None:
     """What an upstream said in its own words, where this was read from it."""
+    both = both_heard(chat)
+    return None if both is None else both[0]
+
+
+def both_heard(chat: bytes) -> tuple[list[str], list[str]] | None:
+    """The same, and what may be recorded of it."""
     try:
-        return _heard.decode(chat).heard
+        said = _heard.decode(chat)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
+    return None if said.heard is None else (said.heard, said.recorded or said.heard)
 
 
-def carrying(chat: bytes, heard: Sequence[bytes]) -> bytes:
-    """A JSON object with what it was read from."""
-    texts = encode([each.decode("utf-8", "replace") for each in heard])
-    return b"%s,%s%s}" % (chat.rstrip()[:-1], MARK, texts)
+def carrying(chat: bytes, heard: Sequence[bytes], recorded: Sequence[bytes] | None = None) -> bytes:
+    """A JSON object with what it was read from, and with what may be `recorded` of that."""
+    texts = b"%s%s" % (MARK, _texts(heard))
+    if recorded is not None:
+        texts += b',"recorded":%s' % _texts(recorded)
+    return b"%s,%s}" % (chat.rstrip()[:-1], texts)
+
+
+def _texts(heard: Sequence[bytes]) -> bytes:
+    return encode([each.decode("utf-8", "replace") for each in heard])
 
 
 def as_event(type_: str, heard: str) -> bytes:

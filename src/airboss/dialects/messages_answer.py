@@ -81,6 +81,7 @@ class MessagesSpeech:
         self._passing = False
         self._last_heard: list[bytes] = []
         self.passes = False
+        self.screens = False
         self._stream: _Stream | None = None
 
     @property
@@ -97,6 +98,14 @@ class MessagesSpeech:
         passing = pass_on(written, target, release, lead, self._headers)
         self._passing = passing is not None
         return passing
+
+    @property
+    def passing_screened(self) -> bool:
+        """As `Speech.passing_screened`."""
+        return False
+
+    def screened(self, written: bytes, chat: bytes) -> None:
+        """As `Speech.screened`: it says nothing of its request."""
 
     def translated(self) -> None:
         """As `Speech.translated`."""

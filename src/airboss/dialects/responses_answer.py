@@ -21,11 +21,11 @@ from airboss.dialects.chat_said import (
     read_error_said,
     read_said,
 )
-from airboss.dialects.heard import heard_in
+from airboss.dialects.heard import both_heard, heard_in
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.responses_heard import Heard
 from airboss.dialects.responses_passing import pass_on
-from airboss.dialects.responses_request import Asked
+from airboss.dialects.responses_request import Asked, history_in, read_responses
 from airboss.dialects.speech import Counts, Json, Passing, encode, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import Target
@@ -55,6 +55,7 @@ class ResponsesSpeech:
         self.beyond = bool(asked.request.include)
         self.unsaid: Sequence[ApiError] = asked.unsaid
         self.passes = self._passing = False
+        self.screens = True
         self.asked, self.kept = asked, kept
         self._rich, self._history = rich, history
         self._heard = Heard(asked.request.previous_response_id)
@@ -86,6 +87,16 @@ class ResponsesSpeech:
         passing = pass_on(self.asked, target, release, lead, self._history)
         self._passing = passing is not None
         return passing
+
+    @property
+    def passing_screened(self) -> bool:
+        """As `Speech.passing_screened`."""
+        return self._passing
+
+    def screened(self, written: bytes, chat: bytes) -> None:
+        """As `Speech.screened`."""
+        self.asked = read_responses(written)
+        self._history = history_in(chat, self.asked, len(self._history))
 
     def translated(self) -> None:
         """As `Speech.translated`."""
@@ -161,9 +172,9 @@ class ResponsesSpeech:
 
     def event(self, data: bytes) -> bytes:
         """As `Speech.event`."""
-        if self._passing and (heard := heard_in(data)) is not None:
+        if self._passing and (both := both_heard(data)) is not None:
             self.passes = True
-            return b"".join(map(self._heard.event, heard))
+            return b"".join(map(self._heard.event, *both))
         if self.passes:
             return b""
         said = read_said(data)
@@ -196,26 +207,6 @@ class ResponsesSpeech:
         if self._stream is None:
             self._stream = _Stream(self, "")
         return self._stream.fail(body)
-
-
-def as_history(chat: bytes) -> Json:
-    """A whole chat answer as the message that later requests have: what servers add beside it stays away."""
-    said = read_said(chat)
-    joined = CallJoin()
-    for piece in said.calls:
-        joined.add(piece)
-    calls = [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}}
-        for call in joined.calls.values()
-    ]
-    message: Json = {"role": "assistant", "content": said.text if said.text or not calls else None}
-    if calls:
-        message["tool_calls"] = calls
-    if said.refusal:
-        message["refusal"] = said.refusal
-    if said.thoughts:
-        message["thinking_blocks"] = list(said.thoughts)
-    return message
 
 
 def _error_in(body: bytes) -> Json:

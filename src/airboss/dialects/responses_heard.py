@@ -43,9 +43,9 @@ class Heard:
         self.last = self._own(heard.encode())
         return self.last
 
-    def event(self, heard: str) -> bytes:
+    def event(self, heard: str, recorded: str) -> bytes:
         """One event as it came; nothing of one that says how the response ended: the client gets such a one
-        when the call's record is closed."""
+        when the call's record is closed. `recorded` is the event as it may be kept."""
         data = heard.encode()  # of a `str` msgspec cannot keep a part as it is
         said = _event.decode(data)
         type_ = said.type if isinstance(said.type, str) else ""
@@ -53,13 +53,15 @@ class Heard:
             self._number = max(self._number, said.sequence_number)
         if bytes(said.response)[:1] != b"{":
             return as_event(type_, heard)
-        whole = self._own(bytes(said.response))
+        whole = kept = self._own(bytes(said.response))
+        if recorded != heard:
+            kept = self._own(bytes(_event.decode(recorded.encode()).response))
         self._begun = whole
         if self._previous is not None:
             heard = encode(_members.decode(data) | {"response": msgspec.Raw(whole)}).decode()
         if type_ not in LAST:
             return as_event(type_, heard)
-        self.last = whole
+        self.last = kept
         self._ends.append(as_event(type_, heard))
         return b""
 

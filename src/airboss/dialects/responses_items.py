@@ -1,11 +1,12 @@
-"""Chat messages said as items of OpenAI's Responses: what a response was made from. Pure."""
+"""Chat messages said as items of OpenAI's Responses, what a response was made from, and answers kept as such
+messages. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from airboss.dialects.chat_said import list_of, text_of
+from airboss.dialects.chat_said import CallJoin, list_of, read_said, text_of
 from airboss.dialects.speech import Json
 
 
@@ -76,3 +77,23 @@ def _part(part: Json) -> Json:
         case {"type": "input_audio"}:
             return part
     return {"type": "input_text", "text": text_of(part.get("text"))}
+
+
+def as_history(chat: bytes) -> Json:
+    """A whole chat answer as the message that later requests have: what servers add beside it stays away."""
+    said = read_said(chat)
+    joined = CallJoin()
+    for piece in said.calls:
+        joined.add(piece)
+    calls = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}}
+        for call in joined.calls.values()
+    ]
+    message: Json = {"role": "assistant", "content": said.text if said.text or not calls else None}
+    if calls:
+        message["tool_calls"] = calls
+    if said.refusal:
+        message["refusal"] = said.refusal
+    if said.thoughts:
+        message["thinking_blocks"] = list(said.thoughts)
+    return message

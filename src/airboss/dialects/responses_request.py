@@ -220,6 +220,16 @@ def as_chat(asked: Asked, history: Sequence[Any] = ()) -> bytes:
     return encode(value)
 
 
+class _Conversation(msgspec.Struct):
+    messages: list[msgspec.Raw]
+
+
+def history_in(chat: bytes, asked: Asked, length: int) -> list[msgspec.Raw]:
+    """The history of this length in a chat request that `as_chat` has made."""
+    before = len(instructions(asked.request))
+    return msgspec.json.decode(chat, type=_Conversation).messages[before : before + length]
+
+
 def instructions(request: ResponsesRequest) -> list[Json]:
     """The message that the instructions are; none where there are none."""
     return [{"role": "system", "content": request.instructions}] if request.instructions else []

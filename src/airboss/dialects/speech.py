@@ -63,6 +63,8 @@ class Speech(Protocol):
     """Whether the client has heard an upstream's own words, so that nobody else can go on with them."""
     beyond: bool
     """Whether the answer asked for holds what chat has no words for."""
+    screens: bool
+    """Whether a policy that changes what is said can read the client's own words, and its upstream's."""
     unsaid: Sequence[ApiError]
     """What of the request chat has no words for. Unless the request is passed on as it is, the call is
     refused with the first of them, or goes on without them where the provider says so."""
@@ -78,6 +80,13 @@ class Speech(Protocol):
         are then said as they come. `lead` are the release's messages, which go before the client's.
         None where the target speaks another dialect, or the release asks for what this one has no words for;
         the call then goes on as chat."""
+
+    @property
+    def passing_screened(self) -> bool:
+        """Whether the request has gone on in the client's own words, and `screens`."""
+
+    def screened(self, written: bytes, chat: bytes) -> None:
+        """A policy has changed the request: this is what the client has `written`, and the same as chat."""
 
     def translated(self) -> None:
         """The call goes on as chat, for whatever reason."""

@@ -24,10 +24,10 @@ def passed_on(
     spoken: Spoken, body: Body, branch: Branch, screened: CallScreen | None, *, as_chat: bool = False
 ) -> Outgoing | None:
     """What goes upstream in the client's own words; None where it goes as chat: to another kind of provider,
-    as a raw prompt, and under a policy that may have to change what is said; and `as_chat`. Raises ApiError
+    as a raw prompt, and under a policy that cannot read it so; and `as_chat`. Raises ApiError
     for what chat cannot say, unless the provider drops such, and for a missing prompt variable."""
     release, target = branch.release, branch.target
-    may = not as_chat and release.form != "completion" and (screened is None or not screened.acts)
+    may = not as_chat and release.form != "completion" and (screened is None or screened.lets_pass(spoken))
     passing = None
     if may:
         lead = leading_messages(release, body.prompt_variables or {})

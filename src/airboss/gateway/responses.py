@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from airboss.dialects.responses_answer import ResponsesSpeech, as_history
-from airboss.dialects.responses_items import items_of
+from airboss.dialects.responses_answer import ResponsesSpeech
+from airboss.dialects.responses_items import as_history, items_of
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
 from airboss.domain.errors import AirbossError, NotFound, Unavailable, UpstreamFailed
 from airboss.domain.request import Principal

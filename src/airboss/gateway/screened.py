@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
 import msgspec
@@ -23,12 +24,19 @@ from airboss.gateway.answer import (
     WholeAnswer,
 )
 from airboss.gateway.embeddings import EmbeddingsAnswer
+from airboss.gateway.screened_heard import HeardScreen
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.sse import event_data
 from airboss.governance.policies import binding
 from airboss.governance.screening import ScreeningPolicy, one_action, prepare, screen_text, screening_policy
-from airboss.governance.screening_chat import AnswerScreen, Passed, screen_request, screen_written
+from airboss.governance.screening_chat import (
+    AnswerScreen,
+    Passed,
+    RequestScreened,
+    screen_request,
+    screen_written,
+)
 from airboss.governance.tokens import Tokens
 from airboss.providers.compatible import Delta, Reply, read_reply
 
@@ -51,7 +59,8 @@ class CallScreen:
         self._several = wire.asks_several(body)
         self._tokens: Tokens | None = None
         if "tokenize" in policy.actions.values():
-            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written=_text_of(request, body))
+            written = _text_of(request, body) + (spoken.written if spoken is not None else b"")
+            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written=written)
         self.request = request
         self.body = body
         self.spoken = spoken
@@ -68,6 +77,13 @@ class CallScreen:
         """Whether the client's answer has values in it that the screened request does not show."""
         return self._tokens is not None
 
+    def lets_pass(self, spoken: Spoken) -> bool:
+        """Whether the client's own words may go on: nothing is to be done about them, or it can be done in
+        them. Who blocks gives the beginning of an answer, which is for chat."""
+        if not self.acts:
+            return True
+        return spoken.speech.screens and "block" not in self._policy.actions.values()
+
     async def read(self) -> None:
         """Screen the request. Raises ApiError if what comes of it is no request any more."""
         relayed = self.body if isinstance(self.body, wire.RelayedBody) else None
@@ -82,13 +98,20 @@ class CallScreen:
                 param=tokens,
             )
         raw = _text_of(self.request, self.body)
+        written = None if self.spoken is None else await self._read_written(self.spoken)
         if len(raw) < THREAD_BYTES:
             screened = screen_request(self._policy, raw, self._tokens)
         else:
             screened = await asyncio.to_thread(screen_request, self._policy, raw, self._tokens)
         self._findings = screened.findings
-        if self.spoken is not None:
-            await self._read_written(self.spoken, blocked=screened.blocked)
+        if self.spoken is not None and written is not None:
+            if screened.blocked:
+                written = await self._read_written(self.spoken, blocked=True)
+            self._findings += only_written(written.findings, screened.findings)
+            self.spoken = msgspec.structs.replace(self.spoken, written=written.body)
+            if self.acts and not screened.blocked:
+                speech = self.spoken.speech
+                wire.read_body(lambda body: speech.screened(body, screened.body), written.body)
         if screened.blocked:
             kinds = sorted({each.kind for each in screened.findings if each.action == "block"})
             self.refusal = PolicyRefused(
@@ -119,15 +142,15 @@ class CallScreen:
         told = msgspec.json.encode({"method": body.method, "path": f"/v1{path}"})
         self.request = msgspec.structs.replace(self.request, body=told)
 
-    async def _read_written(self, spoken: Spoken, *, blocked: bool) -> None:
-        """Screen what the record has of a client that does not speak chat."""
-        written = spoken.written
-        work = partial(screen_written, self._policy, written, self._tokens, blocked=blocked)
-        changed = work() if len(written) < THREAD_BYTES else await asyncio.to_thread(work)
-        self.spoken = msgspec.structs.replace(spoken, written=changed)
+    async def _read_written(self, spoken: Spoken, *, blocked: bool = False) -> RequestScreened:
+        """What a client that does not speak chat has written, screened."""
+        work = partial(screen_written, self._policy, spoken.written, self._tokens, blocked=blocked)
+        return work() if len(spoken.written) < THREAD_BYTES else await asyncio.to_thread(work)
 
     def answer(self) -> AnswerScreen:
         """The screen of one attempt's answer."""
+        if self.acts and self.spoken is not None and self.spoken.speech.passing_screened:
+            return HeardScreen(self._policy, self._tokens)
         return AnswerScreen(self._policy, self._tokens, several=self._several)
 
     def findings(self, answer: object) -> tuple[PolicyFinding, ...]:
@@ -307,8 +330,11 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
 
     def _add(self, pieces: list[Passed], out: list[bytes]) -> None:
         for piece in pieces:
-            passes = self._event(b"data: %s\n\n" % piece.recorded)
-            out += [b"data: %s\n\n" % piece.given] if passes else []
+            held = len(self._held)
+            if self._event(b"data: %s\n\n" % piece.recorded):
+                out.append(b"data: %s\n\n" % piece.given)
+            elif len(self._held) > held:
+                self._held[-1] = b"data: %s\n\n" % piece.given
 
     def _flush(self, out: list[bytes]) -> None:
         if self.status == 200:
@@ -336,6 +362,22 @@ def _text_of(request: InferenceRequest, body: wire.Body) -> bytes:
     """The JSON that a policy reads. A record has less of a long one that is passed on."""
     text = body.text if isinstance(body, wire.RelayedBody) else None
     return request.body if text is None else text
+
+
+def only_written(
+    written: Sequence[PolicyFinding], chat: Sequence[PolicyFinding]
+) -> tuple[PolicyFinding, ...]:
+    """What was found in a client's own words and is not in the chat that is made of them."""
+    more: Counter[str] = Counter()
+    for each in written:
+        more[each.kind] += each.count
+    for each in chat:
+        more[each.kind] -= each.count
+    actions = {each.kind: each.action for each in written}
+    return tuple(
+        PolicyFinding(kind=kind, action=actions[kind], count=count, where="request")
+        for kind, count in sorted((+more).items())
+    )
 
 
 def _tokens_in(body: wire.Body) -> str | None:

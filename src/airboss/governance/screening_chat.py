@@ -80,19 +80,22 @@ WRITTEN_SPARED = SPARED | {("previous_response_id",)}
 """The same of a request in a dialect other than chat."""
 
 
-def screen_written(policy: ScreeningPolicy, written: bytes, tokens: Tokens | None, *, blocked: bool) -> bytes:
-    """What the record has of a request in a dialect other than chat, which goes upstream as chat: its text is
-    screened like that, with the same placeholders, and findings count there. `blocked`: the call is, so that
-    nothing of its values may be kept."""
+def screen_written(
+    policy: ScreeningPolicy, written: bytes, tokens: Tokens | None, *, blocked: bool
+) -> RequestScreened:
+    """A request in a dialect other than chat, as it may be recorded, and go on where it goes so: its text is
+    screened like the chat that is made of it, before that and with the same placeholders. `blocked`: the call
+    is, so that nothing of its values may be kept."""
     if not policy.acting:
-        return written
+        return RequestScreened(body=written, findings=(), blocked=blocked)
     used = one_action("mask", policy.acting) if blocked else policy
+    findings = Findings(used)
     screened = screen_json(
-        used, written, where="request", findings=Findings(used), tokens=tokens, spared=WRITTEN_SPARED
+        used, written, where="request", findings=findings, tokens=tokens, spared=WRITTEN_SPARED
     )
     if screened.blocked:
         return screen_written(policy, written, tokens, blocked=True)
-    return screened.data
+    return RequestScreened(body=screened.data, findings=findings.listed(), blocked=blocked)
 
 
 class Passed(msgspec.Struct, frozen=True):

@@ -27,7 +27,12 @@ Names = tuple[str, ...]
 _TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d{7}[\d.eE+-]*+', re.DOTALL)
 _SHORTEST = 7  # bytes of a string with its quotes; no detector finds less than five characters
 _BASE64 = re.compile(rb'"(?:data:[^",]{0,200};base64,)?[A-Za-z0-9+/]{256,}={0,2}"')
-_MEDIA = frozenset({"url", "data", "file_data", "b64_json", "image_url", "signature"})
+_MEDIA = frozenset(
+    {"url", "data", "file_data", "b64_json", "image_url", "signature", "partial_image_b64", "result"}
+)
+_SEALED = "encrypted_content"
+"""A name of what only its maker can read, and wants back as it was."""
+_OPAQUE = re.compile(rb'"[A-Za-z0-9+/_-]{64,}={0,2}"')
 _SECRET_NAME = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|wort)|pwd|secret|credentials?|token"
     r"|(?:api|access|secret|private|account|auth|encryption|signing)[_-]?key)\Z"
@@ -122,7 +127,7 @@ class _Walk:
     def _string(self, at: Names, names: Names, span: bytes, nested: int) -> bytes | None:
         """The string that takes its place, or None if nothing was found in it."""
         name = names[-1] if names else ""
-        if name in _MEDIA and _BASE64.fullmatch(span):
+        if (name in _MEDIA and _BASE64.fullmatch(span)) or (name == _SEALED and _OPAQUE.fullmatch(span)):
             return None
         text = _decoded(span)
         if name == "arguments" and nested < NESTED_MAX:
@@ -190,8 +195,8 @@ def _spans(raw: bytes) -> Iterator[tuple[Names, int, int]]:
             yield names, *token.span()
 
 
-def emptied(raw: bytes, called: frozenset[str]) -> bytes:
-    """`raw` with null for every member called so, wherever it stands."""
+def emptied(raw: bytes, called: frozenset[str], *, by: bytes = b"null") -> bytes:
+    """`raw` with null, or `by`, for every member called so, wherever it stands."""
     if not any(b'"%s"' % name.encode() in raw for name in called):
         return raw
     parts: list[bytes] = []
@@ -208,7 +213,7 @@ def emptied(raw: bytes, called: frozenset[str]) -> bytes:
         elif mark[:1] in (b"}", b"]"):
             depth -= 1
         if depth == 0 or (depth == 1 and mark == b","):
-            parts.append(b"null")
+            parts.append(by)
             done, depth = token.start(), 0
     return b"".join((*parts, raw[done:]))
 

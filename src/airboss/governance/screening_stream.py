@@ -50,8 +50,8 @@ _text = msgspec.json.Decoder(str | None)
 _encode = msgspec.json.Encoder().encode
 
 
-class _Text:
-    """One text, as it comes."""
+class StreamedText:
+    """One text, as it comes. `screen` knows what was found."""
 
     def __init__(self, policy: ScreeningPolicy, tokens: Tokens | None) -> None:
         self.screen = Screen(policy, tokens)
@@ -80,7 +80,7 @@ class ChoiceScreen:
         self._index = msgspec.Raw(b"%d" % index)
         self._policy = policy
         self._tokens = tokens
-        self._texts: dict[str, _Text] = {}
+        self._texts: dict[str, StreamedText] = {}
         self._calls: dict[int, dict[str, Any]] = {}
         self._legacy: dict[str, Any] = {}
         self._held = 0
@@ -144,7 +144,7 @@ class ChoiceScreen:
             return
         stream = self._texts.get(name)
         if stream is None:
-            stream = self._texts[name] = _Text(self._policy, self._tokens)
+            stream = self._texts[name] = StreamedText(self._policy, self._tokens)
         said[name] = stream.feed(text)
         self.blocked = stream.screen.blocked
 

@@ -1,0 +1,255 @@
+"""A response of OpenAI's, whole and as a stream, under a policy: no value passes, however it is cut."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airboss.domain.errors import UpstreamFailed
+from airboss.governance.screening import Action, one_action, screen_text
+from airboss.governance.screening_chat import Passed
+from airboss.governance.screening_responses import CHANNELS_MAX, ResponsesScreen
+from airboss.governance.screening_stream import HELD_BYTES_MAX
+from tests.governance.test_screening_chat import VALUED, call_tokens
+
+Json = dict[str, Any]
+MAIL, CARD = "jane.doe@example.com", "4111 1111 1111 1111"
+SEALED = "gAAAAABo-" + "aB3_" * 40
+TEXTS = {
+    "output_text": ("message", "content", "text"),
+    "refusal": ("message", "content", "refusal"),
+    "reasoning_text": ("reasoning", "content", "text"),
+    "reasoning_summary_text": ("reasoning", "summary", "text"),
+}
+FLAT = {
+    "function_call_arguments": ("function_call", "arguments"),
+    "mcp_call_arguments": ("mcp_call", "arguments"),
+    "custom_tool_call_input": ("custom_tool_call", "input"),
+    "code_interpreter_call_code": ("code_interpreter_call", "code"),
+}
+
+
+def item_of(kind: str, text: str, index: int) -> Json:
+    """An item with one text."""
+    if kind in FLAT:
+        type_, member = FLAT[kind]
+        return {
+            "id": f"i_{index}",
+            "type": type_,
+            "status": "completed",
+            "call_id": "c",
+            "name": "f",
+            member: text,
+        }
+    type_, where, member = TEXTS[kind]
+    part: Json = {"type": "refusal" if kind == "refusal" else kind, member: text}
+    if kind == "output_text":
+        part |= {"annotations": [{"type": "url_citation", "url": f"https://e/?q={MAIL}", "title": MAIL}]}
+        part |= {"logprobs": [{"token": "jane", "top_logprobs": []}]}
+    return {
+        "id": f"i_{index}",
+        "type": type_,
+        "status": "completed",
+        "encrypted_content": SEALED,
+        where: [part],
+    }
+
+
+def response_of(said: list[tuple[str, str]]) -> Json:
+    """A whole response that says these texts, by kind."""
+    items = [item_of(kind, text, index) for index, (kind, text) in enumerate(said)]
+    return {
+        "id": "resp_1", "object": "response", "status": "completed", "model": "m", "user": MAIL,
+        "instructions": f"Mail {MAIL}",
+        "tools": [{"type": "mcp", "parameters": {"tokens": {"type": "string"}}}],
+        "output": [*items, {"id": "ws", "type": "web_search_call", "action": {"query": f"who is {MAIL}"}}],
+        "usage": {"output_tokens": 3},
+    }  # fmt: skip
+
+
+def events_of(said: list[tuple[str, str]], source: random.Random, longest: int) -> Iterator[Json]:
+    """The same as a stream, its texts cut and their events mixed."""
+    whole = response_of(said)
+    begun = whole | {"status": "in_progress", "output": [], "usage": None}
+    yield {"type": "response.created", "response": begun}
+    queues: list[list[Json]] = []
+    for index, (kind, text) in enumerate(said):
+        at: Json = {"item_id": f"i_{index}", "output_index": index}
+        at |= (
+            {}
+            if kind in FLAT
+            else {"content_index": 0}
+            if kind != "reasoning_summary_text"
+            else {"summary_index": 0}
+        )
+        edges = [0]
+        while edges[-1] < len(text):
+            edges.append(min(len(text), edges[-1] + source.randint(1, longest)))
+        item = whole["output"][index]
+        # Some have the beginning of a text in what only begins it.
+        queue: list[Json] = [{"type": "response.output_item.added", "output_index": index, "item": item}]
+        for a, b in pairwise(edges):
+            delta = {"type": f"response.{kind}.delta", **at, "delta": text[a:b], "obfuscation": "x" * 9}
+            queue.append(delta | ({"logprobs": [{"token": text[a:b]}]} if kind == "output_text" else {}))
+        member = FLAT[kind][1] if kind in FLAT else TEXTS[kind][2]
+        if source.random() < 0.7:  # not all servers send it
+            queue.append({"type": f"response.{kind.removesuffix('_delta')}.done", **at, member: text})
+        queue.append({"type": "response.output_item.done", "output_index": index, "item": item})
+        queues.append(queue)
+    while queues:
+        queue = source.choice(queues)
+        yield queue.pop(0)
+        queues = [each for each in queues if each]
+    yield {"type": "response.output_item.done", "output_index": len(said), "item": whole["output"][-1]}
+    yield {"type": "response.completed", "response": whole}
+
+
+def streamed(screen: ResponsesScreen, events: Iterator[Json]) -> list[Passed]:
+    """What a screen makes of a stream."""
+    out: list[Passed] = []
+    for number, event in enumerate(events):
+        out += screen.event(json.dumps(event | {"sequence_number": number}).encode())
+    return out + screen.end()
+
+
+def put_together(events: list[Json]) -> dict[int, str]:
+    """The texts that clients put together, by item."""
+    said: dict[int, str] = defaultdict(str)
+    for event in events:
+        if event["type"].endswith(".delta"):
+            said[event["output_index"]] += event["delta"]
+    return dict(said)
+
+
+def text_in(item: Json) -> str:
+    """The text of an item."""
+    parts = item.get("content") or item.get("summary")
+    found = parts[0] if parts else item
+    return next(
+        str(found[name]) for name in ("text", "refusal", "arguments", "input", "code") if name in found
+    )
+
+
+KINDS = st.sampled_from([*TEXTS, *FLAT])
+SAID = st.lists(
+    st.tuples(KINDS, VALUED).map(
+        lambda each: (each[0], json.dumps({"to": each[1]}) if each[0].endswith("arguments") else each[1])
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    said=SAID,
+    seed=st.integers(0, 2**32),
+    longest=st.sampled_from([1, 3, 9, 200]),
+    action=st.sampled_from(["mask", "tokenize"]),
+)
+def test_a_stream_is_the_whole(said: list[tuple[str, str]], seed: int, longest: int, action: Action) -> None:
+    """However a stream is cut and mixed, its pieces, and all that repeats them, come to the whole, screened;
+    for the record and for the client. What was found counts once."""
+    policy = one_action(action)
+    whole_screen = ResponsesScreen(policy, call_tokens())
+    whole = whole_screen.whole(json.dumps(response_of(said)).encode())
+    screen = ResponsesScreen(policy, call_tokens())
+    out = streamed(screen, events_of(said, random.Random(seed), longest))
+    for which in ("recorded", "given"):
+        expected = json.loads(getattr(whole, which))
+        events = [json.loads(getattr(each, which)) for each in out]
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        texts = [text_in(item) for item in expected["output"][:-1]]
+        assert put_together(events) == {n: text for n, text in enumerate(texts) if text}
+        assert events[-1]["response"] == expected
+        done = {e["output_index"]: e["item"] for e in events if e["type"] == "response.output_item.done"}
+        assert [done[number] for number in range(len(done))] == expected["output"]
+        for event in events:
+            if event["type"] == "response.output_item.added":
+                assert text_in(event["item"]) == ""
+            if event["type"].endswith(".done") and "item" not in event:
+                assert text_in(event) == texts[event["output_index"]]
+        assert "obfuscation" not in json.dumps(events)
+        assert expected["tools"] == response_of(said)["tools"]
+    cut = ResponsesScreen(policy, call_tokens())
+    streamed(cut, iter(list(events_of(said, random.Random(seed), longest))[:-1]))
+    assert screen.findings == cut.findings == whole_screen.findings
+    assert any(each.where == "response.output.action.query" for each in screen.findings)
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, *FLAT])
+def test_every_cut(kind: str) -> None:
+    """One text in two pieces, at every place: never a part of a value, always the same."""
+    text = f"From {MAIL}, card {CARD}!"
+    text = json.dumps({"to": text}) if kind.endswith("arguments") else text
+    masked = screen_text(one_action("mask"), text).text
+    for place in range(1, len(text)):
+        at = {"item_id": "i", "output_index": 0}
+        events = [
+            {"type": f"response.{kind}.delta", **at, "delta": piece} for piece in (text[:place], text[place:])
+        ]
+        events.append({"type": f"response.{kind}.done", **at})
+        out = streamed(ResponsesScreen(one_action("mask")), iter(events))
+        assert put_together([json.loads(each.recorded) for each in out]) == {0: masked}
+
+
+def test_what_is_not_known_is_removed() -> None:
+    """Pieces of a text of another kind, and members of events that hold text; what is no text stays."""
+    screen = ResponsesScreen(one_action("mask"))
+    events: list[Json] = [
+        {"type": "response.new.delta", "delta": "jane.doe"},
+        {
+            "type": "response.new.piece",
+            "output_index": 1,
+            "words": "@example.com",
+            "n": [1],
+            "token_ids": [7],
+        },
+        {"type": MAIL, "n": 1},
+        {"type": "response.web_search_call.searching", "item_id": "ws_1", "output_index": 2},
+        {"type": "response.output_text.annotation.added", "annotation": {"title": MAIL}, MAIL: 1},
+    ]
+    said = [json.loads(each.recorded) for each in streamed(screen, iter(events))]
+    assert [event.pop("sequence_number") for event in said] == [0, 1, 2]
+    assert said == [
+        {"type": "response.new.piece", "output_index": 1, "n": [1]},
+        events[3],
+        {"type": "response.output_text.annotation.added", "annotation": {"title": "[EMAIL]"}},
+    ]
+
+
+def test_a_text_that_never_ends() -> None:
+    """A stream that says how it ended without its texts' ends has their rest before that; one that is cut
+    has it when it is over."""
+    pieces: list[Json] = [
+        {"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "delta": f"Mail {MAIL[:9]}"}
+    ]
+    last: Json = {"type": "response.incomplete", "response": {"id": "r", "output": []}}
+    out = streamed(ResponsesScreen(one_action("mask")), iter([*pieces, last]))
+    said = [json.loads(each.recorded) for each in out]
+    assert put_together(said) == {0: f"Mail {MAIL[:9]}"}
+    assert said[-1]["type"] == "response.incomplete"
+    assert put_together(
+        [json.loads(e.recorded) for e in streamed(ResponsesScreen(one_action("mask")), iter(pieces))]
+    )
+
+
+def test_more_than_can_be_held() -> None:
+    """It ends the answer, with the reason."""
+    piece = {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": "a" * (1 << 20)}
+    screen = ResponsesScreen(one_action("mask"))
+    with pytest.raises(UpstreamFailed, match="read whole"):
+        streamed(screen, (piece for _ in range((HELD_BYTES_MAX >> 20) + 1)))
+    many = (
+        {"type": "response.output_text.delta", "output_index": n, "delta": "a"}
+        for n in range(CHANNELS_MAX + 1)
+    )
+    with pytest.raises(UpstreamFailed, match="at the same time"):
+        streamed(ResponsesScreen(one_action("mask")), many)
