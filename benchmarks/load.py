@@ -19,6 +19,7 @@ import gc
 import json
 import os
 import random
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,7 +50,8 @@ def request(url: str, key: str, fields: dict[str, Any], headers: list[str]) -> t
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """The load asked for."""
-    prompt = options.prompt + "x" * options.prompt_bytes
+    more = options.prompt_file.read_text(encoding="utf-8") if options.prompt_file else "x"
+    prompt = options.prompt + (more * (options.prompt_bytes // len(more) + 1))[: options.prompt_bytes]
     content: Any = prompt
     if options.image_bytes:
         image = base64.b64encode(random.Random(1).randbytes(options.image_bytes * 3 // 4)).decode()
@@ -92,6 +94,7 @@ def main() -> None:
     )
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--prompt-bytes", type=int, default=0, help="so many more")
+    parser.add_argument("--prompt-file", type=Path, help="their text, in place of one letter")
     parser.add_argument("--image-bytes", type=int, default=0, help="of an image beside the prompt, as base64")
     parser.add_argument("--header", action="append", default=[], help="a header line more")
     parser.add_argument("--cpu", type=int, help="the core to be pinned to")

@@ -2,6 +2,7 @@
 
     python -m benchmarks.worker [--src DIR]…
     python -m benchmarks.worker --connections 8 --prompt-bytes 100000
+    python -m benchmarks.worker --connections 8 --prompt-bytes 100000 --prompt-file ARCHITECTURE.md
     python -m benchmarks.worker --connections 8 --image-bytes 2000000
 
 One worker with a plan that does not change and everything on (key, journal, redaction, price, metrics),
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--prompt-bytes", type=int, default=0, help="so many more of text in each call")
+    parser.add_argument("--prompt-file", help="their text, in place of one letter")
     parser.add_argument("--image-bytes", type=int, default=0, help="of an image in each call, as base64")
     parser.add_argument("--serve", nargs=2, metavar=("FD", "UPSTREAM"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -74,6 +76,7 @@ def measured(peer: Peer, options: argparse.Namespace) -> dict[str, Any]:
     command += ["--model", MODEL, "--seconds", str(options.seconds), "--warm-s", "0.1"]
     command += ["--connections", str(options.connections), "--prompt", answer_of(ANSWER_TOKENS)]
     command += ["--prompt-bytes", str(options.prompt_bytes), "--image-bytes", str(options.image_bytes)]
+    command += ["--prompt-file", options.prompt_file] if options.prompt_file else []
     before = times(peer.worker[0])
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=peers.ROOT)
     after = times(peer.worker[0])

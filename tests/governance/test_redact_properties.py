@@ -7,11 +7,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from airboss.governance.redact import _OWN_WORDS, LONG, MARK, MIN_SECRET, Redactor, _stands_in
+from airboss.governance import redact
+from airboss.governance.redact import _OWN_WORDS, MARK, MIN_SECRET, Redactor
 from tests.governance.test_redact import assert_gone
+
+LONG = 16 * 1024
 
 characters = st.characters(min_codepoint=32, exclude_categories=["Cs"], exclude_characters="\x7f")
 secrets = st.text(characters, min_size=MIN_SECRET, max_size=24) | st.text(
@@ -51,10 +55,45 @@ def test_no_way_of_escaping_saves_a_secret(data: st.DataObject, secret: str, aro
     assert MARK in said["a"]
 
 
-@given(st.text("ab-_ ", max_size=300), st.text("ab-_ ", min_size=1, max_size=5))
-def test_rare_bytes_find_what_is_there(text: str, needle: str) -> None:
-    """A search by a rare byte finds what any search finds, be that byte rare or not."""
-    assert _stands_in(text.encode(), needle.encode()) is (needle in text)
+def redacted_slowly(secrets: list[str], data: bytes) -> bytes:
+    """As where there is no quick search: every text is looked through for each secret."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redact, "BytesAhoCorasick", None)
+        return Redactor(secrets).redact(data)
+
+
+hints = [
+    "ab_",
+    "b_",
+    "asic ",
+    "Basic ",
+    "\\",
+    "\\/",
+    "\\u00",
+    "\\u0061",
+    "\\\\u0062",
+    "ab_" + "k" * 43,
+    "a",
+    "é",
+    '"',
+]
+
+
+under_hints = st.sampled_from(
+    ["b_secret-1", "_secret-12", "sic secret", " secret-123", "u0061secret", "ab_secret-1"]
+)
+
+
+@given(st.data(), st.lists(secrets | usual_secrets | under_hints, max_size=30))
+def test_the_quick_search_misses_nothing(data: st.DataObject, among: list[str]) -> None:
+    """One search for all that may be or hide a secret leads to the same as a search for each, be they side by
+    side, one over another, or all but there."""
+    pieces = hints + among + ["a" + each for each in among] + ["ba" + each for each in among]
+    pieces += [each[cut:] for each in among for cut in (1, 2)] + [each[:-1] for each in among]
+    pieces += ["Basic " + base64.b64encode(f"u:{each}".encode()).decode() for each in among]
+    pieces += [f"\\u{ord(each[0]) & 0xFFFF:04x}{each[1:]}" for each in among]
+    text = "".join(data.draw(st.lists(st.sampled_from(pieces), max_size=8))).encode()
+    assert Redactor(among).redact(text) == redacted_slowly(among, text)
 
 
 @given(usual_secrets, st.integers(0, LONG), st.sampled_from(["x", "x-_ ", "_", "\\"]))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import get_args
 from urllib.parse import quote
@@ -28,15 +28,18 @@ import msgspec
 from airboss.domain.record import Attempt, ClosedCall, InferenceRecord, OpenedCall, Redacted, Status
 from airboss.domain.request import Operation
 
+try:
+    from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
+except ImportError:  # a platform without a build of it; all the rest works as it does, and slower
+    BytesAhoCorasick = None  # type: ignore[assignment,misc]  # no type says "or None" of a name imported
+
 MARK = "[REDACTED]"
 """What stands in a secret's place."""
 
-LONG = 16 * 1024
-"""Bytes from which a text is looked through by rare bytes."""
-SAMPLE_BYTES = 512
-RARE_MAX = 64
-"""So often a byte may be found before it is not rare."""
-_RARE = re.compile(rb"[^A-Za-z0-9]").search
+PATTERNS_MAX = 16
+"""Of one search: with more it takes a false trail at every few bytes of an image."""
+_Search = Callable[[bytes], list[tuple[int, int, int]]]
+"""Which patterns stand where: a pattern's number, start and end; matches do not overlap."""
 
 MIN_SECRET = 8
 """Characters; a shorter value is not looked for."""
@@ -46,6 +49,8 @@ _LAST_NULL = b"null}"
 _OWN_KEY = re.compile(rb"ab_[A-Za-z0-9_-]{43}")
 _SUSPECT = re.compile(rb"ab_[A-Za-z0-9_-]{43}|asic ").search
 """A key of ours, or credentials in base64: one search for both takes little more than one for either."""
+_HINTS = (b"ab_", b"asic ")
+"""What begins a key of ours, and what comes before credentials in base64."""
 _OWN_KEY_TEXT = re.compile(r"ab_[A-Za-z0-9_-]{43}")
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _OUTSIDE_QUOTES = frozenset("0123456789+-.eEtrufalsn[]{},: ")
@@ -132,9 +137,16 @@ class _Known:
         self._escape = re.compile(rb"\\(?:" + escapes + slash + b")")
         self._in_json = re.compile(rb"(?<!\\)((?:\\\\)*+)\\(" + escapes + slash + b")")
         self._at_any_depth = re.compile(rb"(?<!\\)()\\++(" + escapes + slash + b")")
+        # What every escape that may hide something begins with.
+        begun = [b"\\u00%d" % high for high in range(2, 8)] if everything.isascii() else [b"\\u"]
+        self._hints = _searches((*_HINTS, *begun, *((b"\\/",) if slash else ()), *self._needles))
+        self._needle_searches = _searches(self._needles)
+        self._core_searches = _searches(self._cores)
 
     def taken_from(self, data: bytes) -> bytes:
         """`data` without the secrets; the same object if there are none."""
+        if self._is_clean(data):
+            return data
         if self._holds(data):
             data = self._replaced(data)
         if b"\\" not in data:
@@ -155,10 +167,24 @@ class _Known:
         cleaned = self.taken_from(data)
         return text if cleaned is data else cleaned.decode("utf-8", "surrogatepass")
 
+    def _is_clean(self, data: bytes) -> bool:
+        """Whether nothing in it is a secret, or an escape that may hide one. Every record pays for this."""
+        found = [hit for search in self._hints for hit in search(data)]
+        if not found:
+            return True
+        basic = False
+        for number, start, _ in found:
+            hint = number < len(_HINTS) and data.startswith(_HINTS[number], start)
+            if not hint or _OWN_KEY.match(data, start) is not None:
+                return False
+            basic = basic or number == 1
+        # A hint may have lain over the beginning of something else.
+        if any(search(data) for search in self._needle_searches):
+            return False
+        return not (basic and any(search(data) for search in self._core_searches))
+
     def _holds(self, data: bytes) -> bool:
-        """Whether a secret is in it, but for escapes. This is what every record pays."""
-        if len(data) >= LONG and not _is_prose(data):
-            return self._holds_long(data)
+        """Whether a secret is in it, but for escapes."""
         for needle in self._needles:
             if needle in data:
                 return True
@@ -169,27 +195,9 @@ class _Known:
             return True
         return any(core in data for core in self._cores)
 
-    def _holds_long(self, data: bytes) -> bool:
-        """The same of a long text, such as one with an image in it: there searches go by a rare byte."""
-        if any(_stands_in(data, needle) for needle in self._needles):
-            return True
-        if _stands_in(data, b"ab_") and _OWN_KEY.search(data) is not None:
-            return True
-        basic = bool(self._cores) and _stands_in(data, b"asic ")
-        return basic and any(core in data for core in self._cores)
-
     def _escapes_in(self, data: bytes) -> bool:
         """Whether an escape in it may hide a character of a secret."""
-        at = 0
-        if len(data) >= LONG and not _is_prose(data):
-            for _ in range(RARE_MAX):
-                at = data.find(b"\\", at)
-                if at < 0:
-                    return False
-                if self._escape.match(data, at) is not None:
-                    return True
-                at += 1
-        return self._escape.search(data, at) is not None
+        return self._escape.search(data) is not None
 
     def _replaced(self, data: bytes) -> bytes:
         for needle in self._needles:
@@ -205,28 +213,18 @@ class _Known:
         return _marked(_OWN_KEY.split(data))
 
 
-def _is_prose(data: bytes) -> bool:
-    """Whether there are words in the middle and at the end of a long text: in prose and programs no byte is
-    rare, and in what may be more than half of it an image all but letters and digits are."""
-    middle, end = len(data) // 2, len(data) - 2 * SAMPLE_BYTES
-    return data.find(b" ", middle, middle + SAMPLE_BYTES) > 0 < data.find(b" ", end, end + SAMPLE_BYTES)
-
-
-def _stands_in(data: bytes, needle: bytes) -> bool:
-    """`needle in data`, by the needle's first byte that is neither letter nor digit: `find` looks for one
-    byte ten times as fast as for several, as long as it is seldom there."""
-    rare = _RARE(needle)
-    if rare is None:
-        return needle in data
-    offset, mark = rare.start(), rare[0]
-    at = -1
-    for _ in range(RARE_MAX):
-        at = data.find(mark, at + 1)
-        if at < 0:
-            return False
-        if at >= offset and data.startswith(needle, at - offset):
-            return True
-    return data.find(needle, max(0, at - offset)) >= 0
+def _searches(patterns: tuple[bytes, ...]) -> tuple[_Search, ...]:
+    """Searches for some of the patterns each, which find one of them wherever there is any."""
+    if BytesAhoCorasick is None:
+        return (lambda _: [(len(patterns), 0, 0)],)
+    return tuple(
+        BytesAhoCorasick(
+            patterns[at : at + PATTERNS_MAX],
+            matchkind=MatchKind.LeftmostFirst,  # the only kind that is looked for by whole vectors
+            implementation=Implementation.DFA,
+        ).find_matches_as_indexes
+        for at in range(0, len(patterns), PATTERNS_MAX)
+    )
 
 
 @lru_cache(maxsize=1024)
