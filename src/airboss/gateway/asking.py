@@ -21,6 +21,7 @@ from airboss.gateway.engine_wire import engine_body
 from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
 from airboss.gateway.outgoing import outgoing, translation
+from airboss.gateway.outline import BEGINNING_CHARS
 from airboss.gateway.passing import passed_on
 from airboss.gateway.prefill import QUESTION
 from airboss.gateway.relayed import outgoing as relayed_outgoing
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 SPEAK_CHAT = frozenset({"openai", "openai-compatible", "azure", "local"})
 """Kinds of providers whose own dialect is OpenAI's."""
-BEGINNING_CHARS = 4096
-"""So much of a call is looked at to find those that begin alike."""
 
 
 def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it was

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 
 import msgspec
 
+from airboss.gateway.outline import Outline, Span
 from airboss.providers.outbox import Pieces
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]', re.DOTALL)
 _OPEN, _CLOSE = b"{[", b"}]"
 
-Span = tuple[int, int]
-"""Start and end of a member's value, in bytes, without the white space around it."""
-
 
 def member_spans(text: bytes) -> dict[bytes, list[Span]]:
-    """Where the values of an object's members stand, by the member's name as written, in quotes.
+    """Where the values of an object's members stand, without the white space around them, by the member's
+    name as written, in quotes.
 
     `text` must be a valid JSON object. A name written twice has two spans; one with escapes stays escaped.
     """
@@ -52,6 +52,8 @@ _SAYS_NOTHING_OF_DEPTH = bytes(set(range(256)) - set(b'[]{}"\\/bfnrtu'))
 """All but brackets, quotes, backslashes and what may follow one."""
 LONG = 16 * 1024
 """From so many bytes on a text is not looked through for what can be known without."""
+COUNTED = 2 * 1024
+"""Of so many bytes a mark's are counted; beyond that it is quicker to look for each."""
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 DEPTH_MAX = 200
@@ -61,12 +63,14 @@ def too_deep(text: bytes) -> bool:
     """Whether valid JSON nests deeper than DEPTH_MAX: more than what reads it later can bear."""
     if len(text) <= 2 * DEPTH_MAX:
         return False
-    if len(text) < LONG:
+    if len(text) >= LONG:
+        text = _outlined(text).text
+    if len(text) < COUNTED:
         if text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
             return False
     elif _seldom(text, b"[") + _seldom(text, b"{") <= DEPTH_MAX:
         return False
-    else:
+    if len(text) >= LONG:
         text = text.translate(None, _SAYS_NOTHING_OF_DEPTH)
     brackets = _STRING.sub(b"", text).translate(_ONE_KIND, _NOT_BRACKETS)
     for _ in range(DEPTH_MAX):
@@ -83,6 +87,18 @@ _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _TIGHT, _SPACED = (b'"%s":', b","), (b'"%s": ', b", ")
 """How nearly everybody writes objects: before a value, and between members."""
 _latest: tuple[bytes, dict[str, Span] | None] = (b"", None)
+_latest_outline = Outline(b"", (), b"")
+
+
+def remember(outline: Outline) -> None:
+    """Have this outline of a long text stand for it, until the next."""
+    global _latest_outline  # noqa: PLW0603 - one worker reads one body at a time
+    _latest_outline = outline
+
+
+def _outlined(text: bytes) -> Outline:
+    """What is known to be the outline of `text`, which may be all of it."""
+    return _latest_outline if _latest_outline.whole is text else Outline(text, (), text)
 
 
 def _places(text: bytes) -> dict[str, Span] | None:
@@ -92,19 +108,23 @@ def _places(text: bytes) -> dict[str, Span] | None:
     global _latest  # noqa: PLW0603 - one worker reads one body at a time
     latest, places = _latest
     if latest is not text:
-        kept = _raw_members(text)
+        known = _outlined(text)
+        kept = _raw_members(known.text)
         lengths = {name: len(value) for name, value in kept.items()}
         del kept
-        places = _laid_out(text, lengths, *_TIGHT)
+        places = _laid_out(known.text, lengths, *_TIGHT)
         if places is None:
-            places = _laid_out(text, lengths, *_SPACED)
+            places = _laid_out(known.text, lengths, *_SPACED)
+        if places is not None and known.cuts:
+            places = {name: (known.back(start), known.back(end)) for name, (start, end) in places.items()}
         _latest = text, places
     return places
 
 
 def _forget() -> None:
-    global _latest  # noqa: PLW0603 - as above
+    global _latest, _latest_outline  # noqa: PLW0603 - as above
     _latest = b"", None
+    _latest_outline = Outline(b"", (), b"")
 
 
 def _laid_out(text: bytes, lengths: dict[str, int], before: bytes, between: bytes) -> dict[str, Span] | None:
@@ -123,38 +143,22 @@ def _laid_out(text: bytes, lengths: dict[str, int], before: bytes, between: byte
     return places if len(places) == len(lengths) and at - len(between) == len(text) - 1 else None
 
 
-def shortened(text: bytes, member: str) -> bytes:
-    """The valid object `text`, long as it is, for those who read what it says of a member but not all of
-    what is quoted there: of strings without escapes only the beginning is left. The very same bytes where
-    its members are not laid out as usual."""
+def stands_in(member: str, spans: Iterable[Span], text: bytes) -> bool:
+    """Whether all spans are known to lie in the value of a member of the long object `text`."""
     places = _places(text)
     if places is None or member not in places:
-        return text
-    at, end = places[member]
-    pieces = []
-    kept = 0
-    at += 2 * LONG
-    while at < end and (close := text.find(b'"', at, end)) >= 0:
-        # Nothing between two quotes is quoted or it all is; what is not begins as only that can.
-        opened = text.rfind(b'"', kept, at)
-        cut = opened + LONG
-        escaped = text.endswith(b"\\", 0, opened) and not text.endswith(b"\\\\", 0, opened)
-        inside = escaped or text[opened + 1] not in b",:]} \t\r\n"
-        quoted = opened >= 0 and cut < close and inside
-        if quoted and text.find(b"\\", opened, close) < 0:
-            while text[cut] & 0xC0 == 0x80:
-                cut -= 1  # to where a character begins
-            pieces.append(text[kept:cut])
-            kept = close
-        at = close + 2 * LONG
-    return b"".join((*pieces, memoryview(text)[kept:])) if pieces else text
+        return False
+    start, end = places[member]
+    return all(start < first and last < end for first, last in spans)
 
 
 def repeated_member(text: bytes) -> str | None:
     """The name of a member that the object `text` has twice; None if there is none. Which of the two counts
     is up to the reader, and there is more than one."""
-    if len(text) >= LONG and _places(text) is not None:
-        return None
+    if len(text) >= LONG:
+        if _places(text) is not None:
+            return None
+        text = _outlined(text).text
     kept = _raw_members(text)
     names, values = "".join(kept), b"".join(kept.values())
     # Quotes, colons, commas and braces are all the rest, so that nothing was left out; or else there are

@@ -14,6 +14,7 @@ from airboss.domain.errors import ApiError, InvalidRequest, NotFound
 from airboss.domain.release import Release
 from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
+from airboss.gateway.outline import outline, plain_ends, what_is_said
 from airboss.gateway.splice import (
     DEPTH_MAX,
     LONG,
@@ -22,10 +23,11 @@ from airboss.gateway.splice import (
     join_members,
     member_spans,
     members,
+    remember,
     repeated_member,
     replace,
     replace_model,
-    shortened,
+    stands_in,
     too_deep,
 )
 from airboss.providers.outbox import Pieces
@@ -62,8 +64,8 @@ class ContentPart(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """One message; only what every model needs is looked at. Of a long content there may be the beginning
-    only (`splice.shortened`)."""
+    """One message; only what every model needs is looked at. In a long body what is said may be left out, but
+    for the beginning of the first that a user says (`outline.what_is_said`)."""
 
     role: str
     content: str | list[ContentPart] | None = None
@@ -146,6 +148,7 @@ _DECODERS: dict[Operation, msgspec.json.Decoder[Body]] = {
     "chat": msgspec.json.Decoder(ChatBody),
     "text_completion": msgspec.json.Decoder(CompletionBody),
 }
+_read_anything = msgspec.json.Decoder(msgspec.Raw).decode
 _AT = re.compile(r" - at `(\$[^`]*)`$")
 _MISSING = re.compile(r"required field `(\w+)`")
 
@@ -159,8 +162,21 @@ def parse_body(operation: Operation, body: bytes) -> Body:
 
 
 def _read_long_chat(body: bytes) -> Body:
-    """Nobody reads all that a message says; whoever passes it on has the body."""
-    return _DECODERS["chat"].decode(shortened(body, "messages"))
+    """As any chat, but by the body's outline: nobody reads all that a message says, and whoever passes it on
+    has the body."""
+    strictly = _DECODERS["chat"].decode
+    try:
+        known = outline(body, plain_ends(body))
+        if known.cuts:
+            _read_anything(body)
+        if len(known.text) >= 2 * LONG:
+            known = known.without(what_is_said(known.text))
+        read = strictly(known.text)
+    except msgspec.MsgspecError:
+        return strictly(body)  # which says what is wrong, and where
+    remember(known)
+    # What is cut elsewhere may be a prompt's variable, or whatever else is read whole.
+    return read if not known.cuts or stands_in("messages", known.cuts, body) else strictly(body)
 
 
 def read_body(decode: Callable[[bytes], T], body: bytes) -> T:

@@ -1,0 +1,177 @@
+"""The outline of a long JSON text: all of it but what its long strings say. Pure.
+
+Depth, names and the places of members are the same in both, and an outline is looked through in a fraction of
+the time. What is left out is found by searches for a few bytes, and then made sure of: text from outside may
+be made to look like anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+Span = tuple[int, int]
+"""Start and end of something in a text, in bytes."""
+
+KEPT = 6 * 1024
+"""Of a string without escapes so much stays."""
+_STEP = 2 * KEPT
+BEGINNING_CHARS = 4096
+"""So much of a call is looked at to find those that begin alike."""
+MESSAGE_MIN, SAID_MIN = 1024, 512
+"""Bytes of a message, on average, and of what is said, from which on it is worth the trouble."""
+_CHARACTER_MAX = 12
+"""Bytes of a character in JSON: two escapes."""
+_QUOTE = 0x22
+_SOUGHT = 32
+"""Bytes of a string that it is looked for by."""
+_TRIES_MAX = 64
+"""So often the beginnings of strings may be found where they are not, in one text."""
+_ENDS_VALUE = re.compile(rb"[ \t\r\n]*[,}\]]").match
+_OUTSIDE = frozenset(b",:]} \t\r\n")
+"""What may come after a quote that ends a string."""
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """`text` is `whole` without the `cuts`, which are in order and apart."""
+
+    whole: bytes
+    cuts: tuple[Span, ...]
+    text: bytes
+
+    def back(self, at: int) -> int:
+        """Where in the whole stands what is at `at` in the outline."""
+        for start, end in self.cuts:
+            if at < start:
+                break
+            at += end - start
+        return at
+
+    def without(self, more: Iterable[Span]) -> Outline:
+        """The outline with more left out: spans of `text`."""
+        return outline(self.whole, (*self.cuts, *((self.back(start), self.back(end)) for start, end in more)))
+
+
+def outline(whole: bytes, cuts: Iterable[Span]) -> Outline:
+    """The outline of `whole` without these spans."""
+    apart: list[Span] = []
+    for start, end in sorted(cuts):
+        if apart and start <= apart[-1][1]:
+            apart[-1] = apart[-1][0], max(end, apart[-1][1])
+        else:
+            apart.append((start, end))
+    if not apart:
+        return Outline(whole, (), whole)
+    view = memoryview(whole)
+    starts = (0, *(end for _, end in apart))
+    ends = (*(start for start, _ in apart), len(whole))
+    text = b"".join([view[start:end] for start, end in zip(starts, ends, strict=True)])
+    return Outline(whole, tuple(apart), text)
+
+
+def plain_ends(text: bytes) -> list[Span]:
+    """The ends of long strings without escapes that are values in the valid object `text`: all but the first
+    KEPT bytes of each, and some of their first."""
+    found = []
+    kept = 0
+    at = _STEP
+    while (close := text.find(b'"', at)) >= 0:
+        # Nothing between two quotes is quoted or it all is; what is not begins as only that can.
+        opened = text.rfind(b'"', kept, at)
+        cut = opened + KEPT
+        escaped = text.endswith(b"\\", 0, opened) and not text.endswith(b"\\\\", 0, opened)
+        inside = opened >= 0 and (escaped or text[opened + 1] not in _OUTSIDE)
+        if inside and cut < close and text.find(b"\\", opened, close) < 0 and _ENDS_VALUE(text, close + 1):
+            while text[cut] & 0xC0 == 0x80:
+                cut -= 1  # to where a character begins
+            found.append((cut, close))
+            kept = close
+        at = close + _STEP
+    return found
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Part(msgspec.Struct):
+    text: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Chat(msgspec.Struct):
+    messages: list[_Message]
+
+
+_read_chat = msgspec.json.Decoder(_Chat).decode
+_read_parts = msgspec.json.Decoder(list[_Part]).decode
+_read_string = msgspec.json.Decoder(str).decode
+
+
+def what_is_said(text: bytes) -> list[Span]:
+    """What the messages of the chat request `text` say, where it is long, but for the beginning of the first
+    that a user says: calls that begin alike are known by that. The spans are within strings that are values,
+    if not in messages then in the same value elsewhere, as long as the text without them is valid JSON.
+    Raises msgspec's errors where `text` is not."""
+    messages = _read_chat(text).messages
+    if len(text) < MESSAGE_MIN * len(messages):
+        return []
+    strings = _Strings(text)
+    found: list[Span] = []
+    heard = False
+    for message in messages:
+        first_of_user = message.role == "user" and not heard
+        heard = heard or first_of_user
+        if len(message.content) < SAID_MIN:
+            continue
+        written = bytes(message.content)
+        texts = (written,) if written[0] == _QUOTE else [bytes(part.text) for part in _read_parts(written)]
+        for said in texts:
+            if len(said) < SAID_MIN or said[0] != _QUOTE:
+                continue
+            span = strings.inside(said)
+            if span is None:
+                return found
+            start, end = span
+            found.append((start + beginning(said) if first_of_user else start, end))
+    return found
+
+
+def beginning(string: bytes) -> int:
+    """How much of what a JSON string says is its first BEGINNING_CHARS characters, or a little more."""
+    for most in (BEGINNING_CHARS * 9 // 8, *(BEGINNING_CHARS * each for each in (3, 6, _CHARACTER_MAX))):
+        for end in range(min(most, len(string) - 1), most - _CHARACTER_MAX, -1):
+            try:
+                chars = len(_read_string(string[:end] + b'"'))
+            except ValueError:  # the end is within a character
+                continue
+            if chars >= BEGINNING_CHARS:
+                return end - 1
+            break
+    return len(string) - 2
+
+
+class _Strings:
+    """Finds strings in the valid JSON `text`, one after another."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._at = 0
+        self._tries = _TRIES_MAX
+
+    def inside(self, string: bytes) -> Span | None:
+        """Where what `string` says stands; it is a value in the text, given with its quotes, and comes after
+        those asked for before. May be the very same value elsewhere, or the end of one. None where it is not
+        found soon."""
+        # Were the first quote one that ends a string, two would stand side by side in the outline: no JSON.
+        text, at = self._text, self._at
+        while self._tries and (at := text.find(string[:_SOUGHT], at)) >= 0:
+            end = at + len(string)
+            if text.startswith(string, at) and _ENDS_VALUE(text, end):
+                self._at = end
+                return at + 1, end - 1
+            at += 1
+            self._tries -= 1
+        return None
