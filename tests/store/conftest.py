@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,29 @@ def clickhouse() -> Iterator[House]:
     """A ClickHouse: chdb's engine, or the real one that AIRBOSS_TEST_CLICKHOUSE_URL names."""
     with house() as found:
         yield found
+
+
+@pytest.fixture(name="url")
+def empty_database(clickhouse: House) -> Iterator[str]:
+    """An empty database of a ClickHouse."""
+    with clickhouse.database() as found:
+        yield found
+
+
+Open = Callable[[], ClickHouseRecordLog]
+
+
+@pytest.fixture
+def open_log(url: str) -> Iterator[Open]:
+    """Opens logs on it, one after another, as processes would."""
+    with ExitStack() as stack:
+
+        def opened() -> ClickHouseRecordLog:
+            log = ClickHouseRecordLog(url)
+            stack.callback(log.close)
+            return log
+
+        yield opened
 
 
 @pytest.fixture(params=["memory", "duckdb", "client", "clickhouse"])

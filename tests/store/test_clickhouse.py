@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,34 +26,12 @@ from airboss.store.clickhouse_http import ClickHouse, literal
 from airboss.store.clickhouse_schema import migrate, statements
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.journals import FixedClock
+from tests.store.conftest import Open
 from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened_json, record_json
 from tests.store.test_contract_scores import score, shown
 from tests.support.clickhouse import PYTHON, URL_ENV, House, front
 
 ALL = RecordFilter()
-
-
-@pytest.fixture
-def url(clickhouse: House) -> Iterator[str]:
-    """An empty database."""
-    with clickhouse.database() as found:
-        yield found
-
-
-Open = Callable[[], ClickHouseRecordLog]
-
-
-@pytest.fixture
-def open_log(url: str) -> Iterator[Open]:
-    """Opens logs on it, one after another, as processes would."""
-    with ExitStack() as stack:
-
-        def opened() -> ClickHouseRecordLog:
-            log = ClickHouseRecordLog(url)
-            stack.callback(log.close)
-            return log
-
-        yield opened
 
 
 @pytest.fixture
@@ -229,7 +207,7 @@ def test_a_schema_killed_half_way_goes_on(
         open_log().count(ALL)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_schema_is_brought_forward_with_all_it_holds(
     clickhouse: House, open_log: Open, server: ClickHouse, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +225,11 @@ def test_an_older_schema_is_brought_forward_with_all_it_holds(
         held = list(newest.records(ALL, limit=9, bodies=True))
         source = read_url(other).database
         for (table,) in server.rows("select name from system.tables where database = currentDatabase()"):
-            if table == "schema_migrations":
+            if table in {
+                "schema_migrations",
+                "rollups",
+                "rolled_up",
+            }:  # the view makes sums where there is one
                 continue
             columns = server.rows(
                 "select name from system.columns where database = currentDatabase()"

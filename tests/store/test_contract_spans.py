@@ -213,6 +213,19 @@ def test_a_person_is_taken_out_of_traces(record_log: TracedLog) -> None:
     assert records[call_id(5)].user == "ann"
 
 
+def test_a_person_is_taken_out_of_calls_that_wait(record_log: TracedLog) -> None:
+    """A call of their trace that is no record yet becomes one without them and what was said, at its cost;
+    others' stay whole."""
+    other = "ab" * 16
+    record_log.apply(span_move(llm(1, user="ann"), llm(2, 1), llm(3, trace_id=other, user="bob")))
+    record_log.erase({"ann": LATER})
+    assert settle(record_log) == [call_id(2), call_id(3)]
+    bob, anonymous = record_log.records(RecordFilter(), limit=9, bodies=True)
+    assert (bob.user, bob.request is not None) == ("bob", True)
+    assert (anonymous.user, anonymous.request, anonymous.response) == (None, None, None)
+    assert (anonymous.tags, anonymous.cost_usd) == ({}, Decimal("0.000123"))
+
+
 def test_traces_expire(record_log: TracedLog) -> None:
     """Texts first, then whole spans, as records do."""
     record_log.apply(span_move(span(1), span(100)))

@@ -241,7 +241,8 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
 
     def _drop_replaced(self) -> None:
         """Delete what newer rows have replaced."""
-        for table, key in (("pending", "id"), ("waiting_scores", "id"), ("waiting_calls", "id")):
+        keys = {"pending": "id", "waiting_scores": "id", "waiting_calls": "id", "settlements": "token"}
+        for table, key in keys.items():
             done = f"select {key} from {table} where done = 1"  # noqa: S608 - names of ours
             self._house.run(f"delete from {table} where {key} in ({done})")  # noqa: S608 - as above
         gone = "select segment from offsets where gone = 1"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from zlib import crc32
 
 import msgspec
 
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
+from airboss.store.joining import blank_record
 from airboss.store.rows import span_row
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
@@ -29,6 +30,9 @@ from airboss.store.span_rows import (
 IDS_AT_ONCE: Final = 5_000
 COLUMNS: Final = (*SpanDetail.__struct_fields__, "move")
 WAITING_COLUMNS: Final = ("id", "trace_id", "moved_at", "record", "done")
+SETTLEMENT_COLUMNS: Final = ("token", "ids", "own", "answered", "done")
+HALF_MADE: Final = timedelta(minutes=10)
+"""So much longer calls wait while a move is half made; not for ever, since its journal may be lost."""
 _DETAIL: Final = ", ".join(f'"{name}"' for name in SpanDetail.__struct_fields__)
 _ANSWERED: Final = ", ".join(
     f'{"answers" if name in {"id", "answer_id"} else "calls"}."{name}" as "{name}"'
@@ -94,10 +98,39 @@ class ClickHouseSpans:
 
 
 def settle(house: ClickHouse, before: datetime, make: Make) -> int:
-    """Settle the calls of one move; returns how many."""
+    """Settle the calls of one move; returns how many.
+
+    Which of them are calls of their own is written down before anything is made of it. Killed meanwhile, the
+    next one does just that, whatever spans have come since: another answer under the same token would lose a
+    record, and under another token a call might have two. While a move is half made, calls wait longer: of a
+    call of the gateway the record may be there already and its span not yet."""
+    begun = house.rows(query("settlement"))
+    if not begun:
+        if house.rows(query("half_made")):
+            before -= HALF_MADE
+        decided = _decide(house, before)
+        if decided is None:
+            return 0
+        house.insert("settlements", SETTLEMENT_COLUMNS, [(*decided, 0)], decided[0])
+        begun = [list(decided)]
+    ((token, ids, own, answered),) = begun
+    waiting = house.rows(query("waiting_calls"), {"ids": ids})
+    number = crc32(token.encode())
+    make([text.encode() for each, text in waiting if each in set(own)], token)
+    ours = _answered(house, answered)
+    take(house, ours.values(), before, token, number)
+    rows = [(each, "", "1970-01-01 00:00:00", "", 1) for each in ids]
+    house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
+    house.insert("settlements", SETTLEMENT_COLUMNS, [(token, [], [], [], 1)], f"{token}:done")
+    return len(ids)
+
+
+def _decide(house: ClickHouse, before: datetime) -> tuple[str, list[str], list[str], list[str]] | None:
+    """The token, the calls, those of them that are calls of their own and those that the gateway answered;
+    None where none has waited."""
     waiting = house.rows(query("settling"), {"before": before})
     if not waiting:
-        return 0
+        return None
     ids = [row[0] for row in waiting]
     asked = {"traces": list({row[1] for row in waiting}), "first": around(min(ids)), "limit": 4 * SPANS_MAX}
     by_trace: defaultdict[str, list[TraceSpan]] = defaultdict(list)
@@ -106,15 +139,10 @@ def settle(house: ClickHouse, before: datetime, make: Make) -> int:
     found: dict[str, str | None] = {}
     for spans in by_trace.values():
         found |= record_ids(spans)
-    ours = _answered(house, [each for each in ids if found.get(each, each) == each])
-    number = crc32(" ".join(ids).encode())
-    token = f"settle:{number}:{ids[0]}"
-    own = [text for each, _, text in waiting if found.get(each, each) == each and each not in ours]
-    make([text.encode() for text in own], token)
-    take(house, ours.values(), before, token, number)
-    rows = [(each, trace, "1970-01-01 00:00:00", "", 1) for each, trace, _ in waiting]
-    house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
-    return len(ids)
+    own = [each for each in ids if found.get(each, each) == each]
+    ours = _answered(house, own)
+    token = f"settle:{crc32(' '.join(ids).encode())}:{ids[0]}"
+    return token, ids, [each for each in own if each not in ours], list(ours)
 
 
 def _answered(house: ClickHouse, ids: Sequence[str]) -> dict[str, Span]:
@@ -196,6 +224,10 @@ def erase(house: ClickHouse, user: str, before: datetime) -> int:
         ):
             update = f"alter table {table}{house.on_cluster} update {nothing} where id in $ids"
             house.run(update, some, hard=True)
+        for span_id, text in house.rows(query("waiting_calls"), some):
+            blank = {"record": str(blank_record(text.encode()), "utf-8"), "id": span_id}
+            update = f"alter table waiting_calls{house.on_cluster} update record = $record where id = $id"
+            house.run(update, blank, hard=True)
     if ids:
         house.run(f"alter table bodies{house.on_cluster} apply deleted mask", hard=True)
     return len(ids)

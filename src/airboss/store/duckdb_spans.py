@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import groupby
@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
+from airboss.store.joining import blank_record
 from airboss.store.rows import naive, span_row, text_parts
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
@@ -211,9 +212,20 @@ def erase(connection: Connection, user: str, before: datetime) -> int:
     mine = '"user" = $user and started_at <= $before'
     ((found,),) = run(connection, f"select count(*) from spans where {mine}", asked)  # noqa: S608 - fixed
     if found:
+        _blank_waiting(connection, asked)
         for name in ("erase_traced_bodies", "erase_traced_records", "erase_spans"):
             run(connection, query(name), asked)
     return int(found)
+
+
+def _blank_waiting(connection: Connection, asked: Mapping[str, Any]) -> None:
+    """Take a person out of the calls of their traces that are no records yet."""
+    for span_id, trace_id, moved_at in run(connection, query("erase_waiting"), dict(asked)):
+        parts = sorted(run(connection, query("waiting_call_parts"), {"ids": [span_id]}))
+        blank = str(blank_record("".join(text for _, _, text in parts).encode()), "utf-8")
+        run(connection, "delete from waiting_calls where id = ?", [span_id])
+        rows = [(span_id, trace_id, moved_at, part, text) for part, text in enumerate(text_parts(blank))]
+        append(connection, "waiting_calls", rows)
 
 
 def expire(connection: Connection, before: datetime, limit: int, *, whole: Literal["texts", "spans"]) -> int:

@@ -175,6 +175,12 @@ def blank_closed(closed: ClosedCall) -> bytes:
     return msgspec.json.encode(_CloseFrame(**fields | {"response": _NULL}))
 
 
+def blank_record(payload: bytes) -> bytes:
+    """The JSON of a record without the person and without bodies; costs and numbers stay."""
+    nothing: dict[str, Any] = {"user": None, "session": None, "tags": {}, "request": _NULL, "response": _NULL}
+    return msgspec.json.encode(msgspec.structs.replace(read_record(payload), **nothing))
+
+
 def blank_score(score: Score) -> bytes:
     """The JSON of feedback without who gave it and what they wrote."""
     return msgspec.json.encode(msgspec.structs.replace(score, user=None, comment=None))

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from airboss.domain.record import EXTERNAL, InferenceRecord
+from airboss.store.joining import blank_record
 from airboss.store.span_answers import AnsweredCall, answer_ids, joined
 from airboss.store.span_calls import MODEL_KINDS, record_ids
 from airboss.store.span_rows import (
@@ -117,6 +118,9 @@ class MemorySpans:
             self._spans[span.id] = msgspec.structs.replace(
                 span, user=None, session=None, message=None, attributes=_NULL, events=_NULL
             )
+            if span.id in self._calls:
+                moved_at, payload = self._calls[span.id]
+                self._calls[span.id] = moved_at, blank_record(payload)
         return {each.id for each in found}
 
     def _expire_spans(

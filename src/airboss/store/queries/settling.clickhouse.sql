@@ -1,5 +1,5 @@
 -- Model calls that one move brought, the oldest of those that wait long enough.
-select id, trace_id, record
+select id, trace_id
 from waiting_calls final
 where
     done = 0
