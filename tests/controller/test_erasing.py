@@ -21,6 +21,7 @@ from airboss.governance.audit import Sealer
 from airboss.governance.audit_verify import verify
 from airboss.governance.checkpoint import Signer
 from airboss.governance.erasure import Forgetting
+from airboss.store import duckdb_people
 from airboss.store.audit import SqlAuditLog
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.erasure_rows import Erasure
@@ -358,3 +359,42 @@ def test_a_blanked_segment_stays_whole(house: House) -> None:
         call_id(7): ("carl", {"content": "later"}),
     }
     fresh.close()
+
+
+def test_no_sum_names_a_person_whose_calls_come_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those of calls that were there, nor of one that was open then, nor of those that a worker had
+    written and nobody had moved; after a restart it is the same."""
+    monkeypatch.setattr(duckdb_people, "STRETCH", 4)
+    for number in range(20, 24):
+        house.opens(number)
+        house.closes(number)
+    house.opens(0)
+    house.mover.tick()
+    while house.log.tidy():
+        pass
+    house.opens(1)
+    house.closes(1)
+    house.mover.tick()
+    house.opens(2)
+    house.closes(2)
+    erasure = house.forgets()
+    house.closes(0)
+    house.opens(3)
+    house.closes(3)
+    house.mover.drain()
+    assert house.state(erasure) == "done"
+    for number in range(4, 9):
+        house.opens(number, "bob")
+        house.closes(number)
+    for _ in range(2):
+        house.mover.drain()
+        while house.log.tidy():
+            pass
+        with house.log._reading() as connection:
+            users = connection.execute('select "user", sum(requests) from user_sums group by 1').fetchall()
+            sessions = connection.execute('select distinct session, "user" from session_sums').fetchall()
+        assert sorted(users, key=str) == [("bob", 3), (None, 8)]
+        assert sorted(sessions, key=str) == [("s-bob", "bob"), (None, None)]
+        house.log.close()
+        house.log = DuckDBRecordLog(house.root / "records.duckdb")
+        house.mover = house.new_mover()

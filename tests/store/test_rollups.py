@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
-from airboss.store import duckdb_rollups, rollups
+from airboss.store import duckdb_people, duckdb_rollups, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.rollups import QUANTILES
@@ -29,7 +29,15 @@ QUESTIONS: list[dict[str, Any]] = [
     {"by": ("error_type",), "where": RecordFilter(deployment="assistant", key="team-a")},
     {"by": ("provider", "finish_reason"), "among": ("local", None)},
     {"by": ("arm",), "where": RecordFilter(release="a", arm="stable", status="ok"), "step_s": 3_600},
-    {"by": ("user",)},  # the rest is read from every call
+    {"by": ("user",)},
+    {"by": ("user",), "limit": 2, "order": "cost_usd", "where": RecordFilter(model="small", key="team-a")},
+    {"by": ("session", "user"), "limit": 5, "order": "last_at", "people": ()},
+    {"by": ("session",), "limit": 2, "order": "errors"},
+    {"by": ("user", "status"), "limit": 4, "order": "output_tokens"},
+    {"by": ("model", "session"), "limit": 3, "without_key": "airboss"},
+    {"by": ("user",), "order": "latency_p95_ms"},
+    {"by": ("session",), "where": RecordFilter(user="u2")},
+    {"by": ("user",), "among": ("u1", None), "step_s": 1_800},  # the rest is read from every call
     {"by": ("tag:team", "session"), "step_s": 300},
     {"by": ("release",), "people": ("users",), "where": RecordFilter(user="u2", tag="team=a")},
     {"by": ("deployment",), "costs": True, "slow_ms": 900.0, "late_ms": 50.0, "costly_usd": 0.005},
@@ -49,6 +57,7 @@ def summed(
 ) -> Iterator[RecordLog]:
     """Calls of all sorts, not quite in order, the most of them summed up."""
     monkeypatch.setattr(duckdb_rollups, "STRETCH", STRETCH)
+    monkeypatch.setattr(duckdb_people, "STRETCH", STRETCH)
     records = calls(COUNT)
     if request.param == "clickhouse":
         with request.getfixturevalue("clickhouse").database() as url:

@@ -31,6 +31,7 @@ from airboss.domain.score import Score
 from airboss.domain.usage import UsageRow
 from airboss.store import (
     duckdb_erase,
+    duckdb_people,
     duckdb_rollups,
     duckdb_scores,
     duckdb_search,
@@ -53,7 +54,7 @@ from airboss.store.joining import (
     read_record,
     read_span,
 )
-from airboss.store.rollups import of_deployments, of_releases, over_time, told
+from airboss.store.rollups import Question, of_deployments, of_releases, over_time, told
 from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row
 from airboss.store.searching import read_search
 from airboss.store.usage import narrowed
@@ -188,8 +189,9 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.tidy`; keeps the writer out for a third of a second at most."""
         with self._transaction() as connection:
             made = self._made = self._made if self._made is not None else duckdb_search.indexed(connection)
-            if duckdb_rollups.begin(connection, next_seq=self._next_seq):
-                return True
+            for sums in (duckdb_rollups, duckdb_people):
+                if sums.begin(connection, next_seq=self._next_seq):
+                    return True
             blocks = duckdb_search.missing(made, first=self._first_seq, next_seq=self._next_seq)
             if blocks:
                 duckdb_search.make(connection, blocks)
@@ -209,7 +211,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.stats`; quantiles of many calls are within 2 %."""
         with self._reading() as connection:
             rolled = duckdb_rollups.ask(connection, of_deployments(since, until, without_key))
-            if rolled is not None:
+            if not isinstance(rolled, Question):
                 return [told(DeploymentStats, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "without": without_key}
             found = connection.execute(_query("stats"), asked)
@@ -219,7 +221,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.series`; quantiles of many calls are within 2 %."""
         with self._reading() as connection:
             rolled = duckdb_rollups.ask(connection, over_time(since, until, step_s))
-            if rolled is not None:
+            if not isinstance(rolled, Question):
                 return [told(StatsBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(connection.execute(_query("series"), asked))
@@ -229,7 +231,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.traffic`."""
         with self._reading() as connection:
             rolled = duckdb_rollups.ask(connection, of_releases(since, until, step_s))
-            if rolled is not None:
+            if not isinstance(rolled, Question):
                 return [told(ReleaseBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(connection.execute(_query("traffic"), asked))

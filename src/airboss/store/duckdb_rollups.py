@@ -6,12 +6,12 @@ written with the sums. Those that are in no stretch yet are read by every questi
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from airboss.store import duckdb_people, rollups
 from airboss.store import duckdb_read as read
-from airboss.store import rollups
 from airboss.store.duckdb_run import Connection, query, run
 from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
 from airboss.store.rows import naive
@@ -20,6 +20,8 @@ STRETCH: Final = 32_768
 """So many records are summed up together."""
 TOLD: Final = 256
 """So many pairs of model and key are told apart in a stretch, those with the most calls."""
+PEOPLE: Final = ("users", "sessions")
+NOBODY: Final = "(from records where false)"
 WIDTHS: Final = (60, 3_600)
 BINNED: Final = {"latency": "latency_ms", "ttft": "ttft_ms", "cost": "cost_usd * 1e6"}
 
@@ -43,8 +45,9 @@ def expire(connection: Connection, before: datetime) -> None:
     run(connection, text, [naive(before)])
 
 
-def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | None:
-    """What calls did, a row a group (`g0`, …) and step; None where there are few and each is to be read."""
+def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | Question:
+    """What calls did, a row a group (`g0`, …) and step; where there are few and each is to be read, the
+    question of those alone that its rows are of."""
     connection.begin()  # the sums and how far they go, of one state
     try:
         ((rolled,),) = run(connection, "select seq from rolled")
@@ -52,11 +55,16 @@ def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | None:
         names = ("rolled", "since", "until", "minutes", "minutes_end")
         ((calls, mixed),) = run(connection, query("rolled_many"), {name: period[name] for name in names})
         if calls <= rollups.FEW:
-            return None
+            return asked
+        asked, calls = duckdb_people.narrowed(connection, asked, calls)
+        if calls <= rollups.FEW * (duckdb_people.TIMES if asked.chosen else 1):
+            return asked
         apart = asked.apart or asked.without_key is not None
         summed = asked.by_the_minute and not (mixed and apart)
-        given = {**period, **_naive(asked.bounds(summed=summed)), **asked.asked()}
-        return [_aware(each) for each in read.dicts(connection.execute(_text(asked, summed=summed), given))]
+        people, more = duckdb_people.everybody(connection, asked)
+        given = {**period, **_naive(asked.bounds(summed=summed)), **asked.asked(), **more}
+        rows = read.dicts(connection.execute(_text(asked, people, summed=summed), given))
+        return [_aware(each) for each in rows]
     finally:
         connection.rollback()
 
@@ -72,7 +80,7 @@ def _aware(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _text(asked: Question, *, summed: bool) -> str:
+def _text(asked: Question, people: Mapping[str, str], *, summed: bool) -> str:
     step = "null::timestamp"
     if asked.step_s is not None:
         step = (
@@ -106,8 +114,7 @@ def _text(asked: Question, *, summed: bool) -> str:
         bins=_bins(", ".join(keys), histograms),
         quantiles=", ".join(places) or "null as nothing",
         told="".join(f"quantiles.{name}, " for name in asked.quantiles),
-        users=everybody if "users" in asked.people else "(from records where false)",
-        sessions=everybody if "sessions" in asked.people else "(from records where false)",
+        **{name: people.get(name, everybody if name in asked.people else NOBODY) for name in PEOPLE},
         order=", ".join(filter(None, order)),
         **same,
     )

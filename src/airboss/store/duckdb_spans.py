@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from airboss.store import duckdb_people
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.joining import blank_record
 from airboss.store.rows import naive, span_row, text_parts
@@ -213,6 +214,7 @@ def erase(connection: Connection, user: str, before: datetime) -> int:
     ((found,),) = run(connection, f"select count(*) from spans where {mine}", asked)  # noqa: S608 - fixed
     if found:
         _blank_waiting(connection, asked)
+        duckdb_people.blank(connection, [seq for (seq,) in run(connection, query("seqs_traced"), asked)])
         for name in ("erase_traced_bodies", "erase_traced_records", "erase_spans"):
             run(connection, query(name), asked)
     return int(found)

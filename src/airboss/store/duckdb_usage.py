@@ -10,7 +10,7 @@ from airboss.domain.usage import UsageRow
 from airboss.store import duckdb_read as read
 from airboss.store import duckdb_rollups
 from airboss.store.duckdb_run import Connection, query
-from airboss.store.rollups import of_usage
+from airboss.store.rollups import Question, of_usage
 from airboss.store.rows import naive
 from airboss.store.usage import TAG, check, pointer
 
@@ -29,17 +29,17 @@ def usage(
         without = f" or {groups[0]} is null" if None in asked.among else ""
         conditions += f" and ({groups[0]} in (select unnest($among::varchar[])){without})"
     found = duckdb_rollups.ask(connection, of_usage(asked, groups, conditions, parameters))
-    approximate = found is not None
-    if found is None:
-        found = _of_every_call(connection, asked, groups, conditions, parameters)
+    approximate = not isinstance(found, Question)
+    if isinstance(found, Question):
+        found = _of_every_call(connection, asked, groups, found)
     return [_row(each, len(groups), approximate=approximate) for each in found]
 
 
 def _of_every_call(
-    connection: Connection, asked: UsageQuery, groups: list[str], conditions: str, given: dict[str, Any]
+    connection: Connection, asked: UsageQuery, groups: list[str], narrowed: Question
 ) -> list[dict[str, Any]]:
     parameters = {
-        **given,
+        **narrowed.given,
         "since": naive(asked.since),
         "until": naive(asked.until),
         "without": asked.without_key,
@@ -58,7 +58,7 @@ def _of_every_call(
     text = query("usage").format(
         groups=", ".join(named) or "null as g0",
         start=start,
-        where=conditions,
+        where=narrowed.where,
         users=str("users" in asked.people).lower(),
         sessions=str("sessions" in asked.people).lower(),
         costs=str(asked.costs).lower(),

@@ -48,7 +48,8 @@ Told = TypeVar("Told", DeploymentStats, StatsBucket, ReleaseBucket)
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of many calls: columns as SQL has them, and conditions on rows of `records` with what
     they are given. `summed`: the sums have all of it; `apart`: models or keys are among the columns or
-    conditions. `order`: what rows are ordered by before their groups."""
+    conditions. `names` are those of columns in both (tags as `tag`), `metric` is of what the most comes
+    first, `order` what rows are ordered by before their groups. `chosen`: its conditions name its rows."""
 
     since: datetime
     until: datetime
@@ -59,6 +60,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     given: dict[str, Any] = {}
     summed: bool = True
     apart: bool = False
+    names: frozenset[str] = frozenset()
+    metric: str | None = None
+    chosen: bool = False
     quantiles: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
     order: str | None = None
@@ -136,6 +140,8 @@ def of_usage(asked: UsageQuery, groups: list[str], conditions: str, given: dict[
         where=conditions,
         given=given,
         summed=_is_summed(asked),
+        names=frozenset(_names(asked)),
+        metric=asked.order,
         apart=bool({"model", "key"}.intersection(asked.by) or asked.where.model or asked.where.key),
         quantiles=tuple(name for name in QUANTILES if asked.costs or name != "cost_p95_usd"),
         people=asked.people,
@@ -165,7 +171,11 @@ def inside(since: datetime, until: datetime, width: int) -> tuple[datetime, date
 
 def _is_summed(asked: UsageQuery) -> bool:
     """Whether sums tell apart what is asked for, and count it."""
-    filters = msgspec.structs.asdict(narrowed(asked.where))
-    names = {*asked.by, *(name for name, value in filters.items() if value is not None)}
     bounds = (asked.slow_ms, asked.late_ms, asked.costly_usd)
-    return names <= set(SUMMED) and bounds == (None, None, None)
+    return _names(asked) <= set(SUMMED) and bounds == (None, None, None)
+
+
+def _names(asked: UsageQuery) -> set[str]:
+    """What it is told by and narrowed by."""
+    filters = msgspec.structs.asdict(narrowed(asked.where))
+    return {*asked.by, *(name for name, value in filters.items() if value is not None)}

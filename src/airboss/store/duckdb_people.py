@@ -1,0 +1,201 @@
+"""Sums by the day and the person that the record log's DuckDB file keeps.
+
+They choose: of a question by user or session they say which rows come first, and only the calls of these
+are read then. And they tell how many users there were. What an erasure blanks in records it blanks here in
+the same transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from airboss.store.duckdb_run import Connection, query, run
+from airboss.store.rollups import Question, inside
+from airboss.store.rows import naive
+
+STRETCH: Final = 524_288
+"""So many records are summed up together: a day of a busy month, so that a person's calls are few rows."""
+DAY_S: Final = 86_400
+_PARAMETER: Final = re.compile(r"\$([a-z_0-9]+)")
+TIMES: Final = 10
+"""So many times as many calls are read, and rows exact, once those that come first have been chosen."""
+_NONE: Final = "\x1e"
+"""What stands for nobody where names are compared."""
+
+
+class Sums(msgspec.Struct, frozen=True):
+    """A table of sums: its columns beside the numbers, and which of them an erasure blanks."""
+
+    table: str
+    columns: tuple[str, ...]
+    people: tuple[str, ...]
+
+    def tells(self, asked: Question) -> bool:
+        """Whether it knows all that a question names."""
+        names = {column.strip('"') for column in self.columns}
+        return asked.names <= names and (asked.without_key is None or "key" in names)
+
+
+USERS: Final = Sums(
+    "user_sums",
+    ("deployment", "release", "arm", "model", "provider", '"key"', "operation", '"user"'),
+    ('"user"',),
+)
+SESSIONS: Final = Sums(
+    "session_sums",
+    ("deployment", "release", "arm", "model", "provider", "session", '"user"'),
+    ("session", '"user"'),
+)
+TABLES: Final = (USERS, SESSIONS)
+
+
+def begin(connection: Connection, *, next_seq: int) -> bool:
+    """Sum up the next stretch of one table, within a transaction, if it is whole; whether it was."""
+    for sums in TABLES:
+        summed, _ = _reach(connection, sums)
+        if summed + STRETCH <= next_seq:
+            stretch = "select * from records where seq >= $first and seq < $last"
+            _sum(connection, sums, stretch, {"first": summed, "last": summed + STRETCH})
+            asked = {"seq": summed + STRETCH, "name": sums.table}
+            run(connection, "update summed_people set seq = $seq where name = $name", asked)
+            return True
+    return False
+
+
+def blank(connection: Connection, seqs: Sequence[int]) -> None:
+    """Take these records' people out of the sums, within a transaction and before they are blanked: what the
+    records did stays, as nobody's."""
+    if not seqs:
+        return
+    for sums in TABLES:
+        summed, _ = _reach(connection, sums)
+        given = {"seqs": list(seqs), "summed": summed}
+        named = " or ".join(f"{column} is not null" for column in sums.people)
+        gone = query("gone_people").format(named=named)
+        text = query("leave_people").format(
+            table=sums.table, people=", ".join(sums.people), records=f"({gone})", same=_same(sums, "sums")
+        )
+        run(connection, text, given)
+        _sum(connection, sums, gone, given, nobody=True)
+        others = query("other_calls").format(
+            people=", ".join(sums.people), gone=gone, same=_same(sums, "records")
+        )
+        _sum(connection, sums, others, given)
+
+
+def expire(connection: Connection, before: datetime) -> None:
+    """Delete the sums of days that began by then, within a transaction: what is left of the last of them is
+    read from its records."""
+    midnight = naive(before).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = midnight if midnight == naive(before) else midnight + timedelta(days=1)
+    for sums in TABLES:
+        run(connection, f"delete from {sums.table} where start < ?", [since])  # noqa: S608 - a name of ours
+    text = "update summed_people set since = greatest(coalesce(since, $since), $since)"
+    run(connection, text, {"since": since})
+
+
+def narrowed(connection: Connection, asked: Question, calls: int) -> tuple[Question, int]:
+    """The question of so many calls, of those alone that its rows are of, and how many these are."""
+    people = [column for column in asked.by if column in ('"user"', "session")]
+    if people and asked.step_s is None and asked.metric in _ORDERS:
+        return _of_first(connection, asked, people[0])
+    if asked.where != "true" and not asked.by_the_minute:
+        text = query("matching").format(where=asked.where)
+        ((calls,),) = run(connection, text, _given(text, asked, {}))
+    return asked, calls
+
+
+def everybody(connection: Connection, asked: Question) -> tuple[dict[str, str], dict[str, Any]]:
+    """Whose calls they were, `users` and `sessions` as rows to select from, and what these are given; without
+    those that are read from every call."""
+    found: dict[str, str] = {}
+    given: dict[str, Any] = {}
+    for name, sums in zip(("users", "sessions"), TABLES, strict=True):
+        if name in asked.people and asked.step_s is None and sums.tells(asked):
+            rows, more = _rows(connection, sums, asked)
+            text = query("everybody").format(people=rows, without=_without(sums), where=asked.where)
+            found[name] = f"({text})"
+            given |= more
+    return found, given
+
+
+_ORDERS: Final = ("requests", "errors", "output_tokens", "cost_usd", "last_at")
+
+
+def _of_first(connection: Connection, asked: Question, person: str) -> tuple[Question, int]:
+    """The question of the groups that come first; `person` is a column of these."""
+    sums = next((each for each in TABLES if each.tells(asked)), None)
+    rows, more = (query("calls"), {}) if sums is None else _rows(connection, sums, asked)
+    keys = [f"g{at}" for at in range(len(asked.by))]
+    whole = f"max({asked.metric})" if asked.metric == "last_at" else f"sum({asked.metric})"
+    text = query("top_people").format(
+        groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
+        people=rows,
+        without=_without(sums),
+        where=asked.where,
+        order=whole,
+        keys=", ".join(keys),
+    )
+    found = run(connection, text, _given(text, asked, more))
+    calls = sum(row[-1] for row in found)
+    place = asked.by.index(person)
+    these: dict[str, Any] = {"first_people": list({row[place] for row in found} - {None})}
+    nobody = f" or {person} is null" if any(row[place] is None for row in found) else ""
+    where = f"({person} in (select unnest($first_people::varchar[])){nobody}) and {asked.where}"
+    if len(asked.by) > 1:
+        joined = " || chr(31) || ".join(f"coalesce({column}, chr(30))" for column in asked.by)
+        where += f" and {joined} in (select unnest($first_groups::varchar[]))"
+        these["first_groups"] = [
+            "\x1f".join(_NONE if each is None else each for each in row[:-1]) for row in found
+        ]
+    return msgspec.structs.replace(
+        asked, where=where, given={**asked.given, **these}, summed=False, chosen=True
+    ), calls
+
+
+def _rows(connection: Connection, sums: Sums, asked: Question) -> tuple[str, dict[str, Any]]:
+    """The calls of a question's period by person, and what that is given."""
+    summed, since = _reach(connection, sums)
+    days, days_end = inside(asked.since, asked.until, DAY_S)
+    first, last = naive(days), naive(days_end)
+    if since is not None:
+        first = min(max(first, since), last)
+    text = query("people").format(table=sums.table, columns=", ".join(sums.columns))
+    return text, {"days": first, "days_end": last, sums.table: summed}
+
+
+def _without(sums: Sums | None) -> str:
+    """The condition on keys, where there are any."""
+    return "true" if sums is SESSIONS else '($without is null or "key" <> $without)'
+
+
+def _given(text: str, asked: Question, more: dict[str, Any]) -> dict[str, Any]:
+    """What a statement is given, of all that there is."""
+    every = {**asked.asked(), "since": naive(asked.since), "until": naive(asked.until), **more}
+    return {name: every[name] for name in set(_PARAMETER.findall(text))}
+
+
+def _reach(connection: Connection, sums: Sums) -> tuple[int, datetime | None]:
+    """Before which `seq` records are in the sums, and from which day on these are there."""
+    asked = {"name": sums.table}
+    ((seq, since),) = run(connection, "select seq, since from summed_people where name = $name", asked)
+    return seq, since
+
+
+def _same(sums: Sums, table: str) -> str:
+    return " and ".join(f"{table}.{each} is not distinct from gone.{each}" for each in sums.people)
+
+
+def _sum(
+    connection: Connection, sums: Sums, records: str, given: dict[str, Any], *, nobody: bool = False
+) -> None:
+    """Sum up records, as nobody's where that is said."""
+    people: Collection[str] = sums.people if nobody else ()
+    columns = [f"null::varchar as {each}" if each in people else each for each in sums.columns]
+    text = query("sum_people").format(table=sums.table, columns=", ".join(columns), records=f"({records})")
+    run(connection, text, {name: given[name] for name in set(_PARAMETER.findall(text))})

@@ -1,0 +1,194 @@
+"""The sums by person that DuckDB's file keeps: they are those of its records, whoever is forgotten."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import JournalMove, UsageQuery
+from airboss.store import duckdb_people, rollups
+from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.duckdb_people import TABLES
+from tests.store.samples import SEGMENT, START, record_json
+from tests.store.spans import span, span_move
+from tests.store.test_erase import in_files
+from tests.store.test_old_schemas import RECORDS, old_store
+
+COUNT = 1_000
+STRETCH = 256
+WHO = "ann-unmistakable-7f3a"
+NOON = START.replace(day=3)
+"""Calls are of five days; this is amid the third."""
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short stretches, and sums asked where a few calls would be read."""
+    monkeypatch.setattr(duckdb_people, "STRETCH", STRETCH)
+    monkeypatch.setattr(rollups, "FEW", -1)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[DuckDBRecordLog]:
+    """Calls of several people who share a session, the most of them summed up."""
+    found = DuckDBRecordLog(tmp_path / "records.duckdb")
+    rng = random.Random(20261128)
+    records = [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)]
+    found.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
+    tidied(found)
+    yield found
+    found.close()
+
+
+def call(number: int, *, user: str | None, **fields: Any) -> bytes:
+    """A call, seven minutes after the last."""
+    at = START + timedelta(minutes=7 * number)
+    session = "of-both" if number % 3 else f"s-{user}"
+    given = {"started_at": at, "user": user, "session": session, "model": f"m{number % 2}"}
+    return record_json(number, **given | fields)
+
+
+def tidied(log: DuckDBRecordLog) -> None:
+    """Everything summed up that makes a stretch."""
+    while log.tidy():
+        pass
+
+
+def of_records(log: DuckDBRecordLog) -> None:
+    """Each sum is that of its records, and there is one for each of them that is summed up."""
+    with log._reading() as connection:
+        for sums in TABLES:
+            columns = ", ".join(sums.columns)
+            ((seq,),) = connection.execute(
+                "select seq from summed_people where name = ?", [sums.table]
+            ).fetchall()
+            assert seq > COUNT - STRETCH
+            kept = connection.execute(
+                f"select start, {columns}, sum(requests), sum(errors), sum(output_tokens), sum(cost_usd),"
+                f" max(last_at) from {sums.table} group by all order by all"
+            ).fetchall()
+            made = connection.execute(
+                f"select date_trunc('day', started_at) as start, {columns}, count(*),"
+                " count(*) filter (status = 'error'), sum(output_tokens), sum(cost_usd), max(started_at)"
+                f" from records where seq < {seq} group by all order by all"
+            ).fetchall()
+            assert kept == made, sums.table
+
+
+def named(log: DuckDBRecordLog) -> Sequence[tuple[Any, ...]]:
+    """Sums that name the person."""
+    mine = f"\"user\" = '{WHO}' or session = 's-{WHO}'"
+    with log._reading() as connection:
+        found = connection.execute(f"select start from user_sums where \"user\" = '{WHO}'").fetchall()
+        return found + connection.execute(f"select start from session_sums where {mine}").fetchall()
+
+
+def test_no_sum_names_the_person_after_an_erasure(log: DuckDBRecordLog, tmp_path: Path) -> None:
+    """Nor after a restart, nor when the rest is summed up; what was done is in the sums as nobody's, and in
+    no file does the name stand."""
+    of_records(log)
+    assert named(log)
+    before = total(log)
+    log.erase({WHO: START + timedelta(days=99)})
+    assert not named(log)
+    of_records(log)
+    assert total(log) == before
+    assert in_files(tmp_path, WHO.encode()) == []
+    log.close()
+    again = DuckDBRecordLog(tmp_path / "records.duckdb")
+    more = tuple(call(COUNT + number, user="bob") for number in range(STRETCH))
+    again.apply(JournalMove(segment=SEGMENT, start=100, end=200, records=more))
+    tidied(again)
+    assert not named(again)
+    of_records(again)
+    assert total(again) == before + STRETCH
+    again.close()
+
+
+def test_what_they_did_later_stays_theirs(log: DuckDBRecordLog) -> None:
+    """An erasure up to a moment amid a day parts that day's sums."""
+    log.erase({WHO: NOON, "nobody": NOON})
+    of_records(log)
+    assert {start.day for (start,) in named(log)} == {3, 4, 5}
+    log.erase({WHO: NOON})
+    of_records(log)
+
+
+def test_calls_in_their_traces_lose_the_session(log: DuckDBRecordLog) -> None:
+    """Also those of somebody else, and of nobody."""
+    traced = span_move(*(span(number, user=WHO) for number in (1, 7, 8)), start=100)
+    log.apply(traced)
+    log.erase({WHO: START + timedelta(days=99)})
+    assert not named(log)
+    of_records(log)
+
+
+def test_an_erasure_that_fails_leaves_all(log: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one transaction with the records, so that the next one finds both."""
+
+    def fails(*_given: object, **_more: object) -> None:
+        raise StoreUnavailable("no more room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("airboss.store.duckdb_spans.erase", fails)
+        with pytest.raises(StoreUnavailable):
+            log.erase({WHO: NOON})
+    of_records(log)
+    log.erase({WHO: NOON})
+    of_records(log)
+
+
+def test_sums_go_with_their_days(log: DuckDBRecordLog) -> None:
+    """What is left of a day that records were deleted of is read from these, and who was there only before
+    is not counted."""
+    early = tuple(
+        call(COUNT + at, user="early", started_at=NOON - timedelta(hours=1)) for at in range(STRETCH)
+    )
+    log.apply(JournalMove(segment=SEGMENT, start=100, end=200, records=early))
+    tidied(log)
+    assert users(log) == {"m0": 3, "m1": 3}
+    while log.expire(bodies_before=None, records_before=NOON, limit=100):
+        pass
+    with log._reading() as connection:
+        assert connection.execute("select min(start) from user_sums").fetchall()[0][0].day == 4
+        ((left,),) = connection.execute("select count(*) from records").fetchall()
+    assert users(log) == {"m0": 2, "m1": 2}
+    assert total(log) == left
+
+
+def test_an_older_file_is_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stretch by stretch, and a start that is stopped in between goes on; answers are right meanwhile."""
+    monkeypatch.setattr(duckdb_people, "STRETCH", 16)
+    path = tmp_path / "records.duckdb"
+    old_store(path, 8)
+    for _ in range(4):
+        log = DuckDBRecordLog(path)
+        assert total(log) == RECORDS
+        log.tidy()
+        log.close()
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute("select sum(requests) from user_sums").fetchall() == [
+            (31,)
+        ]  # of stretches to 16 and to 32
+        assert connection.execute("select sum(requests) from session_sums").fetchall() == [
+            (31,)
+        ]  # of stretches to 16 and to 32
+
+
+def total(log: DuckDBRecordLog) -> int:
+    """How many calls rows by user tell of."""
+    asked = UsageQuery(since=START - timedelta(days=9), until=START + timedelta(days=99), by=("user",))
+    return sum(row.requests for row in log.usage(asked))
+
+
+def users(log: DuckDBRecordLog) -> dict[str | None, int]:
+    """How many users each model had."""
+    asked = UsageQuery(since=START - timedelta(days=9), until=START + timedelta(days=9), by=("model",))
+    return {row.group[0]: row.users for row in log.usage(asked)}
