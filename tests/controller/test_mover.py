@@ -14,7 +14,7 @@ import pytest
 
 from airboss.controller import dead_letters
 from airboss.controller.mover import DEAD_LETTERS, Mover
-from airboss.domain.ports import RecordFilter
+from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.record import Redacted
 from airboss.domain.status import JournalStatus
 from airboss.store.duckdb import DuckDBRecordLog
@@ -64,6 +64,32 @@ def test_a_call_is_a_record_as_soon_as_it_is_closed(
     assert mover.tick().moved_records == 2
     assert outcome(record_log) == expected([1, 2])
     writer.stop()
+
+
+def test_what_comes_during_a_move_waits_for_the_next_tick(tmp_path: Path) -> None:
+    """A worker that is never idle has its calls moved many at a time: a tick is one move of its segment."""
+    writer = JournalWriter(tmp_path, "0")
+    numbers = iter(range(1, 100))
+
+    class Slow(StrictLog):
+        def apply(self, move: JournalMove) -> int:
+            if move.records:
+                served()
+            return super().apply(move)
+
+    def served() -> None:
+        number = next(numbers)
+        opens(writer, number)
+        closes(writer, number)
+
+    record_log = Slow()
+    mover = Mover(tmp_path, record_log, FixedClock())
+    served()
+    for ticks in range(1, 5):
+        assert mover.tick().moved_records == ticks
+    writer.stop()
+    mover.drain()
+    assert outcome(record_log) == expected(range(1, 6))
 
 
 def test_a_call_is_joined_over_two_segments(tmp_path: Path, mover: Mover, record_log: StrictLog) -> None:

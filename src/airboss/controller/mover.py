@@ -192,7 +192,7 @@ class Mover:
                 self._delete_directory(_renamed(directory, done, self._fault))
 
     def _move_segment(self, path: Path, *, final: bool) -> bool:
-        """Move what the segment holds; whether nothing is left in it. `final`: nothing will be added."""
+        """Move what the segment holds now; whether nothing is left in it. `final`: nothing will be added."""
         name = _segment_name(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -216,6 +216,11 @@ class Mover:
                 if stretch.end == 0:
                     return False
                 self._move_stretch(name, taken, data, stretch)
+                whole = len(stretch.frames) < self._batch_frames and self._offset(name) == taken + stretch.end
+                if at_end and whole and not final:
+                    # What has come since waits for the next tick: a move costs the log as much as hundreds of
+                    # records do, and with a worker that is never idle there would always be a small one more.
+                    return False
         finally:
             os.close(descriptor)
         self._behind = True
