@@ -21,6 +21,7 @@ from airboss.gateway.judge import judge
 from airboss.gateway.places import Place, choose
 from airboss.providers.compatible import UpstreamError, as_api_error
 from airboss.providers.connection import Pool, Pools
+from airboss.providers.outbox import Outbox
 
 TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
 
@@ -214,7 +215,7 @@ def test_failures_are_counted_by_name_within_bounds() -> None:
 @pytest.mark.parametrize("code", ["too_many_connections", "provider_key_missing"])
 def test_what_is_our_own_fault_opens_no_breaker(code: str) -> None:
     """It is told as the last error, and says nothing of the target: none opens or closes by it."""
-    place = Executor(Pools(), rng=random.Random(1)).places.of(TARGET)[0]
+    place = Executor(Pools(Outbox()), rng=random.Random(1)).places.of(TARGET)[0]
     loop = asyncio.new_event_loop()
     answer = WholeAnswer("p", loop)
     for _ in range(2 * STREAK_MAX):

@@ -16,6 +16,7 @@ from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Asked, Executor, Route
 from airboss.providers.connection import ConnectFailed, Pools
+from airboss.providers.outbox import Outbox
 from tests.support.gateway import deployment
 
 ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
@@ -68,7 +69,7 @@ async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
     """One call, sent to the replica."""
     plan = deployment(f"http://127.0.0.1:{replica.port}", kind=kind, retry=Retry(attempts=2))
     loop = asyncio.get_running_loop()
-    executor = Executor(Pools(), rng=random.Random(1))
+    executor = Executor(Pools(Outbox()), rng=random.Random(1))
     try:
         found: Any = await executor.run(
             Dispatched(started=time.perf_counter()),
@@ -78,7 +79,7 @@ async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
                 stream=False,
                 trace=None,
                 secret=lambda _ref: None,
-                asked=Asked(target=plan.target, body=b"{}", new_answer=lambda: WholeAnswer("p", loop)),
+                asked=Asked(target=plan.target, body=b"{}", new_answer=lambda _: WholeAnswer("p", loop)),
             ),
         )
     finally:

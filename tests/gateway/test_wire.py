@@ -14,9 +14,9 @@ from airboss.gateway.wire import (
     asks_several,
     error_body,
     parse_body,
+    plain_body,
     unknown_model,
     upstream_body,
-    upstream_pieces,
 )
 from airboss.providers.outbox import Pieces
 
@@ -121,7 +121,6 @@ def test_bytes_pass_untouched() -> None:
         {"stream": True},
         {"stream": True, "stream_options": {"include_usage": False}},
         {"stream": True, "stream_options": {"include_usage": True, "x": 1}},
-        {"prompt_variables": {"a": "b"}},
     ],
 )
 def test_long_bodies_go_up_as_short_ones(separators: tuple[str, str], more: dict[str, object]) -> None:
@@ -132,9 +131,12 @@ def test_long_bodies_go_up_as_short_ones(separators: tuple[str, str], more: dict
     short = {name: value for name, value in said.items() if name != "messages"}
     likewise = _chat(**short | {"model": "m"})
     wanted = json.loads(upstream_body(likewise, parse_body("chat", likewise), model="up", release=PLAIN))
-    sent = upstream_pieces(body, parsed, model="up", release=PLAIN)
+    sent = plain_body(body, parsed, model=b'"up"')
+    assert plain_body(likewise, parse_body("chat", likewise), model=b'"up"') == upstream_body(
+        likewise, parse_body("chat", likewise), model="up", release=PLAIN
+    )
     assert json.loads(bytes(sent)) == wanted | {"messages": said["messages"]}
-    assert isinstance(sent, Pieces) is (separators[0] != " ," and "prompt_variables" not in more)
+    assert isinstance(sent, Pieces) is (separators[0] != " ,")
 
 
 def test_unknown_model_names_the_nearest() -> None:

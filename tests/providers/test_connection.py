@@ -9,6 +9,7 @@ import pytest
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.providers.connection import HEAD_BYTES_MAX, Headers, Origin, Pool, Pools
+from airboss.providers.outbox import Outbox
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -72,7 +73,7 @@ def asked(answer: bytes, *, times: int = 2) -> tuple[list[Heard], int]:
         tasks: list[asyncio.Task[None]] = []
         server = await asyncio.start_server(served, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        pools = Pools()
+        pools = Pools(Outbox())
         pool = pools.get("fake", Origin.parse(f"http://127.0.0.1:{port}"))
         heard = [await _ask(pool) for _ in range(times)]
         pools.close_all()

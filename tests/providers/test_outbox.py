@@ -111,3 +111,41 @@ def test_closing_writes_first_and_aborting_does_not(ending: str) -> None:
 
     expected = {"close": ["a:1", "b:2", "a closes"], "abort": ["b:2"]}
     assert run(scene) == expected[ending]
+
+
+def test_what_comes_first_is_asked_before_anything_is_written() -> None:
+    """Where it says no, the transports are aborted, and what is written later is asked about anew."""
+
+    async def scene(outbox: Outbox, log: list[str]) -> None:
+        answers = [False, True]
+
+        def before() -> bool:
+            log.append("asked")
+            return answers.pop(0)
+
+        outbox.before = before
+        cut, kept = Sink("a", log), Sink("b", log)
+        outbox.write(cut, b"1")
+        await asyncio.sleep(0)
+        assert cut.closing
+        outbox.write(kept, b"2")
+        await asyncio.sleep(0)
+        assert not kept.closing
+
+    assert run(scene) == ["asked", "asked", "b:2"]
+
+
+def test_a_turn_may_be_ended_without_a_write() -> None:
+    """Whoever has something to be done before the turn's end says so, and it is done once."""
+
+    async def scene(outbox: Outbox, log: list[str]) -> None:
+        def before() -> bool:
+            log.append("asked")
+            return True
+
+        outbox.before = before
+        outbox.soon()
+        outbox.soon()
+        await asyncio.sleep(0)
+
+    assert run(scene) == ["asked"]

@@ -15,8 +15,6 @@ from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
 from airboss.gateway.splice import too_deep
-from airboss.providers.assembly import Assembly
-from airboss.providers.compatible import Reply
 
 
 def closing(
@@ -33,12 +31,13 @@ def closing(
     """The close of a call that ends now. `target` is its release's; `bodies` False leaves the response out.
     `policy` is what policies found, `speech` the client's dialect where that is not chat."""
     ended = time.perf_counter()
-    answer = dispatched.answer
-    said = _said(answer)
+    answer, started = dispatched.answer, dispatched.started
+    said = None
+    if answer is not None:  # either kind knows its usage, its length and why it ended
+        said = answer.assembly if isinstance(answer, StreamedAnswer) else answer.reply
     billed = bill(dispatched.tries, target)
     used = billed.used
-    response = _response(answer, error, speech) if bodies else None
-    latency_s = ended - dispatched.started
+    latency_s = ended - started
     first_at = answer.first_output_at if answer is not None and answer.committed else None
     error_type = None
     if error is not None:
@@ -49,21 +48,22 @@ def closing(
         id=record_id,
         status=status,
         error_type=error_type,
-        finish_reason=said.finish_reason if said is not None else None,
+        finish_reason=None if said is None else said.finish_reason,
         latency_ms=int(latency_s * 1e6) / 1000,
         overhead_ms=int(max(0.0, latency_s - dispatched.upstream_s) * 1e6) / 1000,
-        ttft_ms=int((first_at - dispatched.started) * 1e6) / 1000 if first_at is not None else None,
+        ttft_ms=None if first_at is None else int((first_at - started) * 1e6) / 1000,
         input_tokens=used.input_tokens,
         output_tokens=used.output_tokens,
         cached_input_tokens=used.cached_input_tokens,
         reasoning_tokens=used.reasoning_tokens,
         usage_estimated=used.estimated,
         cost_usd=billed.cost,
-        output_chars=said.output_chars if said is not None else 0,
+        output_chars=0 if said is None else said.output_chars,
         attempts=billed.attempts,
     )
+    response = _response(answer, error, speech) if bodies else None
     # In two steps, because a call with more than 15 named arguments costs four times as much as one with 15.
-    kept = msgspec.Raw(response) if response is not None else None
+    kept = None if response is None else msgspec.Raw(response)
     closed = msgspec.structs.replace(
         closed, cache_write_tokens=used.cache_write_tokens, policy=policy, response=kept
     )
@@ -76,13 +76,6 @@ def closing(
         model=other.upstream_model,
         error_type=ANSWERED_BY_FALLBACK if status == "ok" else error_type,
     )
-
-
-def _said(answer: AnyAnswer | None) -> Reply | Assembly | None:
-    """What the upstream said, of which either kind knows its usage, its length and why it ended."""
-    if isinstance(answer, StreamedAnswer):
-        return answer.assembly
-    return None if answer is None else answer.reply
 
 
 def _response(answer: AnyAnswer | None, error: ApiError | None, speech: Speech | None) -> bytes | None:

@@ -12,23 +12,30 @@ from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.release import Release
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
-from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import (
+    AnyAnswer,
+    EngineStreamedAnswer,
+    EngineWholeAnswer,
+    StreamedAnswer,
+    WholeAnswer,
+)
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.continuation import GO_ON, continued
 from airboss.gateway.dispatch import Asked, Route
-from airboss.gateway.embeddings import embeddings_body
-from airboss.gateway.engine_wire import engine_body
+from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
+from airboss.gateway.engine_wire import engine_answers, engine_body
+from airboss.gateway.heads import EVENT_STREAM, ours_ms, relayed_head, response_head
 from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
-from airboss.gateway.outgoing import outgoing, translation
+from airboss.gateway.outgoing import outgoing
 from airboss.gateway.outline import BEGINNING_CHARS
 from airboss.gateway.passing import passed_on
 from airboss.gateway.prefill import QUESTION
 from airboss.gateway.relayed import outgoing as relayed_outgoing
-from airboss.gateway.serving import Branch, Serving
+from airboss.gateway.relayed_answer import RelayedAnswer
+from airboss.gateway.serving import Branch, Serving, at_target
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Client, Spoken
-from airboss.gateway.taking import taking
 from airboss.gateway.worker import Admitted
 from airboss.providers.dialect import Outgoing
 from airboss.providers.outbox import Pieces
@@ -54,11 +61,10 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     """The request as the branch's target reads it, the body that goes there, and what goes where that is not
     OpenAI's. `http` is needed where it is relayed; `as_chat` as in `passed_on`. Raises ApiError where the
     target cannot do it."""
+    ours = body.prompt_variables is not None or body.release_variant is not None
+    if branch.plain is not None and not ours and spoken is None and isinstance(body, wire.ChatBody):
+        return request, wire.plain_body(request.body, body, model=branch.plain), None
     target = branch.target
-    usual = spoken is None and isinstance(body, wire.ChatBody) and target.tools and not target.embeds
-    if usual and branch.translate is None and target.kind != "local":
-        pieces = wire.upstream_pieces(request.body, body, model=target.upstream_model, release=branch.release)
-        return request, pieces, None
     translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
     if spoken is not None and target.kind in SPEAK_CHAT:
         plain = spoken.speech.plain(request.body, target.kind)
@@ -108,6 +114,57 @@ class Asking(msgspec.Struct, frozen=True):
     call: Admitted
     dispatched: Dispatched
 
+    def new_answer(self, target: Target) -> AnyAnswer:
+        """What takes in the answer of one attempt: by the call's dialect, its policies and its target."""
+        call = self.call
+        if not isinstance(call.body, wire.ChatBody) or call.screen is not None or target.kind == "local":
+            return self._new_other_answer(target)
+        if not call.request.stream:
+            return WholeAnswer(target.provider, self.client.loop)
+        return self._new_stream(StreamedAnswer, target, None)
+
+    def _new_other_answer(self, target: Target) -> AnyAnswer:
+        client, call = self.client, self.call
+        if isinstance(call.body, wire.RelayedBody):
+            path = f"/v1{call.body.path.partition('?')[0]}"
+            return RelayedAnswer(target.provider, client, path=path, attribution=self._relayed_head)
+        answers = engine_answers(call.body, call.branch.release) if target.kind == "local" else None
+        if call.screen is not None:
+            return call.screen.new_answer(
+                target.provider, client, call.request, answers=answers, response_head=self._stream_head
+            )
+        operation = call.request.operation
+        if call.request.stream:
+            return self._new_stream(
+                StreamedAnswer if answers is None else EngineStreamedAnswer, target, answers
+            )
+        if operation == "embeddings":
+            return EmbeddingsAnswer(target.provider, client.loop)
+        if answers is None:
+            return WholeAnswer(target.provider, client.loop)
+        return EngineWholeAnswer(target.provider, client.loop, operation=operation, answers=answers)
+
+    def _new_stream(self, make: type[StreamedAnswer], target: Target, answers: int | None) -> StreamedAnswer:
+        client, call = self.client, self.call
+        answer = make(
+            target.provider,
+            client.loop,
+            client,
+            operation=call.request.operation,
+            keep_usage=call.request.wants_usage,
+            response_head=self._stream_head,
+            answers=answers,
+        )
+        if call.body.n is not None:
+            answer.assembly.expected = call.body.n
+        return answer
+
+    def _stream_head(self) -> bytes:
+        return response_head(self.call, self.dispatched, EVENT_STREAM, ours_ms(self.dispatched))
+
+    def _relayed_head(self) -> bytes:
+        return relayed_head(self.call, self.dispatched, ours_ms(self.dispatched))
+
     def fallback(self, other: Target) -> Asked:
         """The call itself, said anew."""
         return self._ask(other, self.call.said, self.call.body, self.call.branch)
@@ -121,8 +178,8 @@ class Asking(msgspec.Struct, frozen=True):
             return None
         asked = self._ask(target, found.request, found.body, found.branch)
 
-        def new_answer() -> AnyAnswer:
-            answer = asked.new_answer()
+        def new_answer(target: Target) -> AnyAnswer:
+            answer = asked.new_answer(target)
             assert isinstance(answer, StreamedAnswer)  # only streams are gone on with
             answer.go_on(cut, found.seam())
             return answer
@@ -135,16 +192,14 @@ class Asking(msgspec.Struct, frozen=True):
         question = members(QUESTION) | (GO_ON if target.kind == "openai-compatible" else {})
         raw = join_members(question)
         bare = Release(digest="", name="", model=call.branch.release.model)
-        there = msgspec.structs.replace(
-            call.branch, target=target, release=bare, translate=translation(bare, target)
-        )
+        there = at_target(call.branch, bare, target)
         request = msgspec.structs.replace(call.said, body=raw, stream=False)
         body = wire.parse_body("chat", raw)
         _, sent, translated = upstream_request(None, request, body, call.deployment, there, None, None)
         return Asked(
             target=target,
             body=sent,
-            new_answer=lambda: WholeAnswer(target.provider, client.loop),
+            new_answer=lambda target: WholeAnswer(target.provider, client.loop),
             outgoing=translated,
         )
 
@@ -167,15 +222,14 @@ class Asking(msgspec.Struct, frozen=True):
         as_chat: bool = False,
     ) -> Asked:
         call = self.call
-        translate = translation(branch.release, other)
-        there = msgspec.structs.replace(branch, target=other, translate=translate)
+        there = at_target(branch, branch.release, other)
         _, sent, translated = upstream_request(
             None, request, body, call.deployment, there, call.screen, call.spoken, as_chat=as_chat
         )
         return Asked(
             target=other,
             body=sent,
-            new_answer=taking(self.client, call, self.dispatched, other),
+            new_answer=self.new_answer,
             outgoing=translated,
         )
 
@@ -183,6 +237,7 @@ class Asking(msgspec.Struct, frozen=True):
 def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispatched) -> Route:
     """The call as the executor needs it."""
     target = call.branch.target
+    asking = Asking(client, call, dispatched)
     return Route(
         deployment=call.deployment,
         operation=call.request.operation,
@@ -192,12 +247,12 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
         asked=Asked(
             target=target,
             body=call.upstream_body,
-            new_answer=taking(client, call, dispatched, target),
+            new_answer=asking.new_answer,
             outgoing=call.outgoing,
         ),
         too_large=call.too_large,
         others=() if isinstance(call.body, wire.RelayedBody) else target.fallbacks,
-        asking=Asking(client, call, dispatched),
+        asking=asking,
     )
 
 

@@ -86,9 +86,7 @@ def bill(tries: Iterable[Tried], target: Target) -> Bill:
     total: AttemptUsage | None = None
     cost: Decimal | None = None
     for each in tries:
-        told = each.told
-        used = told.buckets() if told is not None else _counted(each)
-        attempt = _attempt(each, used)
+        attempt = _attempt(each)
         attempts.append(attempt)
         if attempt.usage is None:
             continue
@@ -109,9 +107,10 @@ def _sum(one: AttemptUsage, other: AttemptUsage) -> AttemptUsage:
     return AttemptUsage(**both, estimated=one.estimated or other.estimated)
 
 
-def _attempt(tried: Tried, used: Buckets | None) -> Attempt:
-    """The record of an attempt; `used` None where that is nothing."""
-    target, answer, began = tried.target, tried.answer, tried.began
+def _attempt(tried: Tried) -> Attempt:
+    """The record of an attempt."""
+    target, answer, began, told = tried.target, tried.answer, tried.began, tried.told
+    used = told.buckets() if told is not None else _counted(tried)
     first_at = answer.first_output_at
     usage = cost = priced_by = None
     if used is not None:
@@ -121,7 +120,7 @@ def _attempt(tried: Tried, used: Buckets | None) -> Attempt:
             cached_input_tokens=used.cache_read,
             cache_write_tokens=used.cache_write,
             reasoning_tokens=used.reasoning,
-            estimated=tried.told is None,
+            estimated=told is None,
         )
         cost, priced_by = cost_usd(target, used), target.priced_by
     return Attempt(

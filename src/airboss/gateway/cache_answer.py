@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from airboss.domain.errors import UpstreamTimeout
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.heads import ours_ms, response_head
+from airboss.gateway.heads import EVENT_STREAM, ours_ms, response_head
 from airboss.gateway.replay import events_of
 from airboss.gateway.spoken import Client
-from airboss.gateway.taking import EVENT_STREAM
 from airboss.gateway.worker import Admitted
 from airboss.providers.compatible import read_reply
 

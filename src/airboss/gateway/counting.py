@@ -115,7 +115,7 @@ async def _count(  # noqa: PLR0917 - what `count` knows
             asked=Asked(
                 target=branch.target,
                 body=asked.body,
-                new_answer=lambda: CountAnswer(branch.target.provider, client.loop),
+                new_answer=lambda target: CountAnswer(target.provider, client.loop),
                 outgoing=asked,
             ),
         )

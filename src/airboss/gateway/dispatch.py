@@ -53,7 +53,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     target: Target
     body: bytes | Pieces
-    new_answer: Callable[[], AnyAnswer]
+    new_answer: Callable[[Target], AnyAnswer]
     outgoing: Outgoing | None = None
 
 
@@ -287,18 +287,18 @@ class Executor:
         left = route.deployment.retry.attempts
         backoff = BACKOFF_S
         places = self.places.of(target)
-        beginning = None
-        if target.affinity and len(places) > 1 and route.asking is not None:
+        several, beginning = len(places) > 1, None
+        if several and target.affinity and route.asking is not None:
             beginning = route.asking.beginning()
         failed: list[Place] = []
         while True:
-            place = places[0] if len(places) == 1 else self._pick(places, beginning, failed)
+            place = self._pick(places, beginning, failed) if several else places[0]
             if place.breaker.tripped:
                 self._pass_breaker(place, last=last)
             try:
                 if route.deployment.hedge is not None and why != "continuation":
                     return await self._hedged(call, asked, places, place, last=last, why=why)
-                answer = call.dispatched.answer = asked.new_answer()
+                answer = call.dispatched.answer = asked.new_answer(target)
                 await self._attempt(call, asked, answer, place, last=last, why=why)
                 return answer  # noqa: TRY300 - as the line above the last
             except ApiError as failure:
@@ -386,7 +386,7 @@ class Executor:
         assert hedge is not None  # else nobody asks
         hedges = self._hedges.setdefault(route.deployment.name, Hedges())
         hedges.calls += 1
-        first = call.dispatched.answer = asked.new_answer()
+        first = call.dispatched.answer = asked.new_answer(asked.target)
 
         def attempt(answer: AnyAnswer, at: Place, reason: AttemptWhy) -> asyncio.Task[None]:
             return asyncio.ensure_future(self._attempt(call, asked, answer, at, last=last, why=reason))
@@ -394,7 +394,7 @@ class Executor:
         def beside() -> tuple[AnyAnswer, asyncio.Task[None]] | None:
             if not hedges.may(hedge.extra):
                 return None
-            answer = asked.new_answer()
+            answer = asked.new_answer(asked.target)
             answer.rival, first.rival = first, answer
             return answer, attempt(answer, self._pick(places, None, [place]), "hedge")
 
@@ -435,10 +435,11 @@ class Executor:
             failure = self._note_failure(place, answer, error)
             raise
         finally:
-            if failure is None and connection is not None:
-                connection.detach(answer)
-            elif connection is not None:
-                connection.cancel(answer, unsent=not sent)
+            if connection is not None:
+                if failure is None:
+                    connection.detach(answer)
+                else:
+                    connection.cancel(answer, unsent=not sent)
             del self._watched[answer]
             place.outstanding -= 1
             dispatched.ended(answer, asked.target, place.url, why, began, failure, request=data, sent=sent)

@@ -17,6 +17,7 @@ HOPELESS = frozenset(
 )
 """Codes of errors that sending again cannot mend, though clients do so by their status: OpenAI's and
 Anthropic's heed `x-should-retry`."""
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 PATIENCE_S = 60.0
 """No client should wait longer than this for its next try."""
 

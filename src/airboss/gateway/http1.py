@@ -81,8 +81,8 @@ class Server(msgspec.Struct, kw_only=True):
     """Headers and body for an error that no handler saw; the second argument is the request's path."""
     body_bytes_max: int
     loop: asyncio.AbstractEventLoop
+    outbox: Outbox
     connections: set[Connection] = msgspec.field(default_factory=set)
-    outbox: Outbox = msgspec.field(default_factory=Outbox)
     draining: bool = False
 
     def sweep(self) -> None:
@@ -221,7 +221,10 @@ class Connection(asyncio.Protocol):
         if between and self._known is not None:
             start = self._known.body_at(data)
             if start >= 0 and len(data) - start <= self._server.body_bytes_max:
-                self._serve_again(data[start:])
+                request = msgspec.structs.replace(
+                    self._known_request, body=data[start:], received_at=time.perf_counter()
+                )
+                self._serve(request)
                 return
         unfinished = self._headers if self._in_message else None
         was_in_head, body_bytes = self._in_head, self._body_bytes
@@ -418,22 +421,6 @@ class Connection(asyncio.Protocol):
         self._known = known_head(data, request.body)
         if self._known is not None:
             self._known_request = msgspec.structs.replace(request, body=b"")
-
-    def _serve_again(self, body: bytes) -> None:
-        """Serve a request whose head is known."""
-        known = self._known_request
-        self._serve(
-            HttpRequest(
-                method=known.method,
-                path=known.path,
-                url=known.url,
-                headers=known.headers,
-                body=body,
-                keep_alive=True,
-                http_1_0=known.http_1_0,
-                received_at=time.perf_counter(),
-            )
-        )
 
     def _serve(self, request: HttpRequest) -> None:
         self._current = request

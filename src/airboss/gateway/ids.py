@@ -31,10 +31,9 @@ class RecordIds:
             self._counter = 0
         else:
             self._counter += 1
-        # `hex` writes `0x` first; the version and the variant fill the first digit, so all of them are there.
-        count = hex(0x7000 | self._counter)
+        # `hex` writes `0x` first; the variant fills the first digit, so that all of them are there.
         noise = hex(0x8000_0000_0000_0000 | self._random.getrandbits(62))
-        return f"{self._time}-{count[2:]}-{noise[2:6]}-{noise[6:]}"
+        return f"{self._time}-7{self._counter:03x}-{noise[2:6]}-{noise[6:]}"
 
 
 def _time_of(unix_ms: int) -> str:

@@ -28,11 +28,10 @@ class KnownHead:
             return -1
         at = self._digits_at
         end = data.find(b"\r", at, at + 10)
-        length = data[at:end]
-        if end < 0 or not length.isdigit() or not data.startswith(self._after, end):
+        if end < 0 or not data.startswith(self._after, end):
             return -1
         start = end + len(self._after)
-        return start if len(data) - start == int(length) else -1
+        return start if data[at:end] == b"%d" % (len(data) - start) else -1
 
 
 def known_head(data: bytes, body: bytes) -> KnownHead | None:

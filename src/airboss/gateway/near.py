@@ -60,7 +60,7 @@ async def vector_of(
     sent, outgoing = embeddings_body(body, parsed, target)  # the configuration was checked: it takes them
     patience: list[asyncio.TimerHandle] = []
 
-    def new_answer() -> AnyAnswer:
+    def new_answer(_: Target) -> AnyAnswer:
         answer = EmbeddingsAnswer(target.provider, loop)
         late = UpstreamTimeout(f"provider {target.provider!r} made no vector within {PATIENCE_S} s")
         patience.append(loop.call_later(PATIENCE_S, answer.fail, late))

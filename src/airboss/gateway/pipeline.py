@@ -1,6 +1,6 @@
 """The request's ladder: one function a rung, read from top to bottom.
 
-admit → enter → assign → screen → render → reserve → open → dispatch → close and settle → deliver. A record is
+admit → assign → screen → render → reserve → open → dispatch → close and settle → deliver. A record is
 opened before the first byte goes upstream and closed before the client has its last byte, whatever the call's
 end.
 """
@@ -70,7 +70,8 @@ async def infer(
     try:
         serving = worker.view()
         request, body, deployment = admit(serving, http, operation, record_id, now)
-        held = await enter(serving, request, deployment)
+        if serving.limiter is not None:
+            held = await serving.limiter.enter(request, deployment)
         branch = assign(serving, http, request, body, deployment)
         screened = None
         if branch.release.policy is not None or deployment.policy is not None:
@@ -120,8 +121,11 @@ def admit(
     relayed = http.parsed if isinstance(http, RelayedRequest) else None
     body = wire.parse_body(operation, http.body) if relayed is None else relayed
     deployment = serving.resolve(body.model, principal)
-    tags = body.metadata or NO_TAGS
-    trace = read_trace(http.headers)
+    tags, session = NO_TAGS, None
+    if body.metadata:
+        session = body.metadata.get("session_id")
+        tags = {k: v for k, v in body.metadata.items() if k != "session_id"}
+    trace = read_trace(http.headers) if b"traceparent" in http.headers else None
     request = InferenceRequest(
         id=record_id,
         started_at=now,
@@ -130,20 +134,15 @@ def admit(
         deployment=deployment.name,
         requested_model=body.model,
         stream=bool(body.stream),
-        wants_usage=wire.wants_usage(body),
+        wants_usage=body.stream_options is not None and wire.wants_usage(body),
         body=http.body if relayed is None else relayed.recorded,
         user=body.user,
-        session=tags.get("session_id"),
-        tags={k: v for k, v in tags.items() if k != "session_id"} if tags else NO_TAGS,
+        session=session,
+        tags=tags,
         trace_id=trace.trace_id if trace is not None else None,
         trace_parent=trace.parent if trace is not None else None,
     )
     return request, body, deployment
-
-
-async def enter(serving: Serving, request: InferenceRequest, deployment: DeploymentPlan) -> Held | None:
-    """Let the call in under its limits; None where there are none. Raises ApiError."""
-    return None if serving.limiter is None else await serving.limiter.enter(request, deployment)
 
 
 def assign(
@@ -207,16 +206,16 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         if not branch.target.fallbacks or not is_too_large(error):
             raise
         too_large = error
-    if not branch.target.fallbacks and not branch.target.key_refs:
+    if serving.missing and not branch.target.fallbacks and not branch.target.key_refs:
         serving.secret(branch.target.api_key_ref)  # a call that nobody can answer is refused without a record
     return Admitted(
         request=request,
         body=body,
-        deployment=once(deployment, body),
+        deployment=once(deployment, body) if isinstance(body, wire.RelayedBody) else deployment,
         branch=branch,
         upstream_body=upstream_body,
         said=said,
-        trace=trace_headers(http.headers, request),
+        trace=trace_headers(http.headers, request) if request.trace_id is not None else None,
         screen=screened,
         outgoing=translated,
         too_large=too_large,
@@ -245,11 +244,10 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
         trace_parent=request.trace_parent,
         request=msgspec.Raw(written) if serving.plan.bodies and not long else None,
     )
-    frame = _encode(opened)
     if long:
-        worker.journal.open(*serving.redactor.redact_with(frame, written))
+        worker.recording.open_long(serving.redactor, _encode(opened), written)
     else:
-        worker.journal.open(serving.redactor.redact(frame))
+        worker.recording.hold("open", serving.redactor, _encode(opened))
     return opened
 
 
@@ -337,12 +335,12 @@ def close_record(
         policy=call.screen.findings(dispatched.answer) if call.screen is not None else (),
         speech=None if call.spoken is None else call.spoken.speech,
     )
-    if isinstance(call.body, wire.RelayedBody) and isinstance(dispatched.answer, RelayedAnswer):
+    if isinstance(dispatched.answer, RelayedAnswer) and isinstance(call.body, wire.RelayedBody):
         closed = dispatched.answer.priced(closed, call.body)
     if call.seat is not None:
         closed = call.seat.close(closed)
     try:
-        worker.journal.close_call(serving.redactor.redact(_encode(closed)))
+        worker.recording.hold("close", serving.redactor, _encode(closed))
     finally:  # what was used has been used, be there room on the disk for it or not
         worker.metrics.call(opened, closed)
         if call.held is not None:

@@ -166,10 +166,8 @@ def _renamed(raw: bytes, body: wire.RelayedBody, target: Target) -> bytes:
     return b"%s%s%s" % (raw[: part.start], name.encode(), raw[part.end :])
 
 
-def once(deployment: DeploymentPlan, body: wire.Body) -> DeploymentPlan:
-    """The deployment as it serves a call: what is passed on has no second attempt beside it, and what does
-    harm when it is done twice is tried once."""
-    if not isinstance(body, wire.RelayedBody):
-        return deployment
+def once(deployment: DeploymentPlan, body: wire.RelayedBody) -> DeploymentPlan:
+    """The deployment as it serves a call that is passed on: that has no second attempt beside it, and what
+    does harm when it is done twice is tried once."""
     retry = deployment.retry if body.again else Retry(attempts=1)
     return msgspec.structs.replace(deployment, retry=retry, hedge=None)

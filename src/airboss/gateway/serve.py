@@ -103,6 +103,7 @@ async def serve(
         error_response=router.error_response,
         body_bytes_max=settings.body_bytes_max,
         loop=loop,
+        outbox=worker.outbox,
     )
     stopped = asyncio.Event()
     with _signals(loop, stopped):

@@ -16,7 +16,7 @@ from airboss.domain.record import OpenedCall
 from airboss.domain.release import Release
 from airboss.domain.request import Principal
 from airboss.gateway.outgoing import Translate, translation
-from airboss.gateway.wire import unknown_model
+from airboss.gateway.wire import says_something, unknown_model
 from airboss.governance.keys import Keyring
 from airboss.governance.redact import Redactor
 
@@ -42,6 +42,8 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """The lines of an answer that tell release, arm and plan (`attribution`)."""
     translate: Translate | None
     """How its calls are said in the target's dialect; None where that is OpenAI's."""
+    plain: bytes | None
+    """The upstream's name of the model, as JSON, where a chat goes there as it is but for that name."""
 
 
 def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> Branch:
@@ -65,7 +67,13 @@ def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> 
         ),
         headers=attribution(release, arm, plan.number),
         translate=translation(release, target),
+        plain=_plain(release, target),
     )
+
+
+def _plain(release: Release, target: Target) -> bytes | None:
+    other = target.kind == "local" or translation(release, target) is not None or says_something(release)
+    return None if other or target.embeds or not target.tools else msgspec.json.encode(target.upstream_model)
 
 
 def attribution(release: Release, arm: Arm, plan: int) -> bytes:
@@ -76,13 +84,22 @@ def attribution(release: Release, arm: Arm, plan: int) -> bytes:
 
 def with_release(branch: Branch, release: Release) -> Branch:
     """The branch with another release at the same place."""
-    return Branch(
-        arm=branch.arm,
-        release=release,
-        target=branch.target,
+    return msgspec.structs.replace(
+        at_target(branch, release, branch.target),
         opened=msgspec.structs.replace(branch.opened, release=release.digest),
         headers=attribution(release, branch.arm, branch.opened.plan),
-        translate=translation(release, branch.target),
+    )
+
+
+def at_target(branch: Branch, release: Release, target: Target) -> Branch:
+    """The branch as its calls are said of a release at a target, be that its own or not; its records are of
+    its own release all the same."""
+    return msgspec.structs.replace(
+        branch,
+        release=release,
+        target=target,
+        translate=translation(release, target),
+        plain=_plain(release, target),
     )
 
 

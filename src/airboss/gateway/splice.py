@@ -160,11 +160,11 @@ def repeated_member(text: bytes) -> str | None:
             return None
         text = _outlined(text).text
     kept = _raw_members(text)
-    names, values = "".join(kept), b"".join(kept.values())
     # Quotes, colons, commas and braces are all the rest, so that nothing was left out; or else there are
     # spaces between them, and nothing but spaces.
-    more = len(text) - len(names) - len(values) - 4 * len(kept) - 1
-    if not more or more == text.count(b" ") - values.count(b" ") - names.count(" "):
+    names = "".join(kept)
+    more = len(text) - len(names) - sum(map(len, kept.values())) - 4 * len(kept) - 1
+    if not more or more == text.count(b" ") - b"".join(kept.values()).count(b" ") - names.count(" "):
         return None
     pairs: list[tuple[str, object]] = []
 
@@ -269,7 +269,8 @@ def replace_model(text: bytes, model: bytes) -> bytes:
     if text.count(b'"model"') == 1 and (b"\\" not in text or b"\\u00" not in text):
         found = _MODEL.search(text)
         if found is not None:
-            return b"%s%s%s" % (text[: found.start(1)], model, text[found.end(1) :])
+            start, end = found.span(1)
+            return text[:start] + model + text[end:]
     changes = [
         (span, model)
         for name, places in member_spans(text).items()

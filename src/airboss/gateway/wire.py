@@ -290,33 +290,39 @@ def upstream_body(body: bytes, parsed: Body, *, model: str, release: Release) ->
     """What is sent upstream: the client's bytes with the upstream's model name, what the release says, and a
     stream's usage asked for where the client did not. Raises InvalidRequest for a missing prompt variable."""
     ours = parsed.prompt_variables is not None or parsed.release_variant is not None
-    if ours or _says_something(release):
+    if ours or says_something(release):
         changed = _rendered(body, parsed, model=model, release=release)
     else:
         changed = replace_model(body, _encode(model))
-    if not parsed.stream or wants_usage(parsed):
-        return changed
-    told = parsed.stream_options is not None or b'"stream_options"' in changed or b"\\u00" in changed
-    spans = member_spans(changed).get(b'"stream_options"', []) if told else []
-    if spans:
-        return replace(changed, [(span, b'{"include_usage":true}') for span in spans])
-    return insert_member(changed, b'"stream_options":{"include_usage":true}')
+    return _with_usage(changed, parsed) if parsed.stream and not wants_usage(parsed) else changed
 
 
-def upstream_pieces(body: bytes, parsed: Body, *, model: str, release: Release) -> bytes | Pieces:
-    """The same; of a long body nothing is copied where little changes."""
-    ours = parsed.prompt_variables is not None or parsed.release_variant is not None
-    if len(body) >= LONG and not ours and not _says_something(release):
-        changes = {"model": _encode(model)}
-        if parsed.stream and not wants_usage(parsed):
+def plain_body(body: bytes, parsed: Body, *, model: bytes) -> bytes | Pieces:
+    """The same where the release says nothing, and the client nothing that is for us; `model` is JSON. Of a
+    long body nothing is copied where little changes."""
+    asks_usage = parsed.stream and not wants_usage(parsed)
+    if len(body) >= LONG:
+        changes = {"model": model}
+        if asks_usage:
             changes["stream_options"] = b'{"include_usage":true}'
         pieces = in_pieces(body, changes)
         if pieces is not None:
             return pieces
-    return upstream_body(body, parsed, model=model, release=release)
+    changed = replace_model(body, model)
+    return _with_usage(changed, parsed) if asks_usage else changed
 
 
-def _says_something(release: Release) -> bool:
+def _with_usage(body: bytes, parsed: Body) -> bytes:
+    """A stream's request that asks for the stream's usage."""
+    told = parsed.stream_options is not None or b'"stream_options"' in body or b"\\u00" in body
+    spans = member_spans(body).get(b'"stream_options"', []) if told else []
+    if spans:
+        return replace(body, [(span, b'{"include_usage":true}') for span in spans])
+    return insert_member(body, b'"stream_options":{"include_usage":true}')
+
+
+def says_something(release: Release) -> bool:
+    """Whether a release changes more of a request than the model's name."""
     return bool(release.prompt is not None or release.examples or release.params or release.params_force)
 
 

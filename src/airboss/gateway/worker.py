@@ -19,12 +19,13 @@ from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.dispatch import Executor
 from airboss.gateway.ids import RecordIds
+from airboss.gateway.recording import Recording
 from airboss.gateway.serving import Branch, Serving
 from airboss.gateway.spoken import Spoken
 from airboss.gateway.traces_prices import ListedPrices
 from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
-from airboss.providers.outbox import Pieces
+from airboss.providers.outbox import Outbox, Pieces
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, WorkerMetrics, write_counts
 
@@ -47,7 +48,9 @@ class Worker:
         self.keeping = keeping
         self.clock = clock
         self.journal = journal
-        self.executor = Executor(Pools(), rng=random.Random())  # noqa: S311 - jitter, not secrets
+        self.outbox = Outbox()
+        self.recording = Recording(journal, self.outbox)
+        self.executor = Executor(Pools(self.outbox), rng=random.Random())  # noqa: S311 - jitter, not secrets
         self.metrics = WorkerMetrics()
         self.ids = RecordIds()
         self.serving: Serving | None = None

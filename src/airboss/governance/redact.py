@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import get_args
+from typing import TypeVar, cast, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -81,6 +81,9 @@ _ASCII = {
 """What such an escape, without its backslashes, says in ASCII. A look-up: some texts are made of escapes."""
 
 
+T = TypeVar("T")
+
+
 class Redactor:
     """Takes secrets out of bytes and text. Made anew when the secrets change; safe to share by threads."""
 
@@ -98,6 +101,13 @@ class Redactor:
         if not _OWN_KEY_TEXT.fullmatch(also):
             json = _known_one(also).taken_from(json)
         return Redacted(json)
+
+    def redact_all(self, frames: Sequence[tuple[T, bytes]]) -> Sequence[tuple[T, Redacted]]:
+        """The same for each of several frames: looked through all together, for secrets are seldom there."""
+        whole = b"".join([frame for _, frame in frames])
+        if self._known.taken_from(whole) is whole:
+            return cast("Sequence[tuple[T, Redacted]]", frames)
+        return [(kind, self.redact(frame)) for kind, frame in frames]
 
     def redact_with(self, json: bytes, value: bytes) -> tuple[Redacted, ...]:
         """The object `json`, whose last member is null, with the JSON `value` in its place; in pieces, so

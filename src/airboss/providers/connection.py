@@ -156,19 +156,22 @@ class Connection(asyncio.Protocol):
             # Bytes that answer nothing: the connection cannot be trusted any more.
             self.transport.abort()
             return
+        if self._status < 200:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
+            if isinstance(error.__context__, HeadTooLarge):  # llhttp wraps what a callback raises
+                self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
+                return
             if not self._finished:
-                # llhttp wraps what a callback raises.
-                if isinstance(error.__context__, HeadTooLarge):
-                    self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
-                else:
-                    self._fail(f"sent something that is not HTTP: {error}")
+                self._fail(f"sent something that is not HTTP: {error}")
                 return
             self._keep = False
         if self._finished:
             self._end()
+        elif self._status < 200 and self._head_bytes > HEAD_BYTES_MAX:
+            self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
 
     def eof_received(self) -> bool:
         """Let the transport close."""
@@ -206,18 +209,21 @@ class Connection(asyncio.Protocol):
             # A second answer to one request: nobody could tell whose the next would be.
             self._keep = False
         self._headers = {}
+        self._status = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, within bounds."""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > HEAD_BYTES_MAX:
-            raise HeadTooLarge
-        self._headers[name.lower()] = value
+        """Keep a header; what is read at once bounds them. A trailer says nothing to us."""
+        if not self._status:
+            self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Pass a final head on."""
         if self._finished:
             return
+        if self._head_bytes > HEAD_BYTES_MAX:  # with what came in the same read
+            kept = self._headers
+            if sum(map(len, kept)) + sum(map(len, kept.values())) > HEAD_BYTES_MAX:
+                raise HeadTooLarge
         self._status = self._parser.get_status_code()
         if self._status >= 200 and self._answer is not None:
             self._answer.head(self._status, self._headers)
@@ -349,10 +355,10 @@ class Pool:
 class Pools:
     """One pool an origin, made when first used. TLS verifies certificates against the system's roots."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox) -> None:
         self._pools: dict[tuple[str, Origin], Pool] = {}
         self._tls: ssl.SSLContext | None = None
-        self._outbox = Outbox()
+        self._outbox = outbox
 
     def get(self, name: str, origin: Origin, *, keep: bool = True) -> Pool:
         """The pool of provider `name` at `origin`; `keep` is told to a new one."""

@@ -8,6 +8,7 @@ asleep again; made in a row, only the first does.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -36,6 +37,10 @@ def behind(head: bytes, body: bytes | Pieces) -> bytes | Pieces:
     return head + body if len(body) < LONG_BYTES else Pieces((head, body))
 
 
+def _go_on() -> bool:
+    return True
+
+
 class Outbox:
     """Holds writes of any number of transports; those of one transport keep their order.
 
@@ -44,28 +49,44 @@ class Outbox:
 
     def __init__(self) -> None:
         self._held: list[tuple[asyncio.Transport, bytes | Pieces]] = []
+        self._soon = False
+        self.before: Callable[[], bool] = _go_on
+        """Called before the writes are made; where it says no, their transports are aborted instead."""
 
     def write(self, transport: asyncio.Transport, data: bytes | Pieces) -> None:
         """Write `data` before the loop waits for anything again."""
+        if not self._soon:
+            self.soon()
         held = self._held
-        if not held:
-            asyncio.get_running_loop().call_soon(self.flush)
         held.append((transport, data))
         if len(held) >= HELD_MAX:
             self.flush()
+
+    def soon(self) -> None:
+        """Flush before the loop waits for anything again."""
+        if not self._soon:
+            self._soon = True
+            asyncio.get_running_loop().call_soon(self._turn_ends)
 
     def close(self, transport: asyncio.Transport) -> None:
         """Make the writes held, then close `transport`."""
         self.flush()
         transport.close()
 
+    def _turn_ends(self) -> None:
+        self._soon = False
+        self.flush()
+
     def flush(self) -> None:
         """Make the writes held; those of a transport that has gone are dropped."""
         held, self._held = self._held, []
+        go_on = self.before()
         for transport, data in held:
             if transport.is_closing():
                 continue
-            if isinstance(data, Pieces):
+            if not go_on:
+                transport.abort()
+            elif isinstance(data, Pieces):
                 transport.writelines(data.parts)
             else:
                 transport.write(data)

@@ -13,7 +13,7 @@ _SMALLEST = Decimal("0.0000000001")
 """Ten decimals hold one token at 0.0001 USD per million tokens exactly."""
 
 
-class Buckets(msgspec.Struct, frozen=True, kw_only=True):
+class Buckets(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one answer, each counted once. `cache_write_1h` is the part of `cache_write` that the
     provider keeps for an hour; `output` is without `reasoning`."""
 

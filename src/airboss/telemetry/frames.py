@@ -8,6 +8,7 @@ payload, whatever a client sends, can hold something that reads as a frame.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -30,6 +31,10 @@ _HEAD = struct.Struct("<4sB3xI")
 _WHOLE_HEAD = struct.Struct("<4sB3xII")
 _CODES: Final[dict[FrameKind, int]] = {"open": 1, "close": 2, "score": 3, "span": 4}
 _KINDS: Final[dict[int, FrameKind]] = {code: kind for kind, code in _CODES.items()}
+_BEGINNINGS: Final[dict[FrameKind, bytes]] = {
+    kind: MAGIC + code.to_bytes(4, "little") for kind, code in _CODES.items()
+}
+"""Magic, kind and the three zero bytes."""
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -66,6 +71,15 @@ def frame_head(kind: FrameKind, payload: bytes, *more: bytes) -> bytes:
     for piece in more:
         checksum = crc32(piece, checksum)
     return _WHOLE_HEAD.pack(MAGIC, code, size, checksum)
+
+
+def framed(texts: Iterable[tuple[FrameKind, bytes]]) -> bytes:
+    """Several frames, one after another."""
+    pieces: list[bytes] = []
+    for kind, payload in texts:
+        head = _BEGINNINGS[kind] + len(payload).to_bytes(4, "little")
+        pieces += (head, crc32(payload, crc32(head)).to_bytes(4, "little"), payload)
+    return b"".join(pieces)
 
 
 def read_frames(data: bytes, *, final: bool, frames_max: int = 1000) -> Stretch:

@@ -18,12 +18,13 @@ import mmap
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
-from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, FrameKind, frame_head
+from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, FrameKind, frame_head, framed
 
 OWNER: Final = "owner"
 SEGMENT_SUFFIX: Final = ".seg"
@@ -59,7 +60,7 @@ class JournalWriter:
         self._stopping = threading.Event()
         self._number = 0
         self._size = 0
-        self._room = self._held_from = 0
+        self._room = self._held_from = self._promised = 0
         self._dirty = False
         self._full: list[int] = []
         self._flush_error: OSError | None = None
@@ -96,6 +97,27 @@ class JournalWriter:
         """Append a span of a trace: JSON of `Span`."""
         self._append("span", frame)
 
+    def promise(self, size: int) -> None:
+        """Have room for frames of `size` bytes, heads included, which `append` will bring."""
+        with self._lock:
+            if self._size + self._promised + size > self._room or self._flush_error is not None:
+                self._make_room(size)
+            self._promised += size
+
+    def append(self, frames: Sequence[tuple[FrameKind, Redacted]], *, promised: int) -> None:
+        """Append several frames at once; `promised` bytes are asked for no longer. Where that was enough, it
+        does not raise."""
+        data = framed(frames)
+        with self._lock:
+            self._promised -= promised
+            if self._size + self._promised + len(data) > self._room:
+                self._make_room(len(data))
+            end = self._size + len(data)
+            # A reader that comes in between sees a frame with a wrong checksum, and waits for the rest.
+            self._map[self._size : end] = data
+            self._size = end
+            self._dirty = True
+
     def stop(self) -> None:
         """Flush to disk and give the directory up; whoever moves frames may then finish it."""
         with self._lock:
@@ -110,19 +132,13 @@ class JournalWriter:
             os.close(self._owner)
             self._segment = -1
 
-    def _append(self, kind: FrameKind, payload: bytes) -> None:
+    def _append(self, kind: FrameKind, payload: Redacted) -> None:
         if len(payload) > LONG_BYTES:
             self._append_pieces(kind, payload)
             return
-        frame = frame_head(kind, payload) + payload  # one copy for two
-        with self._lock:
-            end = self._size + len(frame)
-            if end > self._room or self._flush_error is not None:
-                end = self._make_room(len(frame))
-            # A reader that comes in between sees a frame with a wrong checksum, and waits for the rest.
-            self._map[self._size : end] = frame
-            self._size = end
-            self._dirty = True
+        size = HEAD_BYTES + len(payload)
+        self.promise(size)
+        self.append([(kind, payload)], promised=size)
 
     def _append_pieces(self, kind: FrameKind, *payload: bytes) -> None:
         frame = (frame_head(kind, *payload), *payload)
@@ -131,12 +147,12 @@ class JournalWriter:
             self._append_long(frame, size)
             return
         with self._lock:
-            end = self._make_room(size)
+            self._make_room(size)
             at = self._size
             for piece in frame:
                 self._map[at : at + len(piece)] = piece
                 at += len(piece)
-            self._size = end
+            self._size = at
             self._dirty = True
 
     def _append_long(self, frame: tuple[bytes, ...], size: int) -> None:
@@ -149,8 +165,8 @@ class JournalWriter:
             if self._flush_error is not None:
                 raise self._refused(self._flush_error)
             try:
-                if self._size + size > len(self._map):
-                    self._rotate(size)
+                if self._size + self._promised + size > len(self._map):
+                    self._rotate(self._promised + size)
                 _write(self._segment, frame, self._size)
             except OSError as error:
                 # Half a frame is not left for whoever reads on behind the next one.
@@ -161,10 +177,11 @@ class JournalWriter:
             self._room = max(self._room, self._size)
             self._dirty = True
 
-    def _make_room(self, size: int) -> int:
-        """Let the segment hold `size` bytes more, or go on in a new one; returns where they will end. Raises
+    def _make_room(self, size: int) -> None:
+        """Let the segment hold `size` bytes more than it has and has promised, or go on in a new one. Raises
         Unavailable: the disk is asked for room here, so that a full one is an error and not a signal when the
         map is touched."""
+        size += self._promised
         try:
             if self._size + size > len(self._map):
                 self._rotate(size)
@@ -177,7 +194,6 @@ class JournalWriter:
             raise self._refused(error) from error
         if self._flush_error is not None:
             raise self._refused(self._flush_error)
-        return self._size + size
 
     def _let_go(self) -> None:
         """Have the process hold no more of the segment than is to come: up to 16 MiB of it would count as its

@@ -45,6 +45,10 @@ LABEL_NAMES = tuple(
 )
 
 
+_DURATION_BUCKETS_MS = tuple(round(bound * 1000, 3) for bound in DURATION_BUCKETS_S)
+_OVERHEAD_BUCKETS_MS = tuple(round(bound * 1000, 3) for bound in OVERHEAD_BUCKETS_S)
+
+
 class Histogram(msgspec.Struct):
     """Counts by bucket, the last one without an upper bound, and the sum of what was observed."""
 
@@ -56,6 +60,12 @@ class Histogram(msgspec.Struct):
         for bucket, n in Counter(map(partial(bisect_left, bounds), values)).items():
             self.counts[bucket] += n
         self.total += sum(values)
+
+    def observe_ms(self, values: Collection[float], bounds: tuple[float, ...]) -> None:
+        """Count milliseconds among seconds; `bounds` are the buckets' in milliseconds."""
+        total, self.total = self.total, 0.0
+        self.observe(values, bounds)
+        self.total = total + self.total / 1000
 
     def add(self, other: Histogram) -> None:
         """Add another's counts, unless they are of a version with other bounds."""
@@ -92,9 +102,9 @@ class Series(msgspec.Struct):
     def count(self, ended: Sequence[Ended]) -> None:
         """Count calls; at least one."""
         latencies_ms, overheads_ms, ttfts_ms, tokens_in, tokens_out, costs = zip(*ended, strict=True)
-        self.duration.observe([ms / 1000 for ms in latencies_ms], DURATION_BUCKETS_S)
-        self.overhead.observe([ms / 1000 for ms in overheads_ms], OVERHEAD_BUCKETS_S)
-        self.ttft.observe([ms / 1000 for ms in ttfts_ms if ms is not None], DURATION_BUCKETS_S)
+        self.duration.observe_ms(latencies_ms, _DURATION_BUCKETS_MS)
+        self.overhead.observe_ms(overheads_ms, _OVERHEAD_BUCKETS_MS)
+        self.ttft.observe_ms([ms for ms in ttfts_ms if ms is not None], _DURATION_BUCKETS_MS)
         self.tokens_in.observe([n for n in tokens_in if n is not None], TOKEN_BUCKETS)
         self.tokens_out.observe([n for n in tokens_out if n is not None], TOKEN_BUCKETS)
         known = [cost for cost in costs if cost is not None]

@@ -1,0 +1,176 @@
+"""Frames of calls are in the journal before anything of their turn is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airboss.domain.errors import Unavailable
+from airboss.gateway.recording import PROMISED_BYTES, Recording
+from airboss.governance.redact import Redactor
+from airboss.providers.outbox import Outbox
+from airboss.telemetry.frames import HEAD_BYTES, read_frames
+from airboss.telemetry.journal import GROWTH_BYTES, JournalWriter
+
+SECRET = "sk-12345"
+PLAIN = Redactor([SECRET])
+
+
+class Sink(asyncio.Transport):
+    """A transport that notes what was in the journal when it was written to."""
+
+    def __init__(self, journal: JournalWriter) -> None:
+        super().__init__()
+        self.journal = journal
+        self.seen: list[list[bytes]] = []
+        self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Note it."""
+        del data
+        self.seen.append(payloads(self.journal))
+
+    def is_closing(self) -> bool:
+        """Whether it was aborted."""
+        return self.aborted
+
+    def abort(self) -> None:
+        """Be aborted."""
+        self.aborted = True
+
+
+def payloads(journal: JournalWriter) -> list[bytes]:
+    """Every frame's payload, in order."""
+    return [
+        frame.payload
+        for path in sorted(journal.directory.glob("*.seg"))
+        for frame in read_frames(path.read_bytes(), final=True, frames_max=10**9).frames
+    ]
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """A disk that is full from there on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def played(tmp_path: Path, scene: Callable[[Recording, Outbox, Sink], None]) -> tuple[Sink, list[bytes]]:
+    """What one turn of a loop has come to: the transport, and the frames."""
+    journal = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
+    outbox = Outbox()
+    recording, sink = Recording(journal, outbox), Sink(journal)
+
+    async def turn() -> None:
+        scene(recording, outbox, sink)
+        await asyncio.sleep(0)
+
+    asyncio.run(turn())
+    journal.stop()
+    return sink, payloads(journal)
+
+
+def test_frames_are_written_before_what_is_sent_after_them(tmp_path: Path) -> None:
+    """All of the turn's, in their order; within the turn nothing is written or sent."""
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        recording.hold("open", PLAIN, b'"a"')
+        outbox.write(sink, b"upstream")
+        recording.hold("close", PLAIN, b'"b"')
+        outbox.write(sink, b"client")
+        assert (sink.seen, payloads(sink.journal)) == ([], [])
+
+    sink, kept = played(tmp_path, scene)
+    assert kept == [b'"a"', b'"b"']
+    assert sink.seen == [kept, kept]
+
+
+def test_frames_are_written_though_nothing_is_sent(tmp_path: Path) -> None:
+    """A call whose client has gone is sent nothing, and has its frame all the same."""
+    assert played(tmp_path, lambda recording, _, __: recording.hold("close", PLAIN, b'"gone"'))[1] == [
+        b'"gone"'
+    ]
+
+
+def test_more_than_was_promised_is_written_at_once(tmp_path: Path) -> None:
+    """What is held is bounded, a long frame is not held at all, and the order stays."""
+    texts = [b'"%d%s"' % (n, b"x" * 9_000) for n in range(9)] + [b'"%s"' % (b"y" * PROMISED_BYTES), b'"last"']
+
+    def scene(recording: Recording, _: Outbox, sink: Sink) -> None:
+        for text in texts[:9]:
+            recording.hold("open", PLAIN, text)
+        assert payloads(sink.journal) == texts[:7]
+        recording.hold("close", PLAIN, texts[9])
+        assert payloads(sink.journal) == texts[:10]
+        recording.open_long(PLAIN, b'{"request":null}', b'"%s"' % (b"z" * PROMISED_BYTES))
+        recording.hold("close", PLAIN, texts[10])
+
+    kept = played(tmp_path, scene)[1]
+    assert kept == [*texts[:10], b'{"request":"%s"}' % (b"z" * PROMISED_BYTES), texts[10]]
+
+
+def test_a_full_disk_is_the_error_of_the_call_that_it_refuses(tmp_path: Path) -> None:
+    """Those before it are written and sent; what still fits is taken, though no more than that may."""
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        with no_file_longer_than(GROWTH_BYTES):
+            outbox.write(sink, b"first")
+            for size in (60_000, 60_000, 60_000, 60_000):
+                recording.hold("open", PLAIN, b'"%s"' % (b"x" * size))
+                outbox.flush()
+            recording.hold("open", PLAIN, b'"%s"' % (b"x" * 20_000))
+            with pytest.raises(Unavailable, match="free space"):
+                recording.hold("open", PLAIN, b'"%s"' % (b"x" * 20_000))
+            recording.hold("close", PLAIN, b'"last"')
+
+    sink, kept = played(tmp_path, scene)
+    assert (len(kept), kept[-1], len(sink.seen), sink.aborted) == (6, b'"last"', 1, False)
+
+
+def test_connections_are_cut_where_frames_cannot_be_written_after_all(tmp_path: Path) -> None:
+    """Redacted they may be longer than was promised; a disk that is full then leaves nothing sent that has no
+    record."""
+    secrets = b'"%s"' % (SECRET.encode() * 1_900)
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        recording.hold("open", PLAIN, b'"%s"' % (b"x" * (GROWTH_BYTES - PROMISED_BYTES - 2 * HEAD_BYTES)))
+        with no_file_longer_than(GROWTH_BYTES):
+            for _ in range(4):
+                recording.hold("close", PLAIN, secrets)
+            outbox.write(sink, b"an answer")
+            outbox.flush()
+
+    sink, kept = played(tmp_path, scene)
+    assert (len(kept), sink.seen, sink.aborted) == (1, [], True)
+
+
+def test_a_frame_is_redacted_by_the_secrets_of_its_plan(tmp_path: Path) -> None:
+    """A plan may change within a turn."""
+    other = Redactor(["another-secret"])
+
+    def scene(recording: Recording, _: Outbox, __: Sink) -> None:
+        recording.hold("open", PLAIN, b'"sk-12345 another-secret"')
+        recording.hold("open", other, b'"sk-12345 another-secret"')
+
+    assert played(tmp_path, scene)[1] == [b'"[REDACTED] another-secret"', b'"sk-12345 [REDACTED]"']
+
+
+PIECES = st.sampled_from([SECRET, SECRET[:4], SECRET[4:], "\\u0073k-12345", "ab_" + "x" * 43, "a", " ", "\\"])
+
+
+@given(st.lists(st.lists(PIECES, max_size=5).map(lambda pieces: "".join(pieces).encode()), max_size=5))
+def test_frames_are_redacted_together_as_each_alone(texts: list[bytes]) -> None:
+    """Wherever secrets are, and though two frames make one where they meet."""
+    alone = [("open", PLAIN.redact(text)) for text in texts]
+    assert list(PLAIN.redact_all([("open", text) for text in texts])) == alone
