@@ -139,9 +139,9 @@ def _quantile(name: str) -> str:
     """Between the two nearest values, as of every call."""
     histogram, share, scale = QUANTILES[name]
     of = f"of_what = {HISTOGRAMS.index(histogram)}"
-    place = f"({share} * (any_value(total) filter ({of}) - 1))"
+    place = f"({share}::double * (any_value(total) filter ({of}) - 1))"
     low, high = (
-        f"min(bin) filter ({of} and upto > {side}({share} * (total - 1)))" for side in ("floor", "ceil")
+        f"min(bin) filter ({of} and upto > {side}({share}::double * (total - 1)))" for side in ("floor", "ceil")
     )
     low, high = (f"if({each} <= {LEAST_BIN}, 0, pow({GROWTH}, {each}))" for each in (low, high))
     return f"({low} + ({high} - {low}) * ({place} - floor({place}))) * {scale} as {name}"

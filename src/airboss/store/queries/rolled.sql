@@ -87,7 +87,8 @@ bins as (
 {bins}
 ),
 heaps as (
-    select {keys}, start, of_what, bin, sum(n) as n from bins group by all
+    -- As doubles: decimals of 38 digits were nine tenths of what quantiles cost.
+    select {keys}, start, of_what, bin, sum(n)::double as n from bins group by all
 ),
 places as (
     select
