@@ -159,6 +159,20 @@ def test_sums_tell_what_the_records_do(summed: RecordLog, monkeypatch: pytest.Mo
     same(summed, monkeypatch, ENDS[1:2])
 
 
+def test_calls_of_nobody_are_one_row(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there are no others, and where there is none at all; a name may hold anything."""
+    monkeypatch.setattr(rollups, "FEW", -1)
+    odd = "it's $since\\ {x}\x1f"
+    records = [record_json(30_000 + at, deployment="alone", user=None, session=odd) for at in range(4)]
+    summed.apply(JournalMove(segment=SEGMENT, start=3, end=4, records=tuple(records)))
+    period: dict[str, Any] = {"since": START, "until": START + timedelta(days=2)}
+    alone = RecordFilter(deployment="alone")
+    for by, group in ((("user",), (None,)), (("user", "session"), (None, odd)), (("session",), (odd,))):
+        found = summed.usage(UsageQuery(**period, by=by, where=alone))
+        assert [(row.group, row.requests) for row in found] == [(group, 4)]
+        assert summed.usage(UsageQuery(**period, by=by, where=RecordFilter(deployment="none"))) == []
+
+
 def test_a_late_call_is_in_the_sums(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a move that comes again is not."""
     before = _requests(summed, monkeypatch)

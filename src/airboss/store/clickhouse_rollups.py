@@ -18,12 +18,16 @@ PEOPLE: Final = ("users", "sessions")
 Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 
 
-def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | None:
-    """What calls did, a row a group (`g0`, …) and step; None where there are few and each is to be read."""
+def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | Question:
+    """What calls did, a row a group (`g0`, …) and step; where there are few and each is to be read, the
+    question of those alone that its rows are of."""
     bounds = asked.bounds(summed=True)
     ((calls,),) = rows(query("summed_many"), bounds)
     if calls <= rollups.FEW:
-        return None
+        return asked
+    asked, calls = _narrowed(rows, asked, calls)
+    if calls <= rollups.FEW * (rollups.TIMES if asked.chosen else 1):
+        return asked
     summed = asked.by_the_minute
     given = {**asked.bounds(summed=summed), **asked.asked()}
     keys = [f"g{at}" for at in range(len(asked.by) or 1)]
@@ -31,6 +35,38 @@ def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | None:
     return [
         _row(dict(zip(names, each, strict=True))) for each in rows(_text(asked, keys, summed=summed), given)
     ]
+
+
+def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
+    """The question of so many calls, of those alone that its rows are of, and how many these are."""
+    given = {**asked.asked(), "since": asked.since, "until": asked.until}
+    person = asked.person
+    if person is None:
+        if asked.where != "true" and not asked.by_the_minute:
+            ((calls,),) = rows(query("matching").format(where=asked.where), given)
+        return asked, calls
+    keys = [f"g{at}" for at in range(len(asked.by))]
+    text = query("top_people").format(
+        groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
+        where=asked.where,
+        keys=", ".join(keys),
+        order=_ORDERS[asked.metric or "requests"],
+    )
+    found = rows(text, given)
+    return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
+
+
+_ORDERS: Final = {
+    "requests": "count()",
+    "errors": "countIf(status = 'error')",
+    "output_tokens": "sum(ifNull(output_tokens, 0))",
+    "cost_usd": "toFloat64(sumOrNull(cost_usd))",
+    "last_at": "max(started_at)",
+}
+
+
+def _these(column: str, name: str) -> str:
+    return f"{column} in ${name}"
 
 
 def expire(house: ClickHouse, before: datetime) -> None:

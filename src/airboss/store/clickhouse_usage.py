@@ -11,7 +11,7 @@ from airboss.domain.usage import UsageRow
 from airboss.store import clickhouse_rollups
 from airboss.store.clickhouse_http import moment, query
 from airboss.store.clickhouse_rollups import Ask
-from airboss.store.rollups import of_usage
+from airboss.store.rollups import Question, of_usage
 from airboss.store.usage import TAG, check
 
 _QUOTED: Final = ("key", "user")
@@ -33,8 +33,8 @@ def usage(rows: Ask, asked: UsageQuery, conditions: str, given: dict[str, Any]) 
             one_of.append(f"{groups[0]} is null")
         conditions += f" and ({' or '.join(one_of) or 'false'})"
     summed = clickhouse_rollups.ask(rows, of_usage(asked, groups, conditions, parameters))
-    if summed is None:
-        found = rows(*_of_every_call(asked, groups, conditions, parameters))
+    if isinstance(summed, Question):
+        found = rows(*_of_every_call(asked, groups, summed))
         return [_row(asked, each) for each in found]
     return [_summed_row(each, len(groups)) for each in summed]
 
@@ -45,11 +45,9 @@ def _summed_row(values: dict[str, Any], groups: int) -> UsageRow:
     return UsageRow(**found | {"group": group, "approximate": True})
 
 
-def _of_every_call(
-    asked: UsageQuery, groups: list[str], conditions: str, given: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
+def _of_every_call(asked: UsageQuery, groups: list[str], narrowed: Question) -> tuple[str, dict[str, Any]]:
     parameters: dict[str, Any] = {
-        **given,
+        **narrowed.given,
         "since": asked.since,
         "until": asked.until,
         "without": asked.without_key,
@@ -72,7 +70,7 @@ def _of_every_call(
     text = query("usage").format(
         groups=", ".join(f"{column} as g{at}" for at, column in enumerate(groups)) or "null as g",
         start=start,
-        where=conditions,
+        where=narrowed.where,
         users=str("users" in asked.people).lower(),
         sessions=str("sessions" in asked.people).lower(),
         costs=str(asked.costs).lower(),

@@ -13,14 +13,14 @@ from airboss.store import clickhouse_rollups
 from airboss.store.clickhouse_http import moment, query
 from airboss.store.clickhouse_rollups import Ask
 from airboss.store.joining import as_open, read_opened
-from airboss.store.rollups import of_deployments, of_releases, over_time, told
+from airboss.store.rollups import Question, of_deployments, of_releases, over_time, told
 from airboss.store.rows import plain
 
 
 def stats(rows: Ask, since: datetime, until: datetime, without_key: str | None) -> list[DeploymentStats]:
     """As `RecordLog.stats`."""
     summed = clickhouse_rollups.ask(rows, of_deployments(since, until, without_key))
-    if summed is not None:
+    if not isinstance(summed, Question):
         return [told(DeploymentStats, row) for row in summed]
     names = (
         *("deployment", "requests", "errors", "cancelled", "refused"),
@@ -34,7 +34,7 @@ def stats(rows: Ask, since: datetime, until: datetime, without_key: str | None) 
 def series(rows: Ask, since: datetime, until: datetime, step_s: int) -> list[StatsBucket]:
     """As `RecordLog.series`."""
     summed = clickhouse_rollups.ask(rows, over_time(since, until, step_s))
-    if summed is not None:
+    if not isinstance(summed, Question):
         return [told(StatsBucket, row) for row in summed]
     names = (
         *("deployment", "start", "requests", "errors", "cancelled", "refused"),
@@ -47,7 +47,7 @@ def series(rows: Ask, since: datetime, until: datetime, step_s: int) -> list[Sta
 def traffic(rows: Ask, since: datetime, until: datetime, step_s: int) -> list[ReleaseBucket]:
     """As `RecordLog.traffic`."""
     summed = clickhouse_rollups.ask(rows, of_releases(since, until, step_s))
-    if summed is not None:
+    if not isinstance(summed, Question):
         return [told(ReleaseBucket, row) for row in summed]
     names = ("deployment", "release", "arm", "start", "requests", "errors", "counted")
     found = rows(query("traffic"), {"since": since, "until": until, "step_us": step_s * 1_000_000})

@@ -22,10 +22,6 @@ STRETCH: Final = 524_288
 """So many records are summed up together: a day of a busy month, so that a person's calls are few rows."""
 DAY_S: Final = 86_400
 _PARAMETER: Final = re.compile(r"\$([a-z_0-9]+)")
-TIMES: Final = 10
-"""So many times as many calls are read, and rows exact, once those that come first have been chosen."""
-_NONE: Final = "\x1e"
-"""What stands for nobody where names are compared."""
 
 
 class Sums(msgspec.Struct, frozen=True):
@@ -101,9 +97,8 @@ def expire(connection: Connection, before: datetime) -> None:
 
 def narrowed(connection: Connection, asked: Question, calls: int) -> tuple[Question, int]:
     """The question of so many calls, of those alone that its rows are of, and how many these are."""
-    people = [column for column in asked.by if column in ('"user"', "session")]
-    if people and asked.step_s is None and asked.metric in _ORDERS:
-        return _of_first(connection, asked, people[0])
+    if asked.person is not None:
+        return _of_first(connection, asked, asked.person)
     if asked.where != "true" and not asked.by_the_minute:
         text = query("matching").format(where=asked.where)
         ((calls,),) = run(connection, text, _given(text, asked, {}))
@@ -124,9 +119,6 @@ def everybody(connection: Connection, asked: Question) -> tuple[dict[str, str], 
     return found, given
 
 
-_ORDERS: Final = ("requests", "errors", "output_tokens", "cost_usd", "last_at")
-
-
 def _of_first(connection: Connection, asked: Question, person: str) -> tuple[Question, int]:
     """The question of the groups that come first; `person` is a column of these."""
     sums = next((each for each in TABLES if each.tells(asked)), None)
@@ -142,20 +134,11 @@ def _of_first(connection: Connection, asked: Question, person: str) -> tuple[Que
         keys=", ".join(keys),
     )
     found = run(connection, text, _given(text, asked, more))
-    calls = sum(row[-1] for row in found)
-    place = asked.by.index(person)
-    these: dict[str, Any] = {"first_people": list({row[place] for row in found} - {None})}
-    nobody = f" or {person} is null" if any(row[place] is None for row in found) else ""
-    where = f"({person} in (select unnest($first_people::varchar[])){nobody}) and {asked.where}"
-    if len(asked.by) > 1:
-        joined = " || chr(31) || ".join(f"coalesce({column}, chr(30))" for column in asked.by)
-        where += f" and {joined} in (select unnest($first_groups::varchar[]))"
-        these["first_groups"] = [
-            "\x1f".join(_NONE if each is None else each for each in row[:-1]) for row in found
-        ]
-    return msgspec.structs.replace(
-        asked, where=where, given={**asked.given, **these}, summed=False, chosen=True
-    ), calls
+    return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
+
+
+def _these(column: str, name: str) -> str:
+    return f"{column} in (select unnest(${name}::varchar[]))"
 
 
 def _rows(connection: Connection, sums: Sums, asked: Question) -> tuple[str, dict[str, Any]]:

@@ -57,7 +57,7 @@ def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | Quest
         if calls <= rollups.FEW:
             return asked
         asked, calls = duckdb_people.narrowed(connection, asked, calls)
-        if calls <= rollups.FEW * (duckdb_people.TIMES if asked.chosen else 1):
+        if calls <= rollups.FEW * (rollups.TIMES if asked.chosen else 1):
             return asked
         apart = asked.apart or asked.without_key is not None
         summed = asked.by_the_minute and not (mixed and apart)
@@ -141,7 +141,8 @@ def _quantile(name: str) -> str:
     of = f"of_what = {HISTOGRAMS.index(histogram)}"
     place = f"({share}::double * (any_value(total) filter ({of}) - 1))"
     low, high = (
-        f"min(bin) filter ({of} and upto > {side}({share}::double * (total - 1)))" for side in ("floor", "ceil")
+        f"min(bin) filter ({of} and upto > {side}({share}::double * (total - 1)))"
+        for side in ("floor", "ceil")
     )
     low, high = (f"if({each} <= {LEAST_BIN}, 0, pow({GROWTH}, {each}))" for each in (low, high))
     return f"({low} + ({high} - {low}) * ({place} - floor({place}))) * {scale} as {name}"

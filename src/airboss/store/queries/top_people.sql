@@ -1,4 +1,4 @@
--- DuckDB's own: the groups that come first, before their calls are read. ClickHouse's is top_people.clickhouse.sql.
+-- The groups that come first, before their calls are read: by the sums of people (people.sql), or by all calls.
 select {groups}, sum(requests)::bigint as requests
 from (
 {people}
