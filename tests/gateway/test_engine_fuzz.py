@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 
+from tests.gateway.test_schema_limits import bounded, levels
 from tests.support.engine_process import SLOT_TOKENS, Engine, engine
 from tests.support.gateway import Gateway, deployment
 
@@ -96,6 +97,9 @@ def bad_schema(rng: Rng) -> Made:
             {"type": "integer", "exclusiveMinimum": high},
             {"type": "integer", "maximum": -high},
             {"oneOf": [{"const": i} for i in range(1001)]},
+            {"anyOf": [{"type": "array", "items": {"type": "string"}}] * rng.randint(300, 900)},
+            levels(rng.choice([4, 40]), rng.randint(5, 9), {"type": "string"}),
+            bounded(rng.randint(20, 400)),
             {"type": rng.choice(["nope", 5, [], ["string", 5]])},
             {"$ref": rng.choice(["#", "#/x", "file:///etc/passwd", "https://127.0.0.1:1/x", 5])},
             {"type": "array", "items": rng.choice([5, "x", {"type": "nope"}])},

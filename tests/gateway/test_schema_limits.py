@@ -17,6 +17,41 @@ def nested(depth: int) -> dict[str, Any]:
     return schema
 
 
+def levels(depth: int, width: int, leaf: dict[str, Any]) -> dict[str, Any]:
+    """Levels of objects, each of which is one of so many, by reference."""
+    defs: dict[str, Any] = {"l0": leaf}
+    for each in range(depth):
+        branch = {"type": "object", "properties": {"a": {"$ref": f"#/$defs/l{each}"}}, "required": ["a"]}
+        defs[f"l{each + 1}"] = {"anyOf": [branch] * width}
+    return {"$defs": defs, "$ref": f"#/$defs/l{depth}"}
+
+
+def bounded(count: int) -> dict[str, Any]:
+    """One of so many numbers of 15 digits."""
+    return {"anyOf": [{"type": "integer", "minimum": -(10**14), "maximum": 10**14 + i} for i in range(count)]}
+
+
+TREE = {
+    "$defs": {
+        "node": {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {
+                        "kind": {"const": str(i)},
+                        "below": {"type": "array", "items": {"$ref": "#/$defs/node"}},
+                    },
+                    "required": ["kind", "below"],
+                }
+                for i in range(40)
+            ]
+        }
+    },
+    "$ref": "#/$defs/node",
+}
+"""A tree of nodes of 40 kinds."""
+
+
 def optional(count: int) -> dict[str, Any]:
     """An object of so many properties, none of them required."""
     return {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(count)}}
@@ -33,6 +68,16 @@ def optional(count: int) -> dict[str, Any]:
         ({"oneOf": [{"const": i} for i in range(CHOICES_MAX + 1)]}, "over 1000 choices"),
         (optional(501), "over 1000 choices"),
         (nested(DEPTH_MAX + 1), "nested more than 48 levels deep"),
+        ({"anyOf": [{"type": "array", "items": {"type": "string"}}] * 300}, "over 512 ways"),
+        ({"anyOf": [{"enum": list(range(450))}, {"enum": list(range(450))}]}, "over 512 ways"),
+        (levels(4, 10, {"type": "string"}), "over 512 ways"),
+        (levels(40, 2, {"type": "string"}), "over 512 ways"),
+        (bounded(20), "over 512 ways"),
+        ({"type": "array", "items": bounded(20)}, "over 512 ways"),
+        (
+            {"$defs": {str(i): {"$ref": f"#/$defs/{i + 1}"} for i in range(5000)}, "$ref": "#/$defs/0"},
+            "over 512 ways",
+        ),
         ({"type": "string", "pattern": "a"}, "has a 'pattern'"),
         ({"type": "object", "patternProperties": {"a": {}}}, "has a 'patternProperties'"),
         ({"type": "object", "properties": {"a": {"items": {"pattern": "a"}}}}, "has a 'pattern'"),
@@ -62,6 +107,11 @@ def test_unfit(schema: dict[str, Any], says: str) -> None:
         optional(500),
         optional(900) | {"required": [f"p{i}" for i in range(900)]},
         nested(DEPTH_MAX),
+        levels(2, 10, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        levels(30, 1, {"type": "string"}),
+        bounded(12),
+        TREE,
+        {"$ref": "#/nowhere/~1x", "items": [5, {"$ref": 5}], "prefixItems": 5, "additionalProperties": True},
         {"type": "array", "items": {}, "minItems": 2, "maxItems": 2000},
         {"type": "integer", "minimum": -NUMBER_MAX, "maximum": NUMBER_MAX},
         {"type": "nope", "required": 5, "properties": [], "anyOf": 5, "enum": 5, "minItems": "x"},

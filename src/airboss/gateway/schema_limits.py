@@ -12,6 +12,9 @@ DEPTH_MAX = 48
 ENUM_MAX = 500
 CHOICES_MAX = 1000
 """Values of enums, branches of anyOf and the like, and optional properties (each counts twice), together."""
+WIDTH_MAX = 512
+"""Ways that an answer may go on at one place. Each is a state, and a token that fits one of them took 2 s of
+a core to find at 250 arrays or 500 values; at 900 arrays 9 s, at four levels of ten objects over 40 s."""
 COUNT_MAX = 2000
 """The engine takes a higher count for no bound at all."""
 NUMBER_MAX = 10**15
@@ -19,6 +22,7 @@ NUMBER_MAX = 10**15
 
 _BRANCHES = ("anyOf", "oneOf", "allOf")
 _MAPS = ("properties", "patternProperties", "definitions", "$defs", "dependentSchemas")
+_REFERRED_MAX = 200
 _RANGES = (("minItems", "maxItems"), ("minLength", "maxLength"))
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _NEVER = ("pattern", "patternProperties")
@@ -42,7 +46,70 @@ def unfit_schema(schema: object) -> str | None:
                 f"has over {CHOICES_MAX} choices (values of enums, branches, and optional properties, which "
                 "count twice); make it smaller"
             )
+    if _Widths(schema).of(schema) > WIDTH_MAX:
+        return (
+            f"can go on in over {WIDTH_MAX} ways at one place (values of enums, optional properties, digits "
+            "of bounds, and branches of anyOf and the like, which multiply within each other and by $ref); "
+            "make it smaller"
+        )
     return None
+
+
+class _Widths:
+    """In how many ways an answer may go on, at the worst place within each part of a schema. A part that
+    refers to itself counts once: each round of it begins with what has been said."""
+
+    def __init__(self, root: object) -> None:
+        self._root = root
+        self._known: dict[str, int] = {}
+
+    def of(self, node: object, depth: int = 0) -> int:
+        """Of one schema; beyond WIDTH_MAX where it refers on and on."""
+        if not isinstance(node, dict):
+            return 1
+        if depth > _REFERRED_MAX:
+            return WIDTH_MAX + 1
+        found = max(1, self._branches(node, depth + 1), self._inside(node, depth + 1))
+        if isinstance(node.get("$ref"), str):
+            found = max(found, self._referred(node["$ref"], depth + 1))
+        return min(found, WIDTH_MAX + 1)
+
+    def _branches(self, node: dict[str, Any], depth: int) -> int:
+        found = len(node["enum"]) if isinstance(node.get("enum"), list) else 1
+        for name in _BRANCHES:
+            if isinstance(node.get(name), list):
+                found = max(found, sum(self._branch(each, depth) for each in node[name]))
+        bounds = [node[name] for name in _NUMBERS if isinstance(node.get(name), int | float)]
+        return max(found, sum(len(f"{bound:.0f}") + 1 for bound in bounds))
+
+    def _branch(self, node: object, depth: int) -> int:
+        # Of a list there are two at each place: one more, and its end.
+        return self.of(node, depth) * (1 + (isinstance(node, dict) and "items" in node))
+
+    def _inside(self, node: dict[str, Any], depth: int) -> int:
+        listed = [node.get(name) for name in ("items", "prefixItems")]
+        items = [each for value in listed for each in (value if isinstance(value, list) else [value])]
+        found = max((self.of(each, depth) for each in items if isinstance(each, dict)), default=0)
+        properties, required = node.get("properties"), node.get("required")
+        if isinstance(properties, dict):
+            named = {each for each in required if isinstance(each, str)} if isinstance(required, list) else ()
+            found = max(found, 1 + sum(name not in named for name in properties))
+            found = max([found, *(self.of(each, depth) for each in properties.values())])
+        return max(found, self.of(node.get("additionalProperties"), depth))
+
+    def _referred(self, to: str, depth: int) -> int:
+        if to not in self._known:
+            self._known[to] = 1
+            self._known[to] = self.of(_found(self._root, to), depth)
+        return self._known[to]
+
+
+def _found(root: object, to: str) -> object:
+    """What a reference within a schema leads to."""
+    at = root
+    for name in to.removeprefix("#").split("/")[1:]:
+        at = at.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(at, dict) else None
+    return at
 
 
 def _unfit_node(node: dict[str, Any]) -> str | None:
