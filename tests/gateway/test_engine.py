@@ -12,7 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.engine_process import SLOT_TOKENS, Engine, engine
+from airboss.domain.plan import Timeouts
+from airboss.governance.policies import policy_of
+from tests.support.engine_process import SLOT_TOKENS, SLOTS, Engine, engine
 from tests.support.gateway import KEY, Gateway, deployment
 from tests.support.wait import until
 
@@ -37,6 +39,18 @@ def running() -> Iterator[Engine]:
 def gateway(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A worker in front of it."""
     with Gateway(tmp_path_factory.mktemp("engine"), local(running)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def hasty(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker that has two seconds for a call."""
+    times = Timeouts(total_s=2.0, first_token_s=2.0, idle_s=2.0)
+    plans = [
+        local(running, timeout=times),
+        local(running, timeout=times, name="masks", aliases=(), policy=policy_of("mask", None)),
+    ]
+    with Gateway(tmp_path_factory.mktemp("hasty"), *plans) as started:
         yield started
 
 
@@ -305,6 +319,60 @@ def test_progress_and_usage_stay_out_of_a_stream(gateway: Gateway) -> None:
     end = gateway.closed(response.headers["x-request-id"])
     assert (end["output_tokens"], end["usage_estimated"]) == (16, False)
     assert end["input_tokens"] == 34
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "asks",
+    [
+        {"messages": ASK},
+        {"messages": ASK, "n": 2, "max_tokens": 10**9},
+        {"prompt": "Once", "max_tokens": 2**31 - 1},
+        {"messages": [{"role": "user", "content": "Mail ann@example.org"}], "model": "masks"},
+    ],
+)
+def test_more_than_there_is_time_for(
+    running: Engine, hasty: Gateway, asks: dict[str, Any], stream: bool
+) -> None:
+    """What has been said when the call's time is over is the answer: it ends by its length, with its usage,
+    and the engine is free again."""
+    path = TEXT if "prompt" in asks else CHAT
+    told = {"ignore_eos": True, "stream": stream} | (
+        {"stream_options": {"include_usage": True}} if stream else {}
+    )
+    answer = asked(hasty, path, told | asks)
+    assert answer.status_code == 200, answer.text
+    closed = hasty.closed(answer.headers["x-request-id"])
+    assert (closed["status"], closed["finish_reason"], closed["usage_estimated"]) == ("ok", "length", False)
+    assert [attempt["error_type"] for attempt in closed["attempts"]] == [None]
+    if stream:
+        assert answer.text.endswith("data: [DONE]\n\n")
+        events = [json.loads(each[6:]) for each in answer.text.split("\n\n")[:-2] if each]
+        reasons = [c["finish_reason"] for e in events for c in e["choices"] if c["finish_reason"]]
+        used = [event["usage"] for event in events if event.get("usage")]  # of each answer its own
+        usage = used[0] | {"completion_tokens": sum(each["completion_tokens"] for each in used)}
+    else:
+        reasons = [choice["finish_reason"] for choice in answer.json()["choices"]]
+        usage = answer.json()["usage"]
+        said = [choice.get("text") or choice["message"]["content"] for choice in answer.json()["choices"]]
+        assert all(said)
+    assert reasons == ["length"] * asks.get("n", 1)
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (
+        closed["input_tokens"],
+        closed["output_tokens"],
+    )
+    assert 3 < usage["completion_tokens"] < SLOT_TOKENS * asks.get("n", 1)
+    until(lambda: not running.busy(), timeout_s=3)
+
+
+def test_no_time_for_a_beginning(running: Engine, hasty: Gateway) -> None:
+    """A call that has waited for a slot all the time has no answer, and says so."""
+    blocking = LONG | {"max_tokens": 900, "n": 4, "stream": True}
+    with running.client.stream("POST", CHAT, json=blocking) as stream:
+        assert stream.status_code == 200
+        until(lambda: running.busy() == SLOTS)
+        answer = asked(hasty, CHAT, {"messages": ASK})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout_total")
 
 
 def test_a_dying_engine_is_an_ordinary_error(tmp_path: Path) -> None:

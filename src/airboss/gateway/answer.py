@@ -244,7 +244,8 @@ class WholeAnswer(_Answer):
 class EngineWholeAnswer(WholeAnswer):
     """A whole answer that a local engine sends as a stream.
 
-    Until the stream has ended nothing is the client's: a failure at any event is an ordinary error.
+    Until the stream has ended nothing is the client's: a failure at any event is an ordinary error. `engine`
+    is what has come of it.
     """
 
     def __init__(
@@ -252,17 +253,17 @@ class EngineWholeAnswer(WholeAnswer):
     ) -> None:
         super().__init__(provider, loop)
         self._events = Splitter()
-        self._engine = EngineAnswer(operation, n=answers)
+        self.engine = EngineAnswer(operation, n=answers)
         self._streamed = 0
 
     @property
     def usage_short(self) -> bool:
         """Whether less usage was reported than there are answers."""
-        return self._engine.usage_short
+        return self.engine.usage_short
 
     def produced(self) -> tuple[str, str]:
         """What has been said and what has been thought so far."""
-        return self._engine.produced()
+        return self.engine.produced()
 
     def head(self, status: int, headers: Headers) -> None:
         """Keep the head."""
@@ -281,19 +282,19 @@ class EngineWholeAnswer(WholeAnswer):
             if payload == b"[DONE]":
                 self._end_of_stream()
                 return
-            if payload is not None and self._engine.add(payload):
+            if payload is not None and self.engine.add(payload):
                 raise error_in(self.provider, payload)
-            if self.first_output_at is None and self._engine.says_something:
+            if self.first_output_at is None and self.engine.says_something:
                 self.first_output_at = time.perf_counter()
 
     def _end_of_stream(self) -> None:
-        missing = self._engine.unfinished
+        missing = self.engine.unfinished
         if missing is not None:
             raise UpstreamFailed(
                 f"provider {self.provider!r} ended its stream {missing}, without a finish_reason",
                 code="stream_cut",
             )
-        content = self._engine.whole()
+        content = self.engine.whole()
         self._take_in(content, read_reply(content))
 
     def _end(self) -> None:
@@ -301,7 +302,7 @@ class EngineWholeAnswer(WholeAnswer):
             super()._end()
             return
         raise UpstreamFailed(
-            f"provider {self.provider!r} ended its stream {self._engine.unfinished or 'before its end'}",
+            f"provider {self.provider!r} ended its stream {self.engine.unfinished or 'before its end'}",
             code="stream_cut",
         )
 
@@ -482,18 +483,6 @@ class StreamedAnswer(_Answer):
                 code="stream_cut",
             )
         self._succeed()
-
-
-PROGRESS = b'"prompt_progress":'
-"""In an engine's event about the prompt. Inside of a text the last quote would have a backslash before it."""
-
-
-class EngineStreamedAnswer(StreamedAnswer):
-    """A stream of a local engine, which also tells how it gets on with the prompt: asked for so that it
-    notices a client that has gone, and kept from the client."""
-
-    def _event(self, event: bytes) -> bool:
-        return False if PROGRESS in event else super()._event(event)
 
 
 AnyAnswer = WholeAnswer | StreamedAnswer

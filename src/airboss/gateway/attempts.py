@@ -91,6 +91,10 @@ class Dispatched(msgspec.Struct, kw_only=True):
         )
 
 
+class OutOfTime(UpstreamTimeout):
+    """There is no more time for the call, whoever might be asked."""
+
+
 class Deadlines(msgspec.Struct):
     """An attempt's deadlines, on `time.perf_counter()`. `share` is when it must have begun to answer, where
     others are to have the rest of the time."""
@@ -116,6 +120,7 @@ class Deadlines(msgspec.Struct):
 
     def error(self, answer: AnyAnswer, now: float) -> ApiError:
         """What ran out."""
+        made = OutOfTime if now >= self.total else UpstreamTimeout
         if now >= self.total:
             what, code = f"did not finish within total_s = {self.timeout.total_s}", "timeout_total"
         elif isinstance(answer, WholeAnswer):
@@ -125,6 +130,6 @@ class Deadlines(msgspec.Struct):
             what, code = f"sent no token within first_token_s = {limit}", "timeout_first_token"
         else:
             what, code = f"sent nothing more for idle_s = {self.timeout.idle_s}", "timeout_idle"
-        return UpstreamTimeout(
+        return made(
             f"provider {answer.provider!r} {what}; raise it under timeout of the deployment", code=code
         )

@@ -22,6 +22,7 @@ from airboss.domain.request import Operation
 from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer, WholeAnswer
 from airboss.gateway.attempts import Deadlines, Dispatched
 from airboss.gateway.breaker import RetryBudget
+from airboss.gateway.engine_stream import ran_out
 from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import TOO_LONG, is_filtered, is_no_route, is_starting, is_targets_fault, judge
 from airboss.gateway.places import REFUSED_S, Place, Places, choose
@@ -104,10 +105,8 @@ class Trying(msgspec.Struct, frozen=True):
 
 class Executor:
     """Makes attempts. One a worker; owns the connection pools and the places, and keeps every attempt's
-    deadlines.
-
-    Deadlines are looked at together, TICK_S apart: a timer for each call would cost more than the call's
-    parsing, and no deadline here is finer than that.
+    deadlines: those are looked at together, TICK_S apart, as a timer for each call would cost more than the
+    call's parsing, and no deadline here is finer than that.
     """
 
     def __init__(self, pools: Pools, *, rng: random.Random) -> None:
@@ -470,7 +469,7 @@ class Executor:
             now = time.perf_counter()
             for answer, deadlines in tuple(self._watched.items()):
                 if now >= deadlines.due(answer):
-                    answer.fail(deadlines.error(answer, now))
+                    ran_out(answer, deadlines.error(answer, now))
 
     def close(self) -> None:
         """Close every upstream connection."""

@@ -16,14 +16,9 @@ from airboss.domain.record import PolicyFinding
 from airboss.domain.release import Policy
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
-from airboss.gateway.answer import (
-    PROGRESS,
-    EngineStreamedAnswer,
-    EngineWholeAnswer,
-    StreamedAnswer,
-    WholeAnswer,
-)
+from airboss.gateway.answer import EngineWholeAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.embeddings import EmbeddingsAnswer
+from airboss.gateway.engine_stream import PROGRESS, EngineStreamedAnswer
 from airboss.gateway.screened_heard import HeardScreen
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client, Spoken

@@ -30,7 +30,7 @@ class Assembly:
     """Puts the pieces of a stream together again, for its record and its usage."""
 
     def __init__(self, operation: Operation) -> None:
-        self._operation = operation
+        self.operation = operation
         self._choices: dict[int, _AssembledChoice] = {}
         self._first: Reply | None = None
         self._kept = 0
@@ -144,6 +144,15 @@ class Assembly:
         return first.finish_reason if first else None
 
     @property
+    def open(self) -> list[tuple[int, int]]:
+        """The choices that have not ended: their numbers, and in how many pieces they have come."""
+        return [
+            (index, sum(map(len, each.text.values())) + len(each.tool_calls))
+            for index, each in self._choices.items()
+            if not each.finish_reason
+        ]
+
+    @property
     def finished(self) -> bool:
         """Whether every choice that began has said why it ended."""
         return bool(self._choices) and all(c.finish_reason for c in self._choices.values())
@@ -163,7 +172,7 @@ class Assembly:
         first = self._first
         if first is None:
             return None
-        chat = self._operation == "chat"
+        chat = self.operation == "chat"
         value = {
             "id": first.id,
             "object": "chat.completion" if chat else "text_completion",

@@ -63,6 +63,7 @@ class _Piece(msgspec.Struct):
     system_fingerprint: Raw = NULL
     id: Raw = NULL
     usage: Raw = NULL
+    prompt_progress: Raw = NULL
     timings: Raw = NULL
     error: Raw = NULL
 
@@ -92,13 +93,15 @@ class EngineAnswer:
     """
 
     def __init__(self, operation: Operation, *, n: int) -> None:
-        self._chat = operation == "chat"
+        self.chat = operation == "chat"
         self._answered: dict[int, _Answered] = {}
         self._first: _Piece | None = None
         self._usage_as_sent = self._timings = NULL
         self._usage = UsageSum(n)
         self.says_something = False
         """Whether any answer has begun: its first token is there."""
+        self.progress = b""
+        """What the engine has told of the prompt, last."""
 
     def add(self, payload: bytes) -> bytes | None:
         """Add an event's data. Returns the error object's event if it is one, else None. Raises
@@ -111,6 +114,8 @@ class EngineAnswer:
             raise UpstreamFailed(f"the engine's stream has an event that cannot be read: {error}") from None
         if piece.error != NULL:
             return payload
+        if piece.prompt_progress != NULL:
+            self.progress = payload
         if self._first is None:
             # What is kept of it must not keep the piece that it was cut from.
             self._first = _Piece(
@@ -164,6 +169,16 @@ class EngineAnswer:
                 arguments.append(call.function.arguments)
 
     @property
+    def open(self) -> list[tuple[int, int]]:
+        """The answers that have not ended: their numbers, and in how many pieces they have come, which are as
+        many tokens."""
+        return [
+            (index, len(each.text) + len(each.reasoning) + sum(len(call) for _, call in each.calls.values()))
+            for index, each in self._answered.items()
+            if each.finish_reason is None
+        ]
+
+    @property
     def unfinished(self) -> str | None:
         """What is missing of a whole answer, in words; None if nothing is."""
         if not self._answered:
@@ -187,7 +202,7 @@ class EngineAnswer:
     def whole(self) -> bytes:
         """The answer as JSON, its members in the engine's order."""
         first = self._first or _Piece()
-        make = self._message if self._chat else self._text
+        make = self._message if self.chat else self._text
         value: dict[str, Any] = {
             "choices": [make(index, each) for index, each in sorted(self._answered.items())],
             "created": first.created,
@@ -195,7 +210,7 @@ class EngineAnswer:
         }
         if first.system_fingerprint != NULL:
             value["system_fingerprint"] = first.system_fingerprint
-        value["object"] = "chat.completion" if self._chat else "text_completion"
+        value["object"] = "chat.completion" if self.chat else "text_completion"
         if self._usage.reports == 1:
             value["usage"] = self._usage_as_sent
         elif self._usage.reports:

@@ -1,0 +1,62 @@
+"""A stream of a local engine, and what becomes of an engine's answer for which there is no more time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from airboss.domain.errors import ApiError
+from airboss.gateway.answer import DONE, AnyAnswer, EngineWholeAnswer, StreamedAnswer
+from airboss.gateway.attempts import OutOfTime
+
+PROGRESS = b'"prompt_progress":'
+"""In an engine's event about the prompt. Inside of a text the last quote would have a backslash before it."""
+
+_TOTAL = re.compile(rb'"prompt_progress":\s*\{[^{}]*"total":\s*([0-9]{1,9})\b')
+_encode = msgspec.json.Encoder().encode
+
+
+class EngineStreamedAnswer(StreamedAnswer):
+    """A stream of a local engine, which also tells how it gets on with the prompt: asked for so that it
+    notices a client that has gone, and kept from the client."""
+
+    progress = b""
+    """What it has told of that, last."""
+
+    def _event(self, event: bytes) -> bool:
+        if PROGRESS not in event:
+            return super()._event(event)
+        self.progress = event
+        return False
+
+
+def ran_out(answer: AnyAnswer, error: ApiError) -> None:
+    """Let an attempt's time have run out. What a local engine has said until then is an answer, of a length
+    that was what there was time for: it ends as one that reaches its limit of tokens does, as it would have
+    where the engine were quicker. Any other fails with `error`, and so does one that nobody reads."""
+    if isinstance(error, OutOfTime) and answer.first_output_at is not None and not answer.paused:
+        if isinstance(answer, EngineWholeAnswer):
+            engine = answer.engine
+            answer.body(_ending(engine.open, engine.progress, chat=engine.chat))
+        elif isinstance(answer, EngineStreamedAnswer) and answer.assembly.usage_sum is not None:
+            said = answer.assembly
+            answer.body(_ending(said.open, answer.progress, chat=said.operation == "chat"))
+    answer.fail(error)
+
+
+def _ending(open_: Iterable[tuple[int, int]], progress: bytes, *, chat: bool) -> bytes:
+    """The events with which an engine ends answers, each given by its number and its tokens, that reach their
+    limit."""
+    prompt = _TOTAL.search(progress)
+    events: list[bytes] = []
+    for index, tokens in open_:
+        said: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        events.append(_encode({"choices": [{"index": index, "finish_reason": "length", **said}]}))
+        if prompt is not None:
+            used = {"prompt_tokens": int(prompt[1]), "completion_tokens": tokens}
+            used["total_tokens"] = sum(used.values())
+            events.append(_encode({"choices": [], "usage": used}))
+    return b"".join([*(b"data: %s\n\n" % each for each in events), DONE])
