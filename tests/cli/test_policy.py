@@ -94,7 +94,7 @@ def test_what_is_being_served(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 def test_wrong_calls(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A policy or a file that is not there, and two texts, are told in words."""
-    assert ran("policy", "test", "--config", file, "--policy", "nope", "--text", "x") == 1
+    assert ran("policy", "test", "--config", file, "--policy", "nope", "--text", "x") == 2
     assert "there are: default, cards" in capsys.readouterr().err
     missing = str(tmp_path / "missing")
     assert ran("policy", "test", "--config", file, "--policy", "default", "--file", missing) == 2

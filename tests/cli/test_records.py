@@ -115,6 +115,12 @@ def test_a_record_that_is_not_there_is_a_no(run: Run, api: AdminApi) -> None:
     assert (code, out, err) == (1, "", "airboss: no /api/v1/records/x here\n")
 
 
+def test_a_name_that_is_not_there_is_a_wrong_call(run: Run, api: AdminApi) -> None:
+    """Unlike a record, which may yet come, it will not be there by itself."""
+    code, out, err = run("release", "show", "x", "--url", api.url)
+    assert (code, out, err) == (2, "", "airboss: no /api/v1/releases/x here\n")
+
+
 def test_a_status_that_is_none_is_a_wrong_call(run: Run, api: AdminApi) -> None:
     """A value that no record has is refused before anything is asked."""
     code, _, err = run("records", "--url", api.url, "--status", "good")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30.0
 NAMES = ("code", "param")
 """The members of an error, beside its message, that are passed on."""
+MAY_COME = ("/api/v1/records/", "/api/v1/traces/")
 ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
 
 
@@ -195,8 +196,13 @@ def parsed(response: httpx2.Response) -> Any:
 
 
 def refusal(response: httpx2.Response) -> AirbossError:
-    """The error that an answer which is no success tells of, in its own words."""
-    kind = ConfigError if response.status_code == 400 else AirbossError
+    """The error that an answer which is no success tells of, in its own words. A record or a trace that
+    is not there may come yet; any other name that does not exist was a slip."""
+    kind: type[AirbossError] = AirbossError
+    if response.status_code == 400:
+        kind = ConfigError
+    elif response.status_code == 404 and not response.url.path.startswith(MAY_COME):
+        kind = WrongCall
     try:
         said = response.json()["error"]
         error = kind(str(said["message"]))

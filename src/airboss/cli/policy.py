@@ -85,7 +85,7 @@ def try_policy(
     said = _configuration(config, data_dir, url)
     if name not in said.policies:
         known = ", ".join(said.policies) or "none"
-        raise NotFound(f"there is no policy {name!r}; there are: {known}")
+        raise WrongCall(f"there is no policy {name!r}; there are: {known}")
     found = screen_text(screening_policy(binding(_policy(said, name))), _text(text, file), Tokens(b"test"))
     if as_json:
         print_json(
