@@ -139,18 +139,13 @@ def test_the_tree(seen: tuple[str, Said, list[Said], list[Said]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("client", "joined", "beside"),
-    [
-        ("opentelemetry", 0, []),
-        ("openllmetry", 4, []),
-        ("openinference", 2, [("embeddings", "ok"), ("chat", "error")]),
-    ],
+    ("client", "joined"), [("opentelemetry", 0), ("openllmetry", 4), ("openinference", 4)]
 )
 def test_calls_through_the_gateway_are_counted_once(
-    request: pytest.FixtureRequest, client: str, joined: int, beside: list[tuple[str, str]]
+    request: pytest.FixtureRequest, client: str, joined: int
 ) -> None:
     """OpenTelemetry's span names the gateway's address, OpenLLMetry passes `traceparent` on, OpenInference
-    names the answer; where it does not, of embeddings and of failed calls, it is believed."""
+    names the answer, or has asked the same in the same moment (embeddings, and calls that failed)."""
     command(client)
     running: Airboss = request.getfixturevalue("airboss")
     base, key = running.ready["base_url"], running.ready["api_key"]
@@ -161,14 +156,13 @@ def test_calls_through_the_gateway_are_counted_once(
 
     def whole() -> list[Said]:
         rows: list[Said] = httpx2.get(page, headers=api).json().get("rows", [])
-        return rows if len(rows) == 7 + joined and len(calls()) == 4 + len(beside) else []
+        return rows if len(rows) == 7 + joined and len(calls()) == 4 else []
 
     def calls() -> list[Said]:
         return [each for each in running.records() if each["id"] not in held][::-1]
 
     rows = until(whole, timeout_s=60.0)
     found = calls()
-    assert [(each["operation"], each["status"]) for each in found if each["arm"] == "external"] == beside
     ours = [row["record"] for row in rows if row["gateway"]]
     assert len(ours) == joined
     of_gateway = [each["id"] for each in found if each["arm"] == "stable"]

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from airboss.domain.ports import JournalMove, RecordFilter
-from airboss.store.span_rows import TracedLog, TraceFilter
+from airboss.domain.record import EXTERNAL
+from airboss.store.span_rows import Span, TracedLog, TraceFilter
 from tests.store.samples import SEGMENT, START, call_id, closed_json, opened_json, record_json
 from tests.store.spans import TRACE, llm, span, span_move
 
@@ -152,6 +153,90 @@ def test_a_call_is_known_by_its_answer(record_log: TracedLog) -> None:
     assert (ours.gateway, ours.parent_id, ours.service, ours.duration_ms) == (True, f"{1:016x}", "d", 100.0)
     (detail,) = record_log.spans_of([call_id(2)])
     assert (detail.user, detail.trace_id) == ("ann", TRACE)
+
+
+OURS = 'provider "up" refused it: too long'
+ASKS: dict[str, dict[str, Any]] = {
+    "chat": {"messages": [{"role": "user", "content": "hi"}]},
+    "embeddings": {"input": ["a", "b"]},
+}
+
+
+def asked(number: int, operation: str, at: float, **fields: Any) -> bytes:
+    """A call, as JSON, that began so many seconds after START: embeddings, or one that failed."""
+    failed = operation == "chat"
+    said: Any = {"error": {"message": OURS}} if failed else None
+    given: dict[str, Any] = {
+        "operation": operation,
+        "started_at": START + timedelta(seconds=at),
+        "status": "error" if failed else "ok",
+        "request": msgspec.Raw(msgspec.json.encode({"model": "m", **ASKS[operation]})),
+        "response": msgspec.Raw(msgspec.json.encode(said)),
+    }
+    return record_json(number, **(given | fields))
+
+
+def asking(number: int, operation: str, at: float, **fields: Any) -> Span:
+    """A client's span of such a call, of half a second, in the words of OpenAI's client."""
+    call = asked(number, operation, at, arm=EXTERNAL, trace_id=TRACE)
+    said = {"error": {"message": OURS}}
+    given: dict[str, Any] = {
+        "kind": "llm" if operation == "chat" else "embedding",
+        "started_at": START + timedelta(seconds=at),
+        "duration_ms": 500.0,
+        "message": f"BadRequestError: Error code: 400 - {said!r}",
+    }
+    return span(number, **given | {"call": msgspec.Raw(call)} | fields)
+
+
+@pytest.mark.parametrize("operation", ["chat", "embeddings"])
+def test_a_call_is_known_by_what_it_asked(record_log: TracedLog, operation: str) -> None:
+    """Embeddings and failures have no answer with a name: the same question of the same key, in the client's
+    time, is the same call; any other is not."""
+    records = [
+        asked(2, operation, 2.1),
+        asked(3, operation, 13.7),  # after its client's end
+        asked(4, operation, 24.1, key="team-b"),
+        asked(5, operation, 35.1, request=msgspec.Raw(b'{"model":"m","input":["c"],"messages":["c"]}')),
+        asked(6, operation, 46.1, trace_id="ab" * 16, trace_parent=f"{99:016x}-00"),
+        asked(7, operation, 57.1, status="error" if operation == "embeddings" else "ok"),
+    ]
+    if operation == "chat":
+        other = {"error": {"message": "another's own words"}}
+        records.append(asked(8, operation, 68.1, response=msgspec.Raw(msgspec.json.encode(other))))
+    ours = [call_id(number) for number in range(2, 2 + len(records))]
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
+    clients = [asking(20 + number, operation, 2.0 + 11 * number) for number in range(len(records))]
+    record_log.apply(span_move(*clients, start=100))
+    assert settle(record_log) == sorted([*ours, *(each.id for each in clients[1:])])
+    tree = {each.id: each for each in record_log.trace(TRACE)}
+    assert tree.keys() == {call_id(2), *(each.id for each in clients)}
+    assert (tree[call_id(2)].gateway, tree[call_id(2)].parent_id) == (True, f"{20:016x}")
+
+
+@pytest.mark.parametrize(
+    ("operation", "calls", "spans", "own"),
+    [
+        ("chat", 1, 2, 2),  # which of the two went elsewhere nobody knows
+        ("embeddings", 1, 2, 2),
+        ("chat", 3, 1, 0),  # it was told to try again
+        ("embeddings", 2, 1, 1),
+        ("chat", 2, 2, 0),
+        ("embeddings", 3, 3, 0),
+    ],
+)
+def test_calls_that_are_alike(
+    record_log: TracedLog, operation: str, calls: int, spans: int, own: int
+) -> None:
+    """At the same time: none is joined unless each client has a call of its own."""
+    records = [asked(2 + number, operation, 1.05 + number / 100) for number in range(calls)]
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
+    clients = [asking(50 + number, operation, 1.0 + number / 1000) for number in range(spans)]
+    record_log.apply(span_move(*clients, start=100))
+    assert len(settle(record_log)) == calls + own
+    if calls == spans:
+        record_log.apply(span_move(asking(60, operation, 1.0), start=100 + 100 * spans))
+        assert len(settle(record_log)) == calls + 1  # none is left for it
 
 
 def test_traces_are_listed(record_log: TracedLog) -> None:

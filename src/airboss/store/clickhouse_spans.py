@@ -11,6 +11,8 @@ from zlib import crc32
 
 import msgspec
 
+from airboss.domain.record import InferenceRecord
+from airboss.store import span_asked
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.joining import blank_record
 from airboss.store.rows import span_row
@@ -51,6 +53,10 @@ Make = Callable[[Sequence[bytes], str], None]
 """Stores records, given as JSON, that are not there yet, under a token."""
 
 
+Listed = Callable[..., list[InferenceRecord]]
+"""The records that fulfil conditions, given with what those ask for and an order."""
+
+
 class ClickHouseSpans:
     """Implements `SpanLog` over the server of the log that it is a part of."""
 
@@ -58,6 +64,7 @@ class ClickHouseSpans:
     _writing: threading.Lock
     _begin: Callable[[], None]
     _make: Make
+    _listed: Listed
 
     def traces(self, where: TraceFilter, *, limit: int) -> Sequence[TraceSummary]:
         """As `SpanLog.traces`."""
@@ -92,12 +99,12 @@ class ClickHouseSpans:
         self._begin()
         done = 0
         with self._writing:
-            while done < limit and (settled := settle(self._house, before, self._make)):
+            while done < limit and (settled := settle(self._house, before, self._make, self._listed)):
                 done += settled
         return done
 
 
-def settle(house: ClickHouse, before: datetime, make: Make) -> int:
+def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed) -> int:
     """Settle the calls of one move; returns how many.
 
     Which of them are calls of their own is written down before anything is made of it. Killed meanwhile, the
@@ -108,7 +115,7 @@ def settle(house: ClickHouse, before: datetime, make: Make) -> int:
     if not begun:
         if house.rows(query("half_made")):
             before -= HALF_MADE
-        decided = _decide(house, before)
+        decided = _decide(house, before, listed)
         if decided is None:
             return 0
         house.insert("settlements", SETTLEMENT_COLUMNS, [(*decided, 0)], decided[0])
@@ -117,7 +124,8 @@ def settle(house: ClickHouse, before: datetime, make: Make) -> int:
     waiting = house.rows(query("waiting_calls"), {"ids": ids})
     number = crc32(token.encode())
     make([text.encode() for each, text in waiting if each in set(own)], token)
-    ours = _answered(house, answered)
+    texts = {each: text.encode() for each, text in waiting if each in set(answered)}
+    ours = _ours(house, texts, listed, number)
     take(house, ours.values(), before, token, number)
     rows = [(each, "", "1970-01-01 00:00:00", "", 1) for each in ids]
     house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
@@ -125,7 +133,9 @@ def settle(house: ClickHouse, before: datetime, make: Make) -> int:
     return len(ids)
 
 
-def _decide(house: ClickHouse, before: datetime) -> tuple[str, list[str], list[str], list[str]] | None:
+def _decide(
+    house: ClickHouse, before: datetime, listed: Listed
+) -> tuple[str, list[str], list[str], list[str]] | None:
     """The token, the calls, those of them that are calls of their own and those that the gateway answered;
     None where none has waited."""
     waiting = house.rows(query("settling"), {"before": before})
@@ -139,10 +149,39 @@ def _decide(house: ClickHouse, before: datetime) -> tuple[str, list[str], list[s
     found: dict[str, str | None] = {}
     for spans in by_trace.values():
         found |= record_ids(spans)
-    own = [each for each in ids if found.get(each, each) == each]
-    ours = _answered(house, own)
+    texts = {each: text.encode() for each, text in house.rows(query("waiting_calls"), {"ids": ids})}
+    own = {each: texts[each] for each in ids if found.get(each, each) == each}
     token = f"settle:{crc32(' '.join(ids).encode())}:{ids[0]}"
+    ours = _ours(house, own, listed, crc32(token.encode()))
     return token, ids, [each for each in own if each not in ours], list(ours)
+
+
+def _ours(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int) -> dict[str, Span]:
+    """Which of these model calls, given by the records that they would become, are the gateway's."""
+    ours = _answered(house, list(texts))
+    rest = {each: text for each, text in texts.items() if each not in ours}
+    return ours | _asked(house, rest, listed, move)
+
+
+def _asked(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int) -> dict[str, Span]:
+    """As `span_asked.joined`, for these model calls."""
+    if not texts:
+        return {}
+    ids = list(texts)
+    wanted: dict[str, Any] = {"first": min(ids), "last": max(ids), "ids": ids}
+    details = [_detail(row) for row in house.rows(query("spans_of").format(columns=_DETAIL), wanted)]
+    clients = span_asked.clients_of(details, texts)
+    if not clients:
+        return {}
+    asked = {**span_asked.asked_in(clients), "limit": span_asked.CALLS_MAX}
+    records = listed(query("asked"), asked, "started_at", bodies=True)
+    if not records:
+        return {}
+    ids = [record.id for record in records]
+    # Those that this move itself has brought, before it was broken off, are none that were there.
+    wanted = {"first": min(ids), "last": max(ids), "ids": ids, "move": move}
+    known = {each for (each,) in house.rows(query("known_spans"), wanted)}
+    return span_asked.joined(clients, [record for record in records if record.id not in known])
 
 
 def _answered(house: ClickHouse, ids: Sequence[str]) -> dict[str, Span]:

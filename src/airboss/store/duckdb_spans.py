@@ -14,10 +14,11 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from airboss.store import duckdb_people
+from airboss.store import duckdb_people, span_asked
+from airboss.store.duckdb_read import with_bodies
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.joining import blank_record
-from airboss.store.rows import naive, span_row, text_parts
+from airboss.store.rows import COLUMNS, naive, span_row, text_parts
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
 from airboss.store.span_rows import (
@@ -125,10 +126,12 @@ def settle(connection: Connection, before: datetime, limit: int, insert: Insert)
     own = [each for each in ids if found.get(each, each) == each]
     ours = _answered(connection, own)
     parts = sorted(run(connection, query("waiting_call_parts"), {"ids": [i for i in own if i not in ours]}))
-    insert(
-        connection,
-        ["".join(text for _, _, text in rows).encode() for _, rows in groupby(parts, key=itemgetter(0))],
-    )
+    texts = {
+        each: "".join(text for _, _, text in rows).encode()
+        for each, rows in groupby(parts, key=itemgetter(0))
+    }
+    ours |= _asked(connection, texts)
+    insert(connection, [text for each, text in texts.items() if each not in ours])
     take(connection, ours.values(), before)
     run(connection, "delete from waiting_calls where id in (select unnest(?::varchar[]))", [ids])
     return len(ids)
@@ -153,6 +156,21 @@ def _answered(connection: Connection, ids: Sequence[str]) -> dict[str, Span]:
     return joined(
         clients, named, [replace(each, started_at=each.started_at.replace(tzinfo=UTC)) for each in calls]
     )
+
+
+def _asked(connection: Connection, texts: Mapping[str, bytes]) -> dict[str, Span]:
+    """As `span_asked.joined`, for these model calls."""
+    details = [_detail(row) for row in run_by_ids(connection, "spans_of", list(texts), columns=_DETAIL)]
+    clients = span_asked.clients_of(details, texts)
+    if not clients:
+        return {}
+    asked = span_asked.asked_in(clients)
+    columns = ", ".join(f'"{name}"' for name in ("seq", *COLUMNS))
+    text = query("list").format(columns=columns, where=query("asked"), order="started_at")
+    times = {name: naive(asked[name]) for name in ("since", "until")}
+    rows = run(connection, text, {**asked, **times, "limit": span_asked.CALLS_MAX})
+    known = {each for (each,) in run_by_ids(connection, "known_spans", [row[1] for row in rows])}
+    return span_asked.joined(clients, with_bodies(connection, [row for row in rows if row[1] not in known]))
 
 
 def of_trace(connection: Connection, trace: str) -> list[TraceSpan]:

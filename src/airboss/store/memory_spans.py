@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from airboss.domain.record import EXTERNAL, InferenceRecord
+from airboss.store import span_asked
 from airboss.store.joining import blank_record
 from airboss.store.span_answers import AnsweredCall, answer_ids, joined
 from airboss.store.span_calls import MODEL_KINDS, record_ids
@@ -83,6 +84,7 @@ class MemorySpans:
                 found |= record_ids(self._tree(trace_id))
             own = [each for each in waiting if found.get(each, each) == each]
             ours = self._answered_calls([_detail(self._spans[each]) for each in own])
+            ours |= self._asked_calls({each: self._calls[each][1] for each in own if each not in ours})
             for span_id in waiting:
                 _, payload = self._calls.pop(span_id)
                 if span_id in own and span_id not in ours:
@@ -100,6 +102,16 @@ class MemorySpans:
                 given = {name: getattr(record, name) for name in names}
                 calls.append(AnsweredCall(answer_id=answer_id, **given))
         return joined(clients, answer_ids(clients), calls)
+
+    def _asked_calls(self, texts: Mapping[str, bytes]) -> dict[str, Span]:
+        """As `span_asked.joined`, for these model calls."""
+        clients = span_asked.clients_of([_detail(self._spans[each]) for each in texts], texts)
+        untraced = [
+            record
+            for record in self._records.values()
+            if record.arm != EXTERNAL and record.trace_id is None and record.id not in self._spans
+        ]
+        return span_asked.joined(clients, untraced)
 
     def _take_spans(self, spans: Sequence[Span], moved_at: datetime) -> None:
         for span in spans:
