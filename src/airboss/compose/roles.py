@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from airboss.compose.background import give_way
 from airboss.compose.counting import adding_up, limiting
 from airboss.compose.exporting import exporting
 from airboss.compose.governing import chores, erasing, keeping, looking_after, with_governance
@@ -41,9 +42,6 @@ from airboss.supervisor.listen import check_exposure, is_loopback, listen
 from airboss.telemetry import logs
 
 OPEN_FILES = 65_536
-
-
-BACKGROUND_NICENESS = 10
 
 
 def run_gateway(
@@ -176,12 +174,6 @@ def run_controller(
         records.close()
 
 
-def give_way() -> None:
-    """Let gateways and engines go first where cores are few: what they write waits in the journal unharmed,
-    and a caller does not wait for records to be sorted in."""
-    os.nice(BACKGROUND_NICENESS)
-
-
 def run_store(data_dir: Path, *, log_format: str | None) -> None:
     """The record store, until SIGTERM or the supervisor's end."""
     from airboss.compose.records import record_log  # noqa: PLC0415 - this role's own
@@ -192,7 +184,7 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
     with role_lock(data):
         on_parent_gone(terminate_self)
         records = record_log(data)
-        give_way()
+        give_way(session=True)
         serve(records, data.socket_path)
 
 
