@@ -61,6 +61,7 @@ TOUCHES: Mapping[str, str] = {
     "demo/traffic.py": "httpx2",
     "cli/checks.py": "os shutil",
     "cli/doctor.py": "os",
+    "compose/background.py": "os",
     "compose/counting.py": "os signal uvloop",
     "compose/evals.py": "ssl",
     "compose/governing.py": "shutil",
