@@ -128,6 +128,26 @@ def test_a_blocked_answer(
     assert not any(value in kept(root) for value in VALUES)
 
 
+@pytest.mark.parametrize("action", ["mask", "tokenize"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_response_repeats_of_its_request(
+    screened: Gateway, upstream: SaidUpstream, root: Path, stream: bool, action: str
+) -> None:
+    """Instructions, tools and metadata stand in the record's response as they do in its request."""
+    upstream.stream([{"role": "assistant"}, {"content": "ok"}])
+    if not stream:
+        upstream.events = []
+        said = {"content": "ok"}
+        upstream.body = {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
+    more: dict[str, Any] = {"instructions": f"Mail {VALUES[0]}", "metadata": {"note": VALUES[0]}}
+    more["tools"] = [{"type": "function", "name": "f", "description": VALUES[0], "parameters": {}}]
+    response = say(screened, "responses", "hi", model=action, stream=stream, **more)
+    closed = screened.closed(response.headers["x-request-id"])
+    assert closed["response"]["instructions"] in {"Mail [EMAIL]", "Mail <EMAIL_1>"}
+    assert VALUES[0] not in json.dumps(closed)
+    assert VALUES[0] not in kept(root)
+
+
 def test_a_conversation_is_screened_anew(screened: Gateway, upstream: SaidUpstream) -> None:
     """What was kept under no acting policy goes upstream under the policy of the call that builds on it."""
     upstream.stream([{"role": "assistant"}, {"content": TEXT}])
