@@ -78,8 +78,8 @@ def test_what_is_long_is_cut() -> None:
     }
     for layout in ((",", ":"), (", ", ": ")):
         text = json.dumps(said, separators=layout).encode()
-        known = outline(text, what_is_said(text))
-        assert len(known.text) < 4 * BEGINNING_CHARS < len(text)
+        known = outline(text, what_is_said(text).spans)
+        assert len(known.text) < 200 < len(text)
         assert begins_or_nothing(json.loads(known.text), said)
 
 
@@ -102,10 +102,25 @@ def test_a_beginning_ends_between_characters(pieces: list[str]) -> None:
     """So many characters, or all; never half an escape."""
     string = ('"' + "".join(pieces) * 600 + '"').encode()
     whole = json.loads(string)
-    cut = json.loads(string[: 1 + beginning(string)] + b'"')
+    cut = beginning(string)
     assert whole.startswith(cut)
     assert len(cut) >= min(BEGINNING_CHARS, len(whole))
-    assert len(string) < BEGINNING_CHARS or beginning(string) < 13 * BEGINNING_CHARS
+    assert len(cut) < 13 * BEGINNING_CHARS
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("said", ["x" * 99_999, "é漢😀" * 33_333, 'So "é" said\n' * 9_999])
+def test_calls_that_begin_alike_are_known(said: str, *, ascii_only: bool) -> None:
+    """Of what a user says first, the characters that others look at are there, in whatever alphabet."""
+    body = {
+        "messages": [{"role": "system", "content": said}, {"role": "user", "content": said}],
+        "model": "m",
+    }
+    parsed = wire.parse_body(
+        "chat", json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":")).encode()
+    )
+    assert isinstance(parsed, wire.ChatBody)
+    assert str(parsed.messages[1].content)[:BEGINNING_CHARS] == said[:BEGINNING_CHARS]
 
 
 # -- what anybody may send
@@ -121,6 +136,7 @@ DECOYS = [
     TALE[:600] + "!",
     "plain words " * 80,
     "x" * 3 * KEPT,
+    "é漢" * 6 * KEPT,
     ", 1, 2" * 200,
     "ends with:",
     " " * 600,
@@ -235,7 +251,8 @@ def test_an_outline_changes_nothing(sent: Sent) -> None:
         next((each["content"] for each in one["messages"] if each["role"] == "user"), None)
         for one in (found, expected)
     ]
-    if isinstance(heard[0], str) and isinstance(heard[1], str):
+    if isinstance(heard[1], str):
+        assert isinstance(heard[0], str)
         assert heard[0][:BEGINNING_CHARS] == heard[1][:BEGINNING_CHARS]
     assert found | {"messages": 0} == expected | {"messages": 0}
     read(body, slowly=False)

@@ -71,6 +71,21 @@ def test_depth_is_bounded_whatever_the_length(pad: int, depth: int, deep: bool) 
     assert too_deep(text.encode()) is deep
 
 
+tricky = st.text(st.sampled_from('[]{}\\"\n/éu'), max_size=12)
+
+
+@given(st.lists(tricky, max_size=6), tricky, st.integers(195, 203), st.sampled_from([0, LONG]), st.booleans())
+def test_depth_is_that_of_the_structure(
+    texts: list[str], name: str, depth: int, pad: int, ascii_only: bool
+) -> None:
+    """Whatever is quoted, be it a bracket, a quote or a backslash, says nothing of depth."""
+    value: Any = [texts, "[" * DEPTH_MAX + "x" * pad]
+    for level in range(depth - 2):
+        value = [*texts[:1], value] if level % 2 else {name: value}
+    text = json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":")).encode()
+    assert too_deep(text) is (depth > DEPTH_MAX)
+
+
 @given(st.dictionaries(st.text(st.characters(exclude_characters='\\"')), json_values, max_size=6))
 def test_spans_hold_the_values(members: dict[str, Any]) -> None:
     """Each member's span is exactly its value."""

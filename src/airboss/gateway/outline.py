@@ -15,11 +15,11 @@ import msgspec
 Span = tuple[int, int]
 """Start and end of something in a text, in bytes."""
 
-KEPT = 6 * 1024
-"""Of a string without escapes so much stays."""
-_STEP = 2 * KEPT
 BEGINNING_CHARS = 4096
 """So much of a call is looked at to find those that begin alike."""
+KEPT = BEGINNING_CHARS + 64
+"""Of a string without escapes so many bytes stay, or characters where not all are ASCII."""
+_STEP = 2 * KEPT
 MESSAGE_MIN, SAID_MIN = 1024, 512
 """Bytes of a message, on average, and of what is said, from which on it is worth the trouble."""
 _CHARACTER_MAX = 12
@@ -80,7 +80,7 @@ def plain_ends(text: bytes) -> list[Span]:
     while (close := text.find(b'"', at)) >= 0:
         # Nothing between two quotes is quoted or it all is; what is not begins as only that can.
         opened = text.rfind(b'"', kept, at)
-        cut = opened + KEPT
+        cut = opened + (KEPT if text[opened : opened + KEPT].isascii() else 4 * KEPT)
         escaped = text.endswith(b"\\", 0, opened) and not text.endswith(b"\\\\", 0, opened)
         inside = opened >= 0 and (escaped or text[opened + 1] not in _OUTSIDE)
         if inside and cut < close and text.find(b"\\", opened, close) < 0 and _ENDS_VALUE(text, close + 1):
@@ -110,47 +110,55 @@ _read_parts = msgspec.json.Decoder(list[_Part]).decode
 _read_string = msgspec.json.Decoder(str).decode
 
 
-def what_is_said(text: bytes) -> list[Span]:
-    """What the messages of the chat request `text` say, where it is long, but for the beginning of the first
-    that a user says: calls that begin alike are known by that. The spans are within strings that are values,
-    if not in messages then in the same value elsewhere, as long as the text without them is valid JSON.
-    Raises msgspec's errors where `text` is not."""
+class Said(msgspec.Struct):
+    """What the messages of a chat say where it is long: the `spans` of it in the text, and the `beginning` of
+    the first that a user says, if that is among them."""
+
+    spans: list[Span] = []
+    beginning: str | None = None
+
+
+def what_is_said(text: bytes) -> Said:
+    """What the messages of the chat request `text` say. The spans are within strings that are values, if not
+    in messages then in the same value elsewhere, as long as the text without them is valid JSON. Raises
+    msgspec's errors where `text` is not."""
     messages = _read_chat(text).messages
+    said = Said()
     if len(text) < MESSAGE_MIN * len(messages):
-        return []
+        return said
     strings = _Strings(text)
-    found: list[Span] = []
     heard = False
     for message in messages:
         first_of_user = message.role == "user" and not heard
         heard = heard or first_of_user
         if len(message.content) < SAID_MIN:
             continue
-        written = bytes(message.content)
-        texts = (written,) if written[0] == _QUOTE else [bytes(part.text) for part in _read_parts(written)]
-        for said in texts:
-            if len(said) < SAID_MIN or said[0] != _QUOTE:
+        content = bytes(message.content)
+        if first_of_user and content[0] == _QUOTE:
+            said.beginning = beginning(content)
+        texts = (content,) if content[0] == _QUOTE else [bytes(part.text) for part in _read_parts(content)]
+        for string in texts:
+            if len(string) < SAID_MIN or string[0] != _QUOTE:
                 continue
-            span = strings.inside(said)
+            span = strings.inside(string)
             if span is None:
-                return found
-            start, end = span
-            found.append((start + beginning(said) if first_of_user else start, end))
-    return found
+                return said
+            said.spans.append(span)
+    return said
 
 
-def beginning(string: bytes) -> int:
-    """How much of what a JSON string says is its first BEGINNING_CHARS characters, or a little more."""
-    for most in (BEGINNING_CHARS * 9 // 8, *(BEGINNING_CHARS * each for each in (3, 6, _CHARACTER_MAX))):
+def beginning(string: bytes) -> str:
+    """The first BEGINNING_CHARS characters of a JSON string, or a few more, or all."""
+    for most in (KEPT + KEPT // 8, *(BEGINNING_CHARS * each for each in (3, 6, _CHARACTER_MAX))):
         for end in range(min(most, len(string) - 1), most - _CHARACTER_MAX, -1):
             try:
-                chars = len(_read_string(string[:end] + b'"'))
+                said = _read_string(string[:end] + b'"')
             except ValueError:  # the end is within a character
                 continue
-            if chars >= BEGINNING_CHARS:
-                return end - 1
+            if len(said) >= BEGINNING_CHARS:
+                return said
             break
-    return len(string) - 2
+    return _read_string(string)
 
 
 class _Strings:

@@ -14,7 +14,7 @@ from airboss.domain.errors import ApiError, InvalidRequest, NotFound
 from airboss.domain.release import Release
 from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
-from airboss.gateway.outline import outline, plain_ends, what_is_said
+from airboss.gateway.outline import Said, outline, plain_ends, what_is_said
 from airboss.gateway.splice import (
     DEPTH_MAX,
     LONG,
@@ -148,6 +148,7 @@ _DECODERS: dict[Operation, msgspec.json.Decoder[Body]] = {
     "chat": msgspec.json.Decoder(ChatBody),
     "text_completion": msgspec.json.Decoder(CompletionBody),
 }
+_read_chat = msgspec.json.Decoder(ChatBody).decode
 _read_anything = msgspec.json.Decoder(msgspec.Raw).decode
 _AT = re.compile(r" - at `(\$[^`]*)`$")
 _MISSING = re.compile(r"required field `(\w+)`")
@@ -164,19 +165,24 @@ def parse_body(operation: Operation, body: bytes) -> Body:
 def _read_long_chat(body: bytes) -> Body:
     """As any chat, but by the body's outline: nobody reads all that a message says, and whoever passes it on
     has the body."""
-    strictly = _DECODERS["chat"].decode
+    said = Said()
     try:
         known = outline(body, plain_ends(body))
         if known.cuts:
             _read_anything(body)
         if len(known.text) >= 2 * LONG:
-            known = known.without(what_is_said(known.text))
-        read = strictly(known.text)
+            said = what_is_said(known.text)
+            known = known.without(said.spans)
+        read = _read_chat(known.text)
     except msgspec.MsgspecError:
-        return strictly(body)  # which says what is wrong, and where
+        return _read_chat(body)  # which says what is wrong, and where
     remember(known)
     # What is cut elsewhere may be a prompt's variable, or whatever else is read whole.
-    return read if not known.cuts or stands_in("messages", known.cuts, body) else strictly(body)
+    if known.cuts and not stands_in("messages", known.cuts, body):
+        return _read_chat(body)
+    if said.beginning is not None:
+        next(each for each in read.messages if each.role == "user").content = said.beginning
+    return read
 
 
 def read_body(decode: Callable[[bytes], T], body: bytes) -> T:
