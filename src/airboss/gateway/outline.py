@@ -149,7 +149,8 @@ def what_is_said(text: bytes) -> Said:
 
 def beginning(string: bytes) -> str:
     """The first BEGINNING_CHARS characters of a JSON string, or a few more, or all."""
-    for most in (KEPT + KEPT // 8, *(BEGINNING_CHARS * each for each in (3, 6, _CHARACTER_MAX))):
+    likely = KEPT * 5 // 4 if string[:KEPT].isascii() else KEPT * 4
+    for most in (likely, *(BEGINNING_CHARS * each for each in (3, 6, _CHARACTER_MAX))):
         for end in range(min(most, len(string) - 1), most - _CHARACTER_MAX, -1):
             try:
                 said = _read_string(string[:end] + b'"')
