@@ -214,3 +214,24 @@ def test_several_answers_are_known(prompt: object, several: bool) -> None:
     assert asks_several(parse_body("text_completion", body)) is several
     assert asks_several(parse_body("chat", _chat(n=2)))
     assert not asks_several(parse_body("chat", _chat(n=1)))
+
+
+@pytest.mark.parametrize(
+    ("said", "half"),
+    [
+        (rb"\ud800", r"\ud800"),
+        (rb"x\udc00", r"\udc00"),
+        (rb"\ud83d\ude00 \uD83Dx", r"\uD83D"),
+        (rb"\\\ud800", r"\ud800"),
+        (rb"\\ud800", None),
+    ],
+)
+def test_half_a_character_is_told_as_that(said: bytes, half: str | None) -> None:
+    """And not as a body that was cut; a backslash before a backslash begins no escape."""
+    body = b'{"model":"m","messages":[{"role":"user","content":"%s"}]}' % said
+    if half is None:
+        assert parse_body("chat", body).model == "m"
+        return
+    with pytest.raises(InvalidRequest) as refused:
+        parse_body("chat", body)
+    assert str(refused.value) == f"the body is not valid JSON: {half} is half of a character"

@@ -103,7 +103,7 @@ class OpenedCall(msgspec.Struct, frozen=True, kw_only=True):
     request: msgspec.Raw | None = None
 
 
-class ClosedCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ClosedCall(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an admitted call ended: the journal's `close` frame, joined to its `open` by `id`.
 
     `latency_ms` is the whole call, `ttft_ms` up to the first byte of real output passed on (None where there

@@ -150,6 +150,11 @@ _DECODERS: dict[Operation, msgspec.json.Decoder[Body]] = {
 }
 _read_chat = msgspec.json.Decoder(ChatBody).decode
 _read_anything = msgspec.json.Decoder(msgspec.Raw).decode
+_HALF_CHARACTER = re.compile(
+    rb"(?<!\\)(?:\\\\)*+(\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+"""An escape for one of two halves, without the other."""
 _AT = re.compile(r" - at `(\$[^`]*)`$")
 _MISSING = re.compile(r"required field `(\w+)`")
 
@@ -201,7 +206,9 @@ def read_body(decode: Callable[[bytes], T], body: bytes) -> T:
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
     except msgspec.DecodeError as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
+        half = _HALF_CHARACTER.search(body)
+        seen = f"{half[1].decode()} is half of a character" if half is not None else error
+        raise InvalidRequest(f"the body is not valid JSON: {seen}", code="invalid_json") from None
     except RecursionError:
         raise _nested() from None
     if too_deep(body):
