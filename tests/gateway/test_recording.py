@@ -6,21 +6,37 @@ import asyncio
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.domain.errors import Unavailable
+from airboss.domain.record import ClosedCall, OpenedCall
 from airboss.gateway.recording import PROMISED_BYTES, Recording
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
-from airboss.telemetry.frames import HEAD_BYTES, read_frames
+from airboss.telemetry.frames import FrameKind, read_frames
 from airboss.telemetry.journal import GROWTH_BYTES, JournalWriter
 
 SECRET = "sk-12345"
 PLAIN = Redactor([SECRET])
+OPENED = OpenedCall(
+    id="a",
+    started_at=datetime.now(UTC),
+    deployment="a",
+    release="a",
+    arm="stable",
+    plan=1,
+    model="a",
+    provider="a",
+    key="a",
+    operation="chat",
+    stream=False,
+)
 
 
 class Sink(asyncio.Transport):
@@ -46,10 +62,16 @@ class Sink(asyncio.Transport):
         self.aborted = True
 
 
+def hold(recording: Recording, kind: FrameKind, redactor: Redactor, text: bytes) -> None:
+    """Have a frame held whose body is this."""
+    body = msgspec.Raw(text)
+    recording.hold(kind, redactor, ClosedCall("", "ok", 0.0, 0.0, response=body), body)
+
+
 def payloads(journal: JournalWriter) -> list[bytes]:
-    """Every frame's payload, in order."""
+    """The body of every frame, in order."""
     return [
-        frame.payload
+        frame.payload.partition(b'"response":')[2][:-1] or frame.payload
         for path in sorted(journal.directory.glob("*.seg"))
         for frame in read_frames(path.read_bytes(), final=True, frames_max=10**9).frames
     ]
@@ -85,9 +107,9 @@ def test_frames_are_written_before_what_is_sent_after_them(tmp_path: Path) -> No
     """All of the turn's, in their order; within the turn nothing is written or sent."""
 
     def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
-        recording.hold("open", PLAIN, b'"a"')
+        hold(recording, "open", PLAIN, b'"a"')
         outbox.write(sink, b"upstream")
-        recording.hold("close", PLAIN, b'"b"')
+        hold(recording, "close", PLAIN, b'"b"')
         outbox.write(sink, b"client")
         assert (sink.seen, payloads(sink.journal)) == ([], [])
 
@@ -98,7 +120,7 @@ def test_frames_are_written_before_what_is_sent_after_them(tmp_path: Path) -> No
 
 def test_frames_are_written_though_nothing_is_sent(tmp_path: Path) -> None:
     """A call whose client has gone is sent nothing, and has its frame all the same."""
-    assert played(tmp_path, lambda recording, _, __: recording.hold("close", PLAIN, b'"gone"'))[1] == [
+    assert played(tmp_path, lambda recording, _, __: hold(recording, "close", PLAIN, b'"gone"'))[1] == [
         b'"gone"'
     ]
 
@@ -109,15 +131,16 @@ def test_more_than_was_promised_is_written_at_once(tmp_path: Path) -> None:
 
     def scene(recording: Recording, _: Outbox, sink: Sink) -> None:
         for text in texts[:9]:
-            recording.hold("open", PLAIN, text)
-        assert payloads(sink.journal) == texts[:7]
-        recording.hold("close", PLAIN, texts[9])
+            hold(recording, "open", PLAIN, text)
+        assert payloads(sink.journal) == texts[:6]
+        hold(recording, "close", PLAIN, texts[9])
         assert payloads(sink.journal) == texts[:10]
-        recording.open_long(PLAIN, b'{"request":null}', b'"%s"' % (b"z" * PROMISED_BYTES))
-        recording.hold("close", PLAIN, texts[10])
+        recording.open_long(PLAIN, OPENED, b'"%s"' % (b"z" * PROMISED_BYTES))
+        hold(recording, "close", PLAIN, texts[10])
 
     kept = played(tmp_path, scene)[1]
-    assert kept == [*texts[:10], b'{"request":"%s"}' % (b"z" * PROMISED_BYTES), texts[10]]
+    assert msgspec.json.decode(kept.pop(10))["request"] == "z" * PROMISED_BYTES
+    assert kept == texts
 
 
 def test_a_full_disk_is_the_error_of_the_call_that_it_refuses(tmp_path: Path) -> None:
@@ -127,12 +150,12 @@ def test_a_full_disk_is_the_error_of_the_call_that_it_refuses(tmp_path: Path) ->
         with no_file_longer_than(GROWTH_BYTES):
             outbox.write(sink, b"first")
             for size in (60_000, 60_000, 60_000, 60_000):
-                recording.hold("open", PLAIN, b'"%s"' % (b"x" * size))
+                hold(recording, "open", PLAIN, b'"%s"' % (b"x" * size))
                 outbox.flush()
-            recording.hold("open", PLAIN, b'"%s"' % (b"x" * 20_000))
+            hold(recording, "open", PLAIN, b'"%s"' % (b"x" * 20_000))
             with pytest.raises(Unavailable, match="free space"):
-                recording.hold("open", PLAIN, b'"%s"' % (b"x" * 20_000))
-            recording.hold("close", PLAIN, b'"last"')
+                hold(recording, "open", PLAIN, b'"%s"' % (b"x" * 20_000))
+            hold(recording, "close", PLAIN, b'"last"')
 
     sink, kept = played(tmp_path, scene)
     assert (len(kept), kept[-1], len(sink.seen), sink.aborted) == (6, b'"last"', 1, False)
@@ -141,13 +164,13 @@ def test_a_full_disk_is_the_error_of_the_call_that_it_refuses(tmp_path: Path) ->
 def test_connections_are_cut_where_frames_cannot_be_written_after_all(tmp_path: Path) -> None:
     """Redacted they may be longer than was promised; a disk that is full then leaves nothing sent that has no
     record."""
-    secrets = b'"%s"' % (SECRET.encode() * 1_900)
+    secrets = b'"%s"' % (SECRET.encode() * 2_500)
 
     def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
-        recording.hold("open", PLAIN, b'"%s"' % (b"x" * (GROWTH_BYTES - PROMISED_BYTES - 2 * HEAD_BYTES)))
+        hold(recording, "open", PLAIN, b'"%s"' % (b"x" * (GROWTH_BYTES - PROMISED_BYTES - 200)))
         with no_file_longer_than(GROWTH_BYTES):
-            for _ in range(4):
-                recording.hold("close", PLAIN, secrets)
+            for _ in range(3):
+                hold(recording, "close", PLAIN, secrets)
             outbox.write(sink, b"an answer")
             outbox.flush()
 
@@ -160,8 +183,8 @@ def test_a_frame_is_redacted_by_the_secrets_of_its_plan(tmp_path: Path) -> None:
     other = Redactor(["another-secret"])
 
     def scene(recording: Recording, _: Outbox, __: Sink) -> None:
-        recording.hold("open", PLAIN, b'"sk-12345 another-secret"')
-        recording.hold("open", other, b'"sk-12345 another-secret"')
+        hold(recording, "open", PLAIN, b'"sk-12345 another-secret"')
+        hold(recording, "open", other, b'"sk-12345 another-secret"')
 
     assert played(tmp_path, scene)[1] == [b'"[REDACTED] another-secret"', b'"sk-12345 [REDACTED]"']
 

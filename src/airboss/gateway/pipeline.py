@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from airboss.gateway.limits import Held
     from airboss.gateway.screened import CallScreen
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 NO_TAGS: dict[str, str] = {}
 
 
@@ -245,9 +244,9 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
         request=msgspec.Raw(written) if serving.plan.bodies and not long else None,
     )
     if long:
-        worker.recording.open_long(serving.redactor, _encode(opened), written)
+        worker.recording.open_long(serving.redactor, opened, written)
     else:
-        worker.recording.hold("open", serving.redactor, _encode(opened))
+        worker.recording.hold("open", serving.redactor, opened, opened.request)
     return opened
 
 
@@ -340,7 +339,7 @@ def close_record(
     if call.seat is not None:
         closed = call.seat.close(closed)
     try:
-        worker.recording.hold("close", serving.redactor, _encode(closed))
+        worker.recording.hold("close", serving.redactor, closed, closed.response)
     finally:  # what was used has been used, be there room on the disk for it or not
         worker.metrics.call(opened, closed)
         if call.held is not None:

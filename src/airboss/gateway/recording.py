@@ -1,15 +1,18 @@
 """The frames of calls, held to the end of the event loop's turn and written before all that is sent in it.
 
 So a call's open frame is in the journal before the first byte goes upstream, and its close frame before its
-client has the last: both are sent by the `Outbox`, which has the frames written first. Redacted, checked and
-written one by one, each in the midst of its call, they cost twice as much.
+client has the last: both are sent by the `Outbox`, which has the frames written first. Encoded, redacted,
+checked and written one by one, each in the midst of its call, they cost twice as much.
 """
 
 from __future__ import annotations
 
 import logging
 
+import msgspec
+
 from airboss.domain.errors import ApiError, Unavailable
+from airboss.domain.record import ClosedCall, OpenedCall
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
 from airboss.telemetry.frames import HEAD_BYTES, FrameKind
@@ -18,51 +21,56 @@ from airboss.telemetry.journal import JournalWriter
 PROMISED_BYTES = 64 * 1024
 """Of frames held at once. The journal has room for them before they are taken, so that a full disk is an
 error of the call that it refuses."""
+FRAME_BYTES = 1500
+"""What a frame has beside a body, of which most have less."""
 
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 log = logging.getLogger("airboss.gateway")
 
 
 class Recording:
-    """One worker's. Both methods raise Unavailable where the journal can take no more."""
+    """One worker's. Its methods raise Unavailable where the journal can take no more."""
 
     def __init__(self, journal: JournalWriter, outbox: Outbox) -> None:
         self._journal = journal
         self._outbox = outbox
-        self._held: list[tuple[FrameKind, bytes]] = []
+        self._held: list[tuple[FrameKind, OpenedCall | ClosedCall]] = []
         self._left = 0
         """Bytes of the promise that are not taken."""
         self._promised = 0
         self._redactor: Redactor | None = None
         outbox.before = self._write
 
-    def open_long(self, redactor: Redactor, frame: bytes, request: bytes) -> None:
-        """Write an open frame whose request is long: `frame` has null for it."""
+    def open_long(self, redactor: Redactor, opened: OpenedCall, request: bytes) -> None:
+        """Write an open frame whose request, which `opened` lacks, is long."""
         self._outbox.flush()  # frames stay in order
-        self._journal.open(*redactor.redact_with(frame, request))
+        self._journal.open(*redactor.redact_with(_encode(opened), request))
 
-    def hold(self, kind: FrameKind, redactor: Redactor, frame: bytes) -> None:
-        """Have a frame written: JSON of `OpenedCall` (`open`) or of `ClosedCall` (`close`)."""
-        size = HEAD_BYTES + len(frame)
+    def hold(
+        self, kind: FrameKind, redactor: Redactor, frame: OpenedCall | ClosedCall, body: msgspec.Raw | None
+    ) -> None:
+        """Have a frame written; `body` is the one that it has."""
+        size = FRAME_BYTES if body is None else FRAME_BYTES + len(body)
         if size > self._left or redactor is not self._redactor:
             if self._held:
                 self._outbox.flush()
             if size > PROMISED_BYTES:
                 append = self._journal.open if kind == "open" else self._journal.close_call
-                append(redactor.redact(frame))
+                append(redactor.redact(_encode(frame)))
                 return
-            self._promise(size)
+            self._promise(frame)
             self._redactor = redactor
             self._outbox.soon()
         self._left -= size
         self._held.append((kind, frame))
 
-    def _promise(self, size: int) -> None:
+    def _promise(self, frame: OpenedCall | ClosedCall) -> None:
         """Have room for a frame, and for others after it if the disk is not as good as full."""
         promised = PROMISED_BYTES
         try:
             self._journal.promise(promised)
         except Unavailable:
-            promised = size
+            promised = HEAD_BYTES + len(_encode(frame))
             self._journal.promise(promised)
         self._promised = self._left = promised
 
@@ -71,10 +79,11 @@ class Recording:
         redactor = self._redactor
         if redactor is None:
             return True
-        held, self._held = self._held, []
+        frames = [(kind, _encode(frame)) for kind, frame in self._held]
+        self._held.clear()
         self._redactor, self._left = None, 0
         try:
-            self._journal.append(redactor.redact_all(held), promised=self._promised)
+            self._journal.append(redactor.redact_all(frames), promised=self._promised)
         except ApiError as error:
             log.error("calls cannot be recorded; cut: %s", error)  # noqa: TRY400 - no trace needed
             return False
