@@ -23,7 +23,7 @@ ONCE_ONLY = frozenset(
 """Headers that say who calls, or what the body is: two of one could be read in two ways."""
 
 
-UNPACKED_BY_HANDLER = frozenset({"/v1/traces"})
+UNPACKED_BY_HANDLER = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
 """Paths whose handler reads compressed bodies, within bounds of its own."""
 
 

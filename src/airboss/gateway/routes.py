@@ -17,6 +17,7 @@ from airboss.gateway import messages, responses
 from airboss.gateway.feedback import feedback
 from airboss.gateway.heads import error_response
 from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.logs import logs, metrics
 from airboss.gateway.pipeline import infer
 from airboss.gateway.relay import relay
 from airboss.gateway.relayed import route_of
@@ -114,6 +115,14 @@ def _completions(router: Router, client: Connection, http: HttpRequest) -> Await
 
 def _feedback(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
     return feedback(router.worker, client, http)
+
+
+def _logs(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return logs(router.worker, client, http)
+
+
+def _sent_metrics(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return metrics(router.worker, client, http)
 
 
 def _traces(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
@@ -240,6 +249,8 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/responses": {"POST": _responses},
     "/v1/feedback": {"POST": _feedback},
     "/v1/traces": {"POST": _traces},
+    "/v1/logs": {"POST": _logs},
+    "/v1/metrics": {"POST": _sent_metrics},
     "/v1/models": {"GET": _models},
     "/healthz": {"GET": _healthz},
     "/readyz": {"GET": _readyz},

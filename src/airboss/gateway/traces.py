@@ -31,7 +31,7 @@ from airboss.telemetry.genai_attributes import without_content, without_credenti
 if TYPE_CHECKING:
     from airboss.gateway.traces_screened import SpanScreen
     from airboss.telemetry.genai_spans import ModelCall
-    from airboss.telemetry.otlp_read import RawSpan, Reading
+    from airboss.telemetry.otlp_read import RawLog, RawSpan, Reading
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of a request, also once it is unpacked: many small attributes take ten times as much memory."""
@@ -63,7 +63,7 @@ async def traces(worker: Worker, client: Connection, http: HttpRequest) -> None:
     """Take spans: 200 once all that are kept are in the journal. Raises ApiError."""
     serving = worker.view()
     principal = serving.authenticate(http.headers)
-    as_json = _is_json(http.headers)
+    as_json = is_json(http.headers)
     now = worker.clock.now()
 
     def work() -> bytes:
@@ -109,7 +109,7 @@ def take(
     return spans.frames(reading)
 
 
-def unpacked(http: HttpRequest) -> bytes:
+def unpacked(http: HttpRequest, what: str = "traces") -> bytes:
     """The body, unpacked within bounds. Raises BodyTooLarge, InvalidRequest, UnsupportedMedia."""
     encoding = http.headers.get(b"content-encoding", b"identity").lower()
     if encoding == b"identity":
@@ -129,13 +129,12 @@ def unpacked(http: HttpRequest) -> bytes:
             f"content-encoding {encoding[:60].decode('latin-1')!r} is not read here; send gzip or none"
         )
     if len(body) > BODY_BYTES_MAX:
-        raise BodyTooLarge(
-            f"the traces of one request are over {BODY_BYTES_MAX} bytes; send fewer spans at once"
-        )
+        raise BodyTooLarge(f"the {what} of one request are over {BODY_BYTES_MAX} bytes; send fewer at once")
     return body
 
 
-def _is_json(headers: Mapping[bytes, bytes]) -> bool:
+def is_json(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a body is OTLP in JSON, and not in protobuf. Raises UnsupportedMedia."""
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind in {b"application/json", b"application/x-protobuf", b"application/protobuf"}:
         return kind == b"application/json"
@@ -199,9 +198,7 @@ class Spans:
         attributes: Mapping[str, Any] = raw.attributes
         span_id = row_id(raw, self._key)
         service = (str(raw.resource.get("service.name") or "unknown_service"))[:SERVICE_CHARS_MAX]
-        started_at = datetime.fromtimestamp(raw.start_ns // 10**9, UTC) + timedelta(
-            microseconds=raw.start_ns % 10**9 // 1000
-        )
+        started_at = _moment(raw.start_ns)
         call = None
         if kind in {"llm", "embedding"}:
             told = genai_spans.call_of(raw, kind)
@@ -242,6 +239,28 @@ class Spans:
             attributes=self._json(fitting(attributes, ATTRIBUTES_CHARS_MAX), "span.attributes"),
             events=self._json(fitting_events(events), "span.events"),
             call=msgspec.Raw(call if call is not None else b"null"),
+        )
+        return _encode(span)
+
+    def messages(self, raw: RawLog) -> bytes:
+        """The frame of a log record that holds messages: a span of no time, below the one that it names."""
+        said = {**raw.attributes, **({"body": raw.body} if raw.body is not None else {})}
+        text = self._json(fitting(without_credentials(said), ATTRIBUTES_CHARS_MAX), "span.attributes")
+        service = (str(raw.resource.get("service.name") or "unknown_service"))[:SERVICE_CHARS_MAX]
+        # By what it says: sent again it is kept once, and several of one moment are told apart.
+        own_id = blake2b(f"{raw.span_id}\n{raw.name}\n".encode() + _encode(said), digest_size=8).hexdigest()
+        span = Span(
+            id=uuid7(raw.at_ns, f"{self._key}\n{raw.trace_id}\n{own_id}"),
+            trace_id=raw.trace_id,
+            span_id=own_id,
+            parent_id=raw.span_id,
+            name=raw.name,
+            kind="other",
+            service=service,
+            started_at=_moment(raw.at_ns),
+            duration_ms=0.0,
+            key=self._key,
+            attributes=text,
         )
         return _encode(span)
 
@@ -353,10 +372,19 @@ def _screen(serving: Serving, principal: Principal) -> SpanScreen | None:
 
 def row_id(span: RawSpan, key: str) -> str:
     """A UUID version 7 of the span's start that is the same whenever this key sends it."""
-    digest = blake2b(f"{key}\n{span.trace_id}\n{span.span_id}".encode(), digest_size=10).hexdigest()
-    ms = f"{span.start_ns // 1_000_000:012x}"
+    return uuid7(span.start_ns, f"{key}\n{span.trace_id}\n{span.span_id}")
+
+
+def uuid7(at_ns: int, named: str) -> str:
+    """A UUID version 7 of a time, the same for the same name."""
+    digest = blake2b(named.encode(), digest_size=10).hexdigest()
+    ms = f"{at_ns // 1_000_000:012x}"
     variant = "89ab"[int(digest[3], 16) & 3]
     return f"{ms[:8]}-{ms[8:]}-7{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
+
+
+def _moment(at_ns: int) -> datetime:
+    return datetime.fromtimestamp(at_ns // 10**9, UTC) + timedelta(microseconds=at_ns % 10**9 // 1000)
 
 
 def fitting(attributes: Mapping[str, Any], chars_max: int) -> dict[str, Any]:

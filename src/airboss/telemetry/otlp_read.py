@@ -1,4 +1,4 @@
-"""OTLP/HTTP traces, read: protobuf or JSON into plain spans, each by itself, within bounds.
+"""OTLP/HTTP traces and logs, read: protobuf or JSON into plain spans, each by itself, within bounds.
 
 A span that cannot be kept is rejected with its reason and the others are read. What is too long, too many or
 too deep within a span is cut, and a mark says so: a span tells more with a cut attribute than not at all.
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -32,6 +33,18 @@ START_NS_MIN: Final = 1_262_304_000 * 10**9
 """2010: there was no OpenTelemetry before."""
 AHEAD_NS_MAX: Final = 3_600 * 10**9
 """By how much the clock of who sends may be ahead of ours."""
+
+MESSAGES: Final = frozenset(
+    {
+        "gen_ai.client.inference.operation.details",
+        "gen_ai.system.message",
+        "gen_ai.user.message",
+        "gen_ai.assistant.message",
+        "gen_ai.tool.message",
+        "gen_ai.choice",
+    }
+)
+"""Log records that hold messages of a call: the one of today, and those of the time before 1.37."""
 
 Value = Any
 """A JSON value."""
@@ -75,6 +88,18 @@ class Reading(msgspec.Struct):
     def reject(self, reason: str) -> None:
         """Count a span that is not kept."""
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+class RawLog(msgspec.Struct, frozen=True, kw_only=True):
+    """A log record that holds messages; ids and time as in `RawSpan`. `body` is a JSON value."""
+
+    trace_id: str
+    span_id: str
+    at_ns: int
+    name: str
+    attributes: dict[str, Value]
+    body: Value
+    resource: dict[str, Value]
 
 
 class _Wrong(ValueError):
@@ -129,6 +154,42 @@ def _from_protobuf(span: Any, resource: dict[str, Value], scope: str, now_ns: in
         resource=resource,
         scope=scope,
     )
+
+
+def logs_of_protobuf(body: bytes, now_ns: int) -> list[RawLog]:
+    """Those of MESSAGES in an `ExportLogsServiceRequest` that name their span; other log records are passed
+    over. Raises ValueError where the bytes are none."""
+    request = ExportLogsServiceRequest()
+    try:
+        request.ParseFromString(body)
+    except (DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    found: list[RawLog] = []
+    for of_resource in request.resource_logs:
+        resource = _attributes(of_resource.resource.attributes)[0]
+        for log in (each for of_scope in of_resource.scope_logs for each in of_scope.log_records):
+            attributes = _attributes(log.attributes)[0]
+            name = log.event_name or attributes.get("event.name")
+            if name not in MESSAGES:
+                continue
+            try:
+                at = log.time_unix_nano or log.observed_time_unix_nano
+                _times(at, at, now_ns)
+                trace_id, span_id = _id(log.trace_id, 16, "trace_id"), _id(log.span_id, 8, "span_id")
+            except _Wrong:
+                continue
+            found.append(
+                RawLog(
+                    trace_id=trace_id,
+                    span_id=span_id,
+                    at_ns=at,
+                    name=name,
+                    attributes=attributes,
+                    body=_value(log.body),
+                    resource=resource,
+                )
+            )
+    return found
 
 
 def _attributes(pairs: Any) -> tuple[dict[str, Value], int]:
@@ -202,6 +263,16 @@ class _Span(msgspec.Struct, rename="camel"):
     dropped_attributes_count: int = 0
 
 
+class _Log(msgspec.Struct, rename="camel"):
+    trace_id: str = ""
+    span_id: str = ""
+    time_unix_nano: int | str = 0
+    observed_time_unix_nano: int | str = 0
+    event_name: str = ""
+    attributes: list[_Pair] = []
+    body: _Any | None = None
+
+
 class _Scope(msgspec.Struct):
     name: str = ""
 
@@ -220,11 +291,26 @@ class _ResourceSpans(msgspec.Struct, rename="camel"):
     scope_spans: list[_ScopeSpans] = []
 
 
+class _ScopeLogs(msgspec.Struct, rename="camel"):
+    log_records: list[msgspec.Raw] = []
+
+
+class _ResourceLogs(msgspec.Struct, rename="camel"):
+    resource: _Resource | None = None
+    scope_logs: list[_ScopeLogs] = []
+
+
+class _LogsRequest(msgspec.Struct, rename="camel"):
+    resource_logs: list[_ResourceLogs] = []
+
+
 class _Request(msgspec.Struct, rename="camel"):
     resource_spans: list[_ResourceSpans] = []
 
 
 _requests: Final = msgspec.json.Decoder(_Request)
+_logs_requests: Final = msgspec.json.Decoder(_LogsRequest)
+_logs: Final = msgspec.json.Decoder(_Log)
 _spans: Final = msgspec.json.Decoder(_Span)
 _STATUSES: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
@@ -278,6 +364,39 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
         resource=resource,
         scope=scope,
     )
+
+
+def logs_of_json(body: bytes, now_ns: int) -> list[RawLog]:
+    """The same of a request in JSON."""
+    try:
+        request = _logs_requests.decode(body)
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
+    found: list[RawLog] = []
+    for of_resource in request.resource_logs:
+        resource = _json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
+        for raw in (each for of_scope in of_resource.scope_logs for each in of_scope.log_records):
+            try:
+                log = _logs.decode(raw)
+                attributes = _json_attributes(log.attributes)[0]
+                name = log.event_name or attributes.get("event.name")
+                at = _whole(log.time_unix_nano) or _whole(log.observed_time_unix_nano)
+                _times(at, at, now_ns)
+                if name in MESSAGES:
+                    found.append(
+                        RawLog(
+                            trace_id=_id(_unhex(log.trace_id, "traceId"), 16, "traceId"),
+                            span_id=_id(_unhex(log.span_id, "spanId"), 8, "spanId"),
+                            at_ns=at,
+                            name=name,
+                            attributes=attributes,
+                            body=_json_value(log.body),
+                            resource=resource,
+                        )
+                    )
+            except (ValueError, RecursionError):
+                continue
+    return found
 
 
 def _json_attributes(pairs: Iterable[_Pair]) -> tuple[dict[str, Value], int]:
