@@ -131,8 +131,9 @@ def _text(asked: Question, keys: Collection[str], *, summed: bool) -> str:
             f"ifNull(people.{name}, 0) as {name}" if asked.people else f"0 as {name}" for name in PEOPLE
         ),
         joined=f"left join people on {same}" if asked.people else "",
-        users='uniqExact("user")' if "users" in asked.people else "0",
-        sessions="uniqExact(session)" if "sessions" in asked.people else "0",
+        # By 64 bits of hash, as in usage: in half of the time.
+        users='uniqExact(cityHash64("user"))' if "users" in asked.people else "0",
+        sessions="uniqExact(cityHash64(session))" if "sessions" in asked.people else "0",
         order=", ".join(filter(None, order)),
     )
 

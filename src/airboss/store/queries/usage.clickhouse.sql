@@ -1,4 +1,5 @@
--- What calls used, by groups; steps as in series. Quantiles are exact, of answered calls.
+-- What calls used, by groups; steps as in series. Quantiles are exact, of answered calls. People are counted by
+-- 64 bits of hash, in half of the time: of ten million, two are taken for one in three of a million questions.
 select
     {groups},
     {start} as start,
@@ -21,8 +22,8 @@ select
     toFloat64(sumOrNull(cost_usd)) as cost_usd,
     quantileExactInclusiveIf(0.95)(toFloat64(records.cost_usd), status = 'ok' and {costs}) as cost_p95_usd,
     countIf(records.cost_usd is null) as cost_unknown,
-    uniqExactIf("user", {users}) as users,
-    uniqExactIf(session, {sessions}) as sessions,
+    uniqExactIf(cityHash64("user"), {users}) as users,
+    uniqExactIf(cityHash64(session), {sessions}) as sessions,
     min(started_at) as first_at,
     max(started_at) as last_at,
     countIf(status = 'ok' and latency_ms > $slow_ms) as slow,
