@@ -113,6 +113,21 @@ def test_a_head_without_bounds_is_refused() -> None:
     assert f"more than {HEAD_BYTES_MAX} bytes of headers" in str(heard[0].error)
 
 
+def test_a_trailer_without_bounds_is_refused() -> None:
+    """The parser would keep all of it, however long it gets."""
+    chunks = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\na: "
+    heard, _ = asked(chunks + b"x" * (4 * HEAD_BYTES_MAX), times=1)
+    assert (heard[0].status, heard[0].text) == (200, b"ok")
+    assert f"more than {HEAD_BYTES_MAX} bytes of headers" in str(heard[0].error)
+
+
+def test_a_long_body_may_have_any_number_of_chunks() -> None:
+    """Their sizes are no headers, though they are longer than what they announce."""
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    heard, _ = asked(chunked + b"1\r\nx\r\n" * HEAD_BYTES_MAX + b"0\r\n\r\n", times=1)
+    assert (heard[0].text, heard[0].error) == (b"x" * HEAD_BYTES_MAX, None)
+
+
 def test_something_else_than_http_is_an_error() -> None:
     """The error says so."""
     heard, _ = asked(b"SSH-2.0-x\r\n", times=1)

@@ -156,8 +156,7 @@ class Connection(asyncio.Protocol):
             # Bytes that answer nothing: the connection cannot be trusted any more.
             self.transport.abort()
             return
-        if self._status < 200:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -170,7 +169,7 @@ class Connection(asyncio.Protocol):
             self._keep = False
         if self._finished:
             self._end()
-        elif self._status < 200 and self._head_bytes > HEAD_BYTES_MAX:
+        elif self._head_bytes > HEAD_BYTES_MAX:  # of trailers too: the parser keeps one until it ends
             self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
 
     def eof_received(self) -> bool:
@@ -225,11 +224,14 @@ class Connection(asyncio.Protocol):
             if sum(map(len, kept)) + sum(map(len, kept.values())) > HEAD_BYTES_MAX:
                 raise HeadTooLarge
         self._status = self._parser.get_status_code()
+        if self._status >= 200:
+            self._head_bytes = 0
         if self._status >= 200 and self._answer is not None:
             self._answer.head(self._status, self._headers)
 
     def on_body(self, data: bytes) -> None:
         """Pass a piece on."""
+        self._head_bytes = 0
         if self._answer is not None and not self._finished:
             self._answer.body(data)
 
