@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -84,16 +85,35 @@ under_hints = st.sampled_from(
 )
 
 
-@given(st.data(), st.lists(secrets | usual_secrets | under_hints, max_size=30))
-def test_the_quick_search_misses_nothing(data: st.DataObject, among: list[str]) -> None:
+@given(
+    st.data(), st.lists(secrets | usual_secrets | under_hints, max_size=30), st.sampled_from([1, 8, 65_536])
+)
+def test_the_quick_search_misses_nothing(data: st.DataObject, among: list[str], piece_bytes: int) -> None:
     """One search for all that may be or hide a secret leads to the same as a search for each, be they side by
-    side, one over another, or all but there."""
+    side, one over another, or all but there, and wherever a long text is cut."""
     pieces = hints + among + ["a" + each for each in among] + ["ba" + each for each in among]
     pieces += [each[cut:] for each in among for cut in (1, 2)] + [each[:-1] for each in among]
     pieces += ["Basic " + base64.b64encode(f"u:{each}".encode()).decode() for each in among]
     pieces += [f"\\u{ord(each[0]) & 0xFFFF:04x}{each[1:]}" for each in among]
     text = "".join(data.draw(st.lists(st.sampled_from(pieces), max_size=8))).encode()
-    assert Redactor(among).redact(text) == redacted_slowly(among, text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redact, "PIECE_BYTES", piece_bytes)
+        found = Redactor(among).redact(text)
+    assert found == redacted_slowly(among, text)
+
+
+@pytest.mark.parametrize("hint", [b"ab_", b"asic ", rb"\u0061", rb"\/"])
+def test_what_only_looks_like_secrets_takes_no_memory(hint: bytes) -> None:
+    """However much of it a client sends: no list is made of all of it."""
+    text = b'"%s"' % (hint * (8_000_000 // len(hint)))
+    redactor = Redactor(["a/secret-with-a-slash"])
+    tracemalloc.start()
+    try:
+        assert redactor._known._is_clean(text) is False
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(text)
 
 
 @given(usual_secrets, st.integers(0, LONG), st.sampled_from(["x", "x-_ ", "_", "\\"]))

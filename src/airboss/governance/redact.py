@@ -38,7 +38,11 @@ MARK = "[REDACTED]"
 
 PATTERNS_MAX = 16
 """Of one search: with more it takes a false trail at every few bytes of an image."""
-_Search = Callable[[bytes], list[tuple[int, int, int]]]
+PIECE_BYTES = 64 * 1024
+"""Of a long text so much is searched at once: a list of all that is found in it could be far longer."""
+HINTS_MAX = 64
+"""Of a piece; with more there is little that a quick search would spare."""
+_Search = Callable[[bytes | memoryview], list[tuple[int, int, int]]]
 """Which patterns stand where: a pattern's number, start and end; matches do not overlap."""
 
 MIN_SECRET = 8
@@ -149,7 +153,9 @@ class _Known:
         self._at_any_depth = re.compile(rb"(?<!\\)()\\++(" + escapes + slash + b")")
         # What every escape that may hide something begins with.
         begun = [b"\\u00%d" % high for high in range(2, 8)] if everything.isascii() else [b"\\u"]
-        self._hints = _searches((*_HINTS, *begun, *((b"\\/",) if slash else ()), *self._needles))
+        hints = (*_HINTS, *begun, *((b"\\/",) if slash else ()), *self._needles)
+        self._overlap = max(map(len, (*hints, *self._cores))) - 1
+        self._hints = _searches(hints)
         self._needle_searches = _searches(self._needles)
         self._core_searches = _searches(self._cores)
 
@@ -179,19 +185,30 @@ class _Known:
 
     def _is_clean(self, data: bytes) -> bool:
         """Whether nothing in it is a secret, or an escape that may hide one. Every record pays for this."""
-        found = [hit for search in self._hints for hit in search(data)]
-        if not found:
-            return True
-        basic = False
-        for number, start, _ in found:
-            hint = number < len(_HINTS) and data.startswith(_HINTS[number], start)
-            if not hint or _OWN_KEY.match(data, start) is not None:
+        hinted = basic = False
+        for at, piece in self._pieces(data):
+            found = [hit for search in self._hints for hit in search(piece)]
+            if len(found) > HINTS_MAX:
                 return False
-            basic = basic or number == 1
+            for number, start, _ in found:
+                hint = number < len(_HINTS) and data.startswith(_HINTS[number], at + start)
+                if not hint or _OWN_KEY.match(data, at + start) is not None:
+                    return False
+                hinted, basic = True, basic or number == 1
         # A hint may have lain over the beginning of something else.
-        if any(search(data) for search in self._needle_searches):
+        if hinted and self._finds(self._needle_searches, data):
             return False
-        return not (basic and any(search(data) for search in self._core_searches))
+        return not (basic and self._finds(self._core_searches, data))
+
+    def _finds(self, searches: tuple[_Search, ...], data: bytes) -> bool:
+        return any(search(piece) for _, piece in self._pieces(data) for search in searches)
+
+    def _pieces(self, data: bytes) -> Iterable[tuple[int, bytes | memoryview]]:
+        """What to search, and where in `data` it begins: whatever is looked for is whole in one of them."""
+        if len(data) <= PIECE_BYTES:
+            return ((0, data),)
+        view, size = memoryview(data), PIECE_BYTES + self._overlap
+        return ((at, view[at : at + size]) for at in range(0, len(data), PIECE_BYTES))
 
     def _holds(self, data: bytes) -> bool:
         """Whether a secret is in it, but for escapes."""
