@@ -178,6 +178,22 @@ def test_connections_are_cut_where_frames_cannot_be_written_after_all(tmp_path: 
     assert (len(kept), sink.seen, sink.aborted) == (1, [], True)
 
 
+def test_a_frame_that_cannot_be_written_spoils_no_other_turn(tmp_path: Path) -> None:
+    """The connections of its own are cut; what was promised for it is free again."""
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        with no_file_longer_than(GROWTH_BYTES):
+            outbox.write(sink, b"an answer")
+            for _ in range(9):
+                recording.hold("open", PLAIN, msgspec.structs.replace(OPENED, user="\ud800"), None)
+                outbox.flush()
+            hold(recording, "close", PLAIN, b'"%s"' % (b"next" * 10_000))
+        assert sink.aborted
+
+    sink, kept = played(tmp_path, scene)
+    assert (sink.seen, kept) == ([], [b'"%s"' % (b"next" * 10_000)])
+
+
 def test_a_frame_is_redacted_by_the_secrets_of_its_plan(tmp_path: Path) -> None:
     """A plan may change within a turn."""
     other = Redactor(["another-secret"])

@@ -11,7 +11,7 @@ import logging
 
 import msgspec
 
-from airboss.domain.errors import ApiError, Unavailable
+from airboss.domain.errors import Unavailable
 from airboss.domain.record import ClosedCall, OpenedCall
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
@@ -79,12 +79,17 @@ class Recording:
         redactor = self._redactor
         if redactor is None:
             return True
-        frames = [(kind, _encode(frame)) for kind, frame in self._held]
-        self._held.clear()
+        held, self._held = self._held, []
         self._redactor, self._left = None, 0
         try:
-            self._journal.append(redactor.redact_all(frames), promised=self._promised)
-        except ApiError as error:
-            log.error("calls cannot be recorded; cut: %s", error)  # noqa: TRY400 - no trace needed
+            try:
+                frames = redactor.redact_all([(kind, _encode(frame)) for kind, frame in held])
+            except BaseException:
+                self._journal.append((), promised=self._promised)
+                raise
+            self._journal.append(frames, promised=self._promised)
+        except Exception:
+            # Nothing may be sent that has no record, and the next turn must not meet the same again.
+            log.exception("%d frames cannot be recorded; the connections of their turn are cut", len(held))
             return False
         return True
