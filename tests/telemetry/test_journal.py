@@ -200,6 +200,24 @@ def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path: Path) -> N
     assert payloads == [b'"first"', b'"still fits"', b'"second"']
 
 
+def test_what_was_promised_has_room_whatever_is_written_first(tmp_path: Path) -> None:
+    """A long frame in between takes none of it, though the disk is full after that."""
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
+    room = 64 * 1024
+    writer.promise(room)
+    long = redacted('"' + "x" * LONG_BYTES + '"')
+    writer.span(long)
+    frame = redacted('"' + "y" * (room - HEAD_BYTES - 2) + '"')
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HEAD_BYTES + len(long), hard))
+    try:
+        writer.append([("close", frame)], promised=room)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.stop()
+    assert [each.payload for each in frames_of(writer.directory)] == [long, frame]
+
+
 def test_a_disk_too_full_for_a_new_segment_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

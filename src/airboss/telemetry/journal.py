@@ -167,6 +167,8 @@ class JournalWriter:
             try:
                 if self._size + self._promised + size > len(self._map):
                     self._rotate(self._promised + size)
+                if self._promised:  # what was promised has its room behind this frame too
+                    os.posix_fallocate(self._segment, self._size, size + self._promised)
                 _write(self._segment, frame, self._size)
             except OSError as error:
                 # Half a frame is not left for whoever reads on behind the next one.
@@ -174,7 +176,7 @@ class JournalWriter:
                 os.ftruncate(self._segment, self._room)
                 raise self._refused(error) from error
             self._size += size
-            self._room = max(self._room, self._size)
+            self._room = max(self._room, self._size + self._promised)
             self._dirty = True
 
     def _make_room(self, size: int) -> None:
