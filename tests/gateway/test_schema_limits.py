@@ -17,13 +17,18 @@ def nested(depth: int) -> dict[str, Any]:
     return schema
 
 
-def levels(depth: int, width: int, leaf: dict[str, Any]) -> dict[str, Any]:
-    """Levels of objects, each of which is one of so many, by reference."""
-    defs: dict[str, Any] = {"l0": leaf}
+def levels(
+    depth: int, width: int, leaf: dict[str, Any], *, mark: str = "", listed: bool = False
+) -> dict[str, Any]:
+    """Levels of objects, each of which is one of so many, by reference: to names with a `mark`, or into a
+    list."""
+    end = f"{mark}/anyOf/0" if listed else mark
+    defs: dict[str, Any] = {f"l0{mark}": {"anyOf": [leaf]} if listed else leaf}
     for each in range(depth):
-        branch = {"type": "object", "properties": {"a": {"$ref": f"#/$defs/l{each}"}}, "required": ["a"]}
-        defs[f"l{each + 1}"] = {"anyOf": [branch] * width}
-    return {"$defs": defs, "$ref": f"#/$defs/l{depth}"}
+        branch = {"type": "object", "properties": {"a": {"$ref": f"#/$defs/l{each}{end}"}}, "required": ["a"]}
+        level = {"anyOf": [branch] * width}
+        defs[f"l{each + 1}{mark}"] = {"anyOf": [level]} if listed else level
+    return {"$defs": defs, "$ref": f"#/$defs/l{depth}{end}"}
 
 
 def bounded(count: int) -> dict[str, Any]:
@@ -72,6 +77,8 @@ def optional(count: int) -> dict[str, Any]:
         ({"anyOf": [{"enum": list(range(450))}, {"enum": list(range(450))}]}, "over 512 ways"),
         (levels(4, 10, {"type": "string"}), "over 512 ways"),
         (levels(40, 2, {"type": "string"}), "over 512 ways"),
+        (levels(4, 10, {"type": "string"}, listed=True), "over 512 ways"),
+        (levels(4, 10, {"type": "string"}, mark="~0"), "over 512 ways"),
         (bounded(20), "over 512 ways"),
         ({"type": "array", "items": bounded(20)}, "over 512 ways"),
         (

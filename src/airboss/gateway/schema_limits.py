@@ -5,6 +5,7 @@ What is bounded was found by trying, on the starter model (docs/engine.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ NUMBER_MAX = 10**15
 _BRANCHES = ("anyOf", "oneOf", "allOf")
 _MAPS = ("properties", "patternProperties", "definitions", "$defs", "dependentSchemas")
 _REFERRED_MAX = 200
+_PLACE = re.compile(r"[0-9]{1,9}")
 _RANGES = (("minItems", "maxItems"), ("minLength", "maxLength"))
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _NEVER = ("pattern", "patternProperties")
@@ -108,7 +110,13 @@ def _found(root: object, to: str) -> object:
     """What a reference within a schema leads to."""
     at = root
     for name in to.removeprefix("#").split("/")[1:]:
-        at = at.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(at, dict) else None
+        if isinstance(at, dict):
+            # As it is written, too: not every reader of references knows these escapes.
+            at = at.get(name, at.get(name.replace("~1", "/").replace("~0", "~")))
+        elif isinstance(at, list) and _PLACE.fullmatch(name) and int(name) < len(at):
+            at = at[int(name)]
+        else:
+            return None
     return at
 
 
