@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -22,13 +24,22 @@ def levels(
 ) -> dict[str, Any]:
     """Levels of objects, each of which is one of so many, by reference: to names with a `mark`, or into a
     list."""
-    end = f"{mark}/anyOf/0" if listed else mark
+    end = f"{quote(mark)}/anyOf/0" if listed else quote(mark)
     defs: dict[str, Any] = {f"l0{mark}": {"anyOf": [leaf]} if listed else leaf}
     for each in range(depth):
         branch = {"type": "object", "properties": {"a": {"$ref": f"#/$defs/l{each}{end}"}}, "required": ["a"]}
         level = {"anyOf": [branch] * width}
         defs[f"l{each + 1}{mark}"] = {"anyOf": [level]} if listed else level
     return {"$defs": defs, "$ref": f"#/$defs/l{depth}{end}"}
+
+
+def anchored(depth: int, width: int) -> dict[str, Any]:
+    """The same by the names that levels give themselves."""
+    text = json.dumps(levels(depth, width, {"type": "string"}))
+    schema: dict[str, Any] = json.loads(text.replace("#/$defs/", "#"))
+    for name, level in schema["$defs"].items():
+        level["$anchor"] = name
+    return schema
 
 
 def bounded(count: int) -> dict[str, Any]:
@@ -79,6 +90,8 @@ def optional(count: int) -> dict[str, Any]:
         (levels(40, 2, {"type": "string"}), "over 512 ways"),
         (levels(4, 10, {"type": "string"}, listed=True), "over 512 ways"),
         (levels(4, 10, {"type": "string"}, mark="~0"), "over 512 ways"),
+        (levels(4, 10, {"type": "string"}, mark=" x"), "over 512 ways"),
+        (anchored(4, 10), "over 512 ways"),
         (bounded(20), "over 512 ways"),
         ({"type": "array", "items": bounded(20)}, "over 512 ways"),
         (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 DEPTH_MAX = 48
 ENUM_MAX = 500
@@ -64,6 +65,9 @@ class _Widths:
     def __init__(self, root: object) -> None:
         self._root = root
         self._known: dict[str, int] = {}
+        self._named = {
+            f"#{node['$anchor']}": node for _, node in _nodes(root) if isinstance(node.get("$anchor"), str)
+        }
 
     def of(self, node: object, depth: int = 0) -> int:
         """Of one schema; beyond WIDTH_MAX where it refers on and on."""
@@ -102,7 +106,7 @@ class _Widths:
     def _referred(self, to: str, depth: int) -> int:
         if to not in self._known:
             self._known[to] = 1
-            self._known[to] = self.of(_found(self._root, to), depth)
+            self._known[to] = self.of(self._named.get(to) or _found(self._root, to), depth)
         return self._known[to]
 
 
@@ -112,7 +116,7 @@ def _found(root: object, to: str) -> object:
     for name in to.removeprefix("#").split("/")[1:]:
         if isinstance(at, dict):
             # As it is written, too: not every reader of references knows these escapes.
-            at = at.get(name, at.get(name.replace("~1", "/").replace("~0", "~")))
+            at = at.get(name, at.get(unquote(name).replace("~1", "/").replace("~0", "~")))
         elif isinstance(at, list) and _PLACE.fullmatch(name) and int(name) < len(at):
             at = at[int(name)]
         else:
