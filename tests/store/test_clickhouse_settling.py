@@ -8,10 +8,12 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from airboss.config.clickhouse import read_url
 from airboss.domain.ports import JournalMove
 from airboss.store.clickhouse import ClickHouseRecordLog
+from airboss.store.clickhouse_http import ClickHouse
 from tests.store.conftest import Open
-from tests.store.samples import START, call_id, closed_json
+from tests.store.samples import START, call_id, closed_json, opened_json
 from tests.store.spans import llm, span, span_move
 from tests.store.test_clickhouse import Killed, killing
 from tests.store.test_contract_spans import LATER, gateway_call, ids, settle
@@ -93,3 +95,19 @@ def test_calls_wait_for_no_move_for_ever(
     again = open_log()
     assert again.settle_calls(SOON, limit=9) == 0
     assert again.settle_calls(START + timedelta(minutes=11), limit=9) == 1
+
+
+def test_an_erasure_leaves_nothing_of_what_became_records(log: ClickHouseRecordLog, url: str) -> None:
+    """Rows that newer ones have replaced say what was asked: they are gone, and not only out of sight."""
+    log.apply(JournalMove(segment="w/1", start=0, end=1, opened={call_id(1): opened_json(1, user="ann")}))
+    log.apply(JournalMove(segment="w/1", start=1, end=2, closed={call_id(1): closed_json(1)}))
+    log.apply(span_move(llm(2, user="ann"), llm(3)))
+    assert settle(log) == [call_id(1), call_id(2), call_id(3)]
+    log.apply(span_move(llm(4, trace_id="ab" * 16), start=200))
+    log.erase({"ann": LATER})
+    server = ClickHouse(read_url(url))
+    for table, kept in (("pending", 0), ("waiting_calls", 1)):
+        there = f"select count() from {table} settings apply_deleted_mask = 0"
+        assert server.rows(there) == [[kept]], table
+    server.close()
+    assert settle(log)[-1] == call_id(4)

@@ -239,12 +239,14 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         taken, begun, seq, gone, version = found[0]
         return Place(version=version) if gone else Place(taken=taken, begun=begun, seq=seq, version=version)
 
-    def _drop_replaced(self) -> None:
-        """Delete what newer rows have replaced."""
+    def _drop_replaced(self, *, hard: bool = False) -> None:
+        """Delete what newer rows have replaced; `hard`: with the parts that held it written anew."""
         keys = {"pending": "id", "waiting_scores": "id", "waiting_calls": "id", "settlements": "token"}
         for table, key in keys.items():
             done = f"select {key} from {table} where done = 1"  # noqa: S608 - names of ours
             self._house.run(f"delete from {table} where {key} in ({done})")  # noqa: S608 - as above
+            if hard:
+                self._house.run(f"alter table {table}{self._house.on_cluster} apply deleted mask", hard=True)
         gone = "select segment from offsets where gone = 1"
         self._house.run(f"delete from offsets where segment in ({gone})")  # noqa: S608 - as above
 
@@ -425,7 +427,11 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         deletes the old parts by itself within minutes."""
         self._begin()
         with self._writing:
-            return {user: clickhouse_erase.blank(self._house, user, before) for user, before in users.items()}
+            found = {
+                user: clickhouse_erase.blank(self._house, user, before) for user, before in users.items()
+            }
+            self._drop_replaced(hard=True)  # they say what was asked, and by whom
+            return found
 
     def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
         """As `RecordLog.expire`; what is a whole day goes as one, by its partition."""
