@@ -185,6 +185,13 @@ def test_restoring_in_arguments() -> None:
     assert json.loads(restore_json(tokens, escaped)) == {"content": key}
 
 
+def test_a_name_with_escapes_is_emptied_too() -> None:
+    """Whoever reads the JSON reads the same name."""
+    raw = rb'{"a":[{"lo\u0067probs":[{"token":"jane"}]}]}'
+    data = screen_json(MASK, raw, where="here", findings=Findings(MASK), emptied=frozenset({"logprobs"})).data
+    assert data == rb'{"a":[{"lo\u0067probs":null}]}'
+
+
 def test_emptied_members() -> None:
     """Members that are to go become null, whatever they hold, wherever they stand; texts so called stay."""
     raw = b'{"a": {"logprobs" : {"x": [1, {"y": "}"}]}, "b": "logprobs"}, "c": [{"logprobs": "s"}]}'

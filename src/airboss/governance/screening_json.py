@@ -197,7 +197,7 @@ def _spans(raw: bytes) -> Iterator[tuple[Names, int, int]]:
 
 def emptied(raw: bytes, called: frozenset[str], *, by: bytes = b"null") -> bytes:
     """`raw` with null, or `by`, for every member called so, wherever it stands."""
-    if not any(b'"%s"' % name.encode() in raw for name in called):
+    if b"\\u00" not in raw and not any(b'"%s"' % name.encode() in raw for name in called):
         return raw
     parts: list[bytes] = []
     done = start = depth = 0
