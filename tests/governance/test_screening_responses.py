@@ -215,10 +215,16 @@ def test_what_is_not_known_is_removed() -> None:
         {"type": MAIL, "n": 1},
         {"type": "response.web_search_call.searching", "item_id": "ws_1", "output_index": 2},
         {"type": "response.output_text.annotation.added", "annotation": {"title": MAIL}, MAIL: 1},
+        {"type": "response.output_text.delta", "item_id": {"x": MAIL}, "output_index": 3, "delta": "a"},
+        {"type": "response.output_text.done", "item_id": MAIL, "output_index": 3, "text": "a"},
     ]
     said = [json.loads(each.recorded) for each in streamed(screen, iter(events))]
-    assert [event.pop("sequence_number") for event in said] == [0, 1, 2]
-    assert said == [
+    assert [event.pop("sequence_number") for event in said] == [0, 1, 2, 3, 4]
+    assert said[3:] == [
+        {"type": "response.output_text.delta", "output_index": 3, "delta": "a"},
+        {"type": "response.output_text.done", "output_index": 3, "text": "a"},
+    ]
+    assert said[:3] == [
         {"type": "response.new.piece", "output_index": 1, "n": [1]},
         events[3],
         {"type": "response.output_text.annotation.added", "annotation": {"title": "[EMAIL]"}},

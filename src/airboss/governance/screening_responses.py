@@ -84,6 +84,7 @@ _SPARED: Final[frozenset[Names]] = frozenset(
 )  # fmt: skip
 _TYPE = re.compile(r"[a-z_.]{1,80}")
 _NAME = re.compile(r"[a-z_]{1,40}(?:64)?")
+_ID = re.compile(rb'"[A-Za-z0-9_.:/=+-]{0,512}"')
 _EMPTY_LIST = msgspec.Raw(b"[]")
 _encode = msgspec.json.Encoder().encode
 
@@ -152,6 +153,8 @@ class ResponsesScreen:
             return []
         # What fills up the text's length is told of another one's.
         members = {n: raw for n, raw in members.items() if _NAME.fullmatch(n) and n != "obfuscation"}
+        if _ID.fullmatch(bytes(members.get("item_id", b""))) is None:
+            members.pop("item_id", None)  # it would pass unread
         if read_text(members.get("delta")) is not None:
             return list(self._delta(type_.removesuffix(".delta"), members))
         out = [each for channel in self._ended(type_, members) for each in self._flush(channel)]
