@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+only_linux = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="niceness of threads is read in /proc, which only Linux has"
+)
+
 SCENE = """
 import os, threading
 from airboss.compose.background import give_way
@@ -37,7 +41,7 @@ def niceness(*, own_session: bool) -> tuple[str, str]:
     return threads, session
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Linux tells it")
+@only_linux
 def test_every_thread_and_the_session_give_way() -> None:
     """Also threads that had begun, and where the kernel shares processor time by session."""
     threads, session = niceness(own_session=True)
@@ -45,7 +49,7 @@ def test_every_thread_and_the_session_give_way() -> None:
     assert session in {"10", "none"}
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Linux tells it")
+@only_linux
 def test_a_terminal_is_not_slowed_down() -> None:
     """What is started by hand shares its session with the shell."""
     before = niceness(own_session=True)[1]

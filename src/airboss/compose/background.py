@@ -12,6 +12,7 @@ BACKGROUND_NICENESS: Final = 10
 _THREADS: Final = Path("/proc/self/task")
 _AUTOGROUP: Final = Path("/proc/self/autogroup")
 _TRIES, _PAUSE_S = 5, 0.12
+"""The kernel takes such a change ten times a second, from all processes together."""
 
 
 def give_way(*, session: bool = False) -> None:
@@ -31,7 +32,7 @@ def give_way(*, session: bool = False) -> None:
     for _ in range(_TRIES):
         try:
             _AUTOGROUP.write_text(str(BACKGROUND_NICENESS), encoding="ascii")
-        except BlockingIOError:  # the kernel does this ten times a second at most, for everybody
+        except BlockingIOError:
             time.sleep(_PAUSE_S)
         except OSError:
             return

@@ -7,11 +7,9 @@ together when it is looked at. All other log records are taken and not kept.
 
 from __future__ import annotations
 
-import asyncio
-
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.gateway.http1 import Connection, HttpRequest
-from airboss.gateway.traces import INLINE_BYTES, SPANS_MAX, Spans, is_json, unpacked
+from airboss.gateway.traces import SPANS_MAX, Spans, is_json, taken_head, unpacked, worked
 from airboss.gateway.worker import Worker
 
 
@@ -22,7 +20,7 @@ async def logs(worker: Worker, client: Connection, http: HttpRequest) -> None:
     as_json = is_json(http.headers)
     now = worker.clock.now()
 
-    def work() -> None:
+    def work() -> bytes:
         from airboss.telemetry.otlp_read import logs_of_json, logs_of_protobuf  # noqa: PLC0415 - 7 MB of protobuf
 
         body, now_ns = unpacked(http, "logs"), int(now.timestamp() * 1e9)
@@ -36,16 +34,10 @@ async def logs(worker: Worker, client: Connection, http: HttpRequest) -> None:
         spans = Spans(serving, principal, "", worker.listed)
         for log in found[:SPANS_MAX] if serving.plan.bodies else ():  # they hold nothing but what was said
             worker.journal.span(serving.redactor.redact(spans.messages(log)))
+        return b"{}" if as_json else b""
 
-    if len(http.body) <= INLINE_BYTES and b"content-encoding" not in http.headers:
-        work()
-    else:
-        async with worker.reading:  # as traces are read
-            await asyncio.to_thread(work)
-    kind = b"application/json" if as_json else b"application/x-protobuf"
-    made = worker.ids.next(int(now.timestamp() * 1000))
-    head = b"content-type: %s\r\nx-request-id: %s\r\n" % (kind, made.encode())
-    client.respond(200, head, b"{}" if as_json else b"")
+    body = await worked(worker, http, work)
+    client.respond(200, taken_head(worker, now, as_json=as_json), body)
 
 
 async def metrics(worker: Worker, client: Connection, http: HttpRequest) -> None:  # noqa: ARG001 - a route

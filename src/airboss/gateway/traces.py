@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -73,15 +73,23 @@ async def traces(worker: Worker, client: Connection, http: HttpRequest) -> None:
         worker.metrics.spans(len(taken.frames), sum(taken.rejected.values()))
         return answer(taken.rejected, as_json=as_json)
 
+    body = await worked(worker, http, work)
+    client.respond(200, taken_head(worker, now, as_json=as_json), body)
+
+
+async def worked(worker: Worker, http: HttpRequest, work: Callable[[], bytes]) -> bytes:
+    """What comes of reading a request: beside the calls where that takes longer."""
     if len(http.body) <= INLINE_BYTES and b"content-encoding" not in http.headers:
-        body = work()
-    else:
-        async with worker.reading:  # one at a time, whose size bounds the memory that all of them take
-            body = await asyncio.to_thread(work)
+        return work()
+    async with worker.reading:  # one at a time, whose size bounds the memory that all of them take
+        return await asyncio.to_thread(work)
+
+
+def taken_head(worker: Worker, now: datetime, *, as_json: bool) -> bytes:
+    """The head of the answer to what has been taken."""
     kind = b"application/json" if as_json else b"application/x-protobuf"
-    now_ms = int(now.timestamp() * 1000)
-    head = b"content-type: %s\r\nx-request-id: %s\r\n" % (kind, worker.ids.next(now_ms).encode())
-    client.respond(200, head, body)
+    made = worker.ids.next(int(now.timestamp() * 1000))
+    return b"content-type: %s\r\nx-request-id: %s\r\n" % (kind, made.encode())
 
 
 def take(

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from airboss.domain.record import InferenceRecord
 from airboss.store.span_rows import Span, SpanDetail
 
 ANSWER_ID: Final = "gen_ai.response.id"
@@ -80,14 +81,14 @@ def joined(
             call for call in by_answer.get(named.get(client.id, ""), ()) if since <= call.started_at <= until
         ]
         if theirs:
-            found[client.id] = _span(
+            found[client.id] = span_of(
                 min(theirs, key=lambda call: abs(call.started_at - client.started_at)), client
             )
     return found
 
 
-def _span(call: AnsweredCall, client: SpanDetail) -> Span:
-    """As `joining.gateway_span`, which has the call's own trace."""
+def span_of(call: AnsweredCall | InferenceRecord, client: SpanDetail) -> Span:
+    """A gateway's call below its client's; as `joining.gateway_span`, which has the call's own trace."""
     return Span(
         id=call.id,
         trace_id=client.trace_id,

@@ -19,6 +19,7 @@ import msgspec
 
 from airboss.domain.record import InferenceRecord
 from airboss.store.joining import StoredRecord, read_record
+from airboss.store.span_answers import span_of
 from airboss.store.span_rows import Span, SpanDetail
 
 CALLS_MAX: Final = 2_000
@@ -124,7 +125,7 @@ def _matched(clients: Sequence[Client], calls: Sequence[_Call]) -> dict[str, Spa
         if call is None:
             return {}
         theirs.remove(call)
-        found[client.span.id] = _span(call.record, client.span)
+        found[client.span.id] = span_of(call.record, client.span)
     return found
 
 
@@ -163,23 +164,3 @@ def _value(text: bytes) -> Any:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _span(record: InferenceRecord, client: SpanDetail) -> Span:
-    return Span(
-        id=record.id,
-        trace_id=client.trace_id,
-        span_id=record.id.replace("-", "")[16:],
-        parent_id=client.span_id,
-        gateway=True,
-        name=f"{record.operation} {record.model}"[:256],
-        kind="embedding" if record.operation == "embeddings" else "llm",
-        service=record.deployment,
-        started_at=record.started_at,
-        duration_ms=record.latency_ms,
-        status="error" if record.status == "error" else "ok",
-        message=record.error_type,
-        key=record.key,
-        user=record.user,
-        session=record.session,
-    )
