@@ -23,7 +23,7 @@ def of_session():
         return "none"
     return group[-1] if group else "none"  # the file is empty in a session that no group was made for
 
-threading.Thread(target=threading.Event().wait, daemon=True).start()  # as the record store's own, begun before
+threading.Thread(target=threading.Event().wait, daemon=True).start()  # as a record store has
 before = of_session()
 give_way(session=True)
 print({os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in os.listdir("/proc/self/task")})
