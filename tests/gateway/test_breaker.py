@@ -164,6 +164,8 @@ def test_hedges_are_a_share() -> None:
         (UpstreamFailed("x"), 200, "again"),
         (UpstreamFailed("x"), None, "again"),
         (Unavailable("x", code="provider_key_missing"), None, "elsewhere"),
+        (Unavailable("x", code="journal_unwritable"), None, "caller"),
+        (Unavailable("x", code="journal_unwritable"), 503, "again"),
         (PolicyRefused("x"), 200, "caller"),
     ],
 )
@@ -212,7 +214,7 @@ def test_failures_are_counted_by_name_within_bounds() -> None:
     assert max(map(len, use.failures)) <= 60
 
 
-@pytest.mark.parametrize("code", ["too_many_connections", "provider_key_missing"])
+@pytest.mark.parametrize("code", ["too_many_connections", "provider_key_missing", "journal_unwritable"])
 def test_what_is_our_own_fault_opens_no_breaker(code: str) -> None:
     """It is told as the last error, and says nothing of the target: none opens or closes by it."""
     place = Executor(Pools(Outbox()), rng=random.Random(1)).places.of(TARGET)[0]

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from airboss.domain.errors import UpstreamFailed
+from airboss.domain.errors import ApiError
 from airboss.providers.connection import HEAD_BYTES_MAX, Headers, Origin, Pool, Pools
 from airboss.providers.outbox import Outbox
 
@@ -20,7 +20,7 @@ class Heard:
     def __init__(self) -> None:
         self.status = 0
         self.text = b""
-        self.error: UpstreamFailed | None = None
+        self.error: ApiError | None = None
         self.over = asyncio.Event()
 
     def head(self, status: int, headers: Headers) -> None:
@@ -36,7 +36,7 @@ class Heard:
         """It is whole."""
         self.over.set()
 
-    def failed(self, error: UpstreamFailed) -> None:
+    def failed(self, error: ApiError) -> None:
         """It broke."""
         self.error = error
         self.over.set()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from airboss.domain.errors import ApiError, Unavailable
 from airboss.providers.outbox import HELD_MAX, LONG_BYTES, Outbox, Pieces, behind
 
 
@@ -114,34 +115,34 @@ def test_closing_writes_first_and_aborting_does_not(ending: str) -> None:
 
 
 def test_what_comes_first_is_asked_before_anything_is_written() -> None:
-    """Where it says no, the transports are aborted, and what is written later is asked about anew."""
+    """Where it says why not, the transports are aborted and who wrote is told; what is written later is asked
+    about anew."""
 
     async def scene(outbox: Outbox, log: list[str]) -> None:
-        answers = [False, True]
+        answers = [Unavailable("the disk is full"), None]
 
-        def before() -> bool:
+        def before() -> ApiError | None:
             log.append("asked")
             return answers.pop(0)
 
         outbox.before = before
         cut, kept = Sink("a", log), Sink("b", log)
-        outbox.write(cut, b"1")
+        outbox.write(cut, b"1", lambda error: log.append(error.message))
         await asyncio.sleep(0)
         assert cut.closing
         outbox.write(kept, b"2")
         await asyncio.sleep(0)
         assert not kept.closing
 
-    assert run(scene) == ["asked", "asked", "b:2"]
+    assert run(scene) == ["asked", "the disk is full", "asked", "b:2"]
 
 
 def test_a_turn_may_be_ended_without_a_write() -> None:
     """Whoever has something to be done before the turn's end says so, and it is done once."""
 
     async def scene(outbox: Outbox, log: list[str]) -> None:
-        def before() -> bool:
+        def before() -> None:
             log.append("asked")
-            return True
 
         outbox.before = before
         outbox.soon()

@@ -125,8 +125,8 @@ class _Answer:
             error = UpstreamFailed(f"an answer of provider {self.provider!r} could not be read here")
         self.fail(error)
 
-    def failed(self, error: UpstreamFailed) -> None:
-        """The connection broke."""
+    def failed(self, error: ApiError) -> None:
+        """The connection broke, or the request may not be sent."""
         self.fail(error)
 
     def fail(self, error: ApiError) -> None:

@@ -25,6 +25,7 @@ class Dispatched(msgspec.Struct, kw_only=True):
 
     started: float
     """`time.perf_counter()` of the call's start."""
+    record_id: str = ""
     tries: list[Tried] = []
     answer: AnyAnswer | None = None
     answered_by: Target | None = None

@@ -93,6 +93,13 @@ class Breaker:
         if self.streak >= STREAK_MAX or (calls >= RATE_CALLS_MIN and failed * 2 >= calls):
             self._open(now)
 
+    def ended(self, fault: bool | None, now: float) -> None:  # noqa: FBT001 - the one call of it names it
+        """An attempt ended in an error, which was the target's `fault` or not; None: nobody knows."""
+        if fault:
+            self.failed(now)
+        elif fault is not None:
+            self.answered()
+
     def left(self) -> None:
         """A probe ended without showing anything: its client went away, say."""
         self.probing_until = 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -27,6 +27,7 @@ from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import TOO_LONG, is_filtered, is_no_route, is_starting, is_targets_fault, judge
 from airboss.gateway.places import REFUSED_S, Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
+from airboss.gateway.recording import unrecorded
 from airboss.gateway.seam import NOT_CONTINUED
 from airboss.providers import dialect
 from airboss.providers.compatible import request_head
@@ -109,8 +110,9 @@ class Executor:
     call's parsing, and no deadline here is finer than that.
     """
 
-    def __init__(self, pools: Pools, *, rng: random.Random) -> None:
+    def __init__(self, pools: Pools, *, rng: random.Random, unrecorded: Collection[str] = ()) -> None:
         self.places = Places(pools)
+        self._unrecorded = unrecorded
         self._rng = rng
         self._watched: dict[AnyAnswer, Deadlines] = {}
         self._budgets: dict[str, RetryBudget] = {}
@@ -421,6 +423,8 @@ class Executor:
             if connection is None:
                 patience_s = deadlines.due(answer) - began
                 connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
+            if self._unrecorded and dispatched.record_id in self._unrecorded:  # `Recording.unrecorded`
+                raise unrecorded()
             if not answer.finished.done():
                 answer.upstream = connection
                 sent = True
@@ -450,11 +454,7 @@ class Executor:
         if isinstance(error, HedgeLost):
             return name
         place.failed_with(name)
-        fault = None if answer.paused else is_targets_fault(error, answer.status)
-        if fault:
-            place.breaker.failed(now)
-        elif fault is not None:
-            place.breaker.answered()
+        place.breaker.ended(None if answer.paused else is_targets_fault(error, answer.status), now)
         if isinstance(error, ConnectFailed):
             place.avoid_until = max(place.avoid_until, now + REFUSED_S)
         return name

@@ -3,7 +3,7 @@ another model, and which are the caller's to mend. Pure.
 
 | Class | Errors | Then |
 |---|---|---|
-| `caller` | the provider's 400, 413, 422 and its filter's; our own policy's | the caller is told |
+| `caller` | the provider's 400, 413, 422 and its filter's; our own policy's; no record | the caller is told |
 | `elsewhere` | a prompt that is too long, a key or model that is refused, redirects | another model |
 | `again` | 408, 409, 425, 429, 5xx, timeouts, resets, and what is no answer | the same model, then another |
 """
@@ -22,7 +22,9 @@ _AGAIN = frozenset({408, 409, 425, 429})
 _CALLER = frozenset({400, 413, 422})
 _NEVER_BETTER = frozenset({501, 505})
 """Of the 5xx those that are about what was asked, not about the moment."""
-_OURS = frozenset({"too_many_connections", "provider_key_missing"})
+UNRECORDED = "journal_unwritable"
+"""Code of what may not be sent, to whomever, because the call has no record."""
+_OURS = frozenset({"too_many_connections", "provider_key_missing", UNRECORDED})
 """Codes of what went wrong before anything was sent, and on our side."""
 _FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
 _NO_MODEL = (b"model_not_found", b"DeploymentNotFound")
@@ -45,7 +47,7 @@ _ELSEWHERE = frozenset(
 
 def judge(error: ApiError, status: int | None) -> Class:
     """The class of an attempt's error; `status` is the upstream's, None if there was no head."""
-    if is_filtered(error):
+    if is_filtered(error) or (status is None and error.code == UNRECORDED):
         return "caller"
     if error.code in _ELSEWHERE:
         return "elsewhere"

@@ -253,7 +253,7 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
 async def _served(  # noqa: PLR0917 - the call's whole context, in the order it came to be
     worker: Worker, serving: Serving, client: Client, call: Admitted, opened: OpenedCall, started: float
 ) -> None:
-    dispatched = Dispatched(started=started)
+    dispatched = Dispatched(started=started, record_id=opened.id)
     try:
         try:
             answer = await dispatch(worker, serving, client, call, dispatched)

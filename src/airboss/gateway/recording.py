@@ -11,8 +11,9 @@ import logging
 
 import msgspec
 
-from airboss.domain.errors import Unavailable
+from airboss.domain.errors import ApiError, Unavailable
 from airboss.domain.record import ClosedCall, OpenedCall
+from airboss.gateway.judge import UNRECORDED
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
 from airboss.telemetry.frames import HEAD_BYTES, FrameKind
@@ -28,6 +29,11 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 log = logging.getLogger("airboss.gateway")
 
 
+def unrecorded() -> Unavailable:
+    """The refusal of a call whose open frame could not be written after all."""
+    return Unavailable("the call cannot be recorded, so it is not served; the log says why", code=UNRECORDED)
+
+
 class Recording:
     """One worker's. Its methods raise Unavailable where the journal can take no more."""
 
@@ -39,6 +45,8 @@ class Recording:
         """Bytes of the promise that are not taken."""
         self._promised = 0
         self._redactor: Redactor | None = None
+        self.unrecorded: set[str] = set()
+        """Calls under way whose open frame could not be written after all; nor is their end written."""
         outbox.before = self._write
 
     def open_long(self, redactor: Redactor, opened: OpenedCall, request: bytes) -> None:
@@ -50,6 +58,9 @@ class Recording:
         self, kind: FrameKind, redactor: Redactor, frame: OpenedCall | ClosedCall, body: msgspec.Raw | None
     ) -> None:
         """Have a frame written; `body` is the one that it has."""
+        if self.unrecorded and kind == "close" and frame.id in self.unrecorded:
+            self.unrecorded.discard(frame.id)
+            return
         size = FRAME_BYTES if body is None else FRAME_BYTES + len(body)
         if size > self._left or redactor is not self._redactor:
             if self._held:
@@ -74,11 +85,11 @@ class Recording:
             self._journal.promise(promised)
         self._promised = self._left = promised
 
-    def _write(self) -> bool:
-        """Write the frames held; whether that went well."""
+    def _write(self) -> ApiError | None:
+        """Write the frames held; why not, if that fails."""
         redactor = self._redactor
         if redactor is None:
-            return True
+            return None
         held, self._held = self._held, []
         self._redactor, self._left = None, 0
         try:
@@ -88,8 +99,14 @@ class Recording:
                 self._journal.append((), promised=self._promised)
                 raise
             self._journal.append(frames, promised=self._promised)
-        except Exception:
+        except Exception as error:
             # Nothing may be sent that has no record, and the next turn must not meet the same again.
-            log.exception("%d frames cannot be recorded; the connections of their turn are cut", len(held))
-            return False
-        return True
+            cut = f"{len(held)} frames cannot be recorded; the connections of their turn are cut"
+            if isinstance(error, ApiError):
+                log.error("%s: %s", cut, error)  # noqa: TRY400 - a full disk is no defect of ours
+            else:
+                log.exception(cut)
+            ended = {frame.id for kind, frame in held if kind == "close"}
+            self.unrecorded |= {frame.id for kind, frame in held if kind == "open"} - ended
+            return unrecorded()
+        return None

@@ -50,7 +50,8 @@ class Worker:
         self.journal = journal
         self.outbox = Outbox()
         self.recording = Recording(journal, self.outbox)
-        self.executor = Executor(Pools(self.outbox), rng=random.Random())  # noqa: S311 - jitter, not secrets
+        rng = random.Random()  # noqa: S311 - jitter, not secrets
+        self.executor = Executor(Pools(self.outbox), rng=rng, unrecorded=self.recording.unrecorded)
         self.metrics = WorkerMetrics()
         self.ids = RecordIds()
         self.serving: Serving | None = None

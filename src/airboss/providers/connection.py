@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
-from airboss.domain.errors import ConfigError, Unavailable, UpstreamFailed
+from airboss.domain.errors import ApiError, ConfigError, Unavailable, UpstreamFailed
 from airboss.providers.outbox import Outbox, Pieces
 
 CONNECT_TIMEOUT_S = 10.0
@@ -53,8 +53,8 @@ class Answer(Protocol):
     def done(self) -> None:
         """The answer is complete. For a body delimited by the end of the connection that is a guess."""
 
-    def failed(self, error: UpstreamFailed) -> None:
-        """The connection broke before the answer was complete."""
+    def failed(self, error: ApiError) -> None:
+        """The connection broke before the answer was complete, or the request may not be sent."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._answer = answer
         self._finished = False
         self._head_bytes = self._status = 0
-        self._pool.outbox.write(self.transport, data)
+        self._pool.outbox.write(self.transport, data, self._unsent)
 
     # Each names its answer: by now the connection may be carrying somebody else's.
 
@@ -134,6 +134,13 @@ class Connection(asyncio.Protocol):
         if self._answer is answer:
             self._paused = False
             self.transport.resume_reading()
+
+    def _unsent(self, error: ApiError) -> None:
+        """The request may not be sent: nothing of it has left."""
+        self._finished = True
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.failed(error)
 
     def _close_unfinished(self) -> None:
         if not self._finished and self._answer is None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from airboss.domain.errors import ApiError
+
 HELD_MAX = 64
 """Writes held before they are made without waiting for the turn's end."""
 LONG_BYTES = 16 * 1024
@@ -37,8 +39,12 @@ def behind(head: bytes, body: bytes | Pieces) -> bytes | Pieces:
     return head + body if len(body) < LONG_BYTES else Pieces((head, body))
 
 
-def _go_on() -> bool:
-    return True
+Unsent = Callable[[ApiError], None]
+"""Told why a write is not made."""
+
+
+def _go_on() -> ApiError | None:
+    return None
 
 
 class Outbox:
@@ -48,17 +54,17 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._held: list[tuple[asyncio.Transport, bytes | Pieces]] = []
+        self._held: list[tuple[asyncio.Transport, bytes | Pieces, Unsent | None]] = []
         self._soon = False
-        self.before: Callable[[], bool] = _go_on
-        """Called before the writes are made; where it says no, their transports are aborted instead."""
+        self.before: Callable[[], ApiError | None] = _go_on
+        """Called before the writes are made; where it says why not, their transports are aborted instead."""
 
-    def write(self, transport: asyncio.Transport, data: bytes | Pieces) -> None:
-        """Write `data` before the loop waits for anything again."""
+    def write(self, transport: asyncio.Transport, data: bytes | Pieces, unsent: Unsent | None = None) -> None:
+        """Write `data` before the loop waits for anything again. `unsent` is told where it may not be."""
         if not self._soon:
             self.soon()
         held = self._held
-        held.append((transport, data))
+        held.append((transport, data, unsent))
         if len(held) >= HELD_MAX:
             self.flush()
 
@@ -80,12 +86,14 @@ class Outbox:
     def flush(self) -> None:
         """Make the writes held; those of a transport that has gone are dropped."""
         held, self._held = self._held, []
-        go_on = self.before()
-        for transport, data in held:
+        refusal = self.before()
+        for transport, data, unsent in held:
             if transport.is_closing():
                 continue
-            if not go_on:
+            if refusal is not None:
                 transport.abort()
+                if unsent is not None:
+                    unsent(refusal)
             elif isinstance(data, Pieces):
                 transport.writelines(data.parts)
             else:

@@ -1,0 +1,70 @@
+"""Calls whose frames cannot be written after all, at the end of the turn in which they are to go upstream."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from airboss.domain.plan import Retry, Target
+from airboss.testing import FakeProvider
+from tests.support.gateway import PRICE, Gateway, deployment
+
+ROOM = 256 * 1024
+"""Of the journal's first segment, before it asks the disk for more."""
+SECRET = "sk-12345"  # longer when it is redacted than it was
+SECRETS = SECRET * 1_800
+FRAME = len(SECRETS) + 500
+FRAMES_OF_A_CALL = 1_200
+"""About what the frames of a short call have without its text."""
+
+
+def used(gateway: Gateway) -> int:
+    """Bytes of the journal that frames have taken."""
+    return len(gateway.journal_bytes().rstrip(b"\0"))
+
+
+def fill(gateway: Gateway, left: int) -> None:
+    """Make calls until about so many bytes are left."""
+    while (more := ROOM - used(gateway) - left) > FRAMES_OF_A_CALL:
+        answer = gateway.chat("x" * min(15_000, more - FRAMES_OF_A_CALL))
+        assert answer.status_code == 200, answer.text
+        gateway.closed(answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["on a kept connection", "on a new connection"])
+def test_it_is_refused_as_on_a_full_disk(provider: FakeProvider, own_root: Path, kept: bool) -> None:
+    """With the refusal that a full disk gives: nobody is asked, also no other model, and none is to blame."""
+    own_root.mkdir()
+    secret = own_root / "key"
+    secret.write_text(SECRET)
+    other = Target(
+        provider="other", kind="openai-compatible", base_urls=(provider.url,), upstream_model="other"
+    )
+    plan = deployment(
+        provider.url, api_key_ref=f"file:{secret}", fallbacks=(other,), retry=Retry(attempts=3), price=PRICE
+    )
+    with Gateway(own_root / "g", plan) as gateway:
+        pid = gateway.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
+        fill(gateway, FRAME + 2_000)
+        if not kept:
+            provider.script("close-keep-alive")
+            gateway.chat()
+        asked = provider.stats().requests
+        for _ in range(2):
+            refused = gateway.chat(SECRETS)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "journal_unwritable")
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        assert provider.stats().requests == asked
+        answer = gateway.chat()
+        assert answer.status_code == 200, answer.text
+        assert len(gateway.closed(answer.headers["x-request-id"])["attempts"]) == 1
+        opened, closed = gateway.frames()
+        assert opened.keys() == closed.keys()
+        with gateway.client() as client:
+            metrics = client.get("/metrics").text
+        failed = [line for line in metrics.splitlines() if 'outcome="failed"' in line]
+        assert failed, metrics
+        assert all(line.endswith(" 0.0") for line in failed), failed
