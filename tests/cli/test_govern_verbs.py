@@ -196,3 +196,17 @@ def test_a_checkpoint_that_is_none_is_a_wrong_call(run: Run, tmp_path: Path, tex
     assert (code, "audit checkpoint" in err) == (2, True)
     assert run("audit", "verify", "--checkpoint", str(tmp_path / "none"), "--data-dir", str(tmp_path))[0] == 2
     assert run("audit", "verify", "--data-dir", str(tmp_path))[0] == 2
+
+
+def test_a_report_goes_into_its_file_whatever_is_printed(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """With --json the object is printed too; the file is Markdown either way."""
+    audit = {"valid": True, "checked": 3, "root": "ab", "problem": None}
+    times = {"since": "2026-08-30", "until": "2026-11-28", "made_at": "2026-11-28T00:00:00Z"}
+    found = {"version": "0.1.0", "clauses_as_of": "2026-11-23", "audit": audit, "rows": [], **times}
+    api.answers["GET", "/api/v1/report"] = found
+    files = [tmp_path / "people.md", tmp_path / "programs.md"]
+    assert run("report", "--url", api.url, "--out", str(files[0]))[:2] == (0, f"wrote {files[0]}\n")
+    code, out, _ = run("report", "--url", api.url, "--out", str(files[1]), "--json")
+    assert (code, json.loads(out)) == (0, found)
+    assert files[1].read_text() == files[0].read_text()
+    assert files[1].read_text().startswith("# Evidence, 2026-08-30 to 2026-11-28\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +46,14 @@ def test_filters_have_the_names_of_the_flags(run: Run, api: AdminApi) -> None:
     assert params.pop("until") == "2026-11-23T12:00:00+00:00"
     wanted = {"deployment": "d", "status": "error", "model": "m", "user": "u"}
     assert params == {**wanted, "limit": "50", "bodies": "false"}
+
+
+def test_a_file_of_what_was_used_is_told_of_in_json_too(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """With --json nothing but one object is printed, which names the file."""
+    api.answers["GET", "/api/v1/usage"] = ["any"]
+    file = tmp_path / "used.csv"
+    code, out, _ = run("records", "--url", api.url, "--by", "model", "--out", str(file), "--json")
+    assert (code, json.loads(out)) == (0, {"file": str(file), "bytes": file.stat().st_size})
 
 
 def test_the_table_shows_speed_length_tokens_cost_and_release(run: Run, api: AdminApi) -> None:

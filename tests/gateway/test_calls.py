@@ -182,6 +182,19 @@ def test_either_credential_header(gateway: Gateway) -> None:
             assert KEY[3:] not in response.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/nope"), ("POST", "/v1/"), ("OPTIONS", "/v1/models"), ("GET", "/v1/chat/completions")],
+)
+def test_strangers_learn_nothing_under_v1(gateway: Gateway, method: str, path: str) -> None:
+    """Everything under /v1 needs a key, what is not there too: without one it is 401, whatever was asked."""
+    strange = httpx2.request(method, f"{gateway.url}{path}")
+    assert (strange.status_code, strange.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert strange.headers["x-request-id"]
+    with gateway.client() as client:
+        assert client.request(method, path).status_code in {404, 405}
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/", "/v1/chat/completions"])
 def test_the_admin_key_is_told_apart(gateway: Gateway, path: str) -> None:
     """Whoever sends the admin key under /v1 is told that it is that one, and which key to use."""

@@ -39,15 +39,16 @@ def report(
         asked["until"] = parse_when(until, now=now, option="--until").isoformat()
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/report", asked)
-    if as_json:
-        print_json(found)
-    elif out is not None:
+    if out is not None:
         try:
             out.write_text("\n".join(lines(found)) + "\n", encoding="utf-8")
         except OSError as error:
             raise SetupError(f"{out} cannot be written: {error.strerror}") from error
-        sys.stdout.write(f"wrote {out}\n")
-    else:
+        if not as_json:
+            sys.stdout.write(f"wrote {out}\n")
+    if as_json:
+        print_json(found)
+    elif out is None:
         sys.stdout.write("\n".join(lines(found)) + "\n")
     if not found["audit"]["valid"]:
         raise typer.Exit(1)

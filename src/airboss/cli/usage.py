@@ -25,7 +25,10 @@ def show_usage(api: Api, query: dict[str, str], *, out: Path | None, as_json: bo
             out.write_bytes(content)
         except OSError as error:
             raise AirbossError(f"{out} cannot be written: {error}") from error
-        console().print(f"wrote {out} ({len(content):,} bytes)", markup=False)
+        if as_json:
+            print_json({"file": str(out), "bytes": len(content)})
+        else:
+            console().print(f"wrote {out} ({len(content):,} bytes)", markup=False)
         return
     found = api.get("/api/v1/usage", query)
     pairs = (
