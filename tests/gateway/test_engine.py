@@ -56,7 +56,9 @@ def hasty(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def local(running: Engine, **changes: Any) -> Any:
     """A deployment of the engine's model, as a plan has it."""
-    fields = {"kind": "local", "upstream_model": "tiny", "tools": False, "slot_tokens": SLOT_TOKENS} | changes
+    fields = {"kind": "local", "upstream_model": "tiny", "tools": False, "slot_tokens": SLOT_TOKENS}
+    # An engine beside a busy program is slow, and at the end of its time an answer is cut short.
+    fields |= {"timeout": Timeouts(total_s=120.0)} | changes
     return deployment(f"{running.url}/v1", **fields)
 
 

@@ -23,7 +23,7 @@ EXTERNAL = "external"
 """The arm of a call that did not pass through the gateway; a span told of it."""
 
 
-class AttemptUsage(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptUsage(msgspec.Struct, frozen=True):
     """What one attempt used, in tokens; `estimated`: counted by us, because the provider did not say."""
 
     input_tokens: int
@@ -44,7 +44,7 @@ ANSWERED_BY_FALLBACK = "answered_by_fallback"
 """The `error_type` of a call that is `ok` for its client and counts as an error of its release."""
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True):
     """One try against one upstream. Times are milliseconds; `start_ms` counts from the call's start.
 
     `error_type` is None for the attempt that answered; `status_code` None if no head arrived. `usage` None:
@@ -77,7 +77,7 @@ class PolicyFinding(msgspec.Struct, frozen=True, kw_only=True):
     where: str
 
 
-class OpenedCall(msgspec.Struct, frozen=True, kw_only=True):
+class OpenedCall(msgspec.Struct, frozen=True):
     """What is known when a call is admitted: the journal's `open` frame.
 
     `request` is the client's body as JSON, or None where bodies are not kept. `trace_parent` is the span of

@@ -28,7 +28,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority = "normal"
 
 
-class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
+class InferenceRequest(msgspec.Struct, frozen=True):
     """An admitted call, read from the wire once.
 
     `body` is what the client sent, byte for byte. `requested_model` is the name in it, `deployment` the one

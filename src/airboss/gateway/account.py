@@ -35,8 +35,7 @@ def closing(
     said = None
     if answer is not None:  # either kind knows its usage, its length and why it ended
         said = answer.assembly if isinstance(answer, StreamedAnswer) else answer.reply
-    billed = bill(dispatched.tries, target)
-    used = billed.used
+    attempts, used, cost = bill(dispatched, target)
     latency_s = ended - started
     first_at = answer.first_output_at if answer is not None and answer.committed else None
     error_type = None
@@ -60,9 +59,9 @@ def closing(
         cache_write_tokens=used.cache_write_tokens,
         reasoning_tokens=used.reasoning_tokens,
         usage_estimated=used.estimated,
-        cost_usd=billed.cost,
+        cost_usd=cost,
         output_chars=0 if said is None else said.output_chars,
-        attempts=billed.attempts,
+        attempts=attempts,
         policy=policy,
         response=None if response is None else msgspec.Raw(response),
     )

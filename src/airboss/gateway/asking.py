@@ -233,21 +233,16 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
     """The call as the executor needs it."""
     target = call.branch.target
     asking = Asking(client, call, dispatched)
-    return Route(
-        deployment=call.deployment,
-        operation=call.request.operation,
-        stream=call.request.stream,
-        trace=call.trace,
-        secret=serving.secret,
-        asked=Asked(
-            target=target,
-            body=call.upstream_body,
-            new_answer=asking.new_answer,
-            outgoing=call.outgoing,
-        ),
-        too_large=call.too_large,
-        others=() if isinstance(call.body, wire.RelayedBody) else target.fallbacks,
-        asking=asking,
+    return Route(  # by their places: by name each call would pay a microsecond more
+        call.deployment,
+        call.request.operation,
+        call.request.stream,
+        call.trace,
+        serving.secret,
+        Asked(target, call.upstream_body, asking.new_answer, call.outgoing),
+        call.too_large,
+        () if isinstance(call.body, wire.RelayedBody) else target.fallbacks,
+        asking,
     )
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from airboss.domain.errors import ApiError, UpstreamTimeout
 from airboss.domain.plan import Target, Timeouts
 from airboss.domain.record import AttemptWhy
-from airboss.gateway.answer import AnyAnswer, WholeAnswer
-from airboss.gateway.billing import Tried, told_all
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.providers.outbox import Pieces
+from airboss.providers.usage import Usage
+
+if TYPE_CHECKING:
+    from airboss.gateway.breaker import RetryBudget
+    from airboss.gateway.dispatch import Route
 
 RESTART_WAIT_S = 15.0
 """How long a call waits for a local replica that does not accept connections, from the first time that none
@@ -20,13 +25,19 @@ LAST_WORDS_S = 2.0
 """How long an answer that has said why it ends may take for its usage and `[DONE]`."""
 
 
-class Dispatched(msgspec.Struct, kw_only=True):
-    """One call's attempts, filled while it runs, so that a cancelled call has what was known."""
+class Dispatched(msgspec.Struct):
+    """One call's attempts, filled while it runs, so that a cancelled call has what was known. Times are on
+    `time.perf_counter()`."""
 
     started: float
-    """`time.perf_counter()` of the call's start."""
+    """When the call did."""
     record_id: str = ""
-    tries: list[Tried] = []
+    route: Route = cast("Route", None)
+    """What is being attempted, with what `budget` and until which `deadline`, from `Executor.run` on."""
+    budget: RetryBudget = cast("RetryBudget", None)
+    deadline: float = 0.0
+    tries: list[Try] = []
+    """Those that have ended."""
     answer: AnyAnswer | None = None
     answered_by: Target | None = None
     """Whose the latest answer is, where that is a fallback."""
@@ -57,8 +68,8 @@ class Dispatched(msgspec.Struct, kw_only=True):
         return self.upstream_s + (now - self.waiting_since if self.waiting else 0.0)
 
     def over(self) -> None:
-        """Let go of the answers, which know the call, and of where the failed ones failed: what ends is to
-        leave nothing to the collector of cycles."""
+        """Let go of the answers and the route, which know the call, and of where the failed ones failed: what
+        ends is to leave nothing to the collector of cycles."""
         if len(self.tries) > 1:  # of a single one, the failure is the call's own
             for tried in self.tries:
                 tried.answer.rival = None
@@ -66,47 +77,48 @@ class Dispatched(msgspec.Struct, kw_only=True):
                     tried.answer.failure.__traceback__ = None
         self.tries.clear()
         self.answer = None
+        self.route = cast("Route", None)
 
-    def ended(  # noqa: PLR0917 - the one call of it is in the executor
-        self,
-        answer: AnyAnswer,
-        target: Target,
-        url: str,
-        why: AttemptWhy,
-        began: float,
-        error: str | None,
-        *,
-        request: bytes | Pieces,
-        sent: bool,
-    ) -> None:
-        """Keep an attempt that ends now; `request` is what was sent, if it was `sent`: empty where there was
-        nothing to send, so that nobody was waited for."""
-        now = time.perf_counter()
-        if request:
+    def ended(self, tried: Try, error: str | None) -> None:
+        """Keep an attempt that ends now, and why it failed."""
+        now = tried.ended = time.perf_counter()
+        if tried.request:  # else there was nothing to send, so that nobody was waited for
             self.waiting -= 1
             if not self.waiting:
                 self.upstream_s += now - self.waiting_since
-        told = told_all(answer)
-        self.tries.append(
-            Tried(answer, target, url, why, self.started, began, now, error, request, sent, told)
-        )
+        tried.error = error
+        tried.told = told_all(tried.answer)
+        self.tries.append(tried)
 
 
 class OutOfTime(UpstreamTimeout):
     """There is no more time for the call, whoever might be asked."""
 
 
-class Deadlines(msgspec.Struct):
-    """An attempt's deadlines, on `time.perf_counter()`. `share` is when it must have begun to answer, where
-    others are to have the rest of the time."""
+class Try(msgspec.Struct, eq=False):
+    """One attempt: its deadlines, and when it has ended all that its bill is made from. Times are on
+    `time.perf_counter()`; `share` is when it must have begun to answer, where others are to have the rest of
+    the time. `request` is what was sent, head and body; `sent`: all of it was. `told` is what the upstream
+    says that all of its answer used, None where it has not said all.
+    """
 
+    answer: AnyAnswer
+    target: Target
+    url: str
+    why: AttemptWhy
     began: float
     total: float
     timeout: Timeouts
     share: float | None = None
+    ended: float = 0.0
+    error: str | None = None
+    request: bytes | Pieces = b""
+    sent: bool = False
+    told: Usage | None = None
 
-    def due(self, answer: AnyAnswer) -> float:
+    def due(self) -> float:
         """When the nearest deadline is. Of one that is not read, it is the client that is slow."""
+        answer = self.answer
         if answer.paused:
             return self.total
         if isinstance(answer, WholeAnswer):
@@ -119,8 +131,9 @@ class Deadlines(msgspec.Struct):
             idle_s = min(idle_s, LAST_WORDS_S)
         return min(self.total, answer.progress_at + idle_s)
 
-    def error(self, answer: AnyAnswer, now: float) -> ApiError:
+    def ran_out(self, now: float) -> ApiError:
         """What ran out."""
+        answer = self.answer
         made = OutOfTime if now >= self.total else UpstreamTimeout
         if now >= self.total:
             what, code = f"did not finish within total_s = {self.timeout.total_s}", "timeout_total"
@@ -134,3 +147,14 @@ class Deadlines(msgspec.Struct):
         return made(
             f"provider {answer.provider!r} {what}; raise it under timeout of the deployment", code=code
         )
+
+
+def told_all(answer: AnyAnswer) -> Usage | None:
+    """What the upstream says that all of its answer used; None where it has not said all."""
+    if isinstance(answer, StreamedAnswer):
+        usage = answer.told_usage if answer.whole else None
+    else:
+        usage = answer.reply.usage if answer.reply is not None else None
+    if usage is None or usage.completion_tokens is None or answer.usage_short:
+        return None
+    return usage

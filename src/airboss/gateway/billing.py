@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 
 from airboss.domain.plan import Target
-from airboss.domain.record import Attempt, AttemptUsage, AttemptWhy
+from airboss.domain.record import Attempt, AttemptUsage
 from airboss.gateway.answer import HEDGE_LOST, AnyAnswer, EngineWholeAnswer, StreamedAnswer
+from airboss.gateway.attempts import Dispatched, Try
 from airboss.providers import o200k
 from airboss.providers.compatible import Reply
-from airboss.providers.outbox import Pieces
 from airboss.providers.pricing import Buckets, cost_usd
 from airboss.providers.usage import Usage
 
@@ -41,34 +41,7 @@ _THOUGHTS = frozenset({b"reasoning_content", b"reasoning", b"thinking"})
 _usage = msgspec.json.Decoder(Usage)
 
 
-class Tried(msgspec.Struct, frozen=True):
-    """An attempt that has ended, and all that its bill is made from. `started` is of the call, `began` and
-    `ended` of the attempt, on `time.perf_counter()`. `request` is what was sent, head and body; `sent`: all
-    of it was. `told` is what the upstream says that all of its answer used, None where it has not said all.
-    """
-
-    answer: AnyAnswer
-    target: Target
-    url: str
-    why: AttemptWhy
-    started: float
-    began: float
-    ended: float
-    error: str | None
-    request: bytes | Pieces
-    sent: bool
-    told: Usage | None
-
-
-class Bill(msgspec.Struct, frozen=True):
-    """The attempts with what each used and cost, and all of it together. `cost` None: not known."""
-
-    attempts: tuple[Attempt, ...]
-    used: AttemptUsage
-    cost: Decimal | None
-
-
-def counts_ready(tries: Iterable[Tried]) -> bool:
+def counts_ready(tries: Iterable[Try]) -> bool:
     """Whether `bill` can be made at once: nothing is to be counted, or the tokenizer has been read."""
     for each in tries:  # nearly always one, and it told
         if each.told is None:
@@ -80,13 +53,14 @@ load_counts = o200k.load
 """Reads the tokenizer: a tenth of a second, for a thread."""
 
 
-def bill(tries: Iterable[Tried], target: Target) -> Bill:
-    """The bill of a call whose release is served at `target`."""
+def bill(dispatched: Dispatched, target: Target) -> tuple[tuple[Attempt, ...], AttemptUsage, Decimal | None]:
+    """The attempts of a call whose release is served at `target`, with what each used and cost, and all of it
+    together. A cost of None is not known."""
     attempts = []
     total: AttemptUsage | None = None
     cost: Decimal | None = None
-    for each in tries:
-        attempt = _attempt(each)
+    for each in dispatched.tries:
+        attempt = _attempt(each, dispatched.started)
         attempts.append(attempt)
         if attempt.usage is None:
             continue
@@ -98,7 +72,7 @@ def bill(tries: Iterable[Tried], target: Target) -> Bill:
     if total is None:
         total = AttemptUsage(input_tokens=0, output_tokens=0)
         cost = cost_usd(target, Buckets())
-    return Bill(tuple(attempts), total, cost)
+    return tuple(attempts), total, cost
 
 
 def _sum(one: AttemptUsage, other: AttemptUsage) -> AttemptUsage:
@@ -107,51 +81,35 @@ def _sum(one: AttemptUsage, other: AttemptUsage) -> AttemptUsage:
     return AttemptUsage(**both, estimated=one.estimated or other.estimated)
 
 
-def _attempt(tried: Tried) -> Attempt:
-    """The record of an attempt."""
+def _attempt(tried: Try, started: float) -> Attempt:
+    """The record of an attempt of a call that was started then."""
     target, answer, began, told = tried.target, tried.answer, tried.began, tried.told
     used = told.buckets() if told is not None else _counted(tried)
     first_at = answer.first_output_at
     usage = cost = priced_by = None
     if used is not None:
         usage = AttemptUsage(
-            input_tokens=used.input,
-            output_tokens=used.written,
-            cached_input_tokens=used.cache_read,
-            cache_write_tokens=used.cache_write,
-            reasoning_tokens=used.reasoning,
-            estimated=told is None,
+            used.input, used.written, used.cache_read, used.cache_write, used.reasoning, told is None
         )
         cost, priced_by = cost_usd(target, used), target.priced_by
     return Attempt(
-        provider=target.provider,
-        model=target.upstream_model,
-        url=tried.url,
+        target.provider,
+        target.upstream_model,
+        tried.url,
         # Cut to microseconds; `round` costs three times as much.
-        start_ms=int((began - tried.started) * 1e6) / 1000,
-        latency_ms=int((tried.ended - began) * 1e6) / 1000,
-        ttft_ms=int((first_at - began) * 1e6) / 1000 if first_at else None,
-        status_code=answer.status,
-        error_type=tried.error,
-        why=tried.why,
-        usage=usage,
-        cost_usd=cost,
-        priced_by=priced_by,
+        int((began - started) * 1e6) / 1000,
+        int((tried.ended - began) * 1e6) / 1000,
+        int((first_at - began) * 1e6) / 1000 if first_at else None,
+        answer.status,
+        tried.error,
+        tried.why,
+        usage,
+        cost,
+        priced_by,
     )
 
 
-def told_all(answer: AnyAnswer) -> Usage | None:
-    """What the upstream says that all of its answer used; None where it has not said all."""
-    if isinstance(answer, StreamedAnswer):
-        usage = answer.told_usage if answer.whole else None
-    else:
-        usage = answer.reply.usage if answer.reply is not None else None
-    if usage is None or usage.completion_tokens is None or answer.usage_short:
-        return None
-    return usage
-
-
-def _counted(tried: Tried) -> Buckets | None:
+def _counted(tried: Try) -> Buckets | None:
     """What an attempt used, as far as it has been told, and the rest counted; None where it used nothing."""
     answer = tried.answer
     said, thought, chars = _produced(answer)
@@ -183,7 +141,7 @@ def _told_part(answer: AnyAnswer) -> Usage | None:
     return usage
 
 
-def _given_up(tried: Tried) -> bool:
+def _given_up(tried: Try) -> bool:
     """Whether we left an upstream that was at work: it had the request, and nobody wants its answer any more,
     or it had begun one and was too slow."""
     failure = tried.error

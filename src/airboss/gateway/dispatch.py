@@ -20,7 +20,7 @@ from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.record import AttemptWhy
 from airboss.domain.request import Operation
 from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer, WholeAnswer
-from airboss.gateway.attempts import Deadlines, Dispatched
+from airboss.gateway.attempts import Dispatched, Try
 from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.engine_stream import ran_out
 from airboss.gateway.hedge import Hedges, race
@@ -49,7 +49,7 @@ LACKS_S = 600.0
 """So long a place that had not got a route is not asked for it again."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Asked(msgspec.Struct, frozen=True):
     """What one model is asked, and how its answer is taken in. `outgoing` is what is sent where the target
     has another dialect than OpenAI's; `body` is then its body."""
 
@@ -79,7 +79,7 @@ class Asking(Protocol):
         """What calls that begin alike share."""
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
+class Route(msgspec.Struct, frozen=True):
     """A call as the executor needs it. `secret` gives the key of a reference or raises ApiError. `others` are
     asked in turn where the first model fails; `too_large` is why that is not asked at all. Without `asking`
     nobody else is."""
@@ -95,15 +95,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     asking: Asking | None = None
 
 
-class Trying(msgspec.Struct, frozen=True):
-    """A call that is being tried: what it has come to, and what it may still do until `deadline`."""
-
-    dispatched: Dispatched
-    route: Route
-    budget: RetryBudget
-    deadline: float
-
-
 class Executor:
     """Makes attempts. One a worker; owns the connection pools and the places, and keeps every attempt's
     deadlines: those are looked at together, TICK_S apart, as a timer for each call would cost more than the
@@ -114,12 +105,12 @@ class Executor:
         self.places = Places(pools)
         self._unrecorded = unrecorded
         self._rng = rng
-        self._watched: dict[AnyAnswer, Deadlines] = {}
+        self._watched: set[Try] = set()
         self._budgets: dict[str, RetryBudget] = {}
         self._hedges: dict[str, Hedges] = {}
         self._prefills = Prefills()
 
-    def run(self, dispatched: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
+    def run(self, call: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
         """Attempt until one answers. Raises ApiError: of several models the first one's, unless another's is
         the caller's to hear."""
         name = route.deployment.name
@@ -129,7 +120,8 @@ class Executor:
         now = time.perf_counter()
         budget.call(now)
         # From now on, not from the call's start: having waited for a place is no target's fault.
-        call = Trying(dispatched, route, budget, now + route.deployment.timeout.total_s)
+        call.route, call.budget = route, budget
+        call.deadline = now + route.deployment.timeout.total_s
         # Handed on and not awaited: each coroutine more is one to make, and one to go through at each turn.
         if route.others:
             return self._ask_or_fall_back(call, route.others)
@@ -137,7 +129,7 @@ class Executor:
             return self._ask_to_the_end(call, route.asked, (), why="first")
         return self._ask(call, route.asked, last=True, why="first")
 
-    async def _ask_or_fall_back(self, call: Trying, others: Sequence[Target]) -> AnyAnswer:
+    async def _ask_or_fall_back(self, call: Dispatched, others: Sequence[Target]) -> AnyAnswer:
         """Ask the release's model, and others where it fails. Raises ApiError."""
         route = call.route
         try:
@@ -145,40 +137,40 @@ class Executor:
                 raise route.too_large
             return await self._ask_to_the_end(call, route.asked, others, why="first")
         except ApiError as error:
-            answer = call.dispatched.answer
+            answer = call.answer
             status = answer.status if answer is not None else None
             if (answer is not None and answer.committed) or judge(error, status) == "caller":
                 raise
             return await self._fall_back(call, others, error)
 
-    async def aside(self, dispatched: Dispatched, route: Route, *, deadline: float) -> AnyAnswer:
+    async def aside(self, call: Dispatched, route: Route, *, deadline: float) -> AnyAnswer:
         """Ask once for what the call can do without. Raises ApiError, at once where the breaker is open."""
-        call = Trying(dispatched, route, RetryBudget(), deadline)
+        call.route, call.budget, call.deadline = route, RetryBudget(), deadline
         return await self._ask(call, route.asked, last=False, why="cache")
 
-    async def _fall_back(self, call: Trying, others: Sequence[Target], first: ApiError) -> AnyAnswer:
+    async def _fall_back(self, call: Dispatched, others: Sequence[Target], first: ApiError) -> AnyAnswer:
         """Ask the other models in their order. Raises `first` where none answers, or what one refused that
         another would refuse too."""
-        dispatched, route = call.dispatched, call.route
+        route = call.route
         assert route.asking is not None  # who has fallbacks can ask them
         for number, other in enumerate(others, 1):
             if time.perf_counter() >= call.deadline:
                 break
-            dispatched.answered_by = other
+            call.answered_by = other
             try:
                 asked = route.asking.fallback(other)
                 return await self._ask_to_the_end(call, asked, others[number:], why="fallback")
             except ApiError as error:
-                answer = dispatched.answer
+                answer = call.answer
                 if (answer is not None and answer.committed) or is_filtered(error):
                     raise
-        dispatched.answered_by = None
+        call.answered_by = None
         if first.code == BREAKER_OPEN and time.perf_counter() < call.deadline:
             return await self._ask_to_the_end(call, route.asked, (), why="retry")  # the last resort
         raise first
 
     async def _ask_to_the_end(
-        self, call: Trying, asked: Asked, others: Sequence[Target], *, why: AttemptWhy
+        self, call: Dispatched, asked: Asked, others: Sequence[Target], *, why: AttemptWhy
     ) -> AnyAnswer:
         """Ask one model; a stream of its that breaks off is gone on with, by it or by others."""
         try:
@@ -186,12 +178,12 @@ class Executor:
                 return await self._ask_or_chat(call, asked, last=not others, why=why)
             return await self._ask(call, asked, last=not others, why=why)
         except ApiError as error:
-            answer = call.dispatched.answer
+            answer = call.answer
             if call.route.asking is None or not isinstance(answer, StreamedAnswer) or not answer.committed:
                 raise
             return await self._go_on(call, answer, error, [asked.target, *others])
 
-    async def _ask_or_chat(self, call: Trying, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
+    async def _ask_or_chat(self, call: Dispatched, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
         """Try one model at a route that not every provider has. Where it is missing, chat is asked instead,
         for LACKS_S without trying again. Raises ApiError, also for what cannot be said as chat."""
         asking = call.route.asking
@@ -201,7 +193,7 @@ class Executor:
             try:
                 return await self._ask(call, asked, last=last, why=why)
             except ApiError:
-                answer = call.dispatched.answer
+                answer = call.answer
                 if answer is None or answer.translation is None or answer.begun:
                     raise
                 if not is_no_route(answer.status, answer.translation.so_far):
@@ -212,7 +204,7 @@ class Executor:
         return await self._ask(call, asking.instead(asked), last=last, why=why)
 
     async def _go_on(
-        self, call: Trying, cut: StreamedAnswer, broke: ApiError, targets: Sequence[Target]
+        self, call: Dispatched, cut: StreamedAnswer, broke: ApiError, targets: Sequence[Target]
     ) -> AnyAnswer:
         """Have an answer that broke off gone on with, by the first of `targets`, whose it is, or another.
         Raises `broke` where nobody can."""
@@ -225,11 +217,11 @@ class Executor:
                 try:
                     answer = await self._continue(call, cut, source, target, last=number == len(targets))
                 except ApiError as error:
-                    latest = call.dispatched.answer
+                    latest = call.answer
                     if isinstance(latest, StreamedAnswer) and latest is not cut and latest.begun:
                         cut, source, broke = latest, target, error
                         break
-                    call.dispatched.answer = cut
+                    call.answer = cut
                 else:
                     if answer is not None:
                         return answer
@@ -238,28 +230,27 @@ class Executor:
         raise broke
 
     async def _continue(
-        self, call: Trying, cut: StreamedAnswer, source: Target, target: Target, *, last: bool
+        self, call: Dispatched, cut: StreamedAnswer, source: Target, target: Target, *, last: bool
     ) -> AnyAnswer | None:
         """Have one model go on; None if it cannot. Raises ApiError."""
         asking = call.route.asking
         asked = asking.goes_on(cut, source, target) if asking is not None else None
         if asking is None or asked is None or not await self._trusted(call, asking, target):
             return None
-        dispatched = call.dispatched
-        before, dispatched.answered_by = dispatched.answered_by, dispatched.answered_by
+        before = call.answered_by
         if target is not call.route.asked.target:
-            dispatched.answered_by = target
+            call.answered_by = target
         try:
             return await self._ask(call, asked, last=last, why="continuation")
         except ApiError as error:
-            latest = dispatched.answer
+            latest = call.answer
             if latest is not None and not latest.begun:
-                dispatched.answered_by = before
+                call.answered_by = before
                 if judge(error, latest.status) == "caller" or error.code == NOT_CONTINUED:
                     self._prefills.did_not(target)
             raise
 
-    async def _trusted(self, call: Trying, asking: Asking, target: Target) -> bool:
+    async def _trusted(self, call: Dispatched, asking: Asking, target: Target) -> bool:
         """Whether a model may go on. Of an engine of ours, and of a raw prompt, it is known that it does."""
         route = call.route
         if target.continuation != "auto" or target.kind == "local" or route.operation != "chat":
@@ -277,10 +268,10 @@ class Executor:
 
         began = time.perf_counter()
         goes_on = await self._prefills.goes_on(target, ask, within_s=call.deadline - began)
-        call.dispatched.upstream_s += time.perf_counter() - began
+        call.upstream_s += time.perf_counter() - began
         return goes_on
 
-    async def _ask(self, call: Trying, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
+    async def _ask(self, call: Dispatched, asked: Asked, *, last: bool, why: AttemptWhy) -> AnyAnswer:
         """Try one model. Raises the last attempt's ApiError. `last`: there is no other to ask after it."""
         target, route = asked.target, call.route
         if target.down is not None:
@@ -299,7 +290,7 @@ class Executor:
             try:
                 if route.deployment.hedge is not None and why != "continuation":
                     return await self._hedged(call, asked, places, place, last=last, why=why)
-                answer = call.dispatched.answer = asked.new_answer(target)
+                answer = call.answer = asked.new_answer(target)
                 await self._attempt(call, asked, answer, place, last=last, why=why)
                 return answer  # noqa: TRY300 - as the line above the last
             except ApiError as failure:
@@ -315,11 +306,11 @@ class Executor:
                 raise error
             if wait:
                 await asyncio.sleep(wait)
-                call.dispatched.upstream_s += wait
+                call.upstream_s += wait
 
     def _again(  # noqa: PLR0917 - the one call of it is just above
         self,
-        call: Trying,
+        call: Dispatched,
         asked: Asked,
         places: Sequence[Place],
         failed: Sequence[Place],
@@ -330,15 +321,15 @@ class Executor:
     ) -> tuple[int, float]:
         """How many attempts are left after one that failed, and how long to wait. Raises the error where the
         model is not asked again."""
-        answer = call.dispatched.answer
+        answer = call.answer
         assert answer is not None  # an attempt has just been made
         if answer.begun:
             raise error
         if asked.target.kind == "local" and last and is_starting(error, answer.status):
-            if call.dispatched.waited_for_start():
+            if call.waited_for_start():
                 raise error
             return left, 0.0
-        call.dispatched.waits_since = None
+        call.waits_since = None
         left -= 1
         kind = judge(error, answer.status)
         fresh = any(each not in failed for each in places)
@@ -373,7 +364,7 @@ class Executor:
 
     async def _hedged(
         self,
-        call: Trying,
+        call: Dispatched,
         asked: Asked,
         places: Sequence[Place],
         place: Place,
@@ -387,7 +378,7 @@ class Executor:
         assert hedge is not None  # else nobody asks
         hedges = self._hedges.setdefault(route.deployment.name, Hedges())
         hedges.calls += 1
-        first = call.dispatched.answer = asked.new_answer(asked.target)
+        first = call.answer = asked.new_answer(asked.target)
 
         def attempt(answer: AnyAnswer, at: Place, reason: AttemptWhy) -> asyncio.Task[None]:
             return asyncio.ensure_future(self._attempt(call, asked, answer, at, last=last, why=reason))
@@ -400,35 +391,34 @@ class Executor:
             return answer, attempt(answer, self._pick(places, None, [place]), "hedge")
 
         usual_s = place.usual_s(hedge.quantile, stream=route.stream)
-        return await race(first, attempt(first, place, why), usual_s, beside, chosen=call.dispatched)
+        return await race(first, attempt(first, place, why), usual_s, beside, chosen=call)
 
     async def _attempt(
-        self, call: Trying, asked: Asked, answer: AnyAnswer, place: Place, *, last: bool, why: AttemptWhy
+        self, call: Dispatched, asked: Asked, answer: AnyAnswer, place: Place, *, last: bool, why: AttemptWhy
     ) -> None:
-        dispatched, route = call.dispatched, call.route
+        route = call.route
         began = time.perf_counter()
         place.outstanding += 1
-        deadlines = self._watched[answer] = Deadlines(began, call.deadline, route.deployment.timeout)
+        tried = Try(answer, asked.target, place.url, why, began, call.deadline, route.deployment.timeout)
+        self._watched.add(tried)
         if not last:
-            deadlines.share = began + (call.deadline - began) / 2
+            tried.share = began + (call.deadline - began) / 2
         failure: str | None = "cancelled"
         connection: Connection | None = None
-        sent = False
-        data: bytes | Pieces = b""
         try:
-            data = behind(_head(route, asked, place), asked.body)
-            dispatched.waits()
+            tried.request = behind(_head(route, asked, place), asked.body)
+            call.waits()
             answer.outgoing = asked.outgoing
             connection = place.pool.idle()
             if connection is None:
-                patience_s = deadlines.due(answer) - began
+                patience_s = tried.due() - began
                 connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
-            if self._unrecorded and dispatched.record_id in self._unrecorded:  # `Recording.unrecorded`
+            if self._unrecorded and call.record_id in self._unrecorded:  # `Recording.unrecorded`
                 raise unrecorded()
             if not answer.finished.done():
                 answer.upstream = connection
-                sent = True
-                connection.send(data, answer)
+                tried.sent = True
+                connection.send(tried.request, answer)
                 if answer.paused:
                     connection.pause(answer)
             await answer.finished
@@ -442,10 +432,10 @@ class Executor:
                 if failure is None:
                     connection.detach(answer)
                 else:
-                    connection.cancel(answer, unsent=not sent)
-            del self._watched[answer]
+                    connection.cancel(answer, unsent=not tried.sent)
+            self._watched.discard(tried)
             place.outstanding -= 1
-            dispatched.ended(answer, asked.target, place.url, why, began, failure, request=data, sent=sent)
+            call.ended(tried, failure)
             place.ended(answer.first_output_at, began, stream=route.stream, well=failure is None)
 
     @staticmethod
@@ -467,9 +457,9 @@ class Executor:
         while True:
             await asyncio.sleep(TICK_S)
             now = time.perf_counter()
-            for answer, deadlines in tuple(self._watched.items()):
-                if now >= deadlines.due(answer):
-                    ran_out(answer, deadlines.error(answer, now))
+            for tried in tuple(self._watched):
+                if now >= tried.due():
+                    ran_out(tried.answer, tried.ran_out(now))
 
     def close(self) -> None:
         """Close every upstream connection."""

@@ -125,21 +125,22 @@ def admit(
         session = body.metadata.get("session_id")
         tags = {k: v for k, v in body.metadata.items() if k != "session_id"}
     trace = read_trace(http.headers) if b"traceparent" in http.headers else None
+    # Here and below by their places: by name so many values cost each call a microsecond more.
     request = InferenceRequest(
-        id=record_id,
-        started_at=now,
-        principal=principal,
-        operation=operation,
-        deployment=deployment.name,
-        requested_model=body.model,
-        stream=bool(body.stream),
-        wants_usage=body.stream_options is not None and wire.wants_usage(body),
-        body=http.body if relayed is None else relayed.recorded,
-        user=body.user,
-        session=session,
-        tags=tags,
-        trace_id=trace.trace_id if trace is not None else None,
-        trace_parent=trace.parent if trace is not None else None,
+        record_id,
+        now,
+        principal,
+        operation,
+        deployment.name,
+        body.model,
+        bool(body.stream),
+        body.stream_options is not None and wire.wants_usage(body),
+        http.body if relayed is None else relayed.recorded,
+        body.user,
+        session,
+        tags,
+        trace.trace_id if trace is not None else None,
+        trace.parent if trace is not None else None,
     )
     return request, body, deployment
 
@@ -157,7 +158,9 @@ def assign(
     if wanted is not None:
         branch = serving.named(wanted, request.principal)
         variant = body.release_variant
-        return branch if variant is None else with_release(branch, varied(branch.release, variant))
+        if variant is None:
+            return branch
+        return with_release(branch, varied(branch.release, variant), serving.plan.number)
     if body.release_variant is not None:
         raise PermissionDenied("'release_variant' is for Airboss's own calls; leave it out")
     canary = deployment.canary
@@ -208,18 +211,18 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
     if serving.missing and not branch.target.fallbacks and not branch.target.key_refs:
         serving.secret(branch.target.api_key_ref)  # a call that nobody can answer is refused without a record
     return Admitted(
-        request=request,
-        body=body,
-        deployment=once(deployment, body) if isinstance(body, wire.RelayedBody) else deployment,
-        branch=branch,
-        upstream_body=upstream_body,
-        said=said,
-        trace=trace_headers(http.headers, request) if request.trace_id is not None else None,
-        screen=screened,
-        outgoing=translated,
-        too_large=too_large,
-        spoken=spoken,
-        held=held,
+        request,
+        body,
+        once(deployment, body) if isinstance(body, wire.RelayedBody) else deployment,
+        branch,
+        upstream_body,
+        said,
+        trace_headers(http.headers, request) if request.trace_id is not None else None,
+        screened,
+        translated,
+        too_large,
+        spoken,
+        held,
     )
 
 
@@ -228,20 +231,24 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
     request, branch = call.request, call.branch
     written = request.body if call.spoken is None else call.spoken.written
     long = serving.plan.bodies and len(written) >= LONG
-    opened = msgspec.structs.replace(
-        branch.opened,
-        id=request.id,
-        started_at=request.started_at,
-        deployment=request.deployment,
-        key=request.principal.key,
-        operation=request.operation,
-        stream=request.stream,
-        user=request.user,
-        session=request.session,
-        tags=request.tags,
-        trace_id=request.trace_id,
-        trace_parent=request.trace_parent,
-        request=msgspec.Raw(written) if serving.plan.bodies and not long else None,
+    opened = OpenedCall(
+        request.id,
+        request.started_at,
+        request.deployment,
+        branch.release.digest,
+        branch.arm,
+        serving.plan.number,
+        branch.target.upstream_model,
+        branch.target.provider,
+        request.principal.key,
+        request.operation,
+        request.stream,
+        request.user,
+        request.session,
+        request.tags,
+        request.trace_id,
+        request.trace_parent,
+        msgspec.Raw(written) if serving.plan.bodies and not long else None,
     )
     if long:
         worker.recording.open_long(serving.redactor, opened, written)

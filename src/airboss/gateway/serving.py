@@ -12,7 +12,6 @@ import msgspec
 from airboss.domain.errors import NotFound, PermissionDenied, Unauthenticated, Unavailable
 from airboss.domain.plan import Arm, DeploymentPlan, ServingPlan, Target
 from airboss.domain.ports import Snapshot
-from airboss.domain.record import OpenedCall
 from airboss.domain.release import Release
 from airboss.domain.request import Principal
 from airboss.gateway.outgoing import Translate, translation
@@ -36,8 +35,6 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     arm: Arm
     release: Release
     target: Target
-    opened: OpenedCall
-    """What the open frames of its calls have in common; the rest of it is filled in by each."""
     headers: bytes
     """The lines of an answer that tell release, arm and plan (`attribution`)."""
     translate: Translate | None
@@ -52,19 +49,6 @@ def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> 
         arm=arm,
         release=release,
         target=target,
-        opened=OpenedCall(
-            id="",
-            started_at=plan.created_at,
-            deployment="",
-            release=release.digest,
-            arm=arm,
-            plan=plan.number,
-            model=target.upstream_model,
-            provider=target.provider,
-            key="",
-            operation="chat",
-            stream=False,
-        ),
         headers=attribution(release, arm, plan.number),
         translate=translation(release, target),
         plain=_plain(release, target),
@@ -82,18 +66,16 @@ def attribution(release: Release, arm: Arm, plan: int) -> bytes:
     return lines.encode()
 
 
-def with_release(branch: Branch, release: Release) -> Branch:
-    """The branch with another release at the same place."""
+def with_release(branch: Branch, release: Release, plan: int) -> Branch:
+    """The branch with another release at the same place, of the plan of this number."""
     return msgspec.structs.replace(
         at_target(branch, release, branch.target),
-        opened=msgspec.structs.replace(branch.opened, release=release.digest),
-        headers=attribution(release, branch.arm, branch.opened.plan),
+        headers=attribution(release, branch.arm, plan),
     )
 
 
 def at_target(branch: Branch, release: Release, target: Target) -> Branch:
-    """The branch as its calls are said of a release at a target, be that its own or not; its records are of
-    its own release all the same."""
+    """The branch as its calls are said of a release at a target, be that its own or not."""
     return msgspec.structs.replace(
         branch,
         release=release,

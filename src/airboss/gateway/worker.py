@@ -95,7 +95,7 @@ class Worker:
         return self.serving
 
 
-class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+class Admitted(msgspec.Struct, frozen=True):
     """A call with everything decided about it before it is sent."""
 
     request: InferenceRequest
