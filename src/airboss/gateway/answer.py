@@ -252,7 +252,7 @@ class EngineWholeAnswer(WholeAnswer):
         self, provider: str, loop: asyncio.AbstractEventLoop, *, operation: Operation, answers: int
     ) -> None:
         super().__init__(provider, loop)
-        self._events = Splitter()
+        self.events = Splitter()
         self.engine = EngineAnswer(operation, n=answers)
         self._streamed = 0
 
@@ -277,7 +277,7 @@ class EngineWholeAnswer(WholeAnswer):
         self._streamed += len(data)
         if self._streamed > ANSWER_BYTES_MAX:
             raise UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes")
-        for event in self._events.feed(data):
+        for event in self.events.feed(data):
             payload = event_data(event)
             if payload == b"[DONE]":
                 self._end_of_stream()
@@ -336,7 +336,7 @@ class StreamedAnswer(_Answer):
         """Where this goes on with an answer that broke off (`go_on`)."""
         self._keep_usage = keep_usage
         self._response_head = response_head
-        self._events = Splitter()
+        self.events = Splitter()
         self._held: list[bytes] = []
         self._error_body: list[bytes] = []
         self._error_bytes = 0
@@ -408,7 +408,7 @@ class StreamedAnswer(_Answer):
             return
         out: list[bytes] = []
         try:
-            events = self._events.feed(data)
+            events = self.events.feed(data)
             if self.seam is not None:
                 data, events = b"", self.seam.joined(events)
             for event in events:
@@ -420,7 +420,7 @@ class StreamedAnswer(_Answer):
             # What came before a broken event is the client's all the same.
             if out:
                 # The usual piece is whole events, all passed on: then its own bytes go out, not a copy.
-                same = len(out) == len(events) and not self._events.rest and sum(map(len, out)) == len(data)
+                same = len(out) == len(events) and not self.events.rest and sum(map(len, out)) == len(data)
                 self._pass_on(data if same else b"".join(out))
 
     def _event(self, event: bytes) -> bool:
@@ -466,7 +466,7 @@ class StreamedAnswer(_Answer):
     def _end(self) -> None:
         if self.status != 200:
             raise self._refusal(b"".join(self._error_body))
-        rest = self._events.rest
+        rest = self.events.rest
         if self.first_output_at is None and rest.lstrip()[:1] in {b"{", b"<"}:
             # Not a stream at all: an error object or a page, with status 200.
             reply = read_reply(rest)

@@ -40,9 +40,11 @@ def ran_out(answer: AnyAnswer, error: ApiError) -> None:
     if isinstance(error, OutOfTime) and answer.first_output_at is not None and not answer.paused:
         if isinstance(answer, EngineWholeAnswer):
             engine = answer.engine
+            answer.events.forget()
             answer.body(_ending(engine.open, engine.progress, chat=engine.chat))
         elif isinstance(answer, EngineStreamedAnswer) and answer.assembly.usage_sum is not None:
             said = answer.assembly
+            answer.events.forget()
             answer.body(_ending(said.open, answer.progress, chat=said.operation == "chat"))
     answer.fail(error)
 

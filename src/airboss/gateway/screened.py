@@ -274,7 +274,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             return
         out: list[bytes] = []
         try:
-            events = self._events.feed(data)
+            events = self.events.feed(data)
             if self.seam is not None:
                 events = self.seam.joined(events)
             for event in events:

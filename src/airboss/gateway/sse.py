@@ -52,6 +52,10 @@ class Splitter:
         if len(self._rest) > EVENT_BYTES_MAX:
             raise UpstreamFailed(f"the upstream sent an event of more than {EVENT_BYTES_MAX} bytes")
 
+    def forget(self) -> None:
+        """Let go of an event that has not ended: another stream goes on here."""
+        self._rest = b""
+
     @property
     def rest(self) -> bytes:
         """The bytes after the last whole event."""
