@@ -234,3 +234,19 @@ def test_any_json(value: Any, ascii_only: bool, wide: bool) -> None:
     data = screen_json(MASK, raw, where="here", findings=found).data
     assert json.loads(data.decode("utf-8", "surrogatepass")) == expected(value)
     assert (data is raw) == (not found)
+
+
+def test_what_is_spared_is_one_text() -> None:
+    """An identifier is left as it is; a list or an object in its place is read, its names too."""
+    mail = "jane@example.com"
+    raw = json.dumps({
+        "user": mail, "id": [mail, {"a": [1], mail: mail}], "metadata": {"user": {mail: [[mail]]}, "x": mail},
+        "list": [{"user": mail}, [], {"id": mail, "last": mail}],
+    })  # fmt: skip
+    spared = frozenset({("user",), ("id",), ("metadata", "user"), ("list", "user"), ("list", "id")})
+    data = screen_json(MASK, raw.encode(), where="request", findings=Findings(MASK), spared=spared).data
+    assert json.loads(data) == {
+        "user": mail, "id": ["[EMAIL]", {"a": [1], "[EMAIL]": "[EMAIL]"}],
+        "metadata": {"user": {"[EMAIL]": [["[EMAIL]"]]}, "x": "[EMAIL]"},
+        "list": [{"user": mail}, [], {"id": mail, "last": "[EMAIL]"}],
+    }  # fmt: skip

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from airboss.domain.errors import UpstreamFailed
 from airboss.governance.screening import Action, one_action, screen_text
 from airboss.governance.screening_chat import Passed
-from airboss.governance.screening_responses import CHANNELS_MAX, ResponsesScreen
+from airboss.governance.screening_responses import CHANNELS_MAX, ITEMS_MAX, ResponsesScreen
 from airboss.governance.screening_stream import HELD_BYTES_MAX
 from tests.governance.test_screening_chat import VALUED, call_tokens
 
@@ -259,3 +259,47 @@ def test_more_than_can_be_held() -> None:
     )
     with pytest.raises(UpstreamFailed, match="at the same time"):
         streamed(ResponsesScreen(one_action("mask")), many)
+
+
+@pytest.mark.parametrize("ended", ["response.output_item.done", "response.output_text.done"])
+def test_an_output_of_items_without_end(ended: str) -> None:
+    """What is kept of each item is bounded, and where one says a place that is none, it is left out."""
+
+    def events(number: int) -> Iterator[Json]:
+        for n in range(number):
+            at: Json = {"output_index": n, "content_index": 0}
+            yield {"type": "response.output_text.delta", **at, "delta": "a"}
+            yield {"type": ended, **at} | ({"item": {"id": "i"}} if "item" in ended else {"text": "a"})
+
+    streamed(ResponsesScreen(one_action("mask")), events(ITEMS_MAX))
+    with pytest.raises(UpstreamFailed, match="items in one answer"):
+        streamed(ResponsesScreen(one_action("mask")), events(ITEMS_MAX + 1))
+    odd: list[Json] = [
+        {"type": "response.output_text.done", "output_index": index, "text": "a"}
+        for index in ({"a": MAIL}, "1" * 1_000, -1, 1.5, None)
+    ]
+    said = streamed(ResponsesScreen(one_action("mask")), iter(odd))
+    assert all("output_index" not in json.loads(each.recorded) for each in said)
+
+
+def test_an_item_done_twice_is_found_in_once() -> None:
+    """The second time stands for the first."""
+    screen = ResponsesScreen(one_action("mask"))
+    item = {"id": "i", "type": "message", "content": [{"type": "output_text", "text": MAIL}]}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    streamed(screen, iter([done, done]))
+    assert [found.count for found in screen.findings] == [1]
+
+
+@pytest.mark.parametrize(
+    "odd", [[MAIL], {MAIL: 1}, {"a": MAIL}, [[MAIL]], [{"id": MAIL}], {"id": {"id": [MAIL]}}]
+)
+@pytest.mark.parametrize("name", ["id", "call_id", "type"])
+def test_an_identifier_that_is_none_is_read(name: str, odd: Any) -> None:
+    """Where a list or an object stands for an identifier, what is in it is text like any other."""
+    for value in ({name: odd}, {"output": [{name: odd}]}, {"output": [{"type": "message", name: odd}]}):
+        passed = ResponsesScreen(one_action("mask")).whole(json.dumps(value).encode())
+        assert MAIL not in passed.recorded.decode()
+        event = {"type": "response.completed", "response": value}
+        out = streamed(ResponsesScreen(one_action("mask")), iter([event]))
+        assert not any(MAIL in each.recorded.decode() for each in out)

@@ -60,9 +60,9 @@ def screen_json(
     """`raw` with its values screened; the same object if nothing changed. What is not JSON is screened as
     UTF-8 text.
 
-    What was found goes into `findings`, under `where` and the names that lead to it. The values at `spared`
-    are left alone; those of members called as in `emptied` become null, wherever they stand.
-    Raises ValueError for `tokenize` without tokens.
+    What was found goes into `findings`, under `where` and the names that lead to it. The texts at `spared`
+    are left alone, but not what is in lists or objects there; the values of members called as in `emptied`
+    become null, wherever they stand. Raises ValueError for `tokenize` without tokens.
     """
     walk = _Walk(policy, tokens, findings, spared, emptied)
     at = tuple(where.split("."))
@@ -161,8 +161,8 @@ def _changed(
     """`raw` with what `change` makes of its strings, names and long numbers; None leaves one as it is."""
     parts: list[bytes] = []
     done = 0
-    for names, start, end in _spans(raw):
-        if names in spared:
+    for names, start, end, single in _spans(raw):
+        if single and names in spared:
             continue
         new = change(names, raw[start:end])
         if new is not None:
@@ -171,9 +171,10 @@ def _changed(
     return b"".join((*parts, raw[done:])) if parts else raw
 
 
-def _spans(raw: bytes) -> Iterator[tuple[Names, int, int]]:
+def _spans(raw: bytes) -> Iterator[tuple[Names, int, int, bool]]:
     """Every string and long number that may hold a value, and the names of members that may: with the names
-    that lead to it, and its place. Those too short to be found in are left out.
+    that lead to it, its place, and whether it is all of a member's value. Those too short to be found in are
+    left out.
     """
     around: list[Names] = []  # the names to the objects and lists around
     names: Names = ()
@@ -184,7 +185,7 @@ def _spans(raw: bytes) -> Iterator[tuple[Names, int, int]]:
         if token[2] is not None:
             names = (*inside, _decoded(token[1]))
             if token.end(1) - token.start(1) >= _SHORTEST:
-                yield inside, token.start(1), token.end(1)
+                yield inside, token.start(1), token.end(1), False
         elif first in (b"{", b"["):
             around.append(inside)
             inside = names
@@ -192,7 +193,7 @@ def _spans(raw: bytes) -> Iterator[tuple[Names, int, int]]:
             names = inside
             inside = around.pop()
         elif len(mark) >= _SHORTEST:
-            yield names, *token.span()
+            yield names, *token.span(), names is not inside
 
 
 def emptied(raw: bytes, called: frozenset[str], *, by: bytes = b"null") -> bytes:

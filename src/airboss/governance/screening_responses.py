@@ -38,6 +38,8 @@ from airboss.governance.tokens import Tokens
 
 CHANNELS_MAX = 1024
 """Texts that grow at the same time."""
+ITEMS_MAX = 4096
+"""Items of one output whose findings are kept."""
 
 _TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
     "response.output_text": ("content", "text"),
@@ -71,7 +73,8 @@ _GROWING: Final = frozenset(
 )
 _ECHOED: Final = frozenset({"tools", "text", "tool_choice", "prompt", "reasoning", "metadata"})
 """What a response repeats of its request: names there are the client's own."""
-_PLACE: Final = ("item_id", "output_index", "content_index", "summary_index")
+_INDICES: Final = ("output_index", "content_index", "summary_index")
+_PLACE: Final = ("item_id", *_INDICES)
 _NAMES: Final = frozenset({"type", "item_id"})
 """Members of events that are no text."""
 
@@ -85,6 +88,7 @@ _SPARED: Final[frozenset[Names]] = frozenset(
 _TYPE = re.compile(r"[a-z_.]{1,80}")
 _NAME = re.compile(r"[a-z_]{1,40}(?:64)?")
 _ID = re.compile(rb'"[A-Za-z0-9_.:/=+-]{0,512}"')
+_INDEX = re.compile(rb"[0-9]{1,9}")
 _EMPTY_LIST = msgspec.Raw(b"[]")
 _encode = msgspec.json.Encoder().encode
 
@@ -155,6 +159,9 @@ class ResponsesScreen:
         members = {n: raw for n, raw in members.items() if _NAME.fullmatch(n) and n != "obfuscation"}
         if _ID.fullmatch(bytes(members.get("item_id", b""))) is None:
             members.pop("item_id", None)  # it would pass unread
+        for name in _INDICES:
+            if name in members and _INDEX.fullmatch(bytes(members[name])) is None:
+                del members[name]
         if read_text(members.get("delta")) is not None:
             return list(self._delta(type_.removesuffix(".delta"), members))
         out = [each for channel in self._ended(type_, members) for each in self._flush(channel)]
@@ -228,7 +235,7 @@ class ResponsesScreen:
 
     def _flush(self, channel: _Channel) -> Iterator[Passed]:
         """The rest of a text that has ended."""
-        found = self._said.setdefault(channel.index, Findings(self._policy))
+        found = self._of_item(self._said, channel.index)
         if channel.text is not None:
             yield from self._piece(channel, channel.text.finish())
             found.add(channel.text.screen.findings, ("response", "output", *channel.at))
@@ -252,13 +259,21 @@ class ResponsesScreen:
                 screened[name] = self._response(raw, begun=type_ not in _LAST)
             else:
                 found = Findings(self._policy)
+                if type_ == "response.output_item.done" and name == "item":
+                    found = self._of_item(self._done, bytes(members.get("output_index", b"")), anew=True)
                 value = _without(raw, added=type_.endswith(".added"))
                 # Under its name, as it stands in its item: what is done about a text depends on that.
                 under = "output" if name == "item" else name
                 screened[name] = self._member(under, value, found)
-                if type_ == "response.output_item.done" and name == "item":
-                    self._done[bytes(members.get("output_index", b""))] = found
         return screened
+
+    def _of_item(self, items: dict[bytes, Findings], index: bytes, *, anew: bool = False) -> Findings:
+        """The findings of an item, by its place; `anew`: not with those of before."""
+        if index not in items and len(items) >= ITEMS_MAX:
+            raise UpstreamFailed(f"the upstream says more than {ITEMS_MAX} items in one answer")
+        if anew or index not in items:
+            items[index] = Findings(self._policy)
+        return items[index]
 
     def _member(self, name: str, raw: msgspec.Raw, found: Findings) -> msgspec.Raw:
         """The value of a member, screened."""
