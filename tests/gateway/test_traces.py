@@ -21,7 +21,7 @@ from airboss.governance.policies import policy_of
 from airboss.telemetry.metrics import Counts, write_counts
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
-from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, pairs, partial, request, span
+from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, pairs, partial, refused, request, span
 from tests.support.wait import until
 
 DATA = Path(__file__).parents[1] / "telemetry" / "data"
@@ -78,7 +78,7 @@ def test_spans_need_a_key(quiet: Gateway) -> None:
     """As every route under /v1."""
     for headers in ({}, {"authorization": "Bearer ab_wrong"}):
         answer = httpx2.post(f"{quiet.url}/v1/traces", content=b"", headers=PROTOBUF | headers)
-        assert answer.status_code == 401
+        assert refused(answer, PROTOBUF)[:2] == (401, 16)
     assert send(quiet, b"", PROTOBUF).status_code == 200
     assert quiet.spans() == []
 
@@ -104,10 +104,8 @@ def test_spans_need_a_key(quiet: Gateway) -> None:
 def test_what_is_no_request_is_refused(
     gateway: Gateway, content: bytes, headers: dict[str, str], status: int
 ) -> None:
-    """In OpenAI's shape, whatever was sent, and the worker goes on."""
-    answer = send(gateway, content, headers)
-    assert answer.status_code == status, answer.text
-    assert set(answer.json()["error"]) == {"message", "type", "code", "param"}
+    """With a status in the sender's encoding, whatever was sent, and the worker goes on."""
+    assert refused(send(gateway, content, headers), headers)[0] == status
 
 
 def test_compressed_bodies_are_for_traces_alone(gateway: Gateway) -> None:

@@ -12,7 +12,7 @@ import httpx2
 
 from airboss.testing import FakeProvider
 from tests.support.airboss import Airboss, run_airboss
-from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, request, span
+from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, log, logs, request, span
 from tests.support.otlp_backend import Backend, attributes
 from tests.support.wait import until
 
@@ -32,6 +32,13 @@ model = "up"
 [telemetry]
 otlp = {{ endpoint = "{backend}" }}
 """
+
+MESSAGES = CONFIG.partition("[telemetry]")[0]
+SILENT = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.system": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+}
 
 
 def test_traces_in_and_calls_out(tmp_path: Path) -> None:
@@ -95,3 +102,37 @@ def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     assert sent[0].parent_span_id.hex() == parent
     assert attributes(sent[0])["airboss.record.id"] == record
     assert len(airboss.records()) == 2
+
+
+def alive(pid: int | None) -> bool:
+    """Whether there is such a process."""
+    return pid is not None and Path(f"/proc/{pid}").exists()
+
+
+def test_messages_find_their_call_over_kills(tmp_path: Path) -> None:
+    """What was said before, with and after a call's span, each with all of Airboss killed in between and each
+    sent twice, is the one record's request and response, and text search finds it."""
+    with FakeProvider() as provider, Airboss(tmp_path / "a", MESSAGES.format(url=provider.url)) as airboss:
+        answer = {"index": 0, "message": {"content": "sent by bike"}}
+        parts = [
+            ("logs", logs(log("gen_ai.user.message", body={"content": "parcel 4711"}))),
+            ("traces", request(span(1, attributes=SILENT))),
+            ("logs", logs(log("gen_ai.choice", body=answer))),
+        ]
+        for number, (path, content) in enumerate(parts):
+            for _ in range(2):
+                with airboss.client() as client:
+                    assert client.post(f"/{path}", json=content).status_code == 200
+            if number < 2:
+                assert airboss.process is not None
+                children = [airboss.pid(name) for name in ("gateway-0", "controller", "store")]
+                for pid in (*children, airboss.process.pid):
+                    if pid is not None:
+                        os.kill(pid, signal.SIGKILL)
+                airboss.process.wait()
+                until(lambda children=children: not any(map(alive, children)), timeout_s=40)  # type: ignore[misc]
+                airboss.start()
+        (told,) = until(airboss.records, timeout_s=60.0)
+        assert told["request"]["messages"] == [{"role": "user", "content": "parcel 4711"}]
+        assert told["response"]["choices"][0]["message"]["content"] == "sent by bike"
+        assert [each["id"] for each in airboss.records("--search", "bike")] == [told["id"]]

@@ -16,6 +16,7 @@ from tests.store.conftest import Open
 from tests.store.samples import START, call_id, closed_json, opened_json
 from tests.store.spans import llm, span, span_move
 from tests.store.test_clickhouse import Killed, killing
+from tests.store.test_contract_messages import LATE, TALK, settled, silent
 from tests.store.test_contract_spans import LATER, gateway_call, ids, settle
 
 SOON = START + timedelta(seconds=3)
@@ -79,6 +80,29 @@ def test_what_was_decided_is_done(open_log: Open, monkeypatch: pytest.MonkeyPatc
     assert at > 4
     assert settle(log) == [call_id(4), call_id(5)]
     assert ids(log) == [call_id(4), call_id(5)]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_messages_are_used_once(open_log: Open, monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
+    """Killed before or after any insert of a move or a settlement: the call has its messages, once."""
+    log, at, moved = open_log(), 0, False
+    move = span_move(*TALK, silent(1))
+    while True:
+        at += 1
+        assert at < 16
+        with monkeypatch.context() as patch:
+            killing(patch, at=at, after=after)
+            try:
+                moved = moved or bool(log.apply(move))
+                log.settle_calls(LATE, limit=9)
+            except Killed:
+                log = open_log()
+                continue
+        break
+    assert at > 4
+    (found,) = settled(log)
+    assert [each["content"] for each in found.request["messages"]] == ["be kind", "my order 4711"]
+    assert log.settle_calls(START + timedelta(days=1), limit=9) == 0
 
 
 def test_calls_wait_for_no_move_for_ever(

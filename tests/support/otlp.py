@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
+import httpx2
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
@@ -81,6 +84,26 @@ def request(*spans: dict[str, Any], service: str = "bot") -> dict[str, Any]:
     }
 
 
+def log(name: str, number: int = 1, **fields: Any) -> dict[str, Any]:
+    """A log record of span `number` in OTLP's JSON; `attributes` and `body` are plain values."""
+    given: dict[str, Any] = {
+        "traceId": TRACE,
+        "spanId": span_id(number),
+        "timeUnixNano": str(time.time_ns() - 10**9),
+        "eventName": name,
+        "attributes": pairs(fields.pop("attributes", {})),
+    }
+    if "body" in fields:
+        given["body"] = value(fields.pop("body"))
+    return given | fields
+
+
+def logs(*records: Any) -> dict[str, Any]:
+    """A request of log records in JSON."""
+    resource = {"attributes": pairs({"service.name": "bot"})}
+    return {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": list(records)}]}]}
+
+
 def as_protobuf(given: dict[str, Any]) -> bytes:
     """The same request in protobuf."""
     made = ExportTraceServiceRequest()
@@ -108,15 +131,16 @@ def as_protobuf(given: dict[str, Any]) -> bytes:
 
 def _fill(pair: Any, given: dict[str, Any]) -> None:
     pair.key = given["key"]
-    _fill_value(pair.value, given["value"])
+    fill_value(pair.value, given["value"])
 
 
-def _fill_value(into: Any, given: dict[str, Any]) -> None:
+def fill_value(into: Any, given: dict[str, Any]) -> None:
+    """Fill protobuf's value with one in JSON."""
     ((kind, said),) = given.items()
     if kind == "arrayValue":
         into.array_value.SetInParent()
         for each in said["values"]:
-            _fill_value(into.array_value.values.add(), each)
+            fill_value(into.array_value.values.add(), each)
     elif kind == "kvlistValue":
         into.kvlist_value.SetInParent()
         for each in said["values"]:
@@ -131,3 +155,16 @@ def partial(content: bytes) -> tuple[int, str]:
     answer = ExportTraceServiceResponse()
     answer.ParseFromString(content)
     return answer.partial_success.rejected_spans, answer.partial_success.error_message
+
+
+def refused(answer: httpx2.Response, headers: Mapping[str, str]) -> tuple[int, int, str]:
+    """HTTP's status, gRPC's code and the message of a refusal, which must be a `google.rpc.Status` in the
+    encoding of the request; in JSON OpenAI's shape is in it too."""
+    if headers["content-type"] == PROTOBUF["content-type"]:
+        assert answer.headers["content-type"] == PROTOBUF["content-type"]
+        said = ExportTracePartialSuccess.FromString(answer.content)  # a number and a text, as a status is
+        return answer.status_code, said.rejected_spans, said.error_message
+    found = answer.json()
+    assert set(found["error"]) == {"message", "type", "code", "param"}
+    assert found["error"]["message"] == found["message"]
+    return answer.status_code, found["code"], found["message"]

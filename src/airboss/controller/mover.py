@@ -32,6 +32,7 @@ from airboss.domain.ports import Clock, JournalMove
 from airboss.domain.record import OpenedCall, interrupted
 from airboss.domain.status import JournalStatus
 from airboss.store.joining import gateway_span, join, read_closed, read_opened, read_score, read_span
+from airboss.store.span_messages import CALLS_FOR
 from airboss.store.span_rows import TracedLog
 from airboss.telemetry.frames import HEAD_BYTES, Frame, Stretch, read_frames
 from airboss.telemetry.journal import OWNER, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
@@ -131,7 +132,9 @@ class Mover:
         records at once."""
         status = self.drain()
         with suppress(StoreUnavailable):  # the next one goes on
-            while status.store_up and self._log.settle_calls(self._clock.now(), limit=SETTLED_AT_ONCE):
+            while status.store_up and self._log.settle_calls(
+                self._clock.now() + CALLS_FOR, limit=SETTLED_AT_ONCE
+            ):
                 pass
         return status
 

@@ -64,14 +64,18 @@ def id_header(record_id: str) -> bytes:
 
 def error_response(error: ApiError, headers: bytes) -> tuple[bytes, bytes]:
     """Headers and body of an error, in OpenAI's shape."""
-    lines = b"content-type: application/json\r\n" + headers
-    lines += getattr(error, "headers", b"")  # those of limits tell of them
+    return b"content-type: application/json\r\n" + error_lines(error, headers), wire.error_body(error)
+
+
+def error_lines(error: ApiError, headers: bytes) -> bytes:
+    """What an answer's head says of an error, after these lines."""
+    lines = headers + getattr(error, "headers", b"")  # those of limits tell of them
     if error.retry_after_s is not None:
         # Rounded up: who comes a moment too early is refused again.
         lines += b"retry-after: %d\r\n" % max(1, math.ceil(error.retry_after_s))
     if error.code in HOPELESS or (error.retry_after_s or 0) > PATIENCE_S:
         lines += b"x-should-retry: false\r\n"
-    return lines, wire.error_body(error)
+    return lines
 
 
 def respond_error(client: Client, error: ApiError, headers: bytes) -> None:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from airboss.domain.errors import BodyTooLarge, InvalidRequest, UnsupportedMedia
+from airboss.domain.errors import ApiError, BodyTooLarge, InvalidRequest, UnsupportedMedia
 from airboss.domain.record import EXTERNAL, Attempt, InferenceRecord, PolicyFinding
 from airboss.domain.request import Principal
+from airboss.gateway.heads import error_lines
 from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.otlp_answers import answer, content_type, refusal
 from airboss.gateway.serving import Serving, allowed
 from airboss.gateway.traces_prices import ListedPrices, cost_of
 from airboss.gateway.worker import Worker
@@ -31,7 +33,7 @@ from airboss.telemetry.genai_attributes import without_content, without_credenti
 if TYPE_CHECKING:
     from airboss.gateway.traces_screened import SpanScreen
     from airboss.telemetry.genai_spans import ModelCall
-    from airboss.telemetry.otlp_read import RawLog, RawSpan, Reading
+    from airboss.telemetry.otlp_read import RawSpan, Reading
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of a request, also once it is unpacked: many small attributes take ten times as much memory."""
@@ -59,22 +61,50 @@ class Taken(msgspec.Struct):
     rejected: dict[str, int]
 
 
+class Sender(msgspec.Struct, frozen=True):
+    """Who sends, under which plan, and how it is written."""
+
+    serving: Serving
+    principal: Principal
+    as_json: bool
+    now: datetime
+
+    @property
+    def now_ns(self) -> int:
+        """The time, in Unix nanoseconds."""
+        return int(self.now.timestamp() * 1e9)
+
+
 async def traces(worker: Worker, client: Connection, http: HttpRequest) -> None:
-    """Take spans: 200 once all that are kept are in the journal. Raises ApiError."""
-    serving = worker.view()
-    principal = serving.authenticate(http.headers)
-    as_json = is_json(http.headers)
-    now = worker.clock.now()
+    """Take spans: 200 once all that are kept are in the journal."""
 
-    def work() -> bytes:
-        taken = take(serving, principal, http, as_json=as_json, now=now, listed=worker.listed)
+    def work(sender: Sender) -> bytes:
+        taken = take(sender, http, listed=worker.listed)
         for frame in taken.frames:
-            worker.journal.span(serving.redactor.redact(frame))
+            worker.journal.span(sender.serving.redactor.redact(frame))
         worker.metrics.spans(len(taken.frames), sum(taken.rejected.values()))
-        return answer(taken.rejected, as_json=as_json)
+        return answer(taken.rejected, "spans", as_json=sender.as_json)
 
-    body = await worked(worker, http, work)
-    client.respond(200, taken_head(worker, now, as_json=as_json), body)
+    await answered(worker, client, http, work)
+
+
+async def answered(
+    worker: Worker, client: Connection, http: HttpRequest, work: Callable[[Sender], bytes]
+) -> None:
+    """Answer a request of OTLP with what `work` makes of it, or with a refusal in the same encoding."""
+    as_json = True
+    now = worker.clock.now()
+    head = b"x-request-id: %s\r\n" % worker.ids.next(int(now.timestamp() * 1000)).encode()
+    try:
+        serving = worker.view()
+        as_json = is_json(http.headers)
+        sender = Sender(serving, serving.authenticate(http.headers), as_json, now)
+        body, status = await worked(worker, http, lambda: work(sender)), 200
+    except ApiError as error:
+        worker.metrics.refused(error.http_status)
+        body, status = refusal(error, as_json=as_json), error.http_status
+        head = error_lines(error, head)
+    client.respond(status, content_type(as_json=as_json) + head, body)
 
 
 async def worked(worker: Worker, http: HttpRequest, work: Callable[[], bytes]) -> bytes:
@@ -85,36 +115,26 @@ async def worked(worker: Worker, http: HttpRequest, work: Callable[[], bytes]) -
         return await asyncio.to_thread(work)
 
 
-def taken_head(worker: Worker, now: datetime, *, as_json: bool) -> bytes:
-    """The head of the answer to what has been taken."""
-    kind = b"application/json" if as_json else b"application/x-protobuf"
-    made = worker.ids.next(int(now.timestamp() * 1000))
-    return b"content-type: %s\r\nx-request-id: %s\r\n" % (kind, made.encode())
-
-
-def take(
-    serving: Serving,
-    principal: Principal,
-    http: HttpRequest,
-    *,
-    as_json: bool,
-    now: datetime,
-    listed: ListedPrices,
-) -> Taken:
+def take(sender: Sender, http: HttpRequest, *, listed: ListedPrices) -> Taken:
     """The frames that a request is. Raises ApiError."""
     from airboss.telemetry.otlp_read import read_json, read_protobuf  # noqa: PLC0415 - 7 MB of protobuf
 
     body = unpacked(http)
-    now_ns = int(now.timestamp() * 1e9)
     try:
-        reading = read_json(body, now_ns) if as_json else read_protobuf(body, now_ns)
+        reading = (read_json if sender.as_json else read_protobuf)(body, sender.now_ns)
     except ValueError as error:
-        kind = "JSON" if as_json else "protobuf"
-        raise InvalidRequest(
-            f"the body is no ExportTraceServiceRequest in {kind}: {str(error)[:200]}", code="invalid_otlp"
-        ) from None
-    spans = Spans(serving, principal, http.headers.get(b"host", b"").decode("latin-1"), listed)
+        raise unreadable("Trace", error, as_json=sender.as_json) from None
+    host = http.headers.get(b"host", b"").decode("latin-1")
+    spans = Spans(sender.serving, sender.principal, host, listed)
     return spans.frames(reading)
+
+
+def unreadable(signal: str, error: ValueError, *, as_json: bool) -> InvalidRequest:
+    """The error for a body that is no request of OTLP."""
+    encoding = "JSON" if as_json else "protobuf"
+    return InvalidRequest(
+        f"the body is no Export{signal}ServiceRequest in {encoding}: {str(error)[:200]}", code="invalid_otlp"
+    )
 
 
 def unpacked(http: HttpRequest, what: str = "traces") -> bytes:
@@ -152,28 +172,16 @@ def is_json(headers: Mapping[bytes, bytes]) -> bool:
     )
 
 
-def answer(rejected: Mapping[str, int], *, as_json: bool) -> bytes:
-    """An `ExportTraceServiceResponse`; it names the reasons for which spans were rejected."""
-    count = sum(rejected.values())
-    text = "; ".join(f"{n} spans: {reason}" for reason, n in list(rejected.items())[:8])
-    if as_json:
-        partial = {"rejectedSpans": str(count), "errorMessage": text}
-        return _encode({"partialSuccess": partial} if count else {})
-    from airboss.telemetry.otlp_read import partial_success  # noqa: PLC0415 - as above
-
-    return partial_success(count, text)
-
-
 class Spans:
     """Makes frames of spans, under one plan and for one key."""
 
     def __init__(self, serving: Serving, principal: Principal, host: str, listed: ListedPrices) -> None:
         self._listed = listed
         self._bodies = serving.plan.bodies
-        self._key = principal.key
+        self.key = principal.key
         self._host = host
         self._targets = [each.target for each in serving.plan.served() if each.target.price is not None]
-        self._screen = _screen(serving, principal)
+        self.screen = _screen(serving, principal)
 
     def frames(self, reading: Reading) -> Taken:
         """What is kept of a request."""
@@ -204,16 +212,17 @@ class Spans:
 
         kind = genai_spans.kind_of(raw.attributes)
         attributes: Mapping[str, Any] = raw.attributes
-        span_id = row_id(raw, self._key)
-        service = (str(raw.resource.get("service.name") or "unknown_service"))[:SERVICE_CHARS_MAX]
-        started_at = _moment(raw.start_ns)
-        call = None
+        span_id = row_id(raw, self.key)
+        service = service_of(raw.resource)
+        started_at = moment(raw.start_ns)
+        call, awaits = None, False
         if kind in {"llm", "embedding"}:
             told = genai_spans.call_of(raw, kind)
             if told.answer_id is not None:  # by which the store finds a call of the gateway's
                 attributes = {ANSWER_ID: told.answer_id, **attributes}
             if told.address is None or told.address != self._host:  # ours has a record already
                 call = self._record(raw, told, span_id, service, started_at, user, session)
+                awaits = self._bodies and told.silent and "openinference.span.kind" not in raw.attributes
         if call is not None or not self._bodies:
             attributes = without_content(attributes)
         attributes = without_credentials(attributes)
@@ -241,34 +250,13 @@ class Spans:
             duration_ms=(raw.end_ns - raw.start_ns) / 1e6,
             status=_STATUSES[raw.status] if 0 <= raw.status < 3 else "unset",
             message=self._text(message) if message is not None else None,
-            key=self._key,
+            key=self.key,
             user=user,
             session=session,
-            attributes=self._json(fitting(attributes, ATTRIBUTES_CHARS_MAX), "span.attributes"),
-            events=self._json(fitting_events(events), "span.events"),
+            attributes=self.json(fitting(attributes, ATTRIBUTES_CHARS_MAX), "span.attributes"),
+            events=self.json(fitting_events(events), "span.events"),
             call=msgspec.Raw(call if call is not None else b"null"),
-        )
-        return _encode(span)
-
-    def messages(self, raw: RawLog) -> bytes:
-        """The frame of a log record that holds messages: a span of no time, below the one that it names."""
-        said = {**raw.attributes, **({"body": raw.body} if raw.body is not None else {})}
-        text = self._json(fitting(without_credentials(said), ATTRIBUTES_CHARS_MAX), "span.attributes")
-        service = (str(raw.resource.get("service.name") or "unknown_service"))[:SERVICE_CHARS_MAX]
-        # By what it says: sent again it is kept once, and several of one moment are told apart.
-        own_id = blake2b(f"{raw.span_id}\n{raw.name}\n".encode() + _encode(said), digest_size=8).hexdigest()
-        span = Span(
-            id=uuid7(raw.at_ns, f"{self._key}\n{raw.trace_id}\n{own_id}"),
-            trace_id=raw.trace_id,
-            span_id=own_id,
-            parent_id=raw.span_id,
-            name=raw.name,
-            kind="other",
-            service=service,
-            started_at=_moment(raw.at_ns),
-            duration_ms=0.0,
-            key=self._key,
-            attributes=text,
+            awaits=awaits,
         )
         return _encode(span)
 
@@ -287,9 +275,9 @@ class Spans:
 
         request, response = (told.request, told.response) if self._bodies else (None, None)
         policy: tuple[PolicyFinding, ...] = ()
-        if self._screen is not None:
-            request, asked = self._screen.body(request, "request")
-            response, said = self._screen.body(response, "response")
+        if self.screen is not None:
+            request, asked = self.screen.body(request, "request")
+            response, said = self.screen.body(response, "response")
             policy = asked + said
         latency_ms = (raw.end_ns - raw.start_ns) / 1e6
         attempt = self._attempt(told, latency_ms)
@@ -303,7 +291,7 @@ class Spans:
                 plan=0,
                 model=told.models[0],
                 provider=told.provider,
-                key=self._key,
+                key=self.key,
                 user=user,
                 session=session,
                 operation=told.operation,
@@ -350,14 +338,15 @@ class Spans:
         )
 
     def _text(self, text: str) -> str:
-        return text if self._screen is None else self._screen.text(text)
+        return text if self.screen is None else self.screen.text(text)
 
-    def _json(self, value: Any, where: str) -> msgspec.Raw:
+    def json(self, value: Any, where: str) -> msgspec.Raw:
+        """JSON of a value as it may be kept; null for an empty one."""
         if not value:
             return msgspec.Raw(b"null")
         text = _encode(value)
-        if self._screen is not None:
-            text = self._screen.body(text, where)[0] or text
+        if self.screen is not None:
+            text = self.screen.body(text, where)[0] or text
         return msgspec.Raw(text)
 
 
@@ -378,6 +367,11 @@ def _screen(serving: Serving, principal: Principal) -> SpanScreen | None:
     return SpanScreen(actions)
 
 
+def service_of(resource: Mapping[str, Any]) -> str:
+    """What sends, by its resource."""
+    return str(resource.get("service.name") or "unknown_service")[:SERVICE_CHARS_MAX]
+
+
 def row_id(span: RawSpan, key: str) -> str:
     """A UUID version 7 of the span's start that is the same whenever this key sends it."""
     return uuid7(span.start_ns, f"{key}\n{span.trace_id}\n{span.span_id}")
@@ -391,7 +385,8 @@ def uuid7(at_ns: int, named: str) -> str:
     return f"{ms[:8]}-{ms[8:]}-7{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
 
 
-def _moment(at_ns: int) -> datetime:
+def moment(at_ns: int) -> datetime:
+    """A time in Unix nanoseconds, to the microsecond."""
     return datetime.fromtimestamp(at_ns // 10**9, UTC) + timedelta(microseconds=at_ns % 10**9 // 1000)
 
 

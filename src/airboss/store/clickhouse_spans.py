@@ -12,10 +12,9 @@ from zlib import crc32
 import msgspec
 
 from airboss.domain.record import InferenceRecord
-from airboss.store import span_asked
+from airboss.store import span_asked, span_messages
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
-from airboss.store.joining import blank_record
-from airboss.store.rows import span_row
+from airboss.store.rows import PART_CHARS_MAX, span_row
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
 from airboss.store.span_rows import (
@@ -121,14 +120,12 @@ def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed) -> i
         house.insert("settlements", SETTLEMENT_COLUMNS, [(*decided, 0)], decided[0])
         begun = [list(decided)]
     ((token, ids, own, answered),) = begun
-    waiting = house.rows(query("waiting_calls"), {"ids": ids})
     number = crc32(token.encode())
-    make([text.encode() for each, text in waiting if each in set(own)], token)
-    texts = {each: text.encode() for each, text in waiting if each in set(answered)}
-    ours = _ours(house, texts, listed, number)
+    texts, said = _texts(house, [*own, *answered])
+    make([texts[each] for each in own if each in texts], token)
+    ours = _ours(house, {each: texts[each] for each in answered if each in texts}, listed, number)
     take(house, ours.values(), before, token, number)
-    rows = [(each, "", "1970-01-01 00:00:00", "", 1) for each in ids]
-    house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
+    _wait_no_more(house, [*ids, *said], token)
     house.insert("settlements", SETTLEMENT_COLUMNS, [(token, [], [], [], 1)], f"{token}:done")
     return len(ids)
 
@@ -138,22 +135,59 @@ def _decide(
 ) -> tuple[str, list[str], list[str], list[str]] | None:
     """The token, the calls, those of them that are calls of their own and those that the gateway answered;
     None where none has waited."""
-    waiting = house.rows(query("settling"), {"before": before})
+    waiting = house.rows(query("settling"), {"before": before, "said": span_messages.SAID})
     if not waiting:
         return None
     ids = [row[0] for row in waiting]
-    asked = {"traces": list({row[1] for row in waiting}), "first": around(min(ids)), "limit": 4 * SPANS_MAX}
-    by_trace: defaultdict[str, list[TraceSpan]] = defaultdict(list)
-    for row in house.rows(query("settling_spans"), asked):
-        by_trace[row[-1]].append(_tree_span(row))
+    calls = [row[0] for row in waiting if not row[2]]
     found: dict[str, str | None] = {}
-    for spans in by_trace.values():
+    for spans in _trees(house, ids, [row[1] for row in waiting]):
         found |= record_ids(spans)
-    texts = {each: text.encode() for each, text in house.rows(query("waiting_calls"), {"ids": ids})}
-    own = {each: texts[each] for each in ids if found.get(each, each) == each}
+    own, _ = _texts(house, [each for each in calls if found.get(each, each) == each])
     token = f"settle:{crc32(' '.join(ids).encode())}:{ids[0]}"
     ours = _ours(house, own, listed, crc32(token.encode()))
     return token, ids, [each for each in own if each not in ours], list(ours)
+
+
+def _trees(house: ClickHouse, ids: Sequence[str], traces: Sequence[str]) -> list[list[TraceSpan]]:
+    """The spans of these traces, which began about when these did, trace by trace."""
+    asked = {"traces": list(set(traces)), "first": around(min(ids)), "limit": 4 * SPANS_MAX}
+    by_trace: defaultdict[str, list[TraceSpan]] = defaultdict(list)
+    for row in house.rows(query("settling_spans"), asked):
+        by_trace[row[-1]].append(_tree_span(row))
+    return list(by_trace.values())
+
+
+def _texts(house: ClickHouse, ids: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+    """The records that these calls become, as JSON, with what was said in them; and the ids of the messages
+    that say so."""
+    if not ids:
+        return {}, []
+    texts = {each: text.encode() for each, text in house.rows(query("waiting_calls"), {"ids": ids})}
+    details = {each.id: each for each in _details(house, list(texts))}
+    traces = [each.trace_id for each in details.values()]
+    asked = {"said": span_messages.SAID, "traces": list(set(traces))}
+    said = (
+        {each: text.encode() for each, text in house.rows(query("messages_waiting"), asked)} if traces else {}
+    )
+    used: list[str] = []
+    for spans in _trees(house, ids, traces) if said else ():
+        for call, messages in span_messages.of_calls(texts, spans, said).items():
+            texts[call] = span_messages.filled(texts[call], [said[each] for each in messages], details[call])
+            used += messages
+    return texts, used
+
+
+def _details(house: ClickHouse, ids: Sequence[str]) -> list[SpanDetail]:
+    if not ids:
+        return []
+    asked: dict[str, Any] = {"first": min(ids), "last": max(ids), "ids": list(ids)}
+    return [_detail(row) for row in house.rows(query("spans_of").format(columns=_DETAIL), asked)]
+
+
+def _wait_no_more(house: ClickHouse, ids: Sequence[str], token: str) -> None:
+    rows = [(each, "", "1970-01-01 00:00:00", "", 1) for each in ids]
+    house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
 
 
 def _ours(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int) -> dict[str, Span]:
@@ -167,10 +201,7 @@ def _asked(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: 
     """As `span_asked.joined`, for these model calls."""
     if not texts:
         return {}
-    ids = list(texts)
-    wanted: dict[str, Any] = {"first": min(ids), "last": max(ids), "ids": ids}
-    details = [_detail(row) for row in house.rows(query("spans_of").format(columns=_DETAIL), wanted)]
-    clients = span_asked.clients_of(details, texts)
+    clients = span_asked.clients_of(_details(house, list(texts)), texts)
     if not clients:
         return {}
     asked = {**span_asked.asked_in(clients), "limit": span_asked.CALLS_MAX}
@@ -179,23 +210,25 @@ def _asked(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: 
         return {}
     ids = [record.id for record in records]
     # Those that this move itself has brought, before it was broken off, are none that were there.
-    wanted = {"first": min(ids), "last": max(ids), "ids": ids, "move": move}
+    wanted: dict[str, Any] = {"first": min(ids), "last": max(ids), "ids": ids, "move": move}
     known = {each for (each,) in house.rows(query("known_spans"), wanted)}
     return span_asked.joined(clients, [record for record in records if record.id not in known])
 
 
 def _answered(house: ClickHouse, ids: Sequence[str]) -> dict[str, Span]:
     """As `span_answers.joined`, for these model calls."""
-    if not ids:
-        return {}
-    asked: dict[str, Any] = {"first": min(ids), "last": max(ids), "ids": ids}
-    clients = [_detail(row) for row in house.rows(query("spans_of").format(columns=_DETAIL), asked)]
+    clients = _details(house, ids)
     named = answer_ids(clients)
     clients = [each for each in clients if each.id in named]
     if not clients:
         return {}
     since, until = asked_in(clients)
-    asked = {"since": since, "until": until, "limit": CALLS_MAX, "answers": list(named.values())}
+    asked: dict[str, Any] = {
+        "since": since,
+        "until": until,
+        "limit": CALLS_MAX,
+        "answers": list(named.values()),
+    }
     calls = []
     for row in house.rows(query("answered").format(columns=_ANSWERED), asked):
         fields = dict(zip(AnsweredCall.__struct_fields__, row, strict=True))
@@ -213,10 +246,17 @@ def take(house: ClickHouse, given: Iterable[Span], moved_at: datetime, token: st
     for (known,) in house.rows(query("known_spans"), asked):
         spans.pop(known, None)
     house.insert("spans", COLUMNS, [_row(span, move) for span in spans.values()], token)
+    beyond = 0
+    if any(span.awaits or bytes(span.said) != b"null" for span in spans.values()):
+        ((held,),) = house.rows(query("waiting_parts"), {"part": PART_CHARS_MAX})
+        beyond = held - span_messages.WAITING_MAX
+    if beyond > 0:
+        oldest = house.rows(query("too_many_messages"), {"said": span_messages.SAID, "limit": beyond})
+        _wait_no_more(house, [each for (each,) in oldest], f"{token}:beyond")
     waiting = [
-        (span.id, span.trace_id, stamp(moved_at), str(span.call, "utf-8"), 0)
+        (span.id, span.trace_id, stamp(what[0]), what[1], 0)
         for span in spans.values()
-        if bytes(span.call) != b"null"
+        if (what := span_messages.waiting(span, moved_at, patient=beyond <= 0)) is not None
     ]
     house.insert("waiting_calls", WAITING_COLUMNS, waiting, token)
 
@@ -264,7 +304,7 @@ def erase(house: ClickHouse, user: str, before: datetime) -> int:
             update = f"alter table {table}{house.on_cluster} update {nothing} where id in $ids"
             house.run(update, some, hard=True)
         for span_id, text in house.rows(query("waiting_calls"), some):
-            blank = {"record": str(blank_record(text.encode()), "utf-8"), "id": span_id}
+            blank = {"record": str(span_messages.blank_waiting(text.encode()), "utf-8"), "id": span_id}
             update = f"alter table waiting_calls{house.on_cluster} update record = $record where id = $id"
             house.run(update, blank, hard=True)
     if ids:

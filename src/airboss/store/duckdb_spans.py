@@ -14,10 +14,9 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from airboss.store import duckdb_people, span_asked
+from airboss.store import duckdb_people, span_asked, span_messages
 from airboss.store.duckdb_read import with_bodies
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
-from airboss.store.joining import blank_record
 from airboss.store.rows import COLUMNS, naive, span_row, text_parts
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
@@ -95,11 +94,18 @@ def take(connection: Connection, given: Iterable[Span], moved_at: datetime) -> N
     for (known,) in list(run_by_ids(connection, "known_spans", spans)):
         del spans[known]
     append(connection, "spans", [span_row(span) for span in spans.values()])
+    beyond = 0
+    if any(span.awaits or bytes(span.said) != b"null" for span in spans.values()):
+        ((held,),) = run(connection, "select count(*) from waiting_calls")
+        beyond = held - span_messages.WAITING_MAX
+    if beyond > 0:
+        run(connection, query("too_many_messages"), {"said": span_messages.SAID, "limit": beyond})
+    waiting = [(span, span_messages.waiting(span, moved_at, patient=beyond <= 0)) for span in spans.values()]
     rows = [
-        (span.id, span.trace_id, naive(moved_at), part, text)
-        for span in spans.values()
-        if bytes(span.call) != b"null"
-        for part, text in enumerate(text_parts(str(span.call, "utf-8")))
+        (span.id, span.trace_id, naive(what[0]), part, text)
+        for span, what in waiting
+        if what is not None
+        for part, text in enumerate(text_parts(what[1]))
     ]
     if rows:
         append(connection, "waiting_calls", rows)
@@ -107,34 +113,63 @@ def take(connection: Connection, given: Iterable[Span], moved_at: datetime) -> N
 
 def settle(connection: Connection, before: datetime, limit: int, insert: Insert) -> int:
     """As `SpanLog.settle_calls`, within a transaction."""
-    waiting = run(connection, query("settling"), {"before": naive(before), "limit": limit})
+    asked = {"before": naive(before), "said": span_messages.SAID, "limit": limit}
+    waiting = run(connection, query("settling"), asked)
     if not waiting:
         return 0
-    ids = [each for each, _ in waiting]
-    asked = {
-        "traces": list({str(trace) for _, trace in waiting}),
-        "first": around(min(ids)),
-        "limit": 4 * SPANS_MAX,
-    }
+    ids = [each for each, _, said in waiting if not said]
+    done = [each for each, _, said in waiting if said]  # messages whose call has not come
+    if ids:
+        traces = list({str(trace) for _, trace, said in waiting if not said})
+        done += _settle(connection, ids, traces, before, insert)
+    run(connection, "delete from waiting_calls where id in (select unnest(?::varchar[]))", [done])
+    return len(waiting)
+
+
+def _settle(
+    connection: Connection, ids: Sequence[str], traces: Sequence[str], before: datetime, insert: Insert
+) -> list[str]:
+    """Settle these calls of these traces; returns what need wait no more."""
+    asked: dict[str, Any] = {"traces": traces, "first": around(min(ids)), "limit": 4 * SPANS_MAX}
     by_trace: defaultdict[UUID, list[TraceSpan]] = defaultdict(list)
     for row in run(connection, query("settling_spans"), asked):
         by_trace[row[-1]].append(_tree_span(row))
     found: dict[str, str | None] = {}
+    said: dict[str, list[str]] = {}
+    messages = run(connection, query("messages_waiting"), {"traces": traces, "said": span_messages.SAID})
     for spans in by_trace.values():
         found |= record_ids(spans)
+        said |= span_messages.of_calls(ids, spans, [each for (each,) in messages])
     # One beyond what of a trace is looked at counts by itself.
     own = [each for each in ids if found.get(each, each) == each]
     ours = _answered(connection, own)
-    parts = sorted(run(connection, query("waiting_call_parts"), {"ids": [i for i in own if i not in ours]}))
-    texts = {
-        each: "".join(text for _, _, text in rows).encode()
-        for each, rows in groupby(parts, key=itemgetter(0))
-    }
+    texts = _filled(connection, _texts(connection, [each for each in own if each not in ours]), said)
     ours |= _asked(connection, texts)
     insert(connection, [text for each, text in texts.items() if each not in ours])
     take(connection, ours.values(), before)
-    run(connection, "delete from waiting_calls where id in (select unnest(?::varchar[]))", [ids])
-    return len(ids)
+    return [*ids, *(message for each in ids for message in said.get(each, ()))]
+
+
+def _texts(connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """What waits under these ids, as JSON."""
+    parts = sorted(run(connection, query("waiting_call_parts"), {"ids": ids})) if ids else []
+    return {
+        each: "".join(text for _, _, text in rows).encode()
+        for each, rows in groupby(parts, key=itemgetter(0))
+    }
+
+
+def _filled(
+    connection: Connection, texts: Mapping[str, bytes], said: Mapping[str, Sequence[str]]
+) -> dict[str, bytes]:
+    """These calls with what was said in them."""
+    mine = [each for each in texts if each in said]
+    spans = {row[0]: _detail(row) for row in run_by_ids(connection, "spans_of", mine, columns=_DETAIL)}
+    filled = {}
+    for each in mine:  # one at a time, as they may be long
+        messages = _texts(connection, said[each])
+        filled[each] = span_messages.filled(texts[each], messages.values(), spans[each])
+    return {**texts, **filled}
 
 
 def _answered(connection: Connection, ids: Sequence[str]) -> dict[str, Span]:
@@ -239,10 +274,10 @@ def erase(connection: Connection, user: str, before: datetime) -> int:
 
 
 def _blank_waiting(connection: Connection, asked: Mapping[str, Any]) -> None:
-    """Take a person out of the calls of their traces that are no records yet."""
+    """Take a person out of the calls of their traces that are no records yet, and what was said in them."""
     for span_id, trace_id, moved_at in run(connection, query("erase_waiting"), dict(asked)):
         parts = sorted(run(connection, query("waiting_call_parts"), {"ids": [span_id]}))
-        blank = str(blank_record("".join(text for _, _, text in parts).encode()), "utf-8")
+        blank = str(span_messages.blank_waiting("".join(text for _, _, text in parts).encode()), "utf-8")
         run(connection, "delete from waiting_calls where id = ?", [span_id])
         rows = [(span_id, trace_id, moved_at, part, text) for part, text in enumerate(text_parts(blank))]
         append(connection, "waiting_calls", rows)

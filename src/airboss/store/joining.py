@@ -9,7 +9,7 @@ import msgspec
 from airboss.domain.ports import WatchedCall
 from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
 from airboss.domain.score import Score
-from airboss.store.span_rows import Span, span_key, trace_key
+from airboss.store.span_rows import NOTHING, Said, Span, span_key, trace_key
 
 T = TypeVar("T")
 
@@ -42,6 +42,7 @@ _close_frames: Final = msgspec.json.Decoder(_CloseFrame)
 _records: Final = msgspec.json.Decoder(StoredRecord)
 _scores: Final = msgspec.json.Decoder(Score)
 _spans: Final = msgspec.json.Decoder(Span)
+_said: Final = msgspec.json.Decoder(Said)
 
 
 def read_opened(payload: bytes) -> OpenedCall:
@@ -71,6 +72,8 @@ def read_span(payload: bytes) -> Span:
     span_key(span.span_id)
     if bytes(span.call) != b"null":
         read_record(bytes(span.call))
+    if bytes(span.said) != b"null":
+        _decoded(_said, bytes(span.said))
     return span
 
 
@@ -105,11 +108,10 @@ def gateway_span(opened: OpenedCall, closed: ClosedCall) -> Span | None:
 
 def blank_span(span: Span) -> bytes:
     """The JSON of a span without the person and what was said. Never longer than the frame it was."""
-    nothing = msgspec.Raw(b"null")
-    blank = msgspec.structs.replace(
-        span, user=None, session=None, message=None, attributes=nothing, events=nothing, call=nothing
+    texts = dict.fromkeys(("attributes", "events", "call", "said"), NOTHING)
+    return msgspec.json.encode(
+        msgspec.structs.replace(span, user=None, session=None, message=None, awaits=False, **texts)
     )
-    return msgspec.json.encode(blank)
 
 
 def join(opened: OpenedCall, closed: ClosedCall) -> bytes:

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from airboss.domain.record import EXTERNAL, InferenceRecord
-from airboss.store import span_asked
-from airboss.store.joining import blank_record
+from airboss.store import span_asked, span_messages
 from airboss.store.span_answers import AnsweredCall, answer_ids, joined
 from airboss.store.span_calls import MODEL_KINDS, record_ids
 from airboss.store.span_rows import (
@@ -75,22 +74,33 @@ class MemorySpans:
         """As `SpanLog.settle_calls`."""
         with self._lock:
             self._check()
-            waiting = [each for each, (moved_at, _) in sorted(self._calls.items()) if moved_at < before][
-                :limit
-            ]
+            due = [each for each, (moved_at, _) in sorted(self._calls.items()) if moved_at < before][:limit]
+            waiting = [each for each in due if not self._is_said(each)]
             traces = {self._spans[each].trace_id for each in waiting}
             found: dict[str, str | None] = {}
+            said: dict[str, list[str]] = {}
             for trace_id in traces:
-                found |= record_ids(self._tree(trace_id))
+                tree = self._tree(trace_id)
+                found |= record_ids(tree)
+                said |= span_messages.of_calls(waiting, tree, filter(self._is_said, self._calls))
             own = [each for each in waiting if found.get(each, each) == each]
+            texts = {each: self._filled(each, said.get(each, ())) for each in own}
             ours = self._answered_calls([_detail(self._spans[each]) for each in own])
-            ours |= self._asked_calls({each: self._calls[each][1] for each in own if each not in ours})
-            for span_id in waiting:
-                _, payload = self._calls.pop(span_id)
-                if span_id in own and span_id not in ours:
-                    self._make(payload)
+            ours |= self._asked_calls({each: texts[each] for each in own if each not in ours})
+            for span_id in own:
+                if span_id not in ours:
+                    self._make(texts[span_id])
+            for span_id in [*due, *(each for call in waiting for each in said.get(call, ()))]:
+                self._calls.pop(span_id, None)
             self._take_spans(list(ours.values()), before)
-            return len(waiting)
+            return len(due)
+
+    def _is_said(self, span_id: str) -> bool:
+        return self._calls[span_id][1].startswith(span_messages.SAID.encode())
+
+    def _filled(self, span_id: str, said: Sequence[str]) -> bytes:
+        messages = [self._calls[each][1] for each in said]
+        return span_messages.filled(self._calls[span_id][1], messages, _detail(self._spans[span_id]))
 
     def _answered_calls(self, clients: Sequence[SpanDetail]) -> dict[str, Span]:
         """As `span_answers.joined`, for these model calls."""
@@ -117,9 +127,13 @@ class MemorySpans:
         for span in spans:
             if span.id in self._spans:
                 continue
-            self._spans[span.id] = msgspec.structs.replace(span, call=_NULL)
-            if bytes(span.call) != b"null":
-                self._calls[span.id] = (moved_at, bytes(span.call))
+            self._spans[span.id] = msgspec.structs.replace(span, call=_NULL, said=_NULL)
+            beyond = len(self._calls) - span_messages.WAITING_MAX
+            for each in list(filter(self._is_said, self._calls))[: max(0, beyond)]:
+                del self._calls[each]
+            waits = span_messages.waiting(span, moved_at, patient=beyond <= 0)
+            if waits is not None:
+                self._calls[span.id] = waits[0], waits[1].encode()
 
     def _erase_spans(self, user: str, before: datetime) -> set[str]:
         """Take a person out of the traces that name them; returns the ids of their spans."""
@@ -132,7 +146,7 @@ class MemorySpans:
             )
             if span.id in self._calls:
                 moved_at, payload = self._calls[span.id]
-                self._calls[span.id] = moved_at, blank_record(payload)
+                self._calls[span.id] = moved_at, span_messages.blank_waiting(payload)
         return {each.id for each in found}
 
     def _expire_spans(

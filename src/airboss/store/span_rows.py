@@ -9,6 +9,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from airboss.domain.ports import RecordLog
+from airboss.domain.record import PolicyFinding
 
 SPANS_MAX: Final = 50_000
 """Of one trace; what is beyond, by the time of its start, is kept and not shown."""
@@ -16,7 +17,8 @@ SPANS_MAX: Final = 50_000
 SpanStatus = Literal["unset", "ok", "error"]
 """How a span ended, in OpenTelemetry's words."""
 
-_NONE: Final = msgspec.Raw(b"null")
+NOTHING: Final = msgspec.Raw(b"null")
+"""JSON where there is none."""
 _HEX: Final = frozenset("0123456789abcdef")
 
 
@@ -27,7 +29,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `trace_id` and `span_id` are hex. `gateway`: a call of ours, whose record has the same id. `sampled` is
     the flag of the trace that it came with. `attributes` is a JSON object, `events` a JSON list of objects
     with `at_ms` (after the start), `name` and `attributes`. `call` is JSON of the `InferenceRecord` that it
-    becomes where it is a model call that nobody else records, else null.
+    becomes where it is a model call that nobody else records, else null; `awaits`: what was said in it may
+    come apart (`span_messages`). `said` is JSON of `Said` where the span is a log record with messages.
     """
 
     id: str
@@ -46,9 +49,24 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str | None = None
     session: str | None = None
     sampled: bool = True
-    attributes: msgspec.Raw = _NONE
-    events: msgspec.Raw = _NONE
-    call: msgspec.Raw = _NONE
+    attributes: msgspec.Raw = NOTHING
+    events: msgspec.Raw = NOTHING
+    call: msgspec.Raw = NOTHING
+    awaits: bool = False
+    said: msgspec.Raw = NOTHING
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Messages of the call that the span `said_in` tells of. `place`: of what came at once. `whole`: all of
+    the call's. `request` has `messages` and perhaps `tools`, `response` has `choices`: as OpenAI's chat."""
+
+    said_in: str
+    at_ns: int
+    place: int = 0
+    whole: bool = False
+    request: msgspec.Raw = NOTHING
+    response: msgspec.Raw = NOTHING
+    policy: tuple[PolicyFinding, ...] = ()
 
 
 class TraceSpan(msgspec.Struct, frozen=True, kw_only=True):

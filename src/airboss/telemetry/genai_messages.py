@@ -14,6 +14,8 @@ import msgspec
 Message = dict[str, Any]
 Attributes = Mapping[str, Any]
 
+DETAILS: Final = "gen_ai.client.inference.operation.details"
+"""The event that has all of a call's messages."""
 MESSAGES_MAX: Final = 1_024
 PARTS_MAX: Final = 64
 
@@ -121,17 +123,50 @@ def of_events(events: Sequence[tuple[str, Attributes]]) -> tuple[list[Message], 
     answered: list[Message] = []
     for name, attributes in events[:MESSAGES_MAX]:
         if name == "gen_ai.choice":
-            message = from_json(attributes.get("message", {}))
+            message = from_json(attributes.get("message", {"content": attributes.get("content")}))
             said = message if isinstance(message, Mapping) else {"content": message}
+            called = {"tool_calls": attributes["tool_calls"]} if "tool_calls" in attributes else {}
             reason = attributes.get("finish_reason")
-            answered.append({"role": "assistant", **_plain(said), "finish_reason": reason})
+            answered.append({"role": "assistant", **_plain({**called, **said}), "finish_reason": reason})
         elif name.startswith("gen_ai.") and name.endswith(".message"):
-            asked.append({"role": name.split(".")[1], **_plain(attributes)})
+            role = name.split(".")[1]
+            result = {"tool_call_id": attributes["id"]} if role == "tool" and "id" in attributes else {}
+            asked.append({"role": role, **result, **_plain(attributes)})
         elif name == "gen_ai.content.prompt":
             asked += _of_any(attributes.get("gen_ai.prompt"))
         elif name == "gen_ai.content.completion":
             answered += _of_any(attributes.get("gen_ai.completion"))
     return asked[:MESSAGES_MAX], answered[:MESSAGES_MAX]
+
+
+def of_log(name: str, given: Attributes) -> tuple[list[Message], list[Message], list[Any]]:
+    """What was asked and answered and which tools were offered, by a log record's attributes and body;
+    messages of which only the role was written are left out. An answer keeps its `index`."""
+    first = 0
+    offered: list[Any] = []
+    if name == DETAILS:
+        instructions = system(given.get("gen_ai.system_instructions"))
+        asked = [*instructions, *of_parts(given.get("gen_ai.input.messages"))]
+        answered = of_parts(given.get("gen_ai.output.messages"))
+        offered = tools(given.get("gen_ai.tool.definitions"))
+    else:
+        asked, answered = of_events([(name, given)])
+        index = given.get("index")
+        first = index if isinstance(index, int) and 0 <= index < MESSAGES_MAX else 0
+    choices = [{**each, "index": first + number} for number, each in enumerate(answered)]
+    return list(filter(_says, asked)), list(filter(_says, choices)), offered
+
+
+def _says(message: Message) -> bool:
+    calls = [each.get("function") for each in _listed(message.get("tool_calls")) if isinstance(each, Mapping)]
+    called = any(isinstance(each, Mapping) and "arguments" in each for each in calls)
+    return called or message.get("content") is not None or message.get("reasoning_content") is not None
+
+
+def system(value: Any) -> list[Message]:
+    """Instructions in parts, as a message."""
+    parts = from_json(value)
+    return of_parts([{"role": "system", "parts": parts}]) if isinstance(parts, list) and parts else []
 
 
 def _of_any(value: Any) -> list[Message]:

@@ -13,7 +13,17 @@ import msgspec
 
 from airboss.domain.record import AttemptUsage
 from airboss.domain.request import Operation
-from airboss.telemetry.genai_messages import Message, from_json, numbered, of_events, of_parts, tools
+from airboss.store.span_messages import parameters as asked_with
+from airboss.telemetry.genai_messages import (
+    DETAILS,
+    Message,
+    from_json,
+    numbered,
+    of_events,
+    of_parts,
+    system,
+    tools,
+)
 from airboss.telemetry.otlp_read import RawSpan
 
 SpanKind = Literal[
@@ -117,6 +127,11 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     answer_id: str | None
     request: bytes | None
     response: bytes | None
+
+    @property
+    def silent(self) -> bool:
+        """Whether a chat's span says nothing of what was said."""
+        return self.operation == "chat" and self.request is None and self.response is None
 
     def usage(self) -> AttemptUsage | None:
         """What it used; None where that is not told."""
@@ -253,11 +268,11 @@ def _content(
     given = span.attributes
     asked_in_events, answered = of_events([(each.name, each.attributes) for each in span.events])
     for each in span.events:
-        if each.name == "gen_ai.client.inference.operation.details":
+        if each.name == DETAILS:
             given = {**each.attributes, **given}
     asked = (
         [
-            *_system(given.get("gen_ai.system_instructions")),
+            *system(given.get("gen_ai.system_instructions")),
             *of_parts(given.get("gen_ai.input.messages")),
         ]
         or numbered(given, "gen_ai.prompt.")
@@ -279,7 +294,7 @@ def _content(
         answered = [{"role": "assistant", "content": given["output.value"]}]
     if not asked:
         return None, answered
-    request: dict[str, Any] = {"model": model, **_parameters(given), **parameters}
+    request: dict[str, Any] = {"model": model, **asked_with(given), **parameters}
     if operation == "embeddings":
         request["input"] = [_text(each.get("content")) for each in asked]
     elif operation == "text_completion":
@@ -292,17 +307,6 @@ def _content(
         if f"llm.tools.{number}.tool.json_schema" in given
     ]
     return msgspec.json.encode(request | ({"tools": offered} if offered else {})), answered
-
-
-def _system(value: Any) -> list[Message]:
-    parts = from_json(value)
-    return of_parts([{"role": "system", "parts": parts}]) if isinstance(parts, list) and parts else []
-
-
-def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a request, by OpenAI's names."""
-    names = ("temperature", "top_p", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
-    return {name: given[f"gen_ai.request.{name}"] for name in names if f"gen_ai.request.{name}" in given}
 
 
 def _written_answer(

@@ -1,4 +1,4 @@
-"""OTLP/HTTP traces and logs, read: protobuf or JSON into plain spans, each by itself, within bounds.
+"""OTLP/HTTP traces, read: protobuf or JSON into plain spans, each by itself, within bounds.
 
 A span that cannot be kept is rejected with its reason and the others are read. What is too long, too many or
 too deep within a span is cut, and a mark says so: a span tells more with a cut attribute than not at all.
@@ -13,11 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 DEPTH_MAX: Final = 16
 """Of values within values."""
@@ -33,18 +29,6 @@ START_NS_MIN: Final = 1_262_304_000 * 10**9
 """2010: there was no OpenTelemetry before."""
 AHEAD_NS_MAX: Final = 3_600 * 10**9
 """By how much the clock of who sends may be ahead of ours."""
-
-MESSAGES: Final = frozenset(
-    {
-        "gen_ai.client.inference.operation.details",
-        "gen_ai.system.message",
-        "gen_ai.user.message",
-        "gen_ai.assistant.message",
-        "gen_ai.tool.message",
-        "gen_ai.choice",
-    }
-)
-"""Log records that hold messages of a call: the one of today, and those of the time before 1.37."""
 
 Value = Any
 """A JSON value."""
@@ -79,30 +63,23 @@ class RawSpan(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
 
 
-class Reading(msgspec.Struct):
-    """What a request held: spans, and why others were rejected, each reason with how many."""
+class Rejecting(msgspec.Struct, kw_only=True):
+    """What a request held, but for what is not kept: each reason with how many."""
 
-    spans: list[RawSpan] = []
     rejected: dict[str, int] = {}
 
     def reject(self, reason: str) -> None:
-        """Count a span that is not kept."""
+        """Count one that is not kept."""
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
 
-class RawLog(msgspec.Struct, frozen=True, kw_only=True):
-    """A log record that holds messages; ids and time as in `RawSpan`. `body` is a JSON value."""
+class Reading(Rejecting):
+    """What a request held: spans, and why others were rejected, each reason with how many."""
 
-    trace_id: str
-    span_id: str
-    at_ns: int
-    name: str
-    attributes: dict[str, Value]
-    body: Value
-    resource: dict[str, Value]
+    spans: list[RawSpan]
 
 
-class _Wrong(ValueError):
+class Wrong(ValueError):
     """Why a span is not kept."""
 
 
@@ -116,35 +93,35 @@ def read_protobuf(body: bytes, now_ns: int) -> Reading:
         request.ParseFromString(body)
     except (DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from None
-    found = Reading(spans=[], rejected={})
+    found = Reading(spans=[])
     for of_resource in request.resource_spans:
-        resource = _attributes(of_resource.resource.attributes)[0]
+        resource = attributes_of(of_resource.resource.attributes)[0]
         for of_scope in of_resource.scope_spans:
             scope = of_scope.scope.name[:NAME_CHARS_MAX]
             for span in of_scope.spans:
                 try:
                     found.spans.append(_from_protobuf(span, resource, scope, now_ns))
-                except _Wrong as wrong:
+                except Wrong as wrong:
                     found.reject(str(wrong))
     return found
 
 
 def _from_protobuf(span: Any, resource: dict[str, Value], scope: str, now_ns: int) -> RawSpan:
-    start, end = _times(span.start_time_unix_nano, span.end_time_unix_nano, now_ns)
-    attributes, cut = _attributes(span.attributes)
+    start, end = checked_times(span.start_time_unix_nano, span.end_time_unix_nano, now_ns)
+    attributes, cut = attributes_of(span.attributes)
     events = span.events
     parent = span.parent_span_id
     return RawSpan(
-        trace_id=_id(span.trace_id, 16, "trace_id"),
-        span_id=_id(span.span_id, 8, "span_id"),
-        parent_id=_id(parent, 8, "parent_span_id") if any(parent) else None,
+        trace_id=checked_id(span.trace_id, 16, "trace_id"),
+        span_id=checked_id(span.span_id, 8, "span_id"),
+        parent_id=checked_id(parent, 8, "parent_span_id") if any(parent) else None,
         name=span.name[:NAME_CHARS_MAX],
         kind=span.kind,
         start_ns=start,
         end_ns=end,
         attributes=attributes,
         events=[
-            RawEvent(each.time_unix_nano, each.name[:NAME_CHARS_MAX], _attributes(each.attributes)[0])
+            RawEvent(each.time_unix_nano, each.name[:NAME_CHARS_MAX], attributes_of(each.attributes)[0])
             for each in events[:EVENTS_MAX]
         ],
         status=span.status.code,
@@ -156,65 +133,32 @@ def _from_protobuf(span: Any, resource: dict[str, Value], scope: str, now_ns: in
     )
 
 
-def logs_of_protobuf(body: bytes, now_ns: int) -> list[RawLog]:
-    """Those of MESSAGES in an `ExportLogsServiceRequest` that name their span; other log records are passed
-    over. Raises ValueError where the bytes are none."""
-    request = ExportLogsServiceRequest()
-    try:
-        request.ParseFromString(body)
-    except (DecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
-    found: list[RawLog] = []
-    for of_resource in request.resource_logs:
-        resource = _attributes(of_resource.resource.attributes)[0]
-        for log in (each for of_scope in of_resource.scope_logs for each in of_scope.log_records):
-            attributes = _attributes(log.attributes)[0]
-            name = log.event_name or attributes.get("event.name")
-            if name not in MESSAGES:
-                continue
-            try:
-                at = log.time_unix_nano or log.observed_time_unix_nano
-                _times(at, at, now_ns)
-                trace_id, span_id = _id(log.trace_id, 16, "trace_id"), _id(log.span_id, 8, "span_id")
-            except _Wrong:
-                continue
-            found.append(
-                RawLog(
-                    trace_id=trace_id,
-                    span_id=span_id,
-                    at_ns=at,
-                    name=name,
-                    attributes=attributes,
-                    body=_value(log.body),
-                    resource=resource,
-                )
-            )
-    return found
-
-
-def _attributes(pairs: Any) -> tuple[dict[str, Value], int]:
+def attributes_of(pairs: Any) -> tuple[dict[str, Value], int]:
     """Attributes by name, and how many were left out."""
-    found = {each.key[:NAME_CHARS_MAX]: _value(each.value) for each in pairs[:ATTRIBUTES_MAX]}
+    found = {each.key[:NAME_CHARS_MAX]: value_of(each.value) for each in pairs[:ATTRIBUTES_MAX]}
     return found, max(0, len(pairs) - ATTRIBUTES_MAX)
 
 
-def _value(value: Any, depth: int = 0) -> Value:
+def value_of(value: Any, depth: int = 0) -> Value:
+    """A value as JSON has it, cut where it is too deep or too long."""
     which = value.WhichOneof("value")
     if which == "array_value":
         values = value.array_value.values
         if len(values) > NUMBERS_MAX and values[0].WhichOneof("value") in {"double_value", "int_value"}:
             return f"[cut: {len(values)} numbers]"
-        return _list([_value(each, depth + 1) for each in values[: _room(depth)]], len(values))
+        return _list([value_of(each, depth + 1) for each in values[: _room(depth)]], len(values))
     if which == "kvlist_value":
         pairs = value.kvlist_value.values
-        return {each.key[:NAME_CHARS_MAX]: _value(each.value, depth + 1) for each in pairs[: _room(depth)]}
+        return {each.key[:NAME_CHARS_MAX]: value_of(each.value, depth + 1) for each in pairs[: _room(depth)]}
     return None if which is None else _plain(getattr(value, which))
 
 
 # -- JSON
 
 
-class _Any(msgspec.Struct, rename="camel"):
+class AnyValue(msgspec.Struct, rename="camel"):
+    """One of these."""
+
     string_value: str | None = None
     bool_value: bool | None = None
     int_value: int | str | None = None
@@ -225,22 +169,24 @@ class _Any(msgspec.Struct, rename="camel"):
 
 
 class _Array(msgspec.Struct):
-    values: list[_Any] = []
+    values: list[AnyValue] = []
 
 
-class _Pair(msgspec.Struct):
+class Pair(msgspec.Struct):
+    """An attribute."""
+
     key: str = ""
-    value: _Any | None = None
+    value: AnyValue | None = None
 
 
 class _Pairs(msgspec.Struct):
-    values: list[_Pair] = []
+    values: list[Pair] = []
 
 
 class _Event(msgspec.Struct, rename="camel"):
     time_unix_nano: int | str = 0
     name: str = ""
-    attributes: list[_Pair] = []
+    attributes: list[Pair] = []
 
 
 class _Status(msgspec.Struct):
@@ -256,21 +202,11 @@ class _Span(msgspec.Struct, rename="camel"):
     kind: int | str = 0
     start_time_unix_nano: int | str = 0
     end_time_unix_nano: int | str = 0
-    attributes: list[_Pair] = []
+    attributes: list[Pair] = []
     events: list[_Event] = []
     status: _Status | None = None
     flags: int = 0
     dropped_attributes_count: int = 0
-
-
-class _Log(msgspec.Struct, rename="camel"):
-    trace_id: str = ""
-    span_id: str = ""
-    time_unix_nano: int | str = 0
-    observed_time_unix_nano: int | str = 0
-    event_name: str = ""
-    attributes: list[_Pair] = []
-    body: _Any | None = None
 
 
 class _Scope(msgspec.Struct):
@@ -282,26 +218,15 @@ class _ScopeSpans(msgspec.Struct):
     scope: _Scope | None = None
 
 
-class _Resource(msgspec.Struct):
-    attributes: list[_Pair] = []
+class Resource(msgspec.Struct):
+    """What sends."""
+
+    attributes: list[Pair] = []
 
 
 class _ResourceSpans(msgspec.Struct, rename="camel"):
-    resource: _Resource | None = None
+    resource: Resource | None = None
     scope_spans: list[_ScopeSpans] = []
-
-
-class _ScopeLogs(msgspec.Struct, rename="camel"):
-    log_records: list[msgspec.Raw] = []
-
-
-class _ResourceLogs(msgspec.Struct, rename="camel"):
-    resource: _Resource | None = None
-    scope_logs: list[_ScopeLogs] = []
-
-
-class _LogsRequest(msgspec.Struct, rename="camel"):
-    resource_logs: list[_ResourceLogs] = []
 
 
 class _Request(msgspec.Struct, rename="camel"):
@@ -309,8 +234,6 @@ class _Request(msgspec.Struct, rename="camel"):
 
 
 _requests: Final = msgspec.json.Decoder(_Request)
-_logs_requests: Final = msgspec.json.Decoder(_LogsRequest)
-_logs: Final = msgspec.json.Decoder(_Log)
 _spans: Final = msgspec.json.Decoder(_Span)
 _STATUSES: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
@@ -323,9 +246,9 @@ def read_json(body: bytes, now_ns: int) -> Reading:
         request = _requests.decode(body)
     except (RecursionError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
-    found = Reading(spans=[], rejected={})
+    found = Reading(spans=[])
     for of_resource in request.resource_spans:
-        resource = _json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
+        resource = json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
         for of_scope in of_resource.scope_spans:
             scope = of_scope.scope.name[:NAME_CHARS_MAX] if of_scope.scope is not None else ""
             for raw in of_scope.spans:
@@ -337,15 +260,15 @@ def read_json(body: bytes, now_ns: int) -> Reading:
 
 
 def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int) -> RawSpan:
-    start, end = _times(_whole(span.start_time_unix_nano), _whole(span.end_time_unix_nano), now_ns)
-    attributes, cut = _json_attributes(span.attributes)
-    parent = _unhex(span.parent_span_id or "", "parentSpanId")
+    start, end = checked_times(whole(span.start_time_unix_nano), whole(span.end_time_unix_nano), now_ns)
+    attributes, cut = json_attributes(span.attributes)
+    parent = unhex(span.parent_span_id or "", "parentSpanId")
     status = span.status or _Status()
     kind = span.kind.removeprefix("SPAN_KIND_") if isinstance(span.kind, str) else span.kind
     return RawSpan(
-        trace_id=_id(_unhex(span.trace_id, "traceId"), 16, "traceId"),
-        span_id=_id(_unhex(span.span_id, "spanId"), 8, "spanId"),
-        parent_id=_id(parent, 8, "parentSpanId") if any(parent) else None,
+        trace_id=checked_id(unhex(span.trace_id, "traceId"), 16, "traceId"),
+        span_id=checked_id(unhex(span.span_id, "spanId"), 8, "spanId"),
+        parent_id=checked_id(parent, 8, "parentSpanId") if any(parent) else None,
         name=span.name[:NAME_CHARS_MAX],
         kind=kind if isinstance(kind, int) else _KINDS.index(kind) if kind in _KINDS else 0,
         start_ns=start,
@@ -353,7 +276,7 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
         attributes=attributes,
         events=[
             RawEvent(
-                _whole(each.time_unix_nano), each.name[:NAME_CHARS_MAX], _json_attributes(each.attributes)[0]
+                whole(each.time_unix_nano), each.name[:NAME_CHARS_MAX], json_attributes(each.attributes)[0]
             )
             for each in span.events[:EVENTS_MAX]
         ],
@@ -366,98 +289,70 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
     )
 
 
-def logs_of_json(body: bytes, now_ns: int) -> list[RawLog]:
-    """The same of a request in JSON."""
-    try:
-        request = _logs_requests.decode(body)
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from None
-    found: list[RawLog] = []
-    for of_resource in request.resource_logs:
-        resource = _json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
-        for raw in (each for of_scope in of_resource.scope_logs for each in of_scope.log_records):
-            try:
-                log = _logs.decode(raw)
-                attributes = _json_attributes(log.attributes)[0]
-                name = log.event_name or attributes.get("event.name")
-                at = _whole(log.time_unix_nano) or _whole(log.observed_time_unix_nano)
-                _times(at, at, now_ns)
-                if name in MESSAGES:
-                    found.append(
-                        RawLog(
-                            trace_id=_id(_unhex(log.trace_id, "traceId"), 16, "traceId"),
-                            span_id=_id(_unhex(log.span_id, "spanId"), 8, "spanId"),
-                            at_ns=at,
-                            name=name,
-                            attributes=attributes,
-                            body=_json_value(log.body),
-                            resource=resource,
-                        )
-                    )
-            except (ValueError, RecursionError):
-                continue
-    return found
-
-
-def _json_attributes(pairs: Iterable[_Pair]) -> tuple[dict[str, Value], int]:
+def json_attributes(pairs: Iterable[Pair]) -> tuple[dict[str, Value], int]:
+    """As `attributes_of`. Raises ValueError."""
     listed = list(pairs)
-    found = {each.key[:NAME_CHARS_MAX]: _json_value(each.value) for each in listed[:ATTRIBUTES_MAX]}
+    found = {each.key[:NAME_CHARS_MAX]: json_value(each.value) for each in listed[:ATTRIBUTES_MAX]}
     return found, max(0, len(listed) - ATTRIBUTES_MAX)
 
 
-def _json_value(value: _Any | None, depth: int = 0) -> Value:
+def json_value(value: AnyValue | None, depth: int = 0) -> Value:
+    """As `value_of`. Raises ValueError."""
     if value is None:
-        value = _Any()
+        value = AnyValue()
     if value.array_value is not None:
         values = value.array_value.values
         first = values[0] if len(values) > NUMBERS_MAX else None
         if first is not None and not first.double_value is first.int_value is None:
             return f"[cut: {len(values)} numbers]"
-        return _list([_json_value(each, depth + 1) for each in values[: _room(depth)]], len(values))
+        return _list([json_value(each, depth + 1) for each in values[: _room(depth)]], len(values))
     if value.kvlist_value is not None:
         pairs = value.kvlist_value.values[: _room(depth)]
-        return {each.key[:NAME_CHARS_MAX]: _json_value(each.value, depth + 1) for each in pairs}
+        return {each.key[:NAME_CHARS_MAX]: json_value(each.value, depth + 1) for each in pairs}
     if value.double_value is not None:
         return _plain(float(value.double_value))
     if value.int_value is not None:
-        return _whole(value.int_value)
+        return whole(value.int_value)
     found = (value.string_value, value.bool_value, value.bytes_value)
     return next((each for each in found if each is not None), None)
 
 
-def _whole(number: int | str) -> int:
+def whole(number: int | str) -> int:
     """A 64-bit number, which JSON may write as a string."""
     if isinstance(number, str) and len(number) > 20:
-        raise _Wrong("a number has more than 20 digits")
+        raise Wrong("a number has more than 20 digits")
     found = int(number or 0)
     if not -(2**63) <= found < 2**64:
-        raise _Wrong("a number is beyond 64 bits")
+        raise Wrong("a number is beyond 64 bits")
     return found
 
 
-def _unhex(text: str, what: str) -> bytes:
+def unhex(text: str, what: str) -> bytes:
+    """An id as bytes. Raises Wrong."""
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise _Wrong(f"{what} is not hex") from None
+        raise Wrong(f"{what} is not hex") from None
 
 
 # -- both
 
 
-def _id(value: bytes, length: int, what: str) -> str:
+def checked_id(value: bytes, length: int, what: str) -> str:
+    """An id in hex. Raises Wrong for one that is none."""
     if len(value) != length or not any(value):
-        raise _Wrong(f"{what} is not {length} bytes of which one at least is not zero")
+        raise Wrong(f"{what} is not {length} bytes of which one at least is not zero")
     return value.hex()
 
 
-def _times(start: int, end: int, now_ns: int) -> tuple[int, int]:
+def checked_times(start: int, end: int, now_ns: int) -> tuple[int, int]:
+    """These two, in nanoseconds. Raises Wrong for what cannot be."""
     if start < START_NS_MIN or end < START_NS_MIN:
-        raise _Wrong("a time is missing, or before 2010")
+        raise Wrong("a time is missing, or before 2010")
     if max(start, end) > now_ns + AHEAD_NS_MAX:
-        raise _Wrong("a time is more than an hour ahead")
+        raise Wrong("a time is more than an hour ahead")
     if end < start:
-        raise _Wrong("it ends before it starts")
+        raise Wrong("it ends before it starts")
     return start, end
 
 
@@ -478,12 +373,3 @@ def _plain(value: Any) -> Value:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
-
-
-def partial_success(rejected: int, reason: str) -> bytes:
-    """An `ExportTraceServiceResponse`; empty where nothing was rejected, as the protocol wants it."""
-    answer = ExportTraceServiceResponse()
-    if rejected:
-        answer.partial_success.rejected_spans = rejected
-        answer.partial_success.error_message = reason
-    return bytes(answer.SerializeToString())

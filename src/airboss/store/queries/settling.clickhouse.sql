@@ -1,5 +1,5 @@
--- Model calls that one move brought, the oldest of those that wait long enough.
-select id, trace_id
+-- Model calls, and messages of such, that one move brought, the oldest of those that wait long enough.
+select id, trace_id, startsWith(record, $said)
 from waiting_calls final
 where
     done = 0

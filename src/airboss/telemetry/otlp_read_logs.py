@@ -1,0 +1,165 @@
+"""OTLP/HTTP logs, read as `otlp_read` does: the records that hold messages of model calls, each by itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from airboss.telemetry.genai_messages import DETAILS
+from airboss.telemetry.otlp_read import (
+    AnyValue,
+    Pair,
+    Rejecting,
+    Resource,
+    Value,
+    Wrong,
+    attributes_of,
+    checked_id,
+    checked_times,
+    json_attributes,
+    json_value,
+    unhex,
+    value_of,
+    whole,
+)
+
+MESSAGES: Final = frozenset(
+    {
+        DETAILS,
+        "gen_ai.system.message",
+        "gen_ai.user.message",
+        "gen_ai.assistant.message",
+        "gen_ai.tool.message",
+        "gen_ai.choice",
+        "gen_ai.content.prompt",
+        "gen_ai.content.completion",
+    }
+)
+"""Log records that hold messages of a call: the one of today, and those of the time before 1.37 and 1.28."""
+
+
+class RawLog(msgspec.Struct, frozen=True, kw_only=True):
+    """A log record that holds messages; ids and time as in `RawSpan`. `body` is a JSON value."""
+
+    trace_id: str
+    span_id: str
+    at_ns: int
+    name: str
+    attributes: dict[str, Value]
+    body: Value
+    resource: dict[str, Value]
+
+
+class LogReading(Rejecting):
+    """What a request held: log records with messages, and why others with messages were rejected."""
+
+    logs: list[RawLog]
+
+
+def _event(name: str, attributes: dict[str, Value]) -> str | None:
+    """Which of MESSAGES a log record is, None for none of them; some write the registry's name."""
+    told = name or attributes.get("event.name")
+    told = told.removeprefix("event.") if isinstance(told, str) else None
+    return told if told in MESSAGES else None
+
+
+def logs_of_protobuf(body: bytes, now_ns: int) -> LogReading:
+    """Those of MESSAGES in an `ExportLogsServiceRequest`; one that does not name its span is rejected, other
+    log records are passed over. Raises ValueError where the bytes are none."""
+    request = ExportLogsServiceRequest()
+    try:
+        request.ParseFromString(body)
+    except (DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    found = LogReading(logs=[])
+    for of_resource in request.resource_logs:
+        resource = attributes_of(of_resource.resource.attributes)[0]
+        for log in (each for of_scope in of_resource.scope_logs for each in of_scope.log_records):
+            attributes = attributes_of(log.attributes)[0]
+            name = _event(log.event_name, attributes)
+            if name is None:
+                continue
+            try:
+                at = log.time_unix_nano or log.observed_time_unix_nano
+                checked_times(at, at, now_ns)
+                trace_id = checked_id(log.trace_id, 16, "trace_id")
+                span_id = checked_id(log.span_id, 8, "span_id")
+            except Wrong as wrong:
+                found.reject(str(wrong))
+                continue
+            found.logs.append(
+                RawLog(
+                    trace_id=trace_id,
+                    span_id=span_id,
+                    at_ns=at,
+                    name=name,
+                    attributes=attributes,
+                    body=value_of(log.body),
+                    resource=resource,
+                )
+            )
+    return found
+
+
+class _Log(msgspec.Struct, rename="camel"):
+    trace_id: str = ""
+    span_id: str = ""
+    time_unix_nano: int | str = 0
+    observed_time_unix_nano: int | str = 0
+    event_name: str = ""
+    attributes: list[Pair] = []
+    body: AnyValue | None = None
+
+
+class _ScopeLogs(msgspec.Struct, rename="camel"):
+    log_records: list[msgspec.Raw] = []
+
+
+class _ResourceLogs(msgspec.Struct, rename="camel"):
+    resource: Resource | None = None
+    scope_logs: list[_ScopeLogs] = []
+
+
+class _LogsRequest(msgspec.Struct, rename="camel"):
+    resource_logs: list[_ResourceLogs] = []
+
+
+_requests: Final = msgspec.json.Decoder(_LogsRequest)
+_logs: Final = msgspec.json.Decoder(_Log)
+
+
+def logs_of_json(body: bytes, now_ns: int) -> LogReading:
+    """The same of a request in JSON."""
+    try:
+        request = _requests.decode(body)
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
+    found = LogReading(logs=[])
+    for of_resource in request.resource_logs:
+        resource = json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
+        for raw in (each for of_scope in of_resource.scope_logs for each in of_scope.log_records):
+            try:
+                log = _logs.decode(raw)
+                attributes = json_attributes(log.attributes)[0]
+                name = _event(log.event_name, attributes)
+                if name is None:
+                    continue
+                at = whole(log.time_unix_nano) or whole(log.observed_time_unix_nano)
+                checked_times(at, at, now_ns)
+                found.logs.append(
+                    RawLog(
+                        trace_id=checked_id(unhex(log.trace_id, "traceId"), 16, "traceId"),
+                        span_id=checked_id(unhex(log.span_id, "spanId"), 8, "spanId"),
+                        at_ns=at,
+                        name=name,
+                        attributes=attributes,
+                        body=json_value(log.body),
+                        resource=resource,
+                    )
+                )
+            except (ValueError, RecursionError) as error:
+                found.reject(str(error)[:200])
+    return found
