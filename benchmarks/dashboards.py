@@ -44,7 +44,7 @@ select
     ((h % 99999) / 1e7)::decimal(18, 12) as cost_usd,
     exp(6.5 + sqrt(-2 * ln(1 - random())) * cos(6.2832 * random())) as latency_ms,
     if(h % 2 = 0, 100 + random() * 400, null) as ttft_ms, 0.4 as overhead_ms, 800 as output_chars,
-    '[]' as attempts, '[]' as policy, '{}' as tags
+    '[]' as attempts, '[]' as policy, '{"team":"t' || h % 7 || '"}' as tags
 from (select i, (hash(i) % 1000000007)::bigint as h from range($low, $high) as made (i))
 """
 
@@ -86,6 +86,7 @@ def usage(log: DuckDBRecordLog, since: datetime, step_s: int) -> list[tuple[str,
         ("its chart, of the 6 first", {"by": ("user",), "step_s": step_s, "among": SIX, "people": ()}),
         ("usage by user, the costliest", {"by": ("user",), "order": "cost_usd", "limit": 1_000}),
         ("usage by user, the slowest", {"by": ("user",), "order": "latency_p95_ms", "limit": 100}),
+        ("usage by session, the slowest", {"by": ("session",), "order": "latency_p95_ms", "limit": 100}),
         ("usage by user of a model", {"by": ("user",), "where": RecordFilter(model="m1"), "limit": 100}),
         ("usage by session", {"by": ("session",), "limit": 100}),
         ("sessions of a user", {"by": ("session",), "where": RecordFilter(user="u17"), "limit": 100}),

@@ -173,6 +173,39 @@ def test_calls_of_nobody_are_one_row(summed: RecordLog, monkeypatch: pytest.Monk
         assert summed.usage(UsageQuery(**period, by=by, where=RecordFilter(deployment="none"))) == []
 
 
+@pytest.mark.parametrize("limit", [1, 9, 140, 1_000])
+def test_the_slowest_people_are_found_exactly(
+    summed: RecordLog, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """However many are asked for, with people who were never answered and calls of nobody, by one column and
+    by two, before and after an erasure: the same rows as of every call."""
+    rng = random.Random(20261129)
+    many = [
+        record_json(
+            40_000 + at,
+            deployment="many",
+            user=rng.choice([f"v{rng.randrange(60)}", None]),
+            session=f"of-{rng.randrange(200)}",
+            status=rng.choice(["ok", "ok", "error"]),
+            latency_ms=rng.lognormvariate(6, 1.2) if at % 5 else 900.0,
+        )
+        for at in range(1_500)
+    ]
+    summed.apply(JournalMove(segment=SEGMENT, start=3, end=4, records=tuple(many)))
+    for erased in ({}, {"v7": LATER}):
+        summed.erase(erased)
+        for by in (("session",), ("user",), ("session", "status"), ("model", "user")):
+            asked = UsageQuery(
+                since=START, until=LATER, by=by, where=RecordFilter(deployment="many"),
+                order="latency_p95_ms", limit=limit,
+            )  # fmt: skip
+            monkeypatch.setattr(rollups, "FEW", 1_000)
+            chosen = summed.usage(asked)
+            monkeypatch.setattr(rollups, "FEW", 10**9)
+            assert chosen == summed.usage(asked)
+            assert not any(row.approximate for row in chosen)
+
+
 def test_a_late_call_is_in_the_sums(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a move that comes again is not."""
     before = _requests(summed, monkeypatch)

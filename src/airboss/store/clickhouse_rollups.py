@@ -59,6 +59,7 @@ def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
 _ORDERS: Final = {
     "requests": "count()",
     "errors": "countIf(status = 'error')",
+    "latency_p95_ms": "quantileExactInclusiveIf(0.95)(latency_ms, status = 'ok')",
     "output_tokens": "sum(ifNull(output_tokens, 0))",
     "cost_usd": "toFloat64(sumOrNull(cost_usd))",
     "last_at": "max(started_at)",

@@ -121,6 +121,9 @@ def everybody(connection: Connection, asked: Question) -> tuple[dict[str, str], 
 
 def _of_first(connection: Connection, asked: Question, person: str) -> tuple[Question, int]:
     """The question of the groups that come first; `person` is a column of these."""
+    if asked.metric == "latency_p95_ms":
+        found = _slowest(connection, asked)
+        return asked.of_groups(person, [row[:-2] for row in found], _these), sum(row[-1] for row in found)
     sums = next((each for each in TABLES if each.tells(asked)), None)
     rows, more = (query("calls"), {}) if sums is None else _rows(connection, sums, asked)
     keys = [f"g{at}" for at in range(len(asked.by))]
@@ -135,6 +138,26 @@ def _of_first(connection: Connection, asked: Question, person: str) -> tuple[Que
     )
     found = run(connection, text, _given(text, asked, more))
     return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
+
+
+def _slowest(connection: Connection, asked: Question) -> list[Any]:
+    """The groups with the slowest calls, exactly; sums of people do not tell, so that each call is looked at,
+    but only a few of them are kept. Some more may come with them that are no slower than the last."""
+    keys = [f"g{at}" for at in range(len(asked.by))]
+    text = query("slowest_people").format(
+        groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
+        keys=", ".join(keys),
+        keys_of_told=", ".join(f"told.{key}" for key in keys),
+        same=" and ".join(f"tail.{key} is not distinct from told.{key}" for key in keys),
+        without=_without(None),
+        where=asked.where,
+    )
+    near = query("tail").format(without=_without(None), where=asked.where)
+    ((tail,),) = run(connection, near, _given(near, asked, {}))
+    found = run(connection, text, _given(text, asked, {"tail": tail}))
+    if tail >= 0 and sum(row[-2] for row in found) < asked.limit:
+        found = run(connection, text, _given(text, asked, {"tail": -1.0}))
+    return found
 
 
 def _these(column: str, name: str) -> str:

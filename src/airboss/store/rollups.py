@@ -41,8 +41,6 @@ SUMMED: Final = (
     "finish_reason",
 )  # fmt: skip
 """What sums are told apart by."""
-CHOSEN_BY: Final = ("requests", "errors", "output_tokens", "cost_usd", "last_at")
-"""By the most of these rows of people are chosen before their calls are read; quantiles need each call."""
 TIMES: Final = 10
 """So many times as many calls are read, and rows exact, once those that come first have been chosen."""
 NEXT: Final = "\x1f"
@@ -88,7 +86,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     def person(self) -> str | None:
         """The column of people that it is told by, where rows can be chosen before their calls are read."""
         columns = [column for column in self.by if column in ('"user"', "session")]
-        return columns[0] if columns and self.step_s is None and self.metric in CHOSEN_BY else None
+        return columns[0] if columns and self.step_s is None else None
 
     def of_groups(
         self, person: str, groups: Sequence[Sequence[str | None]], within: Callable[[str, str], str]
