@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -217,10 +218,10 @@ def test_a_call_is_known_by_what_it_asked(record_log: TracedLog, operation: str)
 @pytest.mark.parametrize(
     ("operation", "calls", "spans", "own"),
     [
-        ("chat", 1, 2, 2),  # which of the two went elsewhere nobody knows
-        ("embeddings", 1, 2, 2),
+        ("chat", 1, 2, 1),  # which of the two went elsewhere nobody knows
+        ("embeddings", 1, 2, 1),
         ("chat", 3, 1, 0),  # it was told to try again
-        ("embeddings", 2, 1, 1),
+        ("embeddings", 2, 1, 0),  # one of the two, whichever
         ("chat", 2, 2, 0),
         ("embeddings", 3, 3, 0),
     ],
@@ -228,15 +229,51 @@ def test_a_call_is_known_by_what_it_asked(record_log: TracedLog, operation: str)
 def test_calls_that_are_alike(
     record_log: TracedLog, operation: str, calls: int, spans: int, own: int
 ) -> None:
-    """At the same time: none is joined unless each client has a call of its own."""
+    """At the same time: none is counted twice, and none stands below a client that may be another's."""
     records = [asked(2 + number, operation, 1.05 + number / 100) for number in range(calls)]
     record_log.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
     clients = [asking(50 + number, operation, 1.0 + number / 1000) for number in range(spans)]
     record_log.apply(span_move(*clients, start=100))
     assert len(settle(record_log)) == calls + own
+    below = {each.parent_id for each in record_log.trace(TRACE) if each.gateway}
+    assert below <= ({None} if spans > 1 else {clients[0].span_id})
     if calls == spans:
         record_log.apply(span_move(asking(60, operation, 1.0), start=100 + 100 * spans))
         assert len(settle(record_log)) == calls + 1  # none is left for it
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_alike_calls_at_once_stand_below_their_own_clients(record_log: TracedLog, seed: int) -> None:
+    """Whatever the order in which they end: by their times, where these leave one way; else below none."""
+    times = random.Random(seed)
+    clients, records, whose = [], [], {}
+    for number in range(12):
+        start, length = times.random(), 0.02 + times.random()
+        records.append(asked(2 + number, "embeddings", start + 0.001, latency_ms=1000 * length - 2))
+        clients.append(asking(50 + number, "embeddings", start, duration_ms=1000 * length))
+        whose[call_id(2 + number)] = clients[-1].span_id
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
+    record_log.apply(span_move(*clients, start=100))
+    assert settle(record_log) == sorted(whose)
+    placed = {each.id: each.parent_id for each in record_log.trace(TRACE) if each.gateway}
+    assert placed.keys() == whose.keys()
+    assert all(parent in {None, whose[each]} for each, parent in placed.items())
+
+
+def test_a_short_call_within_a_long_one_is_not_taken_for_it(record_log: TracedLog) -> None:
+    """Two alike at once, one within the other: each stands below its own client, though the longer call began
+    first and the shorter client ended first."""
+    long, short = (
+        asked(2, "embeddings", 1.01, latency_ms=130.0),
+        asked(3, "embeddings", 1.04, latency_ms=40.0),
+    )
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=(long, short)))
+    outer = asking(50, "embeddings", 1.0, duration_ms=150.0)
+    inner = asking(51, "embeddings", 1.03, duration_ms=60.0)
+    record_log.apply(span_move(outer, inner, start=100))
+    assert settle(record_log) == [call_id(2), call_id(3)]
+    placed = {each.id: each.parent_id for each in record_log.trace(TRACE) if each.gateway}
+    assert placed == {call_id(2): outer.span_id, call_id(3): inner.span_id}
 
 
 def test_traces_are_listed(record_log: TracedLog) -> None:

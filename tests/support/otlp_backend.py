@@ -13,10 +13,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Backend:
-    """Answers 200, or each status of `script` first. `url` is its base URL."""
+    """Answers 200, or each status of `script` first; by path, `refuse` has a status to answer with and
+    `answers` a body. `url` is its base URL."""
 
     def __init__(self) -> None:
         self.script: list[int] = []
+        self.refuse: dict[str, int] = {}
+        self.answers: dict[str, bytes] = {}
         self.headers: list[dict[str, str]] = []
         self.requests: list[tuple[str, Any]] = []
         backend = self
@@ -26,20 +29,22 @@ class Backend:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
-                status = backend.script.pop(0) if backend.script else 200
+                status = backend.script.pop(0) if backend.script else backend.refuse.get(self.path, 200)
                 if status == 200:
                     kinds: dict[str, Any] = {
                         "/v1/traces": ExportTraceServiceRequest,
                         "/v1/metrics": ExportMetricsServiceRequest,
                         "/v1/logs": ExportLogsServiceRequest,
                     }
-                    said = kinds[self.path]()
-                    said.ParseFromString(body)
+                    sent = kinds[self.path]()
+                    sent.ParseFromString(body)
                     backend.headers.append({k.lower(): v for k, v in self.headers.items()})
-                    backend.requests.append((self.path, said))
+                    backend.requests.append((self.path, sent))
                 self.send_response(status)
-                self.send_header("content-length", "0")
+                said = backend.answers.get(self.path, b"") if status == 200 else b""
+                self.send_header("content-length", str(len(said)))
                 self.end_headers()
+                self.wfile.write(said)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""

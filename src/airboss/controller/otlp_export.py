@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 import httpx2
@@ -29,10 +31,19 @@ from airboss.domain.record import EXTERNAL, InferenceRecord
 from airboss.evaluations.online import drawn
 from airboss.store.span_rows import TracedLog
 
+if TYPE_CHECKING:
+    from airboss.telemetry.otlp_write import Parent
+
 CURSOR: Final = "otlp"
 PAGE: Final = 200
 POLL_S: Final = 1.0
 BACKOFF_S_MAX: Final = 60.0
+RETRY_AFTER_S_MAX: Final = 600.0
+"""So long a backend may tell us to wait."""
+REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of spans, before they are packed: collectors take 20 MiB, some backends 5; a single call may be longer."""
+ANSWER_BYTES_MAX: Final = 64 * 1024
+"""What is read of an answer."""
 METRICS_EVERY_S: Final = 15.0
 SCORES_EVERY_S: Final = 10.0
 SCORED_WITHIN: Final = timedelta(hours=1)
@@ -40,7 +51,7 @@ SCORED_WITHIN: Final = timedelta(hours=1)
 SCORED_MAX: Final = 5_000
 AGAIN: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
 """Answers after which the same is sent again: a backend's trouble, or an operator's mistake that can be
-mended. After others it would be refused for ever."""
+mended, as redirections are. After others it would be refused for ever."""
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +79,34 @@ class Refused(Exception):
         self.wait_s = wait_s
 
 
+class TooLarge(Exception):
+    """The backend takes less than this at once."""
+
+
+class Pause:
+    """How long one kind of data waits after it was refused: longer each time, and not all at one moment."""
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._chance = chance
+        self._next_s = POLL_S
+        self.until = 0.0
+
+    def over(self, now: float) -> bool:
+        """Whether it may be tried now."""
+        return now >= self.until
+
+    def end(self) -> None:
+        """It was taken."""
+        self._next_s, self.until = POLL_S, 0.0
+
+    def begin(self, now: float, told_s: float | None = None) -> float:
+        """It was refused; returns how long to wait. `told_s` is what the backend said."""
+        wait_s = max(self._next_s * (0.5 + self._chance() / 2), min(told_s or 0.0, RETRY_AFTER_S_MAX))
+        self._next_s = min(2 * self._next_s, BACKOFF_S_MAX)
+        self.until = now + wait_s
+        return wait_s
+
+
 class OtlpExport:
     """Follows the record log. One event loop calls it; `counts` may be read by any thread.
 
@@ -81,6 +120,7 @@ class OtlpExport:
         record_log: TracedLog,
         cursors: Cursors,
         clock: Clock,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._log = record_log
@@ -89,12 +129,13 @@ class OtlpExport:
         self._held: ExportSettings | None = None
         self._client: httpx2.AsyncClient | None = None
         self._totals: object = None
-        self._backoff_s = POLL_S
+        self._pauses = {signal: Pause(chance) for signal in ("traces", "metrics", "scores")}
         self._metrics_at = self._scores_at = 0.0
         self._counted = False
         self._recent: OrderedDict[str, tuple[str, datetime]] = OrderedDict()
         self._told: OrderedDict[str, None] = OrderedDict()
         self.sent = self.dropped = self.failures = 0
+        self.dropped_scores = self.dropped_metrics = 0
         self.lag_s = 0.0
 
     @property
@@ -106,6 +147,8 @@ class OtlpExport:
             "otlp_lag_seconds": self.lag_s,
             "otlp_sent_spans": float(self.sent),
             "otlp_dropped_spans": float(self.dropped),
+            "otlp_dropped_scores": float(self.dropped_scores),
+            "otlp_dropped_metrics": float(self.dropped_metrics),
             "otlp_failures": float(self.failures),
         }
 
@@ -117,18 +160,17 @@ class OtlpExport:
                 try:
                     if await self.tick():
                         wait_s = 0.0
-                    self._backoff_s = POLL_S
+                    self._pauses["traces"].end()
                 except Refused as refused:
                     self.failures += 1
                     log.warning("traces not sent: %s", refused)
-                    wait_s = max(self._backoff_s, refused.wait_s or 0.0)
-                    self._backoff_s = min(2 * self._backoff_s, BACKOFF_S_MAX)
+                    wait_s = self._pauses["traces"].begin(self._clock.monotonic(), refused.wait_s)
                 except StoreUnavailable as error:
                     log.debug("traces not sent: %s", error)
                 except (SetupError, ConfigError, ValueError) as error:
                     log.warning("traces not sent: %s", error)
-                    wait_s = self._backoff_s = min(2 * self._backoff_s, BACKOFF_S_MAX)
-                await asyncio.sleep(min(wait_s, BACKOFF_S_MAX))
+                    wait_s = self._pauses["traces"].begin(self._clock.monotonic())
+                await asyncio.sleep(wait_s)
         finally:
             await self._hang_up()
 
@@ -154,8 +196,18 @@ class OtlpExport:
         else:
             self.lag_s = 0.0
             await asyncio.to_thread(self._look_for_loss, cursor)
-        await self._metrics(settings)
-        await self._scores(settings)
+        # One who takes no metrics, say, does not hold traces up.
+        for signal, send in (("metrics", self._metrics), ("scores", self._scores)):
+            pause = self._pauses[signal]
+            if not pause.over(self._clock.monotonic()):
+                continue
+            try:
+                await send(settings)
+                pause.end()
+            except Refused as refused:
+                self.failures += 1
+                log.warning("%s not sent: %s", signal, refused)
+                pause.begin(self._clock.monotonic(), refused.wait_s)
         return len(page) == PAGE
 
     async def _use(self, settings: ExportSettings) -> None:
@@ -206,18 +258,8 @@ class OtlpExport:
             for record in calls
             if drawn(record.id, settings.sample) and parents.get(record.id, write.Parent(None, True)).sampled
         ]
-        if wanted and settings.traces_url is not None:
-            body = await asyncio.to_thread(
-                write.spans_request,
-                wanted,
-                resource=settings.resource,
-                latest=settings.latest,
-                content=settings.content,
-            )
-            answer = await self._post(settings.traces_url, body, settings)
-            lost = len(wanted) if answer is None else write.rejected(answer)
-            self.dropped += lost
-            self.sent += len(wanted) - lost
+        if settings.traces_url is not None:
+            await self._spans(wanted, settings.traces_url, settings)
         assert isinstance(self._totals, write.Totals)
         for record in calls:
             self._totals.add(record)
@@ -225,6 +267,40 @@ class OtlpExport:
             self._recent[record.id] = place_of(record)
         while len(self._recent) > SCORED_MAX:
             self._recent.popitem(last=False)
+
+    async def _spans(
+        self,
+        calls: Sequence[tuple[InferenceRecord, Parent | None]],
+        url: str,
+        settings: ExportSettings,
+    ) -> None:
+        """Send spans, in as many requests as their size asks for."""
+        from airboss.telemetry import otlp_write as write  # noqa: PLC0415 - as above
+
+        if not calls:
+            return
+        body = await asyncio.to_thread(
+            write.spans_request,
+            calls,
+            resource=settings.resource,
+            latest=settings.latest,
+            content=settings.content,
+        )
+        half = len(calls) // 2
+        if half == 0 or len(body) <= REQUEST_BYTES_MAX:
+            try:
+                answer = await self._post(url, body, settings)
+            except TooLarge:
+                answer = None
+            else:
+                half = 0
+            if half == 0:
+                lost = len(calls) if answer is None else min(len(calls), max(0, write.rejected(answer)))
+                self.dropped += lost
+                self.sent += len(calls) - lost
+                return
+        await self._spans(calls[:half], url, settings)
+        await self._spans(calls[half:], url, settings)
 
     async def _metrics(self, settings: ExportSettings) -> None:
         """Send what was counted, now and then."""
@@ -235,12 +311,14 @@ class OtlpExport:
             return
         assert isinstance(self._totals, Totals)
         body = self._totals.request(int(self._clock.now().timestamp() * 1e9), settings.resource)
-        await self._post(settings.metrics_url, body, settings)
+        if await self._taken(settings.metrics_url, body, settings) is None:
+            self.dropped_metrics += 1
         self._metrics_at, self._counted = now + METRICS_EVERY_S, False
 
     async def _scores(self, settings: ExportSettings) -> None:
         """Send what was lately thought of calls, each once (and once more after a start)."""
         from airboss.telemetry.otlp_events import scores_request  # noqa: PLC0415 - as above
+        from airboss.telemetry.otlp_write import rejected  # noqa: PLC0415 - as above
 
         now = self._clock.monotonic()
         if settings.logs_url is None or now < self._scores_at or not self._recent:
@@ -254,37 +332,66 @@ class OtlpExport:
         if not new:
             return
         body = scores_request(new, resource=settings.resource, content=settings.content)
-        await self._post(settings.logs_url, body, settings)
+        answer = await self._taken(settings.logs_url, body, settings)
+        # As of spans: the fields have the same numbers.
+        self.dropped_scores += len(new) if answer is None else min(len(new), max(0, rejected(answer)))
         self._told.update((score.id, None) for score, _ in new)
         while len(self._told) > 4 * SCORED_MAX:
             self._told.popitem(last=False)
 
+    async def _taken(self, url: str, body: bytes, settings: ExportSettings) -> bytes | None:
+        """As `_post`, of what cannot be made smaller. Raises Refused."""
+        try:
+            return await self._post(url, body, settings)
+        except TooLarge:
+            return None
+
     async def _post(self, url: str, body: bytes, settings: ExportSettings) -> bytes | None:
-        """The backend's answer; None where it will never take this. Raises Refused."""
+        """The backend's answer; None where it will never take this. Raises Refused, TooLarge."""
         assert self._client is not None  # made by `_use`
         headers = {
             "content-type": "application/x-protobuf",
             "user-agent": f"airboss/{__version__}",
+            "accept-encoding": "identity",
             **settings.headers,
         }
         if settings.gzip:
             body = await asyncio.to_thread(gzip.compress, body, 5)
             headers["content-encoding"] = "gzip"
+        said = b""
+        asked = self._client.stream("POST", url, content=body, headers=headers, follow_redirects=False)
         try:
-            answer = await self._client.post(url, content=body, headers=headers, follow_redirects=False)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            # The client's own limits are of each read: a byte now and then would hold us for ever.
+            async with asyncio.timeout(settings.timeout_s), asked as answer:
+                async for piece in answer.aiter_raw():
+                    said += piece
+                    if len(said) > ANSWER_BYTES_MAX:
+                        break
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError) as error:
             # Not the library's words: they may hold a URL that is a secret.
             raise Refused(f"the backend does not answer ({type(error).__name__})") from None
         if answer.is_success:
-            return answer.content
-        if answer.status_code in AGAIN:
-            wait = answer.headers.get("retry-after", "")
+            return said
+        if answer.status_code in AGAIN or answer.is_redirect:
             raise Refused(
                 f"the backend answers {answer.status_code}; see [telemetry] otlp, its endpoint and headers",
-                float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else None,
+                retry_after_s(answer.headers.get("retry-after", ""), self._clock.now()),
             )
-        log.warning("the backend answers %d and will never take this; it is left out", answer.status_code)
+        log.warning("the backend answers %d and will not take this", answer.status_code)
+        if answer.status_code == 413:
+            raise TooLarge
         return None
+
+
+def retry_after_s(text: str, now: datetime) -> float | None:
+    """What `retry-after` says, seconds or a date; None where it says nothing that can be read."""
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())
 
 
 def ours(record: InferenceRecord) -> bool:

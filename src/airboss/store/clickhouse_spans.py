@@ -123,8 +123,8 @@ def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed) -> i
     number = crc32(token.encode())
     texts, said = _texts(house, [*own, *answered])
     make([texts[each] for each in own if each in texts], token)
-    ours = _ours(house, {each: texts[each] for each in answered if each in texts}, listed, number)
-    take(house, ours.values(), before, token, number)
+    ours = _ours(house, texts, listed, number)  # all of them again: who is alone may be another's
+    take(house, [span for each in answered if (span := ours.get(each))], before, token, number)
     _wait_no_more(house, [*ids, *said], token)
     house.insert("settlements", SETTLEMENT_COLUMNS, [(token, [], [], [], 1)], f"{token}:done")
     return len(ids)
@@ -190,14 +190,16 @@ def _wait_no_more(house: ClickHouse, ids: Sequence[str], token: str) -> None:
     house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
 
 
-def _ours(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int) -> dict[str, Span]:
+def _ours(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int) -> dict[str, Span | None]:
     """Which of these model calls, given by the records that they would become, are the gateway's."""
-    ours = _answered(house, list(texts))
+    ours: dict[str, Span | None] = {**_answered(house, list(texts))}
     rest = {each: text for each, text in texts.items() if each not in ours}
     return ours | _asked(house, rest, listed, move)
 
 
-def _asked(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int) -> dict[str, Span]:
+def _asked(
+    house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int
+) -> dict[str, Span | None]:
     """As `span_asked.joined`, for these model calls."""
     if not texts:
         return {}

@@ -144,9 +144,9 @@ def _settle(
     own = [each for each in ids if found.get(each, each) == each]
     ours = _answered(connection, own)
     texts = _filled(connection, _texts(connection, [each for each in own if each not in ours]), said)
-    ours |= _asked(connection, texts)
-    insert(connection, [text for each, text in texts.items() if each not in ours])
-    take(connection, ours.values(), before)
+    asked_of_us = _asked(connection, texts)
+    insert(connection, [text for each, text in texts.items() if each not in asked_of_us])
+    take(connection, [*ours.values(), *filter(None, asked_of_us.values())], before)
     return [*ids, *(message for each in ids for message in said.get(each, ()))]
 
 
@@ -193,7 +193,7 @@ def _answered(connection: Connection, ids: Sequence[str]) -> dict[str, Span]:
     )
 
 
-def _asked(connection: Connection, texts: Mapping[str, bytes]) -> dict[str, Span]:
+def _asked(connection: Connection, texts: Mapping[str, bytes]) -> dict[str, Span | None]:
     """As `span_asked.joined`, for these model calls."""
     details = [_detail(row) for row in run_by_ids(connection, "spans_of", list(texts), columns=_DETAIL)]
     clients = span_asked.clients_of(details, texts)

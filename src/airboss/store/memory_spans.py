@@ -85,14 +85,15 @@ class MemorySpans:
                 said |= span_messages.of_calls(waiting, tree, filter(self._is_said, self._calls))
             own = [each for each in waiting if found.get(each, each) == each]
             texts = {each: self._filled(each, said.get(each, ())) for each in own}
-            ours = self._answered_calls([_detail(self._spans[each]) for each in own])
+            ours: dict[str, Span | None] = {}
+            ours |= self._answered_calls([_detail(self._spans[each]) for each in own])
             ours |= self._asked_calls({each: texts[each] for each in own if each not in ours})
             for span_id in own:
                 if span_id not in ours:
                     self._make(texts[span_id])
             for span_id in [*due, *(each for call in waiting for each in said.get(call, ()))]:
                 self._calls.pop(span_id, None)
-            self._take_spans(list(ours.values()), before)
+            self._take_spans([each for each in ours.values() if each is not None], before)
             return len(due)
 
     def _is_said(self, span_id: str) -> bool:
@@ -113,7 +114,7 @@ class MemorySpans:
                 calls.append(AnsweredCall(answer_id=answer_id, **given))
         return joined(clients, answer_ids(clients), calls)
 
-    def _asked_calls(self, texts: Mapping[str, bytes]) -> dict[str, Span]:
+    def _asked_calls(self, texts: Mapping[str, bytes]) -> dict[str, Span | None]:
         """As `span_asked.joined`, for these model calls."""
         clients = span_asked.clients_of([_detail(self._spans[each]) for each in texts], texts)
         untraced = [

@@ -2,9 +2,9 @@
 embeddings, and calls that failed. A client writes down what it asked and when; the gateway's record has the
 same question, of the same key, within that time. Pure.
 
-Two calls may be alike in all of that, and one of them may have gone elsewhere. So a call that failed must say
-the gateway's own words, and of embeddings that are alike at the same time none is joined unless each client
-has a call of its own.
+Several calls may be alike in all of that. So a call that failed must say the gateway's own words; and of
+those that are alike at the same time each is joined to its client only where no other way is possible.
+Otherwise as many clients as there are calls are known to be the gateway's, and counted by its records alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from airboss.domain.record import InferenceRecord
 from airboss.store.joining import StoredRecord, read_record
@@ -26,6 +27,10 @@ CALLS_MAX: Final = 2_000
 """Calls of the gateway that are looked at for the spans that are settled at once."""
 SKEW: Final = timedelta(milliseconds=100)
 """By how much the clock of who sends spans may be off: a call of the gateway is while its client waits."""
+PAIRS_MAX: Final = 40_000
+"""Of clients and calls that are alike; among more, which is whose is not looked into."""
+NONE: Final = timedelta(milliseconds=1)
+"""Off by no more than what times are rounded to."""
 FAILED: Final = frozenset({"error", "refused"})
 WORDS_MIN: Final = 12
 """Letters and digits that an error must have to be known by them."""
@@ -51,8 +56,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
     record: InferenceRecord
-    question: str
     words: str
+    ended_at: datetime
 
 
 def clients_of(spans: Iterable[SpanDetail], texts: Mapping[str, bytes]) -> list[Client]:
@@ -81,18 +86,19 @@ def asked_in(clients: Sequence[Client]) -> dict[str, Any]:
     }
 
 
-def joined(clients: Sequence[Client], records: Iterable[InferenceRecord]) -> dict[str, Span]:
+def joined(clients: Sequence[Client], records: Iterable[InferenceRecord]) -> dict[str, Span | None]:
     """For each of these clients whose call is one of the gateway's (of `records`, those that came without a
-    trace), by its span's id: the span that the latter is in its trace."""
+    trace), by its span's id: the span that the latter is in its trace; None where it is one of several."""
     calls: defaultdict[str, list[_Call]] = defaultdict(list)
     for record in sorted(records, key=lambda each: (each.started_at, each.id)):
         question = _question(record.request)
         if question is not None:
-            calls[question].append(_Call(record=record, question=question, words=_words(record.response)))
+            ended_at = record.started_at + timedelta(milliseconds=record.latency_ms)
+            calls[question].append(_Call(record=record, words=_words(record.response), ended_at=ended_at))
     asked: defaultdict[tuple[str, bool], list[Client]] = defaultdict(list)
     for client in clients:
         asked[client.question, client.record.status == "error"].append(client)
-    found: dict[str, Span] = {}
+    found: dict[str, Span | None] = {}
     for (question, _), alike in asked.items():
         for group in _at_once(sorted(alike, key=lambda each: (each.span.started_at, each.span.id))):
             found |= _matched(group, calls.get(question, ()))
@@ -112,29 +118,69 @@ def _at_once(clients: Sequence[Client]) -> list[list[Client]]:
     return groups
 
 
-def _matched(clients: Sequence[Client], calls: Sequence[_Call]) -> dict[str, Span]:
-    """Each client with a call of its own; none where there are not as many as that."""
+def _matched(clients: Sequence[Client], calls: Sequence[_Call]) -> dict[str, Span | None]:
+    """Those of these clients whose calls are among these: with the call where it can be no other."""
     theirs = [call for call in calls if any(_fits(client, call) for client in clients)]
-    failed = clients[0].record.status == "error"
-    # One who is told to try again makes several calls under one span, which fail alike.
-    if len(theirs) < len(clients) or (len(theirs) > len(clients) and not failed):
-        return {}
-    found: dict[str, Span] = {}
-    for client in sorted(clients, key=lambda each: each.ended_at):
-        call = next((each for each in theirs if _fits(client, each)), None)
-        if call is None:
-            return {}
-        theirs.remove(call)
-        found[client.span.id] = span_of(call.record, client.span)
+    if len(clients) == 1 and theirs and clients[0].record.status == "error":
+        # One who is told to try again makes several calls under one span, which fail alike.
+        return {clients[0].span.id: span_of(theirs[0].record, clients[0].span)}
+    if len(clients) * len(theirs) <= PAIRS_MAX:
+        # Most clocks are right: then each call lies within its client. One who sends no spans may have made
+        # another: then it may not lie within any.
+        for skew in (SKEW, NONE) if len(theirs) == len(clients) else (SKEW,):
+            way = _only_way(clients, theirs, skew)
+            if way is not None:
+                return {each.span.id: span_of(call.record, each.span) for each, call in way}
+    pairs = _most(clients, theirs)
+    found: dict[str, Span | None] = {each.span.id: None for each, _ in pairs}
+    if len({each.span.trace_id for each in clients}) == 1 and len(pairs) == len(clients) == len(theirs):
+        # Which is whose nobody knows, but in this trace they are: beside their clients they are no others'.
+        above = {each.span.parent_id for each in clients}
+        parent = above.pop() if len(above) == 1 else None
+        for each, call in pairs:
+            found[each.span.id] = replace(span_of(call.record, each.span), parent_id=parent)
     return found
 
 
-def _fits(client: Client, call: _Call) -> bool:
+def _only_way(
+    clients: Sequence[Client], calls: Sequence[_Call], skew: timedelta
+) -> list[tuple[Client, _Call]] | None:
+    """Each client with a call of its own, where that can be done in one way only, as their clocks are off by
+    so much at most."""
+    may = [{number for number, call in enumerate(calls) if _fits(client, call, skew)} for client in clients]
+    certain = [at for at, each in enumerate(may) if len(each) == 1]
+    found = []
+    while certain:
+        at = certain.pop()
+        if not may[at]:
+            return None  # another one has it
+        (number,) = may[at]
+        found.append((clients[at], calls[number]))
+        for other, each in enumerate(may):
+            if other != at and number in each:
+                each.remove(number)
+                if len(each) == 1:
+                    certain.append(other)
+    return found if len(found) == len(clients) else None
+
+
+def _most(clients: Sequence[Client], calls: Sequence[_Call]) -> list[tuple[Client, _Call]]:
+    """As many clients as there can be, each with a call: the latest first, with the call that ends last."""
+    free = sorted(calls, key=lambda each: each.ended_at, reverse=True)
+    found = []
+    for client in sorted(clients, key=lambda each: each.span.started_at, reverse=True):
+        call = next((each for each in free if _fits(client, each)), None)
+        if call is not None:
+            free.remove(call)
+            found.append((client, call))
+    return found
+
+
+def _fits(client: Client, call: _Call, skew: timedelta = SKEW) -> bool:
     record, mine = call.record, client.record
-    ended_at = record.started_at + timedelta(milliseconds=record.latency_ms)
     if record.key != client.span.key or record.operation != mine.operation:
         return False
-    if record.started_at < client.span.started_at - SKEW or ended_at > client.ended_at + SKEW:
+    if record.started_at < client.span.started_at - skew or call.ended_at > client.ended_at + skew:
         return False
     if mine.status == "error":
         return record.status in FAILED and len(call.words) >= WORDS_MIN and call.words in client.words

@@ -251,6 +251,8 @@ GAUGES = {
     "otlp_lag_seconds": "Age of the oldest call that was not sent to the OTLP backend yet.",
     "otlp_sent_spans": "Spans of calls that the OTLP backend has taken since the controller started.",
     "otlp_dropped_spans": "Those that it has said it will never take.",
+    "otlp_dropped_scores": "Scores of calls likewise.",
+    "otlp_dropped_metrics": "Requests of metrics likewise; those that follow have all that was counted.",
     "otlp_failures": "Tries that it did not take and that were made again.",
     "store_up": "Whether the record store answered the controller.",
     "controller_age_seconds": "Since the controller last reported: it should stay under a few seconds.",
