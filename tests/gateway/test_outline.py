@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.errors import InvalidRequest
+from airboss.gateway import outline as outlines
 from airboss.gateway import wire
 from airboss.gateway.outline import BEGINNING_CHARS, KEPT, beginning, outline, plain_ends, what_is_said
 from airboss.gateway.splice import LONG, in_pieces, members, replace_model
@@ -208,7 +209,11 @@ def sent(draw: st.DrawFn) -> Sent:
     elif change == "put":
         text = (
             text[:at]
-            + draw(st.sampled_from([b'"', b"\\", b"\n", b"\xff", b"}", b"]", b",", b"\\ud800"]))
+            + draw(
+                st.sampled_from(
+                    [b'"', b"\\", b"\n", b"\0", b"\x1f", b"\x7f", b"\xff", b"}", b"]", b",", b"\\ud800"]
+                )
+            )
             + text[at:]
         )
     elif change == "twice":
@@ -294,6 +299,23 @@ def test_nothing_hides_behind_what_looks_alike(before: bytes, said: bytes, says:
     body = b'{%s"messages":[{"role":"tool","content":%s}],"model":"m","pad":%s}' % (before, said, PADDING)
     with pytest.raises(InvalidRequest, match=says):
         wire.parse_body("chat", body)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_no_control_character_hides_in_what_is_cut(quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it stands; the character after the last of them is one as any, and so is nothing at all."""
+    if not quick:
+        monkeypatch.setattr(outlines, "_control_searches", ())
+    body = b'{"messages":[{"role":"user","content":"%s"}],"model":"m"}' % (b"x" * 9 * LONG)
+    wire.parse_body("chat", body)
+    for code in range(0x23):
+        for at in (2 * KEPT, 5 * LONG, len(body) - 18):
+            spoilt = body[:at] + bytes([code]) + body[at:]
+            if code in b" !":
+                wire.parse_body("chat", spoilt)
+            else:
+                with pytest.raises(InvalidRequest, match="not valid JSON"):
+                    wire.parse_body("chat", spoilt)
 
 
 def test_many_that_begin_alike_take_no_time() -> None:

@@ -12,6 +12,11 @@ from collections.abc import Iterable
 
 import msgspec
 
+try:
+    from ahocorasick_rs import BytesAhoCorasick, MatchKind
+except ImportError:  # a platform without a build of it; all the rest works as it does, and slower
+    BytesAhoCorasick = None  # type: ignore[assignment,misc]  # no type says "or None" of a name imported
+
 Span = tuple[int, int]
 """Start and end of something in a text, in bytes."""
 
@@ -32,6 +37,14 @@ _TRIES_MAX = 64
 _ENDS_VALUE = re.compile(rb"[ \t\r\n]*[,}\]]").match
 _OUTSIDE = frozenset(b",:]} \t\r\n")
 """What may come after a quote that ends a string."""
+
+
+_CONTROLS = 32
+"""Characters that no JSON string may hold are those below it."""
+_TOGETHER = 16
+"""So many of them are looked for by whole vectors."""
+_PIECE = 64 * 1024
+"""So much is searched at once: a list of all that is found in it could be far longer."""
 
 
 class Outline(msgspec.Struct, frozen=True):
@@ -72,8 +85,9 @@ def outline(whole: bytes, cuts: Iterable[Span]) -> Outline:
 
 
 def plain_ends(text: bytes) -> list[Span]:
-    """The ends of long strings without escapes that are values in the valid object `text`: all but the first
-    KEPT bytes of each, and some of their first."""
+    """The ends of long strings without escapes that are values in the object `text`: all but the first KEPT
+    bytes of each, and some of their first. The text is valid JSON if it is without these and they hold no
+    control character: what looks like such a string and is none is no JSON before the cut either."""
     found = []
     kept = 0
     at = _STEP
@@ -90,6 +104,31 @@ def plain_ends(text: bytes) -> list[Span]:
             kept = close
         at = close + _STEP
     return found
+
+
+_control_searches = (
+    ()
+    if BytesAhoCorasick is None
+    else tuple(
+        BytesAhoCorasick(
+            [bytes([control]) for control in range(first, first + _TOGETHER)],
+            matchkind=MatchKind.LeftmostFirst,  # the only kind that is looked for by whole vectors
+        ).find_matches_as_indexes
+        for first in range(0, _CONTROLS, _TOGETHER)
+    )
+)
+
+
+def free_of_controls(text: bytes, spans: Iterable[Span]) -> bool:
+    """Whether it is known that no control character stands in the spans: in a fifth of the time that reading
+    them as JSON takes."""
+    view = memoryview(text)
+    return bool(_control_searches) and not any(
+        search(view[at : min(at + _PIECE, end)])
+        for start, end in spans
+        for at in range(start, end, _PIECE)
+        for search in _control_searches
+    )
 
 
 class _Message(msgspec.Struct):

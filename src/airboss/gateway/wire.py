@@ -14,7 +14,7 @@ from airboss.domain.errors import ApiError, InvalidRequest, NotFound
 from airboss.domain.release import Release
 from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
-from airboss.gateway.outline import Said, outline, plain_ends, what_is_said
+from airboss.gateway.outline import Said, free_of_controls, outline, plain_ends, what_is_said
 from airboss.gateway.splice import (
     DEPTH_MAX,
     LONG,
@@ -173,8 +173,8 @@ def _read_long_chat(body: bytes) -> Body:
     said = Said()
     try:
         known = outline(body, plain_ends(body))
-        if known.cuts:
-            _read_anything(body)
+        if known.cuts and not free_of_controls(body, known.cuts):
+            _read_anything(body)  # to say where it is no JSON
         if len(known.text) >= 2 * LONG:
             said = what_is_said(known.text)
             known = known.without(said.spans)
