@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from airboss.domain.errors import Unavailable
 from airboss.domain.record import ClosedCall, OpenedCall
-from airboss.gateway.recording import PROMISED_BYTES, Recording
+from airboss.gateway.recording import LONG_HELD_MAX, PROMISED_BYTES, Recording
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
 from airboss.telemetry.frames import FrameKind, read_frames
@@ -118,6 +118,57 @@ def test_frames_are_written_before_what_is_sent_after_them(tmp_path: Path) -> No
     assert sink.seen == [kept, kept]
 
 
+def requests(kept: list[bytes]) -> list[str]:
+    """The requests of open frames with one."""
+    return [msgspec.json.decode(each)["request"] for each in kept if b'"request"' in each]
+
+
+def test_long_requests_are_written_with_the_other_frames_of_their_turn(tmp_path: Path) -> None:
+    """In their order, without the secrets, before what is sent; many are written before the turn ends."""
+    long = [b'"%d%s%s"' % (n, b"x" * 200_000, SECRET.encode()) for n in range(3)]
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        hold(recording, "close", PLAIN, b'"first"')
+        for text in long:
+            recording.open_long(PLAIN, OPENED, text)
+            hold(recording, "close", PLAIN, b'"%s"' % text[1:2])
+        outbox.write(sink, b"upstream")
+        assert (sink.seen, payloads(sink.journal)) == ([], [])
+        outbox.flush()
+        for _ in range(2):
+            recording.open_long(PLAIN, OPENED, b'"%s"' % (b"y" * LONG_HELD_MAX))
+        assert len(payloads(sink.journal)) == 8
+
+    sink, kept = played(tmp_path, scene)
+    assert [kept[at] for at in (0, 2, 4, 6)] == [b'"first"', b'"0"', b'"1"', b'"2"']
+    wanted = [f"{n}{'x' * 200_000}[REDACTED]" for n in range(3)]
+    assert requests(kept) == [*wanted, "y" * LONG_HELD_MAX, "y" * LONG_HELD_MAX]
+    assert sink.seen == [kept[:7]]
+
+
+def test_a_long_request_is_refused_by_a_full_disk(tmp_path: Path) -> None:
+    """It alone: the frames before it and after it are written, and one that just fits is."""
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        with no_file_longer_than(GROWTH_BYTES):
+            outbox.write(sink, b"first")
+            hold(recording, "close", PLAIN, b'"before"')
+            with pytest.raises(Unavailable, match="free space"):
+                recording.open_long(PLAIN, OPENED, b'"%s"' % (b"x" * GROWTH_BYTES))
+            hold(recording, "close", PLAIN, b'"after"')
+            outbox.flush()
+            recording.open_long(PLAIN, OPENED, b'"%s"' % (b"x" * (GROWTH_BYTES - 10_000)))
+            with pytest.raises(Unavailable, match="free space"):
+                recording.open_long(PLAIN, OPENED, b'"%s"' % (b"x" * 20_000))
+
+    sink, kept = played(tmp_path, scene)
+    assert (kept[:2], [len(each) for each in requests(kept)]) == (
+        [b'"before"', b'"after"'],
+        [GROWTH_BYTES - 10_000],
+    )
+    assert (len(sink.seen), sink.aborted) == (1, False)
+
+
 def test_frames_are_written_though_nothing_is_sent(tmp_path: Path) -> None:
     """A call whose client has gone is sent nothing, and has its frame all the same."""
     assert played(tmp_path, lambda recording, _, __: hold(recording, "close", PLAIN, b'"gone"'))[1] == [
@@ -126,7 +177,7 @@ def test_frames_are_written_though_nothing_is_sent(tmp_path: Path) -> None:
 
 
 def test_more_than_was_promised_is_written_at_once(tmp_path: Path) -> None:
-    """What is held is bounded, a long frame is not held at all, and the order stays."""
+    """What is held is bounded, a long answer is not held at all, and the order stays."""
     texts = [b'"%d%s"' % (n, b"x" * 9_000) for n in range(9)] + [b'"%s"' % (b"y" * PROMISED_BYTES), b'"last"']
 
     def scene(recording: Recording, _: Outbox, sink: Sink) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
-from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, read_frames
+from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, FrameKind, read_frames
 from airboss.telemetry.journal import GROWTH_BYTES, LONG_BYTES, JournalWriter
 from tests.support.wait import until
 
@@ -159,10 +159,10 @@ def test_stopping_twice_is_nothing(tmp_path: Path) -> None:
     writer.stop()
 
 
-@pytest.mark.parametrize("letters", [20_000, LONG_BYTES // 2, 3 * LONG_BYTES])
+@pytest.mark.parametrize("letters", [20_000, LONG_BYTES // 2, 3 * LONG_BYTES, 12 * LONG_BYTES])
 def test_a_frame_may_come_in_pieces(tmp_path: Path, letters: int) -> None:
     """Short and long, before and after others, over several segments."""
-    writer = JournalWriter(tmp_path, "0", segment_bytes=4 * LONG_BYTES)
+    writer = JournalWriter(tmp_path, "0", segment_bytes=16 * LONG_BYTES)
     body = "x" * letters
     for number in range(9):
         writer.open(redacted('{"request":'), redacted(f'"{number}{body}"'), redacted("}"))
@@ -171,6 +171,28 @@ def test_a_frame_may_come_in_pieces(tmp_path: Path, letters: int) -> None:
     wanted = [(f'{{"request":"{number}{body}"}}', f"{number}") for number in range(9)]
     found = [frame.payload.decode() for frame in frames_of(writer.directory)]
     assert found == [text for pair in wanted for text in pair]
+
+
+def test_short_frames_after_long_ones_are_mapped_again(tmp_path: Path) -> None:
+    """What the file has grown by for long frames is filled before it is copied into; any number of pieces is
+    written."""
+    writer = JournalWriter(tmp_path, "0", segment_bytes=64 * LONG_BYTES)
+    texts = [
+        "a",
+        "b" * 3 * LONG_BYTES,
+        *("c" * 10_000 + str(n) for n in range(60)),
+        "d" * 9 * LONG_BYTES,
+        "e",
+    ]
+    for text in texts:
+        writer.open(redacted(f'"{text}"'))
+    many = [("close", tuple(redacted(each) for each in f'"{n}"')) for n in range(4000)]
+    size = 4000 * (HEAD_BYTES + 6)
+    writer.promise(size)
+    writer.append_pieces(cast("list[tuple[FrameKind, tuple[Redacted, ...]]]", many), promised=size)
+    writer.stop()
+    wanted = [f'"{text}"' for text in (*texts, *range(4000))]
+    assert [each.payload.decode() for each in frames_of(writer.directory)] == wanted
 
 
 def test_a_frame_over_the_bound_is_refused(tmp_path: Path) -> None:
@@ -205,11 +227,12 @@ def test_what_was_promised_has_room_whatever_is_written_first(tmp_path: Path) ->
     writer = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
     room = 64 * 1024
     writer.promise(room)
-    long = redacted('"' + "x" * LONG_BYTES + '"')
+    long = redacted('"' + "x" * 2 * GROWTH_BYTES + '"')
     writer.span(long)
+    (segment,) = writer.directory.glob("*.seg")
     frame = redacted('"' + "y" * (room - HEAD_BYTES - 2) + '"')
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (HEAD_BYTES + len(long), hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (segment.stat().st_size, hard))
     try:
         writer.append([("close", frame)], promised=room)
     finally:

@@ -8,11 +8,12 @@ checked and written one by one, each in the midst of its call, they cost twice a
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import msgspec
 
 from airboss.domain.errors import ApiError, Unavailable
-from airboss.domain.record import ClosedCall, OpenedCall
+from airboss.domain.record import ClosedCall, OpenedCall, Redacted
 from airboss.gateway.judge import UNRECORDED
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
@@ -22,6 +23,8 @@ from airboss.telemetry.journal import JournalWriter
 PROMISED_BYTES = 64 * 1024
 """Of frames held at once. The journal has room for them before they are taken, so that a full disk is an
 error of the call that it refuses."""
+LONG_HELD_MAX = 4 * 1024 * 1024
+"""With more, what is held is written before another long frame is."""
 FRAME_BYTES = 1500
 """What a frame has beside a body, of which most have less."""
 
@@ -41,6 +44,8 @@ class Recording:
         self._journal = journal
         self._outbox = outbox
         self._held: list[tuple[FrameKind, OpenedCall | ClosedCall]] = []
+        self._long: dict[int, bytes] = {}
+        """The long requests of those held, by their place."""
         self._left = 0
         """Bytes of the promise that are not taken."""
         self._promised = 0
@@ -50,9 +55,19 @@ class Recording:
         outbox.before = self._write
 
     def open_long(self, redactor: Redactor, opened: OpenedCall, request: bytes) -> None:
-        """Write an open frame whose request, which `opened` lacks, is long."""
-        self._outbox.flush()  # frames stay in order
-        self._journal.open(*redactor.redact_with(_encode(opened), request))
+        """Have an open frame written whose request, which `opened` lacks, is long."""
+        if self._held and (redactor is not self._redactor or self._promised > LONG_HELD_MAX):
+            self._outbox.flush()
+        size = FRAME_BYTES + len(request)
+        if self._redactor is None:
+            self._promise(opened, size)
+            self._redactor = redactor
+            self._outbox.soon()
+        else:
+            self._journal.promise(size)
+            self._promised += size
+        self._long[len(self._held)] = request
+        self._held.append(("open", opened))
 
     def hold(
         self, kind: FrameKind, redactor: Redactor, frame: OpenedCall | ClosedCall, body: msgspec.Raw | None
@@ -75,15 +90,18 @@ class Recording:
         self._left -= size
         self._held.append((kind, frame))
 
-    def _promise(self, frame: OpenedCall | ClosedCall) -> None:
-        """Have room for a frame, and for others after it if the disk is not as good as full."""
-        promised = PROMISED_BYTES
+    def _promise(self, frame: OpenedCall | ClosedCall, long: int = 0) -> None:
+        """Have room for a frame, and for others after it if the disk is not as good as full; `long` bytes are
+        for it alone."""
+        promised = PROMISED_BYTES + long
+        left = PROMISED_BYTES
         try:
             self._journal.promise(promised)
         except Unavailable:
-            promised = HEAD_BYTES + len(_encode(frame))
+            own = HEAD_BYTES + len(_encode(frame))
+            promised, left = own + long, 0 if long else own
             self._journal.promise(promised)
-        self._promised = self._left = promised
+        self._promised, self._left = promised, left
 
     def _write(self) -> ApiError | None:
         """Write the frames held; why not, if that fails."""
@@ -91,14 +109,19 @@ class Recording:
         if redactor is None:
             return None
         held, self._held = self._held, []
+        long, self._long = self._long, {}
         self._redactor, self._left = None, 0
         try:
             try:
-                frames = redactor.redact_all([(kind, _encode(frame)) for kind, frame in held])
+                frames = [(kind, _encode(frame)) for kind, frame in held]
+                if long:
+                    append = partial(self._journal.append_pieces, _in_pieces(redactor, frames, long))
+                else:
+                    append = partial(self._journal.append, redactor.redact_all(frames))
             except BaseException:
                 self._journal.append((), promised=self._promised)
                 raise
-            self._journal.append(frames, promised=self._promised)
+            append(promised=self._promised)
         except Exception as error:
             # Nothing may be sent that has no record, and the next turn must not meet the same again.
             cut = f"{len(held)} frames cannot be recorded; the connections of their turn are cut"
@@ -110,3 +133,13 @@ class Recording:
             self.unrecorded |= {frame.id for kind, frame in held if kind == "open"} - ended
             return unrecorded()
         return None
+
+
+def _in_pieces(
+    redactor: Redactor, frames: list[tuple[FrameKind, bytes]], long: dict[int, bytes]
+) -> list[tuple[FrameKind, tuple[Redacted, ...]]]:
+    """Frames redacted, those with a long request in pieces."""
+    return [
+        (kind, redactor.redact_with(text, long[place]) if place in long else (redactor.redact(text),))
+        for place, (kind, text) in enumerate(frames)
+    ]

@@ -6,8 +6,8 @@ reads behind it and deletes what it has moved.
 
 Frames are copied into a mapping of the segment, which the kernel keeps when the process is killed: that costs
 half of a `write`, and both stand on the request's path. The file grows ahead of the frames, GROWTH_BYTES at a
-time, so a living segment ends in zeros; one that is done with has none. A long frame is written, for the
-mapping would fault at each of its pages.
+time, so a living segment ends in zeros; one that is done with has none. What comes with a long frame is
+written, all at once: zeros first and a copy over them cost more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +29,10 @@ from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, FrameKind, fra
 OWNER: Final = "owner"
 SEGMENT_SUFFIX: Final = ".seg"
 GROWTH_BYTES: Final = 256 * 1024
-LONG_BYTES: Final = 256 * 1024
-"""From so many bytes on a frame is written and not copied into the mapping."""
+LONG_BYTES: Final = 64 * 1024
+"""Where more is asked for at once, the file grows without zeros, and what comes is written there."""
+PIECES_MAX: Final = 1024
+"""Of one write (IOV_MAX)."""
 _ZEROS: Final = memoryview(bytes(GROWTH_BYTES))
 UNBORN_PREFIX: Final = "."
 """A directory whose name starts so is still being made: its owner may not hold the lock yet."""
@@ -60,7 +62,7 @@ class JournalWriter:
         self._stopping = threading.Event()
         self._number = 0
         self._size = 0
-        self._room = self._held_from = self._promised = 0
+        self._room = self._filled = self._held_from = self._promised = 0
         self._dirty = False
         self._full: list[int] = []
         self._flush_error: OSError | None = None
@@ -80,10 +82,7 @@ class JournalWriter:
 
     def open(self, frame: Redacted, *more: Redacted) -> None:
         """Append the open frame of a call: JSON of `OpenedCall`, in pieces where it is long."""
-        if more:
-            self._append_pieces("open", frame, *more)
-        else:
-            self._append("open", frame)
+        self._append("open", frame, *more)
 
     def close_call(self, frame: Redacted) -> None:
         """Append the close frame of a call: JSON of `ClosedCall`."""
@@ -99,6 +98,11 @@ class JournalWriter:
 
     def promise(self, size: int) -> None:
         """Have room for frames of `size` bytes, heads included, which `append` will bring."""
+        if size - HEAD_BYTES > FRAME_BYTES_MAX:
+            raise BodyTooLarge(
+                f"a record of {size - HEAD_BYTES} bytes is over the journal's limit of {FRAME_BYTES_MAX}; "
+                "send less in one call"
+            )
         with self._lock:
             if self._size + self._promised + size > self._room or self._flush_error is not None:
                 self._make_room(size)
@@ -107,16 +111,16 @@ class JournalWriter:
     def append(self, frames: Sequence[tuple[FrameKind, Redacted]], *, promised: int) -> None:
         """Append several frames at once; `promised` bytes are asked for no longer. Where that was enough, it
         does not raise."""
-        data = framed(frames)
-        with self._lock:
-            self._promised -= promised
-            if self._size + self._promised + len(data) > self._room:
-                self._make_room(len(data))
-            end = self._size + len(data)
-            # A reader that comes in between sees a frame with a wrong checksum, and waits for the rest.
-            self._map[self._size : end] = data
-            self._size = end
-            self._dirty = True
+        self._put([framed(frames)], promised)
+
+    def append_pieces(
+        self, frames: Iterable[tuple[FrameKind, tuple[Redacted, ...]]], *, promised: int
+    ) -> None:
+        """The same for frames in pieces, of which some are long."""
+        pieces: list[bytes] = []
+        for kind, payload in frames:
+            pieces += (frame_head(kind, *payload), *payload)
+        self._put(pieces, promised)
 
     def stop(self) -> None:
         """Flush to disk and give the directory up; whoever moves frames may then finish it."""
@@ -132,65 +136,55 @@ class JournalWriter:
             os.close(self._owner)
             self._segment = -1
 
-    def _append(self, kind: FrameKind, payload: Redacted) -> None:
-        if len(payload) > LONG_BYTES:
-            self._append_pieces(kind, payload)
-            return
-        size = HEAD_BYTES + len(payload)
+    def _append(self, kind: FrameKind, *payload: Redacted) -> None:
+        size = HEAD_BYTES + sum(map(len, payload))
         self.promise(size)
-        self.append([(kind, payload)], promised=size)
+        self.append_pieces([(kind, payload)], promised=size)
 
-    def _append_pieces(self, kind: FrameKind, *payload: bytes) -> None:
-        frame = (frame_head(kind, *payload), *payload)
-        size = sum(map(len, frame))
-        if size > LONG_BYTES:
-            self._append_long(frame, size)
-            return
+    def _put(self, pieces: list[bytes], promised: int) -> None:
+        size = sum(map(len, pieces))
         with self._lock:
-            self._make_room(size)
-            at = self._size
-            for piece in frame:
-                self._map[at : at + len(piece)] = piece
-                at += len(piece)
-            self._size = at
+            self._promised -= promised
+            if self._size + self._promised + size > self._room:
+                self._make_room(size)
+            if not size:
+                return
+            end = self._size + size
+            if end <= self._filled:
+                # A reader that comes in between sees a frame with a wrong checksum, and waits for the rest.
+                at = self._size
+                for piece in pieces:
+                    self._map[at : at + len(piece)] = piece
+                    at += len(piece)
+            else:
+                self._write(pieces)
+            self._size = end
             self._dirty = True
 
-    def _append_long(self, frame: tuple[bytes, ...], size: int) -> None:
-        if size - HEAD_BYTES > FRAME_BYTES_MAX:
-            raise BodyTooLarge(
-                f"a record of {size - HEAD_BYTES} bytes is over the journal's limit of {FRAME_BYTES_MAX}; "
-                "send less in one call"
-            )
-        with self._lock:
-            if self._flush_error is not None:
-                raise self._refused(self._flush_error)
-            try:
-                if self._size + self._promised + size > len(self._map):
-                    self._rotate(self._promised + size)
-                if self._promised:  # what was promised has its room behind this frame too
-                    os.posix_fallocate(self._segment, self._size, size + self._promised)
-                _write(self._segment, frame, self._size)
-            except OSError as error:
-                # Half a frame is not left for whoever reads on behind the next one.
-                self._map[self._size : self._room] = bytes(self._room - self._size)
-                os.ftruncate(self._segment, self._room)
-                raise self._refused(error) from error
-            self._size += size
-            self._room = max(self._room, self._size + self._promised)
-            self._dirty = True
+    def _write(self, pieces: list[bytes]) -> None:
+        try:
+            _write(self._segment, pieces, self._size)
+        except OSError as error:
+            # Half a frame is not left for whoever reads on behind the next one.
+            self._map[self._size : self._room] = bytes(self._room - self._size)
+            raise self._refused(error) from error
 
     def _make_room(self, size: int) -> None:
         """Let the segment hold `size` bytes more than it has and has promised, or go on in a new one. Raises
         Unavailable: the disk is asked for room here, so that a full one is an error and not a signal when the
         map is touched."""
+        long = size > LONG_BYTES
         size += self._promised
         try:
             if self._size + size > len(self._map):
                 self._rotate(size)
             if self._size + size > self._room:
                 room = min(max(self._size + size, self._room + GROWTH_BYTES), len(self._map))
-                _grow(self._segment, self._room, room)
-                self._let_go()
+                os.posix_fallocate(self._segment, self._room, room - self._room)
+                if not long:
+                    _fill(self._segment, max(self._size, self._filled), room)
+                    self._filled = room
+                    self._let_go()
                 self._room = room
         except OSError as error:
             raise self._refused(error) from error
@@ -233,14 +227,15 @@ class JournalWriter:
             os.ftruncate(segment, length)
             mapping = mmap.mmap(segment, length)
             os.ftruncate(segment, 0)
-            _grow(segment, 0, room)
+            os.posix_fallocate(segment, 0, room)
+            _fill(segment, 0, room)
         except OSError:
             os.close(segment)
             path.unlink()
             raise
         self._segment, self._map = segment, mapping
         self._number += 1
-        self._size, self._room, self._held_from = 0, room, 0
+        self._size, self._room, self._filled, self._held_from = 0, room, room, 0
 
     def _flush_often(self) -> None:
         while not self._stopping.wait(self._fsync_interval_s):
@@ -272,16 +267,18 @@ class JournalWriter:
             os.close(descriptor)
 
 
-def _grow(segment: int, start: int, end: int) -> None:
-    """Have the disk hold bytes [start, end). Raises OSError."""
-    os.posix_fallocate(segment, start, end - start)
-    # Zeros written at once lie in a few large pieces of the page cache. Without them the mapping faults at
-    # each page that it touches first, which cost a call 2 µs.
-    os.pwrite(segment, _ZEROS[: end - start], start)
+def _fill(segment: int, start: int, end: int) -> None:
+    """Have bytes [start, end), which the disk has room for, in the page cache. Raises OSError."""
+    # Zeros written at once lie in a few large pieces of it. Without them the mapping faults at each page that
+    # it touches first, which cost a call 2 µs.
+    for at in range(start, end, GROWTH_BYTES):
+        os.pwrite(segment, _ZEROS[: end - at], at)
 
 
-def _write(segment: int, pieces: tuple[bytes, ...], at: int) -> None:
+def _write(segment: int, pieces: list[bytes], at: int) -> None:
     """Write all of `pieces`, one after another. Raises OSError."""
+    if len(pieces) > PIECES_MAX:
+        pieces = [b"".join(pieces)]
     written = os.pwritev(segment, pieces, at)
     missing = sum(map(len, pieces)) - written
     if missing:  # the disk is full, or nearly: what is left says which
