@@ -68,3 +68,28 @@ def test_it_is_refused_as_on_a_full_disk(provider: FakeProvider, own_root: Path,
         failed = [line for line in metrics.splitlines() if 'outcome="failed"' in line]
         assert failed, metrics
         assert all(line.endswith(" 0.0") for line in failed), failed
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_that_cannot_be_recorded_does_not_look_complete(
+    provider: FakeProvider, own_root: Path, stream: bool
+) -> None:
+    """Its client is told so, in the stream where that has begun; the connection and the next call go on."""
+    own_root.mkdir()
+    with Gateway(own_root / "g", deployment(provider.url, price=PRICE)) as gateway:
+        pid = gateway.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
+        fill(gateway, 1_500)
+        room = ROOM - used(gateway) - 700  # an open frame has some 500 bytes beside its text, a close more
+        body = {"model": "gpt-4o", "stream": stream, "messages": [{"role": "user", "content": "x" * room}]}
+        with gateway.client() as client:
+            answer = client.post("/v1/chat/completions", json=body)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+            again = client.post("/v1/chat/completions", json=body)
+        assert answer.status_code == (200 if stream else 503), answer.text
+        assert "[DONE]" not in answer.text
+        assert '"code":"journal_unwritable"' in answer.text
+        assert again.status_code == 200
+        assert ("[DONE]" in again.text) == stream
+        opened, closed = gateway.frames()
+        assert set(opened) - set(closed) == {answer.headers["x-request-id"]}

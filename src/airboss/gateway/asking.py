@@ -20,7 +20,6 @@ from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
 from airboss.gateway.engine_stream import EngineStreamedAnswer
 from airboss.gateway.engine_wire import engine_answers, engine_body
 from airboss.gateway.heads import EVENT_STREAM, ours_ms, relayed_head, response_head
-from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
 from airboss.gateway.outgoing import outgoing
 from airboss.gateway.outline import BEGINNING_CHARS
@@ -28,6 +27,7 @@ from airboss.gateway.passing import passed_on
 from airboss.gateway.prefill import QUESTION
 from airboss.gateway.relayed import outgoing as relayed_outgoing
 from airboss.gateway.relayed_answer import RelayedAnswer
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Branch, Serving, at_target
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Client, Spoken

@@ -27,9 +27,9 @@ from airboss.domain.record import ClosedCall
 from airboss.gateway.alike import alike
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.cache_key import Question, asked, key_of, may_be_kept, question_of, said_in
-from airboss.gateway.http1 import HttpRequest
 from airboss.gateway.near import PATIENCE_S, nearest, vector_of
 from airboss.gateway.replay import whole_of
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import DONE, Client
 from airboss.gateway.worker import Admitted, Worker
@@ -302,6 +302,10 @@ class Hearing:
     @on_writable.setter
     def on_writable(self, told: Callable[[bool], None] | None) -> None:
         self._client.on_writable = told
+
+    def promise(self) -> bool:
+        """No: what is heard here is heard at once."""
+        return False
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response."""

@@ -13,8 +13,9 @@ from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.estimate import CHARS_PER_TOKEN
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import Connection
 from airboss.gateway.pipeline import admit, assign, release, render, screen
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken

@@ -14,7 +14,8 @@ import msgspec
 
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
 from airboss.domain.score import SCORE_NAME, Score
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import Connection
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.wire import refuse_repeated
 from airboss.gateway.worker import Worker
 

@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import cast
 
@@ -28,7 +28,7 @@ from airboss.domain.errors import (
     RequestTimeout,
 )
 from airboss.gateway.known_head import KnownHead, known_head
-from airboss.gateway.request_head import ONCE_ONLY, check_head, path_of
+from airboss.gateway.request_head import ONCE_ONLY, HttpRequest, check_head, path_of
 from airboss.providers.outbox import Outbox
 
 log = logging.getLogger("airboss.gateway")
@@ -51,22 +51,6 @@ PIPELINE_MAX = 16
 WRITE_BUFFER_BYTES = 256 * 1024
 
 STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
-
-
-class HttpRequest(msgspec.Struct):
-    """A whole request. `url` is its target as sent, `path` the same without a query. Header names are lower
-    case, the last of a repeated name wins; they are for reading, as the next request may share them. Trailers
-    are not kept: what comes after the body says nothing about it."""
-
-    method: str
-    path: str
-    url: bytes
-    headers: Mapping[bytes, bytes]
-    body: bytes
-    keep_alive: bool
-    http_1_0: bool
-    received_at: float
-    """`time.perf_counter()` when the last byte came."""
 
 
 Handler = Callable[["Connection", HttpRequest], Awaitable[None]]
@@ -112,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._wake: asyncio.Future[None] = cast("asyncio.Future[None]", None)
         self._current: HttpRequest | None = None
         """The request being served."""
+        self._promised: HttpRequest | None = None  # whose answer is still to be given
         self._deadline = time.monotonic() + HEAD_S_MAX
         self._refused = False
         self._paused_reading = False
@@ -134,9 +119,18 @@ class Connection(asyncio.Protocol):
 
     # -- what a handler calls
 
+    def promise(self) -> bool:
+        """As `spoken.Client` has it."""
+        request = self._current
+        if self._waiting or self._closes(request):
+            return False
+        self._promised = request
+        self.began = self.finished = True
+        return True
+
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response. `headers` are lines, each ended by CRLF; length and connection are added."""
-        request = self._current
+        request = self._answered()
         close = self._closes(request)
         self.began = self.finished = True
         head = b"%s%scontent-length: %d\r\n%s\r\n" % (
@@ -171,11 +165,16 @@ class Connection(asyncio.Protocol):
         self.finished = True
         piece = b"%x\r\n%s\r\n" % (len(last), last) if last and self.chunked else last
         self._write(piece + b"0\r\n\r\n" if self.chunked else piece)
-        if not self.chunked or self._closes(self._current):
+        if self._closes(self._answered()) or not self.chunked:
             self._server.outbox.close(self.transport)
 
     def _write(self, data: bytes) -> None:
         self._server.outbox.write(self.transport, data)
+
+    def _answered(self) -> HttpRequest | None:
+        """The request whose answer is being given."""
+        promised, self._promised = self._promised, None
+        return promised or self._current
 
     def _closes(self, request: HttpRequest | None) -> bool:
         return request is None or not request.keep_alive or self._server.draining or self._refused

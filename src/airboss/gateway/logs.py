@@ -14,8 +14,9 @@ import msgspec
 
 from airboss.domain.errors import NotFound
 from airboss.domain.record import PolicyFinding
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import Connection
 from airboss.gateway.otlp_answers import answer
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.traces import (
     ATTRIBUTES_CHARS_MAX,
     SPANS_MAX,

@@ -13,8 +13,9 @@ from airboss.dialects.messages_request import AsChat, messages_as_chat
 from airboss.domain.errors import ApiError
 from airboss.gateway import wire
 from airboss.gateway.counting import count
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import Connection
 from airboss.gateway.pipeline import infer
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.spoken import Spoken, SpokenClient
 from airboss.gateway.worker import Worker
 

@@ -16,10 +16,11 @@ from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.request import Principal
 from airboss.gateway import wire
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import Connection
 from airboss.gateway.multipart import Part, boundary_of, parts_of
 from airboss.gateway.pipeline import infer
 from airboss.gateway.relayed import RelayedRequest, not_offered, route_of
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving, allowed
 from airboss.gateway.worker import Worker
 from airboss.providers.dialects import OPENAI_KINDS

@@ -12,7 +12,7 @@ from airboss.domain.errors import NotFound
 from airboss.domain.plan import DeploymentPlan, Retry, Target
 from airboss.domain.request import Operation
 from airboss.gateway import wire
-from airboss.gateway.http1 import HttpRequest
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.splice import replace_model
 from airboss.providers.dialect import Outgoing, bearer, key_in
 from airboss.providers.dialects import AZURE_VERSION, OPENAI_KINDS

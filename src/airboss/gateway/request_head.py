@@ -1,4 +1,4 @@
-"""What the head of a request must be to be read further. Pure."""
+"""A request, and what its head must be to be read further. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import httptools
+import msgspec
 
 from airboss.domain.errors import InvalidRequest, UnsupportedMedia
 
@@ -25,6 +26,22 @@ ONCE_ONLY = frozenset(
 
 UNPACKED_BY_HANDLER = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
 """Paths whose handler reads compressed bodies, within bounds of its own."""
+
+
+class HttpRequest(msgspec.Struct):
+    """A whole request. `url` is its target as sent, `path` the same without a query. Header names are lower
+    case, the last of a repeated name wins; they are for reading, as the next request may share them. Trailers
+    are not kept: what comes after the body says nothing about it."""
+
+    method: str
+    path: str
+    url: bytes
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    keep_alive: bool
+    http_1_0: bool
+    received_at: float
+    """`time.perf_counter()` when the last byte came."""
 
 
 def check_head(headers: Mapping[bytes, bytes], version: str, url: bytes = b"") -> int:

@@ -18,8 +18,9 @@ from airboss.dialects.responses_request import as_chat, instructions, read_respo
 from airboss.domain.errors import AirbossError, NotFound, Unavailable, UpstreamFailed
 from airboss.domain.request import Principal
 from airboss.gateway import wire
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import Connection
 from airboss.gateway.pipeline import infer
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import Spoken, SpokenClient
 from airboss.gateway.worker import Worker

@@ -16,11 +16,12 @@ from airboss.domain.plan import DeploymentPlan
 from airboss.gateway import messages, responses
 from airboss.gateway.feedback import feedback
 from airboss.gateway.heads import error_response
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import Connection
 from airboss.gateway.logs import logs, metrics
 from airboss.gateway.pipeline import infer
 from airboss.gateway.relay import relay
 from airboss.gateway.relayed import route_of
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.traces import traces
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker

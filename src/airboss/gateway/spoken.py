@@ -31,6 +31,10 @@ class Client(Protocol):
     def writable(self) -> bool:
         """Whether it has not fallen behind."""
 
+    def promise(self) -> bool:
+        """Whether the answer, or its end, may be given a moment later, before the loop waits for anything
+        again; it then counts as given."""
+
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response."""
 
@@ -74,6 +78,10 @@ class SpokenClient:
     @on_writable.setter
     def on_writable(self, told: Callable[[bool], None] | None) -> None:
         self._client.on_writable = told
+
+    def promise(self) -> bool:
+        """No: what is said here is said at once."""
+        return False
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole answer or an error."""

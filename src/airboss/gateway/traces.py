@@ -20,8 +20,9 @@ from airboss.domain.errors import ApiError, BodyTooLarge, InvalidRequest, Unsupp
 from airboss.domain.record import EXTERNAL, Attempt, InferenceRecord, PolicyFinding
 from airboss.domain.request import Principal
 from airboss.gateway.heads import error_lines
-from airboss.gateway.http1 import Connection, HttpRequest
+from airboss.gateway.http1 import Connection
 from airboss.gateway.otlp_answers import answer, content_type, refusal
+from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving, allowed
 from airboss.gateway.traces_prices import ListedPrices, cost_of
 from airboss.gateway.worker import Worker

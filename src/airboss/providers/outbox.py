@@ -8,7 +8,8 @@ asleep again; made in a row, only the first does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -47,6 +48,9 @@ def _go_on() -> ApiError | None:
     return None
 
 
+T = TypeVar("T")
+
+
 class Outbox:
     """Holds writes of any number of transports; those of one transport keep their order.
 
@@ -56,6 +60,7 @@ class Outbox:
     def __init__(self) -> None:
         self._held: list[tuple[asyncio.Transport, bytes | Pieces, Unsent | None]] = []
         self._soon = False
+        self._later: dict[Callable[[Sequence[Any]], None], list[Any]] = {}
         self.before: Callable[[], ApiError | None] = _go_on
         """Called before the writes are made; where it says why not, their transports are aborted instead."""
 
@@ -74,6 +79,13 @@ class Outbox:
             self._soon = True
             asyncio.get_running_loop().call_soon(self._turn_ends)
 
+    def later(self, conclude: Callable[[Sequence[T]], None], what: T) -> None:
+        """Call `conclude` before the loop waits for anything again, with all that this was told of until
+        then; what it writes goes with the other writes held. It must not raise."""
+        if not self._soon:
+            self.soon()
+        self._later.setdefault(conclude, []).append(what)
+
     def close(self, transport: asyncio.Transport) -> None:
         """Make the writes held, then close `transport`."""
         self.flush()
@@ -85,6 +97,10 @@ class Outbox:
 
     def flush(self) -> None:
         """Make the writes held; those of a transport that has gone are dropped."""
+        if self._later:
+            later, self._later = self._later, {}
+            for conclude, these in later.items():
+                conclude(these)
         held, self._held = self._held, []
         refusal = self.before()
         for transport, data, unsent in held:

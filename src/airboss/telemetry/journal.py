@@ -202,8 +202,8 @@ class JournalWriter:
     def _refused(self, error: OSError) -> Unavailable:
         reason = error.strerror or str(error)
         return Unavailable(
-            f"the call cannot be recorded, so it is not served: writing to {self.directory} failed "
-            f"({reason}); free space on that disk or make it writable",
+            f"the call cannot be recorded, so it is not served: writing to the journal failed ({reason}); "
+            "free space on the disk of the data directory, or make it writable",
             code="journal_unwritable",
         )
 
