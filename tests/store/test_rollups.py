@@ -99,7 +99,9 @@ def _call(rng: random.Random, number: int) -> bytes:
         "provider": rng.choice(["local", "openai"]),
         "user": rng.choice(["u1", "u2", None]),
         "session": rng.choice(["s1", "s2", "s3"]),
-        "tags": rng.choice([{}, {"team": "a"}, {"team": "b"}]),
+        "tags": rng.choice(
+            [{}, {"team": "a"}, {"team": "b"}, {"team": "b", "x": "1"}, {"team": "b", "x": "2"}]
+        ),
         "finish_reason": rng.choice(["stop", "length", None]),
         "status": status,
         "error_type": "upstream_timeout" if status == "error" else None,
@@ -156,6 +158,25 @@ def test_sums_tell_what_the_records_do(summed: RecordLog, monkeypatch: pytest.Mo
     same(summed, monkeypatch, ENDS if isinstance(summed, DuckDBRecordLog) else ENDS[1:2])
     summed.erase({"u1": LATER})
     monkeypatch.setattr(f"{__name__}.QUESTIONS", QUESTIONS[:2])
+    same(summed, monkeypatch, ENDS[1:2])
+
+
+@pytest.mark.parametrize("few", [0, 1_000])
+def test_usage_by_tag_is_that_of_the_records(
+    summed: RecordLog, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whether calls have the same few tags or many, alone and beside other groups, with people counted once
+    whatever else they wrote, and after an erasure."""
+    monkeypatch.setattr(rollups, "FEW_TAGS", few)
+    questions = [
+        {"by": ("tag:team",), "costs": True},
+        {"by": ("status", "tag:team"), "without_key": "airboss", "slow_ms": 400.0, "costly_usd": 0.005},
+        {"by": ("tag:x", "tag:team"), "order": "cost_usd", "limit": 3},
+        {"by": ("tag:team",), "step_s": 3_600, "where": RecordFilter(tag="team=b"), "among": ("b",)},
+    ]
+    monkeypatch.setattr(f"{__name__}.QUESTIONS", questions)
+    same(summed, monkeypatch, ENDS[1:2])
+    summed.erase({"u1": LATER})
     same(summed, monkeypatch, ENDS[1:2])
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from airboss.store.clickhouse_http import ClickHouse, moment, query
 from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
 
 BINNED: Final = {"latency": "latency_ms", "ttft": "ttft_ms", "cost": "toFloat64(records.cost_usd) * 1e6"}
+TAGGED: Final = "if(JSONHas(tags, "
+"""How a column of a tag begins."""
 _NONE: Final = "map(toInt16(0), toUInt64(0))"
 PEOPLE: Final = ("users", "sessions")
 Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
@@ -32,9 +34,16 @@ def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | Question:
     given = {**asked.bounds(summed=summed), **asked.asked()}
     keys = [f"g{at}" for at in range(len(asked.by) or 1)]
     names = (*keys, "start", *_COUNTS, *(asked.quantiles or ("nothing",)), "users", "sessions")
-    return [
-        _row(dict(zip(names, each, strict=True))) for each in rows(_text(asked, keys, summed=summed), given)
-    ]
+    text = _text(asked, keys, summed=summed, few_tags=_few_tags(rows, asked))
+    return [_row(dict(zip(names, each, strict=True))) for each in rows(text, given)]
+
+
+def _few_tags(rows: Ask, asked: Question) -> bool:
+    """Whether a question by tag is of calls that have the same few tags."""
+    if not any(column.startswith(TAGGED) for column in asked.by):
+        return False
+    ((found,),) = rows(query("few_tags"), {"since": asked.since, "until": asked.until})
+    return bool(found <= rollups.FEW_TAGS)
 
 
 def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
@@ -103,8 +112,14 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _text(asked: Question, keys: Collection[str], *, summed: bool) -> str:
+def _text(asked: Question, keys: Sequence[str], *, summed: bool, few_tags: bool) -> str:
     columns = asked.by or ("null",)
+    late = [few_tags and column.startswith(TAGGED) for column in columns]
+    raw = ["tags" if each else column for column, each in zip(columns, late, strict=True)]
+    names = [
+        column.replace("(tags,", f"(r{at},") if each else f"r{at}"
+        for at, (column, each) in enumerate(zip(columns, late, strict=True))
+    ]
     groups = ", ".join(f"{column} as {key}" for column, key in zip(columns, keys, strict=True))
     step, step_of_sums = "null", "null"
     if asked.step_s is not None:
@@ -116,7 +131,9 @@ def _text(asked: Question, keys: Collection[str], *, summed: bool) -> str:
     same = " and ".join(f"isNotDistinctFrom(people.{key}, counts.{key})" for key in (*keys, "start"))
     histograms = [name for name in HISTOGRAMS if name in asked.histograms]
     return query("summed").format(
-        groups=groups,
+        raw=", ".join(f"{column} as r{at}" for at, column in enumerate(raw)),
+        raw_keys=", ".join(f"r{at}" for at in range(len(raw))),
+        names=", ".join(f"{column} as {key}" for column, key in zip(names, keys, strict=True)),
         groups_of_sums=groups if summed else ", ".join(f"null as {key}" for key in keys),
         keys=", ".join(keys),
         keys_of_counts=", ".join(f"counts.{key} as {key}" for key in keys),
@@ -133,8 +150,9 @@ def _text(asked: Question, keys: Collection[str], *, summed: bool) -> str:
         ),
         joined=f"left join people on {same}" if asked.people else "",
         # By 64 bits of hash, as in usage: in half of the time.
-        users='uniqExact(cityHash64("user"))' if "users" in asked.people else "0",
-        sessions="uniqExact(cityHash64(session))" if "sessions" in asked.people else "0",
+        some_users='uniqExactState(cityHash64("user"))' if "users" in asked.people else "0",
+        some_sessions="uniqExactState(cityHash64(session))" if "sessions" in asked.people else "0",
+        **{name: f"uniqExactMerge(some_{name})" if name in asked.people else "0" for name in PEOPLE},
         order=", ".join(filter(None, order)),
     )
 

@@ -181,8 +181,12 @@ def _without(sums: Sums | None) -> str:
 
 
 def _given(text: str, asked: Question, more: dict[str, Any]) -> dict[str, Any]:
+    """What a statement about a question is given."""
+    return used(text, {**asked.asked(), "since": naive(asked.since), "until": naive(asked.until), **more})
+
+
+def used(text: str, every: dict[str, Any]) -> dict[str, Any]:
     """What a statement is given, of all that there is."""
-    every = {**asked.asked(), "since": naive(asked.since), "until": naive(asked.until), **more}
     return {name: every[name] for name in set(_PARAMETER.findall(text))}
 
 
@@ -204,4 +208,4 @@ def _sum(
     people: Collection[str] = sums.people if nobody else ()
     columns = [f"null::varchar as {each}" if each in people else each for each in sums.columns]
     text = query("sum_people").format(table=sums.table, columns=", ".join(columns), records=f"({records})")
-    run(connection, text, {name: given[name] for name in set(_PARAMETER.findall(text))})
+    run(connection, text, used(text, given))

@@ -11,12 +11,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from airboss.domain.ports import RecordFilter
+from airboss.domain.ports import RecordFilter, UsageQuery
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import read_condition
 from airboss.domain.usage import RecordSort
 from airboss.store import duckdb_scores
 from airboss.store.duckdb_run import Connection, query, run
+from airboss.store.rollups import Question
 from airboss.store.rows import COLUMNS, from_row, naive, whole
 from airboss.store.usage import pointer, read_tag
 
@@ -152,6 +153,19 @@ def conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
         asked |= more
     return " and ".join(conditions) or "true", {
         key: naive(each) if isinstance(each, datetime) else each for key, each in asked.items()
+    }
+
+
+def beyond(asked: UsageQuery | Question, *, ok: str = "status = 'ok'") -> dict[str, str]:
+    """How answers beyond a question's bounds are counted; without a bound not at all."""
+    bounds = {
+        "slow": ("latency_ms", "slow_ms", asked.slow_ms),
+        "late": ("ttft_ms", "late_ms", asked.late_ms),
+        "costly": ("cost_usd", "costly_usd", asked.costly_usd),
+    }
+    return {
+        name: "0" if value is None else f"count(*) filter ({ok} and {column} > ${bound})"
+        for name, (column, bound, value) in bounds.items()
     }
 
 

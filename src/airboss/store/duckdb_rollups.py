@@ -23,6 +23,8 @@ TOLD: Final = 256
 PEOPLE: Final = ("users", "sessions")
 NOBODY: Final = "(from records where false)"
 WIDTHS: Final = (60, 3_600)
+TAGGED: Final = "json_extract_string(tags, "
+"""How a column of a tag begins."""
 BINNED: Final = {"latency": "latency_ms", "ttft": "ttft_ms", "cost": "cost_usd * 1e6"}
 
 
@@ -63,10 +65,20 @@ def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | Quest
         summed = asked.by_the_minute and not (mixed and apart)
         people, more = duckdb_people.everybody(connection, asked)
         given = {**period, **_naive(asked.bounds(summed=summed)), **asked.asked(), **more}
-        rows = read.dicts(connection.execute(_text(asked, people, summed=summed), given))
+        text = _text(asked, people, summed=summed, few_tags=_few_tags(connection, asked))
+        rows = read.dicts(connection.execute(text, duckdb_people.used(text, given)))
         return [_aware(each) for each in rows]
     finally:
         connection.rollback()
+
+
+def _few_tags(connection: Connection, asked: Question) -> bool:
+    """Whether a question by tag is of calls that have the same few tags."""
+    if not any(column.startswith(TAGGED) for column in asked.by):
+        return False
+    given = {"since": naive(asked.since), "until": naive(asked.until)}
+    ((found,),) = run(connection, query("few_tags"), given)
+    return bool(found <= rollups.FEW_TAGS)
 
 
 def _naive(bounds: dict[str, Any]) -> dict[str, Any]:
@@ -80,15 +92,21 @@ def _aware(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _text(asked: Question, people: Mapping[str, str], *, summed: bool) -> str:
+def _text(asked: Question, people: Mapping[str, str], *, summed: bool, few_tags: bool) -> str:
     step = "null::timestamp"
     if asked.step_s is not None:
         step = (
             f"make_timestamp(epoch_us({{column}}) // {asked.step_s * 1_000_000} * {asked.step_s * 1_000_000})"
         )
     columns = asked.by or ("null::varchar",)
-    groups = ", ".join(f"{column} as g{at}" for at, column in enumerate(columns))
     keys = [f"g{at}" for at in range(len(columns))]
+    late = [few_tags and column.startswith(TAGGED) for column in columns]
+    scanned = ["tags" if each else column for column, each in zip(columns, late, strict=True)]
+    groups = ", ".join(f"{column} as {key}" for column, key in zip(scanned, keys, strict=True))
+    names = ", ".join(
+        f"{column.replace('(tags,', f'({key},')} as {key}" if each else key
+        for column, key, each in zip(columns, keys, late, strict=True)
+    )
     histograms = [name for name in HISTOGRAMS if name in asked.histograms]
     everybody = (
         "(from records where started_at >= $since and started_at < $until"
@@ -111,7 +129,10 @@ def _text(asked: Question, people: Mapping[str, str], *, summed: bool) -> str:
         where=asked.where,
         where_of_sums=asked.where if summed else "false",
         histograms="".join(f", {name}" for name in histograms),
-        bins=_bins(", ".join(keys), histograms),
+        bins=_bins(", ".join(keys), names, histograms),
+        names=names,
+        once_more="distinct" if any(late) else "",
+        **read.beyond(asked, ok="true"),
         quantiles=", ".join(places) or "null as nothing",
         told="".join(f"quantiles.{name}, " for name in asked.quantiles),
         **{name: people.get(name, everybody if name in asked.people else NOBODY) for name in PEOPLE},
@@ -120,10 +141,15 @@ def _text(asked: Question, people: Mapping[str, str], *, summed: bool) -> str:
     )
 
 
-def _bins(keys: str, histograms: Collection[str]) -> str:
+def _bins(keys: str, names: str, histograms: Collection[str]) -> str:
     parts = [
         query("rolled_bins").format(
-            keys=keys, at=HISTOGRAMS.index(name), name=name, bin=_bin(BINNED[name]), column=BINNED[name]
+            keys=keys,
+            names=names,
+            at=HISTOGRAMS.index(name),
+            name=name,
+            bin=_bin(BINNED[name]),
+            column=BINNED[name],
         )
         for name in histograms
     ]

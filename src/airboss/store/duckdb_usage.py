@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
+from airboss.store import duckdb_people, duckdb_rollups
 from airboss.store import duckdb_read as read
-from airboss.store import duckdb_rollups
 from airboss.store.duckdb_run import Connection, query
 from airboss.store.rollups import Question, of_usage
 from airboss.store.rows import naive
@@ -39,14 +39,9 @@ def _of_every_call(
     connection: Connection, asked: UsageQuery, groups: list[str], narrowed: Question
 ) -> list[dict[str, Any]]:
     parameters = {
-        **narrowed.given,
         "since": naive(asked.since),
         "until": naive(asked.until),
-        "without": asked.without_key,
-        "slow_ms": asked.slow_ms,
-        "late_ms": asked.late_ms,
-        "costly_usd": asked.costly_usd,
-        "limit": asked.limit,
+        **narrowed.asked(),
     }
     start = "null::timestamp"
     if asked.step_s is not None:
@@ -59,12 +54,13 @@ def _of_every_call(
         groups=", ".join(named) or "null as g0",
         start=start,
         where=narrowed.where,
-        users=str("users" in asked.people).lower(),
-        sessions=str("sessions" in asked.people).lower(),
-        costs=str(asked.costs).lower(),
+        users='count(distinct "user")' if "users" in asked.people else "0",
+        sessions="count(distinct session)" if "sessions" in asked.people else "0",
+        cost="quantile_cont(cost_usd::double, 0.95) filter (status = 'ok')" if asked.costs else "null",
+        **read.beyond(asked),
         order=", ".join([*first, *keys]),
     )
-    return read.dicts(connection.execute(text, parameters))
+    return read.dicts(connection.execute(text, duckdb_people.used(text, parameters)))
 
 
 def _column(name: str, at: int, parameters: dict[str, Any]) -> str:

@@ -43,6 +43,8 @@ SUMMED: Final = (
 """What sums are told apart by."""
 TIMES: Final = 10
 """So many times as many calls are read, and rows exact, once those that come first have been chosen."""
+FEW_TAGS: Final = 1_000
+"""Where calls differ in their tags no more than this, they are put together before their JSON is read."""
 NEXT: Final = "\x1f"
 NONE: Final = "\x1e"
 """Between the names of a group where it is one text, and instead of one that is not there."""

@@ -38,25 +38,28 @@ both_ as (
         first_at, last_at, 0 as slow, 0 as late, 0 as costly
     from summed
     union all
-    select
-        {keys},
-        start,
-        status,
-        count(*),
-        coalesce(sum(input_tokens), 0),
-        coalesce(sum(output_tokens), 0),
-        sum(cost_usd),
-        count(cost_usd),
-        coalesce(sum(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms > 0), 0),
-        count(output_tokens) filter (status = 'ok' and writing_ms > 0),
-        count(ttft_ms),
-        min(started_at),
-        max(started_at),
-        count(*) filter (latency_ms > $slow_ms),
-        count(*) filter (ttft_ms > $late_ms),
-        count(*) filter (cost_usd > $costly_usd)
-    from scanned
-    group by all
+    select {names}, start, status, counted.* exclude ({keys}, start, status)
+    from (
+        select
+            {keys},
+            start,
+            status,
+            count(*) as requests,
+            coalesce(sum(input_tokens), 0) as input_tokens,
+            coalesce(sum(output_tokens), 0) as output_tokens,
+            sum(cost_usd) as cost_usd,
+            count(cost_usd) as priced,
+            coalesce(sum(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms > 0), 0) as rates,
+            count(output_tokens) filter (status = 'ok' and writing_ms > 0) as rated,
+            count(ttft_ms) as started,
+            min(started_at) as first_at,
+            max(started_at) as last_at,
+            {slow} as slow,
+            {late} as late,
+            {costly} as costly
+        from scanned
+        group by all
+    ) as counted
 ),
 counts as (
     select
@@ -102,12 +105,18 @@ quantiles as (
 ),
 users as (
     select {keys}, start, count(*) as users
-    from (select distinct {groups}, {step_of_record} as start, "user" from {users} where "user" is not null)
+    from (
+        select {once_more} {names}, start, "user"
+        from (select distinct {groups}, {step_of_record} as start, "user" from {users} where "user" is not null)
+    )
     group by all
 ),
 sessions as (
     select {keys}, start, count(*) as sessions
-    from (select distinct {groups}, {step_of_record} as start, session from {sessions} where session is not null)
+    from (
+        select {once_more} {names}, start, session
+        from (select distinct {groups}, {step_of_record} as start, session from {sessions} where session is not null)
+    )
     group by all
 )
 select

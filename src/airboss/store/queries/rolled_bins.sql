@@ -2,6 +2,9 @@
     select {keys}, start, {at} as of_what, unnest(map_keys({name})) as bin, unnest(map_values({name})) as n
     from summed where status = 'ok'
     union all
-    select {keys}, start, {at}, {bin}, count(*)
-    from scanned where status = 'ok' and {column} is not null
-    group by all
+    select {names}, start, {at}, bin, n
+    from (
+        select {keys}, start, {bin} as bin, count(*) as n
+        from scanned where status = 'ok' and {column} is not null
+        group by all
+    )

@@ -51,45 +51,52 @@ with counts as (
             or (width = 60 and start >= $hours_end and start < $minutes_end)
         )
         union all
-        select
-            {groups},
-            {step_of_record} as start,
-            status,
-            count() as requests,
-            sum(ifNull(records.input_tokens, 0)) as input_tokens,
-            sum(ifNull(records.output_tokens, 0)) as output_tokens,
-            cast(sumOrNull(records.cost_usd) as Nullable(Decimal(38, 12))) as cost_usd,
-            count(records.cost_usd) as priced,
-            sumIf(
-                ifNull(records.output_tokens, 0) / (latency_ms - if(stream, ifNull(ttft_ms, 0), 0)) * 1000,
-                status = 'ok' and latency_ms > if(stream, ifNull(ttft_ms, 0), 0)
-            ) as rates,
-            countIf(
-                records.output_tokens is not null
-                and status = 'ok' and latency_ms > if(stream, ifNull(ttft_ms, 0), 0)
-            ) as rated,
-            count(ttft_ms) as started,
-            min(started_at) as first_at,
-            max(started_at) as last_at,
-            countIf(latency_ms > $slow_ms) as slow,
-            countIf(ttft_ms > $late_ms) as late,
-            countIf(records.cost_usd > $costly_usd) as costly,
-            {latency} as latency,
-            {ttft} as ttft,
-            {cost} as cost
-        from records
-        where {where} and ($without is null or "key" != $without) and (
-            (started_at >= $since and started_at < $minutes) or (started_at >= $minutes_end and started_at < $until)
+        select {names}, * except ({raw_keys})
+        from (
+            select
+                {raw},
+                {step_of_record} as start,
+                status,
+                count() as requests,
+                sum(ifNull(records.input_tokens, 0)) as input_tokens,
+                sum(ifNull(records.output_tokens, 0)) as output_tokens,
+                cast(sumOrNull(records.cost_usd) as Nullable(Decimal(38, 12))) as cost_usd,
+                count(records.cost_usd) as priced,
+                sumIf(
+                    ifNull(records.output_tokens, 0) / (latency_ms - if(stream, ifNull(ttft_ms, 0), 0)) * 1000,
+                    status = 'ok' and latency_ms > if(stream, ifNull(ttft_ms, 0), 0)
+                ) as rates,
+                countIf(
+                    records.output_tokens is not null
+                    and status = 'ok' and latency_ms > if(stream, ifNull(ttft_ms, 0), 0)
+                ) as rated,
+                count(ttft_ms) as started,
+                min(started_at) as first_at,
+                max(started_at) as last_at,
+                countIf(latency_ms > $slow_ms) as slow,
+                countIf(ttft_ms > $late_ms) as late,
+                countIf(records.cost_usd > $costly_usd) as costly,
+                {latency} as latency,
+                {ttft} as ttft,
+                {cost} as cost
+            from records
+            where {where} and ($without is null or "key" != $without) and (
+                (started_at >= $since and started_at < $minutes) or (started_at >= $minutes_end and started_at < $until)
+            )
+            group by {raw_keys}, start, status
         )
-        group by {keys}, start, status
     )
     group by {keys}, start
 ),
 people as (
-    select {groups}, {step_of_record} as start, {users} as users, {sessions} as sessions
-    from records
-    where {where} and ($without is null or "key" != $without)
-        and started_at >= $since and started_at < $until
+    select {names}, start, {users} as users, {sessions} as sessions
+    from (
+        select {raw}, {step_of_record} as start, {some_users} as some_users, {some_sessions} as some_sessions
+        from records
+        where {where} and ($without is null or "key" != $without)
+            and started_at >= $since and started_at < $until
+        group by {raw_keys}, start
+    )
     group by {keys}, start
 )
 select
