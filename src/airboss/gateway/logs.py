@@ -19,7 +19,6 @@ from airboss.gateway.otlp_answers import answer
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.traces import (
     ATTRIBUTES_CHARS_MAX,
-    SPANS_MAX,
     Sender,
     Spans,
     answered,
@@ -33,6 +32,7 @@ from airboss.gateway.traces import (
 from airboss.gateway.worker import Worker
 from airboss.store.span_rows import NOTHING, Said, Span
 from airboss.telemetry.genai_attributes import without_credentials
+from airboss.telemetry.otlp_bounds import SPANS_MAX
 
 if TYPE_CHECKING:
     from airboss.telemetry.otlp_read_logs import RawLog

@@ -30,6 +30,7 @@ from airboss.governance.policies import binding
 from airboss.store.span_answers import ANSWER_ID
 from airboss.store.span_rows import Span, SpanStatus
 from airboss.telemetry.genai_attributes import without_content, without_credentials
+from airboss.telemetry.otlp_bounds import SPANS_MAX
 
 if TYPE_CHECKING:
     from airboss.gateway.traces_screened import SpanScreen
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
     from airboss.telemetry.otlp_read import RawSpan, Reading
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of a request, also once it is unpacked: many small attributes take ten times as much memory."""
-SPANS_MAX: Final = 10_000
-"""Of a request; clients send some hundreds."""
+"""Of a request, also once it is unpacked: many small attributes take up to thirty times as much memory."""
 INLINE_BYTES: Final = 8 * 1024
 """A longer request is read in a thread: calls should not wait for it."""
 VALUE_CHARS_MAX: Final = 8_192

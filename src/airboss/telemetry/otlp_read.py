@@ -15,6 +15,8 @@ import msgspec
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from airboss.telemetry.otlp_bounds import SPANS_MAX, check_json, check_protobuf
+
 DEPTH_MAX: Final = 16
 """Of values within values."""
 VALUES_MAX: Final = 4_096
@@ -23,6 +25,7 @@ NUMBERS_MAX: Final = 64
 """Of a list of numbers: longer ones are embeddings, which no person reads."""
 NAME_CHARS_MAX: Final = 256
 ATTRIBUTES_MAX: Final = 1_024
+CUT_MAX: Final = 2**31
 EVENTS_MAX: Final = 128
 """Of a span: streams leave one for each piece."""
 START_NS_MIN: Final = 1_262_304_000 * 10**9
@@ -68,9 +71,10 @@ class Rejecting(msgspec.Struct, kw_only=True):
 
     rejected: dict[str, int] = {}
 
-    def reject(self, reason: str) -> None:
-        """Count one that is not kept."""
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+    def reject(self, reason: str, count: int = 1) -> None:
+        """Count what is not kept; fewer than one are none."""
+        if count > 0:
+            self.rejected[reason] = self.rejected.get(reason, 0) + count
 
 
 class Reading(Rejecting):
@@ -87,7 +91,9 @@ class Wrong(ValueError):
 
 
 def read_protobuf(body: bytes, now_ns: int) -> Reading:
-    """The spans of an `ExportTraceServiceRequest`. Raises ValueError where the bytes are none."""
+    """The spans of an `ExportTraceServiceRequest`. Raises ValueError where the bytes are none,
+    BodyTooLarge."""
+    check_protobuf(body)
     request = ExportTraceServiceRequest()
     try:
         request.ParseFromString(body)
@@ -241,7 +247,8 @@ _KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CON
 
 def read_json(body: bytes, now_ns: int) -> Reading:
     """The spans of the same request as JSON. Raises ValueError where it is none; one span that is wrong is
-    rejected alone."""
+    rejected alone. Raises BodyTooLarge, too."""
+    check_json(body)
     try:
         request = _requests.decode(body)
     except (RecursionError, UnicodeDecodeError) as error:
@@ -251,11 +258,12 @@ def read_json(body: bytes, now_ns: int) -> Reading:
         resource = json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
         for of_scope in of_resource.scope_spans:
             scope = of_scope.scope.name[:NAME_CHARS_MAX] if of_scope.scope is not None else ""
-            for raw in of_scope.spans:
+            for raw in of_scope.spans[:SPANS_MAX]:
                 try:
                     found.spans.append(_from_json(_spans.decode(raw), resource, scope, now_ns))
                 except (ValueError, RecursionError) as error:
                     found.reject(str(error)[:200])
+            found.reject(f"more than {SPANS_MAX} in one scope", len(of_scope.spans) - SPANS_MAX)
     return found
 
 
@@ -283,7 +291,7 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
         status=_STATUSES.get(status.code, 0) if isinstance(status.code, str) else status.code,
         message=status.message,
         flags=span.flags,
-        cut=cut + max(0, len(span.events) - EVENTS_MAX) + span.dropped_attributes_count,
+        cut=cut + max(0, len(span.events) - EVENTS_MAX) + max(0, min(span.dropped_attributes_count, CUT_MAX)),
         resource=resource,
         scope=scope,
     )

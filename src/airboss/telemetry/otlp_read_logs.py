@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from airboss.telemetry.genai_messages import DETAILS
+from airboss.telemetry.otlp_bounds import SPANS_MAX, check_json, check_protobuf
 from airboss.telemetry.otlp_read import (
     AnyValue,
     Pair,
@@ -68,7 +69,8 @@ def _event(name: str, attributes: dict[str, Value]) -> str | None:
 
 def logs_of_protobuf(body: bytes, now_ns: int) -> LogReading:
     """Those of MESSAGES in an `ExportLogsServiceRequest`; one that does not name its span is rejected, other
-    log records are passed over. Raises ValueError where the bytes are none."""
+    log records are passed over. Raises ValueError where the bytes are none, BodyTooLarge."""
+    check_protobuf(body)
     request = ExportLogsServiceRequest()
     try:
         request.ParseFromString(body)
@@ -133,6 +135,7 @@ _logs: Final = msgspec.json.Decoder(_Log)
 
 def logs_of_json(body: bytes, now_ns: int) -> LogReading:
     """The same of a request in JSON."""
+    check_json(body)
     try:
         request = _requests.decode(body)
     except (RecursionError, UnicodeDecodeError) as error:
@@ -140,7 +143,9 @@ def logs_of_json(body: bytes, now_ns: int) -> LogReading:
     found = LogReading(logs=[])
     for of_resource in request.resource_logs:
         resource = json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
-        for raw in (each for of_scope in of_resource.scope_logs for each in of_scope.log_records):
+        records = [each for of_scope in of_resource.scope_logs for each in of_scope.log_records]
+        found.reject(f"more than {SPANS_MAX} of one resource", len(records) - SPANS_MAX)
+        for raw in records[:SPANS_MAX]:
             try:
                 log = _logs.decode(raw)
                 attributes = json_attributes(log.attributes)[0]
