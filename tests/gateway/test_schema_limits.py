@@ -76,7 +76,7 @@ def optional(count: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("schema", "says"),
     [
-        ({"enum": list(range(ENUM_MAX + 1))}, "an 'enum' of 501 values"),
+        ({"enum": list(range(ENUM_MAX + 1))}, "501 values of 'enum'"),
         (
             {"anyOf": [{"enum": list(range(400))}, {"enum": list(range(400))}, {"enum": list(range(200))}]},
             "choices",
@@ -97,6 +97,12 @@ def optional(count: int) -> dict[str, Any]:
         (
             {"$defs": {str(i): {"$ref": f"#/$defs/{i + 1}"} for i in range(5000)}, "$ref": "#/$defs/0"},
             "over 512 ways",
+        ),
+        ({"type": ["object"] * 8}, "8 values of 'type'"),
+        (optional(250) | {"type": ["object"] * 3}, "over 512 ways"),
+        (
+            {"allOf": [{"anyOf": [{"$ref": "#/$defs/a"}] * 2}] * 50, "$defs": {"a": optional(6)}},
+            "512 ways",
         ),
         ({"type": "string", "pattern": "a"}, "has a 'pattern'"),
         ({"type": "object", "patternProperties": {"a": {}}}, "has a 'patternProperties'"),
@@ -125,6 +131,9 @@ def test_unfit(schema: dict[str, Any], says: str) -> None:
         {"enum": [{"pattern": "x"}]},
         {"type": "object", "properties": {"pattern": {"type": "string"}, "enum": {"type": "integer"}}},
         optional(500),
+        optional(250) | {"type": ["object", "null", "array", "string", "number", "boolean", "integer"]},
+        {"allOf": [optional(5), {"anyOf": [optional(5), optional(6), 5]}, 5, {"anyOf": 5}]},
+        {"type": [[], {}, "object"]},
         optional(900) | {"required": [f"p{i}" for i in range(900)]},
         nested(DEPTH_MAX),
         levels(2, 10, {"anyOf": [{"type": "string"}, {"type": "null"}]}),

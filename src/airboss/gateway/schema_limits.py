@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from airboss.gateway.schema_cycles import doubles
+
 DEPTH_MAX = 48
 ENUM_MAX = 500
 CHOICES_MAX = 1000
 """Values of enums, branches of anyOf and the like, and optional properties (each counts twice), together."""
+TYPES = 7
+"""In a list of them: all that there are."""
 WIDTH_MAX = 512
 """Ways that an answer may go on at one place. Each is a state, and a token that fits one of them took 2 s of
 a core to find at 250 arrays or 500 values; at 900 arrays 9 s, at four levels of ten objects over 40 s."""
@@ -49,18 +53,25 @@ def unfit_schema(schema: object) -> str | None:
                 f"has over {CHOICES_MAX} choices (values of enums, branches, and optional properties, which "
                 "count twice); make it smaller"
             )
-    if _Widths(schema).of(schema) > WIDTH_MAX:
+    widths = _Widths(schema)
+    if widths.of(schema) > WIDTH_MAX:
         return (
             f"can go on in over {WIDTH_MAX} ways at one place (values of enums, optional properties, digits "
             "of bounds, and branches of anyOf and the like, which multiply within each other and by $ref); "
             "make it smaller"
+        )
+    if doubles(schema, widths.refer):
+        return (
+            "refers back to itself by branches of anyOf or oneOf that begin alike, so that the ways in which "
+            "an answer may go on double with each round; give each branch a first required property of its "
+            "own name or 'const'"
         )
     return None
 
 
 class _Widths:
     """In how many ways an answer may go on, at the worst place within each part of a schema. A part that
-    refers to itself counts once: each round of it begins with what has been said."""
+    refers to itself counts once: each round of it begins with what has been said, or `doubles`."""
 
     def __init__(self, root: object) -> None:
         self._root = root
@@ -75,7 +86,10 @@ class _Widths:
             return 1
         if depth > _REFERRED_MAX:
             return WIDTH_MAX + 1
-        found = max(1, self._branches(node, depth + 1), self._inside(node, depth + 1))
+        found = max(1, self._branches(node, depth + 1), self._inside(node, depth + 1), self._merged(node))
+        types = node.get("type")
+        if isinstance(types, list):
+            found *= max(map(types.count, types), default=1)  # one said twice is another way each time
         if isinstance(node.get("$ref"), str):
             found = max(found, self._referred(node["$ref"], depth + 1))
         return min(found, WIDTH_MAX + 1)
@@ -87,6 +101,17 @@ class _Widths:
                 found = max(found, sum(self._branch(each, depth) for each in node[name]))
         bounds = [node[name] for name in _NUMBERS if isinstance(node.get(name), int | float)]
         return max(found, sum(len(f"{bound:.0f}") + 1 for bound in bounds))
+
+    def _merged(self, node: dict[str, Any]) -> int:
+        """Of `allOf`: the properties of all its parts are one object's, those of branches all optional."""
+        found = 1
+        for part in node["allOf"] if isinstance(node.get("allOf"), list) else ():
+            branches = part.get("anyOf") if isinstance(part, dict) else None
+            for each in branches if isinstance(branches, list) else ():
+                said = self.refer(each["$ref"]) if isinstance(each, dict) and "$ref" in each else each
+                if isinstance(said, dict) and isinstance(said.get("properties"), dict):
+                    found += len(said["properties"])
+        return found
 
     def _branch(self, node: object, depth: int) -> int:
         # Of a list there are two at each place: one more, and its end.
@@ -106,8 +131,12 @@ class _Widths:
     def _referred(self, to: str, depth: int) -> int:
         if to not in self._known:
             self._known[to] = 1
-            self._known[to] = self.of(self._named.get(to) or _found(self._root, to), depth)
+            self._known[to] = self.of(self.refer(to), depth)
         return self._known[to]
+
+    def refer(self, to: str) -> object:
+        """What a reference leads to."""
+        return self._named.get(to) or _found(self._root, to)
 
 
 def _found(root: object, to: str) -> object:
@@ -128,9 +157,14 @@ def _unfit_node(node: dict[str, Any]) -> str | None:
     for name in _NEVER:
         if name in node:
             return f"has a {name!r}, which a local model does not take; leave it out"
-    values = node.get("enum")
-    if isinstance(values, list) and len(values) > ENUM_MAX:
-        return f"has an 'enum' of {len(values)} values; a local model takes at most {ENUM_MAX}"
+    for name, values_max in (("enum", ENUM_MAX), ("type", TYPES)):
+        values = node.get(name)
+        if isinstance(values, list) and len(values) > values_max:
+            return f"has {len(values)} values of {name!r}; a local model takes at most {values_max}"
+    return _unfit_range(node)
+
+
+def _unfit_range(node: dict[str, Any]) -> str | None:
     for least_name, most_name in _RANGES:
         least, most = node.get(least_name), node.get(most_name)
         for name, count in ((least_name, least), (most_name, most)):
