@@ -12,6 +12,7 @@ import msgspec
 
 from airboss.dialects.speech import Counts, Json
 from airboss.domain.errors import UpstreamFailed
+from airboss.providers.lenient import any_json
 
 COUNT_MAX = 1_000_000_000
 CHARS_MAX = 64 * 1024 * 1024
@@ -51,7 +52,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 def read_said(data: bytes) -> Said:
     """What an answer or an event of a stream says; nothing, where it is no JSON object."""
     try:
-        value = msgspec.json.decode(data)
+        value = any_json(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return Said()
     if not isinstance(value, dict):
@@ -112,12 +113,15 @@ def _counts(usage: Any) -> Counts | None:
     spent = spent if isinstance(spent, dict) else {}
     made = usage.get("completion_tokens_details")
     made = made if isinstance(made, dict) else {}
+    # Parts never come to more than the whole, whatever was said: clients subtract them from it.
+    prompt, output = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    cached = min(_count(spent.get("cached_tokens")), prompt)
     return Counts(
-        input=_count(usage.get("prompt_tokens")),
-        output=_count(usage.get("completion_tokens")),
-        cached=_count(spent.get("cached_tokens")),
-        written=_count(spent.get("cache_write_tokens")),
-        reasoning=_count(made.get("reasoning_tokens")),
+        input=prompt,
+        output=output,
+        cached=cached,
+        written=min(_count(spent.get("cache_write_tokens")), prompt - cached),
+        reasoning=min(_count(made.get("reasoning_tokens")), output),
     )
 
 

@@ -147,7 +147,10 @@ def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:
         return bool(msgspec.json.decode(whole).get("data"))
     if not is_usual(whole):
         return False
-    choices = msgspec.json.decode(whole)["choices"]
+    try:
+        choices = msgspec.json.decode(whole)["choices"]
+    except msgspec.DecodeError:  # a number that we cannot hold
+        return False
     return bool(choices) and all(map(_says_all, choices))
 
 

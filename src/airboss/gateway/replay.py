@@ -112,7 +112,10 @@ def whole_of(stream: bytes) -> bytes | None:
     for payload in _payloads(stream):
         if not is_usual(payload):
             return None
-        chunk: Json = msgspec.json.decode(payload)
+        try:
+            chunk: Json = msgspec.json.decode(payload)
+        except msgspec.DecodeError:  # a number that we cannot hold
+            return None
         for name, value in chunk.items():
             if name != "choices" and not (name == "usage" and value is None):
                 answer[name] = value

@@ -13,7 +13,7 @@ import msgspec
 from airboss import __version__
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
-from airboss.providers.lenient import readable
+from airboss.providers.lenient import any_json, readable
 from airboss.providers.usage import Usage
 
 T = TypeVar("T")
@@ -150,9 +150,7 @@ def read_reply(data: bytes) -> Reply:
         try:
             return _reply.decode(data)
         except msgspec.ValidationError:
-            return _what_can_be_read(msgspec.json.decode(data))
-    except msgspec.ValidationError as error:  # a number that is too great for us
-        raise UpstreamFailed(f"the upstream's answer cannot be read: {error}") from None
+            return _what_can_be_read(any_json(data))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         # An odd member may hide that what comes after it is no JSON.
         shown = data[:80].decode("utf-8", "replace")

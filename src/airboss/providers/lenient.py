@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast, get_args, get_origin
+import json
+from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -16,7 +17,28 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
     except msgspec.ValidationError:
-        return cast("T", readable(msgspec.json.decode(data), decoder.type))
+        return cast("T", readable(any_json(data), decoder.type))
+
+
+def any_json(data: bytes) -> Any:
+    """The value of a JSON text; a number that no float holds is infinite, which is no count of anything.
+    Raises msgspec.DecodeError, RecursionError and UnicodeDecodeError."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return json.loads(data, parse_int=_int, parse_constant=_no_json)
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def _int(digits: str) -> int | float:
+    return int(digits) if len(digits) < 100 else float(digits)
+
+
+def _no_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def readable(value: object, kind: Any) -> Any:
