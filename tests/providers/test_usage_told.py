@@ -42,13 +42,8 @@ TARGET = Target(provider="p", kind="openai", base_urls=("http://x",), upstream_m
 ODD = ["0", "1", "7", "40", "1000000000", "1000000001", "9223372036854775808", "1" + "0" * 40, "-1", "-5000"]
 ODD += ["-1e30", "1.5", "12.0", "1e400", '"7"', '"-7"', '""', "null", "true", "[]", "[3]", "{}", '{"x":null}']
 """Counts as they are written."""
-NESTED = (
-    "input_tokens_details",
-    "output_tokens_details",
-    "prompt_tokens_details",
-    "completion_tokens_details",
-)
-NESTED += ("cache_creation",)
+NESTED = ["input_tokens_details", "output_tokens_details", "prompt_tokens_details"]
+NESTED += ["completion_tokens_details", "cache_creation"]
 
 
 class Plain(Reader):

@@ -58,9 +58,11 @@ def read_said(data: bytes) -> Said:
     if not isinstance(value, dict):
         return Said()
     head = Said(model=text_of(value.get("model")), counts=_counts(value.get("usage")))
-    for choice in list_of(value.get("choices")):
-        if isinstance(choice, dict) and (choice.get("index") is None or choice["index"] == 0):
-            return _choice(head, choice)
+    for number, choice in enumerate(list_of(value.get("choices"))):
+        if isinstance(choice, dict):
+            index = choice.get("index")
+            if (index if isinstance(index, int) else number) == 0:
+                return _choice(head, choice)
     return head
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
 from airboss.domain.request import Operation
+from airboss.gateway.replay import unasked_stream, unasked_whole
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
 from airboss.gateway.sse import Splitter, event_data
@@ -217,6 +218,7 @@ class WholeAnswer(_Answer):
         content = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         if self.status != 200:
             raise self._refusal(content)
+        content = unasked_stream(content)
         reply = read_reply(content)
         if not reply.choices:
             raise error_in(self.provider, content)
@@ -426,9 +428,10 @@ class StreamedAnswer(_Answer):
     def _event(self, event: bytes) -> bool:
         """Read one event; whether it is to be passed on."""
         payload = event_data(event)
-        if payload is None:
-            # A comment keeps connections alive; before the commit there is none to keep.
-            return self.committed
+        if not payload:
+            # A comment keeps connections alive; before the commit there is none to keep. Empty data may be
+            # to do so, but clients look for JSON in it.
+            return payload is None and self.committed
         if payload == b"[DONE]":
             self.assembly.expected = 1  # there is no more
             self._end()
@@ -469,9 +472,10 @@ class StreamedAnswer(_Answer):
         rest = self.events.rest
         if self.first_output_at is None and rest.lstrip()[:1] in {b"{", b"<"}:
             # Not a stream at all: an error object or a page, with status 200.
-            reply = read_reply(rest)
-            if not reply.choices:
+            if not read_reply(rest).choices:
                 raise error_in(self.provider, rest)
+            self.events.forget()
+            self._take(unasked_whole(rest))
         if not self.assembly.complete:
             seen = (
                 f"after {self.assembly.output_chars} characters"

@@ -180,7 +180,7 @@ def _cut(body: bytes) -> tuple[str, str]:
     for name, text in _SAID.findall(body):
         try:
             read = msgspec.json.decode(b'"%s"' % text, type=str)
-        except msgspec.DecodeError:  # cut inside of a character
+        except (msgspec.DecodeError, UnicodeDecodeError):  # cut inside of a character, or not UTF-8
             read = text.decode("utf-8", "replace")
         (thought if name in _THOUGHTS else said).append(read)
     return "".join(said), "".join(thought)
@@ -191,7 +191,7 @@ def prompt_tokens(body: bytes) -> int:
     and for each part that is no text."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return o200k.count(body.decode("utf-8", "replace"))
     texts: list[str] = []
     return _read(value, texts) + (o200k.count("\n".join(texts)) if texts else 0)

@@ -93,7 +93,7 @@ class Breaker:
         if self.streak >= STREAK_MAX or (calls >= RATE_CALLS_MIN and failed * 2 >= calls):
             self._open(now)
 
-    def ended(self, fault: bool | None, now: float) -> None:  # noqa: FBT001 - the one call of it names it
+    def ended(self, fault: bool | None, now: float) -> None:  # noqa: FBT001 - a finding, no switch
         """An attempt ended in an error, which was the target's `fault` or not; None: nobody knows."""
         if fault:
             self.failed(now)

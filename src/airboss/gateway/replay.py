@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.sse import Splitter, event_data
 
 Json = dict[str, Any]
@@ -47,7 +48,7 @@ def is_usual(said: bytes) -> bool:
     """Whether an answer or an event has OpenAI's shape; clients get odder ones too, as they come."""
     try:
         _usual.decode(said)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
     return True
 
@@ -129,16 +130,39 @@ def whole_of(stream: bytes) -> bytes | None:
     return _encode(answer)
 
 
+def unasked_whole(whole: bytes) -> bytes:
+    """The events of a whole answer that came where a stream was asked for; none of one of an odd shape."""
+    return b"".join(events_of(whole, with_usage=True)) if is_usual(whole) else b""
+
+
+def unasked_stream(said: bytes) -> bytes:
+    """The whole answer of a stream that came where none was asked for; as it came where it is no stream of
+    the usual shape, or calls tools: pieces of calls are not joined here. Raises UpstreamFailed where it was
+    cut."""
+    if not said.startswith(b"data:"):
+        return said
+    whole = whole_of(said)
+    if whole is None or b'"tool_calls":[' in whole:
+        return said
+    if not all(choice.get("finish_reason") for choice in msgspec.json.decode(whole)["choices"]):
+        raise UpstreamFailed(
+            "the upstream sent a stream, unasked, and ended it without a finish_reason", code="stream_cut"
+        )
+    return whole
+
+
 def _payloads(stream: bytes) -> Iterable[bytes]:
     for event in Splitter().feed(stream):
         payload = event_data(event)
-        if payload is not None and payload != b"[DONE]":
+        if payload == b"[DONE]":
+            return
+        if payload:
             yield payload
 
 
 def _add(choice: Json, piece: Json) -> None:
     for name, value in piece.items():
-        if name == "delta":
+        if name in {"delta", "message"}:
             _merge(choice.setdefault("message", {}), value or {})
         elif name == "text":
             choice["text"] = choice.get("text", "") + (value or "")

@@ -13,6 +13,9 @@ EVENT_BYTES_MAX = 8 * 1024 * 1024
 # A carriage return counts alone only where no line feed follows: else "\r\n" would match as two line ends.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 _LINE = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+_READABLE = (b":", b"event", b"id", b"retry")
+"""How lines begin that have no data."""
 
 
 class Splitter:
@@ -63,14 +66,16 @@ class Splitter:
 
 
 def event_data(event: bytes) -> bytes | None:
-    """The event's data, its `data` lines joined by line feeds; None where it has none (a comment, say)."""
+    """The event's data, its `data` lines joined by line feeds; None where it has none (a comment, say).
+    Raises UpstreamFailed where something stands before it, so that it would be lost unseen."""
     if event.startswith(b"data: ") and event.endswith(b"\n\n"):
         data = event[6:-2]
         if b"\n" not in data and b"\r" not in data:
             return data
-    lines = [
-        line[5:].removeprefix(b" ")
-        for line in _LINE.split(event)
-        if line.startswith(b"data:") or line == b"data"
-    ]
-    return b"\n".join(lines) if lines else None
+    lines = _LINE.split(event.removeprefix(_BOM))
+    said = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:") or line == b"data"]
+    if not said and b"data:" in event:
+        odd = next((line for line in lines if b"data:" in line and not line.startswith(_READABLE)), None)
+        if odd is not None:
+            raise UpstreamFailed(f"the upstream sent an event that cannot be read; it begins {odd[:40]!r}")
+    return b"\n".join(said) if said else None

@@ -47,6 +47,8 @@ class Translation:
                 if payload is None:
                     out.append(event)  # a comment
                     continue
+                if not payload:
+                    continue
                 self._said = True
                 out.append(_events(self._reader.event(payload)))
         except ApiError as error:

@@ -64,8 +64,9 @@ class Assembly:
                 into.finish_reason = choice.finish_reason
             if choice.text:
                 self._add_text(into, "text", choice.text)
-            if choice.delta is not None:
-                self._add_delta(into, choice.delta)
+            said = choice.delta or choice.message
+            if said is not None:
+                self._add_delta(into, said)
 
     def _add_delta(self, into: _AssembledChoice, said: Delta) -> None:
         into.role = said.role or into.role

@@ -1,0 +1,168 @@
+"""Streams of odd shapes, read for clients of every dialect: a whole answer, or an error that says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from airboss.domain.plan import Timeouts
+from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.spoken import is_whole, streamed
+
+Json = dict[str, Any]
+ENTRANCES: dict[str, tuple[str, Json]] = {
+    "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
+    "completions": ("/v1/completions", {"prompt": "hi"}),
+    "responses": ("/v1/responses", {"input": "hi"}),
+    "messages": ("/v1/messages", {"max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}),
+}
+USED = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+DONE = b"data: [DONE]\n\n"
+
+
+def piece(text: str | None = None, finish: str | None = None, **more: Any) -> Json:
+    """An event, with its text under the names of both routes."""
+    said: Json = {} if text is None else {"delta": {"content": text}, "text": text}
+    choice = {"index": 0, "delta": {}, "text": ""} | said | {"finish_reason": finish}
+    return {"id": "u", "created": 1, "model": "up", "choices": [choice]} | more
+
+
+def stream(*events: Json | bytes) -> bytes:
+    """Events as they are sent."""
+    return b"".join(e if isinstance(e, bytes) else b"data: %s\n\n" % json.dumps(e).encode() for e in events)
+
+
+ONE, TWO, END = piece("One "), piece("two."), piece(finish="stop")
+COUNTS: Json = {"id": "u", "choices": [], "usage": USED}
+USUAL = stream(ONE, TWO, END, COUNTS, DONE)
+WHOLE = json.dumps(
+    {"id": "u", "object": "chat.completion", "created": 1, "model": "up", "usage": USED}
+    | {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "One two."}}]}
+).encode()
+TEXT = WHOLE.replace(b'"message": {"content": "One two."}', b'"text": "One two."')
+NOT_UTF8 = b'data: {"id":"u","choices":[{"index":0,"delta":{"content":"\xff"},"text":"\xff"}]}\n\n'
+BROKEN: Json = {"error": {"message": "boom", "type": "server_error", "code": None}}
+
+WELL: dict[str, bytes] = {
+    "as usual": USUAL,
+    "usage in the middle": stream(ONE, piece("two.", usage=USED), END, DONE),
+    "usage twice": stream(ONE, COUNTS, TWO, END, COUNTS, DONE),
+    "usage that is null": stream(piece("One ", usage=None), piece("two.", usage=None), END, COUNTS, DONE),
+    "no choices in between": stream(ONE, {"id": "u", "choices": []}, TWO, END, COUNTS, DONE),
+    "no choices at first": stream({"id": "u", "choices": []}, ONE, TWO, END, COUNTS, DONE),
+    "the end with a text": stream(ONE, piece("two.", "stop"), COUNTS, DONE),
+    "no [DONE]": stream(ONE, TWO, END, COUNTS),
+    "two of them": USUAL + DONE,
+    "bytes after [DONE]": USUAL + b"\xff\xfe\n\ndata: {broken\n\n",
+    "an error after [DONE]": USUAL + stream(BROKEN),
+    "[DONE] without its line end": USUAL.rstrip(),
+    "a mark of the byte order": b"\xef\xbb\xbf" + USUAL,
+    "no space, other line ends": USUAL.replace(b"data: ", b"data:").replace(b"\n", b"\r\n"),
+    "names, ids and times": b"retry: 9\n\n" + USUAL.replace(b"data: {", b"event: message\nid: 1\ndata: {"),
+    "comments": b": data: 1\n\n" + stream(ONE, b":\n\n", TWO, b": hi\n\n", END, COUNTS, DONE),
+    "events of nothing": b"data:\n\n" + stream(ONE, b"data: \n\n", TWO, END, COUNTS, DONE),
+    "whole": WHOLE,
+}
+UNTOLD = {
+    "usage after [DONE]": stream(ONE, TWO, END, DONE, COUNTS),
+    "nothing after the reason": stream(ONE, TWO, END),
+}
+ILL: dict[str, bytes] = {
+    "cut": stream(ONE, TWO),
+    "[DONE] without a reason": stream(ONE, TWO, DONE),
+    "an error": stream(ONE, BROKEN),
+    "an error and [DONE]": stream(ONE, BROKEN, DONE),
+    "an error by its event": stream(ONE, b"event: error\n", BROKEN),
+    "an error of words": stream(ONE, {"error": "boom"}, DONE),
+    "bytes before an event": stream(ONE, b"\0\0", TWO, END, DONE),
+    "no UTF-8": stream(ONE, NOT_UTF8, TWO, END, DONE),
+    "null": stream(ONE, b"data: null\n\n", TWO, END, DONE),
+}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[SaidUpstream]:
+    """An upstream that says what it is told."""
+    with said_upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker in front of it, with nobody to go on."""
+    times = Timeouts(total_s=8.0, first_token_s=4.0, idle_s=4.0)
+    plan = deployment(upstream.url, price=PRICE, continuation="off", timeout=times)
+    with Gateway(tmp_path_factory.mktemp("shapes") / "g", plan) as running:
+        yield running
+
+
+def ask(
+    gateway: Gateway, upstream: SaidUpstream, entrance: str, said: bytes, *, streams: bool
+) -> httpx2.Response:
+    """A call that is answered so."""
+    upstream.body = TEXT if said is WHOLE and entrance == "completions" else said
+    path, body = ENTRANCES[entrance]
+    with gateway.client() as client:
+        return client.post(path, json={"model": "gpt-4o", "stream": streams} | body)
+
+
+def looks_whole(entrance: str, response: httpx2.Response, *, streams: bool) -> bool:
+    """Whether a client takes an answer for whole."""
+    if not streams:
+        return response.status_code == 200
+    if entrance in {"responses", "messages"}:
+        return is_whole(entrance, response)
+    assert response.text.count("[DONE]") <= 1
+    return response.text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["asked", "unasked"])
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize("shape", [*WELL, *UNTOLD])
+def test_a_whole_answer_is_given(
+    gateway: Gateway, upstream: SaidUpstream, shape: str, entrance: str, streams: bool
+) -> None:
+    """All of it, once, whether it was asked for as a stream or not; with the usage that was told."""
+    said = WELL.get(shape) or UNTOLD[shape]
+    if not streams and said[:1] not in {b"d", b"{"}:
+        pytest.skip("a stream that nobody asked for is known by its first word")
+    response = ask(gateway, upstream, entrance, said, streams=streams)
+    assert response.status_code == 200, response.text
+    assert looks_whole(entrance, response, streams=streams), response.text
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"], end["finish_reason"]) == ("ok", None, "stop")
+    assert end["usage_estimated"] == (shape in UNTOLD)
+    assert shape in UNTOLD or (end["input_tokens"], end["output_tokens"]) == (3, 2)
+    assert end["cost_usd"] > 0
+    assert "One two." in json.dumps(end["response"])
+    at = [response.text.find(word) for word in ("One", "two.")]
+    assert 0 <= at[0] < at[1]
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["asked", "unasked"])
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize("shape", ILL)
+def test_what_is_not_whole_never_looks_so(
+    gateway: Gateway, upstream: SaidUpstream, shape: str, entrance: str, streams: bool
+) -> None:
+    """The client hears of it in its own words, and the record says the same, with what was said until
+    then."""
+    response = ask(gateway, upstream, entrance, ILL[shape], streams=streams)
+    assert response.status_code == (200 if streams else 502), response.text
+    assert not looks_whole(entrance, response, streams=streams)
+    if streams and entrance in {"responses", "messages"}:
+        last = streamed(response)[-1][0]
+        assert last == {"responses": "response.failed", "messages": "error"}[entrance]
+    else:
+        words = response.text.rstrip().split("\n\n")[-1].removeprefix("data: ")
+        assert json.loads(words)["error"]["message"]
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["finish_reason"]) == ("error", None)
+    assert end["error_type"] in {"stream_cut", "upstream_error"}
+    assert end["output_tokens"] > 0
+    assert end["usage_estimated"]
