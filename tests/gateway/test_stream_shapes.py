@@ -44,6 +44,7 @@ WHOLE = json.dumps(
     {"id": "u", "object": "chat.completion", "created": 1, "model": "up", "usage": USED}
     | {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "One two."}}]}
 ).encode()
+ODDLY = WHOLE.replace(b'"model": "up"', b'"model": "up", "odd": "\xff\xfe"')
 TEXT = WHOLE.replace(b'"message": {"content": "One two."}', b'"text": "One two."')
 NOT_UTF8 = b'data: {"id":"u","choices":[{"index":0,"delta":{"content":"\xff"},"text":"\xff"}]}\n\n'
 BROKEN: Json = {"error": {"message": "boom", "type": "server_error", "code": None}}
@@ -81,6 +82,7 @@ ILL: dict[str, bytes] = {
     "an error of words": stream(ONE, {"error": "boom"}, DONE),
     "bytes before an event": stream(ONE, b"\0\0", TWO, END, DONE),
     "no UTF-8": stream(ONE, NOT_UTF8, TWO, END, DONE),
+    "no UTF-8 where nobody reads": stream(ONE, b'data: {"odd":"\xff"}\n\n', b"data: [\n\n", TWO, DONE),
     "null": stream(ONE, b"data: null\n\n", TWO, END, DONE),
 }
 
@@ -142,6 +144,14 @@ def test_a_whole_answer_is_given(
     assert "One two." in json.dumps(end["response"])
     at = [response.text.find(word) for word in ("One", "two.")]
     assert 0 <= at[0] < at[1]
+
+
+@pytest.mark.parametrize("entrance", ["responses", "messages"])
+def test_a_member_that_is_no_utf8(gateway: Gateway, upstream: SaidUpstream, entrance: str) -> None:
+    """Where it says nothing to anybody it takes nothing away."""
+    response = ask(gateway, upstream, entrance, ODDLY, streams=False)
+    assert response.status_code == 200
+    assert "One two." in response.text
 
 
 @pytest.mark.parametrize("streams", [True, False], ids=["asked", "unasked"])

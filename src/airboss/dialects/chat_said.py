@@ -53,7 +53,9 @@ def read_said(data: bytes) -> Said:
     """What an answer or an event of a stream says; nothing, where it is no JSON object."""
     try:
         value = any_json(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UnicodeDecodeError:  # in a member that nobody has read yet
+        return read_said(data.decode("utf-8", "replace").encode())
+    except (msgspec.DecodeError, RecursionError):
         return Said()
     if not isinstance(value, dict):
         return Said()

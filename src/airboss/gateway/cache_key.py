@@ -149,7 +149,7 @@ def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:
         return False
     try:
         choices = msgspec.json.decode(whole)["choices"]
-    except msgspec.DecodeError:  # a number that we cannot hold
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a number that we cannot hold, or no UTF-8
         return False
     return bool(choices) and all(map(_says_all, choices))
 

@@ -115,7 +115,7 @@ def whole_of(stream: bytes) -> bytes | None:
             return None
         try:
             chunk: Json = msgspec.json.decode(payload)
-        except msgspec.DecodeError:  # a number that we cannot hold
+        except (msgspec.DecodeError, UnicodeDecodeError):  # a number that we cannot hold, or no UTF-8
             return None
         for name, value in chunk.items():
             if name != "choices" and not (name == "usage" and value is None):
