@@ -95,6 +95,22 @@ def test_anthropic_counts_itself(gateway: Gateway, upstream: SaidUpstream) -> No
     assert counted(gateway, model="claude", messages=[{"role": "user", "content": "x"}]).status_code == 502
 
 
+@pytest.mark.parametrize(("status", "counts"), [(404, True), (405, True), (400, False), (500, False)])
+def test_who_speaks_as_anthropic_need_not_count(
+    gateway: Gateway, upstream: SaidUpstream, status: int, counts: bool
+) -> None:
+    """Where a provider lacks the route the answer is an estimate, and says so; other errors are told."""
+    upstream.status, upstream.body = status, b'{"error":{"message":"no such route","type":"not_found_error"}}'
+    try:
+        answer = counted(gateway, model="claude", messages=[{"role": "user", "content": "hi there"}])
+    finally:
+        upstream.status = 200
+    assert (answer.status_code == 200) == counts, answer.text
+    if counts:
+        assert answer.json()["input_tokens"] > 0
+        assert "x-airboss-estimated" in answer.headers
+
+
 @pytest.mark.parametrize("dialect", ["messages", "responses"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_answers(gateway: Gateway, dialect: str, stream: bool) -> None:

@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from airboss.domain.errors import UpstreamFailed
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
@@ -14,6 +15,7 @@ from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.estimate import CHARS_PER_TOKEN
 from airboss.gateway.http1 import Connection
+from airboss.gateway.judge import is_no_route
 from airboss.gateway.pipeline import admit, assign, release, render, screen
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
@@ -120,9 +122,18 @@ async def _count(  # noqa: PLR0917 - what `count` knows
                 outgoing=asked,
             ),
         )
-        answer = await worker.executor.run(Dispatched(started=time.perf_counter()), route)
-        assert isinstance(answer, CountAnswer)  # made just above
-        tokens = answer.tokens
+        dispatched = Dispatched(started=time.perf_counter())
+        try:
+            answer = await worker.executor.run(dispatched, route)
+        except UpstreamFailed:
+            failed = dispatched.answer
+            if not (isinstance(failed, CountAnswer) and is_no_route(failed.status, failed.so_far)):
+                raise
+            tokens = estimate(call.request.body)  # who speaks as Anthropic does need not count
+            head += ESTIMATED
+        else:
+            assert isinstance(answer, CountAnswer)  # made just above
+            tokens = answer.tokens
     client.respond(200, head, b'{"input_tokens":%d}' % tokens)
 
 
