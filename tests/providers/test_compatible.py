@@ -98,6 +98,7 @@ def test_whose_mistake_it_is(status: int, kind: type[ApiError], http_status: int
         ({b"retry-after": b"nan"}, None),
         ({b"retry-after": b"inf"}, None),
         ({}, None),
+        ({b"retry-after": b"1e308"}, 7 * 86_400),
     ],
 )
 def test_retry_after(headers: dict[bytes, bytes], seconds: float | None) -> None:

@@ -132,3 +132,10 @@ def test_something_else_than_http_is_an_error() -> None:
     """The error says so."""
     heard, _ = asked(b"SSH-2.0-x\r\n", times=1)
     assert "not HTTP" in str(heard[0].error)
+
+
+def test_another_protocol_is_an_error() -> None:
+    """Nobody asked for one; what would follow is not HTTP."""
+    heard, taken = asked(b"HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nok")
+    assert ["another protocol" in str(one.error) for one in heard] == [True, True]
+    assert taken == 2

@@ -331,6 +331,10 @@ def error_in(provider: str, body: bytes) -> ApiError:
     return as_api_error(provider, status, said, retry_after_s=None)
 
 
+RETRY_AFTER_S_MAX = 7 * 86_400.0
+"""Nobody waits longer, whoever asks it."""
+
+
 def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:
     """The seconds that a `retry-after-ms` or `retry-after` header asks for; None for a date or nonsense."""
     for name, per_second in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
@@ -339,5 +343,5 @@ def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:
         except ValueError:
             continue
         if math.isfinite(seconds) and seconds >= 0:
-            return seconds
+            return min(seconds, RETRY_AFTER_S_MAX)
     return None

@@ -166,6 +166,9 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("wants to speak another protocol, unasked")
+            return
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, HeadTooLarge):  # llhttp wraps what a callback raises
                 self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
