@@ -22,14 +22,14 @@ from airboss.gateway.engine_wire import engine_answers, engine_body
 from airboss.gateway.heads import EVENT_STREAM, ours_ms, relayed_head, response_head
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported
 from airboss.gateway.outgoing import outgoing
-from airboss.gateway.outline import BEGINNING_CHARS
+from airboss.gateway.outline import BEGINNING_CHARS, first_said
 from airboss.gateway.passing import passed_on
 from airboss.gateway.prefill import QUESTION
 from airboss.gateway.relayed import outgoing as relayed_outgoing
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Branch, Serving, at_target
-from airboss.gateway.splice import join_members, members
+from airboss.gateway.splice import LONG, join_members, members
 from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.worker import Admitted
 from airboss.providers.dialect import Outgoing
@@ -251,6 +251,8 @@ def beginning(raw: bytes, body: wire.Body) -> bytes:
     calls do and those of different people with one system prompt do not."""
     if isinstance(body, wire.ChatBody):
         said = next((each.content for each in body.messages if each.role == "user"), None)
+        if isinstance(said, str) and len(raw) >= LONG and len(said) < BEGINNING_CHARS:
+            said = first_said(raw)  # it may have been left out
         if isinstance(said, str):
             return said[:BEGINNING_CHARS].encode("utf-8", "replace")
     if isinstance(body, wire.CompletionBody) and isinstance(body.prompt, str):

@@ -149,32 +149,19 @@ _read_parts = msgspec.json.Decoder(list[_Part]).decode
 _read_string = msgspec.json.Decoder(str).decode
 
 
-class Said(msgspec.Struct):
-    """What the messages of a chat say where it is long: the `spans` of it in the text, and the `beginning` of
-    the first that a user says, if that is among them."""
-
-    spans: list[Span] = []
-    beginning: str | None = None
-
-
-def what_is_said(text: bytes) -> Said:
-    """What the messages of the chat request `text` say. The spans are within strings that are values, if not
-    in messages then in the same value elsewhere, as long as the text without them is valid JSON. Raises
-    msgspec's errors where `text` is not."""
+def what_is_said(text: bytes) -> list[Span]:
+    """What the messages of the chat request `text` say where it is long. The spans are within strings that
+    are values, if not in messages then in the same value elsewhere, as long as the text without them is valid
+    JSON. Raises msgspec's errors where `text` is not."""
     messages = _read_chat(text).messages
-    said = Said()
+    said: list[Span] = []
     if len(text) < MESSAGE_MIN * len(messages):
         return said
     strings = _Strings(text)
-    heard = False
     for message in messages:
-        first_of_user = message.role == "user" and not heard
-        heard = heard or first_of_user
         if len(message.content) < SAID_MIN:
             continue
         content = bytes(message.content)
-        if first_of_user and content[0] == _QUOTE:
-            said.beginning = beginning(content)
         texts = (content,) if content[0] == _QUOTE else [bytes(part.text) for part in _read_parts(content)]
         for string in texts:
             if len(string) < SAID_MIN or string[0] != _QUOTE:
@@ -182,8 +169,17 @@ def what_is_said(text: bytes) -> Said:
             span = strings.inside(string)
             if span is None:
                 return said
-            said.spans.append(span)
+            said.append(span)
     return said
+
+
+def first_said(text: bytes) -> str | None:
+    """How what a user says first in the chat request `text` begins, if that is a string."""
+    for message in _read_chat(text).messages:
+        if message.role == "user":
+            content = bytes(message.content)
+            return beginning(content) if content[0] == _QUOTE else None
+    return None
 
 
 def beginning(string: bytes) -> str:

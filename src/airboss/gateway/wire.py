@@ -14,7 +14,7 @@ from airboss.domain.errors import ApiError, InvalidRequest, NotFound
 from airboss.domain.release import Release
 from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
-from airboss.gateway.outline import Said, free_of_controls, outline, plain_ends, what_is_said
+from airboss.gateway.outline import free_of_controls, outline, plain_ends, what_is_said
 from airboss.gateway.splice import (
     DEPTH_MAX,
     LONG,
@@ -64,8 +64,8 @@ class ContentPart(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """One message; only what every model needs is looked at. In a long body what is said may be left out, but
-    for the beginning of the first that a user says (`outline.what_is_said`)."""
+    """One message; only what every model needs is looked at. In a long body what is said may be left out
+    (`outline.what_is_said`)."""
 
     role: str
     content: str | list[ContentPart] | None = None
@@ -170,14 +170,12 @@ def parse_body(operation: Operation, body: bytes) -> Body:
 def _read_long_chat(body: bytes) -> Body:
     """As any chat, but by the body's outline: nobody reads all that a message says, and whoever passes it on
     has the body."""
-    said = Said()
     try:
         known = outline(body, plain_ends(body))
         if known.cuts and not free_of_controls(body, known.cuts):
             _read_anything(body)  # to say where it is no JSON
         if len(known.text) >= 2 * LONG:
-            said = what_is_said(known.text)
-            known = known.without(said.spans)
+            known = known.without(what_is_said(known.text))
         read = _read_chat(known.text)
     except msgspec.MsgspecError:
         return _read_chat(body)  # which says what is wrong, and where
@@ -185,8 +183,6 @@ def _read_long_chat(body: bytes) -> Body:
     # What is cut elsewhere may be a prompt's variable, or whatever else is read whole.
     if known.cuts and not stands_in("messages", known.cuts, body):
         return _read_chat(body)
-    if said.beginning is not None:
-        next(each for each in read.messages if each.role == "user").content = said.beginning
     return read
 
 
