@@ -27,6 +27,7 @@ from airboss.domain.errors import (
     InvalidRequest,
     RequestTimeout,
 )
+from airboss.gateway.intake import Intake, Waiting
 from airboss.gateway.known_head import KnownHead, known_head
 from airboss.gateway.request_head import ONCE_ONLY, HttpRequest, check_head, path_of
 from airboss.providers.outbox import Outbox
@@ -66,6 +67,7 @@ class Server(msgspec.Struct, kw_only=True):
     body_bytes_max: int
     loop: asyncio.AbstractEventLoop
     outbox: Outbox
+    intake: Intake
     connections: set[Connection] = msgspec.field(default_factory=set)
     draining: bool = False
 
@@ -93,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[HttpRequest] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._wake: asyncio.Future[None] = cast("asyncio.Future[None]", None)
+        self._next = Waiting(server.loop)
         self._current: HttpRequest | None = None
         """The request being served."""
         self._promised: HttpRequest | None = None  # whose answer is still to be given
@@ -419,14 +421,14 @@ class Connection(asyncio.Protocol):
             return
         self._known = known_head(data, request.body)
         if self._known is not None:
-            self._known_request = msgspec.structs.replace(request, body=b"")
+            self._known_request = msgspec.structs.replace(request, body=b"", read=None)
 
     def _serve(self, request: HttpRequest) -> None:
         self._current = request
         if self._task is None:
             self._task = self.loop.create_task(self._serve_all())
         else:
-            self._wake.set_result(None)
+            self._server.intake.add(request, self._next)
 
     async def _serve_all(self) -> None:
         """Answer requests, one after another, for as long as the connection is kept."""
@@ -454,9 +456,8 @@ class Connection(asyncio.Protocol):
                 self._current = None
                 if not self._in_message:
                     self._deadline = time.monotonic() + KEEP_ALIVE_S
-                self._wake = self.loop.create_future()
                 del request  # a connection that waits keeps no body
-                await self._wake
+                await self._next
 
     def _kept(self) -> bool:
         """Whether the connection may serve another request after the one just served."""

@@ -119,7 +119,7 @@ def admit(
     if serving.limiter is not None:
         serving.limiter.check(principal.key)
     relayed = http.parsed if isinstance(http, RelayedRequest) else None
-    body = wire.parse_body(operation, http.body) if relayed is None else relayed
+    body = http.read or relayed or wire.parse_body(operation, http.body)
     deployment = serving.resolve(body.model, principal)
     tags, session = NO_TAGS, None
     if body.metadata:

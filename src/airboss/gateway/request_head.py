@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import httptools
 import msgspec
 
 from airboss.domain.errors import InvalidRequest, UnsupportedMedia
+
+if TYPE_CHECKING:
+    from airboss.gateway.wire import Body
 
 ONCE_ONLY = frozenset(
     {
@@ -42,6 +46,8 @@ class HttpRequest(msgspec.Struct):
     http_1_0: bool
     received_at: float
     """`time.perf_counter()` when the last byte came."""
+    read: Body | None = None
+    """Its body, where that has been read already (`gateway.intake`)."""
 
 
 def check_head(headers: Mapping[bytes, bytes], version: str, url: bytes = b"") -> int:

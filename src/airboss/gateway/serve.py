@@ -20,6 +20,7 @@ from airboss.domain.errors import SetupError
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.http1 import Connection, Server
+from airboss.gateway.intake import Intake
 from airboss.gateway.limits import Limiter
 from airboss.gateway.memory import FreeMemory
 from airboss.gateway.near import prepare
@@ -104,6 +105,7 @@ async def serve(
         body_bytes_max=settings.body_bytes_max,
         loop=loop,
         outbox=worker.outbox,
+        intake=Intake(loop),
     )
     stopped = asyncio.Event()
     with _signals(loop, stopped):
