@@ -231,6 +231,22 @@ def test_wrong_scoring_is_refused(scoring: str, words: str) -> None:
         parse_config(f"{BASE}scoring = {scoring}\n", source="x")
 
 
+@pytest.mark.parametrize(
+    ("shadow", "words"),
+    [
+        ("{ sample = 0 }", "sample"),
+        ("{ sample = 1.5 }", "sample"),
+        ("{ per_minute = 0 }", "per_minute"),
+        ('{ release = "nxt" }', 'there is no release "nxt"'),
+        ("{ share = 0.1 }", '"share" is not a key'),
+    ],
+)
+def test_wrong_shadows_are_refused(shadow: str, words: str) -> None:
+    """Shares, bounds, and releases that are not there."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse_config(f"{BASE}shadow = {shadow}\n", source="x")
+
+
 def test_times_are_short_words() -> None:
     """A number and a unit; nothing else is guessed at."""
     assert [seconds(text) for text in ("30s", "5m", "2h", "1d")] == [30, 300, 7200, 86_400]

@@ -47,9 +47,10 @@ def test_rollouts_of_what_is_not_there(week: LoopSite) -> None:
     missing = program.get("/api/v1/rollouts", params={"deployment": "suport"})
     assert missing.status_code == 404
     assert "no deployment 'suport'; did you mean \"support\"?" in missing.json()["error"]["message"]
-    odd = program.get("/api/v1/records", params={"arm": "shadow"})
+    odd = program.get("/api/v1/records", params={"arm": "shade"})
     assert odd.status_code == 400
-    assert "arm='shadow' is none of stable, canary, override, external" in odd.json()["error"]["message"]
+    known = "stable, canary, shadow, override, external"
+    assert f"arm='shade' is none of {known}" in odd.json()["error"]["message"]
 
 
 def test_two_releases_side_by_side(week: LoopSite) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from airboss.config import Config, parse_config
-from airboss.domain.plan import ServingPlan
+from airboss.domain.plan import Exposure, ServingPlan
 from airboss.domain.release import Example, ModelVersion, Policy, Release
 from airboss.releases.build import (
     OPENAI_BASE_URL,
@@ -172,6 +172,34 @@ def test_only_served_local_models_need_an_engine() -> None:
     assert local_models(config()) == ("tiny",)
     with pytest.raises(KeyError):
         plan(replica_urls={})
+
+
+def shadowed(said: str, **given: object) -> ServingPlan:
+    """The plan where `support` has such a shadow, and there is a release `next`."""
+    text = TEXT.replace("[deployments.support]", "[deployments.support]\nshadow = " + said)
+    return plan(text + '\n[releases.next]\nmodel = "far"\nprompt = "Be kind."\n', **given)
+
+
+def test_a_shadow_is_what_nobody_gets_answers_of() -> None:
+    """The named release, else the candidate; none where callers get its answers, on stable or canary."""
+    named = shadowed('{ release = "next" }')
+    shadow = named.deployments[0].shadow
+    assert shadow is not None
+    assert shadow.release.name == "next"
+    assert shadow.target.base_urls == ("https://llm.example.com/v1",)
+    assert shadow in list(named.served())
+    assert shadow not in named.others
+    assert shadowed("{ sample = 1.0 }").deployments[0].shadow is None
+    old = sealed(msgspec.structs.replace(named.deployments[0].stable, prompt="Be brief."))
+    stable = {each.name: each.stable for each in named.deployments} | {"support": old}
+    candidate = shadowed("{ sample = 1.0 }", stable=stable).deployments[0]
+    assert candidate.shadow is not None
+    assert candidate.shadow.release == named.deployments[0].stable
+    exposure = Exposure(
+        rollout="1", deployment="support", release=shadow.release.digest, weight=0.1, salt="s"
+    )
+    exposed = {"support": (exposure, shadow.release)}
+    assert shadowed('{ release = "next" }', exposed=exposed).deployments[0].shadow is None
 
 
 def test_bodies_are_kept_unless_turned_off() -> None:

@@ -17,7 +17,7 @@ import msgspec
 from airboss.compose import drifts, evals
 from airboss.compose.parts import SystemClock
 from airboss.compose.probes import Probes
-from airboss.config import Config, NotifierConfig, all_alarms, parse_config
+from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
 from airboss.domain.errors import SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
 from airboss.store.datadir import DataDir, read_secret
@@ -117,6 +117,42 @@ class ScoringRules:
             await caller.aclose()
 
 
+class Asking:
+    """Shadows asked again, as the configuration and the plan in force say, with connections of their own."""
+
+    def __init__(self, ledger: Ledger, data: DataDir, records: RecordLog, force: InForce) -> None:
+        self._ledger = ledger
+        self._data = data
+        self._records = records
+        self._force = force
+
+    def __call__(self) -> Mapping[str, ShadowConfig]:
+        """By deployment, those that the plan has a release for. Raises SetupError."""
+        deployments = self._force.config().deployments
+        said = {name: each.shadow for name, each in deployments.items() if each.shadow is not None}
+        snapshot = self._ledger.snapshot() if said else None
+        planned = {each.name for each in snapshot.plan.deployments if each.shadow} if snapshot else set()
+        return {name: each for name, each in said.items() if name in planned}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        from airboss.controller.shadowing import Shadowing  # noqa: PLC0415 - the controller's own
+
+        caller: HttpCaller | None = None
+
+        async def again(path: str, body: bytes, of: str) -> str | None:
+            nonlocal caller
+            if caller is None:  # by now the gateway's address is known
+                caller = await asyncio.to_thread(evals.caller, self._ledger, self._data)
+            return await caller.again(path, body, of=of)
+
+        try:
+            await Shadowing(shadows=self, record_log=self._records, again=again, clock=SystemClock()).run()
+        finally:
+            if caller is not None:
+                await caller.aclose()
+
+
 def lost(journal: JournalStatus, retention: RetentionStatus) -> dict[str, int]:
     """What recording alarms watch, since the controller's start. Feedback on a record that is not there is
     its sender's slip and no loss of ours: with it any key could wake somebody."""
@@ -179,6 +215,7 @@ def watching(
     stop = threading.Event()
     waiting = {
         "scoring": score,
+        "shadows": Asking(ledger, data, records, InForce(ledger)).run,
         "notifications": notify,
         "checked prompts": lambda: drifts.check_prompts(ledger, data, rooms["drifts"], force),
     }

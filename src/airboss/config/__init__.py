@@ -22,6 +22,7 @@ from airboss.config.types import (
     ReplicaRange,
     ReplicasConfig,
     ScoringConfig,
+    ShadowConfig,
     StoreConfig,
     TlsConfig,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "ReplicaRange",
     "ReplicasConfig",
     "ScoringConfig",
+    "ShadowConfig",
     "StoreConfig",
     "TlsConfig",
     "all_alarms",

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from airboss.config.rules import check_range
-from airboss.config.types import EmailConfig, NotifierConfig, ScoringConfig, TelemetryConfig
+from airboss.config.types import EmailConfig, NotifierConfig, ScoringConfig, ShadowConfig, TelemetryConfig
 from airboss.config.wording import Path, Wrong, dotted, quoted
 
 SCORERS_MAX: Final = 20
@@ -31,6 +31,12 @@ def check_scoring(path: Path, scoring: ScoringConfig, wrong: Wrong) -> None:
     if not 1 <= len(scoring.scorers) <= SCORERS_MAX:
         at = (*path, "scorers")
         raise wrong(at, f"{dotted(at)} has {len(scoring.scorers)} scorers; name 1 to {SCORERS_MAX}")
+
+
+def check_shadow(path: Path, shadow: ShadowConfig, wrong: Wrong) -> None:
+    """Raise what `wrong` makes of a number that is out of its range."""
+    check_range((*path, "sample"), shadow.sample, 0.000_001, 1, wrong)
+    check_range((*path, "per_minute"), shadow.per_minute, 1, 6_000, wrong)
 
 
 def check_notifier(path: Path, notifier: NotifierConfig, wrong: Wrong) -> None:

@@ -156,6 +156,15 @@ class ScoringConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     judge_per_minute: int = 60
 
 
+class ShadowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[deployments.NAME] shadow`: a `sample` (a share) of answered calls is asked again of `release`, for at
+    most `per_minute` of the calls of a minute. None: of the deployment's candidate, while it has one."""
+
+    release: str | None = None
+    sample: float = 0.1
+    per_minute: int = 60
+
+
 class DriftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[deployments.NAME] drift`: whether calls are looked at for drift (`features`), after so many as a
     `reference`; `prompts` are asked `every` so often, to notice a model that changes. `alpha` bounds the
@@ -184,6 +193,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     hedge: Hedge | None = None
     rollout: RolloutConfig | None = None
     scoring: ScoringConfig | None = None
+    shadow: ShadowConfig | None = None
     policy: str | None = None
     limits: Limits | None = None
     cache: Caching | None = None

@@ -19,7 +19,7 @@ from airboss.console.desk import Desk
 from airboss.console.metric_words import LOOKS, headline
 from airboss.console.query import Period
 from airboss.console.route import Call
-from airboss.console.shares import Part, Shares, shares, step_of
+from airboss.console.shares import OWN_ARMS, Part, Shares, shares, step_of
 from airboss.console.text import NB
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import ReleaseBucket, Replica
@@ -104,7 +104,7 @@ def fleet(desk: Desk, period: Period, *, points: int, now: datetime) -> tuple[De
             rollout=live.get(each.name),
             per_day=None
             if day is None
-            else sum(one.requests for one in day if one.deployment == each.name and one.arm != "override"),
+            else sum(one.requests for one in day if one.deployment == each.name and one.arm not in OWN_ARMS),
         )
         for each in views
     )

@@ -45,6 +45,8 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ARMS = ("stable", "canary", "override")
+OWN_ARMS = frozenset({"shadow", "override"})
+"""Of our own calls alone: what they do is no traffic."""
 
 
 def step_of(period: Period, *, points: int) -> int:
@@ -53,8 +55,8 @@ def step_of(period: Period, *, points: int) -> int:
 
 
 def shares(buckets: Sequence[ReleaseBucket], period: Period, *, step_s: int) -> Shares:
-    """The picture of the buckets of one deployment; calls of our own (`override`) are left out."""
-    taken = [each for each in buckets if each.arm != "override"]
+    """The picture of the buckets of one deployment; calls of our own are left out."""
+    taken = [each for each in buckets if each.arm not in OWN_ARMS]
     since, until = period.since.timestamp(), period.until.timestamp()
     total: dict[int, int] = {}
     for each in taken:

@@ -221,12 +221,12 @@ class OnlineScoring:
 
 
 def _counts(record: InferenceRecord, rules: Mapping[str, OnlineRule]) -> bool:
-    """Whether a call is one to score: answered, not our own, and drawn."""
+    """Whether a call is one to score: answered, not our own but for shadows, and drawn."""
     rule = rules.get(record.deployment)
     return (
         rule is not None
         and record.status == "ok"
-        and record.key != INTERNAL_KEY
+        and (record.key != INTERNAL_KEY or record.arm == "shadow")
         and record.operation in {"chat", "text_completion"}
         and drawn(record.id, rule.sample)
     )

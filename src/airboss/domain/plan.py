@@ -11,9 +11,10 @@ import msgspec
 
 from airboss.domain.release import Policy, ProviderKind, Release
 
-Arm = Literal["stable", "canary", "override"]
-"""The branch of a deployment that a call was assigned to. `override`: one of our own calls (an evaluation, a
-probe) that names the release it wants."""
+Arm = Literal["stable", "canary", "shadow", "override"]
+"""The branch of a deployment that a call was assigned to. `shadow`: one of our own, which asks again what a
+live call asked and whose answer nobody gets. `override`: another of our own (an evaluation, a probe), which
+names the release it wants."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,13 +217,15 @@ class Caching(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How one deployment is served; `stable.model` is reached at `target`. `canary` None: no rollout runs.
-    `policy` binds on top of each release's own. `compares` is where the model of `cache.semantic` is."""
+    `shadow` is asked again what callers asked. `policy` binds on top of each release's own. `compares` is
+    where the model of `cache.semantic` is."""
 
     name: str
     aliases: tuple[str, ...]
     stable: Release
     target: Target
     canary: Canary | None = None
+    shadow: Served | None = None
     policy: Policy | None = None
     timeout: Timeouts = Timeouts()
     retry: Retry = Retry()
@@ -253,6 +256,8 @@ class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
             yield Served(release=deployment.stable, target=deployment.target)
             if deployment.canary is not None:
                 yield deployment.canary.served
+            if deployment.shadow is not None:
+                yield deployment.shadow
         yield from self.others
 
     def targets(self) -> Iterator[Target]:

@@ -24,6 +24,7 @@ PAUSE_S_MAX: Final = 30.0
 LOGPROBS_MAX: Final = 16
 """Tokens of an answer whose probabilities are kept."""
 RELEASE_HEADER: Final = "x-airboss-release"
+SHADOW_HEADER: Final = "x-airboss-shadow-of"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -118,6 +119,21 @@ class HttpCaller:
         if answer.latency_ms:
             return answer
         return msgspec.structs.replace(answer, latency_ms=(time.monotonic() - started) * 1000)
+
+    async def again(self, path: str, body: bytes, *, of: str) -> str | None:
+        """Ask the shadow of the deployment that `body` names what the call `of` asked, at `path` under the
+        base URL. What comes is read and thrown away: its record tells. Returns why nobody answered."""
+        url = self._url.removesuffix("/chat/completions") + path
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream("POST", url, content=body, headers={SHADOW_HEADER: of}) as response,
+            ):
+                async for _ in response.aiter_raw():
+                    pass
+        except (httpx2.TransportError, TimeoutError) as error:
+            return repr(error)
+        return None
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from airboss.gateway.screened import CallScreen
 
 NO_TAGS: dict[str, str] = {}
+SHADOW_OF = b"x-airboss-shadow-of"
+"""Names, in a call of our own, the call that it asks again of the deployment's shadow."""
 log = logging.getLogger("airboss.gateway")
 
 
@@ -125,6 +127,8 @@ def admit(
     if body.metadata:
         session = body.metadata.get("session_id")
         tags = {k: v for k, v in body.metadata.items() if k != "session_id"}
+    if principal.internal and SHADOW_OF in http.headers:
+        tags = {**tags, "shadow_of": http.headers[SHADOW_OF].decode("latin-1")}
     trace = read_trace(http.headers) if b"traceparent" in http.headers else None
     # Here and below by their places: by name so many values cost each call a microsecond more.
     request = InferenceRequest(
@@ -162,6 +166,8 @@ def assign(
         if variant is None:
             return branch
         return with_release(branch, varied(branch.release, variant), serving.plan.number)
+    if request.principal.internal and SHADOW_OF in http.headers:
+        return serving.shadowed(deployment)
     if body.release_variant is not None:
         raise PermissionDenied("'release_variant' is for Airboss's own calls; leave it out")
     canary = deployment.canary

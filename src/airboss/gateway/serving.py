@@ -95,6 +95,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """The stable branch of each deployment, by the deployment's name."""
     canary: Mapping[str, Branch]
     """The canary of each deployment that has one."""
+    shadow: Mapping[str, Branch]
+    """What is asked again beside each deployment that has such."""
     by_digest: Mapping[str, Branch]
     """Every release that our own calls may name."""
     keyring: Keyring
@@ -184,6 +186,14 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
             )
         return branch
 
+    def shadowed(self, deployment: DeploymentPlan) -> Branch:
+        """The branch of what is asked again beside a deployment. Raises NotFound where there is none any
+        more."""
+        branch = self.shadow.get(deployment.name)
+        if branch is None:
+            raise NotFound(f"nothing is asked again beside {deployment.name!r} now", code="release_not_found")
+        return branch
+
     def secret(self, reference: str | None) -> str | None:
         """The secret that a reference means, or None where none is needed. Raises Unavailable if it is
         missing."""
@@ -204,11 +214,19 @@ def prepare_policies(deployment: DeploymentPlan) -> None:
     releases = [deployment.stable]
     if deployment.canary is not None:
         releases.append(deployment.canary.served.release)
+    if deployment.shadow is not None:
+        releases.append(deployment.shadow.release)
     for release in releases:
         if release.policy is not None or deployment.policy is not None:
             from airboss.gateway.screened import compiled  # noqa: PLC0415 - 17 MB that only policies need
 
             compiled(release.policy, deployment.policy)
+
+
+def shadows_of(plan: ServingPlan) -> dict[str, Branch]:
+    """The branch of each deployment's shadow."""
+    served = {each.name: each.shadow for each in plan.deployments if each.shadow is not None}
+    return {name: branch_of(plan, "shadow", each.release, each.target) for name, each in served.items()}
 
 
 def build_serving(
@@ -256,6 +274,7 @@ def build_serving(
         by_name=by_name,
         stable=stable,
         canary=canary,
+        shadow=shadows_of(plan),
         by_digest=by_digest,
         keyring=Keyring(snapshot.keys, now=now),
         redactor=Redactor([*secrets.values(), *own_secrets]),

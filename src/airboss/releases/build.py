@@ -266,6 +266,7 @@ def build_plan(
                 stable=stable[name],
                 target=targets.of(stable[name], name),
                 canary=canary,
+                shadow=_shadow(config, catalog, name, shown_already=(stable[name], canary), targets=targets),
                 policy=catalog.policies[deployment.policy] if deployment.policy is not None else None,
                 timeout=deployment.timeout,
                 retry=deployment.retry,
@@ -289,6 +290,26 @@ def build_plan(
         if release.digest not in shown_already and targets.reachable(release)
     )
     return msgspec.structs.replace(plan, others=others)
+
+
+def _shadow(
+    config: Config,
+    catalog: Catalog,
+    name: str,
+    *,
+    shown_already: tuple[Release, Canary | None],
+    targets: _Targets,
+) -> Served | None:
+    """What is asked again beside a deployment: nothing that callers get answers of already."""
+    said = config.deployments[name].shadow
+    if said is None:
+        return None
+    release = catalog.named[said.release] if said.release is not None else catalog.wanted(config, name)
+    stable, canary = shown_already
+    shown = {stable.digest} | ({canary.served.release.digest} if canary is not None else set())
+    if release.digest in shown or not targets.reachable(release):
+        return None
+    return Served(release=release, target=targets.of(release, name))
 
 
 class _Targets:
