@@ -52,6 +52,7 @@ class Session:
         self._statuses: dict[str, ProcessStatus] = {}
         self._dirty = asyncio.Event()
         self._ledger_away = False
+        self._told = True
         self._stop = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -124,8 +125,8 @@ class Session:
 
     def _books(self) -> list[Spec] | None:
         """Write how things stand; returns the replicas that should run, None if the ledger does not say."""
+        self._tell_how_things_stand()
         try:
-            runfiles.write_processes(self._run_dir, self._statuses.values())
             found = self._replicas()
             self._ledger_away = False
         except SetupError as error:
@@ -134,7 +135,17 @@ class Session:
             self._ledger_away = True
             return None
         except Exception:
-            # A full disk or a busy ledger must not end what serves; half a second later we try again.
+            # A busy ledger must not end what serves; half a second later we try again.
             log.exception("cannot ask or tell the ledger about replicas")
             return None
         return found
+
+    def _tell_how_things_stand(self) -> None:
+        """Write it for `airboss status`. On a full disk what stood there stays; that is said once."""
+        try:
+            runfiles.write_processes(self._run_dir, self._statuses.values())
+            self._told = True
+        except OSError as error:
+            if self._told:
+                log.warning("cannot write how things stand into %s: %s", self._run_dir, error.strerror)
+            self._told = False
