@@ -12,30 +12,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import msgspec
-
 from airboss.store.duckdb_run import Connection, query, run
-from airboss.store.rollups import Question, inside
+from airboss.store.rollups import Question, Sums, inside
 from airboss.store.rows import naive
 
 STRETCH: Final = 524_288
 """So many records are summed up together: a day of a busy month, so that a person's calls are few rows."""
 DAY_S: Final = 86_400
 _PARAMETER: Final = re.compile(r"\$([a-z_0-9]+)")
-
-
-class Sums(msgspec.Struct, frozen=True):
-    """A table of sums: its columns beside the numbers, and which of them an erasure blanks."""
-
-    table: str
-    columns: tuple[str, ...]
-    people: tuple[str, ...]
-
-    def tells(self, asked: Question) -> bool:
-        """Whether it knows all that a question names."""
-        names = {column.strip('"') for column in self.columns}
-        return asked.names <= names and (asked.without_key is None or "key" in names)
-
 
 USERS: Final = Sums(
     "user_sums",

@@ -143,6 +143,23 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+class Sums(msgspec.Struct, frozen=True):
+    """A table of sums: its columns beside the numbers, and which of them an erasure blanks.
+
+    It stands here because a structure with functions lives to the very end of the process, with all that its
+    module knows: with DuckDB in it, that complains of leaks on stderr, forty lines at the end of a verb.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    people: tuple[str, ...]
+
+    def tells(self, asked: Question) -> bool:
+        """Whether it knows all that a question names."""
+        names = {column.strip('"') for column in self.columns}
+        return asked.names <= names and (asked.without_key is None or "key" in names)
+
+
 def of_deployments(since: datetime, until: datetime, without_key: str | None) -> Question:
     """What `RecordLog.stats` asks."""
     quantiles = ("latency_p50_ms", "latency_p95_ms", "ttft_p50_ms", "ttft_p95_ms")
