@@ -326,12 +326,37 @@ def test_the_standard_environment_is_read() -> None:
     assert found is not None
     assert found.traces_url == "https://otlp.example.com/v1/traces"
     assert found.logs_url == "https://logs.example.com/x"
-    assert found.headers == {"authorization": "Bearer abc", "x-a": "1"}
-    assert (found.timeout_s, found.gzip, found.latest) == (2.5, False, True)
+    traces = found.own["traces"]
+    assert traces.headers == {"authorization": "Bearer abc", "x-a": "1"}
+    assert (traces.timeout_s, traces.gzip, found.latest) == (2.5, False, True)
     assert found.resource["service.name"] == "airboss-eu"
     only = environment_settings({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://h/t"})
     assert only is not None
     assert (only.traces_url, only.metrics_url, only.logs_url) == ("http://h/t", None, None)
+    apart = environment_settings(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h",
+            "OTEL_EXPORTER_OTLP_HEADERS": "x-a=all",
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x-a=traces",
+            "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": "500",
+            "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": "none",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": "/etc/ca.pem",
+        }
+    )
+    assert apart is not None
+    ways = {name: (way.headers["x-a"], way.timeout_s, way.gzip) for name, way in apart.own.items()}
+    assert ways == {
+        "traces": ("traces", 10.0, True),
+        "metrics": ("all", 10.0, False),
+        "logs": ("all", 0.5, True),
+    }
+    assert apart.certificate == "/etc/ca.pem"
+    for wrong in (
+        {"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "nonsense"},
+    ):
+        with pytest.raises(SetupError):
+            environment_settings({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h"} | wrong)
     for wrong in ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, {"OTEL_EXPORTER_OTLP_HEADERS": "nonsense"}):
         with pytest.raises(SetupError):
             environment_settings({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h"} | wrong)

@@ -15,7 +15,15 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from airboss.controller import otlp_export
-from airboss.controller.otlp_export import BACKOFF_S_MAX, RETRY_AFTER_S_MAX, Pause, Refused, retry_after_s
+from airboss.controller.otlp_export import (
+    BACKOFF_S_MAX,
+    RETRY_AFTER_S_MAX,
+    Pause,
+    Refused,
+    Way,
+    retry_after_s,
+)
+from airboss.domain.errors import SetupError
 from airboss.domain.score import Score
 from tests.controller.test_otlp_export import Clock, Cursors, exporter, follow, log_of, settings
 from tests.store.samples import START, call_id
@@ -221,3 +229,19 @@ def test_all_that_is_not_taken_is_counted() -> None:
         export = exporter(log, settings(backend.url), clock=clock)
         follow(export)
     assert (export.sent, export.dropped, export.dropped_scores, export.dropped_metrics) == (0, 2, 1, 1)
+
+
+def test_each_signal_is_sent_in_its_own_way() -> None:
+    """With its own headers, packed or not; an unknown certificate says so."""
+    log, clock = log_of(1, 2), Clock()
+    with Backend() as backend:
+        own = {"metrics": Way(headers={"x-a": "metrics"}, gzip=False)}
+        follow(exporter(log, settings(backend.url, own=own, headers={"x-a": "all"}), clock=clock))
+        sent = {
+            path: (headers["x-a"], headers.get("content-encoding"))
+            for (path, _), headers in zip(backend.requests, backend.headers, strict=True)
+        }
+    assert sent == {"/v1/traces": ("all", "gzip"), "/v1/metrics": ("metrics", None)}
+    export = exporter(log, settings("https://127.0.0.1:9", certificate="/nowhere/ca.pem"))
+    with pytest.raises(SetupError, match="CERTIFICATE"):
+        asyncio.run(export.tick())

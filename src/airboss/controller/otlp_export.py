@@ -12,11 +12,12 @@ import asyncio
 import gzip
 import logging
 import random
+import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote
 
 import httpx2
@@ -56,19 +57,33 @@ mended, as redirections are. After others it would be refused for ever."""
 log = logging.getLogger(__name__)
 
 
-class ExportSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where calls are sent, and what of them. A URL that is None is not sent to."""
+PREFIX: Final = "OTEL_EXPORTER_OTLP_"
+SIGNALS: Final = ("traces", "metrics", "logs")
+Signal = Literal["traces", "metrics", "logs"]
+"""What is sent apart."""
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How something is sent."""
+
+    headers: dict[str, str] = {}
+    gzip: bool = True
+    timeout_s: float = 10.0
+
+
+class ExportSettings(Way, frozen=True, kw_only=True):
+    """Where calls are sent, and what of them. A URL that is None is not sent to. `own` is of signals that are
+    sent in a way of their own; `certificate` is the path of a file of those that are trusted."""
 
     traces_url: str | None
     metrics_url: str | None
     logs_url: str | None
-    headers: dict[str, str] = {}
+    own: dict[str, Way] = {}
+    certificate: str | None = None
     resource: dict[str, str] = msgspec.field(default_factory=lambda: {"service.name": "airboss"})
     sample: float = 1.0
     content: bool = False
     latest: bool = False
-    gzip: bool = True
-    timeout_s: float = 10.0
 
 
 class Refused(Exception):
@@ -218,7 +233,9 @@ class OtlpExport:
 
         await self._hang_up()
         self._held = settings
-        self._client = httpx2.AsyncClient(timeout=settings.timeout_s, trust_env=False)
+        self._client = httpx2.AsyncClient(
+            verify=await asyncio.to_thread(trusted, settings.certificate), trust_env=False
+        )
         self._totals = Totals(latest=settings.latest, started_ns=int(self._clock.now().timestamp() * 1e9))
         since = self._clock.now() - SCORED_WITHIN
         lately = await asyncio.to_thread(
@@ -259,7 +276,7 @@ class OtlpExport:
             if drawn(record.id, settings.sample) and parents.get(record.id, write.Parent(None, True)).sampled
         ]
         if settings.traces_url is not None:
-            await self._spans(wanted, settings.traces_url, settings)
+            await self._spans(wanted, settings)
         assert isinstance(self._totals, write.Totals)
         for record in calls:
             self._totals.add(record)
@@ -271,7 +288,6 @@ class OtlpExport:
     async def _spans(
         self,
         calls: Sequence[tuple[InferenceRecord, Parent | None]],
-        url: str,
         settings: ExportSettings,
     ) -> None:
         """Send spans, in as many requests as their size asks for."""
@@ -289,7 +305,7 @@ class OtlpExport:
         half = len(calls) // 2
         if half == 0 or len(body) <= REQUEST_BYTES_MAX:
             try:
-                answer = await self._post(url, body, settings)
+                answer = await self._post("traces", body, settings)
             except TooLarge:
                 answer = None
             else:
@@ -299,8 +315,8 @@ class OtlpExport:
                 self.dropped += lost
                 self.sent += len(calls) - lost
                 return
-        await self._spans(calls[:half], url, settings)
-        await self._spans(calls[half:], url, settings)
+        await self._spans(calls[:half], settings)
+        await self._spans(calls[half:], settings)
 
     async def _metrics(self, settings: ExportSettings) -> None:
         """Send what was counted, now and then."""
@@ -311,7 +327,7 @@ class OtlpExport:
             return
         assert isinstance(self._totals, Totals)
         body = self._totals.request(int(self._clock.now().timestamp() * 1e9), settings.resource)
-        if await self._taken(settings.metrics_url, body, settings) is None:
+        if await self._taken("metrics", body, settings) is None:
             self.dropped_metrics += 1
         self._metrics_at, self._counted = now + METRICS_EVERY_S, False
 
@@ -332,37 +348,39 @@ class OtlpExport:
         if not new:
             return
         body = scores_request(new, resource=settings.resource, content=settings.content)
-        answer = await self._taken(settings.logs_url, body, settings)
+        answer = await self._taken("logs", body, settings)
         # As of spans: the fields have the same numbers.
         self.dropped_scores += len(new) if answer is None else min(len(new), max(0, rejected(answer)))
         self._told.update((score.id, None) for score, _ in new)
         while len(self._told) > 4 * SCORED_MAX:
             self._told.popitem(last=False)
 
-    async def _taken(self, url: str, body: bytes, settings: ExportSettings) -> bytes | None:
+    async def _taken(self, signal: Signal, body: bytes, settings: ExportSettings) -> bytes | None:
         """As `_post`, of what cannot be made smaller. Raises Refused."""
         try:
-            return await self._post(url, body, settings)
+            return await self._post(signal, body, settings)
         except TooLarge:
             return None
 
-    async def _post(self, url: str, body: bytes, settings: ExportSettings) -> bytes | None:
+    async def _post(self, signal: Signal, body: bytes, settings: ExportSettings) -> bytes | None:
         """The backend's answer; None where it will never take this. Raises Refused, TooLarge."""
         assert self._client is not None  # made by `_use`
+        way: Way = settings.own.get(signal, settings)
+        url: str = getattr(settings, f"{signal}_url")
         headers = {
             "content-type": "application/x-protobuf",
             "user-agent": f"airboss/{__version__}",
             "accept-encoding": "identity",
-            **settings.headers,
+            **way.headers,
         }
-        if settings.gzip:
+        if way.gzip:
             body = await asyncio.to_thread(gzip.compress, body, 5)
             headers["content-encoding"] = "gzip"
         said = b""
-        asked = self._client.stream("POST", url, content=body, headers=headers, follow_redirects=False)
+        asked = self._client.stream("POST", url, content=body, headers=headers, timeout=way.timeout_s)
         try:
             # The client's own limits are of each read: a byte now and then would hold us for ever.
-            async with asyncio.timeout(settings.timeout_s), asked as answer:
+            async with asyncio.timeout(way.timeout_s), asked as answer:
                 async for piece in answer.aiter_raw():
                     said += piece
                     if len(said) > ANSWER_BYTES_MAX:
@@ -381,6 +399,14 @@ class OtlpExport:
         if answer.status_code == 413:
             raise TooLarge
         return None
+
+
+def trusted(certificate: str | None) -> ssl.SSLContext:
+    """What backends may show to be believed. Raises SetupError."""
+    try:
+        return ssl.create_default_context(cafile=certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise SetupError(f"{PREFIX}CERTIFICATE {certificate!r} cannot be read: {error}") from None
 
 
 def retry_after_s(text: str, now: datetime) -> float | None:
@@ -410,31 +436,43 @@ def with_path(endpoint: str, signal: str) -> str:
 
 
 def environment_settings(env: Mapping[str, str]) -> ExportSettings | None:
-    """What the standard environment variables say; None where they name no endpoint. Raises SetupError."""
-    prefix = "OTEL_EXPORTER_OTLP_"
-    base = env.get(f"{prefix}ENDPOINT", "").strip()
+    """What the standard environment variables say, for one signal before for all; None where they name no
+    endpoint. Raises SetupError."""
+    base = env.get(f"{PREFIX}ENDPOINT", "").strip()
     urls = {
-        signal: env.get(f"{prefix}{signal.upper()}_ENDPOINT", "").strip()
+        signal: env.get(f"{PREFIX}{signal.upper()}_ENDPOINT", "").strip()
         or (with_path(base, signal) if base else "")
-        for signal in ("traces", "metrics", "logs")
+        for signal in SIGNALS
     }
     if not any(urls.values()) or env.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
-    protocol = env.get(f"{prefix}PROTOCOL", "http/protobuf").strip()
-    if protocol != "http/protobuf":
-        raise SetupError(f"{prefix}PROTOCOL is {protocol[:40]!r}; Airboss sends http/protobuf")
-    timeout = env.get(f"{prefix}TIMEOUT", "10000").strip()
+    ways = {signal: way_of(env, signal) for signal, url in urls.items() if url}
     return ExportSettings(
         traces_url=urls["traces"] or None,
         metrics_url=urls["metrics"] or None,
         logs_url=urls["logs"] or None,
-        headers=pairs(env.get(f"{prefix}HEADERS", "")),
+        own=ways,
         resource=resource_of(env),
         latest=asks_latest(env),
-        gzip=env.get(f"{prefix}COMPRESSION", "gzip").strip() != "none",
-        timeout_s=int(timeout) / 1000
-        if timeout.isascii() and timeout.isdigit() and len(timeout) < 8
-        else 10.0,
+        certificate=env.get(f"{PREFIX}CERTIFICATE", "").strip() or None,
+    )
+
+
+def way_of(env: Mapping[str, str], signal: str) -> Way:
+    """How a signal is sent. Raises SetupError."""
+
+    def given(name: str, default: str) -> str:
+        own = env.get(f"{PREFIX}{signal.upper()}_{name}", "").strip()
+        return own or env.get(f"{PREFIX}{name}", "").strip() or default
+
+    protocol, timeout = given("PROTOCOL", "http/protobuf"), given("TIMEOUT", "")
+    if protocol != "http/protobuf":
+        raise SetupError(f"{PREFIX}PROTOCOL is {protocol[:40]!r} for {signal}; Airboss sends http/protobuf")
+    whole = timeout.isascii() and timeout.isdigit() and len(timeout) < 8
+    return Way(
+        headers=pairs(given("HEADERS", "")),
+        gzip=given("COMPRESSION", "gzip") != "none",
+        timeout_s=int(timeout) / 1000 if whole else 10.0,
     )
 
 

@@ -25,7 +25,6 @@ NUMBERS_MAX: Final = 64
 """Of a list of numbers: longer ones are embeddings, which no person reads."""
 NAME_CHARS_MAX: Final = 256
 ATTRIBUTES_MAX: Final = 1_024
-CUT_MAX: Final = 2**31
 EVENTS_MAX: Final = 128
 """Of a span: streams leave one for each piece."""
 START_NS_MIN: Final = 1_262_304_000 * 10**9
@@ -291,7 +290,7 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
         status=_STATUSES.get(status.code, 0) if isinstance(status.code, str) else status.code,
         message=status.message,
         flags=span.flags,
-        cut=cut + max(0, len(span.events) - EVENTS_MAX) + max(0, min(span.dropped_attributes_count, CUT_MAX)),
+        cut=cut + max(0, len(span.events) - EVENTS_MAX) + span.dropped_attributes_count,
         resource=resource,
         scope=scope,
     )
