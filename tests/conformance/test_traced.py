@@ -178,3 +178,30 @@ def test_calls_through_the_gateway_are_counted_once(
     assert len(of_gateway) == 4
     clients = [row["record"] for row in rows if row["kind"] in {"llm", "embedding"} and not row["gateway"]]
     assert clients[:joined] == ours == of_gateway[:joined]
+
+
+def test_alike_calls_at_once_are_not_mixed_up(request: pytest.FixtureRequest) -> None:
+    """The same embeddings, 24 times, six at once, by one who names neither trace nor answer: none counts
+    twice, and a call that stands below a client's span is that client's."""
+    command("openinference")
+    running: Airboss = request.getfixturevalue("airboss")
+    base, key = running.ready["base_url"], running.ready["api_key"]
+    held = {each["id"] for each in running.records()}
+    said = told("openinference", base, key, base, "at-once")
+    api = {"authorization": f"Bearer {running.ready['admin_key']}"}
+    page = f"{running.ready['console_url']}/api/v1/traces/{said['trace']}"
+
+    def whole() -> list[Said]:
+        rows: list[Said] = httpx2.get(page, headers=api).json().get("rows", [])
+        return rows if sum(row["gateway"] for row in rows) == 24 else []
+
+    rows = until(whole, timeout_s=60.0)
+    assert {each["id"] for each in running.records()} - held == set(said["records"])
+    by_span = {row["span_id"]: row for row in rows}
+    placed = 0
+    for row in rows:
+        client = by_span.get(row["parent_id"])
+        if row["gateway"] and client is not None and client["kind"] == "embedding":
+            assert by_span[client["parent_id"]]["name"] == row["record"]
+            placed += 1
+    print(f"{placed} of 24 below their clients")  # noqa: T201 - what varies

@@ -120,63 +120,70 @@ def _at_once(clients: Sequence[Client]) -> list[list[Client]]:
 
 def _matched(clients: Sequence[Client], calls: Sequence[_Call]) -> dict[str, Span | None]:
     """Those of these clients whose calls are among these: with the call where it can be no other."""
-    theirs = [call for call in calls if any(_fits(client, call) for client in clients)]
+    theirs = [call for call in calls if any(_fits(client, call, SKEW) for client in clients)]
     if len(clients) == 1 and theirs and clients[0].record.status == "error":
         # One who is told to try again makes several calls under one span, which fail alike.
         return {clients[0].span.id: span_of(theirs[0].record, clients[0].span)}
-    if len(clients) * len(theirs) <= PAIRS_MAX:
-        # Most clocks are right: then each call lies within its client. One who sends no spans may have made
-        # another: then it may not lie within any.
-        for skew in (SKEW, NONE) if len(theirs) == len(clients) else (SKEW,):
-            way = _only_way(clients, theirs, skew)
-            if way is not None:
-                return {each.span.id: span_of(call.record, each.span) for each, call in way}
-    pairs = _most(clients, theirs)
+    pairs = _most(clients, theirs, SKEW)
     found: dict[str, Span | None] = {each.span.id: None for each, _ in pairs}
-    if len({each.span.trace_id for each in clients}) == 1 and len(pairs) == len(clients) == len(theirs):
+    if not len(pairs) == len(clients) <= len(theirs) or len(clients) * len(theirs) > PAIRS_MAX:
+        return found
+    certain = _certain(clients, theirs, SKEW)
+    if len(theirs) == len(clients) > len(certain) and len(_most(clients, theirs, NONE)) == len(clients):
+        # Most clocks are right: then each call lies within its client.
+        certain = _certain(clients, theirs, NONE)
+    mine = {each.span.id for each, _ in certain}
+    found |= {each.span.id: span_of(call.record, each.span) for each, call in certain}
+    if len({each.span.trace_id for each in clients}) == 1 and len(clients) == len(theirs):
         # Which is whose nobody knows, but in this trace they are: beside their clients they are no others'.
         above = {each.span.parent_id for each in clients}
         parent = above.pop() if len(above) == 1 else None
-        for each, call in pairs:
+        given = {call.record.id for _, call in certain}
+        others = [each for each in clients if each.span.id not in mine]
+        left = [call for call in theirs if call.record.id not in given]
+        for each, call in zip(others, left, strict=True):
             found[each.span.id] = replace(span_of(call.record, each.span), parent_id=parent)
     return found
 
 
-def _only_way(
+def _certain(
     clients: Sequence[Client], calls: Sequence[_Call], skew: timedelta
-) -> list[tuple[Client, _Call]] | None:
-    """Each client with a call of its own, where that can be done in one way only, as their clocks are off by
-    so much at most."""
-    may = [{number for number, call in enumerate(calls) if _fits(client, call, skew)} for client in clients]
-    certain = [at for at, each in enumerate(may) if len(each) == 1]
-    found = []
-    while certain:
-        at = certain.pop()
-        if not may[at]:
-            return None  # another one has it
-        (number,) = may[at]
+) -> list[tuple[Client, _Call]]:
+    """Clients with their calls, where no others are possible, as their clocks are off by so much at most:
+    each has one of these, and where there are no more of them each is of a client."""
+    may = {
+        at: {n for n, call in enumerate(calls) if _fits(client, call, skew)}
+        for at, client in enumerate(clients)
+    }
+    whose = {n: {at for at, each in may.items() if n in each} for n in range(len(calls))}
+    found: list[tuple[Client, _Call]] = []
+    while True:
+        one = next(((at, *each) for at, each in may.items() if len(each) == 1), None)
+        if one is None and len(may) == len(whose):
+            one = next(((*each, n) for n, each in whose.items() if len(each) == 1), None)
+        if one is None:
+            return found
+        at, number = one
         found.append((clients[at], calls[number]))
-        for other, each in enumerate(may):
-            if other != at and number in each:
-                each.remove(number)
-                if len(each) == 1:
-                    certain.append(other)
-    return found if len(found) == len(clients) else None
+        for other in whose.pop(number):
+            may[other].discard(number)
+        for other in may.pop(at):
+            whose[other].discard(at)
 
 
-def _most(clients: Sequence[Client], calls: Sequence[_Call]) -> list[tuple[Client, _Call]]:
+def _most(clients: Sequence[Client], calls: Sequence[_Call], skew: timedelta) -> list[tuple[Client, _Call]]:
     """As many clients as there can be, each with a call: the latest first, with the call that ends last."""
     free = sorted(calls, key=lambda each: each.ended_at, reverse=True)
     found = []
     for client in sorted(clients, key=lambda each: each.span.started_at, reverse=True):
-        call = next((each for each in free if _fits(client, each)), None)
+        call = next((each for each in free if _fits(client, each, skew)), None)
         if call is not None:
             free.remove(call)
             found.append((client, call))
     return found
 
 
-def _fits(client: Client, call: _Call, skew: timedelta = SKEW) -> bool:
+def _fits(client: Client, call: _Call, skew: timedelta) -> bool:
     record, mine = call.record, client.record
     if record.key != client.span.key or record.operation != mine.operation:
         return False

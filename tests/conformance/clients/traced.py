@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from typing import Any
 
 import openai
@@ -17,6 +19,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import get_current_span, set_tracer_provider
 
+AT_ONCE = "at-once"
+"""The mode in which calls that are alike are made at once."""
 WEATHER: Any = {
     "type": "function",
     "function": {
@@ -52,8 +56,8 @@ def exporter(url: str, key: str, mode: str) -> SpanExporter:
 
 
 def run(service: str, instrument: Callable[[TracerProvider], tuple[Wrap, Wrap]]) -> None:
-    """The program: `URL KEY PROVIDER MODE`; `PROVIDER` is `URL` where it should call through the gateway.
-    `instrument` gives what wraps an agent and a tool."""
+    """The program: `URL KEY PROVIDER MODE` (as `exporter`, or AT_ONCE); `PROVIDER` is `URL` where it should
+    call through the gateway. `instrument` gives what wraps an agent and a tool."""
     url, key, provider_url, mode = sys.argv[1:]
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(exporter(url, key, mode)))
@@ -63,10 +67,28 @@ def run(service: str, instrument: Callable[[TracerProvider], tuple[Wrap, Wrap]])
     client = openai.OpenAI(base_url=provider_url, api_key=upstream_key, max_retries=0)
     with agent("planner"):
         trace_id = f"{get_current_span().get_span_context().trace_id:032x}"
-        said = work(client, tool)
+        said = at_once(client, tool) if mode == AT_ONCE else work(client, tool)
     flushed = provider.force_flush()
     provider.shutdown()
     sys.stdout.write(json.dumps({"trace": trace_id, "flushed": flushed, **said}))
+
+
+def at_once(client: openai.OpenAI, wrap: Wrap) -> Mapping[str, Any]:
+    """The same embeddings again and again, several at once; a span above each is called as its record is."""
+    told: list[str] = []
+
+    def one(_: int) -> None:
+        with wrap("call"):
+            answer = client.embeddings.with_raw_response.create(
+                model="text-embedding-3-small", input=["the same for all"]
+            )
+            get_current_span().update_name(answer.headers["x-request-id"])
+            told.append(answer.headers["x-request-id"])
+
+    with ThreadPoolExecutor(6) as pool:
+        for each in [pool.submit(copy_context().run, one, number) for number in range(24)]:
+            each.result()
+    return {"records": told}
 
 
 def work(client: openai.OpenAI, tool: Wrap) -> Mapping[str, Any]:
