@@ -83,7 +83,7 @@ TOUCHES: Mapping[str, str] = {
     "controller/scrub.py": "os",
     "controller/reaching.py": "socket",
     "controller/smtp.py": "ssl",
-    "controller/otlp_export.py": "httpx2",
+    "controller/otlp_export.py": "httpx2 ssl",
     "compose/exporting.py": "os",
     "controller/webhook.py": "httpx2 ssl",
     "evaluations/caller_http.py": "httpx2 ssl",
