@@ -15,6 +15,13 @@ from airboss.store.rollups import Question, of_usage
 from airboss.store.usage import TAG, check
 
 _QUOTED: Final = ("key", "user")
+COST_P95: Final = "quantileExactInclusiveIf(0.95)(toFloat64(records.cost_usd), status = 'ok')"
+BOUNDS: Final = (
+    ("slow", "latency_ms", "slow_ms"),
+    ("late", "ttft_ms", "late_ms"),
+    ("costly", "records.cost_usd", "costly_usd"),
+)
+"""What is counted beyond bounds, of which column; without a bound it is not."""
 _TIMES: Final = ("start", "first_at", "last_at")
 
 
@@ -73,7 +80,11 @@ def _of_every_call(asked: UsageQuery, groups: list[str], narrowed: Question) -> 
         where=narrowed.where,
         users=str("users" in asked.people).lower(),
         sessions=str("sessions" in asked.people).lower(),
-        costs=str(asked.costs).lower(),
+        cost=COST_P95 if asked.costs else "null",
+        **{
+            name: "0" if getattr(asked, bound) is None else f"countIf(status = 'ok' and {column} > ${bound})"
+            for name, column, bound in BOUNDS
+        },
         by=f"group by {', '.join(by)}" if by else "",
         order=", ".join([*first, *keys]),
     )

@@ -41,7 +41,7 @@ SUMMED: Final = (
     "finish_reason",
 )  # fmt: skip
 """What sums are told apart by."""
-TIMES: Final = 10
+TIMES: Final = 20
 """So many times as many calls are read, and rows exact, once those that come first have been chosen."""
 FEW_TAGS: Final = 1_000
 """Where calls differ in their tags no more than this, they are put together before their JSON is read."""
