@@ -302,7 +302,8 @@ writer = JournalWriter(Path(sys.argv[1]), "0", segment_bytes=int(sys.argv[2]))
 print(writer.directory, flush=True)
 number = 0
 while True:
-    writer.open(f'"{number}{"x" * (number % 5000)}"'.encode())
+    length = 150_001 if number % 5 == int(sys.argv[3]) else number % 5000
+    writer.open(f'"{number}'.encode(), b"x" * length, b'"')
     print(number, flush=True)
     number += 1
 """
@@ -310,9 +311,10 @@ while True:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_killed_writer_loses_no_frame_that_it_acknowledged(tmp_path: Path, seed: int) -> None:
-    """Killed after some hundred frames, wherever that is, every frame whose call returned is whole."""
+    """Killed after some hundred frames, short and long, wherever that is, every frame whose call returned is
+    whole."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path), str(50_000 + seed)],
+        [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path), str(500_000 + seed), str(seed + 2)],
         stdout=subprocess.PIPE,
         text=True,
     )
