@@ -303,9 +303,8 @@ class Hearing:
     def on_writable(self, told: Callable[[bool], None] | None) -> None:
         self._client.on_writable = told
 
-    def promise(self) -> bool:
-        """No: what is heard here is heard at once."""
-        return False
+    def promise(self) -> None:
+        """None: what is heard here is heard at once."""
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response."""

@@ -121,14 +121,19 @@ class Connection(asyncio.Protocol):
 
     # -- what a handler calls
 
-    def promise(self) -> bool:
+    def promise(self) -> Connection | None:
         """As `spoken.Client` has it."""
         request = self._current
         if self._waiting or self._closes(request):
-            return False
+            return None
         self._promised = request
         self.began = self.finished = True
-        return True
+        return self
+
+    def abort(self) -> None:
+        """Cut the connection: what was promised cannot be given."""
+        self._promised = None
+        self.transport.abort()
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response. `headers` are lines, each ended by CRLF; length and connection are added."""

@@ -51,6 +51,7 @@ from airboss.rollouts import assign as rollout
 
 if TYPE_CHECKING:
     from airboss.gateway.cached import Seat
+    from airboss.gateway.http1 import Connection
     from airboss.gateway.limits import Held
     from airboss.gateway.screened import CallScreen
 
@@ -288,12 +289,15 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         close_record(worker, serving, call, opened, dispatched, status="error", error=defect)
         raise
     else:
-        ended = (worker, serving, client, call, opened, dispatched, answer)
-        if call.seat is None and not isinstance(answer, RelayedAnswer) and client.promise():
-            concluded = False
-            worker.outbox.later(conclude, ended)
+        said_now = call.seat is not None or isinstance(answer, RelayedAnswer)
+        promised = None if said_now else client.promise()
+        if promised is None:
+            closed = close_answered(worker, serving, call, opened, dispatched, answer)
+            deliver(client, call, dispatched, answer, closed)
         else:
-            deliver(client, call, dispatched, answer, close_answered(ended))
+            concluded = False
+            ended = (worker, serving, promised, call, opened, dispatched, answer)
+            worker.outbox.later(conclude, ended)
     finally:
         if concluded:
             dispatched.over()
@@ -320,13 +324,19 @@ def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it c
     deliver_error(client, call, dispatched, error)
 
 
-Ended = tuple[Worker, Serving, Client, Admitted, OpenedCall, Dispatched, WholeAnswer | StreamedAnswer]
-"""A call that has been answered."""
+Ended = tuple[Worker, Serving, "Connection", Admitted, OpenedCall, Dispatched, WholeAnswer | StreamedAnswer]
+"""A call that has been answered, with the connection that waits for its answer."""
 
 
-def close_answered(ended: Ended) -> ClosedCall:
+def close_answered(  # noqa: PLR0917 - the call's whole context, in the order it came to be
+    worker: Worker,
+    serving: Serving,
+    call: Admitted,
+    opened: OpenedCall,
+    dispatched: Dispatched,
+    answer: WholeAnswer | StreamedAnswer,
+) -> ClosedCall:
     """Write the end of a call that has been answered to the journal."""
-    worker, serving, _, call, opened, dispatched, answer = ended
     refused = call.screen.refused(answer) if call.screen is not None else None
     status: Status = "ok" if refused is None else "refused"
     closed = close_record(worker, serving, call, opened, dispatched, status=status, error=refused)
@@ -340,27 +350,33 @@ def conclude(these: Sequence[Ended]) -> None:
     then the other. Call by call it takes half as long again, as between its steps the processor forgets
     them."""
     closes = list(map(_close, these))
-    for (_, _, client, call, _, dispatched, answer), closed in zip(these, closes, strict=True):
-        if isinstance(closed, ClosedCall):
-            deliver(client, call, dispatched, answer, closed)
-        elif isinstance(answer, StreamedAnswer):
-            client.end_stream(wire.error_event(closed))
-        else:
-            respond_error(client, closed, attribution(call, dispatched))
+    for ended, closed in zip(these, closes, strict=True):
+        _, _, connection, call, _, dispatched, answer = ended
+        try:
+            if isinstance(closed, ClosedCall):
+                deliver(connection, call, dispatched, answer, closed)
+            elif isinstance(answer, StreamedAnswer):
+                connection.end_stream(wire.error_event(closed))
+            else:
+                respond_error(connection, closed, attribution(call, dispatched))
+        except Exception:
+            log.exception("an answer cannot be given; its connection is cut")
+            connection.abort()  # the others of this turn get theirs
         dispatched.over()
 
 
 def _close(ended: Ended) -> ClosedCall | ApiError:
     """The close of a call, or why it cannot be recorded."""
+    worker, serving, _, call, opened, dispatched, answer = ended
     try:
-        return close_answered(ended)
+        return close_answered(worker, serving, call, opened, dispatched, answer)
     except ApiError as error:
         return error
     except Exception:
         log.exception("a call that was answered cannot be recorded")
         return InternalError("something went wrong on our side; the log has it")
     finally:
-        release(ended[3].held)
+        release(call.held)
 
 
 def dispatch(

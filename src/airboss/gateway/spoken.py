@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -12,6 +12,9 @@ from airboss.dialects.speech import Counts, Speech
 from airboss.domain.record import ClosedCall
 from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.sse import Splitter, event_data
+
+if TYPE_CHECKING:
+    from airboss.gateway.http1 import Connection
 
 DONE = b"data: [DONE]\n\n"
 
@@ -31,9 +34,9 @@ class Client(Protocol):
     def writable(self) -> bool:
         """Whether it has not fallen behind."""
 
-    def promise(self) -> bool:
-        """Whether the answer, or its end, may be given a moment later, before the loop waits for anything
-        again; it then counts as given."""
+    def promise(self) -> Connection | None:
+        """The connection, if the answer or its end may be given there a moment later, before the loop waits
+        for anything again; it then counts as given."""
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response."""
@@ -79,9 +82,8 @@ class SpokenClient:
     def on_writable(self, told: Callable[[bool], None] | None) -> None:
         self._client.on_writable = told
 
-    def promise(self) -> bool:
-        """No: what is said here is said at once."""
-        return False
+    def promise(self) -> None:
+        """None: what is said here is said at once."""
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole answer or an error."""
