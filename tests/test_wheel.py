@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -18,4 +19,7 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path, monkeypatch: pytest.M
     files = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src/airboss").rglob("*.*")}
     expected = {name for name in files if "__pycache__" not in name}
     assert expected <= set(wheel.namelist())
+    metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    offered = set(message_from_bytes(wheel.read(metadata)).get_all("Provides-Extra", []))
+    assert {"postgres", "clickhouse", "valkey", "ray", "semantic"} <= offered, "an extra that a user may name"
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel.namelist())

@@ -230,7 +230,8 @@ def test_a_wrong_order_is_a_400(site: Site, program: TestClient) -> None:
     assert answer.json()["error"]["code"] == "wrong_call"
     assert program.get("/api/v1/jobs").json()["jobs"] == []
     assert len(site.audit.entries) == noted
-    assert "no evaluation 'eval-0'" in refused(program.get("/api/v1/evals/eval-0"), 404)
+    unknown = refused(program.get("/api/v1/evals/eval-0"), 404)
+    assert unknown == "no evaluation 'eval-0'; `airboss eval list`, or GET /api/v1/evals, shows all"
 
 
 def test_jobs_are_listed_shown_and_cancelled(site: Site, program: TestClient) -> None:

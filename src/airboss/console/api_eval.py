@@ -84,7 +84,8 @@ def show_eval(desk: Desk, call: Call) -> object:
     """GET /api/v1/evals/{id}."""
     job = desk.jobs.get(call.path["id"])
     if job is None or job.kind != KIND:
-        raise NotFound(f"no evaluation {call.path['id'][:80]!r}; GET /api/v1/evals lists them", param="id")
+        known = "`airboss eval list`, or GET /api/v1/evals, shows all"
+        raise NotFound(f"no evaluation {call.path['id'][:80]!r}; {known}", param="id")
     row = desk.evals.run(job.id)
     report = None if row is None or row.report is None else msgspec.json.decode(row.report, type=EvalReport)
     result = _result(job)

@@ -87,7 +87,8 @@ def show_probe(desk: Desk, call: Call) -> object:
     """GET /api/v1/probes/{id}."""
     job = desk.jobs.get(call.path["id"])
     if job is None or job.kind != KIND:
-        raise NotFound(f"no probe {call.path['id'][:80]!r}; GET /api/v1/probes lists them", param="id")
+        known = "`airboss probe list`, or GET /api/v1/probes, shows all"
+        raise NotFound(f"no probe {call.path['id'][:80]!r}; {known}", param="id")
     return Probe(summary=summary(job), report=report_of(job))
 
 

@@ -81,7 +81,8 @@ def show_tune(desk: Desk, call: Call) -> object:
     """GET /api/v1/tunes/{id}."""
     job = desk.jobs.get(call.path["id"])
     if job is None or job.kind != KIND:
-        raise NotFound(f"no tuning {call.path['id'][:80]!r}; GET /api/v1/tunes lists them", param="id")
+        known = "`airboss tune list`, or GET /api/v1/tunes, shows all"
+        raise NotFound(f"no tuning {call.path['id'][:80]!r}; {known}", param="id")
     return Tune(summary=summary(job), result=result_of(job))
 
 

@@ -106,7 +106,7 @@ def rotated(before: ApiKey | None, name: str, secret: str, *, grace_s: float, no
             "--expires 30d` lets its secret live on, and then it can be rotated"
         )
     if not 0 <= grace_s <= GRACE_S_MAX:
-        raise WrongCall(f"a grace of {grace_s:g} s is not offered; give 0 to {GRACE_S_MAX:,} s (30 days)")
+        raise WrongCall(f"a grace of {grace_s:,.0f} s is not offered; give 0 to {GRACE_S_MAX:,} s (30 days)")
     return msgspec.structs.replace(
         key,
         sha256=hash_key(secret),
