@@ -222,6 +222,17 @@ def sleeping_tests(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
                 yield f"{path}:{node.lineno}: sleeps: wait with `until` of tests/support/wait.py"
 
 
+def endless_children(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """A process that a test runs to its end has so long for it, and fails the test then, and not the run."""
+    if not path.startswith("tests/"):
+        return
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) != "subprocess.run":
+            continue
+        if "timeout" not in {keyword.arg for keyword in node.keywords}:
+            yield f"{path}:{node.lineno}: may wait for ever: give subprocess.run a timeout"
+
+
 def forged_redactions(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
     """Only the redactor says that a text is redacted."""
     if not path.startswith("src/") or path == "src/airboss/governance/redact.py":
@@ -273,6 +284,7 @@ RULES: tuple[tuple[Rule, str, str], ...] = (
     (long_functions, "src/airboss/gateway/x.py", "def f():\n" + "    g()\n" * FUNCTION_LINES_MAX),
     (long_modules, "src/airboss/gateway/x.py", "x = 1\n" * (MODULE_LINES_MAX + 1)),
     (sleeping_tests, "tests/gateway/test_x.py", "import time\ntime.sleep(1)\n"),
+    (endless_children, "tests/gateway/test_x.py", "import subprocess\nsubprocess.run(['sh'], check=True)\n"),
     (forged_redactions, "src/airboss/telemetry/x.py", "Redacted(b'{}')\n"),
     (forged_redactions, "src/airboss/telemetry/x.py", "cast('Redacted', b'{}')\n"),
     (io_in_concepts, "src/airboss/gateway/x.py", "def f():\n    from urllib import request\n"),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def load(provider: FakeProvider, *arguments: str) -> dict[str, Any]:
     """What one load says."""
     command = [sys.executable, "-m", "benchmarks.load", arguments[0], provider.url, *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 

@@ -27,7 +27,9 @@ def test_version_is_quick_and_light() -> None:
         "heavy = {'sqlalchemy', 'duckdb', 'starlette', 'xllamacpp', 'httpx2', 'asyncio', 'ssl', 'rich'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.splitlines()[0] == f"airboss {airboss.__version__}"
     loaded = set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
     assert loaded <= {"ssl", "asyncio"}, "typer may load these two by way of other packages"
@@ -189,7 +191,7 @@ def test_version_within_its_time() -> None:
     took = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*COMMAND, "version"], capture_output=True, check=True)
+        subprocess.run([*COMMAND, "version"], capture_output=True, check=True, timeout=60)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(took) < 0.3

@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.admin_api import AdminApi, record
 from tests.cli.conftest import Run
+from tests.support.started import started
 
 
 def paged(records: list[dict[str, Any]]) -> Any:
@@ -150,12 +151,12 @@ def test_follow_goes_on_with_new_ones(api: AdminApi) -> None:
 
     api.answers["GET", "/api/v1/records"] = answer
     command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json", "--url", api.url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    lines = [json.loads(process.stdout.readline())["id"] for _ in range(3)]
-    assert lines == [first["id"], second["id"], third["id"]]
-    process.send_signal(2)
-    rest, err = process.communicate(timeout=20)
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline())["id"] for _ in range(3)]
+        assert lines == [first["id"], second["id"], third["id"]]
+        process.send_signal(2)
+        rest, err = process.communicate(timeout=20)
     assert (process.returncode, rest, err) == (0, "", "")
 
 

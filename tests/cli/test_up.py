@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.running import COMMAND, CONFIG, Running, environment, up, verb
 from tests.supervisor.children import alive
+from tests.support.started import started
 from tests.support.wait import until
 
 
@@ -232,27 +233,27 @@ def test_beyond_loopback_wants_tls_or_insecure(tmp_path: Path) -> None:
 def test_text_for_people(tmp_path: Path) -> None:
     """Without --json the two URLs and export lines that a shell takes are printed."""
     (tmp_path / "airboss.toml").write_text(CONFIG)
-    process = subprocess.Popen(
+    lines: list[str] = []
+    with started(
         [*COMMAND, "up", "--port", "0", "--console-port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=tmp_path,
         env=environment(),
-        text=True,
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    while not lines or not lines[-1].startswith("export OPENAI_API_KEY"):
-        lines.append(process.stdout.readline())
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
-    process.stdout.close()
+    ) as process:
+        assert process.stdout is not None
+        while not lines or not lines[-1].startswith("export OPENAI_API_KEY"):
+            lines.append(process.stdout.readline())
+            assert lines[-1], "it ended early"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
     exports = "".join(line for line in lines if line.startswith("export "))
     shell = subprocess.run(
         ["bash", "-c", f'{exports} echo "$OPENAI_BASE_URL $OPENAI_API_KEY"'],
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
     base_url, key = shell.stdout.split()
     assert base_url.startswith("http://127.0.0.1:")
@@ -301,7 +302,7 @@ def certificate(root: Path) -> tuple[Path, Path]:
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
          "-subj", "/CN=airboss.test", "-keyout", key, "-out", cert],
         check=True,
-        capture_output=True,
+        capture_output=True, timeout=60,
     )  # fmt: skip
     return cert, key
 

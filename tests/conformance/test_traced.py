@@ -4,6 +4,7 @@ gateway, and sends what it saw to `/v1/traces` through OpenTelemetry's own expor
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx2
@@ -53,11 +54,9 @@ Said = dict[str, Any]
 @pytest.fixture(scope="module")
 def airboss(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airboss]:
     """A whole one, because records of spans are made behind the gateway."""
-    running = Airboss(tmp_path_factory.mktemp("traced") / "a", CONFIG.format(url=fake_process.url))
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    made = Airboss(tmp_path_factory.mktemp("traced") / "a", CONFIG.format(url=fake_process.url))
+    with closing(made.start()) as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=RUNS)

@@ -161,7 +161,7 @@ def run_in_shell(command: str, tmp_path: Any) -> list[str]:
     fake.write_text('#!/bin/sh\nfor word in "$@"; do printf "%s\\0" "$word"; done\n')
     fake.chmod(0o755)
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "OPENAI_API_KEY": "ab_key"}
-    done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, check=True)
+    done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, check=True, timeout=60)
     assert done.stderr == b""
     return done.stdout.decode().split("\0")[:-1]
 

@@ -32,7 +32,9 @@ print(many, after_many, few - resident())
 
 def test_much_is_given_back_and_little_is_kept() -> None:
     """128 MiB go back to the system; 16 MiB stay for the next bodies."""
-    done = subprocess.run([sys.executable, "-c", SCENE], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCENE], capture_output=True, text=True, check=True, timeout=60
+    )
     many, after_many, given_of_few = map(int, done.stdout.split())
     assert many > 100 << 20
     assert after_many < 20 << 20

@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,10 @@ def test_records_live_in_clickhouse(provider: FakeProvider, tmp_path: Path) -> N
         pytest.skip("no ClickHouse engine; run scripts/setup clickhouse")
     with tempfile.TemporaryDirectory(prefix="ab-") as folder, ExitStack() as left, ExitStack() as engines:
         url = engines.enter_context(front(Path(folder)))
-        airboss = Airboss(tmp_path / "a", fake(provider.url) + STORE.format(url=url)).start()
-        left.callback(airboss.stop)
+        airboss = left.enter_context(
+            closing(Airboss(tmp_path / "a", fake(provider.url) + STORE.format(url=url)))
+        )
+        airboss.start()
         for number in range(6):
             answer = airboss.chat("a rare word: quokka", model="support", user=f"u{number % 2}")
             assert answer.status_code == 200
@@ -79,7 +81,8 @@ def test_records_live_in_clickhouse(provider: FakeProvider, tmp_path: Path) -> N
 
         ids: list[str] = []
         stop = threading.Event()
-        load = threading.Thread(target=calls_until, args=(airboss, stop, ids))
+        load = threading.Thread(target=calls_until, args=(airboss, stop, ids), daemon=True)
+        left.callback(stop.set)
         load.start()
         until(lambda: len(ids) > 20)
         engines.close()  # kill -9
@@ -88,7 +91,7 @@ def test_records_live_in_clickhouse(provider: FakeProvider, tmp_path: Path) -> N
         until(lambda: len(ids) > before + 20, timeout_s=60)
         engines.enter_context(front(Path(folder), int(url.rpartition(":")[2])))
         stop.set()
-        load.join()
+        load.join(60)
         airboss.settled(60)
         assert used(airboss) == {"u0": 3, "u1": 3, "load": len(ids)}
         kept = [each["id"] for each in airboss.records("--user", "load")]

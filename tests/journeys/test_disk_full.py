@@ -3,6 +3,7 @@ enough to go on."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -23,8 +24,11 @@ LARGE = "x" * 40_000
 
 def test_a_full_disk_refuses_calls_and_room_lets_them_in(provider: FakeProvider, tmp_path: Path) -> None:
     """Refused by name, before anything goes upstream; then served again, without anybody's doing."""
-    with small_disk(tmp_path / "disk", 64) as disk:
-        airboss = Airboss(disk / "a", fake(provider.url)).start()
+    with (
+        small_disk(tmp_path / "disk", 64) as disk,
+        closing(Airboss(disk / "a", fake(provider.url))) as airboss,
+    ):
+        airboss.start()
         answered: list[str] = []
 
         def call(content: str = QUICK) -> httpx2.Response:

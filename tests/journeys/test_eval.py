@@ -6,13 +6,13 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.airboss import Airboss, run_airboss
+from tests.support.started import started
 from tests.support.wait import until
 
 ITEMS = 60
@@ -129,10 +129,9 @@ def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, t
         airboss.verb("dataset", "create", "golden", "--file", str(questions(tmp_path)))
         command = ["eval", "run", "--dataset", "golden", "--deployment", "support", "--release", "sharp"]
         command += ["--scorer", "exact", "--concurrency", "2", "--data-dir", str(airboss.data)]
-        verb = subprocess.Popen([sys.executable, "-m", "airboss.cli.main", *command], cwd=airboss.root)
-        until(lambda: provider.stats().answered >= ITEMS // 2, timeout_s=30)
-        verb.kill()
-        assert verb.wait(10) == -signal.SIGKILL
+        with started([sys.executable, "-m", "airboss.cli.main", *command], cwd=airboss.root) as verb:
+            until(lambda: provider.stats().answered >= ITEMS // 2, timeout_s=30)
+        assert verb.returncode == -signal.SIGKILL
         killed = airboss.pid("controller")
         assert killed is not None
         os.kill(killed, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 from airboss.testing import FakeProvider
@@ -36,13 +37,13 @@ def test_twenty_rounds_of_kill(fake_process: FakeProvider, tmp_path: Path) -> No
 def test_kill_of_the_supervisor(fake_process: FakeProvider, tmp_path: Path) -> None:
     """With the supervisor killed, its children stop; started again it has every record."""
     airboss = Airboss(tmp_path / "a", fake(fake_process.url))
-    airboss.start()
-    assert airboss.process is not None
-    with Load(airboss.ready["base_url"], airboss.ready["api_key"], bodies()[:4]) as load:
+    with (
+        closing(airboss.start()),
+        Load(airboss.ready["base_url"], airboss.ready["api_key"], bodies()[:4]) as load,
+    ):
         until(lambda: load.good > 20, timeout_s=20)
         children = [airboss.pid(name) for name in ("gateway-0", "controller", "store")]
-        airboss.process.kill()
-        airboss.process.wait()
+        airboss.close()  # kill -9
         for pid in children:
             assert pid is not None
             until(lambda pid=pid: not _alive(pid), timeout_s=40)  # type: ignore[misc]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from airboss.evaluations.bias_people import attributes
 from airboss.testing import FakeProvider, ScriptStep
 from tests.journeys.configs import fake
 from tests.support.airboss import Airboss, run_airboss
+from tests.support.started import started
 from tests.support.wait import until
 
 NAMES = tuple(each.b["arabic"].first for each in attributes(("origin:arabic",))[0].triples)
@@ -91,10 +91,9 @@ def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, t
             return [json.loads(line) for line in done.stdout.splitlines()]
 
         until(jobs, timeout_s=30, every_s=0.3)
-        verb = subprocess.Popen([sys.executable, "-m", "airboss.cli.main", *command], cwd=airboss.root)
-        until(lambda: len(jobs()) == 2 and provider.stats().answered >= 40, timeout_s=30)
-        verb.kill()
-        assert verb.wait(10) == -signal.SIGKILL
+        with started([sys.executable, "-m", "airboss.cli.main", *command], cwd=airboss.root) as verb:
+            until(lambda: len(jobs()) == 2 and provider.stats().answered >= 40, timeout_s=30)
+        assert verb.returncode == -signal.SIGKILL
         killed = airboss.pid("controller")
         assert killed is not None
         assert provider.stats().answered < 200, "the probes were over before the kill"

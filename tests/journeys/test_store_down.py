@@ -15,6 +15,7 @@ import httpx2
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.support.airboss import Airboss
+from tests.support.started import started
 from tests.support.wait import until
 
 
@@ -65,9 +66,7 @@ def test_following_begins_with_the_first_record(provider: FakeProvider, tmp_path
     """`records --follow` on an empty store shows the first call when it comes."""
     with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
         command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json"]
-        with subprocess.Popen(
-            [*command, "--data-dir", str(airboss.data)], stdout=subprocess.PIPE, text=True
-        ) as follower:
+        with started([*command, "--data-dir", str(airboss.data)], stdout=subprocess.PIPE) as follower:
             assert follower.stdout is not None
             ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(3)]
             shown = [json.loads(follower.stdout.readline())["id"] for _ in ids]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,9 @@ def test_traces_in_and_calls_out(tmp_path: Path) -> None:
     """A traced call through the gateway is one record, a span of the backend's and a row of its trace; one
     beside the gateway becomes a record; the controller and the store are killed in between."""
     with FakeProvider() as provider, Backend() as backend:
-        airboss = Airboss(tmp_path / "a", CONFIG.format(url=provider.url, backend=backend.url))
-        try:
-            airboss.start()
-            with airboss.client() as client:
-                run(airboss, backend, client)
-        finally:
-            airboss.stop()
+        config = CONFIG.format(url=provider.url, backend=backend.url)
+        with closing(Airboss(tmp_path / "a", config).start()) as airboss, airboss.client() as client:
+            run(airboss, backend, client)
 
 
 def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:

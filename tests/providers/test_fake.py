@@ -272,7 +272,7 @@ def test_it_speaks_tls(tmp_path: Path) -> None:
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
          "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
          "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
+        check=True, capture_output=True, timeout=60,
     )  # fmt: skip
     trust = ssl.create_default_context(cafile=str(cert))
     with FakeProvider(tls_cert=str(cert), tls_key=str(key)) as provider:
@@ -298,7 +298,9 @@ def test_it_ends_with_the_process_that_started_it() -> None:
     """However that one dies: the lifeline's end is enough."""
     script = "import os, signal; from airboss.testing import FakeProvider; p = FakeProvider().start(); "
     script += "print(p.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    parent = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    parent = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
     assert parent.returncode == -9
     pid = int(parent.stdout)
     until(lambda: not running(pid))

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -70,9 +71,9 @@ def airboss(cluster: Any, where: str, tmp_path_factory: pytest.TempPathFactory) 
     """An Airboss with two engines on the cluster."""
     env = {"AIRBOSS_WEIGHTS": str(starter_weights().parent)}
     made = Airboss(tmp_path_factory.mktemp("ray") / "a", TWO + where, weights=starter_weights(), env=env)
-    made.start(timeout_s=180)
-    yield made
-    assert made.stop() == 0, made.log[-5000:]
+    with closing(made.start(timeout_s=180)):
+        yield made
+        assert made.stop() == 0, made.log[-5000:]
 
 
 def load(airboss: Airboss, at_once: int) -> Load:

@@ -20,6 +20,7 @@ import pytest
 from airboss.domain.errors import SetupError
 from airboss.replicas.weights import Patience, fetch
 from tests.replicas.shop import Shop, open_shop
+from tests.support.started import started
 from tests.support.wait import until
 
 BODY = Random(7).randbytes(3_000_000)
@@ -74,10 +75,9 @@ def test_goes_on_after_a_killed_process(shop: Shop, tmp_path: Path) -> None:
     shop.hold = Event()
     script = f"from airboss.replicas.weights import fetch; from pathlib import Path\n\
 fetch({shop.base + '/w.gguf'!r}, {SHA!r}, Path({str(tmp_path)!r}))"
-    with subprocess.Popen([sys.executable, "-c", script]) as process:
+    with started([sys.executable, "-c", script]):
         part = tmp_path / f"{SHA}.part"
         until(lambda: part.exists() and part.stat().st_size > 0)
-        process.kill()
     had = part.stat().st_size
     shop.hold.set()
     until(lambda: len(shop.served) == 1)
@@ -203,7 +203,7 @@ print(fetch({shop.base + '/w.gguf'!r}, {SHA!r}, Path({str(tmp_path)!r})))"
     command = [sys.executable, "-c", script]
     with (
         ThreadPoolExecutor(3) as pool,
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+        started(command, stdout=subprocess.PIPE) as process,
     ):
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -356,6 +356,7 @@ def test_the_front_is_what_the_client_of_clickhouse_expects(clickhouse: House) -
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)

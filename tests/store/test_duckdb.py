@@ -114,7 +114,11 @@ def test_one_process_owns_the_file(tmp_path: Path) -> None:
         "DuckDBRecordLog(Path(sys.argv[1]))"
     )
     second = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert "open in another process" in second.stderr
     record_log.close()

@@ -127,7 +127,10 @@ def test_a_migration_killed_at_any_step_goes_on(tmp_path: Path) -> None:
         path.parent.mkdir()
         old_store(path, 1)
         done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(path), str(kills + 2)], env=dict(os.environ), check=False
+            [sys.executable, "-c", KILLED, str(path), str(kills + 2)],
+            env=dict(os.environ),
+            check=False,
+            timeout=60,
         )
         if done.returncode == 0:
             break

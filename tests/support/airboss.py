@@ -58,7 +58,15 @@ class Airboss:
         self.started_in_s = 0.0
 
     def start(self, timeout_s: float = 60.0) -> Self:
-        """Start, and wait until it can serve."""
+        """Start, and wait until it can serve. What fails to is ended."""
+        try:
+            self._start(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _start(self, timeout_s: float) -> None:
         began = time.monotonic()
         command = [sys.executable, "-m", "airboss.cli.main", "up", "--json"]
         command += ["--port", "0", "--console-port", "0", *self._args]
@@ -75,7 +83,6 @@ class Airboss:
 
         self.ready = json.loads(until(line, timeout_s=timeout_s))
         self.started_in_s = time.monotonic() - began
-        return self
 
     @property
     def log(self) -> str:
@@ -129,10 +136,19 @@ class Airboss:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
+    def close(self) -> None:
+        """End it at once, if it still runs; its children notice."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:
-        status = self.stop()
+        try:
+            status = self.stop()
+        finally:  # whatever kept it from stopping
+            self.close()
         assert status == 0, self.log[-5000:]
         assert "Traceback" not in self.log, self.log[-5000:]

@@ -19,7 +19,7 @@ def small_disk(path: Path, mib: int) -> Iterator[Path]:
     path.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0700", "tmpfs", str(path)]
     try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        done = subprocess.run(mount, capture_output=True, text=True, check=False, timeout=60)
     except FileNotFoundError:
         pytest.skip("a disk to fill cannot be mounted: there is no `mount`")
     if done.returncode:
@@ -27,7 +27,7 @@ def small_disk(path: Path, mib: int) -> Iterator[Path]:
     try:
         yield path
     finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=60)
 
 
 def fill(disk: Path, *, but: int = 0) -> Path:

@@ -19,6 +19,7 @@ from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, FrameKind, read_frames
 from airboss.telemetry.journal import GROWTH_BYTES, LONG_BYTES, JournalWriter
+from tests.support.started import started
 from tests.support.wait import until
 
 
@@ -313,20 +314,15 @@ while True:
 def test_a_killed_writer_loses_no_frame_that_it_acknowledged(tmp_path: Path, seed: int) -> None:
     """Killed after some hundred frames, short and long, wherever that is, every frame whose call returned is
     whole."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path), str(500_000 + seed), str(seed + 2)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    directory = Path(process.stdout.readline().strip())
-    acknowledged = -1
-    for _ in range(200 + 37 * seed):
-        acknowledged = int(process.stdout.readline())
-    process.send_signal(signal.SIGKILL)
-    *_, last = [acknowledged, *map(int, filter(str.strip, process.stdout.read().split("\n")[:-1]))]
-    process.stdout.close()
-    process.wait(10)
+    options = [str(tmp_path), str(500_000 + seed), str(seed + 2)]
+    with started([sys.executable, "-c", WRITE_UNTIL_KILLED, *options], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        directory = Path(process.stdout.readline().strip())
+        acknowledged = -1
+        for _ in range(200 + 37 * seed):
+            acknowledged = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        *_, last = [acknowledged, *map(int, filter(str.strip, process.stdout.read().split("\n")[:-1]))]
     numbers = [int(frame.payload.strip(b'"x')) for frame in frames_of(directory)]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= last + 1

@@ -134,7 +134,9 @@ def test_a_defect_is_one_line(where: str) -> None:
         "configure('p', log_format='json', redact=lambda line: line.replace(b'hush', b'[REDACTED]'))\n"
         "def boom(): raise RuntimeError('hush')\n" + where
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     (line,) = done.stderr.splitlines()
     assert json.loads(line)["level"] == "critical"
     assert "boom" in json.loads(line)["trace"]
@@ -152,7 +154,9 @@ def test_configure_takes_over_warnings_and_survives_a_closed_stderr() -> None:
         "logging.getLogger('x').warning('into the void')\n"
         "print('alive')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.stdout == "alive\n"
     # 120 is how Python says at its exit that it could not write what stderr still held.
     assert done.returncode in {0, 120}
