@@ -27,7 +27,7 @@ from airboss.store.drift_rows import checks_of
 from airboss.store.views import SqlViewStore
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.journeys.configs import fake
-from tests.support.airboss import Airboss, run_airboss
+from tests.support.airboss import Airboss
 from tests.support.receiver import Receiver
 from tests.support.wait import until
 
@@ -109,10 +109,8 @@ def calls(airboss: Airboss, content: str, count: int) -> None:
 
 def state_of(airboss: Airboss, alarm: str) -> str:
     """Where an alarm stands."""
-    done = run_airboss("monitor", "list", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
-    return next(
-        (each["state"] for each in map(json.loads, done.stdout.splitlines()) if each["name"] == alarm), ""
-    )
+    listed = airboss.api("alarms") or {"alarms": []}
+    return next((each["state"] for each in listed["alarms"] if each["name"] == alarm), "")
 
 
 def becomes(airboss: Airboss, alarm: str, state: str, *, meanwhile: Callable[[], object] = bool) -> None:

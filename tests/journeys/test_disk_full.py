@@ -104,7 +104,7 @@ def test_what_could_not_be_kept_is_told(provider: FakeProvider, tmp_path: Path) 
             journal.stop()
             fired = {"airboss.dead-letters": ["firing"], "airboss.bodies-dropped": ["firing"]}
             until(lambda: told() == fired, timeout_s=60)
-            (letter,) = airboss.status()["journal"]["dead_letters"]
+            (letter,) = airboss.api("status")["journal"]["dead_letters"]
             assert "9223372036854775808" in letter["why"] or "range" in letter["why"], letter
             over = {name: ["firing", "resolved"] for name in fired}
             until(lambda: told() == over, timeout_s=60)

@@ -179,8 +179,8 @@ def test_an_evaluation_outlives_a_stop_and_ends_when_cancelled(
 
 def jobs(airboss: Airboss) -> list[Any]:
     """The jobs there are, once the controller answers again."""
-    done = run_airboss("job", "list", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
-    return [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
+    found: list[Any] = (airboss.api("jobs") or {"jobs": []})["jobs"]
+    return found
 
 
 def kept_answers(airboss: Airboss) -> int:

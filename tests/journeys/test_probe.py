@@ -87,8 +87,8 @@ def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, t
         command += ["--concurrency", "2", "--seed", "7", "--data-dir", str(airboss.data)]
 
         def jobs() -> list[dict[str, Any]]:
-            done = run_airboss("probe", "list", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
-            return [json.loads(line) for line in done.stdout.splitlines()]
+            found: list[dict[str, Any]] = (airboss.api("probes") or {"probes": []})["probes"]
+            return found
 
         until(jobs, timeout_s=30, every_s=0.3)
         with started([sys.executable, "-m", "airboss.cli.main", *command], cwd=airboss.root) as verb:

@@ -70,9 +70,8 @@ def ordered(airboss: Airboss, action: str, *args: str) -> dict[str, Any]:
 
 def state(airboss: Airboss) -> dict[str, Any]:
     """The newest rollout; without a state while the controller is away."""
-    done = run_airboss("rollout", "status", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
-    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {"state": None}
-    return found
+    found: list[dict[str, Any]] = (airboss.api("rollouts") or {"rollouts": []})["rollouts"]
+    return found[0] if found else {"state": None}
 
 
 def arms(airboss: Airboss, calls: int = 30) -> set[tuple[str, str]]:

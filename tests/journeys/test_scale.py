@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.journeys.configs import STARTER_MODEL
-from tests.support.airboss import Airboss, run_airboss
+from tests.support.airboss import Airboss
 from tests.support.engine import SHA256, starter_weights
 from tests.support.load import Load
 from tests.support.wait import until
@@ -27,9 +26,9 @@ STREAM = {
 
 
 def replicas(airboss: Airboss) -> list[dict[str, Any]]:
-    """`airboss replica list --json`; empty while the controller is away."""
-    done = run_airboss("replica", "list", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
-    return [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
+    """As `airboss replica list` has them; empty while the controller is away."""
+    found: list[dict[str, Any]] = (airboss.api("status") or {"replicas": []})["replicas"]
+    return found
 
 
 def states(airboss: Airboss) -> list[str]:

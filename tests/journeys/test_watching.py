@@ -16,7 +16,7 @@ import httpx2
 
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.journeys.configs import fake
-from tests.support.airboss import Airboss, run_airboss
+from tests.support.airboss import Airboss
 from tests.support.receiver import Receiver
 from tests.support.wait import until
 
@@ -169,10 +169,8 @@ def _told(airboss: Airboss, receiver: Receiver, changes: int, content: str) -> C
 
 def _state(airboss: Airboss) -> str:
     """Where the alarm stands; empty while nobody answers."""
-    arguments = ("monitor", "list", "--json", "--data-dir", str(airboss.data))
-    done = run_airboss(*arguments, cwd=airboss.root, env=dict(os.environ))
-    listed = [json.loads(line) for line in done.stdout.splitlines()]
-    return next((str(each["state"]) for each in listed if each.get("name") == "errors"), "")
+    listed = airboss.api("alarms") or {"alarms": []}
+    return next((str(each["state"]) for each in listed["alarms"] if each["name"] == "errors"), "")
 
 
 def _distinct(receiver: Receiver) -> list[dict[str, Any]]:

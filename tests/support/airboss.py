@@ -57,7 +57,7 @@ class Airboss:
         self.process: subprocess.Popen[str] | None = None
         self.started_in_s = 0.0
 
-    def start(self, timeout_s: float = 60.0) -> Self:
+    def start(self, timeout_s: float = 120.0) -> Self:
         """Start, and wait until it can serve. What fails to is ended."""
         try:
             self._start(timeout_s)
@@ -92,6 +92,8 @@ class Airboss:
     def client(self, **options: Any) -> httpx2.Client:
         """A client of the data plane."""
         headers = {"authorization": f"Bearer {self.ready['api_key']}"}
+        # To read the machine's certificates takes longer than most calls.
+        options = {"verify": self.ready["base_url"].startswith("https"), **options}
         return httpx2.Client(base_url=self.ready["base_url"], headers=headers, timeout=60.0, **options)
 
     def chat(self, content: str = "hi", model: str = "assistant", **body: Any) -> httpx2.Response:
@@ -117,6 +119,18 @@ class Airboss:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def api(self, path: str) -> Any:
+        """What the admin API says at `/api/v1/…`, or None while it is away or refuses.
+
+        For what is asked again and again: a verb that asks it takes half a second of processor time.
+        """
+        headers = {"authorization": f"Bearer {self.ready['admin_key'] or self._env['AIRBOSS_ADMIN_KEY']}"}
+        try:
+            answer = httpx2.get(f"{self.ready['console_url']}/api/v1/{path}", headers=headers, timeout=30.0)
+        except httpx2.TransportError:
+            return None  # it is only starting again
+        return answer.json() if answer.status_code == 200 else None
+
     def pid(self, name: str) -> int | None:
         """The process id of a child that is running, by its name in `airboss status`."""
         try:
@@ -127,7 +141,12 @@ class Airboss:
 
     def settled(self, timeout_s: float = 30.0) -> None:
         """Wait until every record has been moved."""
-        until(lambda: self.status()["journal"]["unmoved_bytes"] == 0, timeout_s=timeout_s, every_s=0.3)
+
+        def moved() -> bool:
+            found = self.api("status")
+            return found is not None and found["journal"]["unmoved_bytes"] == 0
+
+        until(moved, timeout_s=timeout_s, every_s=0.1)
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""

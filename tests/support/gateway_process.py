@@ -7,9 +7,10 @@ import logging
 import socket
 import sys
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import uvloop
@@ -21,10 +22,27 @@ from airboss.gateway.cached import AnswerCache
 from airboss.gateway.responses import Keeping
 from airboss.gateway.serve import GatewaySettings, serve
 from airboss.governance.secrets import provider_key
-from airboss.store.responses import SqlResponseStore
+from airboss.store.response_rows import ResponseStore
 from airboss.telemetry.journal import JournalWriter
 
 ADMIN_KEY = "ab_" + "a" * 43
+
+
+class Responses:
+    """The store of responses, opened when it is first asked: for SQLAlchemy alone a process takes as much
+    processor time to start as for all the rest, and few tests keep a response."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @cached_property
+    def _store(self) -> ResponseStore:
+        from airboss.store.responses import SqlResponseStore  # noqa: PLC0415 - as said
+
+        return SqlResponseStore(self._url)
 
 
 class FileLedger:
@@ -64,7 +82,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     root = Path(journal)
     writer = JournalWriter(root, "gateway-0")
-    responses = SqlResponseStore(f"sqlite:///{root.parent / 'ledger.db'}")
+    responses = Responses(f"sqlite:///{root.parent / 'ledger.db'}")
     metrics = root.parent / "metrics"
     metrics.mkdir(exist_ok=True)
     settings = GatewaySettings(
@@ -83,13 +101,12 @@ def main() -> None:
         settings=settings,
         provider_key=_provider_key,
         clock=SystemClock(),
-        keeping=Keeping(store=responses, days=30),
+        keeping=Keeping(store=cast("ResponseStore", responses), days=30),
         cache=AnswerCache(root.parent / "cache.db", clock=SystemClock()),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(coroutine)
     writer.stop()
-    responses.close()
 
 
 if __name__ == "__main__":
