@@ -25,8 +25,7 @@ test:  ## Run the gates (lint) and every test
 	@scripts/setup clients openai-node
 	@$(MAKE) --no-print-directory lint-only
 	@if [ -n "$(ARGS)" ]; then exec $(BIN)/pytest $(ARGS); fi; \
-	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/journeys; \
-	exec $(BIN)/pytest -n 2 --dist loadfile tests/journeys
+	exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-clients:  ## Try other people's clients, each in an environment of its own
 	@scripts/setup dev
@@ -57,8 +56,9 @@ bench:  ## Measure against nginx, Portkey's gateway and LiteLLM's proxy, side by
 	@scripts/setup dev nginx
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-soak:  ## Kill processes a hundred times, then watch the memory of a worker over a million requests
+soak:  ## Tell the demo's story, kill processes a hundred times, watch a worker's memory over a million requests
 	@scripts/setup dev
+	@AIRBOSS_TEST_STORY=1 $(BIN)/pytest tests/journeys/test_demo.py
 	@$(BIN)/python -m benchmarks.kills
 	@exec $(BIN)/python -m benchmarks.soak $(ARGS)
 

@@ -6,7 +6,9 @@ import os
 import signal
 from collections.abc import Generator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,34 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Containers often set these, people's machines do not: what is written to a closed pipe then fails at exit.
 for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(name, None)
+
+
+JOURNEYS = sorted(path.name for path in Path(__file__).parent.glob("journeys/test_*.py"))
+AT_ONCE = 2
+"""Whole systems on two cores: with more of them, each is too slow for what it promises."""
+
+
+def scope_of(test: str) -> str:
+    """What runs at one worker: a file, as ever, or half of the journeys, which wait much of their time. They
+    leave room for one worker more than there are cores."""
+    file = test.partition("::")[0]
+    folder, _, name = file.rpartition("/")
+    return f"journeys {JOURNEYS.index(name) % AT_ONCE}" if folder == "tests/journeys" else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile` by that."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    scheduling: Any = import_module("xdist.scheduler").LoadScopeScheduling(config, log)
+    scheduling._split_scope = scope_of
+    return scheduling
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Journeys first: what is long must not come last, when there is nothing beside it."""
+    items.sort(key=lambda item: item.path.parent.name != "journeys")
 
 
 def children() -> set[int]:

@@ -100,7 +100,7 @@ def up(root: Path, *arguments: str, **extra: str) -> Iterator[Running]:
                 assert process.poll() is None, (root / "err.txt").read_text()
                 return (root / "out.txt").read_text()
 
-            yield Running(process, root, json.loads(until(line, timeout_s=60)))
+            yield Running(process, root, json.loads(until(line, timeout_s=120)))
         finally:
             process.terminate()
             try:

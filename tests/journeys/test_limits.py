@@ -97,7 +97,8 @@ def kill(airboss: Airboss, name: str) -> None:
 def shown(airboss: Airboss, name: str) -> dict[str, Any]:
     """A key as `airboss keys list` shows it; nothing of it while the controller is away."""
     listed = airboss.api("keys") or {"keys": []}
-    return next((each for each in listed["keys"] if each["name"] == name), {"limits": None, "budget": None})
+    nothing: dict[str, Any] = {"limits": [], "budget": {"spent_usd": "nan"}}
+    return next((each for each in listed["keys"] if each["name"] == name), nothing)
 
 
 LIMITS = f"""
@@ -107,103 +108,115 @@ limits = {{ requests_per_minute = {LIMIT} }}
 limits = {{ requests_per_minute = {LIMIT} }}
 [keys.placed]
 limits = {{ concurrency = 3 }}
+[keys.hanging]
+limits = {{ concurrency = 3 }}
 [keys.poor]
 budget = {{ usd = 0.003, per = "day" }}
 """
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-def test_a_flood_gets_the_limit_and_a_kill_gives_no_more(
-    fake_process: FakeProvider, tmp_path: Path, workers: int
-) -> None:
-    """One worker or four: a flood gets its limit within one percent. With whoever counts killed in the middle
-    of another, it still gets no more: what was counted is kept."""
-    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", str(workers)) as airboss:
-        counts = key_of(airboss, "flooding").flood(CALLS)
-        assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
-        assert set(counts) == {200, 429}
-        used = {"what": "requests", "limit": LIMIT, "used": counts[200]}
-        until(lambda: shown(airboss, "flooding")["limits"] == [used], timeout_s=10)
-        calls = key_of(airboss, "again")
-        counts = calls.flood(120)
-        kill(airboss, "counters" if workers > 1 else "gateway-0")
-        until(lambda: calls.chat().status_code in {200, 429}, timeout_s=10)
-        for _ in range(3):
-            counts += calls.flood(CALLS // 3)
-        assert counts[200] <= LIMIT * 1.01 + 1, counts
-        assert counts[200] >= LIMIT * 0.98 - 4, counts  # a killed worker's lease and its calls under way
+@pytest.fixture(scope="module")
+def four(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airboss]:
+    """One with four workers. Each test has keys of its own, and kills what comes again."""
+    root = tmp_path_factory.mktemp("limits") / "a"
+    with Airboss(root, fake(fake_process.url, LIMITS), "--workers", "4") as airboss:
+        yield airboss
 
 
-def test_places_are_exact_across_workers_and_kills(fake_process: FakeProvider, tmp_path: Path) -> None:
+def gets_the_limit(airboss: Airboss, counting: str) -> None:
+    """A flood gets its limit within one percent. With whoever counts killed in the middle of another, it
+    still gets no more: what was counted is kept."""
+    counts = key_of(airboss, "flooding").flood(CALLS)
+    assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
+    assert set(counts) == {200, 429}
+    used = {"what": "requests", "limit": LIMIT, "used": counts[200]}
+    until(lambda: shown(airboss, "flooding")["limits"] == [used], timeout_s=10)
+    calls = key_of(airboss, "again")
+    counts = calls.flood(120)
+    kill(airboss, counting)
+    until(lambda: calls.chat().status_code in {200, 429}, timeout_s=10)
+    for _ in range(3):
+        counts += calls.flood(CALLS // 3)
+    assert counts[200] <= LIMIT * 1.01 + 1, counts
+    assert counts[200] >= LIMIT * 0.98 - 4, counts  # a killed worker's lease and its calls under way
+
+
+def test_a_flood_gets_the_limit_of_one_worker(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """It counts itself, and a kill gives no more."""
+    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", "1") as airboss:
+        gets_the_limit(airboss, "gateway-0")
+
+
+def test_a_flood_gets_the_limit_of_four_workers(four: Airboss) -> None:
+    """Another process counts, and a kill gives no more."""
+    gets_the_limit(four, "counters")
+
+
+def test_places_are_exact_across_workers_and_kills(four: Airboss) -> None:
     """Of three places three are taken, by four workers too; those of a killed worker are free again, and
     those of living ones stay taken when the owner is killed."""
-    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", "4") as airboss:
-        calls = key_of(airboss, "placed")
-        with calls.under_way(3):
-            refused = calls.chat()
-            assert refused.status_code == 429
-            assert "3 calls under way" in refused.json()["error"]["message"]
-            assert refused.headers["retry-after"] == "1"
-            assert [calls.chat().status_code for _ in range(20)] == [429] * 20
-            kill(airboss, "counters")
-            # A worker that has not found the new owner yet says 503.
-            until(lambda: {calls.chat().status_code for _ in range(20)} == {429}, timeout_s=20)
-            for number in range(4):
-                kill(airboss, f"gateway-{number}")
-            until(lambda: calls.chat().status_code == 200, timeout_s=20)
-        until(lambda: all(calls.chat().status_code == 200 for _ in range(20)), timeout_s=10)
+    calls = key_of(four, "placed")
+    with calls.under_way(3):
+        refused = calls.chat()
+        assert refused.status_code == 429
+        assert "3 calls under way" in refused.json()["error"]["message"]
+        assert refused.headers["retry-after"] == "1"
+        assert [calls.chat().status_code for _ in range(20)] == [429] * 20
+        kill(four, "counters")
+        # A worker that has not found the new owner yet says 503.
+        until(lambda: {calls.chat().status_code for _ in range(20)} == {429}, timeout_s=20)
+        for number in range(4):
+            kill(four, f"gateway-{number}")
+        until(lambda: calls.chat().status_code == 200, timeout_s=20)
+    until(lambda: all(calls.chat().status_code == 200 for _ in range(20)), timeout_s=10)
 
 
-def test_without_whoever_counts_limited_calls_wait_and_others_go_on(
-    fake_process: FakeProvider, tmp_path: Path
-) -> None:
+def test_without_whoever_counts_limited_calls_wait_and_others_go_on(four: Airboss) -> None:
     """While the owner hangs, a limited call is told to come again in a second; a key without limits is
     served; when the owner is back, so is everybody."""
-    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", "2") as airboss:
-        limited, free = key_of(airboss, "placed"), key_of(airboss, "free")
-        pid = until(lambda: airboss.pid("counters"))
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            answer = limited.chat()
-            assert answer.status_code == 503, answer.text
-            assert answer.json()["error"]["code"] == "counters_away"
-            assert answer.headers["retry-after"] == "1"
-            assert free.chat().status_code == 200
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        until(lambda: limited.chat().status_code == 200, timeout_s=10)
+    limited, free = key_of(four, "hanging"), key_of(four, "free")
+    pid = until(lambda: four.pid("counters"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = limited.chat()
+        assert answer.status_code == 503, answer.text
+        assert answer.json()["error"]["code"] == "counters_away"
+        assert answer.headers["retry-after"] == "1"
+        assert free.chat().status_code == 200
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: limited.chat().status_code == 200, timeout_s=10)
 
 
-def test_spend_is_the_sum_of_records_whoever_is_killed(fake_process: FakeProvider, tmp_path: Path) -> None:
+def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     """A budget is overspent by the calls under way at most, through kills of a worker and of the owner; what
     `keys list` shows is what the records say, and the refusals are records too."""
-    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", "4") as airboss:
-        calls = key_of(airboss, "poor")
-        counts = calls.flood(10)
-        kill(airboss, "gateway-1")
-        counts += calls.flood(10)
-        # Streams whose client goes, and one that the provider cuts, cost what they had produced.
-        with calls.under_way(3):
-            kill(airboss, "controller")
-        calls.cut_short()
-        kill(airboss, "counters")
-        until(lambda: calls.chat().status_code in {200, 429}, timeout_s=10)
-        while (more := calls.flood(100))[200] + more[503]:
-            counts += more
-        answer = calls.chat()
-        assert answer.status_code == 429
-        error = answer.json()["error"]
-        assert (error["code"], error["type"]) == ("budget_exceeded", "insufficient_quota")
-        assert "of 0.003 USD today" in error["message"]
-        assert answer.headers["x-should-retry"] == "false"
-        airboss.settled()
-        records = [record for record in airboss.records() if record["key"] == "poor"]
-        costs = [Decimal(str(each["cost_usd"])) for each in records if each["cost_usd"] is not None]
-        spent = sum(costs, Decimal(0))
-        assert Decimal("0.003") <= spent <= Decimal("0.003") + 32 * max(costs)
-        until(lambda: Decimal(str(shown(airboss, "poor")["budget"]["spent_usd"])) == spent, timeout_s=10)
-        refused = {each["error_type"] for each in records if each["status"] == "refused"}
-        assert {"budget_exceeded"} <= refused <= {"budget_exceeded", "budget_reserved"}
+    calls = key_of(four, "poor")
+    counts = calls.flood(10)
+    kill(four, "gateway-1")
+    counts += calls.flood(10)
+    # Streams whose client goes, and one that the provider cuts, cost what they had produced.
+    with calls.under_way(3):
+        kill(four, "controller")
+    calls.cut_short()
+    kill(four, "counters")
+    until(lambda: calls.chat().status_code in {200, 429}, timeout_s=10)
+    while (more := calls.flood(100))[200] + more[503]:
+        counts += more
+    answer = calls.chat()
+    assert answer.status_code == 429
+    error = answer.json()["error"]
+    assert (error["code"], error["type"]) == ("budget_exceeded", "insufficient_quota")
+    assert "of 0.003 USD today" in error["message"]
+    assert answer.headers["x-should-retry"] == "false"
+    four.settled()
+    records = [record for record in four.records() if record["key"] == "poor"]
+    costs = [Decimal(str(each["cost_usd"])) for each in records if each["cost_usd"] is not None]
+    spent = sum(costs, Decimal(0))
+    assert Decimal("0.003") <= spent <= Decimal("0.003") + 32 * max(costs)
+    until(lambda: Decimal(str(shown(four, "poor")["budget"]["spent_usd"])) == spent, timeout_s=10)
+    refused = {each["error_type"] for each in records if each["status"] == "refused"}
+    assert {"budget_exceeded"} <= refused <= {"budget_exceeded", "budget_reserved"}
 
 
 def test_a_flood_harms_nobody_else(fake_process: FakeProvider, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def engine(*, chat_template: str | None = None) -> Iterator[Engine]:
     process = subprocess.Popen(command, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: process.poll() is not None or healthy(url), timeout_s=30)
+        until(lambda: process.poll() is not None or healthy(url), timeout_s=60)
         assert process.poll() is None
         running = Engine(process, url)
         with running.client:

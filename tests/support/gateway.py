@@ -194,7 +194,7 @@ class Gateway:
             except httpx2.TransportError:
                 return False
 
-        until(ready, timeout_s=20.0)
+        until(ready, timeout_s=60.0)
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,8 +44,8 @@ def demo(
     from airboss.controller.starter import STARTER_SHA256, STARTER_SOURCE  # noqa: PLC0415 - only here
     from airboss.demo.story import GOOD, Event, Story, configuration  # noqa: PLC0415 - as above
 
-    weights = {"source": STARTER_SOURCE, "sha256": STARTER_SHA256}
-    prepare(directory, configuration(GOOD, **weights), STARTER_SHA256)
+    configured = partial(configuration, source=STARTER_SOURCE, sha256=STARTER_SHA256)
+    prepare(directory, configured(GOOD), STARTER_SHA256)
     shown: set[int] = set()
 
     def tell(event: Event) -> None:
@@ -69,7 +70,7 @@ def demo(
                 f"   admin key {ready['admin_key']}\n"
                 f"   data in {directory}\n"
             )
-        Story(data_dir=directory / ".airboss", ready=ready, tell=tell, **weights).run()
+        Story(data_dir=directory / ".airboss", ready=ready, tell=tell, configured=configured).run()
         if stay and not as_json:
             sys.stdout.write("\nStill serving; Ctrl-C ends it.\n")
             sys.stdout.flush()

@@ -73,17 +73,17 @@ late_s = 3
 
 
 class Story:
-    """Tells and does, on a running Airboss whose configuration is `configuration(GOOD)`.
+    """Tells and does, on a running Airboss whose configuration is `configured(GOOD)`.
 
     Raises AirbossError where a step does not come out as it should.
     """
 
     def __init__(
-        self, *, data_dir: Path, ready: Mapping[str, Any], source: str, sha256: str, tell: Tell
+        self, *, data_dir: Path, ready: Mapping[str, Any], configured: Callable[[str], str], tell: Tell
     ) -> None:
         self._data_dir = data_dir
         self._ready = ready
-        self._weights = {"source": source, "sha256": sha256}
+        self._configured = configured
         self._tell = tell
         self._step = 0
         self._title = ""
@@ -179,7 +179,7 @@ class Story:
 
     def _apply(self, prompt: str) -> None:
         file = self._data_dir.parent / "airboss.toml"
-        file.write_text(configuration(prompt, **self._weights), encoding="utf-8")
+        file.write_text(self._configured(prompt), encoding="utf-8")
         self._verb("apply", str(file))
 
     def _rollout_ends(self) -> dict[str, Any]:
