@@ -7,6 +7,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+@cache
 def sections(page: str) -> dict[str, str]:
     """The page's text by heading, the mark-up of headings taken off."""
     parts = re.split(r"^#+ (.+)\n", FENCE.sub("", (ROOT / page).read_text()), flags=re.MULTILINE)
@@ -56,6 +58,7 @@ def structs_in(annotation: object) -> Iterator[type[msgspec.Struct]]:
             yield from structs_in(part)
 
 
+@cache
 def settings() -> dict[str, set[str]]:
     """Every section of airboss.toml as docs/configuration.md heads it, with the settings it takes."""
     found: dict[str, set[str]] = {}
@@ -80,6 +83,7 @@ def test_every_setting_is_documented(heading: str) -> None:
     assert rows(sections("docs/configuration.md").get(heading, "")) == settings()[heading]
 
 
+@cache
 def verbs() -> dict[str, TyperCommand | TyperGroup]:
     """Every verb by the words that call it: `up`, `replica serve`."""
     found: dict[str, TyperCommand | TyperGroup] = {}

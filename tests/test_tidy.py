@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -294,16 +295,24 @@ RULES: tuple[tuple[Rule, str, str], ...] = (
 """Each rule with a path and a text that break it."""
 
 
+@cache
+def findings() -> Mapping[Rule, list[Finding]]:
+    """What each rule finds in the project. To parse it takes longer than any rule, so that is done once."""
+    found: dict[Rule, list[Finding]] = {rule: [] for rule, _, _ in RULES}
+    for path in python_files():
+        text = path.read_text()
+        tree = ast.parse(text)
+        for rule in found:
+            found[rule] += rule(path.relative_to(ROOT).as_posix(), tree, text)
+    return found
+
+
 @pytest.mark.parametrize(
     "rule", list(dict.fromkeys(rule for rule, _, _ in RULES)), ids=lambda rule: rule.__name__
 )
 def test_every_file_keeps_the_rule(rule: Rule) -> None:
     """No Python file of the project breaks the rule."""
-    findings: list[Finding] = []
-    for path in python_files():
-        text = path.read_text()
-        findings += rule(path.relative_to(ROOT).as_posix(), ast.parse(text), text)
-    assert not findings, "\n" + "\n".join(findings)
+    assert not findings()[rule], "\n" + "\n".join(findings()[rule])
 
 
 @pytest.mark.parametrize(("rule", "path", "text"), RULES, ids=lambda value: getattr(value, "__name__", ""))

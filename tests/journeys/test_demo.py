@@ -20,6 +20,7 @@ from airboss.domain.errors import WrongCall
 from airboss.testing import FakeProvider
 from tests.support.airboss import Airboss
 from tests.support.engine import starter_weights
+from tests.support.started import started
 
 STORY_S = 480.0
 BY_CHANCE = 3
@@ -43,7 +44,7 @@ def scripted() -> list[Review]:
     found = []
     for number, each in enumerate(reviews()):
         when = "exactly one of these" if number % BY_CHANCE == 0 else NEGATIVE
-        behaviour = json.dumps({"text": each.label, "when": when, "delay_s": 0.02})
+        behaviour = json.dumps({"text": each.label, "when": when, "delay_s": 0.05})
         found.append(msgspec.structs.replace(each, text=f"{each.text} fake:{behaviour}"))
     return found
 
@@ -78,16 +79,25 @@ def test_the_story_ends_well(tmp_path: Path) -> None:
     at_hand = tmp_path / ".airboss" / "weights"
     at_hand.mkdir(parents=True)
     (at_hand / weights.name).hardlink_to(weights)
-    done = subprocess.run(
-        [sys.executable, "-m", "airboss.cli.main", "demo", "--json", "--port", "0", "--console-port", "0"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=STORY_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    command = [
+        sys.executable,
+        "-m",
+        "airboss.cli.main",
+        "demo",
+        "--json",
+        "--port",
+        "0",
+        "--console-port",
+        "0",
+    ]
+    with started(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
+        try:
+            out, err = demo.communicate(timeout=STORY_S)
+        finally:
+            demo.terminate()  # if it still runs: killed, it would leave its Airboss running
+            demo.wait(60)
+    assert demo.returncode == 0, err[-3000:] + out[-3000:]
+    events = [json.loads(line) for line in out.splitlines()]
     ends_well({each["step"]: each["data"] for each in events if each.get("data")})
 
 
