@@ -74,7 +74,7 @@ def verb(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a verb on the data directory under `root`."""
     command = [*COMMAND, *arguments, "--data-dir", str(root / "data")]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, cwd=root, env=environment()
+        command, capture_output=True, text=True, check=False, timeout=120, cwd=root, env=environment()
     )
 
 

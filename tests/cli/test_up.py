@@ -277,7 +277,7 @@ def test_roles_alone(tmp_path: Path) -> None:
         for role in (["store"], ["gateway", "--port", str(port)])
     ]
     try:
-        until(lambda: reachable(port), timeout_s=30)
+        until(lambda: reachable(port), timeout_s=90)
         assert get(f"http://127.0.0.1:{port}/v1/models", key) == 200
         assert verb(tmp_path, "up", "--port", "0", "--console-port", "0").returncode == 2
     finally:

@@ -83,7 +83,7 @@ def key_of(airboss: Airboss, name: str) -> Calls:
         known[0] = known[0] + 1 if httpx2.get(models, headers=headers).status_code == 200 else 0
         return known[0] > 12
 
-    until(all_know, timeout_s=20)
+    until(all_know, timeout_s=60)
     return Calls(airboss, secret)
 
 

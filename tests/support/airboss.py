@@ -139,7 +139,7 @@ class Airboss:
             return None
         return next((p["pid"] for p in processes if p["name"] == name), None)
 
-    def settled(self, timeout_s: float = 30.0) -> None:
+    def settled(self, timeout_s: float = 60.0) -> None:
         """Wait until every record has been moved."""
 
         def moved() -> bool:
