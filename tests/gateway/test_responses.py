@@ -189,6 +189,7 @@ def test_state_outlives_a_kill(own_root: Path, provider: FakeProvider) -> None:
 def test_a_ledger_that_cannot_be_written(own_root: Path, provider: FakeProvider) -> None:
     """An answer that was paid for is delivered all the same, and says that it is not kept."""
     with Gateway(own_root, deployment(provider.url)) as gateway:
+        assert made(say(gateway, "responses"))["store"]
         with closing(sqlite3.connect(own_root / "ledger.db")) as ledger:
             ledger.execute("DROP TABLE responses")
         for stream in (False, True):
