@@ -120,7 +120,8 @@ def becomes(airboss: Airboss, alarm: str, state: str, *, meanwhile: Callable[[],
         meanwhile()
         return state_of(airboss, alarm) == state
 
-    until(there, timeout_s=150, every_s=0.3)
+    # Not oftener: what `meanwhile` writes would overwrite what the controller has just written.
+    until(there, timeout_s=150, every_s=1.0)
 
 
 def begun_anew(airboss: Airboss) -> None:

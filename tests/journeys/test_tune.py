@@ -109,7 +109,7 @@ def test_a_killed_controller_goes_on(provider: FakeProvider, tmp_path: Path) -> 
         job = json.loads(tune(airboss, "steer", "--detach").stdout)["id"]
 
         def under_way() -> bool:
-            return int(airboss.api(f"tunes/{job}")["done"]) > 40
+            return int(airboss.api(f"tunes/{job}")["summary"]["done"]) > 40
 
         until(under_way, timeout_s=60)
         pid = airboss.pid("controller")
