@@ -92,8 +92,12 @@ class Outbox:
         transport.close()
 
     def _turn_ends(self) -> None:
-        self._soon = False
-        self.flush()
+        try:
+            self.flush()  # and with it what is held in the course of that: no turn more for it
+        finally:
+            self._soon = False
+            if self._held or self._later:
+                self.soon()
 
     def flush(self) -> None:
         """Make the writes held; those of a transport that has gone are dropped."""
