@@ -124,7 +124,8 @@ class Connection(asyncio.Protocol):
     def promise(self) -> Connection | None:
         """As `spoken.Client` has it."""
         request = self._current
-        if self._waiting or self._closes(request):
+        closes = request is None or not request.keep_alive or self._server.draining or self._refused
+        if closes or self._waiting:
             return None
         self._promised = request
         self.began = self.finished = True
@@ -137,8 +138,8 @@ class Connection(asyncio.Protocol):
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response. `headers` are lines, each ended by CRLF; length and connection are added."""
-        request = self._answered()
-        close = self._closes(request)
+        request, self._promised = self._promised or self._current, None
+        close = request is None or not request.keep_alive or self._server.draining or self._refused
         self.began = self.finished = True
         head = b"%s%scontent-length: %d\r\n%s\r\n" % (
             STATUS_LINES[status],

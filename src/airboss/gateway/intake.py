@@ -86,7 +86,7 @@ class Intake:
 
     def _begin(self) -> None:
         came, self._came = self._came, []
-        for request, _ in came:
+        for request, _ in came if len(came) > 1 else ():
             operation = _OPERATIONS.get(request.path)
             # A long one is read in its call, whose steps share what is found in it.
             if operation is not None and len(request.body) < LONG:

@@ -349,9 +349,18 @@ def conclude(these: Sequence[Ended]) -> None:
     """Record and deliver the calls that were answered in one turn of the loop: first the one for all of them,
     then the other. Call by call it takes half as long again, as between its steps the processor forgets
     them."""
-    closes = list(map(_close, these))
-    for ended, closed in zip(these, closes, strict=True):
-        _, _, connection, call, _, dispatched, answer = ended
+    closes: list[ClosedCall | ApiError] = []
+    for worker, serving, _, call, opened, dispatched, answer in these:
+        try:
+            closes.append(close_answered(worker, serving, call, opened, dispatched, answer))
+        except ApiError as error:
+            closes.append(error)
+        except Exception:
+            log.exception("a call that was answered cannot be recorded")
+            closes.append(InternalError("something went wrong on our side; the log has it"))
+        finally:
+            release(call.held)
+    for (_, _, connection, call, _, dispatched, answer), closed in zip(these, closes, strict=True):
         try:
             if isinstance(closed, ClosedCall):
                 deliver(connection, call, dispatched, answer, closed)
@@ -363,20 +372,6 @@ def conclude(these: Sequence[Ended]) -> None:
             log.exception("an answer cannot be given; its connection is cut")
             connection.abort()  # the others of this turn get theirs
         dispatched.over()
-
-
-def _close(ended: Ended) -> ClosedCall | ApiError:
-    """The close of a call, or why it cannot be recorded."""
-    worker, serving, _, call, opened, dispatched, answer = ended
-    try:
-        return close_answered(worker, serving, call, opened, dispatched, answer)
-    except ApiError as error:
-        return error
-    except Exception:
-        log.exception("a call that was answered cannot be recorded")
-        return InternalError("something went wrong on our side; the log has it")
-    finally:
-        release(call.held)
 
 
 def dispatch(

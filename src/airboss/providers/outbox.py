@@ -51,6 +51,10 @@ def _go_on() -> ApiError | None:
 T = TypeVar("T")
 
 
+def _nothing(these: Sequence[Any]) -> None:
+    del these
+
+
 class Outbox:
     """Holds writes of any number of transports; those of one transport keep their order.
 
@@ -60,7 +64,8 @@ class Outbox:
     def __init__(self) -> None:
         self._held: list[tuple[asyncio.Transport, bytes | Pieces, Unsent | None]] = []
         self._soon = False
-        self._later: dict[Callable[[Sequence[Any]], None], list[Any]] = {}
+        self._later: list[Any] = []
+        self._conclude: Callable[[Sequence[Any]], None] = _nothing
         self.before: Callable[[], ApiError | None] = _go_on
         """Called before the writes are made; where it says why not, their transports are aborted instead."""
 
@@ -80,11 +85,12 @@ class Outbox:
             asyncio.get_running_loop().call_soon(self._turn_ends)
 
     def later(self, conclude: Callable[[Sequence[T]], None], what: T) -> None:
-        """Call `conclude` before the loop waits for anything again, with all that this was told of until
-        then; what it writes goes with the other writes held. It must not raise."""
+        """Call `conclude`, always the same, before the loop waits for anything again, with all that this was
+        told of until then; what it writes goes with the other writes held. It must not raise."""
         if not self._soon:
             self.soon()
-        self._later.setdefault(conclude, []).append(what)
+        self._conclude = conclude
+        self._later.append(what)
 
     def close(self, transport: asyncio.Transport) -> None:
         """Make the writes held, then close `transport`."""
@@ -102,9 +108,8 @@ class Outbox:
     def flush(self) -> None:
         """Make the writes held; those of a transport that has gone are dropped."""
         if self._later:
-            later, self._later = self._later, {}
-            for conclude, these in later.items():
-                conclude(these)
+            later, self._later = self._later, []
+            self._conclude(later)
         held, self._held = self._held, []
         refusal = self.before()
         for transport, data, unsent in held:
