@@ -35,11 +35,13 @@ def test_version_is_quick_and_light() -> None:
     assert loaded <= {"ssl", "asyncio"}, "typer may load these two by way of other packages"
 
 
-def test_version_as_json(run: Run) -> None:
-    """With --json the version is one object."""
-    code, out, _ = run("version", "--json")
+@pytest.mark.parametrize("asked", ["version", "--version"])
+def test_version_as_json(run: Run, asked: str) -> None:
+    """With --json the version is one object; it may be asked for as of any other command."""
+    code, out, _ = run(asked, "--json")
     assert code == 0
     assert json.loads(out)["version"] == airboss.__version__
+    assert run(asked)[1] == f"airboss {airboss.__version__}\n"
 
 
 @pytest.mark.parametrize("call", [["bogus"], ["records", "--limit", "0"], ["apply"], ["up", "--port", "x"]])

@@ -94,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     more: typer ends those two quietly.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["--version"]:  # as of any other command
+        given[0] = "version"
     as_json = "--json" in given
     try:
         # On its own typer prints usage errors for people; with --json they are ours to print.
