@@ -94,10 +94,11 @@ class Controller:
 
     @property
     def journal(self) -> JournalStatus:
-        """The newest status, whole; any thread may ask, and gets one while the record store hangs too."""
+        """The status as of now, for who has just been answered; any thread may ask, and gets one while the
+        record store hangs too."""
         silent_s = self._clock.monotonic() - self._taken_at
         if silent_s < STALE_S:
-            return self._journal
+            return self._journal if self._journal is NOTHING_KNOWN else self._mover.status()
         return msgspec.structs.replace(
             self._mover.status(),
             store_up=False,

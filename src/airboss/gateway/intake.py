@@ -36,9 +36,14 @@ class Waiting:
 
     def over(self) -> None:
         """Resume the task; not from within another task."""
+        if self._resume is not None:
+            # Never in a variable: a cancelled task's traceback would keep this frame, and that the task.
+            self._taken()(self)
+
+    def _taken(self) -> Callable[[Waiting], object]:
         resume, self._resume = self._resume, None
-        if resume is not None:
-            resume(self)
+        assert resume is not None  # as was just seen
+        return resume
 
     # -- what a task asks of a future
 
