@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvloop
 
 from airboss.domain.record import ClosedCall
 from airboss.gateway import pipeline
 from airboss.gateway.attempts import Dispatched
+from airboss.gateway.http1 import Connection, Server
+from airboss.gateway.intake import Intake
+from airboss.gateway.request_head import HttpRequest
+from airboss.providers.outbox import Outbox
 
 
 class Heard:
@@ -24,23 +31,117 @@ class Heard:
         self.got.append("cut")
 
 
-def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lost", [False, True], ids=["not given", "not recorded after all"])
+def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
     """Its connection is cut, which its client notices; the others of the turn get their answers."""
     heard = [Heard(), Heard(), Heard()]
 
     def deliver(client: Any, *_: object) -> None:
-        if client is heard[1]:
+        if client is heard[1] and not lost:
             raise ValueError("a defect of ours")
         client.got.append("answer")
 
+    recording = SimpleNamespace(lost=None)
+    worker = SimpleNamespace(recording=recording)
+
     def close_answered(*_: object) -> ClosedCall:
+        if lost:
+            recording.lost |= {"1"}  # as `Recording` does where its frames cannot be written
         return ClosedCall("id", "ok", 1.0, 0.1)
 
     monkeypatch.setattr(pipeline, "deliver", deliver)
     monkeypatch.setattr(pipeline, "close_answered", close_answered)
     these: Any = [
-        (None, None, each, SimpleNamespace(held=None), None, Dispatched(time.perf_counter()), None)
-        for each in heard
+        (
+            worker,
+            None,
+            each,
+            SimpleNamespace(held=None),
+            SimpleNamespace(id=str(n)),
+            Dispatched(time.perf_counter()),
+            None,
+        )
+        for n, each in enumerate(heard)
     ]
     pipeline.conclude(these)
     assert [each.got for each in heard] == [["answer"], ["cut"], ["answer"]]
+    assert recording.lost is None
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def can_write_eof(self) -> bool:
+        """No."""
+        return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Without."""
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """Nothing."""
+        del name
+        return default
+
+
+HEAD = b"HTTP/1.1\r\nhost: a\r\n"
+NEXT = {
+    "no HTTP": b"\x00\r\n\r\n",
+    "too large": b"POST / " + HEAD + b"content-length: 9999\r\n\r\n",
+    "to go on with": b"POST / " + HEAD + b"content-length: 9\r\nexpect: 100-continue\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("bad", NEXT.values(), ids=NEXT)
+def test_what_is_promised_comes_before_what_follows(run: Callable[[Any], None], bad: bytes) -> None:
+    """A request that comes in the turn in which the one before it is answered is told of after that."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox()
+
+        def give(these: Any) -> None:
+            for each in these:
+                each.respond(200, b"", b"the first")
+
+        async def handler(connection: Connection, request: HttpRequest) -> None:
+            del request
+            promised = connection.promise()
+            assert promised is not None
+            outbox.later(give, promised)
+
+        server = Server(
+            handler=handler,
+            error_response=lambda *_: (b"", b"the second"),
+            body_bytes_max=1_000,
+            loop=loop,
+            outbox=outbox,
+            intake=Intake(loop),
+        )
+        connection, wire = Connection(server), Wire()
+        connection.connection_made(wire)
+        connection.data_received(b"GET / " + HEAD + b"\r\n")
+        await asyncio.sleep(0)
+        assert wire.written == b""  # it is only promised
+        connection.data_received(bad)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert wire.written.startswith(b"HTTP/1.1 200 OK")
+        assert b"the first" in wire.written
+        assert wire.written.count(b"HTTP/1.1") == 2
+        connection.connection_lost(None)
+
+    run(scenario())

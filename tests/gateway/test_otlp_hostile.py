@@ -215,6 +215,8 @@ def test_small_requests_that_would_be_large(quiet: Gateway, path: str) -> None:
         (gzip.compress(objects), JSON | packed),
     ):
         assert refused(send(quiet, content, headers, path), headers)[0] == 413
+    hidden = b"\x1b\x1c" + nothing  # behind a group, which a reader passes over
+    assert refused(send(quiet, hidden, PROTOBUF, path), PROTOBUF)[0] == 400
     assert quiet.spans() == []
 
 

@@ -169,6 +169,24 @@ def test_a_long_request_is_refused_by_a_full_disk(tmp_path: Path) -> None:
     assert (len(sink.seen), sink.aborted) == (1, False)
 
 
+def test_what_cannot_be_written_after_all_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of calls that have ended, to who asks; their answers are not given."""
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        del sink
+        recording.lost = set()
+        hold(recording, "close", PLAIN, b'"a"')
+        monkeypatch.setattr(JournalWriter, "append", refused)
+        outbox.flush()
+        monkeypatch.undo()
+        assert recording.lost == {""}
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no more")
+
+    assert played(tmp_path, scene)[1] == []
+
+
 def test_frames_are_written_though_nothing_is_sent(tmp_path: Path) -> None:
     """A call whose client has gone is sent nothing, and has its frame all the same."""
     assert played(tmp_path, lambda recording, _, __: hold(recording, "close", PLAIN, b'"gone"'))[1] == [

@@ -94,3 +94,30 @@ def test_a_large_one_is_read_at_once() -> None:
     began = time.process_time()
     assert "begin alike" not in str(unfit_schema({"$defs": many, "type": "string"}))
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_many_branchings_are_looked_at_at_once(alike: bool) -> None:
+    """Long ways that are told apart at their ends, branching at hundreds of places: where those are alike
+    they are looked at once, else not to the end, for a worker does nothing beside."""
+    names: Schema = {f"p{n}": {} for n in range(28)}
+    places = {
+        f"b{n}": {"anyOf": [{"$ref": "#/$defs/all"}, *([] if alike else [listed({"$ref": f"#/$defs/b{n}"})])]}
+        for n in range(240)
+    }
+    leaves = [
+        {
+            "type": "object",
+            "properties": {
+                **names,
+                "q": {"const": number},
+                **{f"l{n}": {"$ref": f"#/$defs/b{4 * number + n}"} for n in range(4)},
+            },
+            "required": [*names, "q", *(f"l{n}" for n in range(4))],
+        }
+        for number in range(60)
+    ]
+    schema = {"$defs": {"all": {"anyOf": leaves}, **places}, "$ref": "#/$defs/all"}
+    began = time.process_time()
+    assert (unfit_schema(schema) is None) == alike
+    assert time.process_time() - began < 2

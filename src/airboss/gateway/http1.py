@@ -179,6 +179,11 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         self._server.outbox.write(self.transport, data)
 
+    def _answer_promised(self) -> None:
+        """What came before is answered before."""
+        if self._promised is not None:
+            self._server.outbox.flush()
+
     def _answered(self) -> HttpRequest | None:
         """The request whose answer is being given."""
         promised, self._promised = self._promised, None
@@ -269,6 +274,7 @@ class Connection(asyncio.Protocol):
         """Answer what cannot be parsed further, then close. Requests before it are answered first."""
         if self._refused:
             return
+        self._answer_promised()
         self._refused = True
         self._in_message = False
         if self._current is not None:
@@ -381,6 +387,7 @@ class Connection(asyncio.Protocol):
         self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
         expect = headers.get(b"expect")
         if expect is not None and expect.lower() == b"100-continue" and self._current is None:
+            self._answer_promised()
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _too_much(self, size: int) -> BodyTooLarge:

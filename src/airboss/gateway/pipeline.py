@@ -350,6 +350,8 @@ def conclude(these: Sequence[Ended]) -> None:
     then the other. Call by call it takes half as long again, as between its steps the processor forgets
     them."""
     closes: list[ClosedCall | ApiError] = []
+    recording = these[0][0].recording
+    lost = recording.lost = set()
     for worker, serving, _, call, opened, dispatched, answer in these:
         try:
             closes.append(close_answered(worker, serving, call, opened, dispatched, answer))
@@ -360,9 +362,11 @@ def conclude(these: Sequence[Ended]) -> None:
             closes.append(InternalError("something went wrong on our side; the log has it"))
         finally:
             release(call.held)
-    for (_, _, connection, call, _, dispatched, answer), closed in zip(these, closes, strict=True):
+    for (_, _, connection, call, opened, dispatched, answer), closed in zip(these, closes, strict=True):
         try:
-            if isinstance(closed, ClosedCall):
+            if opened.id in lost:  # as those whose answers are held when their frames cannot be written
+                connection.abort()
+            elif isinstance(closed, ClosedCall):
                 deliver(connection, call, dispatched, answer, closed)
             elif isinstance(answer, StreamedAnswer):
                 connection.end_stream(wire.error_event(closed))
@@ -372,6 +376,7 @@ def conclude(these: Sequence[Ended]) -> None:
             log.exception("an answer cannot be given; its connection is cut")
             connection.abort()  # the others of this turn get theirs
         dispatched.over()
+    recording.lost = None
 
 
 def dispatch(

@@ -52,6 +52,8 @@ class Recording:
         self._redactor: Redactor | None = None
         self.unrecorded: set[str] = set()
         """Calls under way whose open frame could not be written after all; nor is their end written."""
+        self.lost: set[str] | None = None
+        """Calls whose end could not be written after all, where somebody is to know."""
         outbox.before = self._write
 
     def open_long(self, redactor: Redactor, opened: OpenedCall, request: bytes) -> None:
@@ -130,6 +132,8 @@ class Recording:
             else:
                 log.exception(cut)
             ended = {frame.id for kind, frame in held if kind == "close"}
+            if self.lost is not None:
+                self.lost |= ended
             self.unrecorded |= {frame.id for kind, frame in held if kind == "open"} - ended
             return unrecorded()
         return None

@@ -18,6 +18,8 @@ Schema = dict[str, Any]
 Step = frozenset[str] | None
 """What may come next in an answer, as JSON; None: anything."""
 
+STEPS_MAX = 500_000
+"""Of looking for such; a schema that takes more is taken for one of them, as a worker does nothing beside."""
 BACK_MAX = 64
 """Branches of one schema that may lead back to it, as each is compared with each."""
 _OBJECT = frozenset({"{"})
@@ -28,15 +30,24 @@ def doubles(root: object, refer: Callable[[str], object]) -> bool:
     """Whether branches that begin alike lead back to where they branch. `refer` resolves a `$ref`."""
     cycles = _Cycles(refer)
     cycles.find(root)
+    compared: set[frozenset[int]] = set()
+    steps = 0
     for node in cycles.branching:
         home = cycles.of(node)
         if home is None:
             continue
-        back = [leaf for leaf in _alternatives(node, refer) if cycles.of(leaf) == home]
-        if len(back) > BACK_MAX:
+        leaves, visited = _alternatives(node, refer)
+        steps += visited
+        back = [leaf for leaf in leaves if cycles.of(leaf) == home]
+        if len(back) > BACK_MAX or steps > STEPS_MAX:
             return True
+        which = frozenset(map(id, back))
+        if which in compared:
+            continue
+        compared.add(which)
         ways = [_way(leaf, partial(cycles.leads_to, home)) for leaf in back]
-        if any(not _told_apart(one, other) for one, other in combinations(ways, 2)):
+        steps += sum(map(len, ways)) * len(ways)
+        if steps > STEPS_MAX or any(not _told_apart(one, other) for one, other in combinations(ways, 2)):
             return True
     return False
 
@@ -121,8 +132,8 @@ class _Cycles:
         return [each for each in found if isinstance(each, dict)]
 
 
-def _alternatives(node: Schema, refer: Callable[[str], object]) -> list[Schema]:
-    """What a schema may be, each once, with references and branches followed."""
+def _alternatives(node: Schema, refer: Callable[[str], object]) -> tuple[list[Schema], int]:
+    """What a schema may be, each once, with references and branches followed; how many were looked at."""
     found: list[Schema] = []
     seen: set[int] = set()
     waiting: list[object] = [node]
@@ -138,7 +149,7 @@ def _alternatives(node: Schema, refer: Callable[[str], object]) -> list[Schema]:
             waiting += branches
         else:
             found.append(each)
-    return found
+    return found, len(seen)
 
 
 def _way(node: Schema, leads_back: Callable[[object], bool]) -> list[Step]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from airboss.domain.errors import BodyTooLarge
+from airboss.domain.errors import BodyTooLarge, InvalidRequest
 
 SPANS_MAX: Final = 10_000
 """Spans, or log records with messages, that are kept of a request; clients send some hundreds."""
@@ -54,7 +54,7 @@ def _fields(body: bytes, at: int, end: int, *, wanted: int, found: list[tuple[in
         elif kind in {1, 5}:
             at += 8 if kind == 1 else 4
         else:
-            return count  # groups: of no version of this protocol
+            raise InvalidRequest("the body is no OTLP: it has groups, which no version of that has")
     return count
 
 
