@@ -18,7 +18,7 @@ import msgspec
 from airboss.config import ShadowConfig
 from airboss.controller.alarm_measures import INTERNAL_KEY
 from airboss.dialects.recorded import PATHS, in_chat
-from airboss.domain.errors import SetupError, StoreUnavailable
+from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable, WrongCall
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.evaluations.online import drawn
@@ -66,8 +66,10 @@ class Shadowing:
                 more = await self.tick()
             except StoreUnavailable as error:
                 log.debug("no shadow asked: %s", error)
-            except SetupError as error:  # a ledger that is away
+            except (SetupError, ConfigError) as error:  # a ledger that is away, and such
                 log.warning("no shadow asked; trying again: %s", error)
+            except (WrongCall, ValueError):
+                log.exception("no shadow asked; trying again")
             if not more:
                 await asyncio.sleep(POLL_S)
 
@@ -88,7 +90,11 @@ class Shadowing:
         self._cursor = page[-1].id
         gate = asyncio.Semaphore(AT_ONCE)
         wanted = [each for each in page if self._counts(each, shadows)]
-        await asyncio.gather(*(self._asked(gate, each) for each in wanted))
+        asked = (self._asked(gate, each) for each in wanted)
+        # All are waited for, so that one that fails leaves none of them behind.
+        for each in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(each, BaseException):
+                raise each
         return len(page) == PAGE
 
     def _newest(self) -> str:

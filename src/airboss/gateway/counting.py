@@ -125,7 +125,8 @@ async def _count(  # noqa: PLR0917 - what `count` knows
         dispatched = Dispatched(started=time.perf_counter())
         try:
             answer = await worker.executor.run(dispatched, route)
-        except UpstreamFailed:
+        except UpstreamFailed as error:
+            error.__traceback__ = None  # its frames know the answer, and that knows the error
             failed = dispatched.answer
             if not (isinstance(failed, CountAnswer) and is_no_route(failed.status, failed.so_far)):
                 raise
@@ -134,6 +135,8 @@ async def _count(  # noqa: PLR0917 - what `count` knows
         else:
             assert isinstance(answer, CountAnswer)  # made just above
             tokens = answer.tokens
+        finally:
+            dispatched.over()
     client.respond(200, head, b'{"input_tokens":%d}' % tokens)
 
 
