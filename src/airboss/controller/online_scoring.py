@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from airboss.controller.alarm_measures import INTERNAL_KEY
-from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable, WrongCall
+from airboss.controller.following import follow
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
@@ -35,7 +35,6 @@ STARTS_PER_S_MAX: Final = 200
 LATE: Final = timedelta(hours=1)
 """A call that old is not scored any more: what is scored now matters more."""
 
-POLL_S: Final = 1.0
 LOST_EVERY_S: Final = 60.0
 
 log = logging.getLogger(__name__)
@@ -97,18 +96,7 @@ class OnlineScoring:
 
     async def run(self) -> None:
         """Follow until cancelled. A store or ledger that fails is asked again."""
-        while True:
-            more = False
-            try:
-                more = await self.tick()
-            except StoreUnavailable as error:
-                log.debug("nothing scored: %s", error)
-            except (SetupError, ConfigError) as error:  # a ledger that is away, and such
-                log.warning("nothing scored; trying again: %s", error)
-            except (WrongCall, ValueError):
-                log.exception("nothing scored; trying again")
-            if not more:
-                await asyncio.sleep(POLL_S)
+        await follow(self.tick, "nothing scored")
 
     async def tick(self) -> bool:
         """Look at one page of the log; whether there may be more. Raises StoreUnavailable, SetupError."""

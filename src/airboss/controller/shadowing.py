@@ -17,8 +17,8 @@ import msgspec
 
 from airboss.config import ShadowConfig
 from airboss.controller.alarm_measures import INTERNAL_KEY
+from airboss.controller.following import follow
 from airboss.dialects.recorded import PATHS, in_chat
-from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable, WrongCall
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.evaluations.online import drawn
@@ -30,7 +30,6 @@ AT_ONCE: Final = 4
 LATE: Final = timedelta(minutes=10)
 """A call that old is not asked again: what a shadow does now matters, not what it would have done."""
 
-POLL_S: Final = 1.0
 _RAW: Final = "/completions"
 
 Again = Callable[[str, bytes, str], Awaitable[str | None]]
@@ -60,18 +59,7 @@ class Shadowing:
 
     async def run(self) -> None:
         """Follow until cancelled. A store or ledger that fails is asked again."""
-        while True:
-            more = False
-            try:
-                more = await self.tick()
-            except StoreUnavailable as error:
-                log.debug("no shadow asked: %s", error)
-            except (SetupError, ConfigError) as error:  # a ledger that is away, and such
-                log.warning("no shadow asked; trying again: %s", error)
-            except (WrongCall, ValueError):
-                log.exception("no shadow asked; trying again")
-            if not more:
-                await asyncio.sleep(POLL_S)
+        await follow(self.tick, "no shadow asked")
 
     async def tick(self) -> bool:
         """Look at one page of the log; whether there may be more. Raises StoreUnavailable, SetupError."""
