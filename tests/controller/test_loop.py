@@ -11,16 +11,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from airboss.controller.loop import NOTHING_KNOWN, Controller, gauges
+from airboss.controller.loop import Controller, gauges
 from airboss.domain.status import JournalStatus
 from airboss.telemetry.metrics import read_counts
 from tests.support.wait import until
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-BEHIND = msgspec.structs.replace(
-    NOTHING_KNOWN, unmoved_bytes=7, oldest_unmoved_at=NOW, lag_s=3.0, store_up=True, moved_records=2
+DONE = JournalStatus(
+    unmoved_bytes=0, oldest_unmoved_at=None, lag_s=0.0, store_up=True, moved_records=3, corrupt_frames=0
 )
-DONE = msgspec.structs.replace(NOTHING_KNOWN, store_up=True, moved_records=3)
+BEHIND = msgspec.structs.replace(DONE, unmoved_bytes=7, oldest_unmoved_at=NOW, lag_s=3.0, moved_records=2)
 
 
 class Clock:
@@ -84,6 +84,26 @@ def test_status_and_metrics_follow_the_mover(tmp_path: Path) -> None:
     controller = run(Moves(), path, stop_when=lambda it: it.journal is BEHIND and path.exists())
     assert controller.journal is DONE
     assert read_counts(tmp_path, but="gateway-0")["controller"].gauges == gauges(DONE)
+
+
+def test_nobody_is_answered_before_the_first_look(tmp_path: Path) -> None:
+    """Who begins anew does not say that nothing waits before it has looked."""
+    seen: list[bool] = []
+
+    class Slow(Moves):
+        def run(self, stop: threading.Event, on_status: Callable[[JournalStatus], None]) -> None:
+            """The first look takes a while."""
+            stop.wait(0.3)
+            super().run(stop, on_status)
+
+    moves = Slow()
+
+    def asked(_controller: Controller) -> bool:
+        seen.append(moves.reported.is_set())
+        return True
+
+    run(moves, tmp_path / "controller.json", stop_when=asked)
+    assert seen == [True]
 
 
 def test_a_mover_that_fails_ends_the_controller(tmp_path: Path) -> None:

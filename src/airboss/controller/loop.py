@@ -21,11 +21,6 @@ REPORT_S = 1.0
 STALE_S = 3.0
 """A mover that has said nothing for so long waits for a record store that hangs."""
 
-NOTHING_KNOWN = JournalStatus(
-    unmoved_bytes=0, oldest_unmoved_at=None, lag_s=0.0, store_up=False, moved_records=0, corrupt_frames=0
-)
-"""Before the first tick."""
-
 
 class Moves(Protocol):
     """What the loop needs of `controller.mover.Mover`."""
@@ -52,7 +47,8 @@ class Controller:
         more_gauges: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._more_gauges = more_gauges
-        self._journal = NOTHING_KNOWN
+        self._store_up: bool | None = None
+        self._looked = threading.Event()
         self._taken_at = clock.monotonic()
         self._mover = mover
         self._metrics = metrics
@@ -71,6 +67,8 @@ class Controller:
         loop = asyncio.get_running_loop()
         mover = threading.Thread(target=self._move, args=(loop, stop), name="mover", daemon=True)
         mover.start()
+        # Who asks a controller that begins anew must not hear that nothing waits before it has looked.
+        await asyncio.to_thread(self._looked.wait, STALE_S)
         reporting = asyncio.create_task(self._report_often(), name="report")
         try:
             await serve_console(stop)
@@ -90,6 +88,7 @@ class Controller:
         except BaseException as error:
             log.exception("the mover failed; the controller ends")
             self._failure = error
+            self._looked.set()
             loop.call_soon_threadsafe(stop.set)
 
     @property
@@ -98,7 +97,7 @@ class Controller:
         record store hangs too."""
         silent_s = self._clock.monotonic() - self._taken_at
         if silent_s < STALE_S:
-            return self._journal if self._journal is NOTHING_KNOWN else self._mover.status()
+            return self._mover.status()
         return msgspec.structs.replace(
             self._mover.status(),
             store_up=False,
@@ -107,10 +106,11 @@ class Controller:
 
     def _take(self, status: JournalStatus) -> None:
         self._taken_at = self._clock.monotonic()
-        if status.store_up != self._journal.store_up and self._journal is not NOTHING_KNOWN:
+        if self._store_up is not None and status.store_up != self._store_up:
             state = "answers again" if status.store_up else "does not answer; records wait in the journal"
             log.warning("the record store %s", state, extra={"unmoved_bytes": status.unmoved_bytes})
-        self._journal = status
+        self._store_up = status.store_up
+        self._looked.set()
 
     async def _report_often(self) -> None:
         while True:
