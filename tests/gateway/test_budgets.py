@@ -14,6 +14,7 @@ from airboss.domain.errors import ApiError, PermissionDenied
 from airboss.domain.plan import Budget
 from airboss.domain.ports import Spent
 from airboss.gateway.heads import error_response
+from airboss.gateway.limits import RIPE_S
 from airboss.gateway.stock import BudgetExceeded, LimitReached
 from airboss.governance.counting import units
 from tests.gateway.limited import START, House, body, came_in, closed, run
@@ -131,6 +132,44 @@ def test_what_records_say_counts() -> None:
         refused = await (await came_in(house)).reserve(body(max_tokens=10_000), house.branch())
         assert isinstance(refused, BudgetExceeded)
         assert "1.10 of 1.00 USD" in refused.message
+
+    run(body_())
+
+
+def test_what_records_say_first_counts_once() -> None:
+    """A call that records tell of before its worker does is not spent twice: where the worker was slow, and
+    where the owner was away."""
+    house = House(workers=2, budget=MONTH)
+    slow, other = house.limiters
+
+    def spent() -> int:
+        return house.owner._book.state().holdings["key/a/usd/2026-11"].spent
+
+    async def body_() -> None:
+        await other.refresh()
+        held = await came_in(house)
+        assert await held.reserve(body(), house.branch()) is None
+        held.settle(closed(cost="0.4"))
+        house.spent = [Spent(key="a", day=START.date(), usd=Decimal("0.4"))]
+        await other.refresh()
+        slow.flush(now=True)
+        await other.refresh()
+        assert spent() == units(Decimal("0.4"))
+        held = await came_in(house)
+        assert await held.reserve(body(), house.branch()) is None
+        house.spent = [Spent(key="a", day=START.date(), usd=Decimal("0.5"))]
+        await other.refresh()
+        house.clock.s += RIPE_S
+        other.held()  # the owner has just come back
+        await other.refresh()
+        held.settle(closed(cost="0.1"))
+        slow.flush(now=True)
+        assert spent() == units(Decimal("0.5"))
+        house.spent = [Spent(key="a", day=START.date(), usd=Decimal("0.7"))]  # of a worker that died
+        await other.refresh()
+        house.clock.s += RIPE_S
+        await other.refresh()
+        assert spent() == units(Decimal("0.7"))
 
     run(body_())
 

@@ -210,7 +210,13 @@ def test_alarms_fire_and_end_and_are_told_once(provider: FakeProvider, tmp_path:
             airboss.settled()
             begun_anew(airboss)
             an_hour_passes(airboss)
-            becomes(airboss, "drift", "firing", meanwhile=lambda: a_minute_passes(airboss))
+
+            def goes_on() -> None:
+                """Calls go on: without any, alarms by numbers would have nothing to measure."""
+                a_minute_passes(airboss)
+                calls(airboss, "hi", 20)
+
+            becomes(airboss, "drift", "firing", meanwhile=goes_on)
             assert checks(airboss)["changed"][0]["after"] == "Who knows?"
             airboss.verb("monitor", "drift", "fixed", "--accept")
             for name in BY_NUMBERS:

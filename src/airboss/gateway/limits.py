@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from typing import Final, NoReturn
@@ -45,6 +45,10 @@ SHUT_S: Final = 1.0
 SAY_AGAIN: Final = 20
 """Every so many refreshes what records say of spending is told again, changed or not."""
 
+RIPE_S: Final = 3.0
+"""What records say of spending is told so long after it was read, with the owner there all the while: by then
+every worker has told of the calls itself. One that is told of by records first would count twice."""
+
 Spending = Callable[[date], Iterable[Spent]]
 """What keys spent on that day and later, as the ledger has it."""
 
@@ -70,6 +74,9 @@ class Limiter:
         """Until when a key is refused without asking, when there will be room, and in which stock."""
         self._untold: list[Change] = []
         self._lingering: asyncio.TimerHandle | None = None
+        self._read: deque[tuple[float, dict[str, int]]] = deque()
+        """When records were read, the oldest first, and what they said by counter."""
+        self._ripe: dict[str, int] = {}
         self._said: dict[str, int] = {}
         self._refreshed = 0
         self.refusals: Counter[tuple[Scope, str]] = Counter()
@@ -296,6 +303,7 @@ class Limiter:
         """What this worker holds, after all has been told. Who asks may be another, or have forgotten all:
         what records say is told again too."""
         self.flush(now=True)
+        self._read.clear()
         self._said.clear()
         return {
             stock.counter: stock.left + stock.in_use
@@ -337,7 +345,7 @@ class Limiter:
 
     async def refresh(self) -> None:
         """Tell the owner what records say has been spent: it may have missed some."""
-        if self._spending is None or not self._budgets:
+        if self._spending is None or not self._budgets or not self._counters.here:
             return
         now = self._clock.now()
         starts = {key: period_start(budget, now) for key, budget in self._budgets.items()}
@@ -347,21 +355,30 @@ class Limiter:
             log.warning("cannot read what has been spent: %s", error)
             return
         self._refreshed += 1
-        sums: Counter[str] = Counter()
+        sums = dict.fromkeys(starts, 0)
         for each in spent:
             start = starts.get(each.key)
             if start is not None and each.day >= start.date():
                 sums[each.key] += units(each.usd)
-        changes = []
-        said = {}
-        for key, total in sums.items():
-            counter = f"key/{key}/usd/{period_of(self._budgets[key], now)}"
-            if self._said.get(counter) != total or self._refreshed % SAY_AGAIN == 1:
-                changes.append(Change(counter, at_least=total))
-            said[counter] = total
-        self._said = said
+        read = {f"key/{key}/usd/{period_of(self._budgets[key], now)}": total for key, total in sums.items()}
+        self._ripe = self._ripened(read)
+        changes = [
+            Change(counter, at_least=total)
+            for counter, total in self._ripe.items()
+            if total and (self._said.get(counter) != total or self._refreshed % SAY_AGAIN == 1)
+        ]
+        self._said = dict(self._ripe)
         if changes:
             self._counters.tell(changes)
+
+    def _ripened(self, read: dict[str, int]) -> dict[str, int]:
+        """What can be told, now that this is read: of a counter that is new all that is known."""
+        now = self._clock.monotonic()
+        self._read.append((now, read))
+        ripe = self._ripe
+        while self._read and self._read[0][0] <= now - RIPE_S:
+            ripe = self._read.popleft()[1]
+        return {counter: ripe.get(counter, total) for counter, total in read.items()}
 
     async def close(self) -> None:
         """Give everything back."""
