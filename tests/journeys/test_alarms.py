@@ -121,7 +121,12 @@ def becomes(airboss: Airboss, alarm: str, state: str, *, meanwhile: Callable[[],
         return state_of(airboss, alarm) == state
 
     # Not oftener: what `meanwhile` writes would overwrite what the controller has just written.
-    until(there, timeout_s=150, every_s=1.0)
+    try:
+        until(there, timeout_s=150, every_s=1.0)
+    except AssertionError as error:
+        listed = airboss.api("alarms") or {"alarms": []}
+        seen = [each for each in listed["alarms"] if each["name"] == alarm]
+        raise AssertionError(f"{alarm} is not {state}: {seen}\n{airboss.log[-3000:]}") from error
 
 
 def begun_anew(airboss: Airboss) -> None:

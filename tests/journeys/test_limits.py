@@ -213,7 +213,9 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     records = [record for record in four.records() if record["key"] == "poor"]
     costs = [Decimal(str(each["cost_usd"])) for each in records if each["cost_usd"] is not None]
     spent = sum(costs, Decimal(0))
-    assert Decimal("0.003") <= spent <= Decimal("0.003") + 32 * max(costs)
+    ends = Counter((each["status"], each["cost_usd"], each["error_type"]) for each in records)
+    told = f"{error['message']}; answered {dict(counts)}, recorded {dict(ends)}"
+    assert Decimal("0.003") <= spent <= Decimal("0.003") + 32 * max(costs), told
     until(lambda: Decimal(str(shown(four, "poor")["budget"]["spent_usd"])) == spent, timeout_s=10)
     refused = {each["error_type"] for each in records if each["status"] == "refused"}
     assert {"budget_exceeded"} <= refused <= {"budget_exceeded", "budget_reserved"}
