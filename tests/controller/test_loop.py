@@ -104,6 +104,7 @@ def test_nobody_is_answered_before_the_first_look(tmp_path: Path) -> None:
 
     run(moves, tmp_path / "controller.json", stop_when=asked)
     assert seen == [True]
+    assert Controller(mover=moves, metrics=tmp_path / "x", clock=Clock()).journal.store_up is False
 
 
 def test_a_mover_that_fails_ends_the_controller(tmp_path: Path) -> None:
