@@ -70,5 +70,5 @@ def test_export_prints_what_apply_takes(run: Run, api: AdminApi) -> None:
     assert json.loads(run("export", "--url", api.url, "--json")[1]) == {"config": "x = 1\n", "plan": 1}
     api.answers["GET", "/api/v1/config"] = {"config": None, "plan": None}
     code, out, err = run("export", "--url", api.url)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "airboss up" in err

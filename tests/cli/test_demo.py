@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from airboss.cli.demo import prepare, running
+from airboss.domain.errors import SetupError
 from tests.cli.running import CONFIG
 from tests.supervisor.children import alive
 from tests.support.wait import until
@@ -20,8 +26,10 @@ with running(Path(sys.argv[1]), port=0, console_port=0):
 """
 
 
-def test_a_demo_that_is_told_to_end_leaves_nothing_running(tmp_path: Path) -> None:
-    """SIGTERM, as a service manager or a closed window sends it, ends its Airboss too."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_demo_that_ends_leaves_nothing_running(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """SIGTERM, as a service manager or a closed window sends it, ends its Airboss too, and so does what gives
+    the demo no time to say so."""
     (tmp_path / "airboss.toml").write_text(CONFIG)
     demo = subprocess.Popen(
         [sys.executable, "-c", WAITING, str(tmp_path)],
@@ -34,9 +42,24 @@ def test_a_demo_that_is_told_to_end_leaves_nothing_running(tmp_path: Path) -> No
         assert demo.stdout.readline() == "ready\n"
         pid = int((tmp_path / ".airboss" / "lock").read_text())
         assert alive(pid)
-        demo.terminate()
-        assert demo.wait(30) == 0
-        until(lambda: not alive(pid))
+        demo.send_signal(number)
+        assert demo.wait(30) == code
+        until(lambda: not alive(pid), timeout_s=30)
     finally:
         demo.kill()
         demo.communicate()
+
+
+def test_a_demo_that_cannot_be_says_what_to_change(tmp_path: Path) -> None:
+    """A port in use, as `up` says it, and a folder that cannot be made, by its name."""
+    (tmp_path / "airboss.toml").write_text(CONFIG)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(SetupError, match=f"port {port} .* is in use"),
+            running(tmp_path, port=port, console_port=0),
+        ):
+            raise AssertionError("it cannot start")
+    folder = tmp_path / "airboss.toml" / "demo"
+    with pytest.raises(SetupError, match=f"^{folder} cannot be written: "):
+        prepare(folder, "", "ab")

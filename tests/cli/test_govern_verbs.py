@@ -210,3 +210,7 @@ def test_a_report_goes_into_its_file_whatever_is_printed(run: Run, api: AdminApi
     assert (code, json.loads(out)) == (0, found)
     assert files[1].read_text() == files[0].read_text()
     assert files[1].read_text().startswith("# Evidence, 2026-08-30 to 2026-11-28\n")
+    missing = tmp_path / "none" / "x.md"
+    code, _, err = run("report", "--url", api.url, "--out", str(missing))
+    assert (code, err.startswith(f"airboss: {missing} cannot be written: No such file")) == (2, True), err
+    assert f"make the folder {missing.parent}" in err

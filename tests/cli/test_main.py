@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import airboss
+from airboss.store.datadir import DataDir
+from airboss.store.ledger import SqlLedger
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 
@@ -78,7 +80,7 @@ def test_a_wrong_key_is_said(run: Run, api: AdminApi, monkeypatch: pytest.Monkey
     """A key that is not accepted names the variable to set."""
     monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_other")
     code, _, err = run("status", "--url", api.url)
-    assert code == 1
+    assert code == 2
     assert "AIRBOSS_ADMIN_KEY" in err
 
 
@@ -114,7 +116,7 @@ def test_the_data_planes_address_is_told_apart(run: Run, api: AdminApi) -> None:
     said = {"message": "there is no route '/api/v1/status'", "code": "unknown_route"}
     api.answers["GET", "/api/v1/status"] = lambda _params: (404, {"error": said})
     code, _, err = run("status", "--url", api.url)
-    assert code == 1
+    assert code == 2
     assert "where programs call, not the console" in err
     assert "8701" in err
 
@@ -155,7 +157,7 @@ def test_an_answer_of_another_version_is_said(run: Run, api: AdminApi) -> None:
     """While one is upgraded the command may be newer than what runs: that is told, without a trace."""
     api.answers["GET", "/api/v1/status"] = {"running": True, "deployments": [{"name": "a"}]}
     code, out, err = run("status", "--url", api.url)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "of another version than this command" in err
 
 
@@ -163,8 +165,26 @@ def test_an_answer_that_is_no_json_is_said(run: Run, api: AdminApi) -> None:
     """Some other server at the address is told apart."""
     api.answers["GET", "/api/v1/status"] = b"<html>"
     code, _, err = run("status", "--url", api.url)
-    assert code == 1
+    assert code == 2
     assert "is it the console's address?" in err
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(302, 2), (400, 2), (403, 2), (404, 2), (413, 2), (408, 1), (429, 1), (500, 1), (503, 1)],
+)
+def test_an_answers_status_decides_the_exit_code(run: Run, api: AdminApi, status: int, code: int) -> None:
+    """2 where the call must be changed, 1 where the same may do later."""
+    api.answers["GET", "/api/v1/status"] = lambda _params: (status, {"error": {"message": "no"}})
+    assert run("status", "--url", api.url)[0] == code
+
+
+def test_a_stopped_airboss_refuses_as_a_running_one_does(run: Run, tmp_path: Path) -> None:
+    """A name that does not exist, and a record that is not there."""
+    DataDir(tmp_path).create()
+    SqlLedger(DataDir(tmp_path).ledger_url).close()
+    for code, *call in ((2, "dataset", "show", "none"), (1, "records", "--id", "none"), (2, "export")):
+        assert run(*call, "--data-dir", str(tmp_path))[0] == code
 
 
 def test_ctrl_c_is_quiet(tmp_path: Path) -> None:

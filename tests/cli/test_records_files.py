@@ -18,6 +18,7 @@ from airboss.store.ledger import SqlLedger
 from tests.cli.conftest import Run
 from tests.store.samples import START, call_id, record_json
 from tests.store.test_erase import score
+from tests.support.small_disk import fill, small_disk
 
 COUNT = 450
 
@@ -101,10 +102,35 @@ def test_a_bad_file_changes_nothing(run: Run, data: Path, tmp_path: Path) -> Non
     connection.execute(f"copy (select * replace ({row}) from '{good}') to '{odd}' (format parquet)")
     for file, why in ((broken, "Parquet"), (strange, "no column 'id'"), (odd, "row 447 is no record")):
         code, _, err = run("records", "import", str(file), "--data-dir", str(other))
-        assert (code, why in err) == (1, True), err
+        assert (code, why in err) == (2, True), err
     assert lines(run, other) == []
     assert run("records", "import", str(tmp_path / "none"), "--data-dir", str(other))[0] == 2
-    assert run("records", "export", str(tmp_path / "no/such/place"), "--data-dir", str(data))[0] == 1
+
+
+def test_a_file_that_cannot_be_written_is_named(run: Run, data: Path, tmp_path: Path) -> None:
+    """As it was asked for, with what to do, never as a file of ours beside it; nothing is left there."""
+    missing, inside = tmp_path / "no/such/place.parquet", tmp_path / "file/x.parquet"
+    (tmp_path / "file").touch()
+    for file, step in (
+        (missing, f"make the folder {missing.parent}"),
+        (inside, "is no folder; name another"),
+    ):
+        code, _, err = run("records", "export", str(file), "--data-dir", str(data))
+        assert code == 2
+        assert err.startswith(f"airboss: {file} cannot be written: ")
+        assert step in err
+    before = sorted(tmp_path.iterdir())
+    code, _, err = run("records", "export", str(tmp_path), "--data-dir", str(data))
+    assert (code, err.startswith(f"airboss: {tmp_path} cannot be written: Is a directory")) == (2, True), err
+    with small_disk(tmp_path / "disk", 1) as disk:
+        ballast = fill(disk, but=100_000)
+        code, _, err = run("records", "export", str(disk / "x.parquet"), "--data-dir", str(data))
+        assert code == 2
+        assert err.startswith(
+            f"airboss: {disk / 'x.parquet'} cannot be written: No space left on device. Next: "
+        )
+        assert list(disk.iterdir()) == [ballast]
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "disk"])
 
 
 def test_the_forgotten_do_not_come_back(run: Run, data: Path, tmp_path: Path) -> None:

@@ -107,10 +107,10 @@ def test_a_port_in_use_is_said(running: Running, tmp_path: Path) -> None:
     port = str(urlsplit(running.ready["base_url"]).port)
     (tmp_path / "airboss.toml").write_text(CONFIG)
     done = verb(tmp_path, "up", "--port", port, "--console-port", "0")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "--port" in done.stderr
     done = verb(tmp_path, "up", "--console-port", port, "--port", "0", "--json")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "--console-port" in done.stderr
     new = tmp_path / "new"
     new.mkdir()

@@ -67,7 +67,7 @@ def test_everything_is_kept_in_postgresql(tmp_path: Path) -> None:
         other = text.replace(ledger, "sqlite:////tmp/elsewhere.db")
         (airboss.root / "airboss.toml").write_text(other)
         done = run_airboss("up", "--port", "0", "--console-port", "0", cwd=airboss.root)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "does not move by itself" in done.stderr
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessStatus
+from airboss.supervisor.restart import USELESS_CODE
 from airboss.supervisor.supervisor import Health, Pace, Spec, Supervisor
 from tests.supervisor.children import alive, failed, known, ok, python
 from tests.support.wait import until
@@ -293,10 +294,12 @@ def test_one_that_may_fail_is_left_alone() -> None:
 
 
 def test_one_that_knows_better_is_not_tried_twice() -> None:
-    """Exit code 2 before being ready says that starting it again unchanged cannot help."""
+    """Its exit code before being ready says that starting it again unchanged cannot help."""
 
     async def scenario(watched: Watched) -> None:
-        frail = spec("frail", "raise SystemExit(2)", probe=failed, may_fail=True, essential=False)
+        frail = spec(
+            "frail", f"raise SystemExit({USELESS_CODE})", probe=failed, may_fail=True, essential=False
+        )
         watched.supervisor.want([frail])
         await watched.supervisor.until_ready()
         assert watched.statuses["frail"].state == "failed"
@@ -310,9 +313,9 @@ def test_nothing_is_served_without_an_essential_one() -> None:
 
     async def scenario(watched: Watched) -> None:
         watched.supervisor.want(
-            [spec("kid"), spec("frail", "raise SystemExit(2)", probe=failed, may_fail=True)]
+            [spec("kid"), spec("frail", f"raise SystemExit({USELESS_CODE})", probe=failed, may_fail=True)]
         )
         await watched.until(lambda _now: False)
 
-    with pytest.raises(SetupError, match=r"frail ended with exit code 2\. Its last lines"):
+    with pytest.raises(SetupError, match=r"frail ended with exit code 78\. Its last lines"):
         supervised(scenario)

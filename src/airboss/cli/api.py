@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from airboss.cli.options import has_data
-from airboss.domain.errors import AirbossError, ConfigError, WrongCall
+from airboss.domain.errors import AirbossError, ConfigError, SetupError, WrongCall
 
 if TYPE_CHECKING:
     import ssl
@@ -149,7 +149,7 @@ class Remote:
         if response.is_success:
             return response
         if response.status_code == 401:
-            raise AirbossError(
+            raise WrongCall(
                 f"{self._console_url} does not accept this admin key. Set {ADMIN_KEY_ENV} to the right one."
             )
         raise self._refusal(response)
@@ -157,7 +157,7 @@ class Remote:
     def _refusal(self, response: httpx2.Response) -> AirbossError:
         error = refusal(response)
         if error.code == "unknown_route" and response.status_code == 404:
-            return AirbossError(
+            return WrongCall(
                 f"{self._console_url} is where programs call, not the console: give the console's address,"
                 " whose port is 8701 unless `airboss up` was told otherwise."
             )
@@ -179,7 +179,7 @@ class Said(dict[str, Any]):
     """An object of an answer. What it lacks is told to be another version's, as while one is upgraded."""
 
     def __missing__(self, name: str) -> Any:
-        raise AirbossError(
+        raise SetupError(
             f"the answer has no {name!r}: the Airboss that gave it is of another version than this command."
             " Start it again with this version, or use the command that came with it."
         )
@@ -190,19 +190,14 @@ def parsed(response: httpx2.Response) -> Any:
     try:
         return json.loads(response.content, object_hook=Said)
     except ValueError:
-        raise AirbossError(
+        raise WrongCall(
             f"{response.url} answered with something that is not JSON; is it the console's address?"
         ) from None
 
 
 def refusal(response: httpx2.Response) -> AirbossError:
-    """The error that an answer which is no success tells of, in its own words. A record or a trace that
-    is not there may come yet; any other name that does not exist was a slip."""
-    kind: type[AirbossError] = AirbossError
-    if response.status_code == 400:
-        kind = ConfigError
-    elif response.status_code == 404 and not response.url.path.startswith(MAY_COME):
-        kind = WrongCall
+    """The error that an answer which is no success tells of, in its own words."""
+    kind = fault(response.status_code, response.url.path)
     try:
         said = response.json()["error"]
         error = kind(str(said["message"]))
@@ -213,6 +208,16 @@ def refusal(response: httpx2.Response) -> AirbossError:
             " address?"
         )
     return error
+
+
+def fault(status: int, path: str) -> type[AirbossError]:
+    """Whose fault an answer tells of: the call's, which must be changed, or else, so that the same may do
+    later. A record or a trace that is not there may come yet; any other name that does not exist is a slip.
+    """
+    if status == 400:
+        return ConfigError
+    later = status in (408, 429) or (status == 404 and path.startswith(MAY_COME))
+    return AirbossError if status >= 500 or later else WrongCall
 
 
 def trust(cert: str) -> ssl.SSLContext:

@@ -19,7 +19,9 @@ import typer
 
 from airboss.cli.options import DEFAULT_DATA_DIR, JsonOption
 from airboss.cli.output import print_json
-from airboss.domain.errors import AirbossError, WrongCall
+from airboss.domain.errors import AirbossError, SetupError, WrongCall
+from airboss.store.unwritable import unwritable
+from airboss.supervisor.lifeline import LIFELINE_ENV, Lifeline
 
 MARK = "# Written by `airboss demo`."
 STOP_S = 60.0
@@ -81,19 +83,23 @@ def demo(
 def prepare(directory: Path, text: str, sha256: str) -> None:
     """An empty folder with the configuration, and the weights where another Airboss here has them.
 
-    Raises WrongCall for a folder that is not a demo's.
+    Raises WrongCall for a folder that is not a demo's, SetupError for one that cannot be written.
     """
     config = directory / "airboss.toml"
-    if directory.exists() and any(directory.iterdir()):
-        if not config.is_file() or not config.read_text(encoding="utf-8").startswith(MARK):
-            raise WrongCall(f"{directory} is not empty and not a demo's; name another folder with --dir")
-        shutil.rmtree(directory / ".airboss", ignore_errors=True)
     weights = directory / ".airboss" / "weights"
-    weights.mkdir(parents=True)
-    config.write_text(text, encoding="utf-8")
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            if not config.is_file() or not config.read_text("utf-8", "replace").startswith(MARK):
+                raise WrongCall(f"{directory} is not empty and not a demo's; name another folder with --dir")
+            shutil.rmtree(directory / ".airboss", ignore_errors=True)
+        weights.mkdir(parents=True)
+        config.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise unwritable(directory, error) from error
     at_hand = DEFAULT_DATA_DIR / "weights" / f"{sha256}.gguf"
     if at_hand.is_file():
-        os.link(at_hand, weights / at_hand.name)
+        with suppress(OSError):  # on another disk: then they are fetched
+            os.link(at_hand, weights / at_hand.name)
 
 
 @contextmanager
@@ -109,14 +115,23 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
     command += ["--config", str(directory / "airboss.toml"), "--data-dir", str(directory / ".airboss")]
     command += ["--port", str(port), "--console-port", str(console_port)]
     log = directory / "up.log"
+    lifeline = Lifeline()  # so that it ends with this process, however that ends
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603 - our own verb
+        process = subprocess.Popen(  # noqa: S603 - our own verb
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, LIFELINE_ENV: str(lifeline.read_fd)},
+            pass_fds=(lifeline.read_fd,),
+        )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
             said = log.read_text(errors="replace").strip()[-1000:]
-            raise AirbossError(f"the demo's Airboss did not start; {log} says: {said}")
+            kind = SetupError if process.wait(STOP_S) == SetupError.exit_code else AirbossError
+            raise kind(f"the demo's Airboss did not start; {log} says: {said}")
         yield json.loads(line)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -125,3 +140,5 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.stdout.close()
+        lifeline.close()

@@ -7,7 +7,7 @@ import sys
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
-from airboss.domain.errors import NotFound
+from airboss.domain.errors import WrongCall
 
 
 def export(
@@ -17,7 +17,7 @@ def export(
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/config")
     if found["config"] is None:
-        raise NotFound("no configuration has been applied yet; `airboss up` applies the starter.")
+        raise WrongCall("no configuration has been applied yet; `airboss up` applies the starter.")
     if as_json:
         print_json(found)
     else:

@@ -88,7 +88,7 @@ app.add_typer(replica, name="replica", rich_help_panel=ROLES)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one verb and exit: 0 done, 1 the answer is no, 2 called wrongly.
+    """Run one verb and exit: 0 done, 1 the answer is no or it failed, 2 something must be changed first.
 
     People never see a trace of what we raise on purpose, nor of Ctrl-C or of a pipe that nobody reads any
     more: typer ends those two quietly.

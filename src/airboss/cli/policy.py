@@ -12,7 +12,7 @@ from airboss.cli.api import reach
 from airboss.cli.diff import read_config
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
-from airboss.domain.errors import NotFound, WrongCall
+from airboss.domain.errors import WrongCall
 
 if TYPE_CHECKING:
     from airboss.config import Config
@@ -106,7 +106,7 @@ def try_policy(
 
 
 def _configuration(file: Path | None, data_dir: Path, url: str | None) -> Config:
-    """A configuration file, else what is being served. Raises ConfigError, NotFound, WrongCall."""
+    """A configuration file, else what is being served. Raises ConfigError, WrongCall."""
     from airboss.config import parse_config  # noqa: PLC0415 - tomllib, where it is needed
 
     if file is not None:
@@ -114,7 +114,7 @@ def _configuration(file: Path | None, data_dir: Path, url: str | None) -> Config
     with reach(data_dir, url) as api:
         served = api.get("/api/v1/config")["config"]
     if served is None:
-        raise NotFound("no configuration has been applied yet; name a file with --config.")
+        raise WrongCall("no configuration has been applied yet; name a file with --config.")
     return parse_config(served, source="the configuration being served")
 
 

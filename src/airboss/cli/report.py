@@ -14,7 +14,7 @@ from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.when import parse_when
-from airboss.domain.errors import SetupError
+from airboss.store.unwritable import unwritable
 
 SINCE = "90d"
 
@@ -43,7 +43,7 @@ def report(
         try:
             out.write_text("\n".join(lines(found)) + "\n", encoding="utf-8")
         except OSError as error:
-            raise SetupError(f"{out} cannot be written: {error.strerror}") from error
+            raise unwritable(out, error) from error
         if not as_json:
             sys.stdout.write(f"wrote {out}\n")
     if as_json:

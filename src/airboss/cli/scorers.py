@@ -75,7 +75,7 @@ def _placed(function: str, data_dir: Path | None) -> str:
         fresh.write_bytes(content)
         fresh.replace(target)
     except OSError as error:
-        raise WrongCall(f"{path} cannot be put into {target.parent}: {error}") from None
+        raise WrongCall(f"{path} cannot be put into {target.parent}: {error.strerror}") from None
     return f"{target.name}:{name}"
 
 

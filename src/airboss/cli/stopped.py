@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
+from airboss.cli.api import fault
+from airboss.domain.errors import ApiError, WrongCall
 
 if TYPE_CHECKING:
     from airboss.console.desk import Desk
@@ -62,9 +63,11 @@ class Stopped:
                 call = Call(params=params, path=parts, body=body, now=datetime.now(UTC), actor="local")
                 try:
                     return answer(route, self._desk, call)
-                except InvalidRequest as error:
-                    raise ConfigError(str(error)) from error
-        raise NotFound(f"{method} {path} is not part of the admin API")
+                except ApiError as error:
+                    told = fault(error.http_status, path)(str(error))
+                    told.code, told.param = error.code, error.param
+                    raise told from error
+        raise WrongCall(f"{method} {path} is not part of the admin API")
 
 
 def match(template: str, path: str) -> dict[str, str] | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airboss.cli.output import console, dash, milliseconds, print_json, usd
-from airboss.domain.errors import AirbossError, WrongCall
+from airboss.domain.errors import WrongCall
+from airboss.store.unwritable import unwritable
 
 if TYPE_CHECKING:
     from airboss.cli.api import Api
@@ -24,7 +25,7 @@ def show_usage(api: Api, query: dict[str, str], *, out: Path | None, as_json: bo
         try:
             out.write_bytes(content)
         except OSError as error:
-            raise AirbossError(f"{out} cannot be written: {error}") from error
+            raise unwritable(out, error) from error
         if as_json:
             print_json({"file": str(out), "bytes": len(content)})
         else:

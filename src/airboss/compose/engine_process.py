@@ -14,7 +14,7 @@ from airboss.replicas.order import Order
 
 
 def main(text: str) -> None:
-    """Fetch the weights if need be, and serve until ended. Exits with 1 or 2 and a message if it cannot."""
+    """Fetch the weights if need be, and serve until ended. Exits with 2 and a message if it cannot."""
     order = msgspec.json.decode(text, type=Order)
     try:
         folder = Path(order.weights).expanduser()

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -33,12 +34,13 @@ from airboss.compose.rooms import open_responses, open_rollouts, open_rooms, ope
 from airboss.compose.scaling import scaling
 from airboss.compose.watching import lost, watching, with_alarms
 from airboss.config import ModelConfig, TlsConfig
-from airboss.domain.errors import SetupError
+from airboss.domain.errors import SetupError, WrongWeights
 from airboss.domain.ports import Ledger
 from airboss.store.datadir import DataDir
 from airboss.supervisor import fleet
-from airboss.supervisor.lifeline import on_parent_gone
+from airboss.supervisor.lifeline import LIFELINE_ENV, on_parent_gone
 from airboss.supervisor.listen import check_exposure, is_loopback, listen
+from airboss.supervisor.restart import USELESS_CODE
 from airboss.telemetry import logs
 
 OPEN_FILES = 65_536
@@ -194,16 +196,23 @@ def run_replica(
     """One engine of a local model, until SIGTERM or the supervisor's end. Fetches the weights if need be.
 
     It is started with what `placement` says, which may be older than the configuration in force; with None
-    with what that says of the model.
+    with what that says of the model. To a supervisor it says by its exit code that another try cannot help.
     """
     from airboss.compose.engines import serve_model  # noqa: PLC0415 - this role's own
 
     logs.configure(f"replica-{placement or model}", log_format=log_format)
+    supervised = LIFELINE_ENV in os.environ
     on_parent_gone(lambda: os._exit(0))  # an engine saves nothing, and may be deep in C++ for long
     data = DataDir(data_dir)
     with open_ledger(data) as ledger:
         chosen = engine_settings(ledger, data, model, placement)
-    serve_model(chosen, weights_dir=data.weights_dir, port=port, alias=model)
+    try:
+        serve_model(chosen, weights_dir=data.weights_dir, port=port, alias=model)
+    except WrongWeights as error:
+        if not supervised:
+            raise
+        sys.stderr.write(f"airboss: {error}\n")
+        sys.exit(USELESS_CODE)
 
 
 def engine_settings(ledger: Ledger, data: DataDir, model: str, placement: str | None) -> ModelConfig:

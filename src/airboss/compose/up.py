@@ -36,7 +36,9 @@ from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import read_config, read_text
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, DataDirLock
+from airboss.store.unwritable import unwritable
 from airboss.supervisor import fleet, runfiles
+from airboss.supervisor.lifeline import on_parent_gone
 from airboss.supervisor.listen import check_apart, check_exposure, check_free, check_host, listen, port_of
 from airboss.telemetry import logs
 
@@ -79,7 +81,8 @@ Draw = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]
 
 
 def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw) -> None:
-    """Start everything and serve until SIGTERM or SIGINT. Raises AirbossError where that cannot be."""
+    """Start everything and serve until SIGTERM or SIGINT, or until the demo that started it is gone. Raises
+    AirbossError where that cannot be."""
     from airboss.supervisor.local import LocalHost  # noqa: PLC0415 - only `up` supervises
     from airboss.supervisor.roster import Roster  # noqa: PLC0415 - only `up` supervises
     from airboss.supervisor.session import Session  # noqa: PLC0415 - as above
@@ -88,6 +91,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     check_host(options.host)
     check_apart(options.port, options.console_port)
     log_format = logs.configure("up", log_format=options.log_format)
+    on_parent_gone(lambda: signal.raise_signal(signal.SIGTERM))
     data = DataDir(options.data_dir)
     data.create()
     with lock_patiently(data) as lock, ExitStack() as opened:
@@ -230,7 +234,7 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise SetupError(f"the starter configuration cannot be written to {path}: {error}") from error
+            raise unwritable(path, error) from error
         log.info("wrote the starter configuration to %s", path)
     return text, str(path)
 

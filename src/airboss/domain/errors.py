@@ -3,10 +3,10 @@
 AirbossError
 ├── ConfigError            the configuration is wrong: file, line, nearest valid name
 ├── DataDirLocked          another Airboss has the data directory
-├── SetupError             the machine lacks something: weights, a port, memory
+├── SetupError             the machine lacks something: weights, a port, memory, a place to write to
 │   └── WrongWeights       weights that are not there or not what they should be: trying again cannot help
 ├── StoreUnavailable       the record store does not answer
-├── WrongCall              a verb was called wrongly (exit code 2)
+├── WrongCall              a verb was called wrongly
 └── ApiError               answers a request in OpenAI's error shape
     ├── InvalidRequest         400  the caller's request is wrong
     ├── PolicyRefused          400  a policy of the operator's blocks what the call holds
@@ -27,7 +27,8 @@ AirbossError
     └── UpstreamTimeout        504  first token, idle or total time ran out
 
 A message gives the value seen and the next step. `status`, `code`, `type`, `log_level` and
-`retryable` are fixed for each class, so that no caller has to guess them.
+`retryable` are fixed for each class, so that no caller has to guess them. So is the exit code of a verb: 2
+where something must be changed before the same call can work (an argument, a setting, the machine), else 1.
 """
 
 from __future__ import annotations
@@ -64,11 +65,11 @@ class DataDirLocked(AirbossError):
 class SetupError(AirbossError):
     """The machine lacks something that Airboss needs; the message says what to do."""
 
+    exit_code = 2
+
 
 class WrongWeights(SetupError):
     """Weights are not there, or are not those that are wanted; starting again unchanged cannot help."""
-
-    exit_code = 2
 
 
 class StoreUnavailable(AirbossError):

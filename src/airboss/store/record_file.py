@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -12,12 +13,13 @@ from typing import Any, Final, Self
 import duckdb
 import msgspec
 
-from airboss.domain.errors import AirbossError
+from airboss.domain.errors import SetupError, WrongCall
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.store.duckdb_run import append
 from airboss.store.joining import StoredRecord
 from airboss.store.rows import COLUMNS, from_row, record_row
+from airboss.store.unwritable import unwritable
 
 _TYPES: Final = {
     "started_at": "timestamp",
@@ -31,6 +33,7 @@ _TYPES: Final = {
 _TEXTS: Final = ("request", "response", "scores")
 NAMES: Final = (*COLUMNS, *_TEXTS)
 ROWS_AT_ONCE: Final = 200
+_FULL: Final = ("No space left on device", "Could not write all bytes", "Disk quota exceeded")
 _scores: Final = msgspec.json.Decoder(list[Score])
 
 
@@ -43,34 +46,33 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 class RecordFileWriter:
     """Writes a file that is there whole or not at all; rows wait in a file beside it, not in memory. Raises
-    AirbossError where it cannot be written."""
+    SetupError where it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
+        if path.is_dir():  # else that is found out when all has been read
+            raise unwritable(path, IsADirectoryError(errno.EISDIR, "Is a directory"))
+        with _writing(path):
             self._folder = tempfile.TemporaryDirectory(prefix=".airboss-", dir=path.absolute().parent)
-        except OSError as error:
-            raise AirbossError(f"{path} cannot be written: {error}") from error
-        self._connection = duckdb.connect(
-            str(Path(self._folder.name, "rows.duckdb")), config={"memory_limit": "512MB", "threads": 2}
-        )
-        shape = ", ".join(f'"{name}" {_TYPES.get(name, "varchar")}' for name in NAMES)
-        self._connection.execute(f"create table rows ({shape})")
+            self._connection = duckdb.connect(
+                str(Path(self._folder.name, "rows.duckdb")), config={"memory_limit": "512MB", "threads": 2}
+            )
+            shape = ", ".join(f'"{name}" {_TYPES.get(name, "varchar")}' for name in NAMES)
+            self._connection.execute(f"create table rows ({shape})")
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add calls."""
-        append(self._connection, "rows", [_columns(row) for row in rows])
+        with _writing(self._path):
+            append(self._connection, "rows", [_columns(row) for row in rows])
 
     def finish(self) -> None:
         """Put the file in place."""
         part = Path(self._folder.name, "whole.parquet")
-        try:
+        with _writing(self._path):
             self._connection.execute(
                 f"copy rows to '{_quoted(part)}' (format parquet, compression zstd, row_group_size 20000)"
             )
             part.replace(self._path)
-        except (duckdb.Error, OSError) as error:
-            raise AirbossError(f"{self._path} cannot be written: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -78,20 +80,34 @@ class RecordFileWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        with suppress(duckdb.Error):  # on a full disk
+            self._connection.close()
         with suppress(OSError):
             self._folder.cleanup()
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What fails in here is told of `path`. DuckDB tells of a full disk in words alone, with its own file."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+    except duckdb.Error as error:
+        if any(words in str(error) for words in _FULL):
+            raise unwritable(path, OSError(errno.ENOSPC, "No space left on device")) from error
+        raise SetupError(f"{path} cannot be written: {type(error).__name__} of DuckDB") from error
+
+
 def count(path: Path) -> int:
-    """How many calls a file holds. Raises AirbossError for one that is none of ours."""
+    """How many calls a file holds. Raises WrongCall for one that is none of ours."""
     with duckdb.connect() as connection:
         try:
             found = connection.execute(f"describe select * from read_parquet('{_quoted(path)}')").fetchall()  # noqa: S608 - a quoted path
             names = {row[0] for row in found}
             missing = [name for name in NAMES if name not in names and name not in _OPTIONAL]
             if missing:
-                raise AirbossError(
+                raise WrongCall(
                     f"{path} holds no records of Airboss: it has no column {missing[0]!r}; `airboss records "
                     "export` writes such files"
                 )
@@ -104,7 +120,7 @@ def count(path: Path) -> int:
 
 
 def read(path: Path) -> Iterator[list[Row]]:
-    """The calls of a file, some at once. Raises AirbossError, with the row, for what is no record."""
+    """The calls of a file, some at once. Raises WrongCall, with the row, for what is no record."""
     with duckdb.connect(config={"memory_limit": "512MB", "threads": 1}) as connection:
         try:
             found = connection.execute(f"select * from read_parquet('{_quoted(path)}')")  # noqa: S608 - as above
@@ -141,11 +157,11 @@ def _row(path: Path, number: int, found: Mapping[str, Any]) -> Row:
         checked = msgspec.json.decode(msgspec.json.encode(record), type=InferenceRecord)
         return Row(record=checked, scores=tuple(_scores.decode(found["scores"] or "[]")))
     except (ValueError, TypeError, AttributeError) as error:
-        raise AirbossError(f"{path}: row {number} is no record of Airboss: {error}") from error
+        raise WrongCall(f"{path}: row {number} is no record of Airboss: {error}") from error
 
 
-def _unreadable(path: Path, error: Exception) -> AirbossError:
-    return AirbossError(f"{path} cannot be read as a Parquet file: {str(error).splitlines()[0][:300]}")
+def _unreadable(path: Path, error: Exception) -> WrongCall:
+    return WrongCall(f"{path} cannot be read as a Parquet file: {str(error).splitlines()[0][:300]}")
 
 
 def _quoted(path: Path) -> str:

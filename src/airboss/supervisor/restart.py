@@ -10,8 +10,8 @@ HEALTHY_S = 30.0
 """So long in health, and what went wrong before is forgotten."""
 HOPELESS_FAILURES = 5
 """So many failures in a row without being ready, and starting again will not help."""
-USELESS_CODE = 2
-"""What a process exits with when it knows that starting it again unchanged cannot help."""
+USELESS_CODE = 78
+"""What a process exits with, to us, when it knows that starting it again unchanged cannot help."""
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True):

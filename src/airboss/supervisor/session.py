@@ -59,7 +59,7 @@ class Session:
         """Run until SIGTERM or SIGINT, then stop in order: gateways finish their calls first. A second SIGINT
         ends everything at once. `on_ready` is called once, when everything has become ready.
 
-        Raises SetupError if a process cannot be started at all; everything has been stopped then.
+        Raises StartFailed if a process cannot be started at all; everything has been stopped then.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)

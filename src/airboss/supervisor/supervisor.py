@@ -31,6 +31,12 @@ IDLE_S = 0.5
 WORDS_CHARS_MAX = 400
 
 
+class StartFailed(SetupError):
+    """A process of ours ended again and again before it was ready; the message has its last words."""
+
+    exit_code = 1
+
+
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between probes of a process that is starting, and of one that is ready and watched."""
 
@@ -150,7 +156,7 @@ class Supervisor:
     async def run(self) -> None:
         """Keep what is wanted running until cancelled; children go on then, until `stop`.
 
-        Raises SetupError with its last lines when an essential process fails five times in a row before ever
+        Raises StartFailed with its last lines when an essential process fails five times in a row before ever
         being ready, unless `until_ready` has returned once: from then on there is something to keep.
         """
         while True:
@@ -292,7 +298,7 @@ class Supervisor:
         name, spec = process.spec.name, process.spec
         lost = spec.may_fail and (process.history.lost or (useless and life.ready_at is None))
         if (lost or process.history.hopeless) and spec.essential and not self._forgiving:
-            raise SetupError(obituary(process, why))
+            raise StartFailed(obituary(process, why))
         if lost:
             process.start_at = math.inf
             process.enter("failed", why)
