@@ -62,6 +62,9 @@ WELL: dict[str, bytes] = {
     "bytes after [DONE]": USUAL + b"\xff\xfe\n\ndata: {broken\n\n",
     "an error after [DONE]": USUAL + stream(BROKEN),
     "[DONE] without its line end": USUAL.rstrip(),
+    "the last event without its blank line": stream(ONE, TWO, COUNTS, END).rstrip(),
+    "usage without its blank line": stream(ONE, TWO, END, COUNTS)[:-1],
+    "that, with other line ends": stream(ONE, TWO, COUNTS, END).replace(b"\n", b"\r")[:-1],
     "a mark of the byte order": b"\xef\xbb\xbf" + USUAL,
     "no space, other line ends": USUAL.replace(b"data: ", b"data:").replace(b"\n", b"\r\n"),
     "names, ids and times": b"retry: 9\n\n" + USUAL.replace(b"data: {", b"event: message\nid: 1\ndata: {"),
@@ -79,6 +82,11 @@ ILL: dict[str, bytes] = {
     "an error": stream(ONE, BROKEN),
     "an error and [DONE]": stream(ONE, BROKEN, DONE),
     "an error by its event": stream(ONE, b"event: error\n", BROKEN),
+    "an error by its event alone": stream(ONE, b"event: error\n", {"message": "boom"}, DONE),
+    "words by an event of error": stream(ONE, b"event:error\ndata: boom\n\n", TWO, END, DONE),
+    "an error without its blank line": stream(ONE, BROKEN).rstrip(),
+    "cut in its last event": stream(ONE, TWO, END).rstrip()[:-1],
+    "cut in [DONE]": stream(ONE, TWO, b"data: [DON"),
     "an error of words": stream(ONE, {"error": "boom"}, DONE),
     "bytes before an event": stream(ONE, b"\0\0", TWO, END, DONE),
     "no UTF-8": stream(ONE, NOT_UTF8, TWO, END, DONE),
@@ -131,8 +139,6 @@ def test_a_whole_answer_is_given(
 ) -> None:
     """All of it, once, whether it was asked for as a stream or not; with the usage that was told."""
     said = WELL.get(shape) or UNTOLD[shape]
-    if not streams and said[:1] not in {b"d", b"{"}:
-        pytest.skip("a stream that nobody asked for is known by its first word")
     response = ask(gateway, upstream, entrance, said, streams=streams)
     assert response.status_code == 200, response.text
     assert looks_whole(entrance, response, streams=streams), response.text
@@ -176,3 +182,133 @@ def test_what_is_not_whole_never_looks_so(
     assert end["error_type"] in {"stream_cut", "upstream_error"}
     assert end["output_tokens"] > 0
     assert end["usage_estimated"]
+
+
+def test_an_event_named_error_says_why(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """What the provider says in it reaches the client, whatever its shape, and its status the record."""
+    for said, words in (
+        ({"message": "queue is full", "code": 529}, "is overloaded (529): queue is full"),
+        ({"detail": "queue is full"}, "queue is full"),
+        (b"queue\ndata: is full", "queue\nis full"),
+        (b'"queue is full"', "queue is full"),
+        ({"error": {"msg": "queue is full"}}, "queue is full"),
+        (b"x" * 5000, "x" * 200),
+    ):
+        data = said if isinstance(said, bytes) else json.dumps(said).encode()
+        response = ask(
+            gateway, upstream, "chat", stream(ONE, b"event: error\ndata: %s\n\n" % data), streams=True
+        )
+        last = json.loads(response.text.rstrip().split("data: ")[-1])["error"]["message"]
+        assert words in last
+        assert len(last) < 2100
+        end = gateway.closed(response.headers["x-request-id"])
+        assert end["error_type"] == ("upstream_unavailable" if b"529" in data else "upstream_error")
+
+
+def framed(said: bytes, lines: bytes, sent: bytes) -> bytes:
+    """A stream as HTTP has it."""
+    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n%s\r\n%s" % (lines, sent % said)
+
+
+LAST = stream(ONE, TWO, COUNTS, END).rstrip()
+ENDS = {
+    "chunked": (b"transfer-encoding: chunked\r\n", b"%x\r\n%%s\r\n0\r\n\r\n" % len(LAST), True),
+    "no last chunk": (b"transfer-encoding: chunked\r\n", b"%x\r\n%%s\r\n" % len(LAST), False),
+    "a chunk too short": (b"transfer-encoding: chunked\r\n", b"%x\r\n%%s" % (len(LAST) + 2), False),
+    "all of its length": (b"content-length: %d\r\n" % len(LAST), b"%s", True),
+    "less than its length": (b"content-length: %d\r\n" % (len(LAST) + 2), b"%s", False),
+    "by the connection's end": (b"connection: close\r\n", b"%s", True),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize("end", ENDS)
+def test_a_last_event_counts_where_the_body_is_whole(
+    gateway: Gateway, upstream: SaidUpstream, end: str, entrance: str
+) -> None:
+    """It says why the answer ended, without its blank line: a body that breaks off there is cut."""
+    lines, sent, well = ENDS[end]
+    upstream.raw = framed(LAST, lines, sent)
+    try:
+        response = ask(gateway, upstream, entrance, b"", streams=True)
+    finally:
+        upstream.raw = None
+    assert looks_whole(entrance, response, streams=True) == well
+    assert gateway.closed(response.headers["x-request-id"])["status"] == ("ok" if well else "error")
+
+
+def call(*, name: str | None = None, **more: Any) -> Json:
+    """A piece of a tool call; its arguments are among `more`."""
+    function = {"arguments": more.pop("arguments")} if "arguments" in more else {}
+    return {"function": function | ({} if name is None else {"name": name}), **more}
+
+
+GET: Json = {"id": "c1", "type": "function", "function": {"name": "get", "arguments": '{"a":1}'}}
+PUT: Json = {"id": "c2", "type": "function", "function": {"name": "put", "arguments": "{}"}}
+CALLS: dict[str, list[Json]] = {
+    "as usual": [
+        call(index=0, id="c1", type="function", name="get", arguments=""),
+        call(index=0, arguments='{"a":'),
+        call(index=0, arguments="1}"),
+        call(index=1, id="c2", type="function", name="put", arguments="{}"),
+    ],
+    "no index": [
+        call(id="c1", name="get", arguments='{"a":'),
+        call(arguments="1}"),
+        call(id="c2", name="put", arguments="{}"),
+    ],
+    "an index that is null": [
+        call(index=None, id="c1", name="get", arguments='{"a":'),
+        call(index=None, id="c1", arguments="1}"),
+        call(index=None, id="c2", name="put", arguments="{}"),
+    ],
+    "names and ids that are null or empty": [
+        call(index=0, id="c1", name="get", arguments=None),
+        call(index=0, id="", name="", type="", arguments='{"a":'),
+        {"index": 0, "id": None, "function": {"name": None, "arguments": "1}"}},
+        call(index=1, id="c2", name="put", arguments="{}"),
+    ],
+    "arguments as an object": [
+        call(index=0, id="c1", name="get", arguments={"a": 1}),
+        call(index=1, id="c2", name="put", arguments={}),
+    ],
+}
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["asked", "unasked"])
+@pytest.mark.parametrize("entrance", ["chat", "responses", "messages"])
+@pytest.mark.parametrize("shape", CALLS)
+def test_tool_calls_are_put_together(
+    gateway: Gateway, upstream: SaidUpstream, shape: str, entrance: str, streams: bool
+) -> None:
+    """Each once, with all of its arguments, for a client that asked for no stream as for one that did."""
+    pieces = [piece() | {"choices": [{"index": 0, "delta": {"tool_calls": [each]}}]} for each in CALLS[shape]]
+    said = stream(*pieces, piece(finish="tool_calls"), COUNTS, DONE)
+    response = ask(gateway, upstream, entrance, said, streams=streams)
+    assert response.status_code == 200, response.text
+    assert looks_whole(entrance, response, streams=streams)
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["usage_estimated"]) == ("ok", False)
+    recorded = end["response"]
+    match entrance:
+        case "chat":
+            message = recorded["choices"][0]["message"]
+            assert message["tool_calls"] == [GET, PUT]
+            assert message["content"] is None
+            assert streams or response.json()["choices"][0]["message"]["tool_calls"] == [GET, PUT]
+        case "responses":
+            calls = [each for each in recorded["output"] if each["type"] == "function_call"]
+            assert [(each["call_id"], each["name"]) for each in calls] == [("c1", "get"), ("c2", "put")]
+            assert [json.loads(each["arguments"]) for each in calls] == [{"a": 1}, {}]
+        case _:
+            used = [(each["id"], each["name"], each["input"]) for each in recorded["content"]]
+            assert used == [("c1", "get", {"a": 1}), ("c2", "put", {})]
+
+
+def test_a_whole_answer_streams_its_tool_calls(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """With the number of each, by which clients of streams put them together."""
+    message = {"role": "assistant", "content": None, "tool_calls": [GET, PUT]}
+    said = {"id": "u", "choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
+    response = ask(gateway, upstream, "chat", json.dumps(said).encode(), streams=True)
+    first = json.loads(response.text.partition("\n")[0].removeprefix("data: "))
+    assert first["choices"][0]["delta"]["tool_calls"] == [{"index": 0, **GET}, {"index": 1, **PUT}]

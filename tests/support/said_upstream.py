@@ -12,7 +12,8 @@ from typing import Any
 
 class SaidUpstream:
     """`events` are the data of the stream's events, `body` a whole answer, as it is where it is bytes;
-    `write_bytes` cuts what is sent. `seen` are the bodies of requests, `paths` and `headers` what they came
+    `write_bytes` cuts what is sent; `raw` is sent in place of all that, head and all, and the connection ends
+    with it. `seen` are the bodies of requests, `paths` and `headers` what they came
     with."""
 
     def __init__(self) -> None:
@@ -20,6 +21,7 @@ class SaidUpstream:
         self.events: list[str] = []
         self.body: dict[str, Any] | bytes = {}
         self.write_bytes = 1 << 20
+        self.raw: bytes | None = None
         self.done = True
         self.status = 200
         self.seen: list[bytes] = []
@@ -58,11 +60,14 @@ def said_upstream() -> Iterator[SaidUpstream]:
             upstream.paths.append(self.path)
             upstream.headers.append({name.lower(): value for name, value in self.headers.items()})
             upstream.seen.append(self.rfile.read(int(self.headers["content-length"])))
-            data = upstream.said()
-            self.send_response(upstream.status)
-            self.send_header("content-type", "text/event-stream" if upstream.events else "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
+            data = upstream.said() if upstream.raw is None else upstream.raw
+            if upstream.raw is None:
+                self.send_response(upstream.status)
+                kind = "text/event-stream" if upstream.events else "application/json"
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+            self.close_connection = self.close_connection or upstream.raw is not None
             try:
                 for start in range(0, len(data), upstream.write_bytes):
                     self.wfile.write(data[start : start + upstream.write_bytes])

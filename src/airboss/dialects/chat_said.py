@@ -12,7 +12,7 @@ import msgspec
 
 from airboss.dialects.speech import Counts, Json
 from airboss.domain.errors import UpstreamFailed
-from airboss.providers.lenient import any_json
+from airboss.providers.lenient import any_json, arguments_of, call_number
 
 COUNT_MAX = 1_000_000_000
 CHARS_MAX = 64 * 1024 * 1024
@@ -22,9 +22,9 @@ CALL_CHARS = 8
 
 
 class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool call, or a piece of one: `index` tells which."""
+    """A tool call, or a piece of one: `index` tells which, where its server does."""
 
-    index: int
+    index: int | None
     id: str = ""
     name: str = ""
     arguments: str = ""
@@ -70,6 +70,7 @@ def read_said(data: bytes) -> Said:
 
 def _choice(head: Said, choice: Json) -> Said:
     said = choice.get("delta")
+    streamed = isinstance(said, dict)
     if not isinstance(said, dict):
         said = choice.get("message")
     if not isinstance(said, dict):
@@ -84,7 +85,7 @@ def _choice(head: Said, choice: Json) -> Said:
         reasoning=text_of(said.get("reasoning") if reasoning is None else reasoning),
         thoughts=tuple(each for each in list_of(said.get("thinking_blocks")) if isinstance(each, dict)),
         calls=tuple(
-            _call(number, each)
+            _call(None if streamed else number, each)
             for number, each in enumerate(list_of(said.get("tool_calls")))
             if isinstance(each, dict)
         ),
@@ -98,7 +99,7 @@ def _choice(head: Said, choice: Json) -> Said:
     )
 
 
-def _call(number: int, call: Json) -> CallPiece:
+def _call(number: int | None, call: Json) -> CallPiece:
     index = call.get("index")
     function = call.get("function")
     function = function if isinstance(function, dict) else {}
@@ -106,7 +107,7 @@ def _call(number: int, call: Json) -> CallPiece:
         index=index if isinstance(index, int) else number,
         id=text_of(call.get("id")),
         name=text_of(function.get("name")),
-        arguments=text_of(function.get("arguments")),
+        arguments=arguments_of(function.get("arguments")),
     )
 
 
@@ -178,14 +179,21 @@ class CallJoin:
         self.calls: dict[int, JoinedCall] = {}
         self._chars = 0
 
+    def number(self, piece: CallPiece) -> int:
+        """Which call a piece is of."""
+        if piece.index is not None:
+            return piece.index
+        return call_number({number: each.id for number, each in self.calls.items()}, piece.id, piece.name)
+
     def add(self, piece: CallPiece) -> JoinedCall:
         """Add a piece; the call as it is now. Raises UpstreamFailed for more than anybody asks for."""
-        call = self.calls.get(piece.index)
+        index = self.number(piece)
+        call = self.calls.get(index)
         self._chars += len(piece.arguments) + len(piece.name) + CALL_CHARS
         if self._chars > CHARS_MAX:
             raise UpstreamFailed(f"the upstream's tool calls are longer than {CHARS_MAX} characters")
         if call is None:
-            call = self.calls[piece.index] = JoinedCall(piece.index)
+            call = self.calls[index] = JoinedCall(index)
         call.id = call.id or piece.id
         # Some servers cut names too. One that sends the whole name with every piece would double it.
         if piece.name and not (call.arguments and call.name == piece.name):

@@ -247,7 +247,7 @@ class _Stream:
         return out
 
     def _add_call(self, piece: CallPiece) -> None:
-        if piece.index in self._closed:
+        if self._calls.number(piece) in self._closed:
             if piece.arguments.strip():
                 raise UpstreamFailed(
                     "the upstream went on with a tool call that had ended", code="stream_cut"

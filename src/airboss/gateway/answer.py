@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
 from airboss.domain.request import Operation
+from airboss.gateway.inflate import Inflate, TooLarge
 from airboss.gateway.replay import unasked_stream, unasked_whole
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
@@ -49,7 +50,7 @@ class _Answer:
     failure: ApiError | None = None  # of its attempt, which knows this answer by its traceback
     rival: _Answer | None = None  # the other of two attempts that race (`gateway.hedge`)
     translation: Translation | None = None
-    _inflate: zlib._Decompress | None = None
+    _inflate: Inflate | None = None
     paused = False  # nothing more is read, because the client is slower than the upstream
     read_on_at = 0.0
 
@@ -71,7 +72,7 @@ class _Answer:
         if encoding in {b"gzip", b"x-gzip", b"deflate"}:
             # Not asked for, but some servers compress whatever they are told.
             self._coded = True
-            self._inflate = zlib.decompressobj(47 if encoding != b"deflate" else 15)
+            self._inflate = Inflate(deflate=encoding == b"deflate")
         elif encoding != b"identity":
             self.fail(
                 UpstreamFailed(f"provider {self.provider!r} sent content-encoding {encoding!r}, unasked")
@@ -88,15 +89,16 @@ class _Answer:
                 self._take(data)
         except zlib.error as error:
             self.fail(UpstreamFailed(f"provider {self.provider!r} sent a broken compressed body: {error}"))
+        except TooLarge:
+            self.fail(UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes"))
         except Exception as error:  # noqa: BLE001 - see below
             self._broke(error)
 
     def _take_coded(self, data: bytes) -> None:
-        """Take a piece that is compressed, in another dialect, or both. Raises ApiError and zlib.error."""
+        """Take a piece that is compressed, in another dialect, or both. Raises ApiError, zlib.error and
+        TooLarge."""
         if self._inflate is not None:
-            data = self._inflate.decompress(data, ANSWER_BYTES_MAX)
-            if self._inflate.unconsumed_tail:
-                raise UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes")
+            data = self._inflate.feed(data, ANSWER_BYTES_MAX)
         failure = None
         if self.translation is not None:
             data = self.translation.feed(data)
@@ -434,7 +436,7 @@ class StreamedAnswer(_Answer):
             return payload is None and self.committed
         if payload == b"[DONE]":
             self.assembly.expected = 1  # there is no more
-            self._end()
+            self._judge()
             return False
         reply = read_reply(payload)
         self.progress_at = time.perf_counter()
@@ -476,6 +478,12 @@ class StreamedAnswer(_Answer):
                 raise error_in(self.provider, rest)
             self.events.forget()
             self._take(unasked_whole(rest))
+        elif rest:
+            self._take(self.events.ending())
+        self._judge()
+
+    def _judge(self) -> None:
+        """The stream has ended: succeed, or raise ApiError where it is not whole."""
         if not self.assembly.complete:
             seen = (
                 f"after {self.assembly.output_chars} characters"

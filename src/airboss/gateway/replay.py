@@ -6,6 +6,7 @@ anything else the last one said stands.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import msgspec
 
 from airboss.domain.errors import UpstreamFailed
-from airboss.gateway.sse import Splitter, event_data
+from airboss.gateway.sse import BOM, Splitter, event_data
+from airboss.providers.lenient import any_json, arguments_of, call_number
 
 Json = dict[str, Any]
 
@@ -22,6 +24,8 @@ PIECE_CHARS = 32
 WHOLE = {"chat.completion.chunk": "chat.completion", "text_completion": "text_completion"}
 STREAMED = {whole: chunk for chunk, whole in WHOLE.items()}
 _PIECES = re.compile(rf".{{1,{PIECE_CHARS}}}\S*\s*", re.DOTALL)
+_STREAM = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a stream may begin."""
 _TEXTS = frozenset({"content", "reasoning_content", "reasoning", "refusal", "text"})
 _STANDS = frozenset({"role", "id", "type", "name"})
 _encode = msgspec.json.Encoder().encode
@@ -89,6 +93,9 @@ def _texts(text: str, rest: Json) -> Iterator[Json]:
 
 def _deltas(message: Json, rest: Json) -> Iterator[Json]:
     fixed = {k: v for k, v in message.items() if k not in _TEXTS or not isinstance(v, str)}
+    calls = fixed.get("tool_calls")
+    if isinstance(calls, list) and all(isinstance(call, dict) for call in calls):
+        fixed["tool_calls"] = [{"index": number, **call} for number, call in enumerate(calls)]
     yield {"delta": fixed, **rest}
     for name in ("reasoning_content", "reasoning", "content", "refusal"):
         value = message.get(name)
@@ -108,26 +115,46 @@ def _cut(text: str) -> Iterator[str]:
 def whole_of(stream: bytes) -> bytes | None:
     """The whole answer that a stream's events say; None where they are none of an answer of the usual
     shape."""
+    payloads = [*_payloads(stream)]
+    return _joined(payloads) if all(map(is_usual, payloads)) else None
+
+
+def _joined(payloads: Iterable[bytes]) -> bytes | None:
+    """The whole answer of events; None where they are none of one. An event that is an error is returned."""
     answer: Json = {}
     choices: dict[int, Json] = {}
-    for payload in _payloads(stream):
-        if not is_usual(payload):
-            return None
+    for payload in payloads:
         try:
-            chunk: Json = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # a number that we cannot hold, or no UTF-8
+            chunk = any_json(payload)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        for name, value in chunk.items():
-            if name != "choices" and not (name == "usage" and value is None):
-                answer[name] = value
-        for piece in chunk["choices"]:
-            into = choices.setdefault(piece.get("index", 0), {"index": piece.get("index", 0)})
-            _add(into, piece)
+        if not isinstance(chunk, dict):
+            return None
+        if chunk.get("error"):
+            return payload
+        pieces = chunk.pop("choices", None)
+        answer |= {k: v for k, v in chunk.items() if k != "usage" or v is not None}
+        for number, piece in enumerate(pieces if isinstance(pieces, list) else ()):
+            if isinstance(piece, dict):
+                index = piece.get("index")
+                index = index if isinstance(index, int) else number
+                _add(choices.setdefault(index, {"index": index}), piece)
     if not choices:
         return None
     answer["object"] = WHOLE.get(answer.get("object", ""), "chat.completion")
-    answer["choices"] = [choices[index] for index in sorted(choices)]
+    answer["choices"] = [_ended(choices[index]) for index in sorted(choices)]
     return _encode(answer)
+
+
+def _ended(choice: Json) -> Json:
+    """A choice that is put together, with what a whole one has: a list of its calls, a content."""
+    message = choice.get("message")
+    if message is not None:
+        message.setdefault("content", None)
+        calls = message.get("tool_calls")
+        if isinstance(calls, dict):
+            message["tool_calls"] = [calls[number] for number in sorted(calls)]
+    return choice
 
 
 def unasked_whole(whole: bytes) -> bytes:
@@ -136,15 +163,18 @@ def unasked_whole(whole: bytes) -> bytes:
 
 
 def unasked_stream(said: bytes) -> bytes:
-    """The whole answer of a stream that came where none was asked for; as it came where it is no stream of
-    the usual shape, or calls tools: pieces of calls are not joined here. Raises UpstreamFailed where it was
-    cut."""
-    if not said.startswith(b"data:"):
+    """The whole answer of a stream that came where none was asked for, or the error in it; anything else as
+    it came, without a mark of the byte order. Raises UpstreamFailed where it was cut."""
+    if said.startswith(b"{"):
         return said
-    whole = whole_of(said)
-    if whole is None or b'"tool_calls":[' in whole:
+    said = said.removeprefix(BOM)
+    if not said.lstrip().startswith(_STREAM):
         return said
-    if not all(choice.get("finish_reason") for choice in msgspec.json.decode(whole)["choices"]):
+    whole = _joined(_payloads(said))
+    if whole is None:
+        return said
+    choices = msgspec.json.decode(whole).get("choices", ())
+    if not all(choice.get("finish_reason") for choice in choices):
         raise UpstreamFailed(
             "the upstream sent a stream, unasked, and ended it without a finish_reason", code="stream_cut"
         )
@@ -152,7 +182,8 @@ def unasked_stream(said: bytes) -> bytes:
 
 
 def _payloads(stream: bytes) -> Iterable[bytes]:
-    for event in Splitter().feed(stream):
+    events = Splitter()
+    for event in itertools.chain(events.feed(stream), events.feed(events.ending())):
         payload = event_data(event)
         if payload == b"[DONE]":
             return
@@ -161,22 +192,52 @@ def _payloads(stream: bytes) -> Iterable[bytes]:
 
 
 def _add(choice: Json, piece: Json) -> None:
+    if choice.get("finish_reason"):
+        return  # said before, as in a stream
     for name, value in piece.items():
         if name in {"delta", "message"}:
-            _merge(choice.setdefault("message", {}), value or {})
+            if isinstance(value, dict):
+                _merge(choice.setdefault("message", {}), value)
         elif name == "text":
-            choice["text"] = choice.get("text", "") + (value or "")
+            choice["text"] = choice.get("text", "") + (value if isinstance(value, str) else "")
         elif name == "logprobs" and isinstance(value, dict) and isinstance(choice.get(name), dict):
             _merge(choice[name], value)
-        elif value is not None or name not in choice:
+        elif name != "index" and (value is not None or name not in choice):
             choice[name] = value
 
 
 def _merge(into: Json, said: Json) -> None:
     for name, value in said.items():
         before: Any = into.get(name)
+        if name == "tool_calls" and isinstance(value, list):
+            into[name] = before if isinstance(before, dict) else {}
+            _merge_calls(into[name], value)
+            continue
         texts = isinstance(value, str) and isinstance(before, str) and name not in _STANDS
         if texts or (isinstance(value, list) and isinstance(before, list)):
             into[name] = before + value
+        elif isinstance(value, dict) and isinstance(before, dict):
+            _merge(before, value)
         elif value is not None or name not in into:
             into[name] = value
+
+
+def _merge_calls(calls: dict[int, Json], pieces: list[Any]) -> None:
+    """Add pieces of tool calls to the calls, which are by number while they are put together."""
+    for piece in pieces:
+        if not isinstance(piece, dict):
+            continue
+        index, function = piece.get("index"), piece.get("function")
+        function = function if isinstance(function, dict) else {}
+        name = function.get("name")
+        if not isinstance(index, int):
+            ids = {number: each["id"] for number, each in calls.items()}
+            index = call_number(ids, piece.get("id"), name)
+        new: Json = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+        call = calls.setdefault(index, new)
+        said = call["function"]
+        # As in `providers.assembly`.
+        if isinstance(name, str) and not (said["arguments"] and said["name"] == name):
+            said["name"] += name
+        said["arguments"] += arguments_of(function.get("arguments"))
+        call |= {key: value for key, value in piece.items() if value and key not in {"index", "function"}}

@@ -298,7 +298,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             if self._told_end:
                 self._flush(out)
             self.assembly.expected = 1  # there is no more
-            super()._end()
+            super()._judge()
             return
         reply = read_reply(payload)
         if reply.error is not None or PROGRESS in event:
@@ -335,13 +335,13 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         if self.status == 200:
             self._add(self.screen.end(), out)
 
-    def _end(self) -> None:
+    def _judge(self) -> None:
         """The upstream closed without a last word. Of an answer that broke off, what is held back stays so:
         another may go on with it."""
         self._ended = True
         if self._told_end:
             self.last_words()
-        super()._end()
+        super()._judge()
 
     def last_words(self) -> None:
         """Give the client what is held back: nobody goes on. Not what a broken connection left: it may be the

@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 
 from airboss.domain.errors import UpstreamFailed
+from airboss.providers.lenient import as_error, is_json
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
 # A carriage return counts alone only where no line feed follows: else "\r\n" would match as two line ends.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 _LINE = re.compile(rb"\r\n|\n|\r")
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""A mark of the byte order, which some write before UTF-8."""
+_ERRORS = frozenset({b"event: error", b"event:error"})
 _READABLE = (b":", b"event", b"id", b"retry")
 """How lines begin that have no data."""
 
@@ -55,6 +58,12 @@ class Splitter:
         if len(self._rest) > EVENT_BYTES_MAX:
             raise UpstreamFailed(f"the upstream sent an event of more than {EVENT_BYTES_MAX} bytes")
 
+    def ending(self) -> bytes:
+        """The blank line that the last event lacks, where the body has ended in order and all else of it is
+        there: `[DONE]`, or a JSON object, whose beginning never is one. Nothing where that was cut."""
+        data = event_data(self._rest) or b""
+        return b"\n\n" if data == b"[DONE]" or (data[:1] == b"{" and is_json(data)) else b""
+
     def forget(self) -> None:
         """Let go of an event that has not ended: another stream goes on here."""
         self._rest = b""
@@ -66,16 +75,20 @@ class Splitter:
 
 
 def event_data(event: bytes) -> bytes | None:
-    """The event's data, its `data` lines joined by line feeds; None where it has none (a comment, say).
-    Raises UpstreamFailed where something stands before it, so that it would be lost unseen."""
+    """The event's data, its `data` lines joined by line feeds; None where it has none (a comment, say). That
+    of an `event: error` has a member `error`, if need be all that it says (`as_error`). Raises UpstreamFailed
+    where something stands before it, so that it would be lost unseen."""
     if event.startswith(b"data: ") and event.endswith(b"\n\n"):
         data = event[6:-2]
         if b"\n" not in data and b"\r" not in data:
             return data
-    lines = _LINE.split(event.removeprefix(_BOM))
+    lines = _LINE.split(event.removeprefix(BOM))
     said = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:") or line == b"data"]
     if not said and b"data:" in event:
         odd = next((line for line in lines if b"data:" in line and not line.startswith(_READABLE)), None)
         if odd is not None:
             raise UpstreamFailed(f"the upstream sent an event that cannot be read; it begins {odd[:40]!r}")
-    return b"\n".join(said) if said else None
+    joined = b"\n".join(said)
+    if joined and not _ERRORS.isdisjoint(lines):
+        return as_error(joined)
+    return joined if said else None

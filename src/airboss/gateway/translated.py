@@ -64,7 +64,10 @@ class Translation:
         if not self._said and rest.lstrip()[:1] in {b"{", b"[", b"<"}:
             # Not a stream at all: an error object or a page, with status 200.
             return self._reader.error(self._status, rest)
-        return _events(self._reader.end())
+        last = self.feed(self._events.ending()) if isinstance(self._events, Splitter) and rest else b""
+        if self.failure is not None:
+            raise self.failure
+        return last + _events(self._reader.end())
 
     def told(self) -> dict[str, Any] | None:
         """The usage as far as it has been told."""

@@ -16,6 +16,7 @@ from airboss.governance.findings import Findings
 from airboss.governance.screening import Screen, ScreeningPolicy
 from airboss.governance.screening_json import restore_json, screen_json
 from airboss.governance.tokens import Restorer, Tokens
+from airboss.providers.lenient import call_number
 
 HELD_BYTES_MAX = 4 << 20
 """Of one choice's tool calls; a choice with more is blocked."""
@@ -155,7 +156,11 @@ class ChoiceScreen:
             self.blocked = bool(self._policy.acting)
             return
         for piece in read_list(delta.get("tool_calls")):
-            index = read_number(piece.get("index"), len(self._calls))
+            index = read_number(piece.get("index"), -1)
+            if index < 0:
+                function = read_object(piece.get("function")) or {}
+                ids = {number: each.get("id") for number, each in self._calls.items()}
+                index = call_number(ids, read_text(piece.get("id")), read_text(function.get("name")))
             _join(self._calls.setdefault(index, {"index": index}), piece, _DEPTH_MAX)
         legacy = read_object(delta.get("function_call"))
         if legacy:

@@ -8,6 +8,7 @@ import msgspec
 
 from airboss.domain.request import Operation
 from airboss.providers.compatible import Delta, Reply
+from airboss.providers.lenient import arguments_of, call_number
 from airboss.providers.usage import Usage, UsageSum
 
 OUTPUT_CHARS_MAX = 8 * 1024 * 1024
@@ -90,20 +91,22 @@ class Assembly:
             into.text.setdefault(field, []).append(text)
 
     def _add_call(self, into: _AssembledChoice, call: dict[str, Any]) -> None:
-        index = call.get("index")
+        index, function = call.get("index"), call.get("function")
+        if not isinstance(function, dict):
+            function = {}
+        name, arguments = function.get("name"), function.get("arguments")
+        if not isinstance(index, int):
+            ids = {number: each["id"] for number, each in into.tool_calls.items()}
+            index = call_number(ids, call.get("id"), name)
         kept = into.tool_calls.setdefault(
-            index if isinstance(index, int) else len(into.tool_calls),
-            {"id": None, "type": "function", "function": {"name": "", "arguments": []}},
+            index, {"id": None, "type": "function", "function": {"name": "", "arguments": []}}
         )
         kept["id"] = call.get("id") or kept["id"]
-        function = call.get("function")
-        if not isinstance(function, dict):
-            return
-        name, arguments = function.get("name"), function.get("arguments")
         # Some servers cut names too; others send the whole name with every piece.
         if isinstance(name, str) and not (kept["function"]["arguments"] and kept["function"]["name"] == name):
             kept["function"]["name"] += name
-        if isinstance(arguments, str) and self._kept < OUTPUT_CHARS_MAX:
+        if arguments is not None and self._kept < OUTPUT_CHARS_MAX:
+            arguments = arguments_of(arguments)
             self._kept += len(arguments)
             kept["function"]["arguments"].append(arguments)
 

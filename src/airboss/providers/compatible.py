@@ -253,12 +253,10 @@ def read_error(body: bytes) -> UpstreamError:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         text = " ".join(body[:200].decode("utf-8", "replace").split())
         return UpstreamError(message=f"an answer that is not JSON: {text!r}" if text else "an empty answer")
-    if isinstance(envelope.error, UpstreamError):
-        return envelope.error
-    said = envelope.error or envelope.message or envelope.detail
-    return UpstreamError(
-        message=said if isinstance(said, str) else f"{body[:200].decode('utf-8', 'replace')!r}"
-    )
+    error = envelope.error if isinstance(envelope.error, UpstreamError) else UpstreamError()
+    said = error.message or envelope.error or envelope.message or envelope.detail
+    error.message = said if isinstance(said, str) else f"{body[:200].decode('utf-8', 'replace')!r}"
+    return error
 
 
 def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after_s: float | None) -> ApiError:

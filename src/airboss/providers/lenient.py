@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
 T = TypeVar("T")
+CALLS_MAX = 1024
+"""Tool calls in one answer that are told apart without their `index`."""
 
 
 def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
@@ -31,6 +34,47 @@ def any_json(data: bytes) -> Any:
         return json.loads(data, parse_int=_int, parse_constant=_no_json)
     except ValueError as error:
         raise msgspec.DecodeError(str(error)) from None
+
+
+def is_json(data: bytes) -> bool:
+    """Whether all of it is one JSON text."""
+    try:
+        any_json(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def as_error(data: bytes) -> bytes:
+    """The data of an event that is named an error as an object that has one: as it is, or what it says in
+    that place."""
+    try:
+        value = any_json(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        value = data.decode("utf-8", "replace")
+    if isinstance(value, dict) and value.get("error"):
+        return data
+    if isinstance(value, dict):
+        value = {name: each for name, each in value.items() if (name, each) != ("type", "error")}
+    return msgspec.json.encode({"type": "error", "error": value if isinstance(value, dict) else str(value)})
+
+
+def call_number(known: Mapping[int, str | None], id_: object, name: object) -> int:
+    """Which tool call of a stream a piece is of, where its server says no `index`: the one with its id; a new
+    one where it has a name or another id; else the last. `known` are the ids of those so far."""
+    last = max(known, default=-1)
+    if len(known) >= CALLS_MAX:
+        return last
+    if id_:
+        return next((number for number, each in known.items() if each == id_), last + 1)
+    return last + 1 if name or last < 0 else last
+
+
+def arguments_of(value: object) -> str:
+    """The arguments of a tool call as the text that they should be: some servers send the object itself."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else msgspec.json.encode(value).decode()
 
 
 def _int(digits: str) -> int | float:

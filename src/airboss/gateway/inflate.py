@@ -1,0 +1,62 @@
+"""Compressed bodies, unpacked as they come, and read as curl and browsers read them. Pure."""
+
+from __future__ import annotations
+
+import zlib
+
+_GZIP = b"\x1f\x8b"
+_SLICE = 16 * 1024
+"""Looked at at once: what follows a member is copied at its end, and there may be many in one read."""
+
+
+class TooLarge(Exception):
+    """What is unpacked is more than may be."""
+
+
+class Inflate:
+    """Unpacks one body that says `gzip` or, with `deflate`, that.
+
+    Of gzip there may be several members, one after another; what follows them is nobody's. Deflate comes with
+    zlib's head or without, as some servers send it; either may be the other.
+    """
+
+    def __init__(self, *, deflate: bool) -> None:
+        self._deflate = deflate
+        self._unpack: zlib._Decompress | None = None
+        self._rest = b""
+        """Too little to tell what begins."""
+        self._ended = False
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        """What `data` comes to. Raises zlib.error, and TooLarge where that is more than `most` bytes."""
+        out: list[bytes] = []
+        left = most
+        for at in range(0, len(data), _SLICE):
+            rest = self._rest + data[at : at + _SLICE]
+            self._rest = b""
+            while rest:
+                if self._unpack is None:
+                    if len(rest) < len(_GZIP):
+                        self._rest = rest
+                        break
+                    self._unpack = self._begun(rest)
+                    if self._unpack is None:
+                        break
+                out.append(self._unpack.decompress(rest, left + 1))
+                left -= len(out[-1])
+                if left < 0:
+                    raise TooLarge
+                rest = self._unpack.unused_data
+                if self._unpack.eof:
+                    self._ended, self._unpack = True, None
+        return b"".join(out)
+
+    def _begun(self, data: bytes) -> zlib._Decompress | None:
+        """What unpacks that which begins so; None for what is nobody's."""
+        if data.startswith(_GZIP):
+            return zlib.decompressobj(31)
+        if self._ended:
+            return None
+        if data[0] & 15 == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0:
+            return zlib.decompressobj(15)
+        return zlib.decompressobj(-15 if self._deflate else 31)
