@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from airboss.domain.ports import RecordFilter
+from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.record import EXTERNAL, InferenceRecord, PolicyFinding
 from airboss.store import span_messages
 from airboss.store.span_messages import CALLS_FOR, SAID_FOR
 from airboss.store.span_rows import NOTHING, Said, Span, TracedLog
-from tests.store.samples import START, call_id, record_json
+from tests.store.samples import SEGMENT, START, call_id, closed_json, record_json
 from tests.store.spans import TRACE, llm, span, span_move
 from tests.store.test_contract_search import searched
+from tests.store.test_contract_spans import gateway_call
 
 SOON = START + timedelta(milliseconds=1)
 LATE = START + CALLS_FOR + timedelta(seconds=1)
@@ -177,6 +178,32 @@ def test_a_long_talk_is_kept_whole_and_a_longer_one_cut(
     (found,) = settled(record_log)
     texts = [each["content"] for each in found.request["messages"]]
     assert texts == [f"0{long}", "[cut: 2 more messages]"]
+
+
+def test_only_so_much_of_a_talk_is_read(record_log: TracedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of it and its last, the answer; what is between is counted, and waits no more either. Several
+    calls at once have each their own."""
+    monkeypatch.setattr(span_messages, "READ_BYTES_MAX", 2_000)
+    for first in (1, 31):
+        talk = [says(first + 1 + n, first, asks(f"{n}{'x' * 300}")) for n in range(9)]
+        answer = says(first + 10, first, response=answers("so it is"))
+        record_log.apply(span_move(silent(first), *talk, answer, start=100 * first))
+    for found in settled(record_log):
+        texts = [each["content"].rstrip("x") for each in found.request["messages"]]
+        assert texts == ["0", "1", "2", "3", "[cut: 5 more messages]"]
+        assert found.response["choices"][0]["message"]["content"] == "so it is"
+    assert record_log.settle_calls(START + timedelta(days=1), limit=9) == 0
+
+
+def test_what_is_said_in_a_call_of_the_gateway_waits_no_longer_than_that(record_log: TracedLog) -> None:
+    """Its record has all that was said; the client's messages are done with when its span is."""
+    record_log.apply(gateway_call(6, 1))
+    client = silent(1, duration_ms=9_000.0)
+    record_log.apply(span_move(client, *TALK, start=100))
+    record_log.apply(JournalMove(segment=SEGMENT, start=500, end=600, closed={call_id(6): closed_json(6)}))
+    assert [each.id for each in settled(record_log)] == [call_id(6)]
+    assert record_log.settle_calls(START + timedelta(days=1), limit=9) == 0
+    assert len(record_log.trace(TRACE)) == 5
 
 
 def test_only_so_much_waits(record_log: TracedLog, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from zlib import crc32
@@ -121,11 +121,12 @@ def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed) -> i
         begun = [list(decided)]
     ((token, ids, own, answered),) = begun
     number = crc32(token.encode())
-    texts, said = _texts(house, [*own, *answered])
+    said = _said(house, ids)
+    texts = _texts(house, [*own, *answered], said)
     make([texts[each] for each in own if each in texts], token)
     ours = _ours(house, texts, listed, number)  # all of them again: who is alone may be another's
     take(house, [span for each in answered if (span := ours.get(each))], before, token, number)
-    _wait_no_more(house, [*ids, *said], token)
+    _wait_no_more(house, [*ids, *(message for each in said.values() for message in each)], token)
     house.insert("settlements", SETTLEMENT_COLUMNS, [(token, [], [], [], 1)], f"{token}:done")
     return len(ids)
 
@@ -143,7 +144,8 @@ def _decide(
     found: dict[str, str | None] = {}
     for spans in _trees(house, ids, [row[1] for row in waiting]):
         found |= record_ids(spans)
-    own, _ = _texts(house, [each for each in calls if found.get(each, each) == each])
+    mine = [each for each in calls if found.get(each, each) == each]
+    own = _texts(house, mine, _said(house, mine))
     token = f"settle:{crc32(' '.join(ids).encode())}:{ids[0]}"
     ours = _ours(house, own, listed, crc32(token.encode()))
     return token, ids, [each for each in own if each not in ours], list(ours)
@@ -158,24 +160,54 @@ def _trees(house: ClickHouse, ids: Sequence[str], traces: Sequence[str]) -> list
     return list(by_trace.values())
 
 
-def _texts(house: ClickHouse, ids: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-    """The records that these calls become, as JSON, with what was said in them; and the ids of the messages
-    that say so."""
+def _said(house: ClickHouse, ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The messages that wait for these calls, by call, with how many bytes each has."""
     if not ids:
-        return {}, []
-    texts = {each: text.encode() for each, text in house.rows(query("waiting_calls"), {"ids": ids})}
-    details = {each.id: each for each in _details(house, list(texts))}
-    traces = [each.trace_id for each in details.values()]
-    asked = {"said": span_messages.SAID, "traces": list(set(traces))}
-    said = (
-        {each: text.encode() for each, text in house.rows(query("messages_waiting"), asked)} if traces else {}
-    )
-    used: list[str] = []
-    for spans in _trees(house, ids, traces) if said else ():
-        for call, messages in span_messages.of_calls(texts, spans, said).items():
-            texts[call] = span_messages.filled(texts[call], [said[each] for each in messages], details[call])
-            used += messages
-    return texts, used
+        return {}
+    asked = {"said": span_messages.SAID, "ids": list(ids)}
+    traces = [each for (each,) in house.rows(query("waiting_traces"), asked)]
+    if not traces:
+        return {}
+    asked = {"said": span_messages.SAID, "traces": traces}
+    sizes = {each: int(size) for each, size in house.rows(query("messages_waiting"), asked)}
+    found: dict[str, dict[str, int]] = {}
+    for spans in _trees(house, ids, traces) if sizes else ():
+        for call, messages in span_messages.of_calls(ids, spans, sizes).items():
+            found[call] = {each: sizes[each] for each in messages}
+    return found
+
+
+def _texts(house: ClickHouse, ids: Sequence[str], said: Mapping[str, Mapping[str, int]]) -> dict[str, bytes]:
+    """The records that these calls become, as JSON, with what was said in them."""
+    texts = _waiting(house, ids)
+    read = {call: span_messages.chosen(list(said[call]), said[call]) for call in texts if call in said}
+    spans = {each.id: each for each in _details(house, list(read))}
+    for calls in _together({call: sum(said[call][each] for each in ids) for call, ids in read.items()}):
+        messages = _waiting(house, [each for call in calls for each in read[call]])
+        for call in calls:
+            given = [messages[each] for each in read[call]]
+            texts[call] = span_messages.filled(texts[call], given, spans[call], among=len(said[call]))
+    return texts
+
+
+def _together(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """These calls, so many at once as have messages of the bytes that one call may have."""
+    calls: list[str] = []
+    room = span_messages.READ_BYTES_MAX
+    for call, size in sizes.items():
+        room -= size
+        if calls and room < 0:
+            yield calls
+            calls, room = [], span_messages.READ_BYTES_MAX - size
+        calls.append(call)
+    if calls:
+        yield calls
+
+
+def _waiting(house: ClickHouse, ids: Sequence[str]) -> dict[str, bytes]:
+    """What waits under these ids, as JSON."""
+    asked = {"ids": list(ids)}
+    return {each: text.encode() for each, text in house.rows(query("waiting_calls"), asked)} if ids else {}
 
 
 def _details(house: ClickHouse, ids: Sequence[str]) -> list[SpanDetail]:

@@ -136,14 +136,15 @@ def _settle(
         by_trace[row[-1]].append(_tree_span(row))
     found: dict[str, str | None] = {}
     said: dict[str, list[str]] = {}
-    messages = run(connection, query("messages_waiting"), {"traces": traces, "said": span_messages.SAID})
+    asked = {"traces": traces, "said": span_messages.SAID}
+    sizes = dict(run(connection, query("messages_waiting"), asked))
     for spans in by_trace.values():
         found |= record_ids(spans)
-        said |= span_messages.of_calls(ids, spans, [each for (each,) in messages])
+        said |= span_messages.of_calls(ids, spans, sizes)
     # One beyond what of a trace is looked at counts by itself.
     own = [each for each in ids if found.get(each, each) == each]
     ours = _answered(connection, own)
-    texts = _filled(connection, _texts(connection, [each for each in own if each not in ours]), said)
+    texts = _filled(connection, _texts(connection, [each for each in own if each not in ours]), said, sizes)
     asked_of_us = _asked(connection, texts)
     insert(connection, [text for each, text in texts.items() if each not in asked_of_us])
     take(connection, [*ours.values(), *filter(None, asked_of_us.values())], before)
@@ -160,15 +161,18 @@ def _texts(connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
 
 
 def _filled(
-    connection: Connection, texts: Mapping[str, bytes], said: Mapping[str, Sequence[str]]
+    connection: Connection,
+    texts: Mapping[str, bytes],
+    said: Mapping[str, Sequence[str]],
+    sizes: Mapping[str, int],
 ) -> dict[str, bytes]:
     """These calls with what was said in them."""
     mine = [each for each in texts if each in said]
     spans = {row[0]: _detail(row) for row in run_by_ids(connection, "spans_of", mine, columns=_DETAIL)}
     filled = {}
     for each in mine:  # one at a time, as they may be long
-        messages = _texts(connection, said[each])
-        filled[each] = span_messages.filled(texts[each], messages.values(), spans[each])
+        messages = _texts(connection, span_messages.chosen(said[each], sizes)).values()
+        filled[each] = span_messages.filled(texts[each], messages, spans[each], among=len(said[each]))
     return {**texts, **filled}
 
 

@@ -100,8 +100,12 @@ class MemorySpans:
         return self._calls[span_id][1].startswith(span_messages.SAID.encode())
 
     def _filled(self, span_id: str, said: Sequence[str]) -> bytes:
-        messages = [self._calls[each][1] for each in said]
-        return span_messages.filled(self._calls[span_id][1], messages, _detail(self._spans[span_id]))
+        call, span = self._calls[span_id][1], _detail(self._spans[span_id])
+        if not said:
+            return call
+        sizes = {each: len(self._calls[each][1]) for each in said}
+        messages = [self._calls[each][1] for each in span_messages.chosen(said, sizes)]
+        return span_messages.filled(call, messages, span, among=len(said))
 
     def _answered_calls(self, clients: Sequence[SpanDetail]) -> dict[str, Span]:
         """As `span_answers.joined`, for these model calls."""

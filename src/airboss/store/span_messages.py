@@ -8,7 +8,7 @@ fills its bodies; what comes later stands below the call in its trace alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ WAITING_MAX: Final = 65_536
 """Parts that wait; beyond that the oldest messages wait no more, and calls for none."""
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of messages in a request or an answer; they may come in many requests, each of such a size."""
+READ_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
+"""Of messages of one call: what is beyond that waits in the store, and is never read for it."""
 SAID: Final = '{"said_in":'
 """What messages that wait begin with, and calls do not."""
 
@@ -87,25 +89,38 @@ def of_calls(calls: Iterable[str], spans: Iterable[TraceSpan], said: Iterable[st
     return found
 
 
-def filled(call: bytes, given: Iterable[bytes], span: SpanDetail) -> bytes:
-    """The record that a call becomes, as JSON, with the bodies that its span did not tell."""
+def chosen(said: Sequence[str], sizes: Mapping[str, int]) -> Sequence[str]:
+    """Which of a call's messages are read, by their ids and how many bytes they have: the last, which is the
+    answer or all of it, and of the others the first within bounds."""
+    room = READ_BYTES_MAX - sizes[said[-1]]
+    for number, each in enumerate(said[:-1]):
+        room -= sizes[each]
+        if room < 0:
+            return [*said[:number], said[-1]]
+    return said
+
+
+def filled(call: bytes, given: Collection[bytes], span: SpanDetail, *, among: int) -> bytes:
+    """The record that a call becomes, as JSON, with the bodies that its span did not tell. `given` are those
+    messages that were `chosen`, of so many."""
     try:
-        return _filled(call, given, span)
+        return _filled(call, given, span, unread=among - len(given))
     except (ValueError, RecursionError):
         return call
 
 
-def _filled(call: bytes, given: Iterable[bytes], span: SpanDetail) -> bytes:
+def _filled(call: bytes, given: Iterable[bytes], span: SpanDetail, *, unread: int) -> bytes:
     record = read_record(call)
     said = sorted(map(_said.decode, given), key=lambda each: (each.at_ns, each.place))
     whole = [each for each in said if each.whole]
-    said = whole[-1:] or said  # who sends both says the same twice
+    if whole:  # who sends both says the same twice
+        said, unread = whole[-1:], 0
     try:
         told = _attributes.decode(span.attributes)
     except ValueError:  # expired meanwhile
         told = {}
     changes: dict[str, Any] = {}
-    messages, tools = _messages(said)
+    messages, tools = _messages(said, unread)
     if messages and bytes(record.request) == b"null":
         request = {"model": record.model, **parameters(told), "messages": messages}
         changes["request"] = _raw(request | ({"tools": tools} if tools else {}))
@@ -136,18 +151,20 @@ def parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _messages(said: Sequence[Said]) -> tuple[list[msgspec.Raw], list[Any]]:
-    """What was asked, within bounds, and the tools that were offered."""
+def _messages(said: Sequence[Said], unread: int) -> tuple[list[msgspec.Raw], list[Any]]:
+    """What was asked, within bounds, and the tools that were offered; `unread` more were not read."""
     asked = [_asked.decode(each.request) for each in said if bytes(each.request) != b"null"]
     messages = [message for each in asked for message in each.messages]
     tools = next((each.tools for each in asked if each.tools), [])
-    room = BODY_BYTES_MAX
-    for number, message in enumerate(messages):
+    room, kept = BODY_BYTES_MAX, 0
+    for message in messages:
         room -= len(bytes(message))
         if room < 0:
-            cut = {"role": "user", "content": f"[cut: {len(messages) - number} more messages]"}
-            return [*messages[:number], _raw(cut)], tools
-    return messages, tools
+            break
+        kept += 1
+    left = len(messages) - kept + unread
+    cut = [_raw({"role": "user", "content": f"[cut: {left} more messages]"})] if left else []
+    return [*messages[:kept], *cut], tools
 
 
 def _choices(said: Sequence[Said]) -> list[_Choice]:
