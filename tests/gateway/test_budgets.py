@@ -137,10 +137,10 @@ def test_what_records_say_counts() -> None:
 
 
 def test_what_records_say_first_counts_once() -> None:
-    """A call that records tell of before its worker does is not spent twice: where the worker was slow, and
-    where the owner was away."""
-    house = House(workers=2, budget=MONTH)
-    slow, other = house.limiters
+    """A call that records tell of before its worker does is not spent twice: where the worker was slow,
+    where the owner was away, and where a worker begins."""
+    house = House(workers=3, budget=MONTH)
+    slow, other, begun = house.limiters
 
     def spent() -> int:
         return house.owner._book.state().holdings["key/a/usd/2026-11"].spent
@@ -169,6 +169,9 @@ def test_what_records_say_first_counts_once() -> None:
         await other.refresh()
         house.clock.s += RIPE_S
         await other.refresh()
+        assert spent() == units(Decimal("0.7"))
+        house.spent = [Spent(key="a", day=START.date(), usd=Decimal("0.9"))]
+        await begun.refresh()
         assert spent() == units(Decimal("0.7"))
 
     run(body_())

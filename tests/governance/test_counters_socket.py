@@ -300,9 +300,13 @@ def test_merging_keeps_the_sums() -> None:
             Change("a", back=-5, slot=3),
             Change("b", freed=1, spent=2, at_least=9),
             Change("b", freed=1, spent=2, at_least=4),
+            Change("b", at_first=8),
+            Change("c", at_first=7),
+            Change("c", spent=1),
         ]
     ) == (
         Change("a", back=-4, slot=3),
         Change("a", back=2, slot=4),
         Change("b", freed=2, spent=4, at_least=9),
+        Change("c", spent=1, at_first=7),
     )

@@ -145,7 +145,9 @@ def told(asked: Want, grant: Grant, tenths: int, spent: int) -> Change:
     if asked.kind == "running":
         return Change(asked.counter, freed=grant.amount)
     records = 5 * 10**9 if tenths > 0 else 0
-    return Change(asked.counter, freed=grant.amount, spent=grant.amount * spent // 2, at_least=records)
+    return Change(
+        asked.counter, freed=grant.amount, spent=grant.amount * spent // 2, at_least=records, at_first=tenths
+    )
 
 
 def test_a_server_that_forgets_is_told_again(valkey: ValkeyServer) -> None:

@@ -118,6 +118,17 @@ def test_records_raise_what_was_spent_and_never_lower_it() -> None:
     assert given_to(book, money(1, 100))[0].left == 8
 
 
+def test_what_may_still_be_told_counts_where_nothing_is_known() -> None:
+    """Records that may be ahead of workers say what was spent before anybody told, and nothing after that."""
+    book = Book()
+    name = "key/a/usd/2026-11"
+    book.change("w", [Change(name, at_first=30)], now=NOW)
+    assert given_to(book, money(1, 100))[0].left == 69
+    book.change("w", [Change(name, at_first=90)], now=NOW)
+    book.change("w", [Change(name, spent=5)], now=NOW)
+    assert given_to(book, money(1, 100))[0].left == 63
+
+
 @settings(deadline=None)  # counted by what it does, on machines that are busy too
 @given(
     st.lists(

@@ -77,7 +77,8 @@ class Limiter:
         self._read: deque[tuple[float, dict[str, int]]] = deque()
         """When records were read, the oldest first, and what they said by counter."""
         self._ripe: dict[str, int] = {}
-        self._said: dict[str, int] = {}
+        self._spent: dict[str, int] = {}
+        """What they said last."""
         self._refreshed = 0
         self.refusals: Counter[tuple[Scope, str]] = Counter()
         """How often a limit said no, by whose and which it was."""
@@ -304,7 +305,7 @@ class Limiter:
         what records say is told again too."""
         self.flush(now=True)
         self._read.clear()
-        self._said.clear()
+        self._refreshed = 0  # all is told again
         return {
             stock.counter: stock.left + stock.in_use
             for stock in self._stocks.values()
@@ -361,24 +362,27 @@ class Limiter:
             if start is not None and each.day >= start.date():
                 sums[each.key] += units(each.usd)
         read = {f"key/{key}/usd/{period_of(self._budgets[key], now)}": total for key, total in sums.items()}
-        self._ripe = self._ripened(read)
-        changes = [
-            Change(counter, at_least=total)
-            for counter, total in self._ripe.items()
-            if total and (self._said.get(counter) != total or self._refreshed % SAY_AGAIN == 1)
-        ]
-        self._said = dict(self._ripe)
+        before, self._spent = self._spent, read
+        told, self._ripe = self._ripe, self._ripened(read)
+        again = self._refreshed % SAY_AGAIN == 1
+        changes = []
+        for counter, total in read.items():
+            ripe = self._ripe.get(counter)
+            if counter not in before and total:
+                changes.append(Change(counter, at_first=total))
+            elif ripe and (again or told.get(counter) != ripe):
+                changes.append(Change(counter, at_least=ripe))
         if changes:
             self._counters.tell(changes)
 
     def _ripened(self, read: dict[str, int]) -> dict[str, int]:
-        """What can be told, now that this is read: of a counter that is new all that is known."""
+        """What can be told for good, now that this is read."""
         now = self._clock.monotonic()
         self._read.append((now, read))
         ripe = self._ripe
         while self._read and self._read[0][0] <= now - RIPE_S:
             ripe = self._read.popleft()[1]
-        return {counter: ripe.get(counter, total) for counter, total in read.items()}
+        return {counter: ripe[counter] for counter in read if counter in ripe}
 
     async def close(self) -> None:
         """Give everything back."""
@@ -403,7 +407,7 @@ class Limiter:
             found.append(LimitUse(scope.kind, scope.name, "waiting", size, len(room), 0.0))
         for key, budget in self._budgets.items():
             counter = f"key/{key}/usd/{period_of(budget, self._clock.now())}"
-            spent = usd_of(self._said.get(counter, 0))
+            spent = usd_of(self._spent.get(counter, 0))
             found.append(LimitUse("key", key, "usd", float(budget.usd), float(spent), 0.0))
         return found
 

@@ -329,6 +329,7 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
                 freed=before.freed + change.freed,
                 spent=before.spent + change.spent,
                 at_least=max(before.at_least, change.at_least),
+                at_first=before.at_first or (0 if before.spent or before.at_least else change.at_first),
             )
         )
     return tuple(sums.values())

@@ -228,17 +228,21 @@ local function ask(wants)
   return grants
 end
 
--- What they tell. A change is {counter, back, slot, freed, spent, at_least}.
+-- What they tell. A change is {counter, back, slot, freed, spent, at_least, at_first}.
 
 local function tell(changes)
   for _, change in ipairs(changes) do
-    local counter, back, slot, freed, spent, at_least = unpack(change)
+    local counter, back, slot, freed, spent, at_least, at_first = unpack(change)
     if back ~= 0 then
       give_back(counter, back, slot)
     else
       hold(counter, worker, -freed)
-      if spent > 0 or at_least > 0 then
+      at_first = at_first or 0  -- a gateway of an earlier version has none
+      if spent > 0 or at_least > 0 or at_first > 0 then
         local _, before = holding(counter)
+        if before == 0 then
+          before = at_first
+        end
         redis.call('HSET', held_key(counter), 'spent', whole(math.max(before + spent, at_least)))
       end
       keep(counter)

@@ -65,7 +65,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     """What a worker tells of one counter.
 
     `back` goes back to `slot` of a minute (negative: that much more was used than was reserved). `freed` is
-    held no more. `spent` was spent. `at_least`: records say that so much has been spent.
+    held no more. `spent` was spent. `at_least`: records say that so much has been spent; `at_first` too,
+    but some of it may still be told as `spent`, so it counts only where nothing is known of the counter yet.
     """
 
     counter: str
@@ -74,6 +75,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     freed: int = 0
     spent: int = 0
     at_least: int = 0
+    at_first: int = 0
 
 
 Answer = tuple[Grant, ...] | Denied
@@ -197,7 +199,8 @@ class Book:
                 holding.by_worker[worker] = held
             else:
                 holding.by_worker.pop(worker, None)
-            holding.spent = max(holding.spent + change.spent, change.at_least)
+            before = holding.spent or change.at_first
+            holding.spent = max(before + change.spent, change.at_least)
 
     def hello(self, worker: str, held: Mapping[str, int], *, now: float) -> None:
         """A worker is there again, and holds this and nothing else."""
