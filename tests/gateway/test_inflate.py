@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airboss.gateway.inflate import Inflate, TooLarge
+from airboss.domain.errors import UpstreamFailed
+from airboss.gateway.inflate import Inflate, unpacks
 from tests.support.gateway import Gateway, deployment
 from tests.support.said_upstream import said_upstream
 
@@ -40,13 +41,13 @@ def test_every_form_is_read(form: str, size: int) -> None:
 def test_a_bomb_is_bounded(form: str) -> None:
     """No more is unpacked than may be, in how many members it comes."""
     body, deflate = BODIES[form]
-    with pytest.raises(TooLarge):
+    with pytest.raises(UpstreamFailed, match="more than"):
         Inflate(deflate=deflate).feed(body, len(TEXT) - 1)
 
 
 def test_what_is_not_compressed_is_refused() -> None:
     """As it is by curl, and not passed on as if it were."""
-    with pytest.raises(zlib.error):
+    with pytest.raises(UpstreamFailed, match="broken"):
         Inflate(deflate=False).feed(b'{"choices":', 1000)
 
 
@@ -71,3 +72,19 @@ def test_compressed_answers_reach_the_client(tmp_path: Path, streams: bool) -> N
             response = gateway.chat(stream=streams)
             assert response.status_code == status, response.text
             assert status != 200 or "One two." in response.text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [(b"identity", False), (b"none", False), (b"utf-8", False), (b"", False), (b"identity, GZIP", True)],
+)
+def test_what_is_no_coding_says_nothing(encoding: bytes, packed: bool) -> None:
+    """Clients read such bodies as they are."""
+    assert (unpacks(encoding) is not None) == packed
+
+
+@pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip, br", b"gzip, gzip"])
+def test_a_coding_that_is_not_read_is_told(encoding: bytes) -> None:
+    """By its name."""
+    with pytest.raises(UpstreamFailed, match="unasked"):
+        unpacks(encoding)

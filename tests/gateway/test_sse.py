@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.domain.errors import UpstreamFailed
+from airboss.domain.plan import Target
 from airboss.gateway import sse
 from airboss.gateway.sse import Splitter, event_data
+from airboss.gateway.translated import Translation
+from airboss.providers.chat_answer import encode
+from airboss.providers.dialects import foreign
 
 endings = st.sampled_from([b"\n", b"\r\n", b"\r"])
 lines = st.sampled_from([b"data: {}", b"data:x", b": ping", b"event: a", b"", b"data: \xc3\xa9", b"d"])
@@ -67,3 +72,27 @@ def test_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     splitter.feed(b"data: " + b"x" * 900)
     with pytest.raises(UpstreamFailed, match="1000 bytes"):
         splitter.feed(b"x" * 100)
+
+
+SAID: list[dict[str, Any]] = [
+    {"type": "message_start", "message": {"id": "m", "model": "c", "usage": {"input_tokens": 3}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "One two."}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+    {"type": "message_stop"},
+]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_a_last_event_of_another_dialect_lacks_its_blank_line(cut: int) -> None:
+    """Where the rest of it is there the answer has ended; else it has not."""
+    stream = b"".join(b"event: %s\ndata: %s\n\n" % (e["type"].encode(), encode(e)) for e in SAID)
+    target = Target(
+        provider="a", kind="anthropic", base_urls=("http://127.0.0.1",), upstream_model="c",
+    )  # fmt: skip
+    asked = b'{"model":"c","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+    translation = Translation(foreign(asked, target, "chat"), status=200, created=1)
+    said = translation.feed(stream[: len(stream) - cut]) + translation.end()
+    assert b"One two." in said
+    assert said.endswith(b"data: [DONE]\n\n") == (cut < 3)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from airboss.domain.plan import Timeouts
+from airboss.governance.policies import policy_of
 from tests.support.gateway import PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
 from tests.support.spoken import is_whole, streamed
@@ -45,7 +48,6 @@ WHOLE = json.dumps(
     | {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "One two."}}]}
 ).encode()
 ODDLY = WHOLE.replace(b'"model": "up"', b'"model": "up", "odd": "\xff\xfe"')
-TEXT = WHOLE.replace(b'"message": {"content": "One two."}', b'"text": "One two."')
 NOT_UTF8 = b'data: {"id":"u","choices":[{"index":0,"delta":{"content":"\xff"},"text":"\xff"}]}\n\n'
 BROKEN: Json = {"error": {"message": "boom", "type": "server_error", "code": None}}
 
@@ -69,8 +71,21 @@ WELL: dict[str, bytes] = {
     "no space, other line ends": USUAL.replace(b"data: ", b"data:").replace(b"\n", b"\r\n"),
     "names, ids and times": b"retry: 9\n\n" + USUAL.replace(b"data: {", b"event: message\nid: 1\ndata: {"),
     "comments": b": data: 1\n\n" + stream(ONE, b":\n\n", TWO, b": hi\n\n", END, COUNTS, DONE),
+    "usage in fractions": stream(
+        ONE, TWO, END, {"choices": [], "usage": {"prompt_tokens": 3.0, "completion_tokens": 2.0}}, DONE
+    ),
+    "errors of nothing": stream(
+        piece("One ", error={}), piece("two.", error=""), piece(finish="stop", error=False), COUNTS, DONE
+    ),
+    "a message in pieces": USUAL.replace(b'"delta"', b'"message"'),
+    "no index": USUAL.replace(b'"index": 0, ', b""),
+    "an index that is null": USUAL.replace(b'"index": 0', b'"index": null'),
     "events of nothing": b"data:\n\n" + stream(ONE, b"data: \n\n", TWO, END, COUNTS, DONE),
     "whole": WHOLE,
+    "whole, after a mark of the byte order": b"\xef\xbb\xbf" + WHOLE,
+    "whole, with an error of nothing": WHOLE.replace(b"{", b'{"error": {}, ', 1),
+    "whole, with odd members": WHOLE.replace(b'"index": 0', b'"index": null, "logprobs": []'),
+    "whole, with usage in fractions": WHOLE.replace(b'_tokens": 3', b'_tokens": 3.0'),
 }
 UNTOLD = {
     "usage after [DONE]": stream(ONE, TWO, END, DONE, COUNTS),
@@ -107,18 +122,28 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
     """A worker in front of it, with nobody to go on."""
     times = Timeouts(total_s=8.0, first_token_s=4.0, idle_s=4.0)
     plan = deployment(upstream.url, price=PRICE, continuation="off", timeout=times)
-    with Gateway(tmp_path_factory.mktemp("shapes") / "g", plan) as running:
+    policy = policy_of("mask", None)
+    masked = msgspec.structs.replace(plan, name="masked", aliases=(), policy=policy)
+    with Gateway(tmp_path_factory.mktemp("shapes") / "g", plan, masked) as running:
         yield running
 
 
 def ask(
-    gateway: Gateway, upstream: SaidUpstream, entrance: str, said: bytes, *, streams: bool
+    gateway: Gateway,
+    upstream: SaidUpstream,
+    entrance: str,
+    said: bytes,
+    *,
+    streams: bool,
+    model: str = "gpt-4o",
 ) -> httpx2.Response:
     """A call that is answered so."""
-    upstream.body = TEXT if said is WHOLE and entrance == "completions" else said
+    if entrance == "completions":
+        said = said.replace(b'"message": {"content": "One two."}', b'"text": "One two."')
+    upstream.body = said
     path, body = ENTRANCES[entrance]
     with gateway.client() as client:
-        return client.post(path, json={"model": "gpt-4o", "stream": streams} | body)
+        return client.post(path, json={"model": model, "stream": streams} | body)
 
 
 def looks_whole(entrance: str, response: httpx2.Response, *, streams: bool) -> bool:
@@ -312,3 +337,44 @@ def test_a_whole_answer_streams_its_tool_calls(gateway: Gateway, upstream: SaidU
     response = ask(gateway, upstream, "chat", json.dumps(said).encode(), streams=True)
     first = json.loads(response.text.partition("\n")[0].removeprefix("data: "))
     assert first["choices"][0]["delta"]["tool_calls"] == [{"index": 0, **GET}, {"index": 1, **PUT}]
+
+
+PARTS = [
+    piece() | {"choices": [{"delta": {"content": [{"type": "text", "text": t}]}}]} for t in ("One ", "two.")
+]
+
+
+def as_chat(said: bytes) -> bytes:
+    """Without the text of a completion: a choice with both names would be one there."""
+    return re.sub(rb', "text": "[^"]*"', b"", said)
+
+
+MASKED = {name: as_chat(said) for name, said in WELL.items()}
+MASKED["a content in parts"] = stream(*PARTS) + as_chat(stream(END, COUNTS, DONE))
+
+
+@pytest.mark.parametrize("shape", MASKED)
+def test_a_policy_reads_what_is_odd(gateway: Gateway, upstream: SaidUpstream, shape: str) -> None:
+    """A stream that is screened says all that it says unscreened."""
+    response = ask(gateway, upstream, "chat", MASKED[shape], streams=True, model="masked")
+    assert looks_whole("chat", response, streams=True), response.text
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["output_tokens"], end["usage_estimated"]) == ("ok", 2, False)
+    assert end["response"]["choices"][0]["message"]["content"] == "One two."
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("line", [b"201 Created", b"203 Non-Authoritative Information", b"200"])
+def test_an_answer_may_be_good_in_other_words(
+    gateway: Gateway, upstream: SaidUpstream, line: bytes, streams: bool
+) -> None:
+    """Some frameworks answer every POST with 201; the client gets 200."""
+    said = USUAL if streams else WHOLE
+    upstream.raw = b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (line, len(said), said)
+    try:
+        response = ask(gateway, upstream, "chat", b"", streams=streams)
+    finally:
+        upstream.raw = None
+    assert response.status_code == 200
+    assert "two." in response.text
+    assert gateway.closed(response.headers["x-request-id"])["status"] == "ok"

@@ -107,6 +107,31 @@ def test_an_early_hint_is_passed_over() -> None:
     assert taken == 1
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+LENIENT: dict[str, tuple[bytes, int]] = {
+    "extensions of chunks": (CHUNKED + b'2;a=b;c="d"\r\nok\r\n0;a\r\n\r\n', 1),
+    "trailers": (CHUNKED + b"2\r\nok\r\n0\r\nx-a: b\r\n\r\n", 1),
+    "spaces after a size": (CHUNKED + b"2  \r\nok\r\n0 \r\n\r\n", 1),
+    "a folded header": (ANSWER.replace(b"\r\n\r\n", b"\r\nx-a: b\r\n  c\r\n\td\r\n\r\n"), 1),
+    "repeated headers": (ANSWER.replace(b"\r\n\r\n", b"\r\nvary: a\r\nvary: b\r\n\r\n"), 1),
+    "no reason": (ANSWER.replace(b" OK", b""), 1),
+    "line feeds alone": (ANSWER.replace(b"\r", b""), 1),
+    "a length beside chunks": (
+        CHUNKED.replace(b"\r\n\r\n", b"\r\ncontent-length: 9\r\n\r\n") + b"2\r\nok\r\n0\r\n\r\n", 2
+    ),
+    "HTTP/1.0": (ANSWER.replace(b"1.1", b"1.0"), 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", LENIENT)
+def test_what_browsers_read_is_read(form: str) -> None:
+    """As it is meant; where others might see another end the connection is not used again."""
+    answer, connections = LENIENT[form]
+    heard, taken = asked(answer)
+    assert [(one.status, one.text, one.error) for one in heard] == [(200, b"ok", None)] * 2
+    assert taken == connections
+
+
 def test_a_head_without_bounds_is_refused() -> None:
     """The error says what was too much."""
     heard, _ = asked(b"HTTP/1.1 200 OK\r\na: " + b"x" * HEAD_BYTES_MAX + b"\r\n\r\n", times=1)

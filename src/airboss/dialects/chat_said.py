@@ -12,7 +12,7 @@ import msgspec
 
 from airboss.dialects.speech import Counts, Json
 from airboss.domain.errors import UpstreamFailed
-from airboss.providers.lenient import any_json, arguments_of, call_number
+from airboss.providers.lenient import any_json, arguments_of, call_number, whole_number
 
 COUNT_MAX = 1_000_000_000
 CHARS_MAX = 64 * 1024 * 1024
@@ -112,7 +112,7 @@ def _call(number: int | None, call: Json) -> CallPiece:
 
 
 def _counts(usage: Any) -> Counts | None:
-    if not isinstance(usage, dict) or not isinstance(usage.get("completion_tokens"), int):
+    if not isinstance(usage, dict) or not isinstance(whole_number(usage.get("completion_tokens")), int):
         return None
     spent = usage.get("prompt_tokens_details")
     spent = spent if isinstance(spent, dict) else {}
@@ -131,6 +131,7 @@ def _counts(usage: Any) -> Counts | None:
 
 
 def _count(value: Any) -> int:
+    value = whole_number(value)
     return value if isinstance(value, int) and 0 <= value <= COUNT_MAX else 0
 
 

@@ -11,19 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import zlib
 from collections.abc import Callable
 
 from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
 from airboss.domain.request import Operation
-from airboss.gateway.inflate import Inflate, TooLarge
+from airboss.gateway.inflate import Inflate, unpacks
 from airboss.gateway.replay import unasked_stream, unasked_whole
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
-from airboss.gateway.sse import Splitter, event_data
+from airboss.gateway.sse import BOM, Splitter, event_data
 from airboss.gateway.translated import Translation
 from airboss.providers.assembly import Assembly
-from airboss.providers.compatible import Reply, as_api_error, error_in, read_error, read_reply, retry_after_s
+from airboss.providers.compatible import (
+    Reply,
+    as_api_error,
+    error_in,
+    read_error,
+    read_reply,
+    retry_after_s,
+    says_error,
+)
 from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
 from airboss.providers.dialect import Outgoing
@@ -61,22 +68,20 @@ class _Answer:
 
     def head(self, status: int, headers: Headers) -> None:
         """Keep the head."""
-        self.status = status
+        # Some say that they have created an answer (201).
+        self.status = status if status == 200 or not 200 < status < 300 else 200
         self.headers = headers
         if self.outgoing is not None and self.outgoing.reader is not None:
             self._coded = True
             self.translation = Translation(self.outgoing, status=status, created=int(time.time()))
-        encoding = headers.get(b"content-encoding", b"").lower()
+        encoding = headers.get(b"content-encoding")
         if not encoding:
             return
-        if encoding in {b"gzip", b"x-gzip", b"deflate"}:
-            # Not asked for, but some servers compress whatever they are told.
-            self._coded = True
-            self._inflate = Inflate(deflate=encoding == b"deflate")
-        elif encoding != b"identity":
-            self.fail(
-                UpstreamFailed(f"provider {self.provider!r} sent content-encoding {encoding!r}, unasked")
-            )
+        try:
+            self._inflate = unpacks(encoding)
+        except UpstreamFailed as error:
+            self.fail(error)
+        self._coded = self._coded or self._inflate is not None
 
     def body(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -87,16 +92,11 @@ class _Answer:
                 self._take_coded(data)
             else:
                 self._take(data)
-        except zlib.error as error:
-            self.fail(UpstreamFailed(f"provider {self.provider!r} sent a broken compressed body: {error}"))
-        except TooLarge:
-            self.fail(UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes"))
         except Exception as error:  # noqa: BLE001 - see below
             self._broke(error)
 
     def _take_coded(self, data: bytes) -> None:
-        """Take a piece that is compressed, in another dialect, or both. Raises ApiError, zlib.error and
-        TooLarge."""
+        """Take a piece that is compressed, in another dialect, or both. Raises ApiError."""
         if self._inflate is not None:
             data = self._inflate.feed(data, ANSWER_BYTES_MAX)
         failure = None
@@ -440,7 +440,7 @@ class StreamedAnswer(_Answer):
             return False
         reply = read_reply(payload)
         self.progress_at = time.perf_counter()
-        if reply.error is not None:
+        if reply.error is not None and says_error(reply.error):
             raise error_in(self.provider, payload)
         if self.assembly.over and reply.choices and self.assembly.has_ended(reply):
             # Said twice, as some do: the first time counts. OpenRouter tells its usage so.
@@ -471,7 +471,7 @@ class StreamedAnswer(_Answer):
     def _end(self) -> None:
         if self.status != 200:
             raise self._refusal(b"".join(self._error_body))
-        rest = self.events.rest
+        rest = self.events.rest.removeprefix(BOM)
         if self.first_output_at is None and rest.lstrip()[:1] in {b"{", b"<"}:
             # Not a stream at all: an error object or a page, with status 200.
             if not read_reply(rest).choices:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import zlib
 
+from airboss.domain.errors import UpstreamFailed
+
 _GZIP = b"\x1f\x8b"
+_CODINGS = {b"gzip": False, b"x-gzip": False, b"deflate": True}
+_UNREAD = frozenset({b"br", b"zstd", b"compress", b"x-compress", b"dcb", b"dcz"})
 _SLICE = 16 * 1024
 """Looked at at once: what follows a member is copied at its end, and there may be many in one read."""
 
 
-class TooLarge(Exception):
-    """What is unpacked is more than may be."""
+def unpacks(encoding: bytes) -> Inflate | None:
+    """What unpacks a body of this `content-encoding`; None where it is not packed. What is no coding (`none`,
+    `utf-8`) says nothing, to others too. Raises UpstreamFailed for one that cannot be read here."""
+    said = [
+        each for each in map(bytes.strip, encoding.lower().split(b",")) if each in _CODINGS or each in _UNREAD
+    ]
+    if not said:
+        return None
+    if len(said) > 1 or said[0] in _UNREAD:
+        raise UpstreamFailed(f"the upstream sent content-encoding {encoding!r}, unasked")
+    # Not asked for, but some servers compress whatever they are told.
+    return Inflate(deflate=_CODINGS[said[0]])
 
 
 class Inflate:
@@ -28,7 +42,13 @@ class Inflate:
         self._ended = False
 
     def feed(self, data: bytes, most: int) -> bytes:
-        """What `data` comes to. Raises zlib.error, and TooLarge where that is more than `most` bytes."""
+        """What `data` comes to. Raises UpstreamFailed where it is broken, or more than `most` bytes."""
+        try:
+            return self._feed(data, most)
+        except zlib.error as error:
+            raise UpstreamFailed(f"the upstream sent a broken compressed body: {error}") from None
+
+    def _feed(self, data: bytes, most: int) -> bytes:
         out: list[bytes] = []
         left = most
         for at in range(0, len(data), _SLICE):
@@ -45,7 +65,7 @@ class Inflate:
                 out.append(self._unpack.decompress(rest, left + 1))
                 left -= len(out[-1])
                 if left < 0:
-                    raise TooLarge
+                    raise UpstreamFailed(f"the upstream sent more than {most} bytes at once, unpacked")
                 rest = self._unpack.unused_data
                 if self._unpack.eof:
                     self._ended, self._unpack = True, None

@@ -17,6 +17,7 @@ from airboss.gateway.spoken import Client
 from airboss.gateway.sse import event_data
 from airboss.gateway.wire import RelayedBody
 from airboss.providers.compatible import Reply, as_api_error, read_error, retry_after_s
+from airboss.providers.connection import Headers
 from airboss.providers.usage import PromptDetails, Tokens, Usage
 
 KEPT_BYTES_MAX: Final = 64 * 1024
@@ -67,6 +68,11 @@ class RelayedAnswer(WholeAnswer):
         self._counted = False
         # Nothing here is counted by us: sound has no words, and a form is no prompt.
         self.reply = Reply(usage=Usage(completion_tokens=0))
+
+    def head(self, status: int, headers: Headers) -> None:
+        """Keep the head; its status is the client's to know."""
+        super().head(status, headers)
+        self.status = status
 
     @property
     def _good(self) -> bool:

@@ -158,8 +158,22 @@ def _ended(choice: Json) -> Json:
 
 
 def unasked_whole(whole: bytes) -> bytes:
-    """The events of a whole answer that came where a stream was asked for; none of one of an odd shape."""
-    return b"".join(events_of(whole, with_usage=True)) if is_usual(whole) else b""
+    """The events of a whole answer that came where a stream was asked for; that it is all there is plain from
+    its JSON, whether it says why it ended or not. None of one of an odd shape."""
+    answer = any_json(whole)
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
+        return b""
+    for number, choice in enumerate(choices):
+        if not isinstance(choice.get("index"), int):
+            choice["index"] = number
+        if not isinstance(choice.get("finish_reason"), str):
+            choice["finish_reason"] = "stop"
+        for name, kind in (("message", dict), ("text", str)):
+            if not isinstance(choice.get(name), kind):
+                choice.pop(name, None)
+    whole = _encode(answer)
+    return b"".join(events_of(whole, with_usage=True))
 
 
 def unasked_stream(said: bytes) -> bytes:

@@ -33,7 +33,7 @@ from airboss.governance.screening_chat import (
     screen_written,
 )
 from airboss.governance.tokens import Tokens
-from airboss.providers.compatible import Delta, Reply, read_reply
+from airboss.providers.compatible import Delta, Reply, read_reply, says_error
 
 THREAD_BYTES = 64 * 1024
 """A longer request is screened in a thread: others should not wait for a megabyte of numbers."""
@@ -288,9 +288,9 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     def _screened(self, event: bytes, out: list[bytes]) -> None:
         """Read one event of the upstream's, and add to `out` what goes on of it."""
         payload = event_data(event)
-        if payload is None:
+        if not payload:
             # The words of a comment are nobody's answer; that there is one keeps connections alive.
-            if self.committed:
+            if payload is None and self.committed:
                 out.append(KEEP_ALIVE)
             return
         if payload == b"[DONE]":
@@ -301,7 +301,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             super()._judge()
             return
         reply = read_reply(payload)
-        if reply.error is not None or PROGRESS in event:
+        if (reply.error is not None and says_error(reply.error)) or PROGRESS in event:
             self._event(event)
             return
         self.progress_at = time.perf_counter()

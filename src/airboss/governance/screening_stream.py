@@ -40,7 +40,7 @@ Pairs = list[tuple[Members, Members]]
 """Choices as an event has them, each as it is recorded and as the client is given it."""
 
 _CALLS = ("tool_calls", "function_call")
-_OURS = REMOVED | {"delta", "text"}
+_OURS = REMOVED | {"delta", "message", "text"}
 _IDENTIFIERS = ("id", "type")
 _DEPTH_MAX = 8
 _WORD = re.compile(rb'"[A-Za-z_]{1,32}"')
@@ -99,7 +99,7 @@ class ChoiceScreen:
 
     def take(self, member: Members) -> tuple[Pairs, Pairs]:
         """The choice as one event has it: what goes out before that event, and what in its place."""
-        delta = read_object(member.get("delta")) or {}
+        delta = read_object(member.get("delta", member.get("message"))) or {}
         said: dict[str, tuple[str, str]] = {}
         if "text" in member:
             self._chat = False
@@ -141,6 +141,8 @@ class ChoiceScreen:
 
     def _feed(self, name: str, raw: msgspec.Raw, said: dict[str, tuple[str, str]]) -> None:
         text = read_text(raw)
+        if text is None:  # in parts, as some servers send it
+            text = "".join([read_text(part.get("text")) or "" for part in read_list(raw)]) or None
         if text is None or self.blocked:
             return
         stream = self._texts.get(name)

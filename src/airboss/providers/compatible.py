@@ -13,7 +13,7 @@ import msgspec
 from airboss import __version__
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
-from airboss.providers.lenient import any_json, readable
+from airboss.providers.lenient import any_json, readable, whole_number
 from airboss.providers.usage import Usage
 
 T = TypeVar("T")
@@ -195,8 +195,11 @@ def _delta(value: object) -> Delta | None:
 
 def _usage(value: object) -> Usage | None:
     """The usage; none where one of its counts cannot be true. Odd details hide no count."""
+    if not isinstance(value, dict):
+        return None
+    value = {name: whole_number(each) for name, each in value.items()}
     said = _struct(value, Usage)
-    if said is None or not isinstance(value, dict):
+    if said is None:
         return None
     counts = {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens}
     odd = [name for name, count in counts.items() if value.get(name) is not None and value[name] != count]
@@ -320,6 +323,14 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 """How providers that have no code for it say that a prompt does not fit."""
+
+
+def says_error(error: bytes) -> bool:
+    """Whether an `error` is one: some servers send an empty one with every event."""
+    return bytes(error) not in _NO_ERROR
+
+
+_NO_ERROR = frozenset({b"{}", b"[]", b'""', b"false", b"0", b"null"})
 
 
 def error_in(provider: str, body: bytes) -> ApiError:

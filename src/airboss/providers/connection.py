@@ -152,6 +152,14 @@ class Connection(asyncio.Protocol):
         """Set the socket up."""
         self.transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
+        # What curl and browsers read too: folded headers, a length beside chunks (which say more), line ends
+        # without a carriage return, spaces after the size of a chunk.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
         raw = self.transport.get_extra_info("socket")
         if raw is not None and raw.family in {socket.AF_INET, socket.AF_INET6}:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -249,7 +257,9 @@ class Connection(asyncio.Protocol):
         """Take note; whatever came with it is parsed first."""
         if self._status >= 200 and not self._finished:
             self._finished = True
-            self._keep = self._parser.should_keep_alive()
+            # Told both ways, others may see another end: what follows is not to be trusted (RFC 9112, 6.3).
+            twice = b"transfer-encoding" in self._headers and b"content-length" in self._headers
+            self._keep = not twice and self._parser.should_keep_alive()
 
     def _end(self) -> None:
         """Give the connection back, then tell whoever waits."""

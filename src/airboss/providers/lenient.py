@@ -77,6 +77,11 @@ def arguments_of(value: object) -> str:
     return "" if value is None else msgspec.json.encode(value).decode()
 
 
+def whole_number(value: Any) -> Any:
+    """`value`, a whole number where it is one that is written as a fraction (3.0)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _int(digits: str) -> int | float:
     return int(digits) if len(digits) < 100 else float(digits)
 
