@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.store import duckdb_search
 from airboss.store.duckdb import DuckDBRecordLog
-from airboss.store.searching import read_search
+from airboss.store.searching import ESCAPES, TOKEN, read_search
 from tests.store.samples import SEGMENT, START, call_id, record_json
 from tests.store.test_contract_search import TEXTS, WORDS, said, searched
 from tests.store.test_erase import LATER
@@ -46,6 +48,28 @@ def test_few_blocks_are_read_for_a_rare_word(record_log: DuckDBRecordLog) -> Non
     assert candidates(record_log, "nowhere") == {4, 5}
     assert candidates(record_log, "needle hay") == {0, 2, 4, 5}
     assert searched(record_log, "needle") == [call_id(number) for number in (5_990, 2_100, 5)]
+
+
+@given(st.text(alphabet='aZ9 \\\\ntu"./_é数00e9', max_size=40) | st.text(max_size=20))
+def test_split_text_has_the_tokens_that_the_expression_finds(text: str) -> None:
+    """Whatever stands between words, and wherever escapes meet."""
+    told = text if text.isascii() else text.lower()  # as the database gives it
+    spaced = told.lower()
+    for escape in ESCAPES:
+        spaced = spaced.replace(escape, " ")
+    assert {each.decode() for each in duckdb_search._tokens(told)} == set(TOKEN.findall(spaced))
+
+
+def test_more_words_than_are_held_at_once_are_found(
+    record_log: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are put away in between, and each is there once."""
+    with record_log._transaction() as connection:
+        before = connection.execute("select * from words order by all").fetchall()
+        monkeypatch.setattr(duckdb_search, "TOKENS_MAX", 2)
+        monkeypatch.setattr(duckdb_search, "ROWS", 3)
+        duckdb_search.make(connection, [0, 1, 2, 3])
+        assert connection.execute("select * from words order by all").fetchall() == before
 
 
 def test_the_words_of_the_erased_leave(record_log: DuckDBRecordLog) -> None:

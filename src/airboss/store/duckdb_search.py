@@ -8,8 +8,9 @@ transaction of its caller.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ import duckdb
 from airboss.domain.ports import RecordFilter
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection, query, run
-from airboss.store.searching import ESCAPES, WORD, Search, holds
+from airboss.store.searching import ESCAPES, TOKEN, WORD_CHARS_MAX, Search, holds
 
 BLOCK: Final = 1024
 """As in the schema."""
@@ -26,8 +27,18 @@ AT_ONCE: Final = 4
 """So many blocks are sorted in together; making them takes a third of a second of one core."""
 STRETCH: Final = 4
 """So many blocks are read together."""
+ROWS: Final = 64
+"""So many texts are read at once, of 16 KB each at most."""
+TOKENS_MAX: Final = 100_000
+"""Different ones in memory."""
+TOKEN_BYTES_MAX: Final = 4 * WORD_CHARS_MAX
 BUDGET_S: Final = 1.0
 ENGINE: Final = duckdb.__version__
+_ESCAPED: Final = re.compile(b"|".join(map(re.escape, map(str.encode, ESCAPES))))
+_PLAIN: Final = bytes(
+    ord(chr(code).lower()) if chr(code).isalnum() else ord(" ") for code in range(128)
+) + bytes(128)
+"""ASCII in lower case, with spaces between the words."""
 
 
 def indexed(connection: Connection) -> set[int]:
@@ -45,13 +56,44 @@ def missing(done: Collection[int], *, first: int, next_seq: int) -> list[int]:
 def make(connection: Connection, blocks: Sequence[int]) -> None:
     """Put the words of these blocks in."""
     clear(connection, blocks)
-    text = "said"
-    for escape in ESCAPES:
-        text = f"replace({text}, '{escape}', ' ')"
-    statement = query("index_words").format(text=text, token=WORD)
-    for first, last in _runs(blocks):
-        run(connection, statement, {"first": first * BLOCK, "last": last * BLOCK})
+    run(connection, "create or replace temp table fresh (hash uinteger, block integer)")
+    with connection.cursor() as reader:  # what it reads was there before this transaction
+        run(reader, "use log")
+        for block in blocks:
+            tokens: set[bytes] = set()
+            reader.execute(query("index_texts"), {"first": block * BLOCK, "last": (block + 1) * BLOCK})
+            while rows := reader.fetchmany(ROWS):
+                for (text,) in rows:
+                    tokens.update(_tokens(text))
+                if len(tokens) > TOKENS_MAX:
+                    _hash(connection, block, tokens)
+                    tokens.clear()
+            _hash(connection, block, tokens)
+    run(connection, "insert into words select distinct hash, block from fresh order by hash, block")
+    run(connection, "drop table fresh")
     connection.executemany("insert into word_blocks values (?, ?)", [(block, ENGINE) for block in blocks])
+
+
+def _tokens(text: str) -> Iterable[bytes]:
+    """The tokens of a text, as `searching.TOKEN` finds them; of ASCII by splitting, at half of the cost."""
+    if text.isascii() and "\\u" not in text:
+        return _ESCAPED.sub(b" ", text.encode()).translate(_PLAIN).split()
+    for escape in ESCAPES:
+        text = text.replace(escape, " ")
+    return [each.encode() for each in TOKEN.findall(text.lower() if text.isascii() else text)]
+
+
+def _hash(connection: Connection, block: int, tokens: Collection[bytes]) -> None:
+    """Note these tokens of a block. Longer ones are not looked up."""
+    text = b" ".join([each for each in tokens if len(each) <= TOKEN_BYTES_MAX]).decode()
+    if not text:
+        return
+    run(
+        connection,
+        "insert into fresh select (hash(token) & 4294967295)::uinteger, ? from "
+        "(select unnest(string_split(?, ' ')) as token)",
+        [block, text],
+    )
 
 
 def clear(connection: Connection, blocks: Collection[int]) -> None:

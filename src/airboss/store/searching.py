@@ -31,9 +31,10 @@ CHARS_MAX: Final = 300
 WORD_CHARS_MAX: Final = 64
 """Longer runs are not looked up: bodies are kept in parts, and one may be cut."""
 _WORD: Final = "0-9A-Za-z_\u00c0-\u1fff\u2c00-\u2dff"
-_TOKEN: Final = re.compile(
+TOKEN: Final = re.compile(
     r"\\u[0-9a-f]{4}|[0-9a-z\u00c0-\u1fff\u2c00-\u2dff]+|[\u2e80-\ud7ff\uf900-\U0010ffff]"
 )
+"""The same as Python writes it."""
 _TERM: Final = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -56,7 +57,7 @@ def read_search(text: str) -> Search:
         raise ValueError(f"a search has {CHARS_MAX} characters at most, this one {len(text)}")
     text.encode()  # a lone surrogate is a ValueError too
     terms = [" ".join((quoted or bare).split()) for quoted, bare in _TERM.findall(text)]
-    terms = [term for term in dict.fromkeys(terms) if _TOKEN.search(term.lower())]
+    terms = [term for term in dict.fromkeys(terms) if TOKEN.search(term.lower())]
     if not terms:
         raise ValueError(f"{text[:60]!r} holds no word to look for")
     if len(terms) > TERMS_MAX:
@@ -92,7 +93,7 @@ def _spellings(term: str) -> tuple[tuple[str, ...], ...]:
         text = form[1:-1].lower()
         for escape in ESCAPES:
             text = text.replace(escape, " ")
-        tokens = tuple(sorted({each for each in _TOKEN.findall(text) if len(each) <= WORD_CHARS_MAX}))
+        tokens = tuple(sorted({each for each in TOKEN.findall(text) if len(each) <= WORD_CHARS_MAX}))
         if tokens not in found:
             found.append(tokens)
     return tuple(found)
