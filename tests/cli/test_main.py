@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,68 @@ def test_a_stopped_airboss_refuses_as_a_running_one_does(run: Run, tmp_path: Pat
     SqlLedger(DataDir(tmp_path).ledger_url).close()
     for code, *call in ((2, "dataset", "show", "none"), (1, "records", "--id", "none"), (2, "export")):
         assert run(*call, "--data-dir", str(tmp_path))[0] == code
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../keys", "a/b"])
+@pytest.mark.parametrize(
+    "verb",
+    ["release show", "dataset show", "dataset export", "eval show", "probe show", "tune show", "job show",
+     "job cancel", "keys revoke", "keys rotate", "keys set --budget 1"],
+)  # fmt: skip
+def test_what_can_be_no_name_asks_for_nothing_else(run: Run, api: AdminApi, verb: str, name: str) -> None:
+    """Such a name would be another place of the API; the verb that lists names is told."""
+    api.answers["GET", "/api/v1/keys"] = {"keys": []}
+    code, _, err = run(*verb.split(), name, "--url", api.url)
+    assert (code, f"airboss: {name!r} is no name; `airboss " in err) == (2, True), err
+    assert {path for _, path, _, _ in api.asked} <= {"/api/v1/keys"}
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["dataset create d --file", "probe bias --deployment d --prompts", "prices update --file", "apply",
+     "policy test --config airboss.toml --policy p --file", "audit verify --checkpoint",
+     "eval run --dataset d --deployment d --scorer json_schema:"],
+)  # fmt: skip
+def test_a_file_that_is_not_there_is_told_in_words(
+    run: Run, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name, once, and why; no number of the system's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "airboss.toml").write_text('[policies.p]\npii = { action = "mask", kinds = ["email"] }\n')
+    verb = f"{call}none.x" if call.endswith(":") else f"{call} none.x"
+    code, _, err = run(*verb.split(), "--data-dir", str(tmp_path))
+    assert (code, err.count("none.x"), "No such file or directory" in err) == (2, 1, True), err
+    assert "Errno" not in err
+
+
+def test_what_an_option_takes_is_told(run: Run, api: AdminApi) -> None:
+    """Where it takes a few words only, with the one that was given, before anything is asked or begun."""
+    for call, given, known in (
+        ("up --log-format xml", "xml", "json or text"),
+        ("dataset create d --from-records --group-by team", "team", "user, session or none"),
+        ("tune run --deployment d --dataset d --form odd", "odd", "system, turns, completion"),
+        ("up --host no-such-host.invalid", "no-such-host.invalid", "no address of this machine"),
+    ):
+        to = [] if call.startswith("up") else ["--url", api.url]
+        code, _, err = run(*call.split(), *to)
+        assert (code, given in err, known in err) == (2, True, True), err
+    assert api.asked == []
+
+
+def test_tables_have_the_time_of_this_machine(
+    run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, as records have it."""
+    made = {"id": "j", "state": "done", "done": 1, "total": 1, "note": "", "error": None, "by": "me"}
+    api.answers["GET", "/api/v1/jobs"] = {"jobs": [{**made, "created_at": "2026-11-28T23:30:00+00:00"}]}
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        out = run("job", "list", "--url", api.url)[1]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert "2026-11-29 08:30:00" in out
 
 
 def test_ctrl_c_is_quiet(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_written_is_named(run: Run, data: Path, tmp_path: 
     (tmp_path / "file").touch()
     for file, step in (
         (missing, f"make the folder {missing.parent}"),
-        (inside, "is no folder; name another"),
+        (inside, "a part of this path is a file"),
     ):
         code, _, err = run("records", "export", str(file), "--data-dir", str(data))
         assert code == 2

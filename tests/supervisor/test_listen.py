@@ -26,13 +26,19 @@ def test_loopback_needs_nothing(host: str) -> None:
     check_exposure(host, tls=False, insecure=False)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])
 def test_beyond_loopback_wants_tls_or_insecure(host: str) -> None:
     """Beyond loopback it takes TLS or an explicit --insecure; the refusal says both."""
     with pytest.raises(WrongCall, match=r"(?s)\[tls\].*--insecure"):
         check_exposure(host, tls=False, insecure=False)
     check_exposure(host, tls=True, insecure=False)
     check_exposure(host, tls=False, insecure=True)
+
+
+def test_a_name_of_nothing_is_no_exposure() -> None:
+    """A slip in an address is told as such, not as something that TLS would mend."""
+    with pytest.raises(WrongCall, match=r"--host no\.such\.invalid is no address"):
+        check_exposure("no.such.invalid", tls=False, insecure=False)
 
 
 @pytest.mark.parametrize("host", ["", " ", "no such", "127.0.0.1:80", "http://x", "-x", "[::1]", "a\nb", "é"])

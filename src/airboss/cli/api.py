@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from airboss.cli.options import has_data
 from airboss.domain.errors import AirbossError, ConfigError, SetupError, WrongCall
@@ -208,6 +208,28 @@ def refusal(response: httpx2.Response) -> AirbossError:
             " address?"
         )
     return error
+
+
+LISTS = {
+    "releases": "release list",
+    "datasets": "dataset list",
+    "evals": "eval list",
+    "probes": "probe list",
+    "tunes": "tune list",
+    "jobs": "job list",
+    "keys": "keys list",
+    "alarms": "monitor list",
+    "drift": "monitor drift",
+}
+"""The verb that shows what there is of each kind."""
+
+
+def place(kind: str, name: str, action: str = "") -> str:
+    """Where the admin API has a thing of this name, or does something to it. Raises WrongCall for what can be
+    no name: it would be another place. Deployments may have a slash in theirs, and so what is theirs."""
+    if not name.strip("./") or ("/" in name and kind not in ("alarms", "drift")):
+        raise WrongCall(f"{name[:80]!r} is no name; `airboss {LISTS[kind]}` shows those that there are.")
+    return f"/api/v1/{kind}/{quote(name, safe='')}{action}"
 
 
 def fault(status: int, path: str) -> type[AirbossError]:

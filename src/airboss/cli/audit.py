@@ -13,7 +13,7 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, local_time, print_json
 from airboss.cli.when import parse_when
 from airboss.domain.errors import WrongCall
 
@@ -74,7 +74,7 @@ def show(found: list[dict[str, Any]]) -> None:
         detail = ", ".join(f"{name}={value}" for name, value in each["detail"].items())
         who = [each["actor"], each["subject"]]
         names = [escape(name) if name is not None else "[dim](erased)[/]" for name in who]
-        at = each["at"][:19].replace("T", " ")
+        at = local_time(each["at"])
         table.add_row(str(each["number"]), at, escape(each["action"]), *names, escape(detail[:120]))
     console().print(table if found else "nothing was done yet that is like this")
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.cli.api import reach
+from airboss.cli.api import place, reach
+from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, local_time, print_json
 from airboss.cli.records import filters
 from airboss.domain.errors import WrongCall
 
@@ -19,6 +20,7 @@ dataset = typer.Typer(
 )
 
 FILE_BYTES_MAX = 32 * 1024 * 1024
+GROUPS = ("user", "session", "none")
 PARTS = ("train", "validation", "holdout")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A dataset's name, or its digest.")]
 
@@ -57,6 +59,8 @@ def create(
         raise WrongCall(
             "give either --file FILE.jsonl or --from-records, which takes the filters of `records`"
         )
+    if group_by not in GROUPS:
+        raise WrongCall(f"--group-by {group_by!r} is none; it is user, session or none")
     train, validation = read_split(split)
     body: dict[str, Any] = {"name": name, "train": train, "validation": validation, "seed": seed}
     query = filters(deployment=deployment, status=status, since=since, until=until, model=model, user=user)
@@ -108,15 +112,13 @@ def show(
 ) -> None:
     """Show a dataset, and who has read its holdout."""
     with reach(data_dir, url) as api:
-        found = api.get(f"/api/v1/datasets/{name}")
+        found = api.get(place("datasets", name))
     if as_json:
         print_json({**found["dataset"], "readings": found["readings"]})
         return
     sys.stdout.write(summary(found["dataset"]) + "\n")
     for each in found["readings"]:
-        sys.stdout.write(
-            f"holdout read {each['at'][:19].replace('T', ' ')} by {each['who']}: {each['why']}\n"
-        )
+        sys.stdout.write(f"holdout read {local_time(each['at'])} by {each['who']}: {each['why']}\n")
 
 
 @dataset.command("export")
@@ -137,9 +139,9 @@ def export(
         raise WrongCall("the holdout is locked: say --why it is read, which is written down")
     with reach(data_dir, url) as api:
         if part == "holdout":
-            found = api.post(f"/api/v1/datasets/{name}/holdout", {"why": why})
+            found = api.post(place("datasets", name, "/holdout"), {"why": why})
         else:
-            found = api.get(f"/api/v1/datasets/{name}/items", {"part": part})
+            found = api.get(place("datasets", name, "/items"), {"part": part})
     for item in found["items"]:
         print_json(line(item, part))
 
@@ -157,7 +159,7 @@ def delete(
     if not yes:
         raise WrongCall(f"this deletes every version of {name!r} and the answers to its items; say --yes")
     with reach(data_dir, url) as api:
-        done = api.post(f"/api/v1/datasets/{name}/delete", {})
+        done = api.post(place("datasets", name, "/delete"), {})
     if as_json:
         print_json(done)
         return
@@ -197,7 +199,7 @@ def read_file(file: Path) -> str:
             raise WrongCall(f"{file} has more than {FILE_BYTES_MAX // 1024**2} MiB; divide it")
         return raw.decode()
     except OSError as error:
-        raise WrongCall(f"{file} cannot be read: {error}") from None
+        raise unreadable(file, error) from None
     except UnicodeDecodeError as error:
         number = raw.count(b"\n", 0, error.start) + 1
         raise WrongCall(f"{file}, line {number}: not UTF-8 ({error.reason})") from None
@@ -246,6 +248,6 @@ def show_table(found: list[dict[str, Any]]) -> None:
             *(str(each["sizes"][part]) for part in PARTS),
             str(each["erased"]),
             str(each["holdout_reads"]),
-            each["created_at"][:19].replace("T", " "),
+            local_time(each["created_at"]),
         )
     out.print(table)

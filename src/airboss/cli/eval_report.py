@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from airboss.cli.output import console, usd
+from airboss.cli.output import console, local_time, usd
 
 VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "red"}
 
@@ -33,7 +33,7 @@ def show_evals(found: list[dict[str, Any]]) -> None:
             escape(release(each["b"])),
             escape(", ".join(each["scorers"])),
             each["conclusion"] or "-",
-            each["created_at"][:19].replace("T", " "),
+            local_time(each["created_at"]),
         )
     out.print(table)
 

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import msgspec
 
-from airboss.cli.api import Api, Unreachable, reach
+from airboss.cli.api import Api, Unreachable, place, reach
 from airboss.cli.output import print_json
 from airboss.domain.errors import AirbossError
 from airboss.store.job_rows import Job
@@ -81,7 +80,7 @@ def shown(
 
 def whole(api: Api, name: str, job_id: str) -> dict[str, Any]:
     """One of them in full, as it stands."""
-    found: dict[str, Any] = api.get(f"/api/v1/{name}/{quote(job_id, safe='')}")
+    found: dict[str, Any] = api.get(place(name, job_id))
     return found
 
 
@@ -106,7 +105,7 @@ def _ended(api: Api, job_id: str, show: Shown) -> Job:
     silent_since: float | None = None
     while True:
         try:
-            job = read_job(api.get(f"/api/v1/jobs/{quote(job_id, safe='')}"))
+            job = read_job(api.get(place("jobs", job_id)))
             silent_since = None
         except Unreachable:
             silent_since = silent_since or time.monotonic()

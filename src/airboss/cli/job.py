@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from airboss.cli.api import reach
+from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, local_time, print_json
 
 job = typer.Typer(help="Work that survives a crash: evaluations, tuning, probes.", no_args_is_help=True)
 
@@ -34,6 +33,9 @@ def list_jobs(
         for each in found:
             print_json(each)
         return
+    if kind is not None and not found:
+        sys.stdout.write(f"no jobs of kind {kind!r}; kinds are eval, probe and tune\n")
+        return
     show_jobs(found)
 
 
@@ -47,7 +49,7 @@ def show_job(
 ) -> None:
     """Show one job."""
     with reach(data_dir, url) as api:
-        found = api.get(f"/api/v1/jobs/{quote(job_id, safe='')}")
+        found = api.get(place("jobs", job_id))
     if as_json:
         print_json(found)
         return
@@ -66,7 +68,7 @@ def cancel_job(
 ) -> None:
     """End a job that has not ended. What it has paid for is kept, so that asking again is cheaper."""
     with reach(data_dir, url) as api:
-        found = api.post(f"/api/v1/jobs/{quote(job_id, safe='')}/cancel", {})
+        found = api.post(place("jobs", job_id, "/cancel"), {})
     if as_json:
         print_json(found)
         return
@@ -93,7 +95,7 @@ def show_jobs(found: list[dict[str, Any]]) -> None:
             f"[{colour}]{state}[/]" if colour else state,
             f"{each['done']}/{each['total']}" if each["total"] else "-",
             escape(each["error"] or each["note"]),
-            each["created_at"][:19].replace("T", " "),
+            local_time(each["created_at"]),
             escape(each["by"]),
         )
     out.print(table)

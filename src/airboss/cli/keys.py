@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from decimal import Decimal
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from airboss.cli.api import reach
+from airboss.cli.api import place, reach
 from airboss.cli.key_terms import terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, local_time, print_json
 from airboss.cli.status import age
 from airboss.cli.when import parse_duration
 from airboss.domain.errors import WrongCall
@@ -112,7 +111,7 @@ def set_terms(
         )
         if not body:
             raise WrongCall("nothing to change was said; see `airboss keys set --help`")
-        done = api.post(f"/api/v1/keys/{quote(name, safe='')}/set", body)
+        done = api.post(place("keys", name, "/set"), body)
     if as_json:
         print_json(done)
         return
@@ -148,9 +147,9 @@ def show(found: list[dict[str, Any]]) -> None:
         if each["priority"] != "normal":
             state += f", {each['priority']} priority"
         if each["expires_at"] and each["state"] == "active":
-            state += f", until {each['expires_at'][:19].replace('T', ' ')}"
+            state += f", until {local_time(each['expires_at'])}"
         if each["previous_until"]:
-            state += f", its last secret until {each['previous_until'][:19].replace('T', ' ')}"
+            state += f", its last secret until {local_time(each['previous_until'])}"
         limits, budget = said_limits(each["limits"]), said_budget(each["budget"])
         table.add_row(escape(each["name"]), escape(may), limits, budget, state, age(each["created_at"]))
     console().print(table)
@@ -185,7 +184,7 @@ def revoke(
 ) -> None:
     """Take a key away: every gateway refuses it within a second."""
     with reach(data_dir, url) as api:
-        done = api.post(f"/api/v1/keys/{quote(name, safe='')}/revoke", {})
+        done = api.post(place("keys", name, "/revoke"), {})
     if as_json:
         print_json(done)
         return
@@ -206,7 +205,7 @@ def rotate(
     """Give a key another secret and print it. The old one ends at once, unless --grace says otherwise."""
     grace_s = parse_duration(grace, option="--grace")
     with reach(data_dir, url) as api:
-        done = api.post(f"/api/v1/keys/{quote(name, safe='')}/rotate", {"grace_s": grace_s})
+        done = api.post(place("keys", name, "/rotate"), {"grace_s": grace_s})
     if as_json:
         print_json({"name": done["name"], "key": done["key"], "previous_until": done["previous_until"]})
         return

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from airboss.cli.api import reach
+from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, print_json
+from airboss.cli.output import console, dash, local_time, print_json
 from airboss.domain.errors import WrongCall
 
 monitor = typer.Typer(help="Alarms: where they stand, who was told.", no_args_is_help=True)
@@ -44,7 +42,7 @@ def show_alarm(
 ) -> None:
     """Show one alarm with what it went through and who was told; exit 1 if it is firing."""
     with reach(data_dir, url) as api:
-        found = api.get(path_of(name))
+        found = api.get(place("alarms", name))
     (print_json if as_json else show_page)(found)
     if found["alarm"]["state"] == "firing":
         raise typer.Exit(1)
@@ -67,13 +65,13 @@ def silence_alarm(
     if not off and not reason.strip():
         raise WrongCall('say why, as in --reason "maintenance"; whoever looks at the alarm sees it.')
     with reach(data_dir, url) as api:
-        found = api.post(f"{path_of(name)}/silence", {"for": length or "", "reason": reason})
+        found = api.post(place("alarms", name, "/silence"), {"for": length or "", "reason": reason})
     if as_json:
         print_json(found)
     elif found["silence"] is None:
         console().print(f"{name} is not silenced any more")
     else:
-        console().print(f"{name} is silenced until {local(found['silence']['until'])}")
+        console().print(f"{name} is silenced until {local_time(found['silence']['until'])}")
 
 
 @monitor.command("test")
@@ -88,7 +86,7 @@ def try_notifiers(
     with reach(data_dir, url) as api:
         if not api.running:
             raise WrongCall("a test needs a running Airboss; start it with `airboss up`.")
-        found = api.post(f"{path_of(name)}/test", {})["notifications"]
+        found = api.post(place("alarms", name, "/test"), {})["notifications"]
     for each in found:
         if as_json:
             print_json(each)
@@ -112,13 +110,14 @@ def show_drift(
         raise WrongCall("say whose drift to accept, as in `airboss monitor drift support --accept`.")
     with reach(data_dir, url) as api:
         if accept:
-            found = [api.post(f"/api/v1/drift/{quote(deployment or '', safe='')}/accept", {})]
+            found = [api.post(place("drift", deployment or "", "/accept"), {})]
         else:
             found = api.get("/api/v1/drift")["deployments"]
     if deployment is not None and not accept:
+        known = ", ".join(each["deployment"] for each in found) or "none"
         found = [each for each in found if each["deployment"] == deployment]
         if not found:
-            raise WrongCall(f"there is no deployment {deployment!r}.")
+            raise WrongCall(f"there is no deployment {deployment!r}; there are: {known}")
     for each in found:
         (print_json if as_json else show_drift_of)(each)
     if any(each["state"] == "drifted" for each in found):
@@ -134,7 +133,7 @@ def show_drift_of(each: dict[str, Any]) -> None:
         now = 100 * found["after"] / found["n_after"] if found["n_after"] else 0.0
         before = 100 * found["before"] / found["n_before"]
         out.print(
-            f"  {found['feature'].replace('_', ' ')}: {found['bin']} since {local(found['since'])}: "
+            f"  {found['feature'].replace('_', ' ')}: {found['bin']} since {local_time(found['since'])}: "
             f"{now:.1f} % of {found['n_after']} calls, {before:.1f} % before",
             markup=False,
         )
@@ -142,15 +141,10 @@ def show_drift_of(each: dict[str, Any]) -> None:
             out.print(f"    {name}: {' '.join(found[f'examples_{name}'])}", markup=False)
     checks = each["checks"]
     if checks["state"] == "drifted":
-        since = f" since {local(checks['since'])}" if checks["since"] else ""
+        since = f" since {local_time(checks['since'])}" if checks["since"] else ""
         out.print(f"  answers to fixed prompts changed{since}:", markup=False)
         for changed in checks["changed"]:
             out.print(f"    {changed['prompt'][:80]}", markup=False)
-
-
-def path_of(name: str) -> str:
-    """The alarm's place in the admin API."""
-    return f"/api/v1/alarms/{quote(name, safe='')}"
 
 
 def show_table(found: list[dict[str, Any]]) -> None:
@@ -170,10 +164,10 @@ def show_table(found: list[dict[str, Any]]) -> None:
         table.add_row(
             escape(each["name"]),
             coloured(each["state"]),
-            dash(each["since"] and local(each["since"])),
+            dash(each["since"] and local_time(each["since"])),
             escape(dash(each["value"] if each["value"] is not None else each["why"])),
             escape(bound(each)),
-            dash(silence and local(silence["until"])),
+            dash(silence and local_time(silence["until"])),
         )
     console().print(table)
 
@@ -183,7 +177,7 @@ def show_page(found: dict[str, Any]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     out, each = console(), found["alarm"]
-    since = f" since {local(each['since'])}" if each["since"] else ""
+    since = f" since {local_time(each['since'])}" if each["since"] else ""
     out.print(f"[bold]{escape(each['name'])}[/] {coloured(each['state'])}{since}")
     out.print(
         escape(f"{bound(each)}; now {dash(each['value'])}" + (f" ({each['why']})" if each["why"] else ""))
@@ -194,17 +188,17 @@ def show_page(found: dict[str, Any]) -> None:
         out.print(f"airboss records --id {record}", markup=False)
     if each["silence"] is not None:
         silence = each["silence"]
-        out.print(escape(f"silenced until {local(silence['until'])} by {silence['by']}: {silence['reason']}"))
+        out.print(
+            escape(f"silenced until {local_time(silence['until'])} by {silence['by']}: {silence['reason']}")
+        )
     for event in found["events"]:
-        line = f"{local(event['at'])}  {event['before']} → {event['after']}  {dash(event['value'])}"
+        line = f"{local_time(event['at'])}  {event['before']} → {event['after']}  {dash(event['value'])}"
         out.print(line, markup=False)
     if found["notifications"]:
         out.print("\ntold")
     for note in found["notifications"]:
-        line = (
-            f"{local(note['created_at'])}  {note['notifier']}  {note['kind']}  {note['state']}{because(note)}"
-        )
-        out.print(line, markup=False)
+        said = f"{note['notifier']}  {note['kind']}  {note['state']}{because(note)}"
+        out.print(f"{local_time(note['created_at'])}  {said}", markup=False)
 
 
 def bound(alarm: dict[str, Any]) -> str:
@@ -223,8 +217,3 @@ def because(note: dict[str, Any]) -> str:
 def coloured(state: str | None) -> str:
     """A state with its colour."""
     return f"[{COLOURS[state]}]{state}[/]" if state is not None else "-"
-
-
-def local(moment: str) -> str:
-    """A time in this machine's zone, to the second."""
-    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

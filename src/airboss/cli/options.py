@@ -21,12 +21,21 @@ UrlOption = Annotated[
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: one object, or one a line for a list.")]
 
+
+def known_format(value: str | None) -> str | None:
+    """A format that there is. Raises typer.BadParameter for any other."""
+    if value not in (None, "", "json", "text"):
+        raise typer.BadParameter(f"{value!r} is no format; it is json or text")
+    return value
+
+
 LogFormatOption = Annotated[
     str | None,
     typer.Option(
         "--log-format",
         help="json or text; by default text on a terminal.",
         envvar="AIRBOSS_LOG_FORMAT",
+        callback=known_format,
     ),
 ]
 

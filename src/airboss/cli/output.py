@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airboss.domain.errors import AirbossError
@@ -36,6 +37,11 @@ def print_error(error: AirbossError, *, as_json: bool) -> None:
         sys.stderr.write(json.dumps(body, ensure_ascii=False) + "\n")
     else:
         sys.stderr.write(f"airboss: {error}\n")
+
+
+def local_time(moment: str) -> str:
+    """A time in this machine's zone, to the second, as every table has it."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def dash(value: object) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.diff import read_config
+from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
 from airboss.domain.errors import WrongCall
@@ -133,7 +134,7 @@ def _text(text: str | None, file: Path | None) -> str:
         try:
             raw = sys.stdin.buffer.read(TEXT_CHARS_MAX + 1) if file is None else file.read_bytes()
         except OSError as error:
-            raise WrongCall(f"{file} cannot be read: {error}") from None
+            raise unreadable(file or Path("stdin"), error) from None
         text = raw.decode("utf-8", "replace")
     if len(text) > TEXT_CHARS_MAX:
         raise WrongCall(f"the text has more than {TEXT_CHARS_MAX:,} characters; test a part of it.")

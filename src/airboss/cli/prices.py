@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import reach
+from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, print_json
 from airboss.domain.errors import WrongCall
@@ -61,7 +62,7 @@ def update(
             raise WrongCall(f"{file} is larger than {FILE_MAX:,} bytes; is this the right file?")
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise WrongCall(f"{file} cannot be read: {error}") from None
+        raise unreadable(file, error) from None
     with reach(data_dir, url) as api:
         made = api.post("/api/v1/prices", {"prices": text, "source": str(file)})
     if as_json:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import reach
+from airboss.cli.files import unreadable
 from airboss.cli.follow_job import follow, listed, say_id, shown, whole
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
@@ -145,4 +146,4 @@ def read_file(path: Path) -> str:
             raise WrongCall(f"{path} has more than {PROMPTS_BYTES_MAX:,} bytes; divide it")
         return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise WrongCall(f"{path} cannot be read: {error}") from error
+        raise unreadable(path, error) from error

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import console, usd
+from airboss.cli.output import console, local_time, usd
 
 if TYPE_CHECKING:
     from airboss.console.forest import Forest, ForestRow
@@ -49,7 +49,7 @@ def show_probes(found: list[dict[str, Any]]) -> None:
             escape(release(each["target"])),
             ", ".join(each["questions"]),
             (each["conclusion"] or "-").replace("_", " "),
-            each["created_at"][:19].replace("T", " "),
+            local_time(each["created_at"]),
         )
     out.print(table)
 

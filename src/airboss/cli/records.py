@@ -15,7 +15,7 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, milliseconds, print_json, usd
+from airboss.cli.output import console, dash, local_time, milliseconds, print_json, usd
 from airboss.cli.show_trace import show_trace
 from airboss.cli.usage import show_usage
 from airboss.cli.when import parse_when
@@ -285,8 +285,3 @@ def outcome(record: dict[str, Any]) -> str:
     """How it ended; for an error, of which kind."""
     kind = record["error_type"]
     return f"{record['status']} ({kind})" if kind else str(record["status"])
-
-
-def local_time(moment: str) -> str:
-    """A time in this machine's zone, to the second."""
-    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -60,7 +60,7 @@ def import_(
     from airboss.store import record_file  # noqa: PLC0415 - DuckDB, where it is needed
 
     if not file.is_file():
-        raise WrongCall(f"there is no file {file}.")
+        raise WrongCall(f"there is no file {file}; name one that `airboss records export` wrote.")
     total = record_file.count(file)
     for _ in record_file.read(file):
         pass  # every row is read before the first is stored: a bad file changes nothing

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.cli.api import reach
+from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, local_time, print_json
 
 release = typer.Typer(help="Releases: everything that shapes an answer, by digest.", no_args_is_help=True)
 
@@ -37,7 +37,12 @@ def list_releases(
     for each in found:
         stands = ", ".join(f"{one['place']} in {one['deployment']}" for one in each["stands"]) or "-"
         table.add_row(
-            each["digest"][:12], each["name"], each["model"], str(each["plan"]), each["at"][:19], stands
+            each["digest"][:12],
+            each["name"],
+            each["model"],
+            str(each["plan"]),
+            local_time(each["at"]),
+            stands,
         )
     console().print(table)
 
@@ -52,7 +57,7 @@ def show_release(
 ) -> None:
     """One release, whole."""
     with reach(data_dir, url) as api:
-        found = api.get(f"/api/v1/releases/{ref}")
+        found = api.get(place("releases", ref))
     if as_json:
         print_json(found)
         return

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from airboss.cli.files import unreadable
 from airboss.domain.errors import WrongCall
 
 NAMED = re.compile(r"(?:([A-Za-z][\w.-]{0,63})=)?(\w+):(.+)", re.DOTALL)
@@ -84,7 +85,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as stream:
             content = stream.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise WrongCall(f"{path} cannot be read: {error}") from None
+        raise unreadable(path, error) from None
     if len(content) > FILE_BYTES_MAX:
         raise WrongCall(f"{path} has more than {FILE_BYTES_MAX} bytes")
     return content

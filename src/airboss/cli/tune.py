@@ -18,6 +18,8 @@ tune = typer.Typer(
     help="Search for a better prompt, judged once on data it has not seen.", no_args_is_help=True
 )
 
+FORMS = ("system", "turns", "completion")
+
 
 @tune.command("run")
 def run(
@@ -60,6 +62,9 @@ def run(
     Candidates are made from the train part, chosen on validation, and the best is judged once on the locked
     holdout. Better: it stands in the configuration, ready for `rollout start`. Not better: exit 1.
     """
+    for each in form or ():
+        if each not in FORMS:
+            raise WrongCall(f"--form {each!r} is none; it is {', '.join(FORMS)}")
     order: dict[str, Any] = {
         "deployment": deployment,
         "dataset": dataset,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import console, dash, usd
+from airboss.cli.output import console, dash, local_time, usd
 
 SHOWN = 10
 """Candidates of a table; the JSON has more."""
@@ -33,7 +33,7 @@ def show_tunes(found: list[dict[str, Any]]) -> None:
             escape(release(each["base"])),
             {True: "yes", False: "no", None: "-"}[each["better"]],
             escape(dash(each["proposed"])),
-            each["created_at"][:19].replace("T", " "),
+            local_time(each["created_at"]),
         )
     out.print(table)
 

@@ -12,8 +12,8 @@ def unwritable(path: Path, error: OSError) -> SetupError:
     """Why `path` cannot be written and what to do, whatever file of ours beside it `error` is about."""
     folder = path.absolute().parent
     steps = {
-        errno.ENOENT: f"make the folder {folder} first, or name another",
-        errno.ENOTDIR: f"{folder} is no folder; name another",
+        errno.ENOENT: f"make the folder {folder}, or name another",
+        errno.ENOTDIR: "a part of this path is a file; name another",
         errno.EISDIR: "name a file in that folder",
         errno.ENOSPC: "make room on that disk, or name a file on another",
         errno.EDQUOT: "make room on that disk, or name a file on another",

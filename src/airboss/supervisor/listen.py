@@ -54,6 +54,10 @@ def check_exposure(host: str, *, tls: bool, insecure: bool) -> None:
     check_host(host)
     if is_loopback(host) or tls or insecure:
         return
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:  # a slip of the pen is in nobody's reach
+        raise WrongCall(f"--host {host} is no address of this machine: {error.strerror}") from error
     raise WrongCall(
         f"--host {host} would let other machines reach Airboss, and keys and prompts would cross the network"
         " in the clear. Add [tls] cert and key to the configuration, or, behind a proxy that does TLS, say"
