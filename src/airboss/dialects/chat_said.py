@@ -12,7 +12,7 @@ import msgspec
 
 from airboss.dialects.speech import Counts, Json
 from airboss.domain.errors import UpstreamFailed
-from airboss.providers.lenient import any_json, arguments_of, call_number, whole_number
+from airboss.providers.lenient import any_json, arguments_of, call_number, whole_number, without_halves
 
 COUNT_MAX = 1_000_000_000
 CHARS_MAX = 64 * 1024 * 1024
@@ -56,7 +56,8 @@ def read_said(data: bytes) -> Said:
     except UnicodeDecodeError:  # in a member that nobody has read yet
         return read_said(data.decode("utf-8", "replace").encode())
     except (msgspec.DecodeError, RecursionError):
-        return Said()
+        mended = without_halves(data)
+        return Said() if mended == data else read_said(mended)
     if not isinstance(value, dict):
         return Said()
     head = Said(model=text_of(value.get("model")), counts=_counts(value.get("usage")))

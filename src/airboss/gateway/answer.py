@@ -27,9 +27,9 @@ from airboss.providers.compatible import (
     as_api_error,
     error_in,
     read_error,
+    read_event,
     read_reply,
     retry_after_s,
-    says_error,
 )
 from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
@@ -69,7 +69,7 @@ class _Answer:
     def head(self, status: int, headers: Headers) -> None:
         """Keep the head."""
         # Some say that they have created an answer (201).
-        self.status = status if status == 200 or not 200 < status < 300 else 200
+        self.status = status = status if status == 200 or not 200 < status < 300 else 200
         self.headers = headers
         if self.outgoing is not None and self.outgoing.reader is not None:
             self._coded = True
@@ -217,7 +217,7 @@ class WholeAnswer(_Answer):
         self._pieces.append(data)
 
     def _end(self) -> None:
-        content = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        content = b"".join(self._pieces)
         if self.status != 200:
             raise self._refusal(content)
         content = unasked_stream(content)
@@ -438,9 +438,9 @@ class StreamedAnswer(_Answer):
             self.assembly.expected = 1  # there is no more
             self._judge()
             return False
-        reply = read_reply(payload)
+        reply = read_event(payload)
         self.progress_at = time.perf_counter()
-        if reply.error is not None and says_error(reply.error):
+        if reply.error is not None and reply.says_error:
             raise error_in(self.provider, payload)
         if self.assembly.over and reply.choices and self.assembly.has_ended(reply):
             # Said twice, as some do: the first time counts. OpenRouter tells its usage so.

@@ -15,7 +15,7 @@ import msgspec
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.sse import BOM, Splitter, event_data
-from airboss.providers.lenient import any_json, arguments_of, call_number
+from airboss.providers.lenient import any_json, arguments_of, call_number, without_halves
 
 Json = dict[str, Any]
 
@@ -120,16 +120,17 @@ def whole_of(stream: bytes) -> bytes | None:
 
 
 def _joined(payloads: Iterable[bytes]) -> bytes | None:
-    """The whole answer of events; None where they are none of one. An event that is an error is returned."""
+    """The whole answer of events, up to one that cannot be read; None where they are none of one. An event
+    that is an error is returned."""
     answer: Json = {}
     choices: dict[int, Json] = {}
     for payload in payloads:
         try:
-            chunk = any_json(payload)
+            chunk = any_json(without_halves(payload))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return None
+            break
         if not isinstance(chunk, dict):
-            return None
+            break
         if chunk.get("error"):
             return payload
         pieces = chunk.pop("choices", None)
@@ -160,7 +161,7 @@ def _ended(choice: Json) -> Json:
 def unasked_whole(whole: bytes) -> bytes:
     """The events of a whole answer that came where a stream was asked for; that it is all there is plain from
     its JSON, whether it says why it ended or not. None of one of an odd shape."""
-    answer = any_json(whole)
+    answer = any_json(without_halves(whole.decode("utf-8", "replace").encode()))
     choices = answer.get("choices")
     if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
         return b""
@@ -188,7 +189,8 @@ def unasked_stream(said: bytes) -> bytes:
     if whole is None:
         return said
     choices = msgspec.json.decode(whole).get("choices", ())
-    if not all(choice.get("finish_reason") for choice in choices):
+    reasons = [choice.get("finish_reason") for choice in choices]
+    if not all(reason and isinstance(reason, str) for reason in reasons):
         raise UpstreamFailed(
             "the upstream sent a stream, unasked, and ended it without a finish_reason", code="stream_cut"
         )
@@ -199,7 +201,7 @@ def _payloads(stream: bytes) -> Iterable[bytes]:
     events = Splitter()
     for event in itertools.chain(events.feed(stream), events.feed(events.ending())):
         payload = event_data(event)
-        if payload == b"[DONE]":
+        if payload is not None and payload.startswith(b"[DONE]"):
             return
         if payload:
             yield payload

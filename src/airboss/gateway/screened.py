@@ -33,7 +33,8 @@ from airboss.governance.screening_chat import (
     screen_written,
 )
 from airboss.governance.tokens import Tokens
-from airboss.providers.compatible import Delta, Reply, read_reply, says_error
+from airboss.providers.compatible import Delta, Reply, read_reply
+from airboss.providers.lenient import without_halves
 
 THREAD_BYTES = 64 * 1024
 """A longer request is screened in a thread: others should not wait for a megabyte of numbers."""
@@ -300,8 +301,10 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             self.assembly.expected = 1  # there is no more
             super()._judge()
             return
+        if b"\\u" in payload:
+            payload = without_halves(payload)
         reply = read_reply(payload)
-        if (reply.error is not None and says_error(reply.error)) or PROGRESS in event:
+        if (reply.error is not None and reply.says_error) or PROGRESS in event:
             self._event(event)
             return
         self.progress_at = time.perf_counter()

@@ -13,7 +13,7 @@ import msgspec
 from airboss import __version__
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
-from airboss.providers.lenient import any_json, readable, whole_number
+from airboss.providers.lenient import any_json, readable, whole_number, without_halves
 from airboss.providers.usage import Usage
 
 T = TypeVar("T")
@@ -102,6 +102,9 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+_NO_ERROR = frozenset({b"{}", b"[]", b'""', b"false", b"0", b"null"})
+
+
 class Reply(msgspec.Struct):
     """A whole answer, or one event of a stream."""
 
@@ -111,6 +114,11 @@ class Reply(msgspec.Struct):
     id: Any = None
     model: Any = None
     created: Any = None
+
+    @property
+    def says_error(self) -> bool:
+        """Whether `error` is one: some servers send an empty one with every event."""
+        return self.error is not None and bytes(self.error) not in _NO_ERROR
 
     @property
     def finish_reason(self) -> str | None:
@@ -155,6 +163,15 @@ def read_reply(data: bytes) -> Reply:
         # An odd member may hide that what comes after it is no JSON.
         shown = data[:80].decode("utf-8", "replace")
         raise UpstreamFailed(f"the upstream's answer is not JSON; it begins {shown!r}") from None
+
+
+def read_event(data: bytes) -> Reply:
+    """As `read_reply`, an event: where a character is cut in two, as some servers do, its halves count as one
+    each that cannot be shown."""
+    try:
+        return _reply.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return read_reply(without_halves(data))
 
 
 def _what_can_be_read(value: object) -> Reply:
@@ -323,14 +340,6 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 """How providers that have no code for it say that a prompt does not fit."""
-
-
-def says_error(error: bytes) -> bool:
-    """Whether an `error` is one: some servers send an empty one with every event."""
-    return bytes(error) not in _NO_ERROR
-
-
-_NO_ERROR = frozenset({b"{}", b"[]", b'""', b"false", b"0", b"null"})
 
 
 def error_in(provider: str, body: bytes) -> ApiError:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
 T = TypeVar("T")
+_ESCAPED = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
+"""A backslash, a pair, or half of one."""
 CALLS_MAX = 1024
 """Tool calls in one answer that are told apart without their `index`."""
 
@@ -34,6 +37,11 @@ def any_json(data: bytes) -> Any:
         return json.loads(data, parse_int=_int, parse_constant=_no_json)
     except ValueError as error:
         raise msgspec.DecodeError(str(error)) from None
+
+
+def without_halves(text: bytes) -> bytes:
+    """A JSON text without halves of characters (of UTF-16's pairs), which are none: U+FFFD instead."""
+    return _ESCAPED.sub(lambda found: rb"\ufffd" if found[1] else found[0], text)
 
 
 def is_json(data: bytes) -> bool:
