@@ -24,15 +24,34 @@ from tests.store.test_old_schemas import RECORDS, old_store
 COUNT = 1_000
 STRETCH = 256
 WHO = "ann-unmistakable-7f3a"
+MADE = {
+    "requests": "count(*)",
+    "errors": "count(*) filter (status = 'error')",
+    "cancelled": "count(*) filter (status = 'cancelled')",
+    "refused": "count(*) filter (status = 'refused')",
+    "answered": "count(*) filter (status = 'ok')",
+    "input_tokens": "sum(input_tokens)",
+    "output_tokens": "sum(output_tokens)",
+    "cost_usd": "sum(cost_usd)",
+    "cost_unknown": "count(*) filter (cost_usd is null)",
+    "priced": "count(cost_usd) filter (status = 'ok')",
+    "started": "count(ttft_ms) filter (status = 'ok')",
+    "rates": "count(*) filter (status = 'ok') * 100.0",  # each wrote 8 tokens in 80 ms
+    "rated": "count(*) filter (status = 'ok')",
+    "first_at": "min(started_at)",
+    "last_at": "max(started_at)",
+}
+"""Each number of a sum, of records."""
+STATUSES = ("ok", "error", "ok", "cancelled", "refused")
 NOON = START.replace(day=3)
 """Calls are of five days; this is amid the third."""
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short stretches, and sums asked where a few calls would be read."""
+    """Short stretches, and sums asked where a few calls would be read; rows of people are chosen."""
     monkeypatch.setattr(duckdb_people, "STRETCH", STRETCH)
-    monkeypatch.setattr(rollups, "FEW", -1)
+    monkeypatch.setattr(rollups, "FEW", 100)
 
 
 @pytest.fixture
@@ -52,6 +71,8 @@ def call(number: int, *, user: str | None, **fields: Any) -> bytes:
     at = START + timedelta(minutes=7 * number)
     session = "of-both" if number % 3 else f"s-{user}"
     given = {"started_at": at, "user": user, "session": session, "model": f"m{number % 2}"}
+    given |= {"key": f"k{number % 4}", "status": STATUSES[number % len(STATUSES)]}
+    given |= {"cost_usd": None} if number % 6 == 0 else {}
     return record_json(number, **given | fields)
 
 
@@ -70,13 +91,13 @@ def of_records(log: DuckDBRecordLog) -> None:
                 "select seq from summed_people where name = ?", [sums.table]
             ).fetchall()
             assert seq > COUNT - STRETCH
+            whole = ", ".join(duckdb_people.NUMBERS[name] for name in sums.numbers)
+            of_each = ", ".join(MADE[name] for name in sums.numbers)
             kept = connection.execute(
-                f"select start, {columns}, sum(requests), sum(errors), sum(output_tokens), sum(cost_usd),"
-                f" max(last_at) from {sums.table} group by all order by all"
+                f"select start, {columns}, {whole} from {sums.table} group by all order by all"
             ).fetchall()
             made = connection.execute(
-                f"select date_trunc('day', started_at) as start, {columns}, count(*),"
-                " count(*) filter (status = 'error'), sum(output_tokens), sum(cost_usd), max(started_at)"
+                f"select date_trunc('day', started_at) as start, {columns}, {of_each}"
                 f" from records where seq < {seq} group by all order by all"
             ).fetchall()
             assert kept == made, sums.table
@@ -163,9 +184,62 @@ def test_sums_go_with_their_days(log: DuckDBRecordLog) -> None:
     assert total(log) == left
 
 
+def test_rows_of_users_are_told_from_sums(log: DuckDBRecordLog) -> None:
+    """All but quantiles: what stands in a sum of a whole day is in the answer."""
+    since = START.replace(hour=0)
+    asked = UsageQuery(since=since, until=since + timedelta(days=9), by=("user",), order="latency_p95_ms")
+    before = {row.group: row.refused for row in log.usage(asked)}
+    with log._transaction() as connection:
+        connection.execute("update user_sums set refused = refused + 1000 where start = '2026-11-03'")
+    after = {row.group: row.refused for row in log.usage(asked)}
+    assert len(before) == 3
+    assert sum(before.values()) == COUNT // len(STATUSES)
+    assert all(after[group] > before[group] + 999 for group in before)
+
+
+OLD_SUM = """
+    insert into {table}
+    select
+        date_trunc('day', started_at), deployment, release, arm, model, provider, {columns}, count(*), 0,
+        sum(output_tokens), sum(cost_usd), max(started_at)
+    from records where seq < 32
+    group by all
+"""
+
+
+def test_sums_of_the_older_shape_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file of schema 9, with sums and days that were deleted; answers are those of the records before,
+    in between and after."""
+    monkeypatch.setattr(duckdb_people, "STRETCH", 16)
+    monkeypatch.setattr(rollups, "FEW", 3)
+    path = tmp_path / "records.duckdb"
+    old_store(path, 9)
+    midnight = START.replace(hour=0, tzinfo=None)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(OLD_SUM.format(table="user_sums", columns='"key", operation, "user"'))
+        connection.execute(OLD_SUM.format(table="session_sums", columns='session, "user"'))
+        connection.execute("update summed_people set seq = 32, since = ?", [midnight])
+    for summed in (0, 15, 31, 31, 31):  # then the other table
+        log = DuckDBRecordLog(path)
+        assert (total(log), costs(log)) == (RECORDS, RECORDS * 123)
+        with log._reading() as connection:
+            assert connection.execute("select sum(requests) from user_sums").fetchall() == [(summed or None,)]
+            assert connection.execute("select distinct since from summed_people").fetchall() == [(midnight,)]
+        log.tidy()
+        log.close()
+
+
+def costs(log: DuckDBRecordLog) -> int:
+    """What calls cost whose sessions and keys rows tell of, in millionths of a dollar."""
+    until = START + timedelta(days=99)
+    rows = log.usage(UsageQuery(since=START - timedelta(days=9), until=until, by=("session", "key")))
+    return round(sum(row.cost_usd or 0 for row in rows) * 1e6)
+
+
 def test_an_older_file_is_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stretch by stretch, and a start that is stopped in between goes on; answers are right meanwhile."""
     monkeypatch.setattr(duckdb_people, "STRETCH", 16)
+    monkeypatch.setattr(rollups, "FEW", 3)
     path = tmp_path / "records.duckdb"
     old_store(path, 8)
     for _ in range(4):

@@ -199,35 +199,49 @@ def test_calls_of_nobody_are_one_row(summed: RecordLog, monkeypatch: pytest.Monk
 def test_the_first_people_are_found_and_told_exactly(
     summed: RecordLog, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    """However many are asked for, with people who were never answered and calls of nobody, by one column and
-    by two, before and after an erasure: the same rows as of every call."""
+    """However many are asked for, with people who were never answered and calls of nobody, by one column or
+    two, of whole days and parts of them, before and after an erasure: the same rows as of every call."""
     rng = random.Random(20261129)
-    many = [
-        record_json(
-            40_000 + at,
-            deployment="many",
-            user=rng.choice([f"v{rng.randrange(60)}", None]),
-            session=f"of-{rng.randrange(200)}",
-            status=rng.choice(["ok", "ok", "error"]),
-            latency_ms=rng.lognormvariate(6, 1.2) if at % 5 else 900.0,
-        )
-        for at in range(3_000)
-    ]
+    many = [_one_of_many(rng, at) for at in range(3_000)]
     summed.apply(JournalMove(segment=SEGMENT, start=3, end=4, records=tuple(many)))
     while summed.tidy():
         pass
-    for order, erased in (("latency_p95_ms", {}), ("output_tokens", {"v7": LATER}), ("latency_p95_ms", {})):
+    for order, erased, since in (
+        ("latency_p95_ms", {}, START),
+        ("output_tokens", {"v7": LATER}, START.replace(hour=0)),
+        ("latency_p95_ms", {}, START.replace(hour=0)),
+    ):
         summed.erase(erased)
-        for by in (("session",), ("user",), ("session", "status"), ("model", "user")):
+        for by in (("session",), ("user",), ("session", "status"), ("model", "user"), ("session", "key")):
             asked = UsageQuery(
-                since=START, until=LATER, by=by, where=RecordFilter(deployment="many"),
-                order=order, limit=limit,
+                since=since, until=since + timedelta(days=1), by=by, order=order, limit=limit,
+                where=RecordFilter(deployment="many"), costs=by == ("user",), without_key="airboss",
             )  # fmt: skip
             monkeypatch.setattr(rollups, "FEW", 1_000)
             chosen = summed.usage(asked)
             monkeypatch.setattr(rollups, "FEW", 10**9)
             assert told(chosen) == told(summed.usage(asked))
             assert not any(row.approximate for row in chosen)
+
+
+def _one_of_many(rng: random.Random, number: int) -> bytes:
+    latency_ms = rng.lognormvariate(6, 1.2) if number % 5 else 900.0
+    return record_json(
+        40_000 + number,
+        deployment="many",
+        key=rng.choice(["team-a", "team-b", "airboss"]),
+        model=rng.choice(["small", "large"]),
+        operation=rng.choice(["chat", "embeddings"]),
+        user=rng.choice([f"v{rng.randrange(60)}", None]),
+        session=rng.choice([f"of-{rng.randrange(200)}", None]),
+        status=rng.choice(["ok", "ok", "ok", "error", "cancelled", "refused"]),
+        latency_ms=latency_ms,
+        stream=rng.random() < 0.5,
+        ttft_ms=rng.choice([None, latency_ms * rng.random(), latency_ms]),
+        input_tokens=rng.choice([None, rng.randint(1, 300)]),
+        output_tokens=rng.choice([None, rng.randint(0, 300)]),
+        cost_usd=rng.choice([None, Decimal(rng.randint(1, 99_999)).scaleb(-7)]),
+    )
 
 
 def told(rows: Sequence[UsageRow]) -> list[dict[str, Any]]:

@@ -186,7 +186,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         return gone
 
     def tidy(self) -> bool:
-        """As `RecordLog.tidy`; keeps the writer out for a third of a second at most."""
+        """As `RecordLog.tidy`; keeps the writer out for a second at most, on idle cores."""
         with self._transaction() as connection:
             made = self._made = self._made if self._made is not None else duckdb_search.indexed(connection)
             for sums in (duckdb_rollups, duckdb_people):

@@ -1,8 +1,8 @@
 """Sums by the day and the person that the record log's DuckDB file keeps.
 
 They choose: of a question by user or session they say which rows come first, and only the calls of these
-are read then. And they tell how many users there were. What an erasure blanks in records it blanks here in
-the same transaction.
+are read then; of users only for their quantiles, since all else is in the sums. And they tell how many users
+and sessions there were. What an erasure blanks in records it blanks here in the same transaction.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection, query, run
 from airboss.store.rollups import Question, Sums, inside
 from airboss.store.rows import naive
@@ -21,17 +22,36 @@ STRETCH: Final = 524_288
 DAY_S: Final = 86_400
 _PARAMETER: Final = re.compile(r"\$([a-z_0-9]+)")
 
-USERS: Final = Sums(
-    "user_sums",
-    ("deployment", "release", "arm", "model", "provider", '"key"', "operation", '"user"'),
-    ('"user"',),
-)
+NUMBERS: Final = {
+    "requests": "sum(requests)::bigint",
+    "errors": "sum(errors)::bigint",
+    "cancelled": "sum(cancelled)::bigint",
+    "refused": "sum(refused)::bigint",
+    "answered": "sum(answered)::bigint",
+    "input_tokens": "coalesce(sum(input_tokens), 0)::bigint",
+    "output_tokens": "coalesce(sum(output_tokens), 0)::bigint",
+    "cost_usd": "sum(cost_usd)",
+    "cost_unknown": "sum(cost_unknown)::bigint",
+    "priced": "sum(priced)::bigint",
+    "started": "sum(started)::bigint",
+    "rates": "coalesce(sum(rates), 0)",
+    "rated": "sum(rated)::bigint",
+    "first_at": "min(first_at)",
+    "last_at": "max(last_at)",
+}
+"""What calls are summed up to, and how."""
+_APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
+USERS: Final = Sums("user_sums", (*_APART, '"user"'), ('"user"',), tuple(NUMBERS))
 SESSIONS: Final = Sums(
     "session_sums",
-    ("deployment", "release", "arm", "model", "provider", "session", '"user"'),
+    (*_APART, "session", '"user"'),
     ("session", '"user"'),
+    ("requests", "errors", "answered", "output_tokens", "cost_usd", "last_at"),
 )
+"""Only what chooses: a session has few calls a day, so that its sums are hardly fewer than these."""
 TABLES: Final = (USERS, SESSIONS)
+NOBODY: Final = "(from records where false)"
+_WITHOUT: Final = '($without is null or "key" <> $without)'
 
 
 def begin(connection: Connection, *, next_seq: int) -> bool:
@@ -94,10 +114,11 @@ def everybody(connection: Connection, asked: Question) -> tuple[dict[str, str], 
     those that are read from every call."""
     found: dict[str, str] = {}
     given: dict[str, Any] = {}
-    for name, sums in zip(("users", "sessions"), TABLES, strict=True):
-        if name in asked.people and asked.step_s is None and sums.tells(asked):
+    for name, tables in (("users", TABLES), ("sessions", (SESSIONS,))):
+        sums = next((each for each in tables if each.tells(asked)), None)
+        if name in asked.people and asked.step_s is None and sums is not None:
             rows, more = _rows(connection, sums, asked)
-            text = query("everybody").format(people=rows, without=_without(sums), where=asked.where)
+            text = query("everybody").format(people=rows, without=_WITHOUT, where=asked.where)
             found[name] = f"({text})"
             given |= more
     return found, given
@@ -108,14 +129,13 @@ def _of_first(connection: Connection, asked: Question, person: str) -> tuple[Que
     if asked.metric == "latency_p95_ms":
         found = _slowest(connection, asked)
         return asked.of_groups(person, [row[:-2] for row in found], _these), sum(row[-1] for row in found)
-    sums = next((each for each in TABLES if each.tells(asked)), None)
-    rows, more = (query("calls"), {}) if sums is None else _rows(connection, sums, asked)
+    rows, more = _calls(connection, asked)
     keys = [f"g{at}" for at in range(len(asked.by))]
     whole = f"max({asked.metric})" if asked.metric == "last_at" else f"sum({asked.metric})"
     text = query("top_people").format(
         groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
         people=rows,
-        without=_without(sums),
+        without=_WITHOUT,
         where=asked.where,
         order=whole,
         keys=", ".join(keys),
@@ -125,27 +145,69 @@ def _of_first(connection: Connection, asked: Question, person: str) -> tuple[Que
 
 
 def _slowest(connection: Connection, asked: Question) -> list[Any]:
-    """The groups with the slowest calls, exactly; sums of people do not tell, so that each call is looked at,
-    but only a few of them are kept. Some more may come with them that are no slower than the last."""
+    """The groups with the slowest calls, exactly; sums of people tell how many calls they had and no more, so
+    that each call is looked at, but only a few of them are kept. Some more may come with them that are no
+    slower than the last."""
+    rows, more = _calls(connection, asked)
     keys = [f"g{at}" for at in range(len(asked.by))]
     text = query("slowest_people").format(
         groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
         keys=", ".join(keys),
         keys_of_told=", ".join(f"told.{key}" for key in keys),
         same=" and ".join(f"tail.{key} is not distinct from told.{key}" for key in keys),
-        without=_without(None),
+        people=rows,
+        without=_WITHOUT,
         where=asked.where,
     )
-    near = query("tail").format(without=_without(None), where=asked.where)
+    near = query("tail").format(without=_WITHOUT, where=asked.where)
     ((tail,),) = run(connection, near, _given(near, asked, {}))
-    found = run(connection, text, _given(text, asked, {"tail": tail}))
+    found = run(connection, text, _given(text, asked, more | {"tail": tail}))
     if tail >= 0 and sum(row[-2] for row in found) < asked.limit:
-        found = run(connection, text, _given(text, asked, {"tail": -1.0}))
+        found = run(connection, text, _given(text, asked, more | {"tail": -1.0}))
     return found
+
+
+def told(connection: Connection, asked: Question) -> list[dict[str, Any]] | None:
+    """What the calls of chosen rows did, exactly: quantiles of these, all else from the sums of users; None
+    where these do not tell it."""
+    if not asked.chosen or not USERS.tells(asked) or asked.bounded:
+        return None
+    keys = [f"g{at}" for at in range(len(asked.by))]
+    same = " and ".join(f"{{table}}.{key} is not distinct from numbers.{key}" for key in keys)
+    connection.begin()  # the sums and how far they go, of one state
+    try:
+        rows, more = _rows(connection, USERS, asked)
+        people, of_people = everybody(connection, asked)
+        text = query("chosen").format(
+            groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
+            numbers=_added_up(USERS),
+            people=rows,
+            without=_WITHOUT,
+            where=asked.where,
+            cost="quantile_cont(cost_usd::double, 0.95)" if "cost_p95_usd" in asked.quantiles else "null",
+            users='count(distinct "user")' if "users" in asked.people else "0",
+            sessions=people.get("sessions", NOBODY),
+            same_quantiles=same.format(table="quantiles"),
+            same_sessions=same.format(table="sessions"),
+            order=", ".join([*filter(None, [asked.order]), *(f"numbers.{key}" for key in keys)]),
+        )
+        return read.dicts(connection.execute(text, _given(text, asked, more | of_people)))
+    finally:
+        connection.rollback()
 
 
 def _these(column: str, name: str) -> str:
     return f"{column} in (select unnest(${name}::varchar[]))"
+
+
+def _calls(connection: Connection, asked: Question) -> tuple[str, dict[str, Any]]:
+    """The calls of a question's period, by the smallest sums that tell it or else one by one, and what that
+    is given."""
+    sums = next((each for each in TABLES if each.tells(asked)), None)
+    if sums is not None:
+        return _rows(connection, sums, asked)
+    every = "select * from records where started_at >= $since and started_at < $until"
+    return query("calls").format(records=every), {}
 
 
 def _rows(connection: Connection, sums: Sums, asked: Question) -> tuple[str, dict[str, Any]]:
@@ -155,13 +217,14 @@ def _rows(connection: Connection, sums: Sums, asked: Question) -> tuple[str, dic
     first, last = naive(days), naive(days_end)
     if since is not None:
         first = min(max(first, since), last)
-    text = query("people").format(table=sums.table, columns=", ".join(sums.columns))
+    unsummed = query("unsummed").format(table=sums.table)
+    text = query("people").format(
+        table=sums.table,
+        columns=", ".join(sums.columns),
+        numbers=", ".join(sums.numbers),
+        calls=query("calls").format(records=unsummed),
+    )
     return text, {"days": first, "days_end": last, sums.table: summed}
-
-
-def _without(sums: Sums | None) -> str:
-    """The condition on keys, where there are any."""
-    return "true" if sums is SESSIONS else '($without is null or "key" <> $without)'
 
 
 def _given(text: str, asked: Question, more: dict[str, Any]) -> dict[str, Any]:
@@ -181,6 +244,10 @@ def _reach(connection: Connection, sums: Sums) -> tuple[int, datetime | None]:
     return seq, since
 
 
+def _added_up(sums: Sums) -> str:
+    return ", ".join(f"{NUMBERS[name]} as {name}" for name in sums.numbers)
+
+
 def _same(sums: Sums, table: str) -> str:
     return " and ".join(f"{table}.{each} is not distinct from gone.{each}" for each in sums.people)
 
@@ -191,5 +258,10 @@ def _sum(
     """Sum up records, as nobody's where that is said."""
     people: Collection[str] = sums.people if nobody else ()
     columns = [f"null::varchar as {each}" if each in people else each for each in sums.columns]
-    text = query("sum_people").format(table=sums.table, columns=", ".join(columns), records=f"({records})")
+    text = query("sum_people").format(
+        table=sums.table,
+        columns=", ".join(columns),
+        numbers=_added_up(sums),
+        calls=query("calls").format(records=records),
+    )
     run(connection, text, used(text, given))

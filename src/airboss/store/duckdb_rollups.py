@@ -21,7 +21,6 @@ STRETCH: Final = 32_768
 TOLD: Final = 256
 """So many pairs of model and key are told apart in a stretch, those with the most calls."""
 PEOPLE: Final = ("users", "sessions")
-NOBODY: Final = "(from records where false)"
 WIDTHS: Final = (60, 3_600)
 TAGGED: Final = "json_extract_string(tags, "
 """How a column of a tag begins."""
@@ -135,7 +134,10 @@ def _text(asked: Question, people: Mapping[str, str], *, summed: bool, few_tags:
         **read.beyond(asked, ok="true"),
         quantiles=", ".join(places) or "null as nothing",
         told="".join(f"quantiles.{name}, " for name in asked.quantiles),
-        **{name: people.get(name, everybody if name in asked.people else NOBODY) for name in PEOPLE},
+        **{
+            name: people.get(name, everybody if name in asked.people else duckdb_people.NOBODY)
+            for name in PEOPLE
+        },
         order=", ".join(filter(None, order)),
         **same,
     )

@@ -31,7 +31,8 @@ def usage(
     found = duckdb_rollups.ask(connection, of_usage(asked, groups, conditions, parameters))
     approximate = not isinstance(found, Question)
     if isinstance(found, Question):
-        found = _of_every_call(connection, asked, groups, found)
+        chosen = duckdb_people.told(connection, found)
+        found = _of_every_call(connection, asked, groups, found) if chosen is None else chosen
     return [_row(each, len(groups), approximate=approximate) for each in found]
 
 

@@ -90,6 +90,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         columns = [column for column in self.by if column in ('"user"', "session")]
         return columns[0] if columns and self.step_s is None else None
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it counts answers beyond a bound, which no sum tells."""
+        return (self.slow_ms, self.late_ms, self.costly_usd) != (None, None, None)
+
     def of_groups(
         self, person: str, groups: Sequence[Sequence[str | None]], within: Callable[[str, str], str]
     ) -> Question:
@@ -144,7 +149,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sums(msgspec.Struct, frozen=True):
-    """A table of sums: its columns beside the numbers, and which of them an erasure blanks.
+    """A table of sums: its columns beside the numbers, which of them an erasure blanks, and its numbers.
 
     It stands here because a structure with functions lives to the very end of the process, with all that its
     module knows: with DuckDB in it, that complains of leaks on stderr, forty lines at the end of a verb.
@@ -153,11 +158,11 @@ class Sums(msgspec.Struct, frozen=True):
     table: str
     columns: tuple[str, ...]
     people: tuple[str, ...]
+    numbers: tuple[str, ...]
 
     def tells(self, asked: Question) -> bool:
         """Whether it knows all that a question names."""
-        names = {column.strip('"') for column in self.columns}
-        return asked.names <= names and (asked.without_key is None or "key" in names)
+        return asked.names <= {column.strip('"') for column in self.columns}
 
 
 def of_deployments(since: datetime, until: datetime, without_key: str | None) -> Question:

@@ -1,4 +1,21 @@
--- DuckDB's own: as people.sql, of the records alone.
-select *, 1 as requests, (status = 'error')::bigint as errors, started_at as last_at
-from records
-where started_at >= $since and started_at < $until
+-- DuckDB's own: records as sums of people have them, each of one call.
+select
+    *,
+    1 as requests,
+    (status = 'error')::bigint as errors,
+    (status = 'cancelled')::bigint as cancelled,
+    (status = 'refused')::bigint as refused,
+    (status = 'ok')::bigint as answered,
+    (cost_usd is null)::bigint as cost_unknown,
+    (status = 'ok' and cost_usd is not null)::bigint as priced,
+    (status = 'ok' and ttft_ms is not null)::bigint as started,
+    if(status = 'ok' and writing_ms > 0, output_tokens / writing_ms * 1000, null) as rates,
+    (rates is not null)::bigint as rated,
+    started_at as first_at,
+    started_at as last_at
+from (
+    select *, if(stream, latency_ms - coalesce(ttft_ms, 0), latency_ms) as writing_ms
+    from (
+{records}
+    )
+)

@@ -1,4 +1,4 @@
--- How many different tags calls have, of each 64th call.
+-- How many different tags calls have, of 512 calls of each 32,768.
 select count(distinct tags)
 from records
-where seq % 64 = 0 and started_at >= $since and started_at < $until
+where seq & 32256 = 0 and started_at >= $since and started_at < $until

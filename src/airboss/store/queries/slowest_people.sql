@@ -1,10 +1,13 @@
--- DuckDB's own: as top_people.sql, the slowest first, by their calls. A quantile near the end is among the slowest
--- calls, so that only those above `tail` are put in order; a group whose lower neighbour is not among these has at
--- most what it is told here, and comes along as one too many (`sure` is false).
+-- DuckDB's own: as top_people.sql, the slowest first, by their calls; how many these are the sums of people say. A
+-- quantile near the end is among the slowest calls, so that only those above `tail` are put in order; a group whose
+-- lower neighbour is not among these has at most what it is told here, and comes along as one too many (`sure` is
+-- false).
 with told as (
-    select {groups}, count(*) as requests, count(*) filter (status = 'ok') as answered
-    from records
-    where started_at >= $since and started_at < $until and {without} and {where}
+    select {groups}, sum(requests)::bigint as requests, sum(answered)::bigint as answered
+    from (
+{people}
+    )
+    where {without} and {where}
     group by all
 ),
 tail as (
