@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import airboss
+from airboss.cli.stopped import match
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
 from tests.cli.admin_api import AdminApi
@@ -186,13 +187,15 @@ def test_a_stopped_airboss_refuses_as_a_running_one_does(run: Run, tmp_path: Pat
     SqlLedger(DataDir(tmp_path).ledger_url).close()
     for code, *call in ((2, "dataset", "show", "none"), (1, "records", "--id", "none"), (2, "export")):
         assert run(*call, "--data-dir", str(tmp_path))[0] == code
+    slashed = match("/api/v1/drift/{deployment}/accept", "/api/v1/drift/meta%2Fx/accept")
+    assert slashed == {"deployment": "meta/x"}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../keys", "a/b"])
 @pytest.mark.parametrize(
     "verb",
     ["release show", "dataset show", "dataset export", "eval show", "probe show", "tune show", "job show",
-     "job cancel", "keys revoke", "keys rotate", "keys set --budget 1"],
+     "job cancel", "keys revoke", "keys rotate", "keys set --budget 1", "monitor show", "monitor test"],
 )  # fmt: skip
 def test_what_can_be_no_name_asks_for_nothing_else(run: Run, api: AdminApi, verb: str, name: str) -> None:
     """Such a name would be another place of the API; the verb that lists names is told."""
@@ -269,6 +272,25 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=20)
         connection.close()
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_full_disk_for_the_output_is_told(tmp_path: Path, form: list[str]) -> None:
+    """In words alone, with what to do."""
+    DataDir(tmp_path).create()
+    SqlLedger(DataDir(tmp_path).ledger_url).close()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "prices", "list", *form, "--data-dir", str(tmp_path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert "No space left on device; make room" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_version_within_its_time() -> None:

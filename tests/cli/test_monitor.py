@@ -90,12 +90,12 @@ def test_show_has_history_and_who_was_told(run: Run, api: AdminApi) -> None:
         "events": [event | {"value": 0.5, "bound": 0.1}],
         "notifications": [told(), told(state="failed", error="ops answered 500")],
     }
-    api.answers["GET", "/api/v1/alarms/err%2Fors"] = page
-    code, out, _ = run("monitor", "show", "err/ors", "--url", api.url)
+    api.answers["GET", "/api/v1/alarms/err%20ors"] = page
+    code, out, _ = run("monitor", "show", "err ors", "--url", api.url)
     assert code == 1
     for shown in ("ok → firing", "known [x]", "failed (ops answered 500)", "by ann"):
         assert shown in out
-    code, out, _ = run("monitor", "show", "err/ors", "--url", api.url, "--json")
+    code, out, _ = run("monitor", "show", "err ors", "--url", api.url, "--json")
     assert (code, json.loads(out)) == (1, page)
 
 

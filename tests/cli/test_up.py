@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from tests.cli.running import COMMAND, CONFIG, Running, environment, up, verb
@@ -147,6 +148,20 @@ def test_apply_diff_and_export(running: Running) -> None:
     assert done.returncode == 2
     assert "new.toml:2" in done.stderr
     assert "deployments.other" in running.verb("export").stdout
+
+
+def test_a_deployment_may_have_a_slash_in_its_name(running: Running) -> None:
+    """As models on a hub do: its page is there, and its drift is accepted."""
+    fresh = running.root / "hub.toml"
+    fresh.write_text(CONFIG + '[deployments."meta/x"]\nmodel = "small"\n')
+    assert running.verb("apply", str(fresh)).returncode == 0
+    url = running.ready["console_url"]
+    with httpx2.Client(base_url=url, headers={"origin": url}, trust_env=False) as person:
+        assert person.post("/login", data={"key": running.ready["admin_key"]}).status_code == 303
+        assert person.get("/deployments/meta/x").status_code == 200
+        assert person.get("/deployments/meta/y").status_code == 404
+    done = running.verb("monitor", "drift", "meta/x", "--accept")
+    assert (done.returncode, "learning" in done.stdout) == (0, True), done.stderr
 
 
 def models(running: Running) -> bytes:

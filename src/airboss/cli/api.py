@@ -226,8 +226,8 @@ LISTS = {
 
 def place(kind: str, name: str, action: str = "") -> str:
     """Where the admin API has a thing of this name, or does something to it. Raises WrongCall for what can be
-    no name: it would be another place. Deployments may have a slash in theirs, and so what is theirs."""
-    if not name.strip("./") or ("/" in name and kind not in ("alarms", "drift")):
+    no name: it would be another place. A deployment may have a slash in its name."""
+    if not name.strip("./") or ("/" in name and kind != "drift"):
         raise WrongCall(f"{name[:80]!r} is no name; `airboss {LISTS[kind]}` shows those that there are.")
     return f"/api/v1/{kind}/{quote(name, safe='')}{action}"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -39,7 +41,7 @@ from airboss.cli.tune import tune
 from airboss.cli.up import up
 from airboss.cli.version import version
 from airboss.cli.wording import Verbs
-from airboss.domain.errors import AirbossError, WrongCall
+from airboss.domain.errors import AirbossError, SetupError, WrongCall
 
 app = typer.Typer(
     name="airboss",
@@ -86,6 +88,9 @@ app.command(rich_help_panel=ROLES)(store)
 app.command(rich_help_panel=ROLES)(counters)
 app.add_typer(replica, name="replica", rich_help_panel=ROLES)
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Of a write: there is no room."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and exit: 0 done, 1 the answer is no or it failed, 2 something must be changed first.
@@ -106,6 +111,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AirbossError as error:
         print_error(error, as_json=as_json)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise  # a defect of ours
+        with suppress(OSError):
+            sys.stdout.close()  # else the interpreter tries what is left once more, and complains
+        told = SetupError(
+            f"the output cannot be written: {error.strerror}; make room on the disk it goes to."
+        )
+        print_error(told, as_json=as_json)
+        sys.exit(told.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

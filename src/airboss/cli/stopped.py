@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from airboss.cli.api import fault
 from airboss.domain.errors import ApiError, WrongCall
@@ -78,7 +79,7 @@ def match(template: str, path: str) -> dict[str, str] | None:
     parts = {}
     for name, value in zip(names, given, strict=True):
         if name.startswith("{"):
-            parts[name.strip("{}")] = value
+            parts[name.strip("{}")] = unquote(value)
         elif name != value:
             return None
     return parts

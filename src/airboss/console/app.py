@@ -161,6 +161,14 @@ async def raise_on(_request: Request, error: Exception) -> Response:
     raise error
 
 
+def reached(path: str) -> str:
+    """A path with room for a deployment's name that has a slash, as names of models on a hub have."""
+    whole = {"/deployments/{name}": "/deployments/{name:path}", "{deployment}": "{deployment:path}"}
+    for part, taken in whole.items():
+        path = path.replace(part, taken)
+    return path
+
+
 def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
     """What a person opens."""
 
@@ -174,9 +182,9 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
         return StreamingResponse(desk.live.stream(), media_type="text/event-stream", headers=headers)
 
     return [
-        *(Route(page.path, page_handler(desk, templates, page)) for page in pages_table.PAGES),
+        *(Route(reached(page.path), page_handler(desk, templates, page)) for page in pages_table.PAGES),
         *(
-            Route(action.path, action_handler(desk, templates, action), methods=["POST"])
+            Route(reached(action.path), action_handler(desk, templates, action), methods=["POST"])
             for action in pages_table.ACTIONS
         ),
         Route("/records/{id}/request.json", request_body),
@@ -282,7 +290,7 @@ def api_routes(desk: Desk) -> list[Route]:
         by_path.setdefault(each.path, {})[each.method] = each
     return [
         Route("/api/openapi.json", openapi),
-        *(Route(path, handler(routes), methods=list(routes)) for path, routes in by_path.items()),
+        *(Route(reached(path), handler(routes), methods=list(routes)) for path, routes in by_path.items()),
     ]
 
 
