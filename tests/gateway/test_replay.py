@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from hypothesis import given
@@ -70,6 +71,26 @@ def test_a_long_text_comes_in_pieces() -> None:
     assert len(chunks) > 10
     assert "".join(chunk["delta"].get("content", "") for chunk in chunks) == text
     assert [chunk["finish_reason"] for chunk in chunks[-2:]] == [None, "stop"]
+
+
+def test_what_came_in_many_pieces_is_put_together_in_the_time_of_reading_them() -> None:
+    """Four times as many take four times as long, not sixteen times."""
+
+    def seconds(count: int) -> float:
+        calls = [{"index": 0, "function": {"arguments": "x" * 64}}]
+        piece = {"index": 0, "delta": {"content": "y" * 64, "tool_calls": calls}}
+        stream = b"data: %s\n\n" % json.dumps({"choices": [piece]}).encode() * count
+        began = time.process_time()
+        whole = whole_of(stream)
+        took = time.process_time() - began
+        assert whole is not None
+        message = json.loads(whole)["choices"][0]["message"]
+        assert message["content"] == "y" * 64 * count
+        assert message["tool_calls"][0]["function"]["arguments"] == "x" * 64 * count
+        return took
+
+    few = min(seconds(15_000) for _ in range(2))
+    assert seconds(60_000) < 8 * few
 
 
 def test_an_error_is_no_answer() -> None:

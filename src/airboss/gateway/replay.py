@@ -28,7 +28,21 @@ _STREAM = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How a stream may begin."""
 _TEXTS = frozenset({"content", "reasoning_content", "reasoning", "refusal", "text"})
 _STANDS = frozenset({"role", "id", "type", "name"})
-_encode = msgspec.json.Encoder().encode
+
+
+class _Text:
+    """A text that is put together: added to a string, a hundred thousand pieces would be copied as often."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = list(pieces)
+
+    def __str__(self) -> str:
+        return "".join(self.pieces)
+
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class _Choice(msgspec.Struct):
@@ -215,7 +229,7 @@ def _add(choice: Json, piece: Json) -> None:
             if isinstance(value, dict):
                 _merge(choice.setdefault("message", {}), value)
         elif name == "text":
-            choice["text"] = choice.get("text", "") + (value if isinstance(value, str) else "")
+            choice.setdefault("text", _Text()).pieces.append(value if isinstance(value, str) else "")
         elif name == "logprobs" and isinstance(value, dict) and isinstance(choice.get(name), dict):
             _merge(choice[name], value)
         elif name != "index" and (value is not None or name not in choice):
@@ -229,9 +243,12 @@ def _merge(into: Json, said: Json) -> None:
             into[name] = before if isinstance(before, dict) else {}
             _merge_calls(into[name], value)
             continue
-        texts = isinstance(value, str) and isinstance(before, str) and name not in _STANDS
-        if texts or (isinstance(value, list) and isinstance(before, list)):
-            into[name] = before + value
+        if isinstance(value, str) and isinstance(before, _Text):
+            before.pieces.append(value)
+        elif isinstance(value, str) and isinstance(before, str) and name not in _STANDS:
+            into[name] = _Text(before, value)
+        elif isinstance(value, list) and isinstance(before, list):
+            before += value
         elif isinstance(value, dict) and isinstance(before, dict):
             _merge(before, value)
         elif value is not None or name not in into:
@@ -249,11 +266,12 @@ def _merge_calls(calls: dict[int, Json], pieces: list[Any]) -> None:
         if not isinstance(index, int):
             ids = {number: each["id"] for number, each in calls.items()}
             index = call_number(ids, piece.get("id"), name)
-        new: Json = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+        new: Json = {"id": None, "type": "function", "function": {"name": "", "arguments": _Text()}}
         call = calls.setdefault(index, new)
         said = call["function"]
         # As in `providers.assembly`.
-        if isinstance(name, str) and not (said["arguments"] and said["name"] == name):
+        if isinstance(name, str) and not (said["arguments"].pieces and said["name"] == name):
             said["name"] += name
-        said["arguments"] += arguments_of(function.get("arguments"))
+        if (arguments := function.get("arguments")) is not None:
+            said["arguments"].pieces.append(arguments_of(arguments))
         call |= {key: value for key, value in piece.items() if value and key not in {"index", "function"}}
