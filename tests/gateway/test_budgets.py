@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -175,6 +176,21 @@ def test_what_records_say_first_counts_once() -> None:
         assert spent() == units(Decimal("0.7"))
 
     run(body_())
+
+
+def test_a_budget_may_go_while_records_are_read() -> None:
+    """A plan that comes in the midst of it ends nothing."""
+    house = House(budget=MONTH)
+    house.spent = [Spent(key="a", day=START.date(), usd=Decimal("0.4"))]
+    read = house.spending
+
+    def goes(since: date) -> Iterable[Spent]:
+        house.bind()
+        return read(since)
+
+    house.limiters[0]._spending = goes
+    run(house.limiters[0].refresh())
+    assert house.owner._book.state().holdings["key/a/usd/2026-11"].spent == units(Decimal("0.4"))
 
 
 def test_a_budget_wants_a_price() -> None:

@@ -130,7 +130,9 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
         line = process.stdout.readline()
         if not line:
             said = log.read_text(errors="replace").strip()[-1000:]
-            kind = SetupError if process.wait(STOP_S) == SetupError.exit_code else AirbossError
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
+            kind = SetupError if process.returncode == SetupError.exit_code else AirbossError
             raise kind(f"the demo's Airboss did not start; {log} says: {said}")
         yield json.loads(line)
     finally:

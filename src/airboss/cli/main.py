@@ -112,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_error(error, as_json=as_json)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in FULL:
-            raise  # a defect of ours
+        if error.errno not in FULL or error.filename is not None:
+            raise  # a defect of ours: who writes a file tells of it
         with suppress(OSError):
             sys.stdout.close()  # else the interpreter tries what is left once more, and complains
         told = SetupError(

@@ -350,6 +350,8 @@ class Limiter:
             return
         now = self._clock.now()
         starts = {key: period_start(budget, now) for key, budget in self._budgets.items()}
+        # Put together here: by the time that records are read there may be another plan.
+        counters = {key: f"key/{key}/usd/{period_of(budget, now)}" for key, budget in self._budgets.items()}
         try:
             spent = await asyncio.to_thread(self._spending, min(starts.values()).date())
         except AirbossError as error:  # the owner knows what we told it; records can wait
@@ -361,7 +363,7 @@ class Limiter:
             start = starts.get(each.key)
             if start is not None and each.day >= start.date():
                 sums[each.key] += units(each.usd)
-        read = {f"key/{key}/usd/{period_of(self._budgets[key], now)}": total for key, total in sums.items()}
+        read = {counters[key]: total for key, total in sums.items()}
         before, self._spent = self._spent, read
         told, self._ripe = self._ripe, self._ripened(read)
         again = self._refreshed % SAY_AGAIN == 1

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -78,7 +78,7 @@ async def serve(
     cache: AnswerCache | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what was begun, for at most DRAIN_S seconds. Without a
-    `limiter` limits are counted here, and forgotten at the end."""
+    `limiter` limits are counted here, and forgotten at the end. Raises what a chore has failed of."""
     worker = Worker(journal=journal, clock=clock, name=settings.name, keeping=keeping)
     held = read_counts(settings.metrics_dir, but="").get(settings.name)
     if held is not None:
@@ -122,19 +122,38 @@ async def serve(
         ]
         _calm_collector()
         log.info("serving", extra={"address": listen.getsockname()})
-        await stopped.wait()
+        defect = await _over(stopped, chores)
         log.info("draining", extra={"connections": len(server.connections)})
         router.draining = True
         listener.close()
         server.drain()
         await _drained(server)
-        for chore in chores:
-            chore.cancel()
-        await asyncio.gather(*chores, return_exceptions=True)
+        await _end(chores)
         await worker.limiter.close()
         worker.executor.close()
         await worker.share(settings.metrics_dir)
     log.info("stopped")
+    if defect is not None:
+        raise defect
+
+
+async def _over(stopped: asyncio.Event, chores: Sequence[asyncio.Task[None]]) -> BaseException | None:
+    """Wait until the worker is to stop, or a chore has failed: without its deadlines, plans or limits it must
+    not look alive. Returns what failed."""
+    stopping = asyncio.create_task(stopped.wait())
+    await asyncio.wait({stopping, *chores}, return_when=asyncio.FIRST_COMPLETED)
+    defect = next((each.exception() for each in chores if each.done()), None)
+    if defect is None:
+        return None
+    stopping.cancel()
+    log.error("a chore has failed; this worker ends, and another begins", exc_info=defect)
+    return defect
+
+
+async def _end(chores: Sequence[asyncio.Task[None]]) -> None:
+    for chore in chores:
+        chore.cancel()
+    await asyncio.gather(*chores, return_exceptions=True)
 
 
 def _own_limiter(clock: Clock) -> Limiter:

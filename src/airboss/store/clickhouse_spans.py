@@ -185,7 +185,7 @@ def _texts(house: ClickHouse, ids: Sequence[str], said: Mapping[str, Mapping[str
     for calls in _together({call: sum(said[call][each] for each in ids) for call, ids in read.items()}):
         messages = _waiting(house, [each for call in calls for each in read[call]])
         for call in calls:
-            given = [messages[each] for each in read[call]]
+            given = [messages[each] for each in read[call] if each in messages]  # one may have gone since
             texts[call] = span_messages.filled(texts[call], given, spans[call], among=len(said[call]))
     return texts
 
