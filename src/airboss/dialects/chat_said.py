@@ -12,7 +12,14 @@ import msgspec
 
 from airboss.dialects.speech import Counts, Json
 from airboss.domain.errors import UpstreamFailed
-from airboss.providers.lenient import any_json, arguments_of, call_number, whole_number, without_halves
+from airboss.providers.lenient import (
+    CallNumbers,
+    any_json,
+    arguments_of,
+    call_name,
+    whole_number,
+    without_halves,
+)
 
 COUNT_MAX = 1_000_000_000
 CHARS_MAX = 64 * 1024 * 1024
@@ -179,17 +186,15 @@ class CallJoin:
 
     def __init__(self) -> None:
         self.calls: dict[int, JoinedCall] = {}
+        self._numbers = CallNumbers()
         self._chars = 0
 
-    def number(self, piece: CallPiece) -> int:
-        """Which call a piece is of."""
-        if piece.index is not None:
-            return piece.index
-        return call_number({number: each.id for number, each in self.calls.items()}, piece.id, piece.name)
-
-    def add(self, piece: CallPiece) -> JoinedCall:
-        """Add a piece; the call as it is now. Raises UpstreamFailed for more than anybody asks for."""
-        index = self.number(piece)
+    def add(self, piece: CallPiece) -> JoinedCall | None:
+        """Add a piece; the call as it is now, None where it is one too many. Raises UpstreamFailed for more
+        text than anybody asks for."""
+        index = self._numbers.of(piece.index, piece.id, piece.name)
+        if index is None:
+            return None
         call = self.calls.get(index)
         self._chars += len(piece.arguments) + len(piece.name) + CALL_CHARS
         if self._chars > CHARS_MAX:
@@ -197,9 +202,7 @@ class CallJoin:
         if call is None:
             call = self.calls[index] = JoinedCall(index)
         call.id = call.id or piece.id
-        # Some servers cut names too. One that sends the whole name with every piece would double it.
-        if piece.name and not (call.arguments and call.name == piece.name):
-            call.name += piece.name
+        call.name = call_name(call.name, piece.name, begun=bool(call.arguments))
         if piece.arguments:
             call.arguments.append(piece.arguments)
         return call

@@ -247,13 +247,15 @@ class _Stream:
         return out
 
     def _add_call(self, piece: CallPiece) -> None:
-        if self._calls.number(piece) in self._closed:
+        call = self._calls.add(piece)
+        if call is None:
+            return
+        if call.index in self._closed:
             if piece.arguments.strip():
                 raise UpstreamFailed(
                     "the upstream went on with a tool call that had ended", code="stream_cut"
                 )
             return
-        call = self._calls.add(piece)
         if call not in self._waiting:
             self._waiting.append(call)
 

@@ -356,7 +356,7 @@ class _Items:
 
     def _call(self, piece: CallPiece) -> None:
         call = self._joined.add(piece)
-        if not call.arguments:
+        if call is None or not call.arguments:
             return  # its name may not be whole
         for each in self._joined.calls.values():
             self._show(each)  # those that began before it come before it

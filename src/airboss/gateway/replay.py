@@ -15,7 +15,7 @@ import msgspec
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.sse import BOM, Splitter, event_data
-from airboss.providers.lenient import any_json, arguments_of, call_number, without_halves
+from airboss.providers.lenient import CallNumbers, Pieces, any_json, arguments_of, call_name, without_halves
 
 Json = dict[str, Any]
 
@@ -30,16 +30,12 @@ _TEXTS = frozenset({"content", "reasoning_content", "reasoning", "refusal", "tex
 _STANDS = frozenset({"role", "id", "type", "name"})
 
 
-class _Text:
-    """A text that is put together: added to a string, a hundred thousand pieces would be copied as often."""
+class _Calls(dict[int, Json]):
+    """Tool calls by number, while they are put together."""
 
-    __slots__ = ("pieces",)
-
-    def __init__(self, *pieces: str) -> None:
-        self.pieces = list(pieces)
-
-    def __str__(self) -> str:
-        return "".join(self.pieces)
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = CallNumbers()
 
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -167,7 +163,7 @@ def _ended(choice: Json) -> Json:
     if message is not None:
         message.setdefault("content", None)
         calls = message.get("tool_calls")
-        if isinstance(calls, dict):
+        if isinstance(calls, _Calls):
             message["tool_calls"] = [calls[number] for number in sorted(calls)]
     return choice
 
@@ -229,7 +225,7 @@ def _add(choice: Json, piece: Json) -> None:
             if isinstance(value, dict):
                 _merge(choice.setdefault("message", {}), value)
         elif name == "text":
-            choice.setdefault("text", _Text()).pieces.append(value if isinstance(value, str) else "")
+            choice.setdefault("text", Pieces()).pieces.append(value if isinstance(value, str) else "")
         elif name == "logprobs" and isinstance(value, dict) and isinstance(choice.get(name), dict):
             _merge(choice[name], value)
         elif name != "index" and (value is not None or name not in choice):
@@ -240,13 +236,15 @@ def _merge(into: Json, said: Json) -> None:
     for name, value in said.items():
         before: Any = into.get(name)
         if name == "tool_calls" and isinstance(value, list):
-            into[name] = before if isinstance(before, dict) else {}
+            into[name] = before if isinstance(before, _Calls) else _Calls()
             _merge_calls(into[name], value)
             continue
-        if isinstance(value, str) and isinstance(before, _Text):
+        if isinstance(before, _Calls):
+            continue  # anything but a list is none
+        if isinstance(value, str) and isinstance(before, Pieces):
             before.pieces.append(value)
         elif isinstance(value, str) and isinstance(before, str) and name not in _STANDS:
-            into[name] = _Text(before, value)
+            into[name] = Pieces(before, value)
         elif isinstance(value, list) and isinstance(before, list):
             before += value
         elif isinstance(value, dict) and isinstance(before, dict):
@@ -255,23 +253,21 @@ def _merge(into: Json, said: Json) -> None:
             into[name] = value
 
 
-def _merge_calls(calls: dict[int, Json], pieces: list[Any]) -> None:
-    """Add pieces of tool calls to the calls, which are by number while they are put together."""
+def _merge_calls(calls: _Calls, pieces: list[Any]) -> None:
+    """Add pieces of tool calls to the calls."""
     for piece in pieces:
         if not isinstance(piece, dict):
             continue
-        index, function = piece.get("index"), piece.get("function")
+        function = piece.get("function")
         function = function if isinstance(function, dict) else {}
         name = function.get("name")
-        if not isinstance(index, int):
-            ids = {number: each["id"] for number, each in calls.items()}
-            index = call_number(ids, piece.get("id"), name)
-        new: Json = {"id": None, "type": "function", "function": {"name": "", "arguments": _Text()}}
+        index = calls.numbers.of(piece.get("index"), piece.get("id"), name)
+        if index is None:
+            continue
+        new: Json = {"id": None, "type": "function", "function": {"name": "", "arguments": Pieces()}}
         call = calls.setdefault(index, new)
         said = call["function"]
-        # As in `providers.assembly`.
-        if isinstance(name, str) and not (said["arguments"].pieces and said["name"] == name):
-            said["name"] += name
+        said["name"] = call_name(said["name"], name, begun=bool(said["arguments"].pieces))
         if (arguments := function.get("arguments")) is not None:
             said["arguments"].pieces.append(arguments_of(arguments))
         call |= {key: value for key, value in piece.items() if value and key not in {"index", "function"}}

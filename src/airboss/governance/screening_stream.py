@@ -16,7 +16,7 @@ from airboss.governance.findings import Findings
 from airboss.governance.screening import Screen, ScreeningPolicy
 from airboss.governance.screening_json import restore_json, screen_json
 from airboss.governance.tokens import Restorer, Tokens
-from airboss.providers.lenient import call_number
+from airboss.providers.lenient import CallNumbers, Pieces
 
 HELD_BYTES_MAX = 4 << 20
 """Of one choice's tool calls; a choice with more is blocked."""
@@ -48,7 +48,7 @@ _members = msgspec.json.Decoder(Members)
 _several = msgspec.json.Decoder(list[Members])
 _int = msgspec.json.Decoder(int)
 _text = msgspec.json.Decoder(str | None)
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class StreamedText:
@@ -83,6 +83,7 @@ class ChoiceScreen:
         self._tokens = tokens
         self._texts: dict[str, StreamedText] = {}
         self._calls: dict[int, dict[str, Any]] = {}
+        self._numbers = CallNumbers()
         self._legacy: dict[str, Any] = {}
         self._held = 0
         self._found = Findings(policy)
@@ -158,11 +159,14 @@ class ChoiceScreen:
             self.blocked = bool(self._policy.acting)
             return
         for piece in read_list(delta.get("tool_calls")):
-            index = read_number(piece.get("index"), -1)
-            if index < 0:
-                function = read_object(piece.get("function")) or {}
-                ids = {number: each.get("id") for number, each in self._calls.items()}
-                index = call_number(ids, read_text(piece.get("id")), read_text(function.get("name")))
+            number = read_number(piece.get("index"), -1)
+            function = (read_object(piece.get("function")) or {}) if number < 0 else {}
+            index = self._numbers.of(
+                number if number >= 0 else None, read_text(piece.get("id")), read_text(function.get("name"))
+            )
+            if index is None:  # more calls than are told apart
+                self.blocked = bool(self._policy.acting)
+                continue
             _join(self._calls.setdefault(index, {"index": index}), piece, _DEPTH_MAX)
         legacy = read_object(delta.get("function_call"))
         if legacy:
@@ -232,8 +236,10 @@ def _join(into: dict[str, Any], piece: Members, depth: int) -> None:
             before = into.get(name)
             if name in _IDENTIFIERS:
                 into[name] = before or text
+            elif isinstance(before, Pieces):
+                before.pieces.append(text)
             else:
-                into[name] = (before if isinstance(before, str) else "") + text
+                into[name] = Pieces(text)
         elif first == b"{" and depth > 0:
             inner = into.setdefault(name, {})
             if isinstance(inner, dict):

@@ -8,7 +8,7 @@ import msgspec
 
 from airboss.domain.request import Operation
 from airboss.providers.compatible import Delta, Reply
-from airboss.providers.lenient import arguments_of, call_number
+from airboss.providers.lenient import CallNumbers, arguments_of, call_name
 from airboss.providers.usage import Usage, UsageSum
 
 OUTPUT_CHARS_MAX = 8 * 1024 * 1024
@@ -22,6 +22,7 @@ class _AssembledChoice:
         self.text: dict[str, list[str]] = {}
         self.role: str | None = None
         self.tool_calls: dict[int, dict[str, Any]] = {}
+        self.call_numbers = CallNumbers()
         self.finish_reason: str | None = None
         self.more = False
         """Whether something has been said besides that is not kept: a call in OpenAI's older way, sound."""
@@ -91,24 +92,23 @@ class Assembly:
             into.text.setdefault(field, []).append(text)
 
     def _add_call(self, into: _AssembledChoice, call: dict[str, Any]) -> None:
-        index, function = call.get("index"), call.get("function")
+        function = call.get("function")
         if not isinstance(function, dict):
             function = {}
         name, arguments = function.get("name"), function.get("arguments")
-        if not isinstance(index, int):
-            ids = {number: each["id"] for number, each in into.tool_calls.items()}
-            index = call_number(ids, call.get("id"), name)
+        index = into.call_numbers.of(call.get("index"), call.get("id"), name)
+        if index is None:
+            return
         kept = into.tool_calls.setdefault(
             index, {"id": None, "type": "function", "function": {"name": "", "arguments": []}}
         )
         kept["id"] = call.get("id") or kept["id"]
-        # Some servers cut names too; others send the whole name with every piece.
-        if isinstance(name, str) and not (kept["function"]["arguments"] and kept["function"]["name"] == name):
-            kept["function"]["name"] += name
+        said = kept["function"]
+        said["name"] = call_name(said["name"], name, begun=bool(said["arguments"]))
         if arguments is not None and self._kept < OUTPUT_CHARS_MAX:
             arguments = arguments_of(arguments)
             self._kept += len(arguments)
-            kept["function"]["arguments"].append(arguments)
+            said["arguments"].append(arguments)
 
     def produced(self) -> tuple[str, str]:
         """What has been said, tool calls among it, and what has been thought so far, as far as it is kept."""

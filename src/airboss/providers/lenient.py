@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -12,8 +11,10 @@ import msgspec
 T = TypeVar("T")
 _ESCAPED = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
 """A backslash, a pair, or half of one."""
-CALLS_MAX = 1024
-"""Tool calls in one answer that are told apart without their `index`."""
+CALLS_MAX = 128
+"""Tool calls of one answer that are put together; pieces of further ones are left out."""
+NAME_CHARS_MAX = 1024
+"""Of the name of a tool call."""
 
 
 def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
@@ -67,15 +68,49 @@ def as_error(data: bytes) -> bytes:
     return msgspec.json.encode({"type": "error", "error": value if isinstance(value, dict) else str(value)})
 
 
-def call_number(known: Mapping[int, str | None], id_: object, name: object) -> int:
-    """Which tool call of a stream a piece is of, where its server says no `index`: the one with its id; a new
-    one where it has a name or another id; else the last. `known` are the ids of those so far."""
-    last = max(known, default=-1)
-    if len(known) >= CALLS_MAX:
-        return last
-    if id_:
-        return next((number for number, each in known.items() if each == id_), last + 1)
-    return last + 1 if name or last < 0 else last
+class CallNumbers:
+    """Tells the tool calls of a stream apart, by number. Each piece is to be told once, in order."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, object] = {}
+        self._last = -1
+
+    def of(self, index: object, id_: object, name: object) -> int | None:
+        """The call that a piece is of; None where it is one more than CALLS_MAX. Where its server says no
+        `index`: the one with its id; a new one where it has a name or another id; else the last."""
+        if isinstance(index, int):
+            number = index
+        elif id_:
+            number = next((known for known, each in self._ids.items() if each == id_), self._last + 1)
+        else:
+            number = self._last + 1 if name or self._last < 0 else self._last
+        self._last = max(self._last, number)
+        if number not in self._ids and len(self._ids) >= CALLS_MAX:
+            return None  # what follows it is not of the call before it: it is the last all the same
+        self._ids[number] = self._ids.get(number) or id_
+        return number
+
+
+def call_name(before: str, more: object, *, begun: bool) -> str:
+    """The name of a tool call with that of one more piece; `begun`: its arguments have. Some servers cut
+    names too; others send the whole name with every piece."""
+    if not isinstance(more, str) or (begun and before == more):
+        return before
+    room = NAME_CHARS_MAX - len(before)
+    return before + more[:room] if room > 0 else before
+
+
+class Pieces:
+    """A text that is put together: added to a string, a hundred thousand pieces would be copied as often. An
+    encoder's `enc_hook` is `str`."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = list(pieces)
+
+    def __str__(self) -> str:
+        return "".join(self.pieces)
 
 
 def arguments_of(value: object) -> str:

@@ -1,0 +1,127 @@
+"""Tool calls of a stream: how many are put together, how long their names are, and what that costs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airboss.dialects.chat_said import CallJoin, read_said
+from airboss.gateway.replay import whole_of
+from airboss.governance.screening import one_action
+from airboss.governance.screening_chat import AnswerScreen
+from airboss.providers.assembly import Assembly
+from airboss.providers.compatible import read_reply
+from airboss.providers.lenient import CALLS_MAX, NAME_CHARS_MAX
+
+Json = dict[str, Any]
+Made = list[tuple[str, str]]
+"""Calls: name and arguments."""
+
+
+def event(pieces: list[Json]) -> bytes:
+    """An event's data."""
+    return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": pieces}}]}).encode()
+
+
+def made(answer: bytes | None) -> Made:
+    """The calls of a whole answer."""
+    assert answer is not None
+    calls = [each["function"] for each in json.loads(answer)["choices"][0]["message"]["tool_calls"]]
+    return [(each["name"], each["arguments"]) for each in calls]
+
+
+def assembled(events: list[bytes]) -> Made:
+    """For a record."""
+    assembly = Assembly("chat")
+    for each in events:
+        assembly.add(read_reply(each))
+    return made(assembly.response())
+
+
+def replayed(events: list[bytes]) -> Made:
+    """For who did not ask for a stream."""
+    return made(whole_of(b"".join(b"data: %s\n\n" % each for each in events)))
+
+
+def translated(events: list[bytes]) -> Made:
+    """For another dialect."""
+    joined = CallJoin()
+    for each in events:
+        for piece in read_said(each).calls:
+            joined.add(piece)
+    return [(call.name, call.text) for call in joined.calls.values()]
+
+
+def observed(events: list[bytes]) -> Made:
+    """For a policy that only looks."""
+    screen = AnswerScreen(one_action("observe"))
+    for each in events:
+        screen.event(each)
+    screen.end()
+    return []
+
+
+JOINS = [assembled, replayed, translated]
+Join = Callable[[list[bytes]], Made]
+
+
+def named(number: int, *, indexed: bool) -> list[Json]:
+    """The two pieces of a call."""
+    at = {"index": number} if indexed else {}
+    begun = {**at, "id": f"c{number}", "function": {"name": f"f{number}", "arguments": "["}}
+    return [begun, {**at, "function": {"arguments": f"{number}]"}}]
+
+
+@pytest.mark.parametrize("indexed", [True, False], ids=["indexed", "not indexed"])
+@pytest.mark.parametrize("join", JOINS)
+def test_so_many_calls_are_put_together(join: Join, indexed: bool) -> None:
+    """Further ones are left out, and nothing of them is added to those before."""
+    events = [event([piece]) for number in range(CALLS_MAX + 9) for piece in named(number, indexed=indexed)]
+    assert join(events) == [(f"f{number}", f"[{number}]") for number in range(CALLS_MAX)]
+
+
+@pytest.mark.parametrize("join", JOINS)
+def test_so_long_are_names(join: Join) -> None:
+    """However many pieces of a name come, as far as it is kept it stands."""
+    pieces = [{"index": 0, "function": {"name": "ab" * 30}} for _ in range(100)]
+    assert join([event(pieces)]) == [("ab" * (NAME_CHARS_MAX // 2), "")]
+
+
+def seconds(join: Join, events: list[bytes]) -> float:
+    """Of processor time."""
+    began = time.process_time()
+    join(events)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("join", [*JOINS, observed])
+def test_pieces_without_index_cost_what_others_cost(join: Join) -> None:
+    """However many calls there are."""
+    usual = event([{"index": 0, "type": "function"}] * 12_000)
+    odd = event([*({"index": number} for number in range(10_000)), *([{}] * 2_000)])
+    least = min(seconds(join, [usual]) for _ in range(3))
+    assert seconds(join, [odd]) < 8 * least + 0.05
+
+
+def test_arguments_in_many_pieces_are_held_in_the_time_of_reading_them() -> None:
+    """Four times as many take four times as long, not sixteen times."""
+    piece = event([{"index": 0, "function": {"arguments": "x" * 45}}])
+    few = min(seconds(observed, [piece] * 10_000) for _ in range(2))
+    assert seconds(observed, [piece] * 40_000) < 8 * few
+
+
+def test_a_policy_lets_no_further_call_through() -> None:
+    """What is not told apart is not screened: the choice is blocked."""
+    screen = AnswerScreen(one_action("mask"))
+    calls = [piece for number in range(CALLS_MAX) for piece in named(number, indexed=False)]
+    assert screen.event(event(calls)) == []
+    assert not screen.blocked
+    secret = {"function": {"name": "send", "arguments": '"jane@example.com"'}}
+    passed = [*screen.event(event([secret])), *screen.event(event([{}])), *screen.end()]
+    assert screen.blocked
+    (choice,) = [each for said in passed for each in json.loads(said.given)["choices"]]
+    assert (choice["delta"], choice["finish_reason"]) == ({}, "content_filter")
