@@ -16,6 +16,7 @@ from airboss.domain.plan import DeploymentPlan, Retry, Target, Timeouts
 from airboss.governance.policies import policy_of
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
 from tests.support.spoken import PATHS, error_in_stream, is_whole, say, text
 from tests.support.wait import until
 
@@ -52,8 +53,18 @@ def backup() -> Iterator[FakeProvider]:
 
 
 @pytest.fixture(scope="module")
+def odd() -> Iterator[SaidUpstream]:
+    """One that goes on as it is told."""
+    with said_upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def shared(
-    fake_process: FakeProvider, backup: FakeProvider, tmp_path_factory: pytest.TempPathFactory
+    fake_process: FakeProvider,
+    backup: FakeProvider,
+    odd: SaidUpstream,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """A worker; what it has learned of a model that refuses stays with that model."""
     made: dict[str, Any] = {
@@ -72,6 +83,7 @@ def shared(
         plan("up", aliases=("gpt-4o",)),
         with_fallback(plan("both"), backup.url),
         with_fallback(plan("claude"), f"{root}/v1", kind="anthropic"),
+        with_fallback(plan("oddly", "oddly"), odd.url),
         plan("poor", "poor"),
         with_fallback(plan("poor-both", "poor"), backup.url, "poor"),
         plan("odd", "odd"),
@@ -155,6 +167,54 @@ def test_a_fallback_goes_on(
     assert asked["messages"][-1]["role"] == "assistant"
     end = gateway.closed(response.headers["x-request-id"])
     assert (end["status"], end["provider"], end["error_type"]) == ("ok", "backup", "answered_by_fallback")
+
+
+REST = {"index": 0, "delta": {"role": "assistant", "content": " five."}}
+SHAPES: dict[str, tuple[dict[str, Any] | bytes, str]] = {
+    "as usual": ({"choices": [REST]}, " five."),
+    "an error of nothing": ({"choices": [REST], "error": {}}, " five."),
+    "empty data": (b"data:\n\n", ""),
+    "half a character": ({"choices": [REST | {"delta": {"content": " fi\ud83d"}}]}, " fi\ufffd"),
+    "a message": ({"choices": [{"index": 0, "message": REST["delta"]}]}, " five."),
+    "a message and no delta": ({"choices": [REST | {"delta": None, "message": REST["delta"]}]}, " five."),
+    "parts": (
+        {"choices": [REST | {"delta": {"content": [{"type": "text", "text": " five."}]}}]}, " five."
+    ),
+    "no UTF-8 where nobody reads": (
+        b'data: {"odd":"\xff","choices":[{"index":0,"delta":{"content":" five."}}]}\n\n', " five."
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_who_goes_on_may_say_it_oddly(
+    gateway: Gateway, provider: FakeProvider, odd: SaidUpstream, shape: str
+) -> None:
+    """As it may begin: all of it is read, and becomes the same answer's."""
+    event, text = SHAPES[shape]
+    event = event if isinstance(event, bytes) else b"data: %s\n\n" % json.dumps(event).encode()
+    odd.body = event + (
+        b'data: {"choices":[{"index":0,"delta":{"content":" Six."},"finish_reason":"stop"}]}\n\n'
+        b"data: [DONE]\n\n"
+    )
+    provider.script(f"cut-reset;after=4;text={SAID}", "refuse-prefill")
+    response = gateway.chat(model="oddly", stream=True)
+    found = chunks(response)
+    assert len({(each["id"], each["created"], each["model"]) for each in found}) == 1
+    pieces = [c.get("delta") or c.get("message") or {} for each in found for c in each["choices"]]
+    assert "".join(each.get("content") or "" for each in pieces) == f"One two three four{text} Six."
+    assert [each["role"] for each in pieces if "role" in each] == ["assistant"]
+    assert gateway.closed(response.headers["x-request-id"])["status"] == "ok"
+
+
+def test_what_came_before_a_broken_event_is_given(
+    gateway: Gateway, provider: FakeProvider, odd: SaidUpstream
+) -> None:
+    """Also where it came in one piece with it."""
+    odd.body = b"data: %s\n\ndata: {broken\n\n" % json.dumps({"choices": [REST]}).encode()
+    provider.script(f"cut-reset;after=4;text={SAID}", "refuse-prefill")
+    response = gateway.chat(model="oddly", stream=True)
+    assert " five." in response.text
 
 
 def test_it_breaks_again_and_again(gateway: Gateway, provider: FakeProvider) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from airboss.domain.errors import UpstreamFailed
+from airboss.domain.plan import Retry
 from airboss.gateway.inflate import Inflate, unpacks
 from tests.support.gateway import Gateway, deployment
 from tests.support.said_upstream import said_upstream
+from tests.support.wait import until
 
 TEXT = bytes(range(256)) * 300
 RAW = zlib.compressobj(wbits=-15)
@@ -35,6 +39,17 @@ def test_every_form_is_read(form: str, size: int) -> None:
     unpacked = Inflate(deflate=deflate)
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     assert b"".join(unpacked.feed(piece, len(TEXT)) for piece in pieces) == TEXT
+
+
+@pytest.mark.parametrize("form", BODIES)
+def test_what_is_cut_is_not_whole(form: str) -> None:
+    """All of it is, and so is what is nobody's after it, and nothing at all."""
+    body, deflate = BODIES[form]
+    for size in (1, len(body) // 2, len(body)):
+        unpacked = Inflate(deflate=deflate)
+        assert unpacked.whole
+        unpacked.feed(body[:size], len(TEXT))
+        assert unpacked.whole == (size == len(body))
 
 
 @pytest.mark.parametrize("form", BODIES)
@@ -72,6 +87,39 @@ def test_compressed_answers_reach_the_client(tmp_path: Path, streams: bool) -> N
             response = gateway.chat(stream=streams)
             assert response.status_code == status, response.text
             assert status != 200 or "One two." in response.text
+
+
+def test_cut_answers_never_look_whole(tmp_path: Path) -> None:
+    """Though their HTTP ends in order: of sound nobody could tell. What has said its end is whole."""
+    speech, chat = {"input": "x"}, {"messages": [{"role": "user", "content": "hi"}]}
+    sound = ("/v1/audio/speech", b"audio/mpeg", bytes(range(256)) * 9, speech)
+    long = ("/v1/audio/speech", b"audio/mpeg", random.Random(1).randbytes(300_000), speech)
+    heard = ("/v1/audio/speech", b"text/event-stream", b'data: {"type":"speech.audio.delta"}\n\n', speech)
+    over = (*heard[:2], heard[2] + b"data: [DONE]\n\n", speech)
+    whole = ("/v1/chat/completions", b"application/json", ANSWER, chat)
+    stream = ("/v1/chat/completions", b"text/event-stream", EVENTS, chat | {"stream": True})
+    # What is sent of each, and whether that is all of it. The last 8 bytes of gzip say nothing more.
+    cases = [(each, share, share == 1) for each in (sound, long, heard, whole, stream) for share in (0.5, 1)]
+    cases += [(over, -8, True), (stream, -8, True), (whole, -8, True), (sound, -8, False)]
+    with said_upstream() as upstream:
+        plan = deployment(upstream.url, kind="openai", retry=Retry(attempts=1), continuation="off")
+        with Gateway(tmp_path / "g", plan) as gateway, gateway.client() as client:
+            for (path, kind, said, asked), share, well in cases:
+                packed = gzip.compress(said)
+                sent = packed[:-8] if share < 0 else packed[: int(len(packed) * share)]
+                lines = b"content-type: %s\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+                upstream.raw = b"HTTP/1.1 200 OK\r\n" + lines % (kind, len(sent)) + sent
+                try:
+                    response = client.post(path, json={"model": "gpt-4o"} | asked)
+                    good = response.status_code == 200 and response.content.startswith(said[:9])
+                    good &= "error" not in response.text
+                except httpx2.TransportError:
+                    good = False
+                assert good == well, (kind, said[:30], share)
+            until(lambda: len(gateway.frames()[1]) == len(cases), timeout_s=5)
+            ends = gateway.frames()[1].values()
+            assert sum(each["status"] == "ok" for each in ends) == sum(well for *_, well in cases)
+            assert {each["error_type"] for each in ends} == {None, "stream_cut", "upstream_error"}
 
 
 @pytest.mark.parametrize(

@@ -96,4 +96,5 @@ def test_what_came_in_many_pieces_is_put_together_in_the_time_of_reading_them() 
 def test_an_error_is_no_answer() -> None:
     """Nothing is made of a stream that holds one."""
     assert whole_of(b'data: {"error":{"message":"x"}}\n\n') is None
+    assert whole_of(b'data: {"choices":[],"error":{"message":"x"}}\n\n') is None
     assert whole_of(b"") is None

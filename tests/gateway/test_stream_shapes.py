@@ -100,6 +100,9 @@ ILL: dict[str, bytes] = {
     "cut": stream(ONE, TWO),
     "[DONE] without a reason": stream(ONE, TWO, DONE),
     "an error": stream(ONE, BROKEN),
+    "an error beside choices": stream(ONE, piece("", "error") | BROKEN),
+    "an error beside choices that end nothing": stream(ONE, piece("") | BROKEN, DONE),
+    "an error beside no choices": stream(ONE, {"choices": None} | BROKEN, DONE),
     "an error and [DONE]": stream(ONE, BROKEN, DONE),
     "an error by its event": stream(ONE, b"event: error\n", BROKEN),
     "an error by its event alone": stream(ONE, b"event: error\n", {"message": "boom"}, DONE),
@@ -235,6 +238,18 @@ def test_an_event_named_error_says_why(gateway: Gateway, upstream: SaidUpstream)
         assert len(last) < 2100
         end = gateway.closed(response.headers["x-request-id"])
         assert end["error_type"] == ("upstream_unavailable" if b"529" in data else "upstream_error")
+
+
+@pytest.mark.parametrize("choices", [piece("", "error")["choices"], piece("")["choices"], None])
+def test_an_error_beside_choices_says_why(
+    gateway: Gateway, upstream: SaidUpstream, choices: list[Json] | None
+) -> None:
+    """Also in a stream that nobody asked for (as OpenRouter's are)."""
+    broken = {"error": {"message": "queue is full", "code": 529}, "choices": choices}
+    response = ask(gateway, upstream, "chat", stream(ONE, broken), streams=False)
+    assert "is overloaded (529): queue is full" in response.json()["error"]["message"]
+    end = gateway.closed(response.headers["x-request-id"])
+    assert end["error_type"] == "upstream_unavailable"
 
 
 def framed(said: bytes, lines: bytes, sent: bytes) -> bytes:

@@ -41,6 +41,11 @@ class Inflate:
         """Too little to tell what begins."""
         self._ended = False
 
+    @property
+    def whole(self) -> bool:
+        """Whether all that has begun has ended: it may not, though the body has ended in order."""
+        return self._unpack is None and (self._ended or not self._rest)
+
     def feed(self, data: bytes, most: int) -> bytes:
         """What `data` comes to. Raises UpstreamFailed where it is broken, or more than `most` bytes."""
         try:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airboss.domain.errors import ApiError, UpstreamRefused
+from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamRefused
 from airboss.domain.record import ClosedCall
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.relayed import not_offered
@@ -26,6 +26,7 @@ ERROR_BYTES_MAX: Final = 1024 * 1024
 """Of an error that is read."""
 JSON: Final = b"application/json"
 EVENT_STREAM: Final = b"text/event-stream"
+DONE: Final = b"[DONE]"
 _SHOWN: Final = (b"content-disposition", b"content-language")
 """Headers of an answer, besides its type, that the client gets."""
 _CLEAN: Final = re.compile(rb"[^\x20-\x7e]")
@@ -121,6 +122,11 @@ class RelayedAnswer(WholeAnswer):
     def _end(self) -> None:
         if not self._good:
             raise self._said_no(b"".join(self._pieces))
+        if self._inflate is not None and not self._inflate.whole and not self._tail.rstrip().endswith(DONE):
+            # Others tell by what they say; of this nobody here could.
+            raise UpstreamFailed(
+                f"provider {self.provider!r} ended its compressed answer before its end", code="stream_cut"
+            )
         whole = b"".join(self._pieces)
         usage = self._usage(whole)
         self._counted = usage is not None

@@ -126,12 +126,13 @@ def whole_of(stream: bytes) -> bytes | None:
     """The whole answer that a stream's events say; None where they are none of an answer of the usual
     shape."""
     payloads = [*_payloads(stream)]
-    return _joined(payloads) if all(map(is_usual, payloads)) else None
+    whole = _joined(payloads) if all(map(is_usual, payloads)) else None
+    return whole if whole is not None and is_usual(whole) else None  # an error is not
 
 
 def _joined(payloads: Iterable[bytes]) -> bytes | None:
-    """The whole answer of events, up to one that cannot be read; None where they are none of one. An event
-    that is an error is returned."""
+    """The whole answer of events, up to one that cannot be read; None where they are none of one. Where one
+    is an error it is that alone, whatever choices come with it."""
     answer: Json = {}
     choices: dict[int, Json] = {}
     for payload in payloads:
@@ -142,7 +143,7 @@ def _joined(payloads: Iterable[bytes]) -> bytes | None:
         if not isinstance(chunk, dict):
             break
         if chunk.get("error"):
-            return payload
+            return _encode({"error": chunk["error"]})
         pieces = chunk.pop("choices", None)
         answer |= {k: v for k, v in chunk.items() if k != "usage" or v is not None}
         for number, piece in enumerate(pieces if isinstance(pieces, list) else ()):

@@ -14,7 +14,8 @@ import msgspec
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.sse import event_data
-from airboss.providers.compatible import Reply, read_reply
+from airboss.providers.compatible import Reply, read_event
+from airboss.providers.lenient import any_json, without_halves
 from airboss.providers.usage import Usage
 
 NOT_CONTINUED = "not_continued"
@@ -50,35 +51,40 @@ class Seam:
         """The events as the client should have them. Raises UpstreamFailed for another answer."""
         out: list[bytes] = []
         for event in events:
-            payload = event_data(event)
-            reply = read_reply(payload) if payload is not None and payload != b"[DONE]" else None
-            if payload is None or reply is None or reply.error is not None:
+            try:
+                payload = event_data(event)
+                reply = read_event(payload) if payload and payload != b"[DONE]" else None
+            except UpstreamFailed:
+                payload = reply = None  # told by who reads it next, behind what came before it
+            if not payload or reply is None or reply.says_error:
                 out.append(event)
             else:
                 out += self._event(payload, reply)
         return out
 
     def _event(self, payload: bytes, reply: Reply) -> list[bytes]:
-        value = _decode(payload)
+        value = _value(payload)
         value |= {name: known for name, known in self._names.items() if known is not None}
         if reply.usage is not None and isinstance(value.get("usage"), dict):
             self.usage = reply.usage
             value["usage"] = self._summed(value["usage"], reply.usage)
         choices = value.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        if not isinstance(choices, list) or not reply.choices or not isinstance(choices[0], dict):
             return [_event(value)] if value.get("usage") else []
         choice = choices[0]
-        delta = choice.get("delta")
-        said = delta if isinstance(delta, dict) else choice
-        self._field = "content" if said is delta else "text"
-        if isinstance(delta, dict):
-            delta.pop("role", None)
-        text = said.get(self._field)
-        text = self._new(text) if isinstance(text, str) and text else ""
+        read = reply.choices[0]
+        part = read.delta or read.message
+        if part is None:
+            said, self._field = choice, "text"
+        else:
+            said, self._field = choice["message" if read.delta is None else "delta"], "content"
+            said.pop("role", None)
+        text = read.text if part is None else part.content
+        text = self._new(text) if text else ""
         if choice.get("finish_reason") and self._looks and self._said:
             raise UpstreamFailed("the upstream began its answer again and stopped", code="stream_cut")
         said[self._field] = text
-        if not text and said is delta:
+        if not text and said is not choice:
             del said[self._field]
         if not text and not choice.get("finish_reason") and not said.get("tool_calls"):
             return []
@@ -123,6 +129,15 @@ class Seam:
             "completion_tokens": output,
             "total_tokens": prompt + output,
         }
+
+
+def _value(payload: bytes) -> dict[str, Any]:
+    """An event that `read_event` could read."""
+    try:
+        return _decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        read: dict[str, Any] = any_json(without_halves(payload.decode("utf-8", "replace").encode()))
+        return read
 
 
 def _event(value: dict[str, Any]) -> bytes:

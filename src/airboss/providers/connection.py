@@ -30,6 +30,7 @@ IDLE_KEEP_S = 55.0
 CONNECTIONS_MAX = 4096
 """Connections to one origin, in use and idle."""
 HEAD_BYTES_MAX = 256 * 1024
+NO_BODY = frozenset({204, 304})
 DETACH_WAIT_S = 1.0
 """How long a connection may take to finish an answer that nobody waits for before it is closed."""
 
@@ -153,7 +154,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
         # What curl and browsers read too: folded headers, a length beside chunks (which say more), line ends
-        # without a carriage return, spaces after the size of a chunk.
+        # without a carriage return (of heads only), spaces after the size of a chunk.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True,
             lenient_chunked_length=True,
@@ -178,8 +179,8 @@ class Connection(asyncio.Protocol):
             self._fail("wants to speak another protocol, unasked")
             return
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, HeadTooLarge):  # llhttp wraps what a callback raises
-                self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
+            if isinstance(error.__context__, HeadRefused):  # llhttp wraps what a callback raises
+                self._fail(str(error.__context__))
                 return
             if not self._finished:
                 self._fail(f"sent something that is not HTTP: {error}")
@@ -240,10 +241,15 @@ class Connection(asyncio.Protocol):
         if self._head_bytes > HEAD_BYTES_MAX:  # with what came in the same read
             kept = self._headers
             if sum(map(len, kept)) + sum(map(len, kept.values())) > HEAD_BYTES_MAX:
-                raise HeadTooLarge
+                raise HeadRefused(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
         self._status = self._parser.get_status_code()
         if self._status >= 200:
             self._head_bytes = 0
+            coding = self._headers.get(b"transfer-encoding", b"chunked")
+            chunked = coding.lower().rpartition(b",")[2].strip() == b"chunked"
+            if not chunked and b"content-length" in self._headers and self._status not in NO_BODY:
+                # The parser would wait for the connection's end, whatever the length.
+                raise HeadRefused(f"sent a length beside transfer-encoding {coding!r}")
         if self._status >= 200 and self._answer is not None:
             self._answer.head(self._status, self._headers)
 
@@ -277,11 +283,11 @@ class Connection(asyncio.Protocol):
     def _delimited(self) -> bool:
         """Whether the answer says where it ends, other than by the connection's end."""
         ends = {b"content-length", b"transfer-encoding"}
-        return self._status in {204, 304} or not ends.isdisjoint(self._headers)
+        return self._status in NO_BODY or not ends.isdisjoint(self._headers)
 
 
-class HeadTooLarge(Exception):
-    """Raised through llhttp to stop parsing; never leaves this module."""
+class HeadRefused(Exception):
+    """Says why. Raised through llhttp to stop parsing; never leaves this module."""
 
 
 class Pool:
