@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -72,6 +73,24 @@ def test_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     splitter.feed(b"data: " + b"x" * 900)
     with pytest.raises(UpstreamFailed, match="1000 bytes"):
         splitter.feed(b"x" * 100)
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_a_long_event_in_many_pieces_takes_the_time_of_reading_it(end: bytes) -> None:
+    """However much of it waits, a piece costs the same; and so do its lines."""
+    line = end[: len(end) // 2]
+    began = time.process_time()
+    splitter = Splitter()
+    assert splitter.feed(b"data: " + b"x" * (4 << 20)) == []
+    for _ in range(300):
+        assert splitter.feed(b"y") == []
+        assert splitter.feed(line + b"data: z") == []
+    pieces = [splitter.feed(end[at : at + 1]) for at in range(len(end))]
+    pieces.append(splitter.feed(b"data: next"))
+    (event,) = itertools.chain(*pieces)
+    assert time.process_time() - began < 2
+    assert event.endswith(b"zy" + line + b"data: z" + end)
+    assert splitter.rest == b"data: next"
 
 
 SAID: list[dict[str, Any]] = [

@@ -13,6 +13,8 @@ from airboss.providers.lenient import as_error, is_json
 EVENT_BYTES_MAX = 8 * 1024 * 1024
 # A carriage return counts alone only where no line feed follows: else "\r\n" would match as two line ends.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
+_BEGUN = 3
+"""So many bytes of a blank line may have come before those that end it."""
 _LINE = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
 """A mark of the byte order, which some write before UTF-8."""
@@ -26,7 +28,7 @@ class Splitter:
     with the remainder they are the bytes fed."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that `data` completes, each with the blank line that ends it.
@@ -34,11 +36,17 @@ class Splitter:
         Raises UpstreamFailed for an event over EVENT_BYTES_MAX.
         """
         if self._rest:
-            data = self._rest + data
+            # It may come in a million pieces: only one that may end it is looked at with all before.
+            if _BLANK_LINE.search(self._rest[-_BEGUN:] + data) is None:
+                self._keep(data)
+                return []
+            data = bytes(self._rest) + data
+            self._rest = bytearray()
         if b"\r" in data:
             return self._feed_any(data)
-        *events, self._rest = data.split(b"\n\n")
-        self._check()
+        *events, rest = data.split(b"\n\n")
+        if rest:
+            self._keep(rest)
         return [event + b"\n\n" for event in events]
 
     def _feed_any(self, data: bytes) -> list[bytes]:
@@ -50,28 +58,28 @@ class Splitter:
                 break
             events.append(data[at : blank.end()])
             at = blank.end()
-        self._rest = data[at:]
-        self._check()
+        self._keep(data[at:])
         return events
 
-    def _check(self) -> None:
+    def _keep(self, data: bytes) -> None:
+        self._rest += data
         if len(self._rest) > EVENT_BYTES_MAX:
             raise UpstreamFailed(f"the upstream sent an event of more than {EVENT_BYTES_MAX} bytes")
 
     def ending(self) -> bytes:
         """The blank line that the last event lacks, where the body has ended in order and all else of it is
         there: `[DONE]`, or a JSON object, whose beginning never is one. Nothing where that was cut."""
-        data = event_data(self._rest) or b""
+        data = event_data(self.rest) or b""
         return b"\n\n" if data == b"[DONE]" or (data[:1] == b"{" and is_json(data)) else b""
 
     def forget(self) -> None:
         """Let go of an event that has not ended: another stream goes on here."""
-        self._rest = b""
+        self._rest = bytearray()
 
     @property
     def rest(self) -> bytes:
         """The bytes after the last whole event."""
-        return self._rest
+        return bytes(self._rest)
 
 
 def event_data(event: bytes) -> bytes | None:
