@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -370,6 +371,21 @@ def test_a_log_that_is_down_costs_nothing_but_time(tmp_path: Path, record_log: S
     writer.stop()
 
 
+class Midwife(FixedClock):
+    """The first time that it is asked for, a worker begins to make its directory; at the next it has it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        unborn = root / ".0-unborn"
+        self._steps: list[Callable[[], object]] = [unborn.mkdir, lambda: unborn.rename(root / "0-born")]
+
+    def now(self) -> datetime:
+        """The time set."""
+        if self._steps:
+            self._steps.pop(0)()
+        return super().now()
+
+
 def test_a_directory_still_being_made_is_left_alone(tmp_path: Path, record_log: StrictLog) -> None:
     """Its owner may not hold the lock yet; one that was never finished goes after a while."""
     clock = FixedClock()
@@ -381,6 +397,17 @@ def test_a_directory_still_being_made_is_left_alone(tmp_path: Path, record_log: 
     assert (tmp_path / ".0-unborn").exists()
     clock.at += timedelta(seconds=120)
     mover.tick()
+    assert left_over(tmp_path) == []
+
+
+def test_a_directory_that_is_born_while_it_is_looked_at_is_moved_next(
+    tmp_path: Path, record_log: StrictLog
+) -> None:
+    """A worker that starts beside the mover is no failure of the mover's."""
+    mover = Mover(tmp_path, record_log, Midwife(tmp_path))
+    assert mover.tick().store_up
+    assert left_over(tmp_path) == ["0-born"]
+    assert mover.tick().store_up
     assert left_over(tmp_path) == []
 
 

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -167,22 +168,27 @@ class Mover:
         directories = []
         for path in sorted(self._root.glob("*/")):
             if path.name.startswith(UNBORN_PREFIX):
-                age_s = self._clock.now().timestamp() - path.stat().st_mtime
-                with _lock_of_the_dead(path) as dead:
-                    if dead and age_s > UNBORN_S_MAX:
-                        shutil.rmtree(path)
+                with suppress(FileNotFoundError):  # it has been born meanwhile
+                    self._clear_unborn(path)
             elif path.name.endswith(DONE_SUFFIX):
                 self._delete_directory(path)
             else:
                 directories.append(path)
         return directories
 
+    def _clear_unborn(self, path: Path) -> None:
+        """Delete what a worker left that was killed while it began its journal. Raises FileNotFoundError."""
+        age_s = self._clock.now().timestamp() - path.stat().st_mtime
+        with _lock_of_the_dead(path) as dead:
+            if dead and age_s > UNBORN_S_MAX:
+                shutil.rmtree(path)
+
     def _move_worker(self, directory: Path) -> None:
         with _lock_of_the_dead(directory) as dead:
             for done in sorted(directory.glob(f"*{DONE_SUFFIX}")):
                 self._delete_segment(done)
             segments = sorted(directory.glob(f"*{SEGMENT_SUFFIX}"))
-            for segment, successor in zip(segments, [*segments[1:], None], strict=True):
+            for segment, successor in zip_longest(segments, segments[1:]):
                 # The writer never returns to a segment that has a successor.
                 final = dead or successor is not None
                 if not self._move_segment(segment, final=final):
