@@ -308,14 +308,14 @@ def test_who_is_asked_so(gateway: Gateway, provider: FakeProvider, model: str, p
         )
 
 
-def test_a_policy_that_blocks(gateway: Gateway, provider: FakeProvider) -> None:
-    """It gives the beginning of an answer, which chat can say: the call goes so, without hosted tools."""
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_policy_that_blocks(gateway: Gateway, provider: FakeProvider, stream: bool) -> None:
+    """It goes to the provider as it is, hosted tools and all, and is cut where it holds a value."""
     response = ask(gateway, 'fake:{"text": "Good day. Mail ann@example.org"}', model="blocks")
     assert response.status_code == 400  # what it is told to say it would have to read
-    assert ask(gateway, "hi", model="blocks").status_code == 200
-    assert sent(provider)[0] == "/chat/completions"
-    hosted = ask(gateway, "hi", model="blocks", tools=[SEARCH])
-    assert error("responses", hosted)["code"] == "tools_unsupported"
+    hosted = ask(gateway, "hi", model="blocks", tools=[SEARCH], stream=stream)
+    assert (hosted.status_code, sent(provider)[0]) == (200, "/responses")
+    assert "web_search_call" in hosted.text
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -57,14 +57,18 @@ def answer(said: str, *, status: str = "completed") -> Json:
 
 def events(said: str, cut: int) -> list[str]:
     """The same as a stream, its text cut at one place."""
-    whole = answer(said)
+    return events_of(answer(said), {1: f"hm {said}", 2: said, 3: json.dumps({"a": said})}, cut)
+
+
+def events_of(whole: Json, texts: dict[int, str], cut: int) -> list[str]:
+    """A response as a stream, the texts of its items cut at one place."""
     begun = whole | {"status": "in_progress", "output": []}
     found: list[Json] = [{"type": "response.created", "response": begun}]
     grows = {1: "reasoning_summary_text", 2: "output_text", 3: "function_call_arguments"}
     for index, item in enumerate(whole["output"]):
         found.append({"type": "response.output_item.added", "output_index": index, "item": item})
         if index in grows:
-            grown = {1: f"hm {said}", 2: said, 3: json.dumps({"a": said})}[index]
+            grown = texts[index]
             at = {"item_id": item["id"], "output_index": index, "content_index": 0}
             name = f"response.{grows[index]}"
             found += [{"type": f"{name}.delta", **at, "delta": each} for each in (grown[:cut], grown[cut:])]
@@ -90,10 +94,10 @@ def upstream() -> Iterator[SaidUpstream]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: SaidUpstream, root: Path) -> Iterator[Gateway]:
-    """A worker in front of it as OpenAI, under three policies."""
+    """A worker in front of it as OpenAI, under four policies."""
     plans = [
         deployment(upstream.url, name=each, aliases=(), kind="openai", policy=policy_of(each, None))
-        for each in ("mask", "tokenize", "observe")
+        for each in ("mask", "tokenize", "observe", "block")
     ]
     with Gateway(root, *plans) as running:
         yield running
@@ -185,3 +189,50 @@ def test_an_error_that_says_the_value_again(gateway: Gateway, upstream: SaidUpst
     upstream.events = [json.dumps(failed)]
     response = say(gateway, "responses", "hi", model="mask", stream=True)
     assert "no [EMAIL]" in error("responses", response)["message"]
+
+
+CUT = "carol@example.com"
+
+
+@pytest.mark.parametrize("cut", [None, *range(1, 24)])
+def test_blocked(gateway: Gateway, upstream: SaidUpstream, root: Path, cut: int | None) -> None:
+    """The request goes up as it was, and the answer is what came before the value: hosted tools, thoughts,
+    and the beginning of the text; it is told as incomplete, in the record too."""
+    upstream.write_bytes = 1 << 20 if cut is None else cut
+    said, words = answer("ok"), f"Mail to {CUT}!"
+    said["output"][2]["content"][0]["text"] = words
+    upstream.body, upstream.events = said, []
+    if cut is not None:
+        upstream.events = events_of(said, {1: "hm ok", 2: words, 3: json.dumps({"a": "ok"})}, cut)
+    response = say(
+        gateway, "responses", "hi", model="block", stream=cut is not None, tools=[{"type": "web_search"}]
+    )
+    assert upstream.paths[-1] == "/v1/responses", response.text
+    assert json.loads(upstream.seen[-1])["tools"] == [{"type": "web_search"}]
+    made = response.json() if cut is None else streamed(response)[-1][1]["response"]
+    if cut is not None:
+        assert streamed(response)[-1][0] == "response.incomplete"
+        assert text("responses", response, stream=True) == "Mail to "
+    assert (made["status"], made["incomplete_details"]) == ("incomplete", {"reason": "content_filter"})
+    assert [item["type"] for item in made["output"]] == ["web_search_call", "reasoning", "message"]
+    assert made["output"][2]["content"][0]["text"] == "Mail to "
+    closed = gateway.closed(response.headers["x-request-id"])
+    assert (closed["status"], closed["response"]) == ("refused", made)
+    assert [(each["kind"], each["action"]) for each in closed["policy"]] == [("email", "block")]
+    assert CUT not in response.text + kept(root)
+
+
+def test_a_blocked_value_where_chat_has_no_words(
+    gateway: Gateway, upstream: SaidUpstream, root: Path
+) -> None:
+    """The request is refused, though chat would not have had it."""
+    asked = len(upstream.seen)
+    odd = [{"type": "computer_call_output", "call_id": "c", "output": {"odd": f"saw {CUT}"}}]
+    response = say(gateway, "responses", odd, model="block")
+    assert error("responses", response)["code"] == "content_policy"
+    assert "email" in response.json()["error"]["message"]
+    assert len(upstream.seen) == asked
+    closed = gateway.closed(response.headers["x-request-id"])
+    assert closed["status"] == "refused"
+    assert [(each["kind"], each["action"]) for each in closed["policy"]] == [("email", "block")]
+    assert CUT not in kept(root)

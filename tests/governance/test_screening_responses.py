@@ -303,3 +303,102 @@ def test_an_identifier_that_is_none_is_read(name: str, odd: Any) -> None:
         event = {"type": "response.completed", "response": value}
         out = streamed(ResponsesScreen(one_action("mask")), iter([event]))
         assert not any(MAIL in each.recorded.decode() for each in out)
+
+
+BLOCK = one_action("block")
+
+
+def said_alone(said: list[tuple[str, str]], seed: int, longest: int) -> tuple[Json, list[Json]]:
+    """A response without other values than those of its texts, whole and as a stream."""
+    whole = response_of(said)
+    whole["output"].pop()  # its query is a value
+    whole["instructions"] = "Be brief."
+    for item in whole["output"]:
+        item.get("content", [{}])[0].pop("annotations", None)
+    events = [
+        each
+        for each in events_of(said, random.Random(seed), longest)
+        if each.get("output_index") != len(said)
+    ]
+    for event in events:
+        if "response" in event:
+            event["response"] = whole | ({"output": []} if event["type"] == "response.created" else {})
+        if "item" in event:
+            event["item"] = whole["output"][event["output_index"]]
+    return whole, events
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(said=SAID, seed=st.integers(0, 2**32), longest=st.sampled_from([1, 3, 9, 200]))
+def test_what_is_blocked_never_goes_out(said: list[tuple[str, str]], seed: int, longest: int) -> None:
+    """However a stream is cut and mixed: of each text goes out what comes before its first value, of JSON all
+    or nothing, and it ends as one that was cut. The whole has no more either."""
+    whole, events = said_alone(said, seed, longest)
+    screen = ResponsesScreen(BLOCK)
+    out = [json.loads(each.given) for each in streamed(screen, iter(events))]
+    blocked, may = [], []
+    for kind, text in said:
+        whole_text = kind.endswith("arguments")
+        passed = screen_text(BLOCK, json.loads(text)["to"] if whole_text else text)
+        blocked.append(passed.blocked)
+        may.append(("" if passed.blocked else text) if whole_text else passed.text)
+    assert screen.blocked == any(blocked)
+    assert all(may[index].startswith(text) for index, text in put_together(out).items())
+    last = out[-1]
+    assert last["type"] == ("response.incomplete" if screen.blocked else "response.completed")
+    other = ResponsesScreen(BLOCK)
+    cut = json.loads(other.whole(json.dumps(whole).encode()).given)
+    assert other.blocked == screen.blocked
+    for made in (last["response"], cut):
+        assert made["status"] == ("incomplete" if screen.blocked else "completed")
+        assert (made.get("incomplete_details") == {"reason": "content_filter"}) == screen.blocked
+        for item in made["output"]:
+            assert may[int(item["id"].removeprefix("i_"))].startswith(text_in(item))
+    assert bool(screen.findings) == bool(other.findings) == screen.blocked
+    if screen.blocked:
+        assert screen.event(b'{"type":"response.output_text.delta","delta":"more"}') == screen.end() == []
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, *FLAT])
+def test_a_blocked_text_cut_everywhere(kind: str) -> None:
+    """In two pieces, at every place: the same goes out, and the last event has it once more."""
+    text = json.dumps({"to": MAIL}) if kind.endswith("arguments") else f"From me: {MAIL}, {CARD}!"
+    item = item_of(kind, text, 0) | {"status": "in_progress"}
+    item.get("content", [{}])[0].pop("annotations", None)
+    added = {"type": "response.output_item.added", "output_index": 0, "item": item}
+    begun = {"type": "response.created", "response": {"id": "r", "object": "response", "output": []}}
+    at = {"item_id": "i", "output_index": 0}
+    for place in range(1, len(text)):
+        pieces = [
+            {"type": f"response.{kind}.delta", **at, "delta": each} for each in (text[:place], text[place:])
+        ]
+        screen = ResponsesScreen(BLOCK)
+        ended = {"type": f"response.{kind}.done", **at}
+        said = [json.loads(each.given) for each in streamed(screen, iter([begun, added, *pieces, ended]))]
+        expected = "" if kind.endswith("arguments") else "From me: "
+        assert put_together(said) == ({0: expected} if expected else {})
+        assert [event["sequence_number"] for event in said] == list(range(len(said)))
+        last = said[-1]
+        assert (last["type"], last["response"]["id"]) == ("response.incomplete", "r")
+        assert text_in(last["response"]["output"][0]) == expected
+        assert last["response"]["output"][0]["status"] == "incomplete"
+        assert [(each.kind, each.action, each.count) for each in screen.findings] == [("email", "block", 1)]
+
+
+def test_a_value_that_only_the_end_has_is_blocked() -> None:
+    """A text that did not come in pieces, an item, the last response, or what it says of its request."""
+    item = item_of("output_text", f"to {MAIL}", 0)
+    blocked: list[list[Json]] = [
+        [{"type": "response.output_text.done", "output_index": 0, "text": f"to {MAIL}"}],
+        [{"type": "response.content_part.done", "output_index": 0, "part": item["content"][0]}],
+        [{"type": "response.output_item.done", "output_index": 0, "item": item}],
+        [{"type": "response.completed", "response": {"id": "r", "output": [item]}}],
+        [{"type": "response.created", "response": {"id": "r", "tools": [{"name": MAIL}]}}],
+        [{"type": "response.output_text.annotation.added", "annotation": {"title": MAIL}}],
+    ]
+    for events in blocked:
+        screen = ResponsesScreen(BLOCK)
+        said = [json.loads(each.given) for each in streamed(screen, iter(events))]
+        assert [event["type"] for event in said] == ["response.incomplete"]
+        assert MAIL not in json.dumps(said)
+        assert [found.kind for found in screen.findings] == ["email"]

@@ -75,10 +75,8 @@ class CallScreen:
 
     def lets_pass(self, spoken: Spoken) -> bool:
         """Whether the client's own words may go on: nothing is to be done about them, or it can be done in
-        them. Who blocks gives the beginning of an answer, which is for chat."""
-        if not self.acts:
-            return True
-        return spoken.speech.screens and "block" not in self._policy.actions.values()
+        them."""
+        return not self.acts or spoken.speech.screens
 
     async def read(self) -> None:
         """Screen the request. Raises ApiError if what comes of it is no request any more."""
@@ -99,17 +97,19 @@ class CallScreen:
             screened = screen_request(self._policy, raw, self._tokens)
         else:
             screened = await asyncio.to_thread(screen_request, self._policy, raw, self._tokens)
-        self._findings = screened.findings
+        self._findings, blocked = screened.findings, screened.blocked
         if self.spoken is not None and written is not None:
+            # What chat has no words for holds values too.
+            blocked = blocked or written.blocked
             if screened.blocked:
                 written = await self._read_written(self.spoken, blocked=True)
             self._findings += only_written(written.findings, screened.findings)
             self.spoken = msgspec.structs.replace(self.spoken, written=written.body)
-            if self.acts and not screened.blocked:
+            if self.acts and not blocked:
                 speech = self.spoken.speech
                 wire.read_body(lambda body: speech.screened(body, screened.body), written.body)
-        if screened.blocked:
-            kinds = sorted({each.kind for each in screened.findings if each.action == "block"})
+        if blocked:
+            kinds = sorted({each.kind for each in self._findings if each.action == "block"})
             self.refusal = PolicyRefused(
                 f"a policy of this deployment blocks requests that hold {' or '.join(kinds)}; take it out"
             )

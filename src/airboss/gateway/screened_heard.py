@@ -13,7 +13,7 @@ from airboss.governance.tokens import Tokens
 
 
 class HeardScreen(AnswerScreen):
-    """As its base, of an upstream that speaks Responses, under a policy that acts and does not block."""
+    """As its base, of an upstream that speaks Responses, under a policy that acts."""
 
     def __init__(self, policy: ScreeningPolicy, tokens: Tokens | None) -> None:
         super().__init__(policy, tokens)
@@ -31,6 +31,7 @@ class HeardScreen(AnswerScreen):
         if heard is None:
             return super().whole(body)
         passed = self._heard.whole(heard[0].encode())
+        self.blocked = self._heard.blocked
         recorded = self._reader.whole(passed.recorded)
         return Passed(
             recorded, recorded if passed.given is passed.recorded else carrying(NOTHING, [passed.given])
@@ -44,6 +45,7 @@ class HeardScreen(AnswerScreen):
         return [self._read(passed) for each in heard for passed in self._heard.event(each.encode())]
 
     def _read(self, passed: Passed) -> Passed:
+        self.blocked = self._heard.blocked
         chat = self._reader.event(passed.recorded)[0]
         if passed.given is passed.recorded:
             return Passed(chat, chat)

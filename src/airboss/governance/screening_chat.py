@@ -88,14 +88,17 @@ def screen_written(
     is, so that nothing of its values may be kept."""
     if not policy.acting:
         return RequestScreened(body=written, findings=(), blocked=blocked)
-    used = one_action("mask", policy.acting) if blocked else policy
-    findings = Findings(used)
+    findings = Findings(policy)
     screened = screen_json(
-        used, written, where="request", findings=findings, tokens=tokens, spared=WRITTEN_SPARED
+        policy, written, where="request", findings=findings, tokens=tokens, spared=WRITTEN_SPARED
     )
-    if screened.blocked:
-        return screen_written(policy, written, tokens, blocked=True)
-    return RequestScreened(body=screened.data, findings=findings.listed(), blocked=blocked)
+    data, blocked = screened.data, blocked or screened.blocked
+    if blocked:
+        masks = one_action("mask", policy.acting)
+        data = screen_json(
+            masks, written, where="request", findings=Findings(masks), spared=WRITTEN_SPARED
+        ).data
+    return RequestScreened(body=data, findings=findings.listed(), blocked=blocked)
 
 
 class Passed(msgspec.Struct, frozen=True):

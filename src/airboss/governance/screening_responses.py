@@ -6,13 +6,13 @@ text (`*.done`, parts, items, the last response) is screened as the whole that i
 Log probabilities, which spell the text once more, are emptied. An event that is not known keeps what is no
 text. Events are numbered anew: some are left out, and what a screen held back has one of its own.
 
-Policies that block are not for here: their calls go as chat.
+Where something is blocked, what came before it is all of the answer: `incomplete`, by a `content_filter`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -20,7 +20,8 @@ import msgspec
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.record import PolicyFinding
 from airboss.governance.findings import Findings
-from airboss.governance.screening import ScreeningPolicy
+from airboss.governance.responses_begun import CUT, Begun
+from airboss.governance.screening import ScreeningPolicy, screen_text
 from airboss.governance.screening_chat import Passed
 from airboss.governance.screening_json import Names, emptied, restore_json, screen_json
 from airboss.governance.screening_stream import (
@@ -89,6 +90,7 @@ _TYPE = re.compile(r"[a-z_.]{1,80}")
 _NAME = re.compile(r"[a-z_]{1,40}(?:64)?")
 _ID = re.compile(rb'"[A-Za-z0-9_.:/=+-]{0,512}"')
 _INDEX = re.compile(rb"[0-9]{1,9}")
+_WORD = re.compile(rb'"[a-z_]{1,40}"')
 _EMPTY_LIST = msgspec.Raw(b"[]")
 _encode = msgspec.json.Encoder().encode
 
@@ -104,9 +106,21 @@ class _Channel:
         self.last: Members = {}
 
 
+class _Blocked(Exception):
+    """What comes next holds what the policy blocks. Never leaves this module."""
+
+    def __init__(self, found: Findings | None = None) -> None:
+        super().__init__()
+        self.found = found
+        """What was found, where nothing else keeps it."""
+
+
 class ResponsesScreen:
     """Screens one attempt's answer: `whole` once, or `event` for each event and `end` after the last. Raises
-    UpstreamFailed for more than can be held."""
+    UpstreamFailed for more than can be held.
+
+    `blocked` says that the answer was cut for what it held: nothing more is to come.
+    """
 
     def __init__(self, policy: ScreeningPolicy, tokens: Tokens | None = None) -> None:
         self._policy = policy
@@ -121,26 +135,78 @@ class ResponsesScreen:
         """What was found in items, which have those texts once more."""
         self._all: Findings | None = None
         """What was found in all of the output."""
+        self._cut_by: Findings | None = None
+        """What was found where the answer was cut."""
+        self._begun = Begun() if "block" in policy.actions.values() else None
+        self.blocked = False
 
     @property
     def findings(self) -> tuple[PolicyFinding, ...]:
         """What was found up to now, each value once."""
-        if self._all is not None:
-            return self._all.listed()
         found = Findings(self._policy)
-        for each in self._done.values():
+        parts = [self._all] if self._all is not None else list(self._done.values())
+        if self._all is None:
+            parts += [each for index, each in self._said.items() if index not in self._done]
+            for channel in self._open.values():
+                if channel.text is not None and channel.index not in self._done:
+                    found.add(channel.text.screen.findings, ("response", "output", *channel.at))
+        if self._cut_by is not None and all(each is not self._cut_by for each in parts):
+            parts.append(self._cut_by)
+        for each in parts:
             found.merge(each)
-        for index, each in self._said.items():
-            if index not in self._done:
-                found.merge(each)
-        for channel in self._open.values():
-            if channel.text is not None and channel.index not in self._done:
-                found.add(channel.text.screen.findings, ("response", "output", *channel.at))
         return found.listed()
 
     def whole(self, body: bytes) -> Passed:
         """A whole response, valid JSON."""
-        return self._passed(bytes(self._response(msgspec.Raw(body))))
+        try:
+            return self._passed(bytes(self._response(msgspec.Raw(body))))
+        except _Blocked as cut:
+            self.blocked, self._cut_by = True, cut.found
+            return self._passed(_encode(self._prefix(_clean(msgspec.Raw(body)) or {})))
+
+    def _prefix(self, members: Members) -> Members:
+        """A whole response of which something is blocked: its output up to that."""
+        output, _ = self._up_to_blocked(read_list(members.pop("output", None)), self._item_prefix)
+        try:
+            head = self._object(members, Findings(self._policy))
+        except _Blocked:
+            named = {name: members.get(name, NULL) for name in ("id", "object", "model")}
+            head = {name: raw for name, raw in named.items() if _ID.fullmatch(bytes(raw))}
+        return head | CUT | {"output": msgspec.Raw(_encode(output))}
+
+    def _up_to_blocked(
+        self, values: list[Members], prefix: Callable[[Members], list[msgspec.Raw]]
+    ) -> tuple[list[msgspec.Raw], bool]:
+        """Items or parts, screened, up to the first that is blocked, and of that its `prefix`."""
+        passed: list[msgspec.Raw] = []
+        for each in values:
+            try:
+                passed.append(self._member("output", msgspec.Raw(_encode(each)), Findings(self._policy)))
+            except _Blocked:
+                return [*passed, *prefix(each)], True
+        return passed, False
+
+    def _item_prefix(self, item: Members) -> list[msgspec.Raw]:
+        """What of an item comes before what is blocked: of calls nothing, whose beginning is of no use."""
+        kept = {name: item[name] for name in ("type", "role") if _WORD.fullmatch(bytes(item.get(name, NULL)))}
+        if read_text(kept.get("type")) not in {"message", "reasoning"}:
+            return []
+        if _ID.fullmatch(bytes(item.get("id", NULL))):
+            kept["id"] = item["id"]
+        for name in ("summary", "content"):
+            parts, blocked = self._up_to_blocked(read_list(item.get(name)), self._part_prefix)
+            kept[name] = msgspec.Raw(_encode(parts))
+            if blocked:
+                break
+        return [msgspec.Raw(_encode(kept | {"status": CUT["status"]}))]
+
+    def _part_prefix(self, part: Members) -> list[msgspec.Raw]:
+        texts = {name: text for name in _GROWN if (text := read_text(part.get(name))) is not None}
+        if not texts or not _WORD.fullmatch(bytes(part.get("type", NULL))):
+            return []
+        begun = {name: screen_text(self._policy, text, self._tokens).text for name, text in texts.items()}
+        listed = {"annotations": _EMPTY_LIST} if "annotations" in part else {}
+        return [msgspec.Raw(_encode({"type": part["type"], **begun, **listed}))]
 
     def _passed(self, data: bytes) -> Passed:
         if self._tokens is None or not self._restores:
@@ -151,10 +217,29 @@ class ResponsesScreen:
 
     def event(self, data: bytes) -> list[Passed]:
         """The data of an event: the data of the events that take its place."""
+        return self._until_blocked(self._in_place_of(data))
+
+    def end(self) -> list[Passed]:
+        """The stream is over without a last word: what is still held."""
+        return self._until_blocked(each for key in list(self._open) for each in self._flush(key))
+
+    def _until_blocked(self, passed: Iterator[Passed]) -> list[Passed]:
+        out: list[Passed] = []
+        if self.blocked:
+            return out
+        try:
+            out.extend(passed)  # as far as it comes
+        except _Blocked as cut:
+            assert self._begun is not None  # of a policy that blocks
+            self.blocked, self._cut_by = True, cut.found
+            out.append(self._event(self._begun.cut(numbered=self._number > 0)))
+        return out
+
+    def _in_place_of(self, data: bytes) -> Iterator[Passed]:
         members = read_object(msgspec.Raw(data))
         type_ = read_text(members.get("type")) if members is not None else None
         if members is None or type_ is None or _TYPE.fullmatch(type_) is None:
-            return []
+            return
         # What fills up the text's length is told of another one's.
         members = {n: raw for n, raw in members.items() if _NAME.fullmatch(n) and n != "obfuscation"}
         if _ID.fullmatch(bytes(members.get("item_id", b""))) is None:
@@ -163,19 +248,17 @@ class ResponsesScreen:
             if name in members and _INDEX.fullmatch(bytes(members[name])) is None:
                 del members[name]
         if read_text(members.get("delta")) is not None:
-            return list(self._delta(type_.removesuffix(".delta"), members))
-        out = [each for channel in self._ended(type_, members) for each in self._flush(channel)]
+            yield from self._delta(type_.removesuffix(".delta"), members)
+            return
+        for key in self._ended(type_, members):
+            yield from self._flush(key)
         if type_ in _WHOLE:
             members = self._screened(type_, members)
         else:
             members = {
                 n: raw for n, raw in members.items() if n in _NAMES or (n not in REMOVED and mute(raw))
             }
-        return [*out, self._event(members)]
-
-    def end(self) -> list[Passed]:
-        """The stream is over without a last word: what is still held."""
-        return [each for key in list(self._open) for each in self._flush(self._open.pop(key))]
+        yield self._event(members)
 
     def _event(self, members: Members, given: Members | None = None) -> Passed:
         """An event, numbered; `given` is what the client gets, where that is known already."""
@@ -184,6 +267,8 @@ class ResponsesScreen:
             self._number += 1
             members = members | {"sequence_number": number}
             given = None if given is None else given | {"sequence_number": number}
+        if self._begun is not None:
+            self._begun.add(members)
         recorded = _encode(members)
         return self._passed(recorded) if given is None else Passed(recorded, _encode(given))
 
@@ -220,25 +305,27 @@ class ResponsesScreen:
         if any(said):
             both = [channel.last | {"delta": msgspec.Raw(_encode(text))} for text in said]
             yield self._event(both[0], both[1])
+        if channel.text is not None and channel.text.screen.blocked:
+            raise _Blocked
 
-    def _ended(self, type_: str, members: Members) -> list[_Channel]:
-        """The texts that an event ends."""
+    def _ended(self, type_: str, members: Members) -> list[tuple[bytes, ...]]:
+        """The keys of the texts that an event ends."""
         if type_ in _LAST:
-            keys = list(self._open)
-        elif type_ in _PARTS_DONE or type_ == "response.output_item.done":
+            return list(self._open)
+        if type_ in _PARTS_DONE or type_ == "response.output_item.done":
             index = bytes(members.get("output_index", b""))
-            keys = [key for key in self._open if key[2] == index]
-        else:
-            key = _key(type_.removesuffix(".done"), members)
-            keys = [key] if type_.endswith(".done") and key in self._open else []
-        return [self._open.pop(key) for key in keys]
+            return [key for key in self._open if key[2] == index]
+        key = _key(type_.removesuffix(".done"), members)
+        return [key] if type_.endswith(".done") and key in self._open else []
 
-    def _flush(self, channel: _Channel) -> Iterator[Passed]:
+    def _flush(self, key: tuple[bytes, ...]) -> Iterator[Passed]:
         """The rest of a text that has ended."""
+        channel = self._open.pop(key)
         found = self._of_item(self._said, channel.index)
         if channel.text is not None:
-            yield from self._piece(channel, channel.text.finish())
+            said = channel.text.finish()
             found.add(channel.text.screen.findings, ("response", "output", *channel.at))
+            yield from self._piece(channel, said)
             return
         joined = "".join(channel.arguments)
         self._held -= len(joined)
@@ -280,33 +367,43 @@ class ResponsesScreen:
         return next(iter(self._object({name: raw}, found).values()))
 
     def _object(self, members: Members, found: Findings) -> Members:
-        data = screen_json(
+        screened = screen_json(
             self._policy,
             _encode(members),
             where="response",
             findings=found,
             tokens=self._tokens,
             spared=_SPARED,
-        ).data
-        return read_object(msgspec.Raw(data)) or {}
+        )
+        if screened.blocked:
+            raise _Blocked(found)
+        return read_object(msgspec.Raw(screened.data)) or {}
 
     def _response(self, raw: msgspec.Raw, *, begun: bool = False) -> msgspec.Raw:
         """A response, screened; one that has only `begun` has no texts yet, and counts for nothing."""
-        members = read_object(raw)
+        members = _clean(raw)
         if members is None:
             return NULL
-        for name, each in members.items():
-            if name in REMOVED:
-                members[name] = _EMPTY_LIST
-            elif name not in _ECHOED:
-                members[name] = msgspec.Raw(emptied(bytes(each), REMOVED, by=b"[]"))
         found, output = Findings(self._policy), members.pop("output", _EMPTY_LIST)
         if begun:
             output = msgspec.Raw(emptied(bytes(output), _GROWN, by=b'""'))
-        screened = self._member("output", output, found)
-        if not begun and (read_list(output) or not (self._done or self._said)):
+        elif read_list(output) or not (self._done or self._said):
             self._all = found
+        screened = self._member("output", output, found)
         return msgspec.Raw(_encode(self._object(members, Findings(self._policy)) | {"output": screened}))
+
+
+def _clean(raw: msgspec.Raw) -> Members | None:
+    """The members of a response without what spells its texts once more; None of what is no object."""
+    members = read_object(raw)
+    if members is None:
+        return None
+    for name, each in members.items():
+        if name in REMOVED:
+            members[name] = _EMPTY_LIST
+        elif name not in _ECHOED:
+            members[name] = msgspec.Raw(emptied(bytes(each), REMOVED, by=b"[]"))
+    return members
 
 
 def _key(kind: str, members: Members) -> tuple[bytes, ...]:
