@@ -82,7 +82,10 @@ def test_compressed_answers_reach_the_client(tmp_path: Path, streams: bool) -> N
     )
     with said_upstream() as upstream, Gateway(tmp_path / "g", deployment(upstream.url)) as gateway:
         for coding, body, status in bodies:
-            lines = b"content-encoding: %s\r\ncontent-length: %d\r\n\r\n" % (coding, len(body))
+            lines = b"connection: close\r\ncontent-encoding: %s\r\ncontent-length: %d\r\n\r\n" % (
+                coding,
+                len(body),
+            )
             upstream.raw = b"HTTP/1.1 200 OK\r\n" + lines + body
             response = gateway.chat(stream=streams)
             assert response.status_code == status, response.text
@@ -108,7 +111,7 @@ def test_cut_answers_never_look_whole(tmp_path: Path) -> None:
                 packed = gzip.compress(said)
                 sent = packed[:-8] if share < 0 else packed[: int(len(packed) * share)]
                 lines = b"content-type: %s\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
-                upstream.raw = b"HTTP/1.1 200 OK\r\n" + lines % (kind, len(sent)) + sent
+                upstream.raw = b"HTTP/1.1 200 OK\r\nconnection: close\r\n" + lines % (kind, len(sent)) + sent
                 try:
                     response = client.post(path, json={"model": "gpt-4o"} | asked)
                     good = response.status_code == 200 and response.content.startswith(said[:9])

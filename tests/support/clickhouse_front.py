@@ -92,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
     """One connection of a client."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave together
     engine: Engine
 
     def log_message(self, *_given: Any) -> None:

@@ -55,6 +55,7 @@ def said_upstream() -> Iterator[SaidUpstream]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:  # named by the library
             upstream.paths.append(self.path)
