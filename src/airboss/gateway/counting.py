@@ -121,6 +121,7 @@ async def _count(  # noqa: PLR0917 - what `count` knows
                 new_answer=lambda target: CountAnswer(target.provider, client.loop),
                 outgoing=asked,
             ),
+            trial=branch.arm != "stable",
         )
         dispatched = Dispatched(started=time.perf_counter())
         try:

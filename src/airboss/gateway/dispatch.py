@@ -93,6 +93,8 @@ class Route(msgspec.Struct, frozen=True):
     too_large: ApiError | None = None
     others: tuple[Target, ...] = ()
     asking: Asking | None = None
+    trial: bool = False
+    """Whether the release is a candidate: its failures, retries and hedges are told from all others'."""
 
 
 class Executor:
@@ -106,17 +108,17 @@ class Executor:
         self._unrecorded = unrecorded
         self._rng = rng
         self._watched: set[Try] = set()
-        self._budgets: dict[str, RetryBudget] = {}
-        self._hedges: dict[str, Hedges] = {}
+        self._budgets: dict[tuple[str, bool], RetryBudget] = {}
+        self._hedges: dict[tuple[str, bool], Hedges] = {}
         self._prefills = Prefills()
 
     def run(self, call: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
         """Attempt until one answers. Raises ApiError: of several models the first one's, unless another's is
         the caller's to hear."""
-        name = route.deployment.name
-        budget = self._budgets.get(name)
+        whose = (route.deployment.name, route.trial)
+        budget = self._budgets.get(whose)
         if budget is None:
-            budget = self._budgets[name] = RetryBudget()
+            budget = self._budgets[whose] = RetryBudget()
         now = time.perf_counter()
         budget.call(now)
         # From now on, not from the call's start: having waited for a place is no target's fault.
@@ -188,7 +190,7 @@ class Executor:
         for LACKS_S without trying again. Raises ApiError, also for what cannot be said as chat."""
         asking = call.route.asking
         assert asking is not None  # whose own words go on
-        places, now = self.places.of(asked.target), time.perf_counter()
+        places, now = self.places.of(asked.target, trial=call.route.trial), time.perf_counter()
         if all(place.lacks_until <= now for place in places):
             try:
                 return await self._ask(call, asked, last=last, why=why)
@@ -260,7 +262,13 @@ class Executor:
             asked = asking.probe(target)
             once = msgspec.structs.replace(route.deployment, timeout=TIMES, retry=ONCE, hedge=None)
             probing = Route(
-                deployment=once, operation="chat", stream=False, trace=None, secret=route.secret, asked=asked
+                deployment=once,
+                operation="chat",
+                stream=False,
+                trace=None,
+                secret=route.secret,
+                asked=asked,
+                trial=route.trial,
             )
             answer = await self.run(Dispatched(started=time.perf_counter()), probing)
             assert isinstance(answer, WholeAnswer)  # of what is not streamed
@@ -278,7 +286,7 @@ class Executor:
             raise Unavailable(target.down, code="replicas_failed")
         left = route.deployment.retry.attempts
         backoff = BACKOFF_S
-        places = self.places.of(target)
+        places = self.places.of(target, trial=route.trial)
         several, beginning = len(places) > 1, None
         if several and target.affinity and route.asking is not None:
             beginning = route.asking.beginning()
@@ -376,7 +384,7 @@ class Executor:
         route = call.route
         hedge = route.deployment.hedge
         assert hedge is not None  # else nobody asks
-        hedges = self._hedges.setdefault(route.deployment.name, Hedges())
+        hedges = self._hedges.setdefault((route.deployment.name, route.trial), Hedges())
         hedges.calls += 1
         first = call.answer = asked.new_answer(asked.target)
 

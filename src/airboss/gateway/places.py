@@ -5,6 +5,9 @@ stay the first drawn, so that idle places get their shares. With `affinity`, cal
 same place, found by the least of hashes, as long as it has not more than LOAD_MAX times its share of what is
 outstanding. A place that is being avoided (its breaker is open, it said when to come back, it refused a
 connection a moment ago) is taken only where all are.
+
+Calls on trial (of a canary, a shadow, an evaluation) have places of their own: what a candidate breaks opens
+no breaker that stable's callers would meet.
 """
 
 from __future__ import annotations
@@ -50,16 +53,20 @@ class Place:
         "provider",
         "took_s",
         "took_whole_s",
+        "trial",
         "url",
         "weight",
     )
 
-    def __init__(self, target: Target, url: str, key_ref: str | None, pool: Pool) -> None:
+    def __init__(
+        self, target: Target, url: str, key_ref: str | None, pool: Pool, *, trial: bool = False
+    ) -> None:
         self.provider = target.provider
         self.model = target.upstream_model
         self.url = url
         self.key_ref = key_ref
         self.pool = pool
+        self.trial = trial
         self.weight = 1.0
         self.outstanding = 0
         self.latency_s = 0.0
@@ -120,9 +127,12 @@ class Place:
         return sorted(took)[min(len(took) - 1, int(len(took) * quantile))]
 
 
-PlaceKey = tuple[str, str, str | None, str]
-"""A provider, an address of its, a reference to a key and a model: what tells one place from another."""
+PlaceKey = tuple[str, str, str | None, str, bool]
+"""A provider, an address of its, a reference to a key, a model, and whether it is for calls on trial: what
+tells one place from another."""
 
+Known = dict[int, tuple[Target, tuple[Place, ...]]]
+"""The places of targets, by the target's id."""
 
 ShownKey = tuple[str, str, str, str]
 """The same as `TargetUse` has it: provider, model, address, reference."""
@@ -134,29 +144,30 @@ class Places:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
         self._places: dict[PlaceKey, Place] = {}
-        self._of_target: dict[int, tuple[Target, tuple[Place, ...]]] = {}
+        self._of_target: tuple[Known, Known] = ({}, {})
         self._before: dict[ShownKey, TargetUse] = {}
         """What lives of this worker before this one have seen."""
 
     def __iter__(self) -> Iterator[Place]:
         return iter(self._places.values())
 
-    def of(self, target: Target) -> tuple[Place, ...]:
-        """The places of a target."""
-        known = self._of_target.get(id(target))
+    def of(self, target: Target, *, trial: bool = False) -> tuple[Place, ...]:
+        """The places of a target, for calls on trial or for all others."""
+        of_target = self._of_target[trial]
+        known = of_target.get(id(target))
         if known is not None and known[0] is target:
             return known[1]
         weights = target.weights or (1.0,) * len(target.base_urls)
         found = []
-        for key, weight in zip(_keys(target), weights, strict=True):
+        for key, weight in zip(_keys(target, trial=trial), weights, strict=True):
             place = self._places.get(key)
             if place is None:
-                _, url, ref, _ = key
+                _, url, ref, _, _ = key
                 pool = self._pools.get(target.provider, Origin.parse(url), keep=target.kind != "local")
-                place = self._places[key] = Place(target, url, ref, pool)
+                place = self._places[key] = Place(target, url, ref, pool, trial=trial)
             place.weight = weight
             found.append(place)
-        self._of_target[id(target)] = (target, tuple(found))
+        of_target[id(target)] = (target, tuple(found))
         return tuple(found)
 
     def resume(self, held: Iterable[TargetUse]) -> None:
@@ -166,28 +177,29 @@ class Places:
             self._before[shown] = msgspec.structs.replace(use, state=0, outstanding=0)
 
     def uses(self, now: float) -> list[TargetUse]:
-        """How each place does, to be shared."""
-        found = {(use.provider, use.model, use.url, use.key): use for use in (each.use(now) for each in self)}
+        """How each place does, to be shared. Where it is also for calls on trial, these are counted in, and
+        the breaker is that of all others."""
+        found: dict[ShownKey, TargetUse] = {}
+        for place in sorted(self, key=lambda each: each.trial):
+            use = place.use(now)
+            known = found.setdefault((use.provider, use.model, use.url, use.key), use)
+            if known is not use:
+                _add(known, use)
         for shown, before in self._before.items():
-            use = found.setdefault(shown, TargetUse(*shown))
-            use.answered += before.answered
-            use.failed += before.failed
-            use.opened += before.opened
-            use.took_s += before.took_s
-            use.last_error = use.last_error or before.last_error
-            for error, count in before.failures.items():
-                use.failures[error] = use.failures.get(error, 0) + count
+            _add(found.setdefault(shown, TargetUse(*shown)), before)
         return list(found.values())
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget every place that a new plan has not got: replicas come at other ports each time. One that a
         call is at, or comes back to, is forgotten with the next plan."""
-        self._of_target.clear()
-        there = {key for target in targets for key in _keys(target)}
+        for of_target in self._of_target:
+            of_target.clear()
+        every = tuple(targets)
+        there = {key for target in every for trial in (False, True) for key in _keys(target, trial=trial)}
         self._places = {
             key: place for key, place in self._places.items() if key in there or place.outstanding
         }
-        kept = {(provider, model, shown_url(url), ref or "") for provider, url, ref, model in there}
+        kept = {(provider, model, shown_url(url), ref or "") for provider, url, ref, model, _ in there}
         self._before = {shown: use for shown, use in self._before.items() if shown in kept}
         self._pools.keep({place.pool for place in self})
 
@@ -204,12 +216,24 @@ class Places:
         self._pools.close_all()
 
 
-def _keys(target: Target) -> list[PlaceKey]:
+def _keys(target: Target, *, trial: bool) -> list[PlaceKey]:
     refs = target.key_refs or (target.api_key_ref,) * len(target.base_urls)
     return [
-        (target.provider, url, ref, target.upstream_model)
+        (target.provider, url, ref, target.upstream_model, trial)
         for url, ref in zip(target.base_urls, refs, strict=True)
     ]
+
+
+def _add(use: TargetUse, other: TargetUse) -> None:
+    """Count in what another has seen of the same place."""
+    use.outstanding += other.outstanding
+    use.answered += other.answered
+    use.failed += other.failed
+    use.opened += other.opened
+    use.took_s += other.took_s
+    use.last_error = use.last_error or other.last_error
+    for error, count in other.failures.items():
+        use.failures[error] = use.failures.get(error, 0) + count
 
 
 def shown_url(url: str) -> str:

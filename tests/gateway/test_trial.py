@@ -1,0 +1,117 @@
+"""What a candidate breaks is its own: stable's breaker, retries and hedges are for stable's callers."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+
+from airboss.domain.plan import Canary, Retry, Served, Target
+from airboss.domain.ports import ApiKey
+from airboss.domain.release import ModelVersion, Release
+from airboss.gateway.breaker import STREAK_MAX
+from airboss.gateway.dispatch import Executor
+from airboss.governance.keys import hash_key
+from airboss.providers.connection import Pools
+from airboss.providers.outbox import Outbox
+from airboss.releases.build import sealed
+from airboss.testing import FakeProvider, ScriptStep
+from tests.support.gateway import KEY, Gateway, deployment
+
+OWN = "ab_" + "o" * 43
+OF = "0197b0f2-6c1e-7cc2-9a3e-0d3a8f1b2c4d"
+BROKEN = ScriptStep(behaviour="500", forever=True, model="up", holding=("BROKEN",))
+TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, provider: FakeProvider) -> Iterator[Gateway]:
+    """A worker whose `support` has a candidate of the same model, shown to half of the users and as a shadow,
+    and another model to fall back to."""
+    model = ModelVersion(provider="fake", kind="openai-compatible", model="up")
+    candidate = sealed(Release(digest="", name="next", model=model, prompt="Be BROKEN."))
+    fallback = Target(
+        provider="fake", kind="openai-compatible", base_urls=(provider.url,), upstream_model="backup"
+    )
+    plain = deployment(provider.url, name="support", aliases=(), retry=Retry(attempts=3))
+    target = msgspec.structs.replace(plain.target, fallbacks=(fallback,))
+    served = Served(release=candidate, target=target)
+    canary = Canary(rollout="r", served=served, weight=0.5, salt="salt")
+    with_both = msgspec.structs.replace(plain, target=target, canary=canary, shadow=served)
+    now = datetime.now(UTC)
+    keys = (
+        ApiKey(name="app", sha256=hash_key(KEY), created_at=now),
+        ApiKey(name="airboss", sha256=hash_key(OWN), created_at=now, internal=True),
+    )
+    with Gateway(tmp_path / "gateway", with_both, keys=keys) as running:
+        yield running
+
+
+def ask(gateway: Gateway, user: str, *, shadow: bool = False) -> httpx2.Response:
+    """One call of a user, or one that asks the shadow."""
+    body = {"model": "support", "user": user, "messages": [{"role": "user", "content": "hi"}]}
+    headers = {"authorization": f"Bearer {OWN if shadow else KEY}"}
+    if shadow:
+        headers["x-airboss-shadow-of"] = OF
+    return httpx2.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=30.0)
+
+
+@pytest.mark.parametrize("shadow", [False, True])
+def test_a_failing_candidate_sends_nobody_of_stable_elsewhere(
+    gateway: Gateway, provider: FakeProvider, shadow: bool
+) -> None:
+    """Its failures open its own breaker: stable's callers are answered by their own model all the while."""
+    provider.script(BROKEN)
+    seen: Counter[tuple[str, bool]] = Counter()
+    for number in range(60):
+        if shadow:
+            ask(gateway, f"u{number}", shadow=True)
+        answer = ask(gateway, f"u{number}")
+        seen[answer.headers["x-airboss-arm"], "x-airboss-fallback" in answer.headers] += 1
+    assert seen.keys() == {("stable", False), ("canary", True)}
+    assert min(seen.values()) > 15
+
+
+def test_a_failing_candidate_leaves_stable_its_retries(gateway: Gateway, provider: FakeProvider) -> None:
+    """However many of its own it has used up."""
+    users = {arm: f"u{n}" for n in range(40) if (arm := ask(gateway, f"u{n}").headers["x-airboss-arm"])}
+    provider.script(
+        ScriptStep(behaviour="429-no-retry-after", forever=True, model="up", holding=("BROKEN",)),
+        ScriptStep(behaviour="500", model="up"),
+    )
+    # A 429 opens no breaker, so that each of these is tried three times.
+    with ThreadPoolExecutor(8) as several:
+        list(several.map(lambda _: ask(gateway, users["canary"]), range(60)))
+    before = provider.stats().requests
+    answer = ask(gateway, users["canary"])
+    assert (answer.headers.get("x-airboss-fallback"), provider.stats().requests - before) == (
+        "fake/backup",
+        2,
+    ), "the candidate's retries are used up"
+    answer = ask(gateway, users["stable"])
+    assert (answer.status_code, "x-airboss-fallback" in answer.headers) == (200, False)
+
+
+def test_both_are_shown_as_one_place() -> None:
+    """Attempts of both are counted together; the breaker shown is the one that stable's callers meet."""
+    places = Executor(Pools(Outbox()), rng=random.Random(1)).places
+    (trial,), (own,) = places.of(TARGET, trial=True), places.of(TARGET)
+    assert trial is not own
+    assert places.of(TARGET, trial=True) == (trial,)
+    for _ in range(STREAK_MAX):
+        trial.breaker.failed(0.0)
+        trial.failed_with("upstream_error")
+    own.breaker.answered()
+    (use,) = places.uses(0.0)
+    assert (use.state, use.answered, use.failed, use.failures) == (0, 1, 5, {"upstream_error": 5})
+    places.keep([TARGET])
+    assert len(list(places)) == 2
+    places.keep([])
+    assert list(places) == []
