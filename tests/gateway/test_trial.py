@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.domain.plan import Canary, Retry, Served, Target
+from airboss.domain.plan import Canary, Limits, Retry, Served, Target
 from airboss.domain.ports import ApiKey
 from airboss.domain.release import ModelVersion, Release
 from airboss.gateway.breaker import STREAK_MAX
@@ -24,6 +24,7 @@ from airboss.providers.outbox import Outbox
 from airboss.releases.build import sealed
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.wait import until
 
 OWN = "ab_" + "o" * 43
 OF = "0197b0f2-6c1e-7cc2-9a3e-0d3a8f1b2c4d"
@@ -32,7 +33,13 @@ TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1"
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, provider: FakeProvider) -> Iterator[Gateway]:
+def limits() -> Limits | None:
+    """What the deployment of `gateway` has; none unless a test says so."""
+    return None
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, provider: FakeProvider, limits: Limits | None) -> Iterator[Gateway]:
     """A worker whose `support` has a candidate of the same model, shown to half of the users and as a shadow,
     and another model to fall back to."""
     model = ModelVersion(provider="fake", kind="openai-compatible", model="up")
@@ -44,7 +51,7 @@ def gateway(tmp_path: Path, provider: FakeProvider) -> Iterator[Gateway]:
     target = msgspec.structs.replace(plain.target, fallbacks=(fallback,))
     served = Served(release=candidate, target=target)
     canary = Canary(rollout="r", served=served, weight=0.5, salt="salt")
-    with_both = msgspec.structs.replace(plain, target=target, canary=canary, shadow=served)
+    with_both = msgspec.structs.replace(plain, target=target, canary=canary, shadow=served, limits=limits)
     now = datetime.now(UTC)
     keys = (
         ApiKey(name="app", sha256=hash_key(KEY), created_at=now),
@@ -115,3 +122,35 @@ def test_both_are_shown_as_one_place() -> None:
     assert len(list(places)) == 2
     places.keep([])
     assert list(places) == []
+
+
+@pytest.mark.parametrize("limits", [Limits(concurrency=4)])
+def test_a_candidate_that_hangs_leaves_stable_half_of_its_share(
+    gateway: Gateway, provider: FakeProvider
+) -> None:
+    """Of four places it has three; who is on it and finds none is told so, and stable is served at once."""
+    users = {arm: f"u{n}" for n in range(40) if (arm := ask(gateway, f"u{n}").headers["x-airboss-arm"])}
+    provider.script(ScriptStep(behaviour="ok;delay_s=2", forever=True, model="up", holding=("BROKEN",)))
+    with ThreadPoolExecutor(6) as several:
+        hanging = [several.submit(ask, gateway, users["canary"]) for _ in range(6)]
+        until(lambda: sum(each.done() for each in hanging) == 3, timeout_s=10)
+        assert ask(gateway, users["stable"]).status_code == 200
+        answers = [each.result() for each in hanging]
+    assert Counter(each.status_code for each in answers) == {200: 3, 429: 3}
+    refused = next(each for each in answers if each.status_code == 429).json()["error"]["message"]
+    assert "the candidate of 'support' has 3 calls under way" in refused
+    assert "raise limits.concurrency under [deployments.support]" in refused
+    assert ask(gateway, users["canary"]).status_code == 200
+
+
+@pytest.mark.parametrize("limits", [Limits(requests_per_minute=10)])
+def test_a_shadow_leaves_half_of_every_limit_to_callers(gateway: Gateway) -> None:
+    """It is asked while five of ten requests are left, and no more then."""
+    for number in range(4):
+        assert ask(gateway, f"u{number}").status_code == 200
+    assert ask(gateway, "u", shadow=True).headers["x-airboss-arm"] == "shadow"
+    assert ask(gateway, "u", shadow=True).status_code == 200
+    refused = ask(gateway, "u", shadow=True)
+    assert refused.status_code == 429
+    assert "a shadow leaves half to callers" in refused.json()["error"]["message"]
+    assert [ask(gateway, f"v{number}").status_code for number in range(5)] == [200, 200, 200, 200, 429]

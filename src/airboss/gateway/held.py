@@ -44,7 +44,8 @@ class Held:
         limiter, request = self._limiter, self.request
         tokens = [stock for stock in self._bound if stock.what == "tokens"]
         money = limiter._money(request.principal.key, request.started_at)
-        if not tokens and money is None:
+        of_candidate = limiter.of_candidate(request.deployment) if branch.arm == "canary" else ()
+        if not tokens and money is None and not of_candidate:
             return None
         guess = estimate(body, len(request.body), branch.release, branch.target)
         for stock in tokens:
@@ -53,6 +54,7 @@ class Held:
                 self._refused = True
                 return too_long(stock, guess.input)
         wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
+        wanted += [(stock, 1) for stock in of_candidate]
         if money is not None:
             unknown = isinstance(body, wire.RelayedBody) and not body.free
             usd = None if unknown else price(guess, branch.target)

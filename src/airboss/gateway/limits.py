@@ -20,11 +20,14 @@ from airboss.domain.ports import Clock, Snapshot, Spent
 from airboss.domain.request import InferenceRequest
 from airboss.gateway.held import Bound, Held
 from airboss.gateway.stock import (
+    SHADOW_TAG,
     LimitReached,
     Scope,
     Stock,
     counted,
+    of_candidate,
     refusal,
+    spared,
 )
 from airboss.gateway.waiting import Refusal, Room
 from airboss.governance.budgets import period_end, period_of, period_start
@@ -93,6 +96,7 @@ class Limiter:
         rooms, self._rooms = self._rooms, {}
         limited = [(Scope("all"), snapshot.plan.limits)]
         limited += [(Scope("deployment", each.name), each.limits) for each in snapshot.plan.deployments]
+        limited += [(Scope("candidate", each.name), of_candidate(each)) for each in snapshot.plan.deployments]
         keys = [key for key in snapshot.keys if key.revoked_at is None]
         limited += [(Scope("key", key.name), key.limits) for key in keys]
         self._scopes = {}
@@ -126,6 +130,10 @@ class Limiter:
             self._bound[key, deployment] = bound
         return bound
 
+    def of_candidate(self, deployment: str) -> Bound:
+        """What binds calls of the deployment's candidate beside all else."""
+        return self._scopes.get(Scope("candidate", deployment), ())
+
     def _money(self, key: str, at: datetime) -> Stock | None:
         known = self._purses.get(key)
         if known is not None and known[0] <= at < known[1]:
@@ -153,12 +161,14 @@ class Limiter:
         del self._shut[key]
 
     async def enter(self, request: InferenceRequest, deployment: DeploymentPlan) -> Held | None:
-        """Count the call, and let it in; None if nothing limits it. Raises LimitReached, and Unavailable if
-        nobody counts now."""
+        """Count the call, and let it in; None if nothing limits it. What asks a shadow is let in only while
+        callers can spare it. Raises LimitReached, and Unavailable if nobody counts now."""
         key = request.principal.key
         bound = self._of(key, deployment.name)
         if not bound and key not in self._budgets:
             return None
+        if request.principal.internal and SHADOW_TAG in request.tags:
+            spared(bound)
         held = Held(self, request, bound)
         wanted = [(stock, 1) for stock in bound if stock.what != "tokens"]
         room = self._waiting_at(bound) if self._rooms else None

@@ -43,6 +43,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.splice import LONG
 from airboss.gateway.spoken import Client, Spoken, counted
+from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.trace import read_trace, trace_headers
 from airboss.gateway.worker import Admitted, Worker
 from airboss.providers.outbox import Pieces
@@ -129,7 +130,7 @@ def admit(
         session = body.metadata.get("session_id")
         tags = {k: v for k, v in body.metadata.items() if k != "session_id"}
     if principal.internal and SHADOW_OF in http.headers:
-        tags = {**tags, "shadow_of": http.headers[SHADOW_OF].decode("latin-1")}
+        tags = {**tags, SHADOW_TAG: http.headers[SHADOW_OF].decode("latin-1")}
     trace = read_trace(http.headers) if b"traceparent" in http.headers else None
     # Here and below by their places: by name so many values cost each call a microsecond more.
     request = InferenceRequest(

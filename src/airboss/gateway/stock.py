@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from airboss.domain.errors import ApiError, RateLimited
-from airboss.domain.plan import Budget, Limits
+from airboss.domain.plan import Budget, DeploymentPlan, Limits
 from airboss.governance.budgets import money, period_end
 from airboss.governance.counting import Change, Denied, Grant, Kind, usd_of
 from airboss.governance.windows import WINDOW_S
@@ -29,11 +30,14 @@ SETTINGS: dict[What, str] = {
     "usd": "budget",
 }
 
+SHADOW_TAG = "shadow_of"
+"""The tag of a call of our own that has the id of the call which it asks again of a shadow."""
+
 
 class Scope(msgspec.Struct, frozen=True):
-    """Whose limits: a key's, a deployment's, or those of all calls together."""
+    """Whose limits: a key's, a deployment's, its candidate's, or those of all calls together."""
 
-    kind: Literal["key", "deployment", "all"]
+    kind: Literal["key", "deployment", "candidate", "all"]
     name: str = ""
 
     @property
@@ -44,12 +48,15 @@ class Scope(msgspec.Struct, frozen=True):
     @property
     def said(self) -> str:
         """For a message."""
+        if self.kind == "candidate":
+            return f"the candidate of {self.name!r}"
         return f"{self.kind} {self.name!r}" if self.name else "this Airboss"
 
     @property
     def table(self) -> str:
         """Where its limits stand."""
-        return f"[{self.kind}s.{self.name}]" if self.name else "[gateway]"
+        kind = "deployment" if self.kind == "candidate" else self.kind
+        return f"[{kind}s.{self.name}]" if self.name else "[gateway]"
 
 
 class Stock:
@@ -161,6 +168,26 @@ class BudgetExceeded(RateLimited):
     default_code = "budget_exceeded"
     retryable = False
     headers = b""
+
+
+def of_candidate(deployment: DeploymentPlan) -> Limits | None:
+    """What a candidate in a rollout may have of its deployment's calls under way: so many that stable keeps
+    half of its share, however long the candidate takes. None: as many as come."""
+    canary, limits = deployment.canary, deployment.limits
+    if canary is None or limits is None or limits.concurrency is None:
+        return None
+    return Limits(concurrency=max(1, int(limits.concurrency * (1 + canary.weight) / 2)))
+
+
+def spared(bound: Iterable[Stock]) -> None:
+    """Raise LimitReached unless half of every limit is left: the rest is for callers."""
+    for stock in bound:
+        if 2 * stock.remaining < stock.limit:
+            raise LimitReached(
+                f"{stock.scope.said} has {stock.remaining} of {stock.limit} {stock.what} left, and a shadow "
+                f"leaves half to callers: to have it asked more often raise {SETTINGS[stock.what]} under "
+                f"{stock.scope.table}"
+            )
 
 
 def too_long(stock: Stock, tokens: int) -> LimitReached:
