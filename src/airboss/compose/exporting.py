@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airboss.compose.parts import SystemClock
-from airboss.compose.watching import REPORT_S, InForce, run_asynchronously, secret
+from airboss.compose.threads import at_work, in_a_loop
+from airboss.compose.watching import REPORT_S, InForce, secret
 from airboss.store.datadir import DataDir
 
 if TYPE_CHECKING:
@@ -78,13 +78,5 @@ def exporting(
     async def work() -> None:
         await asyncio.gather(export.run(), report())
 
-    stop = threading.Event()
-    thread = threading.Thread(
-        target=run_asynchronously, args=("otlp", work, stop, broke), name="otlp", daemon=True
-    )
-    thread.start()
-    try:
+    with at_work({"otlp": in_a_loop(work)}, broke=broke):
         yield
-    finally:
-        stop.set()
-        thread.join()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from airboss.compose.threads import at_work
 
 if TYPE_CHECKING:
     from airboss.compose.redaction import LogRedactor
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from airboss.domain.status import SystemStatus
     from airboss.store.datadir import DataDir
     from airboss.store.rollouts import SqlRolloutStore
-
-log = logging.getLogger(__name__)
 
 
 def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Erasing:
@@ -115,20 +113,5 @@ def looking_after(chores: Mapping[str, Chore], *, broke: Callable[[], None]) -> 
     """Chores are done until the end of the block. `broke` is called if their thread ends by a defect."""
     from airboss.controller.chores import Chores  # noqa: PLC0415 - the controller's own
 
-    stop = threading.Event()
-    runner = Chores(chores)
-
-    def work() -> None:
-        try:
-            runner.run(stop)
-        except BaseException:
-            log.exception("chores cannot be done any more; the controller ends")
-            broke()
-
-    thread = threading.Thread(target=work, name="chores", daemon=True)
-    thread.start()
-    try:
+    with at_work({"chores": Chores(chores).run}, broke=broke):
         yield
-    finally:
-        stop.set()
-        thread.join()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airboss.compose import evals, probes, tuning
 from airboss.compose.parts import SystemClock
+from airboss.compose.threads import at_work
 from airboss.store.datadir import DataDir
 
 if TYPE_CHECKING:
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from airboss.controller.jobs import Handler
     from airboss.domain.ports import Ledger
     from airboss.store.job_rows import JobStore
-
-log = logging.getLogger(__name__)
-
 
 Handlers = dict[str, "Handler"]
 """Who does which kind of job."""
@@ -46,20 +42,5 @@ def working(store: JobStore, handlers: Handlers, *, broke: Callable[[], None]) -
     from airboss.controller.jobs import JobRunner  # noqa: PLC0415 - the controller's own
 
     name = f"{socket.gethostname()[:60]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    runner = JobRunner(store, handlers, clock=SystemClock(), name=name)
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            runner.run(stop)
-        except BaseException:
-            log.exception("jobs cannot be worked at any more; the controller ends")
-            broke()
-
-    thread = threading.Thread(target=work, name="jobs", daemon=True)
-    thread.start()
-    try:
+    with at_work({"jobs": JobRunner(store, handlers, clock=SystemClock(), name=name).run}, broke=broke):
         yield
-    finally:
-        stop.set()
-        thread.join()

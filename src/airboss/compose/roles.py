@@ -29,9 +29,10 @@ from airboss.compose.parts import (
     role_lock,
     tls_context,
 )
-from airboss.compose.rollouts import rolling, rollouts
+from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_responses, open_rollouts, open_rooms, open_spends
 from airboss.compose.scaling import scaling
+from airboss.compose.threads import at_work
 from airboss.compose.watching import lost, watching, with_alarms
 from airboss.config import ModelConfig, TlsConfig
 from airboss.domain.errors import SetupError, WrongWeights
@@ -156,7 +157,7 @@ def run_controller(
 
         with (
             working(rooms["jobs"], handlers(ledger, data, rooms, propose=live.propose), broke=terminate_self),
-            rolling(live, broke=terminate_self),
+            at_work({"rollouts": live.run}, broke=terminate_self),
             scaling(ledger, data, broke=terminate_self),
             looking_after(chores(ledger, data, rooms, redact, retention, kept), broke=terminate_self),
             adding_up(records, spends, lambda: controller.journal.moved_records, broke=terminate_self),

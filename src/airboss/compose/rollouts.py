@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from airboss.rollouts.live import Rollout
     from airboss.store.datadir import DataDir
     from airboss.store.rollouts import SqlRolloutStore
-
-log = logging.getLogger(__name__)
 
 
 def rollouts(
@@ -102,24 +97,3 @@ class EvalGate:
             return False, f"the evaluation {job} is gone"
         outcome, reason = gate_outcome(found)
         return None if outcome == "waiting" else (outcome == "pass", f"gate {outcome}: {reason}")
-
-
-@contextmanager
-def rolling(rollouts: Rollouts, *, broke: Callable[[], None]) -> Iterator[None]:
-    """Rollouts are driven until the end of the block. `broke` is called if their thread ends by a defect."""
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            rollouts.run(stop)
-        except BaseException:
-            log.exception("rollouts cannot be driven any more; the controller ends")
-            broke()
-
-    thread = threading.Thread(target=work, name="rollouts", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airboss.compose.parts import SystemClock, publish
+from airboss.compose.threads import at_work
 from airboss.store.datadir import DataDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airboss.domain.ports import Ledger
-
-log = logging.getLogger(__name__)
 
 COUNTS = "scaling"
 """The name under which what it counts stands among the metrics."""
@@ -40,19 +37,5 @@ def scaling(ledger: Ledger, data: DataDir, *, broke: Callable[[], None]) -> Iter
         metrics=data.metrics_dir / f"{COUNTS}.json",
         clock=SystemClock(),
     )
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            scaler.run(stop)
-        except BaseException:
-            log.exception("replicas are not seen to any more; the controller ends")
-            broke()
-
-    thread = threading.Thread(target=work, name="scaling", daemon=True)
-    thread.start()
-    try:
+    with at_work({"scaling": scaler.run}, broke=broke):
         yield
-    finally:
-        stop.set()
-        thread.join()

@@ -4,10 +4,8 @@ told."""
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import msgspec
 from airboss.compose import drifts, evals
 from airboss.compose.parts import SystemClock
 from airboss.compose.probes import Probes
+from airboss.compose.threads import at_work, in_a_loop
 from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
 from airboss.domain.errors import SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
@@ -31,14 +30,11 @@ if TYPE_CHECKING:
     from airboss.evaluations.caller_http import HttpCaller
     from airboss.store.alert_rows import AlertStore
 
-log = logging.getLogger(__name__)
-
 COUNTS = "watching"
 """The name under which what is counted here stands among the metrics."""
 
 CONSOLE_URL = "http://127.0.0.1:8701"
 REPORT_S = 1.0
-STOP_CHECK_S = 0.2
 
 
 class InForce:
@@ -212,23 +208,16 @@ def watching(
     async def notify() -> None:
         await asyncio.gather(deliveries.run(), report())
 
-    stop = threading.Event()
-    waiting = {
-        "scoring": score,
-        "shadows": Asking(ledger, data, records, InForce(ledger)).run,
-        "notifications": notify,
-        "checked prompts": lambda: drifts.check_prompts(ledger, data, rooms["drifts"], force),
+    works = {
+        "scoring": in_a_loop(score),
+        "shadows": in_a_loop(Asking(ledger, data, records, InForce(ledger)).run),
+        "notifications": in_a_loop(notify),
+        "checked prompts": in_a_loop(lambda: drifts.check_prompts(ledger, data, rooms["drifts"], force)),
+        "drift": drifts.watch(force, ledger, rooms["drifts"], records).run,
+        "alarms": watch.run,
     }
-    blocking = {"drift": drifts.watch(force, ledger, rooms["drifts"], records).run, "alarms": watch.run}
-    threads = _threads(waiting, blocking, stop, broke)
-    for thread in threads:
-        thread.start()
-    try:
+    with at_work(works, broke=broke):
         yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def _said(redact: Callable[[bytes], bytes], text: str) -> str:
@@ -292,53 +281,3 @@ def secret(reference: str) -> str:
     if not found:
         raise SetupError(f"the environment variable {name} is not set where Airboss was started")
     return found
-
-
-def _threads(
-    waiting: Mapping[str, Callable[[], Coroutine[Any, Any, None]]],
-    blocking: Mapping[str, Callable[[threading.Event], None]],
-    stop: threading.Event,
-    broke: Callable[[], None],
-) -> list[threading.Thread]:
-    """A thread for each work, not started yet."""
-    wanted: list[tuple[str, Callable[..., None], Any]] = [
-        *((name, run_asynchronously, work) for name, work in waiting.items()),
-        *((name, _guarded, work) for name, work in blocking.items()),
-    ]
-    return [
-        threading.Thread(target=run, args=(name, work, stop, broke), name=name, daemon=True)
-        for name, run, work in wanted
-    ]
-
-
-def run_asynchronously(
-    name: str,
-    work: Callable[[], Coroutine[Any, Any, None]],
-    stop: threading.Event,
-    broke: Callable[[], None],
-) -> None:
-    """Work in an event loop of its own until `stop` is set; `broke` is called if it ends before."""
-
-    async def until_stopped() -> None:
-        task = asyncio.ensure_future(work())
-        try:
-            while not task.done() and not stop.is_set():
-                await asyncio.wait({task}, timeout=STOP_CHECK_S)
-            if task.done():
-                task.result()
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    _guarded(name, lambda _stop: asyncio.run(until_stopped()), stop, broke)
-
-
-def _guarded(
-    name: str, work: Callable[[threading.Event], None], stop: threading.Event, broke: Callable[[], None]
-) -> None:
-    """A controller that only looks as if it watched must not look alive."""
-    try:
-        work(stop)
-    except BaseException:
-        log.exception("%s ended by a defect; the controller ends", name)
-        broke()

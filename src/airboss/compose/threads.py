@@ -1,0 +1,57 @@
+"""What a process does beside its main work: each work in a thread of its own, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+STOP_CHECK_S: Final = 0.2
+log = logging.getLogger(__name__)
+
+Work = Callable[[threading.Event], None]
+"""What is done until the event is set."""
+
+
+@contextmanager
+def at_work(works: Mapping[str, Work], *, broke: Callable[[], None]) -> Iterator[None]:
+    """These are done until the end of the block. `broke` is called if one ends by a defect: a process that
+    does only a part of what it is for must not look alive."""
+    stop = threading.Event()
+
+    def run(name: str, work: Work) -> None:
+        try:
+            work(stop)
+        except BaseException:
+            log.exception("%s ended by a defect, and so does this process", name)
+            broke()
+
+    threads = [threading.Thread(target=run, args=each, name=each[0], daemon=True) for each in works.items()]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def in_a_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> Work:
+    """Asynchronous work, in an event loop of its own."""
+
+    async def until(stop: threading.Event) -> None:
+        task = asyncio.ensure_future(work())
+        try:
+            while not task.done() and not stop.is_set():
+                await asyncio.wait({task}, timeout=STOP_CHECK_S)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return lambda stop: asyncio.run(until(stop))

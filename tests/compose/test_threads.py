@@ -1,0 +1,52 @@
+"""What a process does beside its main work: until it is told to stop, and never broken in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from airboss.compose.threads import Work, at_work, in_a_loop
+
+
+def waiting(seen: list[str]) -> Work:
+    """Work that notes when it has been told to stop."""
+
+    def work(stop: threading.Event) -> None:
+        stop.wait(10)
+        seen.append("stopped")
+
+    return work
+
+
+async def broken() -> None:
+    """Work that a defect ends."""
+    raise ValueError("a defect")
+
+
+async def endless() -> None:
+    """Work that goes on until it is cancelled."""
+    await asyncio.Event().wait()
+
+
+def test_all_are_told_to_stop_and_waited_for() -> None:
+    """At the end of the block each has ended, whether it waits or runs an event loop."""
+    seen: list[str] = []
+    works = {"one": waiting(seen), "two": waiting(seen), "loop": in_a_loop(endless)}
+    with at_work(works, broke=lambda: seen.append("broke")):
+        assert {"one", "two", "loop"} <= {thread.name for thread in threading.enumerate()}
+    assert seen == ["stopped", "stopped"]
+    assert not {"one", "two", "loop"} & {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("work", [in_a_loop(broken), lambda _stop: 1 / 0], ids=["in a loop", "plain"])
+def test_what_breaks_is_told(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    """At once, by its name, while the others go on."""
+    broke = threading.Event()
+    seen: list[str] = []
+    with at_work({"sums": work, "other": waiting(seen)}, broke=broke.set):
+        assert broke.wait(5)
+        assert seen == []
+    assert seen == ["stopped"]
+    assert "sums ended by a defect" in caplog.text
