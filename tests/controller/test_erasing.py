@@ -21,7 +21,7 @@ from airboss.governance.audit import Sealer
 from airboss.governance.audit_verify import verify
 from airboss.governance.checkpoint import Signer
 from airboss.governance.erasure import Forgetting
-from airboss.store import duckdb_people
+from airboss.store import duckdb_sums
 from airboss.store.audit import SqlAuditLog
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.erasure_rows import Erasure
@@ -364,7 +364,7 @@ def test_a_blanked_segment_stays_whole(house: House) -> None:
 def test_no_sum_names_a_person_whose_calls_come_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither those of calls that were there, nor of one that was open then, nor of those that a worker had
     written and nobody had moved; after a restart it is the same."""
-    monkeypatch.setattr(duckdb_people, "STRETCH", 4)
+    monkeypatch.setattr(duckdb_sums, "STRETCH", 4)
     for number in range(20, 24):
         house.opens(number)
         house.closes(number)

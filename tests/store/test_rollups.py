@@ -14,7 +14,7 @@ import pytest
 
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
 from airboss.domain.usage import UsageRow
-from airboss.store import duckdb_people, duckdb_rollups, rollups
+from airboss.store import duckdb_rollups, duckdb_sums, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.rollups import QUANTILES
@@ -58,7 +58,7 @@ def summed(
 ) -> Iterator[RecordLog]:
     """Calls of all sorts, not quite in order, the most of them summed up."""
     monkeypatch.setattr(duckdb_rollups, "STRETCH", STRETCH)
-    monkeypatch.setattr(duckdb_people, "STRETCH", STRETCH)
+    monkeypatch.setattr(duckdb_sums, "STRETCH", STRETCH)
     records = calls(COUNT)
     if request.param == "clickhouse":
         with request.getfixturevalue("clickhouse").database() as url:
@@ -174,11 +174,25 @@ def test_usage_by_tag_is_that_of_the_records(
         {"by": ("status", "tag:team"), "without_key": "airboss", "slow_ms": 400.0, "costly_usd": 0.005},
         {"by": ("tag:x", "tag:team"), "order": "cost_usd", "limit": 3},
         {"by": ("tag:team",), "step_s": 3_600, "where": RecordFilter(tag="team=b"), "among": ("b",)},
+        {
+            "by": ("tag:team", "model"),
+            "where": RecordFilter(deployment="assistant"),
+            "without_key": "airboss",
+        },
+        {
+            "by": ("tag:x",),
+            "step_s": 86_400,
+            "where": RecordFilter(tag="team=b", key="team-a"),
+            "costs": True,
+        },
+        {"by": ("error_type",), "where": RecordFilter(tag="x=2"), "people": ("sessions",)},
+        {"by": ("tag:team", "user"), "where": RecordFilter(tag="team=a")},
     ]
     monkeypatch.setattr(f"{__name__}.QUESTIONS", questions)
-    same(summed, monkeypatch, ENDS[1:2])
+    days = (START - timedelta(days=1, hours=3), START + timedelta(days=1, hours=5))
+    same(summed, monkeypatch, [ENDS[1], days])
     summed.erase({"u1": LATER})
-    same(summed, monkeypatch, ENDS[1:2])
+    same(summed, monkeypatch, [ENDS[1], days])
 
 
 def test_calls_of_nobody_are_one_row(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:

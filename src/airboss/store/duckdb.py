@@ -31,11 +31,11 @@ from airboss.domain.score import Score
 from airboss.domain.usage import UsageRow
 from airboss.store import (
     duckdb_erase,
-    duckdb_people,
     duckdb_rollups,
     duckdb_scores,
     duckdb_search,
     duckdb_spans,
+    duckdb_sums,
     duckdb_usage,
     duckdb_watch,
 )
@@ -63,6 +63,7 @@ FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
 ROOM_AT_ONCE: Final = 4_096
 REPLACE_WAIT_S: Final = 10.0
 """So long a reader may take before putting a new file in place is put off."""
+SUMS_WAIT_S: Final = REPLACE_WAIT_S / 2
 log = logging.getLogger(__name__)
 
 
@@ -92,6 +93,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         self._gate = Gate()
         self._root: Connection | None = None
         self._made: set[int] | None = None
+        self._changes = 0  # how often records were blanked or deleted
         self._closed = False
         with self._writing:
             self._connected()
@@ -188,15 +190,34 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     def tidy(self) -> bool:
         """As `RecordLog.tidy`; keeps the writer out for a second at most, on idle cores."""
         with self._transaction() as connection:
+            if duckdb_rollups.begin(connection, next_seq=self._next_seq):
+                return True
+        if self._sum_up():
+            return True
+        with self._transaction() as connection:
             made = self._made = self._made if self._made is not None else duckdb_search.indexed(connection)
-            for sums in (duckdb_rollups, duckdb_people):
-                if sums.begin(connection, next_seq=self._next_seq):
-                    return True
             blocks = duckdb_search.missing(made, first=self._first_seq, next_seq=self._next_seq)
             if blocks:
                 duckdb_search.make(connection, blocks)
         made.update(blocks)
         return bool(blocks)
+
+    def _sum_up(self) -> bool:
+        """Make sums of the next long stretch, if it is whole, beside the writer; whether there was one."""
+        with self._writing:
+            next_seq, changes = self._next_seq, self._changes
+        with self._reading() as connection:
+            made = duckdb_sums.make(connection, next_seq=next_seq)
+            if made is None:
+                return False
+            # Not for long: an erasure that holds it waits for readers, of whom this is one.
+            if self._writing.acquire(timeout=SUMS_WAIT_S):
+                try:
+                    if changes == self._changes:
+                        duckdb_sums.keep(connection, made)
+                finally:
+                    self._writing.release()
+            return True
 
     def count(self, where: RecordFilter) -> int:
         """As `RecordLog.count`."""
@@ -291,6 +312,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         room again and keeps writers out; readers wait only while the copy is put in place."""
         with self._transaction() as connection:
             self._made = None
+            self._changes += 1
             erased = duckdb_erase.blank(connection, users)
         with self._writing:
             root = self._connected()
@@ -320,6 +342,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.expire`."""
         with self._transaction() as connection:
             self._made = None
+            self._changes += 1
             return duckdb_erase.expire(
                 connection, bodies_before=bodies_before, records_before=records_before, limit=limit
             )

@@ -17,7 +17,7 @@ from typing import Final
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import Erased
-from airboss.store import duckdb_people, duckdb_rollups, duckdb_scores, duckdb_search, duckdb_spans
+from airboss.store import duckdb_rollups, duckdb_scores, duckdb_search, duckdb_spans, duckdb_sums
 from airboss.store.duckdb_run import Connection, append, query, run
 from airboss.store.joining import blank_opened, read_opened
 from airboss.store.rows import naive, open_rows
@@ -38,7 +38,7 @@ def blank(connection: Connection, users: Mapping[str, datetime]) -> dict[str, Er
             scores += duckdb_scores.erase(connection, user=user, record_ids=some)
         theirs = run(connection, query("seqs_of_user"), asked)
         duckdb_search.clear(connection, duckdb_search.blocks_of([seq for (seq,) in theirs]))
-        duckdb_people.blank(connection, [seq for (seq,) in theirs])
+        duckdb_sums.blank(connection, [seq for (seq,) in theirs])
         run(connection, query("erase_bodies"), asked)
         run(connection, query("erase_user"), asked)
         opened = _blank_opened(connection, user, before)
@@ -150,7 +150,7 @@ def expire(
                 run(connection, text, [seqs])
         done += len(old)
         duckdb_rollups.expire(connection, records_before)
-        duckdb_people.expire(connection, records_before)
+        duckdb_sums.expire(connection, records_before)
         done += duckdb_spans.expire(connection, records_before, limit, whole="spans")
     if bodies_before is not None and done < limit:
         asked = {"before": naive(bodies_before), "limit": limit - done}

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from airboss.store import duckdb_read as read
-from airboss.store.duckdb_run import Connection, query, run
-from airboss.store.rollups import Question, Sums, inside
+from airboss.store.duckdb_run import Connection, query, reach, run
+from airboss.store.rollups import DAY_S, Question, Sums, inside
 from airboss.store.rows import naive
 
-STRETCH: Final = 524_288
-"""So many records are summed up together: a day of a busy month, so that a person's calls are few rows."""
-DAY_S: Final = 86_400
 _PARAMETER: Final = re.compile(r"\$([a-z_0-9]+)")
 
 NUMBERS: Final = {
@@ -54,17 +51,11 @@ NOBODY: Final = "(from records where false)"
 _WITHOUT: Final = '($without is null or "key" <> $without)'
 
 
-def begin(connection: Connection, *, next_seq: int) -> bool:
-    """Sum up the next stretch of one table, within a transaction, if it is whole; whether it was."""
-    for sums in TABLES:
-        summed, _ = _reach(connection, sums)
-        if summed + STRETCH <= next_seq:
-            stretch = "select * from records where seq >= $first and seq < $last"
-            _sum(connection, sums, stretch, {"first": summed, "last": summed + STRETCH})
-            asked = {"seq": summed + STRETCH, "name": sums.table}
-            run(connection, "update summed_people set seq = $seq where name = $name", asked)
-            return True
-    return False
+def make(connection: Connection, sums: Sums, table: str, first: int, last: int) -> None:
+    """Make the sums of a stretch of records in a table of this connection's own."""
+    stretch = "select * from records where seq >= $first and seq < $last"
+    text = _summed(sums, stretch)
+    run(connection, f"create temp table {table} as {text}", {"first": first, "last": last})
 
 
 def blank(connection: Connection, seqs: Sequence[int]) -> None:
@@ -73,7 +64,7 @@ def blank(connection: Connection, seqs: Sequence[int]) -> None:
     if not seqs:
         return
     for sums in TABLES:
-        summed, _ = _reach(connection, sums)
+        summed, _ = reach(connection, sums.table)
         given = {"seqs": list(seqs), "summed": summed}
         named = " or ".join(f"{column} is not null" for column in sums.people)
         gone = query("gone_people").format(named=named)
@@ -88,15 +79,10 @@ def blank(connection: Connection, seqs: Sequence[int]) -> None:
         _sum(connection, sums, others, given)
 
 
-def expire(connection: Connection, before: datetime) -> None:
-    """Delete the sums of days that began by then, within a transaction: what is left of the last of them is
-    read from its records."""
-    midnight = naive(before).replace(hour=0, minute=0, second=0, microsecond=0)
-    since = midnight if midnight == naive(before) else midnight + timedelta(days=1)
+def expire(connection: Connection, since: datetime) -> None:
+    """Delete the sums of days before this one, within a transaction."""
     for sums in TABLES:
         run(connection, f"delete from {sums.table} where start < ?", [since])  # noqa: S608 - a name of ours
-    text = "update summed_people set since = greatest(coalesce(since, $since), $since)"
-    run(connection, text, {"since": since})
 
 
 def narrowed(connection: Connection, asked: Question, calls: int) -> tuple[Question, int]:
@@ -212,7 +198,7 @@ def _calls(connection: Connection, asked: Question) -> tuple[str, dict[str, Any]
 
 def _rows(connection: Connection, sums: Sums, asked: Question) -> tuple[str, dict[str, Any]]:
     """The calls of a question's period by person, and what that is given."""
-    summed, since = _reach(connection, sums)
+    summed, since = reach(connection, sums.table)
     days, days_end = inside(asked.since, asked.until, DAY_S)
     first, last = naive(days), naive(days_end)
     if since is not None:
@@ -237,13 +223,6 @@ def used(text: str, every: dict[str, Any]) -> dict[str, Any]:
     return {name: every[name] for name in set(_PARAMETER.findall(text))}
 
 
-def _reach(connection: Connection, sums: Sums) -> tuple[int, datetime | None]:
-    """Before which `seq` records are in the sums, and from which day on these are there."""
-    asked = {"name": sums.table}
-    ((seq, since),) = run(connection, "select seq, since from summed_people where name = $name", asked)
-    return seq, since
-
-
 def _added_up(sums: Sums) -> str:
     return ", ".join(f"{NUMBERS[name]} as {name}" for name in sums.numbers)
 
@@ -256,12 +235,16 @@ def _sum(
     connection: Connection, sums: Sums, records: str, given: dict[str, Any], *, nobody: bool = False
 ) -> None:
     """Sum up records, as nobody's where that is said."""
+    text = f"insert into {sums.table} {_summed(sums, records, nobody=nobody)}"
+    run(connection, text, used(text, given))
+
+
+def _summed(sums: Sums, records: str, *, nobody: bool = False) -> str:
+    """The sums of records, as nobody's where that is said."""
     people: Collection[str] = sums.people if nobody else ()
     columns = [f"null::varchar as {each}" if each in people else each for each in sums.columns]
-    text = query("sum_people").format(
-        table=sums.table,
+    return query("sum_people").format(
         columns=", ".join(columns),
         numbers=_added_up(sums),
         calls=query("calls").format(records=records),
     )
-    run(connection, text, used(text, given))

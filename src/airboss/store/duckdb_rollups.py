@@ -10,21 +10,23 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from airboss.store import duckdb_people, rollups
+from airboss.store import duckdb_people, duckdb_tags, rollups
 from airboss.store import duckdb_read as read
+from airboss.store.duckdb_bins import BINNED, bin_of, numbers
 from airboss.store.duckdb_run import Connection, query, run
-from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
+from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST_BIN, QUANTILES, Question
 from airboss.store.rows import naive
 
 STRETCH: Final = 32_768
 """So many records are summed up together."""
 TOLD: Final = 256
 """So many pairs of model and key are told apart in a stretch, those with the most calls."""
-PEOPLE: Final = ("users", "sessions")
+PEOPLE: Final = {"users": '"user"', "sessions": "session"}
+"""The columns of people."""
+WHOLE_DAYS: Final = "start >= $minutes and start < $minutes_end"
 WIDTHS: Final = (60, 3_600)
 TAGGED: Final = "json_extract_string(tags, "
 """How a column of a tag begins."""
-BINNED: Final = {"latency": "latency_ms", "ttft": "ttft_ms", "cost": "cost_usd * 1e6"}
 
 
 def begin(connection: Connection, *, next_seq: int) -> bool:
@@ -32,7 +34,7 @@ def begin(connection: Connection, *, next_seq: int) -> bool:
     ((rolled,),) = run(connection, "select seq from rolled")
     if rolled + STRETCH > next_seq:
         return False
-    text = query("roll_up").format(**{name: _bin(column) for name, column in BINNED.items()})
+    text = query("roll_up").format(numbers=numbers())
     for width in WIDTHS:
         asked = {"width": width, "first": rolled, "last": rolled + STRETCH, "told": TOLD}
         run(connection, text, asked)
@@ -57,14 +59,20 @@ def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | Quest
         ((calls, mixed),) = run(connection, query("rolled_many"), {name: period[name] for name in names})
         if calls <= rollups.FEW:
             return asked
-        asked, calls = duckdb_people.narrowed(connection, asked, calls)
-        if calls <= rollups.FEW * (rollups.TIMES if asked.chosen else 1):
-            return asked
+        tagged = duckdb_tags.told(connection, asked)
+        if tagged is None:
+            asked, calls = duckdb_people.narrowed(connection, asked, calls)
+            if calls <= rollups.FEW * (rollups.TIMES if asked.chosen else 1):
+                return asked
         apart = asked.apart or asked.without_key is not None
         summed = asked.by_the_minute and not (mixed and apart)
         people, more = duckdb_people.everybody(connection, asked)
         given = {**period, **_naive(asked.bounds(summed=summed)), **asked.asked(), **more}
-        text = _text(asked, people, summed=summed, few_tags=_few_tags(connection, asked))
+        if tagged is None:
+            text = _text(asked, people, summed=summed, few_tags=_few_tags(connection, asked))
+        else:
+            given |= tagged[0]
+            text = _text(asked, people, summed=True, few_tags=tagged[1], tagged=True)
         rows = read.dicts(connection.execute(text, duckdb_people.used(text, given)))
         return [_aware(each) for each in rows]
     finally:
@@ -91,7 +99,9 @@ def _aware(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _text(asked: Question, people: Mapping[str, str], *, summed: bool, few_tags: bool) -> str:
+def _text(
+    asked: Question, people: Mapping[str, str], *, summed: bool, few_tags: bool, tagged: bool = False
+) -> str:
     step = "null::timestamp"
     if asked.step_s is not None:
         step = (
@@ -107,10 +117,17 @@ def _text(asked: Question, people: Mapping[str, str], *, summed: bool, few_tags:
         for column, key, each in zip(columns, keys, late, strict=True)
     )
     histograms = [name for name in HISTOGRAMS if name in asked.histograms]
-    everybody = (
-        "(from records where started_at >= $since and started_at < $until"
-        f' and ($without is null or "key" <> $without) and {asked.where})'
-    )
+    of_sums = ", ".join(f"{column} as {key}" for column, key in zip(columns, keys, strict=True))
+    filled = {
+        "groups": groups,
+        "groups_of_sums": of_sums if summed else ", ".join(f"null::varchar as {key}" for key in keys),
+        "keys": ", ".join(keys),
+        "names": names,
+        "once_more": "distinct" if any(late) else "",
+        "step_of_record": step.format(column="started_at"),
+        "step_of_sums": step.format(column="start"),
+        "where": asked.where,
+    }
     places = [_quantile(name) for name in asked.quantiles]
     same = {
         f"same_{table}": " and ".join(
@@ -120,27 +137,31 @@ def _text(asked: Question, people: Mapping[str, str], *, summed: bool, few_tags:
     }
     order = [asked.order, *(f"counts.{key}" for key in keys), "counts.start"]
     return query("rolled").format(
-        groups=groups,
-        groups_of_sums=groups if summed else ", ".join(f"null::varchar as {key}" for key in keys),
-        keys=", ".join(keys),
-        step_of_record=step.format(column="started_at"),
-        step_of_sums=step.format(column="start"),
-        where=asked.where,
+        **filled,
+        sums=f"from {duckdb_tags.TABLE} where {WHOLE_DAYS}" if tagged else query("rolled_sums"),
         where_of_sums=asked.where if summed else "false",
         histograms="".join(f", {name}" for name in histograms),
         bins=_bins(", ".join(keys), names, histograms),
-        names=names,
-        once_more="distinct" if any(late) else "",
         **read.beyond(asked, ok="true"),
         quantiles=", ".join(places) or "null as nothing",
         told="".join(f"quantiles.{name}, " for name in asked.quantiles),
-        **{
-            name: people.get(name, everybody if name in asked.people else duckdb_people.NOBODY)
-            for name in PEOPLE
-        },
+        **{name: _people(asked, name, people.get(name), filled, tagged=tagged) for name in PEOPLE},
         order=", ".join(filter(None, order)),
         **same,
     )
+
+
+def _people(asked: Question, name: str, rows: str | None, filled: Mapping[str, str], *, tagged: bool) -> str:
+    """Whose calls they were, each once a group and step; `rows` are of sums of people that tell it."""
+    person = PEOPLE[name]
+    if tagged and name in asked.people:
+        return query("rolled_tagged").format(**filled, person=person, list=name, days=WHOLE_DAYS)
+    every_call = (
+        "(from records where started_at >= $since and started_at < $until"
+        f' and ($without is null or "key" <> $without) and {asked.where})'
+    )
+    everybody = rows or (every_call if name in asked.people else duckdb_people.NOBODY)
+    return query("rolled_people").format(**filled, person=person, everybody=everybody)
 
 
 def _bins(keys: str, names: str, histograms: Collection[str]) -> str:
@@ -150,17 +171,13 @@ def _bins(keys: str, names: str, histograms: Collection[str]) -> str:
             names=names,
             at=HISTOGRAMS.index(name),
             name=name,
-            bin=_bin(BINNED[name]),
+            bin=bin_of(BINNED[name]),
             column=BINNED[name],
         )
         for name in histograms
     ]
     none = f"select {keys}, start, 0 as of_what, 0 as bin, 0 as n from both_ limit 0"  # noqa: S608 - of ours
     return "    union all\n".join(parts or [none])
-
-
-def _bin(column: str) -> str:
-    return f"round(ln(greatest({column}, {LEAST})) / ln({GROWTH}))::smallint"
 
 
 def _quantile(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -25,6 +26,13 @@ def run(connection: Connection, text: str, asked: list[Any] | dict[str, Any] | N
     """Run a statement to its end and return its rows: DuckDB 2 hands rows out while it still works, and one
     that nobody reads keeps the connection busy."""
     return connection.execute(text, asked).fetchall()
+
+
+def reach(connection: Connection, table: str) -> tuple[int, datetime | None]:
+    """Before which `seq` records are in the sums of this table, and from which day on these are there."""
+    asked = {"name": table}
+    ((seq, since),) = run(connection, "select seq, since from summed_people where name = $name", asked)
+    return seq, since
 
 
 def append(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from airboss.store import duckdb_people, span_asked, span_messages
+from airboss.store import duckdb_sums, span_asked, span_messages
 from airboss.store.duckdb_read import with_bodies
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.rows import COLUMNS, naive, span_row, text_parts
@@ -271,7 +271,7 @@ def erase(connection: Connection, user: str, before: datetime) -> int:
     ((found,),) = run(connection, f"select count(*) from spans where {mine}", asked)  # noqa: S608 - fixed
     if found:
         _blank_waiting(connection, asked)
-        duckdb_people.blank(connection, [seq for (seq,) in run(connection, query("seqs_traced"), asked)])
+        duckdb_sums.blank(connection, [seq for (seq,) in run(connection, query("seqs_traced"), asked)])
         for name in ("erase_traced_bodies", "erase_traced_records", "erase_spans"):
             run(connection, query(name), asked)
     return int(found)

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from airboss.domain.ports import DeploymentStats, ReleaseBucket, StatsBucket, UsageQuery
-from airboss.store.usage import narrowed
+from airboss.store.usage import TAG, narrowed, read_tag
 
 FEW: Final = 200_000
 """Of so many calls or fewer every one is read, and the answer is exact."""
@@ -43,6 +43,7 @@ SUMMED: Final = (
 """What sums are told apart by."""
 TIMES: Final = 20
 """So many times as many calls are read, and rows exact, once those that come first have been chosen."""
+DAY_S: Final = 86_400
 FEW_TAGS: Final = 1_000
 """Where calls differ in their tags no more than this, they are put together before their JSON is read."""
 NEXT: Final = "\x1f"
@@ -57,7 +58,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of many calls: columns as SQL has them, and conditions on rows of `records` with what
     they are given. `summed`: the sums have all of it; `apart`: models or keys are among the columns or
     conditions. `names` are those of columns in both (tags as `tag`), `metric` is of what the most comes
-    first, `order` what rows are ordered by before their groups. `chosen`: its conditions name its rows."""
+    first, `order` what rows are ordered by before their groups. `chosen`: its conditions name its rows.
+    `tags` are those in columns and conditions; `tagged`: all else in these is told apart by sums of tags."""
 
     since: datetime
     until: datetime
@@ -69,6 +71,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     summed: bool = True
     apart: bool = False
     names: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
+    tagged: bool = False
     metric: str | None = None
     chosen: bool = False
     quantiles: tuple[str, ...] = ()
@@ -83,6 +87,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     def by_the_minute(self) -> bool:
         """Whether sums by the minute can tell it."""
         return self.summed and (self.step_s or 60) % 60 == 0
+
+    @property
+    def by_the_day(self) -> bool:
+        """Whether sums of tags by the day can tell it."""
+        return self.tagged and (self.step_s or DAY_S) % DAY_S == 0
 
     @property
     def person(self) -> str | None:
@@ -195,6 +204,8 @@ def of_usage(asked: UsageQuery, groups: list[str], conditions: str, given: dict[
         where=conditions,
         given=given,
         summed=_is_summed(asked),
+        tags=frozenset(_tags(asked)),
+        tagged=_is_tagged(asked),
         names=frozenset(_names(asked)),
         metric=asked.order,
         apart=bool({"model", "key"}.intersection(asked.by) or asked.where.model or asked.where.key),
@@ -226,8 +237,23 @@ def inside(since: datetime, until: datetime, width: int) -> tuple[datetime, date
 
 def _is_summed(asked: UsageQuery) -> bool:
     """Whether sums tell apart what is asked for, and count it."""
-    bounds = (asked.slow_ms, asked.late_ms, asked.costly_usd)
-    return _names(asked) <= set(SUMMED) and bounds == (None, None, None)
+    return _names(asked) <= set(SUMMED) and not _is_bounded(asked)
+
+
+def _is_tagged(asked: UsageQuery) -> bool:
+    """Whether sums of tags tell apart what is asked for, and count it."""
+    others = {name for name in _names(asked) if name != "tag" and not name.startswith(TAG)}
+    return bool(_tags(asked)) and others <= set(SUMMED) and not _is_bounded(asked)
+
+
+def _is_bounded(asked: UsageQuery) -> bool:
+    return (asked.slow_ms, asked.late_ms, asked.costly_usd) != (None, None, None)
+
+
+def _tags(asked: UsageQuery) -> set[str]:
+    """The names of tags that it is told by and narrowed by."""
+    narrowed_by = [] if asked.where.tag is None else [read_tag(asked.where.tag)[0]]
+    return {*narrowed_by, *(name.removeprefix(TAG) for name in asked.by if name.startswith(TAG))}
 
 
 def _names(asked: UsageQuery) -> set[str]:

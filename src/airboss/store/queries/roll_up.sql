@@ -23,19 +23,7 @@ select
     status,
     error_type,
     finish_reason,
-    count(*),
-    coalesce(sum(input_tokens), 0),
-    coalesce(sum(output_tokens), 0),
-    sum(cost_usd),
-    count(cost_usd),
-    coalesce(sum(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms > 0), 0),
-    count(output_tokens) filter (status = 'ok' and writing_ms > 0),
-    count(ttft_ms) filter (status = 'ok'),
-    min(started_at),
-    max(started_at),
-    histogram({latency}) filter (status = 'ok')::map(smallint, uinteger),
-    histogram({ttft}) filter (status = 'ok' and ttft_ms is not null)::map(smallint, uinteger),
-    histogram({cost}) filter (status = 'ok' and cost_usd is not null)::map(smallint, uinteger)
+{numbers}
 from stretch left join told on told.model = stretch.model and told."key" = stretch."key"
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 order by 2, 3, 4, 5, 6, 8

@@ -1,11 +1,11 @@
 -- DuckDB's own: what stats.sql, series.sql, traffic.sql and usage.sql tell of many calls, from the sums that are
--- there (rollups) and the records that are in none. Quantiles are of histograms, within 2 %. Every state is of a
--- fixed size, so that what does not fit into memory goes to disk.
+-- there (rollups or tag_sums) and the records that are in none. Quantiles are of histograms, within 2 %. Every state
+-- is of a fixed size, so that what does not fit into memory goes to disk.
 with scanned as not materialized (
     select
         {groups},
         {step_of_record} as start,
-        status, input_tokens, output_tokens, cost_usd, latency_ms, ttft_ms, started_at,
+        status, input_tokens, output_tokens, cost_usd, latency_ms, ttft_ms, started_at, "user", session,
         if(stream, latency_ms - coalesce(ttft_ms, 0), latency_ms) as writing_ms
     from (
         select * from records where started_at >= $since and started_at < $minutes
@@ -24,11 +24,7 @@ summed as materialized (
         status, requests, input_tokens, output_tokens, cost_usd, priced, rates, rated, started, first_at, last_at
         {histograms}
     from (
-        select * from rollups where width = 3600 and start >= $hours and start < $hours_end
-        union all
-        select * from rollups where width = 60 and start >= $minutes and start < $hours
-        union all
-        select * from rollups where width = 60 and start >= $hours_end and start < $minutes_end
+{sums}
     )
     where ($without is null or "key" <> $without) and {where_of_sums}
 ),
@@ -106,16 +102,14 @@ quantiles as (
 users as (
     select {keys}, start, count(*) as users
     from (
-        select {once_more} {names}, start, "user"
-        from (select distinct {groups}, {step_of_record} as start, "user" from {users} where "user" is not null)
+{users}
     )
     group by all
 ),
 sessions as (
     select {keys}, start, count(*) as sessions
     from (
-        select {once_more} {names}, start, session
-        from (select distinct {groups}, {step_of_record} as start, session from {sessions} where session is not null)
+{sessions}
     )
     group by all
 )

@@ -1,5 +1,4 @@
 -- DuckDB's own: sums by the day and the person of some records. ClickHouse reads its records, column by column.
-insert into {table}
 select date_trunc('day', started_at) as start, {columns}, {numbers}
 from (
 {calls}

@@ -1,0 +1,79 @@
+"""Sums by the day that the record log's DuckDB file keeps: of people (`duckdb_people`) and of tags
+(`duckdb_tags`).
+
+Records are summed up a long stretch at a time, by their `seq`: first beside the file, while records come in;
+then what was made is taken in, in one transaction with how far it goes. Nobody may blank or delete records
+meanwhile, or it is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from airboss.store import duckdb_people, duckdb_tags
+from airboss.store.duckdb_run import Connection, reach, run
+from airboss.store.rows import naive
+
+STRETCH: Final = 524_288
+"""So many records are summed up together: a day of a busy month, so that a person's calls are few rows."""
+MADE: Final = "made_sums"
+
+
+class Made(msgspec.Struct, frozen=True):
+    """Sums of a stretch for one table, which lie in a table of their connection's own."""
+
+    table: str
+    first: int
+    last: int
+    untold: tuple[str | None, ...] = ()
+
+
+def make(connection: Connection, *, next_seq: int) -> Made | None:
+    """Sum up the next stretch for one table, outside of any transaction, if it is whole."""
+    for table in (*(sums.table for sums in duckdb_people.TABLES), duckdb_tags.TABLE):
+        first, _ = reach(connection, table)
+        last = first + STRETCH
+        if last > next_seq:
+            continue
+        run(connection, f"drop table if exists temp.{MADE}")
+        if table == duckdb_tags.TABLE:
+            return Made(table, first, last, tuple(duckdb_tags.make(connection, MADE, first, last)))
+        (sums,) = (each for each in duckdb_people.TABLES if each.table == table)
+        duckdb_people.make(connection, sums, MADE, first, last)
+        return Made(table, first, last)
+    return None
+
+
+def keep(connection: Connection, made: Made) -> None:
+    """Take in what was made, in a transaction of its own. The caller lets nobody write meanwhile."""
+    connection.begin()
+    try:
+        run(connection, f"insert into {made.table} from temp.{MADE}")
+        duckdb_tags.keep(connection, made.first, made.last, made.untold)
+        asked = {"seq": made.last, "name": made.table}
+        run(connection, "update summed_people set seq = $seq where name = $name", asked)
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def blank(connection: Connection, seqs: Sequence[int]) -> None:
+    """Take these records' people out of the sums, within a transaction and before they are blanked."""
+    duckdb_people.blank(connection, seqs)
+    duckdb_tags.blank(connection, seqs)
+
+
+def expire(connection: Connection, before: datetime) -> None:
+    """Delete the sums of days that began by then, within a transaction: what is left of the last of them is
+    read from its records."""
+    midnight = naive(before).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = midnight if midnight == naive(before) else midnight + timedelta(days=1)
+    duckdb_people.expire(connection, since)
+    duckdb_tags.expire(connection, since)
+    text = "update summed_people set since = greatest(coalesce(since, $since), $since)"
+    run(connection, text, {"since": since})

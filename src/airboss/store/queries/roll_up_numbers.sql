@@ -1,0 +1,14 @@
+-- DuckDB's own: what calls are summed up to in rollups and in the sums of tags.
+    count(*),
+    coalesce(sum(input_tokens), 0),
+    coalesce(sum(output_tokens), 0),
+    sum(cost_usd),
+    count(cost_usd),
+    coalesce(sum(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms > 0), 0),
+    count(output_tokens) filter (status = 'ok' and writing_ms > 0),
+    count(ttft_ms) filter (status = 'ok'),
+    min(started_at),
+    max(started_at),
+    histogram({latency}) filter (status = 'ok')::map(smallint, uinteger),
+    histogram({ttft}) filter (status = 'ok' and ttft_ms is not null)::map(smallint, uinteger),
+    histogram({cost}) filter (status = 'ok' and cost_usd is not null)::map(smallint, uinteger)
