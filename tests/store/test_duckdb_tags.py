@@ -146,7 +146,7 @@ def test_nobody_is_in_them_after_an_erasure(log: DuckDBRecordLog, tmp_path: Path
     of_records(log)
     assert in_files(tmp_path, WHO.encode()) == []
     with log._reading() as connection:
-        named = f"list_contains(users, md5_number_lower('{WHO}')) or contains(tags, '{WHO}')"
+        named = f"list_contains(users, hash('{WHO}')) or contains(tags, '{WHO}')"
         assert connection.execute(f"select count(*) from tag_sums where {named}").fetchall() == [(0,)]
     log.close()
     again = DuckDBRecordLog(tmp_path / "records.duckdb")
@@ -262,6 +262,19 @@ def test_an_older_file_is_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         log.close()
     with duckdb.connect(str(path), read_only=True) as connection:
         assert connection.execute("select sum(requests) from tag_sums").fetchall() == [(31,)]
+
+
+def test_another_duckdb_makes_them_anew(log: DuckDBRecordLog, tmp_path: Path) -> None:
+    """For its hashes may differ."""
+    with log._transaction() as connection:
+        connection.execute("update hashed_by set engine = '1.0.0'")
+        connection.execute("update tag_sums set users = [1]")
+    log.close()
+    again = DuckDBRecordLog(tmp_path / "records.duckdb")
+    while again.tidy():
+        pass
+    of_records(again)
+    again.close()
 
 
 def test_sums_that_an_erasure_overtakes_are_made_anew(

@@ -36,6 +36,7 @@ from airboss.store import (
     duckdb_search,
     duckdb_spans,
     duckdb_sums,
+    duckdb_tags,
     duckdb_usage,
     duckdb_watch,
 )
@@ -431,6 +432,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 _run(root, f"attach '{path}' as log (row_group_size 8192)")
                 _run(root, "use log")
                 _migrate(root, self._path)
+                duckdb_tags.begin_anew(root)
                 ends = "select coalesce(min(seq), 1), coalesce(max(seq), 0) + 1 from records"
                 ((first_seq, next_seq),) = _run(root, ends)
             except duckdb.Error as error:

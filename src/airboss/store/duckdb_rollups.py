@@ -155,13 +155,13 @@ def _people(asked: Question, name: str, rows: str | None, filled: Mapping[str, s
     """Whose calls they were, each once a group and step; `rows` are of sums of people that tell it."""
     person = PEOPLE[name]
     if tagged and name in asked.people:
-        return query("rolled_tagged").format(**filled, person=person, list=name, days=WHOLE_DAYS)
+        return query("rolled_tagged").format(**filled, person=person, of=name, days=WHOLE_DAYS)
     every_call = (
         "(from records where started_at >= $since and started_at < $until"
         f' and ($without is null or "key" <> $without) and {asked.where})'
     )
     everybody = rows or (every_call if name in asked.people else duckdb_people.NOBODY)
-    return query("rolled_people").format(**filled, person=person, everybody=everybody)
+    return query("rolled_people").format(**filled, person=person, of=name, everybody=everybody)
 
 
 def _bins(keys: str, names: str, histograms: Collection[str]) -> str:

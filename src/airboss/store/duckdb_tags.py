@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import duckdb
+
 from airboss.store.duckdb_bins import numbers
 from airboss.store.duckdb_run import Connection, query, reach, run
 from airboss.store.rollups import DAY_S, Question, inside
@@ -27,34 +29,43 @@ APART: Final = (
     "finish_reason", "tags",
 )  # fmt: skip
 _STRETCH: Final = "select * from records where seq >= $first and seq < $last"
-_THESE: Final = "(select $first as first, $last as last, $untold::varchar[] as names, false as every_one)"
-_KEPT: Final = (
-    "(select first, last, list(name) as names, bool_or(name is null) as every_one"
-    " from untold_tags group by all)"
+_TOLD: Final = (
+    "to_json(map_from_entries(list_filter(map_entries(tags::json::map(varchar, varchar)),"
+    " lambda tag: not list_contains($untold::varchar[], tag.key))))::varchar"
 )
+"""A record's tags without some."""
 _BLANK: Final = "* replace ('{}' as tags, null::varchar as \"user\", null::varchar as session)"
+
+
+def begin_anew(connection: Connection) -> None:
+    """Forget sums that another DuckDB made, whose hashes of people may differ."""
+    connection.begin()
+    if run(connection, "select engine from hashed_by") != [(duckdb.__version__,)]:
+        run(connection, f"delete from {TABLE}")  # noqa: S608 - a name of ours
+        run(connection, "delete from untold_tags")
+        run(connection, "update summed_people set seq = 0 where name = ?", [TABLE])
+        run(connection, "update hashed_by set engine = ?", [duckdb.__version__])
+    connection.commit()
 
 
 def make(connection: Connection, table: str, first: int, last: int) -> list[str | None]:
     """Make the sums of a stretch of records in a table of this connection's own; returns the tags that have
     too many values to be in them, and None where there are no sums."""
-    given = {"first": first, "last": last}
-    untold: list[str | None] = [*_too_many(connection, first, last)]
-    tagged = query("tagged").format(records=_STRETCH, untold=_THESE)
-    of_these = given | {"untold": untold}
-    if None not in untold and _counted(connection, f"{_KEYS} from ({tagged})", of_these) > ROWS_MAX:
+    given: dict[str, Any] = {"first": first, "last": last}
+    untold = _too_many(connection, given)
+    records, given = _told(untold, given)
+    if None in untold or _counted(connection, f"{_KEYS} from ({records})", given) > ROWS_MAX:
         untold = [None]
-    records = tagged if None not in untold else f"{tagged} and false"
-    of_these["untold"] = [each for each in untold if each is not None]
-    run(connection, f"create temp table {table} as {_summed(records)}", of_these)
+        records, given = f"{_STRETCH} and false", {"first": first, "last": last}
+    run(connection, f"create temp table {table} as {_summed(records)}", given)
     return untold
 
 
 def keep(connection: Connection, first: int, last: int, untold: Sequence[str | None]) -> None:
     """Note which tags are not in the sums of a stretch, within the transaction that takes these in."""
-    given = {"first": first, "last": last}
-    ((since, until),) = run(connection, query("days_of"), given)
-    if untold and since is not None:
+    if untold:
+        given = {"first": first, "last": last}
+        ((since, until),) = run(connection, query("days_of"), given)
         text = "insert into untold_tags select unnest($untold::varchar[]), $first, $last, $since, $until"
         run(connection, text, given | {"untold": list(untold), "since": since, "until": until})
 
@@ -66,10 +77,13 @@ def blank(connection: Connection, seqs: Sequence[int]) -> None:
         return
     summed, _ = reach(connection, TABLE)
     given = {"seqs": list(seqs), "summed": summed}
-    gone = query("tagged").format(records=query("gone_tags"), untold=_KEPT)
     every = "select * from records where seq < $summed"
+    # Nearly always all tags are told, and looking for those that are not costs more than all else.
+    ((untold,),) = run(connection, "select count(*) from untold_tags")
+    tagged = query("tagged") if untold else "{records}"
+    gone = tagged.format(records=query("gone_tags"))
     others = query("other_tags").format(
-        summed=query("tagged").format(records=every, untold=_KEPT),
+        summed=tagged.format(records=every),
         apart=", ".join(APART),
         gone=gone,
         same=_same("sums"),
@@ -102,17 +116,16 @@ def told(connection: Connection, asked: Question) -> tuple[dict[str, Any], bool]
     return {**given, "rolled": summed}, not some
 
 
-def _too_many(connection: Connection, first: int, last: int) -> list[str | None]:
+def _too_many(connection: Connection, given: dict[str, Any]) -> list[str | None]:
     """The tags that have too many values in these records; None where there are too many tags."""
-    given = {"first": first, "last": last}
     if _counted(connection, f"tags from ({_STRETCH})", given) <= OBJECTS_MAX:
         return []
     values = run(connection, query("tag_values"), given)
     if len(values) > NAMES_MAX:
         return [None]
-    untold = [name for name, count in values if count > VALUES_MAX]
-    tagged = query("tagged").format(records=_STRETCH, untold=_THESE)
-    if _counted(connection, f"tags from ({tagged})", given | {"untold": untold}) <= OBJECTS_MAX:
+    untold: list[str | None] = [name for name, count in values if count > VALUES_MAX]
+    records, more = _told(untold, given)
+    if _counted(connection, f"tags from ({records})", more) <= OBJECTS_MAX:
         return untold
     told = 1  # at most so many objects have the tags with the fewest values
     for name, count in values:
@@ -120,6 +133,13 @@ def _too_many(connection: Connection, first: int, last: int) -> list[str | None]
         if told > OBJECTS_MAX and name not in untold:
             untold.append(name)
     return untold
+
+
+def _told(untold: Sequence[str | None], given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The records of a stretch with those of their tags that are told, and what that is given."""
+    if not untold:
+        return _STRETCH, given
+    return f"select * replace ({_TOLD} as tags) from ({_STRETCH})", given | {"untold": list(untold)}  # noqa: S608
 
 
 _KEYS: Final = f"date_trunc('day', started_at), {', '.join(APART)}"
@@ -132,7 +152,13 @@ def _counted(connection: Connection, columns: str, given: dict[str, Any]) -> int
 
 
 def _summed(records: str) -> str:
-    return query("sum_tags").format(records=records, numbers=numbers())
+    same = {
+        f"same_{table}": " and ".join(
+            f"{table}.{each} is not distinct from numbers.{each}" for each in ("start", *APART)
+        )
+        for table in ("users", "sessions")
+    }
+    return query("sum_tags").format(records=records, numbers=numbers(), apart=", ".join(APART), **same)
 
 
 def _same(table: str) -> str:

@@ -100,18 +100,10 @@ quantiles as (
     select {keys}, start, {quantiles} from places group by all
 ),
 users as (
-    select {keys}, start, count(*) as users
-    from (
 {users}
-    )
-    group by all
 ),
 sessions as (
-    select {keys}, start, count(*) as sessions
-    from (
 {sessions}
-    )
-    group by all
 )
 select
     counts.*,

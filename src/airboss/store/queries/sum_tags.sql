@@ -1,25 +1,34 @@
--- DuckDB's own: the sums by the day and tags of some records.
-select
-    date_trunc('day', started_at),
-    deployment,
-    release,
-    arm,
-    model,
-    provider,
-    "key",
-    operation,
-    status,
-    error_type,
-    finish_reason,
-    tags,
-{numbers},
-    list(distinct md5_number_lower("user")) filter ("user" is not null),
-    list(distinct md5_number_lower(session)) filter (session is not null)
-from (
-    select *, if(stream, latency_ms - coalesce(ttft_ms, 0), latency_ms) as writing_ms
+-- DuckDB's own: the sums by the day and tags of some records. People are told apart before they are hashed: lists of
+-- different hashes, made at once, took four times as long as all else.
+with stretch as not materialized (
+    select
+        date_trunc('day', started_at) as start,
+        *,
+        if(stream, latency_ms - coalesce(ttft_ms, 0), latency_ms) as writing_ms
     from (
 {records}
     )
+),
+numbers as (
+    select
+        start,
+        {apart},
+{numbers}
+    from stretch
+    group by start, {apart}
+),
+users as (
+    select start, {apart}, list(hash(person)) as users
+    from (select distinct start, {apart}, "user" as person from stretch where "user" is not null)
+    group by start, {apart}
+),
+sessions as (
+    select start, {apart}, list(hash(person)) as sessions
+    from (select distinct start, {apart}, session as person from stretch where session is not null)
+    group by start, {apart}
 )
-group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-order by 1, 2, 3, 4, 5, 7, 12
+select numbers.*, users, sessions
+from numbers
+left join users on {same_users}
+left join sessions on {same_sessions}
+order by numbers.start, numbers.deployment, numbers.release, numbers.model, numbers."key", numbers.tags

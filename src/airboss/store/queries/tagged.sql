@@ -16,6 +16,8 @@ select records.* replace (
 from (
 {records}
 ) as records
-left join {untold} as untold
+left join (
+    select first, last, list(name) as names, bool_or(name is null) as every_one from untold_tags group by all
+) as untold
 on records.seq >= untold.first and records.seq < untold.last
 where not coalesce(untold.every_one, false)

@@ -26,9 +26,13 @@ create table tag_sums (
     latency map(smallint, uinteger), -- histograms as those of rollups
     ttft map(smallint, uinteger),
     cost map(smallint, uinteger),
-    users ubigint[], -- each once, the lower half of the MD5 of its name
+    users ubigint[], -- 64 bits of hash of each, once
     sessions ubigint[]
 );
+
+-- By which DuckDB people are hashed: another's hashes may differ, and it makes these sums anew.
+create table hashed_by (engine varchar not null);
+insert into hashed_by values ('none');
 
 -- Tags that had too many values in a stretch of records to be in its sums. `since` and `until` are midnights before
 -- the first of its records and before the last.
