@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -262,6 +265,50 @@ def test_an_older_file_is_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         log.close()
     with duckdb.connect(str(path), read_only=True) as connection:
         assert connection.execute("select sum(requests) from tag_sums").fetchall() == [(31,)]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from airboss.store import duckdb_sums, duckdb_tags
+from airboss.store.duckdb import DuckDBRecordLog
+real, left = duckdb_sums.run, int(sys.argv[2])
+def run(*given):
+    global left
+    found = real(*given)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+duckdb_sums.run = duckdb_tags.run = run
+duckdb_sums.STRETCH = 32
+log = DuckDBRecordLog(Path(sys.argv[1]))
+while log.tidy():
+    pass
+os._exit(0)
+"""
+
+
+def test_sums_that_are_killed_at_any_step_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each statement that sums up an older file in turn: the next start has each call once."""
+    monkeypatch.setattr(duckdb_sums, "STRETCH", 32)
+    kills = 0
+    while True:
+        path = tmp_path / str(kills) / "records.duckdb"
+        path.parent.mkdir()
+        old_store(path, 10)
+        command = [sys.executable, "-c", KILLED, str(path), str(kills + 1)]
+        done = subprocess.run(command, check=False, timeout=60)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        kills += 1
+        log = DuckDBRecordLog(path)
+        while log.tidy():
+            pass
+        of_records(log)
+        log.close()
+    assert kills > 9
 
 
 def test_another_duckdb_makes_them_anew(log: DuckDBRecordLog, tmp_path: Path) -> None:
