@@ -324,25 +324,31 @@ def test_another_duckdb_makes_them_anew(log: DuckDBRecordLog, tmp_path: Path) ->
     again.close()
 
 
-def test_sums_that_an_erasure_overtakes_are_made_anew(
-    log: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("blanked", [False, True])
+def test_records_come_in_while_sums_are_made(
+    log: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch, blanked: bool
 ) -> None:
-    """They are made beside the writer; what was blanked meanwhile is not taken in."""
+    """They are made beside the writer; where records were blanked meanwhile, they are made anew."""
     more = tuple(call(COUNT + at, user=WHO) for at in range(STRETCH))
     log.apply(JournalMove(segment=SEGMENT, start=1, end=2, records=more))
-    make = duckdb_sums.make
+    take_in = duckdb_sums.take_in
+    came = 0
 
-    def overtaken(*given: Any, **more: Any) -> Any:
-        made = make(*given, **more)
-        with log._transaction() as connection:
-            log._changes += 1
-            duckdb_sums.blank(connection, [])
-            connection.execute(f'update records set "user" = null where "user" = \'{WHO}\' and seq > {COUNT}')
-        return made
+    def overtaken(*given: Any) -> None:
+        nonlocal came
+        take_in(*given)
+        came += 1
+        late = (call(2 * COUNT + came, user="bob"),)
+        log.apply(JournalMove(segment=SEGMENT, start=1 + came, end=2 + came, records=late))
+        if blanked and came == 1:
+            with log._transaction() as connection:
+                log._changes += 1
+                theirs = f"\"user\" = '{WHO}' and seq > {COUNT}"
+                connection.execute(f'update records set "user" = null where {theirs}')
 
-    with monkeypatch.context() as patch:
-        patch.setattr(duckdb_sums, "make", overtaken)
-        assert log.tidy()
+    monkeypatch.setattr(duckdb_sums, "take_in", overtaken)
     while log.tidy():
         pass
     of_records(log)
+    assert came == 3 + blanked  # one of each table
+    assert log.count(RecordFilter()) == COUNT + STRETCH + came

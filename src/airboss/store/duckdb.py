@@ -189,7 +189,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         return gone
 
     def tidy(self) -> bool:
-        """As `RecordLog.tidy`; keeps the writer out for a second at most, on idle cores."""
+        """As `RecordLog.tidy`; keeps the writer out for a third of a second at most, on idle cores."""
         with self._transaction() as connection:
             if duckdb_rollups.begin(connection, next_seq=self._next_seq):
                 return True
@@ -211,6 +211,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             made = duckdb_sums.make(connection, next_seq=next_seq)
             if made is None:
                 return False
+            duckdb_sums.take_in(connection, made)
             # Not for long: an erasure that holds it waits for readers, of whom this is one.
             if self._writing.acquire(timeout=SUMS_WAIT_S):
                 try:
@@ -218,7 +219,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                         duckdb_sums.keep(connection, made)
                 finally:
                     self._writing.release()
-            return True
+            return True  # what was not kept goes with its connection
 
     def count(self, where: RecordFilter) -> int:
         """As `RecordLog.count`."""

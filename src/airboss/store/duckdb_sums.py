@@ -48,18 +48,18 @@ def make(connection: Connection, *, next_seq: int) -> Made | None:
     return None
 
 
-def keep(connection: Connection, made: Made) -> None:
-    """Take in what was made, in a transaction of its own. The caller lets nobody write meanwhile."""
+def take_in(connection: Connection, made: Made) -> None:
+    """Begin a transaction with what was made. Nobody sees it, nor waits for it, until it is kept."""
     connection.begin()
-    try:
-        run(connection, f"insert into {made.table} from temp.{MADE}")
-        duckdb_tags.keep(connection, made.first, made.last, made.untold)
-        asked = {"seq": made.last, "name": made.table}
-        run(connection, "update summed_people set seq = $seq where name = $name", asked)
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
+    run(connection, f"insert into {made.table} from temp.{MADE}")
+    duckdb_tags.note(connection, made.first, made.last, made.untold)
+
+
+def keep(connection: Connection, made: Made) -> None:
+    """End that transaction, with how far the sums go. The caller lets nobody write meanwhile."""
+    asked = {"seq": made.last, "name": made.table}
+    run(connection, "update summed_people set seq = $seq where name = $name", asked)
+    connection.commit()
 
 
 def blank(connection: Connection, seqs: Sequence[int]) -> None:

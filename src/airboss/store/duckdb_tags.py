@@ -61,7 +61,7 @@ def make(connection: Connection, table: str, first: int, last: int) -> list[str 
     return untold
 
 
-def keep(connection: Connection, first: int, last: int, untold: Sequence[str | None]) -> None:
+def note(connection: Connection, first: int, last: int, untold: Sequence[str | None]) -> None:
     """Note which tags are not in the sums of a stretch, within the transaction that takes these in."""
     if untold:
         given = {"first": first, "last": last}
