@@ -115,7 +115,6 @@ TOUCHES: Mapping[str, str] = {
     "store/duckdb_erase.py": "os",
     "store/erasures.py": "sqlalchemy sqlite3",
     "store/duckdb_run.py": "duckdb",
-    "store/duckdb_search.py": "duckdb",
     "store/evals.py": "sqlalchemy",
     "store/record_file.py": "duckdb tempfile",
     "store/responses.py": "sqlalchemy",

@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 
 Connection = duckdb.DuckDBPyConnection
 
+ENGINE: Final = duckdb.__version__
+"""Whose hashes are kept: another's may differ."""
 NEAR_MS = 3_600_000
 """Ids whose times lie closer together than this are looked for at once."""
 

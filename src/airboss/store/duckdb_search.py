@@ -14,11 +14,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-import duckdb
-
 from airboss.domain.ports import RecordFilter
 from airboss.store import duckdb_read as read
-from airboss.store.duckdb_run import Connection, query, run
+from airboss.store.duckdb_run import ENGINE, Connection, query, run
 from airboss.store.searching import ESCAPES, TOKEN, WORD_CHARS_MAX, Search, holds
 
 BLOCK: Final = 1024
@@ -33,7 +31,6 @@ TOKENS_MAX: Final = 100_000
 """Different ones in memory."""
 TOKEN_BYTES_MAX: Final = 4 * WORD_CHARS_MAX
 BUDGET_S: Final = 1.0
-ENGINE: Final = duckdb.__version__
 _ESCAPED: Final = re.compile(b"|".join(map(re.escape, map(str.encode, ESCAPES))))
 _PLAIN: Final = bytes(
     ord(chr(code).lower()) if chr(code).isalnum() else ord(" ") for code in range(128)

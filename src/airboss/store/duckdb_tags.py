@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-import duckdb
-
 from airboss.store.duckdb_bins import numbers
-from airboss.store.duckdb_run import Connection, query, reach, run
+from airboss.store.duckdb_run import ENGINE, Connection, query, reach, run
 from airboss.store.rollups import DAY_S, Question, inside
 from airboss.store.rows import naive
 
@@ -40,11 +38,11 @@ _BLANK: Final = "* replace ('{}' as tags, null::varchar as \"user\", null::varch
 def begin_anew(connection: Connection) -> None:
     """Forget sums that another DuckDB made, whose hashes of people may differ."""
     connection.begin()
-    if run(connection, "select engine from hashed_by") != [(duckdb.__version__,)]:
+    if run(connection, "select engine from hashed_by") != [(ENGINE,)]:
         run(connection, f"delete from {TABLE}")  # noqa: S608 - a name of ours
         run(connection, "delete from untold_tags")
         run(connection, "update summed_people set seq = 0 where name = ?", [TABLE])
-        run(connection, "update hashed_by set engine = ?", [duckdb.__version__])
+        run(connection, "update hashed_by set engine = ?", [ENGINE])
     connection.commit()
 
 
