@@ -137,7 +137,8 @@ def _told(untold: Sequence[str | None], given: dict[str, Any]) -> tuple[str, dic
     """The records of a stretch with those of their tags that are told, and what that is given."""
     if not untold:
         return _STRETCH, given
-    return f"select * replace ({_TOLD} as tags) from ({_STRETCH})", given | {"untold": list(untold)}  # noqa: S608
+    records = f"select * replace ({_TOLD} as tags) from ({_STRETCH})"  # noqa: S608 - of ours
+    return records, given | {"untold": list(untold)}
 
 
 _KEYS: Final = f"date_trunc('day', started_at), {', '.join(APART)}"
