@@ -6,6 +6,7 @@ Only the first choice is read: neither dialect has words for a second.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -208,6 +209,11 @@ class CallJoin:
         return call
 
 
+_OUTSIDE = re.compile(r'["{}\[\]]')
+_INSIDE = re.compile(r'\\.?|"', re.DOTALL)
+"""What matters of JSON outside its strings, and inside."""
+
+
 class JoinedCall:
     """One tool call as far as it has come."""
 
@@ -216,6 +222,10 @@ class JoinedCall:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
+        self._read = self._depth = 0
+        """How many pieces of them have been looked through, and how deep in them the last of those ends."""
+        self._quoted = self._escaped = self._closed = False
+        self._whole = True
 
     @property
     def text(self) -> str:
@@ -225,7 +235,32 @@ class JoinedCall:
     @property
     def whole(self) -> bool:
         """Whether the arguments are a JSON object, so that no more is to come."""
-        return bool(self.arguments) and self.arguments[-1].rstrip().endswith("}") and is_object(self.text)
+        # To be read as JSON after each piece would take the square of their length.
+        before = self._closed
+        for piece in self.arguments[self._read :]:
+            self._look_through(piece)
+        self._read = len(self.arguments)
+        if self._closed and not before and self._whole:
+            self._whole = is_object(self.text)
+        return self._closed and self._whole
+
+    def _look_through(self, piece: str) -> None:
+        """Look for where the first value ends."""
+        if self._closed:
+            self._whole = self._whole and not piece.strip()
+            return
+        at, self._escaped = int(self._escaped), False
+        while (found := (_INSIDE if self._quoted else _OUTSIDE).search(piece, at)) is not None:
+            mark, at = found[0], found.end()
+            if mark == '"':
+                self._quoted = not self._quoted
+            elif mark[0] == "\\":
+                self._escaped = len(mark) == 1
+            else:
+                self._depth += 1 if mark in "{[" else -1
+                if self._depth <= 0:
+                    self._closed, self._whole = True, not piece[at:].strip()
+                    return
 
 
 def is_object(text: str) -> bool:

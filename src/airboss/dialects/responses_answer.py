@@ -6,6 +6,7 @@ items are told apart by `output_index` and `item_id`, so that several calls of f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import proxy
@@ -33,6 +34,8 @@ from airboss.domain.release import Release
 
 REASONS: Mapping[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why a response is incomplete."""
+ITEM_CHARS = 256
+"""What an item counts for beside what it says."""
 
 
 class ResponsesSpeech:
@@ -285,6 +288,8 @@ class _Items:
         self._sent: dict[int, int] = {}
         self._growing: tuple[_Text, str] | None = None
         self._chars = 0
+        self._opened: Counter[str] = Counter()
+        """Items of each kind."""
         self.listed: list[_Item] = []
 
     def add(self, said: Said) -> None:
@@ -331,7 +336,9 @@ class _Items:
         self._told("text", item, (channel, text, logprobs))
 
     def _open(self, kind: str) -> _Text:
-        number = sum(each.item["type"] == kind for each in self.listed)
+        number = self._opened[kind]
+        self._opened[kind] += 1
+        self._chars += ITEM_CHARS
         named = self._speech.item_id(_PREFIX[kind], number)
         value: Json = {"id": named, "type": kind, "status": "in_progress"}
         own: Json = {"role": "assistant"} if kind == "message" else {"summary": []}
@@ -358,10 +365,11 @@ class _Items:
         call = self._joined.add(piece)
         if call is None or not call.arguments:
             return  # its name may not be whole
-        for each in self._joined.calls.values():
-            self._show(each)  # those that began before it come before it
+        for each in self._joined.calls.values() if call.index not in self._by_call else ():
             if each is call:
-                return
+                break
+            self._show(each)  # those that began before it come before it
+        self._show(call)
 
     def _show(self, call: JoinedCall) -> None:
         item = self._by_call.get(call.index)

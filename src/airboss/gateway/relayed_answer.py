@@ -63,7 +63,7 @@ class RelayedAnswer(WholeAnswer):
         self._client = client
         self._path = path
         self._attribution = attribution
-        self._tail = b""
+        self._tail = bytearray()
         self.events = False
         """Whether it is a stream of events, in which an error can be told."""
         self._counted = False
@@ -98,7 +98,9 @@ class RelayedAnswer(WholeAnswer):
             self.events = self._kind().startswith(EVENT_STREAM)
         self._size += len(data)
         if self.events:
-            self._tail = (self._tail + data)[-KEPT_BYTES_MAX:]
+            self._tail += data
+            if len(self._tail) > 2 * KEPT_BYTES_MAX:
+                del self._tail[:-KEPT_BYTES_MAX]
         if self.committed:
             self._client.stream(data)
             return
@@ -140,7 +142,8 @@ class RelayedAnswer(WholeAnswer):
         """What it used, where it says so in tokens: a whole answer, or the last event of a stream."""
         said = whole
         if self.events:
-            blocks = [each for each in self._tail.replace(b"\r\n", b"\n").split(b"\n\n") if each.strip()]
+            tail = bytes(self._tail[-KEPT_BYTES_MAX:]).replace(b"\r\n", b"\n")
+            blocks = [each for each in tail.split(b"\n\n") if each.strip()]
             said = (event_data(blocks[-1] + b"\n\n") if blocks else None) or b""
         elif not self._kind().startswith(JSON):
             return None

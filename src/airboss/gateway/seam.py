@@ -42,7 +42,8 @@ class Seam:
         self._bare = bool(blank)
         self._looks = not exact
         self._names = {"id": first.id, "created": first.created, "model": first.model}
-        self._said = ""
+        self._again = 0
+        """How many characters of the beginning have been said again."""
         self._field = "content"
         self.usage: Usage | None = None
         """What the upstream said that this attempt used."""
@@ -81,7 +82,7 @@ class Seam:
             said.pop("role", None)
         text = read.text if part is None else part.content
         text = self._new(text) if text else ""
-        if choice.get("finish_reason") and self._looks and self._said:
+        if choice.get("finish_reason") and self._looks and self._again:
             raise UpstreamFailed("the upstream began its answer again and stopped", code="stream_cut")
         said[self._field] = text
         if not text and said is not choice:
@@ -102,10 +103,11 @@ class Seam:
             text = text[common:]
         if not self._looks:
             return text
-        self._said += text
-        if len(self._said) < len(self._text) and self._text.startswith(self._said):
+        again = self._again + len(text)
+        if again < len(self._text) and self._text.startswith(text, self._again):
+            self._again = again
             return ""
-        said, self._said = self._said, ""
+        said = self._text[: self._again] + text
         self._looks = False
         if said.startswith(self._text):
             return said[len(self._text) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from itertools import accumulate
 
 import msgspec
 
@@ -55,7 +56,11 @@ COUNTED = 2 * 1024
 """Of so many bytes a mark's are counted; beyond that it is quicker to look for each."""
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_STEPS = bytes.maketrans(b"[]", b"\x01\xff")
+"""Up and down, as signed bytes."""
 DEPTH_MAX = 200
+_LEVELS = 4
+"""So many are taken off at once."""
 
 
 def too_deep(text: bytes) -> bool:
@@ -74,12 +79,13 @@ def too_deep(text: bytes) -> bool:
     # A run of backslashes begins with one that escapes: what is left of it escapes a quote or a letter.
     quoted = text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
     brackets = b"".join(quoted[::2]).translate(_ONE_KIND, _NOT_BRACKETS)
-    for _ in range(DEPTH_MAX):
+    for _ in range(_LEVELS):
         if not brackets:
             return False
         # Each turn takes off the innermost level, whatever its width.
         brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    # Of what is deep in many places each turn would take off little.
+    return max(accumulate(memoryview(brackets.translate(_STEPS)).cast("b")), default=0) + _LEVELS > DEPTH_MAX
 
 
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -90,6 +90,8 @@ def event_data(event: bytes) -> bytes | None:
         data = event[6:-2]
         if b"\n" not in data and b"\r" not in data:
             return data
+    if event.startswith(b":") and event.count(b"\n") == 2 and b"\r" not in event:
+        return None  # a comment, of which some servers send many
     lines = _LINE.split(event.removeprefix(BOM))
     said = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:") or line == b"data"]
     if not said and b"data:" in event:

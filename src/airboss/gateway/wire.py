@@ -39,6 +39,8 @@ _encode = msgspec.json.Encoder().encode
 TAGS_MAX = 64
 TOP_LOGPROBS_MAX = 20
 """OpenAI's own; a local engine asked for millions gives them, in seconds and hundreds of megabytes."""
+NAME_CHARS_MAX = 256
+"""Of the name of a model that does not exist."""
 LABEL_CHARS_MAX = 16_384
 """Of `user` and `metadata` together: they are columns of the record, not a place for text."""
 
@@ -202,7 +204,7 @@ def read_body(decode: Callable[[bytes], T], body: bytes) -> T:
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
     except msgspec.DecodeError as error:
-        half = _HALF_CHARACTER.search(body)
+        half = _HALF_CHARACTER.search(body) if b"\\u" in body else None
         seen = f"{half[1].decode()} is half of a character" if half is not None else error
         raise InvalidRequest(f"the body is not valid JSON: {seen}", code="invalid_json") from None
     except RecursionError:
@@ -399,7 +401,8 @@ def wants_usage(parsed: Body) -> bool:
 def unknown_model(name: str, known: Iterable[str]) -> NotFound:
     """The error for a model that does not exist or that the key may not use: the two look alike."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
+    # A name may be as long as a body, and comparing takes more than its bytes.
+    near = difflib.get_close_matches(name[:NAME_CHARS_MAX], names, n=3, cutoff=0.5) or names[:3]
     hint = f"nearest: {', '.join(map(repr, near))}" if near else "this key may use none"
     shown = name if len(name) <= 100 else f"{name[:100]}…"
     return NotFound(

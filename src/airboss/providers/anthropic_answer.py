@@ -125,7 +125,7 @@ class _Open:
         """The number of a tool call."""
         self.said = False
         self.thought: list[str] = []
-        self.signature = block.signature
+        self.signature = [block.signature]
 
 
 class AnthropicReader:
@@ -247,7 +247,7 @@ class AnthropicReader:
                 opened.thought.append(delta.thinking)
                 return [self._write.chunk({"reasoning_content": delta.thinking})]
             case "signature_delta":
-                opened.signature += delta.signature
+                opened.signature.append(delta.signature)
             case "input_json_delta" if delta.partial_json and opened.block.type == "tool_use":
                 opened.said = True
                 return [self._arguments(opened, delta.partial_json)]
@@ -269,7 +269,7 @@ class AnthropicReader:
             # A call without arguments; as JSON that is an object too.
             return [self._arguments(opened, encode(block.input or {}).decode())]
         if block.type in {"thinking", "redacted_thinking"}:
-            kept = _kept(block, "".join(opened.thought), opened.signature)
+            kept = _kept(block, "".join(opened.thought), "".join(opened.signature))
             return [self._write.chunk({"thinking_blocks": [kept]})]
         return []
 

@@ -26,21 +26,24 @@ class AwsFrames:
     frame's `:event-type`, or `:exception-type` for an error."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that `data` completes. Raises UpstreamFailed for a frame that is broken or too large."""
-        self._rest += data
+        rest = self._rest
+        rest += data
         found = []
-        while len(self._rest) >= _PRELUDE:
-            size, headers_size, checked = struct.unpack_from(">III", self._rest)
-            if checked != zlib.crc32(self._rest[:8]) or not _PRELUDE + 4 + headers_size <= size:
+        at = 0
+        while len(rest) - at >= _PRELUDE:
+            size, headers_size, checked = struct.unpack_from(">III", rest, at)
+            if checked != zlib.crc32(rest[at : at + 8]) or not _PRELUDE + 4 + headers_size <= size:
                 raise UpstreamFailed("the upstream sent a broken event-stream frame")
             if size > FRAME_BYTES_MAX:
                 raise UpstreamFailed(f"the upstream sent a frame of more than {FRAME_BYTES_MAX} bytes")
-            if len(self._rest) < size:
+            if len(rest) - at < size:
                 break
-            frame, self._rest = self._rest[:size], self._rest[size:]
+            frame = bytes(rest[at : at + size])
+            at += size
             if struct.unpack_from(">I", frame, size - 4)[0] != zlib.crc32(frame[: size - 4]):
                 raise UpstreamFailed("the upstream sent an event-stream frame with a wrong checksum")
             headers = _headers(frame[_PRELUDE : _PRELUDE + headers_size])
@@ -48,12 +51,13 @@ class AwsFrames:
             # Line ends are white space in JSON, and would end the event's line.
             payload = frame[_PRELUDE + headers_size : -4].translate(_ONE_LINE) or b"{}"
             found.append(b'data: {"%s":%s}\n\n' % (name.encode(), payload))
+        del rest[:at]
         return found
 
     @property
     def rest(self) -> bytes:
         """The bytes after the last whole frame."""
-        return self._rest
+        return bytes(self._rest)
 
 
 def _headers(data: bytes) -> dict[str, str]:

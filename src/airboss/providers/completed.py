@@ -44,17 +44,20 @@ class Trimmed:
 
     def __init__(self, *, begun: bool = False) -> None:
         self._begun = begun
-        self._held = ""
+        self._held: list[str] = []
 
     def add(self, text: str) -> str:
         """What is certain to belong to the answer by now."""
-        text = self._held + text
         if not self._begun:
             text = text.lstrip(_SPACE)
             self._begun = bool(text)
         certain = text.rstrip(_SPACE)
-        self._held = text[len(certain) :]
-        return certain
+        if not certain:
+            self._held += [text] if text else []
+            return ""
+        said = "".join((*self._held, certain))
+        self._held = [text[len(certain) :]]
+        return said
 
 
 class CompletedReader:

@@ -30,6 +30,8 @@ IDLE_KEEP_S = 55.0
 CONNECTIONS_MAX = 4096
 """Connections to one origin, in use and idle."""
 HEAD_BYTES_MAX = 256 * 1024
+TURN_BYTES = 128 * 1024
+"""After a read of so many, other connections have their turn: one that is full would be read on and on."""
 NO_BODY = frozenset({204, 304})
 DETACH_WAIT_S = 1.0
 """How long a connection may take to finish an answer that nobody waits for before it is closed."""
@@ -190,6 +192,14 @@ class Connection(asyncio.Protocol):
             self._end()
         elif self._head_bytes > HEAD_BYTES_MAX:  # of trailers too: the parser keeps one until it ends
             self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
+        elif len(data) >= TURN_BYTES:
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Others have had their turn."""
+        if not self._paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:
         """Let the transport close."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -142,7 +143,7 @@ def readable(value: object, kind: Any) -> Any:
         if not isinstance(value, dict):
             raise
     read = {}
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         if field.encode_name in value:
             part = _part(value[field.encode_name], field.type)
             if part is not msgspec.UNSET:
@@ -151,6 +152,10 @@ def readable(value: object, kind: Any) -> Any:
         return kind(**read)
     except TypeError as error:
         raise msgspec.ValidationError(str(error)) from None
+
+
+_fields = lru_cache(maxsize=256)(msgspec.structs.fields)
+"""Which reads the annotations of a class anew each time."""
 
 
 def _part(value: Any, kind: Any) -> Any:
