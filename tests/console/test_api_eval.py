@@ -102,7 +102,7 @@ def test_a_dataset_of_lines(site: Site, program: TestClient) -> None:
     items = program.get("/api/v1/datasets/golden/items?part=validation").json()["items"]
     assert [(each["id"], each["expected"]) for each in items] == [("validation", "yes")]
     action, actor, subject, detail = site.audit.entries[0]
-    assert (action, actor, subject, detail["digest"]) == ("dataset.create", "admin", "golden", digest)
+    assert (action, actor, subject, detail["digest"]) == ("dataset.create", "admin key", "golden", digest)
 
 
 def test_a_bad_line_imports_nothing(program: TestClient) -> None:
@@ -181,7 +181,7 @@ def test_the_holdout_is_locked(site: Site, program: TestClient) -> None:
         opened = program.post("/api/v1/datasets/golden/holdout", json={"why": "for Ann"}).json()
         assert (opened["reads_before"], [each["id"] for each in opened["items"]]) == (before, ["holdout"])
     readings = program.get("/api/v1/datasets/golden").json()["readings"]
-    assert [(each["who"], each["why"]) for each in readings] == [("admin", "for Ann")] * 2
+    assert [(each["who"], each["why"]) for each in readings] == [("admin key", "for Ann")] * 2
     assert "Ann" not in str(site.audit.entries)
     assert site.audit.entries[-1][0] == "dataset.holdout"
     assert "none of train" in refused(program.get("/api/v1/datasets/golden/items?part=test"))
@@ -191,7 +191,7 @@ def test_a_deleted_dataset_is_gone(site: Site, program: TestClient) -> None:
     """And what is not there is 404, with the names that are."""
     created(program)
     assert program.post("/api/v1/datasets/golden/delete").json() == {"deleted": "golden"}
-    assert site.audit.entries[-1][:3] == ("dataset.delete", "admin", "golden")
+    assert site.audit.entries[-1][:3] == ("dataset.delete", "admin key", "golden")
     for method, path in (("GET", ""), ("GET", "/items"), ("POST", "/holdout"), ("POST", "/delete")):
         answer = program.request(method, f"/api/v1/datasets/golden{path}", json={"why": "x"})
         assert "no dataset is called 'golden'" in refused(answer, 404)
@@ -201,11 +201,11 @@ def test_an_evaluation_is_queued_and_shown(site: Site, program: TestClient) -> N
     """As a job of what was asked for; its report is there once it is done."""
     created(program)
     job = program.post("/api/v1/evals", json={**ORDER, "gates": ["exact:better"]}).json()
-    assert (job["kind"], job["state"], job["by"]) == ("eval", "queued", "admin")
+    assert (job["kind"], job["state"], job["by"]) == ("eval", "queued", "admin key")
     found = program.get(f"/api/v1/evals/{job['id']}").json()
     assert (found["summary"]["a"]["release"], found["summary"]["b"]["release"]) == (OLD.digest, NEW.digest)
     assert (found["report"], found["plan"]["dataset_name"]) == (None, "golden")
-    assert site.audit.entries[-1][:3] == ("eval.run", "admin", job["id"])
+    assert site.audit.entries[-1][:3] == ("eval.run", "admin key", job["id"])
 
     site.jobs.claim("me", NOW, 10.0)
     totals = ArmTotals(
@@ -243,7 +243,7 @@ def test_jobs_are_listed_shown_and_cancelled(site: Site, program: TestClient) ->
     for _ in range(2):
         answer = program.post(f"/api/v1/jobs/{jobs[0].id}/cancel").json()
         assert answer["state"] == "cancelled"
-    assert [entry[:3] for entry in site.audit.entries] == [("job.cancel", "admin", jobs[0].id)]
+    assert [entry[:3] for entry in site.audit.entries] == [("job.cancel", "admin key", jobs[0].id)]
     assert program.get(f"/api/v1/jobs/{jobs[0].id}").json()["state"] == "cancelled"
     for path in ("/api/v1/jobs/none", "/api/v1/evals/" + jobs[0].id):
         refused(program.get(path), 404)

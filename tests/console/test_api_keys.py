@@ -142,8 +142,9 @@ def test_the_starter_key_is_kept_where_the_start_finds_it(site: Governed) -> Non
 
 def test_an_unknown_key_is_said_so(site: Governed) -> None:
     """With where to look."""
-    status, answer = post(site, "/nobody/revoke")
-    assert (status, "airboss keys list" in answer["error"]["message"]) == (400, True)
+    for what in ("revoke", "rotate", "set"):
+        status, answer = post(site, f"/nobody/{what}", {})
+        assert (status, "airboss keys list" in answer["error"]["message"]) == (404, True)
 
 
 def test_a_new_key_has_what_the_configuration_says_of_its_name(site: Governed) -> None:
@@ -202,5 +203,5 @@ def test_a_key_is_told_other_terms(site: Governed) -> None:
     status, refused = post(site, "/x/set", {"limits": None})
     assert (status, "[keys.x] says limits" in refused["error"]["message"]) == (400, True)
     assert post(site, "/x/set", {"deployments": ["nowhere"]})[0] == 400
-    assert post(site, "/nobody/set", {"priority": "low"})[0] == 400
+    assert post(site, "/nobody/set", {"priority": "low"})[0] == 404
     assert post(site, "/airboss/set", {"priority": "low"})[0] == 400

@@ -184,7 +184,13 @@ def test_either_credential_header(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/v1/nope"), ("POST", "/v1/"), ("OPTIONS", "/v1/models"), ("GET", "/v1/chat/completions")],
+    [
+        ("GET", "/v1/nope"),
+        ("GET", "/v1"),
+        ("POST", "/v1/"),
+        ("OPTIONS", "/v1/models"),
+        ("GET", "/v1/chat/completions"),
+    ],
 )
 def test_strangers_learn_nothing_under_v1(gateway: Gateway, method: str, path: str) -> None:
     """Everything under /v1 needs a key, what is not there too: without one it is 401, whatever was asked."""

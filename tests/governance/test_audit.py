@@ -324,6 +324,14 @@ EDITS: dict[str, tuple[Edit, int | None, str]] = {
     "head's peaks changed": (on_head("peaks = '00'"), None, "not that of these"),
     "head's time changed": (on_head("at = '2020'"), None, "not signed"),
     "head's signature changed": (on_head("signature = '00'"), None, "not signed"),
+    "head's signature is a blob": (on_head("signature = x'00'"), None, "what no head does"),
+    "head's size is a text": (on_head("size = 'abc'"), None, "what no head does"),
+    "head's size is a fraction": (on_head("size = 1.5"), None, "what no head does"),
+    "head doubled": (
+        sql("insert into audit_head select 2, size, root, at, signature, peaks from audit_head"),
+        None,
+        "there are 2 signed heads",
+    ),
     "head and tail rolled back": (head_rolled_back, None, "not signed"),
 }
 
@@ -462,10 +470,11 @@ def test_what_no_leaf_can_hold_is_refused(tmp_path: Path) -> None:
 def test_nothing_is_added_to_a_broken_head(tmp_path: Path) -> None:
     """The log says that it is damaged rather than going on from something else."""
     log = filled(tmp_path, 3)
-    with opened(tmp_path) as found:
-        found.execute("update audit_head set size = 7")
-    with pytest.raises(SetupError, match="airboss audit verify"):
-        log.append("x", actor="a", subject="b", detail={}, at=NOW)
+    for change in ("size = 7", "size = 'abc'", "peaks = x'00'"):
+        with opened(tmp_path) as found:
+            found.execute(f"update audit_head set {change}")
+        with pytest.raises(SetupError, match="airboss audit verify"):
+            log.append("x", actor="a", subject="b", detail={}, at=NOW)
     log.close()
 
 

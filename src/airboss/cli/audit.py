@@ -15,7 +15,7 @@ from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
 from airboss.cli.output import console, local_time, print_json
 from airboss.cli.when import parse_when
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import AirbossError, WrongCall
 
 if TYPE_CHECKING:
     from airboss.compose.audit import Found
@@ -158,6 +158,7 @@ class RemoteLog:
         self._api = api
         first = self._answer(-1, 1)
         self.head: HeadRow | None = first.head
+        self.heads = first.heads
         self.strays: Sequence[int] = first.strays
 
     def leaves(self) -> Iterator[NamedLeaf]:
@@ -178,5 +179,11 @@ class RemoteLog:
         from airboss.console.api_audit import Leaves  # noqa: PLC0415 - only for --url
 
         asked = {"limit": str(limit)} | ({"after": str(after)} if after >= 0 else {})
-        answer: Leaves = msgspec.convert(self._api.get("/api/v1/audit/leaves", asked), Leaves)
+        try:
+            answer: Leaves = msgspec.convert(self._api.get("/api/v1/audit/leaves", asked), Leaves)
+        except msgspec.ValidationError as error:
+            raise AirbossError(
+                f"the log that was sent holds what none does ({error}): `airboss audit verify` beside its "
+                "data says where"
+            ) from error
         return answer

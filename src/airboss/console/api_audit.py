@@ -46,6 +46,7 @@ class Leaves(msgspec.Struct, frozen=True, kw_only=True):
     `next` is the `after` of the next page."""
 
     head: HeadRow | None
+    heads: int = 1
     strays: tuple[int, ...]
     leaves: tuple[NamedLeaf, ...]
     next: int | None
@@ -121,6 +122,7 @@ def audit_leaves(desk: Desk, call: Call) -> object:
         page = data.page(after if after is not None else -1, limit)
         return Leaves(
             head=data.head,
+            heads=data.heads,
             strays=tuple(data.strays),
             leaves=tuple(page),
             next=page[-1].leaf.number if len(page) == limit else None,

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from airboss.console.api_jobs import ADMIN
 from airboss.console.desk import Desk
 from airboss.console.query import FILTER_NAMES, check_names, read_filter
 from airboss.console.route import Call, Route
@@ -153,8 +152,7 @@ def create_dataset(desk: Desk, call: Call) -> object:
 
 def _note(desk: Desk, call: Call, action: str, kept: KeptDataset, **detail: Any) -> None:
     """Say in the audit log what was done to a dataset."""
-    whole = {"digest": kept.digest, **detail}
-    desk.audit.append(action, actor=ADMIN, subject=kept.name, detail=whole, at=call.now)
+    desk.note(call, action, kept.name, {"digest": kept.digest, **detail})
 
 
 def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item, ...], dict[str, int]]:
@@ -208,7 +206,7 @@ def dataset_items(desk: Desk, call: Call) -> object:
 def open_holdout(desk: Desk, call: Call) -> object:
     """POST /api/v1/datasets/{name}/holdout."""
     kept, why = find(desk, call), call.intent(HoldoutIntent).why
-    opened = library(desk).open_holdout(kept, who=ADMIN, why=why)
+    opened = library(desk).open_holdout(kept, who=call.actor, why=why)
     # Not why: it is free text, and what stands in the audit log can never be taken out again.
     _note(desk, call, "dataset.holdout", kept, reads_before=opened.reads_before)
     return Items(part="holdout", items=opened.items, reads_before=opened.reads_before)

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from airboss.console.api_jobs import ADMIN
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -61,7 +60,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_eval(desk: Desk, call: Call) -> object:
     """POST /api/v1/evals."""
-    job = desk.orders.start(call.intent(EvalOrder), by=ADMIN)
+    job = desk.orders.start(call.intent(EvalOrder), by=call.actor)
     plan = msgspec.json.decode(job.spec, type=EvalTask).plan
     detail = {
         "dataset": plan.dataset,
@@ -70,7 +69,7 @@ def run_eval(desk: Desk, call: Call) -> object:
         "b": plan.b.release,
         "scorers": [msgspec.to_builtins(spec)["kind"] for spec in plan.scorers],
     }
-    desk.audit.append("eval.run", actor=ADMIN, subject=job.id, detail=detail, at=call.now)
+    desk.note(call, "eval.run", job.id, detail)
     return job
 
 

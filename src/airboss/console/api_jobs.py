@@ -10,9 +10,6 @@ from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
 from airboss.store.job_rows import Job
 
-ADMIN = "admin"
-"""Who asks: there is one admin key."""
-
 LIMIT = 50
 LIMIT_MAX = 1_000
 
@@ -39,7 +36,7 @@ def cancel(desk: Desk, call: Call) -> object:
     before = found(desk.jobs.get(call.path["id"]), call)
     job = found(desk.jobs.cancel(before.id, call.now), call)
     if not before.ended:
-        desk.audit.append("job.cancel", actor=ADMIN, subject=job.id, detail={"kind": job.kind}, at=call.now)
+        desk.note(call, "job.cancel", job.id, {"kind": job.kind})
     return job
 
 

@@ -22,7 +22,7 @@ from airboss.console.key_terms import (
     settings_in,
 )
 from airboss.console.route import Call, Route
-from airboss.domain.errors import InvalidRequest, WrongCall
+from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
 from airboss.domain.plan import Limits, Priority, Queue
 from airboss.domain.ports import ApiKey, Spent
 from airboss.governance.budgets import period_end, spent_of
@@ -226,9 +226,20 @@ def create_key(desk: Desk, call: Call) -> object:
     return Secret(name=key.name, key=secret, deployments=key.deployments)
 
 
+def called(desk: Desk, call: Call) -> str:
+    """The name in the path, of a key that is there or was. Raises NotFound."""
+    name = call.path["name"]
+    if all(key.name != name for key in desk.ledger.all_keys()):
+        raise NotFound(
+            f"key {name[:80]!r} is not there; `airboss keys list`, or GET /api/v1/keys, shows all",
+            param="name",
+        )
+    return name
+
+
 def set_key(desk: Desk, call: Call) -> object:
     """POST /api/v1/keys/{name}/set."""
-    name = call.path["name"]
+    name = called(desk, call)
     asked = call.intent(KeyChange)
     named = configured(desk).get(name)
     changes: dict[str, Any] = {
@@ -253,7 +264,7 @@ def set_key(desk: Desk, call: Call) -> object:
 
 def rotate_key(desk: Desk, call: Call) -> object:
     """POST /api/v1/keys/{name}/rotate."""
-    name = call.path["name"]
+    name = called(desk, call)
     asked = call.intent(Rotation) if call.body.strip() else Rotation()
     check_starter(desk, name, "rotated")
     secret = new_key()
@@ -280,7 +291,7 @@ def rotate_key(desk: Desk, call: Call) -> object:
 
 def revoke_key(desk: Desk, call: Call) -> object:
     """POST /api/v1/keys/{name}/revoke."""
-    name = call.path["name"]
+    name = called(desk, call)
     check_starter(desk, name, "revoked")
     key = desk.ledger.change_key(name, lambda before: revoked(before, name, now=call.now))
     desk.note(call, "keys.revoke", f"key {name}")

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from airboss.console.api_jobs import ADMIN
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -65,7 +64,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 def run_probe(desk: Desk, call: Call) -> object:
     """POST /api/v1/probes."""
     order = call.intent(ProbeOrder)
-    job = desk.probes.start(order, by=ADMIN)
+    job = desk.probes.start(order, by=call.actor)
     plan = msgspec.json.decode(job.spec, type=ProbeTask).plan
     detail = {
         "release": plan.target.release,

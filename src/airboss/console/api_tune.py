@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from airboss.console.api_jobs import ADMIN
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -59,7 +58,7 @@ class Tune(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_tune(desk: Desk, call: Call) -> object:
     """POST /api/v1/tunes."""
-    job = desk.tuning.start(call.intent(TuneOrder), by=ADMIN)
+    job = desk.tuning.start(call.intent(TuneOrder), by=call.actor)
     task = msgspec.json.decode(job.spec, type=TuneTask)
     detail = {
         "dataset": task.dataset,

@@ -61,7 +61,8 @@ class Router:
         return (route or self._route(http))(self, client, http)
 
     def _route(self, http: HttpRequest) -> Route:
-        if http.path.startswith("/v1/"):  # what is there and what is not is told to those with a key alone
+        # What is there and what is not is told to those with a key alone.
+        if http.path == "/v1" or http.path.startswith("/v1/"):
             self.worker.view().authenticate(http.headers)
         methods = ROUTES.get(http.path)
         if methods is None and http.path.startswith("/v1/models/"):

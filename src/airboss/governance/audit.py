@@ -142,7 +142,7 @@ def _tree(head: HeadRow | None) -> Tree:
         peaks = bytes.fromhex(head.peaks)
         parts = [peaks[at : at + HASH_BYTES] for at in range(0, len(peaks), HASH_BYTES)]
         return Tree(head.size, parts)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise SetupError(
             f"the audit log's head is damaged ({error}), so nothing can be added to it; "
             "see `airboss audit verify`"

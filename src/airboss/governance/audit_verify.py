@@ -135,6 +135,8 @@ class _Walk:
             if begun:
                 raise _Tampered(0, "the log is empty, though things were done here that it has to tell of")
             return
+        if data.heads > 1:
+            raise _Tampered(None, f"there are {data.heads} signed heads, of which no log has more than one")
         self._check_head(data.head)
 
     def _check_begin(self, leaf: Leaf) -> None:
@@ -184,6 +186,9 @@ class _Walk:
         size, root = self.tree.size, self.tree.root().hex()
         if head is None:
             raise _Tampered(None, "the signed head is gone")
+        texts = (head.root, head.at, head.signature, head.peaks)
+        if not isinstance(head.size, int) or not all(isinstance(each, str) for each in texts):
+            raise _Tampered(None, "the signed head holds what no head does: it was edited")
         if head.size != size:
             what = f"leaf {size} is missing" if head.size > size else f"leaf {head.size} came past the head"
             raise _Tampered(min(size, head.size), f"the signed head is of {head.size} leaves: {what}")

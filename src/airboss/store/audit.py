@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NamedLeaf, NameRow, Seal, Sealed
@@ -127,6 +127,7 @@ class _Whole:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.head = _head(connection)
+        self.heads: int = connection.execute(select(func.count()).select_from(audit_head)).scalar_one()
         known = select(audit_leaves.c.number)
         strays = select(audit_names.c.leaf).where(audit_names.c.leaf.not_in(known)).distinct()
         self.strays: Sequence[int] = connection.execute(strays).scalars().all()
@@ -145,7 +146,7 @@ class _Whole:
 
 
 def _head(connection: Connection) -> HeadRow | None:
-    row = connection.execute(select(audit_head)).one_or_none()
+    row = connection.execute(select(audit_head).order_by(audit_head.c.id)).first()
     return None if row is None else _read(row, HeadRow)
 
 

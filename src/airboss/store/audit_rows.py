@@ -86,6 +86,8 @@ class AuditData(Protocol):
     """The whole log as it was at one moment."""
 
     head: HeadRow | None
+    heads: int
+    """How many heads there are: one, or none of an empty log."""
     strays: Sequence[int]
     """Numbers that names are kept for and no leaf is."""
 
