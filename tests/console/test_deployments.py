@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import pytest
@@ -43,6 +43,13 @@ def test_the_list_says_who_answers(week: LoopSite) -> None:
         assert "No record matches" not in found.text
     assert f"{100 * own.canary.weight:g}" in page.text
     assert any("arm-canary" in each for each in page.values("class"))
+
+
+@pytest.mark.parametrize("path", ["/deployments", "/deployments/support", "/records", "/governance/audit"])
+def test_a_slash_at_the_end_leads_to_the_page(week: LoopSite, path: str) -> None:
+    """As people type it, names that may have slashes themselves included."""
+    answer = week.person().get(f"{path}/", follow_redirects=False)
+    assert (answer.status_code, urlsplit(answer.headers["location"]).path) == (307, path)
 
 
 def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:

@@ -26,7 +26,7 @@ def every_route() -> list[tuple[str, str]]:
 
 def filled(path: str) -> str:
     """A path with something in the place of its parameters."""
-    return re.sub(r"{\w+(:path)?}", "some-id", path)
+    return re.sub(r"{\w+(:slashed)?}", "some-id", path)
 
 
 def test_the_table_of_routes_is_known() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -161,9 +162,18 @@ async def raise_on(_request: Request, error: Exception) -> Response:
     raise error
 
 
+class Slashed(PathConvertor):
+    """A name that may have slashes, but none at its end: a path that ends in one leads on to that without."""
+
+    regex = ".*[^/]"
+
+
+register_url_convertor("slashed", Slashed())
+
+
 def reached(path: str) -> str:
     """A path with room for a deployment's name that has a slash, as names of models on a hub have."""
-    whole = {"/deployments/{name}": "/deployments/{name:path}", "{deployment}": "{deployment:path}"}
+    whole = {"/deployments/{name}": "/deployments/{name:slashed}", "{deployment}": "{deployment:slashed}"}
     for part, taken in whole.items():
         path = path.replace(part, taken)
     return path
