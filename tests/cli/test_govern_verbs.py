@@ -141,7 +141,7 @@ def test_an_erasure_is_waited_for(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/erasures/7"] = lambda _params: next(answers)
     code, out, _ = run("erase", "--user", "ann", "--yes", "--url", api.url)
     assert code == 0
-    assert out == ("forgotten: 3 records, 1 scores, 2 dataset items, 0 names in the audit log (erasure 7)\n")
+    assert out == "forgotten: 3 records, 1 score, 2 items of datasets, 0 names in the audit log (erasure 7)\n"
     assert api.asked[0][3] == {"user": "ann"}
     assert "ann" not in "".join(path for _, path, *_ in api.asked)
 

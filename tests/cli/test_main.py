@@ -17,8 +17,10 @@ import airboss
 from airboss.cli.stopped import match
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
+from airboss.testing import FakeProvider
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
+from tests.support.certificates import self_signed
 
 COMMAND = [sys.executable, "-m", "airboss.cli.main"]
 
@@ -84,6 +86,25 @@ def test_a_wrong_key_is_said(run: Run, api: AdminApi, monkeypatch: pytest.Monkey
     code, _, err = run("status", "--url", api.url)
     assert code == 2
     assert "AIRBOSS_ADMIN_KEY" in err
+
+
+def test_a_console_without_tls_is_told(run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the address to write instead."""
+    monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_x")
+    code, _, err = run("status", "--url", api.url.replace("http:", "https:"))
+    assert (code, f"does not speak TLS: write {api.url}." in err) == (2, True), err
+
+
+def test_a_console_with_tls_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who is spoken to in the clear, and who shows a certificate that is not trusted here."""
+    monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_x")
+    cert, key = self_signed(tmp_path)
+    with FakeProvider(tls_cert=str(cert), tls_key=str(key)) as server:
+        address = server.url.removesuffix("/v1")
+        code, _, err = run("status", "--url", address)
+        assert (code, "is not trusted here" in err, "SSL_CERT_FILE" in err) == (2, True, True), err
+        code, _, err = run("status", "--url", address.replace("https:", "http:"))
+        assert (code, f"If it speaks TLS, write {address}" in err) == (1, True), err
 
 
 def test_nobody_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

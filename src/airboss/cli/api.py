@@ -143,9 +143,7 @@ class Remote:
         except httpx2.TimeoutException as error:
             raise Unreachable(f"{self._console_url} did not answer within {TIMEOUT_S:.0f} s.") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise Unreachable(
-                f"no connection to {self._console_url}: {error}. Is it running? See `airboss status`."
-            ) from error
+            raise unreached(self._console_url, error) from error
         if response.is_success:
             return response
         if response.status_code == 401:
@@ -162,6 +160,24 @@ class Remote:
                 " whose port is 8701 unless `airboss up` was told otherwise."
             )
         return error
+
+
+def unreached(url: str, error: Exception) -> AirbossError:
+    """Why nobody answers at an address, and what to do: to start it, or to write the address otherwise."""
+    said = str(error).rstrip(".")
+    if "WRONG_VERSION_NUMBER" in said or "HTTP_REQUEST" in said:
+        return WrongCall(f"{url} does not speak TLS: write http:{url.removeprefix('https:')}.")
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return WrongCall(
+            f"{url} shows a certificate that is not trusted here: {said}. Put the certificate, or that of who"
+            " issued it, into a file and name that in SSL_CERT_FILE."
+        )
+    if url.startswith("http:") and "disconnected without" in said:
+        return Unreachable(
+            f"{url} ended the connection without an answer. If it speaks TLS, write"
+            f" https:{url.removeprefix('http:')}; else see `airboss status` there."
+        )
+    return Unreachable(f"no connection to {url}: {said}. Is it running? See `airboss status`.")
 
 
 def read_admin_key(data_dir: Path) -> str:

@@ -13,6 +13,7 @@ from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, local_time, print_json
 from airboss.cli.records import filters
+from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
 
 dataset = typer.Typer(
@@ -85,7 +86,7 @@ def create(
         return
     sys.stdout.write(("" if made["new"] else "it was there already\n") + summary(made["dataset"]) + "\n")
     for cause, count in made["left_out"].items():
-        sys.stderr.write(f"airboss: {count} records left out: {cause}\n")
+        sys.stderr.write(f"airboss: {many(count, 'record')} left out: {cause}\n")
 
 
 @dataset.command("list")
@@ -224,7 +225,7 @@ def summary(found: dict[str, Any]) -> str:
     return (
         f"{found['name']} {found['digest'][:12]}: {sizes}"
         + (f", {found['erased']} erased" if found["erased"] else "")
-        + (f"; holdout read {reads} times" if reads else "; holdout never read")
+        + (f"; holdout read {many(reads, 'time')}" if reads else "; holdout never read")
     )
 
 

@@ -23,6 +23,7 @@ from airboss.cli.options import (
     has_data,
 )
 from airboss.cli.output import console, print_json
+from airboss.cli.wording import many
 from airboss.domain.errors import AirbossError, DataDirLocked
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def state(data_dir: Path, path: Path) -> Iterator[Check]:
     else:
         try:
             config = parse_config(read_config(path), source=str(path))
-            yield ok("configuration", f"{path}, {len(config.deployments)} deployments")
+            yield ok("configuration", f"{path}, {many(len(config.deployments), 'deployment')}")
         except (AirbossError, OSError) as error:
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
     yield from weights(data_dir, config)

@@ -11,6 +11,7 @@ import typer
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
+from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
 
 WAIT_S = 60.0
@@ -51,12 +52,12 @@ def wait(api: Api, asked: dict[str, Any]) -> dict[str, Any]:
 def show(found: dict[str, Any]) -> None:
     """What became of it, in words."""
     what = ", ".join(
-        f"{found[name]} {words}"
+        many(found[name], words)
         for name, words in (
-            ("records", "records"),
-            ("scores", "scores"),
-            ("items", "dataset items"),
-            ("names", "names in the audit log"),
+            ("records", "record"),
+            ("scores", "score"),
+            ("items", "item of datasets"),
+            ("names", "name in the audit log"),
         )
     )
     if found["state"] == "done":

@@ -14,6 +14,7 @@ from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
 from airboss.cli.records import filters
+from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -46,7 +47,7 @@ def export(
     if as_json:
         print_json(said)
     else:
-        console().print(f"wrote {done:,} records with {scores:,} scores to {file}", markup=False)
+        console().print(f"wrote {many(done, 'record')} with {many(scores, 'score')} to {file}", markup=False)
 
 
 def import_(
@@ -76,9 +77,8 @@ def import_(
     if as_json:
         print_json(said)
     else:
-        console().print(
-            f"{records:,} records are in the store now; {scores:,} of their scores are new", markup=False
-        )
+        there = f"in the store now: {many(records, 'record')}; new of their scores: {scores:,}"
+        console().print(there, markup=False)
 
 
 def pages(api: Api, query: dict[str, str]) -> Iterator[list[Any]]:

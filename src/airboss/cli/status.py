@@ -11,6 +11,7 @@ import typer
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, print_json, size
+from airboss.cli.wording import many
 
 SHARES = ("latency_", "ttft_", "cost")
 """What of these a `sequential` alarm measures is no time and no money, but a share of calls."""
@@ -113,7 +114,8 @@ def made_room(retention: dict[str, Any]) -> Iterator[str]:
     if retention["disk_full"]:
         yield "[red]the disk is nearly full[/]: the oldest bodies make room; free space on it"
     if retention["dropped"]:
-        yield f"{retention['dropped']:,} records have lost their bodies since the start, to make room"
+        dropped = many(retention["dropped"], "record")
+        yield f"bodies of {dropped} were dropped since the start, to make room"
 
 
 def kept(retention: dict[str, Any]) -> str | None:

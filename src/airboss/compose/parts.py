@@ -158,8 +158,22 @@ def tls_context(tls: TlsConfig | None) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(tls.cert, tls.key)
     except (OSError, ssl.SSLError) as error:
-        raise SetupError(f"[tls] cert {tls.cert} and key {tls.key} cannot be used: {error}") from error
+        raise SetupError(_tls_fault(tls, error)) from error
     return context
+
+
+def _tls_fault(tls: TlsConfig, error: OSError) -> str:
+    """What is wrong with the files, the first thing of it."""
+    for name, file, holds in (("cert", tls.cert, "CERTIFICATE"), ("key", tls.key, "PRIVATE KEY")):
+        try:
+            text = Path(file).read_bytes()
+        except OSError as unread:
+            return f"[tls] {name} {file} cannot be read: {unread.strerror}"
+        if f"{holds}-----".encode() not in text:
+            return f"[tls] {name} {file} holds no {holds.lower()} in PEM (-----BEGIN … {holds}-----)"
+    if "KEY_VALUES_MISMATCH" in str(error):
+        return f"[tls] key {tls.key} is not the key of the certificate in {tls.cert}"
+    return f"[tls] cert {tls.cert} and key {tls.key} cannot be used: {error}"
 
 
 def publish(
