@@ -44,7 +44,7 @@ def test_create_sends_the_file_whole(run: Run, api: AdminApi, tmp_path: Path) ->
         *("--url", api.url),
     )
     assert code == 0
-    assert out == "golden abababababab: train 6, validation 2, holdout 2; holdout read 1 times\n"
+    assert out == "golden abababababab: train 6, validation 2, holdout 2; holdout read 1 time\n"
     assert api.asked[0][3] == {
         "name": "golden",
         "jsonl": '{"input": "é"}\n',
