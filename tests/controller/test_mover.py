@@ -417,7 +417,9 @@ def test_no_journal_is_no_work(tmp_path: Path, record_log: StrictLog) -> None:
     assert (status.unmoved_bytes, status.moved_records, status.store_up) == (0, 0, True)
 
 
-def test_a_running_mover_keeps_up_and_stops_when_told(tmp_path: Path, record_log: StrictLog) -> None:
+def test_a_running_mover_keeps_up_and_stops_when_told(
+    tmp_path: Path, record_log: StrictLog, caplog: pytest.LogCaptureFixture
+) -> None:
     """It tells its status after every tick, and survives a disk that fails it."""
     seen: list[JournalStatus] = []
     stop, moved, failed = threading.Event(), threading.Event(), threading.Event()
@@ -441,6 +443,8 @@ def test_a_running_mover_keeps_up_and_stops_when_told(tmp_path: Path, record_log
     thread.join(10)
     assert not thread.is_alive()
     assert seen[-1].unmoved_bytes == 0
+    assert "journals not moved (disk full); trying again" in caplog.text
+    assert "Traceback" not in caplog.text
     writer.stop()
 
 

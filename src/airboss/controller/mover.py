@@ -115,8 +115,8 @@ class Mover:
         while not stop.is_set():
             try:
                 on_status(self.tick())
-            except OSError:
-                log.exception("journals not moved; trying again")
+            except OSError as error:
+                log.error("journals not moved (%s); trying again", error)  # noqa: TRY400 - no defect of ours
                 self._behind = False
             if not self._behind:
                 stop.wait(interval_s)

@@ -257,7 +257,7 @@ class JournalWriter:
             for descriptor in (*full, segment):
                 os.fdatasync(descriptor)
         except OSError as error:
-            log.exception("journal not flushed: %s", self.directory)
+            log.error("journal %s not flushed: %s", self.directory, error)  # noqa: TRY400 - no defect of ours
             with self._lock:
                 self._flush_error, self._dirty = error, True
         else:
