@@ -18,7 +18,7 @@ from airboss.cli.stopped import match
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
 from airboss.testing import FakeProvider
-from tests.cli.admin_api import AdminApi
+from tests.cli.admin_api import KEY, AdminApi
 from tests.cli.conftest import Run
 from tests.support.certificates import self_signed
 
@@ -86,6 +86,19 @@ def test_a_wrong_key_is_said(run: Run, api: AdminApi, monkeypatch: pytest.Monkey
     code, _, err = run("status", "--url", api.url)
     assert code == 2
     assert "AIRBOSS_ADMIN_KEY" in err
+
+
+def test_what_the_machine_there_lacks_is_exit_code_2(
+    run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a stopped Airboss: the same call cannot work before something is changed."""
+    monkeypatch.setenv("AIRBOSS_ADMIN_KEY", KEY)
+    error = {"message": "disk is full", "type": "server_error", "code": "setup_error", "param": None}
+    api.answers["POST", "/api/v1/keys"] = (503, {"error": error})
+    code, _, err = run("keys", "create", "a", "--url", api.url)
+    assert (code, "disk is full" in err) == (2, True), err
+    api.answers["POST", "/api/v1/keys"] = (503, {"error": {**error, "code": "store_unavailable"}})
+    assert run("keys", "create", "a", "--url", api.url)[0] == 1
 
 
 def test_a_console_without_tls_is_told(run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch) -> None:

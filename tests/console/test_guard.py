@@ -9,6 +9,7 @@ import pytest
 from starlette.routing import Mount, Route
 
 from airboss.console import api, pages_table
+from airboss.domain.errors import SetupError
 from tests.console.site import ADMIN_KEY, API_KEY, BASE_URL, DownLog, Site
 
 OPEN = {"/login", "/healthz", "/readyz", "/static"}
@@ -141,6 +142,19 @@ def test_errors_of_pages_are_pages(site: Site) -> None:
         assert answer.status_code == status
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert words in answer.text
+
+
+def test_a_full_disk_is_no_defect(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told as what it is, with what to do, and under a code of its own."""
+
+    def full() -> None:
+        raise SetupError("the ledger cannot be written: database or disk is full. Next: make room")
+
+    monkeypatch.setattr(site.ledger, "config", full)
+    answer = site.program().get("/api/v1/config")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (503, "setup_error")
+    assert "make room" in error["message"]
 
 
 def test_a_defect_shows_no_trace(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30.0
 NAMES = ("code", "param")
 """The members of an error, beside its message, that are passed on."""
+SETUP = "setup_error"
+"""The code of what the machine there lacks."""
 MAY_COME = ("/api/v1/records/", "/api/v1/traces/")
 ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
 
@@ -216,6 +218,7 @@ def refusal(response: httpx2.Response) -> AirbossError:
     kind = fault(response.status_code, response.url.path)
     try:
         said = response.json()["error"]
+        kind = SetupError if said.get("code") == SETUP else kind
         error = kind(str(said["message"]))
         error.code, error.param = (text if isinstance(text := said.get(n), str) else None for n in NAMES)
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -237,6 +237,8 @@ def as_api_error(error: Exception, request: Request) -> ApiError:
         )
         found.__cause__ = error
         return found
+    if isinstance(error, SetupError):  # no defect: the machine lacks something, room on a disk perhaps
+        return Unavailable(str(error), code="setup_error")
     if isinstance(error, AirbossError):  # raised on purpose: its words are fit for a person
         return InternalError(str(error))
     if isinstance(error, HTTPException):
