@@ -164,6 +164,22 @@ def test_a_deployment_may_have_a_slash_in_its_name(running: Running) -> None:
     assert (done.returncode, "learning" in done.stdout) == (0, True), done.stderr
 
 
+def test_what_was_changed_is_served_once_the_verb_has_ended(running: Running) -> None:
+    """A key opens, an alias answers and a revoked key is refused at once: nobody has to wait and see."""
+    base = running.ready["base_url"]
+    console = running.ready["console_url"]
+    admin = {"authorization": f"Bearer {running.ready['admin_key']}"}
+    for number in range(8):
+        made = httpx2.post(f"{console}/api/v1/keys", json={"name": f"k{number}"}, headers=admin).json()
+        key = {"authorization": f"Bearer {made['key']}"}
+        assert httpx2.get(f"{base}/models", headers=key).status_code == 200
+        text = f'{CONFIG}[deployments.at-once-{number}]\nmodel = "small"\n'
+        assert httpx2.post(f"{console}/api/v1/config", json={"config": text}, headers=admin).is_success
+        assert f"at-once-{number}" in httpx2.get(f"{base}/models", headers=key).text
+        assert httpx2.post(f"{console}/api/v1/keys/k{number}/revoke", headers=admin).is_success
+        assert httpx2.get(f"{base}/models", headers=key).status_code == 401
+
+
 def models(running: Running) -> bytes:
     """What /v1/models says."""
     parts = urlsplit(running.ready["base_url"])

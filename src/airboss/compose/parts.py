@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airboss.compose.taking import wait_until_taken
 from airboss.config import Config, TlsConfig, parse_config
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, Secret, read_secret
@@ -275,5 +276,6 @@ def desk_parts(
         "base_url": up.base_url if up is not None else "http://127.0.0.1:8700/v1",
         "uses": lambda: limit_uses(read_counts(data.metrics_dir, but="").values()),
         "targets": lambda: target_uses(read_counts(data.metrics_dir, but="").values()),
+        "taken": lambda: wait_until_taken(ledger.revision(), lambda: read_counts(data.metrics_dir, but="")),
         "keep_starter": None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     }

@@ -95,11 +95,11 @@ def build(
     uses: Callable[[], Sequence[LimitUse]] = tuple,
     targets: Callable[[], Sequence[TargetUse]] = tuple,
     spent: Callable[[date], Sequence[Spent]] = nothing_spent,
+    taken: Callable[[], object] = tuple,
 ) -> Starlette:
     """The application. `base_url` is the data plane's, ending with `/v1`; `status` and `apply` may block.
 
-    `app.state.live.close()` ends the live streams: call it before the server is asked to stop, or the server
-    waits for them.
+    `app.state.live.close()` ends the live streams: without it the server waits for them when it stops.
     """
 
     async def newest() -> str | None:
@@ -133,6 +133,7 @@ def build(
         uses=uses,
         targets=targets,
         spent=spent,
+        taken=taken,
         live=Live(newest),
     )
     return served(desk)

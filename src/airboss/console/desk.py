@@ -133,6 +133,8 @@ class Desk:
     uses: Callable[[], Sequence[LimitUse]] = tuple
     targets: Callable[[], Sequence[TargetUse]] = tuple
     """How much of each limit is used."""
+    taken: Callable[[], object] = tuple
+    """Waits until gateways serve what was changed."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
     attempts: Attempts = field(default_factory=Attempts)

@@ -63,4 +63,6 @@ def answer(route: Route, desk: Desk, call: Call) -> bytes | Download:
         value = route.handle(desk, call)
     except WrongCall as error:
         raise InvalidRequest(str(error), code="wrong_call") from error
+    if route.method == "POST":
+        desk.taken()
     return value if isinstance(value, bytes | Download) else encode(value)

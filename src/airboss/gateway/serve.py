@@ -210,6 +210,7 @@ async def _follow_plan_once(
     worker.serving = serving
     worker.executor.places.keep(snapshot.plan.targets())
     log.info("plan", extra={"number": serving.plan.number, "revision": serving.revision})
+    await worker.share(settings.metrics_dir)  # whoever made the change waits for this
 
 
 async def _follow_plan(

@@ -65,7 +65,8 @@ class Worker:
     def counts(self) -> Counts:
         """What this worker shares: its metrics, and what the controller scales and drains by."""
         counts = self.metrics.counts(self.clock.now())
-        counts.plan = self.serving.plan.number if self.serving is not None else 0
+        if self.serving is not None:
+            counts.plan, counts.revision = self.serving.plan.number, self.serving.revision
         counts.outstanding = self.executor.places.outstanding()
         now = time.perf_counter()
         counts.targets = self.executor.places.uses(now)

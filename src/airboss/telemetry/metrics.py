@@ -173,6 +173,8 @@ class Counts(msgspec.Struct):
     gauges: dict[str, float] = {}
     plan: int = 0
     """The plan that a gateway serves from."""
+    revision: int = 0
+    """The state of the ledger that it serves, keys and all."""
     outstanding: dict[str, int] = {}
     """A gateway's calls that are being answered by upstreams, by base URL; those without any are left out."""
     replicas: dict[str, dict[str, int]] = {}
