@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from airboss.dialects.chat_said import CallJoin, read_said
-from airboss.gateway.replay import whole_of
+from airboss.domain.errors import UpstreamFailed
+from airboss.gateway.replay import unasked_stream, whole_of
 from airboss.governance.screening import one_action
 from airboss.governance.screening_chat import AnswerScreen
 from airboss.providers.assembly import Assembly
@@ -79,9 +80,21 @@ def named(number: int, *, indexed: bool) -> list[Json]:
 @pytest.mark.parametrize("indexed", [True, False], ids=["indexed", "not indexed"])
 @pytest.mark.parametrize("join", JOINS)
 def test_so_many_calls_are_put_together(join: Join, indexed: bool) -> None:
-    """Further ones are left out, and nothing of them is added to those before."""
-    events = [event([piece]) for number in range(CALLS_MAX + 9) for piece in named(number, indexed=indexed)]
-    assert join(events) == [(f"f{number}", f"[{number}]") for number in range(CALLS_MAX)]
+    """More are too many to be said; a record leaves them out, and adds nothing of them to those before."""
+    events = [event([piece]) for number in range(CALLS_MAX) for piece in named(number, indexed=indexed)]
+    calls = [(f"f{number}", f"[{number}]") for number in range(CALLS_MAX)]
+    assert join(events) == calls
+    more = [event([piece]) for number in range(CALLS_MAX, 140) for piece in named(number, indexed=indexed)]
+    if join is assembled:
+        assert join(events + more) == calls
+    elif join is replayed:  # what is no answer is kept for nobody
+        stream = b"".join(b"data: %s\n\n" % each for each in events + more)
+        assert whole_of(stream) is None
+        with pytest.raises(UpstreamFailed, match="more than 128"):
+            unasked_stream(stream)
+    else:
+        with pytest.raises(UpstreamFailed, match="more than 128"):
+            join(events + more)
 
 
 @pytest.mark.parametrize("join", JOINS)
@@ -102,7 +115,7 @@ def seconds(join: Join, events: list[bytes]) -> float:
 def test_pieces_without_index_cost_what_others_cost(join: Join) -> None:
     """However many calls there are."""
     usual = event([{"index": 0, "type": "function"}] * 12_000)
-    odd = event([*({"index": number} for number in range(10_000)), *([{}] * 2_000)])
+    odd = event([*({"index": number % CALLS_MAX} for number in range(10_000)), *([{}] * 2_000)])
     least = min(seconds(join, [usual]) for _ in range(3))
     assert seconds(join, [odd]) < 8 * least + 0.05
 

@@ -14,6 +14,7 @@ import msgspec
 from airboss.dialects.speech import Counts, Json
 from airboss.domain.errors import UpstreamFailed
 from airboss.providers.lenient import (
+    CALLS_MAX,
     CallNumbers,
     any_json,
     arguments_of,
@@ -23,6 +24,8 @@ from airboss.providers.lenient import (
 )
 
 COUNT_MAX = 1_000_000_000
+TOO_LARGE = "answer_too_large"
+"""The code of an answer that has more than can be said in another dialect."""
 CHARS_MAX = 64 * 1024 * 1024
 """Of one streamed answer that is put together here: as much as a whole answer may have."""
 CALL_CHARS = 8
@@ -182,6 +185,11 @@ class _Envelope(msgspec.Struct):
     error: ErrorSaid
 
 
+def too_many_calls() -> UpstreamFailed:
+    """The error for an answer of more tool calls than are put together."""
+    return UpstreamFailed(f"the upstream's answer has more than {CALLS_MAX} tool calls", code=TOO_LARGE)
+
+
 class CallJoin:
     """Puts the pieces of a stream's tool calls together, in the order in which the calls began."""
 
@@ -190,16 +198,18 @@ class CallJoin:
         self._numbers = CallNumbers()
         self._chars = 0
 
-    def add(self, piece: CallPiece) -> JoinedCall | None:
-        """Add a piece; the call as it is now, None where it is one too many. Raises UpstreamFailed for more
-        text than anybody asks for."""
+    def add(self, piece: CallPiece) -> JoinedCall:
+        """Add a piece; the call as it is now. Raises UpstreamFailed for more calls, or text, than anybody
+        asks for."""
         index = self._numbers.of(piece.index, piece.id, piece.name)
         if index is None:
-            return None
+            raise too_many_calls()
         call = self.calls.get(index)
         self._chars += len(piece.arguments) + len(piece.name) + CALL_CHARS
         if self._chars > CHARS_MAX:
-            raise UpstreamFailed(f"the upstream's tool calls are longer than {CHARS_MAX} characters")
+            raise UpstreamFailed(
+                f"the upstream's tool calls are longer than {CHARS_MAX} characters", code=TOO_LARGE
+            )
         if call is None:
             call = self.calls[index] = JoinedCall(index)
         call.id = call.id or piece.id

@@ -100,9 +100,9 @@ class MessagesSpeech:
         return passing
 
     @property
-    def passing_screened(self) -> bool:
-        """As `Speech.passing_screened`."""
-        return False
+    def native(self) -> bool:
+        """As `Speech.native`."""
+        return self._passing
 
     def screened(self, written: bytes, chat: bytes) -> None:
         """As `Speech.screened`: it says nothing of its request."""
@@ -248,8 +248,6 @@ class _Stream:
 
     def _add_call(self, piece: CallPiece) -> None:
         call = self._calls.add(piece)
-        if call is None:
-            return
         if call.index in self._closed:
             if piece.arguments.strip():
                 raise UpstreamFailed(

@@ -15,6 +15,7 @@ import msgspec
 
 from airboss.dialects.chat_said import (
     CHARS_MAX,
+    TOO_LARGE,
     CallJoin,
     CallPiece,
     JoinedCall,
@@ -25,6 +26,7 @@ from airboss.dialects.chat_said import (
 from airboss.dialects.heard import both_heard, heard_in
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.responses_heard import Heard
+from airboss.dialects.responses_output import PARTS, PREFIX, Item, Text
 from airboss.dialects.responses_passing import pass_on
 from airboss.dialects.responses_request import Asked, history_in, read_responses
 from airboss.dialects.speech import Counts, Json, Passing, encode, sse
@@ -92,8 +94,8 @@ class ResponsesSpeech:
         return passing
 
     @property
-    def passing_screened(self) -> bool:
-        """As `Speech.passing_screened`."""
+    def native(self) -> bool:
+        """As `Speech.native`."""
         return self._passing
 
     def screened(self, written: bytes, chat: bytes) -> None:
@@ -233,64 +235,19 @@ def usage_of(counts: Counts) -> Json:
     }
 
 
-class _Item:
-    """One item of the output, as it stands. `item` is its JSON value."""
-
-    def __init__(self, item: Json, index: int) -> None:
-        self.item = item
-        self.index = index
-        self.ended = False
-
-    def finish(self, status: str) -> None:
-        """It ends so."""
-        self.ended = True
-        self.item["status"] = status
-
-
-class _Text(_Item):
-    """A message or a reasoning: parts, of which the last one grows."""
-
-    def __init__(self, item: Json, index: int) -> None:
-        super().__init__(item, index)
-        self.pieces: list[str] = []
-        self.logprobs: list[Json] = []
-
-    def open_part(self, part: Json) -> None:
-        """A new part grows."""
-        self.item["content"].append(part)
-
-    def close_part(self) -> Json:
-        """The part that grew, whole."""
-        part: Json = self.item["content"][-1]
-        part["refusal" if part["type"] == "refusal" else "text"] = "".join(self.pieces)
-        if part["type"] == "output_text":
-            part["logprobs"] = self.logprobs
-        self.pieces, self.logprobs = [], []
-        return part
-
-
-PARTS: Mapping[str, tuple[str, Json]] = {
-    "text": ("message", {"type": "output_text", "text": "", "annotations": [], "logprobs": []}),
-    "refusal": ("message", {"type": "refusal", "refusal": ""}),
-    "reasoning": ("reasoning", {"type": "reasoning_text", "text": ""}),
-}
-"""The item that a channel's text goes into, and its part there."""
-_PREFIX = {"message": "msg", "reasoning": "rs"}
-
-
 class _Items:
     """The output. What happens to it is told to `_told`, which a stream makes events of."""
 
     def __init__(self, speech: ResponsesSpeech) -> None:
         self._speech = speech
         self._joined = CallJoin()
-        self._by_call: dict[int, _Item] = {}
+        self._by_call: dict[int, Item] = {}
         self._sent: dict[int, int] = {}
-        self._growing: tuple[_Text, str] | None = None
+        self._growing: tuple[Text, str] | None = None
         self._chars = 0
         self._opened: Counter[str] = Counter()
         """Items of each kind."""
-        self.listed: list[_Item] = []
+        self.listed: list[Item] = []
 
     def add(self, said: Said) -> None:
         """Add a whole answer or a piece of one."""
@@ -330,19 +287,21 @@ class _Items:
             self._told("part_added", item)
         self._chars += len(text)
         if self._chars > CHARS_MAX:
-            raise UpstreamFailed(f"the upstream's answer is longer than {CHARS_MAX} characters")
+            raise UpstreamFailed(
+                f"the upstream's answer is longer than {CHARS_MAX} characters", code=TOO_LARGE
+            )
         item.pieces.append(text)
         item.logprobs += logprobs
         self._told("text", item, (channel, text, logprobs))
 
-    def _open(self, kind: str) -> _Text:
+    def _open(self, kind: str) -> Text:
         number = self._opened[kind]
         self._opened[kind] += 1
         self._chars += ITEM_CHARS
-        named = self._speech.item_id(_PREFIX[kind], number)
+        named = self._speech.item_id(PREFIX[kind], number)
         value: Json = {"id": named, "type": kind, "status": "in_progress"}
         own: Json = {"role": "assistant"} if kind == "message" else {"summary": []}
-        item = _Text({**value, **own, "content": []}, len(self.listed))
+        item = Text({**value, **own, "content": []}, len(self.listed))
         self.listed.append(item)
         self._told("added", item)
         return item
@@ -363,7 +322,7 @@ class _Items:
 
     def _call(self, piece: CallPiece) -> None:
         call = self._joined.add(piece)
-        if call is None or not call.arguments:
+        if not call.arguments:
             return  # its name may not be whole
         for each in self._joined.calls.values() if call.index not in self._by_call else ():
             if each is call:
@@ -384,7 +343,7 @@ class _Items:
                 "name": call.name,
                 "arguments": "",
             }
-            item = self._by_call[call.index] = _Item(value, len(self.listed))
+            item = self._by_call[call.index] = Item(value, len(self.listed))
             self.listed.append(item)
             self._told("added", item)
         at = self._sent.get(call.index, 0)
@@ -398,7 +357,7 @@ class _Items:
             if call.index in self._by_call:
                 self._by_call[call.index].item["arguments"] = call.text
 
-    def _told(self, what: str, item: _Item, more: Any = None) -> None:
+    def _told(self, what: str, item: Item, more: Any = None) -> None:
         """Something happened."""
 
 
@@ -468,7 +427,7 @@ class _Stream(_Items):
         out, self._out = b"".join(self._out), []
         return out
 
-    def _told(self, what: str, item: _Item, more: Any = None) -> None:
+    def _told(self, what: str, item: Item, more: Any = None) -> None:
         at: Json = {"output_index": item.index, "item_id": item.item["id"]}
         match what:
             case "added":
@@ -484,7 +443,7 @@ class _Stream(_Items):
                 at["content_index"] = len(item.item["content"]) - 1
                 self._told_part(what, at, item, more)
 
-    def _told_part(self, what: str, at: Json, item: _Item, more: Any) -> None:
+    def _told_part(self, what: str, at: Json, item: Item, more: Any) -> None:
         if what == "part_added":
             self._event("response.content_part.added", {**at, "part": item.item["content"][-1]})
         elif what == "text":

@@ -82,8 +82,8 @@ class Speech(Protocol):
         the call then goes on as chat."""
 
     @property
-    def passing_screened(self) -> bool:
-        """Whether the request has gone on in the client's own words, and `screens`."""
+    def native(self) -> bool:
+        """Whether the request has gone on in the client's own words, and its answer comes in them."""
 
     def screened(self, written: bytes, chat: bytes) -> None:
         """A policy has changed the request: this is what the client has `written`, and the same as chat."""

@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from airboss.dialects.chat_said import TOO_LARGE
 from airboss.dialects.speech import Speech
 from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
@@ -15,6 +16,10 @@ from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
 from airboss.gateway.splice import too_deep
+from airboss.providers.lenient import without_halves
+
+_NULL = msgspec.Raw(b"null")
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def closing(
@@ -44,6 +49,8 @@ def closing(
     elif status == "cancelled":
         error_type = "client_disconnected"
     response = _response(answer, error, speech) if bodies else None
+    if response is not None and status == "error" and error is not None:
+        response = _with_error(response, error)
     # The first by their places, because a call with so many named arguments would cost four times as much.
     closed = ClosedCall(
         record_id,
@@ -80,12 +87,25 @@ def _response(answer: AnyAnswer | None, error: ApiError | None, speech: Speech |
     """The answer as JSON, in the client's dialect: the upstream's own bytes, a stream put together, or the
     error."""
     said = said_whole(answer)
-    if said is None:
-        if error is None:
-            return None
-        body = wire.error_body(error)
-        return body if speech is None else speech.error(error.http_status, body)
-    return said if speech is None else speech.whole(said)
+    if said is not None and not (error is not None and error.code == TOO_LARGE):
+        said = said if speech is None else speech.whole(said)
+        # A provider's own words ride with the chat as they came, halves of characters too.
+        return without_halves(said) if speech is not None and speech.native and b"\\u" in said else said
+    if error is None:
+        return None
+    body = wire.error_body(error)
+    return body if speech is None else speech.error(error.http_status, body)
+
+
+def _with_error(response: bytes, error: ApiError) -> bytes:
+    """What came of an answer, with the error that ended it: in a stream it is told after that."""
+    try:
+        members = _members.decode(response)
+    except msgspec.DecodeError:  # it is text, or what cannot be read
+        return response
+    if bytes(members.get("error", _NULL)) != b"null":
+        return response
+    return msgspec.json.encode(members | {"error": wire.error_detail(error)})
 
 
 def said_whole(answer: AnyAnswer | None) -> bytes | None:

@@ -1,7 +1,5 @@
 """How an upstream's answer is taken in: whole (`WholeAnswer`) or passed on as it comes (`StreamedAnswer`).
 
-A local engine is asked for a stream in either case; `EngineWholeAnswer` puts it together.
-
 All are `providers.connection.Answer`s with a future that ends when nothing more is to be waited for. What is
 known of the answer stays readable after a failure, because a failed or cancelled call is recorded too.
 """
@@ -13,13 +11,14 @@ import logging
 import time
 from collections.abc import Callable
 
+from airboss.dialects.chat_said import TOO_LARGE
 from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
 from airboss.domain.request import Operation
 from airboss.gateway.inflate import Inflate, unpacks
 from airboss.gateway.replay import unasked_stream, unasked_whole
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
-from airboss.gateway.sse import BOM, Splitter, event_data
+from airboss.gateway.sse import Splitter, event_data
 from airboss.gateway.translated import Translation
 from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
@@ -34,7 +33,7 @@ from airboss.providers.compatible import (
 from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
 from airboss.providers.dialect import Outgoing
-from airboss.providers.engine_answer import EngineAnswer
+from airboss.providers.lenient import without_halves
 from airboss.providers.usage import Usage, UsageSum
 
 log = logging.getLogger("airboss.gateway")
@@ -205,6 +204,7 @@ class WholeAnswer(_Answer):
     content = b""
     reply: Reply | None = None
     _size = 0
+    _halves = False
 
     def __init__(self, provider: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(provider, loop)
@@ -221,15 +221,20 @@ class WholeAnswer(_Answer):
         if self.status != 200:
             raise self._refusal(content)
         content = unasked_stream(content)
-        reply = read_reply(content)
-        if not reply.choices:
+        try:
+            reply = read_reply(content)
+        except UpstreamFailed:
+            # Halves of characters, which many clients read: they get them, and the record what it can hold.
+            self._halves = True
+            reply = read_event(content)
+        if not reply.answers:
             raise error_in(self.provider, content)
         self._take_in(content, reply)
 
     @property
     def recorded(self) -> bytes:
         """What the record has of it."""
-        return self.content
+        return without_halves(self.content) if self._halves else self.content
 
     @property
     def so_far(self) -> bytes:
@@ -245,78 +250,15 @@ class WholeAnswer(_Answer):
         self._succeed()
 
 
-class EngineWholeAnswer(WholeAnswer):
-    """A whole answer that a local engine sends as a stream.
-
-    Until the stream has ended nothing is the client's: a failure at any event is an ordinary error. `engine`
-    is what has come of it.
-    """
-
-    def __init__(
-        self, provider: str, loop: asyncio.AbstractEventLoop, *, operation: Operation, answers: int
-    ) -> None:
-        super().__init__(provider, loop)
-        self.events = Splitter()
-        self.engine = EngineAnswer(operation, n=answers)
-        self._streamed = 0
-
-    @property
-    def usage_short(self) -> bool:
-        """Whether less usage was reported than there are answers."""
-        return self.engine.usage_short
-
-    def produced(self) -> tuple[str, str]:
-        """What has been said and what has been thought so far."""
-        return self.engine.produced()
-
-    def head(self, status: int, headers: Headers) -> None:
-        """Keep the head."""
-        super().head(status, headers)
-        self._whole = not self.headers.get(b"content-type", b"").startswith(b"text/event-stream")
-
-    def _take(self, data: bytes) -> None:
-        if self._whole:
-            super()._take(data)
-            return
-        self._streamed += len(data)
-        if self._streamed > ANSWER_BYTES_MAX:
-            raise UpstreamFailed(f"provider {self.provider!r} sent more than {ANSWER_BYTES_MAX} bytes")
-        for event in self.events.feed(data):
-            payload = event_data(event)
-            if payload == b"[DONE]":
-                self._end_of_stream()
-                return
-            if payload is not None and self.engine.add(payload):
-                raise error_in(self.provider, payload)
-            if self.first_output_at is None and self.engine.says_something:
-                self.first_output_at = time.perf_counter()
-
-    def _end_of_stream(self) -> None:
-        missing = self.engine.unfinished
-        if missing is not None:
-            raise UpstreamFailed(
-                f"provider {self.provider!r} ended its stream {missing}, without a finish_reason",
-                code="stream_cut",
-            )
-        content = self.engine.whole()
-        self._take_in(content, read_reply(content))
-
-    def _end(self) -> None:
-        if self._whole:
-            super()._end()
-            return
-        raise UpstreamFailed(
-            f"provider {self.provider!r} ended its stream {self.engine.unfinished or 'before its end'}",
-            code="stream_cut",
-        )
-
-
 class StreamedAnswer(_Answer):
     """Passes a stream on, whole events only, from the first real output on.
 
     Until then nothing reaches the client, so that a failing start is an ordinary error and can be tried
     again. The end (`[DONE]`) is held back: the call is recorded before the client sees its last byte.
     """
+
+    _over = False
+    """Whether the upstream has said that there is no more."""
 
     def __init__(
         self,
@@ -393,7 +335,7 @@ class StreamedAnswer(_Answer):
 
     def fail(self, error: ApiError) -> None:
         """End with an error; an answer that had said why it ends has ended well, whatever breaks after it."""
-        broke = isinstance(error, UpstreamFailed | UpstreamTimeout)
+        broke = isinstance(error, UpstreamFailed | UpstreamTimeout) and error.code != TOO_LARGE
         if broke and self.first_output_at is not None and self.assembly.complete:
             self._succeed()
         else:
@@ -418,7 +360,7 @@ class StreamedAnswer(_Answer):
             for event in events:
                 if self._event(event):
                     out.append(event)
-                if self.finished.done():
+                if self._over or self.finished.done():
                     break
         finally:
             # What came before a broken event is the client's all the same.
@@ -426,6 +368,8 @@ class StreamedAnswer(_Answer):
                 # The usual piece is whole events, all passed on: then its own bytes go out, not a copy.
                 same = len(out) == len(events) and not self.events.rest and sum(map(len, out)) == len(data)
                 self._pass_on(data if same else b"".join(out))
+        if self._over:
+            self._judge()
 
     def _event(self, event: bytes) -> bool:
         """Read one event; whether it is to be passed on."""
@@ -436,7 +380,7 @@ class StreamedAnswer(_Answer):
             return payload is None and self.committed
         if payload == b"[DONE]":
             self.assembly.expected = 1  # there is no more
-            self._judge()
+            self._over = True  # and is judged when the client has what came before
             return False
         reply = read_event(payload)
         self.progress_at = time.perf_counter()
@@ -471,10 +415,10 @@ class StreamedAnswer(_Answer):
     def _end(self) -> None:
         if self.status != 200:
             raise self._refusal(b"".join(self._error_body))
-        rest = self.events.rest.removeprefix(BOM)
+        rest = self.events.rest
         if self.first_output_at is None and rest.lstrip()[:1] in {b"{", b"<"}:
             # Not a stream at all: an error object or a page, with status 200.
-            if not read_reply(rest).choices:
+            if not read_event(rest).answers:
                 raise error_in(self.provider, rest)
             self.events.forget()
             self._take(unasked_whole(rest))

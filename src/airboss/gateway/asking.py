@@ -12,12 +12,13 @@ from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.release import Release
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
-from airboss.gateway.answer import AnyAnswer, EngineWholeAnswer, StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.continuation import GO_ON, continued
 from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
 from airboss.gateway.engine_stream import EngineStreamedAnswer
+from airboss.gateway.engine_whole import EngineWholeAnswer
 from airboss.gateway.engine_wire import engine_answers, engine_body
 from airboss.gateway.heads import EVENT_STREAM, ours_ms, relayed_head, response_head
 from airboss.gateway.local_limits import refuse_unfit, refuse_unsupported

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from airboss.domain.errors import ApiError
-from airboss.gateway.answer import DONE, AnyAnswer, EngineWholeAnswer, StreamedAnswer
+from airboss.gateway.answer import DONE, AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import OutOfTime
+from airboss.gateway.engine_whole import EngineWholeAnswer
 
 PROGRESS = b'"prompt_progress":'
 """In an engine's event about the prompt. Inside of a text the last quote would have a backslash before it."""

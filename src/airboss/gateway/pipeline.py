@@ -42,7 +42,7 @@ from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Branch, Serving, with_release
 from airboss.gateway.splice import LONG
-from airboss.gateway.spoken import Client, Spoken, counted
+from airboss.gateway.spoken import Client, Spoken, counted, refuse_unsayable
 from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.trace import read_trace, trace_headers
 from airboss.gateway.worker import Admitted, Worker
@@ -277,6 +277,7 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         finally:
             if not counts_ready(dispatched.tries):
                 await asyncio.to_thread(load_counts)
+        refuse_unsayable(call.spoken, answer)
         if call.spoken is not None and call.spoken.keep is not None:
             await call.spoken.keep(call.request.body, said_whole(answer))
     except ApiError as error:

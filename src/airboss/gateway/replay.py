@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.dialects.chat_said import too_many_calls
 from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.sse import BOM, Splitter, event_data
 from airboss.providers.lenient import CallNumbers, Pieces, any_json, arguments_of, call_name, without_halves
@@ -126,7 +127,10 @@ def whole_of(stream: bytes) -> bytes | None:
     """The whole answer that a stream's events say; None where they are none of an answer of the usual
     shape."""
     payloads = [*_payloads(stream)]
-    whole = _joined(payloads) if all(map(is_usual, payloads)) else None
+    try:
+        whole = _joined(payloads) if all(map(is_usual, payloads)) else None
+    except UpstreamFailed:  # of more calls than are put together
+        return None
     return whole if whole is not None and is_usual(whole) else None  # an error is not
 
 
@@ -173,6 +177,7 @@ def unasked_whole(whole: bytes) -> bytes:
     """The events of a whole answer that came where a stream was asked for; that it is all there is plain from
     its JSON, whether it says why it ended or not. None of one of an odd shape."""
     answer = any_json(without_halves(whole.decode("utf-8", "replace").encode()))
+    answer.pop("error", None)  # beside an answer it is none, and in an event it would be one
     choices = answer.get("choices")
     if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
         return b""
@@ -264,7 +269,7 @@ def _merge_calls(calls: _Calls, pieces: list[Any]) -> None:
         name = function.get("name")
         index = calls.numbers.of(piece.get("index"), piece.get("id"), name)
         if index is None:
-            continue
+            raise too_many_calls()
         new: Json = {"id": None, "type": "function", "function": {"name": "", "arguments": Pieces()}}
         call = calls.setdefault(index, new)
         said = call["function"]

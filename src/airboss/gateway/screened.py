@@ -16,9 +16,10 @@ from airboss.domain.record import PolicyFinding
 from airboss.domain.release import Policy
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
-from airboss.gateway.answer import EngineWholeAnswer, StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import StreamedAnswer, WholeAnswer
 from airboss.gateway.embeddings import EmbeddingsAnswer
 from airboss.gateway.engine_stream import PROGRESS, EngineStreamedAnswer
+from airboss.gateway.engine_whole import EngineWholeAnswer
 from airboss.gateway.screened_heard import HeardScreen
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client, Spoken
@@ -145,7 +146,8 @@ class CallScreen:
 
     def answer(self) -> AnswerScreen:
         """The screen of one attempt's answer."""
-        if self.acts and self.spoken is not None and self.spoken.speech.passing_screened:
+        speech = None if self.spoken is None else self.spoken.speech
+        if self.acts and speech is not None and speech.native and speech.screens:
             return HeardScreen(self._policy, self._tokens)
         return AnswerScreen(self._policy, self._tokens, several=self._several)
 
@@ -280,11 +282,13 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
                 events = self.seam.joined(events)
             for event in events:
                 self._screened(event, out)
-                if self.finished.done():
+                if self._over or self.finished.done():
                     break
         finally:
             if out:
                 self._pass_on(b"".join(out))
+        if self._over:
+            super()._judge()
 
     def _screened(self, event: bytes, out: list[bytes]) -> None:
         """Read one event of the upstream's, and add to `out` what goes on of it."""
@@ -299,7 +303,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             if self._told_end:
                 self._flush(out)
             self.assembly.expected = 1  # there is no more
-            super()._judge()
+            self._over = True
             return
         if b"\\u" in payload:
             payload = without_halves(payload)

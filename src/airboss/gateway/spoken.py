@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from airboss.dialects.chat_said import too_many_calls
 from airboss.dialects.speech import Counts, Speech
 from airboss.domain.record import ClosedCall
 from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.sse import Splitter, event_data
+from airboss.providers.compatible import Reply
+from airboss.providers.lenient import CALLS_MAX
 
 if TYPE_CHECKING:
+    from airboss.gateway.answer import AnyAnswer
     from airboss.gateway.http1 import Connection
 
 DONE = b"data: [DONE]\n\n"
@@ -121,6 +125,18 @@ class SpokenClient:
             payload = event_data(event)
             said.append(self._speech.keep_alive() if payload is None else self._speech.event(payload))
         return b"".join(said)
+
+
+def refuse_unsayable(spoken: Spoken | None, answer: AnyAnswer) -> None:
+    """Raise UpstreamFailed for a whole answer that the client's dialect cannot be given whole; of a stream it
+    is found out while it is said."""
+    reply: Reply | None = getattr(answer, "reply", None)
+    if spoken is None or spoken.speech.native or reply is None or not reply.choices:
+        return
+    message = reply.choices[0].message
+    if message is not None and len(message.tool_calls or ()) > CALLS_MAX:
+        answer.committed = False  # nothing of it is the client's
+        raise too_many_calls()
 
 
 def counted(speech: Speech, closed: ClosedCall) -> None:

@@ -25,16 +25,19 @@ _READABLE = (b":", b"event", b"id", b"retry")
 
 class Splitter:
     """Cuts a stream into events. However the stream is cut into pieces, the events are the same, and joined
-    with the remainder they are the bytes fed."""
+    with the remainder they are the bytes fed, but for a mark of the byte order before them."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
+        self._begun = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that `data` completes, each with the blank line that ends it.
 
         Raises UpstreamFailed for an event over EVENT_BYTES_MAX.
         """
+        if not self._begun:
+            data = self._without_mark(data)
         if self._rest:
             # It may come in a million pieces: only one that may end it is looked at with all before.
             if _BLANK_LINE.search(self._rest[-_BEGUN:] + data) is None:
@@ -48,6 +51,16 @@ class Splitter:
         if rest:
             self._keep(rest)
         return [event + b"\n\n" for event in events]
+
+    def _without_mark(self, data: bytes) -> bytes:
+        """The beginning of a stream, without a mark of the byte order; nothing while it may be one."""
+        data = bytes(self._rest) + data
+        self._rest = bytearray()
+        if len(data) < len(BOM) and BOM.startswith(data):
+            self._rest += data
+            return b""
+        self._begun = True
+        return data.removeprefix(BOM)
 
     def _feed_any(self, data: bytes) -> list[bytes]:
         events = []
@@ -92,7 +105,7 @@ def event_data(event: bytes) -> bytes | None:
             return data
     if event.startswith(b":") and event.count(b"\n") == 2 and b"\r" not in event:
         return None  # a comment, of which some servers send many
-    lines = _LINE.split(event.removeprefix(BOM))
+    lines = _LINE.split(event)
     said = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:") or line == b"data"]
     if not said and b"data:" in event:
         odd = next((line for line in lines if b"data:" in line and not line.startswith(_READABLE)), None)

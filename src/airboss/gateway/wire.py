@@ -428,10 +428,15 @@ class ErrorBody(msgspec.Struct):
 
 
 def error_body(error: ApiError) -> bytes:
-    """The one body that every error has. Text that is not valid Unicode is replaced, never refused."""
+    """The one body that every error has."""
+    return _encode(ErrorBody(error_detail(error)))
+
+
+def error_detail(error: ApiError) -> ErrorDetail:
+    """The inside of it. Text that is not valid Unicode is replaced, never refused."""
     message = error.message.encode("utf-8", "replace").decode()
     type_ = getattr(error, "upstream_type", None) or error.type
-    return _encode(ErrorBody(ErrorDetail(message, type_, error.code, error.param)))
+    return ErrorDetail(message, type_, error.code, error.param)
 
 
 def error_event(error: ApiError) -> bytes:

@@ -121,6 +121,16 @@ class Reply(msgspec.Struct):
         return self.error is not None and bytes(self.error) not in _NO_ERROR
 
     @property
+    def answers(self) -> bool:
+        """Whether there is a whole answer in it: some servers put an error beside a choice without any."""
+        if not self.says_error:
+            return bool(self.choices)
+        return any(
+            choice.text or (choice.message is not None and choice.message.says_something)
+            for choice in self.choices or ()
+        )
+
+    @property
     def finish_reason(self) -> str | None:
         """The first choice's."""
         return self.choices[0].finish_reason if self.choices else None

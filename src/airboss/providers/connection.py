@@ -255,10 +255,10 @@ class Connection(asyncio.Protocol):
         self._status = self._parser.get_status_code()
         if self._status >= 200:
             self._head_bytes = 0
-            coding = self._headers.get(b"transfer-encoding", b"chunked")
-            chunked = coding.lower().rpartition(b",")[2].strip() == b"chunked"
-            if not chunked and b"content-length" in self._headers and self._status not in NO_BODY:
+            twice = {b"content-length", b"transfer-encoding"} <= self._headers.keys()
+            if twice and not self._chunked and self._status not in NO_BODY:
                 # The parser would wait for the connection's end, whatever the length.
+                coding = self._headers[b"transfer-encoding"]
                 raise HeadRefused(f"sent a length beside transfer-encoding {coding!r}")
         if self._status >= 200 and self._answer is not None:
             self._answer.head(self._status, self._headers)
@@ -292,8 +292,12 @@ class Connection(asyncio.Protocol):
 
     def _delimited(self) -> bool:
         """Whether the answer says where it ends, other than by the connection's end."""
-        ends = {b"content-length", b"transfer-encoding"}
-        return self._status in NO_BODY or not ends.isdisjoint(self._headers)
+        return self._status in NO_BODY or b"content-length" in self._headers or self._chunked
+
+    @property
+    def _chunked(self) -> bool:
+        coding = self._headers.get(b"transfer-encoding", b"")
+        return coding.lower().rpartition(b",")[2].strip() == b"chunked"
 
 
 class HeadRefused(Exception):

@@ -20,12 +20,17 @@ NAME_CHARS_MAX = 1024
 
 def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     """What `decoder`, of a Struct, reads in `data`; where a member has another shape than it should, the
-    rest. Raises msgspec.DecodeError for what is no JSON or has no shape at all, RecursionError and
-    UnicodeDecodeError."""
+    rest, and halves of characters as U+FFFD. Raises msgspec.DecodeError for what is no JSON or has no shape
+    at all, RecursionError and UnicodeDecodeError."""
     try:
         return decoder.decode(data)
     except msgspec.ValidationError:
         return cast("T", readable(any_json(data), decoder.type))
+    except msgspec.DecodeError:
+        mended = without_halves(data)
+        if mended == data:
+            raise
+        return decoded(decoder, mended)
 
 
 def any_json(data: bytes) -> Any:

@@ -1,0 +1,53 @@
+"""Items of a response's output, while they grow. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airboss.dialects.speech import Json
+
+
+class Item:
+    """One item of the output, as it stands. `item` is its JSON value."""
+
+    def __init__(self, item: Json, index: int) -> None:
+        self.item = item
+        self.index = index
+        self.ended = False
+
+    def finish(self, status: str) -> None:
+        """It ends so."""
+        self.ended = True
+        self.item["status"] = status
+
+
+class Text(Item):
+    """A message or a reasoning: parts, of which the last one grows."""
+
+    def __init__(self, item: Json, index: int) -> None:
+        super().__init__(item, index)
+        self.pieces: list[str] = []
+        self.logprobs: list[Json] = []
+
+    def open_part(self, part: Json) -> None:
+        """A new part grows."""
+        self.item["content"].append(part)
+
+    def close_part(self) -> Json:
+        """The part that grew, whole."""
+        part: Json = self.item["content"][-1]
+        part["refusal" if part["type"] == "refusal" else "text"] = "".join(self.pieces)
+        if part["type"] == "output_text":
+            part["logprobs"] = self.logprobs
+        self.pieces, self.logprobs = [], []
+        return part
+
+
+PARTS: Mapping[str, tuple[str, Json]] = {
+    "text": ("message", {"type": "output_text", "text": "", "annotations": [], "logprobs": []}),
+    "refusal": ("message", {"type": "refusal", "refusal": ""}),
+    "reasoning": ("reasoning", {"type": "reasoning_text", "text": ""}),
+}
+"""The item that a channel's text goes into, and its part there."""
+PREFIX: Mapping[str, str] = {"message": "msg", "reasoning": "rs"}
+"""How the ids of items begin."""
