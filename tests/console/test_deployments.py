@@ -149,6 +149,18 @@ def test_each_order_does_what_it_says(fresh: LoopSite, actions: list[str], after
         assert f"console: <b>{after.removesuffix('d').removesuffix('e')}" in page.text
 
 
+def test_what_answered_before_says_as_what(fresh: LoopSite) -> None:
+    """A release that was promoted has its calls as a canary apart, told as those."""
+    rollout_id = rolling(fresh)
+    fresh.loop.serve(40, hours=1)
+    person = fresh.person()
+    pressed(person, "/deployments/support/rollout/promote", rollout=rollout_id, reason="good")
+    for path in ("/deployments", "/deployments/support"):
+        page = shown(person, path)
+        for words in ("was the canary", "was stable"):
+            assert words in page.text, path
+
+
 def test_an_order_for_another_rollout_is_refused(fresh: LoopSite) -> None:
     """What the page showed is over, or was never there: nothing happens to the one that runs."""
     rollout_id = rolling(fresh)

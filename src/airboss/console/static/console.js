@@ -79,10 +79,11 @@
       for (const details of $$("details.custom[open]")) details.open = false;
       return;
     }
+    const search = $("#search"), keys = $("#keys");
+    if ((event.ctrlKey || event.metaKey) && event.key === "k" && search) { event.preventDefault(); search.focus(); search.select(); }
     if (typing || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
     if (Date.now() - leader < 1200 && place(event.key)) { leader = 0; return void location.assign(place(event.key).href); }
     leader = event.key === "g" ? Date.now() : 0;
-    const search = $("#search"), keys = $("#keys");
     if (event.key === "/" && search) { event.preventDefault(); search.focus(); search.select(); }
     else if (event.key === "?" && keys) keys.showModal();
     else if (event.key === "j" || event.key === "k") {
