@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from airboss.domain.ports import Erased
-from airboss.store import clickhouse_rollups, clickhouse_scores, clickhouse_spans
+from airboss.store import clickhouse_people, clickhouse_rollups, clickhouse_scores, clickhouse_spans
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.joining import blank_opened, read_opened
 
@@ -23,6 +23,7 @@ IDS_AT_ONCE: Final = 5_000
 def blank(house: ClickHouse, user: str, before: datetime) -> Erased:
     """As `RecordLog.erase`, for one person."""
     asked = {"user": user, "before": before}
+    clickhouse_people.blank(house, user, before)
     ids = [record_id for record_id, _ in house.rows(query("records_of_user"), asked)]
     scores = clickhouse_scores.erase(house, user=user, record_ids=ids[:IDS_AT_ONCE])
     for start in range(0, len(ids), IDS_AT_ONCE):
@@ -62,6 +63,7 @@ def expire(
     if records_before is not None:
         done += _drop(house, "records", ("records", "bodies", "scores"), records_before, limit)
         clickhouse_rollups.expire(house, records_before)
+        clickhouse_people.expire(house, records_before, some=done > 0)
         done += clickhouse_spans.expire(house, records_before, limit, whole="spans")
     if bodies_before is not None and done < limit:
         done += _drop(house, "bodies", ("bodies",), bodies_before, limit - done)

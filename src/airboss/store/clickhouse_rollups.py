@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from airboss.store import rollups
+from airboss.store import clickhouse_people, rollups
 from airboss.store.clickhouse_http import ClickHouse, moment, query
 from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
 
@@ -31,10 +31,11 @@ def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | Question:
     if calls <= rollups.FEW * (rollups.TIMES if asked.chosen else 1):
         return asked
     summed = asked.by_the_minute
-    given = {**asked.bounds(summed=summed), **asked.asked()}
+    people, more = _everybody(asked)
+    given = {**more, **asked.bounds(summed=summed), **asked.asked()}
     keys = [f"g{at}" for at in range(len(asked.by) or 1)]
     names = (*keys, "start", *_COUNTS, *(asked.quantiles or ("nothing",)), "users", "sessions")
-    text = _text(asked, keys, summed=summed, few_tags=_few_tags(rows, asked))
+    text = _text(asked, keys, people, summed=summed, few_tags=_few_tags(rows, asked))
     return [_row(dict(zip(names, each, strict=True))) for each in rows(text, given)]
 
 
@@ -55,16 +56,35 @@ def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
             ((calls,),) = rows(query("matching").format(where=asked.where), given)
         return asked, calls
     keys = [f"g{at}" for at in range(len(asked.by))]
+    metric = asked.metric or "requests"
+    sums = clickhouse_people.telling(asked) if metric in clickhouse_people.ORDERS else None
+    people, times, counted, order = "records", _TIMES, "count()", _ORDERS[metric]
+    if sums is not None:
+        people, more = clickhouse_people.rows(sums, asked)
+        given |= more
+        times, counted, order = "true", "sum(requests)", clickhouse_people.ORDERS[metric]
     text = query("top_people").format(
         groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
+        people=people,
+        times=times,
         where=asked.where,
+        requests=counted,
         keys=", ".join(keys),
-        order=_ORDERS[asked.metric or "requests"],
+        order=order,
     )
     found = rows(text, given)
     return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
 
 
+def _everybody(asked: Question) -> tuple[str, dict[str, Any]]:
+    """Where the people of a question's calls are counted, and what that is given more."""
+    sums = clickhouse_people.SESSIONS if "sessions" in asked.people else clickhouse_people.USERS
+    if asked.step_s is not None or not asked.people or not sums.tells(asked):
+        return f"(select * from records where {_TIMES})", {}  # noqa: S608 - fixed
+    return clickhouse_people.rows(sums, asked)
+
+
+_TIMES: Final = "started_at >= $since and started_at < $until"
 _ORDERS: Final = {
     "requests": "count()",
     "errors": "countIf(status = 'error')",
@@ -112,7 +132,7 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _text(asked: Question, keys: Sequence[str], *, summed: bool, few_tags: bool) -> str:
+def _text(asked: Question, keys: Sequence[str], everybody: str, *, summed: bool, few_tags: bool) -> str:
     columns = asked.by or ("null",)
     late = [few_tags and column.startswith(TAGGED) for column in columns]
     raw = ["tags" if each else column for column, each in zip(columns, late, strict=True)]
@@ -148,6 +168,7 @@ def _text(asked: Question, keys: Sequence[str], *, summed: bool, few_tags: bool)
         people=", ".join(
             f"ifNull(people.{name}, 0) as {name}" if asked.people else f"0 as {name}" for name in PEOPLE
         ),
+        everybody=everybody,
         joined=f"left join people on {same}" if asked.people else "",
         # By 64 bits of hash, as in usage: in half of the time.
         some_users='uniqExactState(cityHash64("user"))' if "users" in asked.people else "0",

@@ -7,7 +7,7 @@ from importlib import resources
 
 from airboss.config.clickhouse import Server
 from airboss.domain.errors import SetupError
-from airboss.store import clickhouse_rollups
+from airboss.store import clickhouse_people, clickhouse_rollups
 from airboss.store.clickhouse_http import COMMENT, ClickHouse, on_cluster, stamp
 from airboss.store.clickhouse_search import WORDS
 
@@ -45,6 +45,8 @@ def statements(text: str, server: Server) -> list[str]:
         "replicated": "Replicated" if replicated else "",
         "words": WORDS,
         "roll_up": clickhouse_rollups.roll_up(),
+        "sum_users": clickhouse_people.summed(clickhouse_people.USERS),
+        "sum_sessions": clickhouse_people.summed(clickhouse_people.SESSIONS),
         "window": "replicated_deduplication_window" if replicated else "non_replicated_deduplication_window",
     }
     whole = COMMENT.sub("", text)

@@ -92,9 +92,8 @@ people as (
     select {names}, start, {users} as users, {sessions} as sessions
     from (
         select {raw}, {step_of_record} as start, {some_users} as some_users, {some_sessions} as some_sessions
-        from records
+        from {everybody}
         where {where} and ($without is null or "key" != $without)
-            and started_at >= $since and started_at < $until
         group by {raw_keys}, start
     )
     group by {keys}, start

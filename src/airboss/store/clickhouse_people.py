@@ -1,0 +1,96 @@
+"""Sums by the day and the person that ClickHouse keeps: views make them of every insert into `records`, under
+the insert's token, so that they hold each call once as well.
+
+They say which rows of people come first, and how many people there were. Rows of sums are by name, which no
+mutation may change: an erasure makes the days that name a person anew, of the records as they will be, and
+puts each in the place of the old one, before the records are blanked. Killed in between, it does all of that
+again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from airboss.domain.errors import StoreUnavailable
+from airboss.store.clickhouse_http import ClickHouse, query
+from airboss.store.rollups import DAY_S, Question, Sums, inside
+
+_APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
+_NUMBERS: Final = ("requests", "errors", "output_tokens", "cost_usd", "last_at")
+USERS: Final = Sums("user_sums", (*_APART, '"user"'), ('"user"',), _NUMBERS)
+SESSIONS: Final = Sums("session_sums", (*_APART, "session", '"user"'), ("session", '"user"'), _NUMBERS)
+TABLES: Final = (USERS, SESSIONS)
+ORDERS: Final = {
+    "requests": "sum(requests)",
+    "errors": "sum(errors)",
+    "output_tokens": "sum(output_tokens)",
+    "cost_usd": "toFloat64(sumOrNull(cost_usd))",
+    "last_at": "max(last_at)",
+}
+"""What comes first, by sums."""
+_ONE_BLOCK: Final = (
+    "max_insert_threads = 1, max_threads = 1, min_insert_block_size_rows = 1000000000,"
+    " min_insert_block_size_bytes = 0"
+)
+
+
+def summed(sums: Sums, records: str = "records") -> str:
+    """What sums a table's view selects, or the same of other records."""
+    return query("summing_people").format(columns=", ".join(sums.columns), records=records)
+
+
+def rows(sums: Sums, asked: Question) -> tuple[str, dict[str, Any]]:
+    """The calls of a question's period by person, and what that is given beside the question's own."""
+    days, days_end = inside(asked.since, asked.until, DAY_S)
+    text = query("people").format(table=sums.table, columns=", ".join(sums.columns))
+    return f"({text})", {"days": days, "days_end": days_end, "since": asked.since, "until": asked.until}
+
+
+def telling(asked: Question) -> Sums | None:
+    """The smallest sums that know all that a question by person names."""
+    return next((each for each in TABLES if each.tells(asked)), None)
+
+
+def blank(house: ClickHouse, user: str, before: datetime) -> None:
+    """Take a person out of the sums, and of calls in their traces, before records are blanked."""
+    traced = query("erase_traced")
+    asked = {"user": user, "before": before}
+    days = [day for (day,) in house.rows(query("days_of_user").format(traced=traced), asked)]
+    theirs = f'(started_at <= $before and ("user" = $user or id in ({traced})))'
+    blanked = f'if({theirs}, null, "user") as "user", if({theirs}, null, session) as session'
+    _make_anew(house, days, f"* replace ({blanked})", asked)
+
+
+def expire(house: ClickHouse, before: datetime, *, some: bool) -> None:
+    """Delete the sums of the days that ended by then; `some`: records of that very day were deleted, whose
+    sums are made anew."""
+    asked = {"before": before}
+    for sums in TABLES:
+        ended = f"from {sums.table} where start < toStartOfDay($before)"
+        for (day,) in house.rows(f"select distinct toString(toDate(start)) {ended}", asked):
+            house.run(f"alter table {sums.table}{house.on_cluster} drop partition $day", {"day": day})
+    if some:
+        _make_anew(house, [before.strftime("%Y-%m-%d")], "*", {})
+
+
+def _make_anew(house: ClickHouse, days: Sequence[str], columns: str, asked: Mapping[str, Any]) -> None:
+    if days and (house.rows(query("half_made")) or house.rows(query("settlement"))):
+        # Its records may be there and not in the sums: made again, it would be in them twice.
+        raise StoreUnavailable("a move to ClickHouse is half made and is ended first; it is tried again")
+    for sums in TABLES:
+        remade = f"remade_{sums.table}"
+        for day in days:
+            house.run(f"truncate table {remade}{house.on_cluster}")
+            records = f"(select {columns} from records where toDate(started_at) = $day) as records"  # noqa: S608 - ours
+            # A statement that the server has not answered is sent twice: the token lets one of them in.
+            once = f"insert_deduplication_token = '{uuid.uuid4().hex}'"
+            text = f"insert into {remade} {summed(sums, records)} settings {once}, {_ONE_BLOCK}"
+            house.run(text, {**asked, "day": day}, hard=True)
+            if house.server.cluster is not None:
+                house.run(f"system sync replica{house.on_cluster} {remade}", hard=True)
+            replaced = f"alter table {sums.table}{house.on_cluster} replace partition $day from {remade}"
+            house.run(replaced, {"day": day}, hard=True)
+        house.run(f"truncate table {remade}{house.on_cluster}")

@@ -1,0 +1,169 @@
+"""The sums by person that ClickHouse keeps: they are those of its records, whoever is forgotten."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import JournalMove, UsageQuery
+from airboss.store import clickhouse_people, rollups
+from airboss.store.clickhouse import ClickHouseRecordLog
+from tests.store.conftest import Open
+from tests.store.samples import SEGMENT, START, record_json
+from tests.store.spans import span, span_move
+
+COUNT = 400
+WHO = "ann-unmistakable-7f3a"
+NOON = START.replace(day=3)
+LATER = START + timedelta(days=99)
+
+
+@pytest.fixture
+def log(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> ClickHouseRecordLog:
+    """Calls of several people who share a session, of five days, brought by two moves."""
+    monkeypatch.setattr(rollups, "FEW", 100)
+    found = open_log()
+    rng = random.Random(20261129)
+    records = [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)]
+    for at in range(2):
+        found.apply(JournalMove(segment=SEGMENT, start=at, end=at + 1, records=tuple(records[at::2])))
+    return found
+
+
+def call(number: int, *, user: str | None, **fields: Any) -> bytes:
+    """A call, a quarter of an hour after the last."""
+    given: dict[str, Any] = {
+        "started_at": START + timedelta(minutes=15 * number),
+        "user": user,
+        "session": "of-both" if number % 3 else f"s-{user}",
+        "model": f"m{number % 2}",
+        "status": ("ok", "error", "ok")[number % 3],
+        "cost_usd": None if number % 6 == 0 else Decimal(number).scaleb(-6),
+    }
+    return record_json(number, **given | fields)
+
+
+def of_records(log: ClickHouseRecordLog, *, named: bool) -> None:
+    """Each sum is that of its records, and names the person or does not."""
+    for sums in clickhouse_people.TABLES:
+        columns = ", ".join(("start", *sums.columns))
+        numbers = "sum(requests), sum(errors), sum(output_tokens), sumOrNull(cost_usd), max(last_at)"
+        kept = log._house.rows(f"select {columns}, {numbers} from {sums.table} group by {columns}")
+        made = log._house.rows(clickhouse_people.summed(sums))
+        assert sorted(map(repr, kept)) == sorted(map(repr, made)), sums.table
+        assert any(WHO in repr(row) for row in kept) == named
+        ((left,),) = log._house.rows(f"select count() from remade_{sums.table}")
+        assert left == 0
+
+
+def by(log: ClickHouseRecordLog, *names: str, **fields: Any) -> dict[tuple[str | None, ...], int]:
+    """How many calls each group made."""
+    asked = UsageQuery(since=START - timedelta(days=9), until=LATER, by=names, **fields)
+    return {row.group: row.requests for row in log.usage(asked)}
+
+
+def test_a_move_that_comes_again_is_in_them_once(log: ClickHouseRecordLog) -> None:
+    """As its records are; and answers are told from them: what a sum says is what comes first."""
+    of_records(log, named=True)
+    same = (call(COUNT, user="late"),)
+    for _ in range(2):
+        log.apply(JournalMove(segment=SEGMENT, start=2, end=3, records=same))
+    of_records(log, named=True)
+    log._house.run(
+        "insert into user_sums select * replace (1000 as requests) from user_sums where \"user\" = 'late'"
+    )
+    assert list(by(log, "user", limit=1)) == [("late",)]
+
+
+def test_no_sum_names_the_person_after_an_erasure(log: ClickHouseRecordLog) -> None:
+    """What was done is in them as nobody's; what comes later is added."""
+    before = by(log, "user")
+    log.erase({WHO: LATER})
+    of_records(log, named=False)
+    after = by(log, "user")
+    assert after[(None,)] == before[(None,)] + before[(WHO,)]
+    log.apply(JournalMove(segment=SEGMENT, start=2, end=3, records=(call(COUNT, user="bob"),)))
+    of_records(log, named=False)
+
+
+def test_what_they_did_later_stays_theirs(log: ClickHouseRecordLog) -> None:
+    """An erasure up to a moment amid a day parts that day's sums; calls in their traces lose the session."""
+    log.apply(span_move(*(span(number, user=WHO) for number in (1, 7, 8)), start=2))
+    for _ in range(2):
+        log.erase({WHO: NOON})
+        of_records(log, named=True)
+
+
+@pytest.mark.parametrize("after", [1, 2, 18, 32, 34])
+def test_an_erasure_killed_at_any_step_goes_on(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Made again, it leaves each call once."""
+    left = after
+    run = log._house.run
+
+    def killed(*given: Any, **more: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise StoreUnavailable("killed")
+        left -= 1
+        run(*given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log._house, "run", killed)
+        with pytest.raises(StoreUnavailable, match="killed"):
+            log.erase({WHO: LATER})
+    log.erase({WHO: LATER})
+    of_records(log, named=False)
+    assert sum(by(log, "session").values()) == COUNT
+
+
+def test_a_move_that_is_half_made_comes_first(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its records may be there and not in the sums: an erasure waits for the rest of it."""
+    more = JournalMove(segment=SEGMENT, start=2, end=3, records=(call(COUNT, user=WHO),))
+
+    def killed(*_given: object, **_more: object) -> None:
+        raise StoreUnavailable("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("airboss.store.clickhouse_scores.attach", killed)
+        with pytest.raises(StoreUnavailable, match="killed"):
+            log.apply(more)
+    with pytest.raises(StoreUnavailable, match="half made"):
+        log.erase({WHO: LATER})
+    log.apply(more)
+    log.erase({WHO: LATER})
+    of_records(log, named=False)
+
+
+def test_sums_go_with_their_records(log: ClickHouseRecordLog) -> None:
+    """Whole days, and of the day amid which records end what is left of them."""
+    while log.expire(bodies_before=None, records_before=NOON, limit=100):
+        pass
+    of_records(log, named=True)
+    ((left,),) = log._house.rows("select count() from records")
+    assert sum(by(log, "user").values()) == left
+
+
+def test_people_are_counted_from_them(log: ClickHouseRecordLog) -> None:
+    """Of whole days from sums, of the ends from records."""
+    since, until = START - timedelta(days=1), START + timedelta(days=3, hours=5)
+    asked = UsageQuery(since=since, until=until, by=("model",))
+    assert {(row.group, row.users, row.sessions) for row in log.usage(asked)} == {
+        (("m0",), 2, 4),
+        (("m1",), 2, 4),
+    }
+    log._house.run(
+        "insert into session_sums select * replace ('x' as session, 'y' as \"user\") from session_sums"
+    )
+    assert {(row.group, row.users, row.sessions) for row in log.usage(asked)} == {
+        (("m0",), 3, 5),
+        (("m1",), 3, 5),
+    }
