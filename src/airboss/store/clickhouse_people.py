@@ -84,7 +84,8 @@ def _make_anew(house: ClickHouse, days: Sequence[str], columns: str, asked: Mapp
         remade = f"remade_{sums.table}"
         for day in days:
             house.run(f"truncate table {remade}{house.on_cluster}")
-            records = f"(select {columns} from records where toDate(started_at) = $day) as records"  # noqa: S608 - ours
+            of_day = "records where toDate(started_at) = $day"
+            records = f"(select {columns} from {of_day}) as records"  # noqa: S608 - names of ours
             # A statement that the server has not answered is sent twice: the token lets one of them in.
             once = f"insert_deduplication_token = '{uuid.uuid4().hex}'"
             text = f"insert into {remade} {summed(sums, records)} settings {once}, {_ONE_BLOCK}"
