@@ -191,6 +191,15 @@ def test_images_and_moderations(gateway: Gateway) -> None:
     assert record(gateway, checked)[0]["operation"] == "moderations"
 
 
+@pytest.mark.parametrize("number", [11, 0.5, -1, "x", [1]])
+def test_more_images_than_there_are(gateway: Gateway, number: Any) -> None:
+    """The fake provider says so, as a real one does; it makes no images without end."""
+    body = {"model": "voice", "prompt": "a deck", "n": number}
+    answer = call(gateway, "POST", "/v1/images/generations", json=body)
+    assert answer.status_code == 400
+    assert "n must be 1 to 10" in answer.json()["error"]["message"]
+
+
 def test_azure_has_them_elsewhere(gateway: Gateway, provider: FakeProvider) -> None:
     """Under the deployment's own URL, with the key where Azure looks for it."""
     assert call(gateway, "POST", "/v1/audio/speech", json={"model": "azure", "input": "x"}).status_code == 200

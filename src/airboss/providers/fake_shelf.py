@@ -18,6 +18,8 @@ from airboss.domain.errors import InvalidRequest, MethodNotAllowed, NotFound
 from airboss.providers import fake_answers as answers
 from airboss.providers.fake_answers import Asked, Call, Made
 
+IMAGES_MAX = 10
+"""In one answer."""
 FILES_MAX = 100
 JSON = "application/json"
 _PATHS = re.compile(
@@ -69,7 +71,7 @@ class Shelf:
                 return _audio(rest, fields, files)
             case "images":
                 usage: Json = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
-                data = [{"b64_json": _PIXEL} for _ in range(int(fields.get("n") or 1))]
+                data = [{"b64_json": _PIXEL}] * _images(fields.get("n"))
                 return _json({"created": answers.CREATED, "data": data, "usage": usage})
             case "moderations":
                 if "input" not in fields:
@@ -166,6 +168,17 @@ def _fields(content_type: str, body: bytes) -> tuple[Json, dict[str, bytes]]:
 
 def _asked(query: str) -> Json:
     return {name: values[0] for name, values in parse_qs(query).items()}
+
+
+def _images(wanted: Any) -> int:
+    """How many images are wanted: a number, or in a form its digits."""
+    try:
+        number = int(wanted or 1)
+    except (TypeError, ValueError, OverflowError):
+        number = 0
+    if not 1 <= number <= IMAGES_MAX:
+        raise InvalidRequest(f"n must be 1 to {IMAGES_MAX}", param="n")
+    return number
 
 
 def _json(value: Json) -> Made:
