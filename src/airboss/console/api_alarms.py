@@ -167,6 +167,7 @@ def test_alarm(desk: Desk, call: Call) -> object:
         )
         desk.alerts.add_notification(note)
         ids.append(note.id)
+    desk.note(call, "alert.test", name)
     return Tested(notifications=tuple(map(told, settled(desk, ids))))
 
 
