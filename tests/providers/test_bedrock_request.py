@@ -164,3 +164,14 @@ def test_a_url_is_not_fetched() -> None:
     image = part("image_url", image_url={"url": "https://x/y.png"})
     with pytest.raises(InvalidRequest, match="base64"):
         said({"messages": [{"role": "user", "content": [image]}]}, drop=True)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{}, {"type": 3}, {"type": "x"}, {"type": "text"}, {"type": "image"}, {"type": "image", "source": 3}],
+)
+def test_a_thought_of_the_clients_own_making(odd: Json) -> None:
+    """It is the client's mistake, and not ours."""
+    turn = {"role": "assistant", "content": "x", "thinking_blocks": [odd]}
+    with pytest.raises(InvalidRequest, match="thinking block"):
+        said({"messages": [*HI, turn]})

@@ -73,14 +73,20 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
 def _blocks(blocks: list[Json], unsaid: Unsaid) -> list[Json]:
     found: list[Json] = []
     for block in blocks:
-        found.append(_block(block, unsaid))
+        try:
+            found.append(_block(block, unsaid))
+        except (KeyError, TypeError, AttributeError):  # of a client's own making, for they go on as they came
+            raise InvalidRequest(
+                "a thinking block is not as Anthropic has it; send it back as it came, or leave it out",
+                param="messages",
+            ) from None
         if block.get("cache_control"):
             found.append(_POINT)
     return found
 
 
 def _block(block: Json, unsaid: Unsaid) -> Json:  # noqa: PLR0911 - one for each kind of block
-    match block["type"]:
+    match block.get("type"):
         case "text":
             return {"text": block["text"]}
         case "image":
@@ -104,7 +110,8 @@ def _block(block: Json, unsaid: Unsaid) -> Json:  # noqa: PLR0911 - one for each
         case "redacted_thinking":
             return {"reasoningContent": {"redactedContent": block.get("data", "")}}
     raise InvalidRequest(
-        f"a thinking block is of type {str(block['type'])[:40]!r}, which Bedrock does not know; leave it out",
+        f"a thinking block is of type {str(block.get('type'))[:40]!r}, which Bedrock does not know; leave it "
+        "out",
         param="messages",
     )
 
