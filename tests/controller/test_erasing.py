@@ -79,10 +79,10 @@ class House:
         }
         self.worker.open(cast("Redacted", opened_json(number, **given | fields)))
 
-    def closes(self, number: int, words: bytes = WORDS) -> None:
+    def closes(self, number: int, words: bytes = WORDS, **fields: Any) -> None:
         """A call ends."""
         response = msgspec.Raw(b'{"content":"%s"}' % words)
-        self.worker.close_call(cast("Redacted", closed_json(number, response=response)))
+        self.worker.close_call(cast("Redacted", closed_json(number, response=response, **fields)))
 
     def judges(self, number: int, user: str | None, comment: str) -> None:
         """Feedback on a call."""
@@ -222,6 +222,32 @@ def test_who_comes_back_is_somebody_new(house: House) -> None:
     house.mover.tick()
     (found,) = house.log.records(ALL, limit=9, bodies=True)
     assert (found.user, found.response) == (USER, {"content": WORDS.decode()})
+
+
+def test_ids_that_are_ahead_of_their_time_hide_nobody(house: House) -> None:
+    """A worker that follows one that was killed makes ids later than all of that one's, up to an hour ahead:
+    calls from before are forgotten all the same, those in the journal and those that arrive."""
+    ahead = int(1000 * (house.clock.at + timedelta(minutes=59)).timestamp())
+    first, second, later = (
+        f"{(ahead + n) >> 16:08x}-{(ahead + n) & 0xFFFF:04x}-7000-8000-{n:012x}" for n in range(3)
+    )
+    house.opens(1, id=first)
+    house.closes(1, id=first)
+    house.mover.tick()
+    house.opens(2, id=second)
+    house.closes(2, id=second)
+    erasure = house.forgets()
+    house.clock.at += timedelta(seconds=10)
+    house.opens(3, "bob", id=later)
+    house.closes(3, b"for bob", id=later)
+    house.mover.tick()
+    assert (house.state(erasure), holding(house.root, *THEIRS)) == ("done", [])
+    found = house.log.records(ALL, limit=9, bodies=True)
+    assert [(each.user, each.response) for each in found] == [
+        ("bob", {"content": "for bob"}),
+        (None, None),
+        (None, None),
+    ]
 
 
 def test_feedback_that_still_waits_in_the_journal_is_blanked(house: House) -> None:

@@ -36,6 +36,10 @@ from airboss.telemetry.frames import Frame, read_frames
 AT_ONCE: Final = 100
 """Erasures done together, since each writes the store's file anew."""
 
+AHEAD_S: Final = 7200.0
+"""By how much the time in an id may be ahead of when its call began: ids grow also when the clock has stepped
+back, and those of a worker begin after all that one before it may have made."""
+
 PAUSE_S: Final = 1.0
 PAUSE_S_MAX: Final = 60.0
 
@@ -204,12 +208,12 @@ class Erasing:
         return found
 
     def _later(self, frame: Frame) -> bool:
-        """Whether a frame is of a time after the newest tombstone, by the id that it begins with."""
+        """Whether a frame is surely of a time after the newest tombstone, by the id that it begins with."""
         newest = self._tombstones.newest
         if newest is None:
             return True
         stamp = _stamp(frame.payload)
-        return stamp is not None and stamp > newest.timestamp() + 1
+        return stamp is not None and stamp > newest.timestamp() + AHEAD_S
 
 
 def _stamp(payload: bytes) -> float | None:
