@@ -152,6 +152,30 @@ def test_sums_go_with_their_records(log: ClickHouseRecordLog) -> None:
     assert sum(by(log, "user").values()) == left
 
 
+@pytest.mark.parametrize("statements", [3, 9, 11])
+def test_an_expiry_killed_at_any_step_goes_on(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch, statements: int
+) -> None:
+    """Also where the records went and their sums were not made anew, and nothing is left to go."""
+    left = statements
+    run = log._house.run
+
+    def killed(*given: Any, **more: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise StoreUnavailable("killed")
+        left -= 1
+        run(*given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log._house, "run", killed)
+        with pytest.raises(StoreUnavailable, match="killed"):
+            log.expire(bodies_before=None, records_before=NOON, limit=COUNT)
+    while log.expire(bodies_before=None, records_before=NOON, limit=COUNT):
+        pass
+    of_records(log, named=True)
+
+
 def test_people_are_counted_from_them(log: ClickHouseRecordLog) -> None:
     """Of whole days from sums, of the ends from records."""
     since, until = START - timedelta(days=1), START + timedelta(days=3, hours=5)

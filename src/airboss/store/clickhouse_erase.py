@@ -63,7 +63,7 @@ def expire(
     if records_before is not None:
         done += _drop(house, "records", ("records", "bodies", "scores"), records_before, limit)
         clickhouse_rollups.expire(house, records_before)
-        clickhouse_people.expire(house, records_before, some=done > 0)
+        clickhouse_people.expire(house, records_before)
         done += clickhouse_spans.expire(house, records_before, limit, whole="spans")
     if bodies_before is not None and done < limit:
         done += _drop(house, "bodies", ("bodies",), bodies_before, limit - done)

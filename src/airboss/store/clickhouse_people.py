@@ -64,16 +64,20 @@ def blank(house: ClickHouse, user: str, before: datetime) -> None:
     _make_anew(house, days, f"* replace ({blanked})", asked)
 
 
-def expire(house: ClickHouse, before: datetime, *, some: bool) -> None:
-    """Delete the sums of the days that ended by then; `some`: records of that very day were deleted, whose
-    sums are made anew."""
-    asked = {"before": before}
+def expire(house: ClickHouse, before: datetime) -> None:
+    """Delete the sums of the days that ended by then, and make those of the very day anew where they count
+    calls that are gone, now or since an expiry that was killed."""
+    last_day = before.strftime("%Y-%m-%d")
+    asked = {"before": before, "day": last_day}
+    ((there,),) = house.rows("select count() from records where toDate(started_at) = $day", asked)
     for sums in TABLES:
         ended = f"from {sums.table} where start < toStartOfDay($before)"
         for (day,) in house.rows(f"select distinct toString(toDate(start)) {ended}", asked):
             house.run(f"alter table {sums.table}{house.on_cluster} drop partition $day", {"day": day})
-    if some:
-        _make_anew(house, [before.strftime("%Y-%m-%d")], "*", {})
+        of_day = f"from {sums.table} where toDate(start) = $day"
+        ((counted,),) = house.rows(f"select sum(requests) {of_day}", asked)
+        if counted != there:
+            _make_anew(house, [last_day], "*", {})
 
 
 def _make_anew(house: ClickHouse, days: Sequence[str], columns: str, asked: Mapping[str, Any]) -> None:
