@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airboss.governance.policies import policy_of
-from tests.gateway.test_screen import ACTIONS, MASKED, TEXT, VALUES
+from tests.gateway.test_screen import ACTIONS, MASKED, TEXT, VALUES, events_of, text_of
 from tests.support.gateway import Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
 from tests.support.spoken import PATHS, error, is_whole, recorded_text, say, streamed, text
@@ -158,3 +158,44 @@ def test_a_conversation_is_screened_anew(screened: Gateway, upstream: SaidUpstre
     assert is_whole("responses", second)
     contents = [each["content"] for each in json.loads(upstream.seen[-1])["messages"]]
     assert contents == [MASKED, MASKED, "again"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ACTIONS)
+@pytest.mark.parametrize("dialect", ["chat", "completions", *DIALECTS])
+def test_half_of_a_character(
+    screened: Gateway, upstream: SaidUpstream, dialect: str, model: str, stream: bool
+) -> None:
+    """It counts as U+FFFD: a value beside it is found, and the answer ends as any other. A whole one that is
+    only looked at stays as it came."""
+    half = "hi \ud83d " + ("<EMAIL_1>" if model == "tokenize" else VALUES[0])
+    said = {"text": half} if dialect == "completions" else {"message": {"role": "assistant", "content": half}}
+    choice = {"index": 0, **said, "finish_reason": "stop"}
+    upstream.write_bytes, upstream.events = 1 << 20, []
+    upstream.body = {"id": "c", "choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    if stream and dialect == "completions":
+        upstream.events = [json.dumps(upstream.body), "[DONE]"]
+    elif stream:
+        upstream.stream([{"role": "assistant"}, {"content": half[:4]}, {"content": half[4:]}])
+    asked = f"Mail {VALUES[0]}" if model == "tokenize" else "hi"
+    if dialect in DIALECTS:
+        response = say(screened, dialect, asked, model=model, stream=stream)
+        found = text(dialect, response, stream=stream)
+    elif dialect == "chat":
+        response = screened.chat(asked, model=model, stream=stream)
+        found = text_of(response) if stream else response.json()["choices"][0]["message"]["content"]
+    else:
+        with screened.client() as client:
+            body = {"model": model, "prompt": asked, "stream": stream}
+            response = client.post("/v1/completions", json=body)
+        heard = events_of(response) if stream else [response.json()]
+        found = "".join(each["text"] or "" for event in heard for each in event["choices"])
+    assert response.status_code == 200, response.text
+    rest = {"mask": "[EMAIL]", "block": ""}.get(model, VALUES[0])
+    as_it_came = model == "observe" and not stream and dialect not in DIALECTS
+    assert found == (half if as_it_came else f"hi \ufffd {rest}")
+    if dialect in {"chat", "completions"}:
+        assert ("content_filter" in response.text) == (model == "block")
+    closed = screened.closed(response.headers["x-request-id"])
+    assert closed["status"] == ("refused" if model == "block" else "ok")
+    assert (VALUES[0] in json.dumps(closed)) == (model == "observe")

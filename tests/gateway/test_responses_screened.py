@@ -236,3 +236,29 @@ def test_a_blocked_value_where_chat_has_no_words(
     assert closed["status"] == "refused"
     assert [(each["kind"], each["action"]) for each in closed["policy"]] == [("email", "block")]
     assert CUT not in kept(root)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["mask", "tokenize", "block"])
+def test_half_of_a_character(gateway: Gateway, upstream: SaidUpstream, model: str, stream: bool) -> None:
+    """It counts as U+FFFD: a value beside it is found, and the answer ends as any other."""
+    half = f"hi \ud83d {THEIRS if model != 'tokenize' else '<EMAIL_1>'}"
+    whole = answer("hi") | {"output": [answer(half)["output"][2]]}
+    at = {"item_id": "msg", "output_index": 0, "content_index": 0}
+    begun = {"type": "response.created", "response": whole | {"output": []}}
+    delta = {"type": "response.output_text.delta", **at, "delta": half}
+    said = [begun, delta, {"type": "response.completed", "response": whole}]
+    upstream.write_bytes = 1 << 20
+    upstream.body, upstream.events = whole, [json.dumps(each) for each in said] if stream else []
+    asked = {"input": f"I am {MINE}"} if model == "tokenize" else {"input": "hi"}
+    response = say(gateway, "responses", "", model=model, stream=stream, **asked)
+    assert response.status_code == 200, response.text
+    rest = {"mask": "[EMAIL]", "tokenize": MINE, "block": ""}[model]
+    made = streamed(response)[-1][1]["response"] if stream else response.json()
+    assert made["output"][0]["content"][0]["text"] == f"hi \ufffd {rest}"
+    assert text("responses", response, stream=stream) == f"hi \ufffd {rest}"
+    assert made["status"] == ("incomplete" if model == "block" else "completed")
+    closed = gateway.closed(response.headers["x-request-id"])
+    assert closed["status"] == ("refused" if model == "block" else "ok")
+    assert THEIRS not in json.dumps(closed)
+    assert "hi \ufffd " in json.dumps(closed, ensure_ascii=False)

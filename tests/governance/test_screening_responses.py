@@ -402,3 +402,42 @@ def test_a_value_that_only_the_end_has_is_blocked() -> None:
         assert [event["type"] for event in said] == ["response.incomplete"]
         assert MAIL not in json.dumps(said)
         assert [found.kind for found in screen.findings] == ["email"]
+
+
+@pytest.mark.parametrize("action", ["mask", "block", "tokenize"])
+def test_half_of_a_character(action: Action) -> None:
+    """It counts as U+FFFD, and costs no text, no event and no answer."""
+    text = "<EMAIL_1>" if action == "tokenize" else MAIL
+    item = item_of("output_text", f"hi \ud83d {text}", 0)
+    item["content"][0].pop("annotations")
+    at = {"item_id": "i", "output_index": 0, "content_index": 0}
+    begun = {"type": "response.created", "response": {"id": "r", "object": "response", "output": []}}
+    whole = {"id": "r", "object": "response", "status": "completed", "output": [item]}
+    delta = {"type": "response.output_text.delta", **at, "delta": item["content"][0]["text"]}
+    rest = {"tokenize": MAIL, "mask": "[EMAIL]", "block": ""}[action]
+    screen = ResponsesScreen(one_action(action), call_tokens())
+    passed = screen.whole(json.dumps(whole).encode())
+    assert text_in(json.loads(passed.given)["output"][0]) == f"hi \ufffd {rest}"
+    screen = ResponsesScreen(one_action(action), call_tokens())
+    events = iter([begun, delta, {"type": "response.completed", "response": whole}])
+    said = [json.loads(each.given) for each in streamed(screen, events)]
+    assert put_together(said) == {0: f"hi \ufffd {rest}"}
+    ended = "response.incomplete" if action == "block" else "response.completed"
+    assert (said[-1]["type"], text_in(said[-1]["response"]["output"][0])) == (ended, f"hi \ufffd {rest}")
+    assert screen.blocked == (action == "block")
+
+
+@pytest.mark.parametrize("name", ["id", "call_id", "type"])
+@pytest.mark.parametrize("where", ["content", "summary"])
+def test_what_a_part_is_called_is_blocked(where: str, name: str) -> None:
+    """What is an identifier of an item is none of a part."""
+    part = {"type": "output_text", "text": "hi", name: MAIL}
+    before = {"type": "output_text", "text": "before"}
+    item = {"id": "i", "type": "message", "role": "assistant", where: [before, part]}
+    screen = ResponsesScreen(BLOCK)
+    passed = screen.whole(json.dumps({"id": "r", "object": "response", "output": [item]}).encode())
+    assert screen.blocked
+    assert MAIL not in passed.given.decode()
+    (cut,) = json.loads(passed.given)["output"]
+    kept = [before] if name == "type" else [before, {"type": "output_text", "text": "hi"}]
+    assert cut == item | {where: kept, "status": "incomplete"}  # and no list that it had not

@@ -30,6 +30,7 @@ from airboss.governance.screening_stream import (
     read_text,
 )
 from airboss.governance.tokens import Tokens
+from airboss.providers.lenient import without_halves
 
 SPARED: frozenset[Names] = frozenset(
     {
@@ -142,13 +143,15 @@ class AnswerScreen:
         return self.blocked and not self._several
 
     def whole(self, body: bytes) -> Passed:
-        """A whole answer, valid JSON."""
+        """A whole answer, valid JSON but for halves of characters."""
         if not self._policy.acting:
             screen_json(
                 self._policy, body, where="response", findings=self._findings, spared=_ANSWER_SPARED,
                 emptied=frozenset({"heard"}),  # which says the same once more (`dialects.heard`)
             )  # fmt: skip
             return Passed(body, body)
+        if b"\\u" in body:
+            body = without_halves(body)
         found = Findings(self._policy)
         screened = screen_json(
             self._policy, body, where="response", findings=found,

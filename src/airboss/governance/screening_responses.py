@@ -36,6 +36,7 @@ from airboss.governance.screening_stream import (
     read_text,
 )
 from airboss.governance.tokens import Tokens
+from airboss.providers.lenient import without_halves
 
 CHANNELS_MAX = 1024
 """Texts that grow at the same time."""
@@ -157,7 +158,9 @@ class ResponsesScreen:
         return found.listed()
 
     def whole(self, body: bytes) -> Passed:
-        """A whole response, valid JSON."""
+        """A whole response, valid JSON but for halves of characters."""
+        if b"\\u" in body:
+            body = without_halves(body)
         try:
             return self._passed(bytes(self._response(msgspec.Raw(body))))
         except _Blocked as cut:
@@ -166,7 +169,7 @@ class ResponsesScreen:
 
     def _prefix(self, members: Members) -> Members:
         """A whole response of which something is blocked: its output up to that."""
-        output, _ = self._up_to_blocked(read_list(members.pop("output", None)), self._item_prefix)
+        output, _ = self._up_to_blocked("output", read_list(members.pop("output", None)), self._item_prefix)
         try:
             head = self._object(members, Findings(self._policy))
         except _Blocked:
@@ -175,13 +178,13 @@ class ResponsesScreen:
         return head | CUT | {"output": msgspec.Raw(_encode(output))}
 
     def _up_to_blocked(
-        self, values: list[Members], prefix: Callable[[Members], list[msgspec.Raw]]
+        self, name: str, values: list[Members], prefix: Callable[[Members], list[msgspec.Raw]]
     ) -> tuple[list[msgspec.Raw], bool]:
-        """Items or parts, screened, up to the first that is blocked, and of that its `prefix`."""
+        """Items or parts, screened as `name`, up to the first that is blocked, and of that its `prefix`."""
         passed: list[msgspec.Raw] = []
         for each in values:
             try:
-                passed.append(self._member("output", msgspec.Raw(_encode(each)), Findings(self._policy)))
+                passed.append(self._member(name, msgspec.Raw(_encode(each)), Findings(self._policy)))
             except _Blocked:
                 return [*passed, *prefix(each)], True
         return passed, False
@@ -194,7 +197,10 @@ class ResponsesScreen:
         if _ID.fullmatch(bytes(item.get("id", NULL))):
             kept["id"] = item["id"]
         for name in ("summary", "content"):
-            parts, blocked = self._up_to_blocked(read_list(item.get(name)), self._part_prefix)
+            if name not in item:
+                continue
+            # Not as "output": what identifies an item is no text, but what a part calls so may be.
+            parts, blocked = self._up_to_blocked("part", read_list(item[name]), self._part_prefix)
             kept[name] = msgspec.Raw(_encode(parts))
             if blocked:
                 break
@@ -217,7 +223,7 @@ class ResponsesScreen:
 
     def event(self, data: bytes) -> list[Passed]:
         """The data of an event: the data of the events that take its place."""
-        return self._until_blocked(self._in_place_of(data))
+        return self._until_blocked(self._in_place_of(without_halves(data) if b"\\u" in data else data))
 
     def end(self) -> list[Passed]:
         """The stream is over without a last word: what is still held."""
