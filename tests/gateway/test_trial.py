@@ -23,6 +23,7 @@ from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
 from airboss.releases.build import sealed
 from airboss.testing import FakeProvider, ScriptStep
+from tests.gateway.test_continuation import SAID, said
 from tests.support.gateway import KEY, Gateway, deployment
 from tests.support.wait import until
 
@@ -84,6 +85,21 @@ def test_a_failing_candidate_sends_nobody_of_stable_elsewhere(
         seen[answer.headers["x-airboss-arm"], "x-airboss-fallback" in answer.headers] += 1
     assert seen.keys() == {("stable", False), ("canary", True)}
     assert min(seen.values()) > 15
+
+
+def test_a_candidate_that_may_not_go_on_leaves_stable_its_continuation(
+    gateway: Gateway, provider: FakeProvider
+) -> None:
+    """Its parameters may forbid what stable's allow."""
+    users = {ask(gateway, f"u{number}").headers["x-airboss-arm"]: f"u{number}" for number in range(20)}
+    refused = ScriptStep(behaviour="refuse-prefill", forever=True, model="up")
+    for arm, then in (("canary", [refused]), ("stable", ["ok", f"ok;text={SAID}"])):
+        provider.reset()
+        provider.script(f"cut-reset;after=5;text={SAID}", *then)
+        response = gateway.chat(model="support", user=users[arm], stream=True)
+        assert response.headers["x-airboss-arm"] == arm
+    assert said(response) == SAID
+    assert {each["model"] for each in gateway.closed(response.headers["x-request-id"])["attempts"]} == {"up"}
 
 
 def test_a_failing_candidate_leaves_stable_its_retries(gateway: Gateway, provider: FakeProvider) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -123,22 +123,61 @@ def test_an_erasure_killed_at_any_step_goes_on(
     assert sum(by(log, "session").values()) == COUNT
 
 
+def _killed(*_given: object, **_more: object) -> None:
+    raise StoreUnavailable("killed")
+
+
 def test_a_move_that_is_half_made_comes_first(
     log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its records may be there and not in the sums: an erasure waits for the rest of it."""
     more = JournalMove(segment=SEGMENT, start=2, end=3, records=(call(COUNT, user=WHO),))
 
-    def killed(*_given: object, **_more: object) -> None:
-        raise StoreUnavailable("killed")
-
     with monkeypatch.context() as patch:
-        patch.setattr("airboss.store.clickhouse_scores.attach", killed)
+        patch.setattr("airboss.store.clickhouse_scores.attach", _killed)
         with pytest.raises(StoreUnavailable, match="killed"):
             log.apply(more)
     with pytest.raises(StoreUnavailable, match="half made"):
         log.erase({WHO: LATER})
+    while log.expire(bodies_before=None, records_before=START + timedelta(days=1), limit=100):
+        pass  # raises nothing
     log.apply(more)
+    log.erase({WHO: LATER})
+    of_records(log, named=False)
+
+
+def test_a_move_that_is_never_ended_is_not_waited_for(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its journal may be lost; who asked to be forgotten ten minutes ago is."""
+    more = JournalMove(segment=SEGMENT, start=2, end=3, records=(call(COUNT, user="bob"),))
+    with monkeypatch.context() as patch:
+        patch.setattr("airboss.store.clickhouse_scores.attach", _killed)
+        with pytest.raises(StoreUnavailable, match="killed"):
+            log.apply(more)
+    log.erase({WHO: datetime.now(UTC) - timedelta(minutes=11)})
+    of_records(log, named=False)
+
+
+def test_sums_that_two_made_are_not_put_in_place(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the server still works for an erasure whose Airboss was killed."""
+    run = log._house.run
+
+    def twice(text: str, *given: Any, **more: Any) -> None:
+        run(text, *given, **more)
+        if text.startswith("insert into remade_"):
+            run(
+                text.replace("insert_deduplication_token = '", "insert_deduplication_token = 'x"),
+                *given,
+                **more,
+            )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log._house, "run", twice)
+        with pytest.raises(StoreUnavailable, match="by two at once"):
+            log.erase({WHO: LATER})
     log.erase({WHO: LATER})
     of_records(log, named=False)
 

@@ -29,10 +29,12 @@ def at_work(works: Mapping[str, Work], *, broke: Callable[[], None]) -> Iterator
             log.exception("%s ended by a defect, and so does this process", name)
             broke()
 
-    threads = [threading.Thread(target=run, args=each, name=each[0], daemon=True) for each in works.items()]
-    for thread in threads:
-        thread.start()
+    threads: list[threading.Thread] = []
     try:
+        for name, work in works.items():
+            thread = threading.Thread(target=run, args=(name, work), name=name, daemon=True)
+            thread.start()
+            threads.append(thread)
         yield
     finally:
         stop.set()

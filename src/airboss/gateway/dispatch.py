@@ -110,7 +110,7 @@ class Executor:
         self._watched: set[Try] = set()
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
         self._hedges: dict[tuple[str, bool], Hedges] = {}
-        self._prefills = Prefills()
+        self._prefills = (Prefills(), Prefills())  # as places: of candidates there are others
 
     def run(self, call: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
         """Attempt until one answers. Raises ApiError: of several models the first one's, unless another's is
@@ -249,7 +249,7 @@ class Executor:
             if latest is not None and not latest.begun:
                 call.answered_by = before
                 if judge(error, latest.status) == "caller" or error.code == NOT_CONTINUED:
-                    self._prefills.did_not(target)
+                    self._prefills[call.route.trial].did_not(target)
             raise
 
     async def _trusted(self, call: Dispatched, asking: Asking, target: Target) -> bool:
@@ -275,7 +275,7 @@ class Executor:
             return said_in(answer.reply)
 
         began = time.perf_counter()
-        goes_on = await self._prefills.goes_on(target, ask, within_s=call.deadline - began)
+        goes_on = await self._prefills[route.trial].goes_on(target, ask, within_s=call.deadline - began)
         call.upstream_s += time.perf_counter() - began
         return goes_on
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.store.clickhouse_http import ClickHouse, query
+from airboss.store.clickhouse_spans import HALF_MADE
 from airboss.store.rollups import DAY_S, Question, Sums, inside
 
 _APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
@@ -55,7 +56,10 @@ def telling(asked: Question) -> Sums | None:
 
 
 def blank(house: ClickHouse, user: str, before: datetime) -> None:
-    """Take a person out of the sums, and of calls in their traces, before records are blanked."""
+    """Take a person out of the sums, and of calls in their traces, before records are blanked. Raises
+    StoreUnavailable while a move is half made, but not for ever: its journal may be lost."""
+    if _half_made(house) and datetime.now(UTC) - before < HALF_MADE:
+        raise StoreUnavailable("a move to ClickHouse is half made and is ended first; it is tried again")
     traced = query("erase_traced")
     asked = {"user": user, "before": before}
     days = [day for (day,) in house.rows(query("days_of_user").format(traced=traced), asked)]
@@ -67,23 +71,35 @@ def blank(house: ClickHouse, user: str, before: datetime) -> None:
 def expire(house: ClickHouse, before: datetime) -> None:
     """Delete the sums of the days that ended by then, and make those of the very day anew where they count
     calls that are gone, now or since an expiry that was killed."""
-    last_day = before.strftime("%Y-%m-%d")
+    last_day = before.astimezone(UTC).strftime("%Y-%m-%d")
     asked = {"before": before, "day": last_day}
-    ((there,),) = house.rows("select count() from records where toDate(started_at) = $day", asked)
     for sums in TABLES:
         ended = f"from {sums.table} where start < toStartOfDay($before)"
         for (day,) in house.rows(f"select distinct toString(toDate(start)) {ended}", asked):
             house.run(f"alter table {sums.table}{house.on_cluster} drop partition $day", {"day": day})
-        of_day = f"from {sums.table} where toDate(start) = $day"
-        ((counted,),) = house.rows(f"select sum(requests) {of_day}", asked)
-        if counted != there:
-            _make_anew(house, [last_day], "*", {})
+    if any(_count(house, sums.table, last_day) != _there(house, last_day) for sums in TABLES) and not (
+        _half_made(house)
+    ):
+        _make_anew(house, [last_day], "*", {})
+
+
+def _half_made(house: ClickHouse) -> bool:
+    """Whether records may be there that are not in the sums: made again, these would hold them twice."""
+    return bool(house.rows(query("half_made")) or house.rows(query("settlement")))
+
+
+def _count(house: ClickHouse, table: str, day: str) -> int:
+    text = f"select sum(requests) from {table} where toDate(start) = $day"  # noqa: S608 - our own tables
+    ((found,),) = house.rows(text, {"day": day})
+    return int(found)
+
+
+def _there(house: ClickHouse, day: str) -> int:
+    ((found,),) = house.rows("select count() from records where toDate(started_at) = $day", {"day": day})
+    return int(found)
 
 
 def _make_anew(house: ClickHouse, days: Sequence[str], columns: str, asked: Mapping[str, Any]) -> None:
-    if days and (house.rows(query("half_made")) or house.rows(query("settlement"))):
-        # Its records may be there and not in the sums: made again, it would be in them twice.
-        raise StoreUnavailable("a move to ClickHouse is half made and is ended first; it is tried again")
     for sums in TABLES:
         remade = f"remade_{sums.table}"
         for day in days:
@@ -96,6 +112,8 @@ def _make_anew(house: ClickHouse, days: Sequence[str], columns: str, asked: Mapp
             house.run(text, {**asked, "day": day}, hard=True)
             if house.server.cluster is not None:
                 house.run(f"system sync replica{house.on_cluster} {remade}", hard=True)
+            if _count(house, remade, day) != _there(house, day):  # what was killed before this ends only now
+                raise StoreUnavailable(f"sums of {day} are made by two at once; it is tried again")
             replaced = f"alter table {sums.table}{house.on_cluster} replace partition $day from {remade}"
             house.run(replaced, {"day": day}, hard=True)
         house.run(f"truncate table {remade}{house.on_cluster}")

@@ -1,8 +1,9 @@
 """Sums by the day and tags that the record log's DuckDB file keeps (`tag_sums`).
 
 A tag with very many values, such as a request's id, would make sums as many as records: in a stretch of
-records where it has more than VALUES_MAX it is left out of them, and noted in `untold_tags`; questions of it
-read the records of these days. So do all by tag where a stretch would have more than ROWS_MAX sums.
+records with more than OBJECTS_MAX objects of tags it is left out of them if it has more than VALUES_MAX, and
+noted in `untold_tags`; questions of it read the records of these days. So do all by tag where a stretch would
+have more than ROWS_MAX sums.
 """
 
 from __future__ import annotations
