@@ -221,6 +221,7 @@ class Site:
     audit: Any = field(default_factory=Noted)
     keep_starter: Any = None
     targets: Any = tuple
+    taken: Any = tuple
 
     def app(self) -> Starlette:
         """A fresh application."""
@@ -253,6 +254,7 @@ class Site:
             prices=self.prices,
             alerts=self.alerts,
             targets=self.targets,
+            taken=self.taken,
         )
         self.hub = app.state.live
         return app

@@ -11,7 +11,7 @@ from airboss.telemetry.metrics import Counts
 
 TAKEN_S: Final = 1.0
 """Who takes longer, being busy, is not waited for."""
-LOOK_S: Final = 0.02
+LOOK_S: Final = 0.1
 ALIVE: Final = timedelta(seconds=3)
 """A gateway tells of itself every second, and whenever it serves something new."""
 

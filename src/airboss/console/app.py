@@ -236,7 +236,7 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
             now=desk.clock.now(),
         )
         try:
-            wanted = await desk.run(lambda: act(action, desk, form))
+            wanted = await desk.change(lambda: act(action, desk, form))
         except ApiError as error:
             page = templates.page(
                 "error.html",
@@ -288,7 +288,8 @@ def api_routes(desk: Desk) -> list[Route]:
                 now=desk.clock.now(),
                 actor="admin key" if bearer(request.headers) is not None else "console",
             )
-            made = await desk.run(lambda: api.answer(route, desk, call))
+            run = desk.change if route.method == "POST" else desk.run
+            made = await run(lambda: api.answer(route, desk, call))
             if isinstance(made, Download):
                 named = {"content-disposition": f'attachment; filename="{made.name}"'}
                 return Response(made.content, media_type=made.media_type, headers=named)

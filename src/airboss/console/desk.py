@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
@@ -14,7 +15,7 @@ from airboss.config.prices import PriceTable
 from airboss.console.live import Live
 from airboss.console.plays import Plays
 from airboss.console.session import Attempts, Sessions
-from airboss.domain.errors import StoreUnavailable
+from airboss.domain.errors import AirbossError, StoreUnavailable
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Clock, Ledger, RecordFilter, RecordLog, Spent
 from airboss.domain.release import Release
@@ -40,6 +41,8 @@ T = TypeVar("T")
 READERS_MAX = 8
 READ_S = 20.0
 """The longest one page may read. The thread may go on after that; it is bounded by the log's own client."""
+TAKEN_S = 1.0
+"""The longest that the answer to a change waits until gateways serve it."""
 
 
 def nothing_spent(_since: date) -> Sequence[Spent]:
@@ -140,6 +143,8 @@ class Desk:
     attempts: Attempts = field(default_factory=Attempts)
     live: Live
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
+    waiters: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
+    """Those that wait for `taken`: they keep nobody from reading."""
 
     def note(
         self,
@@ -168,6 +173,25 @@ class Desk:
         except TimeoutError:
             message = f"no answer within {READ_S:.0f} s; choose a shorter time, or look at `airboss status`"
             raise StoreUnavailable(message) from None
+
+    async def change(self, work: Callable[[], T]) -> T:
+        """As `run`, for what may change what gateways serve: if it does, they serve it when this returns, or
+        `TAKEN_S` have passed. What was done is returned in any case: who is told that it failed does it
+        twice.
+        """
+
+        def changing() -> tuple[T, bool]:
+            before = self.ledger.revision()
+            made, changed = work(), False
+            with suppress(AirbossError):
+                changed = self.ledger.revision() != before
+            return made, changed
+
+        made, changed = await self.run(changing)
+        if changed:
+            with anyio.move_on_after(TAKEN_S), suppress(AirbossError):
+                await anyio.to_thread.run_sync(self.taken, limiter=self.waiters, abandon_on_cancel=True)
+        return made
 
 
 def newest_of(log: RecordLog) -> str | None:

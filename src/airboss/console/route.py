@@ -63,6 +63,4 @@ def answer(route: Route, desk: Desk, call: Call) -> bytes | Download:
         value = route.handle(desk, call)
     except WrongCall as error:
         raise InvalidRequest(str(error), code="wrong_call") from error
-    if route.method == "POST":
-        desk.taken()
     return value if isinstance(value, bytes | Download) else encode(value)
