@@ -37,12 +37,16 @@ def key_in(target: Target) -> str | None:
     return target.api_key_ref
 
 
+async def share(_directory: Path) -> None:
+    """Nobody waits for this worker."""
+
+
 def test_keys_are_told_before_they_are_served(tmp_path: Path) -> None:
     """With each plan, and while the worker still serves the plan before."""
     told: list[tuple[tuple[str, ...], int | None]] = []
     clock = SimpleNamespace(now=lambda: datetime.now(UTC))
     executor = SimpleNamespace(places=SimpleNamespace(keep=lambda _: None))
-    worker: Any = SimpleNamespace(serving=None, limiter=None, clock=clock, executor=executor)
+    worker: Any = SimpleNamespace(serving=None, limiter=None, clock=clock, executor=executor, share=share)
 
     def on_secrets(secrets: tuple[str, ...]) -> None:
         told.append((secrets, worker.serving.revision if worker.serving is not None else None))
