@@ -211,6 +211,28 @@ def test_a_store_that_is_down_is_waited_for(house: House, monkeypatch: pytest.Mo
     assert (found.user, found.request, found.cost_usd) == (None, None, record(1).cost_usd)
 
 
+def test_who_asks_in_the_midst_of_a_tick_waits_for_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the store hangs then: what was said meanwhile is not moved, so it is not forgotten yet."""
+    asked: list[Erasure] = []
+    settle_calls = house.log.settle_calls
+
+    def hangs(*given: Any, **more: Any) -> int:
+        house.opens(1)
+        house.closes(1)
+        asked.append(house.forgets())
+        return settle_calls(*given, **more)
+
+    house.forgets("bob")
+    with monkeypatch.context() as patch:
+        patch.setattr(house.log, "settle_calls", hangs)
+        house.mover.tick()
+    assert (house.state(asked[0]), bool(holding(house.root, WORDS))) == ("pending", True)
+    house.mover.tick()
+    assert (house.state(asked[0]), holding(house.root, *THEIRS)) == ("done", [])
+
+
 def test_who_comes_back_is_somebody_new(house: House) -> None:
     """Calls that begin after the person was forgotten are kept as any."""
     erasure = house.forgets()

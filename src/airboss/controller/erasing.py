@@ -139,14 +139,21 @@ class Erasing:
         if not self._swept:  # what a kill between taking and blanking may have left
             self._sweep(segments)
             self._swept = True
-        pending = self._store.pending()[:AT_ONCE]
+        pending = [each for each in self._store.pending()[:AT_ONCE] if self._known(each)]
         if not pending:
             return
-        self.begin()  # some of these may have been asked for since
         self._erase([each for each in pending if each.user is not None], segments, letters)
         if not self._store.clean():
             raise SetupError("others are using the ledger")
         self._store.finish([each.id for each in pending], self._clock.now())
+
+    def _known(self, erasure: Erasure) -> bool:
+        """Whether it was asked for before this tick began to read: what somebody else has said since may not
+        be moved yet, and must not be called forgotten."""
+        if erasure.user is None:  # who is only to be cleaned up after
+            return True
+        until = self._tombstones.until(erasure.user)
+        return until is not None and erasure.at <= until
 
     def _erase(self, pending: Sequence[Erasure], segments: Mapping[Path, int], letters: DeadLetters) -> None:
         if not pending:
