@@ -328,11 +328,14 @@ def test_a_full_disk_for_the_output_is_told(tmp_path: Path, form: list[str]) -> 
 
 
 def test_version_within_its_time() -> None:
-    """The best of five starts takes less than 0.3 s of processor time."""
-    took = []
+    """The best of five starts takes less than 3.5 times the processor time of one that only imports the
+    libraries of every verb; 0.25 s where nothing else runs."""
+    took: dict[str, list[float]] = {"version": [], "libraries": []}
+    libraries = [sys.executable, "-c", "import msgspec, rich.table, typer"]
     for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*COMMAND, "version"], capture_output=True, check=True, timeout=60)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(took) < 0.3
+        for what, command in (("version", [*COMMAND, "version"]), ("libraries", libraries)):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(command, capture_output=True, check=True, timeout=60)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            took[what].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(took["version"]) < 3.5 * min(took["libraries"]), took
