@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -99,23 +100,25 @@ def test_what_they_did_later_stays_theirs(log: ClickHouseRecordLog) -> None:
         of_records(log, named=True)
 
 
+def killed_after(statements: int, run: Callable[..., None]) -> Callable[..., None]:
+    """As `run`, for so many statements."""
+    left = iter(range(statements))
+
+    def killed(*given: Any, **more: Any) -> None:
+        if next(left, None) is None:
+            raise StoreUnavailable("killed")
+        run(*given, **more)
+
+    return killed
+
+
 @pytest.mark.parametrize("after", [1, 2, 18, 32, 34])
 def test_an_erasure_killed_at_any_step_goes_on(
     log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     """Made again, it leaves each call once."""
-    left = after
-    run = log._house.run
-
-    def killed(*given: Any, **more: Any) -> None:
-        nonlocal left
-        if left == 0:
-            raise StoreUnavailable("killed")
-        left -= 1
-        run(*given, **more)
-
     with monkeypatch.context() as patch:
-        patch.setattr(log._house, "run", killed)
+        patch.setattr(log._house, "run", killed_after(after, log._house.run))
         with pytest.raises(StoreUnavailable, match="killed"):
             log.erase({WHO: LATER})
     log.erase({WHO: LATER})
@@ -196,18 +199,8 @@ def test_an_expiry_killed_at_any_step_goes_on(
     log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch, statements: int
 ) -> None:
     """Also where the records went and their sums were not made anew, and nothing is left to go."""
-    left = statements
-    run = log._house.run
-
-    def killed(*given: Any, **more: Any) -> None:
-        nonlocal left
-        if left == 0:
-            raise StoreUnavailable("killed")
-        left -= 1
-        run(*given, **more)
-
     with monkeypatch.context() as patch:
-        patch.setattr(log._house, "run", killed)
+        patch.setattr(log._house, "run", killed_after(statements, log._house.run))
         with pytest.raises(StoreUnavailable, match="killed"):
             log.expire(bodies_before=None, records_before=NOON, limit=COUNT)
     while log.expire(bodies_before=None, records_before=NOON, limit=COUNT):

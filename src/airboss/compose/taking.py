@@ -20,7 +20,7 @@ def wait_until_taken(revision: int, counts: Callable[[], Mapping[str, Counts]]) 
     """Return once every gateway of this machine serves what the ledger has, or after TAKEN_S."""
     until = time.monotonic() + TAKEN_S
     while any(each < revision for each in served(counts())) and time.monotonic() < until:
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # they tell by files, which wake nobody
 
 
 def served(counts: Mapping[str, Counts]) -> list[int]:

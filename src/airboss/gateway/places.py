@@ -184,9 +184,9 @@ class Places:
             use = place.use(now)
             known = found.setdefault((use.provider, use.model, use.url, use.key), use)
             if known is not use:
-                _add(known, use)
+                known.add(use)
         for shown, before in self._before.items():
-            _add(found.setdefault(shown, TargetUse(*shown)), before)
+            found.setdefault(shown, TargetUse(*shown)).add(before)
         return list(found.values())
 
     def keep(self, targets: Iterable[Target]) -> None:
@@ -222,18 +222,6 @@ def _keys(target: Target, *, trial: bool) -> list[PlaceKey]:
         (target.provider, url, ref, target.upstream_model, trial)
         for url, ref in zip(target.base_urls, refs, strict=True)
     ]
-
-
-def _add(use: TargetUse, other: TargetUse) -> None:
-    """Count in what another has seen of the same place."""
-    use.outstanding += other.outstanding
-    use.answered += other.answered
-    use.failed += other.failed
-    use.opened += other.opened
-    use.took_s += other.took_s
-    use.last_error = use.last_error or other.last_error
-    for error, count in other.failures.items():
-        use.failures[error] = use.failures.get(error, 0) + count
 
 
 def shown_url(url: str) -> str:

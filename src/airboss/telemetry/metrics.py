@@ -161,6 +161,17 @@ class TargetUse(msgspec.Struct, array_like=True):
     failures: dict[str, int] = {}
     """Attempts that failed, by error, whosever fault it was."""
 
+    def add(self, other: TargetUse) -> None:
+        """Count in what another has seen of the same place; the state stays."""
+        self.outstanding += other.outstanding
+        self.answered += other.answered
+        self.failed += other.failed
+        self.opened += other.opened
+        self.took_s += other.took_s
+        self.last_error = self.last_error or other.last_error
+        for error, count in other.failures.items():
+            self.failures[error] = self.failures.get(error, 0) + count
+
 
 class Counts(msgspec.Struct):
     """All that one process shares. `gauges` of several processes are added up."""
@@ -218,14 +229,7 @@ def target_uses(counts: Iterable[Counts]) -> list[TargetUse]:
         key = (use.provider, use.model, use.url, use.key)
         into = found.setdefault(key, TargetUse(*key))
         into.state = max(into.state, use.state)
-        into.outstanding += use.outstanding
-        into.answered += use.answered
-        into.failed += use.failed
-        into.opened += use.opened
-        into.took_s += use.took_s
-        into.last_error = use.last_error or into.last_error
-        for error, count in use.failures.items():
-            into.failures[error] = into.failures.get(error, 0) + count
+        into.add(use)
     return [found[key] for key in sorted(found)]
 
 
