@@ -131,8 +131,12 @@ class Streamed:
     def __init__(self, screen: AnswerScreen, events: Iterable[dict[str, Any]]) -> None:
         self.screen = screen
         self.out: list[list[dict[str, Any]]] = [[], []]
+        self.known = 0
         for event in events:
-            self._add(screen.event(json.dumps(event).encode()))
+            data = json.dumps(event).encode()
+            known = screen.known(data)
+            self.known += known is not None
+            self._add(screen.event(data) if known is None else screen.more(data, *known))
         self._add(screen.end())
 
     def _add(self, passed: Iterable[Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,10 +22,11 @@ from airboss.providers.lenient import CallNumbers, Pieces, any_json, arguments_o
 Json = dict[str, Any]
 
 PIECE_CHARS = 32
-"""About so long are the pieces of a text that is streamed again; they end with a word."""
+"""About so long are the pieces of a text that is streamed again, but for very long ones. They end words."""
+PIECES_MAX = 1000
+"""A text has no more: each is an event, which has to be written and read again."""
 WHOLE = {"chat.completion.chunk": "chat.completion", "text_completion": "text_completion"}
 STREAMED = {whole: chunk for chunk, whole in WHOLE.items()}
-_PIECES = re.compile(rf".{{1,{PIECE_CHARS}}}\S*\s*", re.DOTALL)
 _STREAM = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How a stream may begin."""
 _TEXTS = frozenset({"content", "reasoning_content", "reasoning", "refusal", "text"})
@@ -119,8 +121,14 @@ def _cut(text: str) -> Iterator[str]:
     """A text in pieces; an empty one is one."""
     if not text:
         yield ""
-    for piece in _PIECES.finditer(text):
+    doubled = (len(text) // (PIECE_CHARS * PIECES_MAX)).bit_length()
+    for piece in _pieces(PIECE_CHARS << doubled).finditer(text):
         yield piece[0]
+
+
+@lru_cache(maxsize=32)  # doublings of one length
+def _pieces(chars: int) -> re.Pattern[str]:
+    return re.compile(rf".{{1,{chars}}}\S*\s*", re.DOTALL)
 
 
 def whole_of(stream: bytes) -> bytes | None:

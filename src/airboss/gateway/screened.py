@@ -33,6 +33,7 @@ from airboss.governance.screening_chat import (
     screen_request,
     screen_written,
 )
+from airboss.governance.screening_known import KnownEvent
 from airboss.governance.tokens import Tokens
 from airboss.providers.compatible import Delta, Reply, read_reply
 from airboss.providers.lenient import without_halves
@@ -305,6 +306,16 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             self.assembly.expected = 1  # there is no more
             self._over = True
             return
+        known = self.screen.known(payload) if self.committed and not self.assembly.over else None
+        if known is None:
+            self._screened_anew(event, payload, out)
+        else:
+            self._screened_more(payload, *known, out)
+        if self.screen.over:
+            raise PolicyRefused(CUT)
+
+    def _screened_anew(self, event: bytes, payload: bytes, out: list[bytes]) -> None:
+        """As `_screened`, by all that it says."""
         if b"\\u" in payload:
             payload = without_halves(payload)
         reply = read_reply(payload)
@@ -319,8 +330,20 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         if self._said is not None:
             self._note(self._said, reply)
         self._add(self.screen.event(payload), out)
-        if self.screen.over:
-            raise PolicyRefused(CUT)
+
+    def _screened_more(self, payload: bytes, known: KnownEvent, text: str, out: list[bytes]) -> None:
+        """As `_screened`, of an event that differs from one before it by its text alone."""
+        self.progress_at = time.perf_counter()
+        if self._said is not None:
+            self._said.append(text)
+        if known.index or known.name == "reasoning_content":
+            self._said = None
+        for piece in self.screen.more(payload, known, text):
+            if piece.text is None:
+                self._add([piece], out)
+            else:
+                self.assembly.add_text(known.index, known.name, piece.text)
+                out.append(b"data: %s\n\n" % piece.given)
 
     def _note(self, said: list[str], reply: Reply) -> None:
         """Keep the upstream's own text, for another that goes on with it."""

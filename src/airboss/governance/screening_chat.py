@@ -15,6 +15,7 @@ from airboss.domain.record import PolicyFinding
 from airboss.governance.findings import Findings
 from airboss.governance.screening import ScreeningPolicy, one_action, screen_text
 from airboss.governance.screening_json import Names, restore_json, screen_json
+from airboss.governance.screening_known import LEARNT_MAX, KnownEvent, learn
 from airboss.governance.screening_stream import (
     BLOCKED,
     NULL,
@@ -104,10 +105,12 @@ def screen_written(
 
 class Passed(msgspec.Struct, frozen=True):
     """Two versions of one piece of an answer: for the record, and for the client, who gets its own values
-    back for their placeholders. The same object twice where there are none."""
+    back for their placeholders. The same object twice where there are none. `text`: all that the recorded one
+    says, where it is an event of a known kind."""
 
     recorded: bytes
     given: bytes
+    text: str | None = None
 
 
 class AnswerScreen:
@@ -126,6 +129,8 @@ class AnswerScreen:
         self._findings = Findings(policy)
         self._streams: dict[int, ChoiceScreen] = {}
         self._head: Members = {}
+        self._known: KnownEvent | None = None
+        self._learnt = 0
         self.blocked = False
 
     @property
@@ -234,10 +239,37 @@ class AnswerScreen:
             flushed += before
             passed += after
             self.blocked = self.blocked or choice.blocked
+            self._learn(data, top, choice, rest)
         out = [self._event(self._head, flushed)] if flushed else []
         if passed or bytes(rest.get("usage", NULL)) != b"null" or not read_list(top.get("choices")):
             out.append(self._event(rest, passed))
         return out
+
+    def known(self, data: bytes) -> tuple[KnownEvent, str] | None:
+        """The kind and the text of an event like one before it; None of any other."""
+        known = self._known
+        text = known.text_in(data) if known is not None and not known.choice.ended else None
+        return None if known is None or text is None else (known, text)
+
+    def _learn(self, data: bytes, top: Members, choice: ChoiceScreen, rest: Members) -> None:
+        if self._learnt < LEARNT_MAX and not choice.ended:
+            self._learnt += 1
+            self._known = learn(data, top, choice, head=self._head, rest=rest) or self._known
+
+    def more(self, data: bytes, known: KnownEvent, text: str) -> list[Passed]:
+        """As `event`, of one of a known kind that says this text."""
+        self._head = known.head
+        recorded, given = known.choice.say(known.name, text)
+        if not self._policy.acting:
+            return [Passed(data, data, text)]
+        if known.choice.blocked:
+            self.blocked = True
+            begun, cut = known.choice.cut({known.name: (recorded, given)})
+            return [*([self._event(self._head, begun)] if begun else ()), self._event(known.rest, cut)]
+        if not recorded and not known.silent:
+            return []
+        said = known.saying(recorded)
+        return [Passed(said, said if given is recorded else known.saying(given), recorded)]
 
     def end(self) -> list[Passed]:
         """The stream is over, cleanly or not: what is still held of choices that have not ended."""
@@ -253,11 +285,12 @@ class AnswerScreen:
         return choice
 
     def _look_at(self, data: bytes) -> None:
-        top = read_object(msgspec.Raw(data))
-        for member in read_list(top.get("choices")) if top is not None else ():
+        top = read_object(msgspec.Raw(data)) or {}
+        for member in read_list(top.get("choices")):
             choice = self._choice(member)
             if not choice.ended:
                 choice.take(member)
+                self._learn(data, top, choice, {})
 
     def _event(self, head: Members, pairs: Pairs) -> Passed:
         recorded = _encode({**head, "choices": [pair[0] for pair in pairs]})

@@ -39,7 +39,7 @@ Members = dict[str, msgspec.Raw]
 Pairs = list[tuple[Members, Members]]
 """Choices as an event has them, each as it is recorded and as the client is given it."""
 
-_CALLS = ("tool_calls", "function_call")
+CALLS = ("tool_calls", "function_call")
 _OURS = REMOVED | {"delta", "message", "text"}
 _IDENTIFIERS = ("id", "type")
 _DEPTH_MAX = 8
@@ -110,10 +110,9 @@ class ChoiceScreen:
                 self._feed(name, delta[name], said)
         self._hold_calls(delta)
         if self.blocked:
-            return self._blocked(said)
-        kept = {name: raw for name, raw in member.items() if name not in _OURS and mute(raw)}
+            return self.cut(said)
+        kept, kept_delta = _kept(member, delta)
         if not read_text(member.get("finish_reason")):
-            kept_delta = {name: raw for name, raw in delta.items() if _passes(name, raw)}
             speaks = bool(kept_delta) or any(text for text, _ in said.values())
             return [], self._given(said, kept, kept_delta) if speaks else []
         rest = self.rest(said)
@@ -122,6 +121,21 @@ class ChoiceScreen:
         reason = member["finish_reason"]
         kept["finish_reason"] = reason if _WORD.fullmatch(bytes(reason)) else msgspec.Raw(b'"stop"')
         return rest, self._given({}, kept)
+
+    def say(self, name: str, text: str) -> tuple[str, str]:
+        """What goes on of a text that is all that an event says: for the record, and for the client."""
+        stream = self._texts[name]
+        said = stream.feed(text)
+        self.blocked = stream.screen.blocked
+        return said
+
+    def saying(self, member: Members, name: str, text: str) -> tuple[Members, bool]:
+        """The choice as an event that says this text, and is `member` otherwise, goes on; whether it does
+        with an empty one."""
+        delta = read_object(member.get("delta")) or {}
+        kept, kept_delta = _kept(member, delta)
+        (given, _), *_ = self._given({name: (text, text)}, kept, kept_delta)
+        return given, bool(kept_delta)
 
     def rest(self, said: dict[str, tuple[str, str]] | None = None) -> Pairs:
         """The choice is complete: what is still held of it, behind what is `said` already."""
@@ -135,7 +149,8 @@ class ChoiceScreen:
         calls = ({}, {}) if self.blocked else self._screened_calls()
         return self._given(said, {}, calls=calls) if any(map(any, said.values())) or calls[0] else []
 
-    def _blocked(self, said: dict[str, tuple[str, str]]) -> tuple[Pairs, Pairs]:
+    def cut(self, said: dict[str, tuple[str, str]]) -> tuple[Pairs, Pairs]:
+        """The choice as it ends where it was blocked, as by `take`."""
         self.ended = True
         begun = self._given(said, {}) if any(map(any, said.values())) else []
         return begun, self._given({}, {"finish_reason": BLOCKED})
@@ -153,7 +168,7 @@ class ChoiceScreen:
         self.blocked = stream.screen.blocked
 
     def _hold_calls(self, delta: Members) -> None:
-        self._held += sum(len(bytes(delta[name])) for name in _CALLS if name in delta)
+        self._held += sum(len(bytes(delta[name])) for name in CALLS if name in delta)
         if self._held > HELD_BYTES_MAX:
             self._calls, self._legacy = {}, {}
             self.blocked = bool(self._policy.acting)
@@ -220,11 +235,17 @@ class ChoiceScreen:
         return [(both[0], both[1])]
 
 
+def _kept(member: Members, delta: Members) -> tuple[Members, Members]:
+    """What goes on of a choice and of its delta besides its texts and calls."""
+    kept = {name: raw for name, raw in member.items() if name not in _OURS and mute(raw)}
+    return kept, {name: raw for name, raw in delta.items() if _passes(name, raw)}
+
+
 def _passes(name: str, raw: msgspec.Raw) -> bool:
     """Whether a member of a delta that is no text of ours may pass."""
     if name == "role":
         return _WORD.fullmatch(bytes(raw)) is not None
-    return name not in TEXTS and name not in _CALLS and name not in REMOVED and mute(raw)
+    return name not in TEXTS and name not in CALLS and name not in REMOVED and mute(raw)
 
 
 def _join(into: dict[str, Any], piece: Members, depth: int) -> None:

@@ -58,9 +58,7 @@ class Assembly:
             else:
                 self.usage = piece.usage
         for choice in piece.choices or ():
-            into = self._choices.get(choice.index)
-            if into is None:
-                into = self._choices[choice.index] = _AssembledChoice()
+            into = self._choice(choice.index)
             if choice.finish_reason:
                 self.over = True
                 into.finish_reason = choice.finish_reason
@@ -69,6 +67,17 @@ class Assembly:
             said = choice.delta or choice.message
             if said is not None:
                 self._add_delta(into, said)
+
+    def add_text(self, index: int, field: str, text: str) -> None:
+        """Add what an event says that is like one before it, and has nothing but this text of this choice."""
+        if text:
+            self._add_text(self._choice(index), field, text)
+
+    def _choice(self, index: int) -> _AssembledChoice:
+        into = self._choices.get(index)
+        if into is None:
+            into = self._choices[index] = _AssembledChoice()
+        return into
 
     def _add_delta(self, into: _AssembledChoice, said: Delta) -> None:
         into.role = said.role or into.role
