@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.store import duckdb_search
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.rows import PART_CHARS_MAX
 from airboss.store.searching import ESCAPES, TOKEN, read_search
 from tests.store.samples import SEGMENT, START, call_id, record_json
 from tests.store.test_contract_search import TEXTS, WORDS, said, searched
@@ -57,7 +58,7 @@ def test_split_text_has_the_tokens_that_the_expression_finds(text: str) -> None:
     spaced = told.lower()
     for escape in ESCAPES:
         spaced = spaced.replace(escape, " ")
-    assert {each.decode() for each in duckdb_search._tokens(told)} == set(TOKEN.findall(spaced))
+    assert set(duckdb_search._spaced(told).split()) == set(TOKEN.findall(spaced))
 
 
 def test_more_words_than_are_held_at_once_are_found(
@@ -66,10 +67,25 @@ def test_more_words_than_are_held_at_once_are_found(
     """They are put away in between, and each is there once."""
     with record_log._transaction() as connection:
         before = connection.execute("select * from words order by all").fetchall()
-        monkeypatch.setattr(duckdb_search, "TOKENS_MAX", 2)
+        monkeypatch.setattr(duckdb_search, "CHARS_AT_ONCE", 2)
         monkeypatch.setattr(duckdb_search, "ROWS", 3)
         duckdb_search.make(connection, [0, 1, 2, 3])
         assert connection.execute("select * from words order by all").fetchall() == before
+
+
+def test_a_word_across_the_parts_of_a_body_is_a_blocks(tmp_path: Path) -> None:
+    """Neither part has it whole."""
+    log = DuckDBRecordLog(tmp_path / "cut.duckdb")
+    begins = bytes(said("needle")).index(b"needle")
+    hay = ("hay " * PART_CHARS_MAX)[: PART_CHARS_MAX - 4 - begins]
+    cut = said(f"{hay[:-1]} needle")
+    assert b"needle" not in bytes(cut)[:PART_CHARS_MAX] + b" " + bytes(cut)[PART_CHARS_MAX:]
+    records = [record_json(number, request=said("hay"), response=None) for number in range(5_200)]
+    records[2_100] = record_json(2_100, request=cut, response=None)
+    log.apply(JournalMove(segment=SEGMENT, start=0, end=1, records=tuple(records)))
+    assert log.tidy()
+    assert candidates(log, "needle") == {2, 4, 5}
+    log.close()
 
 
 def test_the_words_of_the_erased_leave(record_log: DuckDBRecordLog) -> None:

@@ -8,7 +8,6 @@ transaction of its caller.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -17,7 +16,7 @@ from typing import Any, Final
 from airboss.domain.ports import RecordFilter
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import ENGINE, Connection, query, run
-from airboss.store.searching import ESCAPES, TOKEN, WORD_CHARS_MAX, Search, holds
+from airboss.store.searching import ESCAPES, TOKEN, Search, holds
 
 BLOCK: Final = 1024
 """As in the schema."""
@@ -27,11 +26,9 @@ STRETCH: Final = 4
 """So many blocks are read together."""
 ROWS: Final = 64
 """So many texts are read at once, of 16 KB each at most."""
-TOKENS_MAX: Final = 100_000
-"""Different ones in memory."""
-TOKEN_BYTES_MAX: Final = 4 * WORD_CHARS_MAX
+CHARS_AT_ONCE: Final = 4 << 20
+"""So many characters of texts are taken apart at once."""
 BUDGET_S: Final = 1.0
-_ESCAPED: Final = re.compile(b"|".join(map(re.escape, map(str.encode, ESCAPES))))
 _PLAIN: Final = bytes(
     ord(chr(code).lower()) if chr(code).isalnum() else ord(" ") for code in range(128)
 ) + bytes(128)
@@ -57,40 +54,52 @@ def make(connection: Connection, blocks: Sequence[int]) -> None:
     with connection.cursor() as reader:  # what it reads was there before this transaction
         run(reader, "use log")
         for block in blocks:
-            tokens: set[bytes] = set()
-            reader.execute(query("index_texts"), {"first": block * BLOCK, "last": (block + 1) * BLOCK})
-            while rows := reader.fetchmany(ROWS):
-                for (text,) in rows:
-                    tokens.update(_tokens(text))
-                if len(tokens) > TOKENS_MAX:
-                    _hash(connection, block, tokens)
-                    tokens.clear()
-            _hash(connection, block, tokens)
+            bounds = {"first": block * BLOCK, "last": (block + 1) * BLOCK}
+            _note(connection, block, _texts(reader, "index_texts", bounds))
+            if run(reader, query("index_any_cut"), bounds):
+                _note(connection, block, _texts(reader, "index_cuts", bounds))
     run(connection, "insert into words select distinct hash, block from fresh order by hash, block")
     run(connection, "drop table fresh")
     connection.executemany("insert into word_blocks values (?, ?)", [(block, ENGINE) for block in blocks])
 
 
-def _tokens(text: str) -> Iterable[bytes]:
-    """The tokens of a text, as `searching.TOKEN` finds them; of ASCII by splitting, at half of the cost."""
+def _texts(reader: Connection, name: str, bounds: dict[str, int]) -> Iterator[str]:
+    """The texts that a named query finds in a block."""
+    reader.execute(query(name), bounds)
+    while rows := reader.fetchmany(ROWS):
+        yield from (text for (text,) in rows)
+
+
+def _note(connection: Connection, block: int, texts: Iterable[str]) -> None:
+    """Note the tokens of these texts of a block."""
+    some: list[str] = []
+    chars = 0
+    for text in texts:
+        some.append(_spaced(text))
+        chars += len(text)
+        if chars > CHARS_AT_ONCE:
+            _hash(connection, block, some)
+            some, chars = [], 0
+    _hash(connection, block, some)
+
+
+def _spaced(text: str) -> str:
+    """The tokens of a text, as `searching.TOKEN` finds them, with spaces between; of ASCII at a tenth of the
+    cost."""
     if text.isascii() and "\\u" not in text:
-        return _ESCAPED.sub(b" ", text.encode()).translate(_PLAIN).split()
-    for escape in ESCAPES:
-        text = text.replace(escape, " ")
-    return [each.encode() for each in TOKEN.findall(text.lower() if text.isascii() else text)]
+        return _without_escapes(text).encode().translate(_PLAIN).decode()
+    return " ".join(TOKEN.findall(_without_escapes(text.lower() if text.isascii() else text)))
 
 
-def _hash(connection: Connection, block: int, tokens: Collection[bytes]) -> None:
-    """Note these tokens of a block. Longer ones are not looked up."""
-    text = b" ".join([each for each in tokens if len(each) <= TOKEN_BYTES_MAX]).decode()
-    if not text:
-        return
-    run(
-        connection,
-        "insert into fresh select (hash(token) & 4294967295)::uinteger, ? from "
-        "(select unnest(string_split(?, ' ')) as token)",
-        [block, text],
-    )
+def _without_escapes(text: str) -> str:
+    if "\\" in text:
+        for escape in ESCAPES:
+            text = text.replace(escape, " ")
+    return text
+
+
+def _hash(connection: Connection, block: int, texts: list[str]) -> None:
+    run(connection, query("index_hashes"), {"block": block, "texts": texts})
 
 
 def clear(connection: Connection, blocks: Collection[int]) -> None:

@@ -35,17 +35,19 @@ _JSON_COLUMNS: Final = {
     "policy": tuple[PolicyFinding, ...],
     "tags": dict[str, str],
 }
+_JSON_PLACES: Final = tuple(map(COLUMNS.index, _JSON_COLUMNS))
+_STARTED_AT: Final = COLUMNS.index("started_at")
 _values_of: Final = attrgetter(*COLUMNS)
 
 
 def record_row(seq: int, record: StoredRecord) -> tuple[Any, ...]:
     """The row of `records` that a record is. Raises ValueError if it is too large for one."""
-    values = dict(zip(COLUMNS, _values_of(record), strict=True))
-    values["started_at"] = naive(record.started_at)
-    for name in _JSON_COLUMNS:
-        values[name] = msgspec.json.encode(values[name]).decode()
-    _check_size(record.id, values.values())
-    return (seq, *values.values())
+    values = list(_values_of(record))
+    values[_STARTED_AT] = naive(record.started_at)
+    for place in _JSON_PLACES:
+        values[place] = msgspec.json.encode(values[place]).decode()
+    _check_size(record.id, values)
+    return (seq, *values)
 
 
 def open_rows(segment: str, payload: bytes) -> Iterator[tuple[Any, ...]]:
@@ -59,15 +61,18 @@ def open_rows(segment: str, payload: bytes) -> Iterator[tuple[Any, ...]]:
 
 
 def _check_size(record_id: str, values: Iterable[object]) -> None:
-    size = sum(len(value) for value in values if isinstance(value, str))
+    size = sum([len(value) for value in values if isinstance(value, str)])
     if size > ROW_CHARS_MAX:
         raise ValueError(f"{record_id} has {size} characters beside its bodies, of at most {ROW_CHARS_MAX}")
 
 
-def body_rows(seq: int, record: StoredRecord) -> Iterator[tuple[Any, ...]]:
+def body_rows(seq: int, record: StoredRecord) -> list[tuple[Any, ...]]:
     """The rows of `bodies` that hold a record's; none where it has none."""
-    both = zip_longest(text_parts(_text(record.request)), text_parts(_text(record.response)))
-    return ((seq, part, *texts) for part, texts in enumerate(both))
+    request, response = _text(record.request), _text(record.response)
+    if len(request or "") <= PART_CHARS_MAX and len(response or "") <= PART_CHARS_MAX:
+        return [(seq, 0, request, response)] if request or response else []
+    both = zip_longest(text_parts(request), text_parts(response))
+    return [(seq, part, *texts) for part, texts in enumerate(both)]
 
 
 def text_parts(text: str | None) -> Iterator[str]:
