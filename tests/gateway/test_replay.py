@@ -6,10 +6,11 @@ import json
 import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airboss.gateway.replay import events_of, whole_of
+from airboss.gateway.replay import PIECES_MAX, events_of, whole_of
 from airboss.gateway.sse import event_data
 
 texts = st.text(max_size=200)
@@ -71,6 +72,16 @@ def test_a_long_text_comes_in_pieces() -> None:
     assert len(chunks) > 10
     assert "".join(chunk["delta"].get("content", "") for chunk in chunks) == text
     assert [chunk["finish_reason"] for chunk in chunks[-2:]] == [None, "stop"]
+
+
+@pytest.mark.parametrize("text", ["one two three " * 80_000, "x" * 1_000_000, "\n" * 1_000_000])
+def test_a_very_long_text_comes_in_longer_pieces(text: str) -> None:
+    """Each is an event, so that there are not many."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    answer = {"object": "chat.completion", "choices": [choice]}
+    events = [*events_of(json.dumps(answer).encode(), with_usage=True)]
+    assert len(events) <= PIECES_MAX + 2
+    assert json.loads(whole_of(b"".join(events)) or b"")["choices"] == [choice]
 
 
 def test_what_came_in_many_pieces_is_put_together_in_the_time_of_reading_them() -> None:

@@ -306,7 +306,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             self.assembly.expected = 1  # there is no more
             self._over = True
             return
-        known = self.screen.known(payload) if self.committed and not self.assembly.over else None
+        begun = (self.committed or out) and not self.assembly.over
+        known = self.screen.known(payload) if begun else None
         if known is None:
             self._screened_anew(event, payload, out)
         else:
