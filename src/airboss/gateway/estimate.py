@@ -57,23 +57,23 @@ def _parts(body: wire.Body) -> int:
     """Parts of messages that are no text."""
     if not isinstance(body, wire.ChatBody):
         return 0
-    return sum(
-        part.type != "text"
-        for message in body.messages
-        if isinstance(message.content, list)
-        for part in message.content
-    )
+    several = [message.content for message in body.messages if isinstance(message.content, list)]
+    return sum(part.type != "text" for content in several for part in content) if several else 0
 
 
 def _bound(body: wire.Body, release: Release) -> int | None:
     """What bounds the answer: what the release forces, what the request says, what the release fills in."""
     asked = getattr(body, "max_completion_tokens", None)
-    said = (_of(release.params_force), asked if asked is not None else body.max_tokens, _of(release.params))
-    return next((bound for bound in said if bound is not None), None)
+    if asked is None:
+        asked = body.max_tokens
+    forced = _of(release.params_force)
+    if forced is not None:
+        return forced
+    return asked if asked is not None else _of(release.params)
 
 
 def _of(params: Any) -> int | None:
-    for name in ("max_completion_tokens", "max_tokens"):
+    for name in ("max_completion_tokens", "max_tokens") if params else ():
         bound = params.get(name)
         if isinstance(bound, int):
             return bound

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -242,9 +243,13 @@ def _spent(stock: Stock, denied: Denied, budget: Budget, at: datetime) -> ApiErr
 def limit_headers(stock: Stock, remaining: int, reset_s: float) -> bytes:
     """The lines of an answer about a limit a minute, by OpenAI's names. `reset_s` is when all of it is free
     again, if nothing more is asked; of a refusal, when there is room."""
-    what = stock.what
+    return _lines(stock.what, stock.limit, reset_s) % remaining
+
+
+@lru_cache(maxsize=1024)  # answers have one for each limit
+def _lines(what: What, limit: int, reset_s: float) -> bytes:
     return (
-        f"x-ratelimit-limit-{what}: {stock.limit}\r\nx-ratelimit-remaining-{what}: {remaining}\r\n"
+        f"x-ratelimit-limit-{what}: {limit}\r\nx-ratelimit-remaining-{what}: %d\r\n"
         f"x-ratelimit-reset-{what}: {duration(reset_s)}\r\n"
     ).encode()
 
