@@ -56,7 +56,9 @@ def as_events(chunks: Sequence[str]) -> str:
     said: list[str] = []
     for delta, reason in [*(({"content": chunk}, None) for chunk in chunks), ({}, "stop")]:
         event = {"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
-        for passed in screen.event(msgspec.json.encode(event)):
+        data = msgspec.json.encode(event)
+        known = screen.known(data)
+        for passed in screen.event(data) if known is None else screen.more(data, *known):
             choices = msgspec.json.decode(passed.given)["choices"]
             said += [choice["delta"].get("content", "") for choice in choices]
     return "".join(said)
