@@ -219,6 +219,16 @@ def test_what_is_not_whole_never_looks_so(
     assert end["usage_estimated"]
 
 
+def test_events_that_say_nothing_are_not_kept_without_end(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """A few are, for the client that gets them with the first output."""
+    nothing = piece("", odd="x" * 64_000)
+    for count, well in ((8, True), (80, False)):
+        said = stream(*[nothing] * count, ONE, TWO, END, COUNTS, DONE)
+        response = ask(gateway, upstream, "chat", said, streams=True)
+        assert response.status_code == (200 if well else 502)
+        assert well or "said nothing in them" in response.json()["error"]["message"]
+
+
 def test_an_event_named_error_says_why(gateway: Gateway, upstream: SaidUpstream) -> None:
     """What the provider says in it reaches the client, whatever its shape, and its status the record."""
     for said, words in (

@@ -39,6 +39,8 @@ from airboss.providers.usage import Usage, UsageSum
 log = logging.getLogger("airboss.gateway")
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """The largest answer taken whole."""
+HELD_BYTES_MAX = 4 * 1024 * 1024
+"""Of events that come before the first output, which a client gets with it."""
 DONE = b"data: [DONE]\n\n"
 HEDGE_LOST = "hedge_lost"
 
@@ -259,6 +261,7 @@ class StreamedAnswer(_Answer):
 
     _over = False
     """Whether the upstream has said that there is no more."""
+    _held_bytes = 0
 
     def __init__(
         self,
@@ -400,6 +403,11 @@ class StreamedAnswer(_Answer):
                 self.first_output_at = self.progress_at
             return True
         self._held.append(event)
+        self._held_bytes += len(event)
+        if self._held_bytes > HELD_BYTES_MAX:
+            raise UpstreamFailed(
+                f"provider {self.provider!r} sent {self._held_bytes} bytes of events and said nothing in them"
+            )
         return False
 
     def _pass_on(self, data: bytes) -> None:

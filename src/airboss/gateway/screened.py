@@ -35,6 +35,7 @@ from airboss.governance.screening_chat import (
 )
 from airboss.governance.screening_known import KnownEvent
 from airboss.governance.tokens import Tokens
+from airboss.providers.assembly import OUTPUT_CHARS_MAX
 from airboss.providers.compatible import Delta, Reply, read_reply
 from airboss.providers.lenient import without_halves
 
@@ -337,7 +338,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         self.progress_at = time.perf_counter()
         if self._said is not None:
             self._said.append(text)
-        if known.index or known.name == "reasoning_content":
+        if known.index or known.name == "reasoning_content" or self.assembly.output_chars > OUTPUT_CHARS_MAX:
             self._said = None
         for piece in self.screen.more(payload, known, text):
             if piece.text is None:
