@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from airboss.console import desk
 from airboss.console.desk import READERS_MAX
 from airboss.domain.errors import SetupError
+from airboss.domain.ports import ApiKey
 from tests.console.governed import Governed, governed
 from tests.console.looped import pressed
 from tests.support.wait import until
@@ -50,6 +53,47 @@ def test_a_change_is_answered_though_the_ledger_is_gone_after_it(
     answer = site.program().post("/api/v1/keys", json={"name": "new"})
     assert answer.status_code == 200, answer.text
     assert answer.json()["key"].startswith("ab_")
+
+
+def test_a_change_that_takes_long_is_answered_with_what_was_done(
+    site: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is given up after a while; who is told so of a change makes it again."""
+    monkeypatch.setattr(desk, "READ_S", 0.2)
+    change = site.ledger.change_key
+
+    def slowly(*given: Any) -> ApiKey:
+        threading.Event().wait(0.6)
+        return change(*given)
+
+    monkeypatch.setattr(site.ledger, "change_key", slowly)
+    answer = site.program().post("/api/v1/keys", json={"name": "new"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["key"].startswith("ab_")
+
+
+def test_a_change_that_cannot_begin_is_told_so(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where so many are being made that none comes to its turn, nothing was changed, and that is said."""
+    monkeypatch.setattr(desk, "READ_S", 0.2)
+    end = threading.Event()
+    change = site.ledger.change_key
+
+    def held_up(*given: Any) -> ApiKey:
+        end.wait(10)
+        return change(*given)
+
+    monkeypatch.setattr(site.ledger, "change_key", held_up)
+    with site.program() as program, ThreadPoolExecutor(READERS_MAX + 1) as pool:
+        try:
+            names = [f"k{number}" for number in range(READERS_MAX + 1)]
+            posts = [pool.submit(program.post, "/api/v1/keys", json={"name": name}) for name in names]
+            refused = next(as_completed(posts, timeout=5)).result()
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+            assert "nothing was changed" in refused.json()["error"]["message"]
+            assert program.get("/api/v1/keys").status_code == 200
+        finally:
+            end.set()
+        assert sorted(post.result(timeout=5).status_code for post in posts) == [200] * READERS_MAX + [503]
 
 
 def test_only_what_gateways_must_see_is_waited_for(site: Governed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from decimal import Decimal
 from typing import Any
@@ -194,6 +195,21 @@ def test_every_scope_limits() -> None:
     run(body_())
 
 
+def test_the_limit_that_takes_longest_is_told() -> None:
+    """Who waits as long as it says is not refused by another limit then."""
+    house = House(key=Limits(concurrency=1), deployment=Limits(requests_per_minute=1))
+
+    async def body_() -> None:
+        held = await came_in(house)
+        with pytest.raises(LimitReached, match="deployment 'd' has had 1 requests") as caught:
+            await house.enter()
+        held.settle(closed())
+        house.clock.s += caught.value.retry_after_s or 0
+        await came_in(house)
+
+    run(body_())
+
+
 def test_a_refused_scope_takes_nothing_of_the_others() -> None:
     """A deployment that is full does not use up its callers' requests."""
     house = House(key=Limits(requests_per_minute=2), deployment=Limits(concurrency=1))
@@ -321,6 +337,54 @@ def test_a_new_plan_binds_at_once() -> None:
         first.settle(closed())
         house.bind(key=Limits(concurrency=2))
         await came_in(house)
+
+    run(body_())
+
+
+@pytest.mark.parametrize("lowered", [Limits(requests_per_minute=10), Limits(concurrency=10)])
+def test_a_lowered_limit_leaves_nothing_of_what_was_leased_before(lowered: Limits) -> None:
+    """A hundredth of what may be had was in stock, and was a hundred times the new limit."""
+    house = House(workers=2, key=Limits(requests_per_minute=200_000, concurrency=200_000))
+
+    async def body_() -> None:
+        for worker in (0, 1):
+            for held in [await came_in(house, worker) for _ in range(3)]:
+                held.settle(closed())
+        house.bind(key=lowered)
+        let_in = []
+        for n in range(100):
+            with contextlib.suppress(LimitReached):
+                let_in.append(await came_in(house, n % 2))
+        most = 10 - (6 if lowered.concurrency is None else 0)
+        assert len(let_in) == most
+        for held in let_in:
+            held.settle(closed())
+        if lowered.concurrency is not None:  # nor does a worker keep more places for itself than it may
+            assert [len([await came_in(house, worker) for _ in range(5)]) for worker in (0, 1)] == [5, 5]
+
+    run(body_())
+
+
+def test_a_lease_that_comes_after_a_plan_is_of_its_limit() -> None:
+    """What was asked for under the limit before goes back, but for the call's own need."""
+    house = House(key=Limits(requests_per_minute=200_000))
+    port = house.ports[0]
+
+    async def body_() -> None:
+        ask = port.ask
+        answer = asyncio.get_running_loop().create_future()
+        port.ask = lambda wants: answer.set_result(ask(wants)) or answer  # type: ignore[method-assign,assignment,func-returns-value]
+        first = asyncio.create_task(house.enter())
+        await asyncio.sleep(0)
+        port.ask = ask  # type: ignore[method-assign]
+        house.bind(key=Limits(requests_per_minute=10))
+        assert await first is not None
+        let_in = 0
+        for _ in range(100):
+            with contextlib.suppress(LimitReached):
+                await came_in(house)
+                let_in += 1
+        assert let_in == 9
 
     run(body_())
 

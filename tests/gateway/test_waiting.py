@@ -149,6 +149,29 @@ def test_a_full_room_sends_away_who_sends_most() -> None:
     run(body)
 
 
+@pytest.mark.parametrize("why", ["another comes first", "its time is over"])
+def test_who_is_sent_away_in_its_very_turn_is_told(why: str) -> None:
+    """A place came free and was taken by another worker, just when the queue had no room or patience left."""
+
+    async def body() -> None:
+        door = Door(queue=Queue(size=1, wait_s=5.0))
+        low = await door.come("l1", "low", "low")
+        if why == "another comes first":
+            high = Principal(key="high", priority="high")
+            door.callers.append(asyncio.create_task(door._call("h1", high)))
+            door.room.wake()
+        else:
+            door.room.wake()
+            for ticket in door.room._by_age:
+                ticket.due = 0.0
+            door.room._poll()
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(low, 1.0)
+        await door.leave()
+
+    run(body)
+
+
 def test_nobody_waits_longer_than_may_be() -> None:
     """Then the answer is 503, and the room is empty."""
 

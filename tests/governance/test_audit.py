@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import threading
@@ -204,6 +205,18 @@ def spaced_with_all_roots(found: sqlite3.Connection) -> None:
     hashed_anew(found)
 
 
+def unsigned_with_odd_names(found: sqlite3.Connection) -> None:
+    """A log from before leaves were signed, and an erasure in it of names that none can have."""
+    for number, text in found.execute("select number, content from audit_leaves").fetchall():
+        leaf = json.loads(text) | {"signature": None}
+        if number == 5:
+            leaf |= {"action": "erase.done", "detail": {"names": [[[], "actor"], [{}, 1], ["a", 1]]}}
+            found.execute("update audit_leaves set action = 'erase.done' where number = 5")
+        found.execute("update audit_leaves set content = ? where number = ?", [json.dumps(leaf), number])
+    found.execute("delete from audit_names where leaf = 6")
+    hashed_anew(found)
+
+
 def closed_up(found: sqlite3.Connection) -> None:
     """Leaf 5 goes without a gap: texts, rows and names after it say a smaller number."""
     found.execute("delete from audit_leaves where number = 5")
@@ -316,6 +329,8 @@ EDITS: dict[str, tuple[Edit, int | None, str]] = {
     "name changed": (on_name("name = 'bob'"), 6, "sealed with"),
     "salt changed": (on_name("salt = 'ff'"), 6, "sealed with"),
     "name moved to another field": (on_name("field = 'other'"), 6, "sealed with"),
+    "name moved to a field that is a blob": (on_name("field = x'75'"), 6, "sealed with"),
+    "nothing signed, odd names erased": (unsigned_with_odd_names, 6, "no erasure tells"),
     "name deleted": (sql("delete from audit_names where leaf = 6 and field = 'user'"), 6, "no erasure tells"),
     "name added": (sql("insert into audit_names values (5, 'user', 'ff', 'bob')"), 5, "sealed with"),
     "name of no leaf": (sql("insert into audit_names values (99, 'user', 'ff', 'bob')"), 99, "is not there"),
@@ -449,11 +464,10 @@ def test_an_empty_log_is_right_only_where_nothing_was_done(tmp_path: Path) -> No
 
 
 def test_what_no_leaf_can_hold_is_refused(tmp_path: Path) -> None:
-    """A detail that is no JSON or too large, and an action without a name, add nothing."""
+    """A detail that is no JSON, and an action without a name, add nothing."""
     log = filled(tmp_path, 2)
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("x", {"y": object()}),
-        ("x", {"y": "z" * DETAIL_BYTES_MAX}),
         ("", {}),
         ("x" * 101, {}),
     ]
@@ -463,6 +477,18 @@ def test_what_no_leaf_can_hold_is_refused(tmp_path: Path) -> None:
     log.append("x", actor="a" * 5_000, subject="\ud800", detail={}, at=NOW)
     assert [each.leaf.number for each in log.newest(limit=10)] == [2, 1, 0]
     assert len(known_names(log.newest(limit=1)[0].names)["actor"]) == NAME_CHARS_MAX
+    log.close()
+    assert checked(tmp_path).valid
+
+
+def test_what_was_done_is_told_however_much_there_is_to_say(tmp_path: Path) -> None:
+    """Of a detail that no leaf has room for it holds the length and the digest."""
+    log = filled(tmp_path, 2)
+    detail = {"paths": ["p" * DETAIL_BYTES_MAX]}
+    log.append("config.apply", actor="a", subject="b", detail=detail, at=NOW)
+    said = json.dumps(detail, separators=(",", ":")).encode()
+    leaf = audit.read_leaf(log.newest(limit=1)[0].leaf.content)
+    assert leaf.detail == {"bytes": len(said), "sha256": hashlib.sha256(said).hexdigest()}
     log.close()
     assert checked(tmp_path).valid
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
@@ -352,7 +353,7 @@ async def login(desk: Desk, templates: Templates, request: Request) -> Response:
     if wait_s > 0:
         problem = f"Too many attempts from here. Try again in {wait_s:.0f} s."
         response = html(templates.page("login.html", seen, next=wanted, problem=problem), status=429)
-        response.headers["retry-after"] = str(max(1, round(wait_s)))
+        response.headers["retry-after"] = str(max(1, math.ceil(wait_s)))
         return response
     if not same_secret(form.get("key", "").strip(), desk.admin_key):
         if desk.attempts.failed(peer, desk.clock.monotonic()):

@@ -15,7 +15,7 @@ from airboss.config.prices import PriceTable
 from airboss.console.live import Live
 from airboss.console.plays import Plays
 from airboss.console.session import Attempts, Sessions
-from airboss.domain.errors import AirbossError, StoreUnavailable
+from airboss.domain.errors import AirbossError, StoreUnavailable, Unavailable
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Clock, Ledger, RecordFilter, RecordLog, Spent
 from airboss.domain.release import Release
@@ -143,6 +143,8 @@ class Desk:
     attempts: Attempts = field(default_factory=Attempts)
     live: Live
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
+    writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
+    """Those that change something: they may take long, and keep nobody from reading."""
     waiters: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
     """Those that wait for `taken`: they keep nobody from reading."""
 
@@ -176,8 +178,8 @@ class Desk:
 
     async def change(self, work: Callable[[], T]) -> T:
         """As `run`, for what may change what gateways serve: if it does, they serve it when this returns, or
-        `TAKEN_S` have passed. What was done is returned in any case: who is told that it failed does it
-        twice.
+        `TAKEN_S` have passed. Only its turn is waited for so long: what has begun is done, and returned in
+        any case, for who is told that it failed does it twice.
         """
 
         def changing() -> tuple[T, bool]:
@@ -187,7 +189,16 @@ class Desk:
                 changed = self.ledger.revision() != before
             return made, changed
 
-        made, changed = await self.run(changing)
+        try:
+            with anyio.fail_after(READ_S):
+                await self.writers.acquire()
+        except TimeoutError:
+            message = f"nothing was changed: no thread came free within {READ_S:.0f} s; try again"
+            raise Unavailable(message, code="overloaded", retry_after_s=1) from None
+        try:
+            made, changed = await anyio.to_thread.run_sync(changing)
+        finally:
+            self.writers.release()
         if changed:
             with anyio.move_on_after(TAKEN_S), suppress(AirbossError):
                 await anyio.to_thread.run_sync(self.taken, limiter=self.waiters, abandon_on_cancel=True)

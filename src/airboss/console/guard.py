@@ -7,6 +7,7 @@ Pure ASGI, because a response that streams must not be collected.
 from __future__ import annotations
 
 import logging
+import math
 from typing import Literal, Protocol
 from urllib.parse import quote
 
@@ -108,7 +109,8 @@ class Guard:
                 error_json(found) if is_api(request) else self.error_page(request, found, logged_in=allowed)
             )
             if found.retry_after_s is not None:
-                response.headers["retry-after"] = str(max(1, round(found.retry_after_s)))
+                # Rounded up: who comes a moment too early is refused again.
+                response.headers["retry-after"] = str(max(1, math.ceil(found.retry_after_s)))
             if isinstance(error, HTTPException) and error.headers:
                 response.headers.update(error.headers)
             await response(scope, receive, send_guarded)

@@ -132,9 +132,9 @@ def check_names(params: Mapping[str, str], known: Iterable[str]) -> None:
 def read_time(text: str, name: str, *, now: datetime, local: tzinfo) -> datetime:
     """A time as people write it: RFC 3339, `2026-11-23T14:00` in `local`, or `15m` (so long before now)."""
     duration = DURATION.fullmatch(text)
-    if duration is not None:
-        return now - timedelta(seconds=int(duration[1]) * DURATION_S[duration[2]])
     try:
+        if duration is not None:
+            return now - timedelta(seconds=int(duration[1]) * DURATION_S[duration[2]])
         # A `+` in a query string arrives as a space.
         value = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
         value = value if value.tzinfo is not None else value.replace(tzinfo=local)

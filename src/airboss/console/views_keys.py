@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -149,11 +149,11 @@ def terms(form: Form) -> dict[str, Any]:
     limits: dict[str, Any] = {name: whole(form, name) for name in LIMITS}
     size, wait_s = form.text("queue_size"), form.text("queue_wait_s")
     if limits["concurrency"] is not None and size and wait_s:
-        limits["queue"] = {"size": whole(form, "queue_size"), "wait_s": float(wait_s)}
+        limits["queue"] = {"size": whole(form, "queue_size"), "wait_s": number(form, "queue_wait_s")}
     usd = form.text("usd")
     said: dict[str, Any] = {
         "deployments": list(form.every["deployments"]) if form.text("scope") == "some" else None,
-        "limits": limits if any(limits.values()) else None,
+        "limits": limits if any(each is not None for each in limits.values()) else None,
         "budget": {"usd": usd.lstrip("$"), "per": form.text("per") or "month"} if usd else None,
         "priority": form.text("priority") or "normal",
     }
@@ -161,8 +161,24 @@ def terms(form: Form) -> dict[str, Any]:
     if expires == "never":
         said["expires_at"] = None
     elif expires:
-        said["expires_at"] = form.now + timedelta(days=whole(form, "expires") or 0)
+        said["expires_at"] = in_days(form, "expires")
     return said
+
+
+def in_days(form: Form, name: str) -> datetime:
+    """A field that says in how many days. Raises InvalidRequest."""
+    try:
+        return form.now + timedelta(days=whole(form, name) or 0)
+    except OverflowError:
+        raise InvalidRequest(f"{name} is {form.text(name)!r} days, which no calendar has", param=name) from None
+
+
+def number(form: Form, name: str) -> float:
+    """A field that is a number. Raises InvalidRequest."""
+    try:
+        return float(form.text(name))
+    except ValueError:
+        raise InvalidRequest(f"{name} is {form.text(name)[:40]!r}, and no number", param=name) from None
 
 
 def whole(form: Form, name: str) -> int | None:

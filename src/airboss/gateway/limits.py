@@ -119,7 +119,7 @@ class Limiter:
         """The stock of that counter, with the limit of now."""
         held = self._stocks.setdefault(fresh.counter, fresh)
         if held.limit != fresh.limit:
-            held.limit = held.beyond = fresh.limit
+            self._tell(held.relimited(fresh.limit))
         return held
 
     def _of(self, key: str, deployment: str) -> Bound:
@@ -256,8 +256,10 @@ class Limiter:
                 stock.asking = False
         if not isinstance(answer, Denied):
             now = self._clock.monotonic()
-            for (stock, need), grant in zip(lacking, answer, strict=True):
+            for (stock, need), want, grant in zip(lacking, wants, answer, strict=True):
                 self._tell(stock.granted(grant, need, now))
+                if want.limit != stock.limit:  # another plan has come meanwhile
+                    self._tell(stock.relimited(stock.limit))
             self.flush(now=False)
         return answer
 

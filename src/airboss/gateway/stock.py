@@ -149,6 +149,12 @@ class Stock:
             return Change(self.counter, back=left, slot=self.slot)
         return Change(self.counter, freed=left)
 
+    def relimited(self, limit: int) -> Change | None:
+        """Another limit is in force: a hundredth of the one before may be more than all of it."""
+        self.limit = self.beyond = limit
+        self.lease = 0
+        return self.returned()
+
     @property
     def remaining(self) -> int:
         """What is left for everybody, as far as is known here."""

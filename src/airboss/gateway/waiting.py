@@ -32,7 +32,7 @@ Attempt = Callable[[], Awaitable[Refusal | None]]
 class Ticket:
     """One call that waits."""
 
-    __slots__ = ("due", "key", "priority", "turn")
+    __slots__ = ("due", "key", "priority", "sent_away", "turn")
 
     def __init__(self, principal: Principal, due: float) -> None:
         self.key = principal.key
@@ -40,6 +40,8 @@ class Ticket:
         self.due = due
         self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when there may be a place for it."""
+        self.sent_away: Unavailable | None = None
+        """Why it waits no more."""
 
 
 class Room:
@@ -69,7 +71,7 @@ class Room:
         ticket = self._join(principal, since)
         let_in = False
         try:
-            while True:
+            while ticket.sent_away is None:
                 await ticket.turn
                 # Made before the attempt, so that a place that comes free meanwhile is not missed.
                 ticket.turn = asyncio.get_running_loop().create_future()
@@ -77,6 +79,7 @@ class Room:
                 let_in = refused is None
                 if refused is None or refused.stock is not self.stock or self._dissolved:
                     return refused
+            raise ticket.sent_away  # while it tried: nobody would wake it again
         finally:
             self._leave(ticket, let_in=let_in)
 
@@ -130,10 +133,13 @@ class Room:
             comer.priority == lowest and own + 1 >= len(keys[most])
         ):
             raise self._full()
-        newest = next(reversed(keys[most]))
-        self._remove(newest)
-        if not newest.turn.done():
-            newest.turn.set_exception(self._full())
+        self._send_away(next(reversed(keys[most])), self._full())
+
+    def _send_away(self, ticket: Ticket, why: Unavailable) -> None:
+        self._remove(ticket)
+        ticket.sent_away = why
+        if not ticket.turn.done():
+            ticket.turn.set_exception(why)
 
     def _leave(self, ticket: Ticket, *, let_in: bool) -> None:
         if let_in:
@@ -165,9 +171,7 @@ class Room:
         for ticket in list(self._by_age):
             if ticket.due > now:
                 break
-            self._remove(ticket)
-            if not ticket.turn.done():
-                ticket.turn.set_exception(self._in_vain())
+            self._send_away(ticket, self._in_vain())
         self.wake()
         if self._by_age:
             self._timer = asyncio.get_running_loop().call_later(POLL_S, self._poll)

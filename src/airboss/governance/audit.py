@@ -28,6 +28,7 @@ FORGOT: Final = "erase.done"
 """The action of leaves that say which names were erased: `{"names": [[leaf, field], …]}` in their detail."""
 
 DETAIL_BYTES_MAX: Final = 16 * 1024
+"""Of a longer detail a leaf has its length and digest."""
 NAME_CHARS_MAX: Final = 1_000
 ACTION_CHARS_MAX: Final = 100
 FIELDS: Final[tuple[NameField, ...]] = ("actor", "subject", "user")
@@ -124,13 +125,11 @@ def _checked(entry: AuditEntry) -> dict[str, Any]:
     if not 0 < len(entry.action) <= ACTION_CHARS_MAX:
         raise ValueError(f"an action has 1 to {ACTION_CHARS_MAX} characters, not {len(entry.action)}")
     try:
-        size = len(_encode(entry.detail))
+        said = _encode(entry.detail)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the detail of {entry.action} is no JSON: {error}") from error
-    if size > DETAIL_BYTES_MAX:
-        raise ValueError(
-            f"the detail of {entry.action} has {size} bytes of JSON, of at most {DETAIL_BYTES_MAX}"
-        )
+    if len(said) > DETAIL_BYTES_MAX:  # what was done must stand here, however much there is to say of it
+        return {"bytes": len(said), "sha256": hashlib.sha256(said).hexdigest()}
     return dict(entry.detail)
 
 
@@ -162,7 +161,8 @@ def erased_names(leaf: Leaf) -> set[tuple[int, str]]:
     named = leaf.detail.get("names")
     if not isinstance(named, Sequence):
         return set()
-    return {(each[0], each[1]) for each in named if isinstance(each, list) and len(each) == 2}
+    pairs = (each for each in named if isinstance(each, list) and len(each) == 2)
+    return {(leaf, field) for leaf, field in pairs if isinstance(leaf, int) and isinstance(field, str)}
 
 
 def known_names(names: Sequence[NameRow]) -> Mapping[NameField, str]:

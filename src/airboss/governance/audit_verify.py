@@ -163,7 +163,8 @@ class _Walk:
         number = leaf.number
         committed = {field: getattr(leaf, field) for field in FIELDS if getattr(leaf, field) is not None}
         for row in named.names:
-            if committed.pop(row.field, None) != commitment(row.field, str(row.salt), str(row.name)):
+            sealed = committed.pop(row.field, None)
+            if sealed is None or sealed != commitment(row.field, str(row.salt), str(row.name)):
                 raise _Tampered(
                     number, f"the {row.field} of leaf {number} is not the one that it was sealed with"
                 )

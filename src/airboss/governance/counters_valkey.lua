@@ -214,12 +214,24 @@ local function give(want, workers)
   return { amount, 0, left - amount, lease }
 end
 
+-- Whether what the one lacks is there later than what the other does; -1 is never.
+local function later(no, other)
+  if no[3] < 0 or other[3] < 0 then
+    return other[3] >= 0
+  end
+  return no[3] > other[3]
+end
+
 local function ask(wants)
+  local refused
   for index, want in ipairs(wants) do
     local no = denied(index - 1, want)
-    if no then
-      return no
+    if no and (not refused or later(no, refused)) then
+      refused = no
     end
+  end
+  if refused then
+    return refused
   end
   local workers, grants = math.max(1, redis.call('ZCARD', BASE)), { 1 }
   for _, want in ipairs(wants) do

@@ -52,8 +52,9 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Denied(msgspec.Struct, frozen=True, array_like=True):
-    """Nothing was given, for want of the counter at `index`. `retry_after_s` None: nothing that happens by
-    itself will change that soon. `spent` is of a budget."""
+    """Nothing was given, for want of the counter at `index`; of several that lack something the one to be
+    waited for longest. `retry_after_s` None: nothing that happens by itself will change that soon. `spent` is
+    of a budget."""
 
     index: int
     retry_after_s: float | None
@@ -146,10 +147,13 @@ class Book:
 
     def ask(self, worker: str, wants: Sequence[Want], *, now: float, workers: int) -> Answer:
         """Give all or nothing. `workers` is how many there are; leases are divided among them."""
+        refused: Denied | None = None
         for index, want in enumerate(wants):
             denied = self._denied(index, want, now)
-            if denied is not None:
-                return denied
+            if denied is not None and (refused is None or _later(denied, refused)):
+                refused = denied
+        if refused is not None:
+            return refused
         return tuple([self._give(worker, want, now, max(1, workers)) for want in wants])
 
     def _denied(self, index: int, want: Want, now: float) -> Denied | None:
@@ -238,6 +242,13 @@ class Book:
             holding = self._holdings[name] = Holding()
         holding.used_at = now
         return holding
+
+
+def _later(denied: Denied, other: Denied) -> bool:
+    """Whether what the one lacks is there later than what the other does."""
+    if denied.retry_after_s is None or other.retry_after_s is None:
+        return other.retry_after_s is not None
+    return denied.retry_after_s > other.retry_after_s
 
 
 def given_back(wants: Sequence[Want], grants: Sequence[Grant]) -> tuple[Change, ...]:

@@ -112,7 +112,8 @@ class AuditLog(Protocol):
         user: str | None = None,
     ) -> int:
         """Add a leaf, on disk when this returns; returns its number. As in `AuditEntry`: `detail` names no
-        person. Raises ValueError for a detail that is no JSON or over 16 KiB of it."""
+        person; of one over 16 KiB its length and digest are kept. Raises ValueError for a detail that is no
+        JSON."""
 
     def forget(
         self, name: str, *, action: str, actor: str, subject: str, detail: Mapping[str, Any], at: datetime
