@@ -70,6 +70,8 @@ def test_a_new_key_opens_what_it_was_made_for(site: Governed) -> None:
         ({"name": "airboss"}, "Airboss's own calls"),
         ({"name": "x", "deployments": ["nope"]}, "there is no deployment 'nope'"),
         ({"name": "x", "other": 1}, "the body is wrong"),
+        ({"name": "x", "budget": {"usd": "NaN"}}, "expected a number"),
+        ({"name": "x", "budget": {"usd": "Infinity"}}, "expected a number"),
     ],
 )
 def test_a_key_that_cannot_be_is_refused(site: Governed, body: dict[str, Any], words: str) -> None:

@@ -103,6 +103,23 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
     assert "team-b" not in [each.name for each in site.ledger.all_keys()]
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"requests_per_minute": "0"}, "requests_per_minute is 0"),
+        ({"concurrency": "0"}, "concurrency is 0"),
+        ({"concurrency": "5", "queue_size": "5", "queue_wait_s": "long"}, "no number"),
+        ({"expires": "999999999999"}, "no calendar"),
+        ({"usd": "NaN"}, "expected a number"),
+    ],
+)
+def test_a_form_that_means_nothing_makes_no_key(site: Governed, fields: dict[str, str], words: str) -> None:
+    """A limit of nothing is not one of everything."""
+    answer = pressed(site.person(), "/governance/keys", name="team-c", scope="all", **fields)
+    assert (answer.status_code, words in answer.text) == (400, True), answer.text
+    assert "team-c" not in [each.name for each in site.ledger.all_keys()]
+
+
 def test_a_key_is_changed_rotated_and_revoked(site: Governed) -> None:
     """What is empty goes, what the configuration says stays as it says, and each word is in the audit log."""
     person = site.person()

@@ -41,6 +41,14 @@ def test_no_time_breaks_the_reader(written: str) -> None:
         assert read_time(written, "since", now=NOW, local=UTC).tzinfo is not None
 
 
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize("written", ["999999d", "740000d", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_time_at_the_ends_of_the_calendar_is_none(name: str, written: str) -> None:
+    """Nothing can be reckoned from it, be it the day or the week before."""
+    with pytest.raises(InvalidRequest, match="is not a time"):
+        read_period({name: written}, now=NOW, local=UTC, default="24h")
+
+
 @pytest.mark.parametrize("key", RANGES)
 def test_steps_suit_the_range(key: str) -> None:
     """Every range has enough steps for a shape, and not more than are drawn."""

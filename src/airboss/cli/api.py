@@ -143,8 +143,12 @@ class Remote:
         try:
             response = self._client.request(method, path, **fields)
         except httpx2.TimeoutException as error:
-            doubt = "" if method == "GET" else " It may have been done all the same: look before you repeat it."
-            raise Unreachable(f"{self._console_url} did not answer within {TIMEOUT_S:.0f} s.{doubt}") from error
+            doubt = (
+                "" if method == "GET" else " It may have been done all the same: look before you repeat it."
+            )
+            raise Unreachable(
+                f"{self._console_url} did not answer within {TIMEOUT_S:.0f} s.{doubt}"
+            ) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise unreached(self._console_url, error) from error
         if response.is_success:

@@ -38,6 +38,8 @@ def check_limit(path: Path, limits: Limits, wrong: Wrong) -> None:
 def check_budget(path: Path, budget: Budget, wrong: Wrong) -> None:
     """The rules of one `budget`."""
     path = (*path, "usd")
+    if not budget.usd.is_finite():
+        raise wrong(path, f"{dotted(path)} is {budget.usd}; expected a number")
     check_range(path, budget.usd, 0, _USD_MAX, wrong)
     if budget.usd != round(budget.usd, 10):
         raise wrong(path, f"{dotted(path)} is {budget.usd}; at most ten decimals are counted")

@@ -53,6 +53,9 @@ FILTER_NAMES = (
 )  # fmt: skip
 """The parameters that narrow records down or order them, besides time and paging."""
 
+YEARS = range(1970, 9000)
+"""Of times that are asked for: so far from the ends of the calendar that others can be reckoned from them."""
+
 DURATION = re.compile(r"(\d{1,6})([smhd])")
 DURATION_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -134,11 +137,14 @@ def read_time(text: str, name: str, *, now: datetime, local: tzinfo) -> datetime
     duration = DURATION.fullmatch(text)
     try:
         if duration is not None:
-            return now - timedelta(seconds=int(duration[1]) * DURATION_S[duration[2]])
-        # A `+` in a query string arrives as a space.
-        value = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
-        value = value if value.tzinfo is not None else value.replace(tzinfo=local)
-        return value.astimezone(UTC)
+            value = now - timedelta(seconds=int(duration[1]) * DURATION_S[duration[2]])
+        else:
+            # A `+` in a query string arrives as a space.
+            value = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
+            value = (value if value.tzinfo is not None else value.replace(tzinfo=local)).astimezone(UTC)
+        if value.year not in YEARS:
+            raise ValueError(f"no call was made in {value.year}")
+        return value
     except (ValueError, OverflowError):
         message = (
             f"{name}={text[:60]!r} is not a time; write 2026-11-23T14:00:00Z, or 15m, 6h, 7d for so long ago"

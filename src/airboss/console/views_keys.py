@@ -170,7 +170,9 @@ def in_days(form: Form, name: str) -> datetime:
     try:
         return form.now + timedelta(days=whole(form, name) or 0)
     except OverflowError:
-        raise InvalidRequest(f"{name} is {form.text(name)!r} days, which no calendar has", param=name) from None
+        raise InvalidRequest(
+            f"{name} is {form.text(name)!r} days, which no calendar has", param=name
+        ) from None
 
 
 def number(form: Form, name: str) -> float:
