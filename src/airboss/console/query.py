@@ -134,22 +134,25 @@ def check_names(params: Mapping[str, str], known: Iterable[str]) -> None:
 
 def read_time(text: str, name: str, *, now: datetime, local: tzinfo) -> datetime:
     """A time as people write it: RFC 3339, `2026-11-23T14:00` in `local`, or `15m` (so long before now)."""
-    duration = DURATION.fullmatch(text)
     try:
-        if duration is not None:
-            value = now - timedelta(seconds=int(duration[1]) * DURATION_S[duration[2]])
-        else:
-            # A `+` in a query string arrives as a space.
-            value = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
-            value = (value if value.tzinfo is not None else value.replace(tzinfo=local)).astimezone(UTC)
-        if value.year not in YEARS:
-            raise ValueError(f"no call was made in {value.year}")
-        return value
+        value = _moment(text, now=now, local=local)
     except (ValueError, OverflowError):
+        value = None
+    if value is None or value.year not in YEARS:
         message = (
             f"{name}={text[:60]!r} is not a time; write 2026-11-23T14:00:00Z, or 15m, 6h, 7d for so long ago"
         )
-        raise InvalidRequest(message, param=name) from None
+        raise InvalidRequest(message, param=name)
+    return value
+
+
+def _moment(text: str, *, now: datetime, local: tzinfo) -> datetime:
+    duration = DURATION.fullmatch(text)
+    if duration is not None:
+        return now - timedelta(seconds=int(duration[1]) * DURATION_S[duration[2]])
+    # A `+` in a query string arrives as a space.
+    value = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
+    return (value if value.tzinfo is not None else value.replace(tzinfo=local)).astimezone(UTC)
 
 
 def read_period(params: Mapping[str, str], *, now: datetime, local: tzinfo, default: str) -> Period:
