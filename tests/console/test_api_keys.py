@@ -70,6 +70,8 @@ def test_a_new_key_opens_what_it_was_made_for(site: Governed) -> None:
         ({"name": "airboss"}, "Airboss's own calls"),
         ({"name": "x", "deployments": ["nope"]}, "there is no deployment 'nope'"),
         ({"name": "x", "other": 1}, "the body is wrong"),
+        ({"name": "x", "expires_at": "9999-12-31T23:59:59-23:59"}, "cannot end in 9999"),
+        ({"name": "x", "expires_at": "9999-12-31T00:00:00Z"}, "within 36,500 days"),
         ({"name": "x", "budget": {"usd": "NaN"}}, "expected a number"),
         ({"name": "x", "budget": {"usd": "Infinity"}}, "expected a number"),
     ],

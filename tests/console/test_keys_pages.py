@@ -110,12 +110,14 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
         ({"concurrency": "0"}, "concurrency is 0"),
         ({"concurrency": "5", "queue_size": "5", "queue_wait_s": "long"}, "no number"),
         ({"expires": "999999999999"}, "no calendar"),
+        ({"expires": "40000"}, "within 36,500 days"),
+        ({"scope": "some"}, "no deployment is chosen"),
         ({"usd": "NaN"}, "expected a number"),
     ],
 )
 def test_a_form_that_means_nothing_makes_no_key(site: Governed, fields: dict[str, str], words: str) -> None:
     """A limit of nothing is not one of everything."""
-    answer = pressed(site.person(), "/governance/keys", name="team-c", scope="all", **fields)
+    answer = pressed(site.person(), "/governance/keys", **{"name": "team-c", "scope": "all", **fields})
     assert (answer.status_code, words in answer.text) == (400, True), answer.text
     assert "team-c" not in [each.name for each in site.ledger.all_keys()]
 

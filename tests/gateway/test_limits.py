@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from airboss.domain.errors import RateLimited, Unavailable
 from airboss.domain.plan import Budget, Limits
 from airboss.gateway.stock import LimitReached
+from airboss.governance.counting import Answer, Want
 from airboss.governance.windows import WINDOW_S
 from tests.gateway.limited import House, body, came_in, closed, run
 
@@ -373,7 +375,12 @@ def test_a_lease_that_comes_after_a_plan_is_of_its_limit() -> None:
     async def body_() -> None:
         ask = port.ask
         answer = asyncio.get_running_loop().create_future()
-        port.ask = lambda wants: answer.set_result(ask(wants)) or answer  # type: ignore[method-assign,assignment,func-returns-value]
+
+        def later(wants: Sequence[Want]) -> asyncio.Future[Answer]:
+            answer.set_result(ask(wants))
+            return answer
+
+        port.ask = later  # type: ignore[method-assign]  # as over a socket
         first = asyncio.create_task(house.enter())
         await asyncio.sleep(0)
         port.ask = ask  # type: ignore[method-assign]

@@ -152,7 +152,7 @@ def terms(form: Form) -> dict[str, Any]:
         limits["queue"] = {"size": whole(form, "queue_size"), "wait_s": number(form, "queue_wait_s")}
     usd = form.text("usd")
     said: dict[str, Any] = {
-        "deployments": list(form.every["deployments"]) if form.text("scope") == "some" else None,
+        "deployments": chosen(form) if form.text("scope") == "some" else None,
         "limits": limits if any(each is not None for each in limits.values()) else None,
         "budget": {"usd": usd.lstrip("$"), "per": form.text("per") or "month"} if usd else None,
         "priority": form.text("priority") or "normal",
@@ -163,6 +163,13 @@ def terms(form: Form) -> dict[str, Any]:
     elif expires:
         said["expires_at"] = in_days(form, "expires")
     return said
+
+
+def chosen(form: Form) -> list[str]:
+    """The deployments that are ticked. Raises InvalidRequest where none is."""
+    if not form.every.get("deployments"):
+        raise InvalidRequest("no deployment is chosen; choose one, or all of them", param="deployments")
+    return list(form.every["deployments"])
 
 
 def in_days(form: Form, name: str) -> datetime:

@@ -22,6 +22,8 @@ KEY_PREFIX = "ab_"
 GRACE_S_MAX = 30 * 86_400
 """The longest that the secret before a rotation stays good."""
 
+EXPIRES_MAX = timedelta(days=36_500)
+
 _DUMMY = bytes(32)
 
 
@@ -73,9 +75,15 @@ def terms_of(key: ApiKey) -> Terms:
 
 def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
     """The key made for something else; `bound` says what then holds. Raises WrongCall for an end that is
-    past."""
-    if terms.expires_at is not None and terms.expires_at != key.expires_at and terms.expires_at <= now:
-        raise WrongCall(f"a key cannot end at {terms.expires_at:%Y-%m-%d %H:%M} UTC, which is past")
+    past, or so far that not every zone has a name for it."""
+    if terms.expires_at is not None and terms.expires_at != key.expires_at:
+        if terms.expires_at <= now:
+            raise WrongCall(f"a key cannot end at {terms.expires_at:%Y-%m-%d %H:%M} UTC, which is past")
+        if terms.expires_at - now > EXPIRES_MAX:
+            raise WrongCall(
+                f"a key cannot end in {terms.expires_at.year}: give a time within {EXPIRES_MAX.days:,} days, or "
+                "none for a key that does not end"
+            )
     return msgspec.structs.replace(
         key,
         given=terms.deployments,
