@@ -314,8 +314,6 @@ def test_a_caller_who_goes_while_waiting_holds_nothing() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        from airboss.governance.counting import Want  # noqa: PLC0415 - only here
-
         answer.set_result(port.ask([Want(s.counter, s.kind, s.limit, n) for s, n in wants]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -81,8 +81,8 @@ def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
             raise WrongCall(f"a key cannot end at {terms.expires_at:%Y-%m-%d %H:%M} UTC, which is past")
         if terms.expires_at - now > EXPIRES_MAX:
             raise WrongCall(
-                f"a key cannot end in {terms.expires_at.year}: give a time within {EXPIRES_MAX.days:,} days, or "
-                "none for a key that does not end"
+                f"a key cannot end in {terms.expires_at.year}: give a time within {EXPIRES_MAX.days:,} days, "
+                "or none for a key that does not end"
             )
     return msgspec.structs.replace(
         key,
