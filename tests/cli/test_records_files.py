@@ -74,6 +74,19 @@ def test_what_is_exported_and_imported_is_the_same(run: Run, data: Path, tmp_pat
         log.close()
 
 
+def test_an_export_is_noted_once(run: Run, data: Path, tmp_path: Path) -> None:
+    """However many pages it has: what left is in the audit log."""
+    args = ("--deployment", "support", "--data-dir", str(data))
+    assert run("records", "export", str(tmp_path / "records.parquet"), *args)[0] == 0
+    code, out, err = run("audit", "list", "--json", "--data-dir", str(data))
+    assert code == 0, err
+    (noted,) = map(json.loads, out.splitlines()[:-1])  # the last is the log's beginning
+    assert (noted["action"], noted["actor"], noted["detail"]) == (
+        *("records.export", "local"),
+        {"deployment": "support"},
+    )
+
+
 def test_a_part_is_exported(run: Run, data: Path, tmp_path: Path) -> None:
     """Filters bound it, and the file has typed columns."""
     file = tmp_path / "records.parquet"

@@ -420,6 +420,22 @@ def test_what_is_gone_is_forgotten() -> None:
     run(body_())
 
 
+def test_what_is_left_is_told_exactly_where_nobody_else_calls() -> None:
+    """Also in the midst of a lease, and when another one takes its place."""
+    house = House(key=Limits(tokens_per_minute=100_000))
+    said = []
+
+    async def body_() -> None:
+        for _ in range(12):
+            held = await came_in(house)
+            assert await held.reserve(body(), house.branch()) is None
+            held.settle(closed(tokens=20))
+            said.append(held.headers.split(b"remaining-tokens: ")[1].split(b"\r\n")[0])
+        assert said == [b"%d" % (100_000 - 20 * n) for n in range(1, 13)]
+
+    run(body_())
+
+
 def test_headers_tell_by_openai_s_names() -> None:
     """What is left and when all of it is free again, of the key's limits, else of the deployment's."""
     house = House(key=Limits(requests_per_minute=3), deployment=Limits(tokens_per_minute=200))

@@ -44,8 +44,10 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def give(desk: Desk, call: Call) -> object:
-    """GET /api/v1/transfer."""
+    """GET /api/v1/transfer. That bodies leave is said with the first page, before they do."""
     where = read_filter(call.params, now=call.now, local=UTC)
+    if where.before is None:
+        desk.note(call, "records.export", "records", dict(call.params))
     found = desk.log.records(where, limit=PAGE, bodies=True)
     scores: dict[str, list[Score]] = {}
     for score in desk.log.scores_of([each.id for each in found]):

@@ -108,14 +108,15 @@ class Stock:
     def granted(self, grant: Grant, need: int, now: float) -> Change | None:
         """Take in what was given, `need` of it spent at once; returns what is to be told, if anything."""
         rest = None
+        self.lease, self.beyond, self.seen_at = grant.lease, grant.left, now
         if self.kind == "minute":
             if self.left:  # of another slot
                 rest = Change(self.counter, back=self.left, slot=self.slot)
+                self.beyond += self.left
             self.left, self.slot = grant.amount - need, grant.slot
         else:
             self.left += grant.amount - need
             self.in_use += need
-        self.lease, self.beyond, self.seen_at = grant.lease, grant.left, now
         return rest
 
     def freed(self, held: int) -> Change | None:
