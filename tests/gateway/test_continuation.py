@@ -83,6 +83,8 @@ def shared(
         plan("up", aliases=("gpt-4o",)),
         with_fallback(plan("both"), backup.url),
         with_fallback(plan("claude"), f"{root}/v1", kind="anthropic"),
+        with_fallback(plan("own-claude", "first"), f"{root}/v1", kind="anthropic"),
+        with_fallback(plan("own-gpt", "second"), backup.url, kind="openai"),
         with_fallback(plan("oddly", "oddly"), odd.url),
         plan("poor", "poor"),
         with_fallback(plan("poor-both", "poor"), backup.url, "poor"),
@@ -167,6 +169,19 @@ def test_a_fallback_goes_on(
     assert asked["messages"][-1]["role"] == "assistant"
     end = gateway.closed(response.headers["x-request-id"])
     assert (end["status"], end["provider"], end["error_type"]) == ("ok", "backup", "answered_by_fallback")
+
+
+@pytest.mark.parametrize(("dialect", "model"), [("messages", "own-claude"), ("responses", "own-gpt")])
+def test_a_fallback_of_the_clients_own_dialect_goes_on(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider, dialect: str, model: str
+) -> None:
+    """What has been said goes to it too, where the client's own words would have gone as they are."""
+    provider.script(f"cut-reset;after=5;text={SAID}", ScriptStep(behaviour="503", forever=True))
+    response = say(gateway, dialect, model=model, stream=True)
+    assert is_whole(dialect, response)
+    assert text(dialect, response, stream=True) == SAID
+    last = json.loads(backup.last().body)["messages"][-1]
+    assert (last["role"], "five" in str(last["content"])) == ("assistant", True)
 
 
 REST = {"index": 0, "delta": {"role": "assistant", "content": " five."}}

@@ -172,7 +172,8 @@ class Asking(msgspec.Struct, frozen=True):
         found = continued(self.call, cut, source, target)
         if found is None:
             return None
-        asked = self._ask(target, found.request, found.body, found.branch)
+        # As chat to everyone: the client's own words, which might pass, do not hold what has been said.
+        asked = self._ask(target, found.request, found.body, found.branch, as_chat=True)
 
         def new_answer(target: Target) -> AnyAnswer:
             answer = asked.new_answer(target)
