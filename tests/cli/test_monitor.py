@@ -69,6 +69,16 @@ def test_list_shows_states_and_answers_by_exit_code(run: Run, api: AdminApi, sta
     assert [json.loads(line)["state"] for line in out.splitlines()] == [state, None]
 
 
+def test_numbers_are_to_be_read(run: Run, api: AdminApi) -> None:
+    """Neither sixteen digits nor powers of ten."""
+    many = alarm("tokens", metric="output_tokens", value=1234567.0, threshold=1000000.0)
+    third = alarm("third", value=1 / 3, threshold=0.1)
+    api.answers["GET", "/api/v1/alarms"] = {"alarms": [many, third]}
+    out = run("monitor", "list", "--url", api.url)[1]
+    assert all(each in out for each in ("1,234,567", "above 1,000,000", "0.333333 "))
+    assert "e+06" not in out
+
+
 def test_list_of_nothing_says_what_to_do(run: Run, api: AdminApi) -> None:
     """An empty state is no empty screen."""
     api.answers["GET", "/api/v1/alarms"] = {"alarms": []}

@@ -36,6 +36,16 @@ def test_json_is_one_record_a_line_newest_first(run: Run, api: AdminApi) -> None
     assert {params["bodies"] for _, _, params, _ in api.asked} == {"true"}
 
 
+def test_a_sorted_list_is_asked_for_whole(run: Run, api: AdminApi) -> None:
+    """It is not paged, so that more than the server gives at once are refused and never left out unsaid."""
+    api.answers["GET", "/api/v1/records"] = {"records": [record(1)], "next": None}
+    assert run("records", "--url", api.url, "--json", "--sort", "slowest", "--limit", "700")[0] == 0
+    assert api.asked[0][2]["limit"] == "700"
+    code, _, err = run("records", "--url", api.url, "--sort", "slowest", "--limit", "1001")
+    assert code == 2
+    assert "1,000" in err
+
+
 def test_filters_have_the_names_of_the_flags(run: Run, api: AdminApi) -> None:
     """Each filter reaches the API under its flag's name; durations become times."""
     api.answers["GET", "/api/v1/records"] = paged([])

@@ -120,6 +120,16 @@ def test_pages_with_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.json()["records"][0]["request"] == {"input": "x" * 3_000}
 
 
+def test_sorted_records_have_bodies_up_to_the_limit(site: Site) -> None:
+    """As many as without bodies, in the same order: such a list has no next page."""
+    program = site.program()
+    bare = program.get("/api/v1/records?sort=slowest&limit=40")
+    whole = program.get("/api/v1/records?sort=slowest&limit=40&bodies=true")
+    assert ids(whole) == ids(bare)
+    assert len(ids(whole)) == 40
+    assert any(each["request"] for each in whole.json()["records"])
+
+
 def test_one_record_is_whole(site: Site) -> None:
     """A record by its id has its bodies, and its money is a number."""
     program = site.program()

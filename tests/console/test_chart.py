@@ -136,6 +136,14 @@ def test_a_burst_then_silence_goes_on() -> None:
     assert one.until is None
 
 
+def test_what_we_refused_is_in_no_burst() -> None:
+    """Nor is what its caller left: neither makes few errors many, or says that a deployment answers again."""
+    assert found(bucket(5, 1_000, 1, refused=990, cancelled=8)) == ()
+    (one,) = found(bucket(5, 30, 10, refused=20), bucket(6, 7, refused=7))
+    assert one.detail == "10 of 10 calls failed."
+    assert one.until is None
+
+
 def test_the_system_is_asked_too() -> None:
     """A store that does not answer is the first finding; late records and dead processes follow."""
     (one,) = findings(seed_status(NOW, store_up=False), drawn(), lambda *_: [])

@@ -55,6 +55,39 @@ def test_usage_stands_beside_another_time(site: Site) -> None:
     assert pair["now"]["requests"] != pair["before"]["requests"]
 
 
+def test_a_comparison_knows_groups_beyond_its_limit() -> None:
+    """Who is not among the first at one of the two times has numbers there all the same."""
+    log = MemoryRecordLog()
+    (one,) = make_records(1, seed=1, until=NOW)
+    calls = {"now": {"ann": 3, "bob": 1, "cem": 1}, "before": {"ann": 1, "bob": 2, "dan": 3}}
+    fill(
+        log,
+        [
+            msgspec.structs.replace(one, id=f"{time}-{user}-{n}", user=user, started_at=NOW - ago)
+            for time, ago in (("now", timedelta(minutes=5)), ("before", timedelta(hours=1, minutes=5)))
+            for user, many in calls[time].items()
+            for n in range(many)
+        ],
+    )
+    for by in ("user", "user,model"):
+        found = ask(Site(log=log), group_by=by, range="1h", compare="previous", limit="1")
+        pairs = [(each["now"], each["before"]) for each in found["compared"]]
+        assert [(now and now["requests"], before and before["requests"]) for now, before in pairs] == [
+            (3, 1),
+            (None, 3),
+        ]
+    found = ask(Site(log=log), group_by="user", range="1h", compare="previous", limit="2")
+    assert {(each["now"] or each["before"])["group"][0] for each in found["compared"]} == {
+        "ann",
+        "bob",
+        "dan",
+    }
+    assert {each["now"]["requests"]: each["before"]["requests"] for each in found["compared"][:2]} == {
+        3: 1,
+        1: 2,
+    }
+
+
 def test_usage_over_time_has_steps(site: Site) -> None:
     """Steps, oldest first, that add up."""
     found = ask(site, range="24h", step_s="3600")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from airboss.config import AlarmConfig
+from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.controller.alarm_watch import AlarmWatch, link_to_records
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import UsageQuery
@@ -58,6 +58,7 @@ class Watched:
         self.clock.at = START + timedelta(minutes=5)
         self.journal = WELL
         self.alarms: dict[str, AlarmConfig] = {"errors": ERRORS}
+        self.maintenance: dict[str, MaintenanceConfig] = {}
         self.moved = 0
         self.lost: dict[str, int] = {}
         self.watch = self.restarted()
@@ -71,6 +72,7 @@ class Watched:
             journal=lambda: self.journal,
             clock=self.clock,
             console_url=lambda: "http://127.0.0.1:8701",
+            maintenance=lambda: self.maintenance,
             lost=lambda: self.lost,
         )
         return self.watch
@@ -231,10 +233,38 @@ def test_a_changed_alarm_goes_on_by_its_new_bound(watched: Watched) -> None:
     assert watched.told == [("ops", "firing"), ("ops", "resolved")]
 
 
+def test_a_clock_that_is_set_back_holds_no_alarm_up(watched: Watched) -> None:
+    """What was measured and what began at a time to come counts as of now, so that a fire is told at once."""
+    watched.alarms["errors"] = msgspec.structs.replace(ERRORS, hold="10s")
+    now = watched.clock.at
+    watched.clock.at = now + timedelta(hours=1)
+    watched.calls(*range(3700, 3720), status="error")
+    assert watched.tick().phase == "pending"
+    watched.clock.at = now
+    watched.calls(*range(100, 110))
+    assert watched.tick().phase == "ok"
+    watched.calls(*range(110, 140), status="error")
+    assert [watched.tick().phase for _ in range(3)] == ["pending", "pending", "firing"]
+
+
 def test_a_silence_keeps_quiet(watched: Watched) -> None:
     """The state is shown, nobody is told; what still holds at its end is told then."""
     until = watched.clock.at + timedelta(seconds=30)
     watched.store.silence("errors", Silence(until=until, reason="known", by="ann", at=START))
+    watched.calls(*range(100, 120), status="error")
+    for _ in range(6):
+        assert watched.tick().phase == "firing"
+    assert watched.told == []
+    watched.tick()
+    assert watched.told == [("ops", "firing")]
+
+
+def test_maintenance_keeps_quiet_who_was_silenced_before(watched: Watched) -> None:
+    """A silence that is over takes nothing from a window of maintenance, however it is kept."""
+    until = watched.clock.at + timedelta(seconds=10)
+    watched.store.silence("errors", Silence(until=until, reason="known", by="ann", at=START))
+    ends = watched.clock.at + timedelta(seconds=30)
+    watched.maintenance["move"] = MaintenanceConfig(starts=START, ends=ends)
     watched.calls(*range(100, 120), status="error")
     for _ in range(6):
         assert watched.tick().phase == "firing"

@@ -132,6 +132,19 @@ def test_a_name_is_looked_up_once_and_checked(receiver: Receiver) -> None:
     assert len(receiver.got) == 1
 
 
+@pytest.mark.parametrize("host", ["hooks..example.com", f"{'x' * 64}.example.com"])
+def test_what_can_be_no_name_of_a_host_is_a_failure_like_others(host: str) -> None:
+    """A slip in a URL is told of its notification, and ends nothing else."""
+    assert sent(sender(f"http://{host}/hook")) == "the connection failed: gaierror"
+
+
+def test_a_host_may_be_named_in_any_script(receiver: Receiver) -> None:
+    """It is asked for in the form that HTTP has for it."""
+    port = receiver.url.split(":")[2].split("/")[0]
+    assert sent(sender(f"http://münchen.example:{port}/hook", lookup=lambda *_: ["127.0.0.1"])) is None
+    assert receiver.got[0]["headers"]["host"] == f"xn--mnchen-3ya.example:{port}"
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [

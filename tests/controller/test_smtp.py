@@ -7,13 +7,17 @@ import email
 import email.policy
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from airboss.config import EmailConfig, NotifierConfig
 from airboss.controller.senders import Senders
@@ -106,13 +110,13 @@ def secure(inbox: Inbox, tmp_path: Path) -> Iterator[tuple[int, ssl.SSLContext]]
     server.stop()
 
 
-def told(to: dict[str, Any], context: ssl.SSLContext | None = None) -> str | None:
+def told(to: dict[str, Any], context: ssl.SSLContext | None = None, **options: float) -> str | None:
     """What a try says, by way of the sender for all notifiers."""
     given = EmailConfig(
         **{"host": "127.0.0.1", "sender": "airboss@example.com", "to": ("ops@example.com",), **to}
     )
     notifiers = {"ops": NotifierConfig(email=given)}
-    mails = EmailSender(lambda: notifiers, lambda _: "s3cret", context=context)
+    mails = EmailSender(lambda: notifiers, lambda _: "s3cret", context=context, **options)
     clock = FixedClock()
     one: Notification = note(1, created_at=clock.now(), due_at=clock.now(), body=BODY)
     return asyncio.run(Senders(lambda: notifiers, webhook=mails, email=mails).send(one, clock.now()))
@@ -151,6 +155,59 @@ def test_refused_recipients_are_told_without_the_servers_words(inbox: Inbox, pla
     inbox.refuses = {"ops@example.com"}
     assert told({"port": plain, "tls": "off"}) == "127.0.0.1 refused every recipient"
     assert told({"port": plain, "tls": "off", "to": ("ops@example.com", "b@example.com")}) is None
+
+
+def test_a_password_that_no_login_can_carry_is_an_error_in_words(secure: tuple[int, ssl.SSLContext]) -> None:
+    """And ends nothing else: it is tried again, and told of the notification."""
+    port, context = secure
+    said = told({"port": port, "user": "jürgen", "password": "env:SMTP"}, context)
+    assert said == "a login at 127.0.0.1 takes ASCII alone; user or password has other characters"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (b"x", "127.0.0.1 answers with what is no SMTP"),
+        (b"220-and more\r\n" * 100, "the connection failed: SMTPServerDisconnected"),
+    ],
+)
+@pytest.mark.parametrize("tls", ["off", "starttls"])
+def test_a_server_that_never_comes_to_an_end_is_cut_off(said: bytes, cause: str, tls: str) -> None:
+    """One that drips, or replies for ever, holds up no other mail."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while True:
+                    connection.sendall(said)
+                    Event().wait(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        answer = told({"port": server.getsockname()[1], "tls": tls}, whole_s=0.5)
+        assert answer == cause
+        assert time.monotonic() - began < 10
+
+
+def test_a_mail_that_was_taken_is_sent_however_the_server_takes_its_leave(inbox: Inbox) -> None:
+    """Tried again it would come twice."""
+
+    class Rude(SMTP):
+        async def smtp_QUIT(self, _arg: str) -> None:  # noqa: N802 - aiosmtpd calls it so
+            await self.push("421 too late")
+
+    class Server(Controller):
+        def factory(self) -> SMTP:
+            return Rude(self.handler)
+
+    server = Server(inbox, hostname="127.0.0.1", port=free_port())
+    server.start()
+    try:
+        assert told({"port": server.port, "tls": "off"}) is None
+    finally:
+        server.stop()
+    assert len(inbox.got) == 1
 
 
 def test_a_server_that_is_away_is_an_error_in_words() -> None:

@@ -272,6 +272,15 @@ def test_kinds(attributes: dict[str, Any], kind: str) -> None:
     assert kind_of(read(attributes).attributes) == kind
 
 
+@pytest.mark.parametrize(
+    ("said", "stream"),
+    [(True, True), (1, True), ("True", True), (False, False), (0, False), ("false", False), ("", False)],
+)
+def test_a_stream_is_one_that_is_said_to_be(said: Any, stream: bool) -> None:
+    """Yes and no are read as text, too: the word for no is no yes."""
+    assert call(TODAY | {"gen_ai.request.stream": said}).stream is stream
+
+
 @pytest.mark.parametrize("wrong", [True, -1, 2**60, "7", "x", 1.5, [1], {"a": 1}])
 def test_counts_that_are_none_are_unknown(wrong: Any) -> None:
     """Nothing is taken for a number of tokens that is none; and nothing fails."""

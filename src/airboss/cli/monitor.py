@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, local_time, print_json
+from airboss.cli.output import amount, console, dash, local_time, print_json
 from airboss.domain.errors import WrongCall
 
 monitor = typer.Typer(help="Alarms: where they stand, who was told.", no_args_is_help=True)
@@ -165,7 +165,7 @@ def show_table(found: list[dict[str, Any]]) -> None:
             escape(each["name"]),
             coloured(each["state"]),
             dash(each["since"] and local_time(each["since"])),
-            escape(dash(each["value"] if each["value"] is not None else each["why"])),
+            escape(amount(each["value"]) if each["value"] is not None else dash(each["why"])),
             escape(bound(each)),
             dash(silence and local_time(silence["until"])),
         )
@@ -180,7 +180,7 @@ def show_page(found: dict[str, Any]) -> None:
     since = f" since {local_time(each['since'])}" if each["since"] else ""
     out.print(f"[bold]{escape(each['name'])}[/] {coloured(each['state'])}{since}")
     out.print(
-        escape(f"{bound(each)}; now {dash(each['value'])}" + (f" ({each['why']})" if each["why"] else ""))
+        escape(f"{bound(each)}; now {amount(each['value'])}" + (f" ({each['why']})" if each["why"] else ""))
     )
     if each["detail"]:
         out.print(each["detail"], markup=False)
@@ -192,7 +192,7 @@ def show_page(found: dict[str, Any]) -> None:
             escape(f"silenced until {local_time(silence['until'])} by {silence['by']}: {silence['reason']}")
         )
     for event in found["events"]:
-        line = f"{local_time(event['at'])}  {event['before']} → {event['after']}  {dash(event['value'])}"
+        line = f"{local_time(event['at'])}  {event['before']} → {event['after']}  {amount(event['value'])}"
         out.print(line, markup=False)
     if found["notifications"]:
         out.print("\ntold")
@@ -203,7 +203,7 @@ def show_page(found: dict[str, Any]) -> None:
 
 def bound(alarm: dict[str, Any]) -> str:
     """What an alarm is for, in one line."""
-    than = "" if alarm["threshold"] is None else f" {alarm['comparison']} {alarm['threshold']:.4g}"
+    than = "" if alarm["threshold"] is None else f" {alarm['comparison']} {amount(alarm['threshold'])}"
     over = f" over {alarm['window']} for {alarm['for']}" if alarm["kind"] in ("threshold", "change") else ""
     kind = "" if alarm["kind"] == "threshold" else f" ({alarm['kind'].replace('_', ' ')})"
     return f"{alarm['metric']} of {alarm['deployment'] or 'Airboss'}{than}{over}{kind}"

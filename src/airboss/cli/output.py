@@ -49,6 +49,13 @@ def dash(value: object) -> str:
     return "-" if value is None else str(value)
 
 
+def amount(value: float | None) -> str:
+    """A measured number, to what a person reads of it."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:.6g}"
+
+
 def milliseconds(value: float | None) -> str:
     """A time in the unit that reads best."""
     if value is None:

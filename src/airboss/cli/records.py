@@ -25,6 +25,8 @@ LIMIT_MAX = 1_000_000
 TABLE_MAX = 10_000
 """A table is made of as many at most; more are lines as they are found."""
 PAGE = 200
+SORTED_MAX = 1_000
+"""Of what is not paged."""
 FOLLOW_S = 0.5
 USAGE_MAX = 1_000
 
@@ -141,6 +143,8 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
         raise WrongCall("--follow shows calls as they come; leave out --sort.")
     if "search" in query and (follow or "sort" in query):
         raise WrongCall("--search looks in what is stored, the last first; leave out --follow and --sort.")
+    if "sort" in query and limit > SORTED_MAX:
+        raise WrongCall(f"--sort shows the first {SORTED_MAX:,} at most; give a --limit up to that.")
     if follow:
         follow_records(api, query, limit, as_json=as_json)
     elif as_json:
@@ -168,8 +172,9 @@ def filters(**given: str | None) -> Query:
 def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[str, Any]]:
     """At most `limit` records that match, newest first, page by page; a page of a search may be empty."""
     cursor: str | None = None
+    at_once = SORTED_MAX if "sort" in query else PAGE
     while limit > 0:
-        params = {**query, "limit": str(min(limit, PAGE)), "bodies": "true" if bodies else "false"}
+        params = {**query, "limit": str(min(limit, at_once)), "bodies": "true" if bodies else "false"}
         if cursor is not None:
             params["before"] = cursor
         page = api.get("/api/v1/records", params)

@@ -10,7 +10,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, print_json, size
+from airboss.cli.output import amount, console, dash, print_json, size
 from airboss.cli.wording import many
 
 SHARES = ("latency_", "ttft_", "cost")
@@ -178,7 +178,7 @@ def alarm(found: dict[str, Any]) -> str:
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     colour = {"ok": "green", "resolved": "green", "firing": "red"}.get(found["state"], "yellow")
-    value = "-" if found["value"] is None else f"{found['value']:.6g}"
+    value = amount(found["value"])
     if found["kind"] == "sequential" and found["value"] is not None and found["metric"].startswith(SHARES):
         value = f"worse than usual in {found['value']:.2%} of calls"
     silenced = ", silenced" if found["silenced_until"] is not None else ""

@@ -19,6 +19,7 @@ from airboss.compose.threads import at_work, in_a_loop
 from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
 from airboss.domain.errors import SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
+from airboss.store.alert_rules import quieted
 from airboss.store.datadir import DataDir, read_secret
 from airboss.supervisor import runfiles
 
@@ -244,7 +245,11 @@ def with_alarms(
     force, clock = InForce(ledger), SystemClock()
 
     def whole() -> SystemStatus:
-        rows, silences = store.alarms(), store.silences()
+        rows, silences, config, now = store.alarms(), store.silences(), force.config(), clock.now()
+        quiet = {
+            name: quieted(silences.get(name), config.maintenance, row.rule.deployment, now)
+            for name, row in rows.items()
+        }
         alarms = tuple(
             AlarmStatus(
                 name=name,
@@ -254,12 +259,10 @@ def with_alarms(
                 deployment=row.rule.deployment,
                 metric=row.rule.metric,
                 value=row.value,
-                silenced_until=silences[name].until
-                if name in silences and silences[name].until > clock.now()
-                else None,
+                silenced_until=held.until if (held := quiet[name]) is not None else None,
             )
             for name, row in rows.items()
-            if name in all_alarms(force.config())
+            if name in all_alarms(config)
         )
         return msgspec.structs.replace(status(), alarms=alarms)
 

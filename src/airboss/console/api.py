@@ -147,10 +147,14 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
     parts: list[bytes] = []
     ids: list[str] = []
     size, full = 0, True
-    if where.sort is not None:
-        # Not paged, so not read piece by piece either.
-        found = desk.log.records(where, limit=min(limit, BODIES_SLICE), bodies=True)
-        return b'{"records":[' + b",".join(encode(each) for each in found) + b'],"next":null}'
+    if where.sort is not None:  # not paged: which they are is found first, then each is read
+        for first in desk.log.records(where, limit=limit, bodies=False):
+            if size >= BODIES_BYTES_MAX:
+                break
+            for each in desk.log.records(RecordFilter(id=first.id), limit=1, bodies=True):
+                parts.append(encode(each))
+                size += len(parts[-1])
+        return b'{"records":[' + b",".join(parts) + b'],"next":null}'
     at_once = BODIES_SLICE
     while len(ids) < limit and size < BODIES_BYTES_MAX:
         found = desk.log.records(where, limit=min(at_once, limit - len(ids)), bodies=True)

@@ -16,7 +16,7 @@ from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, Notification, Silence
-from airboss.store.alert_rules import in_maintenance, rule_of
+from airboss.store.alert_rules import quieted, rule_of
 
 EVENTS: Final = 50
 SILENCE_MAX: Final = timedelta(days=30)
@@ -209,8 +209,6 @@ def shown(
     """An alarm for a person or program. Maintenance is a silence too."""
     rule = rule_of(name, alarm)
     bound = rule.bound if rule.kind in ("threshold", "change") else None
-    if silence is None or silence.until <= now:
-        silence = in_maintenance(config.maintenance, alarm.deployment, now)
     return Alarm(
         name=name,
         state=row.phase if row is not None else None,
@@ -228,7 +226,7 @@ def shown(
         default=name not in config.alarms,
         notify=alarm.notify,
         checked_at=row.checked_at if row is not None else None,
-        silence=silence,
+        silence=quieted(silence, config.maintenance, alarm.deployment, now),
         records=row.records if row is not None and row.phase in ("pending", "firing") else (),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -16,7 +17,7 @@ from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS, UsageRow
-from airboss.store.usage import BY_MAX, check
+from airboss.store.usage import BY_MAX, ROWS_MAX, check
 from airboss.store.view_rows import SavedView
 
 LIMIT: Final = 100
@@ -202,9 +203,26 @@ def side_by_side(desk: Desk, asked: UsageQuery, rows: list[Used], other: Against
     if other.release is not None:
         where = msgspec.structs.replace(where, release=other.release)
     then = msgspec.structs.replace(asked, since=other.since, until=other.until, where=where)
+    now = {row.group: row for row in rows}
     before = {row.group: used(row) for row in desk.log.usage(then)}
-    both = [Compared(now=row, before=before.pop(row.group, None)) for row in rows]
-    return (*both, *(Compared(now=None, before=row) for row in before.values()))
+    groups = (*now, *(group for group in before if group not in now))
+    now, before = beyond(desk, asked, now, groups), beyond(desk, then, before, groups)
+    return tuple(Compared(now=now.get(group), before=before.get(group)) for group in groups)
+
+
+def beyond(
+    desk: Desk,
+    asked: UsageQuery,
+    found: dict[tuple[str | None, ...], Used],
+    groups: Sequence[tuple[str | None, ...]],
+) -> dict[tuple[str | None, ...], Used]:
+    """What was found, with the numbers of those of `groups` that a limit has cut off."""
+    missing = {group for group in groups if group not in found}
+    if not missing or len(found) < asked.limit:
+        return found
+    among = tuple({group[0] for group in missing})
+    rows = desk.log.usage(msgspec.structs.replace(asked, among=among, limit=ROWS_MAX))
+    return {**found, **{row.group: used(row) for row in rows if row.group in missing}}
 
 
 def used(row: UsageRow) -> Used:

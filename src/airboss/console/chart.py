@@ -20,12 +20,15 @@ LINES_MAX = 8
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment over the chart's steps; every list has one item a step.
 
-    Rates are per unit of time really covered, so that the last step is not too low for being short.
+    `n` counts calls, `ended` those that an error rate is of and `failed` those of these that failed. Rates
+    are per unit of time really covered, so that the last step is not too low for being short.
     """
 
     deployment: str
     hue: int
     n: list[int]
+    ended: list[int]
+    failed: list[int]
     requests: list[float]
     errors: list[float | None]
     p50: list[float | None]
@@ -96,6 +99,8 @@ def line(name: str, buckets: dict[int, StatsBucket], x: list[int], covered: list
         deployment=name,
         hue=hue,
         n=[each.requests if each else 0 for each, _ in steps],
+        ended=[counted(each) if each else 0 for each, _ in steps],
+        failed=[each.errors if each else 0 for each, _ in steps],
         requests=[round(60 * each.requests / seconds, 3) if each else 0.0 for each, seconds in steps],
         errors=[
             round(100 * each.errors / calls, 3) if each and (calls := counted(each)) else None

@@ -119,8 +119,7 @@ def burst(line: Line) -> Burst | None:
     began and ended. One pass (Kadane's maximum subarray); None if its sum is under `EXCESS_MIN`."""
     best, best_range = 0.0, (0, -1)
     total, first = 0.0, 0
-    counts = [round((rate or 0.0) * n / 100) for rate, n in zip(line.errors, line.n, strict=True)]
-    for index, (errors, calls) in enumerate(zip(counts, line.n, strict=True)):
+    for index, (errors, calls) in enumerate(zip(line.failed, line.ended, strict=True)):
         if total <= 0.0:
             total, first = 0.0, index
         total += errors - ERRORS_BAD * calls
@@ -132,7 +131,7 @@ def burst(line: Line) -> Burst | None:
     return Burst(
         first=start,
         last=end,
-        errors=sum(counts[start : end + 1]),
-        calls=sum(line.n[start : end + 1]),
-        lasting=not any(line.n[end + 1 :]),
+        errors=sum(line.failed[start : end + 1]),
+        calls=sum(line.ended[start : end + 1]),
+        lasting=not any(line.ended[end + 1 :]),
     )

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from airboss.controller.alarms import Reading
+from airboss.controller.alarms import Reading, shown
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import RecordLog, ScoreStats, UsageQuery
 from airboss.domain.usage import UsageRow
@@ -176,7 +176,7 @@ class Measures:
             return Reading(why="a week ago it was 0, which nothing can be compared with")
         else:
             value = present.value / then.value - 1
-        return Reading(value=value, detail=f"{present.value:.6g} now, {then.value:.6g} then")
+        return Reading(value=value, detail=f"{shown(present.value)} now, {shown(then.value)} then")
 
     def _count(self, rule: AlarmRule, now: datetime, ago: timedelta) -> int:
         if rule.metric.startswith("score:"):
@@ -314,4 +314,9 @@ def _cost(own: UsageRow | None, window: str) -> Reading:
 
 
 def _fresh(window_s: float, at: datetime, now: datetime) -> bool:
-    return now - at < timedelta(seconds=min(max(window_s / WINDOW_PARTS, 1.0), FRESH_S_MAX))
+    return younger(at, min(max(window_s / WINDOW_PARTS, 1.0), FRESH_S_MAX), now)
+
+
+def younger(at: datetime, seconds: float, now: datetime) -> bool:
+    """Whether something is younger than that. What is of a time to come is not: the clock was set back."""
+    return timedelta(0) <= now - at < timedelta(seconds=seconds)

@@ -14,7 +14,15 @@ import msgspec
 
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.controller import alarm_tests
-from airboss.controller.alarm_measures import WINDOW_PARTS, Drifted, Measures, Probing, length, recording
+from airboss.controller.alarm_measures import (
+    WINDOW_PARTS,
+    Drifted,
+    Measures,
+    Probing,
+    length,
+    recording,
+    younger,
+)
 from airboss.controller.alarms import Decision, Reading, begun, decide, notice
 from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
@@ -27,7 +35,7 @@ from airboss.store.alert_rows import (
     Told,
     calls_of,
 )
-from airboss.store.alert_rules import in_maintenance, rule_of
+from airboss.store.alert_rules import quieted, rule_of
 
 EVERY_S: Final = 5.0
 RECORDS_SHOWN: Final = 5
@@ -96,7 +104,7 @@ class AlarmWatch:
                     rule,
                     readings[name],
                     now=now,
-                    silence=silences.get(name) or in_maintenance(quiet, rule.deployment, now),
+                    silence=quieted(silences.get(name), quiet, rule.deployment, now),
                 ),
                 now,
             )
@@ -142,7 +150,7 @@ class AlarmWatch:
         self._measures.forget_old(now)
         for rule in rules:
             kept = self._measured.get((rule.name, hash(rule)))
-            if kept is not None and now - kept[0] < timedelta(seconds=rule.window_s / WINDOW_PARTS):
+            if kept is not None and younger(kept[0], rule.window_s / WINDOW_PARTS, now):
                 readings[rule.name] = kept[1]
                 continue
             row, memory = rows.get(rule.name), self._memory(rule, rows)

@@ -103,6 +103,11 @@ def broken(rule: AlarmRule, reading: Reading) -> bool:
 
 def _moved(row: AlarmRow, rule: AlarmRule, reading: Reading, now: datetime) -> AlarmRow:
     hold = timedelta(seconds=rule.hold_s)
+    # Where the clock was set back, times to come have begun now: else all would stand still until then.
+    began = {
+        name: min(at, now) for name in ("since", "well_since", "blind_since") if (at := getattr(row, name))
+    }
+    row = msgspec.structs.replace(row, **began)
     seen = msgspec.structs.replace(
         row,
         rule=rule,
@@ -191,4 +196,4 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
 
 def shown(value: float) -> str:
     """A number as people read it."""
-    return f"{value:.6g}"
+    return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:.6g}"

@@ -32,5 +32,8 @@ def reachable(address: str) -> bool:
 
 def addresses(host: str, port: int) -> list[str]:
     """The addresses of a host, as the system gives them. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # two dots side by side, or a part of over 63 characters
+        raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from None
     return list(dict.fromkeys(str(each[4][0]) for each in found))

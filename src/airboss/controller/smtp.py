@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import smtplib
+import socket
 import ssl
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -19,6 +22,10 @@ from airboss.store.alert_rows import Notification
 TIMEOUT_S: Final = 15.0
 """Of each step of a conversation with a server."""
 
+WHOLE_S: Final = 60.0
+"""Of all of it: a server that sends a byte now and then, or replies without end, is cut off."""
+
+HELLO: Final = 220
 PORTS: Final = {"starttls": 587, "on": 465, "off": 25}
 SHOWN: Final = ("deployment", "metric", "value", "comparison", "threshold", "window", "since", "detail")
 
@@ -36,10 +43,12 @@ class EmailSender:
         context: ssl.SSLContext | None = None,
         lookup: Lookup | None = None,
         timeout_s: float = TIMEOUT_S,
+        whole_s: float = WHOLE_S,
     ) -> None:
         self._notifiers = notifiers
         self._resolve = resolve
         self._context = context
+        self._whole_s = whole_s
         self._lookup = lookup or addresses
         self._timeout_s = timeout_s
 
@@ -52,39 +61,69 @@ class EmailSender:
 
     def _sent(self, to: EmailConfig, notification: Notification, now: datetime) -> str | None:
         port = to.port or PORTS[to.tls]
+        taken = False
         try:
             found = self._lookup(to.host, port)
             if not any(map(reachable, found)):
                 return f"{to.host} is at {', '.join(found[:3]) or 'no address'}, where nothing is sent"
-            with self._opened(to, port) as server:
+            with self._met(to) as server, cut_after(server, self._whole_s):
+                self._greet(server, to, port)
                 if to.user is not None and to.password is not None:
                     server.login(to.user, self._resolve(to.password))
                 server.send_message(mail(to, notification, now))
+                taken = True
         except (SetupError, ConfigError) as error:
             return str(error)
-        except (smtplib.SMTPException, OSError) as error:
-            return cause(to.host, error)
+        except (smtplib.SMTPException, OSError, ValueError) as error:
+            # However the server takes its leave: what it has taken must not come twice.
+            return None if taken else cause(to.host, error)
         return None
 
-    def _opened(self, to: EmailConfig, port: int) -> smtplib.SMTP:
-        if to.tls == "off":
-            return smtplib.SMTP(to.host, port, timeout=self._timeout_s)
-        context = self._context or ssl.create_default_context()
+    def _met(self, to: EmailConfig) -> smtplib.SMTP:
+        """A client that is not connected yet, so that the server's first word can be cut off too."""
         if to.tls == "on":
-            return smtplib.SMTP_SSL(to.host, port, timeout=self._timeout_s, context=context)
-        server = smtplib.SMTP(to.host, port, timeout=self._timeout_s)
-        try:
-            server.starttls(context=context)
-        except BaseException:
-            server.close()
-            raise
+            server: smtplib.SMTP = smtplib.SMTP_SSL(timeout=self._timeout_s, context=self._trusted())
+        else:
+            server = smtplib.SMTP(timeout=self._timeout_s)
+        server._host = to.host  # type: ignore[attr-defined]  # whose certificate is wanted; `connect` leaves it out
         return server
+
+    def _greet(self, server: smtplib.SMTP, to: EmailConfig, port: int) -> None:
+        code, said = server.connect(to.host, port)
+        if code != HELLO:
+            raise smtplib.SMTPConnectError(code, said)
+        if to.tls == "starttls":
+            server.starttls(context=self._trusted())
+
+    def _trusted(self) -> ssl.SSLContext:
+        return self._context or ssl.create_default_context()
+
+
+@contextmanager
+def cut_after(server: smtplib.SMTP, seconds: float) -> Iterator[None]:
+    """The connection is shut down when that time is over, whoever waits for something of it."""
+
+    def cut() -> None:
+        with suppress(OSError, ValueError, AttributeError):  # closed meanwhile, or not open yet
+            server.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # as above
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def cause(host: str, error: Exception) -> str:
     """Why a mail was not taken; not in the server's words, which may repeat what it was told."""
+    if isinstance(error, UnicodeError):
+        return f"a login at {host} takes ASCII alone; user or password has other characters"
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return f"{host} refused every recipient"
+    if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code < 0:
+        return f"{host} answers with what is no SMTP"
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{host} answered {error.smtp_code}"
     if isinstance(error, smtplib.SMTPNotSupportedError):

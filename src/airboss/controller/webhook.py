@@ -91,7 +91,7 @@ class WebhookSender:
         known = {} if "blocks" in content else {"id": notification.id}
         body = msgspec.json.encode({**content, **known})
         headers = {
-            "host": parts.netloc,
+            "host": parts.netloc.encode("idna").decode(),
             "content-type": "application/json",
             "user-agent": f"airboss/{__version__}",
             "x-airboss-notification": notification.id,

@@ -47,6 +47,14 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
     )
 
 
+def quieted(
+    silence: Silence | None, windows: Mapping[str, MaintenanceConfig], deployment: str, now: datetime
+) -> Silence | None:
+    """What keeps an alarm quiet now: its silence, unless that is over, or maintenance; what lasts longer."""
+    found = [each for each in (silence, in_maintenance(windows, deployment, now)) if each is not None]
+    return max((each for each in found if now < each.until), key=lambda each: each.until, default=None)
+
+
 def in_maintenance(
     windows: Mapping[str, MaintenanceConfig], deployment: str, now: datetime
 ) -> Silence | None:

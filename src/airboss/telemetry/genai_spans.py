@@ -225,7 +225,7 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         operation=operation,
         models=tuple(models) or ("unknown",),
         provider=_provider(given),
-        stream=bool(stream if stream is not None else parameters.get("stream", False)),
+        stream=_text(stream if stream is not None else parameters.get("stream")).lower() in {"true", "1"},
         error_type=error_of(span),
         finish_reason=_finish(given, response, said),
         input_tokens=input_tokens,

@@ -163,7 +163,8 @@ def _messages(given: Any, role: str) -> list[dict[str, Any]]:
         for part in content if isinstance(content, list) else [content] if content is not None else []:
             text = part.get("text") if isinstance(part, dict) else part
             parts.append({"type": "text", "content": text} if isinstance(text, str) else {"type": "media"})
-        for call in message.get("tool_calls") or ():
+        called = message.get("tool_calls")
+        for call in called if isinstance(called, list) else ():
             function = _mapping(_mapping(call).get("function"))
             parts.append(
                 {"type": "tool_call", "id": _mapping(call).get("id"), "name": function.get("name")}

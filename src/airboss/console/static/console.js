@@ -127,7 +127,7 @@
   const span = (ms) => (ms === 0 ? "0" : ms < 10 ? `${number(ms, 2)} ms` : ms < 1000 ? `${number(ms, 0)} ms` : ms < 120000 ? `${number(ms / 1000, 1)} s` : `${number(ms / 60000, 1)} min`);
   const KINDS = {
     requests: { of: (line) => line.requests, words: (v) => number(v, v < 10 ? 2 : 0) },
-    errors: { of: (line) => line.errors, words: (v) => `${number(v, 2)} %`, axis: (v) => `${number(v, 1)} %`, least: 1 },
+    errors: { of: (line) => line.errors, n: (line) => line.ended, words: (v) => `${number(v, 2)} %`, axis: (v) => `${number(v, 1)} %`, least: 1 },
     latency: { of: (line) => line.p95, words: span, axis: span, also: (line) => line.p50 },
     ttft: { of: (line) => line.ttft, words: span, axis: span },
     tokens: { of: (line) => line.tokens, words: (v) => number(v, v < 10 ? 2 : 0) },
@@ -160,7 +160,7 @@
       shown.textContent = value == null ? "no data" : kind.words(value);
       if (kind.also && kind.also(line)[index] != null) shown.textContent += `, p50 ${span(kind.also(line)[index])}`;
       const n = row.insertCell();
-      n.className = "num n"; n.textContent = `n ${line.n[index]}`;
+      n.className = "num n"; n.textContent = `n ${(kind.n ? kind.n(line) : line.n)[index]}`;
     });
     if (!table.rows.length) table.insertRow().insertCell().textContent = "no calls";
     tip.append(at, table);
