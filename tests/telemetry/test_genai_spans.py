@@ -94,6 +94,13 @@ def test_recorded_errors_are_read(name: str) -> None:
     assert [each.error_type.rpartition(".")[2] for each in failed if each.error_type] == ["NotFoundError"]
 
 
+def test_an_error_without_a_name_is_none() -> None:
+    """Some write the attribute empty where nothing failed; where something did, it has a name."""
+    assert call(TODAY | {"error.type": ""}).error_type is None
+    assert call(TODAY | {"error.type": ""}, status={"code": 2}).error_type == "error"
+    assert call(TODAY | {"error.type": "timeout"}).error_type == "timeout"
+
+
 TODAY = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": "anthropic",

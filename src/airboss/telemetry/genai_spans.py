@@ -192,9 +192,9 @@ def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 def error_of(span: RawSpan) -> str | None:
     """What kind of error a span ended with; None if it did not."""
-    if span.status != 2 and "error.type" not in span.attributes:
+    named = span.attributes.get("error.type") or None
+    if span.status != 2 and named is None:
         return None
-    named = span.attributes.get("error.type")
     if named is None:
         thrown = [each.attributes.get("exception.type") for each in span.events if each.name == "exception"]
         named = next((each for each in thrown if each), "error")
