@@ -203,6 +203,32 @@ def test_what_fails_is_tried_again_after_longer_and_longer(store: SqlAlertStore,
     assert [each.state for each in store.notifications("errors", limit=9)] == ["sent", "sent"]
 
 
+def test_a_notifier_that_takes_its_time_holds_up_no_other(store: SqlAlertStore) -> None:
+    """What comes while one is still being tried is sent at once, and that one is tried once at a time."""
+    clock, asked = FixedClock(), []
+
+    class Slow:
+        async def send(self, notification: Notification, _now: Any) -> str | None:
+            asked.append(notification.id)
+            if notification.notifier == "slow":
+                await asyncio.Event().wait()
+            return None
+
+    async def work() -> None:
+        running = asyncio.create_task(Deliveries(store, Slow(), clock).run())
+        for number, notifier in ((1, "slow"), (2, "ops")):
+            store.add_notification(
+                note(number, notifier=notifier, created_at=clock.now(), due_at=clock.now())
+            )
+            await asyncio.to_thread(until, lambda number=number: f"n{number}" in asked)
+        await asyncio.to_thread(until, lambda: getattr(store.notification("n2"), "state", "") == "sent")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(work())
+    assert asked == ["n1", "n2"]
+
+
 def test_a_notification_is_given_up_after_a_day() -> None:
     """Then it stands there as failed, with what the last try said, and holds up nothing any more."""
     clock = FixedClock()

@@ -110,7 +110,7 @@ def secure(inbox: Inbox, tmp_path: Path) -> Iterator[tuple[int, ssl.SSLContext]]
     server.stop()
 
 
-def told(to: dict[str, Any], context: ssl.SSLContext | None = None, **options: float) -> str | None:
+def told(to: dict[str, Any], context: ssl.SSLContext | None = None, **options: Any) -> str | None:
     """What a try says, by way of the sender for all notifiers."""
     given = EmailConfig(
         **{"host": "127.0.0.1", "sender": "airboss@example.com", "to": ("ops@example.com",), **to}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -44,19 +45,33 @@ class Deliveries:
         self._clock = clock
 
     async def run(self) -> None:
-        """Send until cancelled. A ledger that fails is logged and asked again."""
-        while True:
-            try:
-                await self.tick()
-            except (SetupError, ConfigError) as error:
-                log.warning("notifications not sent; trying again: %s", error)
-            await asyncio.sleep(POLL_S)
+        """Send until cancelled. A ledger that fails is logged and asked again. A try that takes its time
+        holds up no other notifier."""
+        trying: dict[str, asyncio.Task[None]] = {}
+        try:
+            while True:
+                try:
+                    for each in await self._due(AT_ONCE + len(trying)):
+                        trying[each.id] = trying.get(each.id) or asyncio.create_task(self._try(each))
+                    await asyncio.sleep(POLL_S)
+                    for done in [name for name, task in trying.items() if task.done()]:
+                        await trying.pop(done)
+                except (SetupError, ConfigError) as error:
+                    log.warning("notifications not sent; trying again: %s", error)
+                    await asyncio.sleep(POLL_S)
+        finally:
+            for task in trying.values():
+                task.cancel()
+            await asyncio.gather(*trying.values(), return_exceptions=True)
 
     async def tick(self) -> int:
         """Try all that is due now, at once for different notifiers; returns how many were tried."""
-        due = await asyncio.to_thread(self._store.due, self._clock.now(), limit=AT_ONCE)
+        due = await self._due(AT_ONCE)
         await asyncio.gather(*map(self._try, due))
         return len(due)
+
+    async def _due(self, limit: int) -> Sequence[Notification]:
+        return await asyncio.to_thread(self._store.due, self._clock.now(), limit=limit)
 
     async def _try(self, notification: Notification) -> None:
         error = await self._sender.send(notification, self._clock.now())
