@@ -161,6 +161,26 @@ def test_what_was_said_is_sent_where_that_is_asked_for(backend: Backend) -> None
     assert (given["parts"][0]["content"], given["finish_reason"]) == ("b", "stop")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"messages": [{"role": "user", "content": 5, "tool_calls": 5}, {"role": 5, "tool_calls": true}, 5]}',
+        '{"messages": [{"role": "assistant", "tool_calls": [5, {"function": 5}, {"id": {}}]}], "tools": [5]}',
+        '{"messages": {"a": 1}}',
+        '{"prompt": [[1, 2], null]}',
+    ],
+)
+def test_what_was_said_is_sent_whatever_its_shape(backend: Backend, odd: str) -> None:
+    """One call that is odd holds up none of the others."""
+    answer = b'{"choices": [5, {"message": 5}, {"message": {"content": "b", "tool_calls": 5}}]}'
+    log = log_of(1, 2, request=msgspec.Raw(odd.encode()), response=msgspec.Raw(answer))
+    export = exporter(log, settings(backend.url, content=True))
+    follow(export)
+    assert (len(backend.spans), export.failures) == (2, 0)
+    said = attributes(backend.spans[0])
+    assert json.loads(said["gen_ai.output.messages"])[-1]["parts"] == [{"type": "text", "content": "b"}]
+
+
 def test_each_call_is_sent_once(backend: Backend) -> None:
     """Page after page, over restarts; and nothing that apps have told of, nor Airboss's own calls."""
     log, cursors = log_of(*range(1, 451)), Cursors()
