@@ -83,7 +83,7 @@ TOUCHES: Mapping[str, str] = {
     "controller/mover.py": "fcntl os shutil",
     "controller/scrub.py": "os",
     "controller/reaching.py": "socket",
-    "controller/smtp.py": "ssl",
+    "controller/smtp.py": "socket ssl",
     "controller/otlp_export.py": "httpx2 ssl",
     "compose/exporting.py": "os",
     "controller/webhook.py": "httpx2 ssl",
