@@ -53,6 +53,18 @@ def test_rollouts_of_what_is_not_there(week: LoopSite) -> None:
     assert f"arm='shade' is none of {known}" in odd.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/rollouts", "/api/v1/rollouts/order"])
+def test_a_reason_is_kept_whole_or_refused(week: LoopSite, path: str) -> None:
+    """It is never cut without a word."""
+    order = {"action": "abort"} if path.endswith("order") else {}
+    asked = {"deployment": "none", "by": "me", "reason": "x" * 1_001} | order
+    answer = week.program().post(path, json=asked)
+    assert answer.status_code == 400
+    assert "the reason has 1001 characters" in answer.json()["error"]["message"]
+    asked["reason"] = "x" * 1_000
+    assert "reason" not in week.program().post(path, json=asked).json()["error"]["message"]
+
+
 def test_two_releases_side_by_side(week: LoopSite) -> None:
     """Lines that went and lines that came, and nothing else; both ways round; a release against itself."""
     person = week.person()

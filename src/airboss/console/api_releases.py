@@ -23,6 +23,8 @@ from airboss.rollouts.stages import Order, State
 
 LIMIT = 50
 LIMIT_MAX = 1_000
+REASON_CHARS_MAX = 1_000
+"""Of why somebody wants what they order."""
 DIGITS_MIN = 8
 """Of a digest: a shorter text is a name."""
 
@@ -272,18 +274,19 @@ def rollout(desk: Desk, call: Call) -> object:
 def start(desk: Desk, call: Call) -> object:
     """POST /api/v1/rollouts."""
     intent = call.intent(StartIntent)
+    reason = _reason(intent.reason)
     try:
         begun = desk.rollouts.start(intent.deployment, intent.release, by=intent.by[:200])
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
-    _note(desk, call, "rollout.start", begun, intent.reason)
+    _note(desk, call, "rollout.start", begun, reason)
     return view(begun)
 
 
 def order(desk: Desk, call: Call) -> object:
     """POST /api/v1/rollouts/order."""
     intent = call.intent(OrderIntent)
-    said = Order(at=call.now, action=intent.action, by=intent.by[:200], reason=intent.reason[:1000])
+    said = Order(at=call.now, action=intent.action, by=intent.by[:200], reason=_reason(intent.reason))
     try:
         ordered = desk.rollouts.order(intent.deployment, said)
     except ConfigError as error:
@@ -296,8 +299,17 @@ def _note(desk: Desk, call: Call, action: str, rollout: Rollout, reason: str) ->
     """Say in the audit log what was done to a rollout, and why."""
     detail = {"rollout": rollout.id, "release": rollout.release, "state": rollout.stage.state}
     if reason:
-        detail["reason"] = reason[:1000]
+        detail["reason"] = reason
     desk.note(call, action, rollout.deployment, detail)
+
+
+def _reason(said: str) -> str:
+    if len(said) > REASON_CHARS_MAX:
+        raise InvalidRequest(
+            f"the reason has {len(said)} characters, at most {REASON_CHARS_MAX} are kept; shorten it",
+            param="reason",
+        )
+    return said
 
 
 def view(rollout: Rollout) -> RolloutView:
