@@ -28,6 +28,8 @@ TOO_LARGE = "answer_too_large"
 """The code of an answer that has more than can be said in another dialect."""
 CHARS_MAX = 64 * 1024 * 1024
 """Of one streamed answer that is put together here: as much as a whole answer may have."""
+MODEL_LENGTH = "model_length"
+"""How Mistral says that the model's own limit ended an answer."""
 CALL_CHARS = 8
 """What a call counts for beside what it says; as JSON it is longer, so that no whole answer is too long."""
 
@@ -89,6 +91,7 @@ def _choice(head: Said, choice: Json) -> Said:
         said = {}
     logprobs = choice.get("logprobs")
     reasoning = said.get("reasoning_content")
+    finish = text_of(choice.get("finish_reason"))
     return Said(
         model=head.model,
         counts=head.counts,
@@ -106,7 +109,7 @@ def _choice(head: Said, choice: Json) -> Said:
             for each in list_of(logprobs.get("content") if isinstance(logprobs, dict) else None)
             if isinstance(each, dict)
         ),
-        finish=text_of(choice.get("finish_reason")) or None,
+        finish="length" if finish == MODEL_LENGTH else finish or None,
         stopped_at=text_of(choice.get("stop_reason")) or None,
     )
 

@@ -256,8 +256,6 @@ class _Items:
                 self._grow(channel, text, list(said.logprobs) if channel == "text" else [])
         for piece in said.calls:
             self._call(piece)
-        if said.finish is not None:
-            self.settle(_status(said.finish))
 
     def settle(self, status: str) -> None:
         """Nothing more comes: calls that have only a name begin, and what has not ended ends so."""

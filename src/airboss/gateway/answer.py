@@ -24,6 +24,7 @@ from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
     Reply,
     as_api_error,
+    check_whole,
     error_in,
     read_error,
     read_event,
@@ -231,6 +232,7 @@ class WholeAnswer(_Answer):
             reply = read_event(content)
         if not reply.answers:
             raise error_in(self.provider, content)
+        check_whole(self.provider, reply)
         self._take_in(content, reply)
 
     @property
@@ -339,7 +341,7 @@ class StreamedAnswer(_Answer):
     def fail(self, error: ApiError) -> None:
         """End with an error; an answer that had said why it ends has ended well, whatever breaks after it."""
         broke = isinstance(error, UpstreamFailed | UpstreamTimeout) and error.code != TOO_LARGE
-        if broke and self.first_output_at is not None and self.assembly.complete:
+        if broke and self.first_output_at is not None and self.assembly.settled:
             self._succeed()
         else:
             super().fail(error)
@@ -389,11 +391,10 @@ class StreamedAnswer(_Answer):
         self.progress_at = time.perf_counter()
         if reply.error is not None and reply.says_error:
             raise error_in(self.provider, payload)
-        if self.assembly.over and reply.choices and self.assembly.has_ended(reply):
-            # Said twice, as some do: the first time counts. OpenRouter tells its usage so.
-            if reply.usage is None or self.assembly.usage is not None:
-                return False
-            reply.choices = []
+        if reply.finish_reason:
+            check_whole(self.provider, reply)
+        if self.assembly.over and reply.choices and not self._says_more(reply):
+            return False
         self.assembly.add(reply)
         if not reply.choices and reply.usage is not None and not self._keep_usage:
             return False
@@ -409,6 +410,19 @@ class StreamedAnswer(_Answer):
                 f"provider {self.provider!r} sent {self._held_bytes} bytes of events and said nothing in them"
             )
         return False
+
+    def _says_more(self, reply: Reply) -> bool:
+        """Whether an event says what has not been said, after some choice has ended."""
+        if not self.assembly.has_ended(reply):
+            return True
+        if reply.goes_on:  # some give a reason to stop with every piece
+            self.assembly.went_on = True
+            return True
+        # Said twice, as some do: the first time counts. OpenRouter tells its usage so.
+        if reply.usage is None or self.assembly.usage is not None:
+            return False
+        reply.choices = []
+        return True
 
     def _pass_on(self, data: bytes) -> None:
         if self.committed:

@@ -127,7 +127,7 @@ class Try(msgspec.Struct, eq=False):
             due = min(self.total, max(self.began, answer.read_on_at) + self.timeout.first_token_s)
             return due if self.share is None else min(due, self.share)
         idle_s = self.timeout.idle_s
-        if answer.assembly.over and answer.assembly.complete:
+        if answer.assembly.over and answer.assembly.settled:
             idle_s = min(idle_s, LAST_WORDS_S)
         return min(self.total, answer.progress_at + idle_s)
 

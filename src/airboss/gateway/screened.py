@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 
 import msgspec
 
-from airboss.domain.errors import InvalidRequest, PolicyRefused
+from airboss.domain.errors import InvalidRequest, PolicyRefused, UpstreamFailed
 from airboss.domain.record import PolicyFinding
 from airboss.domain.release import Policy
 from airboss.domain.request import InferenceRequest, Operation
@@ -36,7 +36,7 @@ from airboss.governance.screening_chat import (
 from airboss.governance.screening_known import KnownEvent
 from airboss.governance.tokens import Tokens
 from airboss.providers.assembly import OUTPUT_CHARS_MAX
-from airboss.providers.compatible import Delta, Reply, read_reply
+from airboss.providers.compatible import Delta, Reply, check_whole, read_reply
 from airboss.providers.lenient import without_halves
 
 THREAD_BYTES = 64 * 1024
@@ -324,6 +324,13 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         if (reply.error is not None and reply.says_error) or PROGRESS in event:
             self._event(event)
             return
+        check_whole(self.provider, reply)
+        if self._told_end and reply.goes_on and self.assembly.has_ended(reply):
+            self.assembly.went_on = True
+            raise UpstreamFailed(
+                f"provider {self.provider!r} went on after its finish_reason, behind what a policy reads",
+                code="stream_cut",
+            )
         self.progress_at = time.perf_counter()
         if reply.says_something and self.first_output_at is None:
             # It is there, though some of it may wait: deadlines are the upstream's.

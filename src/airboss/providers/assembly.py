@@ -38,6 +38,8 @@ class Assembly:
         self._kept = 0
         self.over = False
         """Whether some choice has said why it ended."""
+        self.went_on = False
+        """Whether some choice went on after it had said so: nobody can tell when it ends."""
         self.expected = 1
         """How many choices there must be; fewer are not all of an answer."""
         self.pieces = 0
@@ -174,6 +176,11 @@ class Assembly:
     def complete(self) -> bool:
         """Whether it is finished, and nothing of what was asked for is missing."""
         return self.finished and len(self._choices) >= self.expected
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is complete, whatever becomes of the stream."""
+        return self.complete and not self.went_on
 
     def has_ended(self, piece: Reply) -> bool:
         """Whether all that a piece speaks of had ended before it."""

@@ -102,6 +102,8 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+BROKE_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
+"""Reasons to stop of what is not whole: Mistral's and OpenRouter's, SGLang's and vLLM's, DeepSeek's."""
 _NO_ERROR = frozenset({b"{}", b"[]", b'""', b"false", b"0", b"null"})
 
 
@@ -157,6 +159,14 @@ class Reply(msgspec.Struct):
             if said is not None and said.says_something:
                 return True
         return False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a piece says more than why its choice ends."""
+        return any(
+            choice.text or (choice.delta is not None and choice.delta.says_something)
+            for choice in self.choices or ()
+        )
 
 
 _reply = msgspec.json.Decoder(Reply)
@@ -350,6 +360,16 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 """How providers that have no code for it say that a prompt does not fit."""
+
+
+def check_whole(provider: str, reply: Reply) -> None:
+    """Raise UpstreamFailed where an answer or an event says by its reason to stop that it broke off."""
+    for choice in reply.choices or ():
+        if choice.finish_reason in BROKE_OFF:
+            raise UpstreamFailed(
+                f"provider {provider!r} broke its answer off: finish_reason {choice.finish_reason!r}",
+                code="stream_cut",
+            )
 
 
 def error_in(provider: str, body: bytes) -> ApiError:

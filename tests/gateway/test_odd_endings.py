@@ -1,0 +1,157 @@
+"""Answers that say oddly why they end: none that broke off looks whole, and none that goes on is cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from airboss.domain.plan import Retry
+from airboss.governance.policies import policy_of
+from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.spoken import error_in_stream, is_whole, say, streamed, text
+
+PIECES = ["One ", "two ", "three."]
+DIALECTS = ["chat", "messages", "responses"]
+BROKE_OFF = ["error", "abort", "insufficient_system_resource"]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[SaidUpstream]:
+    """An upstream that says what it is told."""
+    with said_upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker; `masks` has a policy, `on` may be gone on with."""
+    made: dict[str, Any] = {"price": PRICE, "retry": Retry(attempts=2)}
+    plans = [
+        deployment(upstream.url, continuation="off", **made),
+        deployment(upstream.url, name="masks", aliases=(), policy=policy_of("mask", None), **made),
+        deployment(upstream.url, name="on", aliases=(), continuation="on", **made),
+    ]
+    with Gateway(tmp_path_factory.mktemp("endings") / "g", *plans) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(upstream: SaidUpstream) -> None:
+    upstream.seen.clear()
+    upstream.done, upstream.raw = True, None
+
+
+def ask(gateway: Gateway, dialect: str, **asked: Any) -> httpx2.Response:
+    """A call in that dialect."""
+    return gateway.chat(**asked) if dialect == "chat" else say(gateway, dialect, **asked)
+
+
+def said(dialect: str, response: httpx2.Response) -> str:
+    """The text of a stream."""
+    if dialect != "chat":
+        return text(dialect, response, stream=True)
+    events = [json.loads(each[6:]) for each in response.text.split("\n\n") if each.startswith("data: {")]
+    choices = [choice for each in events for choice in each.get("choices", ())]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+def each_ended(upstream: SaidUpstream) -> None:
+    """Every piece says that it is the last."""
+    upstream.stream([{"content": piece} for piece in PIECES], finish=None)
+    *pieces, usage = [json.loads(event) for event in upstream.events]
+    for piece in pieces:
+        piece["choices"][0]["finish_reason"] = "stop"
+    upstream.events = [json.dumps(event) for event in (*pieces, usage)]
+
+
+@pytest.mark.parametrize("reason", BROKE_OFF)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_stream_that_broke_off_is_told_so(
+    gateway: Gateway, upstream: SaidUpstream, dialect: str, reason: str
+) -> None:
+    """The client has what came, then an error; the record says the same."""
+    upstream.stream([{"content": piece} for piece in PIECES], finish=reason)
+    response = ask(gateway, dialect, stream=True)
+    assert said(dialect, response) == "".join(PIECES)
+    assert "[DONE]" not in response.text
+    if dialect == "chat":
+        assert reason in json.loads(response.text.rstrip().split("\n\n")[-1][6:])["error"]["message"]
+    else:
+        assert not is_whole(dialect, response)
+        assert reason in error_in_stream(dialect, response)["message"]
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"], end["output_chars"]) == ("error", "stream_cut", 14)
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "masks"])
+@pytest.mark.parametrize("reason", BROKE_OFF)
+def test_a_whole_answer_that_broke_off_is_asked_for_again(
+    gateway: Gateway, upstream: SaidUpstream, reason: str, model: str
+) -> None:
+    """A part of an answer is none."""
+    upstream.events = []
+    upstream.body = {"choices": [{"index": 0, "message": {"content": "One"}, "finish_reason": reason}]}
+    response = gateway.chat(model=model)
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "stream_cut")
+    assert len(upstream.seen) == 2
+
+
+def test_what_broke_off_so_is_gone_on_with(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Where a model can: it is given what had been said."""
+    upstream.stream([{"content": piece} for piece in PIECES], finish="abort")
+    response = gateway.chat(model="on", stream=True)
+    assert "[DONE]" not in response.text  # for this upstream breaks off for ever
+    asked = [json.loads(body)["messages"][-1] for body in upstream.seen]
+    assert [each["role"] for each in asked[:2]] == ["user", "assistant"]
+    assert asked[1]["content"] == "".join(PIECES)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_reason_with_every_piece_ends_nothing(
+    gateway: Gateway, upstream: SaidUpstream, dialect: str
+) -> None:
+    """All pieces are the client's and the record's."""
+    each_ended(upstream)
+    response = ask(gateway, dialect, stream=True)
+    assert said(dialect, response) == "".join(PIECES)
+    assert "[DONE]" in response.text if dialect == "chat" else is_whole(dialect, response)
+    if dialect == "responses":
+        assert [name for name, _ in streamed(response)].count("response.output_item.added") == 1
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["finish_reason"], end["output_chars"]) == ("ok", "stop", 14)
+    assert (end["output_tokens"], end["usage_estimated"]) == (3, False)
+
+
+def test_such_an_answer_is_whole_only_if_its_stream_is(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """A reason that stood with pieces before says nothing when the connection breaks."""
+    each_ended(upstream)
+    upstream.done = False
+    body = upstream.said()
+    upstream.raw = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body) + 9, body)
+    response = gateway.chat(stream=True)
+    assert said("chat", response) == "".join(PIECES)
+    assert "[DONE]" not in response.text
+    assert gateway.closed(response.headers["x-request-id"])["status"] == "error"
+
+
+def test_what_a_policy_cannot_read_any_more_is_no_end(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """It has let go of what it held at the first reason: what comes behind is told of, not passed over."""
+    each_ended(upstream)
+    response = gateway.chat(model="masks", stream=True)
+    assert "[DONE]" not in response.text
+    assert gateway.closed(response.headers["x-request-id"])["error_type"] == "stream_cut"
+
+
+def test_a_models_own_limit_is_a_limit(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Mistral's word for it looks like an end in no dialect."""
+    upstream.stream([{"content": "One"}], finish="model_length")
+    messages = dict(streamed(say(gateway, "messages", stream=True)))
+    assert messages["message_delta"]["delta"]["stop_reason"] == "max_tokens"
+    responses = dict(streamed(say(gateway, "responses", stream=True)))
+    reason = responses["response.incomplete"]["response"]["incomplete_details"]["reason"]
+    assert reason == "max_output_tokens"
