@@ -60,8 +60,8 @@ read_leaf: Final[Callable[[str], Leaf]] = msgspec.json.Decoder(Leaf).decode
 def commitment(field: NameField, salt: str, name: str) -> str:
     """What stands in a leaf for a name: the sha256, in hex, over a fixed text, the field, the salt and the
     name."""
-    said = b"airboss audit name\0" + field.encode() + b"\0" + salt.encode() + b"\0"
-    return hashlib.sha256(said + name.encode("utf-8", "surrogatepass")).hexdigest()
+    said = f"airboss audit name\0{field}\0{salt}\0{name}"
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Sealer:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NamedLeaf, NameRow, Seal, Sealed
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_open import any_text, cannot, open_engine, writing
 from airboss.store.ledger_tables import audit_head, audit_leaves, audit_names
 
 PAGE: Final = 1_000
@@ -26,6 +26,7 @@ class SqlAuditLog:
 
     def __init__(self, url: str, seal: Seal) -> None:
         self._engine = open_engine(url)
+        any_text(self._engine)
         self._writer = writing(self._engine)
         self._seal = seal
 
