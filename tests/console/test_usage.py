@@ -165,6 +165,29 @@ def test_the_page_shows_what_the_api_says(site: Site) -> None:
     )
 
 
+def test_what_is_empty_has_a_name_and_no_link_to_all_calls() -> None:
+    """A call that a span told of has no release: no filter says that. A tag may be empty, and is found."""
+    first, second = make_records(2, seed=1, until=NOW)
+    log = MemoryRecordLog()
+    fill(
+        log,
+        [
+            msgspec.structs.replace(first, release="", tags={"team": ""}),
+            msgspec.structs.replace(second, tags={"team": "search"}),
+        ],
+    )
+    site = Site(log=log)
+    page = shown(site.person(), "/explore?group_by=release,model")
+    assert "(empty)" in page.text
+    assert f"{second.release[:8]} · {second.model}" in page.text
+    assert all("release=&" not in each and not each.endswith("release=") for each in hrefs(page))
+    links = [each for each in hrefs(page) if each.startswith("/records?")]
+    assert all(second.release in each for each in links if "sort=" not in each and "status=" not in each)
+    tagged = hrefs(shown(site.person(), "/explore?group_by=tag:team"))
+    assert any("tag=team%3D&" in each for each in tagged)
+    assert site.program().get("/api/v1/records?tag=team%3D").json()["records"][0]["id"] == first.id
+
+
 def test_what_is_read_off_histograms_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quantiles of many calls are approximate; the API and the pages say so. Few are exact."""
     log = DuckDBRecordLog(tmp_path / "records.duckdb")

@@ -299,6 +299,8 @@ def filter_of(asked: UsageQuery, group: tuple[str | None, ...]) -> dict[str, str
         if value is None or name in ("provider", "operation", "finish_reason"):
             return None
         tag = name.removeprefix("tag:")
+        if not value and tag == name:  # an empty filter is none
+            return None
         found.update({"tag": f"{tag}={value}"} if tag != name else {name: value})
     return found
 

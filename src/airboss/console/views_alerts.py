@@ -106,7 +106,7 @@ def amount(metric: str, value: float) -> str:
     if metric == "cost_usd":
         return usd(value)
     if metric == "requests":
-        return f"{value:,.0f}{NB}calls"
+        return f"{value:,.0f}{NB}{'call' if value == 1 else 'calls'}"
     return f"{value:,.0f}{NB}tokens" if "tokens" in metric else f"{value:.3f}"
 
 

@@ -36,6 +36,8 @@ COMPARES: Final = {"": "nothing", "previous": "the time before", "week": "a week
 ROWS: Final = 100
 NONE: Final = "(none)"
 """What a group of calls without the thing is called."""
+EMPTY: Final = "(empty)"
+"""What one is called where the thing is a text without characters."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +111,7 @@ def row(pair: Compared, asked: UsageQuery, keep: dict[str, str], period: Period)
     if own is not None and set(own) <= set(FILTERS):
         deeper = url("/explore", {**keep, **own}, group_by="user" if asked.by[:1] != ("user",) else "session")
     return Row(
-        names=tuple(each if each is not None else NONE for each in one.group),
+        names=tuple(map(named, one.group)),
         now=pair.now,
         before=pair.before,
         records=records,
@@ -133,7 +135,7 @@ def charts(desk: Desk, found: UsageAnswer, asked: UsageQuery, period: Period, *,
     )
     buckets = [
         StatsBucket(
-            deployment=NONE if each.group[0] is None else each.group[0],
+            deployment=named(each.group[0]),
             **{
                 name: getattr(each, name)
                 for name in StatsBucket.__struct_fields__
@@ -155,9 +157,14 @@ def charts(desk: Desk, found: UsageAnswer, asked: UsageQuery, period: Period, *,
     return msgspec.structs.replace(made, omitted=max(0, others))
 
 
+def named(group: str | None) -> str:
+    """What a group is called, so that it can be seen."""
+    return NONE if group is None else group or EMPTY
+
+
 def spread(names: Sequence[str | None]) -> Callable[[str], int]:
     """Hues as far apart as there are names."""
-    order = {NONE if name is None else name: at for at, name in enumerate(names)}
+    order = {named(name): at for at, name in enumerate(names)}
     return lambda name: order.get(name, 0) * HUES // max(1, len(order))
 
 
