@@ -158,11 +158,39 @@ def test_a_server_that_forgets_is_told_again(valkey: ValkeyServer) -> None:
         await granted(counters.ask([A_REQUEST]))
         await asyncio.to_thread(valkey.restart)
         await until(lambda: counters.here and not counters._lost.is_set())
+        await asyncio.to_thread(valkey.command, "DEL", "{airboss}:back")
         answer = await counters.ask([ONE_CALL])
         assert isinstance(answer, Denied)
         (grant,) = await granted(counters.ask([Want(BUDGET, "money", 100, 10)]))
         assert grant.left == 20
         await counters.close()
+
+    run(body)
+
+
+def test_a_minute_is_not_given_twice_by_a_server_that_forgets(valkey: ValkeyServer) -> None:
+    """What was taken before stands where it stood; nobody is given anything before others can have told."""
+
+    async def body() -> None:
+        workers = [await worker(valkey, name) for name in "ab"]
+        for each in workers:
+            for _ in range(4):
+                (grant,) = await granted(each.ask([A_REQUEST]))
+        workers[0].tell([Change(A_REQUEST.counter, back=1, slot=grant.slot)])
+        await settled(*workers)
+        await asyncio.to_thread(valkey.restart)
+        await until(lambda: all(each.here and not each._lost.is_set() for each in workers))
+        with pytest.raises(Unavailable, match="has forgotten"):
+            await workers[0].ask([A_REQUEST])
+        await asyncio.to_thread(valkey.command, "DEL", "{airboss}:back")
+        left = [(await granted(each.ask([A_REQUEST])))[0].left for each in (*workers, workers[0])]
+        assert left == [2, 1, 0]
+        denied = await workers[1].ask([A_REQUEST])
+        assert isinstance(denied, Denied)
+        assert denied.retry_after_s is not None
+        assert denied.retry_after_s < 60
+        for each in workers:
+            await each.close()
 
     run(body)
 
@@ -272,7 +300,7 @@ def test_nothing_stays_behind(valkey: ValkeyServer) -> None:
         await counters.close()
         await until(lambda: b":0" in valkey.command("EXISTS", "{airboss}"))
         keys = valkey.command("KEYS", "*")
-        assert keys.count(b"{airboss}") == 2, keys  # the minute, and the number of the last telling
+        assert keys.count(b"{airboss}") == 3, keys  # the minute, the last telling's number, and since when
         assert valkey.command("PTTL", "{airboss}:minute:key/a/requests") > b":50000"
         assert valkey.command("TTL", "{airboss}:seq:a") > b":80000"
 

@@ -9,6 +9,7 @@ local SLOT_S = 0.25
 local MINUTE_MS = 61000  -- a window says nothing any more
 local FORGET_S = 259200  -- nor does a budget's counter after so long, as in counting.py
 local SEQ_S = 86400      -- a worker that is gone for so long does not come back
+local BACK_MS = 1000     -- who remembers another server's life comes back within it
 local GONE_S = 10        -- a worker that is not heard of for so long is gone
 local LEASE_SHARE = 100
 local MONEY_LEASE_SHARE = 1000
@@ -90,6 +91,22 @@ local function give_back(counter, amount, slot)
   redis.call('HSET', key, 'total', whole(seen.total - change))
 end
 
+-- What a worker took before the server forgot it: counters, each with slots and amounts in turn.
+local function remember(taken)
+  for _, each in ipairs(taken) do
+    local key, slots = minute_key(each[1]), each[2]
+    for index = 1, #slots, 2 do
+      local slot, amount, seen = slots[index], slots[index + 1], window(key)
+      if slot >= slot_now - SLOTS and slot <= slot_now and amount > 0 then
+        redis.call('HINCRBY', key, whole(slot), whole(amount))
+        redis.call('HSET', key, 'total', whole(seen.total + amount), 'from',
+          whole(math.min(seen.from or slot, slot)), 'newest', whole(math.max(seen.newest or slot, slot)))
+        redis.call('PEXPIRE', key, MINUTE_MS)
+      end
+    end
+  end
+end
+
 local function wait_ms(key, seen, need, limit)
   local over = seen.total + need - limit
   local names = slots_between(seen.from, seen.newest)
@@ -151,8 +168,12 @@ local function forget(who)
   redis.call('DEL', of)
 end
 
+local BORN = BASE .. ':born'  -- since when it remembers, in milliseconds
+local BACK = BASE .. ':back'  -- there while workers come back to a server that has forgotten
+
 local function heard()
   redis.call('ZADD', BASE, now, worker)
+  redis.call('EXPIRE', BORN, SEQ_S)
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', BASE, '-inf', now - GONE_S, 'LIMIT', 0, 16)) do
     forget(gone)
     redis.call('ZREM', BASE, gone)
@@ -223,6 +244,9 @@ local function later(no, other)
 end
 
 local function ask(wants)
+  if redis.call('EXISTS', BACK) == 1 then
+    return { 2 }
+  end
   local refused
   for index, want in ipairs(wants) do
     local no = denied(index - 1, want)
@@ -266,12 +290,18 @@ local SEQ = BASE .. ':seq:' .. worker
 
 if operation == 'hello' then
   forget(worker)
+  redis.call('SET', BORN, whole(now * 1000), 'NX')
   heard()
   for _, pair in ipairs(cmsgpack.unpack(ARGV[3])) do
     hold(pair[1], worker, pair[2])
     keep(pair[1])
   end
-  return tonumber(redis.call('GET', SEQ)) or 0
+  local known, born = tonumber(ARGV[4]), tonumber(redis.call('GET', BORN))
+  if known ~= 0 and known ~= born then
+    remember(cmsgpack.unpack(ARGV[5]))
+    redis.call('SET', BACK, '1', 'NX', 'PX', BACK_MS)
+  end
+  return { tonumber(redis.call('GET', SEQ)) or 0, born }
 end
 if operation == 'gone' then
   forget(worker)

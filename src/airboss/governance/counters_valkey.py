@@ -7,7 +7,7 @@ import hashlib
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, Final, cast
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -17,14 +17,16 @@ import msgspec
 
 from airboss.domain.errors import SetupError
 from airboss.governance.counters_client import STUCK_S, FarCounters, Line
-from airboss.governance.counters_wire import Ask, Broken, Given, Heard, Hello, Refused, Tell
-from airboss.governance.counting import Denied, Grant
+from airboss.governance.counters_wire import Ask, Broken, FromOwner, Given, Heard, Hello, Refused, Tell
+from airboss.governance.counting import Change, Denied, Grant
+from airboss.governance.recent import Recent
 
 SCRIPT: Final = resources.files("airboss.governance").joinpath("counters_valkey.lua").read_bytes()
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 BASE: Final = "{airboss}"
 """Every key begins so. Two Airbosses on one server take two of its databases."""
 PORT: Final = 6379
+AGAIN: Final = 2
 TLS_SCHEMES: Final = frozenset({"valkeys", "rediss"})
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -52,6 +54,20 @@ class ValkeyCounters(FarCounters):
         if not self._host:
             raise SetupError("the URL of [store] counters names no host; write valkey://HOST:PORT/DATABASE")
         self._tls = ssl.create_default_context() if self._at.scheme in TLS_SCHEMES else None
+        self.born = 0
+        """Which life of the server knows what this worker took; 0: none yet."""
+        self.recent = Recent()
+
+    def tell(self, changes: Sequence[Change]) -> None:
+        """As `Counters.tell`."""
+        self.recent.told(changes)
+        super().tell(changes)
+
+    def heard(self, message: FromOwner) -> None:
+        """What the server says."""
+        if isinstance(message, Given) and (question := self._asked.get(message.number)) is not None:
+            self.recent.given(question.wants, message.grants)
+        super().heard(message)
 
     async def _connect(self) -> Line:
         loop = asyncio.get_running_loop()
@@ -78,7 +94,7 @@ def _opening(at: SplitResult, database: int) -> list[tuple[str | bytes, ...]]:
 class _ValkeyLine(asyncio.Protocol):
     """One connection. Commands go out at once and are answered in their order."""
 
-    def __init__(self, counters: FarCounters, worker: str, opening: list[tuple[str | bytes, ...]]) -> None:
+    def __init__(self, counters: ValkeyCounters, worker: str, opening: list[tuple[str | bytes, ...]]) -> None:
         self._counters = counters
         self._worker = worker
         self._opening = opening
@@ -96,7 +112,8 @@ class _ValkeyLine(asyncio.Protocol):
         """As `Line.greet`."""
         for command in self._opening:
             self._send(command, self._opened)
-        self._run("hello", _pack(list(hello.held.items())), then=self._greeted)
+        known, taken = self._counters.born, _pack(self._counters.recent.all())
+        self._run("hello", _pack(list(hello.held.items())), known, taken, then=self._greeted)
         return await self._welcome
 
     def say(self, message: Ask | Tell) -> None:
@@ -156,8 +173,9 @@ class _ValkeyLine(asyncio.Protocol):
     def _greeted(self, reply: object) -> None:
         if self._welcome.done():
             return
-        if isinstance(reply, int):
-            self._welcome.set_result(reply)
+        if isinstance(reply, list):
+            seq, self._counters.born = reply
+            self._welcome.set_result(seq)
         else:
             self._welcome.set_exception(ConnectionRefusedError(str(reply)))
 
@@ -165,6 +183,8 @@ class _ValkeyLine(asyncio.Protocol):
         if isinstance(reply, libvalkey.ReplyError):
             self._counters.heard(Broken(number, str(reply)))
             self._checked(reply)
+        elif reply[0] == AGAIN:
+            self._counters.heard(Broken(number, "it has forgotten all, and hears from every gateway first"))
         elif reply[0]:
             self._counters.heard(Given(number, tuple([Grant(*each) for each in reply[1:]])))
         else:

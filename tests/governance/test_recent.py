@@ -1,0 +1,33 @@
+"""What a worker remembers of the last minute."""
+
+from __future__ import annotations
+
+from airboss.governance.counting import Change, Grant, Want
+from airboss.governance.recent import Recent
+from airboss.governance.windows import SLOTS
+
+REQUESTS = Want("key/a/requests", "minute", 100, 1)
+TOKENS = Want("key/b/tokens", "minute", 100, 1)
+CALLS = Want("key/a/concurrency", "running", 5, 1)
+
+
+def grant(amount: int, slot: int) -> Grant:
+    """So much of a minute, in that slot."""
+    return Grant(amount, slot, 0, 0)
+
+
+def test_what_was_taken_is_remembered_by_slot_for_a_minute() -> None:
+    """What went back or was used besides is in it; what is held and not taken is not."""
+    recent = Recent()
+    recent.given([REQUESTS, CALLS], [grant(3, 1000), grant(1, 0)])
+    recent.given([REQUESTS, TOKENS], [grant(2, 1001), grant(50, 1001)])
+    recent.told([Change("key/b/tokens", back=20, slot=1001), Change("key/a/concurrency", freed=1)])
+    recent.told([Change("key/b/tokens", back=-5, slot=1001), Change("key/c/tokens", back=3, slot=1001)])
+    assert recent.all() == [("key/a/requests", [1000, 3, 1001, 2]), ("key/b/tokens", [1001, 35])]
+    recent.given([REQUESTS], [grant(1, 1001 + SLOTS)])
+    assert recent.all() == [
+        ("key/a/requests", [1001, 2, 1001 + SLOTS, 1]),
+        ("key/b/tokens", [1001, 35]),
+    ]
+    recent.given([REQUESTS], [grant(1, 1002 + SLOTS)])
+    assert recent.all() == [("key/a/requests", [1001 + SLOTS, 1, 1002 + SLOTS, 1])]
