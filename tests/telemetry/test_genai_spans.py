@@ -11,7 +11,8 @@ import pytest
 
 from airboss.telemetry.genai_spans import ModelCall, call_of, kind_of, session_of, tags_of, user_of
 from airboss.telemetry.otlp_read import RawSpan, read_json, read_protobuf
-from tests.support.otlp import as_protobuf, request, span
+from airboss.telemetry.otlp_read_logs import logs_of_json
+from tests.support.otlp import as_protobuf, log, logs, request, span
 
 DATA = Path(__file__).parent / "data"
 ANSWER = "The air boss launches, watches and recovers every aircraft on the deck of the carrier."
@@ -92,6 +93,27 @@ def test_recorded_errors_are_read(name: str) -> None:
     """A call that failed has its error's type."""
     failed = [each for each in recorded(name)[1] if each.error_type is not None]
     assert [each.error_type.rpartition(".")[2] for each in failed if each.error_type] == ["NotFoundError"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (r"cut \ud83d", "cut \ufffd"),
+        (r"\uDE00 first", "\ufffd first"),
+        (r"\ud83d\ud83d\ude00\udc00", "\ufffd\U0001f600\ufffd"),
+        (r"\\ud83d is text, \\\ud83d is not", "\\ud83d is text, \\\ufffd is not"),
+    ],
+)
+def test_half_of_a_character_costs_no_span(said: str, kept: str) -> None:
+    """JavaScript cuts long texts between the two: what is left is replaced, in a name of the service too."""
+    text = json.dumps(
+        request(span(1, attributes=TODAY | {"gen_ai.prompt.0.content": "SAID"}), service="SAID")
+    )
+    (found,) = read_json(text.replace("SAID", said).encode(), time.time_ns()).spans
+    assert found.attributes["gen_ai.prompt.0.content"] == found.resource["service.name"] == kept
+    record = json.dumps(logs(log("gen_ai.user.message", attributes={"content": "SAID"})))
+    (told,) = logs_of_json(record.replace("SAID", said).encode(), time.time_ns()).logs
+    assert told.attributes["content"] == kept
 
 
 def test_an_error_without_a_name_is_none() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -34,6 +35,7 @@ AHEAD_NS_MAX: Final = 3_600 * 10**9
 
 Value = Any
 """A JSON value."""
+T = TypeVar("T")
 
 
 class RawEvent(msgspec.Struct, frozen=True, gc=False):
@@ -240,6 +242,11 @@ class _Request(msgspec.Struct, rename="camel"):
 
 _requests: Final = msgspec.json.Decoder(_Request)
 _spans: Final = msgspec.json.Decoder(_Span)
+_HALF: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+"""The first half of a character without the second, and the other way round, as JSON escapes them."""
 _STATUSES: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 
@@ -249,7 +256,7 @@ def read_json(body: bytes, now_ns: int) -> Reading:
     rejected alone. Raises BodyTooLarge, too."""
     check_json(body)
     try:
-        request = _requests.decode(body)
+        request = decoded(_requests, body)
     except (RecursionError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
     found = Reading(spans=[])
@@ -259,11 +266,27 @@ def read_json(body: bytes, now_ns: int) -> Reading:
             scope = of_scope.scope.name[:NAME_CHARS_MAX] if of_scope.scope is not None else ""
             for raw in of_scope.spans[:SPANS_MAX]:
                 try:
-                    found.spans.append(_from_json(_spans.decode(raw), resource, scope, now_ns))
+                    found.spans.append(_from_json(decoded(_spans, raw), resource, scope, now_ns))
                 except (ValueError, RecursionError) as error:
                     found.reject(str(error)[:200])
             found.reject(f"more than {SPANS_MAX} in one scope", len(of_scope.spans) - SPANS_MAX)
     return found
+
+
+def decoded(decoder: msgspec.json.Decoder[T], text: bytes | msgspec.Raw) -> T:
+    """What a text says. Halves of characters, which who cuts texts leaves behind, are replaced. Raises
+    ValueError, RecursionError."""
+    try:
+        return decoder.decode(text)
+    except msgspec.DecodeError:
+        raw = bytes(text)
+        if rb"\u" not in raw or b"\0" in raw:
+            raise
+        # Escaped backslashes stand aside as what no JSON holds, so that each that is left begins an escape.
+        mended = _HALF.sub(rb"\\ufffd", raw.replace(rb"\\", b"\0\1")).replace(b"\0\1", rb"\\")
+        if mended == raw:
+            raise
+        return decoder.decode(mended)
 
 
 def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int) -> RawSpan:

@@ -20,6 +20,7 @@ from airboss.telemetry.otlp_read import (
     attributes_of,
     checked_id,
     checked_times,
+    decoded,
     json_attributes,
     json_value,
     unhex,
@@ -137,7 +138,7 @@ def logs_of_json(body: bytes, now_ns: int) -> LogReading:
     """The same of a request in JSON."""
     check_json(body)
     try:
-        request = _requests.decode(body)
+        request = decoded(_requests, body)
     except (RecursionError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
     found = LogReading(logs=[])
@@ -147,7 +148,7 @@ def logs_of_json(body: bytes, now_ns: int) -> LogReading:
         found.reject(f"more than {SPANS_MAX} of one resource", len(records) - SPANS_MAX)
         for raw in records[:SPANS_MAX]:
             try:
-                log = _logs.decode(raw)
+                log = decoded(_logs, raw)
                 attributes = json_attributes(log.attributes)[0]
                 name = _event(log.event_name, attributes)
                 if name is None:
