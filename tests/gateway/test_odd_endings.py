@@ -35,6 +35,7 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
         deployment(upstream.url, continuation="off", **made),
         deployment(upstream.url, name="masks", aliases=(), policy=policy_of("mask", None), **made),
         deployment(upstream.url, name="on", aliases=(), continuation="on", **made),
+        deployment(upstream.url, name="claude", aliases=(), kind="anthropic", continuation="off", **made),
     ]
     with Gateway(tmp_path_factory.mktemp("endings") / "g", *plans) as running:
         yield running
@@ -155,3 +156,28 @@ def test_a_models_own_limit_is_a_limit(gateway: Gateway, upstream: SaidUpstream)
     responses = dict(streamed(say(gateway, "responses", stream=True)))
     reason = responses["response.incomplete"]["response"]["incomplete_details"]["reason"]
     assert reason == "max_output_tokens"
+
+
+CLAUDE = [
+    {"type": "message_start", "message": {"id": "m", "model": "c", "usage": {"input_tokens": 5}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "One"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 7}},
+]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_breaks_after_a_reason_to_stop_costs_nothing(
+    gateway: Gateway, upstream: SaidUpstream, dialect: str
+) -> None:
+    """Anthropic's last event says nothing more: the answer is whole without it, and so is its usage."""
+    upstream.events, upstream.done = [json.dumps(event) for event in CLAUDE], False
+    body = upstream.said()
+    upstream.raw = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body) + 9, body)
+    response = ask(gateway, dialect, model="claude", stream=True)
+    assert said(dialect, response) == "One"
+    assert "[DONE]" in response.text if dialect == "chat" else is_whole(dialect, response)
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["finish_reason"], end["usage_estimated"]) == ("ok", "length", False)
+    assert (end["input_tokens"], end["output_tokens"]) == (5, 7)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from airboss.domain.plan import Retry
 from tests.support.gateway import Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
 from tests.support.spoken import error, error_in_stream, is_whole, recorded_text, say, text
@@ -29,6 +30,7 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
     """A worker in front of it, as OpenAI's dialect and as Anthropic's."""
     plans = (
         deployment(upstream.url, continuation="off"),
+        deployment(upstream.url, name="twice", aliases=(), continuation="off", retry=Retry(attempts=2)),
         deployment(upstream.url, name="claude", aliases=(), kind="anthropic", continuation="off"),
     )
     with Gateway(tmp_path_factory.mktemp("odd"), *plans) as running:
@@ -199,3 +201,43 @@ def test_what_an_upstream_says_of_an_error_in_a_stream_is_recorded(
     assert len(kept["error"]["message"]) < 2500
     assert "preset-secret" not in json.dumps(kept)
     assert "[REDACTED]" in kept["error"]["message"]
+
+
+INSIDE: dict[str, tuple[dict[str, Any], int, str | None, int]] = {
+    "a number": ({"message": "no", "code": 429}, 429, "rate_limit_exceeded", 2),
+    "a number in words": ({"message": "no", "code": "429"}, 429, "429", 2),
+    "too much": ({"message": "no", "code": "rate_limit_exceeded"}, 429, "rate_limit_exceeded", 2),
+    "used up": ({"message": "no", "code": "insufficient_quota"}, 429, "insufficient_quota", 1),
+    "too long": (
+        {"message": "no", "type": "invalid_request_error", "code": "context_length_exceeded"},
+        400,
+        "context_length_exceeded",
+        1,
+    ),
+    "too long, in words": (
+        {"message": "prompt is too long", "type": "invalid_request_error"},
+        400,
+        "context_length_exceeded",
+        1,
+    ),
+    "filtered": ({"message": "no", "code": "content_filter"}, 400, "content_filter", 1),
+    "wrong": ({"message": "no", "type": "invalid_request_error"}, 400, None, 1),
+    "overloaded": ({"message": "no", "type": "overloaded_error"}, 503, "upstream_unavailable", 2),
+    "nothing more": ({"message": "no", "type": "server_error"}, 502, "upstream_error", 2),
+}
+"""Errors inside of an answer with status 200: their status and code then, and how often is asked."""
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", INSIDE)
+def test_an_error_inside_of_an_answer(
+    gateway: Gateway, upstream: SaidUpstream, name: str, stream: bool
+) -> None:
+    """It is what it would have been as a status: for the client, and for who is asked next."""
+    said, status, code, times = INSIDE[name]
+    upstream.seen.clear()
+    upstream.body = {"error": said}
+    upstream.events = [json.dumps(upstream.body)] if stream else []
+    response = gateway.chat(model="twice", stream=stream)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert len(upstream.seen) == times

@@ -179,10 +179,20 @@ def test_attempts_beside_each_other() -> None:
     assert [data for _, data in events(said + speech.end())] == EVENTS
 
 
+def test_a_last_word_that_got_lost_is_said(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Behind the reason to stop comes no more of an answer: it is whole, and its client is told so."""
+    upstream.done = False
+    upstream.events = [json.dumps(event) for event in EVENTS[:-1]]
+    response = say(gateway, "messages", stream=True)
+    assert [name for name, _ in streamed(response)][-2:] == ["message_delta", "message_stop"]
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["usage_estimated"]) == ("ok", False)
+
+
 def test_a_cut_stream_never_looks_whole(gateway: Gateway, upstream: SaidUpstream) -> None:
     """It ends in one error of ours, and without the events that say how a message ended."""
     upstream.done = False
-    upstream.events = [json.dumps(event) for event in EVENTS[:-1]]
+    upstream.events = [json.dumps(event) for event in EVENTS[:-2]]
     names = [name for name, _ in streamed(say(gateway, "messages", stream=True))]
     assert names[-1] == "error"
     assert not {"message_delta", "message_stop"} & set(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -13,8 +14,9 @@ from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.sse import event_data
 from airboss.providers.aws_frames import AwsFrames
 from airboss.providers.aws_sign import Credentials, authorise_aws, credentials_of, signed
+from airboss.providers.bedrock_answer import BedrockReader
 from airboss.providers.dialect import Unsigned
-from airboss.providers.fake_bedrock import frame
+from airboss.providers.fake_bedrock import frame, framed
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
@@ -82,7 +84,7 @@ FRAMES = b"".join(
 EVENTS = [
     b'{"messageStart":{"role":"assistant"}}',
     '{"contentBlockDelta":{"delta":{"text":"ä"}}}'.encode(),
-    b'{"throttlingException":{"message":"slow"}}',
+    b'{"throttlingException":{"message":"slow"},"failed":true}',
 ]
 
 
@@ -94,6 +96,25 @@ def test_frames_are_cut_wherever_they_come(cuts: list[int]) -> None:
     found = [event for a, b in pairwise(places) for event in frames.feed(FRAMES[a:b])]
     assert [event_data(event) for event in found] == EVENTS
     assert frames.rest == b""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frame("modelNotReadyException", b'{"message":"warming up"}', exception=True),
+        framed({":message-type": "error", ":error-code": "Busy", ":error-message": "warming up"}, b""),
+    ],
+    ids=["an exception of a later version", "an error without a type"],
+)
+def test_failures_that_nobody_knows_are_failures(said: bytes) -> None:
+    """They end the answer with what they say, as a defect of the provider's."""
+    (event,) = AwsFrames().feed(said)
+    data = event_data(event)
+    assert data is not None
+    (told,) = BedrockReader(7, id="b", model="m", answer_tool=None).event(data)
+    found = json.loads(told)["error"]
+    assert found["code"] == 502
+    assert "warming up" in found["message"]
 
 
 @given(st.integers(0, len(FRAMES) - 1), st.integers(1, 255))

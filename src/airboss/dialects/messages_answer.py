@@ -44,6 +44,7 @@ ERROR_TYPES: Mapping[int, str] = {
 }
 """Anthropic's types of errors by status; other 4xx are `invalid_request_error`, other 5xx `api_error`."""
 PING = sse("ping", {"type": "ping"})
+STOP = sse("message_stop", {"type": "message_stop"})
 
 
 def error_body(status: int, body: bytes) -> bytes:
@@ -196,7 +197,9 @@ class MessagesSpeech:
     def end(self) -> bytes:
         """As `Speech.end`."""
         if self.passes:
-            return b"".join(self._last_heard)
+            heard = b"".join(self._last_heard)
+            # The last word may have been lost, which is no part of the answer.
+            return heard if b"event: message_stop\n" in heard else heard + STOP
         begun = b"" if self._stream is not None else self.event(b"{}")
         assert self._stream is not None  # begun just now, if not before
         return begun + b"".join(self._stream.end(self.estimate))
@@ -331,7 +334,7 @@ class _Stream:
                 },
             )
         )
-        out.append(sse("message_stop", {"type": "message_stop"}))
+        out.append(STOP)
         return out
 
 

@@ -17,7 +17,7 @@ from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
 from airboss.providers.anthropic_answer import AnthropicReader
-from airboss.providers.dialect import Outgoing, key_in
+from airboss.providers.dialect import DONE, Outgoing, key_in
 from airboss.providers.dialects import ANTHROPIC_VERSION
 
 OWN_HEADERS = ("anthropic-version", "anthropic-beta")
@@ -132,6 +132,6 @@ class PassingReader(AnthropicReader):
         if type_ == "ping":
             self._pings = [data]
             return said
-        first, *more = said or [NOTHING]
+        first, *more = said if said and said[0] != DONE else [NOTHING, *said]
         heard, self._pings = [*self._pings, data], []
         return [carrying(first, heard), *more]

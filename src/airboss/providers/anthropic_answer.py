@@ -138,8 +138,8 @@ class AnthropicReader:
         self._open: dict[int, _Open] = {}
         self._calls = 0
         self._answered = False
-        self._finish: FinishReason | None = None
-        self._stopped_at: str | None = None
+        self._finished = False
+        self._usage_said: Json | None = None
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer."""
@@ -214,17 +214,28 @@ class AnthropicReader:
                 return self._close(said.index)
             case "message_delta":
                 self._take_usage(said.usage)
-                if said.delta is not None and said.delta.stop_reason is not None:
-                    self._finish = self._reason(said.delta.stop_reason)
-                    self._stopped_at = said.delta.stop_sequence
-                return []
-            case "message_stop" if self._finish is not None:
-                finish = self._write.chunk({}, finish=self._finish, stopped_at=self._stopped_at)
-                usage = self.told()
-                return [finish, *([self._write.usage_chunk(usage)] if usage is not None else []), DONE]
+                return self._ending(said.delta)
+            case "message_stop" if self._finished:
+                return [*self._usage_if_new(), DONE]
             case "error":
                 return [self.error(200, data)]
         return []  # pings, and what a later version adds
+
+    def _ending(self, delta: _Delta | None) -> list[bytes]:
+        """Why it ends, said at once: what comes behind that is no more of the answer, and may get lost."""
+        made = []
+        if delta is not None and delta.stop_reason is not None and not self._finished:
+            self._finished = True
+            reason = self._reason(delta.stop_reason)
+            made.append(self._write.chunk({}, finish=reason, stopped_at=delta.stop_sequence))
+        return made + self._usage_if_new() if self._finished else made
+
+    def _usage_if_new(self) -> list[bytes]:
+        usage = self.told()
+        if usage is None or usage == self._usage_said:
+            return []
+        self._usage_said = usage
+        return [self._write.usage_chunk(usage)]
 
     def _begin(self, index: int, block: _Block) -> list[bytes]:
         opened = self._open[index] = _Open(block, self._calls)

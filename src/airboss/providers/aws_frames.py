@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
+
+import msgspec
 
 from airboss.domain.errors import UpstreamFailed
 
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 _PRELUDE = 12
 _TEXT = 7
+_FAILURES = frozenset({"exception", "error"})
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """How many bytes the values of other types have; 6 and 7 say it themselves."""
@@ -23,7 +27,8 @@ _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
 class AwsFrames:
     """Cuts the stream. Each event is `data: {"TYPE": PAYLOAD}` with a blank line after it, where TYPE is the
-    frame's `:event-type`, or `:exception-type` for an error."""
+    frame's `:event-type`. A failure has its `:exception-type` or `:error-code`, and `"failed": true` behind.
+    """
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -47,10 +52,7 @@ class AwsFrames:
             if struct.unpack_from(">I", frame, size - 4)[0] != zlib.crc32(frame[: size - 4]):
                 raise UpstreamFailed("the upstream sent an event-stream frame with a wrong checksum")
             headers = _headers(frame[_PRELUDE : _PRELUDE + headers_size])
-            name = headers.get(":exception-type") or headers.get(":event-type") or "unknown"
-            # Line ends are white space in JSON, and would end the event's line.
-            payload = frame[_PRELUDE + headers_size : -4].translate(_ONE_LINE) or b"{}"
-            found.append(b'data: {"%s":%s}\n\n' % (name.encode(), payload))
+            found.append(b"data: {%s}\n\n" % _members(headers, frame[_PRELUDE + headers_size : -4]))
         del rest[:at]
         return found
 
@@ -58,6 +60,17 @@ class AwsFrames:
     def rest(self) -> bytes:
         """The bytes after the last whole frame."""
         return bytes(self._rest)
+
+
+def _members(headers: Mapping[str, str], payload: bytes) -> bytes:
+    """What an event says."""
+    name = headers.get(":exception-type") or headers.get(":event-type") or "unknown"
+    if headers.get(":message-type") == "error":  # one that the service has no type for
+        name = headers.get(":error-code", name)
+        payload = msgspec.json.encode({"message": headers.get(":error-message")})
+    # Line ends are white space in JSON, and would end the event's line.
+    said = b"%s:%s" % (msgspec.json.encode(name), payload.translate(_ONE_LINE) or b"{}")
+    return said + b',"failed":true' if headers.get(":message-type") in _FAILURES else said
 
 
 def _headers(data: bytes) -> dict[str, str]:

@@ -108,6 +108,7 @@ class _Event(msgspec.Struct, rename="camel"):
     internal_server_exception: _Piece | None = None
     model_stream_error_exception: _Piece | None = None
     service_unavailable_exception: _Piece | None = None
+    failed: bool = False
 
 
 _response = msgspec.json.Decoder(_Response)
@@ -145,6 +146,8 @@ class BedrockReader:
         for kind, status in STATUS.items():
             if (failed := getattr(said, kind)) is not None:
                 return [_told(failed.message or kind, status, inside=True)]
+        if said.failed:
+            return [_told(_failure(data), 502, inside=True)]
         made = [piece for event in self._renamed(said) for piece in self._inner.event(_encode(event))]
         # The usage comes after the reason, and is the last that is said.
         return made + self._last() if said.metadata is not None else made
@@ -217,6 +220,12 @@ class BedrockReader:
         if not isinstance(message, str):
             message = f"an answer that is no error of AWS's: {body[:200].decode('utf-8', 'replace')!r}"
         return _told(message, 502 if status == 200 else status, inside=status == 200)
+
+
+def _failure(data: bytes) -> str:
+    """What a failure of no known type says."""
+    name, said = next(iter(msgspec.json.decode(data).items()))
+    return f"{name}: {said.get('message') if isinstance(said, dict) else said}"
 
 
 def _told(message: str, status: int, *, inside: bool) -> bytes:

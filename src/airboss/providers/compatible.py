@@ -375,8 +375,35 @@ def check_whole(provider: str, reply: Reply) -> None:
 def error_in(provider: str, body: bytes) -> ApiError:
     """The error that an answer with status 200 holds, with the status that it names itself."""
     said = read_error(body)
-    status = said.code if isinstance(said.code, int) and 400 <= said.code < 600 else 502
-    return as_api_error(provider, status, said, retry_after_s=None)
+    return as_api_error(provider, _status_in(said), said, retry_after_s=None)
+
+
+def _status_in(said: UpstreamError) -> int:
+    """The status that an error would have come with: its code, where that is one, or by its code or type."""
+    for name in (said.code, said.type):
+        status = int(name) if isinstance(name, str) and _NUMBER.fullmatch(name) else name
+        if isinstance(status, int) and 400 <= status < 600:
+            return status
+        if isinstance(name, str) and name in _STATUS:
+            return _STATUS[name]
+    return 502
+
+
+_NUMBER = re.compile(r"[45]\d\d")
+_STATUS: Mapping[str, int] = {
+    "context_length_exceeded": 400,
+    "content_filter": 400,
+    "content_policy_violation": 400,
+    "invalid_api_key": 401,
+    "insufficient_quota": 429,
+    "rate_limit_exceeded": 429,
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "rate_limit_error": 429,
+    "overloaded_error": 529,
+}
+"""Of codes and types of OpenAI's and Anthropic's that say it."""
 
 
 RETRY_AFTER_S_MAX = 7 * 86_400.0

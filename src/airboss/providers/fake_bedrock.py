@@ -221,7 +221,13 @@ class Bedrock:
 def frame(name: str, payload: bytes, *, exception: bool = False) -> bytes:
     """One frame of AWS's event stream."""
     kind = "exception" if exception else "event"
-    given = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    return framed(
+        {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}, payload
+    )
+
+
+def framed(given: Mapping[str, str], payload: bytes) -> bytes:
+    """One frame with these headers."""
     headers = b"".join(
         struct.pack(">B", len(key)) + key.encode() + struct.pack(">BH", 7, len(value)) + value.encode()
         for key, value in given.items()
