@@ -9,6 +9,7 @@ import hashlib
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
