@@ -46,6 +46,13 @@ def test_a_sorted_list_is_asked_for_whole(run: Run, api: AdminApi) -> None:
     assert "1,000" in err
 
 
+@pytest.mark.parametrize("flags", [["--search", "x"], ["--sort", "slowest"], ["--id", "x"], ["--follow"]])
+def test_what_shows_calls_does_not_go_with_sums(run: Run, api: AdminApi, flags: list[str]) -> None:
+    """It is told in the words of the flags, before anything is asked."""
+    code, _, err = run("records", "--url", api.url, "--by", "model", *flags)
+    assert (code, "--most" in err, api.asked) == (2, True, [])
+
+
 def test_filters_have_the_names_of_the_flags(run: Run, api: AdminApi) -> None:
     """Each filter reaches the API under its flag's name; durations become times."""
     api.answers["GET", "/api/v1/records"] = paged([])

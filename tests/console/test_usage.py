@@ -138,6 +138,28 @@ def test_usage_comes_as_files(site: Site, tmp_path: Path) -> None:
     ]
 
 
+def test_files_have_the_same_columns_whatever_is_in_them(site: Site, tmp_path: Path) -> None:
+    """A time without calls, and numbers that nobody measured: files of several days are read together."""
+    empty = {"since": "2020-01-01T00:00:00Z", "until": "2020-01-02T00:00:00Z"}
+    asked = {"group_by": "model", "compare": "previous"}
+    heads = []
+    for name, period in (("full", {}), ("empty", empty)):
+        csv_of = site.program().get("/api/v1/usage", params={**asked, **period, "format": "csv"}).text
+        heads.append(csv_of.splitlines()[0])
+        path = tmp_path / f"{name}.parquet"
+        got = site.program().get("/api/v1/usage", params={**asked, **period, "format": "parquet"})
+        path.write_bytes(got.content)
+    assert heads[0] == heads[1]
+    assert heads[0].startswith("model,requests,errors")
+    with duckdb.connect() as connection:
+        kinds = [
+            connection.execute(f"describe select * from '{tmp_path}/{name}.parquet'").fetchall()
+            for name in ("full", "empty")
+        ]
+    assert kinds[0] == kinds[1]
+    assert {row[0]: row[1] for row in kinds[1]}["before_ttft_p95_ms"] == "DOUBLE"
+
+
 def test_a_formula_in_a_name_stays_text() -> None:
     """A user called like a formula is not run by a spreadsheet."""
     (one,) = make_records(1, seed=1, until=NOW)

@@ -111,8 +111,7 @@ def show(
         sort=sort,
         search=search,
     )
-    if by is None and (compare or most or out):
-        raise WrongCall("--compare, --most and --out go with --by.")
+    check_by(by, sums=bool(compare or most or out), calls=bool(search or sort or record_id or follow))
     if trace is not None and (query or by or record_id or follow):
         raise WrongCall("--trace shows a trace whole; leave out what chooses among records.")
     with reach(data_dir, url) as api:
@@ -126,6 +125,16 @@ def show(
             show_record(api, record_id, as_json=as_json)
         else:
             show_records(api, query, limit, follow=follow, as_json=as_json)
+
+
+def check_by(by: str | None, *, sums: bool, calls: bool) -> None:
+    """Raise WrongCall for flags that go with `--by` where it is not given, or do not where it is."""
+    if by is None and sums:
+        raise WrongCall("--compare, --most and --out go with --by.")
+    if by is not None and calls:
+        raise WrongCall(
+            "--by adds calls up; leave out --search, --sort, --id and --follow; --most says what comes first."
+        )
 
 
 def show_record(api: Api, record_id: str, *, as_json: bool) -> None:

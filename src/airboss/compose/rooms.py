@@ -66,11 +66,11 @@ def open_views(data: DataDir) -> AbstractContextManager[SqlViewStore]:
     return closing(SqlViewStore(data.ledger_url))
 
 
-def parquet(rows: Sequence[Mapping[str, object]]) -> bytes:
+def parquet(columns: Mapping[str, type], rows: Sequence[Mapping[str, object]]) -> bytes:
     """A table as a Parquet file."""
     from airboss.store.parquet import as_parquet  # noqa: PLC0415 - DuckDB, where it is needed
 
-    return as_parquet(rows)
+    return as_parquet(columns, rows)
 
 
 def open_spends(data: DataDir) -> AbstractContextManager[SqlSpends]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final, get_args, get_type_hints
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from airboss.console.desk import Desk
-from airboss.console.export import CSV, PARQUET, Download, as_csv
+from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
 from airboss.console.marks import Mark, marks
 from airboss.console.query import FILTER_NAMES, Period, read_filter, read_limit
 from airboss.console.route import Call, Route
@@ -122,7 +122,10 @@ def usage(desk: Desk, call: Call) -> object:
     if form == "csv":
         return Download(content=as_csv(table(found)), media_type=CSV, name="usage.csv")
     if form == "parquet":
-        return Download(content=desk.parquet(table(found)), media_type=PARQUET, name="usage.parquet")
+        made = table(found)
+        return Download(
+            content=desk.parquet(made.columns, made.rows), media_type=PARQUET, name="usage.parquet"
+        )
     if form != "json":
         raise InvalidRequest(f"format={form[:60]!r} is none of json, csv, parquet", param="format")
     return found
@@ -236,9 +239,14 @@ def used(row: UsageRow) -> Used:
     return Used(**given, error_rate=row.errors / ended if ended else None)
 
 
-def table(found: UsageAnswer) -> list[dict[str, object]]:
+def table(found: UsageAnswer) -> Table:
     """The rows of an answer, flat: a column for each group, and with `compare` one for each number before."""
-    names = [each for each in Used.__struct_fields__ if each not in ("group", "start")]
+    hints = get_type_hints(Used)
+    names = {name: kind_of(hints[name]) for name in Used.__struct_fields__ if name not in ("group", "start")}
+    columns: dict[str, type] = dict.fromkeys(found.group_by, str)
+    columns |= {"start": datetime} if found.step_s is not None else {}
+    columns |= names
+    columns |= {f"before_{name}": kind for name, kind in names.items()} if found.against is not None else {}
     pairs = (
         [(each.now, each.before) for each in found.compared]
         if found.against is not None
@@ -255,7 +263,13 @@ def table(found: UsageAnswer) -> list[dict[str, object]]:
         if found.against is not None:
             row |= {f"before_{name}": getattr(before, name) if before else None for name in names}
         rows.append(row)
-    return rows
+    return Table(columns=columns, rows=rows)
+
+
+def kind_of(hint: Any) -> type:
+    """The type of a number that may be missing."""
+    found: type = next((each for each in get_args(hint) if each is not type(None)), hint)
+    return found
 
 
 def views(desk: Desk, _call: Call) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from functools import partial
@@ -22,7 +22,7 @@ from starlette.types import Scope
 
 from airboss.console import api, pages_table
 from airboss.console import views as pages
-from airboss.console.desk import Apply, Desk, Prices, Rollouts, newest_of, nothing_spent
+from airboss.console.desk import Apply, Desk, Parquet, Prices, Rollouts, newest_of, nothing_spent
 from airboss.console.export import Download
 from airboss.console.guard import Guard, bearer, note_login, peer_of
 from airboss.console.live import Live
@@ -88,7 +88,7 @@ def build(
     keep_starter: Callable[[str], object] | None = None,
     views: ViewStore,
     drifts: DriftStore,
-    parquet: Callable[[Sequence[Mapping[str, object]]], bytes],
+    parquet: Parquet,
     orders: Orders,
     probes: ProbeOrders,
     tuning: TuneOrders,

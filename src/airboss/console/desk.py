@@ -62,6 +62,9 @@ class Asked(Protocol):
         """When."""
 
 
+Parquet = Callable[[Mapping[str, type], Sequence[Mapping[str, object]]], bytes]
+"""Makes a Parquet file of columns, by name and type, and rows."""
+
 Apply = Callable[[str, str], ServingPlan]
 """Applies a configuration: its text and the name of its source, usually a file; returns the plan published.
 Raises ConfigError where it is wrong."""
@@ -126,7 +129,7 @@ class Desk:
     keep_starter: Callable[[str], object] | None = None
     views: ViewStore
     drifts: DriftStore
-    parquet: Callable[[Sequence[Mapping[str, object]]], bytes]
+    parquet: Parquet
     """A table as a Parquet file."""
     orders: Orders
     probes: ProbeOrders

@@ -15,8 +15,12 @@ PARQUET: Final = "application/vnd.apache.parquet"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the begin of a formula."""
 
-Table = Sequence[Mapping[str, object]]
-"""Rows, all with the same columns."""
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows, all with these columns, which have the types of their values."""
+
+    columns: dict[str, type]
+    rows: Sequence[Mapping[str, object]]
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,15 +31,14 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-def as_csv(rows: Table) -> bytes:
-    """Rows as CSV with a head, times in RFC 3339. A text that a spreadsheet would run as a formula gets a
+def as_csv(table: Table) -> bytes:
+    """A table as CSV with a head, times in RFC 3339. A text that a spreadsheet would run as a formula gets a
     quote before it: names in it are anybody's."""
     out = io.StringIO()
-    if rows:
-        writer = csv.writer(out, lineterminator="\r\n")
-        writer.writerow(rows[0])
-        for row in rows:
-            writer.writerow([_cell(value) for value in row.values()])
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(table.columns)
+    for row in table.rows:
+        writer.writerow([_cell(row[name]) for name in table.columns])
     return out.getvalue().encode("utf-8", "backslashreplace")
 
 

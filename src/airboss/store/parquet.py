@@ -22,25 +22,18 @@ _TYPES: dict[type, str] = {
 }
 
 
-def as_parquet(rows: Sequence[Mapping[str, object]]) -> bytes:
-    """Rows, all with the same columns, as a Parquet file; times are UTC. A column without a value is text."""
+def as_parquet(columns: Mapping[str, type], rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Rows with these columns as a Parquet file; times are UTC. Its types are those of the columns, whatever
+    the rows hold, so that files of several days can be read together."""
     with tempfile.TemporaryDirectory(prefix="airboss-") as folder, duckdb.connect() as connection:
         path = Path(folder, "table.parquet")
-        columns = list(rows[0]) if rows else ["nothing"]
-        kinds = [_type(rows, name) for name in columns]
-        quoted = ['"' + name.replace('"', '""') + '"' for name in columns]
-        shape = ", ".join(f"{name} {kind}" for name, kind in zip(quoted, kinds, strict=True))
+        quoted = {name: '"' + name.replace('"', '""') + '"' for name in columns}
+        shape = ", ".join(f"{quoted[name]} {_TYPES[kind]}" for name, kind in columns.items())
         connection.execute(f"create table usage ({shape})")
-        append(connection, "usage", [tuple(map(_value, row.values())) for row in rows])
+        if rows:
+            append(connection, "usage", [tuple(_value(row[name]) for name in columns) for row in rows])
         connection.execute(f"copy usage to '{path}' (format parquet)")
         return path.read_bytes()
-
-
-def _type(rows: Sequence[Mapping[str, object]], name: str) -> str:
-    kinds = {type(row[name]) for row in rows} - {type(None)}
-    if kinds == {int, float}:
-        return "double"
-    return _TYPES[kinds.pop()] if len(kinds) == 1 else "varchar"
 
 
 def _value(value: object) -> Any:
