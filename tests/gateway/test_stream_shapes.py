@@ -61,6 +61,7 @@ WELL: dict[str, bytes] = {
     "the end with a text": stream(ONE, piece("two.", "stop"), COUNTS, DONE),
     "no [DONE]": stream(ONE, TWO, END, COUNTS),
     "two of them": USUAL + DONE,
+    "the end with a text, twice": stream(ONE, piece("two.", "stop"), piece("two.", "stop"), COUNTS, DONE),
     "broken after the reason": stream(ONE, TWO, COUNTS, END, b"data: {broken\n\n"),
     "[DONE] and a space": stream(ONE, TWO, END, COUNTS, b"data: [DONE] \n\n"),
     "bytes after [DONE]": USUAL + b"\xff\xfe\n\ndata: {broken\n\n",
@@ -180,7 +181,9 @@ def test_a_whole_answer_is_given(
     assert end["usage_estimated"] == (shape in UNTOLD)
     assert shape in UNTOLD or (end["input_tokens"], end["output_tokens"]) == (3, 2)
     assert end["cost_usd"] > 0
-    assert "One two." in json.dumps(end["response"])
+    kept = json.dumps(end["response"])
+    assert "One two." in kept
+    assert "two.two." not in kept
     at = [response.text.find(word) for word in ("One", "two.")]
     assert 0 <= at[0] < at[1]
 

@@ -264,6 +264,8 @@ class StreamedAnswer(_Answer):
     _over = False
     """Whether the upstream has said that there is no more."""
     _held_bytes = 0
+    _ending = b""
+    """The data of the last event that said why its choice ended."""
 
     def __init__(
         self,
@@ -391,10 +393,11 @@ class StreamedAnswer(_Answer):
         self.progress_at = time.perf_counter()
         if reply.error is not None and reply.says_error:
             raise error_in(self.provider, payload)
+        if self.assembly.over and reply.choices and not self._says_more(payload, reply):
+            return False
         if reply.finish_reason:
             check_whole(self.provider, reply)
-        if self.assembly.over and reply.choices and not self._says_more(reply):
-            return False
+            self._ending = payload
         self.assembly.add(reply)
         if not reply.choices and reply.usage is not None and not self._keep_usage:
             return False
@@ -411,11 +414,12 @@ class StreamedAnswer(_Answer):
             )
         return False
 
-    def _says_more(self, reply: Reply) -> bool:
+    def _says_more(self, payload: bytes, reply: Reply) -> bool:
         """Whether an event says what has not been said, after some choice has ended."""
         if not self.assembly.has_ended(reply):
             return True
-        if reply.goes_on:  # some give a reason to stop with every piece
+        # Some give a reason to stop with every piece, others send the last one again.
+        if reply.goes_on and (payload != self._ending or self.assembly.went_on):
             self.assembly.went_on = True
             return True
         # Said twice, as some do: the first time counts. OpenRouter tells its usage so.

@@ -258,7 +258,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     _ended = False
     """Whether the upstream ended the stream in order."""
     _told_end = False
-    """Whether the upstream has said why it ended."""
+    """Whether the upstream has said why it ended, and the data in which it did."""
+    _told = b""
     _said: list[str] | None
     """The upstream's own text, of which the screen may hold some back; None where there is more than text."""
 
@@ -326,6 +327,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             return
         check_whole(self.provider, reply)
         if self._told_end and reply.goes_on and self.assembly.has_ended(reply):
+            if payload == self._told:  # sent again
+                return
             self.assembly.went_on = True
             raise UpstreamFailed(
                 f"provider {self.provider!r} went on after its finish_reason, behind what a policy reads",
@@ -335,7 +338,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         if reply.says_something and self.first_output_at is None:
             # It is there, though some of it may wait: deadlines are the upstream's.
             self.first_output_at = self.progress_at
-        self._told_end = self._told_end or any(choice.finish_reason for choice in reply.choices or ())
+        if any(choice.finish_reason for choice in reply.choices or ()):
+            self._told_end, self._told = True, payload
         if self._said is not None:
             self._note(self._said, reply)
         self._add(self.screen.event(payload), out)
