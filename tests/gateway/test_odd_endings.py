@@ -181,3 +181,18 @@ def test_what_breaks_after_a_reason_to_stop_costs_nothing(
     end = gateway.closed(response.headers["x-request-id"])
     assert (end["status"], end["finish_reason"], end["usage_estimated"]) == ("ok", "length", False)
     assert (end["input_tokens"], end["output_tokens"]) == (5, 7)
+
+
+@pytest.mark.parametrize("dialect", ["messages", "responses"])
+def test_an_event_that_ends_in_a_carriage_return_is_said(
+    gateway: Gateway, upstream: SaidUpstream, dialect: str
+) -> None:
+    """The last one is the usage, which the client has as the record has it."""
+    upstream.stream([{"content": piece} for piece in PIECES])
+    body = upstream.said().replace(b"\n", b"\r")
+    upstream.raw = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    response = ask(gateway, dialect, stream=True)
+    assert said(dialect, response) == "".join(PIECES)
+    events = dict(streamed(response))
+    last = events["message_delta"] if dialect == "messages" else events["response.completed"]["response"]
+    assert (last["usage"]["input_tokens"], last["usage"]["output_tokens"]) == (3, 3)

@@ -121,7 +121,8 @@ class SpokenClient:
 
     def _said(self, data: bytes) -> bytes:
         said = []
-        for event in self._events.feed(data):
+        # These are whole events: one that ends in a carriage return has no line feed still on its way.
+        for event in self._events.feed(data + b"\n" if data.endswith(b"\r") else data):
             payload = event_data(event)
             said.append(self._speech.keep_alive() if payload is None else self._speech.event(payload))
         return b"".join(said)
