@@ -177,6 +177,27 @@ def test_follow_goes_on_with_new_ones(api: AdminApi) -> None:
     assert (process.returncode, rest, err) == (0, "", "")
 
 
+def test_follow_shows_each_once_where_a_clock_was_ahead(api: AdminApi) -> None:
+    """The newest may have been stored before others that are shown: going on from it shows these no more."""
+    ahead, known, new = record(9), record(1), record(2)
+
+    def answer(params: dict[str, str]) -> dict[str, Any]:
+        if "after" not in params:
+            return {"records": [ahead, known], "next": None}
+        stored = [ahead["id"], known["id"], new["id"]]
+        newer = [known, new][stored.index(params["after"]) :]
+        return {"records": newer, "next": stored[-1]}
+
+    api.answers["GET", "/api/v1/records"] = answer
+    command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json", "--url", api.url]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline())["id"] for _ in range(3)]
+        assert lines == [known["id"], ahead["id"], new["id"]]
+        process.send_signal(2)
+        process.communicate(timeout=20)
+
+
 def test_a_reader_that_goes_away_is_no_trace(api: AdminApi) -> None:
     """`airboss records --json | head -1` prints no trace."""
     many = [record(number) for number in range(20_000, 0, -1)]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
 
 import pytest
 
 from airboss.console import live
 from airboss.console.live import CLIENTS_MAX, Live
 from airboss.domain.errors import StoreUnavailable, Unavailable
+from airboss.store.memory import MemoryRecordLog
+from tests.console.site import NOW, Site, put, sample
 
 
 class Newest:
@@ -165,3 +168,11 @@ def test_silence_is_broken_and_streams_end(monkeypatch: pytest.MonkeyPatch) -> N
         assert set(parts[1:]) == {b": still here\n\n"}
 
     run(test)
+
+
+def test_what_is_ahead_of_our_clock_hides_nothing_new() -> None:
+    """A span may tell of a call that is yet to come: pages hear of those that came meanwhile all the same."""
+    log = MemoryRecordLog()
+    ahead, new = NOW + timedelta(minutes=20), NOW - timedelta(minutes=1)
+    put(log, sample(id="ahead", started_at=ahead), sample(id="new", started_at=new))
+    assert asyncio.run(Site(log=log).app().state.live._newest()) == "new"

@@ -235,8 +235,10 @@ def test_a_view_is_saved_found_and_deleted(site: Site) -> None:
     assert program.post("/api/v1/views", json={"name": " ", "url": "/explore"}).status_code == 400
     assert program.post("/api/v1/views/by%20key/delete", json={}).status_code == 200
     assert program.post("/api/v1/views/by%20key/delete", json={}).status_code == 404
+    assert program.post("/api/v1/views", json={"name": "cost/day", "url": "/explore"}).status_code == 200
+    assert program.post("/api/v1/views/cost%2Fday/delete", json={}).status_code == 200
     noted = [action for action, *_ in site.audit.entries if action.startswith("view")]
-    assert noted == ["view.save", "view.delete"]
+    assert noted == 2 * ["view.save", "view.delete"]
 
 
 @pytest.mark.parametrize("path", ["/?range=6h", "/records?status=error", "/explore?group_by=user"])

@@ -203,6 +203,8 @@ def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None
     for each in reversed(seen):
         write(each)
     cursor = seen[0]["id"] if seen else None
+    # A span may tell of a call ahead of our clock: then what came after it is among those shown.
+    shown = {each["id"] for each in seen}
     try:
         while True:
             params = {**query, "limit": str(PAGE), "bodies": "true" if as_json else "false"}
@@ -211,7 +213,8 @@ def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None
             page = api.get("/api/v1/records", params)["records"]
             # Without a record to go on from they come newest first.
             for each in page if cursor is not None else reversed(page):
-                write(each)
+                if each["id"] not in shown:
+                    write(each)
                 cursor = each["id"]
             if len(page) < PAGE:
                 time.sleep(FOLLOW_S)

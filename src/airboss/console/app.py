@@ -104,7 +104,7 @@ def build(
     """
 
     async def newest() -> str | None:
-        return await desk.run(lambda: newest_of(log))
+        return await desk.run(lambda: newest_of(log, clock.now()))
 
     desk = Desk(
         ledger=ledger,
@@ -174,8 +174,10 @@ register_url_convertor("slashed", Slashed())
 
 
 def reached(path: str) -> str:
-    """A path with room for a deployment's name that has a slash, as names of models on a hub have."""
+    """A path with room for a deployment's name that has a slash, as names of models on a hub have; a view may
+    be called anything."""
     whole = {"/deployments/{name}": "/deployments/{name:slashed}", "{deployment}": "{deployment:slashed}"}
+    whole["/views/{name}"] = "/views/{name:slashed}"
     for part, taken in whole.items():
         path = path.replace(part, taken)
     return path

@@ -208,7 +208,8 @@ class Desk:
         return made
 
 
-def newest_of(log: RecordLog) -> str | None:
-    """The id of the newest record."""
-    found = log.records(RecordFilter(), limit=1, bodies=False)
+def newest_of(log: RecordLog, until: datetime | None = None) -> str | None:
+    """The id of the newest record; with `until` of those before it: what a span tells of may be ahead of our
+    clock, and would hide what is new."""
+    found = log.records(RecordFilter(until=until), limit=1, bodies=False)
     return found[0].id if found else None
