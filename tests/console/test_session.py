@@ -108,6 +108,19 @@ def test_guessing_is_slowed(site: Site) -> None:
     assert client.post("/login", data={"key": ADMIN_KEY}, headers=ORIGIN).status_code == 303
 
 
+def test_who_waits_as_long_as_was_said_is_not_too_early(site: Site) -> None:
+    """Parts of a second are rounded up, for people and for programs."""
+    client, right = site.client(), {"authorization": f"Bearer {ADMIN_KEY}"}
+    for _ in range(ATTEMPTS_MAX):
+        client.get("/api/v1/status", headers={"authorization": "Bearer wrong"})
+    site.clock.forward(ATTEMPTS_WINDOW_S - 7.4)
+    said = client.get("/api/v1/status", headers=right).headers["retry-after"]
+    form = client.post("/login", data={"key": ADMIN_KEY}, headers=ORIGIN)
+    assert (said, form.headers["retry-after"]) == ("8", "8")
+    site.clock.forward(float(said))
+    assert client.get("/api/v1/status", headers=right).status_code == 200
+
+
 def test_the_table_of_attempts_is_bounded() -> None:
     """However many peers fail, only the latest are remembered, and each peer's failures are bounded too."""
     attempts = Attempts()
