@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
@@ -222,6 +223,17 @@ def test_an_alarm_that_is_taken_out_says_goodbye(watched: Watched) -> None:
     assert watched.told == [("ops", "firing"), ("ops", "resolved")]
     (goodbye, _) = watched.store.notifications("errors", limit=2)
     assert "not in the configuration any more" in goodbye.body["text"]
+
+
+def test_the_link_of_a_notice_leads_to_the_calls_of_its_last_second(watched: Watched) -> None:
+    """The address has whole seconds, and what was measured may be younger than the last whole one."""
+    watched.calls(*range(100, 120), status="error")
+    watched.clock.at += timedelta(seconds=5, milliseconds=700)
+    watched.calls(305, status="error")
+    watched.tick()
+    (notice,) = {each.body["link"] for each in watched.store.notifications("errors", limit=9)}
+    asked = dict(parse_qsl(urlsplit(notice).query))
+    assert datetime.fromisoformat(asked["until"]) > START + timedelta(seconds=305)
 
 
 def test_a_changed_alarm_goes_on_by_its_new_bound(watched: Watched) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -160,7 +160,7 @@ def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[s
     """The calls that a deployment's alarm is about, as a question of records (parameters of `/records`)."""
     asked = {"deployment": rule.deployment, "since": _moment(since)}
     if until is not None:
-        asked["until"] = _moment(until)
+        asked["until"] = _moment(until + timedelta(microseconds=999_999))  # all of its second
     if rule.metric == "error_rate" or (rule.slo is not None and rule.slo.latency_ms is None):
         asked["status"] = "error"
     elif rule.metric == "refused_rate":
