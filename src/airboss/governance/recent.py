@@ -12,11 +12,11 @@ Taken = list[tuple[str, list[int]]]
 
 
 class Recent:
-    """The last minute by counter and slot, in the slots of who counts."""
+    """At least the last minute by counter and slot, in the slots of who counts."""
 
     def __init__(self) -> None:
         self._taken: dict[str, dict[int, int]] = {}
-        self._newest = 0
+        self._swept = 0
 
     def given(self, wants: Sequence[Want], grants: Sequence[Grant]) -> None:
         """So much was granted."""
@@ -24,9 +24,8 @@ class Recent:
             if want.kind == "minute":
                 slots = self._taken.setdefault(want.counter, {})
                 slots[grant.slot] = slots.get(grant.slot, 0) + grant.amount
-                if grant.slot > self._newest:
-                    self._newest = grant.slot
-                    self._forget()
+                if grant.slot >= self._swept + SLOTS:
+                    self._sweep(grant.slot)
 
     def told(self, changes: Sequence[Change]) -> None:
         """So much of it went back, or was used besides."""
@@ -42,9 +41,9 @@ class Recent:
             for counter, slots in self._taken.items()
         ]
 
-    def _forget(self) -> None:
-        """Drop what is older than a minute."""
-        oldest = self._newest - SLOTS
+    def _sweep(self, now: int) -> None:
+        """Drop what is older than a minute; once a minute, as it takes a look at everything."""
+        self._swept, oldest = now, now - SLOTS
         for counter, slots in list(self._taken.items()):
             for slot in [each for each in slots if each < oldest]:
                 del slots[slot]
