@@ -178,17 +178,17 @@ def test_a_minute_is_not_given_twice_by_a_server_that_forgets(valkey: ValkeyServ
                 (grant,) = await granted(each.ask([A_REQUEST]))
         workers[0].tell([Change(A_REQUEST.counter, back=1, slot=grant.slot)])
         await settled(*workers)
+        stands = ("HGET", "{airboss}:minute:key/a/requests", str(grant.slot))
+        before = valkey.command(*stands)
         await asyncio.to_thread(valkey.restart)
         await until(lambda: all(each.here and not each._lost.is_set() for each in workers))
+        assert valkey.command(*stands) == before
         with pytest.raises(Unavailable, match="has forgotten"):
             await workers[0].ask([A_REQUEST])
         await asyncio.to_thread(valkey.command, "DEL", "{airboss}:back")
         left = [(await granted(each.ask([A_REQUEST])))[0].left for each in (*workers, workers[0])]
         assert left == [2, 1, 0]
-        denied = await workers[1].ask([A_REQUEST])
-        assert isinstance(denied, Denied)
-        assert denied.retry_after_s is not None
-        assert denied.retry_after_s < 60
+        assert isinstance(await workers[1].ask([A_REQUEST]), Denied)
         for each in workers:
             await each.close()
 
