@@ -53,7 +53,7 @@ class _Answer:
     status: int | None = None
     headers: Headers = {}  # noqa: RUF012 - never filled
     first_output_at: float | None = None
-    committed = lost = _coded = False
+    committed = _coded = False
     upstream: UpstreamConnection | None = None
     outgoing: Outgoing | None = None  # what was sent, where that is not OpenAI's request
     failure: ApiError | None = None  # of its attempt, which knows this answer by its traceback
@@ -143,7 +143,7 @@ class _Answer:
         """Be the one of two rivals whose answer the client gets."""
         other, self.rival = self.rival, None
         if other is not None:
-            other.rival, other.lost = None, True
+            other.rival = None
             other.fail(HedgeLost("another attempt was quicker", code=HEDGE_LOST))
 
     @property

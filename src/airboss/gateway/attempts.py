@@ -11,16 +11,12 @@ from airboss.domain.errors import ApiError, UpstreamTimeout
 from airboss.domain.plan import Target, Timeouts
 from airboss.domain.record import AttemptWhy
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
-from airboss.providers import dialect
-from airboss.providers.compatible import request_head
-from airboss.providers.connection import CONNECT_TIMEOUT_S, Connection
-from airboss.providers.outbox import Pieces, behind
+from airboss.providers.outbox import Pieces
 from airboss.providers.usage import Usage
 
 if TYPE_CHECKING:
     from airboss.gateway.breaker import RetryBudget
-    from airboss.gateway.dispatch import Asked, Route
-    from airboss.gateway.places import Place
+    from airboss.gateway.dispatch import Route
 
 RESTART_WAIT_S = 15.0
 """How long a call waits for a local replica that does not accept connections, from the first time that none
@@ -120,17 +116,6 @@ class Try(msgspec.Struct, eq=False):
     sent: bool = False
     told: Usage | None = None
 
-    def send(self, connection: Connection) -> None:
-        """Send the request, unless the attempt has ended."""
-        answer = self.answer
-        if answer.finished.done():
-            return
-        answer.upstream = connection
-        self.sent = True
-        connection.send(self.request, answer)
-        if answer.paused:
-            connection.pause(answer)
-
     def due(self) -> float:
         """When the nearest deadline is. Of one that is not read, it is the client that is slow."""
         answer = self.answer
@@ -173,33 +158,3 @@ def told_all(answer: AnyAnswer) -> Usage | None:
     if usage is None or usage.completion_tokens is None or answer.usage_short:
         return None
     return usage
-
-
-def patience_s(tried: Try) -> float:
-    """How long an attempt may wait for a connection."""
-    return max(0.0, min(CONNECT_TIMEOUT_S, tried.due() - time.perf_counter()))
-
-
-def request_of(route: Route, asked: Asked, place: Place) -> bytes | Pieces:
-    """One attempt's request. Raises Unavailable where its key is missing."""
-    secret = route.secret(place.key_ref)
-    origin = place.pool.origin
-    if asked.outgoing is None:
-        head = request_head(
-            host=origin.host_header,
-            base_path=origin.base_path,
-            operation=route.operation,
-            secret=secret,
-            trace=route.trace,
-            length=len(asked.body),
-        )
-        return behind(head, asked.body)
-    head = dialect.request_head(
-        asked.outgoing,
-        host=origin.host_header,
-        base_path=origin.base_path,
-        secret=secret,
-        trace=route.trace,
-        at=time.time(),
-    )
-    return behind(head, asked.body)

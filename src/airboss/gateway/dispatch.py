@@ -20,7 +20,7 @@ from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.record import AttemptWhy
 from airboss.domain.request import Operation
 from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer, WholeAnswer
-from airboss.gateway.attempts import Dispatched, Try, patience_s, request_of
+from airboss.gateway.attempts import Dispatched, Try
 from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.engine_stream import ran_out
 from airboss.gateway.hedge import Hedges, race
@@ -29,10 +29,11 @@ from airboss.gateway.places import REFUSED_S, Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.recording import unrecorded
 from airboss.gateway.seam import NOT_CONTINUED
-from airboss.providers.compatible import PATHS
-from airboss.providers.connection import ConnectFailed, Connection, ConnectionStale, Pools
+from airboss.providers import dialect
+from airboss.providers.compatible import request_head
+from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Pools
 from airboss.providers.dialect import Outgoing
-from airboss.providers.outbox import Pieces
+from airboss.providers.outbox import Pieces, behind
 
 TICK_S = 0.05
 BACKOFF_S = 0.1
@@ -43,8 +44,6 @@ BACKOFF_S_MAX_ELSEWHERE = 2.5
 AVOID_S_MAX = 60.0
 """A place that said when to come back is asked last for so long at most."""
 CONTINUATIONS_MAX = 8
-RACE_S = 1.0
-"""A kept connection that is closed sooner after a request, without a word, was being closed before it."""
 BREAKER_OPEN = "breaker_open"
 LACKS_S = 600.0
 """So long a place that had not got a route is not asked for it again."""
@@ -415,26 +414,22 @@ class Executor:
         failure: str | None = "cancelled"
         connection: Connection | None = None
         try:
-            tried.request = request_of(route, asked, place)
+            tried.request = behind(_head(route, asked, place), asked.body)
             call.waits()
             answer.outgoing = asked.outgoing
             connection = place.pool.idle()
             if connection is None:
-                connection = await place.pool.connect(patience_s(tried))
+                patience_s = tried.due() - began
+                connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
             if self._unrecorded and call.record_id in self._unrecorded:  # `Recording.unrecorded`
                 raise unrecorded()
-            tried.send(connection)
-            try:
-                await answer.finished
-            except ConnectionStale:
-                if time.perf_counter() - began > RACE_S or route.operation not in PATHS or answer.lost:
-                    raise
-                # It was closed while the request was on its way, so that nobody has read that.
-                tried.sent = False
-                answer.finished = asyncio.get_running_loop().create_future()
-                connection = await place.pool.connect(patience_s(tried))
-                tried.send(connection)
-                await answer.finished
+            if not answer.finished.done():
+                answer.upstream = connection
+                tried.sent = True
+                connection.send(tried.request, answer)
+                if answer.paused:
+                    connection.pause(answer)
+            await answer.finished
             failure = None
             place.breaker.answered()
         except ApiError as error:
@@ -477,3 +472,26 @@ class Executor:
     def close(self) -> None:
         """Close every upstream connection."""
         self.places.close()
+
+
+def _head(route: Route, asked: Asked, place: Place) -> bytes:
+    """The head of one attempt's request. Raises Unavailable where its key is missing."""
+    secret = route.secret(place.key_ref)
+    origin = place.pool.origin
+    if asked.outgoing is None:
+        return request_head(
+            host=origin.host_header,
+            base_path=origin.base_path,
+            operation=route.operation,
+            secret=secret,
+            trace=route.trace,
+            length=len(asked.body),
+        )
+    return dialect.request_head(
+        asked.outgoing,
+        host=origin.host_header,
+        base_path=origin.base_path,
+        secret=secret,
+        trace=route.trace,
+        at=time.time(),
+    )

@@ -44,10 +44,6 @@ class ConnectFailed(UpstreamFailed):
     """No connection could be made, so nothing was sent and another try is safe."""
 
 
-class ConnectionStale(UpstreamFailed):
-    """A kept connection was closed instead of answering: it may have been closed before it was used."""
-
-
 class Answer(Protocol):
     """Takes an upstream's answer as it arrives. Must not raise."""
 
@@ -222,9 +218,9 @@ class Connection(asyncio.Protocol):
         if exc is None and self._status >= 200 and not self._delimited():
             answer.done()
         else:
-            stale = self.idle_since and not self._head_bytes and not self._status
-            made = ConnectionStale if stale else UpstreamFailed
-            answer.failed(made(self._pool.describe("closed the connection before its answer ended")))
+            answer.failed(
+                UpstreamFailed(self._pool.describe("closed the connection before its answer ended"))
+            )
 
     def _fail(self, what: str) -> None:
         self._finished = True
