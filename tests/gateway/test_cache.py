@@ -206,8 +206,8 @@ def test_what_is_no_whole_answer_is_not_kept(
 
 def test_cut_by_length_is_not_kept(gateway: Gateway, provider: FakeProvider) -> None:
     """More tokens would have said more."""
-    gateway.chat('fake:{"words": 30}', max_tokens=3)
-    assert state(gateway.chat('fake:{"words": 30}', max_tokens=3)) == "miss"
+    gateway.chat('fake:{"words": 370000}', max_tokens=3)
+    assert state(gateway.chat('fake:{"words": 370000}', max_tokens=3)) == "miss"
 
 
 def test_however_events_end_they_are_kept(gateway: Gateway, provider: FakeProvider) -> None:
@@ -410,7 +410,7 @@ def test_a_stream_from_the_cache_that_nobody_reads_ends(own: Gateway, provider: 
     assert began.count(b"HTTP/1.1") == 1
 
 
-MANY = 'fake:{"words": 60000}'
+MANY = 'fake:{"words": 370000}'
 
 
 def begin(gateway: Gateway, client: socket.socket) -> bytes:
@@ -445,6 +445,6 @@ def test_a_stream_from_the_cache_waits_for_its_reader(own: Gateway, provider: Fa
     assert (end["status"], end["error_type"], end["cache"]) == ("cancelled", "client_disconnected", "hit")
     whole = own.chat(MANY, stream=True)
     assert state(whole) == "hit"
-    assert len(text_of(whole).split()) == 60_000
+    assert len(text_of(whole).split()) == 370_000
     assert own.closed(whole.headers["x-request-id"])["status"] == "ok"
     assert provider.stats().requests == 4
