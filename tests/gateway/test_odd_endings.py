@@ -29,11 +29,12 @@ def upstream() -> Iterator[SaidUpstream]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker; `masks` has a policy, `on` may be gone on with."""
+    """A worker; `masks` has a policy, `looks` one that only notes, `on` may be gone on with."""
     made: dict[str, Any] = {"price": PRICE, "retry": Retry(attempts=2)}
     plans = [
         deployment(upstream.url, continuation="off", **made),
         deployment(upstream.url, name="masks", aliases=(), policy=policy_of("mask", None), **made),
+        deployment(upstream.url, name="looks", aliases=(), policy=policy_of("observe", None), **made),
         deployment(upstream.url, name="on", aliases=(), continuation="on", **made),
         deployment(upstream.url, name="claude", aliases=(), kind="anthropic", continuation="off", **made),
     ]
@@ -196,3 +197,33 @@ def test_an_event_that_ends_in_a_carriage_return_is_said(
     events = dict(streamed(response))
     last = events["message_delta"] if dialect == "messages" else events["response.completed"]["response"]
     assert (last["usage"]["input_tokens"], last["usage"]["output_tokens"]) == (3, 3)
+
+
+def test_who_only_looks_lets_each_piece_end(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """And sees what comes behind the first reason to stop, as before it."""
+    upstream.stream([{"content": f"{piece}jane@example.com "} for piece in PIECES], finish=None)
+    *pieces, usage = [json.loads(event) for event in upstream.events]
+    for piece in pieces:
+        piece["choices"][0]["finish_reason"] = "stop"
+    upstream.events = [json.dumps(event) for event in (*pieces, usage)]
+    response = gateway.chat(model="looks", stream=True)
+    assert said("chat", response) == "".join(f"{piece}jane@example.com " for piece in PIECES)
+    end = gateway.closed(response.headers["x-request-id"])
+    assert end["status"] == "ok"
+    assert [(each["kind"], each["count"]) for each in end["policy"]] == [("email", 3)]
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "masks", "looks"])
+def test_a_last_event_sent_again_with_more_says_its_text_once(
+    gateway: Gateway, upstream: SaidUpstream, model: str
+) -> None:
+    """With the usage, say, which counts."""
+    upstream.stream([{"content": piece} for piece in PIECES], finish=None)
+    *pieces, usage = [json.loads(event) for event in upstream.events]
+    pieces[-1]["choices"][0]["finish_reason"] = "stop"
+    again = pieces[-1] | {"usage": usage["usage"], "created": 7}
+    upstream.events = [json.dumps(event) for event in (*pieces, again)]
+    response = gateway.chat(model=model, stream=True)
+    assert said("chat", response) == "".join(PIECES)
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["usage_estimated"]) == ("ok", False)

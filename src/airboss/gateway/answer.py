@@ -22,6 +22,7 @@ from airboss.gateway.sse import Splitter, event_data
 from airboss.gateway.translated import Translation
 from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
+    Choice,
     Reply,
     as_api_error,
     check_whole,
@@ -264,8 +265,8 @@ class StreamedAnswer(_Answer):
     _over = False
     """Whether the upstream has said that there is no more."""
     _held_bytes = 0
-    _ending = b""
-    """The data of the last event that said why its choice ended."""
+    _ending: list[Choice] | None = None
+    """What the last event said that told why a choice ended."""
 
     def __init__(
         self,
@@ -393,11 +394,11 @@ class StreamedAnswer(_Answer):
         self.progress_at = time.perf_counter()
         if reply.error is not None and reply.says_error:
             raise error_in(self.provider, payload)
-        if self.assembly.over and reply.choices and not self._says_more(payload, reply):
+        if self.assembly.over and reply.choices and not self._says_more(reply):
             return False
         if reply.finish_reason:
             check_whole(self.provider, reply)
-            self._ending = payload
+            self._ending = reply.choices
         self.assembly.add(reply)
         if not reply.choices and reply.usage is not None and not self._keep_usage:
             return False
@@ -414,12 +415,12 @@ class StreamedAnswer(_Answer):
             )
         return False
 
-    def _says_more(self, payload: bytes, reply: Reply) -> bool:
+    def _says_more(self, reply: Reply) -> bool:
         """Whether an event says what has not been said, after some choice has ended."""
         if not self.assembly.has_ended(reply):
             return True
         # Some give a reason to stop with every piece, others send the last one again.
-        if reply.goes_on and (payload != self._ending or self.assembly.went_on):
+        if reply.goes_on and (reply.choices != self._ending or self.assembly.went_on):
             self.assembly.went_on = True
             return True
         # Said twice, as some do: the first time counts. OpenRouter tells its usage so.

@@ -36,7 +36,7 @@ from airboss.governance.screening_chat import (
 from airboss.governance.screening_known import KnownEvent
 from airboss.governance.tokens import Tokens
 from airboss.providers.assembly import OUTPUT_CHARS_MAX
-from airboss.providers.compatible import Delta, Reply, check_whole, read_reply
+from airboss.providers.compatible import Choice, Delta, Reply, check_whole, read_reply
 from airboss.providers.lenient import without_halves
 
 THREAD_BYTES = 64 * 1024
@@ -258,8 +258,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     _ended = False
     """Whether the upstream ended the stream in order."""
     _told_end = False
-    """Whether the upstream has said why it ended, and the data in which it did."""
-    _told = b""
+    """Whether the upstream has said why it ended, and what it said with that."""
+    _told: list[Choice] | None = None
     _said: list[str] | None
     """The upstream's own text, of which the screen may hold some back; None where there is more than text."""
 
@@ -327,19 +327,22 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             return
         check_whole(self.provider, reply)
         if self._told_end and reply.goes_on and self.assembly.has_ended(reply):
-            if payload == self._told:  # sent again
+            again = reply.choices == self._told
+            if self.screen.acts and not again:
+                self.assembly.went_on = True
+                raise UpstreamFailed(
+                    f"provider {self.provider!r} went on after its finish_reason, behind what a policy reads",
+                    code="stream_cut",
+                )
+            if again and not self.screen.acts:  # and would count again
+                out += [event] if self._event(event) else []
                 return
-            self.assembly.went_on = True
-            raise UpstreamFailed(
-                f"provider {self.provider!r} went on after its finish_reason, behind what a policy reads",
-                code="stream_cut",
-            )
         self.progress_at = time.perf_counter()
         if reply.says_something and self.first_output_at is None:
             # It is there, though some of it may wait: deadlines are the upstream's.
             self.first_output_at = self.progress_at
         if any(choice.finish_reason for choice in reply.choices or ()):
-            self._told_end, self._told = True, payload
+            self._told_end, self._told = True, reply.choices
         if self._said is not None:
             self._note(self._said, reply)
         self._add(self.screen.event(payload), out)
@@ -347,6 +350,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     def _screened_more(self, payload: bytes, known: KnownEvent, text: str, out: list[bytes]) -> None:
         """As `_screened`, of an event that differs from one before it by its text alone."""
         self.progress_at = time.perf_counter()
+        if text and self.first_output_at is None:  # of an attempt that goes on with another's
+            self.first_output_at = self.progress_at
         if self._said is not None:
             self._said.append(text)
         if known.index or known.name == "reasoning_content" or self.assembly.output_chars > OUTPUT_CHARS_MAX:

@@ -250,14 +250,15 @@ def _spent(stock: Stock, denied: Denied, budget: Budget, at: datetime) -> ApiErr
 def limit_headers(stock: Stock, remaining: int, reset_s: float) -> bytes:
     """The lines of an answer about a limit a minute, by OpenAI's names. `reset_s` is when all of it is free
     again, if nothing more is asked; of a refusal, when there is room."""
-    return _lines(stock.what, stock.limit, reset_s) % remaining
+    reset = _WINDOW if reset_s == WINDOW_S else duration(reset_s).encode()
+    return _lines(stock.what, stock.limit) % (remaining, reset)
 
 
 @lru_cache(maxsize=1024)  # answers have one for each limit
-def _lines(what: What, limit: int, reset_s: float) -> bytes:
+def _lines(what: What, limit: int) -> bytes:
     return (
         f"x-ratelimit-limit-{what}: {limit}\r\nx-ratelimit-remaining-{what}: %d\r\n"
-        f"x-ratelimit-reset-{what}: {duration(reset_s)}\r\n"
+        f"x-ratelimit-reset-{what}: %b\r\n"
     ).encode()
 
 
@@ -268,6 +269,9 @@ def duration(seconds: float) -> str:
         return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes}m{rest / 1000:g}s" if minutes else f"{rest / 1000:g}s"
+
+
+_WINDOW = duration(WINDOW_S).encode()
 
 
 def counted(limits: Limits | None) -> dict[What, int]:

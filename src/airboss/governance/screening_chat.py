@@ -143,6 +143,11 @@ class AnswerScreen:
         return found.listed()
 
     @property
+    def acts(self) -> bool:
+        """Whether what is found is not only noted."""
+        return bool(self._policy.acting)
+
+    @property
     def over(self) -> bool:
         """Whether the only choice there is was blocked."""
         return self.blocked and not self._several
@@ -288,9 +293,12 @@ class AnswerScreen:
         top = read_object(msgspec.Raw(data)) or {}
         for member in read_list(top.get("choices")):
             choice = self._choice(member)
-            if not choice.ended:
-                choice.take(member)
-                self._learn(data, top, choice, {})
+            if choice.ended:  # and goes on all the same
+                choice.tell(self._findings)
+                del self._streams[read_number(member.get("index"))]
+                choice = self._choice(member)
+            choice.take(member)
+            self._learn(data, top, choice, {})
 
     def _event(self, head: Members, pairs: Pairs) -> Passed:
         recorded = _encode({**head, "choices": [pair[0] for pair in pairs]})
