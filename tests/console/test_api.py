@@ -130,6 +130,24 @@ def test_sorted_records_have_bodies_up_to_the_limit(site: Site) -> None:
     assert any(each["request"] for each in whole.json()["records"])
 
 
+def test_sorted_records_with_bodies_are_whole_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they are too long together, how many fit is told, and these come."""
+    monkeypatch.setattr(api, "BODIES_BYTES_MAX", 3 * 1024**2)
+    log = MemoryRecordLog()
+    body = {"input": "x" * 1024**2}
+    put(log, *(sample(id=f"id-{n}", started_at=NOW, latency_ms=n, request=body) for n in range(5)))
+    program = Site(log=log).program()
+    asked = "/api/v1/records?sort=slowest&bodies=true"
+    refused = program.get(f"{asked}&limit=4")
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (400, "limit")
+    assert "these 4 records are more than 3 MiB" in error["message"]
+    assert "limit=3 " in error["message"]
+    assert ids(program.get(f"{asked}&limit=3")) == ["id-4", "id-3", "id-2"]
+    monkeypatch.setattr(api, "BODIES_BYTES_MAX", 1024)
+    assert ids(program.get(f"{asked}&limit=1")) == ["id-4"]
+
+
 def test_one_record_is_whole(site: Site) -> None:
     """A record by its id has its bodies, and its money is a number."""
     program = site.program()

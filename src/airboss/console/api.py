@@ -124,7 +124,8 @@ def records(desk: Desk, call: Call) -> object:
     if words := call.params.get("search"):
         return search(desk, where, words, limit, bodies=bodies == "true")
     if bodies == "true":
-        return records_with_bodies(desk, where, limit)
+        listed = records_with_bodies if where.sort is None else sorted_with_bodies
+        return listed(desk, where, limit)
     found = desk.log.records(where, limit=limit, bodies=False)
     full = len(found) == limit and where.sort is None
     return RecordPage(records=tuple(found), next=cursor(where, [each.id for each in found], full=full))
@@ -147,14 +148,6 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
     parts: list[bytes] = []
     ids: list[str] = []
     size, full = 0, True
-    if where.sort is not None:  # not paged: which they are is found first, then each is read
-        for first in desk.log.records(where, limit=limit, bodies=False):
-            if size >= BODIES_BYTES_MAX:
-                break
-            for each in desk.log.records(RecordFilter(id=first.id), limit=1, bodies=True):
-                parts.append(encode(each))
-                size += len(parts[-1])
-        return b'{"records":[' + b",".join(parts) + b'],"next":null}'
     at_once = BODIES_SLICE
     while len(ids) < limit and size < BODIES_BYTES_MAX:
         found = desk.log.records(where, limit=min(at_once, limit - len(ids)), bodies=True)
@@ -170,6 +163,25 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
         where = msgspec.structs.replace(where, **{paging: ids[-1]})
     next_ = encode(cursor(where, ids, full=full))
     return b'{"records":[' + b",".join(parts) + b'],"next":' + next_ + b"}"
+
+
+def sorted_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
+    """A list that is not paged: whole, or refused where it is too long, as no `next` leads to the rest."""
+    wanted = min(limit, desk.log.count(where))
+    parts: list[bytes] = []
+    size = 0
+    for each in desk.log.records(where, limit=limit, bodies=True):
+        if size >= BODIES_BYTES_MAX:
+            break
+        parts.append(encode(each))
+        size += len(parts[-1])
+    if len(parts) < wanted:
+        message = (
+            f"these {wanted:,} records are more than {BODIES_BYTES_MAX // 1024**2} MiB with their bodies; "
+            f"ask for limit={len(parts)} or fewer, or without bodies"
+        )
+        raise InvalidRequest(message, param="limit")
+    return b'{"records":[' + b",".join(parts) + b'],"next":null}'
 
 
 def cursor(where: RecordFilter, ids: list[str], *, full: bool) -> str | None:
@@ -324,7 +336,8 @@ RECORD_PARAMS = {
     "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
     "before": "only records older than this id (paging, newest first)",
     "after": "only records newer than this id, oldest first (following)",
-    "bodies": "true: with request and response; such a page may end before `limit`, and `next` leads on",
+    "bodies": "true: with request and response; such a page may end before `limit`, and `next` leads on; a"
+    " sorted list that would is refused",
 }
 OWN: tuple[Route, ...] = (
     Route(
