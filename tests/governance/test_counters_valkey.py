@@ -195,6 +195,57 @@ def test_a_minute_is_not_given_twice_by_a_server_that_forgets(valkey: ValkeyServ
     run(body)
 
 
+def stands(server: ValkeyServer, grant: Grant, of: str = TOKENS) -> bytes:
+    """How much stands in the slot of a grant."""
+    return server.command("HGET", f"{{airboss}}:minute:{of}", str(grant.slot)).split()[-1]
+
+
+def test_what_calls_gave_back_while_it_was_away_is_given_back_once(valkey: ValkeyServer) -> None:
+    """Calls that end while the server is started anew use what they used, now and after the next time too."""
+
+    async def body() -> None:
+        counters = await worker(valkey)
+        grants = [
+            (await granted(counters.ask([Want(TOKENS, "minute", 50_000, 4_000)])))[0] for _ in range(10)
+        ]
+        await asyncio.to_thread(valkey.kill)
+        await until(lambda: not counters.here)
+        for each in grants:
+            counters.tell([Change(TOKENS, back=3_900, slot=each.slot)])
+        for _ in range(2):
+            await asyncio.to_thread(valkey.restart)
+            await until(lambda: counters.here and not counters._lost.is_set())
+            await settled(counters)
+            assert (
+                sum(int(stands(valkey, each)) for each in {each.slot: each for each in grants}.values())
+                == 1_000
+            )
+        await counters.close()
+
+    run(body)
+
+
+def test_what_counted_though_the_answer_was_lost_is_given_back_once(valkey: ValkeyServer) -> None:
+    """The greeting says that it counted; a server that then forgets is told what is left."""
+
+    async def body() -> None:
+        counters = await worker(valkey)
+        (grant,) = await granted(counters.ask([Want(TOKENS, "minute", 50_000, 4_000)]))
+        valkey.hang()
+        counters.tell([Change(TOKENS, back=3_900, slot=grant.slot)])
+        assert counters._line is not None
+        counters._line.hang_up()
+        valkey.go_on()
+        for _ in range(2):
+            await until(lambda: counters.here and not counters._lost.is_set())
+            await settled(counters)
+            assert stands(valkey, grant) == b"100"
+            await asyncio.to_thread(valkey.restart)
+        await counters.close()
+
+    run(body)
+
+
 def test_a_script_that_is_gone_is_loaded_again(valkey: ValkeyServer) -> None:
     """`SCRIPT FLUSH` costs one question, and tellings are told again, each once."""
 
@@ -277,6 +328,7 @@ def test_a_minute_is_swept_by_the_servers_clock(valkey: ValkeyServer) -> None:
         assert isinstance(answer, Denied)
         assert answer.retry_after_s == pytest.approx(10.25, abs=2.0)
         counters.tell([Change(A_REQUEST.counter, back=100, slot=int(young))])
+        counters.tell([Change(A_REQUEST.counter, back=1, slot=int(young))])
         counters.tell([Change(A_REQUEST.counter, back=-2, slot=int(old))])
         (grant,) = await granted(counters.ask([A_REQUEST]))
         assert grant.left == 6

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import ClassVar, Final, Protocol, cast
 
@@ -187,7 +188,7 @@ class FarCounters(ABC):
 
     def _welcome(self, line: Line, seq: int, before: int) -> None:
         """Tell again what did not count. What was freed before the greeting is in what we said we hold."""
-        self._unheard = {number: changes for number, changes in self._unheard.items() if number > seq}
+        self._counted(seq)
         for number, changes in self._unheard.items():
             freed = number > before
             said = changes if freed else tuple(msgspec.structs.replace(each, freed=0) for each in changes)
@@ -195,13 +196,15 @@ class FarCounters(ABC):
         self._told = self._seq
         self._line = line
 
+    def _counted(self, seq: int) -> list[Change]:
+        """Tellings up to this one counted, and are not told again; returns what they said."""
+        counted = list(takewhile(lambda number: number <= seq, self._unheard))
+        return [each for number in counted for each in self._unheard.pop(number)]
+
     def heard(self, message: FromOwner) -> None:
         """What the owner says."""
         if isinstance(message, Heard):
-            for number in list(self._unheard):
-                if number > message.seq:
-                    break
-                del self._unheard[number]
+            self._counted(message.seq)
         elif not isinstance(message, Welcome):
             question = self._asked.pop(message.number, None)
             if question is None:

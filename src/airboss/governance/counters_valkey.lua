@@ -20,7 +20,7 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local slot_now = math.floor(now / SLOT_S)
 
 local function whole(number)
-  return string.format('%.0f', number)
+  return string.format('%.0f', number + 0)  -- less nothing is -0 in Lua, which is no number to Valkey
 end
 
 local function floor_div(amount, by)

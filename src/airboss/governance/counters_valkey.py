@@ -7,7 +7,7 @@ import hashlib
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import resources
 from typing import Any, Final, cast
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -58,16 +58,17 @@ class ValkeyCounters(FarCounters):
         """Which life of the server knows what this worker took; 0: none yet."""
         self.recent = Recent()
 
-    def tell(self, changes: Sequence[Change]) -> None:
-        """As `Counters.tell`."""
-        self.recent.told(changes)
-        super().tell(changes)
-
     def heard(self, message: FromOwner) -> None:
         """What the server says."""
         if isinstance(message, Given) and (question := self._asked.get(message.number)) is not None:
             self.recent.given(question.wants, message.grants)
         super().heard(message)
+
+    def _counted(self, seq: int) -> list[Change]:
+        # Not sooner: what has not counted is told again after the greeting, also to who has forgotten all.
+        changes = super()._counted(seq)
+        self.recent.told(changes)
+        return changes
 
     async def _connect(self) -> Line:
         loop = asyncio.get_running_loop()
