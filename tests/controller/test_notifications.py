@@ -146,6 +146,29 @@ def test_a_host_may_be_named_in_any_script(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("x" * 60, "x" * 60),
+        ("пример.рф", "xn--e1afmkfd.xn--p1ai"),
+        ("[::1]", "[::1]"),
+    ],
+)
+def test_the_name_of_a_host_is_told_without_its_port_in_it(
+    receiver: Receiver, host: str, expected: str
+) -> None:
+    """The port follows the name in the form of HTTP, and is no part of what is put into that form."""
+    port = receiver.url.split(":")[2].split("/")[0]
+    assert sent(sender(f"http://{host}:{port}/hook", lookup=lambda *_: ["127.0.0.1"])) is None
+    assert receiver.got[0]["headers"]["host"] == f"{expected}:{port}"
+
+
+def test_a_host_that_http_has_no_form_for_is_a_failed_try() -> None:
+    """Also where a resolver finds it."""
+    to = sender("http://hooks..example.com/hook", lookup=lambda *_: ["127.0.0.1"])
+    assert sent(to) == "the connection failed: UnicodeError"
+
+
+@pytest.mark.parametrize(
     ("address", "expected"),
     [
         ("127.0.0.1", True),
@@ -227,6 +250,35 @@ def test_a_notifier_that_takes_its_time_holds_up_no_other(store: SqlAlertStore) 
 
     asyncio.run(work())
     assert asked == ["n1", "n2"]
+
+
+def test_a_sender_that_breaks_ends_nothing(store: SqlAlertStore) -> None:
+    """What it breaks on is a failed try, which is tried again later; the next notification is sent."""
+    clock = FixedClock()
+
+    class Broken:
+        async def send(self, notification: Notification, _now: Any) -> str | None:
+            return str(1 // 0) if notification.notifier == "broken" else None
+
+    async def work() -> None:
+        running = asyncio.create_task(Deliveries(store, Broken(), clock).run())
+        for number, notifier in ((1, "broken"), (2, "ops")):
+            store.add_notification(
+                note(number, notifier=notifier, created_at=clock.now(), due_at=clock.now())
+            )
+            await asyncio.to_thread(
+                until, lambda at=f"n{number}": getattr(store.notification(at), "attempts", 0)
+            )
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(work())
+    broken, well = store.notification("n1"), store.notification("n2")
+    assert broken is not None
+    assert well is not None
+    assert (broken.state, broken.error) == ("waiting", "the try broke: ZeroDivisionError")
+    assert broken.due_at > clock.now()
+    assert well.state == "sent"
 
 
 def test_a_notification_is_given_up_after_a_day() -> None:

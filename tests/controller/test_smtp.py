@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import smtplib
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -21,11 +20,12 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from airboss.config import EmailConfig, NotifierConfig
 from airboss.controller.senders import Senders
-from airboss.controller.smtp import EmailSender
+from airboss.controller.smtp import EmailSender, cut_after
 from airboss.store.alert_rows import Notification
 from tests.controller.journals import FixedClock
 from tests.store.test_alerts import note
 from tests.support.certificates import self_signed
+from tests.support.wait import until
 
 BODY = {
     "alarm": "errors",
@@ -110,6 +110,18 @@ def secure(inbox: Inbox, tmp_path: Path) -> Iterator[tuple[int, ssl.SSLContext]]
     server.stop()
 
 
+def served(kind: type[SMTP], inbox: Inbox) -> Controller:
+    """A server of that kind, without TLS; the caller stops it."""
+
+    class Server(Controller):
+        def factory(self) -> SMTP:
+            return kind(self.handler)
+
+    server = Server(inbox, hostname="127.0.0.1", port=free_port())
+    server.start()
+    return server
+
+
 def told(to: dict[str, Any], context: ssl.SSLContext | None = None, **options: Any) -> str | None:
     """What a try says, by way of the sender for all notifiers."""
     given = EmailConfig(
@@ -175,19 +187,63 @@ def test_a_password_that_no_login_can_carry_is_an_error_in_words(secure: tuple[i
 def test_a_server_that_never_comes_to_an_end_is_cut_off(said: bytes, cause: str, tls: str) -> None:
     """One that drips, or replies for ever, holds up no other mail."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def drip() -> None:
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                while True:
-                    connection.sendall(said)
-                    Event().wait(0.05)
-
-        threading.Thread(target=drip, daemon=True).start()
+        threading.Thread(target=lambda: drip(server.accept()[0], said), daemon=True).start()
         began = time.monotonic()
         answer = told({"port": server.getsockname()[1], "tls": tls}, whole_s=0.5)
         assert answer == cause
         assert time.monotonic() - began < 10
+
+
+def drip(connection: socket.socket, said: bytes) -> None:
+    """Say it again and again until the other side is gone."""
+
+    def gone() -> bool:
+        try:
+            connection.sendall(said)
+        except OSError:
+            return True
+        return False
+
+    with connection:
+        until(gone, timeout_s=30, every_s=0.05)
+
+
+def test_a_farewell_without_end_is_cut_off(inbox: Inbox) -> None:
+    """The mail was taken, and the next one waits for no server that talks on."""
+
+    class Clinging(SMTP):
+        async def smtp_QUIT(self, _arg: str) -> None:  # noqa: N802 - aiosmtpd calls it so
+            while True:
+                await self.push("221-and more")
+
+    server = served(Clinging, inbox)
+    try:
+        began = time.monotonic()
+        assert told({"port": server.port, "tls": "off"}, whole_s=1.0) is None
+        assert time.monotonic() - began < 10
+    finally:
+        server.stop()
+    assert len(inbox.got) == 1
+
+
+def test_who_is_cut_off_while_there_is_no_connection_is_cut_off_later() -> None:
+    """The time may be over while a client connects, or between plain text and TLS."""
+    ours, theirs = socket.socketpair()
+    server = smtplib.SMTP()
+    with theirs, ours, cut_after(server, 0.05) as over:
+        assert over.wait(10)
+        server.sock = ours
+        theirs.settimeout(10)
+        assert theirs.recv(1) == b""
+
+
+def test_addresses_are_tried_in_turn_and_none_that_is_left_out(inbox: Inbox, plain: int) -> None:
+    """The connection goes to what was looked up and checked; what does not answer is passed over."""
+    to = {"host": "mail.example", "port": plain, "tls": "off"}
+    assert told(to, lookup=lambda *_: ["169.254.169.254", "127.0.0.2", "127.0.0.1"]) is None
+    assert len(inbox.got) == 1
+    away = told(to, lookup=lambda *_: ["127.0.0.2", "127.0.0.3"])
+    assert away == "the connection failed: ConnectionRefusedError"
 
 
 def test_a_mail_that_was_taken_is_sent_however_the_server_takes_its_leave(inbox: Inbox) -> None:
@@ -197,12 +253,7 @@ def test_a_mail_that_was_taken_is_sent_however_the_server_takes_its_leave(inbox:
         async def smtp_QUIT(self, _arg: str) -> None:  # noqa: N802 - aiosmtpd calls it so
             await self.push("421 too late")
 
-    class Server(Controller):
-        def factory(self) -> SMTP:
-            return Rude(self.handler)
-
-    server = Server(inbox, hostname="127.0.0.1", port=free_port())
-    server.start()
+    server = served(Rude, inbox)
     try:
         assert told({"port": server.port, "tls": "off"}) is None
     finally:

@@ -74,7 +74,12 @@ class Deliveries:
         return await asyncio.to_thread(self._store.due, self._clock.now(), limit=limit)
 
     async def _try(self, notification: Notification) -> None:
-        error = await self._sender.send(notification, self._clock.now())
+        try:
+            error = await self._sender.send(notification, self._clock.now())
+        except Exception as broken:
+            # A defect of one notifier ends neither the others nor the controller.
+            log.exception("the notifier %s broke", notification.notifier)
+            error = f"the try broke: {type(broken).__name__}"
         settled = settle(notification, error, self._clock)
         await asyncio.to_thread(self._store.settle_notification, settled)
         if error is None:

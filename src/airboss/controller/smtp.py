@@ -7,7 +7,7 @@ import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.message import EmailMessage
@@ -25,6 +25,7 @@ TIMEOUT_S: Final = 15.0
 WHOLE_S: Final = 60.0
 """Of all of it: a server that sends a byte now and then, or replies without end, is cut off."""
 
+CUT_AGAIN_S: Final = 1.0
 HELLO: Final = 220
 PORTS: Final = {"starttls": 587, "on": 465, "off": 25}
 SHOWN: Final = ("deployment", "metric", "value", "comparison", "threshold", "window", "since", "detail")
@@ -66,8 +67,10 @@ class EmailSender:
             found = self._lookup(to.host, port)
             if not any(map(reachable, found)):
                 return f"{to.host} is at {', '.join(found[:3]) or 'no address'}, where nothing is sent"
-            with self._met(to) as server, cut_after(server, self._whole_s):
-                self._greet(server, to, port)
+            server = self._met(to)
+            # The client says farewell within the time as well, and reads what it is answered.
+            with cut_after(server, self._whole_s) as over, server:
+                self._greet(server, to, port, [each for each in found if reachable(each)], over)
                 if to.user is not None and to.password is not None:
                     server.login(to.user, self._resolve(to.password))
                 server.send_message(mail(to, notification, now))
@@ -88,10 +91,19 @@ class EmailSender:
         server._host = to.host  # type: ignore[attr-defined]  # whose certificate is wanted; `connect` leaves it out
         return server
 
-    def _greet(self, server: smtplib.SMTP, to: EmailConfig, port: int) -> None:
-        code, said = server.connect(to.host, port)
-        if code != HELLO:
-            raise smtplib.SMTPConnectError(code, said)
+    def _greet(
+        self, server: smtplib.SMTP, to: EmailConfig, port: int, found: Sequence[str], over: threading.Event
+    ) -> None:
+        for each in found:
+            try:
+                code, said = server.connect(each, port)
+            except OSError:
+                if each == found[-1] or over.is_set():
+                    raise
+                continue  # with the next address, as long as there is time
+            if code != HELLO:
+                raise smtplib.SMTPConnectError(code, said)
+            break
         if to.tls == "starttls":
             server.starttls(context=self._trusted())
 
@@ -100,20 +112,25 @@ class EmailSender:
 
 
 @contextmanager
-def cut_after(server: smtplib.SMTP, seconds: float) -> Iterator[None]:
-    """The connection is shut down when that time is over, whoever waits for something of it."""
+def cut_after(server: smtplib.SMTP, seconds: float) -> Iterator[threading.Event]:
+    """The connection is shut down when that time is over, whoever waits for something of it; again and again,
+    since there may be none yet, or another one. What is given is set from then on."""
+    ended, over = threading.Event(), threading.Event()
 
     def cut() -> None:
-        with suppress(OSError, ValueError, AttributeError):  # closed meanwhile, or not open yet
-            server.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # as above
+        pause = seconds
+        while not ended.wait(pause):
+            over.set()
+            pause = CUT_AGAIN_S
+            with suppress(OSError, TypeError):  # closed meanwhile, or not open yet
+                # Below TLS: that of `ssl` ends the encryption first, and the other thread may be writing.
+                socket.socket.shutdown(server.sock, socket.SHUT_RDWR)  # type: ignore[arg-type]  # as above
 
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=cut, daemon=True).start()
     try:
-        yield
+        yield over
     finally:
-        timer.cancel()
+        ended.set()
 
 
 def cause(host: str, error: Exception) -> str:

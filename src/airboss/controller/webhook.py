@@ -63,7 +63,7 @@ class WebhookSender:
             return f"no answer within {self._timeout_s:g} s"
         except (SetupError, ConfigError) as error:
             return str(error)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
             # Not the library's words: they may hold the URL, which may be a secret.
             return f"the connection failed: {type(error).__name__}"
 
@@ -91,7 +91,7 @@ class WebhookSender:
         known = {} if "blocks" in content else {"id": notification.id}
         body = msgspec.json.encode({**content, **known})
         headers = {
-            "host": parts.netloc.encode("idna").decode(),
+            "host": named(host) if parts.port is None else f"{named(host)}:{port}",
             "content-type": "application/json",
             "user-agent": f"airboss/{__version__}",
             "x-airboss-notification": notification.id,
@@ -112,6 +112,11 @@ class WebhookSender:
             if 200 <= response.status_code < 300:
                 return None
             return f"{host} answered {response.status_code}"
+
+
+def named(host: str) -> str:
+    """A host as HTTP names it. Raises UnicodeError for what can be no name."""
+    return f"[{host}]" if ":" in host else host.encode("idna").decode()
 
 
 def slack(body: Mapping[str, Any]) -> dict[str, Any]:
