@@ -21,6 +21,8 @@ from airboss.store.record_file import Row
 PAGE: Final = 200
 ROWS_MAX: Final = 10_000
 IMPORT_BYTES_MAX: Final = 64 * 1024 * 1024
+NOTED: Final = ("since", "until", "deployment")
+"""What of an export's conditions stands in the audit log."""
 
 
 class TransferPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +46,17 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def give(desk: Desk, call: Call) -> object:
-    """GET /api/v1/transfer. That bodies leave is said with the first page, before they do."""
+    """GET /api/v1/transfer. That bodies leave is said before they do, with the first page of an export."""
     where = read_filter(call.params, now=call.now, local=UTC)
-    if where.before is None:
-        desk.note(call, "records.export", "records", dict(call.params))
+    if not desk.exports.take(call.actor, call.params, call.now):
+        # What may name a person stays out of it: a leaf is for ever.
+        detail: dict[str, Any] = {name: call.params[name] for name in NOTED if name in call.params}
+        if where.before is not None:
+            detail["resumed"] = True
+        desk.note(call, "records.export", "records", detail)
     found = desk.log.records(where, limit=PAGE, bodies=True)
+    if found:
+        desk.exports.lead(call.actor, {**call.params, "before": found[-1].id}, call.now)
     scores: dict[str, list[Score]] = {}
     for score in desk.log.scores_of([each.id for each in found]):
         scores.setdefault(score.subject_id, []).append(score)

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from airboss.config.prices import PriceTable
+from airboss.console.exports import Exports
 from airboss.console.live import Live
 from airboss.console.plays import Plays
 from airboss.console.session import Attempts, Sessions
@@ -144,6 +145,7 @@ class Desk:
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
     attempts: Attempts = field(default_factory=Attempts)
+    exports: Exports = field(default_factory=Exports)
     live: Live
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
     writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))

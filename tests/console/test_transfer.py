@@ -1,0 +1,83 @@
+"""Exports by the admin API: no page of records leaves without a leaf of the audit log that tells of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from airboss.console import exports
+from tests.console.site import Site
+
+PATH = "/api/v1/transfer"
+
+
+def page(program: TestClient, **params: str) -> Any:
+    """A page of an export."""
+    answer = program.get(PATH, params=params)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["rows"]
+    return answer.json()
+
+
+def details(site: Site) -> list[Any]:
+    """What was noted of exports."""
+    return [detail for action, _, _, detail in site.audit.entries if action == "records.export"]
+
+
+def test_an_export_is_one_leaf(site: Site) -> None:
+    """Pages that follow one another are of one export, and two may go on side by side."""
+    program = site.program()
+    asked = ({"deployment": "support"}, {"since": "20h"})
+    cursors = [page(program, **each)["next"] for each in asked]
+    assert details(site) == list(asked)
+    for _ in range(2):
+        cursors = [
+            page(program, **each, before=cursor)["next"] for each, cursor in zip(asked, cursors, strict=True)
+        ]
+    assert len(details(site)) == 2
+
+
+def test_what_begins_in_the_middle_is_noted(site: Site) -> None:
+    """With an id that somebody knows, a page may be asked for first."""
+    program = site.program()
+    newest = program.get("/api/v1/records?limit=1").json()["records"][0]["id"]
+    second = page(program, before=newest)["next"]
+    assert details(site) == [{"resumed": True}]
+    page(program, before=second)
+    assert len(details(site)) == 1
+    page(program, before=second)
+    assert details(site) == [{"resumed": True}] * 2
+
+
+def test_other_records_than_those_noted_are_noted(site: Site) -> None:
+    """Other conditions, or the same much later: that is another export."""
+    program = site.program()
+    cursor = page(program, since="6h")["next"]
+    page(program, before=cursor)
+    assert details(site) == [{"since": "6h"}, {"resumed": True}]
+    site.clock.forward(exports.LASTS.total_seconds() + 1)
+    page(program, since="7h", before=cursor)
+    assert details(site)[2:] == [{"since": "7h", "resumed": True}]
+
+
+def test_so_many_exports_are_remembered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one that was forgotten, the next page is noted again."""
+    monkeypatch.setattr(exports, "EXPORTS_MAX", 2)
+    program = site.program()
+    cursors = [page(program, since=since)["next"] for since in ("20h", "21h", "22h")]
+    page(program, since="20h", before=cursors[0])
+    assert details(site)[3:] == [{"since": "20h", "resumed": True}]
+    page(program, since="22h", before=cursors[2])
+    assert len(details(site)) == 4
+
+
+def test_a_leaf_holds_nothing_of_a_person(site: Site) -> None:
+    """It can never be erased: what a program writes into a parameter does not get there."""
+    program = site.program()
+    assert program.get(PATH, params={"before": "alice@example.com"}).status_code == 200
+    assert details(site) == [{"resumed": True}]
+    for name in ("user", "session", "tag", "text"):
+        assert program.get(PATH, params={name: "alice=1"}).status_code == 400
+    assert "alice" not in str(site.audit.entries)
