@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -168,6 +169,34 @@ def test_who_is_sent_away_in_its_very_turn_is_told(why: str) -> None:
         with pytest.raises(Unavailable):
             await asyncio.wait_for(low, 1.0)
         await door.leave()
+
+    run(body)
+
+
+def test_who_is_sent_away_while_it_tries_is_no_error_of_nobody() -> None:
+    """What it is told is heard, so that no line about it comes to the log."""
+
+    async def body() -> None:
+        unheard: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, told: unheard.append(told))
+        door, answered = Door(), asyncio.Event()
+
+        async def attempt() -> Refusal | None:
+            await answered.wait()
+            return Refusal(door.stock, LimitReached("full"))
+
+        since = asyncio.get_running_loop().time() - PATIENT.wait_s
+        caller = asyncio.create_task(door.room.until_in(Principal(key="a"), attempt, since=since))
+        await turns(1)
+        door.room.wake()
+        await turns()
+        door.room._poll()
+        answered.set()
+        await asyncio.wait([caller])
+        assert isinstance(caller.exception(), Unavailable)
+        del caller
+        gc.collect()
+        assert unheard == []
 
     run(body)
 

@@ -51,9 +51,9 @@ def dash(value: object) -> str:
 
 def amount(value: float | None) -> str:
     """A measured number, to what a person reads of it."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:.6g}"
+    from airboss.controller.alarms import shown  # noqa: PLC0415 - msgspec, which JSON output does without
+
+    return "-" if value is None else shown(value)
 
 
 def milliseconds(value: float | None) -> str:
