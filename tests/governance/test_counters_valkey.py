@@ -16,6 +16,7 @@ from airboss.domain.errors import SetupError, Unavailable
 from airboss.governance import counters_client
 from airboss.governance.counters_valkey import ValkeyCounters
 from airboss.governance.counting import Answer, Book, Change, Denied, Grant, Want
+from airboss.governance.windows import SLOT_S
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 
 __all__ = ["valkey", "valkey_process"]
@@ -128,14 +129,16 @@ def test_the_script_counts_as_the_book(valkey: ValkeyServer, steps: list[Any]) -
 
 
 def same_denial(expected: Answer, found: Answer) -> None:
-    """Both said no, for the same reason."""
+    """Both said no, for the same reason; of two that are waited for as long, on two clocks, for either."""
     assert isinstance(expected, Denied), found
     assert isinstance(found, Denied), expected
-    assert (found.index, found.left, found.spent) == (expected.index, expected.left, expected.spent)
     if expected.retry_after_s is None or found.retry_after_s is None:
-        assert expected.retry_after_s == found.retry_after_s
-    else:
+        assert found == expected
+    elif found.index == expected.index:
+        assert (found.left, found.spent) == (expected.left, expected.spent)
         assert found.retry_after_s == pytest.approx(expected.retry_after_s, abs=2.0)
+    else:
+        assert found.retry_after_s == pytest.approx(expected.retry_after_s, abs=2 * SLOT_S)
 
 
 def told(asked: Want, grant: Grant, tenths: int, spent: int) -> Change:
@@ -148,6 +151,11 @@ def told(asked: Want, grant: Grant, tenths: int, spent: int) -> Change:
     return Change(
         asked.counter, freed=grant.amount, spent=grant.amount * spent // 2, at_least=records, at_first=tenths
     )
+
+
+def stands(server: ValkeyServer, grant: Grant, of: str = TOKENS) -> bytes:
+    """How much stands in the slot of a grant."""
+    return server.command("HGET", f"{{airboss}}:minute:{of}", str(grant.slot)).split()[-1]
 
 
 def test_a_server_that_forgets_is_told_again(valkey: ValkeyServer) -> None:
@@ -178,11 +186,14 @@ def test_a_minute_is_not_given_twice_by_a_server_that_forgets(valkey: ValkeyServ
                 (grant,) = await granted(each.ask([A_REQUEST]))
         workers[0].tell([Change(A_REQUEST.counter, back=1, slot=grant.slot)])
         await settled(*workers)
-        stands = ("HGET", "{airboss}:minute:key/a/requests", str(grant.slot))
-        before = valkey.command(*stands)
+        before = stands(valkey, grant, A_REQUEST.counter)
         await asyncio.to_thread(valkey.restart)
         await until(lambda: all(each.here and not each._lost.is_set() for each in workers))
-        assert valkey.command(*stands) == before
+        assert stands(valkey, grant, A_REQUEST.counter) == before
+        # It was marked as one that has forgotten for a second, which on a busy machine may be over.
+        marked = valkey.command("EXISTS", "{airboss}:back") == b":1\r\n"
+        assert marked or b"expired_keys:0\r" not in valkey.command("INFO", "stats")
+        await asyncio.to_thread(valkey.command, "SET", "{airboss}:back", "1")
         with pytest.raises(Unavailable, match="has forgotten"):
             await workers[0].ask([A_REQUEST])
         await asyncio.to_thread(valkey.command, "DEL", "{airboss}:back")
@@ -193,11 +204,6 @@ def test_a_minute_is_not_given_twice_by_a_server_that_forgets(valkey: ValkeyServ
             await each.close()
 
     run(body)
-
-
-def stands(server: ValkeyServer, grant: Grant, of: str = TOKENS) -> bytes:
-    """How much stands in the slot of a grant."""
-    return server.command("HGET", f"{{airboss}}:minute:{of}", str(grant.slot)).split()[-1]
 
 
 def test_what_calls_gave_back_while_it_was_away_is_given_back_once(valkey: ValkeyServer) -> None:
@@ -220,6 +226,56 @@ def test_what_calls_gave_back_while_it_was_away_is_given_back_once(valkey: Valke
                 sum(int(stands(valkey, each)) for each in {each.slot: each for each in grants}.values())
                 == 1_000
             )
+        await counters.close()
+
+    run(body)
+
+
+async def greeted_again(counters: ValkeyCounters, born: int) -> None:
+    """As if the answer to the last greeting had been lost, and with it which life of the server that was."""
+    counters.born = born
+    assert counters._line is not None
+    counters._line.hang_up()
+    await until(lambda: counters.here and not counters._lost.is_set())
+
+
+def test_what_was_taken_is_told_once_however_often_it_is_greeted(valkey: ValkeyServer) -> None:
+    """Answers to greetings that are lost on their way count nothing twice, for each of the workers."""
+
+    async def body() -> None:
+        workers = [await worker(valkey, name) for name in "ab"]
+        for each in workers:
+            (grant,) = await granted(each.ask([Want(TOKENS, "minute", 50_000, 40)]))
+        before = workers[0].born
+        await asyncio.to_thread(valkey.restart)
+        await until(lambda: all(each.here and not each._lost.is_set() for each in workers))
+        for each in (*workers, *workers):
+            await greeted_again(each, before)
+        await asyncio.to_thread(valkey.command, "DEL", "{airboss}:back")
+        (grant,) = await granted(workers[0].ask([Want(TOKENS, "minute", 50_000, 1)]))
+        assert grant.left == 50_000 - 80 - 1
+        for each in workers:
+            await each.close()
+
+    run(body)
+
+
+def test_a_thousand_busy_keys_are_told_exactly(valkey: ValkeyServer) -> None:
+    """A minute of a thousand keys is told in parts, on however many connections, and none counts twice."""
+    keys = [f"key/{number}/tokens" for number in range(1_000)]
+
+    async def body() -> None:
+        counters = await worker(valkey)
+        (grant,) = await granted(counters.ask([Want(TOKENS, "minute", 100, 1)]))
+        for counter in keys:
+            for slot in range(grant.slot - 150, grant.slot):
+                counters.recent.given([Want(counter, "minute", 10**6, 7)], [Grant(7, slot, 0, 0)])
+        await asyncio.to_thread(valkey.restart)
+        await until(lambda: counters.here and not counters._lost.is_set(), timeout_s=25)
+        await asyncio.to_thread(valkey.command, "DEL", "{airboss}:back")
+        for counter in keys[::100]:
+            (grant,) = await granted(counters.ask([Want(counter, "minute", 10**6, 1)]))
+            assert grant.left == 10**6 - 150 * 7 - 1
         await counters.close()
 
     run(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airboss.governance.counting import Change, Grant, Want
-from airboss.governance.recent import Recent
+from airboss.governance.recent import PART_SLOTS, Recent
 from airboss.governance.windows import SLOTS
 
 REQUESTS = Want("key/a/requests", "minute", 100, 1)
@@ -23,11 +23,23 @@ def test_what_was_taken_is_remembered_by_slot_for_a_minute_or_two() -> None:
     recent.given([REQUESTS, TOKENS], [grant(2, 1001), grant(50, 1001)])
     recent.told([Change("key/b/tokens", back=20, slot=1001), Change("key/a/concurrency", freed=1)])
     recent.told([Change("key/b/tokens", back=-5, slot=1001), Change("key/c/tokens", back=3, slot=1001)])
-    assert recent.all() == [("key/a/requests", [1000, 3, 1001, 2]), ("key/b/tokens", [1001, 35])]
+    assert list(recent.parts()) == [[("key/a/requests", [1000, 3, 1001, 2]), ("key/b/tokens", [1001, 35])]]
     recent.given([REQUESTS], [grant(1, 1001 + SLOTS)])
-    assert recent.all() == [
-        ("key/a/requests", [1001, 2, 1001 + SLOTS, 1]),
-        ("key/b/tokens", [1001, 35]),
+    assert list(recent.parts()) == [
+        [("key/a/requests", [1001, 2, 1001 + SLOTS, 1]), ("key/b/tokens", [1001, 35])]
     ]
     recent.given([REQUESTS], [grant(1, 1001 + 2 * SLOTS)])
-    assert recent.all() == [("key/a/requests", [1001 + SLOTS, 1, 1001 + 2 * SLOTS, 1])]
+    assert list(recent.parts()) == [[("key/a/requests", [1001 + SLOTS, 1, 1001 + 2 * SLOTS, 1])]]
+
+
+def test_much_is_told_in_parts() -> None:
+    """Each of about so many slots, together everything, and the same ones each time."""
+    recent = Recent()
+    assert list(recent.parts()) == []
+    for number in range(250):
+        for slot in range(100):
+            recent.given([Want(f"key/{number}/tokens", "minute", 100, 1)], [grant(1, 1000 + slot)])
+    parts = list(recent.parts())
+    assert [sum(len(slots) // 2 for _, slots in part) for part in parts] == [PART_SLOTS, PART_SLOTS, 5_000]
+    assert len({counter for part in parts for counter, _ in part}) == 250
+    assert list(recent.parts()) == parts

@@ -91,18 +91,29 @@ local function give_back(counter, amount, slot)
   redis.call('HSET', key, 'total', whole(seen.total - change))
 end
 
--- What a worker took before the server forgot it: counters, each with slots and amounts in turn.
+-- What a worker took before the server forgot it: counters, each with slots and amounts in turn. There may be
+-- thousands of slots, so that each counter is read and written at once.
 local function remember(taken)
   for _, each in ipairs(taken) do
     local key, slots = minute_key(each[1]), each[2]
+    local seen, names, amounts = window(key), {}, {}
+    local total, from, newest = seen.total, seen.from, seen.newest
     for index = 1, #slots, 2 do
-      local slot, amount, seen = slots[index], slots[index + 1], window(key)
+      local slot, amount = slots[index], slots[index + 1]
       if slot >= slot_now - SLOTS and slot <= slot_now and amount > 0 then
-        redis.call('HINCRBY', key, whole(slot), whole(amount))
-        redis.call('HSET', key, 'total', whole(seen.total + amount), 'from',
-          whole(math.min(seen.from or slot, slot)), 'newest', whole(math.max(seen.newest or slot, slot)))
-        redis.call('PEXPIRE', key, MINUTE_MS)
+        names[#names + 1], amounts[#amounts + 1] = whole(slot), amount
+        from, newest = math.min(from or slot, slot), math.max(newest or slot, slot)
       end
+    end
+    if #names > 0 then
+      local stands, fields = redis.call('HMGET', key, unpack(names)), {}
+      for index, name in ipairs(names) do
+        local amount = amounts[index]
+        total = total + amount
+        fields[2 * index - 1], fields[2 * index] = name, whole(amount + (tonumber(stands[index]) or 0))
+      end
+      redis.call('HSET', key, 'total', whole(total), 'from', whole(from), 'newest', whole(newest), unpack(fields))
+      redis.call('PEXPIRE', key, MINUTE_MS)
     end
   end
 end
@@ -287,6 +298,7 @@ local function tell(changes)
 end
 
 local SEQ = BASE .. ':seq:' .. worker
+local TOLD = BASE .. ':told:' .. worker  -- how many parts of what it took were told: none counts twice
 
 if operation == 'hello' then
   forget(worker)
@@ -298,10 +310,9 @@ if operation == 'hello' then
   end
   local known, born = tonumber(ARGV[4]), tonumber(redis.call('GET', BORN))
   if known ~= 0 and known ~= born then
-    remember(cmsgpack.unpack(ARGV[5]))
     redis.call('SET', BACK, '1', 'NX', 'PX', BACK_MS)
   end
-  return { tonumber(redis.call('GET', SEQ)) or 0, born }
+  return { tonumber(redis.call('GET', SEQ)) or 0, born, tonumber(redis.call('GET', TOLD)) or 0 }
 end
 if operation == 'gone' then
   forget(worker)
@@ -314,6 +325,18 @@ end
 if operation == 'beat' then
   heard()
   return 0
+end
+if operation == 'took' then
+  local born, part = redis.call('GET', BORN), tonumber(ARGV[4])
+  if ARGV[3] ~= born then
+    return redis.error_reply('AIRBOSS it has forgotten all again')
+  end
+  if part > (tonumber(redis.call('GET', TOLD)) or 0) then
+    remember(cmsgpack.unpack(ARGV[5]))
+    redis.call('SET', TOLD, whole(part), 'PX', MINUTE_MS)  -- then all of it is too old to count
+    redis.call('SET', BACK, '1', 'PX', BACK_MS)
+  end
+  return part
 end
 if operation == 'ask' then
   return ask(cmsgpack.unpack(ARGV[3]))

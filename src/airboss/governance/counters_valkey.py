@@ -103,7 +103,8 @@ class _ValkeyLine(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[float, Reply]] = deque()
         """When each command went out, and who takes its reply."""
-        self._welcome: asyncio.Future[int] = self._loop.create_future()
+        self._step: asyncio.Future[Any] | None = None
+        """The step of the greeting that is under way."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
@@ -113,9 +114,22 @@ class _ValkeyLine(asyncio.Protocol):
         """As `Line.greet`."""
         for command in self._opening:
             self._send(command, self._opened)
-        known, taken = self._counters.born, _pack(self._counters.recent.all())
-        self._run("hello", _pack(list(hello.held.items())), known, taken, then=self._greeted)
-        return await self._welcome
+        known = self._counters.born
+        seq, born, told = await self._ask_first("hello", _pack(list(hello.held.items())), known)
+        if known not in {0, born}:
+            for number, part in enumerate(self._counters.recent.parts(), 1):
+                if number > told:
+                    await self._ask_first("took", born, number, _pack(part))
+        self._counters.born = born
+        return cast("int", seq)
+
+    async def _ask_first(self, operation: str, *arguments: int | bytes) -> Any:
+        """One step of the greeting: the next one is not taken before it was."""
+        if self._transport.is_closing():
+            raise ConnectionResetError
+        self._step = self._loop.create_future()
+        self._run(operation, *arguments, then=self._stepped)
+        return await self._step
 
     def say(self, message: Ask | Tell) -> None:
         """As `Line.say`."""
@@ -154,8 +168,7 @@ class _ValkeyLine(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone."""
-        if not self._welcome.done():
-            self._welcome.set_exception(ConnectionResetError(str(exc or "")))
+        self._refused(ConnectionResetError(str(exc or "")))
         self._counters.lost(self)
 
     def _run(self, operation: str, *arguments: int | bytes, then: Reply) -> None:
@@ -168,17 +181,18 @@ class _ValkeyLine(asyncio.Protocol):
     # -- replies
 
     def _opened(self, reply: object) -> None:
-        if isinstance(reply, libvalkey.ReplyError) and not self._welcome.done():
-            self._welcome.set_exception(ConnectionRefusedError(str(reply)))
+        if isinstance(reply, libvalkey.ReplyError):
+            self._refused(ConnectionRefusedError(str(reply)))
 
-    def _greeted(self, reply: object) -> None:
-        if self._welcome.done():
-            return
-        if isinstance(reply, list):
-            seq, self._counters.born = reply
-            self._welcome.set_result(seq)
-        else:
-            self._welcome.set_exception(ConnectionRefusedError(str(reply)))
+    def _stepped(self, reply: object) -> None:
+        if isinstance(reply, libvalkey.ReplyError):
+            self._refused(ConnectionRefusedError(str(reply)))
+        elif self._step is not None and not self._step.done():
+            self._step.set_result(reply)
+
+    def _refused(self, error: ConnectionError) -> None:
+        if self._step is not None and not self._step.done():
+            self._step.set_exception(error)
 
     def _answered(self, number: int, reply: Any) -> None:
         if isinstance(reply, libvalkey.ReplyError):

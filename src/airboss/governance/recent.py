@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from airboss.governance.counting import Change, Grant, Want
 from airboss.governance.windows import SLOTS
+
+PART_SLOTS: Final = 10_000
+"""About so many slots are told at once, for which Valkey needs some 30 ms in which it hears nobody else."""
 
 Taken = list[tuple[str, list[int]]]
 """By counter: a slot and how much stands in it, another slot and how much, and so on."""
@@ -34,12 +38,18 @@ class Recent:
             if slots is not None and change.back:
                 slots[change.slot] = max(0, slots.get(change.slot, 0) - change.back)
 
-    def all(self) -> Taken:
-        """Everything."""
-        return [
-            (counter, [number for slot in slots.items() for number in slot])
-            for counter, slots in self._taken.items()
-        ]
+    def parts(self) -> Iterator[Taken]:
+        """Everything, in parts; the same ones again if nothing was given or told since."""
+        part: Taken = []
+        size = 0
+        for counter, slots in self._taken.items():
+            part.append((counter, [number for slot in slots.items() for number in slot]))
+            size += len(slots)
+            if size >= PART_SLOTS:
+                yield part
+                part, size = [], 0
+        if part:
+            yield part
 
     def _sweep(self, now: int) -> None:
         """Drop what is older than a minute; once a minute, as it takes a look at everything."""
