@@ -237,6 +237,31 @@ def test_who_is_cut_off_while_there_is_no_connection_is_cut_off_later() -> None:
         assert theirs.recv(1) == b""
 
 
+def test_the_certificate_that_is_wanted_is_that_of_the_name(inbox: Inbox, tmp_path: Path) -> None:
+    """Not that of the address which the connection goes to, where TLS comes first."""
+    cert, key = self_signed(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    trusting = ssl.create_default_context(cafile=cert)
+    server = Controller(inbox, hostname="127.0.0.2", port=free_port(), ssl_context=context)
+    server.start()
+    try:
+        to = {"port": server.port, "tls": "on"}
+        assert told(to, trusting, lookup=lambda *_: ["127.0.0.2"]) is None
+        elsewhere = told({**to, "host": "127.0.0.2"}, trusting)
+    finally:
+        server.stop()
+    assert elsewhere == "the connection failed: SSLCertVerificationError"
+    assert len(inbox.got) == 1
+
+
+def test_a_server_that_never_shakes_hands_is_left() -> None:
+    """There is no connection yet that could be cut off."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        to = {"port": server.getsockname()[1], "tls": "on"}
+        assert told(to, timeout_s=0.3) == "the connection failed: TimeoutError"
+
+
 def test_addresses_are_tried_in_turn_and_none_that_is_left_out(inbox: Inbox, plain: int) -> None:
     """The connection goes to what was looked up and checked; what does not answer is passed over."""
     to = {"host": "mail.example", "port": plain, "tls": "off"}
