@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
-from airboss.gateway.billing import prompt_tokens
+from airboss.gateway.billing import _cut, prompt_tokens
 from airboss.providers import o200k
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.dialects import BASES, PRICE, STREAM, ask
@@ -182,6 +183,14 @@ def test_missing_usage_is_counted(worker: Gateway, provider: FakeProvider, strea
     assert end["output_tokens"] == o200k.count(TEXT)
     assert end["input_tokens"] == pytest.approx(o200k.count(TEXT), abs=6)
     check_sums(end)
+
+
+def test_a_long_body_that_is_cut_holds_nobody_up() -> None:
+    """Its client has left, and others are served by the same loop."""
+    body = b'{"choices":[{"message":{"content":"' + b"x" * 20_000_000
+    began = time.process_time()
+    assert len(_cut(body)[0]) == 20_000_000
+    assert time.process_time() - began < 1.0  # three times as long where each character is a step
 
 
 def test_pictures_are_not_counted_as_text() -> None:

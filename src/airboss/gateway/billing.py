@@ -34,7 +34,8 @@ _AS_TEXT = frozenset({"tools", "functions", "response_format", "toolConfig", "to
 """Members that the model reads as they stand, names and all."""
 _NOT_READ = frozenset({"model", "role", "type", "id", "tool_call_id", "toolUseId", "user", "metadata"})
 _SAID = re.compile(
-    rb'"(content|text|refusal|arguments|reasoning_content|reasoning|thinking)"\s*:\s*"((?:[^"\\]|\\.)*)',
+    rb'"(content|text|refusal|arguments|reasoning_content|reasoning|thinking)"\s*:\s*'
+    rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)',
     re.DOTALL,
 )
 _THOUGHTS = frozenset({b"reasoning_content", b"reasoning", b"thinking"})
