@@ -12,8 +12,16 @@ from airboss.testing import FakeProvider
 from tests.support.dialects import foreign
 from tests.support.fake import fake_process, provider
 from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
 
 __all__ = ["fake_process", "foreign", "provider"]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[SaidUpstream]:
+    """An upstream that says what it is told."""
+    with said_upstream() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,10 @@ import pytest
 from airboss.governance.policies import policy_of
 from tests.gateway.test_screen import ACTIONS, MASKED, TEXT, VALUES, events_of, text_of
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import PATHS, error, is_whole, recorded_text, say, streamed, text
 
 DIALECTS = sorted(PATHS)
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

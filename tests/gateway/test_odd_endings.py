@@ -12,19 +12,12 @@ import pytest
 from airboss.domain.plan import Retry
 from airboss.governance.policies import policy_of
 from tests.support.gateway import PRICE, Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import error_in_stream, is_whole, say, streamed, text
 
 PIECES = ["One ", "two ", "three."]
 DIALECTS = ["chat", "messages", "responses"]
 BROKE_OFF = ["error", "abort", "insufficient_system_resource"]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

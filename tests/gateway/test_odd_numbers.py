@@ -10,7 +10,7 @@ import pytest
 
 from airboss.domain.plan import Caching
 from tests.support.gateway import PRICE, Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import say
 
 ODD = ["1e400", "-1e400", "1" + "0" * 400, "-" + "9" * 40, "18446744073709551616", "1.5", "null", "[]"]
@@ -24,13 +24,6 @@ PIECES = [
     '{"id":"u","model":"up","choices":[{"index":0,"delta":{},"finish_reason":"stop","odd":%s}]}',
     '{"id":"u","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":%s}}',
 ]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,10 @@ import pytest
 
 from airboss.domain.plan import Retry
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import error, error_in_stream, is_whole, recorded_text, say, text
 
 DIALECTS = ("messages", "responses")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,12 @@ from airboss.governance.policies import policy_of
 from airboss.providers.fake_faults import Behaviour
 from airboss.testing import FakeProvider
 from tests.support.gateway import DIGEST, Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 
 TEXT = "Mail jane.doe@example.com or call +1 415 555 2671, card 4111 1111 1111 1111, from 10.2.3.4. Bye."
 MASKED = "Mail [EMAIL] or call [PHONE], card [CARD], from [IP]. Bye."
 VALUES = ("jane.doe@example.com", "415 555 2671", "4111 1111 1111 1111", "10.2.3.4")
 ACTIONS: tuple[PiiAction, ...] = ("mask", "tokenize", "block", "observe")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.dialects import said as put_together
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import say, streamed, text
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
@@ -96,13 +96,6 @@ SERVERS: dict[str, list[dict[str, Any]]] = {
         chunk(None, usage={**USAGE, "prompt_tokens_details": {"cached_tokens": None}}),
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from airboss.domain.plan import Timeouts
 from airboss.governance.policies import policy_of
 from tests.support.gateway import PRICE, Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import is_whole, streamed
 
 Json = dict[str, Any]
@@ -117,13 +117,6 @@ ILL: dict[str, bytes] = {
     "no UTF-8 where nobody reads": stream(ONE, b'data: {"odd":"\xff"}\n\n', b"data: [\n\n", TWO, DONE),
     "null": stream(ONE, b"data: null\n\n", TWO, END, DONE),
 }
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
