@@ -156,6 +156,18 @@ def test_a_status_that_is_none_is_a_wrong_call(run: Run, api: AdminApi) -> None:
     assert api.asked == []
 
 
+def followed(api: AdminApi, expected: list[dict[str, Any]]) -> None:
+    """`--follow` prints these, and nothing more until Ctrl-C, which is no error."""
+    command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json", "--url", api.url]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline())["id"] for _ in expected]
+        assert lines == [each["id"] for each in expected]
+        process.send_signal(2)
+        rest, err = process.communicate(timeout=20)
+    assert (process.returncode, rest, err) == (0, "", "")
+
+
 def test_follow_goes_on_with_new_ones(api: AdminApi) -> None:
     """--follow prints the newest, oldest first, then each new one once, until Ctrl-C, which is no error."""
     first, second, third = record(1), record(2), record(3)
@@ -167,14 +179,7 @@ def test_follow_goes_on_with_new_ones(api: AdminApi) -> None:
         return {"records": newer, "next": newer[-1]["id"] if newer else params["after"]}
 
     api.answers["GET", "/api/v1/records"] = answer
-    command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json", "--url", api.url]
-    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        lines = [json.loads(process.stdout.readline())["id"] for _ in range(3)]
-        assert lines == [first["id"], second["id"], third["id"]]
-        process.send_signal(2)
-        rest, err = process.communicate(timeout=20)
-    assert (process.returncode, rest, err) == (0, "", "")
+    followed(api, [first, second, third])
 
 
 def test_follow_shows_each_once_where_a_clock_was_ahead(api: AdminApi) -> None:
@@ -189,13 +194,7 @@ def test_follow_shows_each_once_where_a_clock_was_ahead(api: AdminApi) -> None:
         return {"records": newer, "next": stored[-1]}
 
     api.answers["GET", "/api/v1/records"] = answer
-    command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json", "--url", api.url]
-    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        lines = [json.loads(process.stdout.readline())["id"] for _ in range(3)]
-        assert lines == [known["id"], ahead["id"], new["id"]]
-        process.send_signal(2)
-        process.communicate(timeout=20)
+    followed(api, [known, ahead, new])
 
 
 def test_a_reader_that_goes_away_is_no_trace(api: AdminApi) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from airboss.console import desk
@@ -26,6 +27,12 @@ def site(tmp_path: Path) -> Iterator[Governed]:
         yield found
 
 
+def shows_a_new_key(answer: httpx2.Response) -> None:
+    """What was made is told."""
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["key"].startswith("ab_")
+
+
 def test_a_change_is_answered_though_nobody_can_say_who_serves_it(site: Governed) -> None:
     """The secret of a new key is shown: whoever does not see it would make the key again."""
 
@@ -33,9 +40,7 @@ def test_a_change_is_answered_though_nobody_can_say_who_serves_it(site: Governed
         raise SetupError("the ledger's database is starting")
 
     site.taken = taken
-    answer = site.program().post("/api/v1/keys", json={"name": "new"})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["key"].startswith("ab_")
+    shows_a_new_key(site.program().post("/api/v1/keys", json={"name": "new"}))
 
 
 def test_a_change_is_answered_though_the_ledger_is_gone_after_it(
@@ -50,9 +55,7 @@ def test_a_change_is_answered_though_the_ledger_is_gone_after_it(
         raise SetupError("the ledger's database is starting")
 
     monkeypatch.setattr(site.ledger, "revision", revision)
-    answer = site.program().post("/api/v1/keys", json={"name": "new"})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["key"].startswith("ab_")
+    shows_a_new_key(site.program().post("/api/v1/keys", json={"name": "new"}))
 
 
 def test_a_change_that_takes_long_is_answered_with_what_was_done(
@@ -79,8 +82,7 @@ def test_a_change_that_takes_long_is_answered_with_what_was_done(
         finally:
             end.set()
         answer = post.result(timeout=5)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["key"].startswith("ab_")
+    shows_a_new_key(answer)
 
 
 def test_a_change_that_cannot_begin_is_told_so(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
