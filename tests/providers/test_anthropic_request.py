@@ -129,6 +129,111 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
             ],
         },
     ),
+    "a name of a type that OpenAI takes too": (
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": "data:image/jpg;base64,aGk="}}],
+                }
+            ]
+        },
+        {
+            "max_tokens": 4096,
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "image",
+                            "source": {"type": "base64", "media_type": "image/jpeg", "data": "aGk="},
+                        }
+                    ],
+                }
+            ],
+        },
+    ),
+    "a file of text": (
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "file",
+                            "file": {"file_data": "data:text/csv;base64,YSzDpA==", "filename": "t.csv"},
+                        }
+                    ],
+                }
+            ]
+        },
+        {
+            "max_tokens": 4096,
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "document",
+                            "source": {"type": "text", "media_type": "text/plain", "data": "a,ä"},
+                            "title": "t.csv",
+                        }
+                    ],
+                }
+            ],
+        },
+    ),
+    "marks for the cache stay where they are": (
+        {
+            "messages": [
+                {
+                    "role": "system",
+                    "content": [
+                        text("one"),
+                        text("two", cache_control={"type": "ephemeral"}),
+                        text("now"),
+                    ],
+                },
+                *HI,
+                {
+                    "role": "assistant",
+                    "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}],
+                },
+                {
+                    "role": "tool",
+                    "tool_call_id": "a",
+                    "content": "1",
+                    "cache_control": {"type": "ephemeral"},
+                },
+            ]
+        },
+        {
+            "max_tokens": 4096,
+            "system": [text("one\ntwo", cache_control={"type": "ephemeral"}), text("now")],
+            "messages": [
+                *HI_SAID,
+                {
+                    "role": "assistant",
+                    "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "a",
+                            "content": [text("1")],
+                            "cache_control": {"type": "ephemeral"},
+                        }
+                    ],
+                },
+            ],
+        },
+    ),
+    "no stream, in so many words": (
+        {"stream": None},
+        {"max_tokens": 4096, "messages": HI_SAID},
+    ),
     "calls and their results": (
         {
             "tools": [F],
@@ -272,6 +377,7 @@ def test_a_request_is_said(case: str) -> None:
 
 REFUSED: dict[str, tuple[Json, str]] = {
     "a seed": ({"seed": 1}, "seed"),
+    "a search of the web": ({"web_search_options": {}}, "web_search_options"),
     "a member that nobody knows": ({"wibble": {"a": 1}}, "wibble"),
     "sound": (
         {
@@ -332,6 +438,21 @@ MISTAKES: dict[str, tuple[Json, str]] = {
     "a schema of a list": (
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "array"}}}},
         "response_format",
+    ),
+    "bytes without a type": (
+        {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_data": "aGk="}}]}]},
+        "messages",
+    ),
+    "a text of other bytes": (
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "file", "file": {"file_data": "data:text/plain;base64,/w=="}}],
+                }
+            ]
+        },
+        "messages",
     ),
     "a data URL without data": (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]},

@@ -135,6 +135,56 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
 }
 
 
+def test_a_mark_for_the_cache_stands_behind_a_tools_result() -> None:
+    """Within a result, as clients of Anthropic's dialect put it there, Bedrock refuses it."""
+    marked = {
+        "role": "tool",
+        "tool_call_id": "a",
+        "content": [part("text", text="1", cache_control={"type": "ephemeral"})],
+    }
+    made, _ = said({"messages": [*HI, {"role": "assistant", "tool_calls": [CALL]}, marked], "tools": [F]})
+    result = {"toolResult": {"toolUseId": "a", "content": [{"text": "1"}]}}
+    assert made["messages"][-1]["content"] == [result, POINT]
+
+
+def test_a_conversation_with_calls_offers_tools_though_the_request_does_not() -> None:
+    """Bedrock refuses one without a list of tools; OpenAI does not."""
+    answered = {"role": "tool", "tool_call_id": "a", "content": "1"}
+    made, _ = said({"messages": [*HI, {"role": "assistant", "tool_calls": [CALL]}, answered]})
+    assert [tool["toolSpec"]["name"] for tool in made["toolConfig"]["tools"]] == ["f"]
+
+
+def files(*names: str | None) -> list[Json]:
+    """Parts that are files."""
+    pdf = "data:application/pdf;base64,aGk="
+    return [part("file", file={"file_data": pdf, "filename": name}) for name in names]
+
+
+def test_documents_are_told_apart_by_name() -> None:
+    """Bedrock refuses a name twice in a conversation, a name of none, and two spaces in a row."""
+    turns = [
+        {"role": "user", "content": files(None, "a  b.pdf", " ", None, "a b.pdf")},
+        {"role": "assistant", "content": "x"},
+        {"role": "user", "content": files("document 2")},
+    ]
+    made, _ = said({"messages": turns})
+    names = [
+        block["document"]["name"]
+        for turn in made["messages"]
+        for block in turn["content"]
+        if "document" in block
+    ]
+    assert names == ["document", "a b-pdf", "document 2", "document 3", "a b-pdf 2", "document 2 2"]
+
+
+def test_a_file_of_text_keeps_its_format() -> None:
+    """Which its name tells."""
+    table = part("file", file={"file_data": "data:text/csv;base64,YSxi", "filename": "t.csv"})
+    made, _ = said({"messages": [{"role": "user", "content": [table]}]})
+    document = {"format": "csv", "name": "t-csv", "source": {"bytes": "YSxi"}}
+    assert made["messages"][0]["content"] == [{"document": document}]
+
+
 @pytest.mark.parametrize("case", GOLDEN)
 def test_a_request_is_said(case: str) -> None:
     """Nothing is left out, and nothing is added."""

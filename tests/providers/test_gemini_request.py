@@ -195,6 +195,31 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
 }
 
 
+def test_results_come_in_the_order_of_their_calls() -> None:
+    """They have no ids there, and tools end in any order; an id that two calls have means one after the
+    other."""
+    calls = [
+        {"id": id_, "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for id_, name in (("a", "f"), ("b", "f"), ("c", "g"), ("c", "h"))
+    ]
+    ended = [("b", "2"), ("c", "3"), ("a", "1"), ("c", "4")]
+    results = [{"role": "tool", "tool_call_id": id_, "content": content} for id_, content in ended]
+    made, _ = said({"messages": [*HI, {"role": "assistant", "tool_calls": calls}, *results]})
+    told = [part["functionResponse"] for part in made["contents"][-1]["parts"]]
+    assert [(each["name"], each["response"]["result"]) for each in told] == [
+        ("f", 1),
+        ("f", 2),
+        ("g", 3),
+        ("h", 4),
+    ]
+
+
+def test_a_refusal_is_what_the_model_said() -> None:
+    """Left out, two turns of the user's would become one."""
+    made, _ = said({"messages": [*HI, {"role": "assistant", "content": None, "refusal": "No."}, *HI]})
+    assert made["contents"][1] == {"role": "model", "parts": [{"text": "No."}]}
+
+
 @pytest.mark.parametrize("case", GOLDEN)
 def test_a_request_is_said(case: str) -> None:
     """Nothing is left out, and nothing is added."""

@@ -13,6 +13,7 @@ What differs, and what becomes of it:
 
 from __future__ import annotations
 
+import base64
 import re
 
 import msgspec
@@ -27,9 +28,10 @@ from airboss.providers.chat_request import (
     ToolCall,
     arguments_of,
     data_url,
+    no_turns,
     offered,
-    plain_text,
     read_request,
+    texts_of,
 )
 from airboss.providers.dialect import Unsaid
 
@@ -50,6 +52,8 @@ _SAID = frozenset(
         "reasoning_effort",
     }
 )
+_TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml"})
+"""Types of files that are text, besides `text/…`."""
 _ODD_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -87,9 +91,7 @@ def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[Json], lis
     for number, message in enumerate(request.messages):
         where = f"messages[{number}]"
         if message.role in {"system", "developer"}:
-            if text := plain_text(message, where, unsaid):
-                marked = next((p.cache_control for p in message.parts() if p.cache_control), None)
-                system.append(_marked({"type": "text", "text": text}, marked or message.cache_control))
+            system += _instructions(message, where, unsaid)
             continue
         role, blocks = _turn(message, where, unsaid)
         if not blocks:
@@ -99,19 +101,35 @@ def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[Json], lis
         else:
             turns.append({"role": role, "content": blocks})
     if not turns:
-        raise InvalidRequest(
-            "'messages' has instructions only; Anthropic's models want a message of the user's: add one",
-            param="messages",
-        )
+        raise no_turns(unsaid)
     return system, turns
+
+
+def _instructions(message: Message, where: str, unsaid: Unsaid) -> list[Json]:
+    """Instructions in as many blocks as the cache has marks in them: what stands behind a mark may change
+    from call to call."""
+    blocks: list[Json] = []
+    for text, mark in texts_of(message, where, unsaid):
+        if text and blocks and "cache_control" not in blocks[-1]:
+            blocks[-1]["text"] += f"\n{text}"
+        elif text:
+            blocks.append({"type": "text", "text": text})
+        if mark and blocks:
+            blocks[-1]["cache_control"] = mark
+    if blocks and message.cache_control is not None:
+        blocks[-1].setdefault("cache_control", message.cache_control)
+    return blocks
 
 
 def _turn(message: Message, where: str, unsaid: Unsaid) -> tuple[str, list[Json]]:
     if message.role == "tool":
         result: Json = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id or "")}
-        if blocks := _blocks(message, where, unsaid):
+        blocks = _blocks(message, where, unsaid)
+        # The whole result can be marked everywhere, what is in it not.
+        marks = [mark for block in blocks if (mark := block.pop("cache_control", None)) is not None]
+        if blocks:
             result["content"] = blocks
-        return "user", [result]
+        return "user", [_marked(result, marks[-1] if marks else message.cache_control)]
     if message.role == "assistant":
         blocks = [*(message.thinking_blocks or ()), *_blocks(message, where, unsaid)]
         if message.refusal:
@@ -153,7 +171,7 @@ def _block(part: Part, where: str, unsaid: Unsaid) -> Json | None:
     if part.type == "image_url" and part.image_url is not None:
         return {"type": "image", "source": _source(part.image_url.url)}
     if part.type == "file" and part.file is not None and part.file.file_data is not None:
-        document: Json = {"type": "document", "source": _source(part.file.file_data)}
+        document: Json = {"type": "document", "source": _document(part.file.file_data)}
         if part.file.filename:
             document["title"] = part.file.filename
         return document
@@ -166,6 +184,21 @@ def _source(url: str) -> Json:
     if data is None:
         return {"type": "url", "url": url}
     return {"type": "base64", "media_type": data[0], "data": data[1]}
+
+
+def _document(url: str) -> Json:
+    """A file; those of text go as text, of others their bytes."""
+    source = _source(url)
+    kind = source.get("media_type", "")
+    if not (kind.startswith("text/") or kind in _TEXTS):
+        return source
+    try:
+        text = base64.b64decode(source["data"], validate=True).decode()
+    except ValueError:
+        raise InvalidRequest(
+            f"a file of type {kind[:40]!r} is not base64 of UTF-8; encode it so", param="messages"
+        ) from None
+    return {"type": "text", "media_type": "text/plain", "data": text}
 
 
 def _marked(block: Json, cache_control: Json | None) -> Json:

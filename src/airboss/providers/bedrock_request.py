@@ -6,7 +6,10 @@ models know goes as `additionalModelRequestFields`: `top_k`, and thinking for An
 
 from __future__ import annotations
 
+import base64
+import mimetypes
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -28,6 +31,8 @@ _DOCUMENTS = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
 }
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9 ()\[\]-]+")
+NAME_CHARS_MAX = 180
+"""Of a document's name, of the 200 that are taken: a number may follow."""
 _POINT: Json = {"cachePoint": {"type": "default"}}
 
 
@@ -56,6 +61,7 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
         ],
         "inferenceConfig": limits,
     }
+    _tell_documents_apart(block for turn in value["messages"] for block in turn["content"])
     if "system" in said:
         value["system"] = _blocks(said["system"], unsaid)
     more: Json = {"top_k": said["top_k"]} if "top_k" in said else {}
@@ -67,6 +73,8 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
         value["additionalModelRequestFields"] = more
     if "tools" in said:
         value["toolConfig"] = _tools(said, unsaid)
+    elif called := _called(block for turn in said["messages"] for block in turn["content"]):
+        value["toolConfig"] = {"tools": called}
     return Said(body=msgspec.json.encode(value), answer_tool=first.answer_tool)
 
 
@@ -93,11 +101,7 @@ def _block(block: Json, unsaid: Unsaid) -> Json:  # noqa: PLR0911 - one for each
             kind, data = _bytes(block["source"], "an image")
             return {"image": {"format": kind.partition("/")[2], "source": {"bytes": data}}}
         case "document":
-            kind, data = _bytes(block["source"], "a file")
-            # Names may hold few characters there, and the model sees them.
-            name = _NOT_IN_NAMES.sub("-", block.get("title") or "document")[:200]
-            document = {"format": _DOCUMENTS.get(kind, "txt"), "name": name, "source": {"bytes": data}}
-            return {"document": document}
+            return {"document": _document(block["source"], block.get("title") or "")}
         case "tool_use":
             use = {"toolUseId": block["id"], "name": block["name"], "input": block["input"]}
             return {"toolUse": use}
@@ -114,6 +118,47 @@ def _block(block: Json, unsaid: Unsaid) -> Json:  # noqa: PLR0911 - one for each
         "out",
         param="messages",
     )
+
+
+def _document(source: Json, title: str) -> Json:
+    if source["type"] == "text":
+        kind = mimetypes.guess_type(title)[0] or "text/plain"
+        data = base64.b64encode(source["data"].encode()).decode()
+    else:
+        kind, data = _bytes(source, "a file")
+    # Names may hold few characters there, no two spaces in a row, and the model sees them.
+    name = " ".join(_NOT_IN_NAMES.sub("-", title)[:NAME_CHARS_MAX].split())
+    return {"format": _DOCUMENTS.get(kind, "txt"), "name": name or "document", "source": {"bytes": data}}
+
+
+def _tell_documents_apart(blocks: Iterable[Json]) -> None:
+    """Number the documents whose names have been before: a conversation may have each name once."""
+    taken: dict[str, int] = {}
+    for document in _documents(blocks):
+        name = document["name"]
+        while document["name"] in taken:
+            taken[name] += 1
+            document["name"] = f"{name} {taken[name]}"
+        taken[document["name"]] = 1
+
+
+def _documents(blocks: Iterable[Json]) -> Iterator[Json]:
+    for block in blocks:
+        if "document" in block:
+            yield block["document"]
+        if "toolResult" in block:
+            yield from _documents(block["toolResult"]["content"])
+
+
+def _called(blocks: Iterable[Json]) -> list[Json]:
+    """The tools that were called before, for a request that offers none: a conversation with calls is taken
+    with a list of tools only."""
+    names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")
+    schema = {"json": {"type": "object", "properties": {}}}
+    return [
+        {"toolSpec": {"name": name, "description": "No longer to be called.", "inputSchema": schema}}
+        for name in names
+    ]
 
 
 def _bytes(source: Json, what: str) -> tuple[str, str]:

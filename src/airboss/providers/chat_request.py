@@ -124,7 +124,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     model: str
     messages: list[Message]
-    stream: bool = False
+    stream: bool | None = False
     n: int | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -190,6 +190,8 @@ PASSED_OVER = frozenset(
 )
 """Members that change no answer: whose call it is, where it is kept, and hints."""
 _NOTHING = frozenset({b"null", b"false", b"[]", b"{}", b'""'})
+_ASKED_BY_BEING_THERE = frozenset({"web_search_options"})
+"""Members that ask for something without a word in them."""
 _DEFAULTS: dict[str, frozenset[bytes]] = {
     "n": frozenset({b"1"}),
     "presence_penalty": frozenset({b"0", b"0.0"}),
@@ -200,6 +202,10 @@ _DEFAULTS: dict[str, frozenset[bytes]] = {
     "verbosity": frozenset({b'"medium"'}),
 }
 """Values that ask for nothing: a client that always sends them is served."""
+SCHEME_CHARS_MAX = 16
+"""Within so many characters a URL has shown that it is one."""
+_MEDIA_TYPES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
+"""OpenAI takes these too; others know a JPEG by its own name only."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _request = msgspec.json.Decoder(ChatRequest)
 
@@ -211,7 +217,8 @@ def read_request(body: bytes, *, said: frozenset[str], unsaid: Unsaid) -> ChatRe
         if name in said or name in PASSED_OVER or name in {"model", "messages", "stream"}:
             continue
         written = bytes(value).replace(b" ", b"")
-        if written not in _NOTHING and written not in _DEFAULTS.get(name, ()):
+        nothing = written in _NOTHING and not (written == b"{}" and name in _ASKED_BY_BEING_THERE)
+        if not nothing and written not in _DEFAULTS.get(name, ()):
             unsaid.add(name)
     return _request.decode(body)
 
@@ -241,23 +248,37 @@ def arguments_of(call: ToolCall, where: str) -> Json:
 
 
 def data_url(url: str) -> tuple[str, str] | None:
-    """The media type and the base64 of a `data:` URL; None for any other URL."""
-    if not url.startswith("data:"):
+    """The media type and the base64 of a `data:` URL; None for any other URL. Raises InvalidRequest for
+    what is neither."""
+    if "://" in url[:SCHEME_CHARS_MAX] and not url.startswith("data:"):
         return None
     head, comma, data = url[5:].partition(",")
     media_type, *options = head.split(";")
-    if not comma or "base64" not in options:
+    if not (comma and url.startswith("data:")) or "base64" not in options:
         raise InvalidRequest(f"{url[:40]!r}… is not data:TYPE;base64,DATA; encode it so", param="messages")
-    return media_type or "text/plain", data
+    return _MEDIA_TYPES.get(media_type.lower(), media_type) or "text/plain", data
 
 
-def plain_text(message: Message, where: str, unsaid: Unsaid) -> str:
-    """The text of a message that can be text only; other parts go to `unsaid`."""
-    texts = []
+def texts_of(message: Message, where: str, unsaid: Unsaid) -> Iterator[tuple[str, Json | None]]:
+    """The texts of a message that can be text only, each with its `cache_control`; other parts go to
+    `unsaid`."""
     for number, part in enumerate(message.parts()):
         text = part.text if part.type == "text" else part.refusal
         if text is None:
             unsaid.add(f"{where}.content[{number}]", f"its type is {part.type[:40]!r}")
         else:
-            texts.append(text)
-    return "\n".join(texts)
+            yield text, part.cache_control
+
+
+def plain_text(message: Message, where: str, unsaid: Unsaid) -> str:
+    """The text of such a message."""
+    return "\n".join(text for text, _ in texts_of(message, where, unsaid))
+
+
+def no_turns(unsaid: Unsaid) -> InvalidRequest:
+    """The error for a conversation in which nobody has said anything yet."""
+    return InvalidRequest(
+        f"'messages' has instructions and nothing else; {unsaid.upstream} want a message of the user's: "
+        "add one",
+        param="messages",
+    )

@@ -127,7 +127,7 @@ class Unsaid:
     """Collects what a request asks for and an upstream, called `upstream` to people, has no words for."""
 
     def __init__(self, upstream: str, *, drop: bool) -> None:
-        self._upstream = upstream
+        self.upstream = upstream
         self._drop = drop
         self.dropped: list[str] = []
 
@@ -135,7 +135,7 @@ class Unsaid:
         """Take note that `name` is left out. Raises InvalidRequest naming it where nothing may be dropped."""
         if not self._drop:
             raise InvalidRequest(
-                f"{name!r} cannot be said to {self._upstream}"
+                f"{name!r} cannot be said to {self.upstream}"
                 f"{f' ({why})' if why else ''}; leave it out, or set drop_unsupported = true on the provider",
                 code="unsupported_by_provider",
                 param=name,

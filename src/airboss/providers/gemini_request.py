@@ -3,7 +3,8 @@
 What differs, and what becomes of it:
 
 - The system's words stand apart; those that come later in a conversation are moved there too.
-- A tool's result names the function, not the call: the name is looked up in the conversation.
+- A tool's result names the function, not the call: the name is looked up in the conversation, and results are
+  sent in the order of the calls.
 - Schemas go as `responseJsonSchema` and `parametersJsonSchema`, which take JSON Schema as it is; the older
   `responseSchema` knows a part of it only, and refuses the rest.
 - `reasoning_effort` becomes a budget, or, from Gemini 3 on, a level.
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -30,6 +32,7 @@ from airboss.providers.chat_request import (
     ToolCall,
     arguments_of,
     data_url,
+    no_turns,
     offered,
     plain_text,
     read_request,
@@ -111,15 +114,13 @@ def generate_request(raw: bytes, unsaid: Unsaid) -> bytes:
 def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[str], list[Json]]:
     system: list[str] = []
     contents: list[Json] = []
-    called: dict[str, str] = {}
     signed = _LEVELLED.search(request.model) is not None
-    for number, message in enumerate(request.messages):
+    for number, message, called in _in_order(request.messages):
         where = f"messages[{number}]"
         if message.role in {"system", "developer"}:
             if text := plain_text(message, where, unsaid):
                 system.append(text)
             continue
-        called |= {call.id: call.function.name for call in message.tool_calls or ()}
         role, parts = _turn(message, where, called, unsaid, signed=signed)
         if not parts:
             continue
@@ -128,15 +129,45 @@ def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[str], list
         else:
             contents.append({"role": role, "parts": parts})
     if not contents:
-        raise InvalidRequest(
-            "'messages' has instructions only; Gemini's models want a message of the user's: add one",
-            param="messages",
-        )
+        raise no_turns(unsaid)
     return system, contents
 
 
+def _in_order(messages: Sequence[Message]) -> Iterator[tuple[int, Message, str | None]]:
+    """The messages with their numbers, and for a tool's result the function that was called. Results have no
+    ids there: they are told apart by their order, which is that of the calls."""
+    calls: list[ToolCall] = []
+    known: dict[str, str] = {}
+    answers: list[tuple[int, int, Message, str | None]] = []
+    waiting: list[int] = []
+    for number, message in enumerate(messages):
+        if message.role == "tool":
+            id_ = message.tool_call_id or ""
+            place = next((each for each in waiting if calls[each].id == id_), None)
+            if place is None:
+                answers.append((len(calls), number, message, known.get(id_)))
+            else:
+                waiting.remove(place)
+                answers.append((place, number, message, calls[place].function.name))
+            continue
+        yield from _by_call(answers)
+        answers = []
+        if message.tool_calls:
+            calls = message.tool_calls
+            waiting = list(range(len(calls)))
+            known |= {call.id: call.function.name for call in calls}
+        yield number, message, None
+    yield from _by_call(answers)
+
+
+def _by_call(
+    answers: Sequence[tuple[int, int, Message, str | None]],
+) -> list[tuple[int, Message, str | None]]:
+    return [answer[1:] for answer in sorted(answers, key=itemgetter(0, 1))]
+
+
 def _turn(
-    message: Message, where: str, called: Mapping[str, str], unsaid: Unsaid, *, signed: bool
+    message: Message, where: str, called: str | None, unsaid: Unsaid, *, signed: bool
 ) -> tuple[str, list[Json]]:
     if message.role == "tool":
         return "user", [_result(message, where, called, unsaid)]
@@ -146,6 +177,8 @@ def _turn(
         if made is not None:
             parts.append(made)
     if message.role == "assistant":
+        if message.refusal:
+            parts.append({"text": message.refusal})
         for number, call in enumerate(message.tool_calls or ()):
             # In a turn of several calls the first carries the signature.
             need = signed and number == 0
@@ -166,8 +199,7 @@ def _call(call: ToolCall, where: str, *, need: bool) -> Json:
     return made
 
 
-def _result(message: Message, where: str, called: Mapping[str, str], unsaid: Unsaid) -> Json:
-    name = called.get(message.tool_call_id or "")
+def _result(message: Message, where: str, name: str | None, unsaid: Unsaid) -> Json:
     if name is None:
         raise InvalidRequest(
             f"{where} answers tool call {message.tool_call_id!r}, and no message before it has that call",
