@@ -6,12 +6,13 @@ import contextlib
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.dialects.chat_said import read_error_said
 from airboss.domain.errors import UpstreamFailed
-from tests.dialects.said import events
+from tests.dialects.said import chunk, events, piece
 from tests.dialects.test_messages_answer import speech as messages
 from tests.dialects.test_responses_answer import speech as responses
 
@@ -52,6 +53,51 @@ def test_streams(said: list[Any]) -> None:
             out += made.end()
             assert events(out)[-1][0] in last
         made.error_event(b"{}")
+
+
+CALLS: dict[str, list[tuple[int, str | None, str | None, str]]] = {
+    "one index for all": [(0, "a", "f", '{"x":'), (0, None, None, "1}"), (0, "b", "g", "{}")],
+    "one index for all, then another": [
+        (0, "a", "f", '{"x":1}'),
+        (0, "b", "g", "{}"),
+        (1, "c", "h", "{}"),
+    ],
+    "one id for all": [(0, "a", "f", '{"x":1}'), (1, "a", "g", "{}")],
+    "another id with every piece": [(0, "a", "f", '{"x":'), (0, "b", None, "1}"), (1, "c", "g", "{}")],
+    "nothing to say": [(0, "a", "f", '{"x":1}'), (1, "b", "g", "")],
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_calls_are_told_apart(case: str) -> None:
+    """However a server numbers and names them, each is there, with an id of its own and arguments."""
+    chunks = [
+        chunk(tool_calls=[piece(index, id=id_, name=name, arguments=arguments)])
+        for index, id_, name, arguments in CALLS[case]
+    ]
+    chunks.append(chunk("tool_calls"))
+    blocks: dict[int, list[str]] = {}
+    ids = []
+    made = messages()
+    for name, event in events(b"".join(map(made.event, chunks)) + made.end()):
+        if name == "content_block_start":
+            blocks[event["index"]] = [event["content_block"]["name"]]
+            ids.append(event["content_block"]["id"])
+        elif name == "content_block_delta":
+            blocks[event["index"]].append(event["delta"]["partial_json"])
+    wanted = [("f", {"x": 1}), ("g", {})] + [("h", {})] * (len(blocks) - 2)
+    assert [(name, json.loads("".join(text) or "{}")) for name, *text in blocks.values()] == wanted
+    answer = responses()
+    said = events(b"".join(map(answer.event, chunks)) + answer.end())
+    items = said[-1][1]["response"]["output"]
+    assert [(item["name"], json.loads(item["arguments"])) for item in items] == wanted
+    for each in (ids, [item["call_id"] for item in items], [item["id"] for item in items]):
+        assert len(set(each)) == len(wanted) == 2 + ("another" in case and "then" in case)
+    deltas = dict[str, str]()
+    for name, event in said:
+        if name == "response.function_call_arguments.delta":
+            deltas[event["item_id"]] = deltas.get(event["item_id"], "") + event["delta"]
+    assert deltas == {item["id"]: item["arguments"] for item in items}
 
 
 @given(pieces | shapes)

@@ -120,7 +120,7 @@ OUTPUTS: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
     ),
     (
         {"content": "x", "tool_calls": [call(0), call(1, arguments="")]},
-        [message(output_text("x")), function_call(0, '{"a":1}'), function_call(1, "")],
+        [message(output_text("x")), function_call(0, '{"a":1}'), function_call(1, "{}")],
     ),
 ]
 

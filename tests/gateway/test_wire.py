@@ -104,6 +104,9 @@ def test_usage_is_asked_for_once() -> None:
     asked = _chat(stream=True, stream_options={"include_usage": True, "x": 1})
     sent = json.loads(upstream_body(asked, parse_body("chat", asked), model="up", release=PLAIN))
     assert sent["stream_options"] == {"include_usage": True, "x": 1}
+    others = _chat(stream=True, stream_options={"include_obfuscation": False, "include_usage": None})
+    sent = json.loads(upstream_body(others, parse_body("chat", others), model="up", release=PLAIN))
+    assert sent["stream_options"] == {"include_obfuscation": False, "include_usage": True}
 
 
 def test_bytes_pass_untouched() -> None:
@@ -121,6 +124,8 @@ def test_bytes_pass_untouched() -> None:
         {"stream": True},
         {"stream": True, "stream_options": {"include_usage": False}},
         {"stream": True, "stream_options": {"include_usage": True, "x": 1}},
+        {"stream": True, "stream_options": {"x": 1}},
+        {"stream": True, "stream_options": None},
     ],
 )
 def test_long_bodies_go_up_as_short_ones(separators: tuple[str, str], more: dict[str, object]) -> None:

@@ -277,6 +277,32 @@ def test_an_error_inside_of_a_stream_has_its_status(kind: ProviderKind) -> None:
     assert (error["message"], error["code"]) == ("later", 529 if kind == "anthropic" else 503)
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("gemini", "MALFORMED_FUNCTION_CALL"),
+        ("gemini", "UNEXPECTED_TOOL_CALL"),
+        ("gemini", "OTHER"),
+        ("bedrock", "malformed_tool_use"),
+        ("bedrock", "malformed_model_output"),
+    ],
+)
+def test_an_answer_that_could_not_be_read_is_none(kind: ProviderKind, reason: str) -> None:
+    """It is an error that is asked again, not an empty answer that has ended well."""
+    candidate = {"content": {}, "finishReason": reason, "finishMessage": "no such name"}
+    whole: Json = {"candidates": [candidate]}
+    event = whole
+    if kind == "bedrock":
+        whole = {"output": {"message": {"role": "assistant", "content": []}}, "stopReason": reason}
+        event = {"messageStop": {"stopReason": reason}}
+    for said in (
+        READERS[kind]().whole(json.dumps(whole).encode()),
+        READERS[kind]().event(json.dumps(event).encode())[-1],
+    ):
+        error = json.loads(said)["error"]
+        assert (error["code"], reason in error["message"]) == (502, True)
+
+
 def test_a_prompt_that_gemini_blocks_is_refused() -> None:
     """It is the caller's, has OpenAI's code, and is not tried again."""
     body = b'{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3}}'

@@ -115,11 +115,11 @@ def _choice(head: Said, choice: Json) -> Said:
 
 
 def _call(number: int | None, call: Json) -> CallPiece:
-    index = call.get("index")
+    index = call.get("index") if number is None else number
     function = call.get("function")
     function = function if isinstance(function, dict) else {}
     return CallPiece(
-        index=index if isinstance(index, int) else number,
+        index=index if isinstance(index, int) else None,
         id=text_of(call.get("id")),
         name=text_of(function.get("name")),
         arguments=arguments_of(function.get("arguments")),
@@ -199,6 +199,7 @@ class CallJoin:
     def __init__(self) -> None:
         self.calls: dict[int, JoinedCall] = {}
         self._numbers = CallNumbers()
+        self._ids: set[str] = set()
         self._chars = 0
 
     def add(self, piece: CallPiece) -> JoinedCall:
@@ -215,7 +216,10 @@ class CallJoin:
             )
         if call is None:
             call = self.calls[index] = JoinedCall(index)
-        call.id = call.id or piece.id
+        if piece.id and not call.id and piece.id not in self._ids:
+            # Of an id that two calls have the second gets one of ours: results could not be told apart.
+            self._ids.add(piece.id)
+            call.id = piece.id
         call.name = call_name(call.name, piece.name, begun=bool(call.arguments))
         if piece.arguments:
             call.arguments.append(piece.arguments)

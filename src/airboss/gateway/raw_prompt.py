@@ -12,7 +12,7 @@ from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
 from airboss.gateway.engine_wire import engine_body
-from airboss.gateway.splice import join_members, members
+from airboss.gateway.splice import asking_usage, join_members, members
 from airboss.gateway.wire import OURS, Body, ChatBody, CompletionBody, put_params
 from airboss.providers.completed import CompletedReader
 from airboss.providers.dialect import Outgoing, Reader, Unsaid
@@ -98,7 +98,7 @@ def raw_outgoing(raw: bytes, parsed: Body, release: Release, target: Target) -> 
     values["stop"] = _encode([*_stops(values.get("stop", b"null")), *STOPS])
     _limit(values, local=target.kind == "local")
     if parsed.stream:
-        values["stream_options"] = b'{"include_usage":true}'
+        values["stream_options"] = asking_usage(values.get("stream_options", b"null"))
     body = join_members(values)
     if target.kind == "local":
         body = engine_body(body, CompletionBody(model=parsed.model, stream=parsed.stream), release=release)

@@ -241,6 +241,12 @@ def in_pieces(text: bytes, values: dict[str, bytes]) -> Pieces | None:
     return Pieces((*parts, whole[at:]))
 
 
+def long_member(text: bytes, name: str) -> bytes | None:
+    """The value of a member of the long object `text`, where its members are laid out as usual."""
+    places = _places(text) or {}
+    return text[slice(*places[name])] if name in places else None
+
+
 def members(text: bytes) -> dict[str, bytes]:
     """An object's members by name, their values as written; of a name written twice the last counts."""
     places = _places(text) if len(text) >= LONG else None
@@ -256,6 +262,12 @@ def members(text: bytes) -> dict[str, bytes]:
 def join_members(values: dict[str, bytes]) -> bytes:
     """The object with these members; `members` of it gives them back."""
     return b"{%s}" % b",".join(b"%s:%s" % (_encode(name), value) for name, value in values.items())
+
+
+def asking_usage(options: bytes) -> bytes:
+    """The value of `stream_options`, which may be null, that asks for the usage besides what it says."""
+    said = members(options) if options[:1] == b"{" else {}
+    return join_members(said | {"include_usage": b"true"})
 
 
 _MODEL = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)

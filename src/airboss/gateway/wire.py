@@ -18,9 +18,11 @@ from airboss.gateway.outline import free_of_controls, outline, plain_ends, what_
 from airboss.gateway.splice import (
     DEPTH_MAX,
     LONG,
+    asking_usage,
     in_pieces,
     insert_member,
     join_members,
+    long_member,
     member_spans,
     members,
     remember,
@@ -315,7 +317,7 @@ def plain_body(body: bytes, parsed: Body, *, model: bytes) -> bytes | Pieces:
     if len(body) >= LONG:
         changes = {"model": model}
         if asks_usage:
-            changes["stream_options"] = b'{"include_usage":true}'
+            changes["stream_options"] = asking_usage(long_member(body, "stream_options") or b"null")
         pieces = in_pieces(body, changes)
         if pieces is not None:
             return pieces
@@ -328,8 +330,8 @@ def _with_usage(body: bytes, parsed: Body) -> bytes:
     told = parsed.stream_options is not None or b'"stream_options"' in body or b"\\u00" in body
     spans = member_spans(body).get(b'"stream_options"', []) if told else []
     if spans:
-        return replace(body, [(span, b'{"include_usage":true}') for span in spans])
-    return insert_member(body, b'"stream_options":{"include_usage":true}')
+        return replace(body, [(span, asking_usage(body[slice(*span)])) for span in spans])
+    return insert_member(body, b'"stream_options":' + asking_usage(b"null"))
 
 
 def says_something(release: Release) -> bool:

@@ -19,9 +19,9 @@ from airboss.providers.usage import Tokens
 _REASONS: Mapping[str, str] = {
     "guardrail_intervened": "refusal",
     "content_filtered": "refusal",
-    "malformed_model_output": "end_turn",
-    "malformed_tool_use": "end_turn",
 }
+BROKEN = frozenset({"malformed_model_output", "malformed_tool_use"})
+"""Why an answer is none: what the model wrote could not be read."""
 STATUS: Mapping[str, int] = {
     "validation_exception": 400,
     "throttling_exception": 429,
@@ -130,6 +130,8 @@ class BedrockReader:
         said = _decoded(_response, body)
         if said.output is None or said.output.message is None:
             return self.error(200, body)
+        if said.stop_reason in BROKEN:
+            return _broken(said.stop_reason)
         blocks = [made for block in said.output.message.content if (made := _whole_block(block)) is not None]
         value = {
             "id": self._id,
@@ -148,6 +150,8 @@ class BedrockReader:
                 return [_told(failed.message or kind, status, inside=True)]
         if said.failed:
             return [_told(_failure(data), 502, inside=True)]
+        if said.message_stop is not None and said.message_stop.stop_reason in BROKEN:
+            return [_broken(said.message_stop.stop_reason)]
         made = [piece for event in self._renamed(said) for piece in self._inner.event(_encode(event))]
         # The usage comes after the reason, and is the last that is said.
         return made + self._last() if said.metadata is not None else made
@@ -234,6 +238,10 @@ def _told(message: str, status: int, *, inside: bool) -> bytes:
     if status == 400 and any(words in message.lower() for words in _TOO_LONG):
         return error_of(message, type_=type_, code="context_length_exceeded")
     return error_of(message, type_=type_, code=status if inside else None)
+
+
+def _broken(reason: str) -> bytes:
+    return error_of(f"the answer broke off ({reason}); asking again may help", code=502)
 
 
 def _reason(said: str | None) -> str:

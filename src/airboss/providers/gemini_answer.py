@@ -44,6 +44,19 @@ FILTERED = frozenset(
     }
 )
 """Why an answer was cut that the client may not have."""
+BROKEN = frozenset(
+    {
+        "MALFORMED_FUNCTION_CALL",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+        "MALFORMED_RESPONSE",
+        "OTHER",
+        "IMAGE_OTHER",
+        "NO_IMAGE",
+    }
+)
+"""Why an answer is none: what the model wrote could not be read, or nobody knows."""
 STATUS: Mapping[str, int] = {
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
@@ -93,6 +106,7 @@ class _Logprobs(msgspec.Struct, rename="camel"):
 class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
     finish_reason: str | None = None
+    finish_message: str | None = None
     index: int = 0
     logprobs_result: _Logprobs | None = None
 
@@ -149,6 +163,8 @@ class GeminiReader:
         said = self._read(body)
         if said.error is not None or said.candidates is None:
             return self.error(200, body)
+        if (broken := _broken(said)) is not None:
+            return broken
         choices = []
         for candidate in said.candidates:
             texts, thoughts, calls = self._parts(candidate)
@@ -186,7 +202,8 @@ class GeminiReader:
             reason = self._reason(candidate)
             if reason is not None:
                 self._reasons[index] = reason
-        return made
+        broken = _broken(said)
+        return made if broken is None else [*made, broken]
 
     def end(self) -> list[bytes]:
         """Why each answer ended, and the usage; nothing where the stream was cut."""
@@ -290,6 +307,15 @@ class GeminiReader:
         if STATUS.get(known, status) >= 500:
             type_ = "server_error"
         return error_of(message, type_=type_, code=code, retry_after_s=_retry_after(said.details))
+
+
+def _broken(said: _Response) -> bytes | None:
+    """The error of an answer that is none, as its reason to stop says."""
+    for candidate in said.candidates or ():
+        if candidate.finish_reason in BROKEN:
+            why = candidate.finish_message or "asking again may help"
+            return error_of(f"the answer broke off ({candidate.finish_reason}): {why}", code=502)
+    return None
 
 
 def _retry_after(details: Any) -> float | None:

@@ -80,12 +80,20 @@ class CallNumbers:
     def __init__(self) -> None:
         self._ids: dict[int, object] = {}
         self._last = -1
+        self._at: dict[int, int] = {}
+        """The call that is at each `index` now."""
 
     def of(self, index: object, id_: object, name: object) -> int | None:
         """The call that a piece is of; None where it is one more than CALLS_MAX. Where its server says no
         `index`: the one with its id; a new one where it has a name or another id; else the last."""
         if isinstance(index, int):
-            number = index
+            number = self._at.get(index, index if index not in self._ids else self._last + 1)
+            known = self._ids.get(number)
+            if id_ and name and known and id_ != known:
+                # Some servers give every call the same index. Others give every piece of one another id, but
+                # the first alone has the name.
+                number = self._last + 1
+            self._at[index] = number
         elif id_:
             number = next((known for known, each in self._ids.items() if each == id_), self._last + 1)
         else:
