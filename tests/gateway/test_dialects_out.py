@@ -12,6 +12,7 @@ from airboss.domain.release import ProviderKind
 from airboss.testing import FakeProvider
 from tests.support.dialects import BASES, KINDS, SECRET, STREAM, ask, said
 from tests.support.gateway import Gateway
+from tests.support.spoken import say, streamed
 
 WEATHER = {
     "type": "function",
@@ -170,6 +171,24 @@ def test_thoughts_go_back_signed(gateway: Gateway, kind: ProviderKind, stream: b
     forgot = ask(gateway, kind, messages=[first, called, result], **asked)
     assert "reasoning_content" not in said(forgot)["message"]
     assert forgot.headers["x-airboss-dropped"] == "reasoning_effort"
+
+
+@STREAM
+@pytest.mark.parametrize(("kind", "member"), [("anthropic", "signature"), ("gemini", "thoughtSignature")])
+def test_what_a_response_builds_on_is_signed(
+    gateway: Gateway, provider: FakeProvider, kind: ProviderKind, member: str, stream: bool
+) -> None:
+    """Signatures are kept with a response, streamed or not, so that the model thinks on in the next one."""
+    tool = {"type": "function", "name": "weather", "parameters": WEATHER["function"]["parameters"]}  # type: ignore[index]
+    asked: dict[str, Any] = {"model": kind, "tools": [tool], "reasoning": {"effort": "low"}}
+    answer = say(gateway, "responses", 'fake:{"fault":"tool-call"}', stream=stream, **asked)
+    first = streamed(answer)[-1][1]["response"] if stream else answer.json()
+    calls = [item["call_id"] for item in first["output"] if item["type"] == "function_call"]
+    results = [{"type": "function_call_output", "call_id": call, "output": "grey"} for call in calls]
+    went_on = say(gateway, "responses", results, previous_response_id=first["id"], **asked)
+    assert went_on.json()["status"] == "completed"
+    assert "x-airboss-dropped" not in went_on.headers
+    assert f'"{member}":' in provider.last().body.replace(" ", "")
 
 
 @KINDS

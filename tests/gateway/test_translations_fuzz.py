@@ -293,4 +293,4 @@ def test_chat_is_said_to_every_client() -> None:
             except ApiError:
                 speech.error_event(b"{}")
         read_error(whole)
-        as_history(whole)
+        as_history(whole, str)

@@ -35,12 +35,14 @@ CALL_CHARS = 8
 
 
 class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool call, or a piece of one: `index` tells which, where its server does."""
+    """A tool call, or a piece of one: `index` tells which, where its server does. `extra` is what Google says
+    of it besides (`extra_content`), and wants back."""
 
     index: int | None
     id: str = ""
     name: str = ""
     arguments: str = ""
+    extra: Json | None = None
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +125,7 @@ def _call(number: int | None, call: Json) -> CallPiece:
         id=text_of(call.get("id")),
         name=text_of(function.get("name")),
         arguments=arguments_of(function.get("arguments")),
+        extra=extra if isinstance(extra := call.get("extra_content"), dict) else None,
     )
 
 
@@ -220,6 +223,7 @@ class CallJoin:
             # Of an id that two calls have the second gets one of ours: results could not be told apart.
             self._ids.add(piece.id)
             call.id = piece.id
+        call.extra = piece.extra or call.extra
         call.name = call_name(call.name, piece.name, begun=bool(call.arguments))
         if piece.arguments:
             call.arguments.append(piece.arguments)
@@ -238,6 +242,7 @@ class JoinedCall:
         self.index = index
         self.id = ""
         self.name = ""
+        self.extra: Json | None = None
         self.arguments: list[str] = []
         self._read = self._depth = 0
         """How many pieces of them have been looked through, and how deep in them the last of those ends."""

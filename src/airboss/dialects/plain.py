@@ -8,8 +8,8 @@ import msgspec
 
 from airboss.dialects.speech import Json, encode
 
-_OWN = ("thinking_blocks", "cache_control")
-"""Members of messages, parts and tools that only Anthropic's translation knows."""
+_OWN = ("thinking_blocks", "cache_control", "extra_content")
+"""Members of messages, parts, tools and calls that only Anthropic's and Gemini's translations know."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
 
@@ -32,7 +32,7 @@ def plain_chat(chat: bytes, kind: str, *, rich: bool) -> bytes:
 
 def _without(value: Json) -> Json:
     kept = {name: each for name, each in value.items() if name not in _OWN}
-    content = kept.get("content")
-    if isinstance(content, list):
-        kept["content"] = [_without(part) if isinstance(part, dict) else part for part in content]
+    for name in ("content", "tool_calls"):
+        if isinstance(listed := kept.get(name), list):
+            kept[name] = [_without(each) if isinstance(each, dict) else each for each in listed]
     return kept

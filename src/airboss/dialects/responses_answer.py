@@ -85,6 +85,10 @@ class ResponsesSpeech:
         """The id of an item; the same in a stream and in the whole answer."""
         return f"{kind}_{self._hex}" + (f"_{number}" if number else "")
 
+    def call_id(self, number: int) -> str:
+        """The id of a call that its server has not named."""
+        return self.item_id("call", number)
+
     def passing(
         self, _written: bytes, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
     ) -> Passing | None:
@@ -334,7 +338,7 @@ class _Items:
         item = self._by_call.get(call.index)
         if item is None:
             self._close_growing()
-            made = call.id or self._speech.item_id("call", call.index)
+            made = call.id or self._speech.call_id(call.index)
             value = {
                 "id": self._speech.item_id("fc", call.index),
                 "type": "function_call",

@@ -3,7 +3,7 @@ messages. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from airboss.dialects.chat_said import CallJoin, list_of, read_said, text_of
@@ -79,16 +79,19 @@ def _part(part: Json) -> Json:
     return {"type": "input_text", "text": text_of(part.get("text"))}
 
 
-def as_history(chat: bytes) -> Json:
-    """A whole chat answer as the message that later requests have: what servers add beside it stays away."""
+def as_history(chat: bytes, made: Callable[[int], str]) -> Json:
+    """A whole chat answer as the message that later requests have: what servers add beside it stays away.
+    `made` is the id that the client was told of a call that has none, by its number."""
     said = read_said(chat)
     joined = CallJoin()
     for piece in said.calls:
         joined.add(piece)
-    calls = [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}}
-        for call in joined.calls.values()
-    ]
+    calls: list[Json] = []
+    for call in joined.calls.values():
+        function = {"name": call.name, "arguments": call.text}
+        calls.append({"id": call.id or made(call.index), "type": "function", "function": function})
+        if call.extra is not None:
+            calls[-1]["extra_content"] = call.extra
     message: Json = {"role": "assistant", "content": said.text if said.text or not calls else None}
     if calls:
         message["tool_calls"] = calls

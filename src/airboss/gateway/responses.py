@@ -27,7 +27,7 @@ from airboss.gateway.worker import Worker
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 PATH = "/v1/responses"
-RICH = b'"thinking_blocks"'
+_RICH = (b'"thinking_blocks"', b'"extra_content"')
 _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
 
@@ -60,7 +60,7 @@ async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
         asked,
         created_at=int(began.timestamp()),
         kept=asked.store and keeping is not None,
-        rich=RICH in chat,
+        rich=any(name in chat for name in _RICH),
         history=history,
     )
     spoken = Spoken(speech=speech, written=http.body)
@@ -141,7 +141,7 @@ class _Keeper:
 
     def _kept(self, chat: bytes, answer: bytes | None, response: bytes) -> KeptResponse:
         conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
-        messages = [*conversation, as_history(answer or b"{}")]
+        messages = [*conversation, as_history(answer or b"{}", self._speech.call_id)]
         request = self._speech.asked.request
         return KeptResponse(
             id=self._speech.response_id,

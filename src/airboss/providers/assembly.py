@@ -23,6 +23,7 @@ class _AssembledChoice:
         self.role: str | None = None
         self.tool_calls: dict[int, dict[str, Any]] = {}
         self.call_numbers = CallNumbers()
+        self.thoughts: list[dict[str, Any]] = []
         self.finish_reason: str | None = None
         self.more = False
         """Whether something has been said besides that is not kept: a call in OpenAI's older way, sound."""
@@ -89,6 +90,10 @@ class Assembly:
             self._add_text(into, "reasoning_content", thought)
         if said.refusal:
             self._add_text(into, "refusal", said.refusal)
+        for thought_block in said.thinking_blocks or ():
+            if self._kept < OUTPUT_CHARS_MAX:
+                self._kept += sum(len(each) for each in thought_block.values() if isinstance(each, str))
+                into.thoughts.append(thought_block)
         for call in said.tool_calls or ():
             self._add_call(into, call)
         if said.function_call or said.audio:
@@ -114,6 +119,8 @@ class Assembly:
             index, {"id": None, "type": "function", "function": {"name": "", "arguments": []}}
         )
         kept["id"] = call.get("id") or kept["id"]
+        if isinstance(more := call.get("extra_content"), dict):
+            kept["extra_content"] = more
         said = kept["function"]
         said["name"] = call_name(said["name"], name, begun=bool(said["arguments"]))
         if arguments is not None and self._kept < OUTPUT_CHARS_MAX:
@@ -137,6 +144,8 @@ class Assembly:
         """The text of an answer that is one choice of nothing but text; empty where it is anything else."""
         choice = self._choices.get(0)
         if choice is None or len(self._choices) > 1 or choice.tool_calls or choice.finish_reason:
+            return ""
+        if choice.thoughts:
             return ""
         if self._kept >= OUTPUT_CHARS_MAX or len(choice.text) != 1 or choice.more:
             return ""
@@ -210,6 +219,8 @@ class Assembly:
     def _message_choice(index: int, choice: _AssembledChoice) -> dict[str, Any]:
         message: dict[str, Any] = {"role": choice.role or "assistant", "content": None}
         message |= {field: "".join(parts) for field, parts in choice.text.items()}
+        if choice.thoughts:
+            message["thinking_blocks"] = choice.thoughts
         if choice.tool_calls:
             message["tool_calls"] = [
                 c | {"function": c["function"] | {"arguments": "".join(c["function"]["arguments"])}}

@@ -68,6 +68,8 @@ class Delta(msgspec.Struct):
     function_call: Any = None
     """OpenAI's older way of one call."""
     audio: Any = None
+    thinking_blocks: list[dict[str, Any]] | None = None
+    """Not OpenAI's: Anthropic's thoughts, signed, which their model wants back (`anthropic_answer`)."""
     hosted: Any = None
     """Not OpenAI's: the kind of what a provider's own tool has begun to do (`dialects.responses_passing`)."""
     role: str | None = None
