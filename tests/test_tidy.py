@@ -382,6 +382,14 @@ def test_no_file_names_somebodys_machine() -> None:
     assert not findings, "\n" + "\n".join(findings)
 
 
+def test_nothing_is_left_of_a_merge() -> None:
+    """A marker of a conflict breaks a style sheet without a word: what stands behind it is not there."""
+    marker = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+    assert marker.search("a { }\n" + "<" * 7 + " HEAD\n")
+    left = [path for path in project_files() if marker.search(path.read_text(errors="replace"))]
+    assert not left, f"decide what stands there: {left}"
+
+
 def test_one_version_everywhere() -> None:
     """The package, its metadata and the changelog name the same version."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

@@ -78,7 +78,7 @@ def test_a_bar_says_when_it_is_nearly_full() -> None:
     ]
     assert looks == ["", "", "high", "full", "full"]
     spent = BudgetShown(usd=Decimal("1.5"), per="day", spent_usd=Decimal("1.6"), ends_at=NOW)
-    assert views_keys.budget_bar(spent).words == "$1.60 of $1.50 this day"
+    assert views_keys.budget_bar(spent).words == "$1.60 of $1.50 today"
 
 
 def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:

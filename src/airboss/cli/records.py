@@ -48,7 +48,9 @@ OutOption = Annotated[Path | None, typer.Option(help="With --by: write a .csv or
 ScoreOption = Annotated[
     str | None, typer.Option(help="Only calls with such a score: 'helpfulness<0.5', 'tone=rude'.")
 ]
-ReleaseOption = Annotated[str | None, typer.Option(help="Only calls answered by the release of this digest.")]
+ReleaseOption = Annotated[
+    str | None, typer.Option(help="Only calls answered by this release: its digest, or the first 8 digits.")
+]
 IdOption = Annotated[str | None, typer.Option("--id", help="One record in full, with its bodies.")]
 TraceOption = Annotated[
     str | None, typer.Option(help="The trace of this id as a tree: agents, tools and calls with their times.")
@@ -150,6 +152,8 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
     """Those that match, and with `follow` those that come."""
     if follow and "sort" in query:
         raise WrongCall("--follow shows calls as they come; leave out --sort.")
+    if follow and "until" in query:
+        raise WrongCall("--follow goes on with what comes; leave out --until.")
     if "search" in query and (follow or "sort" in query):
         raise WrongCall("--search looks in what is stored, the last first; leave out --follow and --sort.")
     if "sort" in query and limit > SORTED_MAX:

@@ -29,6 +29,7 @@ from airboss.console import (
 )
 from airboss.console.changes import Change, Difference, difference
 from airboss.console.desk import Desk
+from airboss.console.named import whole
 from airboss.console.query import read_filter, read_limit
 from airboss.console.route import Call, Route, answer
 from airboss.console.wire import encode
@@ -116,7 +117,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 
 def records(desk: Desk, call: Call) -> object:
     """GET /api/v1/records."""
-    where = read_filter(call.params, now=call.now, local=UTC)
+    where = read_filter(whole(desk, call.params), now=call.now, local=UTC)
     limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
     bodies = call.params.get("bodies") or "false"
     if bodies not in ("true", "false"):
@@ -322,7 +323,7 @@ RECORD_PARAMS = {
     "model": "only of this model",
     "user": "only of this user",
     "key": "only by the data-plane key of this name",
-    "release": "only answered by the release of this digest, written whole",
+    "release": "only answered by the release of this digest, or of its first 8 digits or more",
     "id": "only this record",
     "text": "found in id, user, session or error_type, whatever the case",
     "session": "only of this session",

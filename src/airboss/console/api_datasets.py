@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from airboss.console.desk import Desk
+from airboss.console.named import whole
 from airboss.console.query import FILTER_NAMES, check_names, read_filter
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
@@ -164,7 +165,7 @@ def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item
         approved = Approved(score=wanted.approved, at_least=wanted.at_least, only=wanted.only)
     found = gather(
         desk.log,
-        read_filter(wanted.filters, now=call.now, local=UTC),
+        read_filter(whole(desk, wanted.filters), now=call.now, local=UTC),
         limit=wanted.limit,
         approved=approved,
         group_by=wanted.group_by,

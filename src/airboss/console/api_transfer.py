@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from airboss.console.desk import Desk
+from airboss.console.named import whole
 from airboss.console.query import read_filter
 from airboss.console.route import Call, Route
 from airboss.console.wire import encode
@@ -47,7 +48,7 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
 
 def give(desk: Desk, call: Call) -> object:
     """GET /api/v1/transfer. That bodies leave is said before they do, with the first page of an export."""
-    where = read_filter(call.params, now=call.now, local=UTC)
+    where = read_filter(whole(desk, call.params), now=call.now, local=UTC)
     if not desk.exports.take(call.actor, call.params, call.now):
         # What may name a person stays out of it: a leaf is for ever.
         detail: dict[str, Any] = {name: call.params[name] for name in NOTED if name in call.params}

@@ -12,6 +12,7 @@ import msgspec
 from airboss.console.desk import Desk
 from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
 from airboss.console.marks import Mark, marks
+from airboss.console.named import whole
 from airboss.console.query import FILTER_NAMES, Period, read_filter, read_limit
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
@@ -115,6 +116,7 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
 
 def usage(desk: Desk, call: Call) -> object:
     """GET /api/v1/usage."""
+    call = msgspec.structs.replace(call, params=whole(desk, call.params))
     period = call.period()
     asked = question(call, period)
     found = read(desk, call, period, asked)
@@ -194,10 +196,7 @@ def against(text: str | None, period: Period) -> Against | None:
         return Against(since=before.since, until=before.until, release=None)
     if text == "week":
         return Against(since=period.since - WEEK, until=period.until - WEEK, release=None)
-    if len(text) == 64 and all(each in "0123456789abcdef" for each in text):
-        return Against(since=period.since, until=period.until, release=text)
-    message = f"compare={text[:80]!r} is none of previous, week, or a release's digest written whole"
-    raise InvalidRequest(message, param="compare")
+    return Against(since=period.since, until=period.until, release=text)
 
 
 def side_by_side(desk: Desk, asked: UsageQuery, rows: list[Used], other: Against) -> tuple[Compared, ...]:

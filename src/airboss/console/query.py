@@ -165,9 +165,7 @@ def read_period(params: Mapping[str, str], *, now: datetime, local: tzinfo, defa
             else until - timedelta(seconds=RANGES[default])
         )
         if since >= until:
-            raise InvalidRequest(
-                f"since={iso(since)} is not before until={iso(until)}; swap them", param="since"
-            )
+            raise swapped(since, until)
         if until - since > PERIOD_MAX:
             days = (until - since).days
             raise InvalidRequest(
@@ -180,6 +178,11 @@ def read_period(params: Mapping[str, str], *, now: datetime, local: tzinfo, defa
             f"range={key[:60]!r} is not offered; there are: {', '.join(RANGES)}", param="range"
         )
     return Period(since=now - timedelta(seconds=RANGES[key]), until=now, key=key)
+
+
+def swapped(since: datetime, until: datetime) -> InvalidRequest:
+    """The error for a time that ends before it begins: it must not look like one without calls."""
+    return InvalidRequest(f"since={iso(since)} is not before until={iso(until)}; swap them", param="since")
 
 
 def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> RecordFilter:
@@ -210,6 +213,8 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
         for name in ("since", "until")
         if params.get(name)
     }
+    if len(times) == 2 and times["since"] >= times["until"]:
+        raise swapped(times["since"], times["until"])
     return msgspec.convert({**{k: v for k, v in values.items() if v}, **times}, RecordFilter)
 
 

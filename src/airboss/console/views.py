@@ -21,6 +21,7 @@ from airboss.console.curl import INLINE_MAX, body_text, curl, quoted
 from airboss.console.desk import Desk, newest_of
 from airboss.console.findings import findings, system_findings
 from airboss.console.marks import gathered, marks
+from airboss.console.named import whole
 from airboss.console.overview import cards, rows
 from airboss.console.page import Page, current_plan, drawn
 from airboss.console.query import FILTER_NAMES, STATUSES, Period, check_names, read_filter, read_period
@@ -126,7 +127,9 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
     timed = any(name in seen.params for name in TIME_NAMES)
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h") if timed else None
     where = read_filter(
-        {k: v for k, v in seen.params.items() if k not in TIME_NAMES}, now=seen.now, local=seen.zone
+        {k: v for k, v in whole(desk, seen.params).items() if k not in TIME_NAMES},
+        now=seen.now,
+        local=seen.zone,
     )
     if period is not None:
         until = period.until if "until" in seen.params else None

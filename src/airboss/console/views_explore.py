@@ -13,6 +13,7 @@ from airboss.console.chart import LINES_MAX, Chart, chart
 from airboss.console.curl import quoted
 from airboss.console.desk import Desk
 from airboss.console.marks import gathered
+from airboss.console.named import whole
 from airboss.console.page import Action, Form, Page, drawn
 from airboss.console.query import FILTER_NAMES, Period, check_names, read_period
 from airboss.console.render import Templates, Visit, url
@@ -57,7 +58,7 @@ def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
     keep = dict(seen.params)
     by = keep.get("group_by") or "deployment"
     params = {**{name: value for name, value in keep.items() if name not in TIME_NAMES}, "group_by": by}
-    call = Call(params={**params, "limit": str(ROWS)}, path={}, body=b"", now=seen.now)
+    call = Call(params={**whole(desk, params), "limit": str(ROWS)}, path={}, body=b"", now=seen.now)
     asked = api_usage.question(call, period)
     found = api_usage.read(desk, call, period, msgspec.structs.replace(asked, people=("users",)))
     charted = charts(desk, found, asked, period, zone_name=str(seen.zone))

@@ -51,7 +51,8 @@ def limit_bar(limit: LimitShown) -> Bar:
 
 def budget_bar(budget: BudgetShown) -> Bar:
     """Of a budget."""
-    words = f"${money(budget.spent_usd)} of ${money(budget.usd)} this {budget.per}"
+    when = "today" if budget.per == "day" else "this month"
+    words = f"${money(budget.spent_usd)} of ${money(budget.usd)} {when}"
     return bar(float(budget.spent_usd), float(budget.usd), words)
 
 

@@ -269,7 +269,7 @@ def _floored(at: datetime, step: timedelta) -> datetime:
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if value < 1e6 else f"{value:.0e}"
+    return f"{value:,.0f}" if value < 1e6 else "over 1,000,000"
 
 
 def _amount(metric: str, bound: float) -> str:

@@ -144,7 +144,7 @@ def _acts(facts: Facts, *actions: str) -> Iterator[Evidence]:
         found = facts.entries.get(action)
         if found is not None:
             yield Evidence(
-                what=f"{action}, {found.count} times",
+                what=f"{action}, {'once' if found.count == 1 else f'{found.count} times'}",
                 command=f"airboss audit list --action {action}",
                 leaves=(found.first, found.last),
             )

@@ -1,0 +1,46 @@
+"""Releases in a question, as people name them: by the first digits of the digest, as pages show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airboss.console.desk import Desk
+from airboss.domain.errors import InvalidRequest
+
+DIGEST_LENGTH = 64
+DIGITS_MIN = 8
+WORDS = frozenset({"previous", "week"})
+"""What else `compare` may say."""
+
+
+def whole(desk: Desk, params: Mapping[str, str]) -> dict[str, str]:
+    """The parameters with every release's digest written whole.
+
+    Raises InvalidRequest for what is no digest, nor the first digits of just one that is kept: a release that
+    there is not must not look like one that answered nothing.
+    """
+    found = dict(params)
+    for name in ("release", "compare"):
+        text = params.get(name, "").strip().lower()
+        if text and text not in WORDS and not is_digest(text):
+            found[name] = _only(desk, text, name)
+    return found
+
+
+def is_digest(text: str) -> bool:
+    """Whether it is a whole digest; records may come from elsewhere, so that it need not be one kept here."""
+    return len(text) == DIGEST_LENGTH and all(each in "0123456789abcdef" for each in text)
+
+
+def _only(desk: Desk, text: str, name: str) -> str:
+    kept = {each.release.digest for each in desk.ledger.releases()} if len(text) >= DIGITS_MIN else set()
+    matching = sorted(digest for digest in kept if digest.startswith(text))
+    if len(matching) == 1:
+        return matching[0]
+    others = "previous, week, or " if name == "compare" else ""
+    several = f"; {len(matching)} begin so" if matching else ""
+    raise InvalidRequest(
+        f"{name}={text[:80]!r} is not {others}the digest of a release, nor its first {DIGITS_MIN} digits "
+        f"or more{several}; `airboss release list` shows them",
+        param=name,
+    )
