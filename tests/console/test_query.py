@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airboss.console.api_traces import read_traces
 from airboss.console.query import POINTS, RANGES, STEPS_S, Period, read_filter, read_period, read_time, zone
 from airboss.domain.errors import InvalidRequest
 from tests.console.site import NOW
@@ -97,6 +98,13 @@ def test_an_empty_field_is_no_filter() -> None:
     assert where.user is None
     assert where.model == "gpt"
     assert where.text is None
+
+
+def test_what_callers_have_written_is_looked_for_as_they_wrote_it() -> None:
+    """Blanks around a user, a session or a tag are part of it: without them nobody would be found, or all."""
+    where = read_filter({"user": " ann", "session": " ", "tag": "team= red\n"}, now=NOW, local=UTC)
+    assert (where.user, where.session, where.tag) == (" ann", " ", "team= red\n")
+    assert read_traces({"user": " ann "}, since=NOW, until=NOW).user == " ann "
 
 
 def test_zones() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from airboss.console.desk import Desk
-from airboss.console.query import VALUE_MAX, iso, read_limit
+from airboss.console.query import VALUE_MAX, filled, iso, read_limit
 from airboss.console.route import Call, Route
 from airboss.console.trace_tree import Tree, TreeRow
 from airboss.domain.errors import InvalidRequest, NotFound
@@ -83,7 +83,7 @@ def traces(desk: Desk, call: Call) -> object:
 
 def read_traces(params: Mapping[str, str], *, since: datetime, until: datetime) -> TraceFilter:
     """The filter that a query string means. Raises InvalidRequest."""
-    given = {name: params[name].strip() for name in FILTERS if params.get(name)}
+    given = {name: filled(name, params[name]) for name in FILTERS if params.get(name)}
     for name, value in given.items():
         if len(value) > VALUE_MAX:
             raise InvalidRequest(f"{name} has {len(value)} characters; at most {VALUE_MAX}", param=name)

@@ -53,6 +53,9 @@ FILTER_NAMES = (
 )  # fmt: skip
 """The parameters that narrow records down or order them, besides time and paging."""
 
+AS_SENT = ("user", "session", "tag")
+"""Of these, those that callers have written: blanks around them are part of them, as for an erasure."""
+
 YEARS = range(1970, 9000)
 """Of times that are asked for: so far from the ends of the calendar that others can be reckoned from them."""
 
@@ -187,7 +190,9 @@ def swapped(since: datetime, until: datetime) -> InvalidRequest:
 
 def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> RecordFilter:
     """The filter a query string means. An empty value is no filter, as a form sends it."""
-    values = {name: params[name].strip() for name in (*FILTER_NAMES, "before", "after") if params.get(name)}
+    values = {
+        name: filled(name, params[name]) for name in (*FILTER_NAMES, "before", "after") if params.get(name)
+    }
     for name, value in values.items():
         if len(value) > VALUE_MAX:
             message = f"{name} has {len(value)} characters; at most {VALUE_MAX} are looked for"
@@ -216,6 +221,11 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
     if len(times) == 2 and times["since"] >= times["until"]:
         raise swapped(times["since"], times["until"])
     return msgspec.convert({**{k: v for k, v in values.items() if v}, **times}, RecordFilter)
+
+
+def filled(name: str, value: str) -> str:
+    """What a parameter says, without blanks around it that are none of it; empty where it says nothing."""
+    return value if name in AS_SENT else value.strip()
 
 
 def check_sort(values: Mapping[str, str]) -> None:

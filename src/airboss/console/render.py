@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from airboss.console import text
-from airboss.console.query import RANGES, iso, zone
+from airboss.console.query import RANGES, filled, iso, zone
 
 HERE = Path(__file__).parent
 PAGES = HERE / "pages"
@@ -57,7 +57,7 @@ def visit(request: Request, now: datetime) -> Visit:
     theme = request.cookies.get(THEME_COOKIE)
     return Visit(
         path=request.url.path,
-        params={name: value for name, value in request.query_params.items() if value.strip()},
+        params={name: value for name, value in request.query_params.items() if filled(name, value)},
         now=now,
         zone=local,
         zone_name=now.astimezone(local).tzname() or "UTC",
