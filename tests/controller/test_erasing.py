@@ -31,6 +31,7 @@ from airboss.store.evals import SqlEvalStore
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.journals import FixedClock
 from tests.store.samples import call_id, closed_json, opened_json, record
+from tests.store.spans import TRACE, span
 from tests.support.files import holding
 
 KEY = "ab_" + "e" * 43
@@ -288,6 +289,19 @@ def letters(house: House) -> list[dict[str, Any]]:
     """The dead letters."""
     path = house.root / "journal" / DEAD_LETTERS
     return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def test_what_spans_are_called_goes_with_the_person(house: House) -> None:
+    """Apps put into names what they like: those of a person's spans become their kind, there and to come."""
+    for number in (1, 2):
+        named = span(number, name=f"mail to {USER}", kind="tool", user=USER, started_at=before_start(house))
+        house.worker.span(cast("Redacted", msgspec.json.encode(named)))
+        if number == 1:
+            house.mover.tick()
+            house.forgets()
+    house.mover.tick()
+    assert holding(house.root, USER.encode()) == []
+    assert [each.name for each in house.log.trace(TRACE)] == ["tool", "tool"]
 
 
 def test_dead_letters_lose_what_may_be_of_the_person(house: House) -> None:

@@ -314,17 +314,19 @@ def test_a_person_is_taken_out_of_traces(record_log: TracedLog) -> None:
         span_move(
             span(1, user="ann", name="agent"),
             llm(2, 1),
-            span(3, 1, message="for ann"),
+            span(3, 1, message="for ann", name="mail to ann@example.com", kind="tool"),
+            span(6, 1, gateway=True, name="chat small", kind="llm"),
             llm(4, trace_id=other, user="bob"),
             llm(5, trace_id=other, user="ann", started_at=START + timedelta(hours=1)),
         )
     )
     assert settle(record_log) == [call_id(2), call_id(4), call_id(5)]
     record_log.erase({"ann": START + timedelta(minutes=1)})
-    for number in (1, 2, 3):
+    for number, name in ((1, "other"), (2, "llm"), (3, "tool"), (6, "chat small")):
         found = record_log.span(TRACE, f"{number:016x}")
         assert found is not None
         assert (found.user, found.message, bytes(found.attributes)) == (None, None, b"null")
+        assert found.name == name, "what an app has called a span may name anybody"
     kept = record_log.span(other, f"{4:016x}")
     assert kept is not None
     assert (kept.user, bytes(kept.attributes)) == ("bob", b'{"a":1}')

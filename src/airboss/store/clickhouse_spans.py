@@ -325,6 +325,12 @@ def traces(house: ClickHouse, where: TraceFilter, limit: int) -> list[TraceSumma
     ]
 
 
+_FORGOTTEN: Final = (
+    "\"user\" = null, session = null, message = null, attributes = '', events = '',"
+    " name = if(gateway, name, kind)"
+)
+
+
 def erase(house: ClickHouse, user: str, before: datetime) -> int:
     """Take a person out of the traces that name them; returns how many spans were theirs."""
     ids = [each for (each,) in house.rows(query("erase_traced"), {"user": user, "before": before})]
@@ -333,7 +339,7 @@ def erase(house: ClickHouse, user: str, before: datetime) -> int:
         house.run(f"delete from bodies{house.on_cluster} where id in $ids", some)  # noqa: S608 - fixed
         for table, nothing in (
             ("records", "\"user\" = null, session = null, tags = '{}'"),
-            ("spans", "\"user\" = null, session = null, message = null, attributes = '', events = ''"),
+            ("spans", _FORGOTTEN),
         ):
             update = f"alter table {table}{house.on_cluster} update {nothing} where id in $ids"
             house.run(update, some, hard=True)

@@ -107,11 +107,12 @@ def gateway_span(opened: OpenedCall, closed: ClosedCall) -> Span | None:
 
 
 def blank_span(span: Span) -> bytes:
-    """The JSON of a span without the person and what was said. Never longer than the frame it was."""
+    """The JSON of an app's span without the person and what was said; its kind is its name from then on. No
+    longer than the frame it was, but where all that this had was a shorter name."""
     texts = dict.fromkeys(("attributes", "events", "call", "said"), NOTHING)
-    return msgspec.json.encode(
-        msgspec.structs.replace(span, user=None, session=None, message=None, awaits=False, **texts)
-    )
+    person = dict.fromkeys(("user", "session", "message"))
+    blank = msgspec.structs.replace(span, name=span.kind, awaits=False, **person, **texts)
+    return msgspec.json.encode(blank)
 
 
 def join(opened: OpenedCall, closed: ClosedCall) -> bytes:

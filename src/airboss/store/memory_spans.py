@@ -147,7 +147,13 @@ class MemorySpans:
         found = [each for each in theirs if each.trace_id in named]
         for span in found:
             self._spans[span.id] = msgspec.structs.replace(
-                span, user=None, session=None, message=None, attributes=_NULL, events=_NULL
+                span,
+                name=span.name if span.gateway else span.kind,
+                user=None,
+                session=None,
+                message=None,
+                attributes=_NULL,
+                events=_NULL,
             )
             if span.id in self._calls:
                 moved_at, payload = self._calls[span.id]
