@@ -31,7 +31,8 @@ def export(
     url: UrlOption = None,
 ) -> None:
     """Write records, with their bodies and scores, into a Parquet file."""
-    from airboss.store.record_file import RecordFileWriter, Row  # noqa: PLC0415 - DuckDB, where it is needed
+    from airboss.store.joining import Row  # noqa: PLC0415 - as below
+    from airboss.store.record_file import RecordFileWriter  # noqa: PLC0415 - DuckDB, where it is needed
 
     query = filters(deployment=deployment, since=since, until=until, status=None)
     done = scores = 0

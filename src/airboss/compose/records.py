@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from airboss.store.span_rows import TracedLog
 
 
-def record_log(data: DataDir) -> TracedLog:
-    """The record log that the configuration in force names; DuckDB's before there is one."""
-    with open_ledger(data) as ledger:
-        said = applied_config(ledger, data).store.records if ledger.config() is not None else "embedded"
+def record_log(data: DataDir, *, embedded: bool = False) -> TracedLog:
+    """The record log that the configuration in force names; DuckDB's before there is one, and where it is
+    known that records are `embedded`."""
+    said = "embedded" if embedded else named(data)
     if said == "embedded":
         from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - DuckDB, where it is used
 
@@ -26,3 +26,9 @@ def record_log(data: DataDir) -> TracedLog:
         return ClickHouseRecordLog(resolved(said))
     except ValueError as error:
         raise SetupError(f"[store] records names no ClickHouse: {error}") from error
+
+
+def named(data: DataDir) -> str:
+    """What the configuration in force says."""
+    with open_ledger(data) as ledger:
+        return applied_config(ledger, data).store.records if ledger.config() is not None else "embedded"

@@ -31,7 +31,7 @@ from airboss.compose.parts import (
     redactor,
     tls_context,
 )
-from airboss.compose.redaction import Redacting
+from airboss.compose.redaction import LogRedactor, Redacting
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import read_config, read_text
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
@@ -121,7 +121,6 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
         put_into_force(ledger, data, text, source)
         ready = starter_keys(ledger, data, places)
         redact = redactor(ledger, own_keys(data)[1])
-        redacting = {"keys of providers kept out of logs": Redacting(ledger, redact)}
         logs.configure("up", log_format=log_format, redact=redact)
 
         def on_ready() -> None:
@@ -133,6 +132,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             console_url=places.console_url,
             started_at=datetime.now(UTC),
             tls=config.tls,
+            embedded=config.store.records == "embedded",
         )
         runfiles.write_up(data.run_dir, up)
         by_ray = config.replicas.host == "ray"
@@ -146,10 +146,16 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             on_line=logs.Relay(log_format, sys.stderr, redact=redact),
         )
         try:
-            with looking_after(redacting, broke=lambda: signal.raise_signal(signal.SIGTERM)):
+            with relearning(ledger, redact):
                 asyncio.run(session.run(on_ready))
         finally:
             runfiles.forget_up(data.run_dir)
+
+
+def relearning(ledger: Ledger, redact: LogRedactor) -> AbstractContextManager[None]:
+    """Keeps keys of providers out of logs, those of later plans too."""
+    works = {"keys of providers kept out of logs": Redacting(ledger, redact)}
+    return looking_after(works, broke=lambda: signal.raise_signal(signal.SIGTERM))
 
 
 def counts_apart(options: UpOptions, config: Config) -> bool:

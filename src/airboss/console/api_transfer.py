@@ -17,7 +17,7 @@ from airboss.domain.errors import InvalidRequest
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
 from airboss.governance.erasure import Tombstones
-from airboss.store.record_file import Row
+from airboss.store.joining import Row
 
 PAGE: Final = 200
 ROWS_MAX: Final = 10_000

@@ -37,6 +37,13 @@ class StoredRecord(InferenceRecord, frozen=True, kw_only=True):
     response: msgspec.Raw = _NULL
 
 
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A call with every score of it, as it is moved."""
+
+    record: InferenceRecord
+    scores: tuple[Score, ...] = ()
+
+
 _open_frames: Final = msgspec.json.Decoder(_OpenFrame)
 _close_frames: Final = msgspec.json.Decoder(_CloseFrame)
 _records: Final = msgspec.json.Decoder(StoredRecord)

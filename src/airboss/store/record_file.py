@@ -17,7 +17,7 @@ from airboss.domain.errors import SetupError, WrongCall
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.store.duckdb_run import append
-from airboss.store.joining import StoredRecord
+from airboss.store.joining import Row, StoredRecord
 from airboss.store.rows import COLUMNS, from_row, record_row
 from airboss.store.unwritable import unwritable
 
@@ -35,13 +35,6 @@ NAMES: Final = (*COLUMNS, *_TEXTS)
 ROWS_AT_ONCE: Final = 200
 _FULL: Final = ("No space left on device", "Could not write all bytes", "Disk quota exceeded")
 _scores: Final = msgspec.json.Decoder(list[Score])
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A call with every score of it, as it is moved."""
-
-    record: InferenceRecord
-    scores: tuple[Score, ...] = ()
 
 
 class RecordFileWriter:

@@ -38,6 +38,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     said: str
 
 
+class Reflections(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the reflector was asked, how often it gave no answer, and the first cause of that."""
+
+    asked: int
+    failed: int
+    cause: str | None = None
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate as a search has come to know it.
 

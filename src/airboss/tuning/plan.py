@@ -15,9 +15,8 @@ from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.spec import Spec
 from airboss.tuning.acceptance import UNITS_MIN, Judgement
-from airboss.tuning.board import Standing
+from airboss.tuning.board import Reflections, Standing
 from airboss.tuning.candidates import FORMS
-from airboss.tuning.reflection import Reflections
 
 KIND: Final = "tune"
 """Of the job."""

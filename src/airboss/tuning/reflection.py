@@ -22,7 +22,7 @@ from airboss.domain.release import Release
 from airboss.evaluations.datasets import Input, Item, input_digest, question
 from airboss.evaluations.ports import Call, Caller, Target
 from airboss.releases.render import variables_in
-from airboss.tuning.board import Board, Entry
+from airboss.tuning.board import Board, Entry, Reflections
 from airboss.tuning.candidates import Candidate, expected_text, fits
 
 MINIBATCH: Final = 4
@@ -41,14 +41,6 @@ KEEP: Final = (
 )
 
 T = TypeVar("T")
-
-
-class Reflections(msgspec.Struct, frozen=True, kw_only=True):
-    """How often the reflector was asked, how often it gave no answer, and the first cause of that."""
-
-    asked: int
-    failed: int
-    cause: str | None = None
 
 
 class Closed(Exception):

@@ -22,10 +22,9 @@ from airboss.domain.errors import WrongCall
 from airboss.domain.release import Example, PromptForm, Release
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.ports import Caller, Target
-from airboss.tuning.board import Board, Entry
+from airboss.tuning.board import Board, Entry, Reflections
 from airboss.tuning.candidates import Candidate, balanced, example_of, pool_of
 from airboss.tuning.proposers import Proposer
-from airboss.tuning.reflection import Reflection, Reflections
 
 ETA: Final = 3
 """Of so many candidates one goes on."""
@@ -194,6 +193,8 @@ class Search:
         budget = int(self._left() * REFLECTION_SHARE)
         floor = self._left() - budget
         items = self._items[:REFLECTION_ITEMS]
+        from airboss.tuning.reflection import Reflection  # noqa: PLC0415 - GEPA, 11 MB, where it is needed
+
         reflection = Reflection(
             self._board,
             self._base,

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
-from jsonschema import Draft202012Validator, SchemaError, ValidationError, validators
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.marks import Mark, scored, unscored
 from airboss.evaluations.ports import Answer
 from airboss.evaluations.scorers.base import text_of
-from airboss.evaluations.scorers.regex import compiled
 
-SCHEMA_BYTES_MAX: Final = 256 * 1024
+if TYPE_CHECKING:
+    from airboss.evaluations.scorers.schema import Schema
+
 ANSWER_CHARS_MAX: Final = 1024 * 1024
 DEPTH_MAX: Final = 200
 """Levels of an answer. Python's own limit differs between versions, and a mark must not."""
@@ -48,18 +45,18 @@ class JsonSchema(
 
     async def mark(self, item: Item, answer: Answer) -> Mark:
         """As `Scorer.mark`."""
-        schema = self.schema if self.schema is not None else item.expected
-        if not isinstance(schema, dict):
-            return unscored(f"{self.name} needs a schema, and the item expects {schema!r}")
+        wanted = self.schema if self.schema is not None else item.expected
+        if not isinstance(wanted, dict):
+            return unscored(f"{self.name} needs a schema, and the item expects {wanted!r}")
         try:
-            validator = ready(msgspec.json.encode(schema))
+            schema = ready(msgspec.json.encode(wanted))
         except WrongCall as error:
             return unscored(str(error))
         said = unfenced(text_of(answer)) if self.fenced else text_of(answer)
-        return _fits(validator, said)
+        return _fits(schema, said)
 
 
-def _fits(validator: Any, said: str) -> Mark:
+def _fits(schema: Schema, said: str) -> Mark:
     if len(said) > ANSWER_CHARS_MAX:
         return scored(False, f"longer than {ANSWER_CHARS_MAX} characters")
     try:
@@ -69,12 +66,10 @@ def _fits(validator: Any, said: str) -> Mark:
     if _deeper(value, DEPTH_MAX):
         return scored(False, f"nested more than {DEPTH_MAX} levels deep")
     try:
-        fault = next(iter(validator.iter_errors(value)), None)
-    except Unresolvable as error:
-        return unscored(f"the schema refers to {error.ref!r}, which it does not hold")
-    except RecursionError:
-        return unscored("the schema or the answer is nested too deep")
-    return scored(True) if fault is None else scored(False, f"at {fault.json_path}: {fault.validator}")
+        fault = schema.fault_of(value)
+    except WrongCall as error:
+        return unscored(str(error))
+    return scored(True) if fault is None else scored(False, fault)
 
 
 def _deeper(value: object, levels: int) -> bool:
@@ -101,37 +96,8 @@ def unfenced(text: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def ready(text: bytes) -> Any:
-    """A validator for the schema in this JSON text. Raises WrongCall where it is none."""
-    if len(text) > SCHEMA_BYTES_MAX:
-        raise WrongCall(f"a schema of {len(text)} bytes; at most {SCHEMA_BYTES_MAX}")
-    schema = msgspec.json.decode(text)
-    # A default of None tells apart a draft that is not known, which would else be taken for the newest.
-    draft = validators.validator_for(schema, default=None if "$schema" in schema else Draft202012Validator)
-    if draft is None:
-        raise WrongCall(f"the schema is of {schema['$schema']!r}, a draft that is not known")
-    try:
-        draft.check_schema(schema)
-    except SchemaError as error:
-        raise WrongCall(f"no schema: at {error.json_path}: {error.message}") from error
-    # An empty registry fetches nothing; the library's default would ask the network.
-    return validators.extend(draft, {"pattern": _pattern, "patternProperties": _pattern_properties})(
-        schema, registry=Registry()
-    )
+def ready(text: bytes) -> Schema:
+    """The schema in this JSON text. Raises WrongCall where it is none."""
+    from airboss.evaluations.scorers.schema import Schema  # noqa: PLC0415 - jsonschema, 8 MB, where it is needed
 
-
-def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
-    """`pattern` by RE2: answers are not trusted, and Python's own matching can be made to hang."""
-    if isinstance(value, str) and not compiled(pattern).search(value):
-        yield ValidationError("does not match")
-
-
-def _pattern_properties(
-    validator: Any, patterns: dict[str, Any], value: Any, _schema: Any
-) -> Iterator[ValidationError]:
-    if not isinstance(value, dict):
-        return
-    for pattern, schema in patterns.items():
-        for key, held in value.items():
-            if compiled(pattern).search(key):
-                yield from validator.descend(held, schema, path=key, schema_path=pattern)
+    return Schema(text)
