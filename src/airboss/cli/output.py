@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 PIPED_WIDTH = 300
 """Columns where nobody says how wide the output is: a table in a file should not lose its columns."""
+
+
+FOLDED_WIDTH = 24
+"""Columns that a name may take before numbers are left out for it."""
 
 
 def print_json(value: Any) -> None:
@@ -29,6 +34,33 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
 
 
+def fitting(
+    columns: Mapping[str, Sequence[str]], width: int, *, least: Sequence[str], folded: Collection[str] = ()
+) -> list[str]:
+    """The names of the columns that are shown whole in `width`, two blanks apart; `folded` ones take lines.
+
+    Where there is no room for all, those in `least` go, the first of it first: half of an id or of a number
+    is of no use to anybody, and a column that has shrunk to nothing is not seen to be missing.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415 - as in `console`
+
+    room = {name: 2 + max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
+    room |= {name: min(room[name], 2 + FOLDED_WIDTH) for name in folded}
+    for name in least:
+        if sum(room.values()) <= width:
+            break
+        room.pop(name, None)
+    return list(room)
+
+
+def left_out(columns: Iterable[str], kept: Collection[str]) -> str | None:
+    """What to say below a table of the columns that are not in it; None where all are."""
+    gone = [name for name in columns if name not in kept]
+    return (
+        f"no room here for {', '.join(gone)}: a wider terminal, a pipe or --json has them" if gone else None
+    )
+
+
 def print_error(error: AirbossError, *, as_json: bool) -> None:
     """An error on stderr, in words or as `{"error": {"message", "type", "code", "param"}}`."""
     if as_json:
@@ -42,6 +74,12 @@ def print_error(error: AirbossError, *, as_json: bool) -> None:
 def local_time(moment: str) -> str:
     """A time in this machine's zone, to the second, as every table has it."""
     return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def short_time(moment: str) -> str:
+    """The same where room is short: the time of a day that is today, else the day and the minute."""
+    then = datetime.fromisoformat(moment).astimezone()
+    return f"{then:%H:%M:%S}" if then.date() == datetime.now().astimezone().date() else f"{then:%m-%d %H:%M}"
 
 
 def dash(value: object) -> str:

@@ -15,7 +15,17 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, local_time, milliseconds, print_json, usd
+from airboss.cli.output import (
+    console,
+    dash,
+    fitting,
+    left_out,
+    local_time,
+    milliseconds,
+    print_json,
+    short_time,
+    usd,
+)
 from airboss.cli.show_trace import show_trace
 from airboss.cli.usage import show_usage
 from airboss.cli.when import parse_when
@@ -239,6 +249,8 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "cost": lambda r: usd(r["cost_usd"]),
     "release": lambda r: r["release"][:8],
 }
+LEAST = ("chars", "TTFT", "release", "deployment", "cost", "model", "tokens in/out", "latency")
+"""What goes first where a terminal is narrow; the time, the id and the end of a call always stand there."""
 NUMBERS = frozenset({"latency", "TTFT", "chars", "tokens in/out", "cost"})
 WIDTHS = (19, 36, 14, 24, 18, 9, 9, 7, 13, 11, 8)
 
@@ -252,14 +264,23 @@ def show_table(found: list[dict[str, Any]]) -> None:
     if not found:
         out.print("no records match; calls appear here within a second of their end")
         return
+    cells = {name: [read(each) for each in found] for name, read in COLUMNS.items()}
+    kept = fitting(cells, out.width, least=LEAST)
+    if len(kept) < len(cells):
+        cells["time"] = [short_time(each["started_at"]) for each in found]
+        cells["status"] = [each["status"] for each in found]
+        kept = fitting(cells, out.width, least=LEAST)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in COLUMNS:
-        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
-    for each in found:
-        row = {name: escape(read(each)) for name, read in COLUMNS.items()}
+    for name in kept:
+        whole = max(map(len, cells[name])) if name in ("time", "id") else None
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True, min_width=whole)
+    for number, each in enumerate(found):
+        row = {name: escape(cells[name][number]) for name in kept}
         row["status"] = f"[{STATUS_COLOURS.get(each['status'], 'red')}]{row['status']}[/]"
         table.add_row(*row.values())
     out.print(table)
+    if note := left_out(cells, kept):
+        out.print(note, style="dim", markup=False)
 
 
 def show_as_found(found: Iterator[dict[str, Any]]) -> None:

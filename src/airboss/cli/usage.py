@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airboss.cli.output import console, dash, milliseconds, print_json, usd
+from airboss.cli.output import console, dash, fitting, left_out, milliseconds, print_json, usd
 from airboss.domain.errors import WrongCall
 from airboss.store.unwritable import unwritable
 
 if TYPE_CHECKING:
     from airboss.cli.api import Api
+
+SUMS = ("requests", "errors %", "p50", "p95", "TTFT p95", "tok/s", "tokens in/out", "cost", "users")
+LEAST = ("users", "tok/s", "TTFT p95", "p50", "tokens in/out", "cost", "p95")
+"""What goes first where a terminal is narrow; who it is about never does."""
 
 FORMS = {".csv": "csv", ".parquet": "parquet"}
 
@@ -53,31 +57,43 @@ def show_table(by: list[str], pairs: list[tuple[Any, Any]]) -> None:
     if not pairs:
         console().print("nothing was used then; --since 30d looks further back", markup=False)
         return
+    out = console()
+    rows = [cells(now, before) for now, before in pairs]
+    columns = {name: [row[number] for row in rows] for number, name in enumerate((*by, *SUMS))}
+    kept = fitting(columns, out.width, least=LEAST, folded=by)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in by:
-        table.add_column(name)
-    for name in ("requests", "errors %", "p50", "p95", "TTFT p95", "tok/s", "tokens in/out", "cost", "users"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for now, before in pairs:
-        row: dict[str, Any] = now or before or {}
-        rate = None if row["error_rate"] is None else f"{100 * row['error_rate']:.2f}"
-        table.add_row(
-            *(escape(dash(each)) for each in row["group"]),
-            f"{row['requests'] if now else 0:,}{change(now, before, 'requests')}",
-            dash(rate),
-            milliseconds(row["latency_p50_ms"]),
-            f"{milliseconds(row['latency_p95_ms'])}{change(now, before, 'latency_p95_ms')}",
-            milliseconds(row["ttft_p95_ms"]),
-            dash(None if row["tokens_per_s"] is None else f"{row['tokens_per_s']:.1f}"),
-            f"{row['input_tokens']:,}/{row['output_tokens']:,}",
-            f"{usd(row['cost_usd'])}{change(now, before, 'cost_usd')}",
-            f"{row['users']:,}",
-        )
-    console().print(table)
+    for name in kept:
+        if name in by:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True, min_width=max(map(len, columns[name])))
+    for number in range(len(rows)):
+        table.add_row(*(escape(columns[name][number]) for name in kept))
+    out.print(table)
+    if note := left_out(columns, kept):
+        out.print(note, style="dim", markup=False)
     if any(now and now["approximate"] for now, _ in pairs):
         console().print(
             "quantiles are within 2 %: of so many calls they are read off histograms", markup=False
         )
+
+
+def cells(now: Any, before: Any) -> list[str]:
+    """One group's cells, as `SUMS` heads them."""
+    row: dict[str, Any] = now or before or {}
+    rate = None if row["error_rate"] is None else f"{100 * row['error_rate']:.2f}"
+    return [
+        *map(dash, row["group"]),
+        f"{row['requests'] if now else 0:,}{change(now, before, 'requests')}",
+        dash(rate),
+        milliseconds(row["latency_p50_ms"]),
+        f"{milliseconds(row['latency_p95_ms'])}{change(now, before, 'latency_p95_ms')}",
+        milliseconds(row["ttft_p95_ms"]),
+        dash(None if row["tokens_per_s"] is None else f"{row['tokens_per_s']:.1f}"),
+        f"{row['input_tokens']:,}/{row['output_tokens']:,}",
+        f"{usd(row['cost_usd'])}{change(now, before, 'cost_usd')}",
+        f"{row['users']:,}",
+    ]
 
 
 def change(now: Any, before: Any, name: str) -> str:
