@@ -267,3 +267,13 @@ def test_no_page_holds_a_secret(site: Site) -> None:
 def newest(site: Site) -> str:
     """The id of the newest record."""
     return str(site.program().get("/api/v1/records?limit=1").json()["records"][0]["id"])
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/chat/completions"])
+def test_a_call_of_a_model_is_told_where_models_are(site: Site, path: str) -> None:
+    """A client given the console's address gets an error that says so; a redirect it would follow, and take
+    the login for an answer."""
+    for client in (site.program(), site.client()):
+        answer = client.post(path, json={"model": "gpt-4o"}, headers={"authorization": f"Bearer {API_KEY}"})
+        assert answer.status_code == 404
+        assert BASE_URL in answer.json()["error"]["message"]

@@ -38,6 +38,8 @@ from airboss.governance.keys import Keyring, same_secret
 
 OPEN = ("/login", "/healthz", "/readyz")
 OPEN_UNDER = "/static/"
+CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
+"""How paths of the data plane end, also where a base URL lacks its `/v1`."""
 SAFE_METHODS = ("GET", "HEAD")
 QUERY_MAX = 8_192
 
@@ -121,6 +123,12 @@ class Guard:
     async def _refusal(self, request: Request, *, allowed: bool) -> Response | None:
         """Why this request may not pass: None if it may, a redirect to the login, or an ApiError raised."""
         path = request.url.path
+        if is_for_models(request):
+            # A client that followed a redirect to the login would take the page for an answer of a model.
+            raise NotFound(
+                f"this is the console, not where models are called: set the base URL to {self.desk.base_url}",
+                code="not_the_data_plane",
+            )
         if len(request.url.query) > QUERY_MAX:
             raise InvalidRequest(
                 f"a query string of {len(request.url.query)} bytes is over the {QUERY_MAX} read here"
@@ -222,7 +230,14 @@ def check_origin(request: Request) -> None:
 
 def is_api(request: Request) -> bool:
     """Whether the caller is a program."""
-    return request.url.path.startswith("/api/") or request.url.path in ("/api", "/healthz", "/readyz")
+    path = request.url.path
+    return path.startswith("/api/") or path in ("/api", "/healthz", "/readyz") or is_for_models(request)
+
+
+def is_for_models(request: Request) -> bool:
+    """Whether this is a call of a model, by a program that was given the console's address."""
+    path = request.url.path
+    return path.startswith("/v1/") or (request.method == "POST" and path.endswith(CALLS))
 
 
 def as_api_error(error: Exception, request: Request) -> ApiError:

@@ -79,7 +79,8 @@ def embeddings_body(raw: bytes, body: EmbeddingsBody, target: Target) -> tuple[b
     if target.kind not in KINDS and not target.embeds:
         raise Unsupported(
             f"deployment {body.model[:100]!r} makes no embeddings: its provider {target.provider!r} is of "
-            f"kind {target.kind!r}; ask a deployment whose provider speaks OpenAI's dialect and has them",
+            f"kind {target.kind!r}; ask one whose provider speaks OpenAI's dialect and has them, or one of a "
+            "local embedding model",
             code="embeddings_unsupported",
             param="model",
         )

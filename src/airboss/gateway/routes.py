@@ -76,9 +76,8 @@ class Router:
                 raise _not_allowed(http, relayed.methods)
             return _relay
         if methods is None:
-            offered = ", ".join(path for path in ROUTES if path.startswith("/v1"))
             raise NotFound(
-                f"there is no route {http.path[:100]!r}; there are {offered}", code="unknown_route"
+                f"there is no route {http.path[:100]!r}; {instead_of(http.path)}", code="unknown_route"
             )
         route = methods.get("GET" if http.method == "HEAD" else http.method)
         if route is None:
@@ -260,3 +259,14 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/readyz": {"GET": _readyz},
     "/metrics": {"GET": _metrics},
 }
+
+
+def instead_of(path: str) -> str:
+    """What to say of a path that is no route: mostly a base URL has too little or too much behind it."""
+    under = [route for route in ROUTES if route.startswith("/v1/")]
+    meant = max((route for route in under if path.endswith(route.removeprefix("/v1"))), key=len, default=None)
+    if meant is None:
+        return f"there are {', '.join(under)}"
+    if meant.startswith(messages.PATH):
+        return f"it is {meant!r}: the base URL of Anthropic's clients ends before /v1"
+    return f"it is {meant!r}: the base URL ends in /v1, with nothing behind it"
