@@ -282,10 +282,10 @@ def test_when_the_first_fails_others_ask_for_themselves(gateway: Gateway, provid
 
 
 def test_a_first_that_leaves_holds_nobody_up(gateway: Gateway, provider: FakeProvider) -> None:
-    """Its client goes; those who waited are answered."""
+    """Its client goes; of those who waited one asks, and the others have its answer."""
     provider.script("silence")
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
-    with ThreadPoolExecutor(1) as pool, gateway.client() as leaving:
+    with ThreadPoolExecutor(9) as pool, gateway.client() as leaving:
 
         def leave() -> None:
             with pytest.raises(httpx2.ReadTimeout):
@@ -293,8 +293,18 @@ def test_a_first_that_leaves_holds_nobody_up(gateway: Gateway, provider: FakePro
 
         first = pool.submit(leave)
         until(lambda: provider.stats().requests == 1)
-        assert state(gateway.chat("hello")) == "miss"
+        others = [pool.submit(gateway.chat, "hello", stream=n % 2 == 0) for n in range(8)]
+        assert sorted(state(each.result()) or "" for each in others) == ["hit"] * 7 + ["miss"]
         first.result()
+    assert provider.stats().requests == 2
+
+
+def test_white_space_is_not_kept(gateway: Gateway, provider: FakeProvider) -> None:
+    """It says as little as an empty answer."""
+    blank = 'fake:{"text": " \\n"}'
+    for stream in (False, True):
+        assert state(gateway.chat(blank, stream=stream)) == "miss"
+    assert provider.stats().requests == 2
 
 
 def test_what_a_policy_takes_out_is_not_in_the_cache(gateway: Gateway, provider: FakeProvider) -> None:

@@ -158,4 +158,5 @@ def _says_all(choice: dict[str, Any]) -> bool:
     said = choice.get("message") or {}
     if choice.get("finish_reason") != "stop" or said.get("tool_calls") or said.get("function_call"):
         return False
-    return bool(choice.get("text") or said.get("content"))
+    told = choice.get("text") or said.get("content")
+    return bool(told.strip() if isinstance(told, str) else told)

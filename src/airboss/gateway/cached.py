@@ -2,8 +2,8 @@
 
 An answer is looked up on the event loop: in a SQLite file that is in memory that takes 6 µs, where a thread
 took 33 (and 1.8 ms at the 99th percentile of a busy machine). It is written in a thread, which takes 190 µs.
-Those who ask the same at the same time wait for the first of them, within one worker; if that one fails, each
-asks for itself.
+Those who ask the same at the same time wait for the first of them, within one worker. If its client leaves, they
+wait for the next of them; if it fails, each asks for itself.
 
 Where nobody has asked the same, a deployment with a `semantic` cache looks for a question that only means it
 (`gateway.near`, `gateway.alike`): once money for the call is reserved, because a vector may cost some.
@@ -56,6 +56,10 @@ class Found(msgspec.Struct, frozen=True):
     scope: bytes | None = None
 
 
+LEFT: Final = Found(b"")
+"""In place of an answer: whoever was to bring it has left, and nobody knows what would have come."""
+
+
 class AnswerCache:
     """The cache of one worker; the answers are all workers'. One event loop."""
 
@@ -83,9 +87,8 @@ class AnswerCache:
         if wish.look:
             answer = self._writing.get(key) or self._reads.get(key, self._clock.now().timestamp())
             found = Found(answer) if answer is not None else None
-            flight = self._flights.get(key)
-            if found is None and flight is not None:
-                found = await self._waited(flight, call.deployment.timeout.first_token_s)
+            if found is None:
+                found = await self._waited(key, call.deployment.timeout.first_token_s)
             if found is not None and found.scope not in {None, question.scope if question else None}:
                 found = None
         return Seat(self, call, caching, key, found, question=question, look=wish.look)
@@ -120,12 +123,18 @@ class AnswerCache:
                     return "hit", Found(answer, cosine, question.scope)
         return "unlike" if near else "miss", None
 
-    @staticmethod
-    async def _waited(flight: asyncio.Future[Found | None], seconds: float) -> Found | None:
+    async def _waited(self, key: bytes, seconds: float) -> Found | None:
+        """What others who ask the same bring within so many seconds; None where nobody brings anything."""
         try:
-            return await asyncio.wait_for(asyncio.shield(flight), seconds)
+            async with asyncio.timeout(seconds):
+                while (flight := self._flights.get(key)) is not None:
+                    found = await asyncio.shield(flight)
+                    if found is not LEFT:
+                        return found
+                    # The first to wake takes off in this turn, and the others find its flight.
         except TimeoutError:
-            return None
+            pass
+        return None
 
     def take_off(self, key: bytes) -> asyncio.Future[Found | None] | None:
         """The caller brings what others wait for from now on; None if somebody does already."""
@@ -258,12 +267,13 @@ class Seat:
         """The call is over and its client has all: keep the answer, if it may be given again. Whoever waits
         for it has it now, or waits no longer."""
         answer = None
+        left = self._closed is not None and self._closed.status == "cancelled"
         try:
             answer = self._to_keep()
             if answer is not None and self._key is not None:
                 self._cache.keep(self._call, self._caching, self._key, answer, self._meaning)
         finally:
-            self._land(Found(answer) if answer is not None else None)
+            self._land(Found(answer) if answer is not None else LEFT if left else None)
 
     def _to_keep(self) -> bytes | None:
         if self._hearing is None or self._closed is None or self.answer is not None:
