@@ -178,6 +178,14 @@ def test_turns(given_turns: list[dict[str, Any]], wanted: list[dict[str, Any]]) 
     assert messages(*given_turns) == wanted
 
 
+def test_what_is_said_of_a_document_goes_before_it() -> None:
+    """Its `context` is for the model."""
+    source = {"type": "text", "media_type": "text/plain", "data": "T"}
+    document = {"type": "document", "source": source, "context": "of 1999", "citations": {"enabled": False}}
+    (turn,) = chat(messages=[user(document)])["messages"]
+    assert turn["content"] == [text("of 1999"), text("T")]
+
+
 def test_system() -> None:
     """The system's words come first, as a text where they are one."""
     assert messages(user(text("x")), system="S")[0] == {"role": "system", "content": "S"}
@@ -277,6 +285,20 @@ UNSAID: list[tuple[dict[str, Any], str]] = [
     (
         {"messages": [user({"type": "image", "source": {"type": "file", "file_id": "f"}})]},
         "messages[0].content[0].source",
+    ),
+    (
+        {
+            "messages": [
+                user(
+                    {
+                        "type": "document",
+                        "source": {"type": "text", "media_type": "text/plain", "data": "T"},
+                        "citations": {"enabled": True},
+                    }
+                )
+            ]
+        },
+        "messages[0].content[0].citations",
     ),
     ({"system": [{"type": "image"}]}, "system[0]"),
     ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),

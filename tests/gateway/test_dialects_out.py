@@ -301,6 +301,36 @@ def test_what_cannot_be_said_is_refused_by_name(
     assert not provider.stats().requests
 
 
+@pytest.mark.parametrize(
+    ("dialect", "asked", "name"),
+    [
+        ("responses", {"text": {"verbosity": "low"}}, "text.verbosity"),
+        (
+            "responses",
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
+            "input",
+        ),
+        (
+            "messages",
+            {
+                "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+                "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+            },
+            "tool_choice.disable_parallel_tool_use",
+        ),
+    ],
+)
+def test_a_refusal_names_what_the_client_sent(
+    gateway: Gateway, dialect: str, asked: dict[str, Any], name: str
+) -> None:
+    """Not what chat calls it, which no such client has written."""
+    refused = say(gateway, dialect, model="gemini", **asked)
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert (error["param"], error["code"]) == (name, "unsupported_by_provider")
+    assert f"'{name}'" in error["message"]
+
+
 @STREAM
 @KINDS
 def test_what_cannot_be_said_may_be_dropped(gateway: Gateway, kind: ProviderKind, stream: bool) -> None:

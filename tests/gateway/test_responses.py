@@ -109,6 +109,8 @@ def test_a_kept_response(gateway: Gateway) -> None:
             got = client.get(url)
             assert got.json() == response
             assert got.headers["x-request-id"]
+            again = client.get(url, params={"stream": "true"})
+            assert (again.status_code, error("responses", again)["param"]) == (400, "stream")
             gone = client.delete(url)
             assert gone.json() == {"id": response["id"], "object": "response", "deleted": True}
             for again in (client.get(url), client.delete(url)):

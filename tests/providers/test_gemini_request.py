@@ -214,6 +214,21 @@ def test_results_come_in_the_order_of_their_calls() -> None:
     ]
 
 
+def test_what_a_tool_shows_stands_behind_its_result() -> None:
+    """A picture of a tool's is no text, and no reason to refuse a conversation."""
+    shown = [
+        {"type": "text", "text": "see"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+    ]
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    result = {"role": "tool", "tool_call_id": "a", "content": shown}
+    made, _ = said({"messages": [*HI, {"role": "assistant", "tool_calls": [call]}, result]})
+    assert made["contents"][-1]["parts"] == [
+        {"functionResponse": {"name": "f", "response": {"result": "see"}}},
+        {"inlineData": {"mimeType": "image/png", "data": "aGk="}},
+    ]
+
+
 def test_a_refusal_is_what_the_model_said() -> None:
     """Left out, two turns of the user's would become one."""
     made, _ = said({"messages": [*HI, {"role": "assistant", "content": None, "refusal": "No."}, *HI]})

@@ -17,7 +17,7 @@ from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import AsChat
 from airboss.dialects.plain import plain_chat
-from airboss.dialects.speech import Counts, Json, Passing, encode, sse
+from airboss.dialects.speech import Counts, Json, Passing, encode, in_own_words, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
@@ -43,12 +43,21 @@ ERROR_TYPES: Mapping[int, str] = {
     529: "overloaded_error",
 }
 """Anthropic's types of errors by status; other 4xx are `invalid_request_error`, other 5xx `api_error`."""
+_NAMES: Mapping[str, str] = {
+    "messages": "messages",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "reasoning_effort": "thinking",
+    "response_format": "output_config.format",
+    "stop": "stop_sequences",
+}
+"""What was said in other words to chat."""
 PING = sse("ping", {"type": "ping"})
 STOP = sse("message_stop", {"type": "message_stop"})
 
 
 def error_body(status: int, body: bytes) -> bytes:
     """OpenAI's error in Anthropic's shape."""
+    body = in_own_words(body, _NAMES)
     return encode(
         _error(ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error"), body)
     )

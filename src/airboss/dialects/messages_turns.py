@@ -164,6 +164,11 @@ def _parts(turns: Turns, block: Block, where: str) -> Iterator[Json]:
         part = {"type": "image_url", "image_url": {"url": _url(block, where)}}
         yield turns.marked(part, block.cache_control)
     elif block.type == "document":
+        if isinstance(block.citations, dict) and block.citations.get("enabled"):
+            said = f"{where}.citations are made by Anthropic alone; leave them out"
+            turns.unsaid.append(Unsaid(said, param=f"{where}.citations"))
+        if block.context:
+            yield {"type": "text", "text": block.context}
         for part in _document(block, where):
             yield turns.marked(part, block.cache_control)
     else:

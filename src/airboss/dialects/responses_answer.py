@@ -29,13 +29,22 @@ from airboss.dialects.responses_heard import Heard
 from airboss.dialects.responses_output import PARTS, PREFIX, Item, Text
 from airboss.dialects.responses_passing import pass_on
 from airboss.dialects.responses_request import Asked, history_in, read_responses
-from airboss.dialects.speech import Counts, Json, Passing, encode, sse
+from airboss.dialects.speech import Counts, Json, Passing, encode, in_own_words, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
 
 REASONS: Mapping[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why a response is incomplete."""
+_NAMES: Mapping[str, str] = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+    "logprobs": "include",
+}
+"""What was said in other words to chat."""
 ITEM_CHARS = 256
 """What an item counts for beside what it says."""
 
@@ -207,7 +216,7 @@ class ResponsesSpeech:
 
     def error(self, status: int, body: bytes) -> bytes:  # noqa: ARG002 - other dialects look at the status
         """As `Speech.error`: errors are OpenAI's already."""
-        return body
+        return in_own_words(body, _NAMES)
 
     def error_event(self, body: bytes) -> bytes:
         """As `Speech.error_event`."""

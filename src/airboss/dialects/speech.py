@@ -113,6 +113,22 @@ class Speech(Protocol):
         """The event that ends a stream that failed; `body` is OpenAI's error."""
 
 
+def in_own_words(body: bytes, names: Mapping[str, str]) -> bytes:
+    """OpenAI's error about a member of chat's, about the client's own that it was made from: `names` has the
+    client's by chat's."""
+    error = msgspec.json.decode(body).get("error")
+    param = error.get("param") if isinstance(error, dict) else None
+    if not isinstance(param, str):
+        return body
+    own = names.get(param)
+    if own is None and error.get("code") == "unsupported_by_provider":
+        own = names.get(param.partition("[")[0])  # which of them is not the client's count
+    if own is None:
+        return body
+    told = error | {"message": error["message"].replace(repr(param), repr(own)), "param": own}
+    return encode({"error": told})
+
+
 def sse(name: str, data: Json) -> bytes:
     """One named event."""
     return b"event: %s\ndata: %s\n\n" % (name.encode(), encode(data))

@@ -2,8 +2,8 @@
 
 An answer is looked up on the event loop: in a SQLite file that is in memory that takes 6 µs, where a thread
 took 33 (and 1.8 ms at the 99th percentile of a busy machine). It is written in a thread, which takes 190 µs.
-Those who ask the same at the same time wait for the first of them, within one worker. If its client leaves, they
-wait for the next of them; if it fails, each asks for itself.
+Those who ask the same at the same time wait for the first of them, within one worker. If its client leaves,
+they wait for the next of them; if it fails, each asks for itself.
 
 Where nobody has asked the same, a deployment with a `semantic` cache looks for a question that only means it
 (`gateway.near`, `gateway.alike`): once money for the call is reserved, because a vector may cost some.

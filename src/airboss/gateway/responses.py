@@ -15,7 +15,7 @@ import msgspec
 from airboss.dialects.responses_answer import ResponsesSpeech
 from airboss.dialects.responses_items import as_history, items_of
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
-from airboss.domain.errors import AirbossError, NotFound, Unavailable, UpstreamFailed
+from airboss.domain.errors import AirbossError, InvalidRequest, NotFound, Unavailable, UpstreamFailed
 from airboss.domain.request import Principal
 from airboss.gateway import wire
 from airboss.gateway.http1 import Connection
@@ -159,8 +159,12 @@ class _Keeper:
 
 
 async def retrieve(worker: Worker, client: Connection, http: HttpRequest) -> None:
-    """A response that was kept. Raises NotFound."""
+    """A response that was kept. Raises NotFound, and InvalidRequest where a stream of it is asked for."""
     keeping, principal, response_id = _named(worker, http)
+    if _query(http).get("stream", "false") != "false":
+        raise InvalidRequest(
+            "'stream' is for responses that are made in the background; leave it out", param="stream"
+        )
     now = worker.clock.now()
     kept: KeptResponse | None = None
     if keeping is not None:
@@ -222,11 +226,14 @@ class _Page(msgspec.Struct):
 
 
 def _page(http: HttpRequest) -> _Page:
-    query = dict(parse_qsl(http.url.decode("latin-1").partition("?")[2]))
     try:
-        return msgspec.convert(query, _Page, strict=False)
+        return msgspec.convert(_query(http), _Page, strict=False)
     except msgspec.ValidationError as error:
         raise wire.invalid(str(error)) from None
+
+
+def _query(http: HttpRequest) -> dict[str, str]:
+    return dict(parse_qsl(http.url.decode("latin-1").partition("?")[2]))
 
 
 def _named(worker: Worker, http: HttpRequest) -> tuple[Keeping | None, Principal, str]:

@@ -259,10 +259,14 @@ def data_url(url: str) -> tuple[str, str] | None:
     return _MEDIA_TYPES.get(media_type.lower(), media_type) or "text/plain", data
 
 
-def texts_of(message: Message, where: str, unsaid: Unsaid) -> Iterator[tuple[str, Json | None]]:
+def texts_of(
+    message: Message, where: str, unsaid: Unsaid, besides: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, Json | None]]:
     """The texts of a message that can be text only, each with its `cache_control`; other parts go to
-    `unsaid`."""
+    `unsaid`, unless they are of types that are said `besides`."""
     for number, part in enumerate(message.parts()):
+        if part.type in besides:
+            continue
         text = part.text if part.type == "text" else part.refusal
         if text is None:
             unsaid.add(f"{where}.content[{number}]", f"its type is {part.type[:40]!r}")
@@ -270,9 +274,9 @@ def texts_of(message: Message, where: str, unsaid: Unsaid) -> Iterator[tuple[str
             yield text, part.cache_control
 
 
-def plain_text(message: Message, where: str, unsaid: Unsaid) -> str:
+def plain_text(message: Message, where: str, unsaid: Unsaid, besides: frozenset[str] = frozenset()) -> str:
     """The text of such a message."""
-    return "\n".join(text for text, _ in texts_of(message, where, unsaid))
+    return "\n".join(text for text, _ in texts_of(message, where, unsaid, besides))
 
 
 def no_turns(unsaid: Unsaid) -> InvalidRequest:

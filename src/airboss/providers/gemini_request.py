@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -82,6 +82,8 @@ _NUMBERS: Mapping[str, str] = {
     "seed": "seed",
 }
 _LEVELLED = re.compile(r"gemini-([3-9]|\d\d)")
+_SEEN = frozenset({"image_url", "file", "input_audio"})
+"""Parts of a tool's result that are no words."""
 _AUDIO: Mapping[str, str] = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 
@@ -170,12 +172,10 @@ def _turn(
     message: Message, where: str, called: str | None, unsaid: Unsaid, *, signed: bool
 ) -> tuple[str, list[Json]]:
     if message.role == "tool":
-        return "user", [_result(message, where, called, unsaid)]
-    parts = []
-    for number, part in enumerate(message.parts()):
-        made = _part(part, f"{where}.content[{number}]", unsaid)
-        if made is not None:
-            parts.append(made)
+        # A result is words; what else a tool gave back stands behind it.
+        seen = [(at, part) for at, part in enumerate(message.parts()) if part.type in _SEEN]
+        return "user", [_result(message, where, called, unsaid), *_parts(seen, where, unsaid)]
+    parts = _parts(enumerate(message.parts()), where, unsaid)
     if message.role == "assistant":
         if message.refusal:
             parts.append({"text": message.refusal})
@@ -188,6 +188,11 @@ def _turn(
         unsaid.add(where, f"its role is {message.role[:40]!r}")
         return "user", []
     return "user", parts
+
+
+def _parts(said: Iterable[tuple[int, Part]], where: str, unsaid: Unsaid) -> list[Json]:
+    made = (_part(part, f"{where}.content[{number}]", unsaid) for number, part in said)
+    return [part for part in made if part is not None]
 
 
 def _call(call: ToolCall, where: str, *, need: bool) -> Json:
@@ -205,7 +210,7 @@ def _result(message: Message, where: str, name: str | None, unsaid: Unsaid) -> J
             f"{where} answers tool call {message.tool_call_id!r}, and no message before it has that call",
             param=where,
         )
-    text = plain_text(message, where, unsaid)
+    text = plain_text(message, where, unsaid, _SEEN)
     return {"functionResponse": {"name": name, "response": _as_object(text)}}
 
 
