@@ -417,6 +417,31 @@ def test_no_journal_is_no_work(tmp_path: Path, record_log: StrictLog) -> None:
     assert (status.unmoved_bytes, status.moved_records, status.store_up) == (0, 0, True)
 
 
+def test_a_log_with_nothing_to_do_is_seldom_asked(tmp_path: Path, record_log: StrictLog) -> None:
+    """Whether calls are to be settled is asked once a second while nothing comes, and with each move."""
+    clock, asked = FixedClock(), 0
+    settle_calls = record_log.settle_calls
+
+    def counted(before: datetime, *, limit: int) -> int:
+        nonlocal asked
+        asked += 1
+        return settle_calls(before, limit=limit)
+
+    record_log.settle_calls = counted  # type: ignore[method-assign]
+    mover = Mover(tmp_path, record_log, clock)
+    writer = JournalWriter(tmp_path, "gateway-0")
+    for _ in range(10):
+        mover.tick()
+        clock.at += timedelta(seconds=0.2)
+    assert asked == 2
+    opens(writer, 1)
+    mover.tick()
+    closes(writer, 1)
+    mover.tick()
+    assert asked == 4
+    writer.stop()
+
+
 def test_a_running_mover_keeps_up_and_stops_when_told(
     tmp_path: Path, record_log: StrictLog, caplog: pytest.LogCaptureFixture
 ) -> None:

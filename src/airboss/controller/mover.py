@@ -47,6 +47,7 @@ SETTLE_AFTER: Final = timedelta(seconds=2)
 """From when a model call's span was moved: by then what a gateway wrote of the same call, which is before its
 answer ends, has been moved too, as nothing waits in journals."""
 SETTLED_AT_ONCE: Final = 1000
+SETTLE_EVERY_S: Final = 1.0
 
 FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
 """The boundaries between two lasting steps, where a test kills the mover."""
@@ -101,6 +102,8 @@ class Mover:
         self._whole: set[str] = set()
         self._marks: dict[str, tuple[int, datetime]] = {}
         self._moved_records = 0
+        self._moved = False
+        self._settle_at = 0.0
         self._behind = False
         self._store_detail: str | None = None
 
@@ -141,7 +144,7 @@ class Mover:
 
     def tick(self) -> JournalStatus:
         """Move what there is, within bounds, and finish what dead workers left. Raises OSError."""
-        self._behind = False
+        self._behind = self._moved = False
         began = self._clock.now()
         try:
             self._log.offset("")  # a log that is down is found out before anything is read and joined for it
@@ -154,7 +157,7 @@ class Mover:
                     log.warning("journal %s was deleted by someone else", directory)
             if not self._behind:  # while records wait in journals, so does what people say of them
                 self._strays.put_away()
-                self._log.settle_calls(began - SETTLE_AFTER, limit=SETTLED_AT_ONCE)
+                self._settle_calls(began)
                 if self._people is not None:
                     self._people.settle(self._segments(), self._letters)
             self._store_detail = None
@@ -162,6 +165,13 @@ class Mover:
             self._whole.clear()  # a move that failed may be half made
             self._store_detail = str(error)  # without the ledger nobody knows who was forgotten
         return self.status()
+
+    def _settle_calls(self, began: datetime) -> None:
+        """Let the log settle calls that spans tell of; while nothing comes, it is asked once a second."""
+        at = self._clock.monotonic()
+        if self._moved or at >= self._settle_at:
+            settled = self._log.settle_calls(began - SETTLE_AFTER, limit=SETTLED_AT_ONCE)
+            self._settle_at = at if settled else at + SETTLE_EVERY_S
 
     def _directories(self) -> list[Path]:
         """Workers' directories, oldest first, after clearing up what is done with or was never born."""
@@ -324,6 +334,7 @@ class Mover:
         if held == move.end:
             self._moved_records += len(move.records) + len(move.closed)
         self._taken[move.segment] = held
+        self._moved = True
         self._fault("applied")
         return held == move.end
 

@@ -148,9 +148,13 @@ def behind_ray(config: Config) -> NewUrl:
 def shown_replicas(ledger: Ledger) -> tuple[Replica, ...]:
     """Every replica as people should see it: one that is placed and has not been started is `stopped`, one
     that is being taken out is `draining`. Ordered by id."""
-    rows = rows_by_id(ledger)
+    return shown(ledger.placements(), rows_by_id(ledger))
+
+
+def shown(placements: Collection[Placement], rows: Mapping[str, Replica]) -> tuple[Replica, ...]:
+    """As `shown_replicas`, of what the ledger has said."""
     found = {}
-    for each in ledger.placements():
+    for each in placements:
         row = rows.get(each.id)
         if row is None or row.url != each.url:
             row = Replica(

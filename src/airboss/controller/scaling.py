@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from airboss.config import Config, ModelConfig, ReplicaRange, parse_config
-from airboss.controller.placement import PUBLISHING, rows_by_id, shown_replicas
+from airboss.controller.placement import PUBLISHING, rows_by_id, shown
 from airboss.domain.errors import AirbossError
 from airboss.domain.ports import Clock, Ledger, Placement, Replica, Scaling
 from airboss.releases.build import local_models
@@ -42,6 +42,15 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
 
     outstanding: Mapping[str, int]
     plan: int | None
+
+
+class Stand(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger says of the configuration and of the engines, read once for several who ask."""
+
+    config: str | None
+    placements: tuple[Placement, ...]
+    rows: Mapping[str, Replica]
+    scalings: Mapping[str, Scaling]
 
 
 class Scaler:
@@ -92,31 +101,41 @@ class Scaler:
             self._config, self._text = parse_config(text, source="the configuration in force"), text
         now = self._clock.now()
         calls = calls_of(self._counts(), now)
-        rows = rows_by_id(self._ledger)
-        for name in local_models(self._config):
-            self._scale(name, calls, rows, now)
+        models = local_models(self._config)
+        if models:
+            stand = self._stand()
+            for name in models:
+                self._scale(name, calls, stand, now)
         with PUBLISHING:
-            self._keep_published()
-            self._finish(calls, now)
-        self._report(now)
+            stand = self._keep_published()
+            self._finish(stand, calls, now)
+        self._report(stand, now)
 
-    def _scale(self, name: str, calls: Calls | None, rows: Mapping[str, Replica], now: datetime) -> None:
+    def _stand(self) -> Stand:
+        return Stand(
+            config=self._ledger.config(),
+            placements=self._ledger.placements(),
+            rows=rows_by_id(self._ledger),
+            scalings=self._ledger.scalings(),
+        )
+
+    def _scale(self, name: str, calls: Calls | None, stand: Stand, now: datetime) -> None:
         said = self._config.models[name]
         rules = rules_of(said)
-        own = [each for each in self._ledger.placements() if each.model == name]
+        own = [each for each in stand.placements if each.model == name]
         at = self._clock.monotonic()
         window = self._windows.setdefault(name, deque(maxlen=int(3600 / TICK_S)))
         window.append(Sample(at, loads_of(own, calls)))
         while window[0].at < at - rules.window_s:
             window.popleft()
-        before = self._ledger.scalings().get(name)
+        before = stand.scalings.get(name)
         if before is None:
             decision = Decision(wanted=rules.min, reason=f"min is {rules.min}")
         else:
             facts = Facts(
                 now=at,
                 wanted=before.wanted,
-                ready=sum(1 for each in own if (row := rows.get(each.id)) and row.state == "ready"),
+                ready=sum(1 for each in own if (row := stand.rows.get(each.id)) and row.state == "ready"),
                 held_s=(now - before.since).total_seconds(),
                 panic_until=self._panics.get(name),
             )
@@ -128,26 +147,18 @@ class Scaler:
             extra = {"was": before.wanted if before is not None else None}
             log.info("replicas of %s: %d are wanted, %s", name, wanted.wanted, wanted.reason, extra=extra)
 
-    def _keep_published(self) -> None:
-        """Publish again when anything has changed that a plan is made of."""
-        if self._published == (seen := self._seen()):
-            return
+    def _keep_published(self) -> Stand:
+        """Publish again when anything has changed that a plan is made of; how things stand then."""
+        stand = self._stand()
+        if self._published == (seen := _made_of(stand)):
+            return stand
         self._republish()
         self._published = seen
         self._complaint = ""
+        return self._stand()
 
-    def _seen(self) -> object:
-        rows = rows_by_id(self._ledger).values()
-        return (
-            self._ledger.config(),
-            self._ledger.placements(),
-            [(row.id, row.url, row.state, row.detail) for row in rows],
-            {name: each.wanted for name, each in self._ledger.scalings().items()},
-        )
-
-    def _finish(self, calls: Calls | None, now: datetime) -> None:
-        placements = self._ledger.placements()
-        if all(each.draining_since is None for each in placements):
+    def _finish(self, stand: Stand, calls: Calls | None, now: datetime) -> None:
+        if all(each.draining_since is None for each in stand.placements):
             return
         snapshot = self._ledger.snapshot()
         outstanding = None
@@ -156,8 +167,8 @@ class Scaler:
             swapped = calls.plan is None or calls.plan >= snapshot.plan.number
             outstanding = calls.outstanding if swapped else None
         step = finish(
-            placements,
-            rows_by_id(self._ledger),
+            stand.placements,
+            stand.rows,
             outstanding=outstanding,
             now=now,
             drain_s=self._config.replicas.drain_s,
@@ -166,11 +177,11 @@ class Scaler:
             log.info("replica %s has drained and stops", name)
         self._ledger.place(step.put, drop=step.drop)
 
-    def _report(self, now: datetime) -> None:
+    def _report(self, stand: Stand, now: datetime) -> None:
         states: dict[str, Counter[str]] = {name: Counter() for name in local_models(self._config)}
-        for each in shown_replicas(self._ledger):
+        for each in shown(stand.placements, stand.rows):
             states.setdefault(each.model, Counter())[each.state] += 1
-        wanted = {n: each.wanted for n, each in self._ledger.scalings().items() if n in states}
+        wanted = {n: each.wanted for n, each in stand.scalings.items() if n in states}
         try:
             write_counts(
                 self._metrics,
@@ -188,6 +199,16 @@ class Scaler:
         if why != self._complaint:
             self._complaint = why
             log.warning("cannot see to the replicas: %s", why)
+
+
+def _made_of(stand: Stand) -> object:
+    """All of it that makes for another plan."""
+    return (
+        stand.config,
+        stand.placements,
+        [(row.id, row.url, row.state, row.detail) for row in stand.rows.values()],
+        {name: each.wanted for name, each in stand.scalings.items()},
+    )
 
 
 def rules_of(said: ModelConfig) -> Rules:
