@@ -39,9 +39,12 @@ def address() -> Iterator[str]:
 
 
 @contextmanager
-def visitor(browser: Browser, address: str, size: tuple[int, int] = WIDE, **options: Any) -> Iterator[Page]:
+def visitor(
+    browser: Browser, address: str, size: tuple[int, int] = WIDE, *, refusals: bool = False, **options: Any
+) -> Iterator[Page]:
     """A person who is logged in. A warning or error in the browser's console, or a request elsewhere, fails
-    the test; what Chromium only remarks on, such as an autofocus it skipped, does not."""
+    the test; what Chromium only remarks on, such as an autofocus it skipped, does not, nor, with `refusals`,
+    that something was refused."""
     context: BrowserContext = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, timezone_id="Europe/Berlin", locale="en-GB", **options
     )
@@ -50,7 +53,9 @@ def visitor(browser: Browser, address: str, size: tuple[int, int] = WIDE, **opti
     page.on(
         "console",
         lambda message: (
-            said.append(f"{message.type}: {message.text}") if message.type in {"warning", "error"} else None
+            said.append(f"{message.type}: {message.text}")
+            if message.type in {"warning", "error"} and not (refusals and "status of 4" in message.text)
+            else None
         ),
     )
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
@@ -308,3 +313,36 @@ def test_the_bottom_bar_leads_on(browser: Browser, address: str) -> None:
         page.click("nav.rail >> text=Records")
         page.locator("tbody tr").nth(1).click()
         page.wait_for_url(re.compile("/records/[0-9a-f-]{36}$"))
+
+
+def test_a_refused_form_stays_as_it_was_written(browser: Browser, address: str) -> None:
+    """The reason stands in it, nothing that was typed is lost, and what is then right goes through."""
+    with visitor(browser, address, refusals=True) as page:
+        page.goto(f"{address}/explore?group_by=model")
+        page.click("summary:has-text('Save this view')")
+        form = page.locator("details[open] form")
+        form.locator("[name=name]").fill("   ")
+        form.locator("button").click()
+        expect(form.locator("[role=alert]")).to_contain_text("name is empty")
+        assert page.url == f"{address}/explore?group_by=model"
+        expect(form.locator("[name=name]")).to_have_value("   ")
+        form.locator("[name=name]").fill("by model")
+        form.locator("button").click()
+        expect(page.locator(".said-done")).to_contain_text("Saved")
+        expect(page.locator(".lines.saved")).to_contain_text("by model")
+
+
+def test_a_refused_filter_says_why_where_the_calls_would_be(browser: Browser, address: str) -> None:
+    """The page with its filters stays; a page that is opened so leads to one without them."""
+    with visitor(browser, address, refusals=True) as page:
+        page.goto(f"{address}/records")
+        page.locator("[name=score]").fill("helpful<<1")
+        page.locator("[name=score]").press("Enter")
+        expect(page.locator("#results")).to_contain_text("is no number")
+        expect(page.locator("[name=score]")).to_have_value("helpful<<1")
+        page.goto(f"{address}/records?score=helpful<<1")
+        page.click("text=Start over")
+        page.wait_for_url(f"{address}/records")
+        page.goto(f"{address}/records?text=nobody-at-all")
+        page.click("text=these words in what was said")
+        page.wait_for_url(re.compile("search=nobody-at-all"))

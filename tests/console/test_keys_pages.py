@@ -112,7 +112,7 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
         ({"expires": "999999999999"}, "no calendar"),
         ({"expires": "40000"}, "within 36,500 days"),
         ({"scope": "some"}, "no deployment is chosen"),
-        ({"usd": "NaN"}, "expected a number"),
+        ({"usd": "NaN"}, "no amount in USD"),
     ],
 )
 def test_a_form_that_means_nothing_makes_no_key(site: Governed, fields: dict[str, str], words: str) -> None:

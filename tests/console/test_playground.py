@@ -108,6 +108,31 @@ def test_the_same_message_goes_to_each_release(rolled: LoopSite, gateway: Gatewa
     assert "Where is it" not in str(detail)
 
 
+def test_variables_of_a_prompt_can_be_given(rolled: LoopSite, gateway: Gateway) -> None:
+    """Without them such a deployment answers nothing. The field stands there where a prompt asks for some or
+    a record had some, and holds what was sent."""
+    person = rolled.person()
+    assert "variables" not in shown(person, "/playground").values("name")
+    rolled.loop.apply("You answer for {{ shop }} in {{ town }}.")
+    page = shown(person, "/playground")
+    assert "variables" in page.values("name")
+    assert "needs shop, town" in page.text.replace("\u00a0", " ")
+    lines = 'shop = Ship & Co = "fine"\n\ntown = "two\\nlines"'
+    answer = pressed(person, "/playground", **FORM, release1="stable", variables=lines)
+    until(lambda: bool(gateway.asked))
+    sent = gateway.asked[0].input.variables
+    assert sent == {"shop": 'Ship & Co = "fine"', "town": "two\nlines"}
+    kept = shown(person, answer.headers["location"]).text
+    assert 'shop = Ship & Co = "fine"' in kept
+    assert 'town = "two\\nlines"' in kept
+    wrong = pressed(person, "/playground", **FORM, release1="stable", variables="nothing")
+    assert (wrong.status_code, "write name = value" in wrong.text) == (400, True)
+    talk = {"messages": [{"role": "user", "content": "Hi"}], "prompt_variables": {"shop": "Ann's"}}
+    record = sample(deployment="support", operation="chat", request=talk, response=None)
+    put(rolled.log, record)
+    assert "shop = Ann's" in shown(person, f"/playground?record={record.id}").text
+
+
 def test_a_wrong_form_asks_nothing(rolled: LoopSite, gateway: Gateway) -> None:
     """With a word on what is wrong."""
     person = rolled.person()

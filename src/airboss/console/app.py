@@ -249,6 +249,7 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
                 cause=None,
                 retry=False,
                 back=own_path(form.fields.get("back")),
+                bare=None,
                 logged_in=True,
                 status=error.http_status,
                 code=error.code or error.type,
@@ -260,7 +261,11 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
             )
             once = wanted
             return html(await desk.run(lambda: drawn(desk, templates, seen, once.template, **once.values)))
-        response = RedirectResponse(own_path(wanted), status_code=303)
+        # A script that sent the form goes on itself: what was done is said on the page that a person sees.
+        script = request.headers.get("accept") == "application/json"
+        response: Response = RedirectResponse(own_path(wanted), status_code=303)
+        if script:
+            response = json_response({"next": own_path(wanted)})
         response.set_cookie(
             DONE_COOKIE,
             action.name,
@@ -432,6 +437,7 @@ def error_page(
         cause=str(error.__cause__) if store else None,
         retry=request.method == "GET" and error.http_status >= 500,
         back=None,
+        bare=request.url.path if request.method == "GET" and error.http_status == 400 else None,
         logged_in=logged_in,
         status=error.http_status,
         code=error.code or error.type,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -151,11 +152,11 @@ def terms(form: Form) -> dict[str, Any]:
     size, wait_s = form.text("queue_size"), form.text("queue_wait_s")
     if limits["concurrency"] is not None and size and wait_s:
         limits["queue"] = {"size": whole(form, "queue_size"), "wait_s": number(form, "queue_wait_s")}
-    usd = form.text("usd")
+    usd = money_said(form)
     said: dict[str, Any] = {
         "deployments": chosen(form) if form.text("scope") == "some" else None,
         "limits": limits if any(each is not None for each in limits.values()) else None,
-        "budget": {"usd": usd.lstrip("$"), "per": form.text("per") or "month"} if usd else None,
+        "budget": {"usd": usd, "per": form.text("per") or "month"} if usd else None,
         "priority": form.text("priority") or "normal",
     }
     expires = form.text("expires")
@@ -171,6 +172,19 @@ def chosen(form: Form) -> list[str]:
     if not form.every.get("deployments"):
         raise InvalidRequest("no deployment is chosen; choose one, or all of them", param="deployments")
     return list(form.every["deployments"])
+
+
+def money_said(form: Form) -> str:
+    """The budget, an exact number of dollars; empty where there is none. Raises InvalidRequest."""
+    text = form.text("usd").lstrip("$").replace(",", "")
+    try:
+        if not text or Decimal(text).is_finite():
+            return text
+    except InvalidOperation:
+        pass
+    raise InvalidRequest(
+        f"the budget is {form.text('usd')[:40]!r}, and no amount in USD; write it as 12.50", param="usd"
+    )
 
 
 def in_days(form: Form, name: str) -> datetime:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,6 +21,7 @@ from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.evaluations.datasets import Input, input_digest
 from airboss.evaluations.ports import Answer, Call, Target
+from airboss.releases.render import variables_in
 
 RELEASES_MAX = 3
 MESSAGE_MAX = 32_000
@@ -68,6 +71,8 @@ def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
         if messages and simple is None
         else None,
         record=seen.params.get("record"),
+        wants=wants(desk),
+        variables=written(play.calls[0].input.variables if play is not None else told(desk, seen)),
         unread=unread,
         temperature=f"{play.calls[0].params['temperature']:g}"
         if play is not None and "temperature" in play.calls[0].params
@@ -116,6 +121,49 @@ def replayed(desk: Desk, seen: Visit) -> tuple[tuple[Any, ...], str | None, str 
     return tuple(messages), found.deployment, None
 
 
+def told(desk: Desk, seen: Visit) -> dict[str, str]:
+    """The variables of the prompt that the record's call sent."""
+    wanted = seen.params.get("record")
+    request = one(desk, wanted).request if wanted is not None else None
+    found = request.get("prompt_variables") if isinstance(request, dict) else None
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def written(variables: Mapping[str, str]) -> str:
+    """Variables as the form has them, one a line; a value keeps its own lines as JSON does."""
+    shown = (value if value == " ".join(value.split()) else quoted(value) for value in variables.values())
+    return "\n".join(f"{name} = {value}" for name, value in zip(variables, shown, strict=True))
+
+
+def quoted(value: str) -> str:
+    """A text on one line."""
+    return msgspec.json.encode(value).decode()
+
+
+def read_variables(form: Form) -> dict[str, str]:
+    """What `written` wrote. Raises InvalidRequest for a line without a name."""
+    found = {}
+    for line in form.text("variables", most=MESSAGE_MAX).splitlines():
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not line.strip():
+            continue
+        if not name or not equals:
+            raise InvalidRequest(f"{line[:80]!r} is no variable; write name = value", param="variables")
+        if value.startswith('"'):
+            with suppress(msgspec.DecodeError):
+                value = msgspec.json.decode(value, type=str)
+        found[name] = value
+    return found
+
+
+def wants(desk: Desk) -> list[tuple[str, list[str]]]:
+    """Which variables the prompts of the plan in force ask for, by the release's name."""
+    plan = current_plan(desk)
+    served = plan.served() if plan is not None else ()
+    asked = {each.release.name: sorted(variables_in(each.release.prompt or "")) for each in served}
+    return [(name, needed) for name, needed in sorted(asked.items()) if needed]
+
+
 def one_message(messages: tuple[Any, ...]) -> str | None:
     """The text, where there is just one message of a user."""
     if len(messages) == 1 and set(messages[0]) == {"role", "content"} and messages[0]["role"] == "user":
@@ -157,7 +205,7 @@ def ask(desk: Desk, form: Form) -> str:
     if form.text("temperature"):
         params["temperature"] = number(form, "temperature", 0.0, TEMPERATURE_MAX, 0.0)
     targets = chosen_targets(desk, view, form)
-    given = Input(messages=messages)
+    given = Input(messages=messages, variables=read_variables(form))
     calls = [
         Call(target=each, input=given, subject=input_digest(given), params=params, repeat=index)
         for index, each in enumerate(targets)

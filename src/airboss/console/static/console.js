@@ -94,6 +94,35 @@
     }
   });
   document.addEventListener("change", (event) => { if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit(); });
+  // A form that is refused stays as it was written, and says why.
+  const refused = (form, words) => {
+    const said = document.createElement("p");
+    said.className = "problem";
+    said.setAttribute("role", "alert");
+    said.textContent = words;
+    (form.querySelector("button:last-of-type").closest(".ways") || form.querySelector("button:last-of-type")).before(said);
+    said.scrollIntoView({ block: "nearest" });
+  };
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || !form.matches('[method="post"]:has(> [name="back"])')) return;
+    event.preventDefault();
+    if (form.getAttribute("aria-busy")) return;
+    for (const said of $$(".problem", form)) said.remove();
+    form.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { accept: "application/json" } });
+      if (answer.redirected) return void location.assign(answer.url);
+      if (answer.ok && answer.headers.get("content-type").startsWith("application/json")) return void location.assign((await answer.json()).next);
+      const page = await answer.text();
+      if (answer.ok) { document.open(); document.write(page); return void document.close(); }
+      const said = $(".said, dd", new DOMParser().parseFromString(page, "text/html"));
+      refused(form, said ? said.textContent : `Nothing was changed: ${answer.status}`);
+    } catch {
+      refused(form, "Airboss does not answer. Look whether it was done before you send it again.");
+    }
+    form.removeAttribute("aria-busy");
+  });
   // What is being written into a form must not be taken away by a refresh.
   document.addEventListener("htmx:before:request", (event) => { if (event.target.id === "live" && $("#live .doing[open]")) event.preventDefault(); });
   document.addEventListener("htmx:config:request", (event) => {
