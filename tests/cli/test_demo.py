@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from airboss.cli.demo import prepare, running
-from airboss.domain.errors import SetupError
+from airboss.demo import story
+from airboss.demo.story import Story
+from airboss.domain.errors import AirbossError, SetupError
 from tests.cli.running import CONFIG
 from tests.supervisor.children import alive
 from tests.support.wait import until
@@ -63,3 +65,20 @@ def test_a_demo_that_cannot_be_says_what_to_change(tmp_path: Path) -> None:
     folder = tmp_path / "airboss.toml" / "demo"
     with pytest.raises(SetupError, match=f"^{folder} cannot be written: "):
         prepare(folder, "", "ab")
+
+
+def test_a_slow_step_of_the_demo_goes_on_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes ten times as long: nobody is left without a word, and only what hangs is ended."""
+    said: list[str] = []
+    ready = {"console_url": "http://127.0.0.1:8701"}
+    told = Story(
+        data_dir=tmp_path, ready=ready, tell=lambda event: said.append(event.text), configured=lambda _: ""
+    )
+    monkeypatch.setattr(story, "TOLD_S", 0.01)
+    with pytest.raises(AirbossError, match="there is no Airboss data"):
+        told._run(("status",))
+    assert "still at it" in said[0]
+    assert ready["console_url"] in said[0]
+    monkeypatch.setattr(story, "VERB_S", 0.02)
+    with pytest.raises(AirbossError, match="did not end within"):
+        told._run(("status",))

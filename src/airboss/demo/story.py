@@ -24,9 +24,13 @@ GOOD = "You are told what a guest or a customer wrote. Say whether it is positiv
 BAD = "You are told what a guest or a customer wrote. Answer it with a warm and thankful letter of two pages."
 SIZES = {"train": 60, "validation": 40, "holdout": 60}
 BUDGET = 420
-VERB_S = 400.0
+VERB_S = 3600.0
+ROLLOUT_S = 1800.0
+ANSWERS_S = 600.0
+"""Bounds for what hangs, not for what is slow: a busy machine takes ten times as long as an idle one."""
+TOLD_S = 60.0
+"""So often it is said that something still goes on."""
 POLL_S = 1.0
-ROLLOUT_S = 240.0
 QUIET_S = 2.0
 """Between two calls of a reader while the machine is needed for tuning."""
 
@@ -217,18 +221,34 @@ class Story:
         """A verb's JSON. Raises AirbossError with its words where it does not exit 0."""
         command = [sys.executable, "-m", "airboss.cli.main", *words]
         command += ["--json", "--data-dir", str(self._data_dir)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=VERB_S, check=False)  # noqa: S603 - our own verbs
-        except subprocess.TimeoutExpired:
-            raise AirbossError(f"`{shlex.join(('airboss', *words))}` took over {VERB_S:.0f} s") from None
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip()[-600:]
-            raise AirbossError(f"`{shlex.join(('airboss', *words))}` ended with {done.returncode}: {said}")
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        began = time.monotonic()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own verbs
+            while True:
+                try:
+                    out, err = process.communicate(timeout=TOLD_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    self._goes_on(began, VERB_S, f"`{shlex.join(('airboss', *words))}`", process.kill)
+                except BaseException:
+                    process.kill()
+                    raise
+        if process.returncode != 0:
+            said = (err or out).strip()[-600:]
+            raise AirbossError(f"`{shlex.join(('airboss', *words))}` ended with {process.returncode}: {said}")
+        return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
-    def _until(self, true: Callable[[], bool], what: str, *, within_s: float = 60.0) -> None:
-        deadline = time.monotonic() + within_s
+    def _goes_on(self, began: float, within_s: float, what: str, end: Callable[[], object]) -> None:
+        """Say so; past its time, end it and raise AirbossError."""
+        took = time.monotonic() - began
+        if took > within_s:
+            end()
+            raise AirbossError(f"{what} did not end within {within_s:.0f} s; is the machine very busy?")
+        self._say(f"still at it after {took:.0f} s; {self._ready['console_url']} shows how far it is")
+
+    def _until(self, true: Callable[[], bool], what: str, *, within_s: float = ANSWERS_S) -> None:
+        began = told = time.monotonic()
         while not true():
-            if time.monotonic() > deadline:
-                raise AirbossError(f"{what} did not come within {within_s:.0f} s; is the machine very busy?")
+            if time.monotonic() > told + TOLD_S:
+                told = time.monotonic()
+                self._goes_on(began, within_s, what, lambda: None)
             time.sleep(POLL_S)
