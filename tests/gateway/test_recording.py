@@ -7,6 +7,7 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.domain.errors import Unavailable
-from airboss.domain.record import ClosedCall, OpenedCall
+from airboss.domain.record import ClosedCall, OpenedCall, Redacted
+from airboss.gateway import recording as recording_module
 from airboss.gateway.recording import LONG_HELD_MAX, PROMISED_BYTES, Recording
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
@@ -228,6 +230,65 @@ def test_a_full_disk_is_the_error_of_the_call_that_it_refuses(tmp_path: Path) ->
 
     sink, kept = played(tmp_path, scene)
     assert (len(kept), kept[-1], len(sink.seen), sink.aborted) == (6, b'"last"', 1, False)
+
+
+@pytest.mark.parametrize("size", [10, PROMISED_BYTES])
+def test_an_end_that_found_no_room_is_written_when_there_is_some(tmp_path: Path, size: int) -> None:
+    """Its call was refused, but its attempts have cost what they cost: all but the body is kept."""
+    answered = ClosedCall("a", "ok", 0.0, 0.0, cost_usd=Decimal("0.25"), response=msgspec.Raw(b'"x"'))
+    left = ClosedCall("b", "cancelled", 0.0, 0.0, error_type="client_disconnected")
+    body = msgspec.Raw(b'"%s"' % (b"x" * size))
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        del outbox
+        sink.journal.promise(GROWTH_BYTES)  # all that there is
+        with no_file_longer_than(GROWTH_BYTES):
+            for closed in (answered, left):
+                with pytest.raises(Unavailable, match="free space"):
+                    recording.hold("close", PLAIN, closed, body)
+            recording.pay()
+            assert payloads(sink.journal) == []
+        recording.pay()
+        recording.pay()
+
+    ends = [msgspec.json.decode(each, type=ClosedCall) for each in played(tmp_path, scene)[1]]
+    refused = {"status": "error", "error_type": "journal_unwritable", "response": None}
+    assert ends == [msgspec.structs.replace(answered, **refused), left]
+
+
+def test_an_end_that_could_not_be_written_after_all_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without anything else to write. Of a call whose beginning could not be written either nothing is."""
+    monkeypatch.setattr(recording_module, "OWED_S", 0.01)
+    journal, written = JournalWriter(tmp_path, "0", fsync_interval_s=3600), asyncio.Event()
+
+    async def turns() -> None:
+        recording = Recording(journal, Outbox())
+        hold(recording, "close", PLAIN, b'"an answer"')
+        recording.hold("open", PLAIN, OPENED, None)
+        recording.hold("close", PLAIN, ClosedCall(OPENED.id, "ok", 0.0, 0.0), None)
+        monkeypatch.setattr(JournalWriter, "append", refused)
+        await asyncio.sleep(0)
+        monkeypatch.undo()
+        close_call = journal.close_call
+
+        def told(frame: Redacted) -> None:
+            close_call(frame)
+            written.set()
+
+        monkeypatch.setattr(journal, "close_call", told)
+        async with asyncio.timeout(10):
+            await written.wait()
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no more")
+
+    asyncio.run(turns())
+    journal.stop()
+    (end,) = payloads(journal)
+    closed = msgspec.json.decode(end, type=ClosedCall)
+    assert (closed.id, closed.error_type, closed.response) == ("", "journal_unwritable", None)
 
 
 def test_connections_are_cut_where_frames_cannot_be_written_after_all(tmp_path: Path) -> None:

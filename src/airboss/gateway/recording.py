@@ -7,7 +7,9 @@ checked and written one by one, each in the midst of its call, they cost twice a
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import deque
 from functools import partial
 
 import msgspec
@@ -25,6 +27,11 @@ PROMISED_BYTES = 64 * 1024
 error of the call that it refuses."""
 LONG_HELD_MAX = 4 * 1024 * 1024
 """With more, what is held is written before another long frame is."""
+OWED_MAX = 10_000
+"""Ends of calls that wait for room on the disk, of about a kilobyte; others are `interrupted` at last."""
+OWED_AT_ONCE = 500
+OWED_S = 1.0
+"""Between two tries to write them."""
 FRAME_BYTES = 1500
 """What a frame has beside a body, of which most have less."""
 
@@ -52,6 +59,8 @@ class Recording:
         self._redactor: Redactor | None = None
         self.unrecorded: set[str] = set()
         """Calls under way whose open frame could not be written after all; nor is their end written."""
+        self._owed: deque[tuple[Redactor, ClosedCall]] = deque()
+        self._trying = False
         self.lost: set[str] | None = None
         """Calls whose end could not be written after all, where somebody is to know."""
         outbox.before = self._write
@@ -82,15 +91,51 @@ class Recording:
         if size > self._left or redactor is not self._redactor:
             if self._held:
                 self._outbox.flush()
-            if size > PROMISED_BYTES:
-                append = self._journal.open if kind == "open" else self._journal.close_call
-                append(redactor.redact(_encode(frame)))
-                return
-            self._promise(frame)
+            try:
+                if size > PROMISED_BYTES:
+                    append = self._journal.open if kind == "open" else self._journal.close_call
+                    append(redactor.redact(_encode(frame)))
+                    return
+                self._promise(frame)
+            except ApiError:
+                self._owe(redactor, frame)
+                raise
             self._redactor = redactor
             self._outbox.soon()
         self._left -= size
         self._held.append((kind, frame))
+
+    def _owe(self, redactor: Redactor, frame: OpenedCall | ClosedCall) -> None:
+        """Have the end of a call written once there is room, without its body: what it used was used, though
+        its client has been told that it cannot be recorded."""
+        if isinstance(frame, OpenedCall) or len(self._owed) >= OWED_MAX:
+            return
+        if frame.status == "ok":
+            frame = msgspec.structs.replace(frame, status="error", error_type=UNRECORDED)
+        self._owed.append((redactor, msgspec.structs.replace(frame, response=None)))
+        self._try_later()
+
+    def _try_later(self) -> None:
+        if not self._trying:
+            self._trying = True
+            asyncio.get_running_loop().call_later(OWED_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._trying = False
+        self.pay(OWED_AT_ONCE)
+        if self._owed:
+            self._try_later()
+
+    def pay(self, most: int = OWED_MAX) -> None:
+        """Write the ends of calls that found no room when they came, as far as there is some now."""
+        for redactor, closed in list(self._owed)[:most]:
+            try:
+                self._journal.close_call(redactor.redact(_encode(closed)))
+            except Unavailable:
+                return
+            except Exception:
+                log.exception("the end of a call cannot be recorded")
+            self._owed.popleft()
 
     def _promise(self, frame: OpenedCall | ClosedCall, long: int = 0) -> None:
         """Have room for a frame, and for others after it if the disk is not as good as full; `long` bytes are
@@ -132,9 +177,13 @@ class Recording:
             else:
                 log.exception(cut)
             ended = {frame.id for kind, frame in held if kind == "close"}
+            begun = {frame.id for kind, frame in held if kind == "open"}
             if self.lost is not None:
                 self.lost |= ended
-            self.unrecorded |= {frame.id for kind, frame in held if kind == "open"} - ended
+            self.unrecorded |= begun - ended
+            for _, frame in held:
+                if frame.id not in begun:
+                    self._owe(redactor, frame)
             return unrecorded()
         return None
 

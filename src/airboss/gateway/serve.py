@@ -131,6 +131,7 @@ async def serve(
         await _end(chores)
         await worker.limiter.close()
         worker.executor.close()
+        worker.recording.pay()
         await worker.share(settings.metrics_dir)
     log.info("stopped")
     if defect is not None:
