@@ -124,6 +124,24 @@ def test_one_process_owns_the_file(tmp_path: Path) -> None:
     record_log.close()
 
 
+@pytest.mark.parametrize("how", ["garbled", "cut", "empty", "foreign", "wal"])
+def test_a_damaged_file_is_told_as_such(tmp_path: Path, how: str) -> None:
+    """And what to do about it: nobody has it open, though DuckDB may speak of a block."""
+    path = tmp_path / "records.duckdb"
+    record_log = DuckDBRecordLog(path)
+    record_log.apply(move(1))
+    wal = path.with_name(path.name + ".wal").read_bytes()
+    record_log.close()
+    whole = path.read_bytes()
+    garbled = whole[:4_100] + bytes(100) + whole[4_200:8_200] + bytes(100) + whole[8_300:]
+    kinds = {"garbled": garbled, "cut": whole[:20_000], "empty": b"", "foreign": b"a text" * 4_000}
+    path.write_bytes(kinds.get(how, whole))
+    named = path.name if how in kinds else f"{path.name}.wal"
+    path.with_name(named).write_bytes(kinds.get(how, wal[:60] + bytes(100) + wal[160:]))
+    with pytest.raises(StoreUnavailable, match=f"{named} is damaged: put a copy"):
+        DuckDBRecordLog(path)
+
+
 def test_a_long_query_does_not_hold_up_a_move(tmp_path: Path) -> None:
     """While one reader is half way through its rows, moves are taken, and others see them."""
     record_log = DuckDBRecordLog(tmp_path / "records.duckdb")

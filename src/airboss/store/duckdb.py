@@ -458,12 +458,22 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         return StoreUnavailable(f"the record store {self._path} failed: {error}")
 
 
+_DAMAGE = (duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
+_DAMAGED = ("Corrupt", "not a valid DuckDB", "Could not read enough bytes")
+"""What DuckDB says of a file that is none of its own any more."""
+
+
 def _unopened(path: Path, error: duckdb.Error) -> StoreUnavailable:
-    if "lock" in str(error):
+    why = " ".join(str(error).split())[:600]  # a fatal one has a trace of C++ behind it
+    if "set lock on file" in why:
         return StoreUnavailable(
-            f"{path} is open in another process: stop that Airboss, or ask it instead ({error})"
+            f"{path} is open in another process: stop that Airboss, or ask it instead ({why})"
         )
-    return StoreUnavailable(f"{path} cannot be opened: {error}")
+    if isinstance(error, _DAMAGE) or any(words in why for words in _DAMAGED):
+        damaged, rest = (f"{path}.wal", "without it") if "WAL" in why else (f"{path}", "anew")
+        advice = f"put a copy of the data directory back, or move that file away to begin {rest}"
+        return StoreUnavailable(f"{damaged} is damaged: {advice} ({why})")
+    return StoreUnavailable(f"{path} cannot be opened: {why}")
 
 
 def _migrate(connection: Connection, path: Path) -> None:
