@@ -130,8 +130,7 @@ async def serve(
         await _drained(server)
         await _end(chores)
         await worker.limiter.close()
-        worker.executor.close()
-        worker.recording.pay()
+        worker.close()
         await worker.share(settings.metrics_dir)
     log.info("stopped")
     if defect is not None:

@@ -75,6 +75,11 @@ class Worker:
             counts.limits = self.limiter.uses()
         return counts
 
+    def close(self) -> None:
+        """No call is under way any more: let connections go, and record what still can be."""
+        self.executor.close()
+        self.recording.pay()
+
     async def share(self, directory: Path) -> Counts:
         """Write what is counted to this worker's file there, for the others and for its next life, and return
         it. A disk that is full is told in the log."""
