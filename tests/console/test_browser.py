@@ -54,7 +54,7 @@ def visitor(
         "console",
         lambda message: (
             said.append(f"{message.type}: {message.text}")
-            if message.type in {"warning", "error"} and not (refusals and "status of 4" in message.text)
+            if message.type in {"warning", "error"} and not (refusals and "with a status of" in message.text)
             else None
         ),
     )

@@ -177,3 +177,23 @@ def test_the_bottom_bar_scrolls_to_the_present_room(browser: Browser, address: s
             assert box["x"] + box["width"] <= NARROW[0]
             assert box["width"] >= 44
             assert box["height"] >= 44
+
+
+def test_a_refresh_that_fails_takes_nothing_away(browser: Browser, address: str) -> None:
+    """What was shown stays, and is said to be old; when the record store is back, so is the page."""
+    with visitor(browser, address, refusals=True) as page:
+        page.goto(f"{address}/deployments/support")
+        expect(page.locator("#beat .word")).to_have_text("live")
+        before = page.locator("#live").inner_text()
+        page.route(
+            f"{address}/deployments/support*",
+            lambda route: route.fulfill(status=503, content_type="text/html", body="<main>no answer</main>"),
+        )
+        changed = "document.querySelector('#live').dispatchEvent(new CustomEvent('airboss:changed'))"
+        page.evaluate(changed)
+        expect(page.locator("#beat .word")).to_have_text("not up to date")
+        assert len(page.locator("#live").inner_text()) >= len(before) / 2
+        page.unroute(f"{address}/deployments/support*")
+        page.evaluate(changed)
+        expect(page.locator("#beat .word")).to_have_text("live")
+        expect(page.locator("#live")).to_contain_text("Who answered")

@@ -312,7 +312,7 @@
   const beat = $("#beat"), live = $("#live[hx-get]"), fresh = () => $("#fresh");
   let source = null, due = 0, slow = 50, asked = 0;
   const paused = () => sessionStorage.getItem("airboss-paused") === "1";
-  const say = (state) => { beat.dataset.state = state; beat.setAttribute("aria-pressed", String(state !== "paused")); $(".word", beat).textContent = { live: "live", paused: "paused", lost: "reconnecting" }[state]; };
+  const say = (state) => { beat.dataset.state = state; beat.setAttribute("aria-pressed", String(state !== "paused")); $(".word", beat).textContent = { live: "live", paused: "paused", lost: "reconnecting", stale: "not up to date" }[state]; };
   const refresh = () => {
     due = 0;
     asked = performance.now();
@@ -324,6 +324,13 @@
     // A refresh costs what it costs: never spend more than a twentieth of the time on it.
     if (live && !due) due = setTimeout(refresh, Math.max(0, asked + Math.max(1000, 20 * slow) - performance.now()));
   };
+  // A refresh that is answered with something else, an error or the login, must not take away what is shown.
+  document.addEventListener("htmx:after:request", (event) => {
+    if (event.target.id !== "live") return;
+    const good = event.detail.ctx.text.includes(' id="live"');
+    if (!good) event.preventDefault();
+    if (beat && beat.dataset.state !== "paused") say(good ? "live" : "stale");
+  });
   const listen = () => {
     if (source) source.close();
     source = null;
