@@ -31,7 +31,7 @@ from airboss.store.evals import SqlEvalStore
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.journals import FixedClock
 from tests.store.samples import call_id, closed_json, opened_json, record
-from tests.store.spans import TRACE, span
+from tests.store.spans import TRACE, llm, span
 from tests.support.files import holding
 
 KEY = "ab_" + "e" * 43
@@ -302,6 +302,22 @@ def test_what_spans_are_called_goes_with_the_person(house: House) -> None:
     house.mover.tick()
     assert holding(house.root, USER.encode()) == []
     assert [each.name for each in house.log.trace(TRACE)] == ["tool", "tool"]
+
+
+def test_a_call_that_a_span_tells_of_counts_without_its_person(house: House) -> None:
+    """Whether its span is moved before they are forgotten or comes after: what it cost stays in the sums."""
+    for number in (1, 2):
+        told = llm(number, user=USER, session=USER, started_at=before_start(house))
+        house.worker.span(cast("Redacted", msgspec.json.encode(told)))
+        if number == 1:
+            house.mover.tick()
+            house.forgets()
+    house.mover.tick()
+    house.mover.finish()
+    assert holding(house.root, USER.encode()) == []
+    found = house.log.records(ALL, limit=9, bodies=True)
+    assert {each.id for each in found} == {call_id(1), call_id(2)}
+    assert {(each.user, each.request, each.cost_usd) for each in found} == {(None, None, record(1).cost_usd)}
 
 
 def test_dead_letters_lose_what_may_be_of_the_person(house: House) -> None:

@@ -114,11 +114,13 @@ def gateway_span(opened: OpenedCall, closed: ClosedCall) -> Span | None:
 
 
 def blank_span(span: Span) -> bytes:
-    """The JSON of an app's span without the person and what was said; its kind is its name from then on. No
-    longer than the frame it was, but where all that this had was a shorter name."""
-    texts = dict.fromkeys(("attributes", "events", "call", "said"), NOTHING)
+    """The JSON of an app's span without the person and what was said; its kind is its name from then on, and
+    the call that it tells of keeps its numbers. No longer than the frame it was, but where this named nobody
+    and had a shorter name."""
+    texts = dict.fromkeys(("attributes", "events", "said"), NOTHING)
     person = dict.fromkeys(("user", "session", "message"))
-    blank = msgspec.structs.replace(span, name=span.kind, awaits=False, **person, **texts)
+    call = NOTHING if bytes(span.call) == b"null" else msgspec.Raw(blank_record(bytes(span.call)))
+    blank = msgspec.structs.replace(span, name=span.kind, awaits=False, call=call, **person, **texts)
     return msgspec.json.encode(blank)
 
 
