@@ -59,6 +59,15 @@ CONTENT: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
     ({"content": [{"type": "text", "text": "parts"}]}, [text("parts")]),
     ({"refusal": "No."}, [text("No.")]),
     (
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "x"},
+            ]
+        },
+        [{"type": "thinking", "thinking": "hm", "signature": ""}, text("x")],
+    ),
+    (
         {"content": "x", "reasoning_content": "hm"},
         [{"type": "thinking", "thinking": "hm", "signature": ""}, text("x")],
     ),

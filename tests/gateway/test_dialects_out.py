@@ -266,7 +266,10 @@ def test_a_text_completion_is_asked_as_a_conversation(
         answer = client.post("/v1/completions", json=body)
         assert answer.status_code == 200, answer.text
         two = client.post("/v1/completions", json=body | {"prompt": ["a", "b"]})
-        echo = client.post("/v1/completions", json=body | {"echo": True})
+        refused = {
+            name: client.post("/v1/completions", json=body | {name: value})
+            for name, value in {"echo": True, "logprobs": 0, "suffix": "x", "best_of": 2}.items()
+        }
     if stream:
         *events, _, _ = answer.text.split("\n\n")
         chunks = [json.loads(event.removeprefix("data: ")) for event in events]
@@ -276,7 +279,8 @@ def test_a_text_completion_is_asked_as_a_conversation(
         text = answer.json()["choices"][0]["text"]
     assert text == "so it is"
     assert (two.status_code, two.json()["error"]["param"]) == (400, "prompt")
-    assert (echo.status_code, echo.json()["error"]["param"]) == (400, "echo")
+    for name, refusal in refused.items():
+        assert (refusal.status_code, refusal.json()["error"]["param"]) == (400, name)
 
 
 UNSAID: dict[ProviderKind, dict[str, Any]] = {

@@ -217,6 +217,12 @@ INSIDE: dict[str, tuple[dict[str, Any], int, str | None, int]] = {
     "wrong": ({"message": "no", "type": "invalid_request_error"}, 400, None, 1),
     "overloaded": ({"message": "no", "type": "overloaded_error"}, 503, "upstream_unavailable", 2),
     "nothing more": ({"message": "no", "type": "server_error"}, 502, "upstream_error", 2),
+    "all of it": (
+        {"object": "error", "message": "no", "type": "BadRequestError", "param": None, "code": 400},
+        400,
+        None,
+        1,
+    ),
 }
 """Errors inside of an answer with status 200: their status and code then, and how often is asked."""
 
@@ -229,8 +235,10 @@ def test_an_error_inside_of_an_answer(
     """It is what it would have been as a status: for the client, and for who is asked next."""
     said, status, code, times = INSIDE[name]
     upstream.seen.clear()
-    upstream.body = {"error": said}
+    upstream.body = said if name == "all of it" else {"error": said}
     upstream.events = [json.dumps(upstream.body)] if stream else []
     response = gateway.chat(model="twice", stream=stream)
-    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
+    assert error["message"].endswith(said["message"])
     assert len(upstream.seen) == times

@@ -93,13 +93,15 @@ def _choice(head: Said, choice: Json) -> Said:
         said = {}
     logprobs = choice.get("logprobs")
     reasoning = said.get("reasoning_content")
+    if reasoning is None:
+        reasoning = said.get("reasoning")
     finish = text_of(choice.get("finish_reason"))
     return Said(
         model=head.model,
         counts=head.counts,
         text=_flat(said.get("content")),
         refusal=text_of(said.get("refusal")),
-        reasoning=text_of(said.get("reasoning") if reasoning is None else reasoning),
+        reasoning=text_of(reasoning) or _thoughts(said.get("content")),
         thoughts=tuple(each for each in list_of(said.get("thinking_blocks")) if isinstance(each, dict)),
         calls=tuple(
             _call(None if streamed else number, each)
@@ -158,6 +160,12 @@ def _flat(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(text_of(part.get("text")) for part in list_of(content) if isinstance(part, dict))
+
+
+def _thoughts(content: Any) -> str:
+    """The thoughts among the parts of a content, as Mistral has them."""
+    parts = [part for part in list_of(content) if isinstance(part, dict) and part.get("type") == "thinking"]
+    return "".join(_flat(part.get("thinking")) for part in parts)
 
 
 def text_of(value: Any) -> str:

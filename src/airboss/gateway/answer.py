@@ -392,7 +392,7 @@ class StreamedAnswer(_Answer):
             return False
         reply = read_event(payload)
         self.progress_at = time.perf_counter()
-        if reply.error is not None and reply.says_error:
+        if (reply.error is not None or reply.choices is None) and reply.says_error:
             raise error_in(self.provider, payload)
         if self.assembly.over and reply.choices and not self._says_more(reply):
             return False

@@ -322,7 +322,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         if b"\\u" in payload:
             payload = without_halves(payload)
         reply = read_reply(payload)
-        if (reply.error is not None and reply.says_error) or PROGRESS in event:
+        if ((reply.error is not None or reply.choices is None) and reply.says_error) or PROGRESS in event:
             self._event(event)
             return
         check_whole(self.provider, reply)

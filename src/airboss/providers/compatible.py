@@ -118,11 +118,15 @@ class Reply(msgspec.Struct):
     id: Any = None
     model: Any = None
     created: Any = None
+    object: msgspec.Raw | None = None
 
     @property
     def says_error(self) -> bool:
-        """Whether `error` is one: some servers send an empty one with every event."""
-        return self.error is not None and bytes(self.error) not in _NO_ERROR
+        """Whether `error` is one, which some servers send empty with every event, or all of it is, as with
+        older vLLM."""
+        if self.error is None:
+            return self.choices is None and self.object is not None and bytes(self.object) == b'"error"'
+        return bytes(self.error) not in _NO_ERROR
 
     @property
     def answers(self) -> bool:
@@ -205,6 +209,8 @@ def _what_can_be_read(value: object) -> Reply:
     reply.usage = _usage(value.get("usage"))
     if value.get("error") is not None:
         reply.error = msgspec.Raw(msgspec.json.encode(value["error"]))
+    if value.get("object") is not None:
+        reply.object = msgspec.Raw(msgspec.json.encode(value["object"]))
     if isinstance(value.get("choices"), list):
         reply.choices = []
         for number, said in enumerate(value["choices"]):
@@ -286,6 +292,10 @@ class ErrorEnvelope(msgspec.Struct):
     error: UpstreamError | str | None = None
     message: Any = None
     detail: Any = None
+    object: Any = None
+    type: Any = None
+    code: Any = None
+    param: Any = None
 
 
 def read_error(body: bytes) -> UpstreamError:
@@ -296,6 +306,8 @@ def read_error(body: bytes) -> UpstreamError:
         text = " ".join(body[:200].decode("utf-8", "replace").split())
         return UpstreamError(message=f"an answer that is not JSON: {text!r}" if text else "an empty answer")
     error = envelope.error if isinstance(envelope.error, UpstreamError) else UpstreamError()
+    if envelope.object == "error" and envelope.error is None:
+        error = UpstreamError(type=envelope.type, code=envelope.code, param=envelope.param)
     said = error.message or envelope.error or envelope.message or envelope.detail
     error.message = said if isinstance(said, str) else f"{body[:200].decode('utf-8', 'replace')!r}"
     return error

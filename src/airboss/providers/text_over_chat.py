@@ -12,7 +12,12 @@ from airboss.providers.dialect import DONE, Reader, Unsaid
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
-_ASKS_NOTHING = frozenset({b"null", b"false", b'""', b"0"})
+_ASKS_NOTHING = {
+    "echo": frozenset({b"null", b"false"}),
+    "suffix": frozenset({b"null", b'""'}),
+    "logprobs": frozenset({b"null"}),  # 0 asks for those of what was said
+    "best_of": frozenset({b"null", b"1"}),
+}
 
 
 def as_chat(body: bytes, unsaid: Unsaid) -> bytes:
@@ -27,11 +32,9 @@ def as_chat(body: bytes, unsaid: Unsaid) -> bytes:
             code="unsupported_by_provider",
             param="prompt",
         )
-    for name in ("echo", "suffix", "logprobs"):
-        if bytes(members.pop(name, msgspec.Raw(b"null"))) not in _ASKS_NOTHING:
+    for name, nothing in _ASKS_NOTHING.items():
+        if bytes(members.pop(name, msgspec.Raw(b"null"))) not in nothing:
             unsaid.add(name)
-    if bytes(members.pop("best_of", msgspec.Raw(b"1"))) not in {b"null", b"1"}:
-        unsaid.add("best_of")
     return _encode({**members, "messages": [{"role": "user", "content": prompt}]})
 
 
