@@ -135,6 +135,18 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
 }
 
 
+def test_a_model_of_others_has_neither_anthropics_limit_nor_its_schemas() -> None:
+    """Nova and Llama say as much as they can, and answer a strict schema by a tool, as older models do."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "o", "strict": True, "schema": schema}}
+    for model in (OTHER, "us.meta.llama3-3-70b-instruct-v1:0"):
+        made, _ = said({"model": model, "response_format": wanted})
+        assert "inferenceConfig" not in made
+        assert made["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"] == {"json": schema}
+        assert made["toolConfig"]["toolChoice"] == {"tool": {"name": "json_answer"}}
+        assert said({"model": model, "max_tokens": 7})[0]["inferenceConfig"] == {"maxTokens": 7}
+
+
 def test_a_mark_for_the_cache_stands_behind_a_tools_result() -> None:
     """Within a result, as clients of Anthropic's dialect put it there, Bedrock refuses it."""
     marked = {

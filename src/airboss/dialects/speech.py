@@ -116,8 +116,13 @@ class Speech(Protocol):
 def in_own_words(body: bytes, names: Mapping[str, str]) -> bytes:
     """OpenAI's error about a member of chat's, about the client's own that it was made from: `names` has the
     client's by chat's."""
-    error = msgspec.json.decode(body).get("error")
-    param = error.get("param") if isinstance(error, dict) else None
+    try:
+        error = msgspec.json.decode(body, type=dict[str, Any]).get("error")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return body
+    param = error.get("param")
     if not isinstance(param, str):
         return body
     own = names.get(param)

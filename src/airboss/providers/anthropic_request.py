@@ -64,8 +64,9 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     answer_tool: str | None
 
 
-def messages_request(raw: bytes, unsaid: Unsaid) -> Said:
-    """The request. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
+def messages_request(raw: bytes, unsaid: Unsaid, *, claude: bool = True) -> Said:
+    """The request; `claude` is whether it is for a model of Anthropic's. Raises InvalidRequest for what
+    cannot be said, and msgspec.ValidationError."""
     request = read_request(raw, said=_SAID, unsaid=unsaid)
     system, turns = _conversation(request, unsaid)
     value: Json = {"model": request.model, "max_tokens": ANSWER_TOKENS, "messages": turns}
@@ -81,7 +82,7 @@ def messages_request(raw: bytes, unsaid: Unsaid) -> Said:
     if request.user:
         value["metadata"] = {"user_id": request.user}
     put_limits(value, request, unsaid)
-    answer_tool = _put_tools(value, request, unsaid)
+    answer_tool = _put_tools(value, request, unsaid, native=claude and native_schema(request))
     return Said(body=msgspec.json.encode(value), answer_tool=answer_tool)
 
 
@@ -205,7 +206,7 @@ def _marked(block: Json, cache_control: Json | None) -> Json:
     return block if cache_control is None else {**block, "cache_control": cache_control}
 
 
-def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid) -> str | None:
+def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid, *, native: bool) -> str | None:
     tools = []
     for tool, function in offered(request, unsaid):
         made: Json = {
@@ -220,7 +221,7 @@ def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid) -> str | None:
     choice = _choice(request, unsaid) if tools else None
     schema = request.schema
     answer_tool = None
-    if native_schema(request):
+    if native:
         value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
     elif schema is not None:
         answer_tool = ANSWER_TOOL

@@ -43,11 +43,26 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     answer_tool: str | None
 
 
+class _Asked(msgspec.Struct):
+    """What the request says of itself, as far as it is looked at here."""
+
+    model: str
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+
+_asked = msgspec.json.Decoder(_Asked)
+
+
 def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     """The request. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
-    first = messages_request(raw, unsaid)
+    asked = _asked.decode(raw)
+    claude = "anthropic" in asked.model
+    first = messages_request(raw, unsaid, claude=claude)
     said: Json = msgspec.json.decode(first.body)
-    limits: Json = {"maxTokens": said["max_tokens"]}
+    limited = claude or asked.max_tokens is not None or asked.max_completion_tokens is not None
+    # Without one a model may say as much as it can, which is less than any guess with some, with others more.
+    limits: Json = {"maxTokens": said["max_tokens"]} if limited else {}
     for theirs, ours in (
         ("temperature", "temperature"),
         ("topP", "top_p"),
@@ -59,13 +74,14 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
         "messages": [
             {"role": turn["role"], "content": _blocks(turn["content"], unsaid)} for turn in said["messages"]
         ],
-        "inferenceConfig": limits,
     }
+    if limits:
+        value["inferenceConfig"] = limits
     _tell_documents_apart(block for turn in value["messages"] for block in turn["content"])
     if "system" in said:
         value["system"] = _blocks(said["system"], unsaid)
     more: Json = {"top_k": said["top_k"]} if "top_k" in said else {}
-    if "anthropic" in said["model"]:
+    if claude:
         more |= {name: said[name] for name in ("thinking", "output_config") if name in said}
     elif "thinking" in said and said["thinking"]["type"] != "disabled":
         unsaid.add("reasoning_effort", "only Anthropic's models on Bedrock take it")

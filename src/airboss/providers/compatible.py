@@ -118,14 +118,14 @@ class Reply(msgspec.Struct):
     id: Any = None
     model: Any = None
     created: Any = None
-    object: msgspec.Raw | None = None
+    object: Any = None
 
     @property
     def says_error(self) -> bool:
         """Whether `error` is one, which some servers send empty with every event, or all of it is, as with
         older vLLM."""
         if self.error is None:
-            return self.choices is None and self.object is not None and bytes(self.object) == b'"error"'
+            return self.choices is None and self.object == "error"
         return bytes(self.error) not in _NO_ERROR
 
     @property
@@ -209,8 +209,7 @@ def _what_can_be_read(value: object) -> Reply:
     reply.usage = _usage(value.get("usage"))
     if value.get("error") is not None:
         reply.error = msgspec.Raw(msgspec.json.encode(value["error"]))
-    if value.get("object") is not None:
-        reply.object = msgspec.Raw(msgspec.json.encode(value["object"]))
+    reply.object = value.get("object")
     if isinstance(value.get("choices"), list):
         reply.choices = []
         for number, said in enumerate(value["choices"]):
