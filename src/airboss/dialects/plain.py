@@ -8,8 +8,8 @@ import msgspec
 
 from airboss.dialects.speech import Json, encode
 
-_OWN = ("thinking_blocks", "cache_control", "extra_content")
-"""Members of messages, parts, tools and calls that only Anthropic's and Gemini's translations know."""
+_OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items")
+"""Members of messages, parts, tools and calls that only the translations of other dialects know."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
 

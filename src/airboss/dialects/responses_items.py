@@ -3,7 +3,8 @@ messages. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from airboss.dialects.chat_said import CallJoin, list_of, read_said, text_of
@@ -13,15 +14,45 @@ from airboss.dialects.speech import Json
 def items_of(messages: Iterable[Any], named: str) -> list[Json]:
     """The items that messages are, in their order; the ids of those without one begin with `named`. What has
     no shape of a message is left out: it was kept by another version."""
-    items: list[Json] = []
+    said: list[list[Json]] = []
     for message in messages:
-        if not isinstance(message, dict):
-            continue
-        for item in _items(message):
-            items.append(
-                {"id": f"{_KINDS[item['type']]}_{named}_{len(items)}", "status": "completed", **item}
-            )
-    return items
+        own = message.get(OWN) if isinstance(message, dict) else None
+        match own:
+            case {"instead_of": int(before), "items": list(items)}:
+                del said[max(len(said) - before, 0) :]
+                said.append([item for item in items if isinstance(item, dict)])
+            case _:
+                said.append(list(_items(message)) if isinstance(message, dict) else [])
+    found: list[Json] = []
+    for item in chain.from_iterable(said):
+        type_ = item.get("type", "message")
+        named_so = f"{_KINDS.get(type_, 'item')}_{named}_{len(found)}"
+        found.append(item if type_ in WAITING else {"id": named_so, "status": "completed", **item})
+    return found
+
+
+OWN = "responses_items"
+"""The member of a kept answer that has its turn in Responses' own words."""
+WAITING = frozenset(
+    {"mcp_approval_request", "computer_call", "local_shell_call", "shell_call", "apply_patch_call"}
+)
+"""Types of items that a client answers, and that chat has no words for. Their ids are needed."""
+_CHAT_KNOWS = frozenset({"message", "function_call", "function_call_output", "reasoning", "item_reference"})
+_GO_ON = frozenset({"message", "function_call", "custom_tool_call"}) | WAITING
+"""What of an output the next call has."""
+
+
+def own_items(given: str | Sequence[Any] | None, output: Sequence[Any]) -> list[Json] | None:
+    """A turn that a provider of Responses has answered, in its own words, for the next one to build on: what
+    was `given` and what came of it. None where chat has words for all that matters of it."""
+    turn: Sequence[Any] = given or ()
+    if isinstance(given, str):
+        turn = [{"type": "message", "role": "user", "content": given}]
+    turn = [item for item in turn if isinstance(item, dict) and item.get("type") != "reasoning"]
+    made = [item for item in output if isinstance(item, dict) and item.get("type") in _GO_ON]
+    if all(item.get("type", "message") in _CHAT_KNOWS for item in (*turn, *made)):
+        return None
+    return [*turn, *made]
 
 
 _KINDS = {"message": "msg", "function_call": "fc", "function_call_output": "fco"}

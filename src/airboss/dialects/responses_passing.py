@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from airboss.dialects.heard import NOTHING, before, carrying
-from airboss.dialects.responses_items import items_of
+from airboss.dialects.responses_items import WAITING, items_of
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.errors import UpstreamFailed
@@ -115,8 +115,11 @@ def _as_input(messages: Sequence[Any]) -> list[Json]:
     """Messages as items of an input: without ids, by which OpenAI would look for what it does not keep."""
     found: list[Json] = []
     for item in items_of(messages, ""):
+        if item.get("type") in WAITING:
+            found.append(item)
+            continue
         kept = {name: value for name, value in item.items() if name not in {"id", "status"}}
-        if kept.get("role") == "assistant":
+        if kept.get("role") == "assistant" and isinstance(kept["content"], list):
             texts = [part.get("text") or part.get("refusal") or "" for part in kept["content"]]
             kept["content"] = "".join(texts)
         found.append(kept)

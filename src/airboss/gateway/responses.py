@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from airboss.dialects.responses_answer import ResponsesSpeech
-from airboss.dialects.responses_items import as_history, items_of
+from airboss.dialects.responses_items import OWN, as_history, items_of, own_items
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
 from airboss.domain.errors import AirbossError, InvalidRequest, NotFound, Unavailable, UpstreamFailed
 from airboss.domain.request import Principal
@@ -27,7 +27,7 @@ from airboss.gateway.worker import Worker
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 PATH = "/v1/responses"
-_RICH = (b'"thinking_blocks"', b'"extra_content"')
+_RICH = (b'"thinking_blocks"', b'"extra_content"', b'"%s"' % OWN.encode())
 _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
 
@@ -44,6 +44,10 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Conversation(msgspec.Struct):
     messages: list[msgspec.Raw]
+
+
+class _Output(msgspec.Struct):
+    output: list[Any] = []
 
 
 async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
@@ -141,7 +145,15 @@ class _Keeper:
 
     def _kept(self, chat: bytes, answer: bytes | None, response: bytes) -> KeptResponse:
         conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
-        messages = [*conversation, as_history(answer or b"{}", self._speech.call_id)]
+        said = as_history(answer or b"{}", self._speech.call_id)
+        if self._speech.native:
+            output = msgspec.json.decode(response, type=_Output).output
+            given = self._speech.asked.request.input
+            read = given if isinstance(given, str) else [msgspec.json.decode(each) for each in given or ()]
+            own = own_items(read, output)
+            if own is not None:
+                said[OWN] = {"instead_of": len(conversation), "items": own}
+        messages = [*conversation, said]
         request = self._speech.asked.request
         return KeptResponse(
             id=self._speech.response_id,
