@@ -13,6 +13,7 @@ from airboss.gateway.wire import (
     ChatBody,
     asks_several,
     error_body,
+    invalid,
     parse_body,
     plain_body,
     unknown_model,
@@ -240,3 +241,12 @@ def test_half_a_character_is_told_as_that(said: bytes, half: str | None) -> None
     with pytest.raises(InvalidRequest) as refused:
         parse_body("chat", body)
     assert str(refused.value) == f"the body is not valid JSON: {half} is half of a character"
+
+
+def test_a_role_that_is_none_is_told_which_there_are() -> None:
+    """The value, where it stands, and what may stand there."""
+    said = str(invalid("Invalid enum value 'usr' - at `$.messages[0].role`"))
+    assert said == (
+        "'messages[0].role': invalid enum value 'usr'; it is system, developer, user, assistant or tool"
+    )
+    assert "system" not in str(invalid("Invalid enum value 'x' - at `$.service_tier`"))

@@ -160,6 +160,7 @@ _HALF_CHARACTER = re.compile(
 )
 """An escape for one of two halves, without the other."""
 _AT = re.compile(r" - at `(\$[^`]*)`$")
+_ROLE = re.compile(r"^Invalid enum value .*\brole`$")
 _MISSING = re.compile(r"required field `(\w+)`")
 
 
@@ -244,8 +245,9 @@ def invalid(message: str) -> InvalidRequest:
     if at is None:
         return InvalidRequest(f"the body is not what this route takes: {message[:1].lower()}{message[1:]}")
     param = at[1].removeprefix("$.")
+    known = "; it is system, developer, user, assistant or tool" if _ROLE.search(message) else ""
     return InvalidRequest(
-        f"{param!r}: {message[: at.start()][:1].lower()}{message[1 : at.start()]}", param=param
+        f"{param!r}: {message[: at.start()][:1].lower()}{message[1 : at.start()]}{known}", param=param
     )
 
 
