@@ -233,6 +233,29 @@ def test_stopping_goes_phase_by_phase_and_kills_the_stubborn() -> None:
     assert asyncio.run(main()) == [("first", "bye"), ("second", "bye")]
 
 
+def test_a_second_interrupt_ends_all_and_says_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waited for a grace, and nothing is started again: the log must not say so."""
+
+    async def main() -> None:
+        watched = Watched()
+        supervisor = watched.supervisor
+        running = asyncio.create_task(supervisor.run())
+        deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)"
+        deaf += "\nwhile True: signal.pause()"
+        supervisor.want([spec("asked", deaf), spec("next", deaf)])
+        await watched.until(lambda _now: len(watched.lines) == 2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        stopping = asyncio.create_task(supervisor.stop([lambda name: name == "asked"]))
+        await watched.until(lambda now: now["asked"].state == "stopping")
+        supervisor.kill_all()
+        await stopping
+        assert {each.state for each in watched.statuses.values()} == {"stopped"}
+
+    asyncio.run(main())
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == []
+
+
 PARENT = """
 import asyncio, sys
 from airboss.supervisor.supervisor import Supervisor, Spec
