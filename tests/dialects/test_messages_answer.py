@@ -259,9 +259,9 @@ def test_names_in_pieces() -> None:
 
 
 def test_a_call_that_goes_on_after_words_is_a_failure() -> None:
-    """A call that was ended cannot go on: the stream fails rather than lose a part of it."""
+    """A call that was whole cannot go on: the stream fails rather than lose a part of it."""
     made = speech()
-    made.event(chunk(tool_calls=[piece(0, id="c", name="f", arguments='{"a":')]))
+    made.event(chunk(tool_calls=[piece(0, id="c", name="f", arguments='{"a":2}')]))
     made.event(chunk(content="x"))
     with pytest.raises(UpstreamFailed):
         made.event(chunk(tool_calls=[piece(0, arguments="1}")]))

@@ -100,6 +100,28 @@ def test_calls_are_told_apart(case: str) -> None:
     assert deltas == {item["id"]: item["arguments"] for item in items}
 
 
+def test_words_amid_arguments_come_behind_them() -> None:
+    """Blocks come one after another; nothing of either is lost."""
+    chunks = [
+        chunk(content="I look. "),
+        chunk(tool_calls=[piece(0, id="a", name="f", arguments='{"x"')]),
+        chunk(content="And "),
+        chunk(content="again."),
+        chunk(tool_calls=[piece(0, arguments=":1}")]),
+        chunk(tool_calls=[piece(1, id="b", name="g", arguments="")]),
+        chunk(content=" Done."),
+        chunk("tool_calls"),
+    ]
+    made = messages()
+    said: list[str] = []
+    for name, event in events(b"".join(map(made.event, chunks)) + made.end()):
+        if name == "content_block_start":
+            said.append(event["content_block"].get("name", ""))
+        elif name == "content_block_delta":
+            said[-1] += event["delta"].get("text") or event["delta"].get("partial_json", "")
+    assert said == ["I look. ", 'f{"x":1}', "And again.", "g", " Done."]
+
+
 @given(pieces | shapes)
 def test_whole_answers(said: Any) -> None:
     """A whole answer of anything is an object of the dialect."""

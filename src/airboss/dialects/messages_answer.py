@@ -1,8 +1,8 @@
 """Chat answers said as Anthropic's Messages: whole, as a stream of events, and errors. Pure.
 
 The events of a stream: https://docs.anthropic.com/en/docs/build-with-claude/streaming. Blocks come one after
-another there, while chat may interleave the arguments of several tool calls: a call waits until the one
-before it is whole.
+another there, while chat may interleave the arguments of several tool calls, and words with them: what comes
+waits until the call before it is whole.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from weakref import proxy
 
 import msgspec
 
-from airboss.dialects.chat_said import CallJoin, CallPiece, JoinedCall, Said, read_error_said, read_said
+from airboss.dialects.chat_said import (
+    CHARS_MAX,
+    TOO_LARGE,
+    CallJoin,
+    CallPiece,
+    JoinedCall,
+    Said,
+    read_error_said,
+    read_said,
+)
 from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import AsChat
@@ -235,6 +244,9 @@ class _Stream:
         """Calls that have begun, in order; the first is the open block, if one is."""
         self._sent = 0
         """Pieces of its arguments that are sent."""
+        self._held: list[tuple[str, str]] = []
+        """Words that came while arguments did: what kind of words they are, and they."""
+        self._held_chars = 0
         self._closed: set[int] = set()
         self._last: Said = Said()
         self._counts: Counts | None = None
@@ -254,6 +266,8 @@ class _Stream:
         for piece in said.calls:
             self._add_call(piece)
         self._flow(out, over=False)
+        if self._held and not self._amid_arguments:
+            self._release(out)
         if said.finish is not None:
             self._last = said
         return out
@@ -269,7 +283,24 @@ class _Stream:
         if call not in self._waiting:
             self._waiting.append(call)
 
+    @property
+    def _amid_arguments(self) -> bool:
+        return any(not call.whole for call in self._waiting)
+
+    def _release(self, out: list[bytes]) -> None:
+        held, self._held, self._held_chars = self._held, [], 0
+        for kind, text in held:
+            self._text(out, kind, text)
+
     def _text(self, out: list[bytes], kind: str, text: str) -> None:
+        if self._amid_arguments:
+            self._held.append((kind, text))
+            self._held_chars += len(text)
+            if self._held_chars > CHARS_MAX:
+                raise UpstreamFailed(
+                    f"the upstream said more than {CHARS_MAX} characters amid a tool call", code=TOO_LARGE
+                )
+            return
         if self._open != kind:
             self._flow(out, over=True)
             self._begin(
@@ -281,6 +312,7 @@ class _Stream:
         """An upstream's own block of thoughts, which comes after what it says was streamed."""
         if block.get("type") == "thinking" and isinstance(block.get("signature"), str):
             if self._open != "thinking":
+                self._flow(out, over=True)
                 self._text(out, "thinking", str(block.get("thinking") or ""))
             self._delta(out, {"type": "signature_delta", "signature": block["signature"]})
             self._close(out)
@@ -331,6 +363,7 @@ class _Stream:
         """The last events."""
         out: list[bytes] = []
         self._flow(out, over=True)
+        self._release(out)
         self._close(out)
         reason, at = _stopped(self._last, calls=bool(self._calls.calls))
         out.append(
