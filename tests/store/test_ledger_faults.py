@@ -164,6 +164,20 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_damaged_file_is_said_whatever_stands_in_it(tmp_path: Path) -> None:
+    """What SQLite says of it names a table, of which half the name may be left: no text at all."""
+    path = tmp_path / "ledger.db"
+    SqlLedger(f"sqlite:///{path}").close()
+    whole = path.read_bytes()
+    damaged = whole.replace(b"tableplansplans", b"tablepl\xffnspl\xffns").replace(
+        b"TABLE plans", b"T\xffBLE plans"
+    )
+    assert damaged != whole
+    path.write_bytes(damaged)
+    with pytest.raises(SetupError, match="it is damaged: put a copy"):
+        SqlLedger(f"sqlite:///{path}")
+
+
 def test_a_write_waits_for_another(tmp_path: Path) -> None:
     """A publish while another process holds the write lock comes through when the lock is given back."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"

@@ -78,9 +78,10 @@ def cannot(error: DBAPIError, engine: Engine) -> SetupError:
             f"the ledger {name} cannot be used: {said}; is the server up and the database there?"
         )
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
-    return SetupError(
-        f"the ledger {where} cannot be used: {error.orig}; is its disk there, writable and not full?"
-    )
+    advice = "is its disk there, writable and not full?"
+    if any(words in str(error.orig) for words in ("malformed", "not a database")):
+        advice = "it is damaged: put a copy of the data directory back"
+    return SetupError(f"the ledger {where} cannot be used: {error.orig}; {advice}")
 
 
 def any_text(engine: Engine) -> None:
@@ -99,7 +100,12 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+    except (
+        UnicodeDecodeError
+    ) as error:  # the first that reads the schema: the driver cannot say what it found
+        raise sqlite3.DatabaseError("database disk image is malformed") from error
     # A publish is rare, and must outlive a power cut; NORMAL would only promise that for a killed process.
     cursor.execute("PRAGMA synchronous = FULL")
     # What is deleted is overwritten: of a person who was erased nothing may stay in unused parts of a page.
