@@ -62,7 +62,8 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
             from airboss.governance.counters_valkey import ValkeyCounters  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as error:
             raise SetupError(
-                f"[store] counters wants the package {error.name!r}; install airboss[valkey]"
+                f"[store] counters wants the package {error.name!r}; in the clone "
+                "`.venv/bin/pip install -e '.[valkey]'`"
             ) from error
         return ValkeyCounters(resolved(store.counters), worker=worker)
     from airboss.governance.counters_client import SocketCounters  # noqa: PLC0415 - where there are several

@@ -143,7 +143,8 @@ def load(weights: Path, *, threads: int | None) -> Compute:
         import onnxruntime  # noqa: PLC0415 - as above
     except ImportError:
         raise SetupError(
-            "local embeddings need onnxruntime: pip install 'airboss[semantic]', then start again."
+            "local embeddings need onnxruntime: in the clone `.venv/bin/pip install -e '.[semantic]'`, "
+            "then start again."
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or max(1, usable_cores() - 1)

@@ -54,7 +54,7 @@ class RayHost:
             from ray import serve  # noqa: PLC0415  # as above
         except ImportError as error:
             raise SetupError(
-                f'host = "ray" needs Ray ({error}): install Airboss with its extra, `airboss[ray]`'
+                f'host = "ray" needs Ray ({error}): in the clone `.venv/bin/pip install -e ".[ray]"`'
             ) from error
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         self._ray: Any = ray

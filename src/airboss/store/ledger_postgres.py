@@ -37,7 +37,8 @@ def connect(url: URL) -> Engine:
         )
     except ModuleNotFoundError:
         raise SetupError(
-            "a ledger in PostgreSQL needs the extra 'postgres': pip install 'airboss[postgres]'"
+            "a ledger in PostgreSQL needs the extra 'postgres': in the clone "
+            "`.venv/bin/pip install -e '.[postgres]'`"
         ) from None
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
