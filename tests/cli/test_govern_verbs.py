@@ -187,6 +187,14 @@ def test_the_audit_log_is_listed_in_pages(run: Run, api: AdminApi) -> None:
     assert "(erased)" in run("audit", "list", "--limit", "2", "--url", api.url)[1]
 
 
+def test_what_a_leaf_says_is_written_as_json(run: Run, api: AdminApi) -> None:
+    """So that what is copied from the table can be used, and nobody meets another language in it."""
+    detail = {"by": "ann", "open": True, "served": {"a": ["x"]}, "was": None}
+    api.answers["GET", "/api/v1/audit"] = {"entries": [entry(1, detail=detail)], "next": None}
+    out = run("audit", "list", "--url", api.url)[1]
+    assert 'by=ann, open=true, served={"a": ["x"]}, was=null' in out
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"size":"x"}', "no json"])
 def test_a_checkpoint_that_is_none_is_a_wrong_call(run: Run, tmp_path: Path, text: str) -> None:
     """Exit code 2: nothing was found out about the log."""

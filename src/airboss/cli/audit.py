@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,12 +72,17 @@ def show(found: list[dict[str, Any]]) -> None:
 
     table = Table("leaf", "time", "action", "by", "what", "detail", box=None, padding=(0, 2, 0, 0))
     for each in found:
-        detail = ", ".join(f"{name}={value}" for name, value in each["detail"].items())
+        detail = ", ".join(f"{name}={said(value)}" for name, value in each["detail"].items())
         who = [each["actor"], each["subject"]]
         names = [escape(name) if name is not None else "[dim](erased)[/]" for name in who]
         at = local_time(each["at"])
         table.add_row(str(each["number"]), at, escape(each["action"]), *names, escape(detail[:120]))
     console().print(table if found else "nothing was done yet that is like this")
+
+
+def said(value: object) -> str:
+    """A value of a leaf's detail; what is more than a word as JSON has it, not as Python would."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @audit.command("checkpoint")

@@ -156,9 +156,10 @@ def show_table(found: list[dict[str, Any]]) -> None:
         nothing = "there are no alarms; write [alarms.NAME] into airboss.toml and apply it"
         console().print(nothing, markup=False)
         return
-    table = Table(
-        "alarm", "state", "since", "value", "bound", "silenced until", box=None, padding=(0, 2, 0, 0)
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("alarm", overflow="fold", min_width=22)  # whole: it is asked for by it
+    for name in ("state", "since", "value", "bound", "silenced until"):
+        table.add_column(name)
     for each in found:
         silence = each["silence"]
         table.add_row(
