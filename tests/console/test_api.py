@@ -264,6 +264,14 @@ def test_apply_applies_and_says_what_changed(site: Site) -> None:
     assert {"path": "models.small.model", "kind": "added", "before": None, "after": "tiny"} in body["changes"]
 
 
+def test_a_difference_with_a_wrong_scorer_is_none(site: Site) -> None:
+    """It is refused as applying it would be, with the nearest name."""
+    wanted = CONFIG + '\n[deployments.scored]\nmodel = "small"\nscoring = { scorers = ["refusl"] }\n'
+    answer = site.program().post("/api/v1/config/diff", json={"config": wanted, "source": "airboss.toml"})
+    assert answer.status_code == 400
+    assert "did you mean 'refusal'?" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("path", ["/api/v1/config", "/api/v1/config/diff"])
 def test_a_wrong_config_is_refused_with_its_line(site: Site, path: str) -> None:
     """400 in the words of the parser, naming the file and the line; nothing is applied."""

@@ -9,6 +9,7 @@ import msgspec
 
 from airboss.config import Config, parse_config, warnings_of
 from airboss.domain.errors import ConfigError, InternalError, InvalidRequest
+from airboss.evaluations.online import check_scorers
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
     """
     try:
         new = parse_config(wanted, source=source)
+        check_scorers(new, source=source)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config", param="config") from None
     try:

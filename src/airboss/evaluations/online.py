@@ -69,6 +69,16 @@ class OnlineScorer(msgspec.Struct, frozen=True, kw_only=True):
         return isinstance(self.spec, LlmJudge)
 
 
+def check_scorers(config: Config, *, source: str) -> None:
+    """What `check_scoring` says without looking for Python functions. Raises ConfigError."""
+    for name, deployment in config.deployments.items():
+        if deployment.scoring is not None:
+            try:
+                specs_of(deployment.scoring)
+            except WrongCall as error:
+                raise ConfigError(f"{source}: deployments.{name}.scoring: {error}") from error
+
+
 def check_scoring(config: Config, folder: Path, *, source: str) -> None:
     """Look at every deployment's scorers as if to use them; Python functions stand in `folder`. Raises
     ConfigError for what could not be used."""
