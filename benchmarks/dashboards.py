@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.records import timed
 from benchmarks.stats import keep, machine, table
 
+from airboss.console.query import Period
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import RecordFilter, UsageQuery
 from airboss.store import duckdb_rollups, duckdb_sums, rollups
@@ -126,10 +127,8 @@ def measure(path: Path, records: int, days: int, *, exact: bool) -> dict[str, An
             stalls_cpu.append(time.process_time() - began_cpu)
     cpu = time.process_time() - cpu
     rows = []
-    for name, since, step_s in (
-        ("a day", END - timedelta(days=1), 1_800),
-        ("all", END - timedelta(days=days), 3_600),
-    ):
+    for name, since in (("a day", END - timedelta(days=1)), ("all", END - timedelta(days=days))):
+        step_s = Period(since=since, until=END, key=None).step_s  # as the console asks
         for what, ask in (
             ("overview", lambda since=since: log.stats(since, END)),
             ("series", lambda since=since, step_s=step_s: log.series(since, END, step_s=step_s)),
