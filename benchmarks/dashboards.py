@@ -24,6 +24,7 @@ from benchmarks.records import timed
 from benchmarks.stats import keep, machine, table
 
 from airboss.console.query import Period
+from airboss.console.views_explore import ROWS
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import RecordFilter, UsageQuery
 from airboss.store import duckdb_rollups, duckdb_sums, rollups
@@ -77,22 +78,29 @@ def of_every_call(ask: Callable[[], Any]) -> float | str:
 
 
 def usage(log: DuckDBRecordLog, since: datetime, step_s: int) -> list[tuple[str, Callable[[], Any]]]:
-    """What Explore and `airboss records --by` ask."""
+    """What Explore asks, and what the API and `airboss records --by` ask besides: sessions, and more rows."""
+    table = {"people": ("users",), "limit": ROWS}
+    chart = {"people": (), "step_s": step_s, "limit": 20_000}
+    slow = {"order": "latency_p95_ms"}
     asked = [
-        ("usage by deployment", {"by": ("deployment",)}),
-        ("its chart", {"by": ("deployment",), "step_s": step_s, "people": (), "limit": 20_000}),
-        ("usage by model and key", {"by": ("model", "key")}),
-        ("usage by release, users alone", {"by": ("release",), "people": ("users",)}),
-        ("usage by user", {"by": ("user",), "limit": 100}),
-        ("its chart, of the 6 first", {"by": ("user",), "step_s": step_s, "among": SIX, "people": ()}),
-        ("usage by user, the costliest", {"by": ("user",), "order": "cost_usd", "limit": 1_000}),
-        ("usage by user, the slowest", {"by": ("user",), "order": "latency_p95_ms", "limit": 100}),
-        ("usage by session, the slowest", {"by": ("session",), "order": "latency_p95_ms", "limit": 100}),
-        ("usage by user of a model", {"by": ("user",), "where": RecordFilter(model="m1"), "limit": 100}),
-        ("usage by session", {"by": ("session",), "limit": 100}),
-        ("sessions of a user", {"by": ("session",), "where": RecordFilter(user="u17"), "limit": 100}),
-        ("usage of a user by model", {"by": ("model",), "where": RecordFilter(user="u17")}),
-        ("usage by tag", {"by": ("tag:team",)}),
+        ("usage by deployment", {"by": ("deployment",), **table}),
+        ("its chart", {"by": ("deployment",), **chart}),
+        ("usage by release", {"by": ("release",), **table}),
+        ("usage by model and key", {"by": ("model", "key"), **table}),
+        ("usage by tag", {"by": ("tag:team",), **table}),
+        ("usage by user", {"by": ("user",), **table}),
+        ("its chart, of the 6 first", {"by": ("user",), **chart, "among": SIX}),
+        ("usage by user, the costliest", {"by": ("user",), **table, "order": "cost_usd"}),
+        ("usage by user, the slowest", {"by": ("user",), **table, **slow}),
+        ("usage by user of a model", {"by": ("user",), **table, "where": RecordFilter(model="m1")}),
+        ("usage of a user by model", {"by": ("model",), **table, "where": RecordFilter(user="u17")}),
+        ("usage by session", {"by": ("session",), **table}),
+        ("usage by session, the slowest", {"by": ("session",), **table, **slow}),
+        ("sessions of a user", {"by": ("session",), **table, "where": RecordFilter(user="u17")}),
+        ("API: by deployment, with sessions", {"by": ("deployment",)}),
+        ("API: by model and key, with sessions", {"by": ("model", "key")}),
+        ("API: by tag, with sessions", {"by": ("tag:team",)}),
+        ("API: the 1,000 costliest users", {"by": ("user",), "order": "cost_usd", "limit": 1_000}),
     ]
     return [
         (name, partial(log.usage, UsageQuery(since=since, until=END, **given)))  # type: ignore[arg-type] - mixed
