@@ -112,14 +112,15 @@ def _instructions(message: Message, where: str, unsaid: Unsaid) -> list[Json]:
     blocks: list[Json] = []
     for text, mark in texts_of(message, where, unsaid):
         if text and blocks and "cache_control" not in blocks[-1]:
-            blocks[-1]["text"] += f"\n{text}"
+            blocks[-1]["text"].append(text)
         elif text:
-            blocks.append({"type": "text", "text": text})
+            blocks.append({"type": "text", "text": [text]})
         if mark and blocks:
             blocks[-1]["cache_control"] = mark
     if blocks and message.cache_control is not None:
         blocks[-1].setdefault("cache_control", message.cache_control)
-    return blocks
+    # Joined once: adding each to a text would copy all of it as often.
+    return [{**block, "text": "\n".join(block["text"])} for block in blocks]
 
 
 def _turn(message: Message, where: str, unsaid: Unsaid) -> tuple[str, list[Json]]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -141,22 +142,23 @@ def _in_order(messages: Sequence[Message]) -> Iterator[tuple[int, Message, str |
     calls: list[ToolCall] = []
     known: dict[str, str] = {}
     answers: list[tuple[int, int, Message, str | None]] = []
-    waiting: list[int] = []
+    waiting: dict[str, deque[int]] = {}
     for number, message in enumerate(messages):
         if message.role == "tool":
             id_ = message.tool_call_id or ""
-            place = next((each for each in waiting if calls[each].id == id_), None)
-            if place is None:
-                answers.append((len(calls), number, message, known.get(id_)))
-            else:
-                waiting.remove(place)
+            if places := waiting.get(id_):
+                place = places.popleft()
                 answers.append((place, number, message, calls[place].function.name))
+            else:
+                answers.append((len(calls), number, message, known.get(id_)))
             continue
         yield from _by_call(answers)
         answers = []
         if message.tool_calls:
             calls = message.tool_calls
-            waiting = list(range(len(calls)))
+            waiting = {}
+            for place, call in enumerate(calls):
+                waiting.setdefault(call.id, deque()).append(place)
             known |= {call.id: call.function.name for call in calls}
         yield number, message, None
     yield from _by_call(answers)
