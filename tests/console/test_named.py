@@ -31,7 +31,27 @@ def test_the_first_digits_of_a_digest_find_its_calls(site: Site, digest: str) ->
     assert program.get("/api/v1/records", params={"release": "0" * 64}).json()["records"] == []
 
 
-@pytest.mark.parametrize("written", ["abc", "00000000", "nope"])
+def test_capitals_and_blanks_are_no_difference(site: Site, digest: str) -> None:
+    """In a whole digest and in the words of `compare`, none of which is then a release of that name."""
+    program = site.program()
+    asked = {"range": "24h", "group_by": "model"}
+    plain, odd = (
+        program.get("/api/v1/usage", params=asked | {"release": each}).json()["rows"]
+        for each in (digest, f" {digest.upper()} ")
+    )
+    assert plain
+    assert odd == plain
+    for odd, word in (("Previous", "previous"), (" previous ", "previous"), ("WEEK", "week")):
+        found, wanted = (
+            program.get("/api/v1/usage", params={"compare": each}).json()["against"] for each in (odd, word)
+        )
+        assert found["release"] is None
+        assert found.keys() == wanted.keys()
+    compared = program.get("/api/v1/usage", params={"compare": digest.upper()}).json()
+    assert compared["against"]["release"] == digest
+
+
+@pytest.mark.parametrize("written", ["abc", "00000000", "nope", "week", "previous"])
 def test_what_is_no_release_is_refused(site: Site, written: str) -> None:
     """It must not look like a release that answered nothing."""
     answer = site.program().get("/api/v1/records", params={"release": written})

@@ -14,7 +14,7 @@ WORDS = frozenset({"previous", "week"})
 
 
 def whole(desk: Desk, params: Mapping[str, str]) -> dict[str, str]:
-    """The parameters with every release's digest written whole.
+    """The parameters with every release's digest written whole, and in small letters.
 
     Raises InvalidRequest for what is no digest, nor the first digits of just one that is kept: a release that
     there is not must not look like one that answered nothing.
@@ -22,8 +22,9 @@ def whole(desk: Desk, params: Mapping[str, str]) -> dict[str, str]:
     found = dict(params)
     for name in ("release", "compare"):
         text = params.get(name, "").strip().lower()
-        if text and text not in WORDS and not is_digest(text):
-            found[name] = _only(desk, text, name)
+        if text:
+            known = is_digest(text) or (name == "compare" and text in WORDS)
+            found[name] = text if known else _only(desk, text, name)
     return found
 
 
