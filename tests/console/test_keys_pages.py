@@ -113,6 +113,11 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
         ({"expires": "40000"}, "within 36,500 days"),
         ({"scope": "some"}, "no deployment is chosen"),
         ({"usd": "NaN"}, "no amount in USD"),
+        ({"usd": "12,50"}, "no amount in USD"),
+        ({"usd": "1,5"}, "no amount in USD"),
+        ({"usd": "1.250,00"}, "no amount in USD"),
+        ({"usd": "1,,000"}, "no amount in USD"),
+        ({"requests_per_minute": "1,5"}, "no whole number"),
     ],
 )
 def test_a_form_that_means_nothing_makes_no_key(site: Governed, fields: dict[str, str], words: str) -> None:
@@ -129,11 +134,13 @@ def test_a_key_is_changed_rotated_and_revoked(site: Governed) -> None:
     site.ledger.publish(config, seed_plan(NOW))
     fixed = shown(person, "/governance/keys/web")
     assert "What [keys.web] says stands fast here: limits" in fixed.text
-    answer = pressed(person, "/governance/keys/web/set", scope="all", usd="3", concurrency="1", expires="")
+    answer = pressed(
+        person, "/governance/keys/web/set", scope="all", usd="$1,003.50", concurrency="1", expires=""
+    )
     assert (answer.status_code, answer.headers["location"]) == (303, "/governance/keys/web")
     changed = key(site, "web")
     assert changed.limits == Limits(concurrency=9)
-    assert changed.budget == Budget(usd=Decimal(3))
+    assert changed.budget == Budget(usd=Decimal("1003.50"))
     rotated = pressed(person, "/governance/keys/web/rotate", grace_s="3600")
     assert len(set(SECRET.findall(rotated.text))) == 1
     assert "good until" in rotated.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -27,6 +28,8 @@ GRACES = (
     ("86400", "for a day"),
     ("604800", "for 7 days"),
 )
+THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
+"""Commas that only group digits. In `12,50` one is meant as the point: that is asked about, not guessed."""
 NEARLY = 0.9
 """From this share on a bar is drawn as nearly full."""
 
@@ -176,7 +179,7 @@ def chosen(form: Form) -> list[str]:
 
 def money_said(form: Form) -> str:
     """The budget, an exact number of dollars; empty where there is none. Raises InvalidRequest."""
-    text = form.text("usd").lstrip("$").replace(",", "")
+    text = ungrouped(form.text("usd").lstrip("$").strip())
     try:
         if not text or Decimal(text).is_finite():
             return text
@@ -185,6 +188,11 @@ def money_said(form: Form) -> str:
     raise InvalidRequest(
         f"the budget is {form.text('usd')[:40]!r}, and no amount in USD; write it as 12.50", param="usd"
     )
+
+
+def ungrouped(text: str) -> str:
+    """A number without the commas between its thousands; any other comma stays."""
+    return text.replace(",", "") if THOUSANDS.fullmatch(text) else text
 
 
 def in_days(form: Form, name: str) -> datetime:
@@ -207,7 +215,7 @@ def number(form: Form, name: str) -> float:
 
 def whole(form: Form, name: str) -> int | None:
     """A field that is a whole number; None where it is empty. Raises InvalidRequest."""
-    text = form.text(name).replace(",", "")
+    text = ungrouped(form.text(name))
     if not text:
         return None
     if not text.isdecimal() or len(text) > 15:
