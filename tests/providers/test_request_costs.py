@@ -29,6 +29,12 @@ def results(count: int) -> bytes:
     return body([{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": calls}, *answers])
 
 
+def unknown(count: int) -> bytes:
+    """So many parts that are left out, each named."""
+    parts = [{"type": "z"}] * count
+    return body([{"role": "user", "content": [*parts, {"type": "text", "text": "hi"}]}])
+
+
 def body(messages: list[Json]) -> bytes:
     """A request of these messages."""
     return json.dumps({"model": "m", "messages": messages}).encode()
@@ -43,8 +49,12 @@ def seconds(say: Callable[[bytes, Unsaid], Any], raw: bytes) -> float:
 
 @pytest.mark.parametrize(
     ("say", "made", "count"),
-    [(messages_request, instructions, 5_000), (generate_request, results, 2_000)],
-    ids=["anthropic's instructions", "gemini's results"],
+    [
+        (messages_request, instructions, 5_000),
+        (generate_request, results, 2_000),
+        (messages_request, unknown, 5_000),
+    ],
+    ids=["anthropic's instructions", "gemini's results", "what is left out"],
 )
 def test_four_times_as_much_costs_four_times_as_much(
     say: Callable[[bytes, Unsaid], Any], made: Callable[[int], bytes], count: int

@@ -130,6 +130,7 @@ class Unsaid:
         self.upstream = upstream
         self._drop = drop
         self.dropped: list[str] = []
+        self._noted: set[str] = set()
 
     def add(self, name: str, why: str | None = None) -> None:
         """Take note that `name` is left out. Raises InvalidRequest naming it where nothing may be dropped."""
@@ -144,5 +145,6 @@ class Unsaid:
 
     def note(self, name: str) -> None:
         """Take note of what is left out in any case."""
-        if name not in self.dropped:
+        if name not in self._noted:
+            self._noted.add(name)
             self.dropped.append(name)
