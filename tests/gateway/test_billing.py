@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
 from airboss.gateway.billing import _cut, prompt_tokens
 from airboss.providers import o200k
+from airboss.providers.fake_bedrock import frame
 from airboss.testing import FakeProvider, ScriptStep
-from tests.support.dialects import BASES, PRICE, STREAM, ask
+from tests.support.dialects import BASES, PRICE, SECRET, STREAM, ask
 from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.said_upstream import said_upstream
 
 OWN = ("openai", "openai-compatible", "local")
 """Kinds that speak OpenAI's dialect; the `foreign` worker has the others."""
@@ -171,6 +174,35 @@ def test_a_body_that_is_cut_costs_what_came(worker: Gateway, provider: FakeProvi
     assert first["usage"]["estimated"]
     assert first["usage"]["output_tokens"] > 0
     assert not second["usage"]["estimated"]
+    check_sums(end)
+
+
+@STREAM
+def test_an_answer_that_could_not_be_read_costs_what_is_told(tmp_path: Path, stream: bool) -> None:
+    """A model that has garbled its call has been at work all the same, and Bedrock wants its money."""
+    usage = {"inputTokens": 300, "outputTokens": 70}
+    stop = {"stopReason": "malformed_tool_use"}
+    body = json.dumps({"output": {"message": {"content": []}}, "usage": usage, **stop}).encode()
+    if stream:
+        events: dict[str, dict[str, Any]] = {
+            "messageStart": {"role": "assistant"},
+            "messageStop": stop,
+            "metadata": {"usage": usage},
+        }
+        body = b"".join(frame(name, json.dumps(inside).encode()) for name, inside in events.items())
+    secret = tmp_path / "key"
+    secret.write_text(SECRET)
+    with said_upstream() as upstream:
+        upstream.raw = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+        plan = deployment(
+            upstream.url, kind="bedrock", region="eu-west-1", api_key_ref=f"file:{secret}", price=PRICE
+        )
+        with Gateway(tmp_path / "data", plan) as gateway:
+            answer = gateway.chat("hello", stream=stream)
+            end = gateway.closed(answer.headers["x-request-id"])
+    assert "malformed_tool_use" in answer.text
+    assert (end["status"], end["input_tokens"], end["output_tokens"]) == ("error", 300, 70)
+    assert cost(end) == Decimal("0.01")
     check_sums(end)
 
 

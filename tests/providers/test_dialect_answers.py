@@ -295,12 +295,25 @@ def test_an_answer_that_could_not_be_read_is_none(kind: ProviderKind, reason: st
     if kind == "bedrock":
         whole = {"output": {"message": {"role": "assistant", "content": []}}, "stopReason": reason}
         event = {"messageStop": {"stopReason": reason}}
+    streamed = READERS[kind]()
     for said in (
         READERS[kind]().whole(json.dumps(whole).encode()),
-        READERS[kind]().event(json.dumps(event).encode())[-1],
+        (streamed.event(json.dumps(event).encode()) or streamed.end())[-1],
     ):
         error = json.loads(said)["error"]
         assert (error["code"], reason in error["message"]) == (502, True)
+
+
+def test_a_bedrock_answer_that_is_none_is_told_once() -> None:
+    """Streamed, with its usage, which comes behind the reason."""
+    reader = READERS["bedrock"]()
+    assert reader.event(b'{"messageStop":{"stopReason":"malformed_tool_use"}}') == []
+    (made,) = reader.event(b'{"metadata":{"usage":{"inputTokens":3,"outputTokens":7}}}')
+    assert json.loads(made)["error"]["code"] == 502
+    told = reader.told()
+    assert told is not None
+    assert (told["prompt_tokens"], told["completion_tokens"]) == (3, 7)
+    assert reader.end() == []
 
 
 def test_a_prompt_that_gemini_blocks_is_refused() -> None:

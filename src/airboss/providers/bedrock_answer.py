@@ -123,6 +123,8 @@ class BedrockReader:
         self._id = id
         self._inner = AnthropicReader(created, answer_tool=answer_tool)
         self._stopped = False
+        self._broken: str | None = None
+        """Why the answer is none, where that has been said."""
         self._blocks: set[int] = set()
 
     def whole(self, body: bytes) -> bytes:
@@ -131,6 +133,7 @@ class BedrockReader:
         if said.output is None or said.output.message is None:
             return self.error(200, body)
         if said.stop_reason in BROKEN:
+            self._take_usage(said.usage)
             return _broken(said.stop_reason)
         blocks = [made for block in said.output.message.content if (made := _whole_block(block)) is not None]
         value = {
@@ -151,7 +154,11 @@ class BedrockReader:
         if said.failed:
             return [_told(_failure(data), 502, inside=True)]
         if said.message_stop is not None and said.message_stop.stop_reason in BROKEN:
-            return [_broken(said.message_stop.stop_reason)]
+            self._broken = said.message_stop.stop_reason
+            return []  # told with the usage, which comes behind it: it is paid all the same
+        if said.metadata is not None and self._broken is not None:
+            self._take_usage(said.metadata.usage)
+            return self._last()
         made = [piece for event in self._renamed(said) for piece in self._inner.event(_encode(event))]
         # The usage comes after the reason, and is the last that is said.
         return made + self._last() if said.metadata is not None else made
@@ -200,14 +207,20 @@ class BedrockReader:
                 piece = {"type": "thinking_delta", "thinking": thought.text}
         return [*begun, {"type": "content_block_delta", "index": index, "delta": piece}]
 
+    def _take_usage(self, said: _Usage | None) -> None:
+        self._inner.event(_encode({"type": "message_delta", "usage": _usage(said)}))
+
     def _last(self) -> list[bytes]:
+        if self._broken is not None:
+            broken, self._broken = _broken(self._broken), None
+            return [broken]
         if not self._stopped:
             return []
         self._stopped = False
         return self._inner.event(b'{"type":"message_stop"}')
 
     def end(self) -> list[bytes]:
-        """The last word, where no usage came after the reason."""
+        """The last word, or why there is none, where no usage came after the reason."""
         return self._last()
 
     def told(self) -> Json | None:
