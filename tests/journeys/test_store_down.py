@@ -62,6 +62,23 @@ def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> 
         until(counted, timeout_s=10, every_s=0.2)
 
 
+def test_another_store_is_taken_up_at_the_next_start(provider: FakeProvider, tmp_path: Path) -> None:
+    """Not by a store that happens to be started again: half of the records would be elsewhere."""
+    with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
+        airboss.chat(model="support")
+        other = tmp_path / "other.toml"
+        other.write_text(
+            fake(provider.url) + '[store]\nrecords = "clickhouse://127.0.0.1:9/x"\n', encoding="utf-8"
+        )
+        airboss.verb("apply", str(other))
+        pid = until(lambda: airboss.pid("store"))
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: airboss.pid("store") not in {None, pid}, timeout_s=30)
+        airboss.chat(model="support")
+        airboss.settled()
+        assert len(airboss.records()) == 2
+
+
 def test_following_begins_with_the_first_record(provider: FakeProvider, tmp_path: Path) -> None:
     """`records --follow` on an empty store shows the first call when it comes."""
     with Airboss(tmp_path / "a", fake(provider.url)) as airboss:

@@ -216,11 +216,12 @@ def test_what_waits_for_a_start_is_said(
 
 def test_the_core_gets_its_descriptors(places: Places) -> None:
     """Gateways get socket and lock, store and controller the lock; all get their data directory."""
-    specs = {spec.name: spec.command for spec in core(places)}
+    specs = {spec.name: spec.command for spec in core(places, records="embedded")}
     assert set(specs) == {"store", "controller", "gateway-0", "gateway-1"}
     assert specs["gateway-1"].pass_fds == (8, 7)
     assert specs["gateway-1"].env["AIRBOSS_LISTEN_FD"] == "7"
     assert specs["store"].pass_fds == specs["controller"].pass_fds == (8,)
+    assert specs["store"].env["AIRBOSS_RECORDS"] == "embedded"
     assert all(command.argv[-2:] == ("--data-dir", str(places.data_dir)) for command in specs.values())
     assert [name for name in specs if is_gateway(name)] == ["gateway-0", "gateway-1"]
     assert [name for name in specs if is_store(name)] == ["store"]

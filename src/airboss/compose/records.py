@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from airboss.store.span_rows import TracedLog
 
 
-def record_log(data: DataDir, *, embedded: bool = False) -> TracedLog:
-    """The record log that the configuration in force names; DuckDB's before there is one, and where it is
-    known that records are `embedded`."""
-    said = "embedded" if embedded else named(data)
+def record_log(data: DataDir, said: str | None = None) -> TracedLog:
+    """The record log that is `said`; by default that of the configuration in force, DuckDB's before there is
+    one."""
+    said = said or named(data)
     if said == "embedded":
         from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - DuckDB, where it is used
 

@@ -38,7 +38,7 @@ from airboss.config import ModelConfig, TlsConfig
 from airboss.domain.errors import SetupError, WrongWeights
 from airboss.domain.ports import Ledger
 from airboss.store.datadir import DataDir
-from airboss.supervisor import fleet, runfiles
+from airboss.supervisor import fleet
 from airboss.supervisor.lifeline import LIFELINE_ENV, on_parent_gone
 from airboss.supervisor.listen import check_exposure, is_loopback, listen
 from airboss.supervisor.restart import USELESS_CODE
@@ -185,9 +185,8 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
     logs.configure("store", log_format=log_format)
     data = DataDir(data_dir)
     with role_lock(data):
-        up = runfiles.read_up(data.run_dir) if LIFELINE_ENV in os.environ else None
         on_parent_gone(terminate_self)
-        records = record_log(data, embedded=up is not None and up.embedded)
+        records = record_log(data, os.environ.pop(fleet.RECORDS_ENV, None))
         give_way(session=True)
         serve(records, data.socket_path)
 

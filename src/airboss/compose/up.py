@@ -132,13 +132,12 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             console_url=places.console_url,
             started_at=datetime.now(UTC),
             tls=config.tls,
-            embedded=config.store.records == "embedded",
         )
         runfiles.write_up(data.run_dir, up)
         by_ray = config.replicas.host == "ray"
         host = LocalHost(places, fetched=lambda model: weights_at_hand(model, data))
         session = Session(
-            core=fleet.core(places, ray=by_ray),
+            core=fleet.core(places, records=config.store.records, ray=by_ray),
             roster=Roster(ledger, host),
             host=None if by_ray else host,
             run_dir=data.run_dir,

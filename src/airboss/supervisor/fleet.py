@@ -17,6 +17,8 @@ from airboss.supervisor.supervisor import Spec
 LISTEN_ENV = "AIRBOSS_LISTEN_FD"
 COUNTERS_ENV = "AIRBOSS_COUNTERS"
 """Set for gateways whose limits are counted in a process of its own."""
+RECORDS_ENV = "AIRBOSS_RECORDS"
+"""Set for the store: where records are kept as long as this run lasts, as `[store] records` says."""
 DRAIN_S = 30.0
 """A gateway finishes calls in flight for so long and then stops by itself; only well after it is killed."""
 
@@ -56,13 +58,14 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         return url(self.host, self.console_port, tls=self.tls)
 
 
-def core(places: Places, *, ray: bool = False) -> list[Spec]:
-    """Everything but the replicas: the store, the controller, the gateways and, for several, who counts their
-    limits; with `ray` also the process that has replicas run on a Ray cluster."""
+def core(places: Places, *, records: str, ray: bool = False) -> list[Spec]:
+    """Everything but the replicas: the store, which keeps `records` where that says, the controller, the
+    gateways and, for several, who counts their limits; with `ray` also the process that has replicas run on a
+    Ray cluster."""
     exposed = ["--host", places.host, *(["--insecure"] if places.insecure else [])]
     gateway_url = url(places.host, places.port, tls=places.tls)
     store = Spec(
-        command=_command("store", ["store"], places, pass_fds=(places.lock_fd,)),
+        command=_command("store", ["store"], places, env={RECORDS_ENV: records}, pass_fds=(places.lock_fd,)),
         probe=unix_probe(places.store_socket),
     )
     controller = Spec(

@@ -17,8 +17,7 @@ T = TypeVar("T")
 
 
 class UpFile(msgspec.Struct, frozen=True, kw_only=True):
-    """`run/up.json`. `base_url` ends with `/v1`. `tls` is what both speak, and
-    `embedded` whether records are kept here, as long as this run lasts.
+    """`run/up.json`. `base_url` ends with `/v1`. `tls` is what both speak, as long as this run lasts.
 
     The file may outlive its Airboss by `kill -9`; only the lock says who runs.
     """
@@ -28,7 +27,6 @@ class UpFile(msgspec.Struct, frozen=True, kw_only=True):
     console_url: str
     started_at: datetime
     tls: TlsConfig | None = None
-    embedded: bool = False
 
 
 def write_up(run: Path, up: UpFile) -> None:
