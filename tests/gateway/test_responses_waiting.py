@@ -75,3 +75,27 @@ def test_what_the_client_answers_is_there(
         upstream.done = True
         say(gateway, "responses", "and?", model="chat", previous_response_id="resp_3", stream=True)
         assert b"responses_items" not in upstream.seen[-1]
+
+
+@pytest.mark.parametrize("type_", ["an approval", "a screen"])
+def test_items_that_a_client_gave_no_id(tmp_path: Path, upstream: SaidUpstream, type_: str) -> None:
+    """They are listed with ids of ours, page by page, and go on as they came, without content too."""
+    asked = {name: value for name, value in WAITING[type_][0].items() if name != "id"}
+    said = [{"type": "message", "role": "assistant"}, {"role": "user", "id": None, "content": "do"}, asked]
+    upstream.body = json.loads(ANSWER) | {"id": "resp_1", "output": [asked]}
+    with Gateway(tmp_path / "g", native(upstream.url, aliases=("gpt-4o",))) as gateway:
+        assert say(gateway, "responses", said).status_code == 200
+        upstream.body = json.loads(ANSWER) | {"id": "resp_2"}
+        again = say(gateway, "responses", "go on", previous_response_id="resp_1")
+        assert again.status_code == 200
+        user = {"role": "user", "content": "do"}
+        assert json.loads(upstream.seen[-1])["input"][:4] == [said[0], user, asked, asked]
+        with gateway.client() as client:
+            path = "/v1/responses/resp_2/input_items"
+            listed = client.get(path, params={"order": "asc"})
+            assert listed.status_code == 200
+            found = listed.json()["data"]
+            assert [item.get("role") for item in found] == ["assistant", "user", None, None, "user"]
+            assert len({item["id"] for item in found}) == 5
+            rest = client.get(path, params={"order": "asc", "after": found[0]["id"]}).json()["data"]
+            assert rest == found[1:]

@@ -14,6 +14,16 @@ from airboss.dialects.speech import Json
 def items_of(messages: Iterable[Any], named: str) -> list[Json]:
     """The items that messages are, in their order; the ids of those without one begin with `named`. What has
     no shape of a message is left out: it was kept by another version."""
+    found: list[Json] = []
+    for item in unnamed_items(messages):
+        made = f"{_KINDS.get(_type(item), 'item')}_{named}_{len(found)}"
+        state = {} if _type(item) in WAITING else {"status": "completed"}
+        found.append({**state, **item, "id": text_of(item.get("id")) or made})
+    return found
+
+
+def unnamed_items(messages: Iterable[Any]) -> Iterator[Json]:
+    """As `items_of`, but of ids and states they have only those that were said."""
     said: list[list[Json]] = []
     for message in messages:
         own = message.get(OWN) if isinstance(message, dict) else None
@@ -23,12 +33,11 @@ def items_of(messages: Iterable[Any], named: str) -> list[Json]:
                 said.append([item for item in items if isinstance(item, dict)])
             case _:
                 said.append(list(_items(message)) if isinstance(message, dict) else [])
-    found: list[Json] = []
-    for item in chain.from_iterable(said):
-        type_ = item.get("type", "message")
-        named_so = f"{_KINDS.get(type_, 'item')}_{named}_{len(found)}"
-        found.append(item if type_ in WAITING else {"id": named_so, "status": "completed", **item})
-    return found
+    return chain.from_iterable(said)
+
+
+def _type(item: Json) -> str:
+    return text_of(item.get("type", "message"))
 
 
 OWN = "responses_items"
@@ -48,9 +57,9 @@ def own_items(given: str | Sequence[Any] | None, output: Sequence[Any]) -> list[
     turn: Sequence[Any] = given or ()
     if isinstance(given, str):
         turn = [{"type": "message", "role": "user", "content": given}]
-    turn = [item for item in turn if isinstance(item, dict) and item.get("type") != "reasoning"]
-    made = [item for item in output if isinstance(item, dict) and item.get("type") in _GO_ON]
-    if all(item.get("type", "message") in _CHAT_KNOWS for item in (*turn, *made)):
+    turn = [item for item in turn if isinstance(item, dict) and _type(item) != "reasoning"]
+    made = [item for item in output if isinstance(item, dict) and _type(item) in _GO_ON]
+    if all(_type(item) in _CHAT_KNOWS for item in (*turn, *made)):
         return None
     return [*turn, *made]
 

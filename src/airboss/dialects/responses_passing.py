@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
-from airboss.dialects.responses_items import WAITING, items_of
+from airboss.dialects.responses_items import WAITING, unnamed_items
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.errors import UpstreamFailed
@@ -114,13 +115,15 @@ def pass_on(
 def _as_input(messages: Sequence[Any]) -> list[Json]:
     """Messages as items of an input: without ids, by which OpenAI would look for what it does not keep."""
     found: list[Json] = []
-    for item in items_of(messages, ""):
-        if item.get("type") in WAITING:
+    for item in unnamed_items(messages):
+        if text_of(item.get("type")) in WAITING:
             found.append(item)
             continue
         kept = {name: value for name, value in item.items() if name not in {"id", "status"}}
-        if kept.get("role") == "assistant" and isinstance(kept["content"], list):
-            texts = [part.get("text") or part.get("refusal") or "" for part in kept["content"]]
+        content = kept.get("content")
+        if kept.get("role") == "assistant" and isinstance(content, list):
+            parts = [part for part in content if isinstance(part, dict)]
+            texts = [text_of(part.get("text")) or text_of(part.get("refusal")) for part in parts]
             kept["content"] = "".join(texts)
         found.append(kept)
     return found
