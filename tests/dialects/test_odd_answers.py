@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from airboss.dialects.chat_said import read_error_said
 from airboss.domain.errors import UpstreamFailed
 from tests.dialects.said import chunk, events, piece
+from tests.dialects.test_messages_answer import put_together
 from tests.dialects.test_messages_answer import speech as messages
 from tests.dialects.test_responses_answer import speech as responses
 
@@ -119,7 +120,52 @@ def test_words_amid_arguments_come_behind_them() -> None:
             said.append(event["content_block"].get("name", ""))
         elif name == "content_block_delta":
             said[-1] += event["delta"].get("text") or event["delta"].get("partial_json", "")
-    assert said == ["I look. ", 'f{"x":1}', "And again.", "g", " Done."]
+    assert said == ["I look. ", 'f{"x":1}', "And again. Done.", "g"]
+
+
+def test_words_flow_past_a_call_without_arguments() -> None:
+    """They come at once, and the call behind them, also where its arguments come after all."""
+    for arguments, given_ in (("", []), ("{}", [piece(0, arguments="{}")])):
+        made = messages()
+        made.event(chunk(tool_calls=[piece(0, id="a", name="f", arguments="")]))
+        for word in ("hello ", "world"):
+            out = made.event(chunk(content=word))
+            assert events(out)[-1][1]["delta"] == {"type": "text_delta", "text": word}
+        out = b"".join(made.event(chunk(tool_calls=[each])) for each in given_) + made.end()
+        deltas = [data["delta"] for name, data in events(out) if name == "content_block_delta"]
+        assert "".join(each["partial_json"] for each in deltas) == arguments
+        assert b'"name":"f"' in out
+
+
+def test_thoughts_amid_arguments_come_behind_them() -> None:
+    """A signed block waits like the words before it, and the call goes on."""
+    signed = {"type": "thinking", "thinking": "T", "signature": "S"}
+    hidden = {"type": "redacted_thinking", "data": "D"}
+    made = messages()
+    out = b"".join(
+        map(
+            made.event,
+            [
+                chunk(tool_calls=[piece(0, id="a", name="f", arguments='{"x"')]),
+                chunk(content="w"),
+                chunk(thinking_blocks=[signed, hidden]),
+                chunk(tool_calls=[piece(0, arguments=":1}")]),
+                chunk("tool_calls"),
+            ],
+        )
+    )
+    call = {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}}
+    assert put_together(out + made.end())["content"] == [call, {"type": "text", "text": "w"}, signed, hidden]
+
+
+def test_held_pieces_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short they are, so many as would take much memory end the stream."""
+    monkeypatch.setattr("airboss.dialects.messages_answer.CHARS_MAX", 10_000)
+    for held in (chunk(content="w"), chunk(thinking_blocks=[{"type": "redacted_thinking"}])):
+        made = messages()
+        made.event(chunk(tool_calls=[piece(0, id="a", name="f", arguments='{"x"')]))
+        with pytest.raises(UpstreamFailed, match="amid a tool call"):
+            b"".join(map(made.event, [held] * 100))
 
 
 @given(pieces | shapes)

@@ -60,6 +60,8 @@ _NAMES: Mapping[str, str] = {
     "stop": "stop_sequences",
 }
 """What was said in other words to chat."""
+HELD_CHARS = 100
+"""What a piece that waits for the end of a call counts for beside what it says: about what it takes."""
 PING = sse("ping", {"type": "ping"})
 STOP = sse("message_stop", {"type": "message_stop"})
 
@@ -244,8 +246,8 @@ class _Stream:
         """Calls that have begun, in order; the first is the open block, if one is."""
         self._sent = 0
         """Pieces of its arguments that are sent."""
-        self._held: list[tuple[str, str]] = []
-        """Words that came while arguments did: what kind of words they are, and they."""
+        self._held: list[tuple[str, str] | Json] = []
+        """What came while arguments did: words of a kind, and whole blocks of thoughts."""
         self._held_chars = 0
         self._closed: set[int] = set()
         self._last: Said = Said()
@@ -285,21 +287,28 @@ class _Stream:
 
     @property
     def _amid_arguments(self) -> bool:
-        return any(not call.whole for call in self._waiting)
+        # A call without arguments may have none at all: words must not wait for what may never come.
+        return any(call.arguments and not call.whole for call in self._waiting)
 
     def _release(self, out: list[bytes]) -> None:
         held, self._held, self._held_chars = self._held, [], 0
-        for kind, text in held:
-            self._text(out, kind, text)
+        for each in held:
+            if isinstance(each, dict):
+                self._sign(out, each)
+            else:
+                self._text(out, *each)
+
+    def _hold(self, what: tuple[str, str] | Json, chars: int) -> None:
+        self._held.append(what)
+        self._held_chars += chars + HELD_CHARS
+        if self._held_chars > CHARS_MAX:
+            raise UpstreamFailed(
+                f"the upstream said more than {CHARS_MAX} characters amid a tool call", code=TOO_LARGE
+            )
 
     def _text(self, out: list[bytes], kind: str, text: str) -> None:
         if self._amid_arguments:
-            self._held.append((kind, text))
-            self._held_chars += len(text)
-            if self._held_chars > CHARS_MAX:
-                raise UpstreamFailed(
-                    f"the upstream said more than {CHARS_MAX} characters amid a tool call", code=TOO_LARGE
-                )
+            self._hold((kind, text), len(text))
             return
         if self._open != kind:
             self._flow(out, over=True)
@@ -310,6 +319,9 @@ class _Stream:
 
     def _sign(self, out: list[bytes], block: Json) -> None:
         """An upstream's own block of thoughts, which comes after what it says was streamed."""
+        if self._amid_arguments:
+            self._hold(block, len(encode(block)))
+            return
         if block.get("type") == "thinking" and isinstance(block.get("signature"), str):
             if self._open != "thinking":
                 self._flow(out, over=True)
@@ -321,12 +333,13 @@ class _Stream:
             self._begin(out, "redacted_thinking", block)
             self._close(out)
 
-    def _flow(self, out: list[bytes], *, over: bool) -> None:
-        """Send what can be sent of the calls. `over`: nothing more comes of those that have begun."""
+    def _flow(self, out: list[bytes], *, over: bool, ended: bool = False) -> None:
+        """Send what can be sent of the calls. `over`: nothing more comes of arguments that have begun;
+        `ended`: nor of anything else."""
         while self._waiting:
             call = self._waiting[0]
             if self._open != "tool_use":
-                if not (over or call.arguments):
+                if not (ended or call.arguments):
                     return  # its name may not be whole yet
                 self._begin(out, "tool_use", self._speech.use_of(call))
                 self._sent = 0
@@ -362,7 +375,7 @@ class _Stream:
     def end(self, estimate: Counts | None) -> list[bytes]:
         """The last events."""
         out: list[bytes] = []
-        self._flow(out, over=True)
+        self._flow(out, over=True, ended=True)
         self._release(out)
         self._close(out)
         reason, at = _stopped(self._last, calls=bool(self._calls.calls))
