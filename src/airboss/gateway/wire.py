@@ -37,6 +37,8 @@ from airboss.releases.render import Turn, leading_messages
 from airboss.releases.variant import Variant
 
 _encode = msgspec.json.Encoder().encode
+_ASKING = b'"stream_options":' + asking_usage(b"null")
+"""Of a stream's request that says nothing of it."""
 
 TAGS_MAX = 64
 TOP_LOGPROBS_MAX = 20
@@ -333,7 +335,7 @@ def _with_usage(body: bytes, parsed: Body) -> bytes:
     spans = member_spans(body).get(b'"stream_options"', []) if told else []
     if spans:
         return replace(body, [(span, asking_usage(body[slice(*span)])) for span in spans])
-    return insert_member(body, b'"stream_options":' + asking_usage(b"null"))
+    return insert_member(body, _ASKING)
 
 
 def says_something(release: Release) -> bool:
