@@ -14,9 +14,9 @@ from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.replay import unasked_stream, whole_of
 from airboss.governance.screening import one_action
 from airboss.governance.screening_chat import AnswerScreen
-from airboss.providers.assembly import Assembly
+from airboss.providers.assembly import BLOCK_CHARS, OUTPUT_CHARS_MAX, Assembly
 from airboss.providers.compatible import read_reply
-from airboss.providers.lenient import CALLS_MAX, NAME_CHARS_MAX
+from airboss.providers.lenient import CALLS_MAX, NAME_CHARS_MAX, CallNumbers
 
 Json = dict[str, Any]
 Made = list[tuple[str, str]]
@@ -95,6 +95,47 @@ def test_so_many_calls_are_put_together(join: Join, indexed: bool) -> None:
     else:
         with pytest.raises(UpstreamFailed, match="more than 128"):
             join(events + more)
+
+
+def test_further_calls_of_one_index_add_nothing_to_those_before() -> None:
+    """Nor does what is kept to tell them apart grow with them, whatever their indices are."""
+    numbers = CallNumbers()
+    assert [numbers.of(0, f"c{number}", "f") for number in range(CALLS_MAX)] == list(range(CALLS_MAX))
+    assert numbers.of(0, None, None) == CALLS_MAX - 1
+    assert numbers.of(0, "more", "f") is None
+    assert numbers.of(0, None, None) is None
+    assert {numbers.of(index, None, None) for index in range(CALLS_MAX, 10_000)} == {None}
+    assert len(numbers._at) <= CALLS_MAX
+
+
+@pytest.mark.parametrize("thought", [{"n": [1] * 20_000}, {"n": {"a": "x" * 40_000}}, {}])
+def test_so_many_thoughts_are_kept(thought: Json) -> None:
+    """Whatever is in them counts, and they themselves."""
+    size = len(json.dumps(thought, separators=(",", ":"))) + BLOCK_CHARS
+    delta = {"thinking_blocks": [thought] * (OUTPUT_CHARS_MAX // 16 // size)}
+    said = json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode()
+    assembly = Assembly("chat")
+    for _ in range(20):
+        assembly.add(read_reply(said))
+    answer = assembly.response()
+    assert answer is not None
+    kept = json.loads(answer)["choices"][0]["message"]["thinking_blocks"]
+    assert OUTPUT_CHARS_MAX <= len(kept) * size < OUTPUT_CHARS_MAX + size
+
+
+def test_the_first_id_of_a_call_is_the_one_that_is_recorded() -> None:
+    """As the client has been told it, where later pieces have others."""
+    ids = [None, "a", "b", None]
+    events = [event([{"index": 0, "id": id_, "function": {"arguments": "1"}}]) for id_ in ids]
+    assembly, joined = Assembly("chat"), CallJoin()
+    for each in events:
+        assembly.add(read_reply(each))
+        for piece in read_said(each).calls:
+            joined.add(piece)
+    answer = assembly.response()
+    assert answer is not None
+    (call,) = json.loads(answer)["choices"][0]["message"]["tool_calls"]
+    assert [call["id"]] == [each.id for each in joined.calls.values()] == ["a"]
 
 
 @pytest.mark.parametrize("join", JOINS)

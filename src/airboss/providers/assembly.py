@@ -13,6 +13,8 @@ from airboss.providers.usage import Usage, UsageSum
 
 OUTPUT_CHARS_MAX = 8 * 1024 * 1024
 """Characters of one streamed answer that are kept for its record; more are counted, not kept."""
+BLOCK_CHARS = 64
+"""What a block of thoughts counts for beside what it says: an empty one takes room too."""
 
 
 class _AssembledChoice:
@@ -92,7 +94,7 @@ class Assembly:
             self._add_text(into, "refusal", said.refusal)
         for thought_block in said.thinking_blocks or ():
             if self._kept < OUTPUT_CHARS_MAX:
-                self._kept += sum(len(each) for each in thought_block.values() if isinstance(each, str))
+                self._kept += len(msgspec.json.encode(thought_block)) + BLOCK_CHARS
                 into.thoughts.append(thought_block)
         for call in said.tool_calls or ():
             self._add_call(into, call)
@@ -118,7 +120,7 @@ class Assembly:
         kept = into.tool_calls.setdefault(
             index, {"id": None, "type": "function", "function": {"name": "", "arguments": []}}
         )
-        kept["id"] = call.get("id") or kept["id"]
+        kept["id"] = kept["id"] or call.get("id")  # as `CallJoin` tells it to clients of other dialects
         if isinstance(more := call.get("extra_content"), dict):
             kept["extra_content"] = more
         said = kept["function"]

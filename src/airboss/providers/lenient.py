@@ -93,13 +93,15 @@ class CallNumbers:
                 # Some servers give every call the same index. Others give every piece of one another id, but
                 # the first alone has the name.
                 number = self._last + 1
-            self._at[index] = number
         elif id_:
             number = next((known for known, each in self._ids.items() if each == id_), self._last + 1)
         else:
             number = self._last + 1 if name or self._last < 0 else self._last
         self._last = max(self._last, number)
-        if number not in self._ids and len(self._ids) >= CALLS_MAX:
+        kept = number in self._ids or len(self._ids) < CALLS_MAX
+        if isinstance(index, int) and (kept or index in self._at):
+            self._at[index] = number
+        if not kept:
             return None  # what follows it is not of the call before it: it is the last all the same
         self._ids[number] = self._ids.get(number) or id_
         return number
