@@ -52,15 +52,6 @@ def test_apply_of_no_file_is_a_wrong_call(run: Run, api: AdminApi, tmp_path: Pat
     assert api.asked == []
 
 
-def test_apply_of_an_empty_file_is_a_wrong_call(run: Run, api: AdminApi, tmp_path: Path) -> None:
-    """What was cut off, or is all comments, would end everything that is served: nothing is asked."""
-    file = tmp_path / "airboss.toml"
-    for text in ("", "\n \n", "# [deployments.a]\n  # model = 1"):
-        file.write_text(text)
-        code, _, err = run("apply", str(file), "--url", api.url)
-        assert (code, "says nothing" in err, api.asked) == (2, True, [])
-
-
 def test_diff_shows_and_changes_nothing(run: Run, api: AdminApi, tmp_path: Path) -> None:
     """The difference is printed; without one that is said. Only the diff route is asked."""
     file = tmp_path / "airboss.toml"

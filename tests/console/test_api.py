@@ -271,6 +271,21 @@ def test_a_difference_with_a_wrong_scorer_is_none(site: Site) -> None:
     assert answer.status_code == 400
     assert "did you mean 'refusal'?" in answer.json()["error"]["message"]
 
+    judged = wanted.replace("refusl", "llm_judge:nobody")
+    answer = site.program().post("/api/v1/config/diff", json={"config": judged, "source": "airboss.toml"})
+    assert answer.status_code == 400
+    assert "'nobody', which is not there" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/config", "/api/v1/config/diff"])
+@pytest.mark.parametrize("text", ["", "\n \n", "# [deployments.a]\n # model", "\ufeff", "[deployments]\n"])
+def test_a_configuration_that_says_nothing_is_refused(site: Site, path: str, text: str) -> None:
+    """What was cut off, or is all comments, would end everything that is served."""
+    answer = site.program().post(path, json={"config": text, "source": "airboss.toml"})
+    assert answer.status_code == 400
+    assert "airboss.toml says nothing" in answer.json()["error"]["message"]
+    assert site.applied == []
+
 
 @pytest.mark.parametrize("path", ["/api/v1/config", "/api/v1/config/diff"])
 def test_a_wrong_config_is_refused_with_its_line(site: Site, path: str) -> None:

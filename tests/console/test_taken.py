@@ -120,7 +120,7 @@ def test_only_what_gateways_must_see_is_waited_for(site: Governed) -> None:
     assert len(waits) == 1
     assert pressed(person, "/governance/keys/new/revoke").status_code == 303
     assert len(waits) == 2
-    asked = program.post("/api/v1/config/diff", json={"config": ""})
+    asked = program.post("/api/v1/config/diff", json={"config": "[keys.new]\n"})
     assert asked.status_code == 200, asked.text
     kept = program.post("/api/v1/views", json={"name": "mine", "url": "/explore?range=7d"})
     assert kept.status_code == 200, kept.text

@@ -12,7 +12,6 @@ from airboss.cli.api import reach
 from airboss.cli.diff import read_config, show_changes
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
-from airboss.domain.errors import WrongCall
 
 
 def apply(
@@ -24,9 +23,6 @@ def apply(
 ) -> None:
     """Check a configuration whole, show what it changes, and serve from it."""
     text = read_config(file)
-    if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
-        # Such as a file that an editor or a script was cut off in: it must not end everything that is served.
-        raise WrongCall(f"{file} says nothing, and would take away all that is served; is it the right file?")
     with reach(data_dir, url) as api:
         done = api.post("/api/v1/config", {"config": text, "source": str(file)})
     if as_json:

@@ -38,6 +38,10 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
         check_scorers(new, source=source)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config", param="config") from None
+    if new == Config():
+        # Such as a file that an editor or a script was cut off in: it must not end all that is served.
+        nothing = f"{source} says nothing, and would take away all that is served; is it the right file?"
+        raise InvalidRequest(nothing, code="invalid_config", param="config")
     try:
         old = parse_config(applied, source="the configuration in force") if applied is not None else Config()
     except ConfigError as error:

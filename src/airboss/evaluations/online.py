@@ -71,17 +71,16 @@ class OnlineScorer(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_scorers(config: Config, *, source: str) -> None:
     """What `check_scoring` says without looking for Python functions. Raises ConfigError."""
-    for name, deployment in config.deployments.items():
-        if deployment.scoring is not None:
-            try:
-                specs_of(deployment.scoring)
-            except WrongCall as error:
-                raise ConfigError(f"{source}: deployments.{name}.scoring: {error}") from error
+    _check(config, lambda _spec: None, source=source)
 
 
 def check_scoring(config: Config, folder: Path, *, source: str) -> None:
     """Look at every deployment's scorers as if to use them; Python functions stand in `folder`. Raises
     ConfigError for what could not be used."""
+    _check(config, lambda spec: check_function(spec, folder), source=source)
+
+
+def _check(config: Config, look: Callable[[PythonFunction], object], *, source: str) -> None:
     for name, deployment in config.deployments.items():
         if deployment.scoring is None:
             continue
@@ -90,7 +89,7 @@ def check_scoring(config: Config, folder: Path, *, source: str) -> None:
             specs = specs_of(deployment.scoring)
             for spec in specs:
                 if isinstance(spec, PythonFunction):
-                    check_function(spec, folder)
+                    look(spec)
         except WrongCall as error:
             raise ConfigError(f"{where}: {error}") from error
         for spec in specs:
