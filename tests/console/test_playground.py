@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from airboss.console.app import build
+from airboss.console.page import Form
 from airboss.console.plays import KEPT_FOR, KEPT_MAX, RUNNING_MAX, Plays
+from airboss.console.views_playground import read_variables, written
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.datasets import Input
 from airboss.evaluations.ports import Answer, Call, Target
@@ -106,6 +108,22 @@ def test_the_same_message_goes_to_each_release(rolled: LoopSite, gateway: Gatewa
     action, actor, subject, detail = rolled.audit.entries[-1]
     assert (action, actor, subject) == ("playground.ask", "console", "support")
     assert "Where is it" not in str(detail)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"a": '"hi"', "b": '"', "c": '"hi" she said', "d": "5", "e": ""},
+        {"a": "one\u2028two\x85three\x1cfour", "b": "next"},
+        {"a": "one\r\ntwo\n", "b": " \u00a0 "},
+        {"a=b": "c = d", '"n"': "x", '"n" = ': "y", "two words": "z"},
+    ],
+)
+def test_variables_come_back_as_they_were(said: dict[str, str]) -> None:
+    """Whatever a record had: what is read is what was written, as a browser sends it."""
+    sent = written(said).replace("\n", "\r\n")
+    form = Form(fields={"variables": sent}, every={}, parts={}, now=NOW)
+    assert read_variables(form) == said
 
 
 def test_variables_of_a_prompt_can_be_given(rolled: LoopSite, gateway: Gateway) -> None:

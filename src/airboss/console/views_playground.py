@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -32,6 +33,8 @@ ANSWER_MAX = 20_000
 TOKENS = 400
 TOKENS_MAX = 4_000
 TEMPERATURE_MAX = 2.0
+VARIABLE = re.compile(r'("(?:[^"\\]|\\.)*"\s*|[^=]+)=(.*)', re.DOTALL)
+"""A line of a prompt's variables: a name, maybe in quotes, and a value."""
 PLACES = ("stable", "canary", "candidate")
 """Releases by where they stand in the deployment that is asked."""
 
@@ -130,30 +133,40 @@ def told(desk: Desk, seen: Visit) -> dict[str, str]:
 
 
 def written(variables: Mapping[str, str]) -> str:
-    """Variables as the form has them, one a line; a value keeps its own lines as JSON does."""
-    shown = (value if value == " ".join(value.split()) else quoted(value) for value in variables.values())
-    return "\n".join(f"{name} = {value}" for name, value in zip(variables, shown, strict=True))
+    """Variables as the form has them, one a line; what would not be read back as it is stands in quotes, as
+    JSON writes it."""
+    return "\n".join(
+        f"{on_one_line(name, but='=')} = {on_one_line(value)}" for name, value in variables.items()
+    )
 
 
-def quoted(value: str) -> str:
-    """A text on one line."""
-    return msgspec.json.encode(value).decode()
+def on_one_line(text: str, *, but: str = "\n") -> str:
+    """A text on one line, as it is or quoted; `but` is what it may not have unquoted."""
+    plain = text == " ".join(text.split()) and not text.startswith('"') and but not in text
+    return text if plain else msgspec.json.encode(text).decode()
 
 
 def read_variables(form: Form) -> dict[str, str]:
     """What `written` wrote. Raises InvalidRequest for a line without a name."""
     found = {}
-    for line in form.text("variables", most=MESSAGE_MAX).splitlines():
-        name, equals, value = (part.strip() for part in line.partition("="))
-        if not line.strip():
+    # Not `splitlines`, which ends a line at characters that a value may well have.
+    for line in map(str.strip, form.text("variables", most=MESSAGE_MAX).split("\n")):
+        if not line:
             continue
-        if not name or not equals:
+        parts = VARIABLE.fullmatch(line)
+        if parts is None:
             raise InvalidRequest(f"{line[:80]!r} is no variable; write name = value", param="variables")
-        if value.startswith('"'):
-            with suppress(msgspec.DecodeError):
-                value = msgspec.json.decode(value, type=str)
-        found[name] = value
+        found[unquoted(parts[1])] = unquoted(parts[2])
     return found
+
+
+def unquoted(text: str) -> str:
+    """What `on_one_line` has written."""
+    text = text.strip()
+    if text.startswith('"'):
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(text, type=str)
+    return text
 
 
 def wants(desk: Desk) -> list[tuple[str, list[str]]]:
