@@ -291,6 +291,29 @@ def test_an_end_that_could_not_be_written_after_all_is_written_later(
     assert (closed.id, closed.error_type, closed.response) == ("", "journal_unwritable", None)
 
 
+def test_an_end_whose_call_has_just_lost_its_beginning_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long end has what is held written first. If the call's own beginning is in that and is not written,
+    neither is its end, and nothing of it is remembered."""
+
+    def scene(recording: Recording, outbox: Outbox, sink: Sink) -> None:
+        del outbox, sink
+        recording.hold("open", PLAIN, OPENED, None)
+        monkeypatch.setattr(JournalWriter, "append", refused)
+        body = msgspec.Raw(b'"%s"' % (b"x" * PROMISED_BYTES))
+        with no_file_longer_than(0):
+            recording.hold("close", PLAIN, ClosedCall(OPENED.id, "ok", 0.0, 0.0, response=body), body)
+        monkeypatch.undo()
+        recording.pay()
+        assert recording.unrecorded == set()
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no more")
+
+    assert played(tmp_path, scene)[1] == []
+
+
 def test_connections_are_cut_where_frames_cannot_be_written_after_all(tmp_path: Path) -> None:
     """Redacted they may be longer than was promised; a disk that is full then leaves nothing sent that has no
     record."""

@@ -84,13 +84,15 @@ class Recording:
         self, kind: FrameKind, redactor: Redactor, frame: OpenedCall | ClosedCall, body: msgspec.Raw | None
     ) -> None:
         """Have a frame written; `body` is the one that it has."""
-        if self.unrecorded and kind == "close" and frame.id in self.unrecorded:
-            self.unrecorded.discard(frame.id)
+        if self.unrecorded and kind == "close" and self._unopened(frame.id):
             return
         size = FRAME_BYTES if body is None else FRAME_BYTES + len(body)
         if size > self._left or redactor is not self._redactor:
             if self._held:
                 self._outbox.flush()
+                # Again: this call's own beginning may have been among what was held.
+                if kind == "close" and self._unopened(frame.id):
+                    return
             try:
                 if size > PROMISED_BYTES:
                     append = self._journal.open if kind == "open" else self._journal.close_call
@@ -104,6 +106,12 @@ class Recording:
             self._outbox.soon()
         self._left -= size
         self._held.append((kind, frame))
+
+    def _unopened(self, record_id: str) -> bool:
+        """Whether the call that ends now is one whose open frame could not be written; it is forgotten."""
+        unopened = record_id in self.unrecorded
+        self.unrecorded.discard(record_id)
+        return unopened
 
     def _owe(self, redactor: Redactor, frame: OpenedCall | ClosedCall) -> None:
         """Have the end of a call written once there is room, without its body: what it used was used, though
