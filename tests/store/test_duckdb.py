@@ -127,7 +127,8 @@ def test_one_process_owns_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["garbled", "cut", "empty", "foreign", "wal"])
 def test_a_damaged_file_is_told_as_such(tmp_path: Path, how: str) -> None:
     """And what to do about it: nobody has it open, though DuckDB may speak of a block."""
-    path = tmp_path / "records.duckdb"
+    path = tmp_path / "WALTER's  WAL" / "records.duckdb"
+    path.parent.mkdir()
     record_log = DuckDBRecordLog(path)
     record_log.apply(move(1))
     wal = path.with_name(path.name + ".wal").read_bytes()

@@ -65,6 +65,9 @@ ROOM_AT_ONCE: Final = 4_096
 REPLACE_WAIT_S: Final = 10.0
 """So long a reader may take before putting a new file in place is put off."""
 SUMS_WAIT_S: Final = REPLACE_WAIT_S / 2
+DAMAGE: Final = (duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
+DAMAGED: Final = ("Corrupt", "not a valid DuckDB", "Could not read enough bytes")
+"""What DuckDB says of a file that is none of its own any more."""
 log = logging.getLogger(__name__)
 
 
@@ -458,19 +461,14 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         return StoreUnavailable(f"the record store {self._path} failed: {error}")
 
 
-_DAMAGE = (duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
-_DAMAGED = ("Corrupt", "not a valid DuckDB", "Could not read enough bytes")
-"""What DuckDB says of a file that is none of its own any more."""
-
-
 def _unopened(path: Path, error: duckdb.Error) -> StoreUnavailable:
-    why = " ".join(str(error).split())[:600]  # a fatal one has a trace of C++ behind it
+    wal, why = f"{path}.wal", " ".join(str(error).split())[:600]  # a fatal one has a trace of C++ behind it
     if "set lock on file" in why:
         return StoreUnavailable(
             f"{path} is open in another process: stop that Airboss, or ask it instead ({why})"
         )
-    if isinstance(error, _DAMAGE) or any(words in why for words in _DAMAGED):
-        damaged, rest = (f"{path}.wal", "without it") if "WAL" in why else (f"{path}", "anew")
+    if isinstance(error, DAMAGE) or any(words in why for words in DAMAGED):
+        damaged, rest = (wal, "without it") if wal in str(error) else (f"{path}", "anew")
         advice = f"put a copy of the data directory back, or move that file away to begin {rest}"
         return StoreUnavailable(f"{damaged} is damaged: {advice} ({why})")
     return StoreUnavailable(f"{path} cannot be opened: {why}")
