@@ -17,7 +17,7 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.domain.plan import Caching, Retry, Timeouts
+from airboss.domain.plan import Caching, Limits, Retry, Timeouts
 from airboss.domain.ports import ApiKey
 from airboss.domain.release import Policy
 from airboss.governance.keys import hash_key
@@ -297,6 +297,30 @@ def test_a_first_that_leaves_holds_nobody_up(gateway: Gateway, provider: FakePro
         assert sorted(state(each.result()) or "" for each in others) == ["hit"] * 7 + ["miss"]
         first.result()
     assert provider.stats().requests == 2
+
+
+def test_a_first_that_leaves_while_its_limits_are_asked_holds_nobody_up(
+    own_root: Path, provider: FakeProvider
+) -> None:
+    """It has no record yet; of those who waited one asks all the same, and the others have its answer."""
+    limited = deployment(provider.url, cache=CACHE, limits=Limits(tokens_per_minute=1_000_000))
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    with (
+        Gateway(own_root, limited, process="tests.support.slow_counts_process") as gateway,
+        ThreadPoolExecutor(9) as pool,
+        gateway.client() as leaving,
+    ):
+
+        def leave() -> None:
+            with pytest.raises(httpx2.ReadTimeout):
+                leaving.post("/v1/chat/completions", json=body, timeout=0.7)
+
+        first = pool.submit(leave)
+        until((own_root / "asked").exists)
+        others = [pool.submit(gateway.chat, "hello", stream=n % 2 == 0) for n in range(8)]
+        assert sorted(state(each.result()) or "" for each in others) == ["hit"] * 7 + ["miss"]
+        first.result()
+    assert provider.stats().requests == 1
 
 
 def test_white_space_is_not_kept(gateway: Gateway, provider: FakeProvider) -> None:

@@ -263,11 +263,11 @@ class Seat:
         self._closed = msgspec.structs.replace(closed, cache=self.state)
         return self._closed
 
-    def leave(self) -> None:
+    def leave(self, *, left: bool = False) -> None:
         """The call is over and its client has all: keep the answer, if it may be given again. Whoever waits
-        for it has it now, or waits no longer."""
+        for it has it now, or waits no longer. `left`: its client went before the call had a record."""
         answer = None
-        left = self._closed is not None and self._closed.status == "cancelled"
+        left = left or (self._closed is not None and self._closed.status == "cancelled")
         try:
             answer = self._to_keep()
             if answer is not None and self._key is not None:

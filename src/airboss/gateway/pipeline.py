@@ -95,7 +95,7 @@ async def infer(
                 return refuse(worker, serving, client, call, refusal, http)
         opened = open_record(worker, serving, call)
     except BaseException as error:
-        release(held, seat)
+        release(held, seat, left=isinstance(error, asyncio.CancelledError))
         if not isinstance(error, ApiError):
             raise
         worker.metrics.refused(error.http_status)
@@ -107,12 +107,13 @@ async def infer(
         worker.metrics.in_flight -= 1
 
 
-def release(held: Held | None, seat: Seat | None = None) -> None:
-    """Give back what a call holds, unless its record has settled that."""
+def release(held: Held | None, seat: Seat | None = None, *, left: bool = False) -> None:
+    """Give back what a call holds, unless its record has settled that. `left`: its client has gone, before
+    there was a record."""
     if held is not None:
         held.release()
     if seat is not None:
-        seat.leave()
+        seat.leave(left=left)
 
 
 def admit(
