@@ -37,15 +37,6 @@ from airboss.store.answers import KeptAnswer, Meaning, SqliteAnswers
 
 log = logging.getLogger(__name__)
 
-ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
-"""A longer answer is not kept."""
-WRITES_MAX: Final = 256
-"""So many answers wait to be written; more are not kept."""
-SEARCHES_MAX: Final = 16
-"""So many questions wait to be compared; others do without."""
-NEAREST_MAX: Final = 8
-"""So many of the nearest are looked at more closely."""
-
 
 class Found(msgspec.Struct, frozen=True):
     """An answer that is there; found by its meaning if it has a `cosine`, and then for calls of that `scope`
@@ -58,6 +49,14 @@ class Found(msgspec.Struct, frozen=True):
 
 LEFT: Final = Found(b"")
 """In place of an answer: whoever was to bring it has left, and nobody knows what would have come."""
+ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A longer answer is not kept."""
+WRITES_MAX: Final = 256
+"""So many answers wait to be written; more are not kept."""
+SEARCHES_MAX: Final = 16
+"""So many questions wait to be compared; others do without."""
+NEAREST_MAX: Final = 8
+"""So many of the nearest are looked at more closely."""
 
 
 class AnswerCache:

@@ -42,6 +42,10 @@ _ANSWERED: Final = ", ".join(
 _STARTED: Final = COLUMNS.index("started_at")
 _TEXTS: Final = (COLUMNS.index("attributes"), COLUMNS.index("events"))
 _NULL: Final = msgspec.Raw(b"null")
+_FORGOTTEN: Final = (
+    "\"user\" = null, session = null, message = null, attributes = '', events = '',"
+    " name = if(gateway, name, kind)"
+)
 _CONDITIONS: Final = {
     "service": "service_ = $service",
     "user": "person = $user",
@@ -323,12 +327,6 @@ def traces(house: ClickHouse, where: TraceFilter, limit: int) -> list[TraceSumma
         )
         for row in house.rows(text, asked)
     ]
-
-
-_FORGOTTEN: Final = (
-    "\"user\" = null, session = null, message = null, attributes = '', events = '',"
-    " name = if(gateway, name, kind)"
-)
 
 
 def erase(house: ClickHouse, user: str, before: datetime) -> int:

@@ -101,10 +101,9 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     try:
+        # The first that reads the schema: of a damaged one the driver cannot say what it found.
         cursor.execute("PRAGMA journal_mode = WAL")
-    except (
-        UnicodeDecodeError
-    ) as error:  # the first that reads the schema: the driver cannot say what it found
+    except UnicodeDecodeError as error:
         raise sqlite3.DatabaseError("database disk image is malformed") from error
     # A publish is rare, and must outlive a power cut; NORMAL would only promise that for a killed process.
     cursor.execute("PRAGMA synchronous = FULL")
