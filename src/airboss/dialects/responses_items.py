@@ -10,6 +10,17 @@ from typing import Any
 from airboss.dialects.chat_said import CallJoin, list_of, read_said, text_of
 from airboss.dialects.speech import Json
 
+OWN = "responses_items"
+"""The member of a kept answer that has its turn in Responses' own words."""
+WAITING = frozenset(
+    {"mcp_approval_request", "computer_call", "local_shell_call", "shell_call", "apply_patch_call"}
+)
+"""Types of items that a client answers, and that chat has no words for. Their ids are needed."""
+_CHAT_KNOWS = frozenset({"message", "function_call", "function_call_output", "reasoning", "item_reference"})
+_GO_ON = frozenset({"message", "function_call", "custom_tool_call"}) | WAITING
+"""What of an output the next call has."""
+_KINDS = {"message": "msg", "function_call": "fc", "function_call_output": "fco"}
+
 
 def items_of(messages: Iterable[Any], named: str) -> list[Json]:
     """The items that messages are, in their order; the ids of those without one begin with `named`. What has
@@ -40,17 +51,6 @@ def _type(item: Json) -> str:
     return text_of(item.get("type", "message"))
 
 
-OWN = "responses_items"
-"""The member of a kept answer that has its turn in Responses' own words."""
-WAITING = frozenset(
-    {"mcp_approval_request", "computer_call", "local_shell_call", "shell_call", "apply_patch_call"}
-)
-"""Types of items that a client answers, and that chat has no words for. Their ids are needed."""
-_CHAT_KNOWS = frozenset({"message", "function_call", "function_call_output", "reasoning", "item_reference"})
-_GO_ON = frozenset({"message", "function_call", "custom_tool_call"}) | WAITING
-"""What of an output the next call has."""
-
-
 def own_items(given: str | Sequence[Any] | None, output: Sequence[Any]) -> list[Json] | None:
     """A turn that a provider of Responses has answered, in its own words, for the next one to build on: what
     was `given` and what came of it. None where chat has words for all that matters of it."""
@@ -62,9 +62,6 @@ def own_items(given: str | Sequence[Any] | None, output: Sequence[Any]) -> list[
     if all(_type(item) in _CHAT_KNOWS for item in (*turn, *made)):
         return None
     return [*turn, *made]
-
-
-_KINDS = {"message": "msg", "function_call": "fc", "function_call_output": "fco"}
 
 
 def _items(message: Json) -> Iterator[Json]:
