@@ -44,7 +44,7 @@ def usage_chunk() -> bytes:
     return json.dumps({"id": "c", "model": "up", "choices": [], "usage": USAGE}).encode()
 
 
-def piece(index: int, **call_: Any) -> dict[str, Any]:
+def piece(index: int | None, **call_: Any) -> dict[str, Any]:
     """A piece of a tool call: `id`, `name`, `arguments`."""
     function = {name: call_[name] for name in ("name", "arguments") if name in call_}
     named = {"id": call_["id"], "type": "function"} if "id" in call_ else {}

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airboss.dialects.chat_said import read_error_said
+from airboss.dialects.chat_said import read_error_said, read_said
+from airboss.dialects.responses_items import as_history
 from airboss.domain.errors import UpstreamFailed
+from airboss.providers.assembly import Assembly
+from airboss.providers.compatible import read_reply
 from tests.dialects.said import chunk, events, piece
 from tests.dialects.test_messages_answer import put_together
 from tests.dialects.test_messages_answer import speech as messages
@@ -56,7 +59,7 @@ def test_streams(said: list[Any]) -> None:
         made.error_event(b"{}")
 
 
-CALLS: dict[str, list[tuple[int, str | None, str | None, str]]] = {
+CALLS: dict[str, list[tuple[int | None, str | None, str | None, str]]] = {
     "one index for all": [(0, "a", "f", '{"x":'), (0, None, None, "1}"), (0, "b", "g", "{}")],
     "one index for all, then another": [
         (0, "a", "f", '{"x":1}'),
@@ -65,6 +68,12 @@ CALLS: dict[str, list[tuple[int, str | None, str | None, str]]] = {
     ],
     "one id for all": [(0, "a", "f", '{"x":1}'), (1, "a", "g", "{}")],
     "another id with every piece": [(0, "a", "f", '{"x":'), (0, "b", None, "1}"), (1, "c", "g", "{}")],
+    "one index for all and no ids": [(0, None, "f", '{"x":'), (0, None, "f", "1}"), (0, None, "g", "{}")],
+    "one index and one id for all": [(0, "a", "f", '{"x":1}'), (0, "a", "g", ""), (0, "a", None, "{}")],
+    "no index and one id for all": [(None, "a", "f", '{"x":1}'), (None, "a", "g", "{}")],
+    "indexes from one and no ids": [(1, None, "f", '{"x":1}'), (2, None, "g", "{}")],
+    "the second first": [(1, "b", "f", '{"x":1}'), (0, "a", "g", "{}")],
+    "a name with every piece": [(0, "a", "f", ""), (0, "a", "f", '{"x":1}'), (1, "b", "g", "{}")],
     "nothing to say": [(0, "a", "f", '{"x":1}'), (1, "b", "g", "")],
 }
 
@@ -99,6 +108,29 @@ def test_calls_are_told_apart(case: str) -> None:
         if name == "response.function_call_arguments.delta":
             deltas[event["item_id"]] = deltas.get(event["item_id"], "") + event["delta"]
     assert deltas == {item["id"]: item["arguments"] for item in items}
+
+
+@pytest.mark.parametrize("case", CALLS)
+@pytest.mark.parametrize("finish", ["tool_calls", "length"])
+def test_calls_are_kept_as_they_were_told(case: str, finish: str) -> None:
+    """What is put together of a stream, to be kept, has each call as the client was told of it."""
+    made, assembly = responses(), Assembly("chat")
+    out = b""
+    for index, id_, name, arguments in CALLS[case]:
+        data = chunk(tool_calls=[piece(index, id=id_, name=name, arguments=arguments)])
+        assembly.add(read_reply(data))
+        out += made.event(data)
+    assembly.add(read_reply(chunk(finish)))
+    out += made.event(chunk(finish))
+    answer = assembly.response()
+    assert answer is not None
+    response = json.loads(made.whole(answer))
+    history = as_history(made.as_told(read_said(answer)), made.call_id)
+    told = events(out + made.end())[-1][1]["response"]["output"]
+    assert response["output"] == told
+    assert [(each["id"], *each["function"].values()) for each in history["tool_calls"]] == [
+        (each["call_id"], each["name"], each["arguments"]) for each in told
+    ]
 
 
 def test_words_amid_arguments_come_behind_them() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from airboss.dialects.chat_said import read_said
 from airboss.dialects.responses_answer import ResponsesSpeech
 from airboss.dialects.responses_items import as_history
 from airboss.dialects.responses_request import read_responses
@@ -261,13 +262,13 @@ def test_words_after_a_call_are_a_second_message() -> None:
 def test_history() -> None:
     """What later requests have of an answer: its words and calls, without what servers add."""
     value = json.loads(whole(content="x", tool_calls=[call(0)], annotations=[], audio=None))
-    assert as_history(json.dumps(value).encode(), str) == {
+    assert as_history(read_said(json.dumps(value).encode()), str) == {
         "role": "assistant",
         "content": "x",
         "tool_calls": [call(0)],
     }
-    assert as_history(whole(tool_calls=[call(0)]), str)["content"] is None
-    assert as_history(whole(content="", refusal="no"), str) == {
+    assert as_history(read_said(whole(tool_calls=[call(0)])), str)["content"] is None
+    assert as_history(read_said(whole(content="", refusal="no")), str) == {
         "role": "assistant",
         "content": "",
         "refusal": "no",
@@ -279,7 +280,7 @@ def test_a_call_is_kept_by_the_id_that_its_client_knows() -> None:
     calls = [call(0), call(0), call(1) | {"id": None}]
     made = speech()
     told = [item["call_id"] for item in json.loads(made.whole(whole(tool_calls=calls)))["output"]]
-    kept = [each["id"] for each in as_history(whole(tool_calls=calls), made.call_id)["tool_calls"]]
+    kept = [each["id"] for each in as_history(read_said(whole(tool_calls=calls)), made.call_id)["tool_calls"]]
     assert kept == told
     assert len(set(told)) == 3
 

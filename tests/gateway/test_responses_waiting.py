@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from airboss.domain.release import Policy
+from airboss.governance.policies import policy_of
 from tests.gateway.test_responses_native import ANSWER, native
 from tests.support.gateway import Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
-from tests.support.spoken import say
+from tests.support.spoken import say, streamed
 
 
 @pytest.fixture
@@ -99,3 +101,37 @@ def test_items_that_a_client_gave_no_id(tmp_path: Path, upstream: SaidUpstream, 
             assert len({item["id"] for item in found}) == 5
             rest = client.get(path, params={"order": "asc", "after": found[0]["id"]}).json()["data"]
             assert rest == found[1:]
+
+
+@pytest.mark.parametrize(
+    "policy", [policy_of("observe", None), policy_of("mask", None)], ids=["looks", "masks"]
+)
+@pytest.mark.parametrize("indexes", [(1, 2), (0, 0)], ids=["from one", "all nought"])
+def test_results_find_calls_without_ids(
+    tmp_path: Path, upstream: SaidUpstream, policy: Policy, indexes: tuple[int, int]
+) -> None:
+    """Calls that a stream told by ids of ours are asked for by the same, with the names that it told."""
+    pieces = [(indexes[0], "f", '{"a":'), (indexes[0], "f", "1}"), (indexes[1], "g", "")]
+    said = [
+        {"index": index, "function": {"name": name, "arguments": arguments}}
+        for index, name, arguments in pieces
+    ]
+    upstream.stream([{"tool_calls": [each]} for each in said], "tool_calls")
+    plan = deployment(upstream.url, policy=policy)
+    with Gateway(tmp_path / "g", plan) as gateway:
+        told = streamed(say(gateway, "responses", "hi", stream=True))[-1][1]["response"]
+        with gateway.client() as client:
+            assert client.get(f"/v1/responses/{told['id']}").json() == told
+        results = [
+            {"type": "function_call_output", "call_id": item["call_id"], "output": item["name"]}
+            for item in told["output"]
+        ]
+        upstream.stream([{"content": "Yes."}])
+        say(gateway, "responses", results, previous_response_id=told["id"], stream=True)
+    _, called, *answers = json.loads(upstream.seen[-1])["messages"]
+    calls = called["tool_calls"]
+    assert [list(call["function"].values()) for call in calls] == [["f", '{"a":1}'], ["g", "{}"]]
+    assert [(each["tool_call_id"], each["content"]) for each in answers] == [
+        (call["id"], call["function"]["name"]) for call in calls
+    ]
+    assert len({call["id"] for call in calls}) == 2

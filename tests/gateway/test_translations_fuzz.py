@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from airboss.dialects.chat_said import read_said
 from airboss.dialects.messages_answer import MessagesSpeech
 from airboss.dialects.messages_passing import PassingReader
 from airboss.dialects.messages_request import messages_as_chat
@@ -293,4 +294,4 @@ def test_chat_is_said_to_every_client() -> None:
             except ApiError:
                 speech.error_event(b"{}")
         read_error(whole)
-        as_history(whole, str)
+        as_history(read_said(whole), str)

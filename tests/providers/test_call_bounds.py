@@ -100,11 +100,11 @@ def test_so_many_calls_are_put_together(join: Join, indexed: bool) -> None:
 def test_further_calls_of_one_index_add_nothing_to_those_before() -> None:
     """Nor does what is kept to tell them apart grow with them, whatever their indices are."""
     numbers = CallNumbers()
-    assert [numbers.of(0, f"c{number}", "f") for number in range(CALLS_MAX)] == list(range(CALLS_MAX))
-    assert numbers.of(0, None, None) == CALLS_MAX - 1
-    assert numbers.of(0, "more", "f") is None
-    assert numbers.of(0, None, None) is None
-    assert {numbers.of(index, None, None) for index in range(CALLS_MAX, 10_000)} == {None}
+    assert [numbers.of(0, f"c{number}", "f", "") for number in range(CALLS_MAX)] == list(range(CALLS_MAX))
+    assert numbers.of(0, None, None, "") == CALLS_MAX - 1
+    assert numbers.of(0, "more", "f", "") is None
+    assert numbers.of(0, None, None, "") is None
+    assert {numbers.of(index, None, None, "") for index in range(CALLS_MAX, 10_000)} == {None}
     assert len(numbers._at) <= CALLS_MAX
 
 
@@ -141,8 +141,9 @@ def test_the_first_id_of_a_call_is_the_one_that_is_recorded() -> None:
 @pytest.mark.parametrize("join", JOINS)
 def test_so_long_are_names(join: Join) -> None:
     """However many pieces of a name come, as far as it is kept it stands."""
-    pieces = [{"index": 0, "function": {"name": "ab" * 30}} for _ in range(100)]
-    assert join([event(pieces)]) == [("ab" * (NAME_CHARS_MAX // 2), "")]
+    names = [f"{number:02}" * 30 for number in range(100)]
+    pieces = [{"index": 0, "function": {"name": name}} for name in names]
+    assert join([event(pieces)]) == [("".join(names)[:NAME_CHARS_MAX], "")]
 
 
 def seconds(join: Join, events: list[bytes]) -> float:

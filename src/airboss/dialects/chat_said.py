@@ -18,7 +18,6 @@ from airboss.providers.lenient import (
     CallNumbers,
     any_json,
     arguments_of,
-    call_name,
     whole_number,
     without_halves,
 )
@@ -216,7 +215,7 @@ class CallJoin:
     def add(self, piece: CallPiece) -> JoinedCall:
         """Add a piece; the call as it is now. Raises UpstreamFailed for more calls, or text, than anybody
         asks for."""
-        index = self._numbers.of(piece.index, piece.id, piece.name)
+        index = self._numbers.of(piece.index, piece.id, piece.name, piece.arguments)
         if index is None:
             raise too_many_calls()
         call = self.calls.get(index)
@@ -232,7 +231,7 @@ class CallJoin:
             self._ids.add(piece.id)
             call.id = piece.id
         call.extra = piece.extra or call.extra
-        call.name = call_name(call.name, piece.name, begun=bool(call.arguments))
+        call.name = self._numbers.name(index)
         if piece.arguments:
             call.arguments.append(piece.arguments)
         return call

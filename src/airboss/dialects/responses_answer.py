@@ -26,6 +26,7 @@ from airboss.dialects.chat_said import (
 from airboss.dialects.heard import both_heard, heard_in
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.responses_heard import Heard
+from airboss.dialects.responses_items import is_cut
 from airboss.dialects.responses_output import PARTS, PREFIX, Item, Text
 from airboss.dialects.responses_passing import pass_on
 from airboss.dialects.responses_request import Asked, history_in, read_responses
@@ -130,7 +131,7 @@ class ResponsesSpeech:
             return self._heard.whole(heard[0])
         if self._heard.last is not None:  # of a stream, whose chat is not all that it was
             return self._heard.last
-        said = read_said(chat)
+        said = self.as_told(read_said(chat))
         items = _Items(self)
         items.add(said)
         items.settle(_status(said.finish))
@@ -143,6 +144,18 @@ class ResponsesSpeech:
                 counts=said.counts or self.estimate or Counts(),
             )
         )
+
+    def as_told(self, said: Said) -> Said:
+        """A whole answer whose calls are numbered, named by ids and in the order in which a stream of it was
+        told, if one was: pieces put together do not know how they came."""
+        told = self._stream.calls if self._stream is not None else []
+        if len(told) != len(said.calls):
+            return said
+        whole = {
+            call.index: msgspec.structs.replace(piece, index=call.index, id=call.id)
+            for call, piece in zip(sorted(told, key=lambda call: call.index), said.calls, strict=True)
+        }
+        return msgspec.structs.replace(said, calls=tuple(whole[call.index] for call in told))
 
     def response(
         self,
@@ -233,8 +246,8 @@ def _error_in(body: bytes) -> Json:
 
 
 def _status(finish: str | None) -> str:
-    """How a response ended; what never ended is incomplete too."""
-    return "incomplete" if finish in {None, "length", "content_filter"} else "completed"
+    """How a response ended."""
+    return "incomplete" if is_cut(finish) else "completed"
 
 
 def usage_of(counts: Counts) -> Json:
@@ -261,6 +274,11 @@ class _Items:
         self._opened: Counter[str] = Counter()
         """Items of each kind."""
         self.listed: list[Item] = []
+
+    @property
+    def calls(self) -> list[JoinedCall]:
+        """The calls, in the order in which they began."""
+        return [*self._joined.calls.values()]
 
     def add(self, said: Said) -> None:
         """Add a whole answer or a piece of one."""

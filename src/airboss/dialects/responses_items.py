@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from airboss.dialects.chat_said import CallJoin, list_of, read_said, text_of
+from airboss.dialects.chat_said import CallJoin, Said, list_of, text_of
 from airboss.dialects.speech import Json
 
 OWN = "responses_items"
@@ -116,16 +116,21 @@ def _part(part: Json) -> Json:
     return {"type": "input_text", "text": text_of(part.get("text"))}
 
 
-def as_history(chat: bytes, made: Callable[[int], str]) -> Json:
-    """A whole chat answer as the message that later requests have: what servers add beside it stays away.
-    `made` is the id that the client was told of a call that has none, by its number."""
-    said = read_said(chat)
+def is_cut(finish: str | None) -> bool:
+    """Whether an answer for which this is the reason to stop is not complete; so is one without any."""
+    return finish in {None, "length", "content_filter"}
+
+
+def as_history(said: Said, made: Callable[[int], str]) -> Json:
+    """A whole answer as the message that later requests have: what servers add beside it stays away. `made`
+    is the id that the client was told of a call that has none, by its number."""
+    none = "" if is_cut(said.finish) else "{}"  # as clients were told
     joined = CallJoin()
     for piece in said.calls:
         joined.add(piece)
     calls: list[Json] = []
     for call in joined.calls.values():
-        function = {"name": call.name, "arguments": call.text}
+        function = {"name": call.name, "arguments": call.text or none}
         calls.append({"id": call.id or made(call.index), "type": "function", "function": function})
         if call.extra is not None:
             calls[-1]["extra_content"] = call.extra

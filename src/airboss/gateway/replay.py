@@ -17,7 +17,7 @@ import msgspec
 from airboss.dialects.chat_said import too_many_calls
 from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.sse import BOM, Splitter, event_data
-from airboss.providers.lenient import CallNumbers, Pieces, any_json, arguments_of, call_name, without_halves
+from airboss.providers.lenient import CallNumbers, Pieces, any_json, arguments_of, without_halves
 
 Json = dict[str, Any]
 
@@ -275,13 +275,14 @@ def _merge_calls(calls: _Calls, pieces: list[Any]) -> None:
         function = piece.get("function")
         function = function if isinstance(function, dict) else {}
         name = function.get("name")
-        index = calls.numbers.of(piece.get("index"), piece.get("id"), name)
+        arguments = function.get("arguments")
+        index = calls.numbers.of(piece.get("index"), piece.get("id"), name, arguments)
         if index is None:
             raise too_many_calls()
         new: Json = {"id": None, "type": "function", "function": {"name": "", "arguments": Pieces()}}
         call = calls.setdefault(index, new)
         said = call["function"]
-        said["name"] = call_name(said["name"], name, begun=bool(said["arguments"].pieces))
-        if (arguments := function.get("arguments")) is not None:
+        said["name"] = calls.numbers.name(index)
+        if arguments is not None:
             said["arguments"].pieces.append(arguments_of(arguments))
         call |= {key: value for key, value in piece.items() if value and key not in {"index", "function"}}

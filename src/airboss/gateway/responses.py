@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from airboss.dialects.chat_said import read_said
 from airboss.dialects.responses_answer import ResponsesSpeech
 from airboss.dialects.responses_items import OWN, as_history, items_of, own_items
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
@@ -145,7 +146,7 @@ class _Keeper:
 
     def _kept(self, chat: bytes, answer: bytes | None, response: bytes) -> KeptResponse:
         conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
-        said = as_history(answer or b"{}", self._speech.call_id)
+        said = as_history(self._speech.as_told(read_said(answer or b"{}")), self._speech.call_id)
         if self._speech.native:
             output = msgspec.json.decode(response, type=_Output).output
             given = self._speech.asked.request.input

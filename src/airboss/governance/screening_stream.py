@@ -175,14 +175,21 @@ class ChoiceScreen:
             return
         for piece in read_list(delta.get("tool_calls")):
             number = read_number(piece.get("index"), -1)
-            function = (read_object(piece.get("function")) or {}) if number < 0 else {}
+            function = read_object(piece.get("function")) or {}
             index = self._numbers.of(
-                number if number >= 0 else None, read_text(piece.get("id")), read_text(function.get("name"))
+                number if number >= 0 else None,
+                read_text(piece.get("id")),
+                read_text(function.get("name")),
+                read_text(function.get("arguments")),
             )
             if index is None:  # more calls than are told apart
                 self.blocked = bool(self._policy.acting)
                 continue
-            _join(self._calls.setdefault(index, {"index": index}), piece, _DEPTH_MAX)
+            call = self._calls.setdefault(index, {"index": index})
+            _join(call, piece, _DEPTH_MAX)
+            said = call.get("function")
+            if isinstance(said, dict) and (named := self._numbers.name(index)):
+                said["name"] = named
         legacy = read_object(delta.get("function_call"))
         if legacy:
             _join(self._legacy, legacy, _DEPTH_MAX)

@@ -8,7 +8,7 @@ import msgspec
 
 from airboss.domain.request import Operation
 from airboss.providers.compatible import Delta, Reply
-from airboss.providers.lenient import CallNumbers, arguments_of, call_name
+from airboss.providers.lenient import CallNumbers, arguments_of
 from airboss.providers.usage import Usage, UsageSum
 
 OUTPUT_CHARS_MAX = 8 * 1024 * 1024
@@ -114,7 +114,7 @@ class Assembly:
         if not isinstance(function, dict):
             function = {}
         name, arguments = function.get("name"), function.get("arguments")
-        index = into.call_numbers.of(call.get("index"), call.get("id"), name)
+        index = into.call_numbers.of(call.get("index"), call.get("id"), name, arguments)
         if index is None:
             return
         kept = into.tool_calls.setdefault(
@@ -124,7 +124,7 @@ class Assembly:
         if isinstance(more := call.get("extra_content"), dict):
             kept["extra_content"] = more
         said = kept["function"]
-        said["name"] = call_name(said["name"], name, begun=bool(said["arguments"]))
+        said["name"] = into.call_numbers.name(index)
         if arguments is not None and self._kept < OUTPUT_CHARS_MAX:
             arguments = arguments_of(arguments)
             self._kept += len(arguments)

@@ -79,22 +79,27 @@ class CallNumbers:
 
     def __init__(self) -> None:
         self._ids: dict[int, object] = {}
+        self._names: dict[int, str] = {}
+        self._begun: set[int] = set()
+        """The calls whose arguments have."""
         self._last = -1
         self._at: dict[int, int] = {}
         """The call that is at each `index` now."""
 
-    def of(self, index: object, id_: object, name: object) -> int | None:
+    def of(self, index: object, id_: object, name: object, arguments: object) -> int | None:
         """The call that a piece is of; None where it is one more than CALLS_MAX. Where its server says no
         `index`: the one with its id; a new one where it has a name or another id; else the last."""
         if isinstance(index, int):
             number = self._at.get(index, index if index not in self._ids else self._last + 1)
             known = self._ids.get(number)
-            if id_ and name and known and id_ != known:
+            if name and ((id_ and known and id_ != known) or self._is_another(number, name)):
                 # Some servers give every call the same index. Others give every piece of one another id, but
                 # the first alone has the name.
                 number = self._last + 1
         elif id_:
-            number = next((known for known, each in self._ids.items() if each == id_), self._last + 1)
+            number = next((known for known, each in reversed(self._ids.items()) if each == id_), -1)
+            if number < 0 or self._is_another(number, name):
+                number = self._last + 1
         else:
             number = self._last + 1 if name or self._last < 0 else self._last
         self._last = max(self._last, number)
@@ -104,16 +109,24 @@ class CallNumbers:
         if not kept:
             return None  # what follows it is not of the call before it: it is the last all the same
         self._ids[number] = self._ids.get(number) or id_
+        self._name(number, name)
+        if arguments is not None and arguments != "":
+            self._begun.add(number)
         return number
 
+    def _name(self, number: int, more: object) -> None:
+        before = self._names.setdefault(number, "")
+        # Some servers cut names too; others send the whole name with every piece.
+        if isinstance(more, str) and more != before:
+            self._names[number] = before + more[: NAME_CHARS_MAX - len(before)]
 
-def call_name(before: str, more: object, *, begun: bool) -> str:
-    """The name of a tool call with that of one more piece; `begun`: its arguments have. Some servers cut
-    names too; others send the whole name with every piece."""
-    if not isinstance(more, str) or (begun and before == more):
-        return before
-    room = NAME_CHARS_MAX - len(before)
-    return before + more[:room] if room > 0 else before
+    def name(self, number: int) -> str:
+        """The name of a call, as far as it has come."""
+        return self._names[number]
+
+    def _is_another(self, number: int, name: object) -> bool:
+        """Whether a name is not that of a call: once its arguments come, no more comes of that."""
+        return isinstance(name, str) and name != "" and number in self._begun and name != self._names[number]
 
 
 class Pieces:
