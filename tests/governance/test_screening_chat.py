@@ -341,6 +341,24 @@ def event(**delta: Any) -> dict[str, Any]:
 END = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 
+def test_signed_thoughts() -> None:
+    """A whole answer keeps them where they are what was signed, and loses them where a policy changed them; a
+    stream loses them."""
+    fine = {"type": "thinking", "thinking": "hm", "signature": "S"}
+    mail = fine | {"thinking": "x@example.com"}
+    hidden = {"type": "redacted_thinking", "data": "D"}
+    for blocks, kept in (([fine, hidden], [fine, hidden]), ([fine, mail], None), ([hidden, mail], None)):
+        screen = AnswerScreen(one_action("mask"))
+        message = {"role": "assistant", "content": "to a@example.com", "thinking_blocks": blocks}
+        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        said = json.loads(screen.whole(json.dumps({"id": "x", "choices": choices}).encode()).given)
+        assert said["choices"][0]["message"].get("thinking_blocks") == kept
+        assert "example.com" not in json.dumps(said)
+        assert said["choices"][0]["finish_reason"] == "stop"
+    streamed = AnswerScreen(one_action("mask")).event(json.dumps(event(thinking_blocks=[fine])).encode())
+    assert b"thinking" not in b"".join(each.given for each in streamed)
+
+
 def test_what_is_not_known_does_not_pass() -> None:
     """Members of a stream's events that may spell the text once more are left out; numbers and flags stay."""
     odd = event(content="hi ") | {"__verbose": {"content": "jane@exa"}, "took_ms": 5}

@@ -78,6 +78,23 @@ def screen_request(policy: ScreeningPolicy, body: bytes, tokens: Tokens | None =
     return RequestScreened(body=data, findings=findings.listed(), blocked=screened.blocked)
 
 
+def _without_changed_thoughts(before: bytes, after: bytes) -> bytes:
+    """A whole answer without the signed thoughts of each message where they are not what was signed: their
+    provider would refuse them."""
+    top = read_object(msgspec.Raw(after)) or {}
+    said = read_object(msgspec.Raw(before)) or {}
+    choices = read_list(top.get("choices"))
+    changed = False
+    for old, new in zip(read_list(said.get("choices")), choices, strict=True):
+        signed = (read_object(old.get("message")) or {}).get("thinking_blocks")
+        message = read_object(new.get("message")) or {}
+        if signed is not None and bytes(message["thinking_blocks"]) != bytes(signed):
+            del message["thinking_blocks"]
+            new["message"] = msgspec.Raw(_encode(message))
+            changed = True
+    return _encode({**top, "choices": choices}) if changed else after
+
+
 WRITTEN_SPARED = SPARED | {("previous_response_id",)}
 """The same of a request in a dialect other than chat."""
 
@@ -171,6 +188,8 @@ class AnswerScreen:
             self.blocked = True
             return self._passed(self._prefixes(body))
         self._findings.merge(found)
+        if b'"thinking_blocks"' in body and screened.data != body:
+            return self._passed(_without_changed_thoughts(body, screened.data))
         return self._passed(screened.data)
 
     def _passed(self, data: bytes) -> Passed:
