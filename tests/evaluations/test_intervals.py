@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.evaluations.intervals import (
-    clopper_pearson,
     holm,
     mcnemar_exact,
     mean_interval,
@@ -25,24 +24,20 @@ VALUES = [0.1, 0.5, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4]
 
 
 @pytest.mark.parametrize(
-    ("successes", "trials", "wilson", "exact"),
+    ("successes", "trials", "wilson"),
     [
-        (0, 20, (0.0, 0.1611251580528194), (0.0, 0.16843347098308534)),
-        (3, 20, (0.052368745896216595, 0.36041886474075696), (0.0320709371854637, 0.37892682654531396)),
-        (20, 20, (0.8388748419471804, 1.0), (0.8315665290169146, 1.0)),
-        (95, 100, (0.8882495307680808, 0.9784563208456319), (0.8871650888945373, 0.9835681208179479)),
-        (999, 1000, (0.9943574414020421, 0.9998234536293739), (0.9944410757201734, 0.9999746825125088)),
-        (1, 2, (0.09453120573423068, 0.9054687942657693), (0.01257911709342505, 0.9874208829065749)),
+        (0, 20, (0.0, 0.1611251580528194)),
+        (3, 20, (0.052368745896216595, 0.36041886474075696)),
+        (20, 20, (0.8388748419471804, 1.0)),
+        (95, 100, (0.8882495307680808, 0.9784563208456319)),
+        (999, 1000, (0.9943574414020421, 0.9998234536293739)),
+        (1, 2, (0.09453120573423068, 0.9054687942657693)),
     ],
 )
-def test_proportions(
-    successes: int, trials: int, wilson: tuple[float, float], exact: tuple[float, float]
-) -> None:
-    """Wilson's and Clopper and Pearson's intervals are those of statsmodels."""
+def test_proportions(successes: int, trials: int, wilson: tuple[float, float]) -> None:
+    """Wilson's interval is that of statsmodels."""
     found = wilson_interval(successes, trials)
     assert (found.low, found.high) == pytest.approx(wilson, abs=1e-12)
-    found = clopper_pearson(successes, trials)
-    assert (found.low, found.high) == pytest.approx(exact, abs=1e-10)
 
 
 @pytest.mark.parametrize(

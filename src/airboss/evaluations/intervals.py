@@ -16,7 +16,6 @@ import msgspec
 
 from airboss.evaluations.quantiles import (
     beta_cdf,
-    beta_quantile,
     normal_quantile,
     solve_rising,
     t_quantile,
@@ -67,21 +66,6 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
     low = 0.0 if successes == 0 else max(0.0, middle - half)
     high = 1.0 if successes == trials else min(1.0, middle + half)
     return Interval(estimate=share, low=low, high=high, confidence=confidence, method="wilson")
-
-
-def clopper_pearson(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
-    """The exact interval for a proportion: it misses with at most 1 - confidence, whatever the truth.
-
-    Raises ValueError as `wilson_interval`. Source: C. J. Clopper and E. S. Pearson, The use of confidence or
-    fiducial limits illustrated in the case of the binomial, Biometrika 26 (1934), 404-413.
-    """
-    _check_counts(successes, trials)
-    tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else beta_quantile(tail, successes, trials - successes + 1)
-    high = 1.0 if successes == trials else beta_quantile(1 - tail, successes + 1, trials - successes)
-    return Interval(
-        estimate=successes / trials, low=low, high=high, confidence=confidence, method="clopper-pearson"
-    )
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> PairedTest:
