@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, inspect
 
 from airboss.store import ledger_open, ledger_tables
 from airboss.store.ledger import SqlLedger
-from tests.store.ledgers import plan
+from tests.store.ledgers import KINDS, plan, url
 
 VERSIONS = Path(ledger_open.__file__).parent / "migrations"
 
@@ -29,8 +29,11 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
-def test_migrations_make_the_tables(tmp_path: Path) -> None:
-    """A migrated database and the tables in the code are the same, types and nulls included."""
+@pytest.mark.parametrize("way", ["_make", "_migrate"])
+def test_migrations_make_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """A migrated database and the tables in the code are the same, types and nulls included; so is a new one,
+    which is made without migrations."""
+    monkeypatch.setattr(ledger_open, "_make", getattr(ledger_open, way))
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     SqlLedger(url).close()
     engine = create_engine(url)
@@ -42,6 +45,37 @@ def test_migrations_make_the_tables(tmp_path: Path) -> None:
             "alembic_version",
         }
     engine.dispose()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_ledger_is_what_the_migrations_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Every column, index and key, and the first rows."""
+    found = []
+    for way in ("_make", "_migrate"):
+        monkeypatch.setattr(ledger_open, "_make", getattr(ledger_open, way))
+        (tmp_path / way).mkdir()
+        found.append(described(SqlLedger(url(kind, tmp_path / way))))
+    assert found[0] == found[1]
+    assert len(found[0]) > len(ledger_tables.metadata.tables)
+
+
+def described(ledger: SqlLedger) -> list[str]:
+    """All that is in its database."""
+    columns = "table_name, column_name, data_type, is_nullable, column_default, character_maximum_length"
+    asked = [
+        f"SELECT {columns} FROM information_schema.columns WHERE table_schema = 'public'",
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint",
+    ]
+    if ledger._engine.dialect.name == "sqlite":
+        asked = ["SELECT type, name, tbl_name, sql FROM sqlite_master"]
+    asked += ["SELECT * FROM revision", "SELECT * FROM alembic_version"]
+    with ledger._engine.connect() as connection:
+        rows = [row for each in asked for row in connection.exec_driver_sql(each)]
+    ledger.close()
+    return sorted("".join(str(row).split()) for row in rows)
 
 
 def test_the_schema_that_is_looked_for_is_the_newest_migration() -> None:
@@ -103,21 +137,22 @@ def test_asking_for_the_revision_is_cheap(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["_make", "_migrate"])
+def test_a_schema_that_fails_leaves_the_database_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """Half a schema is never left behind: the next start tries again from the beginning."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrate = ledger_open._migrate
+    make = getattr(ledger_open, way)
 
     def broken(connection: object) -> None:
-        migrate(connection)  # type: ignore[arg-type]  # handed on as it came
+        make(connection)
         raise RuntimeError("the power went")
 
-    monkeypatch.setattr(ledger_open, "_migrate", broken)
+    monkeypatch.setattr(ledger_open, "_make", broken)
     with pytest.raises(RuntimeError):
         SqlLedger(url)
-    monkeypatch.setattr(ledger_open, "_migrate", migrate)
+    monkeypatch.setattr(ledger_open, "_make", make)
     engine = create_engine(url)
     with engine.connect() as connection:
         assert inspect(connection).get_table_names() == []
