@@ -143,6 +143,7 @@ TOUCHES: Mapping[str, str] = {
     "telemetry/journal.py": "fcntl mmap os",
     "telemetry/logs.py": "os",
     "testing.py": "os subprocess",
+    "tuning/hosted_http.py": "httpx2 ssl",
 }
 """What each module touches. A module that is not here is named for a concept: it takes facts and decides."""
 

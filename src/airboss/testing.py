@@ -27,8 +27,9 @@ from airboss.domain.errors import SetupError, WrongCall
 from airboss.providers.fake_faults import FAULTS, Behaviour
 from airboss.providers.fake_script import ScriptStep
 from airboss.providers.fake_stats import Seen, Stats
+from airboss.providers.fake_tuned import TuningPlay
 
-__all__ = ["FAULTS", "Behaviour", "FakeProvider", "ScriptStep", "Seen", "Stats"]
+__all__ = ["FAULTS", "Behaviour", "FakeProvider", "ScriptStep", "Seen", "Stats", "TuningPlay"]
 
 START_S = 20.0
 STOP_S = 5.0
@@ -121,8 +122,12 @@ class FakeProvider:
         """Reset every connection and refuse new ones for so long; None: until `reset`."""
         self._call("POST", "outage", {"for_s": for_s})
 
+    def tuning(self, play: TuningPlay) -> None:
+        """Say how the fine-tuning jobs that begin from now on run."""
+        self._call("POST", "tuning", msgspec.to_builtins(play))
+
     def reset(self) -> None:
-        """Forget the script, the counts and any outage."""
+        """Forget the script, what was uploaded and trained, the counts and any outage."""
         self._call("POST", "reset", {})
 
     def stats(self) -> Stats:

@@ -10,7 +10,8 @@ outage, and on the main one) has:
 
     POST script   {"steps": [ScriptStep…], "append": false}   queue behaviours for what comes next
     POST outage   {"for_s": 2.5}                              refuse connections from now on
-    POST reset                                                forget the script, the counts and any outage
+    POST tuning   {"for_s": 2, "outcome": "failed"}           how fine-tuning jobs run (`TuningPlay`)
+    POST reset                                                forget all that was said, uploaded and counted
     GET  stats                                                what was seen (`fake_stats.Stats`)
     GET  faults                                               every fault with a line on it
 
@@ -41,6 +42,7 @@ from airboss.providers.fake_faults import Behaviour
 from airboss.providers.fake_http import Connection
 from airboss.providers.fake_script import Script, ScriptStep
 from airboss.providers.fake_stats import Tally
+from airboss.providers.fake_tuned import TuningPlay
 from airboss.providers.fake_wire import refuse, respond
 
 BACKLOG = 4096
@@ -145,6 +147,9 @@ class FakeHouse:
             case "POST", "/_fake/outage":
                 self.outage(msgspec.json.decode(body or b"{}", type=OutageOrder).for_s)
                 return respond(200, b"{}")
+            case "POST", "/_fake/tuning":
+                self._chooser.tuning(msgspec.json.decode(body or b"{}", type=TuningPlay))
+                return respond(200, b"{}")
             case "POST", "/_fake/reset":
                 self._chooser.reset()
                 self.tally.reset()
@@ -155,7 +160,9 @@ class FakeHouse:
                 return respond(200, msgspec.json.encode(self.tally.stats()))
             case "GET", "/_fake/faults":
                 return respond(200, msgspec.json.encode(fake_faults.FAULTS))
-        raise NotFound(f"no {method} {path}; there are POST script, outage, reset, and GET stats, faults")
+        raise NotFound(
+            f"no {method} {path}; there are POST script, outage, tuning, reset, and GET stats, faults"
+        )
 
     def _queue(self, order: ScriptOrder) -> int:
         Script(self._loop.time).add(order.steps)  # raises before anything has changed

@@ -15,6 +15,7 @@ from airboss.providers.fake_plays import plan
 from airboss.providers.fake_script import Script
 from airboss.providers.fake_shelf import Shelf, is_shelved
 from airboss.providers.fake_tongues import is_foreign, read_foreign, refusal
+from airboss.providers.fake_tuned import TuningPlay
 from airboss.providers.fake_wire import End, Step, refuse, respond
 
 POSTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
@@ -24,7 +25,7 @@ COUNTED_MAX = 10_000
 
 AZURE = re.compile(r"/openai/deployments/[^/]+(/chat/completions|/completions|/embeddings)")
 FOREIGN = (
-    "audio, images, moderations, files, batches, /v1/responses, /v1/messages, /v1beta/models/…, "
+    "audio, images, moderations, files, batches, fine_tuning, /v1/responses, /v1/messages, /v1beta/models/…, "
     "/model/…/converse and /openai/deployments/…"
 )
 
@@ -45,13 +46,17 @@ class Chooser:
 
     def __init__(self, clock: Callable[[], float], default: Behaviour) -> None:
         self.script = Script(clock)
-        self.shelf = Shelf()
+        self.shelf = Shelf(clock)
         self._default = default
         self._kept: dict[tuple[bytes, bytes], Prepared] = {}
         self._calls: dict[tuple[str, Behaviour], int] = {}
 
+    def tuning(self, play: TuningPlay) -> None:
+        """How fine-tuning jobs run from now on."""
+        self.shelf.tuned.play = play
+
     def reset(self) -> None:
-        """Forget the script, the files and the counts of `first`."""
+        """Forget the script, the files, what was trained and the counts of `first`."""
         self.script.clear()
         self.shelf.clear()
         self._calls.clear()
@@ -75,8 +80,9 @@ class Chooser:
     ) -> Prepared:
         path, _, query = target.decode("latin-1").partition("?")
         authorization = header(headers, "authorization") or ""
+        make = None
         if is_shelved(path):
-            call = self.shelf.read(
+            call, make = self.shelf.read(
                 method.decode("latin-1"),
                 target.decode("latin-1"),
                 body,
@@ -94,6 +100,8 @@ class Chooser:
         counted = behaviour.first is not None
         if behaviour.first is not None and self._count(call, behaviour) > behaviour.first:
             behaviour = msgspec.structs.replace(behaviour, fault="ok")
+        if make is not None and not refused(behaviour):
+            call = msgspec.structs.replace(call, made=make())
         prepared = Prepared(behaviour.fault, plan(call, behaviour))
         same_again = line is None and not counted and not self.script.waits and path in POSTS
         if same_again and behaviour.fault == "ok" and len(body) <= CACHE_BODY_BYTES_MAX:
@@ -113,6 +121,10 @@ class Chooser:
         asked = fake_faults.from_text(call.last_user_text) or fake_faults.from_model(call.asked.model)
         if asked is None and takes_calls(call.path):
             asked = self.script.next(call.asked.model, lambda: call.all_text)
+        if asked is None and call.path in POSTS:
+            trained = self.shelf.tuned.says(call.asked.model, call.last_user_text)
+            if trained is not None:
+                asked = Behaviour(text=trained)
         return asked or self._default
 
     def _count(self, call: Call, behaviour: Behaviour) -> int:
@@ -126,6 +138,12 @@ class Chooser:
         if len(self._kept) >= CACHE_ENTRIES_MAX:
             self._kept.clear()
         self._kept[request] = prepared
+
+
+def refused(behaviour: Behaviour) -> bool:
+    """Whether a call is refused, so that nothing of it is done; what merely breaks may have been."""
+    kept = {"429", "429-no-retry-after", "context-length", "content-filter", "echo-authorization"}
+    return behaviour.fault in kept or (behaviour.fault == "status" and behaviour.status < 500)
 
 
 def takes_calls(path: str) -> bool:

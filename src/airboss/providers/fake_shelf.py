@@ -1,7 +1,7 @@
-"""The fake provider's other routes of OpenAI's: audio, images, moderations, files and batches.
+"""The fake provider's other routes of OpenAI's: audio, images, moderations, files, batches, fine-tuning.
 
-Files are kept in memory until a reset; all else follows from the request alone. A request asks for a fault in
-its `input` or `prompt`.
+Files and fine-tuning jobs are kept in memory until a reset; all else follows from the request alone. A
+request asks for a fault in its `input` or `prompt`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from email.parser import BytesParser
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs
 from airboss.domain.errors import InvalidRequest, MethodNotAllowed, NotFound
 from airboss.providers import fake_answers as answers
 from airboss.providers.fake_answers import Asked, Call, Made
+from airboss.providers.fake_tuned import Tuned
 
 IMAGES_MAX = 10
 """In one answer."""
@@ -25,7 +27,7 @@ JSON = "application/json"
 _PATHS = re.compile(
     r"(?:/v1|/openai(?:/deployments/[^/]+)?)/(audio/(?:speech|transcriptions|translations)|"
     r"images/(?:generations|edits|variations)|moderations|files(?:/[^/]+(?:/content)?)?|"
-    r"batches(?:/[^/]+(?:/cancel)?)?)"
+    r"batches(?:/[^/]+(?:/cancel)?)?|fine_tuning/jobs(?:/[^/]+(?:/(?:events|cancel))?)?)"
 )
 _PIXEL = base64.b64encode(b"\x89PNG fake").decode()
 
@@ -38,32 +40,42 @@ def is_shelved(path: str) -> bool:
 
 
 class Shelf:
-    """The files."""
+    """The files, and the models that were trained with them. `clock` is in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._files: dict[str, tuple[Json, bytes]] = {}
+        self.tuned = Tuned(clock, self._content)
 
     def clear(self) -> None:
         """Forget them."""
         self._files.clear()
+        self.tuned.clear()
 
-    def read(self, method: str, target: str, body: bytes, *, content_type: str, authorization: str) -> Call:
-        """A request with its answer. Raises InvalidRequest, NotFound and MethodNotAllowed."""
+    def _content(self, name: str) -> bytes | None:
+        return self._files[name][1] if name in self._files else None
+
+    def read(
+        self, method: str, target: str, body: bytes, *, content_type: str, authorization: str
+    ) -> tuple[Call, Callable[[], Made]]:
+        """A request, and what does it and makes its answer. Both raise InvalidRequest, NotFound and
+        MethodNotAllowed."""
         path, _, query = target.partition("?")
         found = _PATHS.fullmatch(path)
         assert found is not None  # `is_shelved` has been asked
         fields, files = _fields(content_type, body)
-        made = self._made(method, found[1], {**_asked(query), **fields}, files)
         text = str(fields.get("input") or fields.get("prompt") or "")
         model = str(fields.get("model") or "")
         digest = hashlib.blake2b(body, digest_size=12).hexdigest()
         asked = Asked(model=model, prompt=text)
-        return Call(path=path, asked=asked, id=digest, authorization=authorization, made=made)
+        call = Call(path=path, asked=asked, id=digest, authorization=authorization)
+        return call, lambda: self._made(method, found[1], {**_asked(query), **fields}, files)
 
     def _made(self, method: str, route: str, fields: Json, files: dict[str, bytes]) -> Made:
         noun, _, rest = route.partition("/")
         if noun == "files":
             return self._file(method, rest, fields, files)
+        if noun == "fine_tuning":
+            return _json(self.tuned.answer(method, rest, fields))
         if method != "POST" and noun != "batches":
             raise MethodNotAllowed(f"{route} takes POST, not {method}")
         match noun:
@@ -86,10 +98,10 @@ class Shelf:
                 raise InvalidRequest("file and purpose are needed", param="file")
             if len(self._files) >= FILES_MAX:
                 self._files.clear()
-            data = files["file"]
-            name = f"file-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
+            data, filename = files["file"], str(fields.get("filename") or "fake")
+            name = f"file-{hashlib.blake2b(filename.encode() + data, digest_size=8).hexdigest()}"
             told: Json = {"id": name, "object": "file", "bytes": len(data), "created_at": answers.CREATED}
-            told |= {"filename": "fake", "purpose": fields["purpose"], "status": "processed"}
+            told |= {"filename": filename, "purpose": fields["purpose"], "status": "processed"}
             self._files[name] = (told, data)
             return _json(told)
         if not rest:
@@ -163,6 +175,7 @@ def _fields(content_type: str, body: bytes) -> tuple[Json, dict[str, bytes]]:
             fields[name] = data.decode("utf-8", "replace")
         else:
             files[name] = data
+            fields["filename"] = part.get_filename()
     return fields, files
 
 
