@@ -91,12 +91,14 @@ def test_doctor_knows_which_weights_are_missing(run: Run, tmp_path: Path) -> Non
         '[providers.here]\nkind = "local"\n'
         f'[models.a]\nprovider = "here"\nmodel = "file:{tmp_path}/none.gguf"\n'
         f'[models.b]\nprovider = "here"\nmodel = "https://x.invalid/b.gguf"\nsha256 = "{"0" * 64}"\n'
-        '[deployments.a]\nmodel = "a"\n[deployments.b]\nmodel = "b"\n'
+        f'[models.c]\nprovider = "here"\nmodel = "file:{config}"\nadapter = "file:{tmp_path}/c.gguf"\n'
+        + "".join(f'[deployments.{each}]\nmodel = "{each}"\n' for each in "abc")
     )
     where = ["--data-dir", str(tmp_path / "d"), "--config", str(config), "--port", "0", "--console-port", "0"]
     _, out, _ = run("doctor", *where, "--json")
     weights = [each for each in map(json.loads, out.splitlines()) if each["name"] == "weights"]
-    assert [each["verdict"] for each in weights] == ["fail", "warn"]
+    assert [each["verdict"] for each in weights] == ["fail", "warn", "fail"]
+    assert f"c: file:{tmp_path}/c.gguf is not there" in weights[2]["seen"]
 
 
 def test_an_engine_must_load_and_not_only_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

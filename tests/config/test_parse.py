@@ -276,6 +276,28 @@ def test_numbers_have_bounds(text: str, message: str) -> None:
             'airboss.toml:4: [models.m] lacks "sha256"',
         ),
         (LOCAL.replace("file:/weights/m.gguf", "https://h/m.gguf"), '[models.m] lacks "sha256"'),
+        (
+            SMALL.replace('model = "x"', 'model = "x"\nadapter = "file:/a.gguf"'),
+            "airboss.toml:7: models.m.adapter is for local models only",
+        ),
+        (
+            SMALL.replace('model = "x"', 'model = "x"\nadapter_sha256 = "0"'),
+            "models.m.adapter_sha256 is for local models only",
+        ),
+        (
+            LOCAL + f'adapter_sha256 = "{"0" * 64}"\n',
+            'airboss.toml:7: models.m.adapter_sha256 is of an adapter, and there is none: add "adapter"',
+        ),
+        (LOCAL + 'adapter = "a.gguf"\n', "airboss.toml:7: models.m.adapter is"),
+        (LOCAL + 'adapter = "a.gguf"\n', "expected where the adapter comes from"),
+        (
+            LOCAL + 'adapter = "hf:o/r/a.gguf"\n',
+            '[models.m] lacks "adapter_sha256": adapters from the network',
+        ),
+        (
+            LOCAL + 'adapter = "file:/a.gguf"\nadapter_sha256 = "1"\n',
+            'models.m.adapter_sha256 is "1"; expected 64',
+        ),
         (LOCAL + 'sha256 = "abc"\n', 'models.m.sha256 is "abc"; expected 64 hexadecimal digits'),
     ],
 )

@@ -18,6 +18,8 @@ from airboss.governance.redact import Redactor
 from airboss.governance.secrets import provider_key, provider_secrets
 from airboss.store.datadir import DataDir, read_secret
 from airboss.store.ledger import SqlLedger
+from tests.support.adapter import random_adapter
+from tests.support.engine import starter_weights
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 LOCAL = """
@@ -352,6 +354,27 @@ def test_tools_are_read_from_weights_at_hand(house: House, tmp_path: Path) -> No
     with pytest.raises(SetupError, match=r"broken\.gguf"):
         house.apply(LOCAL.replace("/weights/a.gguf", str(weights)), tools=None)
     assert house.urls() == before
+
+
+def test_an_adapter_that_cannot_be_served_is_refused(house: House, tmp_path: Path) -> None:
+    """A missing file and one for another architecture, with the line; nothing changes. What is in force goes
+    on without its file, so that a restart does not fail for it."""
+    house.apply(LOCAL)
+    file = tmp_path / "a.gguf"
+    line = 'model = "file:/weights/b.gguf"'
+    text = LOCAL.replace(line, f'model = "file:{starter_weights()}"\nadapter = "file:{file}"')
+    with pytest.raises(ConfigError, match=rf"airboss\.toml:12: models\.b\.adapter: there is no file {file}"):
+        house.apply(text)
+    random_adapter(file, architecture="qwen3")
+    with pytest.raises(ConfigError, match=r"airboss\.toml:12: models\.b\.adapter: .*'qwen3'.*'llama'"):
+        house.apply(text)
+    assert house.ledger.config() == LOCAL
+    random_adapter(file)
+    # The bare weights serve until the engine with the adapter is ready.
+    (waiting,) = house.apply(text).others
+    assert waiting.release.model.adapter == f"file:{file}"
+    file.unlink()
+    assert house.apply(text).others == (waiting,)
 
 
 def test_the_installed_engine_is_named(house: House) -> None:

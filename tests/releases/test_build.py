@@ -248,6 +248,32 @@ def test_the_digest_covers_what_shapes_an_answer(old: str, new: str, changed: se
     assert {name for name in before if before[name] != after[name]} == changed
 
 
+def test_an_adapter_makes_another_release_of_the_same_weights() -> None:
+    """Where it comes from and what it hashes to are part of the digest, and of nothing else's."""
+    line = 'model = "file:/weights/tiny'
+    assert line in TEXT
+    plain = digests(TEXT)
+    seen = {plain["assistant"]}
+    for more in ('adapter = "file:/a.gguf"', 'adapter = "file:/b.gguf"'):
+        for sha256 in ("", f'adapter_sha256 = "{"A" * 64}"', f'adapter_sha256 = "{"b" * 64}"'):
+            found = digests(TEXT.replace(line, f"{more}\n{sha256}\n{line}"))
+            assert {name for name in plain if plain[name] != found[name]} == {"assistant"}
+            assert found["assistant"] not in seen
+            seen.add(found["assistant"])
+    version = (
+        build_releases(
+            parse_config(
+                TEXT.replace(line, f'adapter = "file:/a.gguf"\nadapter_sha256 = "{"A" * 64}"\n{line}'),
+                source="t",
+            ),
+            engine_version="e 1",
+        )
+        .bare["tiny"]
+        .model
+    )
+    assert (version.adapter, version.adapter_sha256) == ("file:/a.gguf", "a" * 64)
+
+
 def test_the_engine_is_part_of_a_local_release() -> None:
     """Another version of the engine is another release of what it runs, and of nothing else."""
     before, after = digests(TEXT), digests(TEXT, engine_version="e 2")
@@ -267,7 +293,14 @@ def test_parameters_are_part_of_a_release() -> None:
 def test_the_digest_covers_every_field_but_the_name() -> None:
     """A field that is added to releases or models must enter the identity, or be left out on purpose here."""
     model = ModelVersion(
-        provider="p", kind="local", model="m", weights_sha256="w", engine="e", engine_version="v"
+        provider="p",
+        kind="local",
+        model="m",
+        weights_sha256="w",
+        adapter="a",
+        adapter_sha256="s",
+        engine="e",
+        engine_version="v",
     )
     release = Release(
         digest="d",

@@ -33,7 +33,8 @@ from airboss.domain.errors import SetupError
 from airboss.replicas.llamacpp import serve
 options = json.loads(sys.argv[1])
 try:
-    serve(weights=Path(options.pop("weights")), **options)
+    weights, *adapters = map(Path, [options.pop("weights"), *options.pop("adapters", ())])
+    serve(weights=weights, adapters=adapters, **options)
 except SetupError as error:
     sys.exit(str(error))
 """

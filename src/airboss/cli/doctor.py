@@ -109,13 +109,17 @@ def weights(data_dir: Path, config: Config) -> Iterator[Check]:
 
     for name in local_models(config):
         model = config.models[name]
-        source = model.model
-        if source.startswith("file:") and not Path(source.removeprefix("file:").removeprefix("//")).exists():
-            yield fail("weights", f"{name}: {source} is not there", "put the file there, or name another")
+        sources = [source for source, _ in model.files()]
+        files = [(each, Path(each.removeprefix("file:").removeprefix("//"))) for each in sources]
+        gone = [source for source, path in files if source.startswith("file:") and not path.exists()]
+        if gone:
+            yield fail("weights", f"{name}: {gone[0]} is not there", "put the file there, or name another")
         elif weights_at_hand(model, DataDir(data_dir)):
             yield ok("weights", f"{name}: at hand")
         else:
-            yield warn("weights", f"{name}: not here yet", f"the next `airboss up` fetches {source}")
+            yield warn(
+                "weights", f"{name}: not here yet", f"the next `airboss up` fetches {' and '.join(sources)}"
+            )
 
 
 def provider_keys(config: Config) -> Iterator[Check]:

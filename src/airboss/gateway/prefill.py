@@ -44,6 +44,8 @@ SILENT_S = 10.0
 """So long nobody is asked who could not be reached: in an outage every stream breaks at once."""
 KNOWN_MAX = 1024
 
+_Name = tuple[str, str, str | None]
+
 Ask = Callable[[], Awaitable[str]]
 """Puts QUESTION to a model; gives what it says. Raises ApiError."""
 
@@ -59,17 +61,22 @@ def said_in(reply: Reply | None) -> str:
     return (message.content if message is not None else None) or ""
 
 
+def _name(target: Target) -> _Name:
+    return target.provider, target.upstream_model, target.engine
+
+
 class Prefills:
-    """What is known of models, by provider and name. One a worker: each asks once."""
+    """What is known of models, by provider and name, and of local ones by engine: one of that name with
+    another adapter may be another's words. One a worker: each asks once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], bool] = {}
-        self._silent_until: dict[tuple[str, str], float] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        self._known: dict[_Name, bool] = {}
+        self._silent_until: dict[_Name, float] = {}
+        self._asking: dict[_Name, asyncio.Task[bool]] = {}
 
     async def goes_on(self, target: Target, ask: Ask, *, within_s: float) -> bool:
         """Whether the model is known to go on; asks it where that is not known yet."""
-        name = (target.provider, target.upstream_model)
+        name = _name(target)
         known = self._known.get(name)
         if known is not None:
             return known
@@ -84,9 +91,9 @@ class Prefills:
 
     def did_not(self, target: Target) -> None:
         """Remember a model that refused to, or began another answer."""
-        self._note((target.provider, target.upstream_model), goes_on=False)
+        self._note(_name(target), goes_on=False)
 
-    async def _find_out(self, name: tuple[str, str], ask: Ask) -> bool:
+    async def _find_out(self, name: _Name, ask: Ask) -> bool:
         try:
             said = await ask()
         except ApiError as error:
@@ -100,7 +107,7 @@ class Prefills:
         finally:
             del self._asking[name]
 
-    def _note(self, name: tuple[str, str], *, goes_on: bool) -> bool:
+    def _note(self, name: _Name, *, goes_on: bool) -> bool:
         if len(self._known) >= KNOWN_MAX:  # of plans that are long gone
             self._known.clear()
             self._silent_until.clear()

@@ -74,6 +74,8 @@ def _model_identity(model: ModelVersion) -> dict[str, object]:
         "kind": model.kind,
         "model": model.model,
         "weights_sha256": model.weights_sha256,
+        "adapter": model.adapter,
+        "adapter_sha256": model.adapter_sha256,
         "engine": model.engine,
         "engine_version": model.engine_version,
     }
@@ -97,6 +99,8 @@ def model_version(config: Config, name: str, *, engine_version: str) -> ModelVer
         kind=kind,
         model=model.model,
         weights_sha256=model.sha256.lower() if model.sha256 else None,
+        adapter=model.adapter,
+        adapter_sha256=model.adapter_sha256.lower() if model.adapter_sha256 else None,
         engine=embedders.ENGINE if vectors else ENGINE,
         engine_version=embedders.installed_engine() if vectors else engine_version,
     )

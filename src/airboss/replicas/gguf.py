@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from airboss.domain.errors import SetupError
+from airboss.domain.errors import SetupError, WrongWeights
 
 MAGIC: Final = b"GGUF"
 MAX_METADATA_BYTES: Final = 256 * 1024 * 1024
@@ -34,14 +34,21 @@ _SIZES: Final = {0: 1, 1: 1, 2: 2, 3: 2, _U32: 4, _I32: 4, 6: 4, _BOOL: 1, _U64:
 """Bytes of each fixed-size type, by its number in the file."""
 _INTEGERS: Final = {_U32: "<I", _I32: "<i", _U64: "<Q", 11: "<q", 2: "<H", 3: "<h"}
 
+_KEPT: Final = frozenset(
+    {"general.architecture", "general.name", "general.type", "adapter.type", "tokenizer.chat_template"}
+)
+
 
 class GgufMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a model's metadata that Airboss uses; None where the file does not say.
 
-    `context_tokens` is the longest context that the model was trained for.
+    `context_tokens` is the longest context that the model was trained for. `kind` is what the file holds:
+    `adapter` for one, of `adapter_type`; most models say `model` or nothing.
     """
 
     architecture: str | None = None
+    kind: str | None = None
+    adapter_type: str | None = None
     name: str | None = None
     chat_template: str | None = None
     context_tokens: int | None = None
@@ -115,6 +122,30 @@ def read_metadata(path: Path) -> GgufMetadata:
         raise SetupError(f"{path} cannot be read: {error.strerror}.") from error
 
 
+def check_adapter(path: Path, base: GgufMetadata) -> None:
+    """Raises WrongWeights unless the file at `path` is a LoRA adapter for models built as `base` is.
+
+    Whether its tensors have the sizes of the model's is for the engine to find out.
+    """
+    try:
+        found = read_metadata(path)
+    except SetupError as error:
+        raise WrongWeights(f"{error} It is to be an adapter: a LoRA in GGUF form.") from error
+    if found.kind != "adapter" or found.adapter_type != "lora":
+        what = f"an adapter of type {found.adapter_type!r}" if found.kind == "adapter" else "no adapter"
+        raise WrongWeights(
+            f"{path} is {what}; `adapter` names a LoRA in GGUF form (general.type = adapter, adapter.type ="
+            " lora), as `airboss finetune` and llama.cpp's convert_lora_to_gguf.py write it. Weights of their"
+            " own go into `model`."
+        )
+    if found.architecture != base.architecture:
+        raise WrongWeights(
+            f"the adapter {path} is for models of the architecture {found.architecture!r}, and these weights"
+            f" are {base.architecture!r}: serve it with the weights that it was trained on, or train another"
+            " on these."
+        )
+
+
 def chat_template(path: Path) -> str | None:
     """The Jinja chat template of the model at `path`, or None. Raises SetupError as `read_metadata`."""
     return read_metadata(path).chat_template
@@ -139,7 +170,7 @@ def _read(reader: _Reader) -> GgufMetadata:
     lengths: dict[str, int] = {}
     for _ in range(pairs):
         key, kind = reader.text(MAX_KEY_BYTES), reader.number("<I")
-        if kind == _STRING and key in ("general.architecture", "general.name", "tokenizer.chat_template"):
+        if kind == _STRING and key in _KEPT:
             texts[key] = reader.text(MAX_KEPT_BYTES)
         elif kind in _INTEGERS and key.endswith(".context_length"):
             lengths[key] = reader.number(_INTEGERS[kind])
@@ -149,6 +180,8 @@ def _read(reader: _Reader) -> GgufMetadata:
     context = lengths.get(f"{architecture}.context_length")
     return GgufMetadata(
         architecture=architecture,
+        kind=texts.get("general.type"),
+        adapter_type=texts.get("adapter.type"),
         name=texts.get("general.name"),
         chat_template=texts.get("tokenizer.chat_template"),
         context_tokens=context if context is not None and context > 0 else None,

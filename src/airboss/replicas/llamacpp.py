@@ -12,13 +12,14 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from airboss.domain.errors import SetupError
-from airboss.replicas.gguf import read_metadata
+from airboss.replicas.gguf import check_adapter, read_metadata
 from airboss.replicas.health import moving
 
 LIFELINE_VARIABLE: Final = "AIRBOSS_LIFELINE_FD"
@@ -92,6 +93,7 @@ def serve(
     weights: Path,
     port: int,
     alias: str,
+    adapters: Sequence[Path] = (),
     context_tokens: int | None = None,
     slots: int | None = None,
     threads: int | None = None,
@@ -99,14 +101,17 @@ def serve(
 ) -> NoReturn:
     """Serve the model at `weights` on 127.0.0.1:`port` until SIGTERM or the parent's end; never returns.
 
+    `adapters` are LoRA files that are added to the weights, each with its whole effect.
     The server answers `GET /health` with 503 while the model loads and 200 after, and OpenAI's routes under
     `/v1`, where the model is called `alias`. It ends with status 0. When the descriptor named by
     AIRBOSS_LIFELINE_FD reads end-of-file, the parent is gone and this process ends at once. An engine that
     does nothing for `stall_s` seconds ends with status 1, for its supervisor to start it anew.
-    Must be called from the main thread. Raises SetupError if the weights, the port or the shape are no good.
+    Must be called from the main thread. Raises SetupError if weights, adapters, port or shape are no good.
     """
     end_with_parent()
     metadata = read_metadata(weights)
+    for adapter in adapters:
+        check_adapter(adapter, metadata)
     size = shape(
         context_tokens=context_tokens,
         slots=slots,
@@ -119,7 +124,7 @@ def serve(
     # the default effect of these signals ends the process at once.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    server = _start(weights, port, alias, size)
+    server = _start(weights, adapters, port, alias, size)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     if not _log.isEnabledFor(logging.DEBUG):
@@ -138,12 +143,13 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start(weights: Path, port: int, alias: str, size: EngineShape) -> Any:
+def _start(weights: Path, adapters: Sequence[Path], port: int, alias: str, size: EngineShape) -> Any:
     # A library of 100 MB that only this process loads; it has no type stubs.
     import xllamacpp  # type: ignore[import-untyped]  # noqa: PLC0415
 
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(each), 1.0) for each in adapters]
     params.model_alias = {alias}
     params.hostnames = ["127.0.0.1"]
     params.port = port
@@ -174,7 +180,8 @@ def _start(weights: Path, port: int, alias: str, size: EngineShape) -> Any:
         return xllamacpp.Server(params)
     except RuntimeError as error:
         raise SetupError(
-            f"the engine cannot load {weights} with {size.context_tokens} tokens of context: {error}"
+            f"the engine cannot load {' and '.join(map(str, (weights, *adapters)))} with"
+            f" {size.context_tokens} tokens of context: {error}"
             " See its own lines above, lower context_tokens if memory is short, or run it alone with"
             " `airboss replica serve` at log level debug."
         ) from error
