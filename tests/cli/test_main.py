@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import airboss
+from airboss.cli.main import app, only
 from airboss.cli.stopped import match
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
@@ -39,6 +42,22 @@ def test_version_is_quick_and_light() -> None:
     assert done.stdout.splitlines()[0] == f"airboss {airboss.__version__}"
     loaded = set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
     assert loaded <= {"ssl", "asyncio"}, "typer may load these two by way of other packages"
+
+
+def test_a_verb_alone_is_the_same_as_among_all() -> None:
+    """Only the one that is called is prepared, with all its options; what is none is told by all."""
+    whole = vars(get_command(app))["commands"]
+    for name, verb in whole.items():
+        (found,) = vars(get_command(only(name)))["commands"].items()
+        assert (found[0], described(found[1])) == (name, described(verb))
+    assert only("bogus") is only() is app
+
+
+def described(verb: Any) -> object:
+    """What it takes, and what its own verbs do."""
+    own = vars(verb).get("commands", {})
+    taken = [(each.name, each.opts, each.required, each.default, each.multiple) for each in verb.params]
+    return verb.help, taken, {name: described(each) for name, each in own.items()}
 
 
 @pytest.mark.parametrize("asked", ["version", "--version"])

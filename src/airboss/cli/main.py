@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
+import copy
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 import typer
+from typer.main import get_command_name
 
 from airboss.cli.apply import apply
 from airboss.cli.audit import audit
@@ -17,6 +17,7 @@ from airboss.cli.dataset import dataset
 from airboss.cli.demo import demo
 from airboss.cli.diff import diff
 from airboss.cli.doctor import doctor
+from airboss.cli.ending import told
 from airboss.cli.erase import erase
 from airboss.cli.eval import evals
 from airboss.cli.export import export
@@ -41,7 +42,7 @@ from airboss.cli.tune import tune
 from airboss.cli.up import up
 from airboss.cli.version import version
 from airboss.cli.wording import Verbs
-from airboss.domain.errors import AirbossError, SetupError, WrongCall
+from airboss.domain.errors import WrongCall
 
 app = typer.Typer(
     name="airboss",
@@ -88,9 +89,6 @@ app.command(rich_help_panel=ROLES)(store)
 app.command(rich_help_panel=ROLES)(counters)
 app.add_typer(replica, name="replica", rich_help_panel=ROLES)
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Of a write: there is no room."""
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and exit: 0 done, 1 the answer is no or it failed, 2 something must be changed first.
@@ -102,26 +100,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given[:1] == ["--version"]:  # as of any other command
         given[0] = "version"
     as_json = "--json" in given
-    try:
-        # On its own typer prints usage errors for people; with --json they are ours to print.
-        code = app(given, prog_name="airboss", standalone_mode=not as_json)
-    except typer.TyperException as error:
-        print_error(WrongCall(error.format_message()), as_json=True)
-        sys.exit(error.exit_code)
-    except AirbossError as error:
-        print_error(error, as_json=as_json)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in FULL or error.filename is not None:
-            raise  # a defect of ours: who writes a file tells of it
-        with suppress(OSError):
-            sys.stdout.close()  # else the interpreter tries what is left once more, and complains
-        told = SetupError(
-            f"the output cannot be written: {error.strerror}; make room on the disk it goes to."
-        )
-        print_error(told, as_json=as_json)
-        sys.exit(told.exit_code)
+    with told(as_json=as_json):
+        try:
+            # On its own typer prints usage errors for people; with --json they are ours to print.
+            code = only(*given[:1])(given, prog_name="airboss", standalone_mode=not as_json)
+        except typer.TyperException as error:
+            print_error(WrongCall(error.format_message()), as_json=True)
+            sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def only(verb: str = "") -> typer.Typer:
+    """The command with this verb alone, where there is such a one: typer prepares the options of all that it
+    is given, which takes longer than most verbs."""
+    one = copy.copy(app)
+    one.registered_commands = [
+        each
+        for each in app.registered_commands
+        if each.callback is not None and get_command_name(each.callback.__name__) == verb
+    ]
+    one.registered_groups = [each for each in app.registered_groups if each.name == verb]
+    if not one.registered_commands + one.registered_groups:
+        return app
+    one.callback()(lambda: None)  # so that it has verbs, be it only one
+    return one
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def core(places: Places, *, records: str, ray: bool = False) -> list[Spec]:
         for number in range(places.workers)
     ]
     ray_host = Spec(
-        command=_command(RAY_HOST, ["replica", "ray"], places, pass_fds=(places.lock_fd,)),
+        command=_command(RAY_HOST, ["ray"], places, pass_fds=(places.lock_fd,)),
         probe=file_probe(ray_ready_path(places.data_dir / "run")),
         grace_s=15.0,
     )
@@ -111,7 +111,7 @@ def replica(placement: Placement, places: Places, *, essential: bool) -> Spec:
         command=_command(
             replica_name(placement.id),
             [
-                *("replica", "serve", "--model", placement.model),
+                *("replica", "--model", placement.model),
                 *("--port", str(urlsplit(placement.url).port or 0), "--placement", placement.id),
             ],
             places,
@@ -147,14 +147,14 @@ def is_store(name: str) -> bool:
 
 def _command(
     name: str,
-    verb: list[str],
+    role: list[str],
     places: Places,
     *,
     env: dict[str, str] | None = None,
     pass_fds: tuple[int, ...] = (),
 ) -> Command:
     # -P: a file of the user's in the working directory must not stand in for a module of the same name.
-    argv = (sys.executable, "-P", "-m", "airboss.cli.main", *verb, "--data-dir", str(places.data_dir))
+    argv = (sys.executable, "-P", "-m", "airboss.cli.role", *role, "--data-dir", str(places.data_dir))
     return Command(
         name=name,
         argv=argv,

@@ -1,0 +1,63 @@
+"""One role as `airboss up` starts it: what the verb of that name runs, without loading the other verbs and
+their parser, which take longer than most roles do.
+
+Usage: `python -m airboss.cli.role ROLE --data-dir PATH …`, with the options of the verb.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from airboss.cli.ending import told
+
+ROLES = ("gateway", "controller", "store", "counters", "replica", "ray")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run it to its end; exit codes are those of the command."""
+    with told(as_json=False):
+        run(parser().parse_args(arguments))
+
+
+def parser() -> argparse.ArgumentParser:
+    """What a role may be given."""
+    made = argparse.ArgumentParser(allow_abbrev=False)
+    made.add_argument("role", choices=ROLES)
+    made.add_argument("--data-dir", type=Path, required=True)
+    made.add_argument("--host")
+    made.add_argument("--port", type=int)
+    made.add_argument("--console-port", type=int)
+    made.add_argument("--worker", type=int)
+    made.add_argument("--insecure", action="store_true")
+    made.add_argument("--model")
+    made.add_argument("--placement")
+    return made
+
+
+def run(given: argparse.Namespace) -> None:
+    """The role that is asked for. How it logs is in the environment."""
+    from airboss.compose import counting, roles  # noqa: PLC0415 - an argument that is wrong is told at once
+
+    data_dir, exposed = given.data_dir, {"host": given.host, "insecure": given.insecure}
+    match given.role:
+        case "gateway":
+            roles.run_gateway(data_dir, port=given.port, worker=given.worker, log_format=None, **exposed)
+        case "controller":
+            roles.run_controller(data_dir, console_port=given.console_port, log_format=None, **exposed)
+        case "store":
+            roles.run_store(data_dir, log_format=None)
+        case "counters":
+            counting.run_counters(data_dir, log_format=None)
+        case "replica":
+            engine = {"model": given.model, "port": given.port, "placement": given.placement}
+            roles.run_replica(data_dir, log_format=None, **engine)
+        case _:
+            from airboss.compose.ray import run_ray  # noqa: PLC0415 - an extra
+
+            run_ray(data_dir, log_format=None)
+
+
+if __name__ == "__main__":
+    main()
