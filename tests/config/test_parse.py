@@ -144,7 +144,7 @@ def test_an_empty_file_is_a_configuration() -> None:
         ("[models]\nm = 3\n", "airboss.toml:2: models.m is 3; expected a table, as in [models.m]"),
         ('[models.m]\nmodel = "x"\n', 'airboss.toml:1: [models.m] lacks "provider"'),
         ("[tls]\ncert = 'c'\n", 'airboss.toml:1: [tls] lacks "key"'),
-        ('[store]\nbodies = "sealed"\n', 'store.bodies is "sealed"; expected searchable | off'),
+        ('[store]\nbodies = "hidden"\n', 'store.bodies is "hidden"; expected searchable | sealed | off'),
         ("a" * (MAX_CONFIG_BYTES + 1), "is this the right file?"),
         ("a = " + "[" * 100_000, "airboss.toml: "),
     ],

@@ -16,6 +16,7 @@ from airboss.store.client import StoreClient
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.service import serve
+from tests.store.keys import sealed
 from tests.store.ledgers import KINDS, url
 from tests.support.clickhouse import House, house
 
@@ -69,22 +70,37 @@ def open_log(url: str) -> Iterator[Open]:
         yield opened
 
 
-@pytest.fixture(params=["memory", "duckdb", "client", "clickhouse"])
+PLAIN_LOGS = ("memory", "duckdb", "client", "clickhouse")
+SEALED_LOGS = ("sealed memory", "sealed duckdb", "sealed clickhouse")
+
+
+@pytest.fixture(params=[*PLAIN_LOGS, *SEALED_LOGS])
 def record_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordLog]:
     """An empty log of each kind."""
-    if request.param == "client":
+    with log_of(request.param, request, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def log_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordLog]:
+    """An empty log of this kind, closed at the end."""
+    if kind.startswith("sealed "):
+        with log_of(kind.removeprefix("sealed "), request, tmp_path) as inner, sealed(inner, tmp_path) as log:
+            yield log
+        return
+    if kind == "client":
         with served(DuckDBRecordLog(tmp_path / "records.duckdb")) as socket_path:
             client = StoreClient(socket_path)
             yield client
             client.close()
         return
-    if request.param == "clickhouse":
+    if kind == "clickhouse":
         with request.getfixturevalue("clickhouse").database() as url:
             made: RecordLog = ClickHouseRecordLog(url)
             yield made
             made.close()
         return
-    made = MemoryRecordLog() if request.param == "memory" else DuckDBRecordLog(tmp_path / "records.duckdb")
+    made = MemoryRecordLog() if kind == "memory" else DuckDBRecordLog(tmp_path / "records.duckdb")
     yield made
     made.close()
 

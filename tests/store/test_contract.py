@@ -11,6 +11,8 @@ import pytest
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, Spent
+from airboss.store.sealed_log import SealedLog
+from tests.store.keys import in_memory
 from tests.store.samples import (
     SEGMENT,
     START,
@@ -116,7 +118,9 @@ def test_an_open_waits_for_its_close(record_log: RecordLog) -> None:
     first = JournalMove(segment="w/000001", start=0, end=10, opened={call_id(1): opened_json(1)})
     assert record_log.apply(first) == 10
     assert listed(record_log) == []
-    assert record_log.orphans("w/") == {call_id(1): opened_json(1)}
+    assert list(record_log.orphans("w/")) == [call_id(1)]
+    if not isinstance(record_log, SealedLog):
+        assert record_log.orphans("w/") == {call_id(1): opened_json(1)}
     then = JournalMove(segment="w/000002", start=0, end=20, closed={call_id(1): closed_json(1)})
     assert record_log.apply(then) == 20
     assert list(record_log.records(ALL, limit=10, bodies=True)) == [record(1)]
@@ -176,7 +180,7 @@ def test_a_forgotten_segment_has_no_offset(record_log: RecordLog) -> None:
 )
 def test_a_move_that_cannot_be_stored_is_refused_whole(record_log: RecordLog, wrong: dict[str, Any]) -> None:
     """ValueError, nothing taken, and the next move is taken: the mover can find the call at fault."""
-    if type(record_log).__name__ == "MemoryRecordLog" and "request" not in wrong:
+    if in_memory(record_log) and "request" not in wrong:
         pytest.skip("Python's numbers have no bounds")
     bad = JournalMove(segment=SEGMENT, start=0, end=9, records=(record_json(1), record_json(2, **wrong)))
     with pytest.raises(ValueError):

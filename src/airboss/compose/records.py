@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airboss.compose.parts import applied_config, open_ledger
+from airboss.compose.sealing import Opening
 from airboss.domain.errors import SetupError
 from airboss.store.datadir import DataDir, resolved
 
@@ -19,13 +20,17 @@ def record_log(data: DataDir, said: str | None = None) -> TracedLog:
     if said == "embedded":
         from airboss.store.duckdb import DuckDBRecordLog  # noqa: PLC0415 - DuckDB, where it is used
 
-        return DuckDBRecordLog(data.records_path)
+        kept = DuckDBRecordLog(data.records_path)
+        kept.texts = Opening(data)
+        return kept
     from airboss.store.clickhouse import ClickHouseRecordLog  # noqa: PLC0415 - where it is used
 
     try:
-        return ClickHouseRecordLog(resolved(said))
+        house = ClickHouseRecordLog(resolved(said))
     except ValueError as error:
         raise SetupError(f"[store] records names no ClickHouse: {error}") from error
+    house.texts = Opening(data)
+    return house
 
 
 def named(data: DataDir) -> str:

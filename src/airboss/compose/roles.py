@@ -32,6 +32,7 @@ from airboss.compose.parts import (
 from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_responses, open_rollouts, open_rooms, open_spends
 from airboss.compose.scaling import scaling
+from airboss.compose.sealing import open_ring, sealed
 from airboss.compose.threads import at_work
 from airboss.compose.watching import lost, watching, with_alarms
 from airboss.config import ModelConfig, TlsConfig
@@ -122,6 +123,7 @@ def run_controller(
         open_rooms(ledger, data) as rooms,
         open_rollouts(data) as kept,
         open_spends(data) as spends,
+        open_ring(data) as ring,
     ):
         config = applied_config(ledger, data)
         check_exposure(host, tls=config.tls is not None, insecure=insecure)
@@ -130,7 +132,7 @@ def run_controller(
         logs.configure("controller", log_format=log_format, redact=redact)
         listener = listen(host, console_port, flag="--console-port")
         on_parent_gone(terminate_self)
-        records = StoreClient(data.socket_path)
+        records = sealed(StoreClient(data.socket_path), ledger, ring)
         clock = SystemClock()
         retention = keeping(ledger, rooms, records, data)
         controller = Controller(

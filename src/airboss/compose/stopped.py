@@ -12,6 +12,7 @@ from airboss.compose.parts import SystemClock, desk_parts, open_ledger
 from airboss.compose.records import record_log
 from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_rollouts, open_rooms
+from airboss.compose.sealing import open_ring, sealed
 from airboss.compose.watching import with_alarms
 from airboss.store.datadir import DataDir
 from airboss.supervisor import runfiles
@@ -34,11 +35,12 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         open_ledger(data) as ledger,
         open_rooms(ledger, data) as rooms,
         open_rollouts(data) as kept,
+        open_ring(data) as ring,
     ):
         # Nobody else has the lock, so what a killed Airboss said of itself holds no more; and as the lock is
         # held from here on, `running` would believe it.
         runfiles.forget_up(data.run_dir)
-        records = record_log(data)
+        records = sealed(record_log(data), ledger, ring)
         try:
             people = erasing(data, rooms, records)
             mover = Mover(data.journal_dir, records, SystemClock(), people=people)

@@ -232,12 +232,13 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[store]`. `bodies = "off"` keeps requests and responses out of records. `counters` is where limits are
-    counted: `embedded`, a URL of Valkey or Redis, or `env:NAME` or `file:/PATH` of one. `records` is where
-    they are kept: `embedded`, a URL of ClickHouse (`clickhouse://HOST/DATABASE`), or such a name of one.
-    `ledger` None is a file in the data directory; else a URL of PostgreSQL or SQLite, or such a name."""
+    """`[store]`. `bodies = "sealed"` encrypts requests and responses in records, `"off"` keeps them out.
+    `counters` is where limits are counted: `embedded`, a URL of Valkey or Redis, or `env:NAME` or
+    `file:/PATH` of one. `records` is where they are kept: `embedded`, a URL of ClickHouse
+    (`clickhouse://HOST/DATABASE`), or such a name of one. `ledger` None is a file in the data directory; else
+    a URL of PostgreSQL or SQLite, or such a name."""
 
-    bodies: Literal["searchable", "off"] = "searchable"
+    bodies: Literal["searchable", "sealed", "off"] = "searchable"
     retention: RetentionConfig = RetentionConfig()
     records: str = "embedded"
     counters: str = "embedded"

@@ -236,18 +236,16 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A numbered snapshot of all that is served; `bodies` False keeps bodies out of records. `limits` are of
-    all calls together.
-
-    `others` are releases that no caller is assigned to, which our own calls may name: candidates, and each
-    served model without anything around it.
-    """
+    """A numbered snapshot of all that is served; `bodies` False keeps bodies out of records, `sealed` has
+    them encrypted there. `limits` are of all calls together. `others` are releases that no caller is assigned
+    to, which our own calls may name: candidates, and each served model without anything around it."""
 
     number: int
     created_at: datetime
     deployments: tuple[DeploymentPlan, ...]
     others: tuple[Served, ...] = ()
     bodies: bool = True
+    sealed: bool = False
     limits: Limits | None = None
 
     def served(self) -> Iterator[Served]:

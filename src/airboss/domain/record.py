@@ -112,6 +112,7 @@ class ClosedCall(msgspec.Struct, frozen=True, omit_defaults=True):
     Tokens and cost are those of all attempts together. `input_tokens` includes `cached_input_tokens` and
     `cache_write_tokens`, which do not overlap; `output_tokens` includes `reasoning_tokens`. `provider` and
     `model` are of a fallback that answered, whose `error_type` is ANSWERED_BY_FALLBACK though it is `ok`.
+    `user` is set where bodies are sealed: it says with whose key, before the two frames are joined.
     """
 
     id: str
@@ -135,6 +136,7 @@ class ClosedCall(msgspec.Struct, frozen=True, omit_defaults=True):
     response: msgspec.Raw | None = None
     provider: str | None = None
     model: str | None = None
+    user: str | None = None
 
 
 class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):

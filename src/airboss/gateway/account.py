@@ -30,11 +30,13 @@ def closing(
     status: Status,
     error: ApiError | None,
     bodies: bool,
+    user: str | None = None,
     policy: tuple[PolicyFinding, ...] = (),
     speech: Speech | None = None,
 ) -> ClosedCall:
     """The close of a call that ends now. `target` is its release's; `bodies` False leaves the response out.
-    `policy` is what policies found, `speech` the client's dialect where that is not chat."""
+    `user` is whose that is where it will be sealed. `policy` is what policies found, `speech` the client's
+    dialect where that is not chat."""
     ended = time.perf_counter()
     answer, started = dispatched.answer, dispatched.started
     said = None
@@ -71,6 +73,7 @@ def closing(
         attempts=attempts,
         policy=policy,
         response=None if response is None else msgspec.Raw(response),
+        user=user,
     )
     other = dispatched.answered_by
     if other is None:

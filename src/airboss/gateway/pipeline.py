@@ -423,6 +423,7 @@ def close_record(
         status=status,
         error=error,
         bodies=serving.plan.bodies,
+        user=opened.user if serving.plan.sealed else None,
         policy=call.screen.findings(dispatched.answer) if call.screen is not None else (),
         speech=None if call.spoken is None else call.spoken.speech,
     )

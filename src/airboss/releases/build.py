@@ -285,6 +285,7 @@ def build_plan(
         created_at=now,
         deployments=tuple(deployments),
         bodies=config.store.bodies != "off",
+        sealed=config.store.bodies == "sealed",
         limits=config.gateway.limits,
     )
     shown_already = {served.release.digest for served in plan.served()}

@@ -17,6 +17,7 @@ from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.rows import PART_CHARS_MAX, span_row
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
+from airboss.store.span_messages import PLAIN, Texts
 from airboss.store.span_rows import (
     SPANS_MAX,
     Span,
@@ -68,6 +69,8 @@ class ClickHouseSpans:
     _begin: Callable[[], None]
     _make: Make
     _listed: Listed
+    texts: Texts = PLAIN
+    """Opens what is sealed, where calls are put together of what came apart."""
 
     def traces(self, where: TraceFilter, *, limit: int) -> Sequence[TraceSummary]:
         """As `SpanLog.traces`."""
@@ -102,12 +105,14 @@ class ClickHouseSpans:
         self._begin()
         done = 0
         with self._writing:
-            while done < limit and (settled := settle(self._house, before, self._make, self._listed)):
+            while done < limit and (
+                settled := settle(self._house, before, self._make, self._listed, self.texts)
+            ):
                 done += settled
         return done
 
 
-def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed) -> int:
+def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed, sealed: Texts = PLAIN) -> int:
     """Settle the calls of one move; returns how many.
 
     Which of them are calls of their own is written down before anything is made of it. Killed meanwhile, the
@@ -118,7 +123,7 @@ def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed) -> i
     if not begun:
         if house.rows(query("half_made")):
             before -= HALF_MADE
-        decided = _decide(house, before, listed)
+        decided = _decide(house, before, listed, sealed)
         if decided is None:
             return 0
         house.insert("settlements", SETTLEMENT_COLUMNS, [(*decided, 0)], decided[0])
@@ -126,9 +131,9 @@ def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed) -> i
     ((token, ids, own, answered),) = begun
     number = crc32(token.encode())
     said = _said(house, ids)
-    texts = _texts(house, [*own, *answered], said)
+    texts = _texts(house, [*own, *answered], said, sealed)
     make([texts[each] for each in own if each in texts], token)
-    ours = _ours(house, texts, listed, number)  # all of them again: who is alone may be another's
+    ours = _ours(house, texts, listed, number, sealed)  # all of them again: who is alone may be another's
     take(house, [span for each in answered if (span := ours.get(each))], before, token, number)
     _wait_no_more(house, [*ids, *(message for each in said.values() for message in each)], token)
     house.insert("settlements", SETTLEMENT_COLUMNS, [(token, [], [], [], 1)], f"{token}:done")
@@ -136,7 +141,7 @@ def settle(house: ClickHouse, before: datetime, make: Make, listed: Listed) -> i
 
 
 def _decide(
-    house: ClickHouse, before: datetime, listed: Listed
+    house: ClickHouse, before: datetime, listed: Listed, sealed: Texts
 ) -> tuple[str, list[str], list[str], list[str]] | None:
     """The token, the calls, those of them that are calls of their own and those that the gateway answered;
     None where none has waited."""
@@ -149,9 +154,9 @@ def _decide(
     for spans in _trees(house, ids, [row[1] for row in waiting]):
         found |= record_ids(spans)
     mine = [each for each in calls if found.get(each, each) == each]
-    own = _texts(house, mine, _said(house, mine))
+    own = _texts(house, mine, _said(house, mine), sealed)
     token = f"settle:{crc32(' '.join(ids).encode())}:{ids[0]}"
-    ours = _ours(house, own, listed, crc32(token.encode()))
+    ours = _ours(house, own, listed, crc32(token.encode()), sealed)
     return token, ids, [each for each in own if each not in ours], list(ours)
 
 
@@ -181,7 +186,9 @@ def _said(house: ClickHouse, ids: Sequence[str]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _texts(house: ClickHouse, ids: Sequence[str], said: Mapping[str, Mapping[str, int]]) -> dict[str, bytes]:
+def _texts(
+    house: ClickHouse, ids: Sequence[str], said: Mapping[str, Mapping[str, int]], sealed: Texts
+) -> dict[str, bytes]:
     """The records that these calls become, as JSON, with what was said in them."""
     texts = _waiting(house, ids)
     read = {call: span_messages.chosen(list(said[call]), said[call]) for call in texts if call in said}
@@ -189,8 +196,10 @@ def _texts(house: ClickHouse, ids: Sequence[str], said: Mapping[str, Mapping[str
     for calls in _together({call: sum(said[call][each] for each in ids) for call, ids in read.items()}):
         messages = _waiting(house, [each for call in calls for each in read[call]])
         for call in calls:
-            given = [messages[each] for each in read[call] if each in messages]  # one may have gone since
-            texts[call] = span_messages.filled(texts[call], given, spans[call], among=len(said[call]))
+            given = {each: messages[each] for each in read[call] if each in messages}  # one may have gone
+            texts[call] = span_messages.filled_with(
+                (call, texts[call]), given, spans[call], among=len(said[call]), sealed=sealed
+            )
     return texts
 
 
@@ -226,20 +235,25 @@ def _wait_no_more(house: ClickHouse, ids: Sequence[str], token: str) -> None:
     house.insert("waiting_calls", WAITING_COLUMNS, rows, token)
 
 
-def _ours(house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int) -> dict[str, Span | None]:
+def _ours(
+    house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int, sealed: Texts
+) -> dict[str, Span | None]:
     """Which of these model calls, given by the records that they would become, are the gateway's."""
-    ours: dict[str, Span | None] = {**_answered(house, list(texts))}
+    ours: dict[str, Span | None] = {**_answered(house, list(texts), sealed)}
     rest = {each: text for each, text in texts.items() if each not in ours}
-    return ours | _asked(house, rest, listed, move)
+    return ours | _asked(house, rest, listed, move, sealed)
 
 
 def _asked(
-    house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int
+    house: ClickHouse, texts: Mapping[str, bytes], listed: Listed, move: int, sealed: Texts
 ) -> dict[str, Span | None]:
     """As `span_asked.joined`, for these model calls."""
     if not texts:
         return {}
-    clients = span_asked.clients_of(_details(house, list(texts)), texts)
+    clients = span_asked.clients_of(
+        [sealed.span(each) for each in _details(house, list(texts))],
+        {each: sealed.waiting(each, text) for each, text in texts.items()},
+    )
     if not clients:
         return {}
     asked = {**span_asked.asked_in(clients), "limit": span_asked.CALLS_MAX}
@@ -250,12 +264,12 @@ def _asked(
     # Those that this move itself has brought, before it was broken off, are none that were there.
     wanted: dict[str, Any] = {"first": min(ids), "last": max(ids), "ids": ids, "move": move}
     known = {each for (each,) in house.rows(query("known_spans"), wanted)}
-    return span_asked.joined(clients, [record for record in records if record.id not in known])
+    return span_asked.joined(clients, [sealed.record(each) for each in records if each.id not in known])
 
 
-def _answered(house: ClickHouse, ids: Sequence[str]) -> dict[str, Span]:
+def _answered(house: ClickHouse, ids: Sequence[str], sealed: Texts) -> dict[str, Span]:
     """As `span_answers.joined`, for these model calls."""
-    clients = _details(house, ids)
+    clients = [sealed.span(each) for each in _details(house, ids)]
     named = answer_ids(clients)
     clients = [each for each in clients if each.id in named]
     if not clients:

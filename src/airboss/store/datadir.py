@@ -243,6 +243,13 @@ class DataDir:
         _write_once(path, "ab_" + secrets.token_urlsafe(32))
         return Secret(value=_read(path, ours=True), preset=False)  # the one of whoever came first
 
+    def kept_secret(self, name: str) -> str | None:
+        """The secret of this name that is kept; None: there is none. Raises SetupError as `secret` does."""
+        try:
+            return _read(self._secret_path(name), ours=True)
+        except FileNotFoundError:
+            return None
+
     def write_secret(self, name: str, value: str) -> Path:
         """Keep a secret that was given to us, in place of an older one; returns the file."""
         path = self._secret_path(name)

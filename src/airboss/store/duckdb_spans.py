@@ -20,6 +20,7 @@ from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.rows import COLUMNS, naive, span_row, text_parts
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
+from airboss.store.span_messages import PLAIN, Texts
 from airboss.store.span_rows import (
     SPANS_MAX,
     Span,
@@ -50,6 +51,8 @@ class DuckDBSpans:
     _reading: Callable[[], AbstractContextManager[Connection]]
     _transaction: Callable[[], AbstractContextManager[Connection]]
     _insert: Insert
+    texts: Texts = PLAIN
+    """Opens what is sealed, where calls are put together of what came apart."""
 
     def traces(self, where: TraceFilter, *, limit: int) -> Sequence[TraceSummary]:
         """As `SpanLog.traces`."""
@@ -83,7 +86,7 @@ class DuckDBSpans:
             if not run(connection, "select 1 from waiting_calls limit 1"):
                 return 0
         with self._transaction() as connection:
-            return settle(connection, before, limit, self._insert)
+            return settle(connection, before, limit, self._insert, self.texts)
 
 
 def take(connection: Connection, given: Iterable[Span], moved_at: datetime) -> None:
@@ -111,7 +114,9 @@ def take(connection: Connection, given: Iterable[Span], moved_at: datetime) -> N
         append(connection, "waiting_calls", rows)
 
 
-def settle(connection: Connection, before: datetime, limit: int, insert: Insert) -> int:
+def settle(
+    connection: Connection, before: datetime, limit: int, insert: Insert, sealed: Texts = PLAIN
+) -> int:
     """As `SpanLog.settle_calls`, within a transaction."""
     asked = {"before": naive(before), "said": span_messages.SAID, "limit": limit}
     waiting = run(connection, query("settling"), asked)
@@ -121,13 +126,18 @@ def settle(connection: Connection, before: datetime, limit: int, insert: Insert)
     done = [each for each, _, said in waiting if said]  # messages whose call has not come
     if ids:
         traces = list({str(trace) for _, trace, said in waiting if not said})
-        done += _settle(connection, ids, traces, before, insert)
+        done += _settle(connection, ids, traces, before, insert, sealed)
     run(connection, "delete from waiting_calls where id in (select unnest(?::varchar[]))", [done])
     return len(waiting)
 
 
-def _settle(
-    connection: Connection, ids: Sequence[str], traces: Sequence[str], before: datetime, insert: Insert
+def _settle(  # noqa: PLR0917 - what settling has, in the order it came to be
+    connection: Connection,
+    ids: Sequence[str],
+    traces: Sequence[str],
+    before: datetime,
+    insert: Insert,
+    sealed: Texts,
 ) -> list[str]:
     """Settle these calls of these traces; returns what need wait no more."""
     asked: dict[str, Any] = {"traces": traces, "first": around(min(ids)), "limit": 4 * SPANS_MAX}
@@ -143,9 +153,10 @@ def _settle(
         said |= span_messages.of_calls(ids, spans, sizes)
     # One beyond what of a trace is looked at counts by itself.
     own = [each for each in ids if found.get(each, each) == each]
-    ours = _answered(connection, own)
-    texts = _filled(connection, _texts(connection, [each for each in own if each not in ours]), said, sizes)
-    asked_of_us = _asked(connection, texts)
+    ours = _answered(connection, own, sealed)
+    texts = _texts(connection, [each for each in own if each not in ours])
+    texts = _filled(connection, texts, said, sizes, sealed)
+    asked_of_us = _asked(connection, texts, sealed)
     insert(connection, [text for each, text in texts.items() if each not in asked_of_us])
     take(connection, [*ours.values(), *filter(None, asked_of_us.values())], before)
     return [*ids, *(message for each in ids for message in said.get(each, ()))]
@@ -165,20 +176,23 @@ def _filled(
     texts: Mapping[str, bytes],
     said: Mapping[str, Sequence[str]],
     sizes: Mapping[str, int],
+    sealed: Texts,
 ) -> dict[str, bytes]:
     """These calls with what was said in them."""
     mine = [each for each in texts if each in said]
     spans = {row[0]: _detail(row) for row in run_by_ids(connection, "spans_of", mine, columns=_DETAIL)}
     filled = {}
     for each in mine:  # one at a time, as they may be long
-        messages = _texts(connection, span_messages.chosen(said[each], sizes)).values()
-        filled[each] = span_messages.filled(texts[each], messages, spans[each], among=len(said[each]))
+        messages = _texts(connection, span_messages.chosen(said[each], sizes))
+        filled[each] = span_messages.filled_with(
+            (each, texts[each]), messages, spans[each], among=len(said[each]), sealed=sealed
+        )
     return {**texts, **filled}
 
 
-def _answered(connection: Connection, ids: Sequence[str]) -> dict[str, Span]:
+def _answered(connection: Connection, ids: Sequence[str], sealed: Texts) -> dict[str, Span]:
     """As `span_answers.joined`, for these model calls."""
-    clients = [_detail(row) for row in run_by_ids(connection, "spans_of", ids, columns=_DETAIL)]
+    clients = [sealed.span(_detail(row)) for row in run_by_ids(connection, "spans_of", ids, columns=_DETAIL)]
     named = answer_ids(clients)
     clients = [each for each in clients if each.id in named]
     if not clients:
@@ -197,10 +211,13 @@ def _answered(connection: Connection, ids: Sequence[str]) -> dict[str, Span]:
     )
 
 
-def _asked(connection: Connection, texts: Mapping[str, bytes]) -> dict[str, Span | None]:
+def _asked(connection: Connection, texts: Mapping[str, bytes], sealed: Texts) -> dict[str, Span | None]:
     """As `span_asked.joined`, for these model calls."""
-    details = [_detail(row) for row in run_by_ids(connection, "spans_of", list(texts), columns=_DETAIL)]
-    clients = span_asked.clients_of(details, texts)
+    named = run_by_ids(connection, "spans_of", list(texts), columns=_DETAIL)
+    details = [sealed.span(_detail(row)) for row in named]
+    clients = span_asked.clients_of(
+        details, {each: sealed.waiting(each, text) for each, text in texts.items()}
+    )
     if not clients:
         return {}
     asked = span_asked.asked_in(clients)
@@ -209,7 +226,8 @@ def _asked(connection: Connection, texts: Mapping[str, bytes]) -> dict[str, Span
     times = {name: naive(asked[name]) for name in ("since", "until")}
     rows = run(connection, text, {**asked, **times, "limit": span_asked.CALLS_MAX})
     known = {each for (each,) in run_by_ids(connection, "known_spans", [row[1] for row in rows])}
-    return span_asked.joined(clients, with_bodies(connection, [row for row in rows if row[1] not in known]))
+    found = with_bodies(connection, [row for row in rows if row[1] not in known])
+    return span_asked.joined(clients, map(sealed.record, found))
 
 
 def of_trace(connection: Connection, trace: str) -> list[TraceSpan]:

@@ -184,7 +184,7 @@ def is_erased(opened: OpenedCall) -> bool:
 def blank_closed(closed: ClosedCall) -> bytes:
     """The JSON of a close frame without its body. Never longer than the frame it was."""
     fields = {name: getattr(closed, name) for name in ClosedCall.__struct_fields__}
-    return msgspec.json.encode(_CloseFrame(**fields | {"response": _NULL}))
+    return msgspec.json.encode(_CloseFrame(**fields | {"response": _NULL, "user": None}))
 
 
 def blank_record(payload: bytes) -> bytes:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from airboss.domain.errors import SetupError
 from airboss.store.ledger_tables import metadata, revision, schema_version
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The newest migration in `migrations/versions`. Kept here so that a ledger that is up to date is opened
 without loading Alembic."""
 

@@ -11,11 +11,13 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -251,6 +253,21 @@ erasures = Table(
     Column("scores", Integer, nullable=False),
     Column("items", Integer, nullable=False),
     Column("names", Integer, nullable=False),
+)
+
+# Keys that bodies are sealed with, which `store.body_keys` reads and writes. `holder` is a person's keyed
+# hash, as in `erasures`, or a kind and a day.
+
+body_keys = Table(
+    "body_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("generation", String(40), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("master", String(32), nullable=False),
+    Column("made_at", String(40), nullable=False),
+    UniqueConstraint("holder", "generation"),
 )
 
 # Alarms, which `store.alerts` reads and writes, and how far followers of the record log have come.

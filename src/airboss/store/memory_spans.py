@@ -13,6 +13,7 @@ from airboss.domain.record import EXTERNAL, InferenceRecord
 from airboss.store import span_asked, span_messages
 from airboss.store.span_answers import AnsweredCall, answer_ids, joined
 from airboss.store.span_calls import MODEL_KINDS, record_ids
+from airboss.store.span_messages import PLAIN, Texts
 from airboss.store.span_rows import (
     SPANS_MAX,
     Span,
@@ -33,6 +34,8 @@ class MemorySpans:
     _check: Callable[[], None]
     _make: Callable[[bytes], None]
     _records: dict[str, InferenceRecord]
+    texts: Texts = PLAIN
+    """Opens what is sealed, where calls are put together of what came apart."""
 
     def __init__(self) -> None:
         self._spans: dict[str, Span] = {}
@@ -86,7 +89,7 @@ class MemorySpans:
             own = [each for each in waiting if found.get(each, each) == each]
             texts = {each: self._filled(each, said.get(each, ())) for each in own}
             ours: dict[str, Span | None] = {}
-            ours |= self._answered_calls([_detail(self._spans[each]) for each in own])
+            ours |= self._answered_calls([self.texts.span(_detail(self._spans[each])) for each in own])
             ours |= self._asked_calls({each: texts[each] for each in own if each not in ours})
             for span_id in own:
                 if span_id not in ours:
@@ -104,8 +107,8 @@ class MemorySpans:
         if not said:
             return call
         sizes = {each: len(self._calls[each][1]) for each in said}
-        messages = [self._calls[each][1] for each in span_messages.chosen(said, sizes)]
-        return span_messages.filled(call, messages, span, among=len(said))
+        messages = {each: self._calls[each][1] for each in span_messages.chosen(said, sizes)}
+        return span_messages.filled_with((span_id, call), messages, span, among=len(said), sealed=self.texts)
 
     def _answered_calls(self, clients: Sequence[SpanDetail]) -> dict[str, Span]:
         """As `span_answers.joined`, for these model calls."""
@@ -120,9 +123,12 @@ class MemorySpans:
 
     def _asked_calls(self, texts: Mapping[str, bytes]) -> dict[str, Span | None]:
         """As `span_asked.joined`, for these model calls."""
-        clients = span_asked.clients_of([_detail(self._spans[each]) for each in texts], texts)
+        clients = span_asked.clients_of(
+            [self.texts.span(_detail(self._spans[each])) for each in texts],
+            {each: self.texts.waiting(each, text) for each, text in texts.items()},
+        )
         untraced = [
-            record
+            self.texts.record(record)
             for record in self._records.values()
             if record.arm != EXTERNAL and record.trace_id is None and record.id not in self._spans
         ]

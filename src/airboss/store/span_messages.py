@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from airboss.domain.record import PolicyFinding
+from airboss.domain.record import InferenceRecord, PolicyFinding
 from airboss.store.joining import blank_record, read_record
 from airboss.store.span_rows import NOTHING, Said, Span, SpanDetail, TraceSpan
 
@@ -33,6 +33,45 @@ SAID: Final = '{"said_in":'
 """What messages that wait begin with, and calls do not."""
 
 _PARAMETERS: Final = ("temperature", "top_p", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
+
+
+class Texts(Protocol):
+    """Opens what is sealed (`store.sealer`) where calls are put together of what came apart."""
+
+    def waiting(self, span_id: str, payload: bytes) -> bytes:
+        """What waits under this span's id, in the clear."""
+
+    def span(self, span: SpanDetail) -> SpanDetail:
+        """A span in the clear."""
+
+    def record(self, record: InferenceRecord) -> InferenceRecord:
+        """A record in the clear."""
+
+    def again(self, payload: bytes, *given: bytes) -> bytes:
+        """A record's JSON, sealed if anything was of what it was made of."""
+
+
+class Plain:
+    """Implements `Texts` where nothing is sealed."""
+
+    def waiting(self, span_id: str, payload: bytes) -> bytes:  # noqa: ARG002 - the protocol's
+        """As it is."""
+        return payload
+
+    def span(self, span: SpanDetail) -> SpanDetail:
+        """As it is."""
+        return span
+
+    def record(self, record: InferenceRecord) -> InferenceRecord:
+        """As it is."""
+        return record
+
+    def again(self, payload: bytes, *given: bytes) -> bytes:  # noqa: ARG002 - the protocol's
+        """As it is."""
+        return payload
+
+
+PLAIN: Final = Plain()
 
 
 class _Asked(msgspec.Struct):
@@ -98,6 +137,15 @@ def chosen(said: Sequence[str], sizes: Mapping[str, int]) -> Sequence[str]:
         if room < 0:
             return [*said[:number], said[-1]]
     return said
+
+
+def filled_with(
+    call: tuple[str, bytes], given: Mapping[str, bytes], span: SpanDetail, *, among: int, sealed: Texts
+) -> bytes:
+    """As `filled`, of what may be sealed: the call and its messages by the ids of their spans."""
+    opened = [sealed.waiting(each, payload) for each, payload in given.items()]
+    text = filled(sealed.waiting(*call), opened, sealed.span(span), among=among)
+    return sealed.again(text, call[1], *given.values())
 
 
 def filled(call: bytes, given: Collection[bytes], span: SpanDetail, *, among: int) -> bytes:

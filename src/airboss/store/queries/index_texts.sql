@@ -3,5 +3,11 @@ select case when strlen(said) = length(said) then said else lower(said) end as s
 from (
     select concat_ws(' ', request, response) as said
     from bodies
-    where seq >= $first and seq < $last
+    where seq >= $first and seq < $last and seq not in (
+        select seq
+        from bodies -- what is sealed has no words
+        where
+            seq >= $first and seq < $last and part = 0
+            and (starts_with(request, '{"airboss_sealed":') or starts_with(response, '{"airboss_sealed":'))
+    )
 )

@@ -1,0 +1,97 @@
+"""Bodies sealed: where the keys are, and who opens what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from airboss.compose.rooms import ERASE_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airboss.domain.ports import Ledger
+    from airboss.domain.record import InferenceRecord
+    from airboss.store.datadir import DataDir
+    from airboss.store.keyring import Keyring
+    from airboss.store.sealed_log import SealedLog
+    from airboss.store.sealer import Sealer
+    from airboss.store.span_rows import SpanDetail, TracedLog
+
+BODIES_KEY = "bodies_key"
+"""The secret that the master key is made of, with which keys of bodies are wrapped."""
+MARK = b"airboss_sealed"
+"""What all that is sealed begins with."""
+
+
+@contextmanager
+def open_ring(data: DataDir) -> Iterator[Keyring]:
+    """The keys of a data directory, closed at the end."""
+    from airboss.governance.erasure import digest  # noqa: PLC0415 - cryptography, where it is needed
+    from airboss.store.body_keys import SqlBodyKeys  # noqa: PLC0415 - SQLAlchemy, where it is needed
+    from airboss.store.erasures import SqlErasures  # noqa: PLC0415 - as above
+    from airboss.store.keyring import Keyring  # noqa: PLC0415 - cryptography, where it is needed
+
+    def secret(make: bool) -> str | None:  # noqa: FBT001 - its one argument
+        return data.secret(BODIES_KEY).value if make else data.kept_secret(BODIES_KEY)
+
+    keys, people = SqlBodyKeys(data.ledger_url), SqlErasures(data.ledger_url)
+    try:
+        forgotten_by = partial(digest, data.secret(ERASE_KEY).value.encode())
+        yield Keyring(keys, people, secret=secret, holder=forgotten_by)
+    finally:
+        keys.close()
+        people.close()
+
+
+def sealed(records: TracedLog, ledger: Ledger, ring: Keyring) -> SealedLog:
+    """The record log as whoever holds the ledger reads and writes it."""
+    from airboss.store.sealed_log import SealedLog  # noqa: PLC0415 - cryptography, where it is needed
+
+    return SealedLog(records, ring, wanted=sealing(ledger))
+
+
+def sealing(ledger: Ledger) -> Callable[[], bool]:
+    """Whether bodies are sealed under the configuration in force."""
+    from airboss.compose.watching import InForce  # noqa: PLC0415 - who moves records
+
+    in_force = InForce(ledger)
+    return lambda: in_force.config().store.bodies == "sealed"
+
+
+class Opening:
+    """Implements `span_messages.Texts` for the process that owns the record log: it gets the keys only when
+    it meets something sealed in what it puts together."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._data = data
+
+    @cached_property
+    def _sealer(self) -> Sealer:
+        from airboss.store.sealer import Sealer  # noqa: PLC0415 - 25 MB, for those who seal
+
+        ring = open_ring(self._data).__enter__()  # for as long as this process is
+        return Sealer(lambda: ring)
+
+    def waiting(self, span_id: str, payload: bytes) -> bytes:
+        """As `Texts.waiting`."""
+        return self._sealer.waiting(span_id, payload) if MARK in payload else payload
+
+    def span(self, span: SpanDetail) -> SpanDetail:
+        """As `Texts.span`."""
+        texts = (bytes(span.attributes), bytes(span.events), (span.message or "").encode())
+        return self._sealer.span(span) if any(MARK in each for each in texts) else span
+
+    def record(self, record: InferenceRecord) -> InferenceRecord:
+        """As `Texts.record`."""
+        return self._sealer.record(record) if _says(record.request) or _says(record.response) else record
+
+    def again(self, payload: bytes, *given: bytes) -> bytes:
+        """As `Texts.again`."""
+        return self._sealer.again(payload, *given) if any(MARK in each for each in given) else payload
+
+
+def _says(body: Any) -> bool:
+    return isinstance(body, dict) and MARK.decode() in body

@@ -1,0 +1,54 @@
+"""Keys that bodies are sealed with, and logs that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airboss.governance.erasure import digest
+from airboss.store.body_keys import SqlBodyKeys
+from airboss.store.datadir import DataDir
+from airboss.store.erasures import SqlErasures
+from airboss.store.keyring import Keyring
+from airboss.store.memory import MemoryRecordLog
+from airboss.store.sealed_log import SealedLog
+from airboss.store.sealer import Sealer
+from tests.store.ledgers import url
+
+MASTER = "bodies_key"
+
+
+def holder(user: str) -> str:
+    """A person's keyed hash."""
+    return digest(b"erase", user)
+
+
+@contextmanager
+def ring(folder: Path, *, kind: str = "sqlite") -> Iterator[Keyring]:
+    """The keys of a data directory; the same folder has the same."""
+    data = DataDir(folder)
+    data.create()
+
+    def secret(make: bool) -> str | None:
+        return data.secret(MASTER).value if make else data.kept_secret(MASTER)
+
+    address = url(kind, folder)
+    keys, people = SqlBodyKeys(address), SqlErasures(address)
+    yield Keyring(keys, people, secret=secret, holder=holder)
+    keys.close()
+    people.close()
+
+
+@contextmanager
+def sealed(inner: Any, folder: Path, *, kind: str = "sqlite") -> Iterator[SealedLog]:
+    """A log whose bodies are sealed, over one that is given."""
+    with ring(folder, kind=kind) as keys:
+        inner.texts = Sealer(lambda: keys)
+        yield SealedLog(inner, keys, wanted=lambda: True)
+
+
+def in_memory(log: Any) -> bool:
+    """Whether this log, sealed or not, is the one in memory."""
+    return isinstance(log.inner if isinstance(log, SealedLog) else log, MemoryRecordLog)
