@@ -146,6 +146,7 @@ TOUCHES: Mapping[str, str] = {
     "telemetry/logs.py": "os",
     "testing.py": "os subprocess",
     "tuning/hosted_http.py": "httpx2 ssl",
+    "tuning/training_files.py": "shutil",
 }
 """What each module touches. A module that is not here is named for a concept: it takes facts and decides."""
 

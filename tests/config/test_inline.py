@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import msgspec
 import pytest
 
 from airboss.config import ReleaseConfig, parse_config
-from airboss.config.edit import pointing, with_release
+from airboss.config.edit import pointing, with_model, with_release
 from airboss.config.inline import inlined
 from airboss.domain.errors import ConfigError
+from airboss.domain.plan import LongPrompt, Price
 from airboss.domain.release import Example
 
 TEXT = """# Mine.
@@ -87,13 +91,17 @@ def test_a_release_is_added_and_pointed_at() -> None:
         examples=(Example(input="x", output="y"),),
         form="system",
         params={"temperature": 0.5, "stop": ["\n"]},
+        policy="default",
+        fallbacks=("spare",),
     )
+    text += '\n[policies.default]\npii = { action = "mask" }\n[models.spare]\nprovider = "up"\nmodel = "s"\n'
     changed = pointing(with_release(text, "tuned", new), "support", "tuned")
     before, after = (parse_config(each, source="") for each in (text, changed))
     assert after.releases["tuned"].prompt == "One.\nTwo."
     assert after.releases["tuned"].examples == new.examples
     assert after.releases["tuned"].form == "system"
     assert float(after.releases["tuned"].params["temperature"]) == 0.5
+    assert (after.releases["tuned"].policy, after.releases["tuned"].fallbacks) == ("default", ("spare",))
     assert after.releases["support"] == before.releases["support"]
     assert after.deployments["support"].release == "tuned"
     assert "# the only one" in changed
@@ -132,3 +140,18 @@ def test_a_rollout_that_cannot_be_followed_is_refused(rollout: str, message: str
     with pytest.raises(ConfigError, match=r"airboss\.toml:\d+: ") as caught:
         parse_config(f"{text}rollout = {rollout}\n", source="airboss.toml")
     assert message in str(caught.value)
+
+
+def test_a_model_is_added() -> None:
+    """As it was given, whatever of it is set, and nothing else changes."""
+    text = inlined(TEXT, source="airboss.toml", read=read)
+    price = Price(
+        input_usd_per_mtok=Decimal("0.5"),
+        output_usd_per_mtok=Decimal(2),
+        long_prompt=LongPrompt(over_tokens=9, input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(3)),
+    )
+    before = parse_config(text, source="")
+    new = msgspec.structs.replace(before.models["m"], model="ft:m:\u00fc", price=price, continuation="off")
+    after = parse_config(with_model(text, "tuned", new), source="")
+    assert after.models == {**before.models, "tuned": new}
+    assert after.releases == before.releases

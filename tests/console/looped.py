@@ -40,6 +40,7 @@ class LoopSite(Site):
             orders=loop.orders,
             probes=cast("Any", None),
             tuning=cast("Any", None),
+            finetuning=cast("Any", None),
             rollouts=loop.rollouts,
             audit=self.audit,
             people=cast("Any", None),

@@ -214,6 +214,7 @@ class Site:
     orders: Any = None
     probes: Any = None
     tuning: Any = None
+    finetuning: Any = None
     rollouts: Any = field(default_factory=NoRollouts)
     alerts: Any = field(default_factory=NoAlarms)
     people: Any = None
@@ -247,6 +248,7 @@ class Site:
             orders=self.orders,
             probes=self.probes,
             tuning=self.tuning,
+            finetuning=self.finetuning,
             rollouts=self.rollouts,
             audit=self.audit,
             keep_starter=self.keep_starter,

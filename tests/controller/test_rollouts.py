@@ -16,7 +16,7 @@ from airboss.config.types import GateConfig
 from airboss.controller.publish import apply_config
 from airboss.controller.rollouts import Rollouts
 from airboss.controller.verdict_notes import VerdictNotes
-from airboss.domain.errors import NotFound, WrongCall
+from airboss.domain.errors import ConfigError, NotFound, WrongCall
 from airboss.domain.plan import PromotionWhy, ServingPlan
 from airboss.domain.ports import JournalMove, RecordFilter, WatchedCall
 from airboss.domain.release import Release
@@ -25,6 +25,7 @@ from airboss.gateway.ids import RecordIds
 from airboss.governance.audit import Sealer, read_leaf
 from airboss.governance.checkpoint import Signer
 from airboss.releases.build import sealed
+from airboss.releases.trained import NewModel
 from airboss.rollouts import assign
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
@@ -398,6 +399,26 @@ def test_a_proposed_release_can_be_rolled_out(house: House) -> None:
     with pytest.raises(WrongCall, match="another name"):
         house.rollouts.propose("tuned", sealed(other))
     assert house.rollouts.start("support", "tuned", by="ann").release == tuned.digest
+
+
+def test_a_trained_model_is_proposed_with_its_release(house: House) -> None:
+    """Both stand in the configuration under one name, with the digest that was judged; twice is once, and a
+    name that is another's is refused, with nothing changed."""
+    bare = house.plan().others[0].release
+    model = msgspec.structs.replace(bare.model, model="ft:m:1")
+    tuned = sealed(Release(digest="", name="tuned", model=model, prompt="One."))
+    new = NewModel(base=bare.model, fields={"model": "ft:m:1"})
+    house.rollouts.propose("tuned", tuned, new)
+    house.rollouts.propose("tuned", tuned, new)
+    held = next(each for each in house.plan().others if each.release.digest == tuned.digest)
+    assert (held.target.upstream_model, held.target.price) == ("ft:m:1", None)
+    before = house.ledger.config()
+    with pytest.raises(WrongCall, match="another model 'tuned'"):
+        house.rollouts.propose("tuned", tuned, NewModel(base=bare.model, fields={"model": "ft:m:2"}))
+    gone = msgspec.structs.replace(bare.model, model="gone")
+    with pytest.raises(ConfigError, match="not in the configuration any more"):
+        house.rollouts.propose("else", tuned, NewModel(base=gone, fields={"model": "ft:m:3"}))
+    assert house.ledger.config() == before
 
 
 def test_no_user_stands_in_the_ledger(house: House) -> None:

@@ -240,6 +240,7 @@ LISTS = {
     "evals": "eval list",
     "probes": "probe list",
     "tunes": "tune list",
+    "finetunes": "finetune list",
     "jobs": "job list",
     "keys": "keys list",
     "alarms": "monitor list",

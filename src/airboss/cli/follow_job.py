@@ -58,7 +58,7 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
 def listed(
     name: str, limit: int, *, data_dir: Path, url: str | None, as_json: bool, show: Callable[[Rows], None]
 ) -> None:
-    """The newest of one kind of job (`evals`, `probes`, `tunes`), as JSON or as `show` does."""
+    """The newest of one kind of job (`evals`, `probes`, `tunes`, `finetunes`), as JSON or as `show` does."""
     with reach(data_dir, url) as api:
         found: Rows = api.get(f"/api/v1/{name}", {"limit": str(limit)})[name]
     if not as_json:

@@ -11,7 +11,9 @@ from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, local_time, print_json
 
-job = typer.Typer(help="Work that survives a crash: evaluations, tuning, probes.", no_args_is_help=True)
+job = typer.Typer(
+    help="Work that survives a crash: evaluations, tuning, fine-tuning, probes.", no_args_is_help=True
+)
 
 STATE_COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}
 
@@ -34,7 +36,7 @@ def list_jobs(
             print_json(each)
         return
     if kind is not None and not found:
-        sys.stdout.write(f"no jobs of kind {kind!r}; kinds are eval, probe and tune\n")
+        sys.stdout.write(f"no jobs of kind {kind!r}; kinds are eval, probe, tune and finetune\n")
         return
     show_jobs(found)
 

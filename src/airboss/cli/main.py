@@ -21,6 +21,7 @@ from airboss.cli.ending import told
 from airboss.cli.erase import erase
 from airboss.cli.eval import evals
 from airboss.cli.export import export
+from airboss.cli.finetune import finetune
 from airboss.cli.gateway import gateway
 from airboss.cli.job import job
 from airboss.cli.keys import keys
@@ -77,6 +78,7 @@ app.add_typer(dataset, name="dataset", rich_help_panel=QUALITY)
 app.add_typer(evals, name="eval", rich_help_panel=QUALITY)
 app.add_typer(probe, name="probe", rich_help_panel=QUALITY)
 app.add_typer(tune, name="tune", rich_help_panel=QUALITY)
+app.add_typer(finetune, name="finetune", rich_help_panel=QUALITY)
 app.add_typer(job, name="job", rich_help_panel=QUALITY)
 app.add_typer(policy, name="policy", rich_help_panel=GOVERN)
 app.add_typer(keys, name="keys", rich_help_panel=GOVERN)

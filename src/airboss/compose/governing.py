@@ -29,6 +29,7 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Eras
     from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
     from airboss.controller.erasing import Erasing  # noqa: PLC0415 - as above
     from airboss.store.answers import SqliteAnswers  # noqa: PLC0415 - as above
+    from airboss.tuning.training_files import TrainingFiles  # noqa: PLC0415 - as above
 
     def forget_items(user: str) -> int:
         with open_responses(data) as responses:
@@ -37,6 +38,7 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Eras
             with closing(SqliteAnswers(data.cache_path)) as answers:
                 answers.forget(user, SystemClock().now().timestamp())
         found: int = rooms["evals"].forget_user(user)
+        TrainingFiles(data.finetune_dir).forget(user)  # after: who writes such files looks at the items again
         return found
 
     return Erasing(
@@ -87,7 +89,8 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
     rollouts: SqlRolloutStore,
 ) -> dict[str, Chore]:
     """What there is to look after, by its name in the log; `rooms` are the stores of `rooms.open_rooms`."""
-    from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
+    from airboss.compose.finetuning import Leftovers  # noqa: PLC0415 - the controller's own
+    from airboss.compose.parts import SystemClock  # noqa: PLC0415 - as above
     from airboss.compose.redaction import Redacting  # noqa: PLC0415 - the controller's own
     from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
     from airboss.controller.expiring import Expiring  # noqa: PLC0415 - as above
@@ -99,6 +102,7 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
         "plans in the audit log": PlanNotes(ledger, rooms["audit"], SystemClock()),
         "verdicts in the audit log": VerdictNotes(rollouts, rooms["audit"], SystemClock()),
         "retention": retention,
+        "trainings that nobody wants": Leftovers(data, rooms["jobs"]),
         "kept responses": Expiring(
             partial(open_responses, data),
             rooms["people"].store,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airboss.compose import evals, probes, tuning
+from airboss.compose import evals, finetuning, probes, tuning
 from airboss.compose.parts import SystemClock
 from airboss.compose.threads import at_work
 from airboss.store.datadir import DataDir
@@ -25,13 +25,16 @@ Handlers = dict[str, "Handler"]
 """Who does which kind of job."""
 
 
-def handlers(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], *, propose: tuning.Propose) -> Handlers:
+def handlers(
+    ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], *, propose: finetuning.Propose
+) -> Handlers:
     """Who does which kind of job; each room adds its own. `rooms` are the stores of `rooms.open_rooms`,
     `propose` puts a release into the configuration."""
     return {
         "eval": evals.handler(ledger, data, rooms),
         "probe": probes.handler(ledger, data, rooms),
         "tune": tuning.handler(ledger, data, rooms, propose),
+        "finetune": finetuning.handler(ledger, data, rooms, propose),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airboss.compose import evals, playing, probes, tuning
+from airboss.compose import evals, finetuning, playing, probes, tuning
 from airboss.store.datadir import DataDir
 
 AUDIT_KEY = "audit_key"
@@ -47,6 +47,7 @@ def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
             "orders": evals.orders(ledger, data, stores),
             "probes": probes.orders(ledger, stores),
             "tuning": tuning.orders(ledger, data, stores),
+            "finetuning": finetuning.orders(ledger, data, stores),
             "plays": playing.plays(ledger, data),
             "parquet": parquet,
         }

@@ -1,4 +1,4 @@
-"""The configuration's text changed by Airboss itself: a release added, a deployment pointed at one.
+"""The configuration's text changed by Airboss itself: a model or release added, a deployment pointed at one.
 
 Comments, order and everything else stay as the operator wrote them. Pure.
 """
@@ -8,7 +8,29 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from airboss.config.types import ReleaseConfig
+import msgspec
+
+from airboss.config.types import ModelConfig, ReleaseConfig
+
+
+def with_model(text: str, name: str, model: ModelConfig) -> str:
+    """The text with `[models.NAME]` added, or replaced; what is as it would be anyway is left out."""
+    import tomlkit  # noqa: PLC0415 - as below
+
+    document = tomlkit.parse(text)
+    table = tomlkit.table()
+    plain = ModelConfig(provider=model.provider, model=model.model)
+    for field in ModelConfig.__struct_fields__:
+        value = getattr(model, field)
+        if field in {"provider", "model"}:
+            table[field] = value
+        elif value != getattr(plain, field):
+            table[field] = _plain(value)
+    if "models" not in document:
+        document["models"] = tomlkit.table(is_super_table=True)
+    models: Any = document["models"]
+    models[name] = table
+    return tomlkit.dumps(document)
 
 
 def with_release(text: str, name: str, release: ReleaseConfig) -> str:
@@ -34,6 +56,10 @@ def with_release(text: str, name: str, release: ReleaseConfig) -> str:
             inline = tomlkit.inline_table()
             inline.update({key: _plain(value) for key, value in params.items()})
             table[field] = inline
+    if release.policy is not None:
+        table["policy"] = release.policy
+    if release.fallbacks:
+        table["fallbacks"] = list(release.fallbacks)
     if "releases" not in document:
         document["releases"] = tomlkit.table(is_super_table=True)
     releases: Any = document["releases"]
@@ -54,8 +80,15 @@ def pointing(text: str, deployment: str, release: str) -> str:
 
 
 def _plain(value: object) -> object:
-    """A parameter as TOML takes it."""
-    return float(value) if isinstance(value, Decimal) else value
+    """A value as TOML takes it."""
+    import tomlkit  # noqa: PLC0415 - as above
+
+    if not isinstance(value, msgspec.Struct):
+        return float(value) if isinstance(value, Decimal) else value
+    inline = tomlkit.inline_table()
+    known = msgspec.structs.asdict(value)
+    inline.update({name: _plain(each) for name, each in known.items() if each is not None})
+    return inline
 
 
 def _fits_multiline(text: str) -> bool:

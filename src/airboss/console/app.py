@@ -38,7 +38,7 @@ from airboss.console.render import (
     html,
     visit,
 )
-from airboss.console.session import COOKIE, LIFETIME_S, Attempts, Sessions
+from airboss.console.session import COOKIE, LIFETIME_S, Sessions
 from airboss.console.wire import encode, json_response, read_body
 from airboss.domain.errors import ApiError, InvalidRequest, StoreUnavailable
 from airboss.domain.ports import Clock, Ledger, Spent
@@ -55,6 +55,7 @@ from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse, TargetUse
+from airboss.tuning.finetune_orders import FinetuneOrders
 from airboss.tuning.orders import TuneOrders
 
 FORM_MAX = 16 * 1024
@@ -92,6 +93,7 @@ def build(
     orders: Orders,
     probes: ProbeOrders,
     tuning: TuneOrders,
+    finetuning: FinetuneOrders,
     plays: Plays | None = None,
     uses: Callable[[], Sequence[LimitUse]] = tuple,
     targets: Callable[[], Sequence[TargetUse]] = tuple,
@@ -99,7 +101,6 @@ def build(
     taken: Callable[[], object] = tuple,
 ) -> Starlette:
     """The application. `base_url` is the data plane's, ending with `/v1`; `status` and `apply` may block.
-
     `app.state.live.close()` ends the live streams: without it the server waits for them when it stops.
     """
 
@@ -111,7 +112,6 @@ def build(
         log=log,
         admin_key=admin_key,
         sessions=Sessions(session_key=session_key, admin_key=admin_key),
-        attempts=Attempts(),
         clock=clock,
         status=status,
         apply=apply,
@@ -130,6 +130,7 @@ def build(
         orders=orders,
         probes=probes,
         tuning=tuning,
+        finetuning=finetuning,
         plays=plays,
         uses=uses,
         targets=targets,

@@ -26,6 +26,7 @@ from airboss.evaluations.bias_orders import ProbeOrders
 from airboss.evaluations.orders import Orders
 from airboss.evaluations.ports import EvalStore
 from airboss.governance.erasure import Forgetting
+from airboss.releases.trained import NewModel
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
 from airboss.store.alert_rows import AlertStore
@@ -35,6 +36,7 @@ from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse, TargetUse
+from airboss.tuning.finetune_orders import FinetuneOrders
 from airboss.tuning.orders import TuneOrders
 
 T = TypeVar("T")
@@ -80,8 +82,9 @@ class Rollouts(Protocol):
     def order(self, deployment: str, order: Order) -> Rollout:
         """A person's word on the running rollout. Raises NotFound, WrongCall."""
 
-    def propose(self, name: str, release: Release) -> ServingPlan:
-        """Write a release into the configuration. Raises WrongCall, ConfigError."""
+    def propose(self, name: str, release: Release, model: NewModel | None = None) -> ServingPlan:
+        """Write a release, and its model if it is new, into the configuration. Raises WrongCall,
+        ConfigError."""
 
     def list(self, *, deployment: str | None = None, limit: int = 100) -> Sequence[Rollout]:
         """Rollouts, the newest first."""
@@ -135,6 +138,7 @@ class Desk:
     orders: Orders
     probes: ProbeOrders
     tuning: TuneOrders
+    finetuning: FinetuneOrders
     plays: Plays | None = None
     """What the playground asks; None where no gateway can be asked."""
     uses: Callable[[], Sequence[LimitUse]] = tuple

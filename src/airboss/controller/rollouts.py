@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from airboss.config import Config, parse_config
-from airboss.config.edit import pointing, with_release
+from airboss.config.edit import pointing, with_model, with_release
 from airboss.config.types import GateConfig, RolloutConfig
 from airboss.controller.rollout_rows import first_id, read, row_of, superseded, unit_key
 from airboss.domain.errors import AirbossError, ConfigError, NotFound, SetupError, StoreUnavailable, WrongCall
@@ -27,6 +27,7 @@ from airboss.domain.release import Release
 from airboss.domain.status import JournalStatus
 from airboss.domain.verdict import Verdict
 from airboss.releases.build import as_config, build_releases
+from airboss.releases.trained import NewModel, model_config
 from airboss.rollouts import analysis, live, metrics, stages
 from airboss.rollouts.live import Rollout, SeenUnit
 from airboss.rollouts.stages import Decision, Event, GateAnswer, Look, Order, Rules, Stage
@@ -109,13 +110,23 @@ class Rollouts:
         with self._lock:
             return self._published(self._config()[0], IN_FORCE)
 
-    def propose(self, name: str, release: Release) -> ServingPlan:
-        """Write a release into the configuration in force, as `[releases.NAME]`, where a rollout may take it.
+    def propose(self, name: str, release: Release, model: NewModel | None = None) -> ServingPlan:
+        """Write a release into the configuration in force, as `[releases.NAME]`, where a rollout may take it;
+        before that its model, if it is a new one, as `[models.NAME]`.
 
-        Raises WrongCall if there is one of that name that is not the same.
+        Raises WrongCall if there is one of that name that is not the same, ConfigError if the model that the
+        new one came of is gone.
         """
         with self._lock:
             text, config = self._config()
+            if model is not None:
+                made = model_config(config, model, engine_version=self._engine_version())
+                if config.models.get(name, made) != made:
+                    raise WrongCall(
+                        f"the configuration has another model {name!r} already; choose another name"
+                    )
+                text = with_model(text, name, made)
+                config = parse_config(text, source=f"model {name}")
             said = as_config(build_releases(config, engine_version=self._engine_version()), release)
             if name in config.releases:
                 if config.releases[name] == said:

@@ -40,14 +40,13 @@ from airboss.gateway.judge import is_too_large
 from airboss.gateway.relayed import RelayedRequest, once
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
-from airboss.gateway.serving import Branch, Serving, with_release
+from airboss.gateway.serving import Branch, Serving, with_variant
 from airboss.gateway.splice import LONG
 from airboss.gateway.spoken import Client, Spoken, counted, refuse_unsayable
 from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.trace import read_trace, trace_headers
 from airboss.gateway.worker import Admitted, Worker
 from airboss.providers.outbox import Pieces
-from airboss.releases.variant import varied
 from airboss.rollouts import assign as rollout
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ def assign(
         variant = body.release_variant
         if variant is None:
             return branch
-        return with_release(branch, varied(branch.release, variant), serving.plan.number)
+        return with_variant(branch, variant, serving.plan.number)
     if request.principal.internal and SHADOW_OF in http.headers:
         return serving.shadowed(deployment)
     if body.release_variant is not None:

@@ -18,6 +18,7 @@ from airboss.gateway.outgoing import Translate, translation
 from airboss.gateway.wire import says_something, unknown_model
 from airboss.governance.keys import Keyring
 from airboss.governance.redact import Redactor
+from airboss.releases.variant import Variant, reached, varied
 
 if TYPE_CHECKING:
     from airboss.gateway.limits import Limiter
@@ -66,10 +67,11 @@ def attribution(release: Release, arm: Arm, plan: int) -> bytes:
     return lines.encode()
 
 
-def with_release(branch: Branch, release: Release, plan: int) -> Branch:
-    """The branch with another release at the same place, of the plan of this number."""
+def with_variant(branch: Branch, variant: Variant, plan: int) -> Branch:
+    """The branch with a variant of its release, of the plan of this number. Raises InvalidRequest."""
+    release = varied(branch.release, variant)
     return msgspec.structs.replace(
-        at_target(branch, release, branch.target),
+        at_target(branch, release, reached(branch.target, variant)),
         headers=attribution(release, branch.arm, plan),
     )
 

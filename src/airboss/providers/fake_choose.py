@@ -121,10 +121,9 @@ class Chooser:
         asked = fake_faults.from_text(call.last_user_text) or fake_faults.from_model(call.asked.model)
         if asked is None and takes_calls(call.path):
             asked = self.script.next(call.asked.model, lambda: call.all_text)
-        if asked is None and call.path in POSTS:
-            trained = self.shelf.tuned.says(call.asked.model, call.last_user_text)
-            if trained is not None:
-                asked = Behaviour(text=trained)
+        trained = self.shelf.tuned.says(call.asked.model, call.last_user_text) if call.path in POSTS else None
+        if trained is not None and (asked is None or asked.text is None):
+            asked = msgspec.structs.replace(asked or Behaviour(), text=trained)
         return asked or self._default
 
     def _count(self, call: Call, behaviour: Behaviour) -> int:

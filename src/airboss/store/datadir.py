@@ -151,6 +151,11 @@ class DataDir:
         return self.path / "weights"
 
     @property
+    def finetune_dir(self) -> Path:
+        """The training files of fine-tunings that run."""
+        return self.path / "finetune"
+
+    @property
     def cache_path(self) -> Path:
         """The answers that are kept for the next who asks the same."""
         return self.path / "cache.db"

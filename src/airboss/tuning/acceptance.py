@@ -20,7 +20,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     interval of confidence 1 - `alpha`; None with the rest where nothing could be compared. `reads_before` is
     how often the holdout had been read before: the more often, the less its word counts. `run` is the
     evaluation that holds every item's marks. `shown` items of the holdout were left out, because the new
-    release shows their question as an example."""
+    release shows their question as an example, or its model has learnt it."""
 
     better: bool
     reason: str

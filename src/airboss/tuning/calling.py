@@ -30,11 +30,16 @@ class Varying:
         self._base = base
         self._known: dict[str, Variant] = {}
 
-    def know(self, release: Release) -> Target:
-        """Take note of a variant; returns how to call it."""
+    def know(self, release: Release, *, new_model: bool = False, port: int | None = None) -> Target:
+        """Take note of a variant; returns how to call it. `new_model`: it has another model than `base`, and
+        with `port` an engine of its own there."""
         if release.digest != self._base.release:
             self._known[release.digest] = Variant(
-                prompt=release.prompt, examples=release.examples, form=release.form
+                prompt=release.prompt,
+                examples=release.examples,
+                form=release.form,
+                model=release.model if new_model else None,
+                port=port,
             )
         return Target(deployment=self._base.deployment, release=release.digest, name=release.name)
 

@@ -58,7 +58,7 @@ class TuneOrders:
         """The order with every word looked up and checked. Raises WrongCall."""
         check_order(order)
         dataset = self._library.find(order.dataset)
-        scorer = self._scorer(order.scorer)
+        scorer = scorer_of(order.scorer, self._scorers)
         check_sizes(
             dataset.name,
             dataset.sizes,
@@ -94,12 +94,14 @@ class TuneOrders:
             folder=str(self._scorers),
         )
 
-    def _scorer(self, given: str | dict[str, Any]) -> Spec:
-        spec = read_spec(given, load=_no_files) if isinstance(given, str) else spec_from(given)
-        check_scorer(spec)
-        if isinstance(spec, PythonFunction):
-            check_function(spec, self._scorers)
-        return spec
+
+def scorer_of(given: str | dict[str, Any], scorers: Path) -> Spec:
+    """The scorer of an order. Raises WrongCall for one that gives a release no score of its own."""
+    spec = read_spec(given, load=_no_files) if isinstance(given, str) else spec_from(given)
+    check_scorer(spec)
+    if isinstance(spec, PythonFunction):
+        check_function(spec, scorers)
+    return spec
 
 
 def _no_files(name: str) -> str:

@@ -11,27 +11,23 @@ from typing import Final
 import msgspec
 
 from airboss.evaluations.datasets import Item
-from airboss.evaluations.library import Holdout, KeptDataset, Library
-from airboss.evaluations.plan import EvalPlan
+from airboss.evaluations.library import KeptDataset, Library
 from airboss.evaluations.ports import Caller, EvalStore
-from airboss.evaluations.run import EvalRun, begin
 from airboss.evaluations.scorers.pairwise import PairwiseScorer
 from airboss.evaluations.scorers.spec import open_scorer
 from airboss.store.job_rows import Job
-from airboss.tuning.acceptance import Judgement, gate_of, judgement
+from airboss.tuning.acceptance import Judgement
 from airboss.tuning.board import Board, Standing
 from airboss.tuning.calling import Metered, Varying
 from airboss.tuning.candidates import example_of, released
 from airboss.tuning.frontier import frontier
+from airboss.tuning.judging import judge_once
 from airboss.tuning.plan import Choice, TuneResult, TuneTask, check_sizes, held_back
-from airboss.tuning.ports import TuneStore
+from airboss.tuning.ports import Report, TuneStore
 from airboss.tuning.search import Found, Search
 
 CANDIDATES_KEPT: Final = 100
 """In a result; the best."""
-
-Report = Callable[[int, int, str], None]
-"""Takes how many of how many calls are made, and where the job stands, for people."""
 
 
 class Tuning:
@@ -150,48 +146,21 @@ class Tuning:
         )
 
     async def _judge(self, dataset: KeptDataset, choice: Choice) -> Judgement:
-        """The one judgement. The job's id makes its reason unique: after a crash the same reading goes on."""
-        task = self._task
+        """The one judgement."""
         assert choice.release is not None  # there is nothing to judge without one
-        why = f"the judgement of tuning ({self._job.id})"
         self._metered.ceiling = self._metered.limit
-        who = self._job.by
-        holdout = self._library.reopen_holdout(dataset, who=who, why=why) or self._library.open_holdout(
-            dataset, who=who, why=why
-        )
-        items, shown = _unseen(holdout, choice)
-        gate = gate_of(task.scorer.name)
-        plan = EvalPlan(
-            dataset=task.dataset,
-            dataset_name=task.dataset_name,
-            part="holdout",
-            a=self._varying.know(task.base),
-            b=self._varying.know(choice.release),
-            scorers=(task.scorer,),
-            gates=(gate,),
-            params=task.params,
-            alpha=task.alpha,
-            seed=task.seed,
-            judges=task.judges,
-            folder=task.folder,
-        )
-        if self._evals.run(self._job.id) is None:
-            begin(self._evals, plan, run_id=self._job.id, at=self._now())
-        run = EvalRun(
-            self._job.id,
-            plan,
-            items,
+        shown = {example.input for example in choice.release.examples}
+        return await judge_once(
+            self._task,
+            self._job,
+            dataset,
+            today=self._varying.know(self._task.base),
+            new=self._varying.know(choice.release),
+            known=lambda item: (example := example_of(item)) is not None and example.input in shown,
+            work="tuning",
+            evals=self._evals,
             caller=self._metered,
-            store=self._evals,
             now=self._now,
-            concurrency=task.concurrency,
-        )
-        return judgement(
-            await run.run(),
-            alpha=task.alpha,
-            run=self._job.id,
-            reads_before=holdout.reads_before,
-            shown=shown,
         )
 
     def _result(self, choice: Choice, judged: Judgement | None) -> TuneResult:
@@ -234,17 +203,6 @@ def usable(train: Sequence[Item], *, people: bool) -> tuple[Item, ...]:
     """The items that prompts may be made of. What came from a person can be erased, and a release cannot: it
     is left out unless `people`."""
     return tuple(item for item in train if people or item.user is None)
-
-
-def _unseen(holdout: Holdout, choice: Choice) -> tuple[Sequence[Item], int]:
-    """The items to judge by, without those whose question the new release shows as an example, and how many
-    these were."""
-    assert choice.release is not None  # as above
-    shown = {example.input for example in choice.release.examples}
-    kept = [
-        item for item in holdout.items if (example := example_of(item)) is None or example.input not in shown
-    ]
-    return kept, len(holdout.items) - len(kept)
 
 
 def _reason(choice: Choice, judged: Judgement | None) -> str:

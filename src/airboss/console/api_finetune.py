@@ -1,0 +1,149 @@
+"""Fine-tuning in the admin API: asked for here, done by the controller as a job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from airboss.console.desk import Desk
+from airboss.console.query import read_limit
+from airboss.console.route import Call, Route
+from airboss.domain.errors import NotFound
+from airboss.evaluations.ports import Target
+from airboss.store.job_rows import Job, JobState
+from airboss.tuning.finetune_plan import KIND, FinetuneOrder, FinetuneResult, FinetuneTask
+
+LIMIT = 50
+LIMIT_MAX = 1_000
+
+
+class FinetuneSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A fine-tuning in one line; `done` of `total` steps of the training, or calls of the judgement, `note`
+    and `error` as of its job. `model` is the base model, trained at `provider`; `new_model` is what came of
+    it. `better` is None before the end; `proposed` is the name that model and release have in the
+    configuration."""
+
+    id: str
+    state: JobState
+    created_at: datetime
+    by: str
+    deployment: str
+    dataset: str
+    base: Target
+    provider: str
+    model: str
+    scorer: str
+    epochs: int
+    seed: int
+    people: bool
+    done: int
+    total: int
+    note: str
+    error: str | None
+    better: bool | None
+    new_model: dict[str, str] | None
+    proposed: str | None
+
+
+class Finetunes(msgspec.Struct, frozen=True, kw_only=True):
+    """Fine-tunings, newest first."""
+
+    finetunes: tuple[FinetuneSummary, ...]
+
+
+class Finetune(msgspec.Struct, frozen=True, kw_only=True):
+    """A fine-tuning in full; `result` is None until it is done."""
+
+    summary: FinetuneSummary
+    result: FinetuneResult | None
+
+
+def run_finetune(desk: Desk, call: Call) -> object:
+    """POST /api/v1/finetunes."""
+    job = desk.finetuning.start(call.intent(FinetuneOrder), by=call.actor)
+    task = msgspec.json.decode(job.spec, type=FinetuneTask)
+    detail = {
+        "dataset": task.dataset,
+        "base": task.base.digest,
+        "provider": task.place.provider,
+        "model": task.base.model.model,
+        "epochs": task.epochs,
+        "people": task.people,
+    }
+    desk.note(call, "finetune.run", job.id, detail)
+    return job
+
+
+def finetunes(desk: Desk, call: Call) -> object:
+    """GET /api/v1/finetunes."""
+    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    return Finetunes(finetunes=tuple(summary(job) for job in desk.jobs.list(KIND, limit)))
+
+
+def show_finetune(desk: Desk, call: Call) -> object:
+    """GET /api/v1/finetunes/{id}."""
+    job = desk.jobs.get(call.path["id"])
+    if job is None or job.kind != KIND:
+        known = "`airboss finetune list`, or GET /api/v1/finetunes, shows all"
+        raise NotFound(f"no fine-tuning {call.path['id'][:80]!r}; {known}", param="id")
+    return Finetune(summary=summary(job), result=result_of(job))
+
+
+def summary(job: Job) -> FinetuneSummary:
+    """A fine-tuning's job in one line."""
+    task = msgspec.json.decode(job.spec, type=FinetuneTask)
+    result = result_of(job)
+    same: dict[str, Any] = {
+        name: getattr(job, name)
+        for name in ("id", "state", "created_at", "by", "done", "total", "note", "error")
+    }
+    return FinetuneSummary(
+        deployment=task.deployment,
+        dataset=task.dataset_name,
+        base=task.target,
+        provider=task.place.provider,
+        model=task.base.model.model,
+        scorer=task.scorer.name,
+        epochs=task.epochs,
+        seed=task.seed,
+        people=task.people,
+        better=result.better if result is not None else None,
+        new_model=result.learned.trained.fields if result is not None else None,
+        proposed=result.proposed if result is not None else None,
+        **same,
+    )
+
+
+def result_of(job: Job) -> FinetuneResult | None:
+    """What came of a fine-tuning; None until it is done."""
+    return None if job.result is None else msgspec.json.decode(job.result, type=FinetuneResult)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/finetunes",
+        summary="Fine-tunings, newest first",
+        answer=Finetunes,
+        handle=finetunes,
+        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/finetunes",
+        summary="Start a fine-tuning: train a release's model on a dataset and judge it once, as a job",
+        answer=Job,
+        handle=run_finetune,
+        body=FinetuneOrder,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/finetunes/{id}",
+        summary="One fine-tuning: where it stands, and what came of it",
+        answer=Finetune,
+        handle=show_finetune,
+    ),
+)
+"""Every route about fine-tuning."""

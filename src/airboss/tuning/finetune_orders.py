@@ -1,0 +1,138 @@
+"""A fine-tuning as it is asked for, in words, and the job that it becomes, with every word looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from airboss.domain.errors import WrongCall
+from airboss.domain.plan import Target
+from airboss.domain.ports import Ledger
+from airboss.domain.release import ProviderKind
+from airboss.evaluations.library import Library
+from airboss.evaluations.ports import EvalStore
+from airboss.evaluations.scorers.llm_judge import LlmJudge
+from airboss.evaluations.targets import STABLE, Served
+from airboss.store.job_rows import Job, JobStore
+from airboss.tuning.examples import lines_of
+from airboss.tuning.finetune_plan import (
+    KIND,
+    FinetuneOrder,
+    FinetuneTask,
+    Place,
+    check_examples,
+    check_holdout,
+    check_order,
+    check_release,
+)
+from airboss.tuning.orders import scorer_of
+
+SUFFIX: Final = "-finetuned"
+"""What a new release's name ends with unless another one is given."""
+
+_POSSIBLE: Final = (
+    "Airboss trains at OpenAI, at servers that have OpenAI's files and fine-tuning jobs (openai-compatible), "
+    "and local models"
+)
+REFUSED: Final[Mapping[ProviderKind, str]] = {
+    "anthropic": f"Anthropic has no API to train its models; {_POSSIBLE}",
+    "gemini": f"the Gemini API does not train models (Vertex AI does, in its own way); {_POSSIBLE}",
+    "bedrock": "Bedrock trains by jobs on S3 and serves by provisioned throughput; train there, and name the "
+    f"model under [models]; {_POSSIBLE}",
+    "azure": "Azure trains, but a trained model answers only once its management API has deployed it; train "
+    f"and deploy it there, and name the deployment under [models]; {_POSSIBLE}",
+}
+"""Why a kind of provider is not trained at, and what can be done instead."""
+
+
+class FinetuneOrders:
+    """Takes orders. `scorers` is the folder that Python scorers stand in; `ready` raises AirbossError where
+    this machine lacks something that training at a place needs."""
+
+    def __init__(
+        self,
+        *,
+        store: EvalStore,
+        jobs: JobStore,
+        ledger: Ledger,
+        now: Callable[[], datetime],
+        scorers: Path,
+        ready: Callable[[Place], None],
+    ) -> None:
+        self._library = Library(store, now)
+        self._jobs = jobs
+        self._ledger = ledger
+        self._now = now
+        self._scorers = scorers
+        self._ready = ready
+
+    def start(self, order: FinetuneOrder, *, by: str) -> Job:
+        """Queue a fine-tuning. Raises WrongCall, with nothing queued, for an order that means nothing."""
+        return self._jobs.add(KIND, self.task(order), by, self._now())
+
+    def task(self, order: FinetuneOrder) -> FinetuneTask:
+        """The order with every word looked up and checked. Raises WrongCall, and what `ready` raises."""
+        check_order(order)
+        dataset = self._library.find(order.dataset)
+        scorer = scorer_of(order.scorer, self._scorers)
+        check_holdout(dataset.name, dataset.sizes["holdout"])
+        snapshot = self._ledger.snapshot()
+        if snapshot is None:
+            raise WrongCall("nothing is served yet; apply a configuration first")
+        served = Served(snapshot.plan, self._ledger.standings())
+        target = served.find(order.deployment, order.release or STABLE)
+        base, at = next(
+            (each.release, each.target)
+            for each in snapshot.plan.served()
+            if each.release.digest == target.release
+        )
+        check_release(base)
+        place = place_of(at)
+        self._ready(place)
+        policy = served.deployment(order.deployment).policy
+        items = self._library.items(dataset, "train")
+        check_examples(dataset.name, lines_of(items, base, policy=policy, people=order.people))
+        return FinetuneTask(
+            deployment=target.deployment,
+            dataset=dataset.digest,
+            dataset_name=dataset.name,
+            base=base,
+            target=target,
+            place=place,
+            scorer=scorer,
+            name=order.name or base.name.removesuffix(SUFFIX) + SUFFIX,
+            policy=policy,
+            epochs=order.epochs,
+            learning_rate=order.learning_rate,
+            rank=order.rank,
+            seed=order.seed,
+            alpha=order.alpha,
+            concurrency=order.concurrency,
+            params=order.params,
+            people=order.people,
+            judges={scorer.deployment: served.stable(scorer.deployment)}
+            if isinstance(scorer, LlmJudge)
+            else {},
+            folder=str(self._scorers),
+        )
+
+
+def place_of(target: Target) -> Place:
+    """Where the model of a target is trained. Raises WrongCall where that cannot be, with what can."""
+    if target.kind in REFUSED:
+        raise WrongCall(
+            f"the model {target.upstream_model!r} is at provider {target.provider!r}: {REFUSED[target.kind]}"
+        )
+    if target.embeds:
+        raise WrongCall(f"the model {target.upstream_model!r} makes vectors, and is not trained here")
+    if target.kind == "local":
+        return Place(provider=target.provider, kind=target.kind)
+    if len(target.base_urls) != 1:
+        raise WrongCall(
+            f"provider {target.provider!r} has {len(target.base_urls)} targets, and a trained model is at "
+            "one of them; name a release at a provider of its own, with one address and one key"
+        )
+    key = target.key_refs[0] if target.key_refs else target.api_key_ref
+    return Place(provider=target.provider, kind=target.kind, base_url=target.base_urls[0], api_key_ref=key)

@@ -1,0 +1,77 @@
+"""What a cancelled fine-tuning leaves behind is ended by the next controller, if its own was dead by then."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+
+from airboss.compose.finetuning import Leftovers, check_ready, trainer_of
+from airboss.domain.errors import WrongCall
+from airboss.store.datadir import DataDir
+from airboss.store.jobs import SqlJobStore
+from airboss.store.ledger import SqlLedger
+from airboss.testing import FakeProvider, TuningPlay
+from airboss.tuning.examples import Line
+from airboss.tuning.finetune import order_of
+from airboss.tuning.finetune_plan import Place
+from airboss.tuning.training_files import TrainingFiles
+from tests.support.fake import fake_process, provider
+from tests.tuning.test_finetune import task
+
+__all__ = ["fake_process", "provider"]
+
+
+class Left(Exception):
+    """The process leaves here."""
+
+
+@pytest.mark.parametrize("state", ["running", "cancelled just now", "cancelled", "unknown"])
+def test_what_nobody_wants_is_ended(provider: FakeProvider, tmp_path: Path, state: str) -> None:
+    """The job at the provider and the files of a cancelled one, once whoever had it has left it; not of one
+    that goes on. Of one that no ledger knows the files."""
+    data = DataDir(tmp_path)
+    data.create()
+    SqlLedger(data.ledger_url).close()
+    provider.tuning(TuningPlay(for_s=None))
+    place = Place(provider="fake", kind="openai-compatible", base_url=provider.url)
+    what = task("d" * 64, place=place)
+    jobs, now = SqlJobStore(data.ledger_url), datetime.now(UTC)
+    job = jobs.add("finetune", what, "ann", now - timedelta(hours=1))
+    files = TrainingFiles(data.finetune_dir)
+    name = "finetune-none" if state == "unknown" else job.id
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    files.write(name, "training", [Line(text=json.dumps({"messages": said}), user=None)] * 10)
+    order = order_of(what, name, files)
+
+    def leave(_done: int, _total: int, note: str) -> None:
+        if "running" in note:
+            raise Left
+
+    with pytest.raises(Left):
+        trainer_of(what).train(order, leave)
+    if state.startswith("cancelled"):
+        jobs.cancel(job.id, now - timedelta(seconds=0 if "now" in state else 60))
+    Leftovers(data, jobs).tick()
+    (made,) = httpx2.get(f"{provider.url}/fine_tuning/jobs", trust_env=False).json()["data"]
+    assert made["status"] == ("cancelled" if state == "cancelled" else "running")
+    assert order.work.exists() == (state in {"running", "cancelled just now"})
+    jobs.close()
+
+
+def test_a_place_without_its_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is queued, with what to do."""
+    place = Place(provider="p", kind="openai", base_url="http://127.0.0.1:9/v1", api_key_ref="env:SOME_KEY")
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    with pytest.raises(WrongCall, match="SOME_KEY"):
+        check_ready(place)
+    monkeypatch.setenv("SOME_KEY", "ab_" + "x" * 43)
+    with pytest.raises(WrongCall, match="one of Airboss itself"):
+        check_ready(place)
+    monkeypatch.setenv("SOME_KEY", "sk-good")
+    check_ready(place)
+    assert msgspec.json.encode(place).count(b"sk-good") == 0
