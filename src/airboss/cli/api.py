@@ -87,9 +87,9 @@ def preset_key() -> str | None:
     return key
 
 
-def console_address(url: str) -> str:
-    """A `--url` without the slash at its end. Raises WrongCall for what can be no console's address."""
-    wrong = f"--url is {url[:80]!r}; give the console's address, such as http://127.0.0.1:8701"
+def console_address(url: str, *, flag: str = "--url") -> str:
+    """A URL without the slash at its end. Raises WrongCall for what can be no console's address."""
+    wrong = f"{flag} is {url[:80]!r}; give the console's address, such as http://127.0.0.1:8701"
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -100,7 +100,7 @@ def console_address(url: str) -> str:
     if not parts.hostname or port == 0 or not url.isprintable() or " " in url:
         raise WrongCall(f"{wrong}.")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise WrongCall(f"--url has more than an address; the key goes into {ADMIN_KEY_ENV}.")
+        raise WrongCall(f"{flag} has more than an address; the key goes into {ADMIN_KEY_ENV}.")
     if {"api", "v1"} & set(parts.path.split("/")):
         raise WrongCall(f"{wrong}, without what follows it.")
     return url.rstrip("/")
@@ -243,6 +243,7 @@ LISTS = {
     "finetunes": "finetune list",
     "jobs": "job list",
     "keys": "keys list",
+    "nodes": "node list",
     "alarms": "monitor list",
     "drift": "monitor drift",
 }

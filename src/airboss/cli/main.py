@@ -26,6 +26,7 @@ from airboss.cli.gateway import gateway
 from airboss.cli.job import job
 from airboss.cli.keys import keys
 from airboss.cli.monitor import monitor
+from airboss.cli.node import node
 from airboss.cli.output import print_error
 from airboss.cli.policy import policy
 from airboss.cli.prices import prices
@@ -66,6 +67,7 @@ records.command("export")(export_records)
 records.command("import")(import_records)
 app.add_typer(records, name="records", rich_help_panel=USE)
 app.add_typer(monitor, name="monitor", rich_help_panel=USE)
+app.add_typer(node, name="node", rich_help_panel=USE)
 app.command(rich_help_panel=USE)(doctor)
 app.command(rich_help_panel=USE)(version)
 app.command(rich_help_panel=CONFIGURE)(apply)

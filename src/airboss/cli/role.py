@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--host")
     made.add_argument("--port", type=int)
     made.add_argument("--console-port", type=int)
+    made.add_argument("--join")
     made.add_argument("--worker", type=int)
     made.add_argument("--insecure", action="store_true")
     made.add_argument("--model")
@@ -44,6 +45,10 @@ def run(given: argparse.Namespace) -> None:
     match given.role:
         case "gateway":
             roles.run_gateway(data_dir, port=given.port, worker=given.worker, log_format=None, **exposed)
+        case "controller" if given.join is not None:
+            from airboss.compose.joining import run_joined_controller  # noqa: PLC0415 - only who has joined
+
+            run_joined_controller(data_dir, given.join, log_format=None)
         case "controller":
             roles.run_controller(data_dir, console_port=given.console_port, log_format=None, **exposed)
         case "store":

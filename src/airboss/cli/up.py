@@ -36,6 +36,10 @@ def up(
         int, typer.Option(help="Port of the console and admin API.", min=0, max=65535)
     ] = 8701,
     workers: Annotated[int, typer.Option(help="Gateway processes.", min=1, max=64)] = 1,
+    join: Annotated[
+        str | None,
+        typer.Option(help="Serve calls beside the Airboss whose console is at this URL, with its ledger."),
+    ] = None,
     insecure: InsecureOption = False,
     log_format: LogFormatOption = None,
     as_json: JsonOption = False,
@@ -53,6 +57,13 @@ def up(
         insecure=insecure,
         log_format=log_format,
     )
+    if join is not None:
+        from airboss.cli.api import console_address  # noqa: PLC0415 - only who joins
+        from airboss.compose.joining import run_joined  # noqa: PLC0415 - as above
+
+        leader = console_address(join, flag="--join")
+        run_joined(options, leader, announce=print_ready_json if as_json else print_joined)
+        return
     run_up(
         options,
         announce=print_ready_json if as_json else print_ready,
@@ -71,6 +82,16 @@ def print_ready_json(ready: Ready) -> None:
             "admin_key": ready.admin_key,
         }
     )
+
+
+def print_joined(ready: Ready) -> None:
+    """Where a machine that has joined serves."""
+    sys.stdout.write(
+        f"\nAirboss is ready in {ready.after_s:.1f} s.\n\n"
+        f"  serves   {ready.base_url}\n"
+        f"  beside   {ready.console_url}, whose keys and console are those of both\n\n"
+    )
+    sys.stdout.flush()
 
 
 def print_ready(ready: Ready) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airboss.domain.plan import ServingPlan, Target
     from airboss.domain.ports import Ledger
     from airboss.domain.status import JournalStatus, SystemStatus
+    from airboss.telemetry.remote import Nodes
 
 ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
 API_KEY_ENV = "AIRBOSS_API_KEY"
@@ -204,6 +205,13 @@ def publish(
         )
     finally:
         kept.close()
+
+
+def machines(data: DataDir) -> Nodes:
+    """The machines that have joined the Airboss of a data directory, and what they bring."""
+    from airboss.telemetry.remote import Nodes  # noqa: PLC0415 - only who moves records
+
+    return Nodes(data.journal_dir, data.nodes_path, SystemClock())
 
 
 def pick_port() -> int:

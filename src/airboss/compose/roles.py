@@ -22,6 +22,7 @@ from airboss.compose.parts import (
     SystemClock,
     applied_config,
     desk_parts,
+    machines,
     open_ledger,
     own_keys,
     provider_key,
@@ -114,11 +115,13 @@ def run_controller(
     from airboss.controller.loop import Controller  # noqa: PLC0415 - this role's own
     from airboss.controller.mover import Mover  # noqa: PLC0415 - as above
     from airboss.store.client import StoreClient  # noqa: PLC0415 - as above
+    from airboss.store.ledger_lead import leading  # noqa: PLC0415 - as above
 
     logs.configure("controller", log_format=log_format)
     data = DataDir(data_dir)
     with (
         role_lock(data),
+        leading(data.ledger_url, broke=terminate_self),
         open_ledger(data) as ledger,
         open_rooms(ledger, data) as rooms,
         open_rollouts(data) as kept,
@@ -132,30 +135,28 @@ def run_controller(
         logs.configure("controller", log_format=log_format, redact=redact)
         listener = listen(host, console_port, flag="--console-port")
         on_parent_gone(terminate_self)
-        records = sealed(StoreClient(data.socket_path), ledger, ring)
-        clock = SystemClock()
+        records, clock = sealed(StoreClient(data.socket_path), ledger, ring), SystemClock()
         retention = keeping(ledger, rooms, records, data)
+        people, nodes = erasing(data, rooms, records), machines(data)
         controller = Controller(
-            mover=Mover(data.journal_dir, records, clock, people=erasing(data, rooms, records)),
+            mover=Mover(data.journal_dir, records, clock, people=people, elsewhere=nodes),
             metrics=data.metrics_dir / "controller.json",
             clock=clock,
             more_gauges=retention.gauges,
         )
         live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal)
         desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live)
-        desk["status"] = with_alarms(desk["status"], ledger, rooms["alerts"])
-        desk["status"] = with_governance(desk["status"], retention, rooms)
+        desk["status"] = with_governance(
+            with_alarms(desk["status"], ledger, rooms["alerts"]), retention, rooms
+        )
 
         async def main() -> None:
             stop = asyncio.Event()
             give_way()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
-            async def console(told: asyncio.Event) -> None:
-                await serve_console({"log": records, **desk, **rooms}, listener, config.tls, told)
-
-            await controller.run(console, stop)
+            parts = {"log": records, "nodes": nodes, **desk, **rooms}
+            await controller.run(lambda told: serve_console(parts, listener, config.tls, told), stop)
 
         with (
             working(rooms["jobs"], handlers(ledger, data, rooms, propose=live.propose), broke=terminate_self),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airboss.compose.governing import erasing, keeping, with_governance
-from airboss.compose.parts import SystemClock, desk_parts, open_ledger
+from airboss.compose.parts import SystemClock, desk_parts, machines, open_ledger
 from airboss.compose.records import record_log
 from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_rollouts, open_rooms
@@ -42,8 +42,8 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         runfiles.forget_up(data.run_dir)
         records = sealed(record_log(data), ledger, ring)
         try:
-            people = erasing(data, rooms, records)
-            mover = Mover(data.journal_dir, records, SystemClock(), people=people)
+            people, nodes = erasing(data, rooms, records), machines(data)
+            mover = Mover(data.journal_dir, records, SystemClock(), people=people, elsewhere=nodes)
             journal = mover.finish()
             live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: journal)
             parts = desk_parts(ledger, data, "", lambda: journal, live)
@@ -56,6 +56,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
                 sessions=Sessions(session_key=session_key, admin_key=""),
                 live=Live(no_news),
                 settle=mover.drain,
+                nodes=nodes,
                 **parts,
                 **rooms,
             )

@@ -83,6 +83,7 @@ Draw = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]
 def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw) -> None:
     """Start everything and serve until SIGTERM or SIGINT, or until the demo that started it is gone. Raises
     AirbossError where that cannot be."""
+    from airboss.store.ledger_lead import check_leads  # noqa: PLC0415 - SQLAlchemy, where it is needed
     from airboss.supervisor.local import LocalHost  # noqa: PLC0415 - only `up` supervises
     from airboss.supervisor.roster import Roster  # noqa: PLC0415 - only `up` supervises
     from airboss.supervisor.session import Session  # noqa: PLC0415 - as above
@@ -96,6 +97,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     data.create()
     with lock_patiently(data) as lock, ExitStack() as opened:
         data.choose_ledger(ledger_named_in(options.config))
+        check_leads(data.ledger_url)
         ledger = opened.enter_context(open_ledger(data))
         text, source = choose_config(ledger, data, options.config)
         config = parse_config(text, source=source)
@@ -126,14 +128,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
         def on_ready() -> None:
             announce(msgspec.structs.replace(ready, after_s=time.monotonic() - started))
 
-        up = runfiles.UpFile(
-            pid=os.getpid(),
-            base_url=places.base_url,
-            console_url=places.console_url,
-            started_at=datetime.now(UTC),
-            tls=config.tls,
-        )
-        runfiles.write_up(data.run_dir, up)
+        tell_where(data, places.base_url, places.console_url, options, config)
         by_ray = config.replicas.host == "ray"
         host = LocalHost(places, fetched=lambda model: weights_at_hand(model, data))
         session = Session(
@@ -149,6 +144,19 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
                 asyncio.run(session.run(on_ready))
         finally:
             runfiles.forget_up(data.run_dir)
+
+
+def tell_where(data: DataDir, base_url: str, console_url: str, options: UpOptions, config: Config) -> None:
+    """Say where we listen, for the verbs and processes of this data directory."""
+    up = runfiles.UpFile(
+        pid=os.getpid(),
+        base_url=base_url,
+        console_url=console_url,
+        started_at=datetime.now(UTC),
+        workers=options.workers,
+        tls=config.tls,
+    )
+    runfiles.write_up(data.run_dir, up)
 
 
 def relearning(ledger: Ledger, redact: LogRedactor) -> AbstractContextManager[None]:

@@ -17,6 +17,7 @@ from airboss.console import (
     api_finetune,
     api_jobs,
     api_keys,
+    api_nodes,
     api_prices,
     api_probe,
     api_providers,
@@ -429,5 +430,6 @@ ROUTES: tuple[Route, ...] = (
     *api_usage.ROUTES,
     *api_transfer.ROUTES,
     *api_drift.ROUTES,
+    *api_nodes.ROUTES,
 )
 """Every route of the admin API."""

@@ -55,6 +55,7 @@ from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse, TargetUse
+from airboss.telemetry.remote import Nodes
 from airboss.tuning.finetune_orders import FinetuneOrders
 from airboss.tuning.orders import TuneOrders
 
@@ -94,15 +95,14 @@ def build(
     probes: ProbeOrders,
     tuning: TuneOrders,
     finetuning: FinetuneOrders,
+    nodes: Nodes | None = None,
     plays: Plays | None = None,
     uses: Callable[[], Sequence[LimitUse]] = tuple,
     targets: Callable[[], Sequence[TargetUse]] = tuple,
     spent: Callable[[date], Sequence[Spent]] = nothing_spent,
     taken: Callable[[], object] = tuple,
 ) -> Starlette:
-    """The application. `base_url` is the data plane's, ending with `/v1`; `status` and `apply` may block.
-    `app.state.live.close()` ends the live streams: without it the server waits for them when it stops.
-    """
+    """The application. `app.state.live.close()` ends live streams, which else hold up the server's end."""
 
     async def newest() -> str | None:
         return await desk.run(lambda: newest_of(log, clock.now()))
@@ -131,6 +131,7 @@ def build(
         probes=probes,
         tuning=tuning,
         finetuning=finetuning,
+        nodes=nodes,
         plays=plays,
         uses=uses,
         targets=targets,

@@ -36,6 +36,7 @@ from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse, TargetUse
+from airboss.telemetry.remote import Nodes
 from airboss.tuning.finetune_orders import FinetuneOrders
 from airboss.tuning.orders import TuneOrders
 
@@ -139,6 +140,8 @@ class Desk:
     probes: ProbeOrders
     tuning: TuneOrders
     finetuning: FinetuneOrders
+    nodes: Nodes | None = None
+    """Machines that have joined; None where none can."""
     plays: Plays | None = None
     """What the playground asks; None where no gateway can be asked."""
     uses: Callable[[], Sequence[LimitUse]] = tuple

@@ -12,6 +12,7 @@ from airboss.console.chart import Chart, Line, utc
 from airboss.console.overview import ERRORS_BAD, Level
 from airboss.console.text import NB
 from airboss.domain.status import SystemStatus
+from airboss.telemetry.remote import Node
 
 EXCESS_MIN = 3.0
 """Errors beyond `ERRORS_BAD` of the calls from which a burst is spoken of; below it may be chance."""
@@ -82,6 +83,19 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         if process.state == "backing_off":
             detail = process.detail or f"It was restarted {process.restarts} times and is tried again."
             yield Finding(level="bad", title=f"{process.name} died.", detail=detail)
+
+
+def node_findings(nodes: Sequence[Node], now: datetime) -> Iterator[Finding]:
+    """Machines that have joined and are not heard of."""
+    for each in nodes:
+        silent_s = (now - each.heard_at).total_seconds()
+        if silent_s > LAG_S_WARN:
+            detail = (
+                "What it recorded waits there, and so does who is to be forgotten. If it is gone for good:"
+            )
+            detail += f" `airboss node forget {each.name}`."
+            title = f"{each.name} has not been heard of for {silent_s:.0f} s."
+            yield Finding(level="bad", title=title, detail=detail)
 
 
 def error_findings(chart: Chart, causes: Causes) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The document for these routes."""
-    bodies = [route.body for route in routes if route.body is not None]
+    bodies = [route.body for route in routes if route.body not in {None, bytes}]
     types = [*(route.answer for route in routes), *bodies, ErrorBody]
     schemas, components = msgspec.json.schema_components(
         list(dict.fromkeys(types)), ref_template="#/components/schemas/{name}"
@@ -73,7 +73,10 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
             "default": {"description": "An error", "content": content(schemas[ErrorBody])},
         },
     }
-    if route.body is not None:
+    if route.body is bytes:
+        raw = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        entry["requestBody"] = {"required": True, "content": raw}
+    elif route.body is not None:
         entry["requestBody"] = {"required": True, "content": content(schemas[route.body])}
     return entry
 

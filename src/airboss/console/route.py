@@ -43,8 +43,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table. `params` are query parameters by name, with their description. `handle` runs in a
-    thread; it returns a value of type `answer`, or that value as JSON. `body_max` bounds the request's body,
-    in bytes."""
+    thread; it returns a value of type `answer`, or that value as JSON. A `body` of `bytes` is taken as it is;
+    `body_max` bounds it, in bytes."""
 
     method: Literal["GET", "POST"]
     path: str

@@ -19,7 +19,7 @@ from airboss.console.chart import Chart, chart
 from airboss.console.conversation import conversation
 from airboss.console.curl import INLINE_MAX, body_text, curl, quoted
 from airboss.console.desk import Desk, newest_of
-from airboss.console.findings import findings, system_findings
+from airboss.console.findings import findings, node_findings, system_findings
 from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
@@ -238,14 +238,16 @@ def request_body(desk: Desk, record_id: str) -> bytes:
 def system(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Processes, replicas, journal. It needs no record store."""
     status = desk.status()
+    nodes = desk.nodes.all() if desk.nodes is not None else ()
     return drawn(
         desk,
         templates,
         seen,
         "system.html",
+        nodes=nodes,
         plan=current_plan(desk),
         s=status,
-        findings=tuple(system_findings(status)),
+        findings=(*system_findings(status), *node_findings(nodes, desk.clock.now())),
         versions=[("Python", platform.python_version()), *library_versions()],
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,9 @@ AT_ONCE: Final = 100
 AHEAD_S: Final = 7200.0
 """By how much the time in an id may be ahead of when its call began: ids grow also when the clock has stepped
 back, and those of a worker begin after all that one before it may have made."""
+
+TOLD_EVERYWHERE: Final = timedelta(seconds=2)
+"""Within this time from being asked for, an erasure stands in the ledger, where other machines find it."""
 
 PAUSE_S: Final = 1.0
 PAUSE_S_MAX: Final = 60.0
@@ -118,14 +122,17 @@ class Erasing:
             return b""
         return b"" if self._tombstones.covers(call.user, call.started_at) else payload
 
-    def settle(self, segments: Mapping[Path, int], letters: DeadLetters) -> None:
-        """All is moved that was written before now: do what is pending. `segments` are those that are there,
-        with how many bytes of each were taken. What cannot be done now is tried again, ever less often."""
+    def settle(
+        self, segments: Mapping[Path, int], letters: DeadLetters, sure: datetime | None = None
+    ) -> None:
+        """All is moved that was written before now, on other machines by `sure` (None: there are none): do
+        what is pending. `segments` are those that are there, with how many bytes of each were taken. What
+        cannot be done now is tried again, ever less often."""
         if self._tombstones.newest is None or self._clock.monotonic() < self._not_before:
             return
         try:
             self._people.busy = True
-            self._settle(segments, letters)
+            self._settle(segments, letters, sure)
         except (AirbossError, OSError) as error:
             log.warning("somebody is not forgotten yet, trying again in %.0f s: %s", self._pause_s, error)
             self._not_before = self._clock.monotonic() + self._pause_s
@@ -135,11 +142,11 @@ class Erasing:
         finally:
             self._people.busy = False
 
-    def _settle(self, segments: Mapping[Path, int], letters: DeadLetters) -> None:
+    def _settle(self, segments: Mapping[Path, int], letters: DeadLetters, sure: datetime | None) -> None:
         if not self._swept:  # what a kill between taking and blanking may have left
             self._sweep(segments)
             self._swept = True
-        pending = [each for each in self._store.pending()[:AT_ONCE] if self._known(each)]
+        pending = [each for each in self._store.pending()[:AT_ONCE] if self._known(each, sure)]
         if not pending:
             return
         self._erase([each for each in pending if each.user is not None], segments, letters)
@@ -147,9 +154,11 @@ class Erasing:
             raise SetupError("others are using the ledger")
         self._store.finish([each.id for each in pending], self._clock.now())
 
-    def _known(self, erasure: Erasure) -> bool:
-        """Whether it was asked for before this tick began to read: what somebody else has said since may not
-        be moved yet, and must not be called forgotten."""
+    def _known(self, erasure: Erasure, sure: datetime | None) -> bool:
+        """Whether it was asked for before this tick began to read, and well before other machines had brought
+        all: what somebody has said since may not be moved yet, and must not be called forgotten."""
+        if sure is not None and erasure.at > sure - TOLD_EVERYWHERE:
+            return False
         if erasure.user is None:  # who is only to be cleaned up after
             return True
         until = self._tombstones.until(erasure.user)

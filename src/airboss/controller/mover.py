@@ -12,13 +12,12 @@ does nothing. The order of the rest makes every point safe to be killed at:
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
@@ -36,7 +35,7 @@ from airboss.store.joining import gateway_span, join, read_closed, read_opened, 
 from airboss.store.span_messages import CALLS_FOR
 from airboss.store.span_rows import TracedLog
 from airboss.telemetry.frames import HEAD_BYTES, Frame, Stretch, read_frames
-from airboss.telemetry.journal import OWNER, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
+from airboss.telemetry.journal import SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory, lock_of_the_dead
 
 DONE_SUFFIX: Final = ".done"
 DEAD_LETTERS: Final = "dead-letters.jsonl"
@@ -70,8 +69,19 @@ class People(Protocol):
     def kept(self, segment: str, payload: bytes) -> bytes:
         """What of a dead letter's payload may be kept."""
 
-    def settle(self, segments: Mapping[Path, int], letters: DeadLetters) -> None:
-        """Nothing waits in the segments, of which so many bytes were taken: do what is pending."""
+    def settle(self, segments: Mapping[Path, int], letters: DeadLetters, sure: datetime | None) -> None:
+        """Nothing waits in the segments, of which so many bytes were taken: do what is pending. Other
+        machines have brought all that was there by `sure`; None: there are none."""
+
+
+class Elsewhere(Protocol):
+    """What the mover asks about machines that bring their journals (`telemetry.remote.Nodes`)."""
+
+    def clear_at(self) -> datetime | None:
+        """All that any had written by then is here; None: there are none."""
+
+    def waiting_since(self) -> datetime | None:
+        """Since when something may wait there; None: nothing does."""
 
 
 class Mover:
@@ -87,6 +97,7 @@ class Mover:
         batch_frames: int = 4000,
         batch_bytes: int = 8 * 1024 * 1024,
         people: People | None = None,
+        elsewhere: Elsewhere | None = None,
         fault: Callable[[FaultPoint], None] = lambda _point: None,
     ) -> None:
         self._root = root
@@ -95,6 +106,7 @@ class Mover:
         self._batch_frames = batch_frames
         self._batch_bytes = batch_bytes
         self._people = people
+        self._elsewhere = elsewhere
         self._fault = fault
         self._letters = DeadLetters(root / DEAD_LETTERS)
         self._strays = StrayFeedback(record_log, clock, self._letters)
@@ -146,6 +158,7 @@ class Mover:
         """Move what there is, within bounds, and finish what dead workers left. Raises OSError."""
         self._behind = self._moved = False
         began = self._clock.now()
+        sure = self._elsewhere.clear_at() if self._elsewhere is not None else None
         try:
             self._log.offset("")  # a log that is down is found out before anything is read and joined for it
             if self._people is not None:
@@ -157,9 +170,9 @@ class Mover:
                     log.warning("journal %s was deleted by someone else", directory)
             if not self._behind:  # while records wait in journals, so does what people say of them
                 self._strays.put_away()
-                self._settle_calls(began)
+                self._settle_calls(min(began, sure or began))
                 if self._people is not None:
-                    self._people.settle(self._segments(), self._letters)
+                    self._people.settle(self._segments(), self._letters, sure)
             self._store_detail = None
         except (StoreUnavailable, SetupError) as error:
             self._whole.clear()  # a move that failed may be half made
@@ -189,12 +202,12 @@ class Mover:
     def _clear_unborn(self, path: Path) -> None:
         """Delete what a worker left that was killed while it began its journal. Raises FileNotFoundError."""
         age_s = self._clock.now().timestamp() - path.stat().st_mtime
-        with _lock_of_the_dead(path) as dead:
+        with lock_of_the_dead(path) as dead:
             if dead and age_s > UNBORN_S_MAX:
                 shutil.rmtree(path)
 
     def _move_worker(self, directory: Path) -> None:
-        with _lock_of_the_dead(directory) as dead:
+        with lock_of_the_dead(directory) as dead:
             for done in sorted(directory.glob(f"*{DONE_SUFFIX}")):
                 self._delete_segment(done)
             segments = sorted(directory.glob(f"*{SEGMENT_SUFFIX}"))
@@ -409,7 +422,7 @@ class Mover:
     def status(self) -> JournalStatus:
         """How far behind the log is, read off the files; any thread may ask, also while a move hangs."""
         unmoved_bytes = 0
-        oldest: datetime | None = None
+        oldest = self._elsewhere.waiting_since() if self._elsewhere is not None else None
         now = self._clock.now()
         for path in self._root.glob(f"[!{UNBORN_PREFIX}]*/*{SEGMENT_SUFFIX}"):
             if path.parent.name.endswith(DONE_SUFFIX):
@@ -478,22 +491,3 @@ def _read_to_end(descriptor: int, start: int) -> bytes:
         pieces.append(piece)
         start += len(piece)
     return b"".join(pieces)
-
-
-@contextmanager
-def _lock_of_the_dead(directory: Path) -> Iterator[bool]:
-    """Whether the directory's worker is dead; if so, nobody can come to hold its lock meanwhile."""
-    try:
-        descriptor = os.open(directory / OWNER, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield True
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)

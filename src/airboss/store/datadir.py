@@ -7,6 +7,8 @@ secrets/                 0700; files 0600: admin_key, api_key, session_key, prov
 journal/WORKER-ID/       one for each gateway worker that lived
 weights/SHA256.gguf
 cache.db                 SQLite: answers that deployments with a cache keep
+node                     what this machine is called where it has joined
+nodes.json               the machines that have joined this one
 prices.toml              a table of prices that was put in place of the shipped one
 counters/                what limits have counted, for a process that is killed
 run/                     up.json, metrics/PROCESS.json, store.sock: nothing that outlives a stop
@@ -20,6 +22,7 @@ import hashlib
 import os
 import re
 import secrets
+import socket
 import stat
 import tempfile
 import time
@@ -144,6 +147,20 @@ class DataDir:
     def journal_dir(self) -> Path:
         """The root of the workers' journals."""
         return self.path / "journal"
+
+    @property
+    def nodes_path(self) -> Path:
+        """The machines that have joined this one."""
+        return self.path / "nodes.json"
+
+    def node_name(self) -> str:
+        """What this machine is called where it joins: its host's name and some digits, for good."""
+        path = self.path / "node"
+        with contextlib.suppress(FileNotFoundError):
+            return _read(path, ours=True)
+        host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:60].strip(".-") or "node"
+        _write_once(path, f"{host}-{secrets.token_hex(4)}")
+        return _read(path, ours=True)
 
     @property
     def weights_dir(self) -> Path:

@@ -62,8 +62,6 @@ def core(places: Places, *, records: str, ray: bool = False) -> list[Spec]:
     """Everything but the replicas: the store, which keeps `records` where that says, the controller, the
     gateways and, for several, who counts their limits; with `ray` also the process that has replicas run on a
     Ray cluster."""
-    exposed = ["--host", places.host, *(["--insecure"] if places.insecure else [])]
-    gateway_url = url(places.host, places.port, tls=places.tls)
     store = Spec(
         command=_command("store", ["store"], places, env={RECORDS_ENV: records}, pass_fds=(places.lock_fd,)),
         probe=unix_probe(places.store_socket),
@@ -71,7 +69,7 @@ def core(places: Places, *, records: str, ray: bool = False) -> list[Spec]:
     controller = Spec(
         command=_command(
             "controller",
-            ["controller", *exposed, "--console-port", str(places.console_port)],
+            ["controller", *_exposed(places), "--console-port", str(places.console_port)],
             places,
             pass_fds=(places.lock_fd,),
         ),
@@ -82,27 +80,45 @@ def core(places: Places, *, records: str, ray: bool = False) -> list[Spec]:
     if places.counters_socket is not None:
         command = _command("counters", ["counters"], places, pass_fds=(places.lock_fd,))
         counting.append(Spec(command=command, probe=unix_probe(places.counters_socket)))
-    shared = {COUNTERS_ENV: "shared"} if counting else {}
-    gateways = [
-        Spec(
-            command=_command(
-                f"gateway-{number}",
-                ["gateway", *exposed, "--port", str(places.port), "--worker", str(number)],
-                places,
-                env={LISTEN_ENV: str(places.listen_fd), **shared},
-                pass_fds=(places.lock_fd, places.listen_fd),
-            ),
-            probe=http_probe(gateway_url + "/readyz"),
-            grace_s=DRAIN_S + 5.0,
-        )
-        for number in range(places.workers)
-    ]
     ray_host = Spec(
         command=_command(RAY_HOST, ["ray"], places, pass_fds=(places.lock_fd,)),
         probe=file_probe(ray_ready_path(places.data_dir / "run")),
         grace_s=15.0,
     )
-    return [store, controller, *counting, *([ray_host] if ray else []), *gateways]
+    return [store, controller, *counting, *([ray_host] if ray else []), *_gateways(places)]
+
+
+def joined(places: Places, *, leader: str) -> list[Spec]:
+    """What serves calls on a machine that has joined the Airboss whose console is at `leader`: the gateways,
+    and who brings their journals there."""
+    bringing = Spec(
+        command=_command("controller", ["controller", "--join", leader], places, pass_fds=(places.lock_fd,)),
+        probe=file_probe(joined_path(places.data_dir / "run")),
+        grace_s=DRAIN_S,
+    )
+    return [bringing, *_gateways(places)]
+
+
+def _exposed(places: Places) -> list[str]:
+    return ["--host", places.host, *(["--insecure"] if places.insecure else [])]
+
+
+def _gateways(places: Places) -> list[Spec]:
+    shared = {COUNTERS_ENV: "shared"} if places.counters_socket is not None else {}
+    return [
+        Spec(
+            command=_command(
+                f"gateway-{number}",
+                ["gateway", *_exposed(places), "--port", str(places.port), "--worker", str(number)],
+                places,
+                env={LISTEN_ENV: str(places.listen_fd), **shared},
+                pass_fds=(places.lock_fd, places.listen_fd),
+            ),
+            probe=http_probe(url(places.host, places.port, tls=places.tls) + "/readyz"),
+            grace_s=DRAIN_S + 5.0,
+        )
+        for number in range(places.workers)
+    ]
 
 
 def replica(placement: Placement, places: Places, *, essential: bool) -> Spec:
@@ -133,6 +149,11 @@ def replica_name(placement_id: str) -> str:
 def ray_ready_path(run_dir: Path) -> Path:
     """The file that is there while the engines on Ray have been started."""
     return run_dir / "ray.json"
+
+
+def joined_path(run_dir: Path) -> Path:
+    """The file that holds the id of the process that brings journals to another machine, while it does."""
+    return run_dir / "joined.pid"
 
 
 def is_gateway(name: str) -> bool:

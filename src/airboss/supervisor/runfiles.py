@@ -26,6 +26,7 @@ class UpFile(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     console_url: str
     started_at: datetime
+    workers: int = 1
     tls: TlsConfig | None = None
 
 

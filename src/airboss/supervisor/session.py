@@ -27,7 +27,7 @@ POLL_S = 0.5
 class Session:
     """Keeps the core processes and this machine's replicas running until told to stop.
 
-    `host` None: replicas run elsewhere, and some process of the core sees to them.
+    `host` None: replicas run elsewhere, and some process of the core, or another machine, sees to them.
 
     `listener` is our own hold on the data plane's socket: kept open while a gateway restarts, so that
     connections wait instead of being refused, and closed first when stopping.
@@ -37,7 +37,7 @@ class Session:
         self,
         *,
         core: Iterable[Spec],
-        roster: Roster,
+        roster: Roster | None,
         host: LocalHost | None,
         run_dir: Path,
         listener: socket.socket,
@@ -117,7 +117,7 @@ class Session:
 
     def _replicas(self) -> list[Spec]:
         """What should run of this machine's replicas, after telling the ledger how they stand."""
-        if self._host is None:
+        if self._host is None or self._roster is None:
             return []
         self._host.saw(self._statuses)
         self._roster.keep()

@@ -18,7 +18,8 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,11 @@ PIECES_MAX: Final = 1024
 _ZEROS: Final = memoryview(bytes(GROWTH_BYTES))
 UNBORN_PREFIX: Final = "."
 """A directory whose name starts so is still being made: its owner may not hold the lock yet."""
+
+REMOTE: Final = "remote"
+"""In a directory that another machine's worker writes to (`telemetry.remote`), with that machine's name: it
+lives until there is `ENDED`."""
+ENDED: Final = "ended"
 
 log = logging.getLogger(__name__)
 
@@ -305,3 +311,25 @@ def _uuid7_hex() -> str:
     high = milliseconds << 16 | 0x7000 | random >> 68
     low = 0b10 << 62 | random & ((1 << 62) - 1)
     return f"{high:016x}{low:016x}"
+
+
+@contextmanager
+def lock_of_the_dead(directory: Path) -> Iterator[bool]:
+    """Whether the directory's worker is dead; if so, nobody can come to hold its lock meanwhile."""
+    if (directory / REMOTE).exists():
+        yield (directory / ENDED).exists()
+        return
+    try:
+        descriptor = os.open(directory / OWNER, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""`airboss node`: machines that have joined."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from airboss.cli.api import place, reach
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.output import console, print_json, size
+from airboss.cli.status import age
+from airboss.domain.errors import WrongCall
+
+node = typer.Typer(help="Machines that serve calls beside this one.", no_args_is_help=True)
+
+
+@node.command("list")
+def list_nodes(
+    *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
+) -> None:
+    """List the machines that have joined, and how far what they record has come."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/nodes")["nodes"]
+    if as_json:
+        for each in found:
+            print_json(each)
+        return
+    if not found:
+        sys.stdout.write("no machine has joined; `airboss up --join URL` on another one does\n")
+        return
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    names = ("machine", "serves", "gateways", "heard", "all here until", "waits there")
+    table = Table(*names, box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        here = [f"{age(each['heard_at'])} ago", f"{age(each['clear_at'])} ago", size(each["unsent_bytes"])]
+        table.add_row(escape(each["name"]), escape(each["base_url"]), str(each["workers"]), *here)
+    console().print(table)
+
+
+@node.command("forget")
+def forget_node(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The machine, as `node list` names it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it: what it has not brought is given up.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give up a machine that is gone for good, with what it recorded and did not bring."""
+    if not yes:
+        raise WrongCall(f"what {name} has not brought is given up, and it cannot join again; say --yes")
+    with reach(data_dir, url) as api:
+        found = api.post(place("nodes", name, "/forget"), {})
+    if as_json:
+        print_json(found)
+        return
+    sys.stdout.write(f"{found['name']} is forgotten\n")

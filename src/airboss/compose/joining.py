@@ -1,0 +1,229 @@
+"""A machine that serves calls for an Airboss on another one: gateways, and who brings their journals there.
+
+It works with the ledger and the counters of the one that leads, and decides nothing: plans come from the
+ledger, and what its gateways record goes to the one controller, which moves it into the one record store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airboss import __version__
+from airboss.compose.background import give_way
+from airboss.compose.parts import (
+    ADMIN_KEY_ENV,
+    SystemClock,
+    applied_config,
+    open_ledger,
+    own_keys,
+    preset_admin_key,
+    redactor,
+    role_lock,
+    tls_context,
+)
+from airboss.compose.roles import terminate_self
+from airboss.compose.up import (
+    Ready,
+    UpOptions,
+    ledger_named_in,
+    local_models,
+    lock_patiently,
+    relearning,
+    tell_where,
+)
+from airboss.config import Config
+from airboss.domain.errors import SetupError, WrongCall
+from airboss.domain.ports import Ledger
+from airboss.store.datadir import DataDir
+from airboss.supervisor import fleet, runfiles
+from airboss.supervisor.lifeline import on_parent_gone
+from airboss.supervisor.listen import check_exposure, check_host, listen, port_of
+from airboss.telemetry import logs
+
+if TYPE_CHECKING:
+    from airboss.controller.leader_http import HttpLeader
+
+REPORT_S = 1.0
+
+
+def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready], None]) -> None:
+    """Serve calls beside the Airboss whose console is at `leader_url`, until SIGTERM or SIGINT. Raises
+    AirbossError where that cannot be."""
+    from airboss.supervisor.session import Session  # noqa: PLC0415 - only who supervises
+
+    started = time.monotonic()
+    check_host(options.host)
+    log_format = logs.configure("up", log_format=options.log_format)
+    on_parent_gone(lambda: signal.raise_signal(signal.SIGTERM))
+    if not os.environ.get(ADMIN_KEY_ENV):
+        raise WrongCall(f"--join needs the admin key of that Airboss in {ADMIN_KEY_ENV}")
+    data = DataDir(options.data_dir)
+    data.create()
+    with lock_patiently(data) as lock, ExitStack() as opened:
+        data.choose_ledger(ledger_named_in(options.config))
+        check_reached(data, options.config)
+        ledger = opened.enter_context(open_ledger(data))
+        config = applied_config(ledger, data)
+        check_joins(config)
+        check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)
+        tls_context(config.tls)
+        listener = listen(options.host, options.port, flag="--port")
+        places = fleet.Places(
+            data_dir=data.path,
+            host=options.host,
+            port=port_of(listener),
+            console_port=0,
+            workers=options.workers,
+            tls=config.tls is not None,
+            insecure=options.insecure,
+            listen_fd=listener.fileno(),
+            lock_fd=lock.fd,
+            store_socket=data.socket_path,
+        )
+        with closing(leader_of(data, leader_url, places.base_url, options.workers)) as leader:
+            check_leader(leader, ledger, leader_url)
+        redact = redactor(ledger, own_keys(data)[1])
+        logs.configure("up", log_format=log_format, redact=redact)
+        tell_where(data, places.base_url, leader_url, options, config)
+        ready = Ready(
+            base_url=places.base_url, console_url=leader_url, api_key=None, admin_key=None, after_s=0
+        )
+        session = Session(
+            core=fleet.joined(places, leader=leader_url),
+            roster=None,
+            host=None,
+            run_dir=data.run_dir,
+            listener=listener,
+            on_line=logs.Relay(log_format, sys.stderr, redact=redact),
+        )
+
+        def on_ready() -> None:
+            announce(msgspec.structs.replace(ready, after_s=time.monotonic() - started))
+
+        try:
+            with relearning(ledger, redact):
+                asyncio.run(session.run(on_ready))
+        finally:
+            runfiles.forget_up(data.run_dir)
+
+
+def check_reached(data: DataDir, config: Path) -> None:
+    """Raise SetupError for a ledger that only one machine has."""
+    if not data.ledger_url.startswith("postgres"):
+        raise SetupError(
+            f"{config} names no ledger that two machines can reach: both need the same"
+            ' `[store] ledger = "postgresql://…"`'
+        )
+
+
+def check_joins(config: Config) -> None:
+    """Raise SetupError for a configuration that one machine alone can serve."""
+    if config.store.counters == "embedded":
+        raise SetupError(
+            "limits would be counted on each machine for itself: set `[store] counters` to a Valkey or Redis"
+            " that all of them reach, on the Airboss that leads, and start that again"
+        )
+    local = local_models(config)
+    if local and config.replicas.host == "local":
+        raise SetupError(
+            f"the model {local[0]!r} is local: its engine runs on the machine that leads, and others do not"
+            ' reach it. Let engines run on a Ray cluster ([replicas] host = "ray"), or name a server of'
+            " models as its provider"
+        )
+
+
+def check_leader(leader: HttpLeader, ledger: Ledger, url: str) -> None:
+    """Raise SetupError where the Airboss that was named is not the ledger's, or is of another version."""
+    from airboss.console.api_nodes import ledger_mark  # noqa: PLC0415 - only here
+
+    about = leader.about()
+    if about.version != __version__:
+        raise SetupError(
+            f"the Airboss at {url} is version {about.version}, and this one {__version__}: journals are"
+            " brought between the same versions only; start the older one again with the newer"
+        )
+    if about.ledger != ledger_mark(ledger):
+        raise SetupError(f"the Airboss at {url} works with another ledger than `[store] ledger` names here")
+
+
+def leader_of(data: DataDir, url: str, base_url: str, workers: int) -> HttpLeader:
+    """The Airboss that leads, with what this machine says of itself."""
+    from airboss.controller.leader_http import HttpLeader  # noqa: PLC0415 - 60 ms that `up` alone need not pay
+
+    said: dict[str, Any] = {"version": __version__, "base_url": base_url, "workers": workers}
+    return HttpLeader(url, preset_admin_key(data).value, name=data.node_name(), said=said)
+
+
+def run_joined_controller(data_dir: Path, url: str, *, log_format: str | None) -> None:
+    """Bring journals to the Airboss at `url`, until SIGTERM or the supervisor's end."""
+    from airboss.store.erasures import SqlErasures  # noqa: PLC0415 - SQLAlchemy, where it is needed
+    from airboss.telemetry.shipping import Shipping  # noqa: PLC0415 - this role's own
+
+    logs.configure("controller", log_format=log_format)
+    data, stop = DataDir(data_dir), threading.Event()
+    ready = fleet.joined_path(data.run_dir)
+    ready.unlink(missing_ok=True)
+    with role_lock(data), open_ledger(data) as ledger, ExitStack() as opened:
+        redact = redactor(ledger, own_keys(data)[1])
+        logs.configure("controller", log_format=log_format, redact=redact)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: stop.set())
+        on_parent_gone(terminate_self)
+        up = runfiles.read_up(data.run_dir)
+        base_url, workers = (up.base_url, up.workers) if up is not None else ("", 0)
+        leader = opened.enter_context(closing(leader_of(data, url, base_url, workers)))
+        people = opened.enter_context(closing(SqlErasures(data.ledger_url)))
+        shipping = Shipping(data.journal_dir, leader, before=forgetting(data, people.pending))
+        give_way()
+        ready.write_text(str(os.getpid()))
+        try:
+            shipping.run(stop, reporting(data, shipping))
+        finally:
+            ready.unlink(missing_ok=True)
+
+
+def forgetting(data: DataDir, pending: Callable[[], Any]) -> Callable[[], None]:
+    """Takes out of this machine's kept answers whoever is to be forgotten."""
+    from airboss.store.answers import SqliteAnswers  # noqa: PLC0415 - this role's own
+
+    known: set[tuple[int, datetime]] = set()
+
+    def forget() -> None:
+        new = [each for each in pending() if each.user is not None and (each.id, each.at) not in known]
+        if not new or not data.cache_path.exists():
+            return
+        with closing(SqliteAnswers(data.cache_path)) as answers:
+            for each in new:
+                answers.forget(each.user, SystemClock().now().timestamp())
+                known.add((each.id, each.at))
+
+    return forget
+
+
+def reporting(data: DataDir, shipping: Any) -> Callable[[], None]:
+    """Tells the gateways, whose `/metrics` shows it, what waits here."""
+    from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - this role's own
+
+    clock, told_at = SystemClock(), 0.0
+
+    def report() -> None:
+        nonlocal told_at
+        if (now := clock.monotonic()) - told_at < REPORT_S:
+            return
+        told_at = now
+        gauges = {"journal_unmoved_bytes": float(shipping.unsent_bytes), "store_up": float(shipping.up)}
+        write_counts(data.metrics_dir / "controller.json", Counts(written_at=clock.now(), gauges=gauges))
+
+    return report

@@ -1,0 +1,84 @@
+"""The Airboss that leads, reached over its admin API by a machine that has joined it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+
+from airboss.domain.errors import AirbossError, StoreUnavailable, WrongCall
+
+TIMEOUT_S: Final = 60.0
+
+
+class About(msgspec.Struct, frozen=True):
+    """What a machine wants to know before it joins: the version, and a mark of the ledger."""
+
+    version: str
+    ledger: str | None
+
+
+class HttpLeader:
+    """Implements `shipping.Leader`. Raises StoreUnavailable where nobody answers, or it cannot be done now,
+    and WrongCall where it is refused."""
+
+    def __init__(self, url: str, key: str, *, name: str, said: dict[str, Any]) -> None:
+        self._url = url
+        self._name = name
+        self._said = {"name": name, **said}
+        self._client = httpx2.Client(
+            base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=TIMEOUT_S
+        )
+
+    def about(self) -> About:
+        """Who answers there."""
+        about: About = self._asked("GET", "", About)
+        return about
+
+    def take(self, journal: str, segment: str, at: int, piece: bytes) -> int:
+        """As `Leader.take`."""
+        place = f"/{self._name}/journals/{journal}/{segment}"
+        headers = {"content-type": "application/octet-stream"}
+        fields = {"params": {"at": str(at)}, "content": piece, "headers": headers}
+        held: int = self._asked("POST", place, dict[str, int], **fields)["held"]
+        return held
+
+    def end(self, journal: str) -> None:
+        """As `Leader.end`."""
+        self._asked("POST", f"/{self._name}/journals/{journal}/ended", dict[str, str])
+
+    def hear(self, *, clear_s: float | None, unsent_bytes: int) -> None:
+        """As `Leader.hear`."""
+        said = {**self._said, "clear_s": clear_s, "unsent_bytes": unsent_bytes}
+        self._asked("POST", "", dict[str, str], json=said)
+
+    def leave(self) -> None:
+        """As `Leader.leave`."""
+        self._asked("POST", f"/{self._name}/leave", dict[str, str])
+
+    def close(self) -> None:
+        """Close connections."""
+        self._client.close()
+
+    def _asked(self, method: str, place: str, kind: Any, **fields: Any) -> Any:
+        try:
+            answer = self._client.request(method, f"/api/v1/nodes{quote(place)}", **fields)
+            if answer.is_success:
+                return msgspec.json.decode(answer.content, type=kind)
+        except (httpx2.HTTPError, msgspec.DecodeError) as error:
+            raise StoreUnavailable(f"{self._url} does not answer as a console does: {error}") from error
+        if answer.status_code == 401:
+            raise WrongCall(
+                f"{self._url} does not accept this admin key: set AIRBOSS_ADMIN_KEY to the right one"
+            )
+        raise self._refused(answer)
+
+    def _refused(self, answer: httpx2.Response) -> AirbossError:
+        try:
+            said = str(answer.json()["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            said = f"{answer.status_code}"
+        kind = WrongCall if answer.status_code < 500 else StoreUnavailable
+        return kind(f"{self._url} refuses: {said}")

@@ -1,0 +1,101 @@
+"""Which Airboss leads on a ledger in PostgreSQL: one, for as long as a connection of its own holds a lock.
+
+SQLite's file lies in a data directory, whose lock says it already. In a database that several machines reach,
+nothing else keeps two controllers from deciding the same rollout, sending the same alarm, doing the same job.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from airboss.domain.errors import SetupError
+from airboss.store.ledger_open import cannot
+from airboss.store.ledger_postgres import connect
+
+LEADER: Final = 0x4169726C  # "Airl"
+"""The advisory lock of who leads, held by a connection and not by a transaction."""
+LOOK_S: Final = 2.0
+WAIT_S: Final = 10.0
+"""For so long a new leader waits for the last one's connection to end, as after a kill."""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def leading(url: str, *, broke: Callable[[], None], wait_s: float = WAIT_S) -> Iterator[None]:
+    """Lead on the ledger at `url` until the end of the block. Of one that is no server nothing is asked.
+
+    Where the connection is lost, and with it the lock, it is taken again; `broke` is called if somebody else
+    has it by then. Raises SetupError where another Airboss leads.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "postgresql":
+        yield
+        return
+    engine = connect(parsed).execution_options(isolation_level="AUTOCOMMIT")
+    stop = threading.Event()
+    try:
+        held = _taken(engine, stop, wait_s)
+    except BaseException:
+        engine.dispose()
+        raise
+    keeper = threading.Thread(target=_keep, args=(engine, held, stop, broke), name="lead", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join()
+        engine.dispose()
+
+
+def check_leads(url: str, *, wait_s: float = WAIT_S) -> None:
+    """Raise SetupError where another Airboss leads on the ledger."""
+    with leading(url, broke=lambda: None, wait_s=wait_s):
+        pass
+
+
+def _taken(engine: Engine, stop: threading.Event, wait_s: float) -> Connection:
+    """A connection that holds the lock. Raises SetupError."""
+    try:
+        connection = engine.connect()
+        for _ in range(max(1, int(wait_s / 0.25))):
+            if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LEADER})").scalar():
+                return connection
+            stop.wait(0.25)
+        connection.close()
+    except DBAPIError as error:
+        raise cannot(error, engine) from error
+    at = engine.url
+    raise SetupError(
+        f"another Airboss leads on the ledger {at.database} at {at.host}: stop it, or serve calls beside it"
+        " with `airboss up --join URL`, where URL is its console's"
+    )
+
+
+def _keep(engine: Engine, held: Connection, stop: threading.Event, broke: Callable[[], None]) -> None:
+    while not stop.wait(LOOK_S):
+        try:
+            held.exec_driver_sql("SELECT 1")
+        except DBAPIError:
+            with suppress(DBAPIError):
+                held.invalidate()
+                held.close()
+            try:
+                held = _taken(engine, stop, 0)
+            except SetupError as error:
+                if "leads" in str(error):
+                    log.exception("another Airboss has taken the lead; this one ends")
+                    broke()
+                    return
+                log.debug("who leads cannot be asked now: %s", error)
+    with suppress(DBAPIError):
+        held.close()

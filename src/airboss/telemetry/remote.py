@@ -1,0 +1,251 @@
+"""Journals of machines that have joined: what the leading Airboss keeps of them.
+
+A joined machine's gateways write journals as any do. It sends their frames here (`telemetry.shipping`), and
+here they lie as segments beside those of this machine's own workers, for the same mover. A directory with a
+file `remote` is of such a worker: it lives until there is a file `ended`, whoever holds what lock.
+
+A piece says where in its segment it belongs. What is there already is not written again, so that a piece may
+be sent as often as its sender was not told that it had come.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
+from airboss.domain.ports import Clock
+from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES
+from airboss.telemetry.journal import ENDED, REMOTE, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
+
+PIECE_BYTES_MAX: Final = FRAME_BYTES_MAX + HEAD_BYTES
+"""A piece is of whole frames, so that who begins anew begins where a frame does."""
+NODES_MAX: Final = 1000
+JOURNALS_MAX: Final = 10_000
+LATE: Final = timedelta(seconds=1)
+"""What a machine that is heard of has written within this time is on its way, and nothing waits there."""
+SILENT: Final = timedelta(seconds=60)
+"""Who has not been heard of for so long keeps nobody waiting but those who want all of it, as an erasure."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_JOURNAL = re.compile(r"gateway-[0-9]{1,3}-[0-9a-f]{32}")
+_SEGMENT = re.compile(r"[0-9]{6}")
+
+log = logging.getLogger(__name__)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a joined machine says of itself, twice a second. All that its gateways had written `clear_s`
+    seconds ago has been brought; None: not all yet. `unsent_bytes` are still there."""
+
+    name: str
+    version: str
+    base_url: str
+    workers: int
+    clear_s: float | None = None
+    unsent_bytes: int = 0
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that has joined. It was heard of last at `heard_at`; all that its gateways had written by
+    `clear_at` is here, and `unsent_bytes` were there when it said so."""
+
+    name: str
+    version: str
+    base_url: str
+    workers: int
+    joined_at: datetime
+    heard_at: datetime
+    clear_at: datetime
+    unsent_bytes: int
+
+
+class _Kept(msgspec.Struct, kw_only=True):
+    nodes: dict[str, Node] = {}
+    forgotten: list[str] = []
+
+
+class Nodes:
+    """The machines that have joined, and their journals. Safe to call from several threads, of one process.
+
+    `root` is where journals lie, `kept` the file in which the machines are remembered.
+    """
+
+    def __init__(self, root: Path, kept: Path, clock: Clock) -> None:
+        self._root = root
+        self._kept = kept
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state = _Kept()
+        if kept.exists():
+            self._state = msgspec.json.decode(kept.read_bytes(), type=_Kept)
+
+    def hear(self, report: Report) -> bool:
+        """A machine is there; whether it is new. Raises InvalidRequest, PermissionDenied for one that was
+        forgotten."""
+        if not _NAME.fullmatch(report.name):
+            raise InvalidRequest(
+                f"name is {report.name[:80]!r}; give letters, digits, `.`, `_`, `-`", param="name"
+            )
+        with self._lock:
+            if report.name in self._state.forgotten:
+                raise PermissionDenied(
+                    f"{report.name} was forgotten here, and what it had not brought was given up: start it"
+                    " with an empty --data-dir"
+                )
+            before, now = self._state.nodes.get(report.name), self._clock.now()
+            if before is None and len(self._state.nodes) >= NODES_MAX:
+                raise Unavailable(f"{NODES_MAX} machines have joined, the most that may; forget some first")
+            clear = before.clear_at if before is not None else now
+            if report.clear_s is not None:
+                clear = max(clear, now - timedelta(seconds=max(0.0, report.clear_s)))
+            self._state.nodes[report.name] = Node(
+                name=report.name,
+                version=report.version,
+                base_url=report.base_url,
+                workers=report.workers,
+                joined_at=before.joined_at if before is not None else now,
+                heard_at=now,
+                clear_at=clear,
+                unsent_bytes=max(0, report.unsent_bytes),
+            )
+            if before is None:
+                self._keep()
+        return before is None
+
+    def take(self, name: str, journal: str, segment: str, at: int, piece: bytes) -> int:
+        """Bytes of a machine's segment, which begin at `at` there. Returns how many of it are here, on disk:
+        where that is not the end of the piece, what follows them is to come next.
+
+        Raises InvalidRequest, NotFound for a machine that has not joined, Unavailable where the disk refuses.
+        """
+        self._check(name, journal)
+        if not _SEGMENT.fullmatch(segment) or at < 0 or len(piece) > PIECE_BYTES_MAX:
+            raise InvalidRequest(f"no piece of a segment: {segment[:20]!r}, {len(piece)} bytes at {at}")
+        with self._lock:
+            try:
+                directory = self._directory(name, journal)
+                return _append(directory / f"{segment}{SEGMENT_SUFFIX}", at, piece)
+            except OSError as error:
+                raise Unavailable(f"what is brought cannot be kept: {error.strerror}") from error
+
+    def end(self, name: str, journal: str) -> None:
+        """A machine's worker has ended, and all that it wrote is here. Raises as `take`."""
+        self._check(name, journal)
+        with self._lock:
+            self._end(self._root / journal)
+
+    def leave(self, name: str) -> bool:
+        """A machine stops, having brought everything; whether it was known."""
+        with self._lock:
+            known = self._state.nodes.pop(name, None) is not None
+            if known:
+                self._keep()
+        return known
+
+    def forget(self, name: str) -> None:
+        """A machine is gone for good: what it has not brought is given up, its open calls end as interrupted,
+        and it may not come back. Raises NotFound."""
+        with self._lock:
+            if self._state.nodes.pop(name, None) is None:
+                raise NotFound(f"no machine {name[:80]!r} has joined; see `airboss node list`")
+            self._state.forgotten.append(name)
+            self._keep()
+            for marker in self._root.glob(f"*/{REMOTE}"):
+                if marker.read_text(encoding="utf-8") == name:
+                    self._end(marker.parent)
+
+    def all(self) -> Sequence[Node]:
+        """The machines, by name."""
+        with self._lock:
+            return sorted(self._state.nodes.values(), key=lambda each: each.name)
+
+    def clear_at(self) -> datetime | None:
+        """All that any machine had written by then is here; None: no machine has joined."""
+        return min((each.clear_at for each in self.all()), default=None)
+
+    def waiting_since(self) -> datetime | None:
+        """Since when something waits, or may wait, on a machine that is heard of; None: nothing does."""
+        now = self._clock.now()
+        late = [
+            each.clear_at
+            for each in self.all()
+            if each.clear_at < now - LATE and each.heard_at > now - SILENT
+        ]
+        return min(late, default=None)
+
+    def _check(self, name: str, journal: str) -> None:
+        if not _JOURNAL.fullmatch(journal):
+            raise InvalidRequest(f"{journal[:80]!r} is no journal of a gateway")
+        with self._lock:
+            if name not in self._state.nodes:
+                raise NotFound(f"no machine {name[:80]!r} has joined")
+
+    def _directory(self, name: str, journal: str) -> Path:
+        """Where a journal lies, made where it is new."""
+        directory = self._root / journal
+        if not directory.is_dir():
+            if sum(1 for _ in self._root.glob(f"*/{REMOTE}")) >= JOURNALS_MAX:
+                raise Unavailable(f"{JOURNALS_MAX:,} journals wait here; is the record store up?")
+            # Without its mark it would be taken for one of this machine's, whose worker is dead.
+            unborn = self._root / f"{UNBORN_PREFIX}{journal}"
+            unborn.mkdir(mode=0o700, exist_ok=True)
+            _write(unborn / REMOTE, name.encode())
+            unborn.rename(directory)
+            fsync_directory(self._root)
+        return directory
+
+    def _end(self, directory: Path) -> None:
+        if directory.is_dir():  # else the mover is done with it
+            _write(directory / ENDED, b"")
+            fsync_directory(directory)
+
+    def _keep(self) -> None:
+        fresh = self._kept.with_name(f".{self._kept.name}")
+        _write(fresh, msgspec.json.encode(self._state))
+        fresh.replace(self._kept)
+        fsync_directory(self._kept.parent)
+
+
+def _append(path: Path, at: int, piece: bytes) -> int:
+    """Put a piece behind what there is of a segment, if it belongs there; how many bytes there are."""
+    new = not path.exists()
+    if new and at > 0:
+        return 0
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        held = os.fstat(descriptor).st_size
+        if at != held or not piece:
+            return held
+        left = memoryview(piece)
+        while left:
+            try:
+                written = os.pwrite(descriptor, left, at)
+            except OSError:
+                os.ftruncate(descriptor, held)  # whole or not at all
+                raise
+            left, at = left[written:], at + written
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if new:
+        fsync_directory(path.parent)
+    return at
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a small file to the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,199 @@
+"""Gateways of several machines on one ledger, one Valkey, one record store: nothing is lost or twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from airboss.testing import FakeProvider
+from tests.journeys.configs import fake
+from tests.support import postgres
+from tests.support.airboss import Airboss, run_airboss
+from tests.support.valkey import ValkeyServer, valkey, valkey_process
+from tests.support.wait import until
+
+__all__ = ["valkey", "valkey_process"]
+
+SHORT = 'fake:{"words": 3}'
+
+
+def config_of(provider: FakeProvider, valkey: ValkeyServer, folder: Path) -> str:
+    """The one configuration of all machines."""
+    ledger = postgres.database(folder)
+    return fake(provider.url, f'[store]\nledger = "{ledger}"\ncounters = "{valkey.url}"\n')
+
+
+@contextmanager
+def two(provider: FakeProvider, valkey: ValkeyServer, folder: Path) -> Iterator[tuple[Airboss, Airboss]]:
+    """One that leads, and one that has joined it."""
+    text = config_of(provider, valkey, folder)
+    with Airboss(folder / "leads", text) as leads, joined(folder / "joined", text, leads) as other:
+        yield leads, other
+
+
+def joined(folder: Path, text: str, leads: Airboss, *args: str) -> Airboss:
+    """A machine beside one that leads; not started yet."""
+    env = {"AIRBOSS_ADMIN_KEY": leads.ready["admin_key"]}
+    return Airboss(folder, text, "--join", leads.ready["console_url"], *args, env=env)
+
+
+def chat(at: Airboss, key: str, content: str = SHORT, **members: Any) -> httpx2.Response:
+    """One call to one of them."""
+    body = {"model": "support", "messages": [{"role": "user", "content": content}]} | members
+    headers = {"authorization": f"Bearer {key}", "connection": "close"}
+    url = f"{at.ready['base_url']}/chat/completions"
+    return httpx2.post(url, json=body, headers=headers, timeout=30.0)
+
+
+def killed(at: Airboss, name: str) -> None:
+    """End a process at once; it has been started again."""
+    before = at.pid(name)
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    until(lambda: at.pid(name) not in {None, before})
+
+
+def all_moved(leads: Airboss) -> None:
+    """Wait until all that any machine has written by now is in the record store."""
+    now = datetime.now(UTC)
+
+    def moved() -> Any:
+        nodes, status = leads.api("nodes"), leads.api("status")
+        if status is None or nodes is None:
+            return False
+        brought = nodes["nodes"] and all(
+            datetime.fromisoformat(each["clear_at"]) > now for each in nodes["nodes"]
+        )
+        return brought and status["journal"]["unmoved_bytes"] == 0
+
+    until(moved, timeout_s=60)
+
+
+def test_a_machine_joins(fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path) -> None:
+    """It serves the same keys, deployments and limits, its calls stand among all others, and what is changed
+    is in force there a moment later."""
+    with two(fake_process, valkey, tmp_path) as (leads, other):
+        key = leads.ready["api_key"]
+        assert (other.ready["api_key"], other.ready["console_url"]) == (None, leads.ready["console_url"])
+        ids = [chat(each, key).headers["x-request-id"] for each in (leads, other, other)]
+        limited = json.loads(leads.verb("keys", "create", "team", "--requests-per-minute", "10", "--json"))[
+            "key"
+        ]
+        until(lambda: chat(other, limited).status_code == 200)
+        counts = Counter(chat(each, limited).status_code for _ in range(10) for each in (leads, other))
+        assert counts == {200: 9, 429: 11}
+        all_moved(leads)
+        found = leads.records()
+        assert set(ids) < {each["id"] for each in found}
+        assert len(found) == len({each["id"] for each in found}) == 3 + 10
+        assert {each["key"] for each in found} == {"default", "team"}
+        leads.verb("keys", "revoke", "team")
+        until(lambda: chat(other, limited).status_code == 401)
+        [node] = leads.api("nodes")["nodes"]
+        assert (node["base_url"], node["workers"]) == (other.ready["base_url"], 1)
+        assert other.stop() == 0
+        assert leads.api("nodes")["nodes"] == [], "who has brought everything takes leave"
+        assert not list((other.data / "journal").iterdir())
+        assert json.loads(leads.verb("audit", "verify", "--json"))["valid"]
+
+
+def test_nothing_is_lost_between_machines(
+    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """Gateways, who brings their journals, and the controller that takes them are killed under calls: each
+    call that was answered has one record."""
+    with two(fake_process, valkey, tmp_path) as (leads, other):
+        key, answered, stop = leads.ready["api_key"], [], threading.Event()
+
+        def call() -> None:
+            while not stop.is_set():
+                try:
+                    answer = chat(other, key)
+                except httpx2.TransportError:
+                    continue
+                if answer.status_code == 200:
+                    answered.append(answer.headers["x-request-id"])
+
+        callers = [threading.Thread(target=call) for _ in range(4)]
+        for each in callers:
+            each.start()
+        for at, name in (
+            (other, "controller"),
+            (other, "gateway-0"),
+            (leads, "controller"),
+            (leads, "store"),
+        ):
+            killed(at, name)
+            enough = len(answered) + 20
+            until(lambda enough=enough: len(answered) > enough)  # type: ignore[misc]
+        stop.set()
+        for each in callers:
+            each.join()
+        all_moved(leads)
+        found = Counter(each["id"] for each in leads.records())
+        assert set(found.values()) == {1}
+        assert set(answered) <= set(found)
+
+
+def test_a_person_is_forgotten_everywhere(
+    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """An erasure is pending while a machine that may have something of the person does not say that it has
+    brought it; then nothing of theirs is in any file there."""
+    with two(fake_process, valkey, tmp_path) as (leads, other):
+        key, name = leads.ready["api_key"], "ann-of-the-hill"
+        assert chat(other, key, f"{SHORT} {name}", user=name).status_code == 200
+        sender = other.pid("controller")
+        assert sender is not None
+        os.kill(sender, signal.SIGSTOP)
+        assert chat(other, key, f"{SHORT} {name}", user=name).status_code == 200
+        asked = run_airboss(
+            "erase", "--user", name, "--yes", "--json", "--data-dir", str(leads.data), cwd=leads.root
+        )
+        assert json.loads(asked.stdout)["state"] == "pending", asked.stdout + asked.stderr
+        os.kill(sender, signal.SIGCONT)
+        until(lambda: leads.api("status")["erasures_pending"] == 0, timeout_s=60)
+        all_moved(leads)
+        assert len(leads.records()) == 2
+        for data in (leads.data, other.data):
+            for path in data.rglob("*"):
+                if path.is_file():
+                    assert name.encode() not in path.read_bytes(), path
+
+
+def test_what_cannot_join(fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path) -> None:
+    """Each refusal says what to do; a second one that leads on a ledger is one of them."""
+    text = config_of(fake_process, valkey, tmp_path)
+    with Airboss(tmp_path / "leads", text) as leads:
+        url, admin = leads.ready["console_url"], leads.ready["admin_key"]
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "airboss.toml").write_text(text)
+
+        def refused(*args: str, key: str = admin) -> str:
+            env = {"AIRBOSS_ADMIN_KEY": key}
+            done = run_airboss("up", "--port", "0", "--console-port", "0", *args, cwd=other, env=env)
+            assert done.returncode == 2, done.stderr
+            return done.stderr
+
+        assert "airboss up --join" in refused(), "it would lead as well"
+        assert "AIRBOSS_ADMIN_KEY" in refused("--join", url, key="")
+        assert "does not accept this admin key" in refused("--join", url, key="k" * 40)
+        assert "--join is" in refused("--join", "nonsense")
+        (other / "plain.toml").write_text(fake(fake_process.url))
+        args = ("--config", "plain.toml", "--data-dir", "plain")
+        assert "names no ledger that two machines can reach" in refused("--join", url, *args)
+        with Airboss(tmp_path / "alone", fake(fake_process.url)) as alone:
+            assert "works with another ledger" in refused(
+                "--join", alone.ready["console_url"], key=alone.ready["admin_key"]
+            )

@@ -1,0 +1,258 @@
+"""Journals brought to another machine: whole, once, whatever fails on the way."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from airboss.controller.mover import Mover
+from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, SetupError, StoreUnavailable
+from airboss.telemetry.journal import JournalWriter
+from airboss.telemetry.remote import Nodes, Report
+from airboss.telemetry.shipping import Shipping
+from tests.controller.journals import FixedClock, StrictLog, closes, expected, left_over, opens, outcome
+
+NAME = "host-1"
+
+
+def report(*, clear_s: float | None = 0.0, unsent_bytes: int = 0) -> Report:
+    """What a machine says of itself."""
+    return Report(
+        name=NAME,
+        version="1",
+        base_url="http://127.0.0.1:1/v1",
+        workers=1,
+        clear_s=clear_s,
+        unsent_bytes=unsent_bytes,
+    )
+
+
+class Lead:
+    """`shipping.Leader` without a network. Of calls, `lost(before)` says which fail, before they have done
+    anything or after."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
+        self.dice = random.Random(0)
+        self.failing = 0.0
+
+    def _maybe(self) -> None:
+        if self.dice.random() < self.failing:
+            raise StoreUnavailable("the line is cut")
+
+    def take(self, journal: str, segment: str, at: int, piece: bytes) -> int:
+        """Take a piece."""
+        self._maybe()
+        held = self.nodes.take(NAME, journal, segment, at, piece)
+        self._maybe()
+        return held
+
+    def end(self, journal: str) -> None:
+        """A worker has ended."""
+        self._maybe()
+        self.nodes.end(NAME, journal)
+        self._maybe()
+
+    def hear(self, *, clear_s: float | None, unsent_bytes: int) -> None:
+        """The machine is there."""
+        self._maybe()
+        self.nodes.hear(report(clear_s=clear_s, unsent_bytes=unsent_bytes))
+
+    def leave(self) -> None:
+        """The machine stops."""
+        self.nodes.leave(NAME)
+
+
+class Both:
+    """A machine that has joined, `here`, and the one that leads, `there`, with its mover and record log."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.here, self.there, self.kept = tmp_path / "here", tmp_path / "there", tmp_path / "nodes.json"
+        self.here.mkdir()
+        self.there.mkdir()
+        self.clock = FixedClock()
+        self.nodes = Nodes(self.there, self.kept, self.clock)
+        self.lead = Lead(self.nodes)
+        self.record_log = StrictLog()
+        self.mover = Mover(self.there, self.record_log, self.clock, elsewhere=self.nodes)
+        self.shipping = Shipping(self.here, self.lead)
+
+    def everything(self) -> None:
+        """Bring and move all that there is."""
+        for _ in range(3):
+            self.shipping.tick()
+            self.mover.drain()
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Both:
+    """Two machines."""
+    return Both(tmp_path)
+
+
+def test_a_living_worker_is_followed(both: Both) -> None:
+    """Its calls are records there as they end; what has been brought does not stay here."""
+    writer = JournalWriter(both.here, "gateway-0")
+    opens(writer, 1, 2)
+    closes(writer, 1)
+    both.everything()
+    assert outcome(both.record_log) == expected([1])
+    [segment] = writer.directory.glob("*.seg")
+    assert not segment.read_bytes().strip(b"\0")
+    closes(writer, 2)
+    both.everything()
+    assert outcome(both.record_log) == expected([1, 2])
+    assert len(left_over(both.here)) == 3, "a worker's directory, its segment and its lock"
+    writer.stop()
+    both.everything()
+    assert left_over(both.here) == left_over(both.there) == []
+
+
+def test_what_a_dead_worker_left_open_is_interrupted_there(both: Both) -> None:
+    """Not while it lives, and not because nobody there holds its lock."""
+    writer = JournalWriter(both.here, "gateway-0")
+    opens(writer, 1)
+    both.everything()
+    assert outcome(both.record_log) == {}
+    writer.stop()
+    both.everything()
+    assert outcome(both.record_log) == expected([], cut_off=[1])
+    assert left_over(both.here) == left_over(both.there) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_is_lost_or_twice_whatever_fails(both: Both, seed: int) -> None:
+    """Lines cut before and after an answer, senders and takers that begin anew, workers that come and go,
+    over many segments: each call is one record. The log refuses what comes twice."""
+    dice = both.lead.dice = random.Random(seed)
+    both.lead.failing = 0.3
+    writers = [JournalWriter(both.here, "gateway-0", segment_bytes=900)]
+    number, waiting, ended = 0, [], []
+    for _ in range(120):
+        for _ in range(dice.randrange(4)):
+            number += 1
+            opens(writers[-1], number)
+            waiting.append(number)
+        while waiting and dice.random() < 0.6:
+            ended.append(waiting.pop(0))
+            closes(writers[-1], ended[-1])
+        try:
+            both.shipping.tick()
+        except StoreUnavailable:
+            if dice.random() < 0.3:
+                both.shipping = Shipping(both.here, both.lead)
+        if dice.random() < 0.1:
+            both.lead.nodes = both.nodes = Nodes(both.there, both.kept, both.clock)
+            both.mover = Mover(both.there, both.record_log, both.clock, elsewhere=both.nodes)
+        both.mover.tick()
+        if not waiting and dice.random() < 0.2:
+            writers[-1].stop()
+            writers.append(JournalWriter(both.here, "gateway-0", segment_bytes=900))
+    writers[-1].stop()
+    both.lead.failing = 0
+    both.everything()
+    assert number > 100
+    assert outcome(both.record_log) == expected(ended, cut_off=waiting)
+    assert left_over(both.here) == left_over(both.there) == []
+
+
+def test_a_killed_worker_s_cut_off_frame_is_brought_as_it_is(both: Both) -> None:
+    """The other side says what is wrong with it, as of its own."""
+    writer = JournalWriter(both.here, "gateway-0")
+    opens(writer, 1)
+    closes(writer, 1)
+    writer.stop()
+    [segment] = writer.directory.glob("*.seg")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + whole[:50] + bytes(4096))
+    both.everything()
+    assert outcome(both.record_log) == expected([1])
+    assert left_over(both.here) == left_over(both.there) == []
+
+
+def test_a_frame_longer_than_is_read_at_once(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is brought whole."""
+    monkeypatch.setattr("airboss.telemetry.shipping.READ_BYTES", 64)
+    writer = JournalWriter(both.here, "gateway-0")
+    opens(writer, 1)
+    closes(writer, 1)
+    both.everything()
+    assert outcome(both.record_log) == expected([1])
+    writer.stop()
+
+
+def test_what_the_leader_has_lost_is_told(both: Both) -> None:
+    """And nothing is sent into the gap."""
+    writer = JournalWriter(both.here, "gateway-0")
+    opens(writer, 1)
+    both.shipping.tick()
+    [segment] = both.there.glob("*/*.seg")
+    segment.unlink()
+    closes(writer, 1)
+    with pytest.raises(SetupError, match="what it lost can only come from a copy"):
+        both.shipping.tick()
+    assert not list(both.there.glob("*/*.seg"))
+    writer.stop()
+
+
+def test_how_far_a_machine_is(both: Both) -> None:
+    """What it brought is there since then; who is late keeps others waiting, who is silent only those who
+    want all."""
+    start = both.clock.at
+    both.nodes.hear(report())
+    assert (both.nodes.clear_at(), both.nodes.waiting_since()) == (start, None)
+    both.clock.at += timedelta(seconds=10)
+    assert both.nodes.waiting_since() == start, "it has said nothing for ten seconds"
+    both.nodes.hear(report(clear_s=None))
+    assert both.nodes.waiting_since() == start, "it is there, and not everything is here"
+    assert both.mover.status().lag_s == 10
+    both.nodes.hear(report(clear_s=2.0))
+    assert both.nodes.clear_at() == start + timedelta(seconds=8)
+    both.nodes.hear(report(clear_s=9.0))
+    assert both.nodes.clear_at() == start + timedelta(seconds=8), "what is here stays here"
+    both.clock.at += timedelta(seconds=120)
+    assert (both.nodes.clear_at(), both.nodes.waiting_since()) == (start + timedelta(seconds=8), None)
+    again = Nodes(both.there, both.kept, both.clock)
+    assert again.clear_at() == start, "who begins anew knows that it joined, and waits to hear more"
+
+
+def test_a_machine_that_is_gone_for_good(both: Both) -> None:
+    """Its open calls end as interrupted, and it may not come back with what was given up."""
+    writer = JournalWriter(both.here, "gateway-0")
+    opens(writer, 1)
+    both.everything()
+    with pytest.raises(NotFound, match="no machine 'other'"):
+        both.nodes.forget("other")
+    both.nodes.forget(NAME)
+    both.mover.drain()
+    assert outcome(both.record_log) == expected([], cut_off=[1])
+    assert (both.nodes.all(), left_over(both.there)) == ([], [])
+    again = Nodes(both.there, both.kept, both.clock)
+    with pytest.raises(PermissionDenied, match="empty --data-dir"):
+        again.hear(report())
+    closes(writer, 1)
+    with pytest.raises(NotFound):
+        both.shipping.tick()
+    writer.stop()
+
+
+@pytest.mark.parametrize(
+    ("journal", "segment", "at"),
+    [
+        ("../secrets", "000001", 0),
+        ("gateway-0-" + "0" * 32, "../../x", 0),
+        ("gateway-0-" + "0" * 32, "000001", -1),
+        ("gateway-0-" + "0" * 31 + "/", "000001", 0),
+        (".gateway-0-" + "0" * 32, "000001", 0),
+        ("gateway-0-" + "0" * 32 + "\n", "000001", 0),
+    ],
+)
+def test_names_lead_nowhere_else(both: Both, journal: str, segment: str, at: int) -> None:
+    """Nothing is written under a name that is no journal's."""
+    both.nodes.hear(report())
+    with pytest.raises(InvalidRequest):
+        both.nodes.take(NAME, journal, segment, at, b"x")
+    assert left_over(both.there) == []
