@@ -95,7 +95,7 @@ def log_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
             client.close()
         return
     if kind == "clickhouse":
-        with request.getfixturevalue("clickhouse").database() as url:
+        with request.getfixturevalue("clickhouse").emptied() as url:
             made: RecordLog = ClickHouseRecordLog(url)
             yield made
             made.close()

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from airboss.config.clickhouse import read_url
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
 from airboss.domain.usage import UsageRow
 from airboss.store import duckdb_rollups, duckdb_sums, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
+from airboss.store.clickhouse_http import ClickHouse
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.rollups import QUANTILES
 from tests.store.samples import SEGMENT, START, record_json
 from tests.store.test_erase import LATER
+from tests.support.clickhouse import House
 
 COUNT = 9_000
 STRETCH = 2_048
@@ -52,23 +58,48 @@ ENDS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def duckdb_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Calls of all sorts in a file, the most of them summed up."""
+    path = tmp_path_factory.mktemp("summed") / "records.duckdb"
+    with pytest.MonkeyPatch.context() as patch, closing(DuckDBRecordLog(path)) as log:
+        patch.setattr(duckdb_rollups, "STRETCH", STRETCH)
+        patch.setattr(duckdb_sums, "STRETCH", STRETCH)
+        filled(log, calls(COUNT))
+    return path
+
+
+@pytest.fixture(scope="module")
+def clickhouse_url(clickhouse: House) -> Iterator[str]:
+    """The same calls in a database of ClickHouse, all of them summed up."""
+    with clickhouse.database() as url:
+        with closing(ClickHouseRecordLog(url)) as log:
+            filled(log, calls(COUNT))
+        yield url
+
+
 @pytest.fixture(params=["duckdb", "clickhouse"])
 def summed(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RecordLog]:
-    """Calls of all sorts, not quite in order, the most of them summed up."""
+    """A copy of them, to do with as one likes."""
     monkeypatch.setattr(duckdb_rollups, "STRETCH", STRETCH)
     monkeypatch.setattr(duckdb_sums, "STRETCH", STRETCH)
-    records = calls(COUNT)
-    if request.param == "clickhouse":
-        with request.getfixturevalue("clickhouse").database() as url:
-            log: RecordLog = ClickHouseRecordLog(url)
-            yield filled(log, records)
-            log.close()
+    if request.param == "duckdb":
+        path = shutil.copy(request.getfixturevalue("duckdb_file"), tmp_path)
+        with closing(DuckDBRecordLog(Path(path))) as log:
+            yield log
         return
-    log = DuckDBRecordLog(tmp_path / "records.duckdb")
-    yield filled(log, records)
-    log.close()
+    full = request.getfixturevalue("clickhouse_url")
+    with request.getfixturevalue("clickhouse").emptied() as url:
+        with closing(ClickHouse(read_url(url))) as house:
+            source = read_url(full).database
+            tables = "select name from system.tables where database = $source and total_rows > 0"
+            for (name,) in house.rows(tables, {"source": source}):
+                if name != "schema_migrations":
+                    house.run(f"alter table {name} attach partition all from {source}.{name}")
+        with closing(ClickHouseRecordLog(url)) as log:
+            yield log
 
 
 def filled(log: RecordLog, records: Sequence[bytes]) -> RecordLog:
@@ -130,27 +161,39 @@ def answers(log: RecordLog, since: datetime, until: datetime) -> list[list[dict[
     return [[msgspec.structs.asdict(row) for row in each] for each in asked]
 
 
-def same(log: RecordLog, monkeypatch: pytest.MonkeyPatch, periods: Sequence[Any] = ENDS) -> None:
-    """Answers from sums are those of the records."""
+def same(
+    log: RecordLog,
+    monkeypatch: pytest.MonkeyPatch,
+    periods: Sequence[Any] = ENDS,
+    *,
+    few_tags: Sequence[int] = (rollups.FEW_TAGS,),
+) -> None:
+    """Answers from sums are those of the records, whatever number of tags is few."""
     for since, until in periods:
-        monkeypatch.setattr(rollups, "FEW", -1)
-        rolled = answers(log, since, until)
         monkeypatch.setattr(rollups, "FEW", 10**9)
         read = answers(log, since, until)
-        for told, exact in zip(rolled, read, strict=True):
-            assert exact
-            assert len(told) == len(exact)
-            for row, right in zip(told, exact, strict=True):
-                assert row.pop("approximate", True)
-                assert not right.pop("approximate", False)
-                for name in set(row) - {"tokens_per_s", "cost_usd", *QUANTILES}:
-                    assert row[name] == right[name], (name, row, right)
-                for name in {"tokens_per_s", "cost_usd", *QUANTILES} & set(row):
-                    if right[name] is None:
-                        assert row[name] is None
-                        continue
-                    off = 0.02 if name in QUANTILES else 1e-9
-                    assert row[name] == pytest.approx(right[name], rel=off), (name, row, right)
+        monkeypatch.setattr(rollups, "FEW", -1)
+        for few in few_tags:
+            monkeypatch.setattr(rollups, "FEW_TAGS", few)
+            for told, exact in zip(answers(log, since, until), read, strict=True):
+                assert exact
+                assert len(told) == len(exact)
+                for row, right in zip(told, exact, strict=True):
+                    alike(row, right)
+
+
+def alike(row: dict[str, Any], right: dict[str, Any]) -> None:
+    """A row from sums is that of the records."""
+    assert row.get("approximate", True)
+    assert not right.get("approximate", False)
+    for name in set(row) - {"approximate", "tokens_per_s", "cost_usd", *QUANTILES}:
+        assert row[name] == right[name], (name, row, right)
+    for name in {"tokens_per_s", "cost_usd", *QUANTILES} & set(row):
+        if right[name] is None:
+            assert row[name] is None
+            continue
+        off = 0.02 if name in QUANTILES else 1e-9
+        assert row[name] == pytest.approx(right[name], rel=off), (name, row, right)
 
 
 def test_sums_tell_what_the_records_do(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,13 +205,9 @@ def test_sums_tell_what_the_records_do(summed: RecordLog, monkeypatch: pytest.Mo
     same(summed, monkeypatch, ENDS[1::2])
 
 
-@pytest.mark.parametrize("few", [0, 1_000])
-def test_usage_by_tag_is_that_of_the_records(
-    summed: RecordLog, monkeypatch: pytest.MonkeyPatch, few: int
-) -> None:
+def test_usage_by_tag_is_that_of_the_records(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether calls have the same few tags or many, alone and beside other groups, with people counted once
     whatever else they wrote, and after an erasure."""
-    monkeypatch.setattr(rollups, "FEW_TAGS", few)
     questions = [
         {"by": ("tag:team",), "costs": True},
         {"by": ("status", "tag:team"), "without_key": "airboss", "slow_ms": 400.0, "costly_usd": 0.005},
@@ -190,9 +229,9 @@ def test_usage_by_tag_is_that_of_the_records(
     ]
     monkeypatch.setattr(f"{__name__}.QUESTIONS", questions)
     days = (START - timedelta(days=1, hours=3), START + timedelta(days=1, hours=5))
-    same(summed, monkeypatch, [ENDS[1], days])
-    summed.erase({"u1": LATER})
-    same(summed, monkeypatch, [ENDS[1], days])
+    for erased in ({}, {"u1": LATER}):
+        summed.erase(erased)
+        same(summed, monkeypatch, [ENDS[1], days], few_tags=(0, 1_000))
 
 
 def test_calls_of_nobody_are_one_row(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,9 +248,8 @@ def test_calls_of_nobody_are_one_row(summed: RecordLog, monkeypatch: pytest.Monk
         assert summed.usage(UsageQuery(**period, by=by, where=RecordFilter(deployment="none"))) == []
 
 
-@pytest.mark.parametrize("limit", [1, 9, 140, 1_000])
 def test_the_first_people_are_found_and_told_exactly(
-    summed: RecordLog, monkeypatch: pytest.MonkeyPatch, limit: int
+    summed: RecordLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many are asked for, with people who were never answered and calls of nobody, by one column or
     two, of whole days and parts of them, before and after an erasure: the same rows as of every call."""
@@ -226,7 +264,8 @@ def test_the_first_people_are_found_and_told_exactly(
         ("latency_p95_ms", {}, START.replace(hour=0)),
     ):
         summed.erase(erased)
-        for by in (("session",), ("user",), ("session", "status"), ("model", "user"), ("session", "key")):
+        by_what = (("session",), ("user",), ("session", "status"), ("model", "user"), ("session", "key"))
+        for by, limit in product(by_what, (1, 9, 140, 1_000)):
             asked = UsageQuery(
                 since=since, until=since + timedelta(days=1), by=by, order=order, limit=limit,
                 where=RecordFilter(deployment="many"), costs=by == ("user",), without_key="airboss",

@@ -20,11 +20,18 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import lz4.frame  # type: ignore[import-not-found]  # the other environment's
 from chdb.state.sqlitelike import Connection  # type: ignore[import-not-found]  # the other environment's
 
+SERVER = {
+    "max_server_memory_usage": 1_500_000_000,
+    # A change of rows is done part by part in the background, which rests up to a second and more in between.
+    "background_processing_pool_thread_sleep_seconds": 0.05,
+    "background_processing_pool_thread_sleep_seconds_random_part": 0.01,
+    "background_processing_pool_task_sleep_seconds_when_no_work_random_part": 0.01,
+}
 NOT_SETTINGS = frozenset(
     {"query", "database", "default_format", "query_id", "session_id", "user", "password", "compress"}
     | {"client_protocol_version", "wait_end_of_query", "enable_http_compression", "session_timeout"}
@@ -40,8 +47,9 @@ class Engine:
     """The one connection of this process."""
 
     def __init__(self, folder: str) -> None:
-        self._connection = Connection(f"{folder}?max_server_memory_usage=1500000000")
+        self._connection = Connection(f"{folder}?{urlencode(SERVER)}")
         self._lock = threading.Lock()
+        self._used = ""
         self._set: dict[str, str] = {}
 
     def answer(self, statement: bytes, asked: dict[str, str]) -> bytes:
@@ -58,11 +66,19 @@ class Engine:
         }
         with self._lock:
             self._have(settings)
-            self._connection.query(f"USE `{asked.get('database', 'default')}`")
+            self._use(asked.get("database", "default"))
             if inserted:
                 self._insert(*(part for part in inserted.groups()))
                 return b""
+            if statement.lstrip()[:4].lower() == b"drop":
+                self._used = ""
             return bytes(self._connection.query(statement.decode(), form, params or None).bytes())
+
+    def _use(self, database: str) -> None:
+        """Have statements mean this database. One that a statement may have dropped is asked for again."""
+        if database != self._used:
+            self._connection.query(f"USE `{database}`")
+            self._used = database
 
     def _insert(self, into: bytes, form: bytes, data: bytes) -> None:
         """Data of any format, which need not be text: chdb reads them from a file in memory."""
