@@ -97,6 +97,8 @@ def test_a_machine_joins(fake_process: FakeProvider, valkey: ValkeyServer, tmp_p
         assert set(ids) < {each["id"] for each in found}
         assert len(found) == len({each["id"] for each in found}) == 3 + 10
         assert {each["key"] for each in found} == {"default", "team"}
+        [target] = leads.api("providers")["targets"]
+        assert target["attempts"] == 13, "of both machines' gateways"
         leads.verb("keys", "revoke", "team")
         until(lambda: chat(other, limited).status_code == 401)
         [node] = leads.api("nodes")["nodes"]

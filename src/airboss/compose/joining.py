@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,9 +162,11 @@ def check_leader(leader: HttpLeader, ledger: Ledger, url: str) -> None:
 def leader_of(data: DataDir, url: str, base_url: str, workers: int) -> HttpLeader:
     """The Airboss that leads, with what this machine says of itself."""
     from airboss.controller.leader_http import HttpLeader  # noqa: PLC0415 - 60 ms that `up` alone need not pay
+    from airboss.telemetry.metrics import read_counts  # noqa: PLC0415 - as above
 
     said: dict[str, Any] = {"version": __version__, "base_url": base_url, "workers": workers}
-    return HttpLeader(url, preset_admin_key(data).value, name=data.node_name(), said=said)
+    counts = partial(read_counts, data.metrics_dir, but="controller")
+    return HttpLeader(url, preset_admin_key(data).value, name=data.node_name(), said=said, counts=counts)
 
 
 def run_joined_controller(data_dir: Path, url: str, *, log_format: str | None) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airboss.domain.plan import ServingPlan, Target
     from airboss.domain.ports import Ledger
     from airboss.domain.status import JournalStatus, SystemStatus
+    from airboss.telemetry.metrics import Counts
     from airboss.telemetry.remote import Nodes
 
 ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
@@ -214,6 +215,13 @@ def machines(data: DataDir) -> Nodes:
     return Nodes(data.journal_dir, data.nodes_path, SystemClock())
 
 
+def counts_of(data: DataDir, nodes: Nodes, *, but: str = "") -> Callable[[], dict[str, Counts]]:
+    """What the processes of all machines count, by name, but for one of this machine."""
+    from airboss.telemetry.metrics import read_counts  # noqa: PLC0415 - only the controller asks
+
+    return lambda: {**read_counts(data.metrics_dir, but=but), **nodes.counts()}
+
+
 def pick_port() -> int:
     """A port on loopback that is free now."""
     return check_free("127.0.0.1", 0, flag="--port")
@@ -240,6 +248,8 @@ def desk_parts(
     admin_key: str,
     journal: Callable[[], JournalStatus],
     rollouts: Rollouts,
+    *,
+    nodes: Nodes,
 ) -> dict[str, Any]:
     """What the console is given, but for the record log."""
     from airboss.controller.price_list import PriceList  # noqa: PLC0415 - not for gateways
@@ -248,14 +258,15 @@ def desk_parts(
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import (  # noqa: PLC0415 - as above
         limit_uses,
-        read_counts,
         target_uses,
     )
+
+    everywhere = counts_of(data, nodes)
 
     def status() -> SystemStatus:
         up = running(data.path)
         processes = runfiles.read_processes(data.run_dir) if up is not None else []
-        counts = read_counts(data.metrics_dir, but="") if up is not None else {}
+        counts = everywhere() if up is not None else {}
         return gather(
             ledger=ledger,
             journal=journal(),
@@ -282,8 +293,9 @@ def desk_parts(
         "rollouts": rollouts,
         "prices": PriceList(data),
         "base_url": up.base_url if up is not None else "http://127.0.0.1:8700/v1",
-        "uses": lambda: limit_uses(read_counts(data.metrics_dir, but="").values()),
-        "targets": lambda: target_uses(read_counts(data.metrics_dir, but="").values()),
-        "taken": lambda: wait_until_taken(ledger.revision(), lambda: read_counts(data.metrics_dir, but="")),
+        "uses": lambda: limit_uses(everywhere().values()),
+        "targets": lambda: target_uses(everywhere().values()),
+        "taken": lambda: wait_until_taken(ledger.revision(), everywhere),
+        "nodes": nodes,
         "keep_starter": None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     }

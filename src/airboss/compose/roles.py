@@ -145,7 +145,7 @@ def run_controller(
             more_gauges=retention.gauges,
         )
         live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal)
-        desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live)
+        desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live, nodes=nodes)
         desk["status"] = with_governance(
             with_alarms(desk["status"], ledger, rooms["alerts"]), retention, rooms
         )
@@ -155,13 +155,13 @@ def run_controller(
             give_way()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            parts = {"log": records, "nodes": nodes, **desk, **rooms}
+            parts = {"log": records, **desk, **rooms}
             await controller.run(lambda told: serve_console(parts, listener, config.tls, told), stop)
 
         with (
             working(rooms["jobs"], handlers(ledger, data, rooms, propose=live.propose), broke=terminate_self),
             at_work({"rollouts": live.run}, broke=terminate_self),
-            scaling(ledger, data, broke=terminate_self),
+            scaling(ledger, data, nodes, broke=terminate_self),
             looking_after(chores(ledger, data, rooms, redact, retention, kept), broke=terminate_self),
             adding_up(records, spends, lambda: controller.journal.moved_records, broke=terminate_self),
             exporting(ledger, data, rooms, records, broke=terminate_self),

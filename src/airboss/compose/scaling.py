@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airboss.compose.parts import SystemClock, publish
+from airboss.compose.parts import SystemClock, counts_of, publish
 from airboss.compose.threads import at_work
 from airboss.store.datadir import DataDir
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airboss.domain.ports import Ledger
+    from airboss.telemetry.remote import Nodes
 
 COUNTS = "scaling"
 """The name under which what it counts stands among the metrics."""
 
 
 @contextmanager
-def scaling(ledger: Ledger, data: DataDir, *, broke: Callable[[], None]) -> Iterator[None]:
+def scaling(ledger: Ledger, data: DataDir, nodes: Nodes, *, broke: Callable[[], None]) -> Iterator[None]:
     """Engines are seen to until the end of the block. `broke` is called if that ends by a defect."""
     from airboss.controller.scaling import Scaler  # noqa: PLC0415 - the controller's own
-    from airboss.telemetry.metrics import read_counts  # noqa: PLC0415 - as above
 
     def republish() -> None:
         text = ledger.config()
@@ -32,7 +32,7 @@ def scaling(ledger: Ledger, data: DataDir, *, broke: Callable[[], None]) -> Iter
 
     scaler = Scaler(
         ledger,
-        counts=lambda: read_counts(data.metrics_dir, but=COUNTS),
+        counts=counts_of(data, nodes, but=COUNTS),
         republish=republish,
         metrics=data.metrics_dir / f"{COUNTS}.json",
         clock=SystemClock(),

@@ -46,7 +46,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
             mover = Mover(data.journal_dir, records, SystemClock(), people=people, elsewhere=nodes)
             journal = mover.finish()
             live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: journal)
-            parts = desk_parts(ledger, data, "", lambda: journal, live)
+            parts = desk_parts(ledger, data, "", lambda: journal, live, nodes=nodes)
             parts["status"] = with_alarms(parts["status"], ledger, rooms["alerts"])
             retention = keeping(ledger, rooms, records, data)
             parts["status"] = with_governance(parts["status"], retention, rooms)
@@ -56,7 +56,6 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
                 sessions=Sessions(session_key=session_key, admin_key=""),
                 live=Live(no_news),
                 settle=mover.drain,
-                nodes=nodes,
                 **parts,
                 **rooms,
             )

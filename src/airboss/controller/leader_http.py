@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ import httpx2
 import msgspec
 
 from airboss.domain.errors import AirbossError, StoreUnavailable, WrongCall
+from airboss.telemetry.metrics import Counts
 
 TIMEOUT_S: Final = 60.0
 
@@ -21,13 +23,24 @@ class About(msgspec.Struct, frozen=True):
 
 
 class HttpLeader:
-    """Implements `shipping.Leader`. Raises StoreUnavailable where nobody answers, or it cannot be done now,
-    and WrongCall where it is refused."""
+    """Implements `shipping.Leader`; `counts` is what processes here count, by name.
 
-    def __init__(self, url: str, key: str, *, name: str, said: dict[str, Any]) -> None:
+    Raises StoreUnavailable where nobody answers, or it cannot be done now, and WrongCall where it is refused.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        name: str,
+        said: dict[str, Any],
+        counts: Callable[[], Mapping[str, Counts]],
+    ) -> None:
         self._url = url
         self._name = name
         self._said = {"name": name, **said}
+        self._counts = counts
         self._client = httpx2.Client(
             base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=TIMEOUT_S
         )
@@ -51,8 +64,20 @@ class HttpLeader:
 
     def hear(self, *, clear_s: float | None, unsent_bytes: int) -> None:
         """As `Leader.hear`."""
-        said = {**self._said, "clear_s": clear_s, "unsent_bytes": unsent_bytes}
-        self._asked("POST", "", dict[str, str], json=said)
+        gateways = {
+            name: Counts(
+                written_at=each.written_at,
+                plan=each.plan,
+                revision=each.revision,
+                outstanding=each.outstanding,
+                targets=each.targets,
+                limits=each.limits,
+            )
+            for name, each in self._counts().items()
+            if name.startswith("gateway-")
+        }
+        said = {**self._said, "clear_s": clear_s, "unsent_bytes": unsent_bytes, "gateways": gateways}
+        self._asked("POST", "", dict[str, str], content=msgspec.json.encode(said))
 
     def leave(self) -> None:
         """As `Leader.leave`."""

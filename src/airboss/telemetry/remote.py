@@ -25,6 +25,7 @@ from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, Un
 from airboss.domain.ports import Clock
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES
 from airboss.telemetry.journal import ENDED, REMOTE, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
+from airboss.telemetry.metrics import Counts
 
 PIECE_BYTES_MAX: Final = FRAME_BYTES_MAX + HEAD_BYTES
 """A piece is of whole frames, so that who begins anew begins where a frame does."""
@@ -44,7 +45,8 @@ log = logging.getLogger(__name__)
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a joined machine says of itself, twice a second. All that its gateways had written `clear_s`
-    seconds ago has been brought; None: not all yet. `unsent_bytes` are still there."""
+    seconds ago has been brought; None: not all yet. `unsent_bytes` are still there. `gateways` is how each
+    stands, of what they count: whom they ask and how that does, limits, the plan."""
 
     name: str
     version: str
@@ -52,6 +54,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     workers: int
     clear_s: float | None = None
     unsent_bytes: int = 0
+    gateways: dict[str, Counts] = {}
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +87,7 @@ class Nodes:
         self._kept = kept
         self._clock = clock
         self._lock = threading.Lock()
+        self._counts: dict[str, dict[str, Counts]] = {}
         self._state = _Kept()
         if kept.exists():
             self._state = msgspec.json.decode(kept.read_bytes(), type=_Kept)
@@ -117,6 +121,10 @@ class Nodes:
                 clear_at=clear,
                 unsent_bytes=max(0, report.unsent_bytes),
             )
+            self._counts[report.name] = {
+                f"{worker}@{report.name}": msgspec.structs.replace(counts, written_at=now)
+                for worker, counts in report.gateways.items()
+            }
             if before is None:
                 self._keep()
         return before is None
@@ -147,6 +155,7 @@ class Nodes:
         """A machine stops, having brought everything; whether it was known."""
         with self._lock:
             known = self._state.nodes.pop(name, None) is not None
+            self._counts.pop(name, None)
             if known:
                 self._keep()
         return known
@@ -157,6 +166,7 @@ class Nodes:
         with self._lock:
             if self._state.nodes.pop(name, None) is None:
                 raise NotFound(f"no machine {name[:80]!r} has joined; see `airboss node list`")
+            self._counts.pop(name, None)
             self._state.forgotten.append(name)
             self._keep()
             for marker in self._root.glob(f"*/{REMOTE}"):
@@ -167,6 +177,11 @@ class Nodes:
         """The machines, by name."""
         with self._lock:
             return sorted(self._state.nodes.values(), key=lambda each: each.name)
+
+    def counts(self) -> dict[str, Counts]:
+        """What gateways there said of themselves last, by worker and machine."""
+        with self._lock:
+            return {name: counts for each in self._counts.values() for name, counts in each.items()}
 
     def clear_at(self) -> datetime | None:
         """All that any machine had written by then is here; None: no machine has joined."""
