@@ -63,6 +63,7 @@ TOUCHES: Mapping[str, str] = {
     "cli/checks.py": "os shutil",
     "cli/doctor.py": "os",
     "compose/background.py": "os",
+    "compose/train_process.py": "os",
     "compose/counting.py": "os signal uvloop",
     "compose/evals.py": "ssl",
     "compose/governing.py": "shutil",
@@ -150,6 +151,9 @@ TOUCHES: Mapping[str, str] = {
     "telemetry/shipping.py": "os shutil",
     "telemetry/logs.py": "os",
     "testing.py": "os subprocess",
+    "training/engine.py": "httpx2 socket",
+    "training/learn.py": "os",
+    "tuning/local.py": "os shutil subprocess tempfile",
     "tuning/hosted_http.py": "httpx2 ssl",
     "tuning/training_files.py": "shutil",
 }
@@ -350,7 +354,13 @@ def test_domain_stays_small() -> None:
 def test_lock_files_name_no_index_and_hash_everything() -> None:
     """The lock files hold names, versions and hashes, and nothing about where they were compiled."""
     clients = map(str, (ROOT / "tests/conformance/clients").glob("*/requirements.txt"))
-    for name in ("requirements.lock", "requirements-dev.lock", "requirements-ray.lock", *clients):
+    for name in (
+        "requirements.lock",
+        "requirements-dev.lock",
+        "requirements-ray.lock",
+        "requirements-finetune.lock",
+        *clients,
+    ):
         text = (ROOT / name).read_text()
         assert "://" not in text, f"{name} names an address: compile it with `make lock`"
         options = [line for line in text.splitlines() if line.startswith("-")]

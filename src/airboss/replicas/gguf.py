@@ -37,13 +37,15 @@ _INTEGERS: Final = {_U32: "<I", _I32: "<i", _U64: "<Q", 11: "<q", 2: "<H", 3: "<
 _KEPT: Final = frozenset(
     {"general.architecture", "general.name", "general.type", "adapter.type", "tokenizer.chat_template"}
 )
+_ENDS: Final = frozenset(f"tokenizer.ggml.{kind}_token_id" for kind in ("eos", "eot", "eom"))
 
 
 class GgufMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a model's metadata that Airboss uses; None where the file does not say.
 
     `context_tokens` is the longest context that the model was trained for. `kind` is what the file holds:
-    `adapter` for one, of `adapter_type`; most models say `model` or nothing.
+    `adapter` for one, of `adapter_type`; most models say `model` or nothing. `ends` are the tokens at which
+    an answer is over.
     """
 
     architecture: str | None = None
@@ -52,6 +54,7 @@ class GgufMetadata(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     chat_template: str | None = None
     context_tokens: int | None = None
+    ends: tuple[int, ...] = ()
 
 
 class _Reader:
@@ -168,12 +171,15 @@ def _read(reader: _Reader) -> GgufMetadata:
         raise reader.broken(f"it claims {pairs} metadata keys")
     texts: dict[str, str] = {}
     lengths: dict[str, int] = {}
+    ends: list[int] = []
     for _ in range(pairs):
         key, kind = reader.text(MAX_KEY_BYTES), reader.number("<I")
         if kind == _STRING and key in _KEPT:
             texts[key] = reader.text(MAX_KEPT_BYTES)
         elif kind in _INTEGERS and key.endswith(".context_length"):
             lengths[key] = reader.number(_INTEGERS[kind])
+        elif kind in _INTEGERS and key in _ENDS:
+            ends.append(reader.number(_INTEGERS[kind]))
         else:
             reader.skip_value(kind)
     architecture = texts.get("general.architecture")
@@ -185,4 +191,5 @@ def _read(reader: _Reader) -> GgufMetadata:
         name=texts.get("general.name"),
         chat_template=texts.get("tokenizer.chat_template"),
         context_tokens=context if context is not None and context > 0 else None,
+        ends=tuple(ends),
     )

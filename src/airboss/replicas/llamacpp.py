@@ -124,7 +124,7 @@ def serve(
     # the default effect of these signals ends the process at once.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    server = _start(weights, adapters, port, alias, size)
+    server = start(weights, adapters, port, alias, size)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     if not _log.isEnabledFor(logging.DEBUG):
@@ -143,7 +143,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start(weights: Path, adapters: Sequence[Path], port: int, alias: str, size: EngineShape) -> Any:
+def start(weights: Path, adapters: Sequence[Path], port: int, alias: str, size: EngineShape) -> Any:
+    """The engine's server in this process, ready; it ends with the process. Raises SetupError."""
     # A library of 100 MB that only this process loads; it has no type stubs.
     import xllamacpp  # type: ignore[import-untyped]  # noqa: PLC0415
 

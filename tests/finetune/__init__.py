@@ -1,0 +1,1 @@
+"""Training adapters here, with the extra."""

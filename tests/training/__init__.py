@@ -1,0 +1,1 @@
+"""Training adapters here, as far as it goes without the extra."""

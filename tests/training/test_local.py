@@ -1,0 +1,33 @@
+"""Without the extra nothing is trained, and nothing is begun."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from airboss.tuning.local import LocalTrainer
+from airboss.tuning.ports import TrainingFailed, TrainOrder
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is not None, reason="the extra is installed")
+def test_the_extra_is_asked_for(tmp_path: Path) -> None:
+    """Before weights are fetched; the message says how to install it."""
+    order = TrainOrder(
+        model="file:/m.gguf",
+        training=tmp_path / "t.jsonl",
+        validation=None,
+        epochs=1,
+        learning_rate=None,
+        rank=8,
+        seed=1,
+        work=tmp_path / "work",
+    )
+
+    def weights() -> Path:
+        raise AssertionError("nothing is fetched")
+
+    with pytest.raises(TrainingFailed, match=r"pip install -e '\.\[finetune\]'"):
+        LocalTrainer(weights, tmp_path / "adapters").train(order, lambda *_: None)
+    assert list(tmp_path.iterdir()) == []
