@@ -25,6 +25,19 @@ for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
 JOURNEYS = sorted(path.name for path in Path(__file__).parent.glob("journeys/test_*.py"))
 AT_ONCE = 2
 """Whole systems on two cores: with more of them, each is too slow for what it promises."""
+QUICK = ("config", "bench")
+LONG = (
+    "store/test_rollups.py",
+    "gateway/test_engine.py",
+    "console/test_loop_browser.py",
+    "cli/test_up.py",
+    "store/test_clickhouse_people.py",
+    "console/test_browser.py",
+    "console/test_guard.py",
+    "store/test_contract.py",
+    "store/test_contract_spans.py",
+)
+"""Files that take half a minute and more."""
 
 
 def scope_of(test: str) -> str:
@@ -46,8 +59,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Journeys first: what is long must not come last, when there is nothing beside it."""
-    items.sort(key=lambda item: item.path.parent.name != "journeys")
+    """Journeys first, then what is long: it must not come last, with nothing beside it. Each worker is
+    given two scopes at the start; what waits behind the journeys is quick."""
+
+    def turn(item: pytest.Item) -> int:
+        folder, name = item.path.parts[-2:]
+        return 0 if folder == "journeys" else 1 if folder in QUICK else 2 if f"{folder}/{name}" in LONG else 3
+
+    items.sort(key=turn)
 
 
 def children() -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ def better(messages: list[dict[str, str]]) -> float:
     return 0.35 + 0.25 * named(messages) + 0.35 * min(shown(messages), 8) / 8
 
 
+@cache
 def uninterrupted(*, reflector: bool) -> tuple[TuneResult, int]:
     """What comes of it in one go, and how many calls that takes."""
     store, world = MemoryStore(), World(better, writes="Say left, right, up.")
