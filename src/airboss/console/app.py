@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -281,12 +281,17 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
     return handler
 
 
+@cache
+def described() -> bytes:
+    """The description of the API. Made when it is first asked for: it takes longer than all else here."""
+    return encode(document(api.ROUTES))
+
+
 def api_routes(desk: Desk) -> list[Route]:
     """What a program calls: the table of `api`, and its description."""
-    described = encode(document(api.ROUTES))
 
     async def openapi(_request: Request) -> Response:
-        return Response(described, media_type="application/json")
+        return Response(await desk.run(described), media_type="application/json")
 
     def handler(routes: dict[str, api.Route]) -> Handler:
         async def handle(request: Request) -> Response:
