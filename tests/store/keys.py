@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def holder(user: str) -> str:
 
 
 @contextmanager
-def ring(folder: Path, *, kind: str = "sqlite") -> Iterator[Keyring]:
+def ring(folder: Path, *, kind: str = "sqlite", secret_of_people: str = "erase") -> Iterator[Keyring]:
     """The keys of a data directory; the same folder has the same."""
     data = DataDir(folder)
     data.create()
@@ -36,7 +37,7 @@ def ring(folder: Path, *, kind: str = "sqlite") -> Iterator[Keyring]:
 
     address = url(kind, folder)
     keys, people = SqlBodyKeys(address), SqlErasures(address)
-    yield Keyring(keys, people, secret=secret, holder=holder)
+    yield Keyring(keys, people, secret=secret, holder=partial(digest, secret_of_people.encode()))
     keys.close()
     people.close()
 

@@ -15,7 +15,8 @@ from airboss.store.body_keys import SqlBodyKeys
 from airboss.store.datadir import DataDir
 from airboss.store.erasures import SqlErasures
 from airboss.store.keyring import Keyring, Whose
-from airboss.store.sealing import Unopened, seal
+from airboss.store.sealed_marks import Unopened
+from airboss.store.sealing import seal
 from tests.store.keys import MASTER, holder, ring
 from tests.store.ledgers import KINDS, url
 from tests.store.samples import START

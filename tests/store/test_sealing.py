@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airboss.store.sealing import Key, Unopened, as_body, in_body, key_of, new_key, seal, unseal
+from airboss.store.sealed_marks import Unopened
+from airboss.store.sealing import Key, as_body, in_body, key_of, new_key, seal, unseal
 
 
 def a_key() -> Key:

@@ -154,6 +154,22 @@ def data(data_dir: Path) -> Iterator[Check]:
         else:
             advice = "see the log of `airboss up`; no record is lost meanwhile"
             yield fail("record store", f"{journal['store_detail'] or 'does not answer'}; {seen}", advice)
+        yield from sealed(data_dir)
+
+
+def sealed(data_dir: Path) -> Iterator[Check]:
+    """Whether what was sealed can be opened, where anything was."""
+    from airboss.compose.sealing import open_ring  # noqa: PLC0415 - only here
+    from airboss.store.datadir import DataDir  # noqa: PLC0415 - as above
+
+    with open_ring(DataDir(data_dir)) as ring:
+        if not ring.ever():
+            return
+        trouble = ring.trouble()
+    if trouble is None:
+        yield ok("sealed bodies", "can be opened: the master key is the right one; back it up apart")
+    else:
+        yield fail("sealed bodies", trouble, "put it back; without it what is sealed is lost")
 
 
 def show(found: list[Check]) -> None:

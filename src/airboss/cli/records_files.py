@@ -26,6 +26,9 @@ def export(
     deployment: Annotated[str | None, typer.Option(help="Only calls to this deployment.")] = None,
     since: Annotated[str | None, typer.Option(help="From this time on: 15m, 2h, 7d or ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this time, written as for --since.")] = None,
+    opened: Annotated[
+        bool, typer.Option("--open", help="Open what is sealed: anybody can read it then.")
+    ] = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -35,6 +38,8 @@ def export(
     from airboss.store.record_file import RecordFileWriter  # noqa: PLC0415 - DuckDB, where it is needed
 
     query = filters(deployment=deployment, since=since, until=until, status=None)
+    if opened:
+        query["open"] = "true"
     done = scores = 0
     with reach(data_dir, url) as api, RecordFileWriter(file) as writer, counted("exported", None) as tell:
         for page in pages(api, query):

@@ -143,12 +143,15 @@ def beside(deployment: dict[str, Any]) -> str:
 
 
 def journal(found: dict[str, Any]) -> str:
-    """How far the record store is behind, in one line."""
+    """How far the record store is behind, in one line, and why it is."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    why = "" if found["store_up"] or not found["store_detail"] else f"\n  {escape(found['store_detail'])}"
     store = "[green]up[/]" if found["store_up"] else "[red]down[/]"
     if not found["unmoved_bytes"]:
         return f"record store {store}, all records moved"
     behind = f"{size(found['unmoved_bytes'])} of journal wait, the oldest for {found['lag_s']:.0f} s"
-    return f"record store {store}, {behind}; nothing is lost while it waits"
+    return f"record store {store}, {behind}; nothing is lost while it waits{why}"
 
 
 def breaker(found: dict[str, Any]) -> str:

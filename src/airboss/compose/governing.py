@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from airboss.domain.status import SystemStatus
     from airboss.store.datadir import DataDir
     from airboss.store.rollouts import SqlRolloutStore
+    from airboss.store.sealed_log import SealedLog
 
 
-def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Erasing:
+def erasing(data: DataDir, rooms: Mapping[str, Any], records: SealedLog) -> Erasing:
     """Forgets people, for the mover; `rooms` are the stores of `rooms.open_rooms`."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - who moves records
     from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
@@ -48,6 +49,7 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: RecordLog) -> Eras
         forget_items=forget_items,
         audit=rooms["audit"],
         clock=SystemClock(),
+        sealing=records,
     )
 
 

@@ -33,7 +33,7 @@ from airboss.compose.parts import (
 from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_responses, open_rollouts, open_rooms, open_spends
 from airboss.compose.scaling import scaling
-from airboss.compose.sealing import open_ring, sealed
+from airboss.compose.sealing import kept_responses, open_ring, sealed
 from airboss.compose.threads import at_work
 from airboss.compose.watching import lost, watching, with_alarms
 from airboss.config import ModelConfig, TlsConfig
@@ -57,7 +57,6 @@ def run_gateway(
 
     from airboss.controller.price_list import PriceList  # noqa: PLC0415 - this role's own
     from airboss.gateway.cached import AnswerCache  # noqa: PLC0415 - as above
-    from airboss.gateway.responses import Keeping  # noqa: PLC0415 - this role's own
     from airboss.gateway.serve import GatewaySettings, serve  # noqa: PLC0415 - as above
     from airboss.telemetry.journal import JournalWriter  # noqa: PLC0415 - as above
 
@@ -97,7 +96,7 @@ def run_gateway(
             settings=settings,
             provider_key=provider_key,
             clock=SystemClock(),
-            keeping=Keeping(store=responses, days=config.gateway.responses_days),
+            keeping=kept_responses(responses, data, config.gateway.responses_days),
             limiter=stack.enter_context(limiting(data, config.store, name)),
             cache=stack.enter_context(closing(AnswerCache(data.cache_path, clock=SystemClock()))),
         )

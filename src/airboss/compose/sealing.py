@@ -8,22 +8,24 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airboss.compose.rooms import ERASE_KEY
+from airboss.store.sealed_marks import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airboss.domain.ports import Ledger
     from airboss.domain.record import InferenceRecord
+    from airboss.gateway.responses import Keeping
     from airboss.store.datadir import DataDir
     from airboss.store.keyring import Keyring
+    from airboss.store.response_rows import ResponseStore
     from airboss.store.sealed_log import SealedLog
     from airboss.store.sealer import Sealer
     from airboss.store.span_rows import SpanDetail, TracedLog
 
 BODIES_KEY = "bodies_key"
 """The secret that the master key is made of, with which keys of bodies are wrapped."""
-MARK = b"airboss_sealed"
-"""What all that is sealed begins with."""
+MARK = NAME.encode()
 
 
 @contextmanager
@@ -61,12 +63,26 @@ def sealing(ledger: Ledger) -> Callable[[], bool]:
     return lambda: in_force.config().store.bodies == "sealed"
 
 
+def kept_responses(responses: ResponseStore, data: DataDir, days: int) -> Keeping:
+    """Where a gateway keeps responses, sealed where its plan says so. It gets the keys once it needs them."""
+    from airboss.gateway.responses import Keeping  # noqa: PLC0415 - the gateway's own
+    from airboss.store.sealed_responses import SealedResponses  # noqa: PLC0415 - as above
+
+    keys = Opening(data)
+    plain, sealed = (SealedResponses(responses, keys.sealer, wanted=wanted) for wanted in (False, True))
+    return Keeping(store=plain, days=days, sealed=sealed)
+
+
 class Opening:
     """Implements `span_messages.Texts` for the process that owns the record log: it gets the keys only when
     it meets something sealed in what it puts together."""
 
     def __init__(self, data: DataDir) -> None:
         self._data = data
+
+    def sealer(self) -> Sealer:
+        """What seals and opens; made when it is first needed."""
+        return self._sealer
 
     @cached_property
     def _sealer(self) -> Sealer:

@@ -18,6 +18,7 @@ from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
 from airboss.governance.erasure import Tombstones
 from airboss.store.joining import Row
+from airboss.store.sealed_log import SealedLog
 
 PAGE: Final = 200
 ROWS_MAX: Final = 10_000
@@ -47,19 +48,25 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def give(desk: Desk, call: Call) -> object:
-    """GET /api/v1/transfer. That bodies leave is said before they do, with the first page of an export."""
+    """GET /api/v1/transfer. That bodies leave is said before they do, with the first page of an export. What
+    is sealed leaves as it is kept, unless it is to be opened."""
     where = read_filter(whole(desk, call.params), now=call.now, local=UTC)
     if not desk.exports.take(call.actor, call.params, call.now):
         # What may name a person stays out of it: a leaf is for ever.
         detail: dict[str, Any] = {name: call.params[name] for name in NOTED if name in call.params}
         if where.before is not None:
             detail["resumed"] = True
+        if call.params.get("open") == "true":
+            detail["opened"] = True
         desk.note(call, "records.export", "records", detail)
-    found = desk.log.records(where, limit=PAGE, bodies=True)
+    kept = (
+        desk.log.inner if isinstance(desk.log, SealedLog) and call.params.get("open") != "true" else desk.log
+    )
+    found = kept.records(where, limit=PAGE, bodies=True)
     if found:
         desk.exports.lead(call.actor, {**call.params, "before": found[-1].id}, call.now)
     scores: dict[str, list[Score]] = {}
-    for score in desk.log.scores_of([each.id for each in found]):
+    for score in kept.scores_of([each.id for each in found]):
         scores.setdefault(score.subject_id, []).append(score)
     rows = tuple(Row(record=each, scores=tuple(scores.get(each.id, ()))) for each in found)
     return TransferPage(rows=rows, next=found[-1].id if found else None)
@@ -123,6 +130,7 @@ ROUTES: tuple[Route, ...] = (
             "until": "before this: RFC 3339, or so long ago",
             "deployment": "only of this deployment",
             "before": "only records older than this id (paging, newest first)",
+            "open": "`true`: what is sealed is opened; else it stays readable here alone",
         },
     ),
     Route(

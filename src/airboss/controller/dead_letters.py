@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from airboss.domain.status import DeadLetter
+from airboss.store.sealed_marks import PREFIX
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 SHOWN_MAX: Final = 20
@@ -61,9 +62,9 @@ class DeadLetters:
         log.error("put away as a dead letter: journal %s at %d (%s)", segment, offset, why)
         return True
 
-    def blank(self, must_go: Callable[[bytes], bool]) -> int:
-        """Take away the payloads that must go, of letters written so far; returns how many. Raises
-        OSError."""
+    def blank(self, must_go: Callable[[str, bytes], bool]) -> int:
+        """Take away the payloads that must go, by the segment they are of, of letters written so far; returns
+        how many. Raises OSError."""
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -71,7 +72,7 @@ class DeadLetters:
         kept, gone = [], 0
         for line in lines:
             letter = msgspec.json.decode(line)
-            if letter["payload"] and must_go(letter["payload"].encode("utf-8", "replace")):
+            if letter["payload"] and must_go(letter["segment"], letter["payload"].encode("utf-8", "replace")):
                 letter |= {"payload": "", "why": f"{letter['why']}; blanked, as somebody was erased"}
                 gone += 1
             kept.append(msgspec.json.encode(letter) + b"\n")
@@ -127,5 +128,5 @@ def _shown(letter: dict[str, Any]) -> DeadLetter:
         offset=letter["offset"],
         why=letter["why"],
         bytes=len(payload.encode()),
-        excerpt=payload[:EXCERPT_CHARS],
+        excerpt="[sealed]" if payload.startswith(PREFIX) else payload[:EXCERPT_CHARS],
     )

@@ -8,10 +8,11 @@ begins again from the ledger, where an erasure is pending until all of it is don
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from airboss.controller.dead_letters import DeadLetters
 from airboss.controller.scrub import FRAMES_MAX, overwrite, read_prefix
@@ -50,9 +51,26 @@ PAUSE_S_MAX: Final = 60.0
 log = logging.getLogger(__name__)
 
 
+class Sealing(Protocol):
+    """What is asked about bodies that are sealed (`compose.sealing`)."""
+
+    def wanted(self) -> bool:
+        """Whether they are, under the configuration in force. Raises SetupError."""
+
+    def destroy_forgotten(self) -> int:
+        """Destroy the keys of people who were forgotten. Raises SetupError."""
+
+    def letter(self, segment: str, payload: bytes) -> bytes:
+        """A dead letter's payload, sealed. Raises StoreUnavailable."""
+
+    def read_letter(self, segment: str, payload: bytes) -> bytes:
+        """It again, or as it is where it does not open. Raises StoreUnavailable."""
+
+
 class Erasing:
     """What the mover asks. `forget_items` takes a person's items out of datasets, with what was cached for
-    them, and returns how many."""
+    them, and returns how many. Where bodies are sealed, keys of people go first, and what the log has taken
+    of a segment is blanked at once, whoever it is of."""
 
     def __init__(
         self,
@@ -63,8 +81,10 @@ class Erasing:
         forget_items: Callable[[str], int],
         audit: AuditLog,
         clock: Clock,
+        sealing: Sealing | None = None,
     ) -> None:
         self._people = people
+        self._sealing = sealing
         self._store = people.store
         self._key = key
         self._records = records
@@ -74,6 +94,7 @@ class Erasing:
         self._mark: object = None
         self._tombstones = Tombstones(key, {})
         self._swept = False
+        self._scrubbed = False
         self._not_before = 0.0
         self._pause_s = PAUSE_S
 
@@ -81,7 +102,10 @@ class Erasing:
         """Before frames are read: know everybody who was forgotten by now. Raises SetupError."""
         found = self._store.tombstones(self._mark)
         if found is not None:
-            self._mark, until = found
+            mark, until = found
+            if self._sealing is not None:  # whatever else must wait: what is sealed of them is unreadable now
+                self._sealing.destroy_forgotten()
+            self._mark = mark
             self._tombstones = Tombstones(self._key, until)
 
     def arriving(self, frame: Frame) -> Frame:
@@ -109,10 +133,20 @@ class Erasing:
     def taken(self, path: Path, base: int, frames: Sequence[Frame]) -> None:
         """The log has these frames of a segment, which begin at `base`: blank what must not stay there.
         Raises OSError."""
-        overwrite(path, base, self._to_blank(frames))
+        if self._seals():
+            overwrite(path, base, [(frame, b"{}") for frame in frames])
+        else:
+            overwrite(path, base, self._to_blank(frames))
 
     def kept(self, segment: str, payload: bytes) -> bytes:
         """What of a dead letter's payload may be kept: nothing, unless it is surely of nobody forgotten."""
+        kept = self._kept(segment, payload)
+        return kept if self._sealing is None or not self._seals() else self._sealing.letter(segment, kept)
+
+    def _seals(self) -> bool:
+        return self._sealing is not None and self._sealing.wanted()
+
+    def _kept(self, segment: str, payload: bytes) -> bytes:
         newest = self._tombstones.newest
         if newest is None or _born(segment) > newest.timestamp():
             return payload
@@ -128,6 +162,10 @@ class Erasing:
         """All is moved that was written before now, on other machines by `sure` (None: there are none): do
         what is pending. `segments` are those that are there, with how many bytes of each were taken. What
         cannot be done now is tried again, ever less often."""
+        if not self._scrubbed and self._seals():  # what a kill between taking and blanking may have left
+            for path, taken in segments.items():
+                self._scrub(path, taken)
+            self._scrubbed = True
         if self._tombstones.newest is None or self._clock.monotonic() < self._not_before:
             return
         try:
@@ -150,6 +188,8 @@ class Erasing:
         if not pending:
             return
         self._erase([each for each in pending if each.user is not None], segments, letters)
+        if self._sealing is not None:  # and what a gateway made meanwhile that did not know yet
+            self._sealing.destroy_forgotten()
         if not self._store.clean():
             raise SetupError("others are using the ledger")
         self._store.finish([each.id for each in pending], self._clock.now())
@@ -170,7 +210,7 @@ class Erasing:
         users = {each.user: each.at for each in pending if each.user is not None}
         found = self._records.erase(users)
         self._sweep(segments)
-        letters.blank(lambda payload: any(_may_be_of(user, payload) for user in users))
+        letters.blank(lambda segment, payload: self._may_be_of(users, segment, payload))
         for each in pending:
             assert each.user is not None  # as chosen
             items = self._forget_items(each.user)
@@ -186,6 +226,17 @@ class Erasing:
             )
             self._store.found(each.id, records=taken.records, scores=taken.scores, items=items, names=names)
             log.info("erasure %d: %d records, %d items", each.id, taken.records, items)
+
+    def _may_be_of(self, users: Iterable[str], segment: str, payload: bytes) -> bool:
+        if self._sealing is not None:
+            payload = self._sealing.read_letter(segment, payload)
+        return any(_may_be_of(user, payload) for user in users)
+
+    def _scrub(self, path: Path, taken: int) -> None:
+        """Blank all that was taken of a segment."""
+        with suppress(FileNotFoundError):
+            stretch = read_frames(read_prefix(path, taken), final=True, frames_max=FRAMES_MAX)
+            overwrite(path, 0, [(frame, b"{}") for frame in stretch.frames], stretch.damaged)
 
     def _sweep(self, segments: Mapping[Path, int]) -> None:
         """Blank what was taken before it was known that it must go."""

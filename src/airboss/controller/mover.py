@@ -160,9 +160,9 @@ class Mover:
         began = self._clock.now()
         sure = self._elsewhere.clear_at() if self._elsewhere is not None else None
         try:
-            self._log.offset("")  # a log that is down is found out before anything is read and joined for it
             if self._people is not None:
                 self._people.begin()
+            self._log.offset("")  # a log that is down is found out before anything is read and joined for it
             for directory in self._directories():
                 try:
                     self._move_worker(directory)

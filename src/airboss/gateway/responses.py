@@ -37,10 +37,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True):
-    """Where responses are kept, and for how many days."""
+    """Where responses are kept, and for how many days; `sealed` is the same store, into which they are put
+    sealed."""
 
     store: ResponseStore
     days: int
+    sealed: ResponseStore | None = None
 
 
 class _Conversation(msgspec.Struct):
@@ -139,7 +141,9 @@ class _Keeper:
             named, previous = self._speech.response_id, self._speech.asked.request.previous_response_id
             if named == previous or _NAMED.fullmatch(named) is None:
                 raise UpstreamFailed(f"its provider calls it {named[:100]!r}")
-            await asyncio.to_thread(self._keeping.store.put, self._kept(chat, answer, response))
+            sealed = self._keeping.sealed if self._serving.plan.sealed else None
+            store = self._keeping.store if sealed is None else sealed
+            await asyncio.to_thread(store.put, self._kept(chat, answer, response))
         except (AirbossError, msgspec.DecodeError) as error:
             self._speech.kept = False
             log.warning("a response is not kept", extra={"reason": str(error)})

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.store.body_key_rows import BodyKey, BodyKeyStore
 from airboss.store.erasure_rows import ErasureStore
-from airboss.store.sealing import Key, Unopened, decrypted, encrypted, key_of, new_key, unseal
+from airboss.store.sealed_marks import Unopened
+from airboss.store.sealing import Key, decrypted, encrypted, key_of, new_key, unseal
 
 CACHED_MAX: Final = 16_384
 """Keys held unwrapped; with more, all are fetched again."""
@@ -22,7 +23,7 @@ GONE: Final = (
     "the ledger of another Airboss"
 )
 
-Kind = Literal["bodies", "comments"]
+Kind = Literal["bodies", "comments", "responses", "letters"]
 """What of nobody's is sealed with one key: each kind is kept for a time of its own."""
 
 Whose = tuple[str | None, datetime, Kind]

@@ -19,6 +19,7 @@ from airboss.domain.score import Score
 from airboss.store.joining import read_closed, read_opened, read_record, read_score, read_span
 from airboss.store.keyring import Keyring, Whose
 from airboss.store.passing import Passing
+from airboss.store.sealed_marks import NAME, PREFIX, Unopened
 from airboss.store.sealer import (
     Sealer,
     seal_closed,
@@ -28,7 +29,7 @@ from airboss.store.sealer import (
     seal_span,
     whose,
 )
-from airboss.store.sealing import NAME, PREFIX, in_value
+from airboss.store.sealing import in_value
 from airboss.store.span_rows import SpanDetail, TracedLog
 
 SEARCHED: Final = (
@@ -96,10 +97,6 @@ class SealedLog(Passing):
         """As `RecordLog.scores_of`, opened."""
         return self._read(self.inner.scores_of(record_ids))
 
-    def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
-        """As `RecordLog.stray_scores`, opened."""
-        return self._read(self.inner.stray_scores(before, limit=limit))
-
     def erase(self, users: Mapping[str, datetime]) -> Mapping[str, Erased]:
         """As `RecordLog.erase`."""
         self._users.clear()
@@ -126,6 +123,32 @@ class SealedLog(Passing):
     def spans_of(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
         """As `SpanLog.spans_of`, opened."""
         return self._details(self.inner.spans_of(record_ids))
+
+    def wanted(self) -> bool:
+        """Whether what comes now is sealed. Raises SetupError."""
+        return self._wanted()
+
+    def destroy_forgotten(self) -> int:
+        """Destroy the keys of people who were forgotten; how many. Raises SetupError."""
+        return self._ring.destroy_forgotten()
+
+    def letter(self, segment: str, payload: bytes) -> bytes:
+        """A frame that became no record, sealed."""
+        if not payload:
+            return payload
+        whose = _whose(payload, self._now())
+        return self._sealer.text(payload.decode(errors="replace"), whose, _letter(segment)).encode()
+
+    def read_letter(self, segment: str, payload: bytes) -> bytes:
+        """It again; as it is where it is not sealed, or does not open."""
+        text = payload.decode(errors="replace")
+        if not text.startswith(PREFIX):
+            return payload
+        self._sealer.refresh()
+        try:
+            return self._sealer.opened(text.removeprefix(PREFIX), _letter(segment))
+        except Unopened:
+            return payload
 
     def _sealed(self, move: JournalMove) -> JournalMove:
         """The move with all that it says sealed. Raises ValueError where a log would."""
@@ -204,6 +227,18 @@ class SealedLog(Passing):
             return self._ring.ever()
         except SetupError as error:
             raise StoreUnavailable(str(error)) from error
+
+
+def _letter(segment: str) -> str:
+    return f"letter\0{segment}"
+
+
+def _whose(payload: bytes, now: datetime) -> Whose:
+    """Whose letter it is, as far as it says."""
+    try:
+        return read_opened(payload).user, now, "letters"
+    except ValueError:
+        return None, now, "letters"
 
 
 def _is_sealed(span: SpanDetail) -> bool:

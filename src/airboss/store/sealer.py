@@ -19,7 +19,8 @@ from airboss.domain.score import Score
 from airboss.store.joining import StoredRecord, body, read_record
 from airboss.store.keyring import Keyring, Whose
 from airboss.store.rows import ROW_CHARS_MAX
-from airboss.store.sealing import BODY, NAME, PREFIX, Key, Unopened, as_body, in_body, in_value, seal
+from airboss.store.sealed_marks import BODY, NAME, PREFIX, Unopened
+from airboss.store.sealing import Key, as_body, in_body, in_value, seal
 from airboss.store.span_rows import NOTHING, Said, Span, SpanDetail
 
 SPAN_CHARS_MAX: Final = ROW_CHARS_MAX * 3 // 4
@@ -98,6 +99,10 @@ class Sealer:
         if score.comment is None or not score.comment.startswith(PREFIX):
             return score
         return replace(score, comment=self._text(score.comment, place(score.id, "comment")))
+
+    def text(self, text: str, whose: Whose, at: str) -> str:
+        """A text sealed for this place. Raises StoreUnavailable."""
+        return PREFIX + seal((self.keys([whose])[whose],), text.encode("utf-8", "replace"), at)
 
     def refresh(self) -> None:
         """Know who was forgotten by now. Raises StoreUnavailable."""

@@ -16,10 +16,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-NAME: Final = "airboss_sealed"
-"""The first name in a sealed body, which is a JSON object, and what a sealed text begins with."""
-BODY: Final = b'{"airboss_sealed":'
-PREFIX: Final = f"{NAME}:"
+from airboss.store.sealed_marks import BODY, NAME, Unopened
+
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 ID_CHARS_MAX: Final = 128
@@ -46,10 +44,6 @@ class Key(msgspec.Struct, frozen=True):
 
     id: str
     cipher: AESGCM
-
-
-class Unopened(Exception):
-    """A text does not open; says why."""
 
 
 class _Envelope(msgspec.Struct):

@@ -1,0 +1,83 @@
+"""Kept responses that are sealed: whoever builds on one reads it, and nobody else."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from airboss.domain.errors import SetupError
+from airboss.store.datadir import DataDir
+from airboss.store.erasures import SqlErasures
+from airboss.store.keyring import Keyring
+from airboss.store.responses import SqlResponseStore
+from airboss.store.sealed_responses import SealedResponses
+from airboss.store.sealer import Sealer
+from tests.store.keys import MASTER, holder, ring
+from tests.store.ledgers import url
+from tests.store.test_responses import NOW, kept
+from tests.support.files import holding
+
+WORDS = "unmistakable words 7f3a"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Iterator[Keyring]:
+    """The keys of a data directory."""
+    with ring(tmp_path) as made:
+        yield made
+
+
+def store(tmp_path: Path, keys: Keyring, *, wanted: bool = True) -> SealedResponses:
+    """The responses of a data directory."""
+    inner = SqlResponseStore(url("sqlite", tmp_path))
+    return SealedResponses(inner, lambda: Sealer(lambda: keys), wanted=wanted)
+
+
+def test_a_chain_is_read_by_who_builds_on_it(tmp_path: Path, keys: Keyring) -> None:
+    """Sealed, unsealed and mixed; the ledger holds no words of what was sealed."""
+    first = msgspec.structs.replace(kept("a", user="ann"), messages=f'["{WORDS}"]', response=f'"{WORDS}"')
+    sealed, plain = store(tmp_path, keys), store(tmp_path, keys, wanted=False)
+    sealed.put(first)
+    assert holding(tmp_path, WORDS.encode()) == []
+    assert sealed.get("a", key="app", now=NOW) == plain.get("a", key="app", now=NOW) == first
+    plain.put(kept("b", "a", user="ann"))
+    assert sealed.chain("b", key="app", now=NOW) == [first, kept("b", "a", user="ann")]
+    assert sealed.delete("b", key="app", now=NOW)
+
+
+def test_what_is_of_somebody_forgotten_is_not_there(tmp_path: Path, keys: Keyring) -> None:
+    """Though it is not deleted yet: nobody can build on it."""
+    sealed = store(tmp_path, keys)
+    sealed.put(kept("a", user="ann"))
+    sealed.put(kept("b", user="bob"))
+    people = SqlErasures(url("sqlite", tmp_path))
+    people.ask("ann", digest=holder("ann"), at=NOW + timedelta(hours=1), by="admin")
+    people.close()
+    assert sealed.get("a", key="app", now=NOW) is None
+    assert sealed.chain("a", key="app", now=NOW) is None
+    assert sealed.get("b", key="app", now=NOW) == kept("b", user="bob")
+
+
+def test_a_text_of_another_response_does_not_open(tmp_path: Path, keys: Keyring) -> None:
+    """Put in the place of another it is as if that were not there."""
+    sealed = store(tmp_path, keys)
+    sealed.put(kept("a", user="ann"))
+    sealed.put(kept("b", user="ann"))
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger, ledger:
+        ledger.execute("update responses set messages = (select messages from responses where id = 'a')")
+    assert sealed.get("b", key="app", now=NOW) is None
+    assert sealed.get("a", key="app", now=NOW) == kept("a", user="ann")
+
+
+def test_without_the_master_key_nothing_is_kept(tmp_path: Path, keys: Keyring) -> None:
+    """The call is served and told that it is not kept; the error says why."""
+    store(tmp_path, keys).put(kept("a", user="ann"))
+    (DataDir(tmp_path).path / "secrets" / MASTER).unlink()
+    with ring(tmp_path) as again, pytest.raises(SetupError, match="secrets/bodies_key"):
+        store(tmp_path, again).put(kept("b", user="bob"))
