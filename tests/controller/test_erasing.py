@@ -511,6 +511,11 @@ def test_sealed_words_leave_the_journal_when_they_are_stored(sealed_house: House
     assert WORDS.decode() in str(house.log.records(ALL, limit=9, bodies=True))
     assert WORDS in bytes(house.log.spans_of([call_id(2)])[0].attributes)
 
+    house.opens(4)
+    house.closes(4)
+    house.mover.tick()
+    assert holding(house.root, WORDS) == []
+
     def killed(*_given: object) -> None:
         raise KeyboardInterrupt
 
@@ -523,7 +528,7 @@ def test_sealed_words_leave_the_journal_when_they_are_stored(sealed_house: House
     house.mover = house.new_mover()
     house.mover.tick()
     assert holding(house.root, WORDS) == []
-    assert house.log.count(ALL) == 3
+    assert house.log.count(ALL) == 4
 
 
 def test_what_is_sealed_is_unreadable_though_the_store_is_down(

@@ -32,12 +32,16 @@ def ring(folder: Path, *, kind: str = "sqlite", secret_of_people: str = "erase")
     data = DataDir(folder)
     data.create()
 
-    def secret(make: bool) -> str | None:
-        return data.secret(MASTER).value if make else data.kept_secret(MASTER)
-
     address = url(kind, folder)
     keys, people = SqlBodyKeys(address), SqlErasures(address)
-    yield Keyring(keys, people, secret=secret, holder=partial(digest, secret_of_people.encode()))
+    if keys.master() is None:
+        data.secret(MASTER)
+    yield Keyring(
+        keys,
+        people,
+        secret=lambda: data.kept_secret(MASTER),
+        holder=partial(digest, secret_of_people.encode()),
+    )
     keys.close()
     people.close()
 

@@ -125,7 +125,7 @@ def run_controller(
         open_rooms(ledger, data) as rooms,
         open_rollouts(data) as kept,
         open_spends(data) as spends,
-        open_ring(data) as ring,
+        open_ring(data, leads=True) as ring,
     ):
         config = applied_config(ledger, data)
         check_exposure(host, tls=config.tls is not None, insecure=insecure)

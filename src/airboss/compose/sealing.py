@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from airboss.compose.rooms import ERASE_KEY
+from airboss.domain.errors import SetupError
 from airboss.store.sealed_marks import NAME
 
 if TYPE_CHECKING:
@@ -29,20 +30,29 @@ MARK = NAME.encode()
 
 
 @contextmanager
-def open_ring(data: DataDir) -> Iterator[Keyring]:
-    """The keys of a data directory, closed at the end."""
+def open_ring(data: DataDir, *, leads: bool = False) -> Iterator[Keyring]:
+    """The keys of a data directory, closed at the end. Who `leads` makes the master key where there is none:
+    a gateway on another machine must not begin with one that nobody else has."""
     from airboss.governance.erasure import digest  # noqa: PLC0415 - cryptography, where it is needed
     from airboss.store.body_keys import SqlBodyKeys  # noqa: PLC0415 - SQLAlchemy, where it is needed
     from airboss.store.erasures import SqlErasures  # noqa: PLC0415 - as above
     from airboss.store.keyring import Keyring  # noqa: PLC0415 - cryptography, where it is needed
 
-    def secret(make: bool) -> str | None:  # noqa: FBT001 - its one argument
-        return data.secret(BODIES_KEY).value if make else data.kept_secret(BODIES_KEY)
+    @cache
+    def erase_key() -> bytes:
+        key = data.kept_secret(ERASE_KEY)
+        if key is None:
+            raise SetupError(f"secrets/{ERASE_KEY} of the data directory is missing: put it back")
+        return key.encode()
+
+    def holder(user: str) -> str:
+        return digest(erase_key(), user)
 
     keys, people = SqlBodyKeys(data.ledger_url), SqlErasures(data.ledger_url)
     try:
-        forgotten_by = partial(digest, data.secret(ERASE_KEY).value.encode())
-        yield Keyring(keys, people, secret=secret, holder=forgotten_by)
+        if leads and keys.master() is None:
+            data.secret(BODIES_KEY)
+        yield Keyring(keys, people, secret=lambda: data.kept_secret(BODIES_KEY), holder=holder)
     finally:
         keys.close()
         people.close()

@@ -35,7 +35,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         open_ledger(data) as ledger,
         open_rooms(ledger, data) as rooms,
         open_rollouts(data) as kept,
-        open_ring(data) as ring,
+        open_ring(data, leads=True) as ring,
     ):
         # Nobody else has the lock, so what a killed Airboss said of itself holds no more; and as the lock is
         # held from here on, `running` would believe it.

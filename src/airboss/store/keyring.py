@@ -31,8 +31,8 @@ Whose = tuple[str | None, datetime, Kind]
 
 
 class Keyring:
-    """Any thread may ask. `secret` gives the secret that the master key is made of; True: it is made where
-    there is none. `holder` is a person's keyed hash, as in `Erasure.digest`.
+    """Any thread may ask. `secret` gives the secret that the master key is made of, None where there is none;
+    `holder` is a person's keyed hash, as in `Erasure.digest`.
 
     A key is on disk before anything is sealed with it. One of somebody who was forgotten is given to nobody
     from the moment on that this was asked for, also before it is destroyed.
@@ -43,7 +43,7 @@ class Keyring:
         store: BodyKeyStore,
         people: ErasureStore,
         *,
-        secret: Callable[[bool], str | None],
+        secret: Callable[[], str | None],
         holder: Callable[[str], str],
     ) -> None:
         self._store = store
@@ -187,10 +187,10 @@ class Keyring:
         return Key(row.id, AESGCM(decrypted(cipher, row.wrapped, place)))
 
     def _master(self, known: str | None) -> tuple[AESGCM, str]:
-        """The master key and its mark; made where no key is wrapped yet. Raises Unopened where it is not the
-        one of this mark, with which keys were wrapped."""
+        """The master key and its mark. Raises Unopened where it is not the one of this mark, with which keys
+        were wrapped, or there is none."""
         if self._held is None or known not in {None, self._held[1]}:
-            secret = self._secret(known is None)
+            secret = self._secret()
             if secret is None:
                 raise Unopened(
                     "the master key that keys of bodies are wrapped with is missing: put secrets/bodies_key "
