@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,118 +11,18 @@ import msgspec
 import pytest
 
 from airboss.controller import erasing as erasing_module
-from airboss.controller.erasing import Erasing
-from airboss.controller.mover import DEAD_LETTERS, Mover
+from airboss.controller.mover import Mover
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import RecordFilter
 from airboss.domain.record import Redacted
-from airboss.domain.score import Score
-from airboss.governance.audit import Sealer
 from airboss.governance.audit_verify import verify
-from airboss.governance.checkpoint import Signer
-from airboss.governance.erasure import Forgetting
 from airboss.store import duckdb_sums
-from airboss.store.audit import SqlAuditLog
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.erasure_rows import Erasure
-from airboss.store.erasures import SqlErasures
 from airboss.store.eval_rows import DatasetRow, ItemRow
-from airboss.store.evals import SqlEvalStore
-from airboss.store.keyring import Keyring
-from airboss.store.sealed_log import SealedLog
-from airboss.telemetry.journal import JournalWriter
-from tests.controller.journals import FixedClock
-from tests.store.keys import ring
-from tests.store.samples import call_id, closed_json, opened_json, record
+from tests.controller.houses import ALL, SIGNER, THEIRS, USER, WORDS, House, letters
+from tests.store.samples import call_id, record
 from tests.store.spans import TRACE, llm, span
 from tests.support.files import holding
-
-KEY = "ab_" + "e" * 43
-SIGNER = Signer("ab_" + "s" * 43)
-USER = "ann-unmistakable-7f3a"
-WORDS = b"words that only ann would say"
-THEIRS = (USER.encode(), WORDS)
-ALL = RecordFilter()
-
-
-class House:
-    """A data directory, its stores, and a mover that forgets people. Time stands until a test moves it."""
-
-    def __init__(self, root: Path, keys: Keyring | None = None) -> None:
-        self.root = root
-        self.clock = FixedClock()
-        url = f"sqlite:///{root / 'ledger.db'}"
-        self.erasures, self.evals = SqlErasures(url), SqlEvalStore(url)
-        self.audit = SqlAuditLog(url, Sealer(SIGNER))
-        self.people = Forgetting(self.erasures, KEY)
-        self.log: Any = DuckDBRecordLog(root / "records.duckdb")
-        self.sealing = None if keys is None else SealedLog(self.log, keys, wanted=lambda: True)
-        self.log = self.log if self.sealing is None else self.sealing
-        self.mover = self.new_mover()
-        self.worker = JournalWriter(root / "journal", "0")
-        self.clock.at = datetime.now(UTC)  # beside the worker, which was born in real time
-
-    def new_mover(self) -> Mover:
-        """As after a restart."""
-        self.erasing = Erasing(
-            self.people,
-            key=KEY,
-            records=self.log,
-            forget_items=self.evals.forget_user,
-            audit=self.audit,
-            clock=self.clock,
-            sealing=self.sealing,
-        )
-        return Mover(self.root / "journal", self.log, self.clock, people=self.erasing)
-
-    def opens(self, number: int, user: str | None = USER, **fields: Any) -> None:
-        """A call begins, a second before now."""
-        given = {
-            "user": user,
-            "session": f"s-{user}",
-            "tags": {"who": f"t-{user}"},
-            "request": msgspec.Raw(b'{"content":"%s"}' % (WORDS if user == USER else b"others' words")),
-            "started_at": self.clock.at - timedelta(seconds=1),
-        }
-        self.worker.open(cast("Redacted", opened_json(number, **given | fields)))
-
-    def closes(self, number: int, words: bytes = WORDS, **fields: Any) -> None:
-        """A call ends."""
-        response = msgspec.Raw(b'{"content":"%s"}' % words)
-        self.worker.close_call(cast("Redacted", closed_json(number, response=response, **fields)))
-
-    def judges(self, number: int, user: str | None, comment: str) -> None:
-        """Feedback on a call."""
-        given = Score(
-            id=f"score-{number}-{len(comment)}",
-            subject="record",
-            subject_id=call_id(number),
-            name="helpfulness",
-            source="human",
-            by="team-a",
-            at=self.clock.at - timedelta(seconds=1),
-            value=1.0,
-            comment=comment,
-            user=user,
-        )
-        self.worker.score(cast("Redacted", msgspec.json.encode(given)))
-
-    def forgets(self, user: str = USER) -> Erasure:
-        """Somebody asks that a person be forgotten, as of now."""
-        return self.people.ask(user, by="admin", now=self.clock.at)
-
-    def state(self, erasure: Erasure) -> str:
-        """Where it stands."""
-        found = self.erasures.get(erasure.id)
-        assert found is not None
-        return found.state
-
-    def close(self) -> None:
-        """Stop everything."""
-        self.worker.stop()
-        self.log.close()
-        for store in (self.erasures, self.evals, self.audit):
-            store.close()
 
 
 @pytest.fixture
@@ -291,12 +189,6 @@ def test_feedback_that_still_waits_in_the_journal_is_blanked(house: House) -> No
     (score,) = house.log.scores_of([call_id(1)])
     assert (score.value, score.user, score.comment) == (1.0, None, None)
     assert (house.state(erasure), holding(house.root, *THEIRS)) == ("done", [])
-
-
-def letters(house: House) -> list[dict[str, Any]]:
-    """The dead letters."""
-    path = house.root / "journal" / DEAD_LETTERS
-    return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
 
 
 def test_what_spans_are_called_goes_with_the_person(house: House) -> None:
@@ -484,100 +376,3 @@ def test_no_sum_names_a_person_whose_calls_come_later(house: House, monkeypatch:
         house.log.close()
         house.log = DuckDBRecordLog(house.root / "records.duckdb")
         house.mover = house.new_mover()
-
-
-@pytest.fixture
-def sealed_house(tmp_path: Path) -> Iterator[House]:
-    """One where bodies are sealed."""
-    with ring(tmp_path, secret_of_people=KEY) as keys:
-        made = House(tmp_path, keys)
-        yield made
-        made.close()
-
-
-def test_sealed_words_leave_the_journal_when_they_are_stored(sealed_house: House) -> None:
-    """Also of a worker that lives on, and where the mover was killed before it could blank them; what has not
-    been stored waits there."""
-    house = sealed_house
-    house.opens(1)
-    house.closes(1)
-    house.judges(1, "bob", WORDS.decode())
-    told = llm(2, user=USER, started_at=house.clock.at, attributes=msgspec.Raw(b'{"said":"%s"}' % WORDS))
-    house.worker.span(cast("Redacted", msgspec.json.encode(told)))
-    assert holding(house.root, WORDS)
-    house.mover.tick()
-    house.mover.finish()
-    assert holding(house.root, WORDS) == []
-    assert WORDS.decode() in str(house.log.records(ALL, limit=9, bodies=True))
-    assert WORDS in bytes(house.log.spans_of([call_id(2)])[0].attributes)
-
-    house.opens(4)
-    house.closes(4)
-    house.mover.tick()
-    assert holding(house.root, WORDS) == []
-
-    def killed(*_given: object) -> None:
-        raise KeyboardInterrupt
-
-    house.opens(3)
-    house.closes(3)
-    house.erasing.taken = killed  # type: ignore[assignment]
-    with pytest.raises(KeyboardInterrupt):
-        house.mover.tick()
-    assert [name for name in holding(house.root, WORDS) if name.startswith("journal/")]
-    house.mover = house.new_mover()
-    house.mover.tick()
-    assert holding(house.root, WORDS) == []
-    assert house.log.count(ALL) == 4
-
-
-def test_what_is_sealed_is_unreadable_though_the_store_is_down(
-    sealed_house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A person's key is destroyed before anything else; the rest is done when the store is back. Calls that
-    came after are kept, with another key."""
-    house = sealed_house
-    house.opens(1)
-    house.closes(1)
-    house.mover.tick()
-    (kept,) = house.log.inner.records(ALL, limit=1, bodies=True)
-
-    def down(*_given: object) -> int:
-        raise StoreUnavailable("down")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(house.log, "offset", down)
-        erasure = house.forgets()
-        assert not house.mover.tick().store_up
-        assert house.state(erasure) == "pending"
-    assert "was destroyed" in str(house.log.records(ALL, limit=1, bodies=True)[0].request)
-    with closing(sqlite3.connect(house.root / "ledger.db")) as ledger:
-        assert ledger.execute("select count(*) from body_keys").fetchone() == (0,)
-    house.clock.at += timedelta(seconds=10)
-    house.opens(2)
-    house.closes(2)
-    house.mover = house.new_mover()
-    house.mover.tick()
-    assert house.state(erasure) == "done"
-    new, old = house.log.records(ALL, limit=9, bodies=True)
-    assert (old.user, old.request) == (None, None)
-    assert (new.user, new.response) == (USER, {"content": WORDS.decode()})
-    key = str(kept.request["airboss_sealed"]).split(".")[1]
-    assert holding(house.root, key.encode()) == []  # of the ledger's file and its log nothing is left either
-
-
-def test_sealed_dead_letters_hold_no_words(sealed_house: House) -> None:
-    """And lose what may be of a person as others do."""
-    house = sealed_house
-    house.opens(1, plan=2**70)
-    house.opens(2, "bob", plan=2**70)
-    house.worker.close_call(cast("Redacted", b'{"half":"%s"' % WORDS))
-    status = house.mover.tick()
-    assert [bool(each["payload"]) for each in letters(house)] == [True, True, True]
-    assert {each.excerpt for each in status.dead_letters} == {"[sealed]"}
-    assert [name for name in holding(house.root, WORDS) if "journal" in name] == []
-    (bob,) = [each for each in letters(house) if call_id(2) in each["why"]]
-    assert b'"user":"bob"' in house.log.read_letter(bob["segment"], bob["payload"].encode())
-    house.forgets()
-    house.mover.tick()
-    assert [each["why"] for each in letters(house) if each["payload"]] == [bob["why"]]
