@@ -112,7 +112,10 @@ def test_a_better_model_is_trained_and_rolled_out(
     judged = [each for each in records if each["release"] == digest]
     assert len(judged) == SIZES["holdout"]
     assert {each["cost_usd"] for each in judged} == {None}
-    assert "better" in airboss.verb("finetune", "show", said["id"])
+    told = airboss.verb("finetune", "show", said["id"])
+    assert f"model = {said['new_model']['model']}" in told
+    assert "better: exact" in told
+    assert "[models.support-finetuned]" in told
     airboss.verb("rollout", "start", "support", "--release", "support-finetuned")
     (tmp_path / "flat").mkdir()
     airboss.verb("dataset", "create", "flat", "--file", str(items(tmp_path / "flat", "flat", told=True)))

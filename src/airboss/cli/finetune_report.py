@@ -76,7 +76,7 @@ def show_finetune(found: dict[str, Any]) -> None:
             f"{escape(summary['deployment'])} --release {named}"
         )
         if summary["new_model"].get("model"):
-            out.print(f"no price of it is known: give one as price under [models.{named}]")
+            out.print(f"no price of it is known: give one as price under \\[models.{named}]")
     elif result["unproposed"] is not None:
         out.print(f"[red]it is not in the configuration: {escape(result['unproposed'])}[/]")
 

@@ -31,7 +31,8 @@ def console() -> Console:
     """Where tables go."""
     from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    # Names of models have colons (`ft:up:…`), of which rich would make pictures.
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def fitting(

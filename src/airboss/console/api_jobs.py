@@ -57,7 +57,7 @@ ROUTES: tuple[Route, ...] = (
         answer=Jobs,
         handle=jobs,
         params={
-            "kind": "only of this kind: eval, tune, …",
+            "kind": "only of this kind: eval, tune, finetune, …",
             "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
         },
     ),

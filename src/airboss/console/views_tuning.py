@@ -14,6 +14,7 @@ from airboss.console.rollout_words import Doing
 from airboss.console.route import Call
 from airboss.console.scatter import scatter
 from airboss.console.views_quality import cancelling, dataset_names
+from airboss.domain.release import Release
 from airboss.evaluations.intervals import Interval
 from airboss.tuning.acceptance import Judgement
 from airboss.tuning.board import Standing
@@ -70,7 +71,9 @@ def tuning(desk: Desk, templates: Templates, seen: Visit) -> str:
         today=result.base.release if result is not None else None,
         chosen=result.chosen.release if result is not None and result.chosen is not None else None,
         prompt=proposed_prompt(result),
-        starting=starting(desk, result) if result is not None else None,
+        starting=rollout_of(desk, result.deployment, result.release, result.proposed)
+        if result is not None
+        else None,
         doing=cancelling(t.id) if t.state in ("queued", "running") else None,
         signed=signed,
     )
@@ -98,14 +101,14 @@ def drawn_scatter(result: TuneResult, every: tuple[Standing, ...]) -> object:
     )
 
 
-def gain_picture(judgement: Judgement | None) -> Picture | None:
+def gain_picture(judgement: Judgement | None, *, label: str = "best minus today") -> Picture | None:
     """The gain on the holdout, about zero."""
     if judgement is None or judgement.gain is None:
         return None
     gain = judgement.gain
     look = "ok" if judgement.better else "bad" if gain.high < 0 else "open"
     row = Spread(
-        label="best minus today",
+        label=label,
         low=gain.low,
         high=gain.high,
         estimate=gain.estimate,
@@ -140,18 +143,17 @@ def proposed_prompt(result: TuneResult | None) -> str | None:
     return text if len(text) <= PROMPT_MAX else text[:PROMPT_MAX] + " …"
 
 
-def starting(desk: Desk, result: TuneResult) -> Doing | None:
+def rollout_of(desk: Desk, deployment: str, release: Release | None, proposed: str | None) -> Doing | None:
     """The button that begins a rollout of what was found; None where that cannot be."""
-    release = result.release
-    if result.proposed is None or release is None or result.deployment not in served(desk):
+    if proposed is None or release is None or deployment not in served(desk):
         return None
-    if any(each.deployment == result.deployment and not each.final for each in desk.rollouts.list()):
+    if any(each.deployment == deployment and not each.final for each in desk.rollouts.list()):
         return None
     return Doing(
         action="start",
         label="Start its rollout",
-        confirm=f"Start the rollout of {result.proposed}",
-        happens=f"The callers of {result.deployment} get it by the steps of its configuration, after the "
+        confirm=f"Start the rollout of {proposed}",
+        happens=f"The callers of {deployment} get it by the steps of its configuration, after the "
         "gate where there is one. Harm takes it back by itself.",
         undo="Abort the rollout on the deployment's page: everybody gets today's release again.",
         hidden=(("release", release.digest),),
@@ -159,7 +161,7 @@ def starting(desk: Desk, result: TuneResult) -> Doing | None:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/tuning", draw=tunings, room="tuning"),
+    Page(path="/tuning", draw=tunings, room="tuning", tab="Prompts"),
     Page(path="/tuning/{id}", draw=tuning, room="tuning", under="/tuning"),
 )
 """The pages of this module."""

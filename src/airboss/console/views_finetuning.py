@@ -1,0 +1,68 @@
+"""Fine-tuning on pages: what was trained, how its loss fell, and whether the holdout calls it better."""
+
+from __future__ import annotations
+
+from airboss.console import api_finetune
+from airboss.console.api_finetune import Finetune, Finetunes
+from airboss.console.desk import Desk
+from airboss.console.fleet import release_names
+from airboss.console.loss_curve import loss_curve
+from airboss.console.page import Page, drawn
+from airboss.console.query import check_names
+from airboss.console.render import Templates, Visit
+from airboss.console.route import Call
+from airboss.console.views_quality import cancelling, dataset_names
+from airboss.console.views_tuning import gain_picture, gained, rollout_of, served
+
+LISTED = 100
+
+
+def finetunings(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """Every fine-tuning, the newest first."""
+    check_names(seen.params, ())
+    found = api_finetune.finetunes(desk, Call(params={"limit": str(LISTED)}, path={}, body=b"", now=seen.now))
+    assert isinstance(found, Finetunes)
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "finetunings.html",
+        finetunes=found.finetunes,
+        names=release_names(desk),
+        there=dataset_names(desk),
+        served=served(desk),
+    )
+
+
+def finetuning(desk: Desk, templates: Templates, seen: Visit) -> str:
+    """One fine-tuning, over or not."""
+    check_names(seen.params, ())
+    found = api_finetune.show_finetune(desk, Call(params={}, path=seen.parts, body=b"", now=seen.now))
+    assert isinstance(found, Finetune)
+    t, result = found.summary, found.result
+    judged = result.judgement if result is not None else None
+    return drawn(
+        desk,
+        templates,
+        seen,
+        "finetuning.html",
+        t=t,
+        result=result,
+        names=release_names(desk),
+        there=dataset_names(desk),
+        served=served(desk),
+        gain=gained(judged),
+        holdout=gain_picture(judged, label="new minus today"),
+        curve=loss_curve(result.learned.trained.losses) if result is not None else None,
+        starting=rollout_of(desk, result.deployment, result.release, result.proposed)
+        if result is not None
+        else None,
+        doing=cancelling(t.id) if t.state in ("queued", "running") else None,
+    )
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/finetuning", draw=finetunings, room="tuning", tab="Fine-tuning"),
+    Page(path="/finetuning/{id}", draw=finetuning, room="tuning", under="/finetuning"),
+)
+"""The pages of this module."""
