@@ -159,6 +159,42 @@ def test_nothing_is_lost_or_twice_whatever_fails(both: Both, seed: int) -> None:
     assert left_over(both.here) == left_over(both.there) == []
 
 
+def test_an_end_that_is_not_known_to_have_come_is_told_again(both: Both) -> None:
+    """By who begins anew, when the other side is done with that journal: nothing of it is brought twice."""
+    writer = JournalWriter(both.here, "gateway-0")
+    opens(writer, 1)
+    closes(writer, 1)
+    writer.stop()
+    end = both.lead.end
+
+    def cut(journal: str) -> None:
+        end(journal)
+        raise StoreUnavailable("the answer is lost")
+
+    both.lead.end = cut  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        both.shipping.tick()
+    both.mover.drain()
+    assert (outcome(both.record_log), left_over(both.there)) == (expected([1]), [])
+    both.lead.end = end  # type: ignore[method-assign]
+    both.shipping = Shipping(both.here, both.lead)
+    both.everything()
+    assert outcome(both.record_log) == expected([1])
+    assert left_over(both.here) == left_over(both.there) == []
+
+
+def test_a_piece_that_does_not_follow_is_not_taken(both: Both) -> None:
+    """Neither one that is there already, nor one behind a gap; the answer says what is to come next."""
+    both.nodes.hear(report())
+    journal = "gateway-0-" + "0" * 32
+    assert both.nodes.take(NAME, journal, "000001", 0, b"abc") == 3
+    assert both.nodes.take(NAME, journal, "000001", 0, b"xyz") == 3
+    assert both.nodes.take(NAME, journal, "000001", 4, b"e") == 3
+    assert both.nodes.take(NAME, journal, "000001", 3, b"") == 3
+    assert both.nodes.take(NAME, journal, "000002", 5, b"f") == 0
+    assert [path.read_bytes() for path in both.there.glob("*/*.seg")] == [b"abc"]
+
+
 def test_a_killed_worker_s_cut_off_frame_is_brought_as_it_is(both: Both) -> None:
     """The other side says what is wrong with it, as of its own."""
     writer = JournalWriter(both.here, "gateway-0")
