@@ -123,7 +123,7 @@ def test_what_a_dead_worker_left_open_is_interrupted_there(both: Both) -> None:
     assert left_over(both.here) == left_over(both.there) == []
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_nothing_is_lost_or_twice_whatever_fails(both: Both, seed: int) -> None:
     """Lines cut before and after an answer, senders and takers that begin anew, workers that come and go,
     over many segments: each call is one record. The log refuses what comes twice."""
