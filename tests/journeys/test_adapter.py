@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from tests.journeys.configs import STARTER_MODEL
 from tests.support.adapter import random_adapter
 from tests.support.airboss import Airboss
@@ -43,6 +45,13 @@ def test_the_same_weights_with_and_without_an_adapter(tmp_path: Path) -> None:
         assert f"adapter         file:{adapter}\nadapter_sha256  {sha256}\n" in shown
         assert "adapter" not in airboss.verb("release", "show", by_model["assistant"])
         assert "adapter" in airboss.verb("release", "diff", by_model["assistant"], by_model["tuned"])
+        console = airboss.ready["console_url"]
+        with httpx2.Client(base_url=console, follow_redirects=True, trust_env=False) as browser:
+            browser.post("/login", data={"key": airboss.ready["admin_key"]}, headers={"origin": console})
+            page = browser.get(f"/releases/{by_model['tuned']}").text
+            assert "<dt>Adapter</dt>" in page
+            assert sha256 in page
+            assert "<dt>Adapter</dt>" not in browser.get(f"/releases/{by_model['assistant']}").text
         # One that is no more what was meant is not served, and says so.
         file = tmp_path / "next.toml"
         file.write_text(config.replace(sha256, "0" * 64))

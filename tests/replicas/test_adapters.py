@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import msgspec
 import pytest
 
+from airboss.config import ModelConfig
 from airboss.domain.errors import WrongWeights
 from airboss.replicas.gguf import check_adapter, read_metadata
 from airboss.replicas.gguf_write import write_gguf
+from airboss.replicas.health import healthy
+from airboss.replicas.order import Order
 from tests.replicas.test_llamacpp import command, engine, free_port
 from tests.support.adapter import random_adapter
 from tests.support.engine import starter_weights
+from tests.support.wait import until
 
 
 def said(**options: Any) -> str:
@@ -84,3 +91,26 @@ def test_the_engine_does_not_start_with_another_models_adapter(
     ended = subprocess.run(command(options), capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert re.search(message, ended.stderr), ended.stderr
+
+
+def test_an_engine_elsewhere_is_told_of_its_adapter(tmp_path: Path) -> None:
+    """As the replicas of a Ray cluster start it: by one argument, which has all settings."""
+    adapter = random_adapter(tmp_path / "a.gguf")
+    settings = ModelConfig(
+        provider="here",
+        model=f"file:{starter_weights()}",
+        adapter=f"file:{adapter}",
+        context_tokens=512,
+        slots=1,
+    )
+    order = Order(model="tiny", port=free_port(), settings=settings, weights=str(tmp_path))
+    told = msgspec.json.encode(order).decode()
+    process = subprocess.Popen([sys.executable, "-m", "airboss.compose.engine_process", told])
+    try:
+        url = f"http://127.0.0.1:{order.port}"
+        until(lambda: process.poll() is not None or healthy(url), timeout_s=30)
+        (loaded,) = httpx2.get(f"{url}/lora-adapters", trust_env=False).json()
+        assert (loaded["path"], loaded["scale"]) == (str(adapter), 1.0)
+    finally:
+        process.kill()
+        process.wait(10)
