@@ -199,3 +199,6 @@ def test_what_cannot_join(fake_process: FakeProvider, valkey: ValkeyServer, tmp_
             assert "works with another ledger" in refused(
                 "--join", alone.ready["console_url"], key=alone.ready["admin_key"]
             )
+        (leads.root / "airboss.toml").write_text(text.replace("[store]", '[store]\nbodies = "sealed"'))
+        leads.verb("apply", "airboss.toml")
+        assert "copy erase_key and bodies_key from" in refused("--join", url)

@@ -35,6 +35,8 @@ from airboss.compose.parts import (
     tls_context,
 )
 from airboss.compose.roles import terminate_self
+from airboss.compose.rooms import ERASE_KEY
+from airboss.compose.sealing import BODIES_KEY
 from airboss.compose.up import (
     Ready,
     UpOptions,
@@ -77,7 +79,7 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
         check_reached(data, options.config)
         ledger = opened.enter_context(open_ledger(data))
         config = applied_config(ledger, data)
-        check_joins(config)
+        check_joins(config, data)
         check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)
         tls_context(config.tls)
         listener = listen(options.host, options.port, flag="--port")
@@ -129,8 +131,14 @@ def check_reached(data: DataDir, config: Path) -> None:
         )
 
 
-def check_joins(config: Config) -> None:
-    """Raise SetupError for a configuration that one machine alone can serve."""
+def check_joins(config: Config, data: DataDir) -> None:
+    """Raise SetupError for a configuration that one machine alone can serve, or that lacks keys."""
+    missing = [name for name in (ERASE_KEY, BODIES_KEY) if data.kept_secret(name) is None]
+    if config.store.bodies == "sealed" and missing:
+        raise SetupError(
+            f"bodies are sealed, and responses that clients go on with are opened here too: copy"
+            f" {' and '.join(missing)} from `secrets/` of the one that leads into {data.secrets_dir}"
+        )
     if config.store.counters == "embedded":
         raise SetupError(
             "limits would be counted on each machine for itself: set `[store] counters` to a Valkey or Redis"
