@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.console.looped import LoopSite, opened
-from tests.console.test_browser import CONTRAST, NARROW, WIDE, visitor
+from tests.console.test_browser import NARROW, WIDE, pale, visitor
 from tests.support.browser import launched, served
 from tests.support.seed_loop import NEW_PROMPT, OLD_PROMPT
 
@@ -96,23 +95,22 @@ def everything(week: LoopSite, address: str, nothing: str) -> list[tuple[str, tu
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1440", "390"])
-@pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_every_page_looks_right(
-    browser: Browser, everything: list[tuple[str, tuple[str, ...]]], size: tuple[int, int], scheme: Any
+    browser: Browser, everything: list[tuple[str, tuple[str, ...]]], size: tuple[int, int]
 ) -> None:
     """At both widths, dark and light: nothing overflows sideways, every text has contrast 4.5, no errors;
     with every form open; and the same where there is nothing yet."""
     for at, paths in everything:
-        with visitor(browser, at, size, color_scheme=scheme) as page:
+        with visitor(browser, at, size, reduced_motion="reduce") as page:
             for path in paths:
                 page.goto(at + path)
                 for form in page.locator("details.doing > summary").all():
                     if form.is_visible():
                         form.click()
-                        assert page.evaluate(CONTRAST) == [], path
+                        assert pale(page) == [], path
                 wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
                 assert wide[0] <= wide[1], (path, wide)
-                assert page.evaluate(CONTRAST) == [], path
+                assert pale(page) == [], path
                 assert page.evaluate(OVERLAPS) == [], path
 
 

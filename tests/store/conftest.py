@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -70,6 +71,14 @@ def open_log(url: str) -> Iterator[Open]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def empty_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with every table and no row: to copy it takes a fifth of what it takes to make one."""
+    path = tmp_path_factory.mktemp("empty") / "records.duckdb"
+    DuckDBRecordLog(path).close()
+    return path
+
+
 PLAIN_LOGS = ("memory", "duckdb", "client", "clickhouse")
 SEALED_LOGS = ("sealed memory", "sealed duckdb", "sealed clickhouse")
 
@@ -88,8 +97,11 @@ def log_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
         with log_of(kind.removeprefix("sealed "), request, tmp_path) as inner, sealed(inner, tmp_path) as log:
             yield log
         return
+    file = tmp_path / "records.duckdb"
+    if kind in {"duckdb", "client"}:
+        shutil.copy(request.getfixturevalue("empty_duckdb"), file)
     if kind == "client":
-        with served(DuckDBRecordLog(tmp_path / "records.duckdb")) as socket_path:
+        with served(DuckDBRecordLog(file)) as socket_path:
             client = StoreClient(socket_path)
             yield client
             client.close()
@@ -100,7 +112,7 @@ def log_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
             yield made
             made.close()
         return
-    made = MemoryRecordLog() if kind == "memory" else DuckDBRecordLog(tmp_path / "records.duckdb")
+    made = MemoryRecordLog() if kind == "memory" else DuckDBRecordLog(file)
     yield made
     made.close()
 

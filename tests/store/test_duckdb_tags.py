@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -293,10 +294,11 @@ def test_sums_that_are_killed_at_any_step_go_on(tmp_path: Path, monkeypatch: pyt
     """At each statement that sums up an older file in turn: the next start has each call once."""
     monkeypatch.setattr(duckdb_sums, "STRETCH", 32)
     kills = 0
+    old_store(tmp_path / "old.duckdb", 10)
     while True:
         path = tmp_path / str(kills) / "records.duckdb"
         path.parent.mkdir()
-        old_store(path, 10)
+        shutil.copy(tmp_path / "old.duckdb", path)
         command = [sys.executable, "-c", KILLED, str(path), str(kills + 1)]
         done = subprocess.run(command, check=False, timeout=60)
         if done.returncode == 0:

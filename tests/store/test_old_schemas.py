@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,10 +123,11 @@ duckdb.DuckDBRecordLog(Path(sys.argv[1]))
 def test_a_migration_killed_at_any_step_goes_on(tmp_path: Path) -> None:
     """At each statement of each migration in turn: the next start has all, with every record."""
     kills = 0
+    old_store(tmp_path / "old.duckdb", 1)
     while True:
         path = tmp_path / str(kills) / "records.duckdb"
         path.parent.mkdir()
-        old_store(path, 1)
+        shutil.copy(tmp_path / "old.duckdb", path)
         done = subprocess.run(
             [sys.executable, "-c", KILLED, str(path), str(kills + 2)],
             env=dict(os.environ),
