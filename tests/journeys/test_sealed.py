@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx2
 import pytest
 
 from airboss.testing import FakeProvider
@@ -74,6 +75,12 @@ def test_no_file_holds_what_was_said(tmp_path: Path, provider: FakeProvider) -> 
             *("records", "--search", "words", "--data-dir", str(airboss.data)), cwd=tmp_path
         )
         assert (refused.returncode, "bodies are sealed here" in refused.stderr) == (2, True)
+
+        console = airboss.ready["console_url"].rstrip("/")
+        with httpx2.Client(base_url=console, timeout=60) as browser:
+            browser.post("/login", data={"key": airboss.ready["admin_key"]}, headers={"origin": console})
+            page = browser.get("/records").text
+        assert ("no words can be looked for" in page, "Words in bodies" in page) == (True, False)
 
         kept, opened = tmp_path / "kept.parquet", tmp_path / "opened.parquet"
         airboss.verb("records", "export", str(kept))

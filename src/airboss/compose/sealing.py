@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from airboss.store.sealer import Sealer
     from airboss.store.span_rows import SpanDetail, TracedLog
 
+FRESH_S = 1.0
+"""So long the configuration is not looked at again."""
 BODIES_KEY = "bodies_key"
 """The secret that the master key is made of, with which keys of bodies are wrapped."""
 MARK = NAME.encode()
@@ -70,7 +73,17 @@ def sealing(ledger: Ledger) -> Callable[[], bool]:
     from airboss.compose.watching import InForce  # noqa: PLC0415 - who moves records
 
     in_force = InForce(ledger)
-    return lambda: in_force.config().store.bodies == "sealed"
+    looked_at, found = -FRESH_S, False
+
+    def wanted() -> bool:
+        nonlocal looked_at, found
+        now = time.monotonic()
+        if now >= looked_at + FRESH_S:
+            found = in_force.config().store.bodies == "sealed"
+            looked_at = now
+        return found
+
+    return wanted
 
 
 def kept_responses(responses: ResponseStore, data: DataDir, days: int) -> Keeping:

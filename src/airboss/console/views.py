@@ -145,6 +145,7 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
         seen,
         "records.html",
         plan=plan,
+        sealed=plan is not None and plan.sealed,
         period=period,
         keep=keep,
         names=sorted(

@@ -21,7 +21,8 @@ from airboss.store.sealed_marks import BODY, NAME, Unopened
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 ID_CHARS_MAX: Final = 128
-LEVEL: Final = 6
+LEVEL: Final = 3
+"""Of deflate: 49 µs for a body of 1.9 KB; 1 takes 41 for 4 % more bytes, 6 takes 62 for 2 % fewer."""
 _DICTIONARY: Final = (
     b'"tool_calls":[{"id":"call_","type":"function","function":{"name":"","arguments":"{\\"'
     b'"stop":null,"seed":null,"stream_options":{"include_usage":true},"tools":[{"type":"function","function":'
