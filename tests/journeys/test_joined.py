@@ -41,7 +41,7 @@ def two(provider: FakeProvider, valkey: ValkeyServer, folder: Path) -> Iterator[
         yield leads, other
 
 
-def joined(folder: Path, text: str, leads: Airboss, *args: str) -> Airboss:
+def joined(folder: Path, text: str | None, leads: Airboss, *args: str) -> Airboss:
     """A machine beside one that leads; not started yet."""
     env = {"AIRBOSS_ADMIN_KEY": leads.ready["admin_key"]}
     return Airboss(folder, text, "--join", leads.ready["console_url"], *args, env=env)
@@ -107,6 +107,10 @@ def test_a_machine_joins(fake_process: FakeProvider, valkey: ValkeyServer, tmp_p
         assert leads.api("nodes")["nodes"] == [], "who has brought everything takes leave"
         assert not list((other.data / "journal").iterdir())
         assert json.loads(leads.verb("audit", "verify", "--json"))["valid"]
+        leads.stop()
+        with joined(other.root, None, leads) as again:  # who leads is away: calls are served all the same
+            assert chat(again, key).status_code == 200
+            assert "what is recorded waits here" in again.log
 
 
 def test_nothing_is_lost_between_machines(

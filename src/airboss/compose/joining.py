@@ -7,6 +7,7 @@ ledger, and what its gateways record goes to the one controller, which moves it 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -47,7 +48,7 @@ from airboss.compose.up import (
     tell_where,
 )
 from airboss.config import Config
-from airboss.domain.errors import SetupError, WrongCall
+from airboss.domain.errors import SetupError, StoreUnavailable, WrongCall
 from airboss.domain.ports import Ledger
 from airboss.store.datadir import DataDir
 from airboss.supervisor import fleet, runfiles
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from airboss.controller.leader_http import HttpLeader
 
 REPORT_S = 1.0
+log = logging.getLogger(__name__)
 
 
 def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready], None]) -> None:
@@ -95,8 +97,9 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
             lock_fd=lock.fd,
             store_socket=data.socket_path,
         )
+        again = data.has_joined
         with closing(leader_of(data, leader_url, places.base_url, options.workers)) as leader:
-            check_leader(leader, ledger, leader_url)
+            check_leader(leader, ledger, leader_url, again=again)
         redact = redactor(ledger, own_keys(data)[1])
         logs.configure("up", log_format=log_format, redact=redact)
         tell_where(data, places.base_url, leader_url, options, config)
@@ -153,11 +156,18 @@ def check_joins(config: Config, data: DataDir) -> None:
         )
 
 
-def check_leader(leader: HttpLeader, ledger: Ledger, url: str) -> None:
-    """Raise SetupError where the Airboss that was named is not the ledger's, or is of another version."""
+def check_leader(leader: HttpLeader, ledger: Ledger, url: str, *, again: bool) -> None:
+    """Raise SetupError where the Airboss that was named is not the ledger's, or is of another version; where
+    nobody answers, unless this machine has joined before."""
     from airboss.console.api_nodes import ledger_mark  # noqa: PLC0415 - only here
 
-    about = leader.about()
+    try:
+        about = leader.about()
+    except StoreUnavailable as error:
+        if not again:
+            raise
+        log.warning("calls are served, and what is recorded waits here: %s", error)
+        return
     if about.version != __version__:
         raise SetupError(
             f"the Airboss at {url} is version {about.version}, and this one {__version__}: journals are"

@@ -153,6 +153,11 @@ class DataDir:
         """The machines that have joined this one."""
         return self.path / "nodes.json"
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether this machine has been given a name to join under."""
+        return (self.path / "node").exists()
+
     def node_name(self) -> str:
         """What this machine is called where it joins: its host's name and some digits, for good."""
         path = self.path / "node"
