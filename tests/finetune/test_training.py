@@ -273,6 +273,14 @@ def test_what_cannot_be_trained_is_told(tmp_path: Path, tiny: Path, text: str, m
         LocalTrainer(lambda: tiny, tmp_path / "adapters").train(told, lambda *_: None)
 
 
+def test_a_rate_that_is_too_high_is_told(tmp_path: Path, tiny: Path) -> None:
+    """Rather than an adapter of numbers that are none."""
+    trainer = LocalTrainer(lambda: tiny, tmp_path / "adapters")
+    with pytest.raises(TrainingFailed, match=r"diverged at step \d+: its loss is (nan|inf); give a learning"):
+        trainer.train(order(tmp_path, learning_rate=1e30), lambda *_: None)
+    assert not (tmp_path / "adapters").exists()
+
+
 def test_another_architecture_is_told(tmp_path: Path) -> None:
     """Before anything is learnt."""
     weights = tiny_model(tmp_path / "m.gguf", "gemma2")

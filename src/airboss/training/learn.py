@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import msgspec
 import numpy as np
 
+from airboss.domain.errors import SetupError
 from airboss.replicas.gguf_write import Tensor, write_lora
 from airboss.training.order import (
     ADAPTER,
@@ -77,7 +79,8 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def train(order: Order, shape: Shape, weights: Weights, lessons: Lessons, say: Say) -> None:
-    """Train, write the adapter into the order's directory, and say so; goes on from a checkpoint there."""
+    """Train, write the adapter into the order's directory, and say so; goes on from a checkpoint there.
+    Raises SetupError where the training diverges."""
     begun = time.monotonic()
     work = Path(order.work)
     course = _Course(order, lessons.training)
@@ -146,6 +149,11 @@ def _one_step(order: Order, state: State, course: _Course, shape: Shape, weights
         lost, part = slope_of(state.lora, shape, weights, *_padded(lesson))
         slope = part if slope is None else jax.tree.map(jnp.add, slope, part)
         total += float(lost)
+    if not math.isfinite(total):
+        raise SetupError(
+            f"the training diverged at step {state.step + 1}: its loss is {total}; give a learning rate below"
+            f" {order.learning_rate:g}."
+        )
     state.step += 1
     rate = order.learning_rate * _share(state.step, course.steps)
     before = (state.lora, state.mean, state.square)
