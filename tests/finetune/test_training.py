@@ -26,6 +26,8 @@ from tests.replicas.test_llamacpp import engine
 from tests.support.engine import starter_weights
 from tests.support.wait import until
 
+pytestmark = pytest.mark.timeout(900)  # trainings give way: beside much other work they take minutes
+
 NAMES = ["Ada", "Bo", "Cy", "Dee", "Eli", "Fay"]
 
 
