@@ -152,6 +152,14 @@ def said(process: subprocess.Popen[bytes]) -> Iterator[Line]:
     process.wait()
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill it, without a chance to say so."""
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
 def curve(lines: list[Line]) -> list[tuple[int, float | None, float | None]]:
     """Steps and losses."""
     return [(each.step, each.loss, each.validation) for each in lines if isinstance(each, Step)]
@@ -168,14 +176,12 @@ def test_killed_in_the_middle_it_ends_the_same(tmp_path: Path, tiny: Path) -> No
     process = learn(again, given)
     for line in said(process):
         if isinstance(line, Step) and line.step == 11:
-            process.kill()
             break
-    process.wait()
+    end(process)
     assert not (Path(again.work) / ADAPTER).exists()
     assert (Path(again.work) / "checkpoint.npz").exists()
     reading = learn(again, given)
-    reading.kill()
-    reading.wait()
+    end(reading)
     resumed = list(said(learn(again, given)))
     assert (Path(again.work) / ADAPTER).read_bytes() == adapter
     assert curve(resumed) == curve(straight)
