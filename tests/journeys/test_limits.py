@@ -41,7 +41,8 @@ class Calls:
     def chat(self, content: str = SHORT, **members: Any) -> httpx2.Response:
         """One call, answered whole."""
         body = {"model": "support", "messages": [{"role": "user", "content": content}]} | members
-        return httpx2.post(f"{self.base_url}/chat/completions", json=body, headers=self.headers, timeout=30.0)
+        url = f"{self.base_url}/chat/completions"
+        return httpx2.post(url, json=body, headers=self.headers, timeout=30.0, verify=False)
 
     def flood(self, calls: int, *, rate: float = 400.0) -> Counter[int]:
         """So many, on a timetable, by status."""
@@ -80,7 +81,7 @@ def key_of(airboss: Airboss, name: str) -> Calls:
     known = [0]
 
     def all_know() -> bool:
-        known[0] = known[0] + 1 if httpx2.get(models, headers=headers).status_code == 200 else 0
+        known[0] = known[0] + 1 if httpx2.get(models, headers=headers, verify=False).status_code == 200 else 0
         return known[0] > 12
 
     until(all_know, timeout_s=60)

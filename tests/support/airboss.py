@@ -126,7 +126,13 @@ class Airboss:
         """
         headers = {"authorization": f"Bearer {self.ready['admin_key'] or self._env['AIRBOSS_ADMIN_KEY']}"}
         try:
-            answer = httpx2.get(f"{self.ready['console_url']}/api/v1/{path}", headers=headers, timeout=30.0)
+            # As in `client`: the machine's certificates are read only where there is TLS.
+            answer = httpx2.get(
+                f"{self.ready['console_url']}/api/v1/{path}",
+                headers=headers,
+                timeout=30.0,
+                verify=self.ready["console_url"].startswith("https"),
+            )
         except httpx2.TransportError:
             return None  # it is only starting again
         return answer.json() if answer.status_code == 200 else None
