@@ -76,6 +76,13 @@ def test_no_file_holds_what_was_said(tmp_path: Path, provider: FakeProvider) -> 
         )
         assert (refused.returncode, "bodies are sealed here" in refused.stderr) == (2, True)
 
+        airboss.verb("dataset", "create", "said", "--from-records", "--user", "bob")
+        parts = [
+            airboss.verb("dataset", "export", "said", "--part", each) for each in ("train", "validation")
+        ]
+        parts.append(airboss.verb("dataset", "export", "said", "--part", "holdout", "--why", "to see it"))
+        assert "".join(parts).count(WORDS) == 1
+        airboss.verb("dataset", "delete", "said", "--yes")
         console = airboss.ready["console_url"].rstrip("/")
         with httpx2.Client(base_url=console, timeout=60) as browser:
             browser.post("/login", data={"key": airboss.ready["admin_key"]}, headers={"origin": console})

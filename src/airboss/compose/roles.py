@@ -33,7 +33,7 @@ from airboss.compose.parts import (
 from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_responses, open_rollouts, open_rooms, open_spends
 from airboss.compose.scaling import scaling
-from airboss.compose.sealing import kept_responses, open_ring, sealed
+from airboss.compose.sealing import kept_responses, open_ring, sealed, with_letters
 from airboss.compose.threads import at_work
 from airboss.compose.watching import lost, watching, with_alarms
 from airboss.config import ModelConfig, TlsConfig
@@ -145,9 +145,8 @@ def run_controller(
         )
         live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal)
         desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live, nodes=nodes)
-        desk["status"] = with_governance(
-            with_alarms(desk["status"], ledger, rooms["alerts"]), retention, rooms
-        )
+        told = with_governance(with_alarms(desk["status"], ledger, rooms["alerts"]), retention, rooms)
+        desk["status"] = with_letters(told, records)
 
         async def main() -> None:
             stop = asyncio.Event()

@@ -8,15 +8,18 @@ from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airboss.compose.rooms import ERASE_KEY
-from airboss.domain.errors import SetupError
-from airboss.store.sealed_marks import NAME
+from airboss.domain.errors import SetupError, StoreUnavailable
+from airboss.store.sealed_marks import NAME, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airboss.domain.ports import Ledger
     from airboss.domain.record import InferenceRecord
+    from airboss.domain.status import DeadLetter, SystemStatus
     from airboss.gateway.responses import Keeping
     from airboss.store.datadir import DataDir
     from airboss.store.keyring import Keyring
@@ -29,6 +32,8 @@ FRESH_S = 1.0
 """So long the configuration is not looked at again."""
 BODIES_KEY = "bodies_key"
 """The secret that the master key is made of, with which keys of bodies are wrapped."""
+LETTER_CHARS = 200
+"""So much of a dead letter is shown."""
 MARK = NAME.encode()
 
 
@@ -66,6 +71,29 @@ def sealed(records: TracedLog, ledger: Ledger, ring: Keyring) -> SealedLog:
     from airboss.store.sealed_log import SealedLog  # noqa: PLC0415 - cryptography, where it is needed
 
     return SealedLog(records, ring, wanted=sealing(ledger))
+
+
+def with_letters(status: Callable[[], SystemStatus], records: SealedLog) -> Callable[[], SystemStatus]:
+    """The status with dead letters that begin in the clear, as far as those that are sealed open."""
+
+    def shown(letter: DeadLetter) -> DeadLetter:
+        if not letter.excerpt.startswith(PREFIX):
+            return letter
+        try:
+            text = records.read_letter(letter.segment, letter.excerpt.encode()).decode(errors="replace")
+        except StoreUnavailable:
+            text = PREFIX
+        excerpt = "[sealed]" if text.startswith(PREFIX) else text[:LETTER_CHARS]
+        return msgspec.structs.replace(letter, excerpt=excerpt)
+
+    def found() -> SystemStatus:
+        now = status()
+        letters = tuple(map(shown, now.journal.dead_letters))
+        return msgspec.structs.replace(
+            now, journal=msgspec.structs.replace(now.journal, dead_letters=letters)
+        )
+
+    return found
 
 
 def sealing(ledger: Ledger) -> Callable[[], bool]:

@@ -12,7 +12,7 @@ from airboss.compose.parts import SystemClock, desk_parts, machines, open_ledger
 from airboss.compose.records import record_log
 from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_rollouts, open_rooms
-from airboss.compose.sealing import open_ring, sealed
+from airboss.compose.sealing import open_ring, sealed, with_letters
 from airboss.compose.watching import with_alarms
 from airboss.store.datadir import DataDir
 from airboss.supervisor import runfiles
@@ -49,7 +49,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
             parts = desk_parts(ledger, data, "", lambda: journal, live, nodes=nodes)
             parts["status"] = with_alarms(parts["status"], ledger, rooms["alerts"])
             retention = keeping(ledger, rooms, records, data)
-            parts["status"] = with_governance(parts["status"], retention, rooms)
+            parts["status"] = with_letters(with_governance(parts["status"], retention, rooms), records)
             session_key = parts.pop("session_key")
             yield Desk(
                 log=records,

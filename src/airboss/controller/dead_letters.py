@@ -17,6 +17,8 @@ from airboss.store.sealed_marks import PREFIX
 BYTES_MAX: Final = 64 * 1024 * 1024
 SHOWN_MAX: Final = 20
 EXCERPT_CHARS: Final = 200
+SEALED_CHARS_MAX: Final = 64 * 1024
+"""So much is shown of what is sealed, so that who may open it can show how it begins."""
 TAIL_BYTES: Final = 1024 * 1024
 """So much of the file is read for the newest when a controller starts."""
 
@@ -128,5 +130,5 @@ def _shown(letter: dict[str, Any]) -> DeadLetter:
         offset=letter["offset"],
         why=letter["why"],
         bytes=len(payload.encode()),
-        excerpt="[sealed]" if payload.startswith(PREFIX) else payload[:EXCERPT_CHARS],
+        excerpt=payload[: SEALED_CHARS_MAX if payload.startswith(PREFIX) else EXCERPT_CHARS],
     )
