@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -192,17 +193,19 @@ class SealedLog(Passing):
         return [seal_score(each, people[each.id], keys) if each.id in people else each for each in scores]
 
     def _user_of(self, record_id: str) -> str | None:
-        if record_id not in self._users:
-            found = self.inner.records(RecordFilter(id=record_id), limit=1, bodies=False)
-            if not found:
-                return None  # it is not there yet
-            self._remember(record_id, found[0].user)
-        return self._users[record_id]
+        with suppress(KeyError):
+            return self._users[record_id]
+        found = self.inner.records(RecordFilter(id=record_id), limit=1, bodies=False)
+        if not found:
+            return None  # it is not there yet
+        self._remember(record_id, found[0].user)
+        return found[0].user
 
     def _remember(self, record_id: str, user: str | None) -> None:
         self._users[record_id] = user
         while len(self._users) > USERS_MAX:
-            self._users.popitem(last=False)
+            with suppress(KeyError):  # another thread has forgotten them all
+                self._users.popitem(last=False)
 
     def _opened(self, found: Sequence[InferenceRecord]) -> Sequence[InferenceRecord]:
         if not any(in_value(each.request) or in_value(each.response) for each in found):
