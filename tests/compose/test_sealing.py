@@ -8,14 +8,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from airboss.compose.sealing import BODIES_KEY, open_ring, with_letters
+from airboss.compose.sealing import BODIES_KEY, Opening, open_ring, with_letters
 from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import RecordFilter
 from airboss.domain.status import DeadLetter
 from airboss.store.datadir import DataDir
+from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.sealed_log import SealedLog
 from tests.store.keys import ring
 from tests.store.samples import START, opened_json
+from tests.store.spans import span_move
+from tests.store.test_contract_messages import LATE, answers, asks, says, silent
+from tests.support.files import holding
 from tests.support.seed_records import seed_status
 
 
@@ -50,3 +55,25 @@ def test_only_who_leads_makes_a_master_key(tmp_path: Path) -> None:
         assert keys.keys([("ann", START, "bodies")])
     with open_ring(data) as keys:
         assert keys.keys([("ann", START, "bodies")])
+
+
+def test_the_store_opens_what_it_puts_together(tmp_path: Path) -> None:
+    """A call whose messages came apart: sealed each by itself, and as a record again. The store's process
+    gets keys for that alone."""
+    data = DataDir(tmp_path)
+    data.create()
+    data.secret("erase_key")
+    with open_ring(data, leads=True) as keys:
+        inner = DuckDBRecordLog(data.records_path)
+        inner.texts = Opening(data)
+        log = SealedLog(inner, keys, wanted=lambda: True)
+        log.apply(span_move(silent(1), says(2, 1, asks("where is order 4711?"), answers("on its way"))))
+        while log.settle_calls(LATE, limit=100):
+            pass
+        (found,) = log.records(RecordFilter(), limit=1, bodies=True)
+        assert found.request["messages"][0]["content"] == "where is order 4711?"
+        assert found.output_chars == len("on its way")
+        (kept,) = inner.records(RecordFilter(), limit=1, bodies=True)
+        assert "airboss_sealed" in kept.request
+        log.close()
+    assert holding(tmp_path, b"order 4711") == []
