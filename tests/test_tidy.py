@@ -64,6 +64,7 @@ TOUCHES: Mapping[str, str] = {
     "cli/doctor.py": "os",
     "compose/background.py": "os",
     "compose/train_process.py": "os",
+    "compose/candidate_engine.py": "os subprocess tempfile",
     "compose/counting.py": "os signal uvloop",
     "compose/evals.py": "ssl",
     "compose/governing.py": "shutil",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_what_nobody_wants_is_ended(provider: FakeProvider, tmp_path: Path, stat
             raise Left
 
     with pytest.raises(Left):
-        trainer_of(what).train(order, leave)
+        trainer_of(what, data).train(order, leave)
     if state.startswith("cancelled"):
         jobs.cancel(job.id, now - timedelta(seconds=0 if "now" in state else 60))
     Leftovers(data, jobs).tick()
@@ -75,3 +76,10 @@ def test_a_place_without_its_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SOME_KEY", "sk-good")
     check_ready(place)
     assert msgspec.json.encode(place).count(b"sk-good") == 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is not None, reason="the extra is installed")
+def test_a_local_model_needs_the_extra() -> None:
+    """What to install is said before anything is queued."""
+    with pytest.raises(WrongCall, match=r"pip install -e '\.\[finetune\]'"):
+        check_ready(Place(provider="local", kind="local"))

@@ -238,3 +238,24 @@ def test_a_stopped_process_that_wakes_up_keeps_off(store: SqlJobStore, start: St
         (tmp_path / f"go-{step}").touch()
     assert reached(store, job, "done").result == msgspec.Raw(b'{"by":"second"}')
     assert not [line for line in lines(tmp_path, job)[3:] if line.startswith("first")]
+
+
+def test_long_jobs_keep_no_others_waiting(store: SqlJobStore) -> None:
+    """Two fine-tunings that wait for their provider leave two places for evaluations, and the other way
+    round; a third of either waits."""
+    leave = threading.Event()
+
+    def wait(_job: Job, progress: Progress) -> object:
+        while not leave.wait(0.01):
+            progress.check()
+        return {}
+
+    long = [store.add("finetune", {}, "ann", CLOCK.now()) for _ in range(3)]
+    short = [store.add("eval", {}, "ann", CLOCK.now()) for _ in range(3)]
+    with runner(store, finetune=wait, eval=wait):
+        for job in (*long[:2], *short[:2]):
+            reached(store, job, "running")
+        assert (state(store, long[2]), state(store, short[2])) == ("queued", "queued")
+        leave.set()
+        for job in (*long, *short):
+            reached(store, job, "done")

@@ -93,6 +93,42 @@ def test_a_variant_that_changes_nothing_is_the_release(gateway: Gateway) -> None
     assert tried.headers["x-airboss-release"] == BASE.digest
 
 
+def test_a_variant_with_another_model_goes_to_it(gateway: Gateway, provider: FakeProvider) -> None:
+    """At the same provider, with the same prompt, under its own digest; its price is not the base model's, so
+    that its cost is not known."""
+    model = msgspec.structs.replace(BASE.model, model="up-two")
+    variant = Variant(prompt=BASE.prompt, model=model)
+    tried = ask(gateway, prompt_variables={"tone": "kind"}, release_variant=msgspec.to_builtins(variant))
+    assert tried.status_code == 200, tried.text
+    seen = json.loads(provider.last().body)
+    assert (seen["model"], seen["messages"][0]["content"]) == ("up-two", "Be kind.")
+    assert tried.headers["x-airboss-release"] == varied(BASE, variant).digest != BASE.digest
+    assert "x-airboss-cost-usd" not in tried.headers
+    elsewhere = Variant(model=msgspec.structs.replace(model, provider="other"))
+    refused = ask(gateway, release_variant=msgspec.to_builtins(elsewhere))
+    assert refused.status_code == 400
+    assert "'other'" in refused.json()["error"]["message"]
+
+
+def test_a_variant_of_a_local_model_goes_to_its_own_engine(tmp_path: Path, provider: FakeProvider) -> None:
+    """Which the plan does not know: the engine of the release itself is not asked."""
+    local = ModelVersion(provider="local", kind="local", model="file:/m.gguf", weights_sha256="a" * 64)
+    base = sealed(Release(digest="", name="support", model=local, prompt="Be kind."))
+    adapted = msgspec.structs.replace(local, adapter="file:/a.gguf", adapter_sha256="b" * 64)
+    variant = Variant(prompt=base.prompt, model=adapted, port=provider.port)
+    served = deployment(
+        "http://127.0.0.1:9/v1", name="support", aliases=(), kind="local", provider="local", stable=base
+    )
+    key = ApiKey(name="airboss", sha256=hash_key(OWN), created_at=datetime.now(UTC), internal=True)
+    with Gateway(tmp_path / "gateway", served, keys=(key,)) as gateway:
+        tried = ask(gateway, named=base.digest, release_variant=msgspec.to_builtins(variant))
+        assert tried.status_code == 200, tried.text
+        assert tried.headers["x-airboss-release"] == varied(base, variant).digest
+        assert "Be kind." in provider.last().body
+        none = ask(gateway, named=base.digest, release_variant={"prompt": base.prompt})
+        assert none.status_code >= 500
+
+
 def test_an_apps_key_may_not(gateway: Gateway) -> None:
     """It is refused, with the header and without; so is our own without the header."""
     variant = {"prompt": "Say yes."}

@@ -51,7 +51,7 @@ def run(
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
 ) -> None:
-    """Train a release's model on the train part, at the model's own provider.
+    """Train a release's model on the train part, at its provider or on this machine.
 
     The release with the new model is judged once on the locked holdout, against today's. Better: model and
     release stand in the configuration, ready for `rollout start`. Not better: exit 1, and nothing does.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from airboss.compose.evals import caller, run_until_stopped, scorers_dir, utc_now
 from airboss.compose.parts import provider_key
 from airboss.compose.tuning import open_tunes, put
-from airboss.domain.errors import AirbossError, SetupError, WrongCall
+from airboss.domain.errors import AirbossError, WrongCall
 from airboss.domain.plan import Target
 
 if TYPE_CHECKING:
@@ -55,25 +55,33 @@ def orders(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> FinetuneO
 
 def check_ready(place: Place) -> None:
     """Raises WrongCall where a model cannot be trained at a place: its key is missing, say."""
-    if place.kind == "local":
-        raise WrongCall("models of this machine are not trained here; name a release at a provider")
     try:
-        provider_key(_target(place))
+        if place.kind == "local":
+            from airboss.tuning.local import check_extra  # noqa: PLC0415 - where models of our own are trained
+
+            check_extra()
+        else:
+            provider_key(_target(place))
     except AirbossError as error:
         raise WrongCall(str(error)) from error
 
 
-def trainer_of(task: FinetuneTask) -> Trainer:
-    """Who trains the model of a task. Raises SetupError where nobody does."""
+def trainer_of(task: FinetuneTask, data: DataDir) -> Trainer:
+    """Who trains the model of a task."""
+    if task.place.kind == "local":
+        from airboss.replicas.weights import fetch  # noqa: PLC0415 - as above
+        from airboss.tuning.local import LocalTrainer  # noqa: PLC0415 - as above
+
+        base = task.base.model
+        return LocalTrainer(
+            lambda: fetch(base.model, base.weights_sha256, data.weights_dir), data.adapters_dir
+        )
     from airboss.tuning.hosted import HostedTrainer  # noqa: PLC0415 - an HTTP client, where needed
     from airboss.tuning.hosted_http import Provider  # noqa: PLC0415 - as above
 
     place = task.place
-    base_url = place.base_url
-    if base_url is None:
-        raise SetupError(f"nobody trains models of provider {place.provider!r} here")
     return HostedTrainer(
-        lambda: Provider(place.provider, base_url, provider_key(_target(place))),
+        lambda: Provider(place.provider, place.base_url or "", provider_key(_target(place))),
         old_way=place.kind != "openai",
     )
 
@@ -90,6 +98,7 @@ def _target(place: Place) -> Target:
 
 def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Propose) -> Handler:
     """Does jobs of kind `finetune`; what turns out to be better is proposed."""
+    from airboss.releases.trained import NewModel  # noqa: PLC0415 - as above
     from airboss.tuning.finetune import FineTuning  # noqa: PLC0415 - as above
     from airboss.tuning.training_files import TrainingFiles  # noqa: PLC0415 - as above
 
@@ -101,14 +110,17 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Pr
                 job, evals=rooms["evals"], tunes=tunes, files=files, now=utc_now, report=progress.report
             )
             try:
-                learned = tuning.learned() or _learned(tuning, job, files, rooms["jobs"])
+                learned = tuning.learned() or _learned(
+                    tuning, job, files, trainer_of(tuning.task, data), rooms["jobs"]
+                )
                 files.drop(job.id)
 
-                async def main() -> FinetuneResult:
-                    async with aclosing(caller(ledger, data)) as calls:
-                        return await tuning.judge(learned, calls)
-
-                result = _taken(run_until_stopped(main(), progress), learned, tuning.task, propose)
+                new = NewModel(base=tuning.task.base.model, fields=learned.trained.fields)
+                with engine_for(new, ledger, data, progress) as port:
+                    result = run_until_stopped(judged(tuning, learned, ledger, data, port), progress)
+                result = _taken(result, new, propose)
+                if not result.better:
+                    _drop_adapter(new, ledger, data)
             except AirbossError as error:
                 files.drop(job.id)
                 note(rooms, job, outcome="failed", error=type(error).__name__)
@@ -128,12 +140,44 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Pr
     return work
 
 
-def _learned(tuning: FineTuning, job: Job, files: TrainingFiles, jobs: JobStore) -> Learned:
+async def judged(
+    tuning: FineTuning, learned: Learned, ledger: Ledger, data: DataDir, port: int | None
+) -> FinetuneResult:
+    """The judgement of what was trained."""
+    async with aclosing(caller(ledger, data)) as calls:
+        return await tuning.judge(learned, calls, port=port)
+
+
+@contextmanager
+def engine_for(new: NewModel, ledger: Ledger, data: DataDir, progress: Progress) -> Iterator[int | None]:
+    """Where the engine of a new local model answers while it is judged; None for a hosted one."""
+    if new.base.kind != "local":
+        yield None
+        return
+    from airboss.compose.candidate_engine import candidate_engine  # noqa: PLC0415 - as above
+    from airboss.config import parse_config  # noqa: PLC0415 - as above
+    from airboss.releases.trained import base_and_new  # noqa: PLC0415 - as above
+
+    config = parse_config(ledger.config() or "", source="the configuration in force")
+    name, settings = base_and_new(config, new, engine_version=new.base.engine_version or "")
+    progress.report(0, 0, "starts an engine for the judgement")
+    with candidate_engine(settings, data, alias=name, look=progress.check) as port:
+        yield port
+
+
+def _drop_adapter(new: NewModel, ledger: Ledger, data: DataDir) -> None:
+    """An adapter that is no better goes, unless the configuration names it all the same: the same training
+    gives the same one."""
+    sha256 = new.fields.get("adapter_sha256")
+    if sha256 is not None and sha256 not in (ledger.config() or ""):
+        (data.adapters_dir / f"{sha256}.gguf").unlink(missing_ok=True)
+
+
+def _learned(tuning: FineTuning, job: Job, files: TrainingFiles, trainer: Trainer, jobs: JobStore) -> Learned:
     """What was trained. Where the job fails, or nobody wants it any more, nothing of it goes on elsewhere."""
     from airboss.controller.jobs import JobCancelled  # noqa: PLC0415 - the controller's own
     from airboss.tuning.finetune import order_of  # noqa: PLC0415 - as above
 
-    trainer = trainer_of(tuning.task)
     try:
         return tuning.learn(trainer)
     except AirbossError:
@@ -147,17 +191,15 @@ def _learned(tuning: FineTuning, job: Job, files: TrainingFiles, jobs: JobStore)
         raise
 
 
-def _taken(result: FinetuneResult, learned: Learned, task: FinetuneTask, propose: Propose) -> FinetuneResult:
+def _taken(result: FinetuneResult, new: NewModel, propose: Propose) -> FinetuneResult:
     """What is better stands in the configuration, or the result says why not."""
-    from airboss.releases.trained import NewModel  # noqa: PLC0415 - as above
     from airboss.tuning.finetune import proposed, unproposed  # noqa: PLC0415 - as above
 
     if not result.better:
         return result
-    model: NewModel = NewModel(base=task.base.model, fields=learned.trained.fields)
 
     def propose_both(name: str, release: Release) -> object:
-        return propose(name, release, model)
+        return propose(name, release, new)
 
     try:
         return proposed(result, put(propose_both, result.release))
@@ -194,5 +236,5 @@ class Leftovers:
                 files.drop(name)
             elif job.ended and (utc_now() - job.updated_at).total_seconds() > SETTLED_S:
                 task = msgspec.json.decode(job.spec, type=FinetuneTask)
-                trainer_of(task).abandon(order_of(task, name, files))
+                trainer_of(task, self._data).abandon(order_of(task, name, files))
                 files.drop(name)

@@ -18,6 +18,10 @@ from airboss.store.job_rows import Job, JobStore
 log = logging.getLogger(__name__)
 
 AT_ONCE_MAX: Final = 2
+LONG: Final = frozenset({"finetune"})
+"""Kinds of which a job may take days, most of them waiting for somebody else: they have places of their own,
+so that no evaluation, and no rollout that waits for one, has to wait for them."""
+
 LEASE_S: Final = 10.0
 """An owner that is silent for so long has lost its job."""
 
@@ -110,7 +114,7 @@ class JobRunner:
                 if self._clock.monotonic() - beaten_at >= self._beat_s:
                     beaten_at = self._clock.monotonic()
                     self._beat()
-                while not stop.is_set() and len(self._running) < self._at_once and self._begin():
+                while not stop.is_set() and self._begin():
                     pass
                 broken = False
             except SetupError as error:
@@ -121,11 +125,16 @@ class JobRunner:
         self._give_back()
 
     def _begin(self) -> bool:
-        """Claim a job and start it; whether there was one."""
+        """Claim a job of a kind that has a place left and start it; whether there was one."""
+        kinds = [each.job.kind in LONG for each in self._here()]
+        long, other = (kinds.count(each) >= self._at_once for each in (True, False))
+        if long and other:
+            return False
+        but = LONG if long else self._handlers.keys() - LONG if other else frozenset[str]()
         self._claims += 1
         # One name a claim: should we lose a job and claim it anew, our first thread is not its owner.
         owner = f"{self._name}-{self._claims}"
-        job = self._store.claim(owner, self._clock.now(), self._lease_s)
+        job = self._store.claim(owner, self._clock.now(), self._lease_s, but=but)
         if job is None:
             return False
         running = _Running(job, owner)

@@ -178,6 +178,11 @@ class DataDir:
         return self.path / "finetune"
 
     @property
+    def adapters_dir(self) -> Path:
+        """Adapters that were trained here, by their sha256."""
+        return self.path / "adapters"
+
+    @property
     def cache_path(self) -> Path:
         """The answers that are kept for the next who asks the same."""
         return self.path / "cache.db"

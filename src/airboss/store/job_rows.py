@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -57,9 +58,10 @@ class JobStore(Protocol):
     def list(self, kind: str | None = None, limit: int = 100) -> tuple[Job, ...]:
         """The newest jobs, of this kind if one is given, newest first."""
 
-    def claim(self, owner: str, now: datetime, lease_s: float) -> Job | None:
-        """Take the oldest job that is queued, or whose owner has not been heard of for `lease_s`; it is
-        `running` then, and its `done`, `total` and `note` are what was said last. None: there is none."""
+    def claim(self, owner: str, now: datetime, lease_s: float, *, but: Collection[str] = ()) -> Job | None:
+        """Take the oldest job that is queued, or whose owner has not been heard of for `lease_s`, of whatever
+        kind `but` these; it is `running` then, and its `done`, `total` and `note` are what was said last.
+        None: there is none."""
 
     def beat(self, job_id: str, owner: str, *, done: int, total: int, note: str, now: datetime) -> bool:
         """Say that the owner lives and how far it is. False: the job was cancelled, or is somebody else's;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -66,12 +66,12 @@ class SqlJobStore:
                 query = query.where(jobs.c.kind == kind)
             return tuple(_job(row) for row in connection.execute(query))
 
-    def claim(self, owner: str, now: datetime, lease_s: float) -> Job | None:
+    def claim(self, owner: str, now: datetime, lease_s: float, *, but: Collection[str] = ()) -> Job | None:
         """As `JobStore.claim`."""
         silent = and_(jobs.c.state == "running", jobs.c.updated_at < _text(now - timedelta(seconds=lease_s)))
         query = (
             select(jobs)
-            .where(or_(jobs.c.state == "queued", silent))
+            .where(or_(jobs.c.state == "queued", silent), jobs.c.kind.not_in(but))
             .order_by(jobs.c.created_at, jobs.c.id)
             .limit(1)
         )

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Final
 
@@ -84,6 +85,7 @@ class LocalTrainer:
             fields={"adapter": f"file:{kept}", "adapter_sha256": course.done.sha256},
             losses=tuple(course.losses),
             trained_tokens=course.done.tokens,
+            cost_usd=Decimal(0),
         )
 
     def _kept(self, adapter: Path, sha256: str) -> Path:
