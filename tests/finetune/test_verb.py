@@ -44,7 +44,11 @@ def finetune(airboss: Airboss, *more: str) -> str:
 
 def ended(airboss: Airboss, job: str) -> dict[str, Any]:
     """What came of it."""
-    until(lambda: airboss.api(f"jobs/{job}")["state"] in {"done", "failed"}, timeout_s=400, every_s=1.0)
+    until(
+        lambda: (airboss.api(f"jobs/{job}") or {}).get("state") in {"done", "failed"},
+        timeout_s=400,
+        every_s=1.0,
+    )
     found: dict[str, Any] = json.loads(airboss.verb("finetune", "show", job, "--json"))
     assert found["state"] == "done", found
     return found
