@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from airboss.controller.mover import Mover
 from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, SetupError, StoreUnavailable
+from airboss.telemetry.frames import framed
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.remote import Nodes, Report
 from airboss.telemetry.shipping import Shipping
@@ -186,13 +188,49 @@ def test_an_end_that_is_not_known_to_have_come_is_told_again(both: Both) -> None
 def test_a_piece_that_does_not_follow_is_not_taken(both: Both) -> None:
     """Neither one that is there already, nor one behind a gap; the answer says what is to come next."""
     both.nodes.hear(report())
-    journal = "gateway-0-" + "0" * 32
-    assert both.nodes.take(NAME, journal, "000001", 0, b"abc") == 3
-    assert both.nodes.take(NAME, journal, "000001", 0, b"xyz") == 3
-    assert both.nodes.take(NAME, journal, "000001", 4, b"e") == 3
-    assert both.nodes.take(NAME, journal, "000001", 3, b"") == 3
+    journal, whole = "gateway-0-" + "0" * 32, framed([("close", b"{}")])
+    end = len(whole)
+    assert both.nodes.take(NAME, journal, "000001", 0, whole) == end
+    assert both.nodes.take(NAME, journal, "000001", 0, bytes(end)) == end
+    assert both.nodes.take(NAME, journal, "000001", end + 1, b"e") == end
+    assert both.nodes.take(NAME, journal, "000001", 0, b"") == end
     assert both.nodes.take(NAME, journal, "000002", 5, b"f") == 0
-    assert [path.read_bytes() for path in both.there.glob("*/*.seg")] == [b"abc"]
+    assert [path.read_bytes() for path in both.there.glob("*/*.seg")] == [whole]
+
+
+@pytest.mark.parametrize("kept", [None, 30, 3])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_piece_of_which_nobody_heard(both: Both, kept: int | None, again: bool) -> None:
+    """It came, or a kill left a part of it; more was written since. All is brought, once, also by who begins
+    anew, and does not stay here."""
+    writer = JournalWriter(both.here, "gateway-0")
+    opens(writer, 1)
+    both.shipping.tick()
+    [there] = both.there.glob("*/*.seg")
+    before, take = there.stat().st_size, both.lead.take
+
+    def cut(journal: str, segment: str, at: int, piece: bytes) -> int:
+        take(journal, segment, at, piece)
+        if kept is not None:
+            os.truncate(there, before + kept)
+        raise StoreUnavailable("the answer is lost")
+
+    both.lead.take = cut  # type: ignore[method-assign]
+    closes(writer, 1)
+    with pytest.raises(StoreUnavailable):
+        both.shipping.tick()
+    both.lead.take = take  # type: ignore[method-assign]
+    opens(writer, 2)
+    if again:
+        both.shipping = Shipping(both.here, both.lead)
+    both.everything()
+    assert outcome(both.record_log) == expected([1])
+    [here] = writer.directory.glob("*.seg")
+    assert not here.read_bytes().strip(b"\0")
+    closes(writer, 2)
+    both.everything()
+    assert outcome(both.record_log) == expected([1, 2])
+    writer.stop()
 
 
 def test_a_killed_worker_s_cut_off_frame_is_brought_as_it_is(both: Both) -> None:

@@ -23,7 +23,7 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
 from airboss.domain.ports import Clock
-from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES
+from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, read_frames
 from airboss.telemetry.journal import ENDED, REMOTE, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
 from airboss.telemetry.metrics import Counts
 
@@ -131,7 +131,8 @@ class Nodes:
 
     def take(self, name: str, journal: str, segment: str, at: int, piece: bytes) -> int:
         """Bytes of a machine's segment, which begin at `at` there. Returns how many of it are here, on disk:
-        where that is not the end of the piece, what follows them is to come next.
+        where that is not the end of the piece, what follows them is to come next. An empty piece only asks:
+        then what a kill left of a piece, and was told to nobody, is cut off first, so that a frame is next.
 
         Raises InvalidRequest, NotFound for a machine that has not joined, Unavailable where the disk refuses.
         """
@@ -233,11 +234,15 @@ class Nodes:
 def _append(path: Path, at: int, piece: bytes) -> int:
     """Put a piece behind what there is of a segment, if it belongs there; how many bytes there are."""
     new = not path.exists()
-    if new and at > 0:
+    if new and (at > 0 or not piece):
         return 0
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         held = os.fstat(descriptor).st_size
+        if not piece:
+            with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                held = read_frames(data := file.readall(), final=False, frames_max=len(data)).end
+            os.ftruncate(descriptor, held)
         if at != held or not piece:
             return held
         left = memoryview(piece)

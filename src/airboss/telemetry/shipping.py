@@ -59,6 +59,7 @@ class Shipping:
         self._leader = leader
         self._before = before
         self._sent: dict[str, int] = {}
+        self._sure: set[str] = set()
         self._told_at = 0.0
         self._known = False
         self._behind = False
@@ -141,6 +142,7 @@ class Shipping:
                     segment.unlink()
                     fsync_directory(directory)
                     self._sent.pop(_key(segment), None)
+                    self._sure.discard(_key(segment))
             if dead:
                 done = directory.with_name(directory.name + DONE_SUFFIX)
                 directory.rename(done)
@@ -155,36 +157,46 @@ class Shipping:
         self._leader.end(journal)
         shutil.rmtree(done)
         self._sent = {key: at for key, at in self._sent.items() if not key.startswith(f"{journal}/")}
+        self._sure &= self._sent.keys()
 
     def _bring(self, path: Path, *, final: bool) -> bool:
         """Bring what the segment holds now; whether nothing is left in it. `final`: nothing will be added."""
         key = _key(path)
-        if key not in self._sent:
-            self._sent[key] = self._leader.take(path.parent.name, path.stem, 0, b"")
         descriptor = os.open(path, (os.O_RDONLY if final else os.O_RDWR) | os.O_CLOEXEC)
         try:
             for _ in range(PIECES_PER_TICK):
-                at = self._sent[key]
-                piece = _ready(descriptor, at, final=final)
-                if not piece:
+                before = self._sent.get(key, 0)
+                if key not in self._sure:
+                    self._ask(path)
+                elif piece := _ready(descriptor, before, final=final):
+                    self._send(path, before, piece)
+                else:
                     return True
-                self._send(path, at, piece)
                 if not final:
-                    _blank(descriptor, at, at + len(piece))
+                    _blank(descriptor, before, self._sent[key])
         finally:
             os.close(descriptor)
         self._behind = True
         return False
 
-    def _send(self, path: Path, at: int, piece: bytes) -> None:
-        end = at + len(piece)
-        held = self._leader.take(path.parent.name, path.stem, at, piece)
-        if held != end:
+    def _ask(self, path: Path) -> None:
+        """Learn how far a segment has come: at first, and where no answer came to what was sent of it."""
+        key = _key(path)
+        held, before = self._leader.take(path.parent.name, path.stem, 0, b""), self._sent.get(key, 0)
+        if held < before:
             raise SetupError(
-                f"the Airboss that leads has {held} bytes of {_key(path)}, and {at} had been brought: what it"
+                f"the Airboss that leads has {held} bytes of {key}, and {before} had been brought: what it"
                 " lost can only come from a copy of its data directory"
             )
-        self._sent[_key(path)] = end
+        self._sent[key] = held
+        self._sure.add(key)
+
+    def _send(self, path: Path, at: int, piece: bytes) -> None:
+        key, end = _key(path), at + len(piece)
+        self._sure.discard(key)
+        if self._leader.take(path.parent.name, path.stem, at, piece) == end:
+            self._sent[key] = end
+            self._sure.add(key)
 
     def _left(self, path: Path) -> int:
         """About how many bytes of a segment are still to be brought."""
