@@ -66,12 +66,10 @@ def check_leads(url: str, *, wait_s: float = WAIT_S) -> None:
 def _taken(engine: Engine, stop: threading.Event, wait_s: float) -> Connection:
     """A connection that holds the lock. Raises SetupError."""
     try:
-        connection = engine.connect()
         for _ in range(max(1, int(wait_s / 0.25))):
-            if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LEADER})").scalar():
+            if (connection := _lock(engine)) is not None:
                 return connection
             stop.wait(0.25)
-        connection.close()
     except DBAPIError as error:
         raise cannot(error, engine) from error
     at = engine.url
@@ -81,21 +79,44 @@ def _taken(engine: Engine, stop: threading.Event, wait_s: float) -> Connection:
     )
 
 
-def _keep(engine: Engine, held: Connection, stop: threading.Event, broke: Callable[[], None]) -> None:
+def _lock(engine: Engine) -> Connection | None:
+    """A connection that holds the lock; None: another one does. Raises DBAPIError."""
+    connection, held = engine.connect(), False
+    try:
+        held = bool(connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LEADER})").scalar())
+    finally:
+        if not held:
+            connection.close()
+    return connection if held else None
+
+
+def _keep(engine: Engine, first: Connection, stop: threading.Event, broke: Callable[[], None]) -> None:
+    held: Connection | None = first
     while not stop.wait(LOOK_S):
+        if held is not None and _answers(held):
+            continue
+        held = None
         try:
-            held.exec_driver_sql("SELECT 1")
-        except DBAPIError:
-            with suppress(DBAPIError):
-                held.invalidate()
-                held.close()
-            try:
-                held = _taken(engine, stop, 0)
-            except SetupError as error:
-                if "leads" in str(error):
-                    log.exception("another Airboss has taken the lead; this one ends")
-                    broke()
-                    return
-                log.debug("who leads cannot be asked now: %s", error)
-    with suppress(DBAPIError):
-        held.close()
+            held = _lock(engine)
+        except DBAPIError as error:
+            log.debug("who leads cannot be asked now: %s", error)
+            continue
+        if held is None:
+            log.error("another Airboss has taken the lead; this one ends")
+            broke()
+            return
+    if held is not None:
+        with suppress(DBAPIError):
+            held.close()
+
+
+def _answers(held: Connection) -> bool:
+    """Whether the connection is there, and the lock with it; it is closed if not."""
+    try:
+        held.exec_driver_sql("SELECT 1")
+    except DBAPIError:
+        with suppress(DBAPIError):
+            held.invalidate()
+            held.close()
+        return False
+    return True

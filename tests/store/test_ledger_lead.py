@@ -1,0 +1,78 @@
+"""Who leads on a ledger in PostgreSQL: one at a time, whatever becomes of the connection that says so."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from airboss.domain.errors import SetupError
+from airboss.store import ledger_lead
+from airboss.store.ledger_lead import LEADER, check_leads, leading
+from tests.support import postgres
+from tests.support.wait import until
+
+NOT_ME = "datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@contextmanager
+def nobody_comes_in(url: str) -> Iterator[psycopg.Connection]:
+    """The database as while its server is started again: connections are cut, and no new one is let in."""
+    name = url.split("///")[1].split("?", maxsplit=1)[0]
+    with psycopg.connect(url, autocommit=True) as inside, psycopg.connect(postgres.server()) as outside:
+        outside.autocommit = True
+        outside.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+        try:
+            inside.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {NOT_ME}".encode())
+            yield inside
+        finally:
+            outside.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+
+def is_led(url: str) -> bool:
+    """Whether somebody leads."""
+    try:
+        check_leads(url, wait_s=0)
+    except SetupError as error:
+        return "another Airboss leads" in str(error)
+    return False
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A ledger's database; who leads on it looks often."""
+    monkeypatch.setattr(ledger_lead, "LOOK_S", 0.05)
+    return postgres.database(tmp_path)
+
+
+def test_one_leads(url: str) -> None:
+    """A second one is refused until the first has ended."""
+    assert not is_led(url)
+    with leading(url, broke=pytest.fail):
+        assert is_led(url)
+    assert not is_led(url)
+
+
+def test_the_lead_outlasts_a_server_that_is_away(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is asked for in vain meanwhile."""
+    caplog.set_level("DEBUG", logger=ledger_lead.__name__)
+    with leading(url, broke=pytest.fail):
+        with nobody_comes_in(url):
+            until(lambda: caplog.text.count("who leads cannot be asked now") >= 3)
+        until(lambda: is_led(url))
+
+
+def test_who_finds_another_in_the_lead_ends(url: str) -> None:
+    """It was taken while the connection was away."""
+    broke = threading.Event()
+    with leading(url, broke=broke.set), nobody_comes_in(url) as other:
+        other.execute(f"SELECT pg_advisory_lock({LEADER})".encode())
+        assert not broke.is_set()
+        name = url.split("///")[1].split("?", maxsplit=1)[0]
+        with psycopg.connect(postgres.server(), autocommit=True) as outside:
+            outside.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+        assert broke.wait(10)
