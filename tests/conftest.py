@@ -36,6 +36,8 @@ LONG = (
     "console/test_guard.py",
     "store/test_contract.py",
     "store/test_contract_spans.py",
+    "store/test_contract_scores.py",
+    "store/test_contract_messages.py",
 )
 """Files that take half a minute and more."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import airboss
+from tests.conftest import LONG
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src" / "airboss"
@@ -400,6 +401,11 @@ def test_no_file_names_somebodys_machine() -> None:
         if foreign.search(line)
     ]
     assert not findings, "\n" + "\n".join(findings)
+
+
+def test_the_files_that_tests_begin_with_are_there() -> None:
+    """One that was renamed would come late again."""
+    assert [name for name in LONG if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_nothing_is_left_of_a_merge() -> None:

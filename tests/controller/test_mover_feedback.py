@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -127,10 +128,11 @@ def test_a_frame_that_is_no_feedback_is_a_dead_letter(tmp_path: Path) -> None:
 def test_a_mover_killed_at_any_boundary_loses_and_doubles_no_feedback(tmp_path: Path, point: Any) -> None:
     """In a real store: at each passing of each boundary in turn, every opinion is there once."""
     nth, killer = 0, Killer(None)
+    DuckDBRecordLog(tmp_path / "empty.duckdb").close()
     while nth == 0 or killer.struck:
         nth += 1
         root, killer = tmp_path / str(nth), Killer(point, nth)
-        record_log = DuckDBRecordLog(tmp_path / f"{nth}.duckdb")
+        record_log = DuckDBRecordLog(Path(shutil.copy(tmp_path / "empty.duckdb", tmp_path / f"{nth}.duckdb")))
         try:
             writer = JournalWriter(root, "0", segment_bytes=900)
             for number in range(1, 6):
