@@ -270,3 +270,10 @@ model = "keyless"
     assert "could not train 'up': The file is unsafe." in failed.stderr
     audited = airboss.verb("audit", "list", "--json")
     assert audited.count('"finetune.end"') == 1
+    # What was paid for is named, also where it can be judged no more.
+    provider.tuning(TuningPlay(for_s=2.0))
+    job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
+    until(lambda: "running" in note(airboss, job), timeout_s=30)
+    airboss.verb("dataset", "delete", "steer", "--yes")
+    until(lambda: airboss.api(f"jobs/{job}")["state"] == "failed", timeout_s=30)
+    assert "the model was trained and is there: model = ft:up:" in airboss.api(f"jobs/{job}")["error"]

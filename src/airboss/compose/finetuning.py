@@ -124,7 +124,11 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Pr
             except AirbossError as error:
                 files.drop(job.id)
                 note(rooms, job, outcome="failed", error=type(error).__name__)
-                raise
+                made = tuning.learned()
+                if made is None:
+                    raise
+                fields = ", ".join(f"{name} = {value}" for name, value in made.trained.fields.items())
+                raise AirbossError(f"{error}; the model was trained and is there: {fields}") from error
         note(
             rooms,
             job,
