@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from airboss.controller.mover import Mover
+from airboss.controller.mover import SETTLE_AFTER, Mover
 from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, SetupError, StoreUnavailable
 from airboss.telemetry.frames import framed
 from airboss.telemetry.journal import JournalWriter
@@ -291,6 +291,37 @@ def test_how_far_a_machine_is(both: Both) -> None:
     assert (both.nodes.clear_at(), both.nodes.waiting_since()) == (start + timedelta(seconds=8), None)
     again = Nodes(both.there, both.kept, both.clock)
     assert again.clear_at() == start, "who begins anew knows that it joined, and waits to hear more"
+
+
+def test_what_spans_tell_of_waits_for_machines_that_are_heard_of(both: Both) -> None:
+    """A gateway there may have recorded the same call. Who is silent, also since the leader began anew, holds
+    it up for a minute alone; an end of the leader settles nothing while any machine has joined."""
+    asked: list[datetime] = []
+
+    def settle_calls(before: datetime, *, limit: int) -> int:
+        asked.append(before)
+        return 0
+
+    both.record_log.settle_calls = settle_calls  # type: ignore[method-assign]
+
+    def settled(mover: Mover) -> datetime:
+        mover.tick()
+        return asked[-1] + SETTLE_AFTER
+
+    start = both.clock.at
+    assert settled(both.mover) == start
+    both.nodes.hear(report())
+    for after_s, until_s in ((30, 0), (59, 0), (61, 61)):
+        both.clock.at = start + timedelta(seconds=after_s)
+        assert settled(both.mover) == start + timedelta(seconds=until_s)
+    assert both.nodes.clear_at() == start, "an erasure waits on"
+    again = Mover(both.there, both.record_log, both.clock, elsewhere=Nodes(both.there, both.kept, both.clock))
+    assert settled(again) == start
+    asked.clear()
+    again.finish()
+    assert max(asked, default=start) <= start
+    both.clock.at += timedelta(seconds=61)
+    assert settled(again) == both.clock.at
 
 
 def test_a_machine_that_is_gone_for_good(both: Both) -> None:

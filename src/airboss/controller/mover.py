@@ -77,8 +77,9 @@ class People(Protocol):
 class Elsewhere(Protocol):
     """What the mover asks about machines that bring their journals (`telemetry.remote.Nodes`)."""
 
-    def clear_at(self) -> datetime | None:
-        """All that any had written by then is here; None: there are none."""
+    def clear_at(self, *, silent: bool = True) -> datetime | None:
+        """All that any had written by then is here; None: there are none. Not `silent`: but for those that
+        have not been heard of for long."""
 
     def waiting_since(self) -> datetime | None:
         """Since when something may wait there; None: nothing does."""
@@ -145,8 +146,10 @@ class Mover:
 
     def finish(self) -> JournalStatus:
         """As `drain`, with no worker left who could yet tell of the calls that spans tell of: these become
-        records at once."""
+        records at once, but where machines have joined, which may have."""
         status = self.drain()
+        if self._elsewhere is not None and self._elsewhere.clear_at() is not None:
+            return status
         with suppress(StoreUnavailable):  # the next one goes on
             while status.store_up and self._log.settle_calls(
                 self._clock.now() + CALLS_FOR, limit=SETTLED_AT_ONCE
@@ -158,7 +161,9 @@ class Mover:
         """Move what there is, within bounds, and finish what dead workers left. Raises OSError."""
         self._behind = self._moved = False
         began = self._clock.now()
-        sure = self._elsewhere.clear_at() if self._elsewhere is not None else None
+        sure = heard = None
+        if self._elsewhere is not None:
+            sure, heard = self._elsewhere.clear_at(), self._elsewhere.clear_at(silent=False)
         try:
             if self._people is not None:
                 self._people.begin()
@@ -170,7 +175,7 @@ class Mover:
                     log.warning("journal %s was deleted by someone else", directory)
             if not self._behind:  # while records wait in journals, so does what people say of them
                 self._strays.put_away()
-                self._settle_calls(min(began, sure or began))
+                self._settle_calls(min(began, heard or began))
                 if self._people is not None:
                     self._people.settle(self._segments(), self._letters, sure)
             self._store_detail = None

@@ -86,6 +86,7 @@ class Nodes:
         self._root = root
         self._kept = kept
         self._clock = clock
+        self._since = clock.now()
         self._lock = threading.Lock()
         self._counts: dict[str, dict[str, Counts]] = {}
         self._state = _Kept()
@@ -184,9 +185,12 @@ class Nodes:
         with self._lock:
             return {name: counts for each in self._counts.values() for name, counts in each.items()}
 
-    def clear_at(self) -> datetime | None:
-        """All that any machine had written by then is here; None: no machine has joined."""
-        return min((each.clear_at for each in self.all()), default=None)
+    def clear_at(self, *, silent: bool = True) -> datetime | None:
+        """All that any machine had written by then is here; None: no machine has joined. Not `silent`: those
+        that are, for so long since this began, are passed over."""
+        late = self._clock.now() - SILENT
+        waited = [each for each in self.all() if silent or max(each.heard_at, self._since) > late]
+        return min((each.clear_at for each in waited), default=None)
 
     def waiting_since(self) -> datetime | None:
         """Since when something waits, or may wait, on a machine that is heard of; None: nothing does."""
