@@ -97,8 +97,8 @@ def test_a_machine_joins(fake_process: FakeProvider, valkey: ValkeyServer, tmp_p
         assert set(ids) < {each["id"] for each in found}
         assert len(found) == len({each["id"] for each in found}) == 3 + 10
         assert {each["key"] for each in found} == {"default", "team"}
-        [target] = leads.api("providers")["targets"]
-        assert target["attempts"] == 13, "of both machines' gateways"
+        # Of both machines' gateways, which tell once a second.
+        until(lambda: [each["attempts"] for each in leads.api("providers")["targets"]] == [13])
         leads.verb("keys", "revoke", "team")
         until(lambda: chat(other, limited).status_code == 401)
         [node] = leads.api("nodes")["nodes"]
@@ -111,6 +111,11 @@ def test_a_machine_joins(fake_process: FakeProvider, valkey: ValkeyServer, tmp_p
         with joined(other.root, None, leads) as again:  # who leads is away: calls are served all the same
             assert chat(again, key).status_code == 200
             assert "what is recorded waits here" in again.log
+        waiting = list((other.data / "journal").rglob("*.seg"))
+        refused = run_airboss("records", "--data-dir", str(other.data), cwd=other.root)
+        assert (refused.returncode, waiting != []) == (2, True)
+        assert "serves calls beside another Airboss" in refused.stderr
+        assert list((other.data / "journal").rglob("*.seg")) == waiting, "it is still for the one that leads"
 
 
 def test_nothing_is_lost_between_machines(

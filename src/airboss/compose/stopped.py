@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airboss.compose.governing import erasing, keeping, with_governance
-from airboss.compose.parts import SystemClock, desk_parts, machines, open_ledger
+from airboss.compose.parts import ADMIN_KEY_ENV, SystemClock, desk_parts, machines, open_ledger
 from airboss.compose.records import record_log
 from airboss.compose.rollouts import rollouts
 from airboss.compose.rooms import open_rollouts, open_rooms
 from airboss.compose.sealing import open_ring, sealed, with_letters
 from airboss.compose.watching import with_alarms
+from airboss.domain.errors import SetupError
 from airboss.store.datadir import DataDir
+from airboss.store.ledger_lead import leading
 from airboss.supervisor import runfiles
 
 if TYPE_CHECKING:
@@ -23,15 +25,22 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stopped_desk(data_dir: Path) -> Iterator[Desk]:
-    """What the console works with, on the data of a stopped Airboss: under its lock, journals moved first."""
+    """What the console works with, on the data of a stopped Airboss: under its lock, journals moved first.
+    Raises SetupError where another one leads on its ledger, whose erasures it would take for done."""
     from airboss.console.desk import Desk  # noqa: PLC0415 - only for a stopped one
     from airboss.console.live import Live  # noqa: PLC0415 - as above
     from airboss.console.session import Sessions  # noqa: PLC0415 - as above
     from airboss.controller.mover import Mover  # noqa: PLC0415 - as above
 
     data = DataDir(data_dir)
+    if data.has_joined:
+        raise SetupError(
+            f"{data.path} is of a machine that serves calls beside another Airboss, which gets what it"
+            f" records: ask that one, with --url and its admin key in {ADMIN_KEY_ENV}"
+        )
     with (
         data.lock(wait_s=5.0),
+        leading(data.ledger_url, broke=lambda: None, wait_s=1.0),
         open_ledger(data) as ledger,
         open_rooms(ledger, data) as rooms,
         open_rollouts(data) as kept,

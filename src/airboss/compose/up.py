@@ -98,6 +98,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     with lock_patiently(data) as lock, ExitStack() as opened:
         data.choose_ledger(ledger_named_in(options.config))
         check_leads(data.ledger_url)
+        data.lead()
         ledger = opened.enter_context(open_ledger(data))
         text, source = choose_config(ledger, data, options.config)
         config = parse_config(text, source=source)

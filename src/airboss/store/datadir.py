@@ -167,6 +167,10 @@ class DataDir:
         _write_once(path, f"{host}-{secrets.token_hex(4)}")
         return _read(path, ours=True)
 
+    def lead(self) -> None:
+        """Say that this machine leads: if it had joined another one before, it has not any more."""
+        (self.path / "node").unlink(missing_ok=True)
+
     @property
     def weights_dir(self) -> Path:
         """Model weights by their sha256."""
