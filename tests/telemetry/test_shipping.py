@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,20 +13,26 @@ from airboss.controller.mover import SETTLE_AFTER, Mover
 from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, SetupError, StoreUnavailable
 from airboss.telemetry.frames import framed
 from airboss.telemetry.journal import JournalWriter
+from airboss.telemetry.metrics import Counts
 from airboss.telemetry.remote import Nodes, Report
 from airboss.telemetry.shipping import Shipping
 from tests.controller.journals import FixedClock, StrictLog, closes, expected, left_over, opens, outcome
 
 NAME = "host-1"
+THEIR_NOW = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def report(*, clear_s: float | None = 0.0, unsent_bytes: int = 0) -> Report:
+def report(
+    *, clear_s: float | None = 0.0, unsent_bytes: int = 0, gateways: dict[str, Counts] | None = None
+) -> Report:
     """What a machine says of itself."""
     return Report(
         name=NAME,
         version="1",
         base_url="http://127.0.0.1:1/v1",
         workers=1,
+        at=THEIR_NOW,
+        gateways=gateways or {},
         clear_s=clear_s,
         unsent_bytes=unsent_bytes,
     )
@@ -291,6 +297,23 @@ def test_how_far_a_machine_is(both: Both) -> None:
     assert (both.nodes.clear_at(), both.nodes.waiting_since()) == (start + timedelta(seconds=8), None)
     again = Nodes(both.there, both.kept, both.clock)
     assert again.clear_at() == start, "who begins anew knows that it joined, and waits to hear more"
+
+
+def test_what_a_gateway_that_is_gone_counted_last_is_as_old_as_it_is(both: Both) -> None:
+    """By how long it has said nothing there, whatever the clock there says: nobody waits for it."""
+    ago = {"gateway-0": timedelta(0), "gateway-3": timedelta(hours=1)}
+    both.nodes.hear(
+        report(gateways={name: Counts(written_at=THEIR_NOW - each) for name, each in ago.items()})
+    )
+    found = {name: both.clock.at - counts.written_at for name, counts in both.nodes.counts().items()}
+    assert found == {f"{name}@{NAME}": each for name, each in ago.items()}
+
+
+def test_numbers_that_no_clock_gives(both: Both) -> None:
+    """They are no error of ours, and no lie: what may be there is waited for."""
+    start = both.clock.at
+    both.nodes.hear(report(clear_s=1e300))
+    assert both.nodes.clear_at() == start
 
 
 def test_what_spans_tell_of_waits_for_machines_that_are_heard_of(both: Both) -> None:

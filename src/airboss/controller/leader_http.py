@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -76,7 +77,8 @@ class HttpLeader:
             for name, each in self._counts().items()
             if name.startswith("gateway-")
         }
-        said = {**self._said, "clear_s": clear_s, "unsent_bytes": unsent_bytes, "gateways": gateways}
+        said = {**self._said, "at": datetime.now(UTC), "clear_s": clear_s, "unsent_bytes": unsent_bytes}
+        said["gateways"] = gateways
         self._asked("POST", "", dict[str, str], content=msgspec.json.encode(said))
 
     def leave(self) -> None:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -35,6 +35,8 @@ LATE: Final = timedelta(seconds=1)
 """What a machine that is heard of has written within this time is on its way, and nothing waits there."""
 SILENT: Final = timedelta(seconds=60)
 """Who has not been heard of for so long keeps nobody waiting but those who want all of it, as an erasure."""
+LONG_S: Final = 1e7
+"""What is longer ago is as good as this."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _JOURNAL = re.compile(r"gateway-[0-9]{1,3}-[0-9a-f]{32}")
@@ -44,14 +46,15 @@ log = logging.getLogger(__name__)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a joined machine says of itself, twice a second. All that its gateways had written `clear_s`
-    seconds ago has been brought; None: not all yet. `unsent_bytes` are still there. `gateways` is how each
-    stands, of what they count: whom they ask and how that does, limits, the plan."""
+    """What a joined machine says of itself, twice a second, by its clock `at`. All that its gateways had
+    written `clear_s` seconds ago has been brought; None: not all yet. `unsent_bytes` are still there.
+    `gateways` is how each stands, of what they count: whom they ask and how that does, limits, the plan."""
 
     name: str
     version: str
     base_url: str
     workers: int
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
     clear_s: float | None = None
     unsent_bytes: int = 0
     gateways: dict[str, Counts] = {}
@@ -111,7 +114,7 @@ class Nodes:
                 raise Unavailable(f"{NODES_MAX} machines have joined, the most that may; forget some first")
             clear = before.clear_at if before is not None else now
             if report.clear_s is not None:
-                clear = max(clear, now - timedelta(seconds=max(0.0, report.clear_s)))
+                clear = max(clear, _ago(now, report.clear_s))
             self._state.nodes[report.name] = Node(
                 name=report.name,
                 version=report.version,
@@ -123,7 +126,9 @@ class Nodes:
                 unsent_bytes=max(0, report.unsent_bytes),
             )
             self._counts[report.name] = {
-                f"{worker}@{report.name}": msgspec.structs.replace(counts, written_at=now)
+                f"{worker}@{report.name}": msgspec.structs.replace(
+                    counts, written_at=_ago(now, (report.at - counts.written_at).total_seconds())
+                )
                 for worker, counts in report.gateways.items()
             }
             if before is None:
@@ -233,6 +238,10 @@ class Nodes:
         _write(fresh, msgspec.json.encode(self._state))
         fresh.replace(self._kept)
         fsync_directory(self._kept.parent)
+
+
+def _ago(now: datetime, seconds: float) -> datetime:
+    return now - timedelta(seconds=min(max(0.0, seconds), LONG_S))
 
 
 def _append(path: Path, at: int, piece: bytes) -> int:
