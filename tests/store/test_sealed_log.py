@@ -102,6 +102,20 @@ def test_the_files_of_the_log_hold_no_words(store: Store) -> None:
         assert [each.comment for each in again.log.scores_of([call_id(1)])] == [WORDS]
 
 
+def test_what_only_looks_sealed_is_sealed(store: Store) -> None:
+    """A caller's own words behind our mark stand in no file, and are read as they were said."""
+    request = msgspec.Raw(b'{"airboss_sealed":"1.k.e","messages":[{"content":"%s"}]}' % WORDS.encode())
+    response = msgspec.Raw(b'{"airboss_sealed":"%s"}' % WORDS.encode())
+    store.takes(1, user="ann", request=request, response=response)
+    store.log.put_scores([msgspec.structs.replace(remark("s1", 1, "bob"), comment=f"{NAME}:{WORDS}")])
+    found = store.read(1)
+    assert found.request["messages"] == [{"content": WORDS}]
+    assert found.response == {NAME: WORDS}
+    assert [each.comment for each in store.log.scores_of([call_id(1)])] == [f"{NAME}:{WORDS}"]
+    store.inner.close()
+    assert holding(store.root, WORDS.encode()) == []
+
+
 def test_no_words_are_in_a_clickhouse(clickhouse: House, tmp_path: Path) -> None:
     """Its tables hold what is sealed."""
     from airboss.store.clickhouse import ClickHouseRecordLog  # noqa: PLC0415 - one test's

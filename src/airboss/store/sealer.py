@@ -20,7 +20,7 @@ from airboss.store.joining import StoredRecord, body, read_record
 from airboss.store.keyring import Keyring, Whose
 from airboss.store.rows import ROW_CHARS_MAX
 from airboss.store.sealed_marks import BODY, NAME, PREFIX, Unopened
-from airboss.store.sealing import Key, as_body, in_body, in_value, seal
+from airboss.store.sealing import Key, as_body, in_body, in_value, is_sealed, seal
 from airboss.store.span_rows import NOTHING, Said, Span, SpanDetail
 
 SPAN_CHARS_MAX: Final = ROW_CHARS_MAX * 3 // 4
@@ -217,6 +217,6 @@ def _sealed(raw: msgspec.Raw, key: Key, at: str) -> msgspec.Raw:
 
 
 def _sealed_text(text: str | None, keys: tuple[Key, ...], at: str) -> str | None:
-    if text is None or text.startswith(PREFIX):
+    if text is None or (text.startswith(PREFIX) and is_sealed(text.removeprefix(PREFIX))):
         return text
     return PREFIX + seal(keys, text.encode("utf-8", "replace"), at)

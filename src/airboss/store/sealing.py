@@ -7,6 +7,7 @@ is written `VERSION.KEY.TEXT`, TEXT in base64; version 2 holds what is sealed on
 
 from __future__ import annotations
 
+import re
 import secrets
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -47,14 +48,16 @@ class Key(msgspec.Struct, frozen=True):
     cipher: AESGCM
 
 
-class _Envelope(msgspec.Struct):
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     airboss_sealed: str
+    id: Any = None
 
 
 class _Named(msgspec.Struct):
     id: Any = None
 
 
+_SEALED: Final = re.compile(r"[12]\.[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]+={0,2}")
 _envelopes: Final = msgspec.json.Decoder(_Envelope)
 _named: Final = msgspec.json.Decoder(_Named)
 
@@ -123,15 +126,21 @@ def in_body(body: bytes) -> str | None:
     if not body.startswith(BODY):
         return None
     try:
-        return _envelopes.decode(body).airboss_sealed
+        sealed = _envelopes.decode(body).airboss_sealed
     except msgspec.DecodeError:
         return None
+    return sealed if is_sealed(sealed) else None
 
 
 def in_value(body: Any) -> str | None:
     """As `in_body`, of a body that was read."""
-    sealed = body.get(NAME) if isinstance(body, dict) else None
-    return sealed if isinstance(sealed, str) else None
+    sealed = body.get(NAME) if isinstance(body, dict) and body.keys() <= {NAME, "id"} else None
+    return sealed if isinstance(sealed, str) and is_sealed(sealed) else None
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a text has the form of what `seal` gives: a caller may put our mark before words of its own."""
+    return _SEALED.fullmatch(text) is not None
 
 
 def _name_of(data: bytes) -> str | None:
