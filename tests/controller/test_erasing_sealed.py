@@ -12,7 +12,7 @@ from typing import cast
 import msgspec
 import pytest
 
-from airboss.domain.errors import StoreUnavailable
+from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.record import Redacted
 from tests.controller.houses import ALL, KEY, USER, WORDS, House, letters
 from tests.store.keys import ring
@@ -64,6 +64,27 @@ def test_sealed_words_leave_the_journal_when_they_are_stored(sealed_house: House
     house.mover.tick()
     assert holding(house.root, WORDS) == []
     assert house.log.count(ALL) == 4
+
+
+def test_words_that_could_not_be_written_over_are_written_over_later(
+    sealed_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the ledger was away just when the store had taken them."""
+    house = sealed_house
+    house.mover.tick()
+    house.opens(1)
+    house.closes(1)
+
+    def away() -> bool:
+        raise SetupError("the ledger is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.log, "wanted", away)
+        assert not house.mover.tick().store_up
+    assert [name for name in holding(house.root, WORDS) if name.startswith("journal/")]
+    assert house.mover.tick().store_up
+    assert holding(house.root, WORDS) == []
+    assert house.log.count(ALL) == 1
 
 
 def test_what_is_sealed_is_unreadable_though_the_store_is_down(

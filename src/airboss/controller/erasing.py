@@ -132,11 +132,13 @@ class Erasing:
 
     def taken(self, path: Path, base: int, frames: Sequence[Frame]) -> None:
         """The log has these frames of a segment, which begin at `base`: blank what must not stay there.
-        Raises OSError."""
+        Raises OSError, SetupError; what could not be blanked is looked for before anything is settled."""
+        clean, self._scrubbed, self._swept = (self._scrubbed, self._swept), False, False
         if self._seals():
             overwrite(path, base, [(frame, b"{}") for frame in frames])
         else:
             overwrite(path, base, self._to_blank(frames))
+        self._scrubbed, self._swept = clean
 
     def kept(self, segment: str, payload: bytes) -> bytes:
         """What of a dead letter's payload may be kept: nothing, unless it is surely of nobody forgotten."""
