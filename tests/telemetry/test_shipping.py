@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from airboss.controller.mover import SETTLE_AFTER, Mover
-from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, SetupError, StoreUnavailable
+from airboss.domain.errors import (
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    SetupError,
+    StoreUnavailable,
+    Unavailable,
+)
 from airboss.telemetry.frames import framed
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts
@@ -345,6 +352,17 @@ def test_what_spans_tell_of_waits_for_machines_that_are_heard_of(both: Both) -> 
     assert max(asked, default=start) <= start
     both.clock.at += timedelta(seconds=61)
     assert settled(again) == both.clock.at
+
+
+def test_who_cannot_be_remembered_has_not_joined(tmp_path: Path) -> None:
+    """After the next start nobody would wait for it."""
+    nodes = Nodes(tmp_path, tmp_path / "full" / "nodes.json", FixedClock())
+    with pytest.raises(Unavailable, match="cannot be remembered"):
+        nodes.hear(report())
+    assert nodes.all() == []
+    (tmp_path / "full").mkdir()
+    assert nodes.hear(report())
+    assert Nodes(tmp_path, tmp_path / "full" / "nodes.json", FixedClock()).all()
 
 
 def test_a_machine_that_is_gone_for_good(both: Both) -> None:

@@ -98,7 +98,7 @@ class Nodes:
 
     def hear(self, report: Report) -> bool:
         """A machine is there; whether it is new. Raises InvalidRequest, PermissionDenied for one that was
-        forgotten."""
+        forgotten, Unavailable where the disk refuses."""
         if not _NAME.fullmatch(report.name):
             raise InvalidRequest(
                 f"name is {report.name[:80]!r}; give letters, digits, `.`, `_`, `-`", param="name"
@@ -132,7 +132,11 @@ class Nodes:
                 for worker, counts in report.gateways.items()
             }
             if before is None:
-                self._keep()
+                try:
+                    self._keep()
+                except OSError as error:  # not even until the next start: an erasure must wait for it
+                    del self._state.nodes[report.name], self._counts[report.name]
+                    raise Unavailable(f"who joins cannot be remembered: {error.strerror}") from error
         return before is None
 
     def take(self, name: str, journal: str, segment: str, at: int, piece: bytes) -> int:
