@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,17 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from airboss.domain.errors import AirbossError
+from airboss.tuning.hosted_answers import (
+    count,
+    id_of,
+    listed,
+    loss_of,
+    model_of,
+    progress_of,
+    reason_of,
+    rows_of,
+    tag_of,
+)
 from airboss.tuning.hosted_http import Json, Missing, Provider, Transient
 from airboss.tuning.ports import Loss, Report, Trained, TrainingFailed, TrainOrder
 
@@ -31,10 +41,9 @@ LOOK_S: Final = 0.2
 PAGES_MAX: Final = 100
 PAGE: Final = 100
 LOSSES_MAX: Final = 500
+STATUS_CHARS_MAX: Final = 40
 TAG: Final = "airboss"
 """The metadata by which a job of ours is known."""
-
-_STEP: Final = re.compile(r"[Ss]tep (\d+)(?:/(\d+))?")
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +125,8 @@ class _Training:
     def run(self) -> Trained:
         """As `Trainer.train`."""
         try:
-            job = self._ended(self._begun())
-            trained = self._trained(job)
+            job_id = self._begun()
+            trained = self._trained(job_id, self._ended(job_id))
         except TrainingFailed:
             self._tidied()
             raise
@@ -159,7 +168,7 @@ class _Training:
             if found is not None:
                 return found
             try:
-                return str(self._provider.post("/fine_tuning/jobs", self._body())["id"])
+                return self._id(self._provider.post("/fine_tuning/jobs", self._body()))
             except Transient as error:
                 may_be_there = may_be_there or error.unsure
                 raise
@@ -191,9 +200,16 @@ class _Training:
         name = self._filename(part)
 
         def once() -> str:
-            return self._found_file(name) or str(self._provider.upload(file, name)["id"])
+            return self._found_file(name) or self._id(self._provider.upload(file, name))
 
         return self._patiently(once)
+
+    def _id(self, answer: Json) -> str:
+        """The id of what was made. Raises Transient where there is none: it may be there all the same."""
+        found = id_of(answer)
+        if found is None:
+            raise Transient(f"provider {self._provider.name!r} gives no id of what it made", unsure=True)
+        return found
 
     def _filename(self, part: str) -> str:
         return f"{self._tag}-{part}.jsonl"
@@ -202,7 +218,7 @@ class _Training:
         """A file of ours that an earlier try has uploaded."""
         try:
             files = self._all("/files", {"purpose": "fine-tune"})
-            return next((str(each["id"]) for each in files if each.get("filename") == name), None)
+            return next((id_of(each) for each in files if each.get("filename") == name), None)
         except Missing:  # it lists none: at worst a second copy goes up, which costs nothing
             return None
 
@@ -210,9 +226,9 @@ class _Training:
         """The job that an earlier try has made. Raises TrainingFailed where that cannot be told."""
         try:
             for job in self._all("/fine_tuning/jobs", {}):
-                tagged = (job.get("metadata") or {}).get(TAG) == self._tag
+                tagged = tag_of(job, TAG) == self._tag
                 if tagged or job.get("training_file") == self._notes.training:
-                    return str(job["id"])
+                    return id_of(job)
         except Missing as error:
             raise TrainingFailed(
                 f"a job was asked for, its answer was lost, and provider {self._provider.name!r} does not "
@@ -226,11 +242,11 @@ class _Training:
         for _ in range(PAGES_MAX):
             asked = {**params, "limit": str(PAGE), **({"after": after} if after is not None else {})}
             page = self._provider.get(path, asked)
-            rows = [each for each in page.get("data") or [] if isinstance(each, dict) and "id" in each]
+            rows = rows_of(page)
             yield from rows
             if not page.get("has_more") or not rows:
                 return
-            after = str(rows[-1]["id"])
+            after = id_of(rows[-1])
 
     # -- what is waited for
 
@@ -247,10 +263,7 @@ class _Training:
             if status == "succeeded":
                 return job
             if status == "failed":
-                error = job.get("error") or {}
-                said = self._provider.clean(
-                    str(error.get("message") or error.get("code") or "no reason given")
-                )
+                said = self._provider.clean(reason_of(job))
                 raise TrainingFailed(f"provider {name!r} could not train {self._order.model!r}: {said}")
             if status == "cancelled":
                 raise TrainingFailed(f"the job {job_id} was cancelled at provider {name!r}")
@@ -275,19 +288,18 @@ class _Training:
         if status == "running":
             with suppress(Transient, TrainingFailed):
                 page = self._provider.get(f"/fine_tuning/jobs/{job_id}/events", {"limit": "5"})
-                for event in page.get("data") or []:
-                    done, total = max((done, total), _progress(event))
-        self._say(status.replace("_", " "), done, total)
+                for event in listed(page):
+                    done, total = max((done, total), progress_of(event))
+        self._say(self._provider.clean(status)[:STATUS_CHARS_MAX].replace("_", " "), done, total)
 
-    def _trained(self, job: Json) -> Trained:
-        model = job.get("fine_tuned_model")
-        if not isinstance(model, str) or not model:
-            raise TrainingFailed(f"provider {self._provider.name!r} names no model that came of {job['id']}")
-        tokens = job.get("trained_tokens")
+    def _trained(self, job_id: str, job: Json) -> Trained:
+        model = model_of(job)
+        if model is None:
+            raise TrainingFailed(f"provider {self._provider.name!r} names no model that came of {job_id}")
         return Trained(
             fields={"model": model},
-            losses=self._losses(str(job["id"])),
-            trained_tokens=tokens if isinstance(tokens, int) else None,
+            losses=self._losses(job_id),
+            trained_tokens=count(job.get("trained_tokens")),
         )
 
     def _losses(self, job_id: str) -> tuple[Loss, ...]:
@@ -295,7 +307,7 @@ class _Training:
         points: dict[int, Loss] = {}
         with suppress(Transient, TrainingFailed):
             for event in self._all(f"/fine_tuning/jobs/{job_id}/events", {}):
-                point = _loss(event.get("data"))
+                point = loss_of(event)
                 if point is not None:
                     points[point.step] = point
         curve = [points[step] for step in sorted(points)]
@@ -384,27 +396,3 @@ def _pause(seconds: float, look: Callable[[], None]) -> None:
         look()
         threading.Event().wait(min(left, LOOK_S))
     look()
-
-
-def _progress(event: Any) -> tuple[int, int]:
-    """Steps done and in all, off an event's data or, where it has none, its message."""
-    data = event.get("data") if isinstance(event, dict) else None
-    if isinstance(data, dict) and isinstance(data.get("step"), int):
-        total = data.get("total_steps")
-        return data["step"], total if isinstance(total, int) else 0
-    found = _STEP.search(str(event.get("message"))) if isinstance(event, dict) else None
-    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
-
-
-def _loss(data: Any) -> Loss | None:
-    if not isinstance(data, dict) or not isinstance(data.get("step"), int):
-        return None
-    training = _number(data.get("train_loss"))
-    validation = _number(data.get("full_valid_loss", data.get("valid_loss")))
-    if training is None and validation is None:
-        return None
-    return Loss(step=data["step"], training=training, validation=validation)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -6,6 +6,7 @@ What is shown of a provider's answer is bounded, and never has the key in it, sh
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from airboss.tuning.ports import TrainingFailed
 CONNECT_S: Final = 15.0
 READ_S: Final = 60.0
 UPLOAD_S: Final = 600.0
+ANSWER_S: Final = 120.0
+"""So long may an answer take from the call to its last byte; an upload UPLOAD_S longer."""
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 SAID_CHARS_MAX: Final = 300
 AFTER_S_MAX: Final = 300.0
@@ -84,6 +87,7 @@ class Provider:
         self._client.close()
 
     def _call(self, method: str, path: str, **more: Any) -> Json:
+        until = time.monotonic() + (UPLOAD_S if "files" in more else 0) + ANSWER_S
         try:
             with self._client.stream(method, f"{self._base}{path}", **more) as response:
                 body = bytearray()
@@ -91,6 +95,8 @@ class Provider:
                     body += piece
                     if len(body) > ANSWER_BYTES_MAX:
                         raise TrainingFailed(f"provider {self.name!r} answers {path} with too much to read")
+                    if time.monotonic() > until:  # each piece in time, and no end
+                        raise Transient(f"provider {self.name!r} does not end its answer", unsure=True)
                 return self._read(method, path, response, bytes(body))
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise Transient(f"provider {self.name!r} cannot be reached: {type(error).__name__}") from error
@@ -102,7 +108,7 @@ class Provider:
         status = response.status_code
         try:
             value = httpx2.Response(status, content=body).json()
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter where it is nested without end
             value = None
         if 200 <= status < 300 and isinstance(value, dict):
             return value
