@@ -253,6 +253,8 @@ model = "keyless"
         ((), "nowhere", "no dataset is called 'nowhere'"),
         (("--epochs", "0"), "steer", "greater than or equal to 1"),
         (("--learning-rate", "-1"), "steer", "a learning rate of -1.0"),
+        (("--learning-rate", "nan"), "steer", "what is given cannot be sent as JSON"),
+        (("--name", "a/b"), "steer", "'a/b' cannot be a name"),
         (("--alpha", "2"), "steer", "alpha is 2.0"),
         (("--scorer", "nonesuch"), "steer", "no scorer is of kind 'nonesuch'"),
         (("--release", "nobody"), "steer", "no release 'nobody'"),

@@ -132,7 +132,10 @@ class Remote:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """As in `Api`."""
-        return self._answer("POST", path, json=dict(body))
+        try:
+            return self._answer("POST", path, json=dict(body))
+        except ValueError as error:  # as the client says it
+            raise WrongCall(f"what is given cannot be sent as JSON: {error}") from error
 
     def _answer(self, method: str, path: str, **fields: Any) -> Any:
         return parsed(self._asked(method, path, **fields))

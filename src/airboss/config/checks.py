@@ -31,7 +31,12 @@ from airboss.config.types import (
 )
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What models, releases and most else may be called."""
+
+NAMED = "1 to 64 of A-Z a-z 0-9 . _ -"
+"""The same in words."""
+
 """Names become names of files, so they are narrow."""
 _SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 """What apps send as `model`; vendors write `org/name:tag`."""
@@ -149,9 +154,8 @@ def _check_names(config: Config, wrong: Wrong) -> None:
     }
     for table, entries in tables.items():
         for name in entries:
-            if not _NAME.fullmatch(name):
-                allowed = "1 to 64 of A-Z a-z 0-9 . _ -"
-                raise wrong((table, name), f"{quoted(name)} cannot be a name; use {allowed}")
+            if not NAME.fullmatch(name):
+                raise wrong((table, name), f"{quoted(name)} cannot be a name; use {NAMED}")
     for name, deployment in config.deployments.items():
         for served in (name, *deployment.aliases):
             if not _SERVED_NAME.fullmatch(served):

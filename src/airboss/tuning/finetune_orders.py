@@ -27,7 +27,7 @@ from airboss.tuning.finetune_plan import (
     check_order,
     check_release,
 )
-from airboss.tuning.orders import scorer_of
+from airboss.tuning.orders import name_of, scorer_of
 
 SUFFIX: Final = "-finetuned"
 """What a new release's name ends with unless another one is given."""
@@ -102,7 +102,7 @@ class FinetuneOrders:
             target=target,
             place=place,
             scorer=scorer,
-            name=order.name or base.name.removesuffix(SUFFIX) + SUFFIX,
+            name=name_of(order.name, base, SUFFIX),
             policy=policy,
             epochs=order.epochs,
             learning_rate=order.learning_rate,

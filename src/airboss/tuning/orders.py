@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from airboss.config.checks import NAME, NAMED
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import Ledger
 from airboss.domain.release import PromptForm, Release
@@ -30,6 +32,9 @@ from airboss.tuning.plan import (
 
 SUFFIX: Final = "-tuned"
 """What a new release's name ends with unless another one is given."""
+
+STEM_CHARS_MAX: Final = 48
+"""Of today's name in a new one: what is behind it, and a number where that is taken, go beside it."""
 
 
 class TuneOrders:
@@ -79,7 +84,7 @@ class TuneOrders:
             base=base,
             target=target,
             scorer=scorer,
-            name=order.name or base.name.removesuffix(SUFFIX) + SUFFIX,
+            name=name_of(order.name, base, SUFFIX),
             reflector=served.stable(order.reflector) if order.reflector is not None else None,
             budget=order.budget,
             seed=order.seed,
@@ -93,6 +98,17 @@ class TuneOrders:
             else {},
             folder=str(self._scorers),
         )
+
+
+def name_of(given: str | None, base: Release, suffix: str) -> str:
+    """What the new release is called: as `given`, else as today's with `suffix`. Raises WrongCall for what
+    the configuration could not call it, before there is anything to lose."""
+    if given is None:
+        stem = re.sub(r"[^A-Za-z0-9._-]", "-", base.name.removesuffix(suffix))
+        return f"{stem[:STEM_CHARS_MAX]}{suffix}"
+    if not NAME.fullmatch(given):
+        raise WrongCall(f"{given[:80]!r} cannot be a name; use {NAMED}")
+    return given
 
 
 def scorer_of(given: str | dict[str, Any], scorers: Path) -> Spec:
