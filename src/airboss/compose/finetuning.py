@@ -114,12 +114,12 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Pr
                     tuning, job, files, trainer_of(tuning.task, data), rooms["jobs"]
                 )
                 files.drop(job.id)
-
+                check_served(tuning.task, ledger)
                 new = NewModel(base=tuning.task.base.model, fields=learned.trained.fields)
                 with engine_for(new, ledger, data, progress) as port:
                     result = run_until_stopped(judged(tuning, learned, ledger, data, port), progress)
                 result = _taken(result, new, propose)
-                if not result.better:
+                if not result.better and result.judgement.after is not None:
                     _drop_adapter(new, ledger, data)
             except AirbossError as error:
                 files.drop(job.id)
@@ -142,6 +142,17 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Pr
         return result
 
     return work
+
+
+def check_served(task: FinetuneTask, ledger: Ledger) -> None:
+    """Raises WrongCall where today's release is none of the plan any more: nothing could be compared with it,
+    and the holdout would be read for nothing."""
+    snapshot = ledger.snapshot()
+    if snapshot is None or all(each.release.digest != task.base.digest for each in snapshot.plan.served()):
+        raise WrongCall(
+            f"release {task.base.name} ({task.base.digest[:8]}), which was to be beaten, is not served any "
+            "more, so the new model was not judged; fine-tune what is served now"
+        )
 
 
 async def judged(
@@ -170,8 +181,8 @@ def engine_for(new: NewModel, ledger: Ledger, data: DataDir, progress: Progress)
 
 
 def _drop_adapter(new: NewModel, ledger: Ledger, data: DataDir) -> None:
-    """An adapter that is no better goes, unless the configuration names it all the same: the same training
-    gives the same one."""
+    """An adapter that was judged and is no better goes, unless the configuration names it all the same: the
+    same training gives the same one."""
     sha256 = new.fields.get("adapter_sha256")
     if sha256 is not None and sha256 not in (ledger.config() or ""):
         (data.adapters_dir / f"{sha256}.gguf").unlink(missing_ok=True)
