@@ -246,6 +246,26 @@ def test_a_piece_of_which_nobody_heard(both: Both, kept: int | None, again: bool
     writer.stop()
 
 
+def test_what_comes_after_the_end_is_not_taken(both: Both) -> None:
+    """A piece that was long on its way makes no journal that nobody would end."""
+    both.nodes.hear(report())
+    journal = "gateway-0-" + "0" * 32
+    both.nodes.take(NAME, journal, "000001", 0, b"abc")
+    both.nodes.end(NAME, journal)
+    both.mover.drain()
+    with pytest.raises(NotFound, match="has ended"):
+        both.nodes.take(NAME, journal, "000001", 0, b"abc")
+    assert not list(both.there.glob("*/"))
+    both.nodes.end(NAME, journal)
+
+
+def test_a_time_of_no_zone_is_refused(both: Both) -> None:
+    """Nobody could tell how old such a count is."""
+    with pytest.raises(InvalidRequest, match="no time zone"):
+        both.nodes.hear(report(gateways={"gateway-0": Counts(written_at=datetime(2026, 1, 1))}))  # noqa: DTZ001
+    assert both.nodes.all() == []
+
+
 def test_a_killed_worker_s_cut_off_frame_is_brought_as_it_is(both: Both) -> None:
     """The other side says what is wrong with it, as of its own."""
     writer = JournalWriter(both.here, "gateway-0")

@@ -92,6 +92,8 @@ class Nodes:
         self._since = clock.now()
         self._lock = threading.Lock()
         self._counts: dict[str, dict[str, Counts]] = {}
+        self._ended: dict[str, None] = {}
+        """Journals that ended since this began, the oldest first."""
         self._state = _Kept()
         if kept.exists():
             self._state = msgspec.json.decode(kept.read_bytes(), type=_Kept)
@@ -103,6 +105,8 @@ class Nodes:
             raise InvalidRequest(
                 f"name is {report.name[:80]!r}; give letters, digits, `.`, `_`, `-`", param="name"
             )
+        if any(counts.written_at.tzinfo is None for counts in report.gateways.values()):
+            raise InvalidRequest("written_at of a gateway has no time zone", param="gateways")
         with self._lock:
             if report.name in self._state.forgotten:
                 raise PermissionDenied(
@@ -146,10 +150,12 @@ class Nodes:
 
         Raises InvalidRequest, NotFound for a machine that has not joined, Unavailable where the disk refuses.
         """
-        self._check(name, journal)
         if not _SEGMENT.fullmatch(segment) or at < 0 or len(piece) > PIECE_BYTES_MAX:
             raise InvalidRequest(f"no piece of a segment: {segment[:20]!r}, {len(piece)} bytes at {at}")
         with self._lock:
+            self._check(name, journal)
+            if journal in self._ended:  # an answer that nobody waits for any more, and the mover may be done
+                raise NotFound(f"{journal} has ended, and all of it was here")
             try:
                 directory = self._directory(name, journal)
                 return _append(directory / f"{segment}{SEGMENT_SUFFIX}", at, piece)
@@ -158,9 +164,12 @@ class Nodes:
 
     def end(self, name: str, journal: str) -> None:
         """A machine's worker has ended, and all that it wrote is here. Raises as `take`."""
-        self._check(name, journal)
         with self._lock:
+            self._check(name, journal)
             self._end(self._root / journal)
+            self._ended[journal] = None
+            if len(self._ended) > JOURNALS_MAX:
+                del self._ended[next(iter(self._ended))]
 
     def leave(self, name: str) -> bool:
         """A machine stops, having brought everything; whether it was known."""
@@ -214,9 +223,8 @@ class Nodes:
     def _check(self, name: str, journal: str) -> None:
         if not _JOURNAL.fullmatch(journal):
             raise InvalidRequest(f"{journal[:80]!r} is no journal of a gateway")
-        with self._lock:
-            if name not in self._state.nodes:
-                raise NotFound(f"no machine {name[:80]!r} has joined")
+        if name not in self._state.nodes:
+            raise NotFound(f"no machine {name[:80]!r} has joined")
 
     def _directory(self, name: str, journal: str) -> Path:
         """Where a journal lies, made where it is new."""
