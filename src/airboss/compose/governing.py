@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -82,6 +82,11 @@ def with_governance(
     return found
 
 
+LEFTOVERS: Final = "trainings that nobody wants"
+"""A chore that waits for providers, minutes where they hang: it has a thread of its own, so that retention and
+keys to redact do not wait for it."""
+
+
 def chores(  # noqa: PLR0917 - what the controller has, in the order it came to be
     ledger: Ledger,
     data: DataDir,
@@ -104,7 +109,7 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
         "plans in the audit log": PlanNotes(ledger, rooms["audit"], SystemClock()),
         "verdicts in the audit log": VerdictNotes(rollouts, rooms["audit"], SystemClock()),
         "retention": retention,
-        "trainings that nobody wants": Leftovers(data, rooms["jobs"]),
+        LEFTOVERS: Leftovers(data, rooms["jobs"]),
         "kept responses": Expiring(
             partial(open_responses, data),
             rooms["people"].store,
@@ -116,8 +121,10 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
 
 @contextmanager
 def looking_after(chores: Mapping[str, Chore], *, broke: Callable[[], None]) -> Iterator[None]:
-    """Chores are done until the end of the block. `broke` is called if their thread ends by a defect."""
+    """Chores are done until the end of the block. `broke` is called if their threads end by a defect."""
     from airboss.controller.chores import Chores  # noqa: PLC0415 - the controller's own
 
-    with at_work({"chores": Chores(chores).run}, broke=broke):
+    alone = {name: each for name, each in chores.items() if name == LEFTOVERS}
+    others = {name: each for name, each in chores.items() if name not in alone}
+    with at_work({"chores": Chores(others).run, LEFTOVERS: Chores(alone).run}, broke=broke):
         yield
