@@ -83,8 +83,8 @@ def with_governance(
 
 
 LEFTOVERS: Final = "trainings that nobody wants"
-"""A chore that waits for providers, minutes where they hang: it has a thread of its own, so that retention and
-keys to redact do not wait for it."""
+"""A chore that waits for providers, minutes where they hang: it has a thread of its own, so that retention
+and keys to redact do not wait for it."""
 
 
 def chores(  # noqa: PLR0917 - what the controller has, in the order it came to be

@@ -199,8 +199,8 @@ def _why(code: int, errors: IO[bytes]) -> str:
         return own[-1].removeprefix("airboss: ")
     if code == -9:
         return (
-            "the training was killed, as happens where memory runs out; free some, or take a smaller base"
-            " model. Started again it goes on where it was"
+            "the training was killed, as happens where memory runs out; free some or take a smaller base"
+            " model, then run it again"
         )
     return f"the training ended with exit code {code}: {said[-1][:300] if said else 'it said nothing'}"
 
