@@ -124,15 +124,18 @@ def test_one_that_is_no_better_is_said_to_be_none(tmp_path: Path) -> None:
 
 
 def test_the_holdout_is_never_trained_on(tmp_path: Path) -> None:
-    """No question of it is in a file, and one that the train part has too is not judged by."""
+    """No question of it is in a file, and one that the train part has too is not judged by, whatever its
+    parameters."""
     data = made()
     twin = next(each for each in data.items if each.part == "train")
     more = Item(id="twin", input=twin.input, expected=twin.expected, part="holdout")
     store, trainer = MemoryStore(), Trainer()
-    digest = stored(store, dataset("steer", [*data.items, more]))
+    asked = msgspec.structs.replace(twin.input, params={"max_tokens": 5})
+    other = msgspec.structs.replace(more, id="other", input=asked)
+    digest = stored(store, dataset("steer", [*data.items, more, other]))
     result = done(store, task(digest), tmp_path, Models(), trainer)
     assert not any("holdout" in line for line in trainer.lines)
-    assert (result.judgement.items, result.judgement.shown) == (60, 1)
+    assert (result.judgement.items, result.judgement.shown) == (60, 2)
 
 
 def test_who_is_erased_while_files_are_written_is_in_none(tmp_path: Path) -> None:

@@ -148,6 +148,12 @@ def input_digest(given: Input) -> str:
     return digest([given.messages, given.variables, given.params])
 
 
+def words_digest(given: Input) -> str:
+    """The same of the words alone, whatever parameters go with them: what a model that was trained on them
+    knows."""
+    return digest([given.messages, given.variables])
+
+
 def question(item: Item) -> str:
     """The text that a person said last, for people and judges to read; all variables if there is none."""
     for message in reversed(item.input.messages):

@@ -11,7 +11,7 @@ import msgspec
 
 from airboss.domain.errors import SetupError
 from airboss.domain.release import Release
-from airboss.evaluations.datasets import input_digest
+from airboss.evaluations.datasets import words_digest
 from airboss.evaluations.library import KeptDataset, Library
 from airboss.evaluations.ports import Caller, EvalStore
 from airboss.releases.build import sealed
@@ -93,14 +93,14 @@ class FineTuning:
             now=self._now,
             on_call=lambda: self._report(min(metered.begun, total), total, "judges on the holdout"),
         )
-        learnt = {input_digest(item.input) for item in self._library.items(dataset, "train")}
+        learnt = {words_digest(item.input) for item in self._library.items(dataset, "train")}
         judged = await judge_once(
             task,
             self._job,
             dataset,
             today=varying.know(task.base),
             new=varying.know(learned.release, new_model=True, port=port),
-            known=lambda item: input_digest(item.input) in learnt,
+            known=lambda item: words_digest(item.input) in learnt,
             work="fine-tuning",
             evals=self._evals,
             caller=metered,
