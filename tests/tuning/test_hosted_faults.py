@@ -132,3 +132,12 @@ def test_an_answer_without_end_ends(serve: Serve, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(hosted_http, "ANSWER_S", -1.0)
     with pytest.raises(TrainingFailed, match="does not end its answer"):
         serve(**{"GET /files": {"data": []}}).train(order(tmp_path), quiet)
+
+
+def test_a_key_that_is_cut_off_is_no_key_shown(serve: Serve, tmp_path: Path) -> None:
+    """Where a provider repeats the key at the very end of what is shown, no piece of it stays."""
+    for at in range(280, 300):
+        with pytest.raises(TrainingFailed) as caught:
+            serve(**{"POST /files": b"x" * at + KEY.encode()}).train(order(tmp_path), quiet)
+        assert "xxx" in str(caught.value)
+        assert KEY[:4] not in str(caught.value)

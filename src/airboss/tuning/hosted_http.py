@@ -133,7 +133,7 @@ class Provider:
         if isinstance(told, dict):
             code, message = told.get("code") or told.get("type"), str(told.get("message") or "")
         else:
-            code, message = None, str(told or body[:SAID_CHARS_MAX].decode("utf-8", "replace"))
+            code, message = None, str(told or body.decode("utf-8", "replace"))
         message = self.clean(message)
         return (code if isinstance(code, str) else None), f": {message}" if message else ""
 
