@@ -39,8 +39,8 @@ def check_extra() -> None:
     missing = [name for name in ("jax", "gguf") if importlib.util.find_spec(name) is None]
     if missing:
         raise TrainingFailed(
-            f"training on this machine needs the extra finetune, and {' and '.join(missing)} is not"
-            " installed: in the clone `.venv/bin/pip install -e '.[finetune]'`"
+            f"training on this machine needs the extra finetune, of which {', '.join(missing)} is missing:"
+            " in the clone `.venv/bin/pip install -e '.[finetune]'`"
         )
 
 
