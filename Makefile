@@ -64,6 +64,7 @@ soak:  ## Tell the demo's story, kill processes a hundred times, watch a worker'
 	@scripts/setup dev
 	@AIRBOSS_TEST_STORY=1 $(BIN)/pytest tests/journeys/test_demo.py
 	@$(BIN)/python -m benchmarks.kills
+	@$(BIN)/python -m benchmarks.kills_joined
 	@exec $(BIN)/python -m benchmarks.soak $(ARGS)
 
 lock:  ## Compile requirements.lock and requirements-dev.lock anew
