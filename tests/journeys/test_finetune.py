@@ -270,22 +270,22 @@ model = "keyless"
     failed = finetune(airboss, "steer")
     assert failed.returncode == 1
     assert "could not train 'up': The file is unsafe." in failed.stderr
-    audited = airboss.verb("audit", "list", "--json")
-    assert audited.count('"finetune.end"') == 1
+    assert airboss.verb("audit", "list", "--json").count('"finetune.end"') == 1
     # What was paid for is named, also where it can be judged no more.
-    provider.tuning(TuningPlay(for_s=4.0))
+    provider.tuning(TuningPlay(for_s=12.0))  # by then four verbs have ended, also on a busy machine
     job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
     until(lambda: "running" in note(airboss, job), timeout_s=30)
     more.write_text(airboss.verb("export").replace("Sort the message.", "Sort it."))
     airboss.verb("apply", str(more))
     airboss.verb("rollout", "start", "support")
     airboss.verb("rollout", "promote", "support")
-    until(lambda: airboss.api(f"jobs/{job}")["state"] == "failed", timeout_s=30)
+    until(lambda: airboss.api(f"jobs/{job}")["state"] == "failed", timeout_s=60)
     assert "is not served any more, so the new model was not judged" in airboss.api(f"jobs/{job}")["error"]
     assert "the model was trained and is there: model = ft:up:" in airboss.api(f"jobs/{job}")["error"]
     assert json.loads(airboss.verb("dataset", "show", "steer", "--json"))["holdout_reads"] == 0
+    provider.tuning(TuningPlay(for_s=6.0))
     job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
     until(lambda: "running" in note(airboss, job), timeout_s=30)
     airboss.verb("dataset", "delete", "steer", "--yes")
-    until(lambda: airboss.api(f"jobs/{job}")["state"] == "failed", timeout_s=30)
+    until(lambda: airboss.api(f"jobs/{job}")["state"] == "failed", timeout_s=60)
     assert "the model was trained and is there: model = ft:up:" in airboss.api(f"jobs/{job}")["error"]
