@@ -85,6 +85,7 @@ def kill_in_turn(machines: Sequence[Airboss], count: int, seed: int) -> Counter[
     """Kill so many times, of machines of which the first leads; what was killed how often."""
     dice, killed = random.Random(seed), Counter[str]()
     for _ in range(count):
+        # A kill comes at a moment of the seed, whatever is going on: there is nothing to wait for.
         time.sleep(dice.uniform(0.3, 2.0))
         at = dice.choice(machines)
         if at is not machines[0] and dice.random() < WHOLE_MACHINE:

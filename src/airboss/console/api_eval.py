@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
+from airboss.console.api_jobs import of_job
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -101,10 +101,6 @@ def summary(job: Job) -> EvalSummary:
     plan = msgspec.json.decode(job.spec, type=EvalTask).plan
     result = _result(job)
     decision = result.decision if result is not None else None
-    same: dict[str, Any] = {
-        name: getattr(job, name)
-        for name in ("id", "state", "created_at", "by", "done", "total", "note", "error")
-    }
     return EvalSummary(
         dataset=plan.dataset_name,
         part=plan.part,
@@ -112,7 +108,7 @@ def summary(job: Job) -> EvalSummary:
         b=plan.b,
         scorers=tuple(spec.name for spec in plan.scorers),
         conclusion=decision.conclusion if decision is not None else None,
-        **same,
+        **of_job(job),
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
+from airboss.console.api_jobs import of_job
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -95,10 +95,6 @@ def summary(job: Job) -> FinetuneSummary:
     """A fine-tuning's job in one line."""
     task = msgspec.json.decode(job.spec, type=FinetuneTask)
     result = result_of(job)
-    same: dict[str, Any] = {
-        name: getattr(job, name)
-        for name in ("id", "state", "created_at", "by", "done", "total", "note", "error")
-    }
     return FinetuneSummary(
         deployment=task.deployment,
         dataset=task.dataset_name,
@@ -112,7 +108,7 @@ def summary(job: Job) -> FinetuneSummary:
         better=result.better if result is not None else None,
         new_model=result.learned.trained.fields if result is not None else None,
         proposed=result.proposed if result is not None else None,
-        **same,
+        **of_job(job),
     )
 
 

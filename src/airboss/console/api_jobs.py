@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from airboss.console.desk import Desk
@@ -29,6 +31,12 @@ def jobs(desk: Desk, call: Call) -> object:
 def job(desk: Desk, call: Call) -> object:
     """GET /api/v1/jobs/{id}."""
     return found(desk.jobs.get(call.path["id"]), call)
+
+
+def of_job(job: Job) -> dict[str, Any]:
+    """What the summary of a job says of it, of whatever kind it is."""
+    same = ("id", "state", "created_at", "by", "done", "total", "note", "error")
+    return {name: getattr(job, name) for name in same}
 
 
 def cancel(desk: Desk, call: Call) -> object:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
+from airboss.console.api_jobs import of_job
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -95,10 +95,6 @@ def summary(job: Job) -> ProbeSummary:
     """A probe's job in one line."""
     plan = msgspec.json.decode(job.spec, type=ProbeTask).plan
     report = report_of(job)
-    same: dict[str, Any] = {
-        name: getattr(job, name)
-        for name in ("id", "state", "created_at", "by", "done", "total", "note", "error")
-    }
     return ProbeSummary(
         deployment=plan.target.deployment,
         target=plan.target,
@@ -110,7 +106,7 @@ def summary(job: Job) -> ProbeSummary:
         seed=plan.seed,
         temperature=plan.temperature,
         conclusion=report.conclusion if report is not None else None,
-        **same,
+        **of_job(job),
     )
 
 

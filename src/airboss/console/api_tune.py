@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
+from airboss.console.api_jobs import of_job
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -89,10 +89,6 @@ def summary(job: Job) -> TuneSummary:
     """A tuning's job in one line."""
     task = msgspec.json.decode(job.spec, type=TuneTask)
     result = result_of(job)
-    same: dict[str, Any] = {
-        name: getattr(job, name)
-        for name in ("id", "state", "created_at", "by", "done", "total", "note", "error")
-    }
     return TuneSummary(
         deployment=task.deployment,
         dataset=task.dataset_name,
@@ -103,7 +99,7 @@ def summary(job: Job) -> TuneSummary:
         seed=task.seed,
         better=result.better if result is not None else None,
         proposed=result.proposed if result is not None else None,
-        **same,
+        **of_job(job),
     )
 
 
