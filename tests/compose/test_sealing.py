@@ -8,15 +8,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from airboss.compose.sealing import BODIES_KEY, Opening, open_ring, with_letters
+from airboss.compose.sealing import BODIES_KEY, Opening, open_ring, sealing, with_letters
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import RecordFilter
 from airboss.domain.status import DeadLetter
 from airboss.store.datadir import DataDir
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.ledger import SqlLedger
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.sealed_log import SealedLog
 from tests.store.keys import ring
+from tests.store.ledgers import plan
 from tests.store.samples import START, opened_json
 from tests.store.spans import span_move
 from tests.store.test_contract_messages import LATE, answers, asks, says, silent
@@ -39,6 +41,16 @@ def test_dead_letters_are_shown_opened(tmp_path: Path) -> None:
     first, *others = (each.excerpt for each in told.journal.dead_letters)
     assert first == opened_json(1, user="ann").decode()[:200]
     assert others == ["[sealed]", "in the clear"]
+
+
+def test_a_switch_holds_at_once(tmp_path: Path) -> None:
+    """Whoever was told that bodies are sealed now has the next call sealed, however soon it comes."""
+    ledger = SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
+    wanted = sealing(ledger)
+    for bodies in ("searchable", "sealed", "searchable", "sealed"):
+        ledger.publish(f'[store]\nbodies = "{bodies}"\n', plan())
+        assert wanted() is (bodies == "sealed")
+    ledger.close()
 
 
 def test_only_who_leads_makes_a_master_key(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from airboss.store.sealer import Sealer
     from airboss.store.span_rows import SpanDetail, TracedLog
 
-FRESH_S = 1.0
-"""So long the configuration is not looked at again."""
 BODIES_KEY = "bodies_key"
 """The secret that the master key is made of, with which keys of bodies are wrapped."""
 LETTER_CHARS = 200
@@ -101,17 +98,8 @@ def sealing(ledger: Ledger) -> Callable[[], bool]:
     from airboss.compose.watching import InForce  # noqa: PLC0415 - who moves records
 
     in_force = InForce(ledger)
-    looked_at, found = -FRESH_S, False
-
-    def wanted() -> bool:
-        nonlocal looked_at, found
-        now = time.monotonic()
-        if now >= looked_at + FRESH_S:
-            found = in_force.config().store.bodies == "sealed"
-            looked_at = now
-        return found
-
-    return wanted
+    # Asked anew for every move: who was told that bodies are sealed now may rely on it at the next call.
+    return lambda: in_force.config().store.bodies == "sealed"
 
 
 def kept_responses(responses: ResponseStore, data: DataDir, days: int) -> Keeping:
