@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, update
-from sqlalchemy.exc import DBAPIError
 
 from airboss.store.alert_rows import AlarmEvent, AlarmRow, Notification, Silence
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import alarm_events, alarm_silences, alarms, cursors, notifications
 
 EVENTS_KEPT: Final = 200
@@ -22,12 +20,8 @@ ENDED_KEPT: Final = timedelta(days=30)
 """How long what was sent, or could not be, can be looked at."""
 
 
-class SqlAlertStore:
+class SqlAlertStore(LedgerPart):
     """`alert_rows.AlertStore`. Safe to use by threads, and by several processes on one database."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def alarms(self) -> dict[str, AlarmRow]:
         """As `AlertStore.alarms`."""
@@ -136,26 +130,6 @@ class SqlAlertStore:
             connection.execute(delete(cursors).where(cursors.c.name == name))
             if value is not None:
                 connection.execute(insert(cursors).values(name=name, value=value))
-
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
 
 
 def _prune_events(connection: Connection, alarm: str) -> None:

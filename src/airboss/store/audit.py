@@ -10,24 +10,23 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
-from sqlalchemy.exc import DBAPIError
 
 from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NamedLeaf, NameRow, Seal, Sealed
-from airboss.store.ledger_open import any_text, cannot, open_engine, writing
+from airboss.store.ledger_open import any_text
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import audit_head, audit_leaves, audit_names
 
 PAGE: Final = 1_000
 
 
-class SqlAuditLog:
+class SqlAuditLog(LedgerPart):
     """`audit_rows.AuditLog`. Safe to use by threads, and by several processes on one database: whoever
     appends holds the database's write lock from reading the head to writing the next one. `seal` makes the
     rows."""
 
     def __init__(self, url: str, seal: Seal) -> None:
-        self._engine = open_engine(url)
+        super().__init__(url)
         any_text(self._engine)
-        self._writer = writing(self._engine)
         self._seal = seal
 
     def append(
@@ -90,10 +89,6 @@ class SqlAuditLog:
         with self._read() as connection:
             yield _Whole(connection)
 
-    def close(self) -> None:
-        """Give back connections. The log is not used after."""
-        self._engine.dispose()
-
     def _add(self, connection: Connection, entry: AuditEntry) -> int:
         sealed: Sealed = self._seal(_head(connection), entry)
         for leaf in sealed.leaves:
@@ -104,22 +99,6 @@ class SqlAuditLog:
         if connection.execute(update(audit_head).values(**values)).rowcount == 0:
             connection.execute(insert(audit_head).values(id=1, **values))
         return sealed.leaves[-1].number
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
 
 
 class _Whole:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, insert, select
-from sqlalchemy.exc import DBAPIError
 
 from airboss.store.body_key_rows import BodyKey
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import body_keys, erasures
 
 _AT_ONCE = 500
 """Holders in one question: SQLite counts parameters."""
 
 
-class SqlBodyKeys:
+class SqlBodyKeys(LedgerPart):
     """`BodyKeyStore`. Safe to use by threads, and by several processes on one database."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def get(self, key_id: str) -> BodyKey | None:
         """As `BodyKeyStore.get`."""
@@ -65,32 +59,12 @@ class SqlBodyKeys:
         kind, _, _day = holder.partition(" ")
         return self._delete((body_keys.c.holder >= f"{kind} ") & (body_keys.c.holder < holder))
 
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
     def _delete(self, which: Any) -> int:
         with self._read() as connection:  # most of the time there are none, and nobody need be held up
             if connection.execute(select(body_keys.c.id).where(which).limit(1)).first() is None:
                 return 0
         with self._write() as connection:
             return connection.execute(delete(body_keys).where(which)).rowcount
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
 
 
 def _held(connection: Connection, holders: Collection[str]) -> list[BodyKey]:

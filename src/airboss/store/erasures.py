@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,16 +12,13 @@ from sqlalchemy.exc import DBAPIError
 
 from airboss.domain.errors import SetupError
 from airboss.store.erasure_rows import Erasure
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_open import cannot
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import erasures, metadata
 
 
-class SqlErasures:
+class SqlErasures(LedgerPart):
     """`ErasureStore`. Safe to use by threads, and by several processes on one database."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def ask(self, user: str, *, digest: str, at: datetime, by: str) -> Erasure:
         """As `ErasureStore.ask`."""
@@ -118,26 +114,6 @@ class SqlErasures:
                 .where(erasures.c.id.in_(erasure_ids) & erasures.c.user.is_(None))
                 .values(done_at=_text(now))
             )
-
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
 
 
 def _one(connection: Connection, erasure_id: int) -> Erasure:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
-from sqlalchemy.exc import DBAPIError
 
 from airboss.store.eval_rows import (
     AnyPart,
@@ -20,7 +18,7 @@ from airboss.store.eval_rows import (
     ResultRow,
     RunRow,
 )
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import (
     dataset_items,
     datasets,
@@ -35,16 +33,12 @@ INSERT_ROWS: Final = 1_000
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class SqlEvalStore:
+class SqlEvalStore(LedgerPart):
     """`evaluations.ports.EvalStore`. Safe to use by threads, and by several processes on one database.
 
     Every write is on disk when its call returns: what was paid for is not paid for again. All calls raise
     SetupError if the database cannot be used.
     """
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def put_dataset(self, dataset: DatasetRow, items: Sequence[ItemRow]) -> bool:
         """As `EvalStore.put_dataset`."""
@@ -211,26 +205,6 @@ class SqlEvalStore:
             for table in (eval_answers, eval_results):
                 connection.execute(delete(table).where(table.c.subject.in_(theirs)))
             return connection.execute(delete(dataset_items).where(dataset_items.c.user == user)).rowcount
-
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
 
 
 def _items(connection: Connection, digest: str, part: AnyPart) -> tuple[ItemRow, ...]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, Update, and_, insert, or_, select, update
-from sqlalchemy.exc import DBAPIError
 
 from airboss.store.job_rows import ENDS, Job, JobState, JobStore
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import jobs
 
 __all__ = ["Job", "JobState", "JobStore", "SqlJobStore"]
@@ -26,12 +24,8 @@ ERROR_CHARS_MAX: Final = 4_000
 RESULT_BYTES_MAX: Final = 32 * 1024 * 1024
 
 
-class SqlJobStore:
+class SqlJobStore(LedgerPart):
     """`JobStore`. Safe to use by threads, and by several processes on one database."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def add(self, kind: str, spec: object, by: str, now: datetime) -> Job:
         """As `JobStore.add`."""
@@ -119,10 +113,6 @@ class SqlJobStore:
             )
             return _get(connection, job_id)
 
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
     def _owned(self, job_id: str, by: str, now: datetime, **values: Any) -> bool:
         """Change a job that `by` still works at; whether it does."""
         mine = (jobs.c.id == job_id) & (jobs.c.state == "running") & (jobs.c.owner == by)
@@ -134,22 +124,6 @@ class SqlJobStore:
     def _set(connection: Connection, row: Row[Any], *, now: datetime, **values: Any) -> None:
         statement: Update = update(jobs).where(jobs.c.id == row.id)
         connection.execute(statement.values(**values, updated_at=_text(now)))
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
 
 
 def _get(connection: Connection, job_id: str) -> Job | None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.exc import DBAPIError
 
 from airboss.domain.plan import Exposure, ServingPlan, Standing
 from airboss.domain.ports import ApiKey, KeptRelease, Replica, Snapshot
 from airboss.domain.release import Release
-from airboss.store.ledger_open import cannot, open_engine, writing
 from airboss.store.ledger_scaling import ScalingRows
 from airboss.store.ledger_tables import keys, plans, releases, replicas, revision, rollouts, standings
 
@@ -24,10 +21,6 @@ class SqlLedger(ScalingRows):
     Every plan and release ever published is kept. Making one brings the schema up to date.
     All calls raise SetupError if the database cannot be used.
     """
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def revision(self) -> int:
         """The number of the newest change that gateways must see; 0 before the first plan."""
@@ -158,26 +151,6 @@ class SqlLedger(ScalingRows):
         with self._read() as connection:
             found = connection.execute(select(plans.c.content).where(plans.c.number == number)).scalar()
             return None if found is None else msgspec.json.decode(found, type=ServingPlan)
-
-    def close(self) -> None:
-        """Give back connections. The ledger is not used after."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
 
 
 def _revision(connection: Connection) -> int:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import delete, insert, select
 
 from airboss.domain.ports import Placement, Scaling
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import placements, scalings
 
 
-class ScalingRows:
-    """What `SqlLedger` knows about placements and scaling; it gives the connections."""
-
-    _read: Callable[..., AbstractContextManager[Connection]]
-    _write: Callable[..., AbstractContextManager[Connection]]
+class ScalingRows(LedgerPart):
+    """What `SqlLedger` knows about placements and scaling."""
 
     def placements(self) -> tuple[Placement, ...]:
         """Every engine that shall run, ordered by id."""

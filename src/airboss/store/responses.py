@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, Connection, Row, bindparam, delete, func, insert, literal, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import CTE, Row, bindparam, delete, func, insert, literal, select, update
 
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import responses
 from airboss.store.response_rows import LINKS_MAX, KeptResponse
 
@@ -20,12 +18,8 @@ _REPLACED = delete(responses).where(
 )
 
 
-class SqlResponseStore:
+class SqlResponseStore(LedgerPart):
     """`ResponseStore`. Safe to use by threads, and by several processes on one database."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def put(self, kept: KeptResponse) -> None:
         """As `ResponseStore.put`."""
@@ -93,26 +87,6 @@ class SqlResponseStore:
             return 0
         with self._write() as connection:
             return connection.execute(delete(responses).where(responses.c.id.in_(gone))).rowcount
-
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
 
 
 def _is(response_id: str, key: str, now: datetime) -> Any:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, delete, insert, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Select, delete, insert, select
 
 from airboss.domain.plan import Exposure
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import rollout_units, rollouts, verdicts
 
 UNITS_ASKED_MAX = 500
@@ -31,15 +29,11 @@ class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
     content: bytes
 
 
-class SqlRolloutStore:
+class SqlRolloutStore(LedgerPart):
     """Rollouts, what their lanes remember of units, and their verdicts. Safe to use by threads.
 
     All calls raise SetupError if the database cannot be used.
     """
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def save(
         self,
@@ -132,10 +126,6 @@ class SqlRolloutStore:
             )
             return tuple((at, rollout, text.encode()) for at, rollout, text in connection.execute(asked))
 
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
     def _rows(self, asked: Select[Any]) -> tuple[RolloutRow, ...]:
         with self._read() as connection:
             return tuple(
@@ -150,19 +140,3 @@ class SqlRolloutStore:
                 )
                 for row in connection.execute(asked)
             )
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error

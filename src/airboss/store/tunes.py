@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import insert, select, update
 
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import tune_calls, tune_choices
 
 
-class SqlTuneStore:
+class SqlTuneStore(LedgerPart):
     """`tuning.ports.TuneStore`. Safe to use by threads, and by several processes on one database.
 
     Every write is on disk when its call returns. All calls raise SetupError if the database cannot be used.
     """
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def tune_calls(self, job: str) -> Mapping[str, int]:
         """As `TuneStore.tune_calls`."""
@@ -52,23 +46,3 @@ class SqlTuneStore:
             known = connection.execute(select(tune_choices.c.job).where(tune_choices.c.job == job)).scalar()
             if known is None:
                 connection.execute(insert(tune_choices).values(job=job, content=content, at=at.isoformat()))
-
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import delete, insert, select
 
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import drifts, saved_views
 from airboss.store.view_rows import SavedView
 
 
-class SqlViewStore:
+class SqlViewStore(LedgerPart):
     """`view_rows.ViewStore` and `drift_rows.DriftStore`. Safe to use by threads, and by several processes on
     one database."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = writing(self._engine)
 
     def views(self) -> Sequence[SavedView]:
         """As `ViewStore.views`."""
@@ -62,23 +56,3 @@ class SqlViewStore:
             connection.execute(delete(drifts).where(drifts.c.name == name))
             connection.execute(insert(drifts).values(name=name, content=content.decode()))
             return True
-
-    def close(self) -> None:
-        """Give back connections. The store is not used after."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise cannot(error, self._engine) from error
