@@ -188,6 +188,52 @@ def test_bad_input_to_the_local_model(airboss: Airboss, case: str) -> None:
     assert time.monotonic() - started < 5
 
 
+OUT_OF_RANGE: dict[str, list[tuple[dict[str, object], str]]] = {
+    "/chat/completions": [
+        ({"temperature": 9}, "'temperature' is 9; it must be 0 to 2"),
+        ({"top_p": -0.1}, "'top_p' is -0.1; it must be 0 to 1"),
+        ({"presence_penalty": 3}, "'presence_penalty' is 3; it must be -2 to 2"),
+        ({"max_tokens": 0}, "'max_tokens' is 0; it must be 1 or more"),
+        ({"stop": list("abcde")}, "'stop' has 5 texts; at most 4 are taken"),
+        ({"logit_bias": {"5": 101}}, "'logit_bias' has 101 for token 5; it must be -100 to 100"),
+    ],
+    "/completions": [
+        ({"temperature": 2.5}, "'temperature' is 2.5; it must be 0 to 2"),
+        ({"frequency_penalty": -3}, "'frequency_penalty' is -3; it must be -2 to 2"),
+    ],
+    "/responses": [
+        ({"temperature": 9}, "'temperature' is 9; it must be 0 to 2"),
+        ({"top_p": 1.5}, "'top_p' is 1.5; it must be 0 to 1"),
+        ({"max_output_tokens": 0}, "'max_output_tokens' is 0; it must be 1 or more"),
+    ],
+    "/messages": [
+        ({"temperature": 1.5}, "'temperature' is 1.5; it must be 0 to 1"),
+        ({"top_k": -1}, "'top_k' is -1; it must be 0 or more"),
+        ({"max_tokens": 0}, "'max_tokens' is 0; it must be 1 or more"),
+    ],
+}
+
+
+@pytest.mark.parametrize("path", OUT_OF_RANGE)
+def test_numbers_out_of_range(airboss: Airboss, path: str) -> None:
+    """The local model is asked for nothing that OpenAI or Anthropic would refuse, in any dialect; as many
+    stops as Anthropic takes are taken in its own."""
+    said = {"role": "user", "content": "x"}
+    body: dict[str, object] = {"prompt": "x"} if path == "/completions" else {"messages": [said]}
+    body = {"input": "x"} if path == "/responses" else body | {"max_tokens": 2}
+    with airboss.client() as http:
+        for changes, told in OUT_OF_RANGE[path]:
+            response = http.post(path, json={"model": "gpt-4o"} | body | changes)
+            assert response.status_code == 400, (changes, response.text)
+            error = response.json()["error"]
+            assert error["message"] == told
+            assert error["type"] == "invalid_request_error"
+            assert error["param"] == next(iter(changes))
+        if path == "/messages":
+            taken = http.post(path, json={"model": "gpt-4o"} | body | {"stop_sequences": list("!?.;:")})
+            assert taken.status_code == 200, taken.text
+
+
 def test_stopped_data_can_be_read(tmp_path: Path) -> None:
     """Records of a stopped Airboss are read from its files; a second start is quick and keeps its keys."""
     airboss = Airboss(tmp_path / "a", weights=starter_weights())

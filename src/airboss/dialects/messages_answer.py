@@ -26,7 +26,7 @@ from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import AsChat
 from airboss.dialects.plain import plain_chat
-from airboss.dialects.speech import Counts, Json, Passing, encode, in_own_words, sse
+from airboss.dialects.speech import Counts, Json, Passing, Ranges, encode, in_own_words, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
@@ -88,9 +88,15 @@ _IN_STREAM: Mapping[str, str] = {
 """What an error within a stream is called, by OpenAI's type; else `api_error`."""
 
 
+_RANGES = Ranges(temperature=1, stops=256, top_k=0)
+"""Anthropic says nothing of how many texts may stop an answer."""
+
+
 class MessagesSpeech:
     """`dialects.speech.Speech` for one call of `/v1/messages`; `headers` are Anthropic's own of its request
     (`messages_passing.OWN_HEADERS`)."""
+
+    ranges = _RANGES
 
     def __init__(self, asked: AsChat, headers: Sequence[tuple[str, str]] = ()) -> None:
         self.record_id = ""

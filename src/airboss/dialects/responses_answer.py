@@ -30,7 +30,7 @@ from airboss.dialects.responses_items import is_cut
 from airboss.dialects.responses_output import PARTS, PREFIX, Item, Text
 from airboss.dialects.responses_passing import pass_on
 from airboss.dialects.responses_request import Asked, history_in, read_responses
-from airboss.dialects.speech import Counts, Json, Passing, encode, in_own_words, sse
+from airboss.dialects.speech import CHATS, Counts, Json, Passing, encode, in_own_words, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
@@ -55,6 +55,8 @@ class ResponsesSpeech:
     is whether the history has members that OpenAI's chat does not know. `kept` is set to False before the
     last word where the response is not kept after all. `history` are the messages of the responses that it
     builds on."""
+
+    ranges = CHATS
 
     def __init__(
         self,

@@ -43,6 +43,19 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: int = 0
 
 
+class Ranges(msgspec.Struct, frozen=True, kw_only=True):
+    """How far numbers of a request go in a dialect, where a model of ours serves it: `temperature` from 0,
+    `stops` texts to stop at, `top_k` from so much on, None where any is taken."""
+
+    temperature: float = 2
+    stops: int = 4
+    top_k: int | None = None
+
+
+CHATS = Ranges()
+"""Of chat, and of all that OpenAI has."""
+
+
 class Passing(msgspec.Struct, frozen=True, kw_only=True):
     """How a request goes on in the client's own words: `outgoing` without a body, and `changes` to the
     members of the client's, None for one that is left out."""
@@ -65,6 +78,8 @@ class Speech(Protocol):
     """Whether the answer asked for holds what chat has no words for."""
     screens: bool
     """Whether a policy that changes what is said can read the client's own words, and its upstream's."""
+    ranges: Ranges
+    """How far the numbers of its requests go."""
     unsaid: Sequence[ApiError]
     """What of the request chat has no words for. Unless the request is passed on as it is, the call is
     refused with the first of them, or goes on without them where the provider says so."""

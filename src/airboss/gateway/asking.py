@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airboss.dialects.speech import CHATS
 from airboss.domain.errors import Unsupported
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.release import Release
@@ -66,7 +67,7 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
         plain = spoken.speech.plain(request.body, target.kind)
         request = msgspec.structs.replace(request, body=plain)
     if isinstance(body, wire.ChatBody | wire.CompletionBody):
-        _refuse_impossible(request, body, deployment, target)
+        _refuse_impossible(request, body, deployment, target, spoken)
     if translated is not None:
         return request, translated.body, translated
     if isinstance(body, wire.RelayedBody):
@@ -89,6 +90,7 @@ def _refuse_impossible(
     body: wire.ChatBody | wire.CompletionBody,
     deployment: DeploymentPlan,
     target: Target,
+    spoken: Spoken | None,
 ) -> None:
     """Refuse what the target's model cannot do. Raises ApiError."""
     if isinstance(body, wire.ChatBody):
@@ -100,7 +102,8 @@ def _refuse_impossible(
             param="model",
         )
     if target.kind == "local":
-        refuse_unfit(request.body, body, slot_tokens=target.slot_tokens)
+        ranges = CHATS if spoken is None else spoken.speech.ranges
+        refuse_unfit(request.body, body, slot_tokens=target.slot_tokens, ranges=ranges)
 
 
 class Asking(msgspec.Struct, frozen=True):

@@ -11,46 +11,37 @@ from typing import Any, Literal
 
 import msgspec
 
+from airboss.dialects.speech import CHATS, Ranges
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
 from airboss.domain.plan import Target
 from airboss.gateway.engine_wire import NOT_TAKEN, read_members
+from airboss.gateway.local_ranges import refuse_out_of_range
 from airboss.gateway.schema_limits import unfit_schema
 from airboss.gateway.wire import Body, ChatBody, CompletionBody, invalid
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 SCHEMA_BYTES_MAX = 64 * 1024
 LOGIT_BIAS_MAX = 1000
-LOGIT_BIAS_KEY_MAX = 64
-"""A key that is no number is a text, and is cut into tokens."""
 LOGPROBS_MAX = 5
 ANSWERS_MAX = 64
 """Prompts times `n`."""
 TOKENS_MAX = 2**31 - 1
 SEED_MAX = 2**63
-STOPS_MAX = 256
 STOP_CHARS_MAX = 16 * 1024
 TOOLS_MAX = 128
 TOKEN_BYTES_MAX = 256
 """No vocabulary has a longer token (the starter model's longest is 64 bytes), so a text of more bytes than
 this times a slot's tokens cannot fit. To find that out the engine would read it: 4 MB took it 10 s."""
 SAMPLER_MAX = 1e6
-"""Of numbers that shape the choice of a token. Far beyond it they are infinite to the engine, and with a
-schema it then chooses what it may not, and fails."""
+"""Of numbers that shape the choice of a token and have no range of their own. Far beyond it they are
+infinite to the engine, and with a schema it then chooses what it may not, and fails."""
 SAMPLERS = (
     "dynatemp_exponent",
     "dynatemp_range",
-    "frequency_penalty",
-    "min_p",
     "mirostat_eta",
     "mirostat_tau",
-    "presence_penalty",
     "repeat_penalty",
-    "temperature",
     "top_n_sigma",
-    "top_p",
-    "typical_p",
-    "xtc_probability",
-    "xtc_threshold",
 )
 LOOK_BACK_MAX = 65_536
 """Tokens that a penalty for repetition looks back at: the engine makes room for them, and took 2 s for a
@@ -114,10 +105,11 @@ _tools = msgspec.json.Decoder(list[_Tool] | None)
 _response_format = msgspec.json.Decoder(_ResponseFormat | None)
 
 
-def refuse_unfit(raw: bytes, body: Body, *, slot_tokens: int | None) -> None:
+def refuse_unfit(raw: bytes, body: Body, *, slot_tokens: int | None, ranges: Ranges = CHATS) -> None:
     """Raise InvalidRequest or BodyTooLarge for a request that is not sent to a local engine.
 
-    `slot_tokens` is the most that prompt and answer may have together, None if that is not known.
+    `slot_tokens` is the most that prompt and answer may have together, None if that is not known; `ranges`
+    are those of the client's dialect.
     """
     if len(raw) > BODY_BYTES_MAX:
         raise BodyTooLarge(
@@ -130,7 +122,8 @@ def refuse_unfit(raw: bytes, body: Body, *, slot_tokens: int | None) -> None:
                 f"{name!r} is not taken for local models{INSTEAD.get(name, '; leave it out')}", param=name
             )
     _check_values(body)
-    _check_samplers(body, written)
+    refuse_out_of_range(body, written, ranges)
+    _check_samplers(written)
     _check_format(written)
     if isinstance(body, ChatBody):
         _check_chat(body, written, slot_tokens)
@@ -163,21 +156,16 @@ def _check_values(body: Body) -> None:
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     if "" in stops:
         raise InvalidRequest("'stop' has an empty text, which ends every answer; leave it out", param="stop")
-    if len(stops) > STOPS_MAX or sum(map(len, stops)) > STOP_CHARS_MAX:
+    if sum(map(len, stops)) > STOP_CHARS_MAX:
         raise InvalidRequest(
-            f"'stop' has {len(stops)} texts of {sum(map(len, stops))} characters together; a local model "
-            f"takes at most {STOPS_MAX} and {STOP_CHARS_MAX}",
+            f"'stop' has {sum(map(len, stops))} characters together; a local model takes at most "
+            f"{STOP_CHARS_MAX}",
             param="stop",
         )
     bias = body.logit_bias or {}
     if len(bias) > LOGIT_BIAS_MAX:
         raise InvalidRequest(
             f"'logit_bias' has over {LOGIT_BIAS_MAX} entries; send fewer", param="logit_bias"
-        )
-    if max(map(len, bias), default=0) > LOGIT_BIAS_KEY_MAX:
-        raise InvalidRequest(
-            f"'logit_bias' has a key of over {LOGIT_BIAS_KEY_MAX} characters; keys are token numbers",
-            param="logit_bias",
         )
     for name in ("max_tokens", "max_completion_tokens"):
         if (getattr(body, name, None) or 0) > TOKENS_MAX:
@@ -186,22 +174,13 @@ def _check_values(body: Body) -> None:
         raise InvalidRequest(f"'seed' is beyond {SEED_MAX}; send a smaller one", param="seed")
 
 
-def _check_samplers(body: Body, written: Members) -> None:
+def _check_samplers(written: Members) -> None:
     for name in SAMPLERS:
         value = _number(written, name)
         if value is not None and abs(value) > SAMPLER_MAX:
             raise InvalidRequest(
                 f"{name!r} is {value:g}; a local model takes {SAMPLER_MAX:g} at most", param=name
             )
-    if any(
-        isinstance(each, int | float) and abs(each) > SAMPLER_MAX for each in (body.logit_bias or {}).values()
-    ):
-        raise InvalidRequest(
-            f"'logit_bias' has a value beyond {SAMPLER_MAX:g}; -100 and 100 are as good as never and always",
-            param="logit_bias",
-        )
-    if (typical := _number(written, "typical_p")) is not None and typical < 0:
-        raise InvalidRequest(f"'typical_p' is {typical:g}; it is 0 to 1", param="typical_p")
     if (back := _number(written, "repeat_last_n")) is not None and back > LOOK_BACK_MAX:
         raise InvalidRequest(
             f"'repeat_last_n' is {back:g}; a local model looks back at {LOOK_BACK_MAX} tokens at most",

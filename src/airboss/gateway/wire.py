@@ -274,23 +274,27 @@ def _check(body: Body) -> None:
 def _check_ranges(body: Body) -> None:
     """Numbers that no model can make sense of; what is sensible is the model's to know."""
     if body.n is not None:
-        _check_range("n", body.n, 1, 128)
+        check_range("n", body.n, 1, 128)
     if body.max_tokens is not None:
-        _check_range("max_tokens", body.max_tokens, 0, math.inf)
+        check_range("max_tokens", body.max_tokens, 0)
     if body.temperature is not None:
-        _check_range("temperature", body.temperature, 0, math.inf)
+        check_range("temperature", body.temperature, 0)
     if not isinstance(body, ChatBody):
         return
     if body.max_completion_tokens is not None:
-        _check_range("max_completion_tokens", body.max_completion_tokens, 0, math.inf)
+        check_range("max_completion_tokens", body.max_completion_tokens, 0)
     if body.top_logprobs is not None:
-        _check_range("top_logprobs", body.top_logprobs, 0, TOP_LOGPROBS_MAX)
+        check_range("top_logprobs", body.top_logprobs, 0, TOP_LOGPROBS_MAX)
 
 
-def _check_range(name: str, value: float, least: int, most: float) -> None:
+def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """Raise InvalidRequest, with the code that OpenAI has for it, where a number is out of its range."""
     if not least <= value <= most:
-        wanted = f"{least} to {most}" if most < math.inf else f"{least} or more"
-        raise InvalidRequest(f"{name!r} is {value}; it must be {wanted}", param=name)
+        kind = "integer" if isinstance(value, int) else "decimal"
+        code = f"{kind}_below_min_value" if value < least else f"{kind}_above_max_value"
+        seen = value if isinstance(value, int) else f"{value:g}"
+        wanted = f"{least:g} to {most:g}" if most < math.inf else f"{least:g} or more"
+        raise InvalidRequest(f"{name!r} is {seen}; it must be {wanted}", code=code, param=name)
 
 
 def _check_labels(body: Body) -> None:
