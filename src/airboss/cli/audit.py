@@ -160,6 +160,8 @@ def found(data_dir: Path, url: str | None) -> Iterator[Found]:
 class RemoteLog:
     """`store.audit_rows.AuditData` through the admin API: as large as it was when the reading began."""
 
+    gone: Sequence[str] = ()
+
     def __init__(self, api: Api) -> None:
         self._api = api
         first = self._answer(-1, 1)

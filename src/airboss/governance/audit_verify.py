@@ -49,6 +49,7 @@ def verify(
     """
     walk = _Walk(public_key, checkpoint)
     try:
+        _check_tables(data)
         if checkpoint is not None:
             _check_checkpoint(checkpoint, public_key)
         for named in data.leaves():
@@ -209,6 +210,11 @@ class _Walk:
                 f"the head of {size} leaves is not signed by the key in secrets/audit_key: it was edited, or "
                 f"what came after leaf {size - 1} was cut off",
             )
+
+
+def _check_tables(data: AuditData) -> None:
+    if data.gone:
+        raise _Tampered(None, f"the ledger lacks the table {data.gone[0]}, which it was made with")
 
 
 def _check_checkpoint(checkpoint: Checkpoint, public_key: str) -> None:

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, inspect, select, update
 
 from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NamedLeaf, NameRow, Seal, Sealed
 from airboss.store.ledger_open import any_text
@@ -106,11 +106,19 @@ class _Whole:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.head: HeadRow | None = None
+        self.heads = 0
+        self.strays: Sequence[int] = ()
+        there = inspect(connection)
+        tables = (audit_leaves, audit_names, audit_head)
+        self.gone: Sequence[str] = [each.name for each in tables if not there.has_table(each.name)]
+        if self.gone:
+            return
         self.head = _head(connection)
-        self.heads: int = connection.execute(select(func.count()).select_from(audit_head)).scalar_one()
+        self.heads = connection.execute(select(func.count()).select_from(audit_head)).scalar_one()
         known = select(audit_leaves.c.number)
         strays = select(audit_names.c.leaf).where(audit_names.c.leaf.not_in(known)).distinct()
-        self.strays: Sequence[int] = connection.execute(strays).scalars().all()
+        self.strays = connection.execute(strays).scalars().all()
 
     def leaves(self) -> Iterator[NamedLeaf]:
         """As `AuditData.leaves`."""

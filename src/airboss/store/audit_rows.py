@@ -90,6 +90,8 @@ class AuditData(Protocol):
     """How many heads there are: one, or none of an empty log."""
     strays: Sequence[int]
     """Numbers that names are kept for and no leaf is."""
+    gone: Sequence[str]
+    """Tables of the log that are not there; if any is, there is nothing else to read."""
 
     def leaves(self) -> Iterator[NamedLeaf]:
         """Every leaf, by number."""
