@@ -33,6 +33,7 @@ from airboss.console.changes import Change, Difference, difference
 from airboss.console.desk import Desk
 from airboss.console.named import whole
 from airboss.console.query import read_filter, read_limit
+from airboss.console.reading import note_list, note_one
 from airboss.console.route import Call, Route, answer
 from airboss.console.wire import encode
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
@@ -57,6 +58,9 @@ SHORT_BYTES = 1024 * 1024
 
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 """A page of records with bodies ends once it is this long; `next` leads on."""
+
+NONE_LISTED = b'{"records":[]'
+"""How a page without records begins."""
 
 
 class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +129,16 @@ def records(desk: Desk, call: Call) -> object:
     if bodies not in ("true", "false"):
         raise InvalidRequest(f"bodies={bodies[:60]!r} is neither true nor false", param="bodies")
     if words := call.params.get("search"):
-        return search(desk, where, words, limit, bodies=bodies == "true")
+        page = search(desk, where, words, limit, bodies=bodies == "true")
+        if bodies == "true" and page.records:
+            note_list(desk, call, where, words)
+        return page
     if bodies == "true":
         listed = records_with_bodies if where.sort is None else sorted_with_bodies
-        return listed(desk, where, limit)
+        written = listed(desk, where, limit)
+        if not written.startswith(NONE_LISTED):
+            note_list(desk, call, where)
+        return written
     found = desk.log.records(where, limit=limit, bodies=False)
     full = len(found) == limit and where.sort is None
     return RecordPage(records=tuple(found), next=cursor(where, [each.id for each in found], full=full))
@@ -147,7 +157,7 @@ def search(desk: Desk, where: RecordFilter, words: str, limit: int, *, bodies: b
 
 
 def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
-    """A page with bodies, read a few at a time and cut short when it grows too long."""
+    """A page with bodies, as JSON, read a few at a time and cut short when it grows too long."""
     parts: list[bytes] = []
     ids: list[str] = []
     size, full = 0, True
@@ -203,6 +213,7 @@ def record(desk: Desk, call: Call) -> object:
             "records` lists the newest with their ids",
             param="id",
         )
+    note_one(desk, call)
     return found[0]
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from airboss.console.desk import Desk
 from airboss.console.query import VALUE_MAX, filled, iso, read_limit
+from airboss.console.reading import note_one
 from airboss.console.route import Call, Route
 from airboss.console.trace_tree import Tree, TreeRow
 from airboss.domain.errors import InvalidRequest, NotFound
@@ -172,6 +173,7 @@ def span(desk: Desk, call: Call) -> object:
     found = desk.log.span(call.path["id"], call.path["span"])
     if found is None:
         raise NotFound(f"no span {call.path['span'][:80]!r} in this trace; send its `span_id`", param="span")
+    note_one(desk, call)
     return SpanAnswer(span=found, record=record_ids(tree.spans).get(found.id))
 
 

@@ -15,6 +15,7 @@ from airboss.config.prices import PriceTable
 from airboss.console.exports import Exports
 from airboss.console.live import Live
 from airboss.console.plays import Plays
+from airboss.console.reading import Readings
 from airboss.console.session import Attempts, Sessions
 from airboss.domain.errors import AirbossError, StoreUnavailable, Unavailable
 from airboss.domain.plan import ServingPlan
@@ -153,6 +154,7 @@ class Desk:
     """What each key spent on that day and later."""
     attempts: Attempts = field(default_factory=Attempts)
     exports: Exports = field(default_factory=Exports)
+    readings: Readings = field(default_factory=Readings)
     live: Live
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
     writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))

@@ -25,6 +25,7 @@ from airboss.console.named import whole
 from airboss.console.overview import cards, rows
 from airboss.console.page import Page, current_plan, drawn
 from airboss.console.query import FILTER_NAMES, STATUSES, Period, check_names, read_filter, read_period
+from airboss.console.reading import Reader, note_one
 from airboss.console.render import Templates, Visit, url
 from airboss.console.text import hue
 from airboss.console.waterfall import waterfall
@@ -258,6 +259,7 @@ def one(desk: Desk, record_id: str) -> InferenceRecord:
     found = desk.log.records(RecordFilter(id=record_id), limit=1, bodies=True)
     if not found:
         raise NotFound(f"no record {record_id[:80]!r}; a call appears within seconds of its end", param="id")
+    note_one(desk, Reader("console", desk.clock.now()))
     return found[0]
 
 

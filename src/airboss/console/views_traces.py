@@ -13,6 +13,7 @@ from airboss.console.curl import body_text
 from airboss.console.desk import Desk
 from airboss.console.page import Page, drawn
 from airboss.console.query import check_names, read_period
+from airboss.console.reading import Reader, note_one
 from airboss.console.render import Templates, Visit, url
 from airboss.console.trace_tree import Tree, TreeRow
 from airboss.console.waterfall import Bar, Kind, bar, ticks
@@ -81,6 +82,8 @@ def trace(desk: Desk, templates: Templates, seen: Visit) -> str:
     began, took = tree.extent(at)
     one = chosen(tree, seen.params.get("span"), "span")
     detail = desk.log.span(trace_id, one.span_id) if one is not None else None
+    if detail is not None:
+        note_one(desk, Reader("console", seen.now))
     whole_began, whole_took = tree.extent()
     return drawn(
         desk,

@@ -1,0 +1,93 @@
+"""The audit log's word on who reads what people said: one leaf a reading, not one a page or a record."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from airboss.domain.ports import RecordFilter
+
+if TYPE_CHECKING:
+    from airboss.console.desk import Asked, Desk
+
+ACTION: Final = "records.read"
+LASTS: Final = timedelta(minutes=15)
+"""For so long from its leaf on it is the same reading: whoever follows or asks again and again leaves one
+leaf in that time."""
+READINGS_MAX: Final = 256
+WITH_VALUE: Final = ("deployment", "status", "arm", "sort", "since", "until")
+"""Of a filter, what stands in the leaf as it is: the rest may name a person, or be what one said, and a leaf
+is for ever. The user stands beside it, where an erasure reaches."""
+
+
+class Reader(msgspec.Struct, frozen=True):
+    """Who reads, and when."""
+
+    actor: str
+    now: datetime
+
+
+class _Noted(msgspec.Struct, frozen=True):
+    at: datetime
+    since: datetime | None
+    until: datetime | None
+
+    def covers(self, where: RecordFilter) -> bool:
+        """Whether what is read now lies within the time that the leaf tells of."""
+        return (self.since is None or (where.since is not None and where.since >= self.since)) and (
+            self.until is None or (where.until is not None and where.until <= self.until)
+        )
+
+
+class Readings:
+    """The readings of this process that are noted already. Used from several threads."""
+
+    def __init__(self) -> None:
+        self._noted: OrderedDict[tuple[object, ...], _Noted] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def goes_on(self, actor: str, what: object, where: RecordFilter, now: datetime) -> bool:
+        """Whether a leaf that tells of this reading is there."""
+        with self._lock:
+            noted = self._noted.get((actor, what))
+        return noted is not None and now - noted.at < LASTS and noted.covers(where)
+
+    def begin(self, actor: str, what: object, where: RecordFilter, now: datetime) -> None:
+        """Remember a reading whose leaf has been written."""
+        with self._lock:
+            self._noted[actor, what] = _Noted(now, where.since, where.until)
+            self._noted.move_to_end((actor, what))
+            while len(self._noted) > READINGS_MAX:
+                self._noted.popitem(last=False)
+
+
+def note_list(desk: Desk, call: Asked, where: RecordFilter, words: str | None = None) -> None:
+    """Say that records with their bodies are read: before they are given, by which filter, and how many there
+    are of it. `words` are those looked for, whose records nobody counts. Raises AirbossError where it cannot
+    be said; they are then not given."""
+    everything = msgspec.structs.replace(where, before=None, after=None)
+    what = (msgspec.structs.replace(everything, since=None, until=None), words)
+    if desk.readings.goes_on(call.actor, what, where, call.now):
+        return
+    asked = msgspec.to_builtins(everything)
+    given = sorted(name for name, value in asked.items() if value is not None)
+    detail: dict[str, Any] = {name: asked[name] for name in given if name in WITH_VALUE}
+    if others := [*(name for name in given if name not in WITH_VALUE), *(["search"] if words else [])]:
+        detail["by"] = others
+    if words is None:
+        detail["records"] = desk.log.count(everything)
+    desk.note(call, ACTION, "records", detail, user=where.user)
+    desk.readings.begin(call.actor, what, where, call.now)
+
+
+def note_one(desk: Desk, call: Asked) -> None:
+    """Say that somebody looks at records one by one: once in a while, not for each."""
+    where = RecordFilter()
+    if desk.readings.goes_on(call.actor, "one", where, call.now):
+        return
+    desk.note(call, ACTION, "records", {"one_by_one": True})
+    desk.readings.begin(call.actor, "one", where, call.now)

@@ -1,0 +1,100 @@
+"""Reading what people said leaves a leaf of the audit log: one a reading, and none for numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from airboss.console import reading
+from airboss.domain.errors import SetupError
+from tests.console.site import Site
+
+PATH = "/api/v1/records"
+
+
+def listed(program: TestClient, **params: str) -> Any:
+    """A page of records with their bodies."""
+    answer = program.get(PATH, params={"bodies": "true", **params})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def details(site: Site) -> list[Any]:
+    """What was noted of readings."""
+    return [detail for action, _, _, detail in site.audit.entries if action == "records.read"]
+
+
+def test_a_list_with_bodies_is_one_leaf(site: Site) -> None:
+    """Its pages, what is followed and the same asked again leave one leaf, which names filter and count;
+    without bodies there is none."""
+    program = site.program()
+    program.get(PATH, params={"deployment": "support"})
+    program.get("/api/v1/records", params={"search": "the"})
+    assert details(site) == []
+    page = listed(program, deployment="support", limit="5")
+    count = details(site)[0]["records"]
+    assert details(site) == [{"deployment": "support", "records": count}]
+    assert count > 5
+    listed(program, deployment="support", limit="7", before=page["next"])
+    listed(program, deployment="support", after=page["records"][-1]["id"])
+    listed(program, deployment="support")
+    assert len(details(site)) == 1
+    site.clock.forward(reading.LASTS.total_seconds())
+    listed(program, deployment="support")
+    assert len(details(site)) == 2
+
+
+def test_more_than_was_noted_is_noted(site: Site) -> None:
+    """What lies within the time of a leaf is told by it; a longer time and another filter are not."""
+    program = site.program()
+    listed(program, since="20h")
+    listed(program, since="2h")
+    assert [each["records"] > 0 for each in details(site)] == [True]
+    listed(program, since="30h")
+    listed(program)
+    listed(program, status="error")
+    assert [sorted(each) for each in details(site)[1:]] == [
+        ["records", "since"],
+        ["records"],
+        ["records", "status"],
+    ]
+
+
+def test_a_leaf_names_nobody(site: Site) -> None:
+    """Who was looked for stands where an erasure reaches, words not at all; nothing found leaves no leaf."""
+    program = site.program()
+    user = next(
+        each["user"] for each in program.get(PATH, params={"limit": "100"}).json()["records"] if each["user"]
+    )
+    listed(program, user=user)
+    listed(program, search="the", deployment="support")
+    listed(program, user="nobody-of-that-name")
+    assert [each["by"] for each in details(site)] == [["user"], ["search"]]
+    assert user not in str(details(site))
+
+
+def test_looking_at_one_after_another_is_a_leaf_in_a_while(site: Site) -> None:
+    """Pages and programs that show single records leave one for each of them, not one a record."""
+    program, person = site.program(), site.person()
+    ids = [each["id"] for each in program.get(PATH, params={"limit": "3"}).json()["records"]]
+    for each in ids:
+        assert program.get(f"{PATH}/{each}").status_code == 200
+        assert person.get(f"/records/{each}").status_code == 200
+    assert details(site) == [{"one_by_one": True}] * 2
+    site.clock.forward(reading.LASTS.total_seconds())
+    program.get(f"{PATH}/{ids[0]}")
+    assert len(details(site)) == 3
+
+
+def test_what_cannot_be_noted_is_not_given(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit log that takes nothing keeps bodies where they are."""
+
+    def full(*_: object, **__: object) -> int:
+        raise SetupError("the disk is full")
+
+    monkeypatch.setattr(site.audit, "append", full)
+    program = site.program()
+    assert program.get(PATH, params={"bodies": "true"}).status_code >= 500
+    assert program.get(PATH).status_code == 200
