@@ -88,13 +88,22 @@ def test_looking_at_one_after_another_is_a_leaf_in_a_while(site: Site) -> None:
     assert len(details(site)) == 3
 
 
-def test_what_cannot_be_noted_is_not_given(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An audit log that takes nothing keeps bodies where they are."""
+def test_a_full_disk_keeps_nobody_from_looking(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the audit log takes nothing, a line of the log says who reads, each time."""
 
     def full(*_: object, **__: object) -> int:
         raise SetupError("the disk is full")
 
-    monkeypatch.setattr(site.audit, "append", full)
     program = site.program()
-    assert program.get(PATH, params={"bodies": "true"}).status_code >= 500
-    assert program.get(PATH).status_code == 200
+    with monkeypatch.context() as patched:
+        patched.setattr(site.audit, "append", full)
+        assert listed(program)["records"]
+        assert listed(program)["records"]
+    assert [each.getMessage() for each in caplog.records if "reads records" in each.getMessage()] == [
+        "that admin key reads records is not in the audit log: the disk is full"
+    ] * 2
+    assert details(site) == []
+    listed(program)
+    assert len(details(site)) == 1
