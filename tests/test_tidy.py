@@ -63,6 +63,7 @@ TOUCHES: Mapping[str, str] = {
     "demo/traffic.py": "httpx2",
     "cli/checks.py": "os shutil",
     "cli/doctor.py": "os",
+    "cli/rollout.py": "os",
     "compose/background.py": "os",
     "compose/train_process.py": "os",
     "compose/candidate_engine.py": "os subprocess tempfile",

@@ -187,6 +187,12 @@ def test_a_person_is_forgotten_everywhere(
 def test_what_cannot_join(fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path) -> None:
     """Each refusal says what to do; a second one that leads on a ledger is one of them."""
     text = config_of(fake_process, valkey, tmp_path)
+    early = tmp_path / "early"
+    early.mkdir()
+    (early / "airboss.toml").write_text(text)
+    nobody = {"AIRBOSS_ADMIN_KEY": "k" * 40}
+    done = run_airboss("up", "--port", "0", "--join", "http://127.0.0.1:9", cwd=early, env=nobody)
+    assert (done.returncode, "start the one at http://127.0.0.1:9 first" in done.stderr) == (2, True)
     with Airboss(tmp_path / "leads", text) as leads:
         url, admin = leads.ready["console_url"], leads.ready["admin_key"]
         other = tmp_path / "other"

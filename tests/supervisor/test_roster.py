@@ -221,7 +221,9 @@ def test_the_core_gets_its_descriptors(places: Places) -> None:
     assert specs["gateway-1"].pass_fds == (8, 7)
     assert specs["gateway-1"].env["AIRBOSS_LISTEN_FD"] == "7"
     assert specs["store"].pass_fds == specs["controller"].pass_fds == (8,)
-    assert specs["store"].env["AIRBOSS_RECORDS"] == "embedded"
+    assert specs["store"].env["AIRBOSS_UP_RECORDS"] == "embedded"
+    for command in specs.values():  # names that URLs are given under, as in `records = "env:AIRBOSS_RECORDS"`
+        assert {"AIRBOSS_LEDGER", "AIRBOSS_RECORDS", "AIRBOSS_COUNTERS"}.isdisjoint(command.env)
     assert all(command.argv[-2:] == ("--data-dir", str(places.data_dir)) for command in specs.values())
     assert [name for name in specs if is_gateway(name)] == ["gateway-0", "gateway-1"]
     assert [name for name in specs if is_store(name)] == ["store"]

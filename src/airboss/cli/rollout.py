@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,14 @@ rollout = typer.Typer(help="Rollouts: a candidate gets traffic by steps, on evid
 
 DeploymentArgument = Annotated[str, typer.Argument(help="The deployment.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the verdict.")]
+
+
+def who() -> str:
+    """The user who asks, by name; in a container there may be none for the number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # up to Python 3.12 it is a KeyError
+        return f"user {os.getuid()}"
 
 
 @rollout.command("start")
@@ -35,9 +44,7 @@ def start_rollout(
 ) -> None:
     """Begin: the gate first where there is one, then the first step."""
     with reach(data_dir, url) as api:
-        found = api.post(
-            "/api/v1/rollouts", {"deployment": deployment, "release": release, "by": getpass.getuser()}
-        )
+        found = api.post("/api/v1/rollouts", {"deployment": deployment, "release": release, "by": who()})
     _show(found, as_json=as_json)
 
 
@@ -87,7 +94,7 @@ def _ordered(
     with reach(data_dir, url) as api:
         found = api.post(
             "/api/v1/rollouts/order",
-            {"deployment": deployment, "action": action, "reason": reason, "by": getpass.getuser()},
+            {"deployment": deployment, "action": action, "reason": reason, "by": who()},
         )
     _show(found, as_json=as_json)
 

@@ -80,6 +80,8 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
         data.choose_ledger(ledger_named_in(options.config))
         check_reached(data, options.config)
         ledger = opened.enter_context(open_ledger(data))
+        if ledger.config() is None:
+            raise SetupError(f"nobody has led on this ledger yet: start the one at {leader_url} first")
         config = applied_config(ledger, data)
         check_joins(config, data)
         check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)

@@ -15,9 +15,10 @@ from airboss.supervisor.process import Command
 from airboss.supervisor.supervisor import Spec
 
 LISTEN_ENV = "AIRBOSS_LISTEN_FD"
-COUNTERS_ENV = "AIRBOSS_COUNTERS"
+# `[store] records = "env:AIRBOSS_RECORDS"` is what somebody would write: what is ours has names of its own.
+COUNTERS_ENV = "AIRBOSS_UP_COUNTERS"
 """Set for gateways whose limits are counted in a process of its own."""
-RECORDS_ENV = "AIRBOSS_RECORDS"
+RECORDS_ENV = "AIRBOSS_UP_RECORDS"
 """Set for the store: where records are kept as long as this run lasts, as `[store] records` says."""
 DRAIN_S = 30.0
 """A gateway finishes calls in flight for so long and then stops by itself; only well after it is killed."""
