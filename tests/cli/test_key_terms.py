@@ -17,6 +17,7 @@ NONE: dict[str, Any] = {
     "per": None,
     "priority": None,
     "expires": None,
+    "role": None,
 }
 
 
@@ -33,6 +34,7 @@ def test_a_limit_of_0_is_sent_on_to_be_refused() -> None:
         ({"budget": "nan"}, "--budget 'nan'"),
         ({"budget": "inf"}, "--budget 'inf'"),
         ({"budget": "5", "per": "year"}, "`day` or `month`"),
+        ({"role": "root"}, "`viewer` or `reader`"),
         ({"limits": {"requests_per_minute": "many"}}, "--requests-per-minute 'many'"),
     ],
 )

@@ -16,7 +16,7 @@ from airboss.governance.keys import hash_key
 from airboss.store.audit import SqlAuditLog
 from airboss.store.erasures import SqlErasures
 from airboss.store.ledger import SqlLedger
-from tests.console.site import NOW, Site
+from tests.console.site import NOW, Site, people_keys
 from tests.support.seed_records import seed_plan
 
 SIGNER = Signer("ab_" + "s" * 43)
@@ -42,6 +42,8 @@ def governed(root: Path) -> Iterator[Governed]:
     ):
         fields: dict[str, Any] = {"name": name, "sha256": hash_key(secret), "created_at": NOW, **given}
         ledger.put_key(ApiKey(**fields))
+    for key in people_keys():
+        ledger.put_key(key)
     any_ledger: Any = ledger
     site = Governed(ledger=any_ledger, audit=audit, people=Forgetting(erasures, "key"))
     site.started = []

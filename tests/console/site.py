@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -10,6 +11,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from airboss.config.types import Role
 from airboss.console.app import build
 from airboss.console.live import Live
 from airboss.domain.errors import StoreUnavailable
@@ -29,6 +31,14 @@ from tests.support.seed_records import fill, make_records, seed_plan, seed_statu
 NOW = datetime(2026, 11, 24, 14, 41, 20, tzinfo=UTC)
 ADMIN_KEY = "admin-key-of-the-tests"
 API_KEY = new_key()
+PEOPLE: Mapping[str, tuple[str, Role]] = {
+    "vera": (new_key(), "viewer"),
+    "rita": (new_key(), "reader"),
+    "otto": (new_key(), "operator"),
+    "anna": (new_key(), "admin"),
+}
+"""Who has a console key, with its secret and their role."""
+NAMES = {role: name for name, (_, role) in PEOPLE.items()}
 BASE_URL = "http://127.0.0.1:8700/v1"
 DAY = 3_000
 
@@ -54,8 +64,17 @@ class Clock:
         self.seconds += seconds
 
 
+def people_keys() -> tuple[ApiKey, ...]:
+    """The console keys of `PEOPLE`, as a ledger has them."""
+    return tuple(
+        ApiKey(name=name, sha256=hash_key(secret), created_at=NOW, deployments=(), given=(), role=role)
+        for name, (secret, role) in PEOPLE.items()
+    )
+
+
 class Ledger:
-    """Holds one plan, `served`, one data-plane key and one configuration; no release was ever promoted."""
+    """Holds one plan, `served`, a data-plane key, the keys of `PEOPLE` and one configuration; no release was
+    ever promoted."""
 
     def __init__(self, plan: ServingPlan | None, config: str | None) -> None:
         self.served = plan
@@ -69,8 +88,11 @@ class Ledger:
         """As `ports.Ledger`."""
         if self.served is None:
             return None
-        key = ApiKey(name="web", sha256=hash_key(API_KEY), created_at=NOW)
-        return Snapshot(revision=self.served.number, plan=self.served, keys=(key,))
+        return Snapshot(revision=self.served.number, plan=self.served, keys=self.all_keys())
+
+    def all_keys(self) -> tuple[ApiKey, ...]:
+        """As `ports.Ledger`."""
+        return (ApiKey(name="web", sha256=hash_key(API_KEY), created_at=NOW), *people_keys())
 
     def plan(self, number: int) -> ServingPlan | None:
         """As `ports.Ledger`."""
@@ -265,18 +287,23 @@ class Site:
         """A browser without a login; redirects are seen, not followed."""
         return TestClient(self.app(), follow_redirects=False, raise_server_exceptions=False)
 
-    def person(self) -> TestClient:
-        """A browser that is logged in."""
+    def person(self, role: Role | None = None) -> TestClient:
+        """A browser that is logged in, with the admin key or as who has that role."""
         client = self.client()
-        answer = client.post("/login", data={"key": ADMIN_KEY}, headers={"origin": "http://testserver"})
+        answer = client.post("/login", data={"key": key_of(role)}, headers={"origin": "http://testserver"})
         assert answer.status_code == 303, answer.text
         return client
 
-    def program(self) -> TestClient:
-        """A program with the admin key."""
+    def program(self, role: Role | None = None) -> TestClient:
+        """A program with the admin key, or with that of who has the role."""
         client = self.client()
-        client.headers["authorization"] = f"Bearer {ADMIN_KEY}"
+        client.headers["authorization"] = f"Bearer {key_of(role)}"
         return client
+
+
+def key_of(role: Role | None) -> str:
+    """The secret of who has that role; None: the admin key."""
+    return PEOPLE[NAMES[role]][0] if role is not None else ADMIN_KEY
 
 
 def put(log: RecordLog, *records: InferenceRecord) -> None:

@@ -89,7 +89,7 @@ def test_a_wrong_key_gets_no_cookie(site: Site) -> None:
     answer = site.client().post("/login", data={"key": "wrong"}, headers=ORIGIN)
     assert answer.status_code == 401
     assert "set-cookie" not in answer.headers
-    assert "This is not the admin key." in answer.text
+    assert "This is neither the admin key nor a console key." in answer.text
     answer = site.client().post("/login", data={"key": API_KEY}, headers=ORIGIN)
     assert "does not open the console" in answer.text
     assert API_KEY not in answer.text

@@ -36,6 +36,7 @@ CLASSES = {
     "rotated away": ROTATED_KEY,
     "in grace": GRACE_KEY,
 }
+VIEWER_KEY, OLD_VIEWER_KEY, EXPIRED_VIEWER_KEY = ("ab_" + letter * 43 for letter in "vuz")
 CALLS = {"data", "narrow", "internal", "in grace"}
 """Classes that may call models."""
 
@@ -62,6 +63,23 @@ def keys(now: datetime) -> tuple[ApiKey, ...]:
         ),
         ApiKey(name="old", sha256=old, created_at=now, revoked_at=now),
         ApiKey(name="airboss", sha256=own, created_at=now, internal=True),
+        ApiKey(
+            name="vi",
+            sha256=hash_key(VIEWER_KEY),
+            created_at=now,
+            deployments=(),
+            role="viewer",
+            previous_sha256=hash_key(OLD_VIEWER_KEY),
+            previous_until=now - long,
+        ),
+        ApiKey(
+            name="ended",
+            sha256=hash_key(EXPIRED_VIEWER_KEY),
+            created_at=now,
+            deployments=(),
+            role="admin",
+            expires_at=now - long,
+        ),
     )
 
 
@@ -103,6 +121,38 @@ def test_only_keys_of_the_data_plane_call_models(gateway: Gateway, kind: str, fo
         assert refused == (path not in OPEN and kind not in CALLS), (method, path, answer.text)
         if secret:
             assert secret not in answer.text
+
+
+@pytest.mark.parametrize("form", ["bearer", "x-api-key"])
+def test_a_console_key_calls_no_models(gateway: Gateway, form: str) -> None:
+    """Every /v1 route: 403, saying whose it is and which key to use; one that is over is not known, 401."""
+    for method, path in DATA_PLANE:
+        if path in OPEN:
+            continue
+        body: Any = {} if method == "POST" else None
+        for secret, status in ((VIEWER_KEY, 403), (OLD_VIEWER_KEY, 401), (EXPIRED_VIEWER_KEY, 401)):
+            answer = httpx2.request(
+                method, gateway.url + path, headers=headers(secret, form), json=body, verify=False
+            )
+            assert answer.status_code == status, (method, path, answer.text)
+            if status == 403:
+                error = answer.json()["error"]
+                assert error["code"] == "console_key"
+                assert "'vi' has the role viewer" in error["message"]
+
+
+def test_metrics_beyond_loopback_are_for_every_role(tmp_path: Path) -> None:
+    """A scraper need not hold the admin key; a key for models, or one that is over, is not enough."""
+    now, options = datetime.now(UTC), ("--closed-metrics",)
+    with Gateway(tmp_path, deployment("http://127.0.0.1:9/v1"), keys=keys(now), options=options) as gateway:
+
+        def status(secret: str | None) -> int:
+            url = f"{gateway.url}/metrics"
+            return httpx2.get(url, headers=headers(secret, "bearer"), verify=False).status_code
+
+        assert [status(each) for each in (GATEWAY_ADMIN_KEY, VIEWER_KEY)] == [200, 200]
+        closed = (None, DATA_KEY, OWN_KEY, OLD_VIEWER_KEY, EXPIRED_VIEWER_KEY, "wrong")
+        assert [status(each) for each in closed] == [401] * len(closed)
 
 
 def test_a_narrow_key_sees_and_calls_only_its_own(gateway: Gateway) -> None:

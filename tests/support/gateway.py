@@ -70,9 +70,11 @@ class Gateway:
         bodies: bool = True,
         body_bytes_max: int = 32 * 1024 * 1024,
         process: str = "tests.support.gateway_process",
+        options: tuple[str, ...] = (),
     ) -> None:
         self._root = root
         self._process_module = process
+        self._options = options
         self._keys = keys or (ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC)),)
         self._bodies = bodies
         self._body_bytes_max = body_bytes_max
@@ -90,7 +92,7 @@ class Gateway:
     def _start(self) -> subprocess.Popen[bytes]:
         fd = self._listen.fileno()
         command = [sys.executable, "-m", self._process_module, str(self._root / "snapshot.json")]
-        command += [str(self.journal), str(fd), str(self._body_bytes_max)]
+        command += [str(self.journal), str(fd), str(self._body_bytes_max), *self._options]
         with (self._root / "log").open("ab") as log:
             return subprocess.Popen(command, pass_fds=(fd,), stdout=log, stderr=log)
 

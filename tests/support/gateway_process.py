@@ -26,6 +26,7 @@ from airboss.store.response_rows import ResponseStore
 from airboss.telemetry.journal import JournalWriter
 
 ADMIN_KEY = "ab_" + "a" * 43
+METRICS_OPEN = "--closed-metrics" not in sys.argv
 
 
 class Responses:
@@ -78,7 +79,7 @@ def _provider_key(target: Target) -> str | None:
 
 def main() -> None:
     """Serve until told to stop."""
-    snapshot, journal, fd, body_bytes_max = sys.argv[1:]
+    snapshot, journal, fd, body_bytes_max = sys.argv[1:5]
     logging.basicConfig(level=logging.INFO)
     root = Path(journal)
     writer = JournalWriter(root, "gateway-0")
@@ -89,7 +90,7 @@ def main() -> None:
         name="gateway-0",
         body_bytes_max=int(body_bytes_max),
         metrics_dir=metrics,
-        metrics_open=True,
+        metrics_open=METRICS_OPEN,
         admin_key=ADMIN_KEY,
         own_secrets=("preset-secret",),
         prices=shipped,

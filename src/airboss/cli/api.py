@@ -56,7 +56,9 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
     if url is not None:
         address = console_address(url)
         if not key:
-            raise WrongCall(f"--url needs the admin key of that Airboss in {ADMIN_KEY_ENV}.")
+            raise WrongCall(
+                f"--url needs the admin key of that Airboss, or a console key, in {ADMIN_KEY_ENV}."
+            )
         yield Remote(address, key)
         return
     if not has_data(data_dir):
@@ -158,7 +160,8 @@ class Remote:
             return response
         if response.status_code == 401:
             raise WrongCall(
-                f"{self._console_url} does not accept this admin key. Set {ADMIN_KEY_ENV} to the right one."
+                f"{self._console_url} does not accept this key. Set {ADMIN_KEY_ENV} to its admin key, or to a"
+                " console key that is still good."
             )
         raise self._refusal(response)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from airboss.cli.when import parse_until
+from airboss.config.types import Role
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Priority
 
@@ -20,6 +21,7 @@ def terms(
     per: str | None,
     priority: str | None,
     expires: str | None,
+    role: str | None,
 ) -> dict[str, Any]:
     """What options say, as the API takes it; `held` is the key as it is. Raises WrongCall."""
     body: dict[str, Any] = {}
@@ -39,6 +41,10 @@ def terms(
     if expires is not None:
         at = parse_until(expires, now=datetime.now(UTC), option="--expires") if expires != "never" else None
         body["expires_at"] = at.isoformat() if at is not None else None
+    if role is not None:
+        if role not in get_args(Role):
+            raise WrongCall(f"--role is {role!r}; it is {' or '.join(f'`{r}`' for r in get_args(Role))}")
+        body["role"] = role
     return body
 
 

@@ -1,4 +1,4 @@
-"""`airboss keys`: who may call. A secret is printed once."""
+"""`airboss keys`: who may call, and who may open the console. A secret is printed once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airboss.cli.status import age
 from airboss.cli.when import parse_duration
 from airboss.domain.errors import WrongCall
 
-keys = typer.Typer(help="Keys of the data plane: who may call.", no_args_is_help=True)
+keys = typer.Typer(help="Keys: who may call models, and who may open the console.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="The key's name.")]
 
@@ -37,6 +37,12 @@ ExpiresOption = Annotated[
 ]
 
 
+RoleOption = Annotated[
+    str | None,
+    typer.Option(help="For the console, not for models: `viewer`, `reader`, `operator` or `admin`."),
+]
+
+
 @keys.command("create")
 def create(
     name: NameArgument,
@@ -49,11 +55,13 @@ def create(
     per: PerOption = None,
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
+    role: RoleOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key and print its secret, which nobody can print again."""
+    """Make a key and print its secret, which nobody can print again. One with a role opens the console, and
+    its name stands in the audit log."""
     limits = {
         "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute,
@@ -67,11 +75,12 @@ def create(
         per=per,
         priority=priority,
         expires=expires,
+        role=role,
     )
     with reach(data_dir, url) as api:
         made = api.post("/api/v1/keys", body)
     if as_json:
-        print_json({"name": made["name"], "key": made["key"], "deployments": made["deployments"]})
+        print_json({name: made[name] for name in ("name", "key", "role" if role else "deployments")})
         return
     say_secret(made)
 
@@ -88,6 +97,7 @@ def set_terms(
     per: PerOption = None,
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
+    role: RoleOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -108,6 +118,7 @@ def set_terms(
             per=per,
             priority=priority,
             expires=expires,
+            role=role,
         )
         if not body:
             raise WrongCall("nothing to change was said; see `airboss keys set --help`")
@@ -140,9 +151,10 @@ def show(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table("key", "may call", "limits", "budget", "state", "age", box=None, padding=(0, 2, 0, 0))
+    table = Table("key", "may", "limits", "budget", "state", "age", box=None, padding=(0, 2, 0, 0))
     for each in found:
         may = "everything" if each["deployments"] is None else ", ".join(each["deployments"]) or "nothing"
+        may = f"the console, as {each['role']}" if each.get("role") else may
         state = each["state"] + (" (Airboss's own)" if each["internal"] else "")
         if each["priority"] != "normal":
             state += f", {each['priority']} priority"

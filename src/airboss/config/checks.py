@@ -20,8 +20,10 @@ from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
 from airboss.config.rules import check_url as _check_url
 from airboss.config.types import (
+    NO_PERSON,
     Config,
     DeploymentConfig,
+    KeyConfig,
     ModelConfig,
     ProviderConfig,
     ReleaseConfig,
@@ -395,12 +397,28 @@ def _check_keys(config: Config, wrong: Wrong) -> None:
             ("keys", _RESERVED_KEY), f"{quoted(_RESERVED_KEY)} is the key of our own calls; use another name"
         )
     for name, key in config.keys.items():
+        if key.role is not None:
+            _check_role(name, key, wrong)
         path = ("keys", name, "deployments")
         for deployment in key.deployments or ():
             if deployment in owner:
                 meant = quoted(owner[deployment])
                 raise wrong(path, f"{dotted(path)}: {quoted(deployment)} is an alias; write {meant}")
             _check_known(path, deployment, config.deployments, "deployment", wrong)
+
+
+def _check_role(name: str, key: KeyConfig, wrong: Wrong) -> None:
+    """A console key calls no models: what is about calls means nothing beside a role."""
+    for each in ("deployments", "limits", "budget", "priority"):
+        if getattr(key, each) is not None:
+            path = ("keys", name, each)
+            raise wrong(
+                path,
+                f"{dotted(path)} is about calls of models, and a key with a role makes none; take out "
+                f"{each}, or role",
+            )
+    if name in NO_PERSON:
+        raise wrong(("keys", name, "role"), f"{quoted(name)} is nobody's name in the audit log; use another")
 
 
 def _in_clear(url: str) -> bool:

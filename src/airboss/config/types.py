@@ -212,14 +212,23 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     drift: DriftConfig = DriftConfig()
 
 
+Role = Literal["viewer", "reader", "operator", "admin"]
+"""What a console key may, from the least on; each may what those before it may (`governance.roles`)."""
+
+NO_PERSON = frozenset({"airboss", "console", "default", "local"})
+"""Names that mean no person in the audit log, or that a key without a role has."""
+
+
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[keys.NAME]`: what a data-plane key may use, how much of it at once, for how much money, and how soon
-    where calls wait. What is None is as the key was made: else every deployment, and no limits."""
+    where calls wait; or the `role` of a console key. What is None is as the key was made: else every
+    deployment, and no limits."""
 
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
     budget: Budget | None = None
     priority: Priority | None = None
+    role: Role | None = None
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from airboss.config import Config, parse_config
 from airboss.console import (
     api_alarms,
     api_audit,
@@ -40,6 +41,7 @@ from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.ports import DeploymentStats, RecordFilter, StatsBucket
 from airboss.domain.record import InferenceRecord
 from airboss.domain.status import SystemStatus
+from airboss.governance.roles import only_admins
 
 __all__ = ["OWN", "ROUTES", "Call", "Route", "answer"]
 
@@ -129,11 +131,13 @@ def records(desk: Desk, call: Call) -> object:
     if bodies not in ("true", "false"):
         raise InvalidRequest(f"bodies={bodies[:60]!r} is neither true nor false", param="bodies")
     if words := call.params.get("search"):
+        call.need("reader", "to search in bodies")
         page = search(desk, where, words, limit, bodies=bodies == "true")
         if bodies == "true" and page.records:
             note_list(desk, call, where, words)
         return page
     if bodies == "true":
+        call.need("reader", "bodies=true")
         listed = records_with_bodies if where.sort is None else sorted_with_bodies
         written = listed(desk, where, limit)
         if not written.startswith(NONE_LISTED):
@@ -205,15 +209,17 @@ def cursor(where: RecordFilter, ids: list[str], *, full: bool) -> str | None:
 
 
 def record(desk: Desk, call: Call) -> object:
-    """GET /api/v1/records/{id}."""
-    found = desk.log.records(RecordFilter(id=call.path["id"]), limit=1, bodies=True)
+    """GET /api/v1/records/{id}. Its bodies are for readers."""
+    bodies = call.caller.may("reader")
+    found = desk.log.records(RecordFilter(id=call.path["id"]), limit=1, bodies=bodies)
     if not found:
         raise NotFound(
             f"no record {call.path['id'][:80]!r}; a call appears within seconds of its end, and `airboss "
             "records` lists the newest with their ids",
             param="id",
         )
-    note_one(desk, call)
+    if bodies:
+        note_one(desk, call)
     return found[0]
 
 
@@ -288,10 +294,18 @@ def diff(desk: Desk, call: Call) -> object:
     return difference(desk.ledger.config(), intent.config, source=intent.source[:200])
 
 
+def parsed(text: str | None) -> Config:
+    """A configuration that is known to be right, or none yet."""
+    return parse_config(text, source="a configuration") if text is not None else Config()
+
+
 def apply(desk: Desk, call: Call) -> object:
     """POST /api/v1/config."""
     intent = read_intent(call)
-    found = difference(desk.ledger.config(), intent.config, source=intent.source[:200])
+    before = desk.ledger.config()
+    found = difference(before, intent.config, source=intent.source[:200])
+    if not call.caller.may("admin") and (what := only_admins(parsed(before), parsed(intent.config))):
+        call.need("admin", f"to change {what}")
     try:
         plan = desk.apply(intent.config, intent.source[:200])
     except ConfigError as error:
@@ -344,14 +358,14 @@ RECORD_PARAMS = {
     "error_type": "only failed so",
     "tag": "only with this tag, as NAME=VALUE",
     "sort": "slowest, costliest or longest first instead of the newest; such a list is not paged",
-    "search": "words that stand in the bodies, in any case, a phrase in quotes; the last stored first, a"
-    " page ends after a second of looking, maybe empty: `next` leads on",
+    "search": "(for readers) words that stand in the bodies, in any case, a phrase in quotes; the last stored"
+    " first, a page ends after a second of looking, maybe empty: `next` leads on",
     "score": "a condition on a score: `helpfulness<0.5`, `tone=rude`, or a name alone",
     "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
     "before": "only records older than this id (paging, newest first)",
     "after": "only records newer than this id, oldest first (following)",
-    "bodies": "true: with request and response; such a page may end before `limit`, and `next` leads on; a"
-    " sorted list that would is refused",
+    "bodies": "true (for readers): with request and response; such a page may end before `limit`, and `next`"
+    " leads on; a sorted list that would is refused",
 }
 OWN: tuple[Route, ...] = (
     Route(
@@ -360,14 +374,16 @@ OWN: tuple[Route, ...] = (
         summary="Records that match, newest first",
         answer=RecordPage,
         handle=records,
+        role="viewer",
         params=RECORD_PARAMS,
     ),
     Route(
         method="GET",
         path="/api/v1/records/{id}",
-        summary="One record with its bodies",
+        summary="One record; with its bodies for who has the role reader",
         answer=InferenceRecord,
         handle=record,
+        role="viewer",
     ),
     Route(
         method="GET",
@@ -375,6 +391,7 @@ OWN: tuple[Route, ...] = (
         summary="What each deployment did in a period",
         answer=StatsAnswer,
         handle=stats,
+        role="viewer",
         params=PERIOD_PARAMS,
     ),
     Route(
@@ -383,6 +400,7 @@ OWN: tuple[Route, ...] = (
         summary="What each deployment did over time",
         answer=SeriesAnswer,
         handle=series,
+        role="viewer",
         params={**PERIOD_PARAMS, "step_s": "seconds of a step; chosen by the period's length unless given"},
     ),
     Route(
@@ -391,6 +409,7 @@ OWN: tuple[Route, ...] = (
         summary="Processes, replicas, plan, journal",
         answer=SystemStatus,
         handle=status,
+        role="viewer",
     ),
     Route(
         method="GET",
@@ -398,6 +417,7 @@ OWN: tuple[Route, ...] = (
         summary="The configuration in force",
         answer=ConfigAnswer,
         handle=config,
+        role="operator",
     ),
     Route(
         method="POST",
@@ -405,6 +425,7 @@ OWN: tuple[Route, ...] = (
         summary="Apply a configuration: checked whole, published in one transaction",
         answer=Applied,
         handle=apply,
+        role="operator",
         body=ConfigIntent,
         body_max=CONFIG_MAX,
     ),
@@ -414,6 +435,7 @@ OWN: tuple[Route, ...] = (
         summary="What a configuration would change; changes nothing",
         answer=Difference,
         handle=diff,
+        role="operator",
         body=ConfigIntent,
         body_max=CONFIG_MAX,
     ),

@@ -243,6 +243,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Alarms and where they stand",
         answer=Alarms,
         handle=alarms,
+        role="viewer",
     ),
     Route(
         method="GET",
@@ -250,6 +251,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One alarm: its events, and who was told",
         answer=AlarmPage,
         handle=alarm,
+        role="viewer",
     ),
     Route(
         method="POST",
@@ -257,6 +259,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Tell nobody of an alarm for a while, or end that",
         answer=Alarm,
         handle=silence_alarm,
+        role="operator",
         body=SilenceIntent,
     ),
     Route(
@@ -265,6 +268,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Send a test to all whom an alarm notifies",
         answer=Tested,
         handle=test_alarm,
+        role="operator",
     ),
 )
 """Every route about alarms."""

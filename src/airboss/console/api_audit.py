@@ -174,6 +174,7 @@ ROUTES: tuple[Route, ...] = (
         summary="What was done, newest first",
         answer=Entries,
         handle=audit_entries,
+        role="viewer",
         params={
             "action": "only this action, such as keys.create",
             "since": "from then on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
@@ -187,6 +188,7 @@ ROUTES: tuple[Route, ...] = (
         summary="The signed head of the audit log, to be kept elsewhere",
         answer=Checkpoint,
         handle=audit_checkpoint,
+        role="viewer",
     ),
     Route(
         method="GET",
@@ -194,6 +196,7 @@ ROUTES: tuple[Route, ...] = (
         summary="The leaves as they are kept, oldest first, to recompute everything elsewhere",
         answer=Leaves,
         handle=audit_leaves,
+        role="viewer",
         params={
             "after": "only leaves with a larger number (paging)",
             "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT_MAX:,} unless given",
@@ -205,6 +208,7 @@ ROUTES: tuple[Route, ...] = (
         summary="A Merkle proof: that the log has a leaf, or that it extends an older one",
         answer=Proof,
         handle=audit_proof,
+        role="viewer",
         params={
             "leaf": "prove that this leaf, by number, is in the log",
             "extends": "prove that the log extends the one of so many leaves",

@@ -228,6 +228,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Datasets, newest first",
         answer=Datasets,
         handle=datasets,
+        role="viewer",
     ),
     Route(
         method="POST",
@@ -235,6 +236,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Keep a dataset, made of JSON Lines or of records; all of it or nothing",
         answer=Created,
         handle=create_dataset,
+        role="operator",
         body=DatasetIntent,
         body_max=UPLOAD_MAX,
     ),
@@ -244,6 +246,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One dataset, by name or digest, and who read its holdout",
         answer=DatasetDetail,
         handle=show_dataset,
+        role="reader",
     ),
     Route(
         method="GET",
@@ -251,6 +254,7 @@ ROUTES: tuple[Route, ...] = (
         summary="The items of the train or validation part",
         answer=Items,
         handle=dataset_items,
+        role="reader",
         params={"part": "train or validation; train unless given"},
     ),
     Route(
@@ -259,6 +263,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Read the holdout: who, when and why are written down first",
         answer=Items,
         handle=open_holdout,
+        role="operator",
         body=HoldoutIntent,
     ),
     Route(
@@ -267,6 +272,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Delete every version of a dataset, its items and the answers to them; reports stay",
         answer=Deleted,
         handle=delete_dataset,
+        role="operator",
     ),
 )
 """Every route about datasets."""

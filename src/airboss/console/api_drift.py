@@ -9,6 +9,7 @@ import msgspec
 
 from airboss.config import Config, DriftConfig
 from airboss.console.api_alarms import in_force
+from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
@@ -41,7 +42,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """Answers to fixed prompts: how often they were asked, and those of the last time that are others now,
-    beyond the noise."""
+    beyond the noise: how many, and for readers which."""
 
     state: Standing
     prompts: int
@@ -52,6 +53,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     e_value: float | None
     changed: tuple[Changed, ...]
+    changes: int
 
 
 class DriftOf(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,12 +77,13 @@ class Drifts(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[DriftOf, ...]
 
 
-def drifts(desk: Desk, _call: Call) -> object:
+def drifts(desk: Desk, call: Call) -> object:
     """GET /api/v1/drift."""
     config = in_force(desk)
     return Drifts(
         deployments=tuple(
-            one_of(desk, name, config.deployments[name].drift) for name in sorted(config.deployments)
+            one_of(desk, name, config.deployments[name].drift, call.caller)
+            for name in sorted(config.deployments)
         )
     )
 
@@ -92,7 +95,7 @@ def accept(desk: Desk, call: Call) -> object:
     desk.drifts.put_drift(features_of(name), None)
     desk.drifts.put_drift(checks_of(name), None)
     desk.note(call, "drift.accept", name)
-    return one_of(desk, name, config.deployments[name].drift)
+    return one_of(desk, name, config.deployments[name].drift, call.caller)
 
 
 def known(config: Config, name: str) -> None:
@@ -102,11 +105,11 @@ def known(config: Config, name: str) -> None:
         raise NotFound(f"there is no deployment {name[:80]!r}; there are {there}", param="deployment")
 
 
-def one_of(desk: Desk, name: str, asked: DriftConfig) -> DriftOf:
+def one_of(desk: Desk, name: str, asked: DriftConfig, caller: Caller) -> DriftOf:
     """How one deployment stands."""
     kept = desk.drifts.drift(features_of(name)) if asked.features else None
     state = msgspec.json.decode(kept, type=Drift) if kept is not None else None
-    checks = checked(desk, name, asked)
+    checks = checked(desk, name, asked, caller)
     standing: Standing = "off" if not asked.features else "learning"
     if state is not None and state.watched:
         standing = "drifted" if state.found else "watching"
@@ -146,7 +149,7 @@ def feature(state: Drift, name: str) -> Feature:
     )
 
 
-def checked(desk: Desk, name: str, asked: DriftConfig) -> Checked:
+def checked(desk: Desk, name: str, asked: DriftConfig, caller: Caller) -> Checked:
     """How the fixed prompts of a deployment stand."""
     kept = desk.drifts.drift(checks_of(name)) if asked.prompts else None
     state = msgspec.json.decode(kept, type=Checks) if kept is not None else None
@@ -162,7 +165,8 @@ def checked(desk: Desk, name: str, asked: DriftConfig) -> Checked:
         since=state.since if state is not None else None,
         failed=state.failed if state is not None else 0,
         e_value=state.test.e_value if state is not None and state.test is not None else None,
-        changed=state.changed if state is not None else (),
+        changed=state.changed if state is not None and caller.may("reader") else (),
+        changes=len(state.changed) if state is not None else 0,
     )
 
 
@@ -173,6 +177,7 @@ ROUTES: tuple[Route, ...] = (
         summary="What drifted of each deployment, since when, with examples",
         answer=Drifts,
         handle=drifts,
+        role="viewer",
     ),
     Route(
         method="POST",
@@ -180,6 +185,7 @@ ROUTES: tuple[Route, ...] = (
         summary="What is now is usual from here on: learn anew",
         answer=DriftOf,
         handle=accept,
+        role="operator",
     ),
 )
 """Every route about drift."""

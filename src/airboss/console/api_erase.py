@@ -99,6 +99,7 @@ ROUTES: tuple[Route, ...] = (
         summary="People who were forgotten or are to be, newest first, without their names",
         answer=Erasures,
         handle=list_erasures,
+        role="viewer",
         params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
     ),
     Route(
@@ -107,6 +108,7 @@ ROUTES: tuple[Route, ...] = (
         summary="How far one of them is",
         answer=ErasureShown,
         handle=get_erasure,
+        role="viewer",
     ),
     Route(
         method="POST",
@@ -114,6 +116,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Forget a person: pending until the controller has done it, which it does by itself",
         answer=ErasureShown,
         handle=erase_person,
+        role="admin",
         body=Person,
     ),
 )

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from airboss.console.api_jobs import of_job
+from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -76,7 +77,7 @@ def run_eval(desk: Desk, call: Call) -> object:
 def evals(desk: Desk, call: Call) -> object:
     """GET /api/v1/evals."""
     limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Evals(evals=tuple(summary(job) for job in desk.jobs.list(KIND, limit)))
+    return Evals(evals=tuple(summary(job, call.caller) for job in desk.jobs.list(KIND, limit)))
 
 
 def show_eval(desk: Desk, call: Call) -> object:
@@ -89,14 +90,14 @@ def show_eval(desk: Desk, call: Call) -> object:
     report = None if row is None or row.report is None else msgspec.json.decode(row.report, type=EvalReport)
     result = _result(job)
     return Evaluation(
-        summary=summary(job),
+        summary=summary(job, call.caller),
         plan=msgspec.json.decode(job.spec, type=EvalTask).plan,
         report=report,
         holdout_reads_before=result.holdout_reads_before if result is not None else None,
     )
 
 
-def summary(job: Job) -> EvalSummary:
+def summary(job: Job, caller: Caller = NOBODY) -> EvalSummary:
     """An evaluation's job in one line."""
     plan = msgspec.json.decode(job.spec, type=EvalTask).plan
     result = _result(job)
@@ -108,7 +109,7 @@ def summary(job: Job) -> EvalSummary:
         b=plan.b,
         scorers=tuple(spec.name for spec in plan.scorers),
         conclusion=decision.conclusion if decision is not None else None,
-        **of_job(job),
+        **of_job(job, caller),
     )
 
 
@@ -123,6 +124,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Evaluations, newest first",
         answer=Evals,
         handle=evals,
+        role="viewer",
         params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
     ),
     Route(
@@ -131,6 +133,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Start an evaluation: two releases over a dataset, as a job that survives a crash",
         answer=Job,
         handle=run_eval,
+        role="operator",
         body=EvalOrder,
     ),
     Route(
@@ -139,6 +142,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One evaluation: what it was to do, and its report",
         answer=Evaluation,
         handle=show_eval,
+        role="reader",
     ),
 )
 """Every route about evaluations."""

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from airboss.console.api_jobs import of_job
+from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -79,7 +80,7 @@ def run_finetune(desk: Desk, call: Call) -> object:
 def finetunes(desk: Desk, call: Call) -> object:
     """GET /api/v1/finetunes."""
     limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Finetunes(finetunes=tuple(summary(job) for job in desk.jobs.list(KIND, limit)))
+    return Finetunes(finetunes=tuple(summary(job, call.caller) for job in desk.jobs.list(KIND, limit)))
 
 
 def show_finetune(desk: Desk, call: Call) -> object:
@@ -88,10 +89,10 @@ def show_finetune(desk: Desk, call: Call) -> object:
     if job is None or job.kind != KIND:
         known = "`airboss finetune list`, or GET /api/v1/finetunes, shows all"
         raise NotFound(f"no fine-tuning {call.path['id'][:80]!r}; {known}", param="id")
-    return Finetune(summary=summary(job), result=result_of(job))
+    return Finetune(summary=summary(job, call.caller), result=result_of(job))
 
 
-def summary(job: Job) -> FinetuneSummary:
+def summary(job: Job, caller: Caller = NOBODY) -> FinetuneSummary:
     """A fine-tuning's job in one line."""
     task = msgspec.json.decode(job.spec, type=FinetuneTask)
     result = result_of(job)
@@ -108,7 +109,7 @@ def summary(job: Job) -> FinetuneSummary:
         better=result.better if result is not None else None,
         new_model=result.learned.trained.fields if result is not None else None,
         proposed=result.proposed if result is not None else None,
-        **of_job(job),
+        **of_job(job, caller),
     )
 
 
@@ -124,6 +125,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Fine-tunings, newest first",
         answer=Finetunes,
         handle=finetunes,
+        role="viewer",
         params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
     ),
     Route(
@@ -132,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Start a fine-tuning: train a release's model on a dataset and judge it once, as a job",
         answer=Job,
         handle=run_finetune,
+        role="operator",
         body=FinetuneOrder,
     ),
     Route(
@@ -140,6 +143,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One fine-tuning: where it stands, and what came of it",
         answer=Finetune,
         handle=show_finetune,
+        role="reader",
     ),
 )
 """Every route about fine-tuning."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -33,10 +34,14 @@ def job(desk: Desk, call: Call) -> object:
     return found(desk.jobs.get(call.path["id"]), call)
 
 
-def of_job(job: Job) -> dict[str, Any]:
-    """What the summary of a job says of it, of whatever kind it is."""
+def of_job(job: Job, caller: Caller) -> dict[str, Any]:
+    """What the summary of a job says of it, of whatever kind it is. An error may quote an answer, so that its
+    words are for readers."""
     same = ("id", "state", "created_at", "by", "done", "total", "note", "error")
-    return {name: getattr(job, name) for name in same}
+    said = {name: getattr(job, name) for name in same}
+    if job.error is not None and not caller.may("reader"):
+        said["error"] = "failed; why is for readers"
+    return said
 
 
 def cancel(desk: Desk, call: Call) -> object:
@@ -64,6 +69,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Jobs, newest first",
         answer=Jobs,
         handle=jobs,
+        role="reader",
         params={
             "kind": "only of this kind: eval, tune, finetune, …",
             "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
@@ -75,6 +81,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One job: where it stands, and what came of it",
         answer=Job,
         handle=job,
+        role="reader",
     ),
     Route(
         method="POST",
@@ -82,6 +89,7 @@ ROUTES: tuple[Route, ...] = (
         summary="End a job that has not ended; what it has done so far is kept",
         answer=Job,
         handle=cancel,
+        role="operator",
     ),
 )
 """Every route about jobs."""

@@ -1,4 +1,7 @@
-"""Data-plane keys in the admin API: made, given another secret, taken away. A secret is shown once."""
+"""Keys in the admin API, for models and for the console: made, given another secret, taken away.
+
+A secret is shown once.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from airboss.config.types import Role
 from airboss.console.desk import Desk
 from airboss.console.key_terms import (
     BudgetAsked,
@@ -35,6 +39,7 @@ from airboss.governance.keys import (
     revoked,
     rotated,
     terms_of,
+    with_role,
     with_terms,
 )
 from airboss.telemetry.metrics import LimitUse
@@ -68,7 +73,8 @@ class BudgetShown(msgspec.Struct, frozen=True, kw_only=True):
 
 class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its secret. `previous_until` is until when the secret before a rotation is good too.
-    `configured` are the settings that stand in `[keys.NAME]`, and are changed there."""
+    `configured` are the settings that stand in `[keys.NAME]`, and are changed there. A key with a `role`
+    opens the console, and calls nothing."""
 
     name: str
     state: Literal["active", "expired", "revoked"]
@@ -83,6 +89,7 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitShown, ...] = ()
     budget: BudgetShown | None = None
     configured: tuple[str, ...] = ()
+    role: str | None = None
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +99,8 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to make. `deployments` None: it may call all. What `[keys.NAME]` says goes before the rest."""
+    """A key to make. `deployments` None: it may call all. What `[keys.NAME]` says goes before the rest. With
+    a `role` it opens the console instead, and only `expires_at` can be given beside it."""
 
     name: str
     deployments: tuple[str, ...] | None = None
@@ -100,6 +108,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     budget: BudgetAsked | None = None
     priority: Priority = "normal"
     expires_at: Moment | None = None
+    role: Role | None = None
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -110,6 +119,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     budget: BudgetAsked | UnsetType | None = UNSET
     priority: Priority | UnsetType = UNSET
     expires_at: Moment | UnsetType | None = UNSET
+    role: Role | UnsetType = UNSET
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,6 +135,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     deployments: tuple[str, ...] | None
     previous_until: datetime | None = None
+    role: str | None = None
 
 
 def list_keys(desk: Desk, call: Call) -> object:
@@ -193,6 +204,7 @@ def shown(key: ApiKey, now: datetime) -> KeyShown:
         expires_at=key.expires_at,
         priority=key.priority,
         queue=key.limits.queue if key.limits is not None else None,
+        role=key.role,
     )
 
 
@@ -213,17 +225,20 @@ def create_key(desk: Desk, call: Call) -> object:
         budget=asked.budget,
         priority=asked.priority,
         expires_at=asked.expires_at,
+        role=asked.role,
     )
-    check_terms(desk, terms)
-    secret = new_key()
     named = configured(desk).get(asked.name)
+    if named is not None and named.role is not None:
+        terms = msgspec.structs.replace(terms, role=named.role)
+    check_terms(desk, terms, named)
+    secret = new_key()
 
     def make(before: ApiKey | None) -> ApiKey:
         return bound(made(before, asked.name, secret, terms=terms, now=call.now), named)
 
     key = desk.ledger.change_key(asked.name, make)
     desk.note(call, "keys.create", f"key {key.name}", noted(key))
-    return Secret(name=key.name, key=secret, deployments=key.deployments)
+    return Secret(name=key.name, key=secret, deployments=key.deployments, role=key.role)
 
 
 def called(desk: Desk, call: Call) -> str:
@@ -251,10 +266,13 @@ def set_key(desk: Desk, call: Call) -> object:
                 f"[keys.{name}] says {each}, and goes before what a key is told; change it there, and "
                 "`airboss apply`"
             )
-    check_terms(desk, Terms(**changes))
+    said = Terms(**changes)
 
     def change(before: ApiKey | None) -> ApiKey:
         key = living(before, name)
+        if said.role is not None:
+            key = with_role(key, said.role)
+        check_terms(desk, msgspec.structs.replace(said, role=key.role), named)
         return bound(with_terms(key, msgspec.structs.replace(terms_of(key), **changes), now=call.now), named)
 
     key = desk.ledger.change_key(name, change)
@@ -286,7 +304,7 @@ def rotate_key(desk: Desk, call: Call) -> object:
     until = key.previous_until
     detail = {"grace_s": asked.grace_s, "previous_until": until.isoformat() if until is not None else None}
     desk.note(call, "keys.rotate", f"key {name}", detail)
-    return Secret(name=name, key=secret, deployments=key.deployments, previous_until=until)
+    return Secret(name=name, key=secret, deployments=key.deployments, previous_until=until, role=key.role)
 
 
 def revoke_key(desk: Desk, call: Call) -> object:
@@ -311,24 +329,27 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/api/v1/keys",
-        summary="Data-plane keys, revoked ones included, without their secrets",
+        summary="Keys of the data plane and of the console, revoked ones included, without their secrets",
         answer=Keys,
         handle=list_keys,
+        role="viewer",
     ),
     Route(
         method="POST",
         path="/api/v1/keys",
-        summary="Make a data-plane key; the answer is the only place where its secret is shown",
+        summary="Make a key; the answer is the only place where its secret is shown",
         answer=Secret,
         handle=create_key,
+        role="admin",
         body=NewKey,
     ),
     Route(
         method="POST",
         path="/api/v1/keys/{name}/set",
-        summary="Change what a key may: deployments, limits, budget, priority, end; in force within a second",
+        summary="Change what a key may: deployments, limits, budget, priority, end, role; within a second",
         answer=KeyShown,
         handle=set_key,
+        role="admin",
         body=KeyChange,
     ),
     Route(
@@ -337,6 +358,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Give a key another secret; the old one ends at once, or after `grace_s` seconds",
         answer=Secret,
         handle=rotate_key,
+        role="admin",
         body=Rotation,
     ),
     Route(
@@ -345,6 +367,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Take a key away; every gateway refuses it within a second",
         answer=KeyShown,
         handle=revoke_key,
+        role="admin",
     ),
 )
 """Every route about keys."""

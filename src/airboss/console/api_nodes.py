@@ -102,6 +102,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Machines that serve calls for this Airboss, and how they stand",
         answer=NodesAnswer,
         handle=list_nodes,
+        role="viewer",
     ),
     Route(
         method="POST",
@@ -109,6 +110,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Says how a joined machine stands; the first time, it joins",
         answer=Heard,
         handle=hear_node,
+        role="admin",
         body=Report,
     ),
     Route(
@@ -117,6 +119,7 @@ ROUTES: tuple[Route, ...] = (
         summary="A joined machine stops, having brought everything",
         answer=Heard,
         handle=leave_node,
+        role="admin",
     ),
     Route(
         method="POST",
@@ -124,6 +127,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Gives up what a joined machine has not brought: it is gone for good",
         answer=Heard,
         handle=forget_node,
+        role="admin",
     ),
     Route(
         method="POST",
@@ -131,6 +135,7 @@ ROUTES: tuple[Route, ...] = (
         summary="A gateway of a joined machine has ended, and all of its journal is here",
         answer=Heard,
         handle=end_journal,
+        role="admin",
     ),
     Route(
         method="POST",
@@ -138,6 +143,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Frames of a joined machine's journal, as they are",
         answer=Held,
         handle=take_frames,
+        role="admin",
         params={"at": "where in the segment they begin, in bytes"},
         body=bytes,
         body_max=PIECE_BYTES_MAX,

@@ -98,6 +98,7 @@ ROUTES: tuple[Route, ...] = (
         summary="What hosted models cost that the configuration gives no price",
         answer=Prices,
         handle=list_prices,
+        role="viewer",
     ),
     Route(
         method="POST",
@@ -105,6 +106,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Put a newer table of prices in force; the calls from then on cost that",
         answer=PricesKept,
         handle=update_prices,
+        role="admin",
         body=NewPrices,
     ),
 )

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from airboss.console.api_jobs import of_job
+from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -79,7 +80,7 @@ def run_probe(desk: Desk, call: Call) -> object:
 def probes(desk: Desk, call: Call) -> object:
     """GET /api/v1/probes."""
     limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Probes(probes=tuple(summary(job) for job in desk.jobs.list(KIND, limit)))
+    return Probes(probes=tuple(summary(job, call.caller) for job in desk.jobs.list(KIND, limit)))
 
 
 def show_probe(desk: Desk, call: Call) -> object:
@@ -88,10 +89,10 @@ def show_probe(desk: Desk, call: Call) -> object:
     if job is None or job.kind != KIND:
         known = "`airboss probe list`, or GET /api/v1/probes, shows all"
         raise NotFound(f"no probe {call.path['id'][:80]!r}; {known}", param="id")
-    return Probe(summary=summary(job), report=report_of(job))
+    return Probe(summary=summary(job, call.caller), report=report_of(job))
 
 
-def summary(job: Job) -> ProbeSummary:
+def summary(job: Job, caller: Caller = NOBODY) -> ProbeSummary:
     """A probe's job in one line."""
     plan = msgspec.json.decode(job.spec, type=ProbeTask).plan
     report = report_of(job)
@@ -106,7 +107,7 @@ def summary(job: Job) -> ProbeSummary:
         seed=plan.seed,
         temperature=plan.temperature,
         conclusion=report.conclusion if report is not None else None,
-        **of_job(job),
+        **of_job(job, caller),
     )
 
 
@@ -122,6 +123,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Probes of bias, newest first",
         answer=Probes,
         handle=probes,
+        role="viewer",
         params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
     ),
     Route(
@@ -130,6 +132,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Start a probe of bias: the same questions about people who differ in one thing, as a job",
         answer=Job,
         handle=run_probe,
+        role="operator",
         body=ProbeOrder,
         body_max=BODY_MAX,
     ),
@@ -139,6 +142,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One probe: where it stands, and what it found",
         answer=Probe,
         handle=show_probe,
+        role="reader",
     ),
 )
 """Every route about probes."""

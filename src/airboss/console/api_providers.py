@@ -88,5 +88,6 @@ ROUTES: tuple[Route, ...] = (
         summary="Every provider's targets: breaker, attempts, failures, latency",
         answer=Providers,
         handle=list_providers,
+        role="viewer",
     ),
 )

@@ -276,7 +276,7 @@ def start(desk: Desk, call: Call) -> object:
     intent = call.intent(StartIntent)
     reason = _reason(intent.reason)
     try:
-        begun = desk.rollouts.start(intent.deployment, intent.release, by=intent.by[:200])
+        begun = desk.rollouts.start(intent.deployment, intent.release, by=_by(call, intent.by))
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
     _note(desk, call, "rollout.start", begun, reason)
@@ -286,13 +286,18 @@ def start(desk: Desk, call: Call) -> object:
 def order(desk: Desk, call: Call) -> object:
     """POST /api/v1/rollouts/order."""
     intent = call.intent(OrderIntent)
-    said = Order(at=call.now, action=intent.action, by=intent.by[:200], reason=_reason(intent.reason))
+    said = Order(at=call.now, action=intent.action, by=_by(call, intent.by), reason=_reason(intent.reason))
     try:
         ordered = desk.rollouts.order(intent.deployment, said)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
     _note(desk, call, f"rollout.{intent.action}", ordered, said.reason)
     return view(ordered)
+
+
+def _by(call: Call, said: str) -> str:
+    """Who asks: with the admin key whoever they say, with a console key whose it is."""
+    return call.caller.key or said[:200]
 
 
 def _note(desk: Desk, call: Call, action: str, rollout: Rollout, reason: str) -> None:
@@ -377,6 +382,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Every release ever published, the newest first",
         answer=Releases,
         handle=releases,
+        role="viewer",
     ),
     Route(
         method="GET",
@@ -384,6 +390,7 @@ ROUTES: tuple[Route, ...] = (
         summary="What tells one release from another",
         answer=ReleaseDiff,
         handle=release_diff,
+        role="reader",
         params={"a": "name or digest of one release", "b": "of the other"},
     ),
     Route(
@@ -392,6 +399,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One release, whole, by name or digest",
         answer=ReleaseAnswer,
         handle=release,
+        role="reader",
     ),
     Route(
         method="GET",
@@ -399,6 +407,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Where each deployment stands: stable, candidate, canary",
         answer=Deployments,
         handle=deployments,
+        role="viewer",
     ),
     Route(
         method="GET",
@@ -406,6 +415,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Rollouts, the newest first",
         answer=Rollouts,
         handle=rollouts,
+        role="viewer",
         params={
             "deployment": "only of this one",
             "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
@@ -417,6 +427,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One rollout with its verdicts",
         answer=RolloutAnswer,
         handle=rollout,
+        role="viewer",
     ),
     Route(
         method="POST",
@@ -424,6 +435,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Begin a rollout",
         answer=RolloutView,
         handle=start,
+        role="operator",
         body=StartIntent,
     ),
     Route(
@@ -432,6 +444,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Pause, resume, promote or abort the running rollout of a deployment",
         answer=RolloutView,
         handle=order,
+        role="operator",
         body=OrderIntent,
     ),
 )

@@ -138,6 +138,7 @@ ROUTES: tuple[Route, ...] = (
         summary="What there is evidence of for auditors, clause by clause",
         answer=Report,
         handle=show_report,
+        role="viewer",
         params={
             "range": f"the last `15m`, `1h`, `6h`, `24h`, `7d` or `30d`; {PERIOD} unless given",
             "since": "from then on: RFC 3339, or `7d` for so long ago",

@@ -57,6 +57,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Every score of one record",
         answer=Scores,
         handle=scores_of_record,
+        role="reader",
     ),
     Route(
         method="GET",
@@ -64,6 +65,7 @@ ROUTES: tuple[Route, ...] = (
         summary="What scores say of each deployment's releases in a period",
         answer=ScoresAnswer,
         handle=scores,
+        role="viewer",
         params={
             "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
             "until": "before this: RFC 3339, or so long ago; now unless given",

@@ -184,6 +184,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Traces with a span in a period, newest first",
         answer=TracePage,
         handle=traces,
+        role="viewer",
         params={
             "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
             "until": "before this: RFC 3339, or so long ago; now unless given",
@@ -202,6 +203,7 @@ ROUTES: tuple[Route, ...] = (
         summary=f"A trace's tree, a page at a time; at most {SPANS_MAX:,} spans of it",
         answer=TraceTree,
         handle=trace,
+        role="viewer",
         params={
             "under": "only what is below the row of this id",
             "after": "the `next` of the page before",
@@ -214,6 +216,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One span with its attributes and events",
         answer=SpanAnswer,
         handle=span,
+        role="reader",
     ),
 )
 """Every route about traces."""

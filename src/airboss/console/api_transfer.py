@@ -125,6 +125,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Records whole, with bodies and every score, for another store",
         answer=TransferPage,
         handle=give,
+        role="reader",
         params={
             "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
             "until": "before this: RFC 3339, or so long ago",
@@ -139,6 +140,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Stores records of another store where they are not there yet",
         answer=Transferred,
         handle=take,
+        role="admin",
         body=Transfer,
         body_max=IMPORT_BYTES_MAX,
     ),

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from airboss.console.api_jobs import of_job
+from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
@@ -73,7 +74,7 @@ def run_tune(desk: Desk, call: Call) -> object:
 def tunes(desk: Desk, call: Call) -> object:
     """GET /api/v1/tunes."""
     limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Tunes(tunes=tuple(summary(job) for job in desk.jobs.list(KIND, limit)))
+    return Tunes(tunes=tuple(summary(job, call.caller) for job in desk.jobs.list(KIND, limit)))
 
 
 def show_tune(desk: Desk, call: Call) -> object:
@@ -82,10 +83,10 @@ def show_tune(desk: Desk, call: Call) -> object:
     if job is None or job.kind != KIND:
         known = "`airboss tune list`, or GET /api/v1/tunes, shows all"
         raise NotFound(f"no tuning {call.path['id'][:80]!r}; {known}", param="id")
-    return Tune(summary=summary(job), result=result_of(job))
+    return Tune(summary=summary(job, call.caller), result=result_of(job))
 
 
-def summary(job: Job) -> TuneSummary:
+def summary(job: Job, caller: Caller = NOBODY) -> TuneSummary:
     """A tuning's job in one line."""
     task = msgspec.json.decode(job.spec, type=TuneTask)
     result = result_of(job)
@@ -99,7 +100,7 @@ def summary(job: Job) -> TuneSummary:
         seed=task.seed,
         better=result.better if result is not None else None,
         proposed=result.proposed if result is not None else None,
-        **of_job(job),
+        **of_job(job, caller),
     )
 
 
@@ -115,6 +116,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Tunings, newest first",
         answer=Tunes,
         handle=tunes,
+        role="viewer",
         params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
     ),
     Route(
@@ -123,6 +125,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Start tuning: search for a better prompt under a budget of calls, as a job",
         answer=Job,
         handle=run_tune,
+        role="operator",
         body=TuneOrder,
     ),
     Route(
@@ -131,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
         summary="One tuning: where it stands, and what came of it",
         answer=Tune,
         handle=show_tune,
+        role="reader",
     ),
 )
 """Every route about tuning."""

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
 from airboss.console.marks import Mark, marks
@@ -271,9 +272,14 @@ def kind_of(hint: Any) -> type:
     return found
 
 
-def views(desk: Desk, _call: Call) -> object:
+def views(desk: Desk, call: Call) -> object:
     """GET /api/v1/views."""
-    return Views(views=tuple(desk.views.views()))
+    return Views(views=views_for(desk, call.caller))
+
+
+def views_for(desk: Desk, caller: Caller) -> tuple[SavedView, ...]:
+    """The saved views that somebody can open: what was looked for in bodies is for readers."""
+    return tuple(each for each in desk.views.views() if caller.may("reader") or "search" not in each.query)
 
 
 def save_view(desk: Desk, call: Call) -> object:
@@ -338,15 +344,19 @@ ROUTES: tuple[Route, ...] = (
         summary="What was used: by whom, over time, against another time or release",
         answer=UsageAnswer,
         handle=usage,
+        role="viewer",
         params=USAGE_PARAMS,
     ),
-    Route(method="GET", path="/api/v1/views", summary="Saved views", answer=Views, handle=views),
+    Route(
+        method="GET", path="/api/v1/views", summary="Saved views", answer=Views, handle=views, role="viewer"
+    ),
     Route(
         method="POST",
         path="/api/v1/views",
         summary="Keep a view under a name, in place of one that has it",
         answer=SavedView,
         handle=save_view,
+        role="operator",
         body=ViewIntent,
     ),
     Route(
@@ -355,6 +365,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Keep a view no more",
         answer=Gone,
         handle=delete_view,
+        role="operator",
     ),
 )
 """Every route about usage."""

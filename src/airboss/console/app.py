@@ -22,14 +22,16 @@ from starlette.types import Scope
 
 from airboss.console import api, pages_table
 from airboss.console import views as pages
+from airboss.console.callers import ADMIN, Callers
 from airboss.console.desk import Apply, Desk, Parquet, Prices, Rollouts, newest_of, nothing_spent
 from airboss.console.export import Download
-from airboss.console.guard import Guard, bearer, note_login, peer_of
+from airboss.console.guard import Door, Guard, bearer, note_login, peer_of
 from airboss.console.live import Live
 from airboss.console.openapi import document
 from airboss.console.page import Action, Form, Once, Page, act, current_plan, drawn
 from airboss.console.plays import Plays
 from airboss.console.render import (
+    CALLER,
     DONE_COOKIE,
     STATIC,
     THEME_COOKIE,
@@ -112,6 +114,7 @@ def build(
         log=log,
         admin_key=admin_key,
         sessions=Sessions(session_key=session_key, admin_key=admin_key),
+        callers=Callers(ledger, clock),
         clock=clock,
         status=status,
         apply=apply,
@@ -189,7 +192,7 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
     """What a person opens."""
 
     async def request_body(request: Request) -> Response:
-        body = await desk.run(lambda: pages.request_body(desk, request.path_params["id"]))
+        body = await desk.run(lambda: pages.request_body(desk, visit(request, desk.clock.now())))
         headers = {"content-disposition": 'attachment; filename="request.json"'}
         return Response(body, media_type="application/json", headers=headers)
 
@@ -198,16 +201,19 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
         return StreamingResponse(desk.live.stream(), media_type="text/event-stream", headers=headers)
 
     return [
-        *(Route(reached(page.path), page_handler(desk, templates, page)) for page in pages_table.PAGES),
         *(
-            Route(reached(action.path), action_handler(desk, templates, action), methods=["POST"])
+            Door(reached(page.path), page_handler(desk, templates, page), roles={"GET": page.role})
+            for page in pages_table.PAGES
+        ),
+        *(
+            Door(reached(action.path), action_handler(desk, templates, action), roles={"POST": action.role})
             for action in pages_table.ACTIONS
         ),
-        Route("/records/{id}/request.json", request_body),
-        Route("/events", events),
-        Route("/theme", partial(set_theme, desk), methods=["POST"]),
+        Door("/records/{id}/request.json", request_body, roles={"GET": "reader"}),
+        Door("/events", events, roles={"GET": "viewer"}),
+        Door("/theme", partial(set_theme, desk), roles={"POST": "viewer"}),
         Route("/login", partial(login, desk, templates), methods=["GET", "POST"]),
-        Route("/logout", logout, methods=["POST"]),
+        Door("/logout", logout, roles={"POST": "viewer"}),
         Route("/healthz", healthz),
         Route("/readyz", partial(readyz, desk)),
         Mount("/static", Cached(directory=STATIC)),
@@ -239,6 +245,7 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
             every=every,
             parts=dict(request.path_params),
             now=desk.clock.now(),
+            caller=request.scope[CALLER],
         )
         try:
             wanted = await desk.change(lambda: act(action, desk, form))
@@ -296,12 +303,14 @@ def api_routes(desk: Desk) -> list[Route]:
     def handler(routes: dict[str, api.Route]) -> Handler:
         async def handle(request: Request) -> Response:
             route = routes["GET" if request.method == "HEAD" else request.method]
+            caller = request.scope[CALLER]
             call = api.Call(
                 params=dict(request.query_params),
                 path=dict(request.path_params),
                 body=await read_body(request, limit=route.body_max),
                 now=desk.clock.now(),
-                actor="admin key" if bearer(request.headers) is not None else "console",
+                actor=caller.actor(program=bearer(request.headers) is not None),
+                caller=caller,
             )
             run = desk.change if route.method == "POST" else desk.run
             made = await run(lambda: api.answer(route, desk, call))
@@ -316,8 +325,15 @@ def api_routes(desk: Desk) -> list[Route]:
     for each in api.ROUTES:
         by_path.setdefault(each.path, {})[each.method] = each
     return [
-        Route("/api/openapi.json", openapi),
-        *(Route(reached(path), handler(routes), methods=list(routes)) for path, routes in by_path.items()),
+        Door("/api/openapi.json", openapi, roles={"GET": "viewer"}),
+        *(
+            Door(
+                reached(path),
+                handler(routes),
+                roles={method: route.role for method, route in routes.items()},
+            )
+            for path, routes in by_path.items()
+        ),
     ]
 
 
@@ -369,19 +385,25 @@ async def login(desk: Desk, templates: Templates, request: Request) -> Response:
         response = html(templates.page("login.html", seen, next=wanted, problem=problem), status=429)
         response.headers["retry-after"] = str(max(1, math.ceil(wait_s)))
         return response
-    if not same_secret(form.get("key", "").strip(), desk.admin_key):
-        if desk.attempts.failed(peer, desk.clock.monotonic()):
-            await desk.run(lambda: note_login(desk, "login.blocked", peer))
-        problem = "This is not the admin key."
-        if form.get("key", "").strip().startswith("ab_"):
-            problem += " A key for calling models does not open the console."
-        return html(templates.page("login.html", seen, next=wanted, problem=problem), status=401)
+    given = form.get("key", "").strip()
+    caller, bond = ADMIN, ""
+    if not same_secret(given, desk.admin_key):
+        blocked = desk.attempts.failed(peer, desk.clock.monotonic())
+        holder = await desk.run(lambda: desk.callers.holder(given))
+        if holder is None:
+            if blocked:
+                await desk.run(lambda: note_login(desk, "login.blocked", peer))
+            problem = "This is neither the admin key nor a console key."
+            if given.startswith("ab_"):
+                problem += " A key for calling models does not open the console."
+            return html(templates.page("login.html", seen, next=wanted, problem=problem), status=401)
+        caller, bond = holder
     desk.attempts.succeeded(peer)
-    await desk.run(lambda: note_login(desk, "login", peer))
+    await desk.run(lambda: note_login(desk, "login", peer, key=caller.key))
     response = RedirectResponse(wanted, status_code=303)
     response.set_cookie(
         COOKIE,
-        desk.sessions.issue(desk.clock.now()),
+        desk.sessions.issue(desk.clock.now(), name=caller.key or "", bond=bond),
         max_age=LIFETIME_S,
         httponly=True,
         samesite="strict",

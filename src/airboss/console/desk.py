@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from airboss.config.prices import PriceTable
+from airboss.console.callers import Callers
 from airboss.console.exports import Exports
 from airboss.console.live import Live
 from airboss.console.plays import Plays
@@ -120,6 +121,7 @@ class Desk:
     log: TracedLog
     admin_key: str
     sessions: Sessions
+    callers: Callers
     clock: Clock
     status: Callable[[], SystemStatus]
     apply: Apply

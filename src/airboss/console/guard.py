@@ -1,6 +1,7 @@
 """Stands before every route: who may pass, what every answer carries, and what an error looks like.
 
-It refuses by default. A route is open only if its path is named in `OPEN`: no forgotten check can open one.
+It refuses by default. A route is open only if its path is named in `OPEN`, and to who has less than the role
+admin only if it says so itself (`Door`): no forgotten check can open one.
 Pure ASGI, because a response that streams must not be collected.
 """
 
@@ -8,17 +9,22 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from airboss.config.types import Role
+from airboss.console.callers import ADMIN, Caller, too_low
 from airboss.console.desk import Desk
-from airboss.console.session import COOKIE
+from airboss.console.render import CALLER
+from airboss.console.session import COOKIE, claimed
 from airboss.console.wire import error_json
 from airboss.domain.errors import (
     AirbossError,
@@ -34,7 +40,7 @@ from airboss.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from airboss.governance.keys import Keyring, same_secret
+from airboss.governance.keys import same_secret
 
 OPEN = ("/login", "/healthz", "/readyz")
 OPEN_UNDER = "/static/"
@@ -57,6 +63,24 @@ HEADERS = {
 }
 
 log = logging.getLogger("airboss.console")
+
+
+class Door(Route):
+    """A route that says which role each of its methods needs."""
+
+    def __init__(self, path: str, endpoint: Any, *, roles: Mapping[str, Role]) -> None:
+        super().__init__(path, endpoint, methods=list(roles))
+        self.roles = roles
+
+
+def needed_by(request: Request) -> Role | None:
+    """The least role that may send this: of a route that does not say, admin. None where nothing is."""
+    for route in request.scope["app"].routes:
+        match, _ = route.matches(request.scope)
+        if match is Match.FULL:
+            method = "GET" if request.method == "HEAD" else request.method
+            return route.roles.get(method, "admin") if isinstance(route, Door) else "admin"
+    return None
 
 
 class ErrorPage(Protocol):
@@ -93,10 +117,8 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        allowed = False
         try:
-            allowed = self._logged_in(request)
-            refusal = await self._refusal(request, allowed=allowed)
+            refusal = await self._refusal(request)
             await (refusal or self.app)(scope, receive, send_guarded)
         except ClientDisconnect:
             return  # nobody is there to be answered
@@ -108,7 +130,9 @@ class Guard:
                 raise
             found = as_api_error(error, request)
             response = (
-                error_json(found) if is_api(request) else self.error_page(request, found, logged_in=allowed)
+                error_json(found)
+                if is_api(request)
+                else self.error_page(request, found, logged_in=CALLER in scope)
             )
             if found.retry_after_s is not None:
                 # Rounded up: who comes a moment too early is refused again.
@@ -117,10 +141,18 @@ class Guard:
                 response.headers.update(error.headers)
             await response(scope, receive, send_guarded)
 
-    def _logged_in(self, request: Request) -> bool:
-        return self.desk.sessions.valid(request.cookies.get(COOKIE), self.desk.clock.now())
+    async def _logged_in(self, request: Request) -> Caller | None:
+        """Whose the cookie is; None: nobody's. Raises SetupError where keys cannot be read."""
+        cookie, now, sessions = request.cookies.get(COOKIE), self.desk.clock.now(), self.desk.sessions
+        if sessions.valid(cookie, now):
+            return ADMIN
+        name = claimed(cookie)
+        found = await self.desk.run(lambda: self.desk.callers.named(name)) if name is not None else None
+        if found is not None and any(sessions.valid(cookie, now, bond=bond) for bond in found[1]):
+            return found[0]
+        return None
 
-    async def _refusal(self, request: Request, *, allowed: bool) -> Response | None:
+    async def _refusal(self, request: Request) -> Response | None:
         """Why this request may not pass: None if it may, a redirect to the login, or an ApiError raised."""
         path = request.url.path
         if is_for_models(request):
@@ -139,36 +171,53 @@ class Guard:
             return None
         given = bearer(request.headers)
         if given is not None and is_api(request):
-            await self._check_bearer(request, given)
+            await self._let_in(request, await self._check_bearer(request, given))
             return None
-        if allowed:
+        caller = await self._logged_in(request)
+        if caller is not None:
+            request.scope[CALLER] = caller
             if request.method not in SAFE_METHODS:
                 check_origin(request)
+            await self._let_in(request, caller)
             return None
         if is_api(request):
             raise Unauthenticated(
-                "no admin key; send `Authorization: Bearer` with the key that `airboss up` printed "
-                "(it stands in DATA/secrets/admin_key)"
+                "no key; send `Authorization: Bearer` with the admin key that `airboss up` printed (it "
+                "stands in DATA/secrets/admin_key), or one of `airboss keys create NAME --role viewer`"
             )
         wanted = path + (f"?{request.url.query}" if request.url.query else "")
         after = f"?next={quote(wanted, safe='/')}" if request.method in SAFE_METHODS and wanted != "/" else ""
         return RedirectResponse(f"/login{after}", status_code=303)
 
-    async def _check_bearer(self, request: Request, given: str) -> None:
-        """Raise unless `given` is the admin key. Guesses are counted as failed logins are, before anything is
-        awaited, so that many at once are no more than many in a row."""
+    async def _let_in(self, request: Request, caller: Caller) -> None:
+        """Note who asks, and refuse who may not. Raises PermissionDenied."""
+        request.scope[CALLER] = caller
+        needed = needed_by(request)
+        if needed is not None and not caller.may(needed):
+            may = await self.desk.run(lambda: self.desk.callers.who_may(needed))
+            raise too_low(caller, needed, f"{request.method} {request.url.path[:200]}", may=may)
+
+    async def _check_bearer(self, request: Request, given: str) -> Caller:
+        """Whose key this is; raises for one that opens nothing here. Guesses are counted as failed logins
+        are, before anything is awaited, so that many at once are no more than many in a row."""
         peer = peer_of(request)
         wait_s = self.desk.attempts.wait_s(peer, self.desk.clock.monotonic())
         if wait_s > 0:
             raise RateLimited(
-                f"too many wrong admin keys came from here; try again in {wait_s:.0f} s",
+                f"too many wrong keys came from here; try again in {wait_s:.0f} s",
                 code="too_many_attempts",
                 retry_after_s=wait_s,
             )
         if same_secret(given, self.desk.admin_key):
             self.desk.attempts.succeeded(peer)
-            return
-        blocked = self.desk.attempts.failed(peer, self.desk.clock.monotonic())
+            return ADMIN
+        # A key that was good a moment ago is no guess, also when many calls bring it at once.
+        guess = not self.desk.callers.seen(given)
+        blocked = guess and self.desk.attempts.failed(peer, self.desk.clock.monotonic())
+        holder = await self.desk.run(lambda: self.desk.callers.holder(given))
+        if holder is not None:
+            self.desk.attempts.succeeded(peer)
+            return holder[0]
         error = await self.desk.run(lambda: self._wrong_key(given))
         if isinstance(error, PermissionDenied):
             self.desk.attempts.pardon(peer)  # a program with the wrong key, not a guess
@@ -178,16 +227,24 @@ class Guard:
 
     def _wrong_key(self, given: str) -> ApiError:
         """What to say to a key that is not the admin key: a key of the data plane is told so by name."""
-        snapshot = self.desk.ledger.snapshot()
-        keys = snapshot.keys if snapshot is not None else ()
-        principal = Keyring(keys, now=self.desk.clock.now()).principal(given)
+        ring = self.desk.callers.ring()
+        principal = ring.principal(given)
         if principal is not None:
             return PermissionDenied(
                 f"{principal.key!r} is a data-plane key: it calls models under /v1 and reads nothing here; "
-                "use the admin key",
+                "use the admin key, or one that `airboss keys create NAME --role viewer` makes",
                 code="not_an_admin_key",
             )
-        return Unauthenticated("this is not the admin key; it stands in DATA/secrets/admin_key")
+        ended = ring.expired(given)
+        if ended is not None:
+            return Unauthenticated(
+                f"key {ended.name!r} expired at {ended.expires_at:%Y-%m-%d %H:%M} UTC; ask for another, or "
+                f"for `airboss keys set {ended.name} --expires 30d`",
+                code="expired_api_key",
+            )
+        return Unauthenticated(
+            "this is neither the admin key, which stands in DATA/secrets/admin_key, nor a console key"
+        )
 
 
 def peer_of(request: Request) -> str:
@@ -195,13 +252,19 @@ def peer_of(request: Request) -> str:
     return request.client.host if request.client is not None else "unknown"
 
 
-def note_login(desk: Desk, action: Literal["login", "login.blocked"], peer: str) -> None:
+def note_login(
+    desk: Desk, action: Literal["login", "login.blocked"], peer: str, *, key: str | None = None
+) -> None:
     """The audit log's word on who came in, and on who guesses keys: once each time that they are shut out.
+    Who came with a console key is its `key`; with the admin key it is known only from where.
 
     A full disk must not keep out who comes to look at it: then this is a line in the log.
     """
     try:
-        desk.audit.append(action, actor=f"peer {peer}", subject="console", detail={}, at=desk.clock.now())
+        subject = "console" if key is None else f"console, from {peer}"
+        desk.audit.append(
+            action, actor=key or f"peer {peer}", subject=subject, detail={}, at=desk.clock.now()
+        )
     except SetupError as error:
         log.warning("%s of %s is not in the audit log: %s", action, peer, error)
 

@@ -15,7 +15,7 @@ from airboss.domain.plan import Budget, Limits
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import Terms
 
-SETTINGS = ("deployments", "limits", "budget", "priority")
+SETTINGS = ("deployments", "limits", "budget", "priority", "role")
 """Of `[keys.NAME]`."""
 
 
@@ -45,8 +45,11 @@ def _wrong(_: tuple[str, ...], message: str) -> ConfigError:
     return ConfigError(message)
 
 
-def check_terms(desk: Desk, terms: Terms) -> None:
-    """What a key is made for must make sense. Raises InvalidRequest, WrongCall."""
+def check_terms(desk: Desk, terms: Terms, named: KeyConfig | None) -> None:
+    """What a key is made for must make sense, beside what `[keys.NAME]` says. Raises InvalidRequest,
+    WrongCall."""
+    if terms.role is not None:
+        check_role(terms, named)
     check_deployments(desk, terms.deployments)
 
     try:
@@ -58,9 +61,26 @@ def check_terms(desk: Desk, terms: Terms) -> None:
         raise InvalidRequest(str(error)) from None
 
 
+def check_role(terms: Terms, named: KeyConfig | None) -> None:
+    """A console key calls no models: what is about calls means nothing beside its role. Raises
+    InvalidRequest."""
+    for name in ("deployments", "limits", "budget", "priority"):
+        usual = "normal" if name == "priority" else None
+        in_file = getattr(named, name, None) is not None
+        if in_file or getattr(terms, name) != usual:
+            where = "[keys.NAME] of the configuration has" if in_file else "this has"
+            raise InvalidRequest(
+                f"{where} {name}, which is about calls of models, and a key with a role ({terms.role}) makes "
+                f"none; take out {name}, or role",
+                param=name,
+            )
+
+
 def noted(key: ApiKey) -> dict[str, object]:
     """What the audit log says of a key's terms: what holds now."""
     said: dict[str, object] = {"deployments": listed(key.deployments)}
+    if key.role is not None:
+        said = {"role": key.role}
     if key.limits is not None:
         said["limits"] = {k: v for k, v in msgspec.to_builtins(key.limits).items() if v is not None}
     if key.budget is not None:

@@ -10,6 +10,7 @@ import msgspec
 
 from airboss import __version__
 from airboss.console.api import Route
+from airboss.governance.roles import MAY
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +44,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "info": {
             "title": "Airboss admin API",
             "version": __version__,
-            "description": "Reads records and status, writes intents. Needs the admin key.",
+            "description": "Reads records and status, writes intents. Needs the admin key, or a console key "
+            "with the role that each route names.",
         },
         "security": [{"adminKey": []}],
         "paths": paths,
@@ -66,7 +68,9 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     ]
     entry: dict[str, Any] = {
         "summary": route.summary,
+        "description": f"Needs the role {route.role}: one who {MAY[route.role]}.",
         "operationId": route.handle.__name__,
+        "x-airboss-role": route.role,
         "parameters": parameters,
         "responses": {
             "200": {"description": "Done", "content": content(schemas[route.answer])},

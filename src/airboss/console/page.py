@@ -13,15 +13,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from airboss.config.types import Role
+from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.render import Templates, Visit
 from airboss.console.route import Call
 from airboss.console.wire import encode
 from airboss.domain.errors import ApiError, ConfigError, InvalidRequest, WrongCall
 from airboss.domain.plan import ServingPlan
-
-ACTOR = "console"
-"""Who asks, for the audit log: there is one admin key, and whoever holds it signs in with it."""
 
 FIELD_CHARS_MAX = 500
 """Of one field of a form, unless its action takes more."""
@@ -48,11 +47,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One page. `path` is as in a route, its parts in braces come as `Visit.parts`.
 
     `tab` is the page's label among its room's tabs; without one the page belongs to the tab at `under`.
+    `role` is the least that may open it.
     """
 
     path: str
     draw: Draw
     room: RoomName
+    role: Role = "admin"
     tab: str = ""
     under: str = ""
 
@@ -64,7 +65,12 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     every: Mapping[str, tuple[str, ...]]
     parts: Mapping[str, str]
     now: datetime
-    actor: str = ACTOR
+    caller: Caller = NOBODY
+
+    @property
+    def actor(self) -> str:
+        """Who asks, for the audit log."""
+        return self.caller.actor(program=False)
 
     def text(self, name: str, *, most: int = FIELD_CHARS_MAX) -> str:
         """A field without blanks around it; empty where there is none. Raises InvalidRequest if too long."""
@@ -83,7 +89,14 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     def call(self, intent: object = None, **path: str) -> Call:
         """The call that a program would make: `intent` is its body, `path` fills parts of the path."""
         body = b"" if intent is None else encode(intent)
-        return Call(params={}, path={**self.parts, **path}, body=body, now=self.now, actor=self.actor)
+        return Call(
+            params={},
+            path={**self.parts, **path},
+            body=body,
+            now=self.now,
+            actor=self.actor,
+            caller=self.caller,
+        )
 
 
 class Once(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,13 +113,20 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """What one form does. `act` returns the path to go on to, where `done` is said, once; or the page itself.
 
     It runs in a thread. What it raises on purpose (ApiError, WrongCall, ConfigError) is shown as a page that
-    says that nothing was changed and leads back.
+    says that nothing was changed and leads back. `role` is the least that may do it.
     """
 
     name: str
     path: str
     act: Callable[[Desk, Form], str | Once]
     done: str
+    role: Role = "admin"
+
+
+def asking(seen: Visit, **params: str) -> Call:
+    """The call that a program would make to see what a page is about: `params` are its query."""
+    actor = seen.caller.actor(program=False)
+    return Call(params=params, path=seen.parts, body=b"", now=seen.now, actor=actor, caller=seen.caller)
 
 
 def act(action: Action, desk: Desk, form: Form) -> str | Once:

@@ -29,13 +29,6 @@ is for ever. The user stands beside it, where an erasure reaches."""
 log = logging.getLogger("airboss.console")
 
 
-class Reader(msgspec.Struct, frozen=True):
-    """Who reads, and when."""
-
-    actor: str
-    now: datetime
-
-
 class _Noted(msgspec.Struct, frozen=True):
     at: datetime
     since: datetime | None

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from airboss.console import text
+from airboss.console.callers import NOBODY, Caller
 from airboss.console.query import RANGES, filled, iso, zone
 
 HERE = Path(__file__).parent
@@ -25,13 +26,15 @@ THEME_COOKIE = "airboss_theme"
 ZONE_COOKIE = "airboss_tz"
 DONE_COOKIE = "airboss_done"
 """Names the action that was just carried out, so that the next page says so."""
+CALLER = "airboss.caller"
+"""Where the guard puts who asks, in a request's scope."""
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
     """Who looks at a page, and how: read once from the request. `params` holds no empty values.
 
     `parts` are those of the path. `room` and `tab` say where the page stands in the frame. `done` names the
-    action that led here, None otherwise.
+    action that led here, None otherwise. `caller` is who looks, and as what.
     """
 
     path: str
@@ -44,6 +47,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     room: str = ""
     tab: str = ""
     done: str | None = None
+    caller: Caller = NOBODY
 
     @property
     def self_url(self) -> str:
@@ -64,6 +68,7 @@ def visit(request: Request, now: datetime) -> Visit:
         theme=theme if theme in THEMES else None,
         parts=dict(request.path_params),
         done=request.cookies.get(DONE_COOKIE),
+        caller=request.scope.get(CALLER, NOBODY),
     )
 
 
@@ -135,6 +140,8 @@ class Templates:
             params=seen.params,
             here=seen.room,
             tab_here=seen.tab,
+            who=seen.caller,
+            can=seen.caller.may,
             done=self._notes.get(seen.done or ""),
             when=lambda value, millis=False: text.moment(value, seen.zone, now=seen.now, millis=millis),
             clock=lambda value: value.astimezone(seen.zone).strftime("%H:%M"),

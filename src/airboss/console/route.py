@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from airboss.config.types import Role
+from airboss.console.callers import NOBODY, Caller, too_low
 from airboss.console.desk import Desk
 from airboss.console.export import Download
 from airboss.console.query import Period, check_names, read_period
@@ -21,17 +23,24 @@ B = TypeVar("B")
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, read: its query, the parts of its path, its body. `actor` is who asks, for the audit log."""
+    """A request, read: its query, the parts of its path, its body. `actor` is who asks, for the audit log;
+    `caller` is as what they were let in."""
 
     params: dict[str, str]
     path: dict[str, str]
     body: bytes
     now: datetime
     actor: str = "admin key"
+    caller: Caller = NOBODY
 
     def period(self) -> Period:
         """The period asked for; the last 24 hours unless told otherwise."""
         return read_period(self.params, now=self.now, local=UTC, default="24h")
+
+    def need(self, needed: Role, what: str) -> None:
+        """Refuse who has a lower role. `what` begins the sentence that says so. Raises PermissionDenied."""
+        if not self.caller.may(needed):
+            raise too_low(self.caller, needed, what)
 
     def intent(self, kind: type[B]) -> B:
         """The body as a `kind`. Raises InvalidRequest saying what is wrong with it."""
@@ -42,15 +51,17 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table. `params` are query parameters by name, with their description. `handle` runs in a
-    thread; it returns a value of type `answer`, or that value as JSON. A `body` of `bytes` is taken as it is;
-    `body_max` bounds it, in bytes."""
+    """One row of the table. `role` is the least that may ask, an admin unless somebody has decided otherwise;
+    what only some answers need, `handle` asks for itself (`Call.need`). `params` are query parameters by
+    name, with their description. `handle` runs in a thread; it returns a value of type `answer`, or that
+    value as JSON. A `body` of `bytes` is taken as it is; `body_max` bounds it, in bytes."""
 
     method: Literal["GET", "POST"]
     path: str
     summary: str
     answer: Any
     handle: Callable[[Desk, Call], object]
+    role: Role = "admin"
     params: Mapping[str, str] = {}
     body: Any = None
     body_max: int = BODY_MAX

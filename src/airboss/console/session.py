@@ -1,7 +1,8 @@
-"""Who may look: the admin key, and the cookie that stands for it in a browser.
+"""Who may look: the cookie that stands for a key in a browser.
 
-The cookie holds no secret: an expiry and a signature over it. The signature's key is made from the session
-key and the admin key together, so a changed admin key ends every session.
+The cookie holds no secret: an expiry, the name of a console key where it stands for one, and a signature over
+that and over what the session is bound to (`callers.bond`). The signature's key is made from the session key
+and the admin key together, so a changed admin key ends every session.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ COOKIE = "airboss_session"
 LIFETIME_S = 12 * 3_600
 """A session ends after half a day, whatever happens in it."""
 
+COOKIE_CHARS_MAX = 200
+
 ATTEMPTS_MAX = 10
 ATTEMPTS_WINDOW_S = 60.0
 PEERS_MAX = 1_024
@@ -27,22 +30,33 @@ class Sessions:
     def __init__(self, *, session_key: str, admin_key: str) -> None:
         self._key = hmac.digest(session_key.encode(), b"airboss console\0" + admin_key.encode(), "sha256")
 
-    def issue(self, now: datetime) -> str:
-        """A cookie good for `LIFETIME_S` from `now`."""
-        body = f"{int(now.timestamp()) + LIFETIME_S}.{secrets.token_urlsafe(9)}"
-        return f"{body}.{self._sign(body)}"
+    def issue(self, now: datetime, *, name: str = "", bond: str = "") -> str:
+        """A cookie good for `LIFETIME_S` from `now`: the admin key's, or that of the console key `name`, as
+        long as `bond` is."""
+        body = f"{int(now.timestamp()) + LIFETIME_S}.{secrets.token_urlsafe(9)}" + (
+            f".{name}" if name else ""
+        )
+        return f"{body}.{self._sign(body, bond)}"
 
-    def valid(self, cookie: str | None, now: datetime) -> bool:
-        """Whether the cookie is ours and has not run out. Never raises, whatever it holds."""
-        if cookie is None or len(cookie) > 200 or not cookie.isascii():
+    def valid(self, cookie: str | None, now: datetime, *, bond: str = "") -> bool:
+        """Whether the cookie is ours, bound to just this, and has not run out. Never raises, whatever it
+        holds."""
+        if cookie is None or len(cookie) > COOKIE_CHARS_MAX or not cookie.isascii():
             return False
         body, _, signature = cookie.rpartition(".")
-        if not body or not hmac.compare_digest(signature, self._sign(body)):
+        if not body or not hmac.compare_digest(signature, self._sign(body, bond)):
             return False
         return now.timestamp() < int(body.partition(".")[0])
 
-    def _sign(self, body: str) -> str:
-        return urlsafe_b64encode(hmac.digest(self._key, body.encode(), "sha256")).decode().rstrip("=")
+    def _sign(self, body: str, bond: str) -> str:
+        said = f"{body}\0{bond}" if bond else body
+        return urlsafe_b64encode(hmac.digest(self._key, said.encode(), "sha256")).decode().rstrip("=")
+
+
+def claimed(cookie: str | None) -> str | None:
+    """The name of a console key that a cookie claims to stand for, unchecked; None where it claims none."""
+    parts = cookie.rpartition(".")[0].split(".", 2) if cookie and len(cookie) <= COOKIE_CHARS_MAX else []
+    return parts[2] if len(parts) == 3 else None
 
 
 class Attempts:

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
+from airboss.console import api_usage
 from airboss.console.chart import Chart, chart
 from airboss.console.conversation import conversation
 from airboss.console.curl import INLINE_MAX, body_text, curl, quoted
@@ -23,9 +24,9 @@ from airboss.console.findings import findings, node_findings, system_findings
 from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
-from airboss.console.page import Page, current_plan, drawn
+from airboss.console.page import Page, asking, current_plan, drawn
 from airboss.console.query import FILTER_NAMES, STATUSES, Period, check_names, read_filter, read_period
-from airboss.console.reading import Reader, note_one
+from airboss.console.reading import note_one
 from airboss.console.render import Templates, Visit, url
 from airboss.console.text import hue
 from airboss.console.waterfall import waterfall
@@ -94,7 +95,7 @@ def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
         lines=charted.lines,
         omitted=charted.omitted,
         first_call="" if stats else first_call(desk, plan),
-        views=desk.views.views(),
+        views=api_usage.views_for(desk, seen.caller),
     )
 
 
@@ -165,7 +166,7 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
         newest=found[0].id if found and newer is None and not {"until", "sort"} & set(keep) else "",
         first_call="" if found else first_call(desk, plan),
         cli_records=cli_records(keep),
-        views=desk.views.views(),
+        views=api_usage.views_for(desk, seen.caller),
     )
 
 
@@ -204,7 +205,7 @@ def older_page(params: dict[str, str], last: str) -> dict[str, str | None]:
 
 def record(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One record."""
-    found = one(desk, seen.parts["id"])
+    found = one(desk, seen)
     plan = current_plan(desk)
     whole = encode(found)
     body = body_text(found.request) if found.request is not None else ""
@@ -229,11 +230,11 @@ def record(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def request_body(desk: Desk, record_id: str) -> bytes:
+def request_body(desk: Desk, seen: Visit) -> bytes:
     """The request of a record as it would be sent again."""
-    found = one(desk, record_id)
+    found = one(desk, seen)
     if found.request is None:
-        raise NotFound(f"record {record_id[:80]!r} has no request body; bodies may be off", param="id")
+        raise NotFound(f"record {found.id[:80]!r} has no request body; bodies may be off", param="id")
     return body_text(found.request).encode()
 
 
@@ -254,12 +255,14 @@ def system(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def one(desk: Desk, record_id: str) -> InferenceRecord:
-    """The record of that id with its bodies; raises NotFound."""
-    found = desk.log.records(RecordFilter(id=record_id), limit=1, bodies=True)
+def one(desk: Desk, seen: Visit) -> InferenceRecord:
+    """The record that a page is about, for readers with its bodies; raises NotFound."""
+    record_id, bodies = seen.parts["id"], seen.caller.may("reader")
+    found = desk.log.records(RecordFilter(id=record_id), limit=1, bodies=bodies)
     if not found:
         raise NotFound(f"no record {record_id[:80]!r}; a call appears within seconds of its end", param="id")
-    note_one(desk, Reader("console", desk.clock.now()))
+    if bodies:
+        note_one(desk, asking(seen))
     return found[0]
 
 

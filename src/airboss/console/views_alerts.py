@@ -11,10 +11,9 @@ from airboss.console import api_alarms
 from airboss.console.api_alarms import Alarm, AlarmPage, Alarms, Tested
 from airboss.console.desk import Desk
 from airboss.console.overview import TIMES
-from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.page import Action, Form, Page, asking, drawn
 from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit, url
-from airboss.console.route import Call
 from airboss.console.text import NB, milliseconds, usd
 from airboss.domain.errors import InvalidRequest
 from airboss.store.alert_rows import calls_of
@@ -63,11 +62,6 @@ def one(desk: Desk, templates: Templates, seen: Visit) -> str:
         notifications=found.notifications,
         lengths=LENGTHS,
     )
-
-
-def asking(seen: Visit) -> Call:
-    """The call that a program would make."""
-    return Call(params={}, path=seen.parts, body=b"", now=seen.now)
 
 
 def shown(alarm: Alarm, config: AlarmConfig, now: datetime) -> Shown:

@@ -9,10 +9,9 @@ from airboss.console.api_probe import Probe, Probes
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.forest import Forest, forest
-from airboss.console.page import Page, drawn
+from airboss.console.page import Page, asking, drawn
 from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
-from airboss.console.route import Call
 from airboss.console.text import NB
 from airboss.console.views_quality import cancelling
 from airboss.console.views_tuning import MINUS, served
@@ -69,7 +68,7 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
 def probes(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every probe, the newest first."""
     check_names(seen.params, ())
-    found = api_probe.probes(desk, Call(params={"limit": str(LISTED)}, path={}, body=b"", now=seen.now))
+    found = api_probe.probes(desk, asking(seen, limit=str(LISTED)))
     assert isinstance(found, Probes)
     return drawn(
         desk,
@@ -86,7 +85,7 @@ def probes(desk: Desk, templates: Templates, seen: Visit) -> str:
 def probe(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One probe, over or not."""
     check_names(seen.params, ())
-    found = api_probe.show_probe(desk, Call(params={}, path=seen.parts, body=b"", now=seen.now))
+    found = api_probe.show_probe(desk, asking(seen))
     assert isinstance(found, Probe)
     b, report = found.summary, found.report
     return drawn(

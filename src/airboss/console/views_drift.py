@@ -7,10 +7,9 @@ from typing import Final
 from airboss.console import api_drift
 from airboss.console.api_drift import Drifts
 from airboss.console.desk import Desk
-from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.page import Action, Form, Page, asking, drawn
 from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
-from airboss.console.route import Call
 from airboss.evaluations.drift_checks import REPEATS
 
 ORDER: Final = {"drifted": 0, "watching": 1, "learning": 2, "off": 3}
@@ -27,7 +26,7 @@ WORDS: Final = {
 def drift(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every deployment, those that drifted first."""
     check_names(seen.params, ())
-    found = api_drift.drifts(desk, Call(params={}, path={}, body=b"", now=seen.now))
+    found = api_drift.drifts(desk, asking(seen))
     assert isinstance(found, Drifts)
     listed = sorted(found.deployments, key=lambda each: (ORDER[each.state], each.deployment))
     return drawn(desk, templates, seen, "drift.html", deployments=listed, words=WORDS, repeats=REPEATS)

@@ -58,7 +58,13 @@ def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
     keep = dict(seen.params)
     by = keep.get("group_by") or "deployment"
     params = {**{name: value for name, value in keep.items() if name not in TIME_NAMES}, "group_by": by}
-    call = Call(params={**whole(desk, params), "limit": str(ROWS)}, path={}, body=b"", now=seen.now)
+    call = Call(
+        params={**whole(desk, params), "limit": str(ROWS)},
+        path={},
+        body=b"",
+        now=seen.now,
+        caller=seen.caller,
+    )
     asked = api_usage.question(call, period)
     found = api_usage.read(desk, call, period, msgspec.structs.replace(asked, people=("users",)))
     charted = charts(desk, found, asked, period, zone_name=str(seen.zone))
@@ -86,7 +92,7 @@ def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
         lines=charted.lines,
         omitted=charted.omitted,
         single=len(charted.lines) == 1,
-        views=desk.views.views(),
+        views=api_usage.views_for(desk, seen.caller),
         files={form: exported(params, period, form) for form in ("csv", "parquet")},
         cli=cli(params, period),
     )

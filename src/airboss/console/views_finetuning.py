@@ -7,10 +7,9 @@ from airboss.console.api_finetune import Finetune, Finetunes
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.loss_curve import loss_curve
-from airboss.console.page import Page, drawn
+from airboss.console.page import Page, asking, drawn
 from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
-from airboss.console.route import Call
 from airboss.console.views_quality import cancelling, dataset_names
 from airboss.console.views_tuning import gain_picture, gained, rollout_of, served
 
@@ -20,7 +19,7 @@ LISTED = 100
 def finetunings(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every fine-tuning, the newest first."""
     check_names(seen.params, ())
-    found = api_finetune.finetunes(desk, Call(params={"limit": str(LISTED)}, path={}, body=b"", now=seen.now))
+    found = api_finetune.finetunes(desk, asking(seen, limit=str(LISTED)))
     assert isinstance(found, Finetunes)
     return drawn(
         desk,
@@ -37,7 +36,7 @@ def finetunings(desk: Desk, templates: Templates, seen: Visit) -> str:
 def finetuning(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One fine-tuning, over or not."""
     check_names(seen.params, ())
-    found = api_finetune.show_finetune(desk, Call(params={}, path=seen.parts, body=b"", now=seen.now))
+    found = api_finetune.show_finetune(desk, asking(seen))
     assert isinstance(found, Finetune)
     t, result = found.summary, found.result
     judged = result.judgement if result is not None else None

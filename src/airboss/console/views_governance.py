@@ -13,10 +13,9 @@ from airboss.console.api_audit import Entries
 from airboss.console.api_erase import Erasures
 from airboss.console.api_report import Report
 from airboss.console.desk import Desk
-from airboss.console.page import Page, drawn
+from airboss.console.page import Page, asking, drawn
 from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
-from airboss.console.route import Call
 from airboss.domain.release import PiiAction
 from airboss.governance.audit import read_leaf
 from airboss.governance.audit_verify import Verdict, verify
@@ -93,7 +92,7 @@ def audit(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What was done, the newest first, under the head that vouches for it."""
     check_names(seen.params, ("action", "before", "check"))
     asked = {name: value for name, value in seen.params.items() if name != "check"}
-    call = Call(params={**asked, "limit": str(ENTRIES)}, path={}, body=b"", now=seen.now)
+    call = asking(seen, **asked, limit=str(ENTRIES))
     found = api_audit.audit_entries(desk, call)
     assert isinstance(found, Entries)
     return drawn(
@@ -140,7 +139,7 @@ def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
 def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
     """People who were forgotten or are to be, without their names."""
     check_names(seen.params, ())
-    call = Call(params={"limit": str(ERASURES)}, path={}, body=b"", now=seen.now)
+    call = asking(seen, limit=str(ERASURES))
     found = api_erase.list_erasures(desk, call)
     assert isinstance(found, Erasures)
     return drawn(desk, templates, seen, "erasures.html", erasures=found.erasures)
@@ -149,7 +148,7 @@ def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
 def report(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What there is evidence of, clause by clause."""
     check_names(seen.params, ("range", "since", "until"))
-    call = Call(params=seen.params, path={}, body=b"", now=seen.now)
+    call = asking(seen, **seen.params)
     found = api_report.show_report(desk, call)
     assert isinstance(found, Report)
     sources = groupby(found.rows, lambda row: row.source)

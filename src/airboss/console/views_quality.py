@@ -11,11 +11,10 @@ from airboss.console.api_jobs import Jobs
 from airboss.console.desk import Desk
 from airboss.console.eval_story import Differing, asked, differing, forests, narrowed, plainly, told
 from airboss.console.fleet import release_names
-from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.page import Action, Form, Page, asking, drawn
 from airboss.console.query import check_names, read_period
 from airboss.console.render import Templates, Visit
 from airboss.console.rollout_words import Doing
-from airboss.console.route import Call
 from airboss.console.score_curves import panels
 from airboss.domain.errors import InvalidRequest
 from airboss.evaluations.datasets import Item
@@ -32,11 +31,6 @@ ANSWER_MAX = 1_500
 SIDES = ("worse", "better", "unscored")
 OPEN = ("train", "validation")
 """The parts whose items may be looked at without a word."""
-
-
-def asking(seen: Visit, **params: str) -> Call:
-    """The call that a program would make."""
-    return Call(params=params, path=seen.parts, body=b"", now=seen.now)
 
 
 def scores(desk: Desk, templates: Templates, seen: Visit) -> str:

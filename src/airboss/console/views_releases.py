@@ -8,7 +8,7 @@ from airboss.console import api_releases
 from airboss.console.api_releases import ReleaseAnswer, Releases
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
-from airboss.console.page import Page, drawn
+from airboss.console.page import Page, asking, drawn
 from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.console.rollout_story import story
@@ -25,7 +25,7 @@ EXAMPLES_MAX = 50
 
 def asked(seen: Visit) -> Call:
     """The call that a program would make."""
-    return Call(params={}, path=seen.parts, body=b"", now=seen.now)
+    return asking(seen)
 
 
 def rollouts(desk: Desk, templates: Templates, seen: Visit) -> str:

@@ -11,9 +11,9 @@ import msgspec
 from airboss.console.api_traces import FILTERS, STATUSES, place, read_traces, tree_of
 from airboss.console.curl import body_text
 from airboss.console.desk import Desk
-from airboss.console.page import Page, drawn
+from airboss.console.page import Page, asking, drawn
 from airboss.console.query import check_names, read_period
-from airboss.console.reading import Reader, note_one
+from airboss.console.reading import note_one
 from airboss.console.render import Templates, Visit, url
 from airboss.console.trace_tree import Tree, TreeRow
 from airboss.console.waterfall import Bar, Kind, bar, ticks
@@ -83,7 +83,7 @@ def trace(desk: Desk, templates: Templates, seen: Visit) -> str:
     one = chosen(tree, seen.params.get("span"), "span")
     detail = desk.log.span(trace_id, one.span_id) if one is not None else None
     if detail is not None:
-        note_one(desk, Reader("console", seen.now))
+        note_one(desk, asking(seen))
     whole_began, whole_took = tree.extent()
     return drawn(
         desk,

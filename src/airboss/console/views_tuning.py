@@ -6,12 +6,11 @@ from airboss.console import api_tune
 from airboss.console.api_tune import Tune, Tunes
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
-from airboss.console.page import Page, current_plan, drawn
+from airboss.console.page import Page, asking, current_plan, drawn
 from airboss.console.picture import Picture, Spread, picture
 from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.console.rollout_words import Doing
-from airboss.console.route import Call
 from airboss.console.scatter import scatter
 from airboss.console.views_quality import cancelling, dataset_names
 from airboss.domain.release import Release
@@ -31,7 +30,7 @@ MINUS = "\N{MINUS SIGN}"
 def tunings(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every tuning, the newest first."""
     check_names(seen.params, ())
-    found = api_tune.tunes(desk, Call(params={"limit": str(LISTED)}, path={}, body=b"", now=seen.now))
+    found = api_tune.tunes(desk, asking(seen, limit=str(LISTED)))
     assert isinstance(found, Tunes)
     return drawn(
         desk,
@@ -48,7 +47,7 @@ def tunings(desk: Desk, templates: Templates, seen: Visit) -> str:
 def tuning(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One tuning, over or not."""
     check_names(seen.params, ())
-    found = api_tune.show_tune(desk, Call(params={}, path=seen.parts, body=b"", now=seen.now))
+    found = api_tune.show_tune(desk, asking(seen))
     assert isinstance(found, Tune)
     t, result = found.summary, found.result
     every = standings(result) if result is not None else ()

@@ -98,7 +98,8 @@ class HttpLeader:
             raise StoreUnavailable(f"{self._url} does not answer as a console does: {error}") from error
         if answer.status_code == 401:
             raise WrongCall(
-                f"{self._url} does not accept this admin key: set AIRBOSS_ADMIN_KEY to the right one"
+                f"{self._url} does not accept this admin key: set AIRBOSS_ADMIN_KEY to the right one, or to "
+                "a console key with the role admin"
             )
         raise self._refused(answer)
 

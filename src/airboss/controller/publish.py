@@ -75,6 +75,7 @@ def apply_config(
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
     _check_files(config, data, text, source, before=ledger.config())
+    _check_roles(ledger, config, text, source)
     data.check_ledger(config.store.ledger)
     locals_served = local_models(config)
     can_call = tools or _tools_in(data)
@@ -271,6 +272,19 @@ def _bind_keys(ledger: Ledger, config: Config) -> None:
 
     for key in ledger.all_keys():
         ledger.change_key(key.name, change)
+
+
+def _check_roles(ledger: Ledger, config: Config, text: str, source: str) -> None:
+    """A key that calls models is not made one of the console: what has its secret was given it for something
+    else. Raises ConfigError, naming the line."""
+    roles = {name: key.role for name, key in config.keys.items() if key.role is not None}
+    for key in ledger.all_keys() if roles else ():
+        if key.role is None and key.revoked_at is None and key.name in roles:
+            line = line_of(text, ("keys", key.name, "role"))
+            raise ConfigError(
+                f"{source}:{line}: keys.{key.name}.role: {key.name!r} is a key that calls models, and gets "
+                f"no role; `airboss keys revoke {key.name}` and make it anew, or use another name"
+            )
 
 
 def _same(one: ServingPlan, other: ServingPlan) -> bool:

@@ -25,6 +25,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.traces import traces
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
+from airboss.governance.roles import allows
 from airboss.telemetry.exposition import Exposition
 from airboss.telemetry.metrics import Counts, of_the_dead, read_counts
 
@@ -202,12 +203,23 @@ async def _readyz(router: Router, client: Connection, http: HttpRequest) -> None
     client.respond(200, JSON, msgspec.json.encode({"status": "ok", "plan": serving.plan.number}))
 
 
+def _views(worker: Worker, presented: bytes) -> bool:
+    """Whether this is a console key: numbers are for every role."""
+    if worker.serving is None:
+        return False
+    key = worker.serving.keyring.console(presented.decode("latin-1"))
+    return key is not None and allows(key.role or "", "viewer")
+
+
 async def _metrics(router: Router, client: Connection, http: HttpRequest) -> None:
     worker, settings = router.worker, router.settings
     if not settings.metrics_open:
         presented = http.headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
-        if not hmac.compare_digest(presented, settings.admin_key.encode()):
-            raise Unauthenticated("beyond loopback /metrics needs 'authorization: Bearer <admin key>'")
+        if not hmac.compare_digest(presented, settings.admin_key.encode()) and not _views(worker, presented):
+            raise Unauthenticated(
+                "beyond loopback /metrics needs 'authorization: Bearer <key>', with the admin key or one "
+                "that `airboss keys create NAME --role viewer` makes"
+            )
     now = worker.clock.now()
     others = read_counts(settings.metrics_dir, but=worker.name)
     gauges: dict[str, float] = {}

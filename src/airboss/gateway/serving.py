@@ -148,6 +148,14 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
                     "a data-plane key: the one that `airboss up` printed as OPENAI_API_KEY, or one that "
                     "`airboss keys create NAME` makes"
                 )
+            person = self.keyring.console(secret.strip().decode("latin-1"))
+            if person is not None:
+                raise PermissionDenied(
+                    f"key {person.name!r} has the role {person.role} and opens the console; it calls no "
+                    "models: under /v1 use a data-plane key, which `airboss keys create NAME` makes without "
+                    "--role",
+                    code="console_key",
+                )
             ended = self.keyring.expired(secret.strip().decode("latin-1"))
             if ended is not None:
                 raise Unauthenticated(

@@ -1,4 +1,4 @@
-"""Data-plane keys: how they are made, kept and checked."""
+"""Keys of the data plane and of the console: how they are made, kept and checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from airboss.config import KeyConfig
+from airboss.config.types import NO_PERSON, Role
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Budget, Limits, Priority
 from airboss.domain.ports import ApiKey
@@ -43,13 +44,15 @@ def same_secret(presented: str, expected: str) -> bool:
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key is made for. `deployments` None: every one. `expires_at` None: it does not end by itself."""
+    """What a key is made for. `deployments` None: every one. `expires_at` None: it does not end by itself.
+    With a `role` it opens the console, and the rest but `expires_at` is as here."""
 
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
     budget: Budget | None = None
     priority: Priority = "normal"
     expires_at: datetime | None = None
+    role: Role | None = None
 
 
 def made(before: ApiKey | None, name: str, secret: str, *, terms: Terms, now: datetime) -> ApiKey:
@@ -59,7 +62,14 @@ def made(before: ApiKey | None, name: str, secret: str, *, terms: Terms, now: da
             f"there is a key {name!r} already, of {before.created_at:%Y-%m-%d}; `airboss keys rotate {name}` "
             "gives it another secret, or choose another name"
         )
-    return with_terms(ApiKey(name=name, sha256=hash_key(secret), created_at=now), terms, now=now)
+    key = ApiKey(name=name, sha256=hash_key(secret), created_at=now)
+    if terms.role is not None:
+        if name in NO_PERSON:
+            raise WrongCall(f"{name!r} is nobody's name in the audit log; use another for a key with a role")
+        # No deployment: a gateway of an earlier version, which knows no roles, lets it call nothing either.
+        key = msgspec.structs.replace(key, role=terms.role, deployments=())
+        terms = msgspec.structs.replace(terms, deployments=())
+    return with_terms(key, terms, now=now)
 
 
 def terms_of(key: ApiKey) -> Terms:
@@ -92,6 +102,19 @@ def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
         given_priority=terms.priority,
         expires_at=terms.expires_at,
     )
+
+
+def with_role(key: ApiKey, role: Role | None) -> ApiKey:
+    """The console key with another role. Raises WrongCall where that would make it one of the other kind:
+    what has its secret was given it for something else."""
+    if (key.role is None) != (role is None):
+        is_, is_not = "a data-plane key", "a role"
+        if key.role is not None:
+            is_, is_not = "a console key", "no role"
+        raise WrongCall(
+            f"{key.name!r} is {is_} and can get {is_not}; make another key: `airboss keys create NAME`"
+        )
+    return msgspec.structs.replace(key, role=role)
 
 
 def living(key: ApiKey | None, name: str) -> ApiKey:
@@ -132,8 +155,11 @@ def revoked(before: ApiKey | None, name: str, *, now: datetime) -> ApiKey:
 
 
 def bound(key: ApiKey, named: KeyConfig | None) -> ApiKey:
-    """The key with what `[keys.NAME]` says of it: what that leaves open is as the key was made."""
+    """The key with what `[keys.NAME]` says of it: what that leaves open is as the key was made, but for the
+    role, which stays as it was last."""
     named = named or KeyConfig()
+    if key.role is not None:
+        return msgspec.structs.replace(key, role=named.role or key.role)
     return msgspec.structs.replace(
         key,
         deployments=key.given if named.deployments is None else named.deployments,
@@ -151,6 +177,8 @@ class Keyring:
     already breaking sha256. The comparison at the end is constant-time all the same, and is also made where
     nothing was found. What the time does show is the length of the presented text, which its sender knows.
 
+    Keys with a role call nothing: they are found by `console` alone.
+
     Where two keys have the same secret, the one that comes first is meant. Revoked and expired keys are left
     out, and so are secrets from before a rotation that are not good any more at `now`: make another ring at
     `changes_at`.
@@ -159,6 +187,7 @@ class Keyring:
     def __init__(self, keys: Iterable[ApiKey], *, now: datetime | None = None) -> None:
         self._by_digest: dict[bytes, tuple[bytes, Principal]] = {}
         self._expired: dict[bytes, ApiKey] = {}
+        self._console: dict[bytes, ApiKey] = {}
         self.changes_at: datetime | None = None
         """When the next secret stops being good; None: none does."""
         for key in keys:
@@ -169,6 +198,10 @@ class Keyring:
                     self._expired[bytes.fromhex(key.sha256)] = key
                     continue
                 self._change(key.expires_at)
+            hashes = [each for each in (key.sha256, self._previous(key, now)) if each is not None]
+            if key.role is not None:
+                self._console |= {bytes.fromhex(sha256): key for sha256 in hashes}
+                continue
             deployments = None if key.deployments is None else frozenset(key.deployments)
             principal = Principal(
                 key=key.name,
@@ -177,10 +210,9 @@ class Keyring:
                 # Our own evaluations and probes wait behind everybody.
                 priority="low" if key.internal else key.priority,
             )
-            for sha256 in (key.sha256, self._previous(key, now)):
-                if sha256 is not None:
-                    kept = bytes.fromhex(sha256)
-                    self._by_digest.setdefault(kept, (kept, principal))
+            for sha256 in hashes:
+                kept = bytes.fromhex(sha256)
+                self._by_digest.setdefault(kept, (kept, principal))
 
     def _previous(self, key: ApiKey, now: datetime | None) -> str | None:
         until = key.previous_until
@@ -200,6 +232,11 @@ class Keyring:
         seen = _digest(presented)
         kept, principal = self._by_digest.get(seen, (_DUMMY, None))
         return principal if hmac.compare_digest(seen, kept) else None
+
+    def console(self, presented: str) -> ApiKey | None:
+        """The console key whose secret this is, if it is one. Two that hash alike are the same text, so that
+        there is nothing left to compare."""
+        return self._console.get(_digest(presented))
 
     def expired(self, presented: str) -> ApiKey | None:
         """The key whose secret this was, if it has expired."""

@@ -1,0 +1,120 @@
+"""Who asks: the admin key, or one of the console keys, each with its role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from airboss.config.types import Role
+from airboss.domain.errors import PermissionDenied
+from airboss.domain.ports import ApiKey, Clock, Ledger
+from airboss.governance.keys import Keyring, hash_key
+from airboss.governance.roles import MAY, allows, good_hashes, who_may
+
+NAMED_MAX = 8
+"""Of those who may what somebody else may not."""
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who was let in, and as what. `key` is the name of a console key; None: the admin key. A role
+    that is none allows nothing."""
+
+    role: str
+    key: str | None = None
+
+    def may(self, needed: Role) -> bool:
+        """Whether this role is enough."""
+        return allows(self.role, needed)
+
+    def actor(self, *, program: bool) -> str:
+        """What the audit log calls them."""
+        return self.key or ("admin key" if program else "console")
+
+
+ADMIN = Caller(role="admin")
+"""Who has the admin key."""
+
+NOBODY = Caller(role="")
+"""Who was not let in: may nothing."""
+
+
+def too_low(caller: Caller, needed: Role, what: str, *, may: Sequence[str] = ()) -> PermissionDenied:
+    """The refusal of what a role is not enough for. `what` begins the sentence; `may` names who could."""
+    named = (
+        "" if not may else f"; {', '.join(may[:NAMED_MAX])}{' and others' if len(may) > NAMED_MAX else ''}"
+    )
+    return PermissionDenied(
+        f"{what} needs the role {needed} ({MAY[needed]}), and {caller.key or 'this key'!r} has "
+        f"{caller.role or 'none'}. Who may: whoever has the admin key{named}.",
+        code="role_too_low",
+    )
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """The keys of one revision."""
+
+    revision: int
+    keys: tuple[ApiKey, ...]
+    ring: Keyring
+
+
+class Callers:
+    """The console keys of a ledger. What was read of them holds until the ledger's revision is another. Any
+    thread may ask."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._read: _Read | None = None
+
+    def seen(self, secret: str) -> bool:
+        """Whether this was the secret of a console key when keys were last read; reads nothing."""
+        return self._read is not None and self._read.ring.console(secret) is not None
+
+    def ring(self) -> Keyring:
+        """Every key that is good now. Raises SetupError."""
+        return self._now().ring
+
+    def holder(self, secret: str) -> tuple[Caller, str] | None:
+        """Who has this secret, and what a session that it opens is bound to; None if it is no console key's.
+        Raises SetupError."""
+        key = self._now().ring.console(secret)
+        if key is None:
+            return None
+        return caller_of(key), bond(key, hash_key(secret))
+
+    def named(self, name: str) -> tuple[Caller, tuple[str, ...]] | None:
+        """The console key of this name, and what its sessions may be bound to now. Raises SetupError."""
+        now = self._clock.now()
+        for key in self._now().keys:
+            if key.name == name and key.role is not None:
+                return caller_of(key), tuple(bond(key, sha256) for sha256 in good_hashes(key, now))
+        return None
+
+    def who_may(self, needed: Role) -> tuple[str, ...]:
+        """The names of those with such a role. Raises SetupError."""
+        return who_may(self._now().keys, needed, self._clock.now())
+
+    def _now(self) -> _Read:
+        revision, now, read = self._ledger.revision(), self._clock.now(), self._read
+        if read is None or read.revision != revision or _over(read.ring, now):
+            # The revision came first: keys that are newer than it are read again, never taken for older.
+            keys = self._ledger.all_keys()
+            read = self._read = _Read(revision, keys, Keyring(keys, now=now))
+        return read
+
+
+def _over(ring: Keyring, now: datetime) -> bool:
+    return ring.changes_at is not None and ring.changes_at <= now
+
+
+def caller_of(key: ApiKey) -> Caller:
+    """Who has this console key."""
+    return Caller(role=key.role or "", key=key.name)
+
+
+def bond(key: ApiKey, sha256: str) -> str:
+    """What a session is bound to: with another role, or without that secret, it ends."""
+    return f"{key.role}\0{sha256}"

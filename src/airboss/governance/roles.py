@@ -1,0 +1,70 @@
+"""Roles: what a console key may. Each may all that those below it may, and what is not known may nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Final, get_args
+
+from airboss.config import Config
+from airboss.config.types import Role
+from airboss.domain.ports import ApiKey
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+"""From the least on."""
+
+MAY: Final[Mapping[Role, str]] = {
+    "viewer": "sees numbers and states, and nobody's words",
+    "reader": "also reads what people and models have written",
+    "operator": "also changes what is served, and starts evaluations and the like",
+    "admin": "may all: keys, policies, providers, erasures",
+}
+"""What each may, in words."""
+
+OPERATORS: Final = ("models", "releases", "deployments", "alarms", "maintenance")
+"""Tables of the configuration that an operator may change. In the others stand who may do what, what is kept,
+where calls go, and references to secrets, which could be sent to whoever an operator likes."""
+
+
+def allows(held: str, needed: Role) -> bool:
+    """Whether one who has the role `held` may what needs `needed`. Any other text is no role."""
+    return held in ROLES and ROLES.index(held) >= ROLES.index(needed)
+
+
+def who_may(keys: Iterable[ApiKey], needed: Role, now: datetime) -> tuple[str, ...]:
+    """The names of the console keys that are good now and have such a role."""
+    return tuple(key.name for key in keys if key.role and good(key, now) and allows(key.role, needed))
+
+
+def good(key: ApiKey, now: datetime) -> bool:
+    """Whether a key opens anything at all now."""
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+
+
+def good_hashes(key: ApiKey, now: datetime) -> tuple[str, ...]:
+    """The hashes of the secrets that a key has now: its own and, for a while, that from before a rotation."""
+    until = key.previous_until
+    if not good(key, now):
+        return ()
+    if key.previous_sha256 is None or until is None or until <= now:
+        return (key.sha256,)
+    return (key.sha256, key.previous_sha256)
+
+
+def only_admins(before: Config, after: Config) -> str | None:
+    """What of a change to the configuration is for an admin alone, None if nothing is."""
+    for table in Config.__struct_fields__:
+        if table not in OPERATORS and getattr(before, table) != getattr(after, table):
+            return f"[{table}]"
+    for name in before.deployments.keys() & after.deployments.keys():
+        if not bound_by(before, name) <= bound_by(after, name):
+            return f"a policy that [deployments.{name}] is bound to"
+    return None
+
+
+def bound_by(config: Config, deployment: str) -> frozenset[str]:
+    """The policies that hold for what a deployment serves: its own, and its release's."""
+    chosen = config.deployments[deployment]
+    release = config.releases.get(chosen.release) if chosen.release is not None else None
+    named = (chosen.policy, release.policy if release is not None else None)
+    return frozenset(each for each in named if each is not None)
