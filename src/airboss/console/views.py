@@ -205,7 +205,7 @@ def older_page(params: dict[str, str], last: str) -> dict[str, str | None]:
 
 def record(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One record."""
-    found = one(desk, seen)
+    found = one(desk, seen, seen.parts["id"])
     plan = current_plan(desk)
     whole = encode(found)
     body = body_text(found.request) if found.request is not None else ""
@@ -232,7 +232,7 @@ def record(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def request_body(desk: Desk, seen: Visit) -> bytes:
     """The request of a record as it would be sent again."""
-    found = one(desk, seen)
+    found = one(desk, seen, seen.parts["id"])
     if found.request is None:
         raise NotFound(f"record {found.id[:80]!r} has no request body; bodies may be off", param="id")
     return body_text(found.request).encode()
@@ -255,9 +255,9 @@ def system(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def one(desk: Desk, seen: Visit) -> InferenceRecord:
-    """The record that a page is about, for readers with its bodies; raises NotFound."""
-    record_id, bodies = seen.parts["id"], seen.caller.may("reader")
+def one(desk: Desk, seen: Visit, record_id: str) -> InferenceRecord:
+    """The record of that id, for readers with its bodies; raises NotFound."""
+    bodies = seen.caller.may("reader")
     found = desk.log.records(RecordFilter(id=record_id), limit=1, bodies=bodies)
     if not found:
         raise NotFound(f"no record {record_id[:80]!r}; a call appears within seconds of its end", param="id")

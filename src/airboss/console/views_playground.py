@@ -114,7 +114,7 @@ def replayed(desk: Desk, seen: Visit) -> tuple[tuple[Any, ...], str | None, str 
     wanted = seen.params.get("record")
     if wanted is None:
         return (), None, None
-    found = one(desk, wanted)
+    found = one(desk, seen, wanted)
     request = in_chat(found).request
     messages = request.get("messages") if isinstance(request, dict) else None
     if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
@@ -127,7 +127,7 @@ def replayed(desk: Desk, seen: Visit) -> tuple[tuple[Any, ...], str | None, str 
 def told(desk: Desk, seen: Visit) -> dict[str, str]:
     """The variables of the prompt that the record's call sent."""
     wanted = seen.params.get("record")
-    request = one(desk, wanted).request if wanted is not None else None
+    request = one(desk, seen, wanted).request if wanted is not None else None
     found = request.get("prompt_variables") if isinstance(request, dict) else None
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
