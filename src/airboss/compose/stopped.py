@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 def stopped_desk(data_dir: Path) -> Iterator[Desk]:
     """What the console works with, on the data of a stopped Airboss: under its lock, journals moved first.
     Raises SetupError where another one leads on its ledger, whose erasures it would take for done."""
-    from airboss.console.callers import Callers  # noqa: PLC0415 - only for a stopped one
-    from airboss.console.desk import Desk  # noqa: PLC0415 - as above
+    from airboss.console.desk import Desk  # noqa: PLC0415 - only for a stopped one
     from airboss.console.live import Live  # noqa: PLC0415 - as above
     from airboss.console.session import Sessions  # noqa: PLC0415 - as above
     from airboss.controller.mover import Mover  # noqa: PLC0415 - as above
@@ -64,7 +63,6 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
             yield Desk(
                 log=records,
                 sessions=Sessions(session_key=session_key, admin_key=""),
-                callers=Callers(ledger, SystemClock()),
                 live=Live(no_news),
                 settle=mover.drain,
                 **parts,

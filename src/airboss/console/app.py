@@ -22,7 +22,7 @@ from starlette.types import Scope
 
 from airboss.console import api, pages_table
 from airboss.console import views as pages
-from airboss.console.callers import ADMIN, Callers
+from airboss.console.callers import ADMIN
 from airboss.console.desk import Apply, Desk, Parquet, Prices, Rollouts, newest_of, nothing_spent
 from airboss.console.export import Download
 from airboss.console.guard import Door, Guard, bearer, note_login, peer_of
@@ -114,7 +114,6 @@ def build(
         log=log,
         admin_key=admin_key,
         sessions=Sessions(session_key=session_key, admin_key=admin_key),
-        callers=Callers(ledger, clock),
         clock=clock,
         status=status,
         apply=apply,

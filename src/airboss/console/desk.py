@@ -121,7 +121,6 @@ class Desk:
     log: TracedLog
     admin_key: str
     sessions: Sessions
-    callers: Callers
     clock: Clock
     status: Callable[[], SystemStatus]
     apply: Apply
@@ -163,6 +162,12 @@ class Desk:
     """Those that change something: they may take long, and keep nobody from reading."""
     waiters: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
     """Those that wait for `taken`: they keep nobody from reading."""
+    callers: Callers = field(init=False)
+    """Who has a console key."""
+
+    def __post_init__(self) -> None:
+        """Know the ledger's console keys."""
+        object.__setattr__(self, "callers", Callers(self.ledger, self.clock))
 
     def note(
         self,

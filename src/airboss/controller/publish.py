@@ -69,8 +69,7 @@ def apply_config(
     else than it did: then `supersede` is told. Literal provider keys are moved to `secrets/provider-NAME`.
     An engine that must start anew is placed beside the old one; until it is ready its deployments go on as
     they are: apply the same again then (`controller.scaling` does). With `retry_failed`, engines that have
-    failed are placed anew. Keys get the deployments that `[keys]` says. Left out, `tools` and
-    `engine_version` are read from the weights and the installed engine.
+    failed are placed anew. Keys get what `[keys]` says. `tools` and `engine_version`: as installed.
     Raises ConfigError or SetupError, with nothing changed.
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
