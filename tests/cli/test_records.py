@@ -268,3 +268,36 @@ def test_a_trace_is_asked_for_by_its_id_alone(run: Run, api: AdminApi, more: lis
     assert "--trace" in err
     assert api.asked == []
     assert run("records", "--url", api.url, "--trace", TRACE)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        (["right=yes"], {"name": "right", "value": True}),
+        (["right=False"], {"name": "right", "value": False}),
+        (["stars=4"], {"name": "stars", "value": 4}),
+        (["tone=rude", "--comment", "a=b"], {"name": "tone", "value": "rude", "comment": "a=b"}),
+        (["sum=1+1=2"], {"name": "sum", "value": "1+1=2"}),
+        (["right", "--undo"], {"name": "right", "value": None}),
+    ],
+)
+def test_a_judgement_is_sent_as_it_is_written(run: Run, api: AdminApi, given: list[str], body: Any) -> None:
+    """Yes and no, numbers, labels; what stands then is told in words and in JSON."""
+    stands = None if body["value"] is None else {"name": body["name"], "value": body["value"], "by": "ann"}
+    api.answers["POST", "/api/v1/records/r1/scores"] = {"score": stands}
+    code, out, err = run("records", "score", "r1", *given, "--url", api.url)
+    assert (code, err) == (0, "")
+    assert "nothing stands of you" in out if stands is None else "says ann" in out
+    assert api.asked[-1][3] == body
+    code, out, _ = run("records", "score", "r1", *given, "--url", api.url, "--json")
+    assert (code, json.loads(out)) == (0, {"score": stands})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["right"], ["right="], ["right=nan"], ["right=yes", "--undo"], ["right", "--undo", "--comment", "x"]],
+)
+def test_what_is_no_judgement_is_not_sent(run: Run, api: AdminApi, given: list[str]) -> None:
+    """Exit 2, in words, before anything is asked."""
+    code, _, err = run("records", "score", "r1", *given, "--url", api.url)
+    assert (code, err != "", api.asked) == (2, True, [])

@@ -242,6 +242,7 @@ class Site:
     people: Any = None
     prices: Any = None
     audit: Any = field(default_factory=Noted)
+    redact: Any = str
     keep_starter: Any = None
     targets: Any = tuple
     taken: Any = tuple
@@ -273,6 +274,7 @@ class Site:
             finetuning=self.finetuning,
             rollouts=self.rollouts,
             audit=self.audit,
+            redact=self.redact,
             keep_starter=self.keep_starter,
             people=self.people,
             prices=self.prices,

@@ -55,6 +55,7 @@ API: dict[str, Role] = {
     "GET /api/v1/records": "viewer",
     "GET /api/v1/records/{id}": "viewer",
     "GET /api/v1/records/{id}/scores": "reader",
+    "POST /api/v1/records/{id}/scores": "reader",
     "GET /api/v1/releases": "viewer",
     "GET /api/v1/releases/diff": "reader",
     "GET /api/v1/releases/{ref}": "reader",

@@ -34,6 +34,7 @@ from airboss.cli.probe import probe
 from airboss.cli.records import records
 from airboss.cli.records_files import export as export_records
 from airboss.cli.records_files import import_ as import_records
+from airboss.cli.records_score import score as score_record
 from airboss.cli.release import release
 from airboss.cli.replica import replica
 from airboss.cli.report import report
@@ -65,6 +66,7 @@ app.command(rich_help_panel=USE)(demo)
 app.command(rich_help_panel=USE)(status)
 records.command("export")(export_records)
 records.command("import")(import_records)
+records.command("score")(score_record)
 app.add_typer(records, name="records", rich_help_panel=USE)
 app.add_typer(monitor, name="monitor", rich_help_panel=USE)
 app.add_typer(node, name="node", rich_help_panel=USE)

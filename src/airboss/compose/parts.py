@@ -282,9 +282,13 @@ def desk_parts(
             targets=target_uses(counts.values()),
         )
 
+    def redact(text: str) -> str:
+        return redactor(ledger, own_keys(data)[1]).text(text)
+
     up = runfiles.read_up(data.run_dir)
     return {
         "ledger": ledger,
+        "redact": redact,
         "admin_key": admin_key,
         "session_key": data.secret("session_key").value,
         "clock": SystemClock(),

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from airboss.domain.errors import SetupError
 from airboss.governance.redact import Redactor
 from airboss.governance.secrets import provider_secrets
@@ -33,6 +35,10 @@ class LogRedactor:
     def __call__(self, json: bytes) -> Redacted:
         """The line without every secret known by now."""
         return self._redactor.redact(json)
+
+    def text(self, text: str) -> str:
+        """A text without them."""
+        return msgspec.json.decode(self(msgspec.json.encode(text)), type=str)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """From now on these are secrets too."""

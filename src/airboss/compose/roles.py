@@ -170,7 +170,7 @@ def run_controller(
                 records,
                 journal=lambda: controller.journal,
                 lost=lambda: lost(controller.journal, retention.status()),
-                redact=redact,
+                redact=redact.text,
                 broke=terminate_self,
             ),
         ):

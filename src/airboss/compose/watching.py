@@ -165,7 +165,7 @@ def watching(
     *,
     journal: Callable[[], JournalStatus],
     lost: Callable[[], dict[str, int]],
-    redact: Callable[[bytes], bytes],
+    redact: Callable[[str], str],
     broke: Callable[[], None],
 ) -> Iterator[None]:
     """Calls are scored, alarms watched and notifications sent until the end of the block. `lost` is as of
@@ -188,9 +188,7 @@ def watching(
         clock=clock,
         console_url=lambda: console_url(data),
     )
-    scoring = OnlineScoring(
-        rules=rules, record_log=records, cursors=store, clock=clock, redact=lambda text: _said(redact, text)
-    )
+    scoring = OnlineScoring(rules=rules, record_log=records, cursors=store, clock=clock, redact=redact)
     deliveries = _deliveries(store, force, clock)
 
     async def score() -> None:
@@ -219,10 +217,6 @@ def watching(
     }
     with at_work(works, broke=broke):
         yield
-
-
-def _said(redact: Callable[[bytes], bytes], text: str) -> str:
-    return msgspec.json.decode(redact(msgspec.json.encode(text)), type=str)
 
 
 def _deliveries(store: AlertStore, force: InForce, clock: SystemClock) -> Deliveries:

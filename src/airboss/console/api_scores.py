@@ -1,8 +1,10 @@
-"""Scores in the admin API: those of one record, and what they say over a period."""
+"""Scores in the admin API: those of one record, what people of the house say of it, and what scores say
+over a period."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import uuid
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -10,7 +12,16 @@ from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
 from airboss.domain.ports import RecordFilter, ScoreStats
-from airboss.domain.score import Score
+from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score, ScoreSource, ScoreValue
+from airboss.store.opinions import (
+    COMMENT_CHARS_MAX,
+    REVIEWS,
+    TAKEN_BACK,
+    check_name,
+    check_text,
+    check_value,
+)
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,12 +38,94 @@ class ScoresAnswer(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[ScoreStats, ...]
 
 
+class Judgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What who asks thinks of a record: a number, a yes or no, or a label; null takes back what they said.
+    `sampled`: chance chose the record, not the one who judges."""
+
+    name: str
+    value: ScoreValue | None
+    comment: str | None = None
+    sampled: bool = False
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands now of this reviewer under that name; null: nothing."""
+
+    score: Score | None
+
+
 def scores_of_record(desk: Desk, call: Call) -> object:
     """GET /api/v1/records/{id}/scores."""
-    record_id = call.path["id"]
-    if not desk.log.count(RecordFilter(id=record_id)):
-        raise NotFound(f"no record {record_id[:80]!r}; a call appears within seconds of its end", param="id")
-    return Scores(scores=tuple(desk.log.scores_of([record_id])))
+    found = judged_record(desk, call.path["id"])
+    return Scores(scores=tuple(desk.log.scores_of([found.id])))
+
+
+def judged_record(desk: Desk, record_id: str) -> InferenceRecord:
+    """The record of this id, without bodies. Raises NotFound, also where it is still in a journal."""
+    found = desk.log.records(RecordFilter(id=record_id), limit=1, bodies=False)
+    if not found:
+        message = f"no record {record_id[:80]!r} in the store; a call gets there within seconds of its end"
+        waiting = desk.status().journal.unmoved_bytes
+        if waiting:
+            message += f", and {waiting:,} bytes still wait in journals: try again when they are moved"
+        raise NotFound(message, param="id")
+    return found[0]
+
+
+def judge(desk: Desk, call: Call) -> object:
+    """POST /api/v1/records/{id}/scores. Judging again replaces what the same person said under that name;
+    what chance chose once stays so."""
+    given = call.intent(Judgement)
+    check_name(given.name)
+    check_text("comment", given.comment, COMMENT_CHARS_MAX)
+    if given.value is not None:
+        check_value(given.value)
+    record = judged_record(desk, call.path["id"])
+    before = said_before(desk, record.id, given.name, call.actor)
+    words = given.comment if given.value is not None else None
+    if desk.people.tombstones().covers(record.user, record.started_at):
+        words = None
+    source: ScoreSource = "sample" if given.sampled else "review"
+    made = Score(
+        id=str(uuid.uuid4()),
+        subject="record",
+        subject_id=record.id,
+        name=given.name,
+        source=before.source if before is not None and before.source == "sample" else source,
+        by=call.actor,
+        at=call.now if before is None else max(call.now, before.at + timedelta(microseconds=1)),
+        value=desk.redact(given.value) if isinstance(given.value, str) else given.value,
+        unscored=TAKEN_BACK if given.value is None else None,
+        comment=desk.redact(words) if words else None,
+    )
+    desk.log.put_scores([made])
+    take_out(desk, record)
+    stands = said_before(desk, record.id, given.name, call.actor)
+    if stands is None and given.value is not None:
+        judged_record(desk, record.id)  # it may have been deleted meanwhile
+    detail = {"sampled": made.source == "sample", "taken_back": given.value is None}
+    desk.note(call, "records.score", f"{made.name} of record {record.id}", detail)
+    return Judged(score=stands)
+
+
+def said_before(desk: Desk, record_id: str, name: str, by: str) -> Score | None:
+    """What stands of this person's judgement."""
+    mine = [
+        each
+        for each in desk.log.scores_of([record_id])
+        if each.source in REVIEWS and (each.name, each.by) == (name, by)
+    ]
+    return mine[-1] if mine else None
+
+
+def take_out(desk: Desk, record: InferenceRecord) -> None:
+    """Take out the words of somebody who was forgotten while they were on their way."""
+    again = desk.people.tombstones()
+    if record.user is None or not again.covers(record.user, record.started_at):
+        return
+    until = again.until(record.user)
+    if until is not None:
+        desk.log.erase({record.user: until})
 
 
 def scores(desk: Desk, call: Call) -> object:
@@ -58,6 +151,15 @@ ROUTES: tuple[Route, ...] = (
         answer=Scores,
         handle=scores_of_record,
         role="reader",
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/records/{id}/scores",
+        summary="What you think of a record; again replaces it, null takes it back",
+        role="reader",
+        answer=Judged,
+        handle=judge,
+        body=Judgement,
     ),
     Route(
         method="GET",

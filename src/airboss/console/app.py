@@ -93,6 +93,7 @@ def build(
     views: ViewStore,
     drifts: DriftStore,
     parquet: Parquet,
+    redact: Callable[[str], str] = str,
     orders: Orders,
     probes: ProbeOrders,
     tuning: TuneOrders,
@@ -105,10 +106,6 @@ def build(
     taken: Callable[[], object] = tuple,
 ) -> Starlette:
     """The application. `app.state.live.close()` ends live streams, which else hold up the server's end."""
-
-    async def newest() -> str | None:
-        return await desk.run(lambda: newest_of(log, clock.now()))
-
     desk = Desk(
         ledger=ledger,
         log=log,
@@ -129,6 +126,7 @@ def build(
         views=views,
         drifts=drifts,
         parquet=parquet,
+        redact=redact,
         orders=orders,
         probes=probes,
         tuning=tuning,
@@ -139,7 +137,7 @@ def build(
         targets=targets,
         spent=spent,
         taken=taken,
-        live=Live(newest),
+        live=Live(lambda: desk.run(lambda: newest_of(log, clock.now()))),
     )
     return served(desk)
 

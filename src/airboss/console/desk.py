@@ -138,6 +138,8 @@ class Desk:
     drifts: DriftStore
     parquet: Parquet
     """A table as a Parquet file."""
+    redact: Callable[[str], str] = str
+    """Takes secrets out of what people write."""
     orders: Orders
     probes: ProbeOrders
     tuning: TuneOrders

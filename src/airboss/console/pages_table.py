@@ -18,6 +18,7 @@ from airboss.console import (
     views_providers,
     views_quality,
     views_releases,
+    views_review,
     views_traces,
     views_tuning,
 )
@@ -58,6 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     *views_deployments.ACTIONS,
     *views_playground.ACTIONS,
     *views_quality.ACTIONS,
+    *views_review.ACTIONS,
     *views_drift.ACTIONS,
     *views_keys.ACTIONS,
     *views_alerts.ACTIONS,

@@ -35,10 +35,14 @@ from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import DeploymentStats, RecordFilter
 from airboss.domain.record import InferenceRecord
+from airboss.store.opinions import REVIEWS
 
 TIME_NAMES = ("range", "since", "until")
 ROWS = 50
 """Records on one page."""
+
+SCORES = 50
+"""Of a record, the newest, that stand on its page."""
 
 TRAIL_MAX = 40
 """Cursors kept in an address; further back, "newer" leads to the newest."""
@@ -217,6 +221,9 @@ def record(desk: Desk, templates: Templates, seen: Visit) -> str:
         plan=plan,
         r=found,
         traced=desk.log.spans_of([found.id]),
+        scores=desk.log.scores_of([found.id])[-SCORES:],
+        me=asking(seen).actor,
+        reviews=REVIEWS,
         talk=conversation(found),
         fall=waterfall(found),
         speed=speed(found),

@@ -207,8 +207,7 @@ class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
     ignored, because it has been joined before). A call whose worker died is closed by the mover with
     `record.interrupted`. `scores` is JSON of `Score`: feedback, which the log attaches to its record, now or
     when that comes, if both are of one key; `moved_at` is when the mover read it. `spans` is JSON of
-    `store.span_rows.Span`, each kept once, whatever comes again.
-    """
+    `store.span_rows.Span`, each kept once, whatever comes again."""
 
     segment: str
     start: int
@@ -231,8 +230,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     `score` is a condition on the record's `scores` (`score.read_condition`); `release` is a digest.
     `text` is looked for in id, user, session and error_type, case-insensitively. `tag` is `NAME=VALUE`.
     With `sort` the list starts with the slowest or costliest calls, or those with the longest answers, and is
-    not paged.
-    """
+    not paged."""
 
     deployment: str | None = None
     status: str | None = None
@@ -286,8 +284,7 @@ class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):
     said no) are in it, and are nobody's errors: an error rate is of the others.
     Latencies are of answered calls, in milliseconds, at most 2 % off if `approximate`. `tokens_per_s` is the
     mean of output tokens by the time after the first token (the whole latency where there was no stream).
-    `cost_usd` None means that no call had a known price; `cost_unknown` counts those without.
-    """
+    `cost_usd` None means that no call had a known price; `cost_unknown` counts those without."""
 
     deployment: str
     requests: int
@@ -311,8 +308,8 @@ class ScoreStats(msgspec.Struct, frozen=True, kw_only=True):
 
     Each record counts once, with the value it shows (`score.latest`): `n` records have a number (yes is 1, no
     is 0) and `mean` is theirs, None where there is none; `labelled` have a label; `unscored` have scores of
-    this name but no value.
-    """
+    this name but no value. To `judged` a scorer gave a number, whatever others say: `judge_mean` and
+    `judge_variance` (of a population) are of those. `reviewed` were judged by people of the house."""
 
     deployment: str
     release: str
@@ -321,6 +318,10 @@ class ScoreStats(msgspec.Struct, frozen=True, kw_only=True):
     mean: float | None
     labelled: int
     unscored: int
+    judged: int = 0
+    judge_mean: float | None = None
+    judge_variance: float | None = None
+    reviewed: int = 0
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
@@ -454,8 +455,8 @@ class RecordLog(Protocol):
 
     def put_scores(self, scores: Sequence[Score]) -> int:
         """Keep scores of records and return how many are new. One whose id is there already is left as it is,
-        so repeating is harmless; one whose record is not there is left out. Raises ValueError, with none
-        kept, for a score of an item."""
+        so repeating is harmless; one whose record is not there is left out. A review stands in place of an
+        older one by the same person under that name (`opinions.settle`). Raises ValueError for an item's."""
 
     def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
         """Every score of these records (at most 10,000), the oldest first."""
@@ -479,9 +480,7 @@ class RecordLog(Protocol):
         loses its answer when that comes. Costs and all other numbers stay, so that sums hold.
 
         When it returns, what was taken out stands nowhere in the log's files. Raises StoreUnavailable if that
-        is not reached: asking again finishes it, and asking once more does nothing. Returns what was found
-        now.
-        """
+        is not reached: asking again finishes it, once more does nothing. Returns what was found now."""
 
     def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
         """Delete the bodies of calls begun before one time, and all of the records begun before another, with

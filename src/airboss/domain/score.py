@@ -10,8 +10,9 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-ScoreSource = Literal["human", "scorer"]
-"""Who judged: a person (feedback, review) or a scorer (a function, a rule, a judging model)."""
+ScoreSource = Literal["human", "scorer", "review", "sample"]
+"""Who judged: a caller (feedback), a scorer (a function, a rule, a judging model), or a person of the house;
+`sample` if chance gave the record to that person, `review` otherwise."""
 
 ScoreSubject = Literal["record", "item"]
 """What was judged: the record of a call, or the answer to an item of a dataset."""
@@ -33,9 +34,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     Exactly one of `value` and `unscored` is set: `unscored` is the cause for which there is no value (the
     scorer failed, the judge's answer could not be read), so that a failure is never taken for a zero.
-    `subject_id` is the id of the record or item, `by` the scorer's name or the key that gave the feedback.
-    Raises ValueError where both or neither are set, a name or cause is empty, or a number is not finite.
-    """
+    `subject_id` is the id of the record or item, `by` the scorer's name, the feedback's key, or the reviewer.
+    Raises ValueError where both or neither are set, a name or cause is empty, or a number is not finite."""
 
     id: str
     subject: ScoreSubject

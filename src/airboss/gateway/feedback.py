@@ -13,15 +13,14 @@ from typing import Final
 import msgspec
 
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
-from airboss.domain.score import SCORE_NAME, Score
+from airboss.domain.score import Score
 from airboss.gateway.http1 import Connection
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.wire import refuse_repeated
 from airboss.gateway.worker import Worker
+from airboss.store.opinions import COMMENT_CHARS_MAX, check_name, check_text, check_value
 
 BODY_BYTES_MAX: Final = 64 * 1024
-LABEL_CHARS_MAX: Final = 64
-COMMENT_CHARS_MAX: Final = 4_000
 USER_CHARS_MAX: Final = 256
 AHEAD_MAX: Final = timedelta(hours=1)
 """By how much clocks of our workers may differ: an id made later than that is not ours."""
@@ -84,12 +83,10 @@ def read_feedback(body: bytes, now: datetime) -> FeedbackBody:
         raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
     refuse_repeated(body)
     _check_record_id(given.record_id, now)
-    if SCORE_NAME.fullmatch(given.name) is None:
-        raise InvalidRequest(
-            f"'name' is {given.name[:80]!r}; use a letter, then letters, digits, '_', '.' or '-'; at most 64",
-            param="name",
-        )
-    _check_texts(given)
+    check_name(given.name)
+    check_value(given.value)
+    check_text("comment", given.comment, COMMENT_CHARS_MAX)
+    check_text("user", given.user, USER_CHARS_MAX)
     return given
 
 
@@ -106,21 +103,3 @@ def _check_record_id(record_id: str, now: datetime) -> None:
             "response that is judged",
             param="record_id",
         )
-
-
-def _check_texts(given: FeedbackBody) -> None:
-    value = given.value
-    if isinstance(value, str) and not (
-        0 < len(value) <= LABEL_CHARS_MAX and value.isprintable() and value == value.strip()
-    ):
-        raise InvalidRequest(
-            f"'value' is a label of {len(value)} characters; use 1 to {LABEL_CHARS_MAX} that can be printed, "
-            "without blanks around them",
-            param="value",
-        )
-    for name, text, most in (
-        ("comment", given.comment, COMMENT_CHARS_MAX),
-        ("user", given.user, USER_CHARS_MAX),
-    ):
-        if text is not None and len(text) > most:
-            raise InvalidRequest(f"{name!r} has {len(text)} characters; at most {most} are taken", param=name)

@@ -13,6 +13,7 @@ import msgspec
 from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.joining import read_score
+from airboss.store.opinions import reviewed, settle
 
 FEW: Final = 1_000
 """As many waiting scores are looked through from their side."""
@@ -38,9 +39,12 @@ def put(house: ClickHouse, scores: Sequence[Score]) -> int:
     """Keep those whose record is there and whose id is not; returns how many."""
     _check(scores)
     new = _unknown(house, scores)
-    facts = _facts(house, {score.subject_id for score in new})
-    rows = [_row(score, facts[score.subject_id]) for score in new if score.subject_id in facts]
+    settled = settle(new, of_records(house, reviewed(new)))
+    facts = _facts(house, {score.subject_id for score in settled.kept})
+    rows = [_row(score, facts[score.subject_id]) for score in settled.kept if score.subject_id in facts]
     house.insert("scores", COLUMNS, rows, f"put:{crc32(' '.join(row[0] for row in rows).encode())}")
+    if settled.gone:  # last: who is killed before has both, of which the newer one counts
+        house.run(f"delete from scores{house.on_cluster} where id in $ids", {"ids": list(settled.gone)})  # noqa: S608 - fixed
     return len(rows)
 
 

@@ -13,6 +13,7 @@ from airboss.domain.ports import ScoreStats
 from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.joining import read_score
+from airboss.store.opinions import reviewed, settle
 from airboss.store.rows import naive
 
 FEW: Final = 1_000
@@ -24,6 +25,10 @@ _scores: Final = msgspec.json.Decoder(Score)
 def put(connection: Connection, scores: Sequence[Score]) -> int:
     """Keep those whose record is there and whose id is not; returns how many."""
     new = _unknown(connection, scores)
+    settled = settle(new, of_records(connection, reviewed(new)))
+    if settled.gone:
+        run(connection, "delete from scores where id in (select unnest(?::varchar[]))", [list(settled.gone)])
+    new = list(settled.kept)
     facts = _facts(connection, {score.subject_id for score in new})
     rows = [_row(score, facts[score.subject_id]) for score in new if score.subject_id in facts]
     if rows:

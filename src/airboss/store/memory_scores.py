@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from statistics import fmean, pvariance
 
 import msgspec
 
 from airboss.domain.ports import ScoreStats
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, ScoreValue, as_number, latest
+from airboss.store.opinions import REVIEWS, reviewed, settle
 
 
 class Scores:
@@ -23,11 +25,13 @@ class Scores:
     def put(self, scores: Sequence[Score], records: Mapping[str, InferenceRecord]) -> int:
         """As `RecordLog.put_scores`."""
         _check(scores)
-        before = len(self.kept)
-        for score in scores:
-            if score.subject_id in records:
-                self.kept.setdefault(score.id, score)
-        return len(self.kept) - before
+        new = list({score.id: score for score in scores if score.id not in self.kept}.values())
+        settled = settle(new, self.of_records(reviewed(new)))
+        for score_id in settled.gone:
+            del self.kept[score_id]
+        kept = [score for score in settled.kept if score.subject_id in records]
+        self.kept.update({score.id: score for score in kept})
+        return len(kept)
 
     def take(self, scores: Sequence[Score], moved_at: datetime) -> None:
         """Let feedback wait for its record."""
@@ -97,6 +101,12 @@ def stats_of_scores(given: Iterable[tuple[Score, InferenceRecord]]) -> list[Scor
     for (deployment, release, name), by_record in sorted(groups.items()):
         values = [latest(scores)[name] for scores in by_record.values()]
         numbers = [number for number in map(as_number, values) if number is not None]
+        judged = [
+            number
+            for scores in by_record.values()
+            for value in latest(each for each in scores if each.source == "scorer").values()
+            if (number := as_number(value)) is not None
+        ]
         found.append(
             ScoreStats(
                 deployment=deployment,
@@ -106,6 +116,10 @@ def stats_of_scores(given: Iterable[tuple[Score, InferenceRecord]]) -> list[Scor
                 mean=sum(numbers) / len(numbers) if numbers else None,
                 labelled=sum(isinstance(value, str) for value in values),
                 unscored=sum(value is None for value in values),
+                judged=len(judged),
+                judge_mean=fmean(judged) if judged else None,
+                judge_variance=pvariance(judged) if judged else None,
+                reviewed=sum(any(each.source in REVIEWS for each in scores) for scores in by_record.values()),
             )
         )
     return found

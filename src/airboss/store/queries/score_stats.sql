@@ -7,7 +7,11 @@ with latest as (
         name,
         record_id,
         arg_max_null(number, (scored_at, id)) filter (number is not null or label is not null) as number,
-        count(*) filter (number is not null or label is not null) as valued
+        count(*) filter (number is not null or label is not null) as valued,
+        arg_max_null(number, (scored_at, id)) filter (
+            source = 'scorer' and (number is not null or label is not null)
+        ) as judged,
+        count(*) filter (source in ('review', 'sample')) as reviews
     from scores
     where {time} >= $since and {time} < $until and ($without is null or "key" <> $without)
     group by deployment, release, name, record_id
@@ -19,7 +23,11 @@ select
     count(number) as n,
     avg(number) as mean,
     count(*) filter (valued > 0 and number is null) as labelled,
-    count(*) filter (valued = 0) as unscored
+    count(*) filter (valued = 0) as unscored,
+    count(judged) as judged,
+    avg(judged) as judge_mean,
+    var_pop(judged) as judge_variance,
+    count(*) filter (reviews > 0) as reviewed
 from latest
 group by deployment, release, name
 order by deployment, release, name

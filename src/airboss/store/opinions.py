@@ -1,0 +1,106 @@
+"""What may be said of an answer, by callers (feedback) and by people of the house (reviews), and which of a
+reviewer's judgements stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from airboss.domain.errors import InvalidRequest
+from airboss.domain.score import SCORE_NAME, Score, ScoreSource, ScoreValue
+
+LABEL_CHARS_MAX: Final = 64
+COMMENT_CHARS_MAX: Final = 4_000
+REVIEWS: Final[tuple[ScoreSource, ...]] = ("review", "sample")
+"""Whose scores are judgements by people of the house."""
+
+YES_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
+TAKEN_BACK: Final = "taken back"
+"""The cause of a review that says nothing any more."""
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What a log does with scores that it is given: it keeps `kept`, and drops those of the ids `gone`."""
+
+    kept: tuple[Score, ...]
+    gone: tuple[str, ...]
+
+
+def settle(given: Sequence[Score], there: Iterable[Score]) -> Settled:
+    """Of reviews by one person of one record under one name the newest stands alone; one without a value
+    takes back what was said, and is not kept itself. Other scores are all kept.
+
+    `given` are new, `there` are scores that the log has of the same records.
+    """
+    newest: dict[tuple[str, str, str], Score] = {}
+    reviews = [each for each in (*there, *given) if each.source in REVIEWS]
+    for each in reviews:
+        last = newest.get(_place(each))
+        if last is None or (last.at, last.id) < (each.at, each.id):
+            newest[_place(each)] = each
+    new = {each.id for each in given}
+    stands = {each.id for each in newest.values() if each.value is not None}
+    return Settled(
+        kept=tuple(each for each in given if each.source not in REVIEWS or each.id in stands),
+        gone=tuple(each.id for each in reviews if each.id not in new and each.id not in stands),
+    )
+
+
+def reviewed(scores: Iterable[Score]) -> set[str]:
+    """The records that there are reviews of among these scores."""
+    return {each.subject_id for each in scores if each.source in REVIEWS}
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidRequest for what a score cannot be called."""
+    if SCORE_NAME.fullmatch(name) is None:
+        raise InvalidRequest(
+            f"'name' is {name[:80]!r}; use a letter, then letters, digits, '_', '.' or '-'; at most 64",
+            param="name",
+        )
+
+
+def check_value(value: ScoreValue) -> None:
+    """Raise InvalidRequest for a label that cannot be shown as one."""
+    if isinstance(value, str) and not (
+        0 < len(value) <= LABEL_CHARS_MAX and value.isprintable() and value == value.strip()
+    ):
+        raise InvalidRequest(
+            f"'value' is a label of {len(value)} characters; use 1 to {LABEL_CHARS_MAX} that can be printed, "
+            "without blanks around them",
+            param="value",
+        )
+
+
+def read_value(text: str) -> ScoreValue:
+    """A value as people write it: yes and no (also true and false), a number, else a label. Raises
+    InvalidRequest for a number that is not finite."""
+    if text.lower() in YES_NO:
+        return YES_NO[text.lower()]
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(number):
+        raise InvalidRequest(f"'value' is {text[:80]!r}, which is no finite number", param="value")
+    return number
+
+
+def plainly(value: ScoreValue) -> str:
+    """A value as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def check_text(name: str, text: str | None, most: int) -> None:
+    """Raise InvalidRequest for a text that is too long."""
+    if text is not None and len(text) > most:
+        raise InvalidRequest(f"{name!r} has {len(text)} characters; at most {most} are taken", param=name)
+
+
+def _place(score: Score) -> tuple[str, str, str]:
+    return score.subject_id, score.name, score.by
