@@ -22,7 +22,7 @@ up:  ## Install what is missing, then start Airboss
 test:  ## Run the gates (lint) and every test
 	@scripts/setup dev chromium
 	@scripts/setup clickhouse
-	@scripts/setup clients openai-node
+	@scripts/setup clients openai-node kubernetes
 	@$(MAKE) --no-print-directory lint-only
 	@if [ -n "$(ARGS)" ]; then exec $(BIN)/pytest $(ARGS); fi; \
 	exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder

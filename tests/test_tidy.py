@@ -360,6 +360,7 @@ def test_lock_files_name_no_index_and_hash_everything() -> None:
     clients = map(str, (ROOT / "tests/conformance/clients").glob("*/requirements.txt"))
     for name in (
         "requirements.lock",
+        "requirements-cluster.lock",
         "requirements-dev.lock",
         "requirements-ray.lock",
         "requirements-finetune.lock",
