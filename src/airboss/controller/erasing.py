@@ -98,8 +98,9 @@ class Erasing:
         self._not_before = 0.0
         self._pause_s = PAUSE_S
 
-    def begin(self) -> None:
-        """Before frames are read: know everybody who was forgotten by now. Raises SetupError."""
+    def begin(self) -> bool:
+        """Before frames are read: know everybody who was forgotten by now; whether there are others than
+        before. Raises SetupError."""
         found = self._store.tombstones(self._mark)
         if found is not None:
             mark, until = found
@@ -107,6 +108,7 @@ class Erasing:
                 self._sealing.destroy_forgotten()
             self._mark = mark
             self._tombstones = Tombstones(self._key, until)
+        return found is not None
 
     def arriving(self, frame: Frame) -> Frame:
         """A frame as it may be taken: without what is of somebody forgotten. Of a close only the open tells

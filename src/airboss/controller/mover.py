@@ -26,6 +26,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from airboss.controller.dead_letters import DeadLetters
+from airboss.controller.quiet import Quiet, has_more
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, JournalMove
@@ -34,8 +35,15 @@ from airboss.domain.status import JournalStatus
 from airboss.store.joining import gateway_span, join, read_closed, read_opened, read_score, read_span
 from airboss.store.span_messages import CALLS_FOR
 from airboss.store.span_rows import TracedLog
-from airboss.telemetry.frames import HEAD_BYTES, Frame, Stretch, read_frames
-from airboss.telemetry.journal import SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory, lock_of_the_dead
+from airboss.telemetry.frames import Frame, Stretch, read_frames
+from airboss.telemetry.journal import (
+    SEGMENT_SUFFIX,
+    UNBORN_PREFIX,
+    fsync_directory,
+    lock_of_the_dead,
+    read_to_end,
+    segment_name,
+)
 
 DONE_SUFFIX: Final = ".done"
 DEAD_LETTERS: Final = "dead-letters.jsonl"
@@ -47,6 +55,7 @@ SETTLE_AFTER: Final = timedelta(seconds=2)
 answer ends, has been moved too, as nothing waits in journals."""
 SETTLED_AT_ONCE: Final = 1000
 SETTLE_EVERY_S: Final = 1.0
+SETTLE_EVERY_S_MAX: Final = 10.0
 
 FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
 """The boundaries between two lasting steps, where a test kills the mover."""
@@ -57,8 +66,8 @@ log = logging.getLogger(__name__)
 class People(Protocol):
     """What the mover asks about people who were forgotten (`controller.erasing`)."""
 
-    def begin(self) -> None:
-        """Know everybody who was forgotten by now. Raises SetupError."""
+    def begin(self) -> bool:
+        """Know everybody who was forgotten by now; whether more are than before. Raises SetupError."""
 
     def arriving(self, frame: Frame) -> Frame:
         """The frame as it may be taken."""
@@ -111,12 +120,13 @@ class Mover:
         self._fault = fault
         self._letters = DeadLetters(root / DEAD_LETTERS)
         self._strays = StrayFeedback(record_log, clock, self._letters)
+        self._quiet = Quiet(root, clock)
         self._taken: dict[str, int] = {}
         self._whole: set[str] = set()
         self._marks: dict[str, tuple[int, datetime]] = {}
         self._moved_records = 0
         self._moved = False
-        self._settle_at = 0.0
+        self._settle_at, self._settle_s = 0.0, SETTLE_EVERY_S
         self._behind = False
         self._store_detail: str | None = None
 
@@ -127,15 +137,24 @@ class Mover:
         *,
         interval_s: float = 0.2,
     ) -> None:
-        """Tick until `stop` is set. A disk that fails us is logged and tried again."""
+        """Tick until `stop` is set, seldom while nothing comes. A disk that fails us is tried again."""
         while not stop.is_set():
             try:
-                on_status(self.tick())
+                if not self._is_quiet():
+                    on_status(self.tick())
+                    joined = self._elsewhere is not None and self._elsewhere.clear_at()
+                    busy = self._behind or self._moved or self._store_detail or joined
+                    self._quiet.begin({} if busy else self._taken)
             except OSError as error:
                 log.error("journals not moved (%s); trying again", error)  # noqa: TRY400 - no defect of ours
                 self._behind = False
             if not self._behind:
                 stop.wait(interval_s)
+
+    def _is_quiet(self) -> bool:
+        with suppress(SetupError):  # the tick tells of it
+            return self._quiet.lasts() and not (self._people is not None and self._people.begin())
+        return False
 
     def drain(self) -> JournalStatus:
         """Tick until all is moved that can be. `store_up` False in the answer: the log did not take it."""
@@ -185,11 +204,13 @@ class Mover:
         return self.status()
 
     def _settle_calls(self, began: datetime) -> None:
-        """Let the log settle calls that spans tell of; while nothing comes, it is asked once a second."""
+        """Let the log settle calls that spans tell of; while nothing comes, it is asked ever less often."""
         at = self._clock.monotonic()
         if self._moved or at >= self._settle_at:
             settled = self._log.settle_calls(began - SETTLE_AFTER, limit=SETTLED_AT_ONCE)
-            self._settle_at = at if settled else at + SETTLE_EVERY_S
+            fresh = settled or self._moved
+            self._settle_s = SETTLE_EVERY_S if fresh else min(1.2 * self._settle_s, SETTLE_EVERY_S_MAX)
+            self._settle_at = at if settled else at + self._settle_s
 
     def _directories(self) -> list[Path]:
         """Workers' directories, oldest first, after clearing up what is done with or was never born."""
@@ -230,7 +251,7 @@ class Mover:
 
     def _move_segment(self, path: Path, *, final: bool) -> bool:
         """Move what the segment holds now; whether nothing is left in it. `final`: nothing will be added."""
-        name = _segment_name(path)
+        name = segment_name(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             for _ in range(MOVES_PER_TICK):
@@ -248,7 +269,7 @@ class Mover:
                 at_end = len(data) < self._batch_bytes
                 stretch = self._read(data, final=final and at_end)
                 if stretch.end == 0 and not at_end:  # one frame is larger than a batch
-                    data = _read_to_end(descriptor, taken)
+                    data = read_to_end(descriptor, taken)
                     stretch = self._read(data, final=final)
                 if stretch.end == 0:
                     return False
@@ -343,7 +364,7 @@ class Mover:
     def _segments(self) -> dict[Path, int]:
         """The segments there are, with how many bytes of each were taken."""
         paths = self._root.glob(f"[!{UNBORN_PREFIX}]*/*{SEGMENT_SUFFIX}")
-        return {path: self._offset(_segment_name(path)) for path in sorted(paths)}
+        return {path: self._offset(segment_name(path)) for path in sorted(paths)}
 
     def _apply(self, move: JournalMove) -> bool:
         """One move; whether it was taken. If the log has another offset than we thought, we go on from
@@ -358,7 +379,7 @@ class Mover:
 
     def _close_orphans(self, directory: Path, last: Path) -> None:
         """Close what a dead worker left open."""
-        name = _segment_name(last)
+        name = segment_name(last)
         tried: set[str] = set()
         while orphans := self._untried(directory, tried):
             tried.update(orphans)
@@ -388,7 +409,7 @@ class Mover:
         return {record_id: payload for record_id, payload in found.items() if record_id not in tried}
 
     def _delete_segment(self, done: Path) -> None:
-        self._forget(_segment_name(done))
+        self._forget(segment_name(done))
         done.unlink()
         self._fault("deleted")
 
@@ -436,10 +457,10 @@ class Mover:
                 held = path.stat()
             except FileNotFoundError:
                 continue
-            name = _segment_name(path)
+            name = segment_name(path)
             taken = self._taken.get(name, 0)
             left = held.st_size - taken
-            if left > 0 and _has_more(path, taken):
+            if left > 0 and has_more(path, taken):
                 unmoved_bytes += left
                 written_at = self._written_at(name, held, now)
                 oldest = written_at if oldest is None else min(oldest, written_at)
@@ -467,32 +488,9 @@ class Mover:
         return mark[1]
 
 
-def _has_more(path: Path, taken: int) -> bool:
-    """Whether a frame begins at `taken`: a living segment has grown ahead of its frames, by zeros."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(taken)
-            return any(file.read(HEAD_BYTES))
-    except FileNotFoundError:
-        return False
-
-
-def _segment_name(path: Path) -> str:
-    """The name under which the log keeps a segment's offset: the same before and after a rename."""
-    return f"{path.parent.name}/{path.stem}"
-
-
 def _renamed(path: Path, done: Path, fault: Callable[[FaultPoint], None]) -> Path:
     """Rename for good: after a power cut too, it is `done` that is there."""
     path.rename(done)
     fsync_directory(done.parent)
     fault("renamed")
     return done
-
-
-def _read_to_end(descriptor: int, start: int) -> bytes:
-    pieces = []
-    while piece := os.pread(descriptor, 1 << 24, start):
-        pieces.append(piece)
-        start += len(piece)
-    return b"".join(pieces)

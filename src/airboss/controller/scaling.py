@@ -28,6 +28,7 @@ from airboss.telemetry.metrics import Counts, write_counts
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
+TELL_S = 5.0
 FRESH_S = 3.0
 """A gateway writes its counts once a second; older ones do not say how things are now."""
 GONE_S = 10.0
@@ -79,6 +80,8 @@ class Scaler:
         self._windows: dict[str, deque[Sample]] = {}
         self._panics: dict[str, float | None] = {}
         self._published: object = None
+        self._told: object = None
+        self._tell_at = 0.0
         self._complaint = ""
 
     def run(self, stop: threading.Event) -> None:
@@ -178,19 +181,18 @@ class Scaler:
         self._ledger.place(step.put, drop=step.drop)
 
     def _report(self, stand: Stand, now: datetime) -> None:
+        """Tell what has changed, and now and then what has not."""
         states: dict[str, Counter[str]] = {name: Counter() for name in local_models(self._config)}
         for each in shown(stand.placements, stand.rows):
             states.setdefault(each.model, Counter())[each.state] += 1
         wanted = {n: each.wanted for n, each in stand.scalings.items() if n in states}
+        replicas = {name: dict(counted) for name, counted in states.items()}
+        told = (replicas, wanted)
+        if told == self._told and self._clock.monotonic() < self._tell_at:
+            return
         try:
-            write_counts(
-                self._metrics,
-                Counts(
-                    written_at=now,
-                    replicas={name: dict(counted) for name, counted in states.items()},
-                    replicas_wanted=wanted,
-                ),
-            )
+            write_counts(self._metrics, Counts(written_at=now, replicas=replicas, replicas_wanted=wanted))
+            self._told, self._tell_at = told, self._clock.monotonic() + TELL_S
         except OSError as error:
             self._complain(f"cannot write {self._metrics}: {error}")
 

@@ -108,6 +108,7 @@ class Executor:
         self._unrecorded = unrecorded
         self._rng = rng
         self._watched: set[Try] = set()
+        self._watching = asyncio.Event()
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
         self._hedges: dict[tuple[str, bool], Hedges] = {}
         self._prefills = (Prefills(), Prefills())  # as places: of candidates there are others
@@ -409,6 +410,7 @@ class Executor:
         place.outstanding += 1
         tried = Try(answer, asked.target, place.url, why, began, call.deadline, route.deployment.timeout)
         self._watched.add(tried)
+        self._watching.set()
         if not last:
             tried.share = began + (call.deadline - began) / 2
         failure: str | None = "cancelled"
@@ -463,6 +465,9 @@ class Executor:
     async def keep_deadlines(self) -> NoReturn:
         """Fail every attempt whose time has run out; runs as long as the worker."""
         while True:
+            if not self._watched:  # or an idle worker would wake twenty times a second
+                self._watching.clear()
+                await self._watching.wait()
             await asyncio.sleep(TICK_S)
             now = time.perf_counter()
             for tried in tuple(self._watched):

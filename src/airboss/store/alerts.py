@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, up
 from airboss.store.alert_rows import AlarmEvent, AlarmRow, Notification, Silence
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import alarm_events, alarm_silences, alarms, cursors, notifications
+from airboss.store.ledger_unchanged import unchanged
 
 EVENTS_KEPT: Final = 200
 """Of each alarm; older ones go when new ones come."""
@@ -23,6 +24,7 @@ ENDED_KEPT: Final = timedelta(days=30)
 class SqlAlertStore(LedgerPart):
     """`alert_rows.AlertStore`. Safe to use by threads, and by several processes on one database."""
 
+    @unchanged
     def alarms(self) -> dict[str, AlarmRow]:
         """As `AlertStore.alarms`."""
         with self._read() as connection:
@@ -58,6 +60,7 @@ class SqlAlertStore(LedgerPart):
             found = connection.execute(mine.order_by(alarm_events.c.number.desc()).limit(limit)).scalars()
             return tuple(msgspec.json.decode(each, type=AlarmEvent) for each in found)
 
+    @unchanged
     def silences(self) -> dict[str, Silence]:
         """As `AlertStore.silences`."""
         with self._read() as connection:
@@ -92,6 +95,8 @@ class SqlAlertStore(LedgerPart):
 
     def due(self, now: datetime, *, limit: int) -> tuple[Notification, ...]:
         """As `AlertStore.due`."""
+        if not self._waiting():
+            return ()
         older = notifications.alias("older")
         preceded = exists().where(
             and_(
@@ -110,6 +115,12 @@ class SqlAlertStore(LedgerPart):
         with self._read() as connection:
             return tuple(map(_notification, connection.execute(query)))
 
+    @unchanged
+    def _waiting(self) -> bool:
+        with self._read() as connection:
+            waiting = select(notifications.c.id).where(notifications.c.state == "waiting").limit(1)
+            return connection.execute(waiting).first() is not None
+
     def settle_notification(self, notification: Notification) -> None:
         """As `AlertStore.settle_notification`."""
         with self._write() as connection:
@@ -119,6 +130,7 @@ class SqlAlertStore(LedgerPart):
                 old = notifications.c.created_at < _text(notification.ended_at - ENDED_KEPT)
                 connection.execute(delete(notifications).where(old & (notifications.c.state != "waiting")))
 
+    @unchanged
     def cursor(self, name: str) -> str | None:
         """How far whoever follows under this name has come; None before the first time."""
         with self._read() as connection:

@@ -15,6 +15,7 @@ from airboss.store.erasure_rows import Erasure
 from airboss.store.ledger_open import cannot
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import erasures, metadata
+from airboss.store.ledger_unchanged import unchanged
 
 
 class SqlErasures(LedgerPart):
@@ -46,6 +47,7 @@ class SqlErasures(LedgerPart):
             rows = connection.execute(select(erasures).order_by(erasures.c.id.desc()).limit(limit))
             return [_read(row) for row in rows]
 
+    @unchanged
     def pending(self) -> Sequence[Erasure]:
         """As `ErasureStore.pending`."""
         with self._read() as connection:
@@ -54,6 +56,7 @@ class SqlErasures(LedgerPart):
             )
             return [_read(row) for row in rows]
 
+    @unchanged
     def tombstones(self, than: object = None) -> tuple[object, Mapping[str, datetime]] | None:
         """As `ErasureStore.tombstones`."""
         with self._read() as connection:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Update, and_, insert, or_, select, updat
 from airboss.store.job_rows import ENDS, Job, JobState, JobStore
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import jobs
+from airboss.store.ledger_unchanged import unchanged
 
 __all__ = ["Job", "JobState", "JobStore", "SqlJobStore"]
 
@@ -62,6 +63,8 @@ class SqlJobStore(LedgerPart):
 
     def claim(self, owner: str, now: datetime, lease_s: float, *, but: Collection[str] = ()) -> Job | None:
         """As `JobStore.claim`."""
+        if not self._unfinished():
+            return None
         silent = and_(jobs.c.state == "running", jobs.c.updated_at < _text(now - timedelta(seconds=lease_s)))
         query = (
             select(jobs)
@@ -80,6 +83,12 @@ class SqlJobStore(LedgerPart):
                 )
                 return _get(connection, row.id)
             return None
+
+    @unchanged
+    def _unfinished(self) -> bool:
+        with self._read() as connection:
+            found = select(jobs.c.id).where(jobs.c.state.not_in(ENDS)).limit(1)
+            return connection.execute(found).first() is not None
 
     def beat(self, job_id: str, owner: str, *, done: int, total: int, note: str, now: datetime) -> bool:
         """As `JobStore.beat`."""

@@ -13,6 +13,7 @@ from airboss.domain.ports import ApiKey, KeptRelease, Replica, Snapshot
 from airboss.domain.release import Release
 from airboss.store.ledger_scaling import ScalingRows
 from airboss.store.ledger_tables import keys, plans, releases, replicas, revision, rollouts, standings
+from airboss.store.ledger_unchanged import unchanged
 
 
 class SqlLedger(ScalingRows):
@@ -22,11 +23,13 @@ class SqlLedger(ScalingRows):
     All calls raise SetupError if the database cannot be used.
     """
 
+    @unchanged
     def revision(self) -> int:
         """The number of the newest change that gateways must see; 0 before the first plan."""
         with self._read() as connection:
             return _revision(connection)
 
+    @unchanged
     def snapshot(self) -> Snapshot | None:
         """The newest plan with the keys, or None before the first plan."""
         with self._read() as connection:
@@ -42,6 +45,7 @@ class SqlLedger(ScalingRows):
                 keys=tuple(msgspec.json.decode(key, type=ApiKey) for key in kept),
             )
 
+    @unchanged
     def config(self) -> str | None:
         """The text of the configuration last applied, or None before the first."""
         with self._read() as connection:
@@ -71,6 +75,7 @@ class SqlLedger(ScalingRows):
             )
             return numbered
 
+    @unchanged
     def standings(self) -> Mapping[str, Standing]:
         """Where each deployment stands that was ever published, by name."""
         with self._read() as connection:
@@ -78,6 +83,7 @@ class SqlLedger(ScalingRows):
             read = [msgspec.json.decode(each, type=Standing) for each in found]
             return {each.deployment: each for each in read}
 
+    @unchanged
     def exposures(self) -> Mapping[str, Exposure]:
         """What live rollouts expose, by deployment."""
         with self._read() as connection:
@@ -106,6 +112,7 @@ class SqlLedger(ScalingRows):
             kept = connection.execute(select(keys.c.content).order_by(keys.c.name)).scalars()
             return tuple(msgspec.json.decode(key, type=ApiKey) for key in kept)
 
+    @unchanged
     def replicas(self) -> tuple[Replica, ...]:
         """Every replica known, ordered by id."""
         with self._read() as connection:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_unchanged import Version
 
 
 class LedgerPart:
@@ -18,10 +20,15 @@ class LedgerPart:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         self._writer = writing(self._engine)
+        file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
+        self._version = Version(file) if file and file != ":memory:" else None
+        self._answers: dict[tuple[Any, ...], tuple[int, Any]] = {}
 
     def close(self) -> None:
         """Give back connections. Not used after."""
         self._engine.dispose()
+        if self._version is not None:
+            self._version.close()
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

@@ -10,11 +10,13 @@ from sqlalchemy import delete, insert, select
 from airboss.domain.ports import Placement, Scaling
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import placements, scalings
+from airboss.store.ledger_unchanged import unchanged
 
 
 class ScalingRows(LedgerPart):
     """What `SqlLedger` knows about placements and scaling."""
 
+    @unchanged
     def placements(self) -> tuple[Placement, ...]:
         """Every engine that shall run, ordered by id."""
         with self._read() as connection:
@@ -33,6 +35,7 @@ class ScalingRows(LedgerPart):
                 content = msgspec.json.encode(each).decode()
                 connection.execute(insert(placements).values(id=each.id, content=content))
 
+    @unchanged
     def scalings(self) -> Mapping[str, Scaling]:
         """How many replicas each model should have, by model."""
         with self._read() as connection:

@@ -12,6 +12,7 @@ from sqlalchemy import Select, delete, insert, select
 from airboss.domain.plan import Exposure
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import rollout_units, rollouts, verdicts
+from airboss.store.ledger_unchanged import unchanged
 
 UNITS_ASKED_MAX = 500
 """So many units are asked for in one statement: SQLite takes a bounded number of values."""
@@ -72,10 +73,12 @@ class SqlRolloutStore(LedgerPart):
                     insert(verdicts).values(rollout=row.id, at=at.isoformat(), content=verdict.decode())
                 )
 
+    @unchanged
     def live(self) -> tuple[RolloutRow, ...]:
         """Those that are not over, the oldest first."""
         return self._rows(select(rollouts).where(rollouts.c.live).order_by(rollouts.c.started_at))
 
+    @unchanged
     def unsettled(self) -> tuple[RolloutRow, ...]:
         """Those that are over, but whose end has not come into force."""
         over = ~rollouts.c.live & ~rollouts.c.settled
@@ -115,6 +118,7 @@ class SqlRolloutStore(LedgerPart):
             )
             return tuple(each.encode() for each in connection.execute(asked).scalars())
 
+    @unchanged
     def verdicts_after(self, number: int, *, limit: int) -> tuple[tuple[int, str, bytes], ...]:
         """The number, rollout and content of verdicts of any rollout, the oldest first."""
         with self._read() as connection:

@@ -24,6 +24,7 @@ CONNECTIONS_MAX: Final = 64
 STOP_S: Final = 5.0
 TIDY_S: Final = 1.0
 """So long we wait before looking whether there is something to tidy."""
+TIDY_S_MAX: Final = 8.0
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def serve(
 
 def _tidy(record_log: TracedLog, stop: threading.Event) -> None:
     """Do what can wait, at most half of the time, so that moves come through."""
-    wait_s = TIDY_S
+    wait_s = least_s = TIDY_S
     while not stop.wait(wait_s):
         began = time.monotonic()
         try:
@@ -74,7 +75,8 @@ def _tidy(record_log: TracedLog, stop: threading.Event) -> None:
         except (StoreUnavailable, ValueError):
             log.warning("the record store could not be tidied; it is tried again", exc_info=True)
             more = False
-        wait_s = time.monotonic() - began if more else TIDY_S
+        least_s = TIDY_S if more else min(2 * least_s, TIDY_S_MAX)  # where nothing comes, ever less often
+        wait_s = time.monotonic() - began if more else least_s
 
 
 class _Service:

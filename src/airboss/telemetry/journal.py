@@ -65,7 +65,7 @@ class JournalWriter:
         self._fsync_interval_s = fsync_interval_s
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping, self._written = threading.Event(), threading.Event()
         self._number = 0
         self._size = 0
         self._room = self._filled = self._held_from = self._promised = 0
@@ -134,6 +134,7 @@ class JournalWriter:
             if self._segment < 0:
                 return
             self._stopping.set()
+            self._written.set()
         self._flusher.join()
         with self._lock:
             self._map.close()
@@ -165,7 +166,9 @@ class JournalWriter:
             else:
                 self._write(pieces)
             self._size = end
-            self._dirty = True
+            if not self._dirty:
+                self._dirty = True
+                self._written.set()
 
     def _write(self, pieces: list[bytes]) -> None:
         try:
@@ -244,7 +247,10 @@ class JournalWriter:
         self._size, self._room, self._filled, self._held_from = 0, room, room, 0
 
     def _flush_often(self) -> None:
-        while not self._stopping.wait(self._fsync_interval_s):
+        while not self._stopping.is_set():
+            self._written.wait()  # a worker that is idle does not wake
+            self._written.clear()
+            self._stopping.wait(self._fsync_interval_s)
             self._flush()
         self._flush()
 
@@ -266,6 +272,7 @@ class JournalWriter:
             log.error("journal %s not flushed: %s", self.directory, error)  # noqa: TRY400 - no defect of ours
             with self._lock:
                 self._flush_error, self._dirty = error, True
+            self._written.set()
         else:
             with self._lock:
                 self._flush_error = None
@@ -311,6 +318,20 @@ def _uuid7_hex() -> str:
     high = milliseconds << 16 | 0x7000 | random >> 68
     low = 0b10 << 62 | random & ((1 << 62) - 1)
     return f"{high:016x}{low:016x}"
+
+
+def read_to_end(descriptor: int, start: int) -> bytes:
+    """All that a file has from there on."""
+    pieces = []
+    while piece := os.pread(descriptor, 1 << 24, start):
+        pieces.append(piece)
+        start += len(piece)
+    return b"".join(pieces)
+
+
+def segment_name(path: Path) -> str:
+    """The name under which the log keeps a segment's offset: the same before and after a rename."""
+    return f"{path.parent.name}/{path.stem}"
 
 
 @contextmanager
