@@ -272,13 +272,14 @@ def test_a_stampede_asks_once(gateway: Gateway, provider: FakeProvider) -> None:
     assert len({text_of(each) for each in answers}) == 1
 
 
-def test_when_the_first_fails_others_ask_for_themselves(gateway: Gateway, provider: FakeProvider) -> None:
-    """Nobody gets the error of another."""
+def test_a_stampede_ends_at_a_caller_s_error(gateway: Gateway, provider: FakeProvider) -> None:
+    """Nobody gets the 400 of another, and one after the other tries: the second's answer is all others'."""
     provider.script("context-length;delay_s=0.5")
     with ThreadPoolExecutor(5) as pool:
         asked = [pool.submit(gateway.chat, "hello") for _ in range(5)]
         answers = [each.result().status_code for each in asked]
     assert sorted(answers) == [200, 200, 200, 200, 400]
+    assert provider.stats().requests == 2
 
 
 def test_a_first_that_leaves_holds_nobody_up(gateway: Gateway, provider: FakeProvider) -> None:

@@ -3,7 +3,8 @@
 An answer is looked up on the event loop: in a SQLite file that is in memory that takes 6 µs, where a thread
 took 33 (and 1.8 ms at the 99th percentile of a busy machine). It is written in a thread, which takes 190 µs.
 Those who ask the same at the same time wait for the first of them, within one worker. If its client leaves,
-they wait for the next of them; if it fails, each asks for itself.
+they wait for the next of them. If it fails because its provider does, they have failed too: asked by all of
+them at once, a provider that fails would not recover. If it was the caller's error, one after the other asks.
 
 Where nobody has asked the same, a deployment with a `semantic` cache looks for a question that only means it
 (`gateway.near`, `gateway.alike`): once money for the call is reserved, because a vector may cost some.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,19 @@ from typing import Final
 
 import msgspec
 
+from airboss.domain.errors import (
+    ApiError,
+    RateLimited,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from airboss.domain.plan import Caching
 from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall
 from airboss.gateway.alike import alike
+from airboss.gateway.answer import AnyAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.cache_key import Question, asked, key_of, may_be_kept, question_of, said_in
 from airboss.gateway.near import PATIENCE_S, nearest, vector_of
@@ -48,7 +58,33 @@ class Found(msgspec.Struct, frozen=True):
 
 
 LEFT: Final = Found(b"")
-"""In place of an answer: whoever was to bring it has left, and nobody knows what would have come."""
+"""In place of an answer: whoever was to bring it has left or was refused, and another may try."""
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """In place of an answer: the provider failed."""
+
+    error: ApiError
+
+    def again(self) -> ApiError:
+        """The error, for another caller to be told."""
+        said = self.error
+        if isinstance(said, UpstreamRefused):
+            return UpstreamRefused(
+                said.message,
+                upstream_status=said.upstream_status,
+                error_type=said.upstream_type,
+                code=said.code,
+                param=said.param,
+                retry_after_s=said.retry_after_s,
+            )
+        return type(said)(said.message, code=said.code, param=said.param, retry_after_s=said.retry_after_s)
+
+
+Landed = Found | Failed | None
+"""What came of a flight; None: an answer that is its caller's alone."""
+PROVIDERS: Final = (UpstreamFailed, UpstreamTimeout, Unavailable)
+"""Errors that whoever asks the same at the same time would have as well."""
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """A longer answer is not kept."""
 WRITES_MAX: Final = 256
@@ -72,7 +108,7 @@ class AnswerCache:
         self._searches = 0
         self._writing: dict[bytes, bytes] = {}
         """Answers that are on their way into the file."""
-        self._flights: dict[bytes, asyncio.Future[Found | None]] = {}
+        self._flights: dict[bytes, asyncio.Future[Landed]] = {}
 
     async def seat(self, call: Admitted, http: HttpRequest, caching: Caching) -> Seat:
         """Where a call stands: with an answer, or as one that brings one."""
@@ -82,13 +118,13 @@ class AnswerCache:
             return Seat(self, call, caching, None, None)
         key, compares = key_of(call, said), call.deployment.compares
         question = question_of(call, said, compares) if compares is not None else None
-        found = None
+        found: Landed = None
         if wish.look:
             answer = self._writing.get(key) or self._reads.get(key, self._clock.now().timestamp())
             found = Found(answer) if answer is not None else None
             if found is None:
                 found = await self._waited(key, call.deployment.timeout.first_token_s)
-            if found is not None and found.scope not in {None, question.scope if question else None}:
+            if isinstance(found, Found) and found.scope not in {None, question.scope if question else None}:
                 found = None
         return Seat(self, call, caching, key, found, question=question, look=wish.look)
 
@@ -122,7 +158,7 @@ class AnswerCache:
                     return "hit", Found(answer, cosine, question.scope)
         return "unlike" if near else "miss", None
 
-    async def _waited(self, key: bytes, seconds: float) -> Found | None:
+    async def _waited(self, key: bytes, seconds: float) -> Landed:
         """What others who ask the same bring within so many seconds; None where nobody brings anything."""
         try:
             async with asyncio.timeout(seconds):
@@ -135,14 +171,14 @@ class AnswerCache:
             pass
         return None
 
-    def take_off(self, key: bytes) -> asyncio.Future[Found | None] | None:
+    def take_off(self, key: bytes) -> asyncio.Future[Landed] | None:
         """The caller brings what others wait for from now on; None if somebody does already."""
         if key in self._flights:
             return None
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         return flight
 
-    def land(self, key: bytes, flight: asyncio.Future[Found | None], found: Found | None) -> None:
+    def land(self, key: bytes, flight: asyncio.Future[Landed], found: Landed) -> None:
         """Give those who wait the answer, or tell them that there is none."""
         del self._flights[key]
         flight.set_result(found)
@@ -190,7 +226,7 @@ class Seat:
         call: Admitted,
         caching: Caching,
         key: bytes | None,
-        found: Found | None,
+        found: Landed,
         *,
         question: Question | None = None,
         look: bool = True,
@@ -206,9 +242,12 @@ class Seat:
         self.answer: bytes | None = None
         self._hearing: Hearing | None = None
         self._closed: ClosedCall | None = None
-        self._flight: asyncio.Future[Found | None] | None = None
+        self._flight: asyncio.Future[Landed] | None = None
         self._cosine: float | None = None
-        if found is not None:
+        self._failed: Landed = None
+        if isinstance(found, Failed):
+            self._failed = found
+        elif found is not None:
             self._take(found)
         elif key is not None:
             self._flight = cache.take_off(key)
@@ -226,7 +265,10 @@ class Seat:
 
     async def compare(self, worker: Worker, serving: Serving, dispatched: Dispatched) -> bytes | None:
         """The answer that is there, or that to another question of the same person that means the same.
-        Whatever fails, the call goes on without; what was asked for it is put into `dispatched`."""
+        Whatever fails of this, the call goes on without; what was asked for it is put into `dispatched`.
+        Raises ApiError where the call waited for one that failed."""
+        if isinstance(self._failed, Failed):
+            raise self._failed.again()
         question, target, semantic = self._question, self._call.deployment.compares, self._caching.semantic
         if question is None or target is None or semantic is None or self.answer is not None:
             return self.answer
@@ -250,6 +292,17 @@ class Seat:
             self._land(found)
         return self.answer
 
+    async def bring(self, asking: Awaitable[AnyAnswer], dispatched: Dispatched) -> AnyAnswer:
+        """The provider's answer. Raises ApiError, which whoever waits for it will have too, unless it is
+        about this call alone."""
+        try:
+            return await asking
+        except ApiError as error:
+            begun = dispatched.answer is not None and dispatched.answer.committed
+            theirs = error.http_status == RateLimited.status or isinstance(error, PROVIDERS)
+            self._failed = Failed(error) if theirs and not begun else LEFT
+            raise
+
     def heard(self, client: Client) -> Client:
         """The client, and what it gets is heard."""
         if self._key is None or self.answer is not None:
@@ -266,13 +319,13 @@ class Seat:
         """The call is over and its client has all: keep the answer, if it may be given again. Whoever waits
         for it has it now, or waits no longer. `left`: its client went before the call had a record."""
         answer = None
-        left = left or (self._closed is not None and self._closed.status == "cancelled")
+        left = left or self._closed is None or self._closed.status in {"cancelled", "refused"}
         try:
             answer = self._to_keep()
             if answer is not None and self._key is not None:
                 self._cache.keep(self._call, self._caching, self._key, answer, self._meaning)
         finally:
-            self._land(Found(answer) if answer is not None else LEFT if left else None)
+            self._land(Found(answer) if answer is not None else LEFT if left else self._failed)
 
     def _to_keep(self) -> bytes | None:
         if self._hearing is None or self._closed is None or self.answer is not None:
@@ -282,7 +335,7 @@ class Seat:
             return None
         return _with_usage(whole, self._closed)
 
-    def _land(self, found: Found | None) -> None:
+    def _land(self, found: Landed) -> None:
         if self._flight is not None and self._key is not None:
             flight, self._flight = self._flight, None
             self._cache.land(self._key, flight, found)

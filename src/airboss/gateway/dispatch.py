@@ -100,15 +100,13 @@ class Route(msgspec.Struct, frozen=True):
 class Executor:
     """Makes attempts. One a worker; owns the connection pools and the places, and keeps every attempt's
     deadlines: those are looked at together, TICK_S apart, as a timer for each call would cost more than the
-    call's parsing, and no deadline here is finer than that.
-    """
+    call's parsing, and no deadline here is finer than that."""
 
     def __init__(self, pools: Pools, *, rng: random.Random, unrecorded: Collection[str] = ()) -> None:
         self.places = Places(pools)
         self._unrecorded = unrecorded
         self._rng = rng
-        self._watched: set[Try] = set()
-        self._watching = asyncio.Event()
+        self._watched, self._watching = set[Try](), asyncio.Event()
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
         self._hedges: dict[tuple[str, bool], Hedges] = {}
         self._prefills = (Prefills(), Prefills())  # as places: of candidates there are others
@@ -465,9 +463,9 @@ class Executor:
     async def keep_deadlines(self) -> NoReturn:
         """Fail every attempt whose time has run out; runs as long as the worker."""
         while True:
-            if not self._watched:  # or an idle worker would wake twenty times a second
+            if not self._watched:
                 self._watching.clear()
-                await self._watching.wait()
+            await self._watching.wait()  # an idle worker does not wake twenty times a second
             await asyncio.sleep(TICK_S)
             now = time.perf_counter()
             for tried in tuple(self._watched):

@@ -397,7 +397,8 @@ async def looked_up(  # noqa: PLR0917 - the call's whole context, in the order i
     upstream's. Raises ApiError."""
     found = await seat.compare(worker, serving, dispatched)
     if found is None:
-        return await worker.executor.run(dispatched, route_of(serving, client, call, dispatched))
+        asking = worker.executor.run(dispatched, route_of(serving, client, call, dispatched))
+        return await seat.bring(asking, dispatched)
     kept = dispatched.answer = Kept(found, client.loop)
     if call.request.stream:
         await kept.stream(client, call, dispatched)
