@@ -370,3 +370,46 @@ def test_python_is_put_into_the_data_directory(tmp_path: Path) -> None:
         "function": "there.py:score",
         "name": "score",
     }
+
+
+def judge(**more: Any) -> dict[str, Any]:
+    """A judge as the API tells of it."""
+    part = {"estimate": 0.83, "low": 0.72, "high": 0.9, "confidence": 0.95, "method": "wilson"}
+    by = {"n": 60, "yes_no": True, "agreement": part, "kappa": None, "sensitivity": part, "specificity": None}
+    mean = {
+        "scored": 2000,
+        "sampled": 40,
+        "judge_mean": 0.8,
+        "error": part,
+        "people": part,
+        "corrected": part,
+    }
+    given = {"deployment": "support", "judge": "quality", "people": "right", "agreement": by, "sampled": 40}
+    return {**given, "corrected": mean, "why": None, "rescaled": False, **more}
+
+
+def test_judges_are_told_number_by_number(run: Run, api: AdminApi) -> None:
+    """With their intervals, and why there is no corrected mean; --json has one a line."""
+    found = [judge(), judge(judge="tone", corrected=None, why="labels have no mean")]
+    api.answers["GET", "/api/v1/judges"] = {"judges": found}
+    code, out, err = run("eval", "judges", "--deployment", "support", "--url", api.url)
+    assert (code, err) == (0, "")
+    assert "support: quality, held against right" in out
+    for line in ("0.830 (0.720 to 0.900) of people's yes", "2,000 scored calls", "none: labels have no mean"):
+        assert line in out
+    asked = api.asked[-1][2]
+    assert (asked["deployment"], asked["cut"], "since" in asked, "judge" in asked) == (
+        "support",
+        "0.5",
+        True,
+        False,
+    )
+    code, out, _ = run("eval", "judges", "--url", api.url, "--json")
+    assert [json.loads(line) for line in out.splitlines()] == found
+
+
+def test_without_judges_it_says_what_to_do(run: Run, api: AdminApi) -> None:
+    """One sentence."""
+    api.answers["GET", "/api/v1/judges"] = {"judges": []}
+    code, out, _ = run("eval", "judges", "--url", api.url)
+    assert (code, "airboss records score" in out) == (0, True)

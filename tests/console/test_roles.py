@@ -51,6 +51,7 @@ API: dict[str, Role] = {
     "GET /api/v1/prices": "viewer",
     "GET /api/v1/probes": "viewer",
     "GET /api/v1/probes/{id}": "reader",
+    "GET /api/v1/judges": "viewer",
     "GET /api/v1/providers": "viewer",
     "GET /api/v1/records": "viewer",
     "GET /api/v1/records/{id}": "viewer",

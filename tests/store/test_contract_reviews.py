@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from hashlib import md5
 from typing import Any
 
 import pytest
@@ -124,3 +125,52 @@ def test_a_person_is_taken_out_of_what_was_said_of_their_calls(record_log: Recor
     record_log.put_scores([review(1, 1, False, comment="about them")])
     record_log.erase({"eve": START + timedelta(days=1)})
     assert said(record_log, 1) == [("ann", "right", False, None)]
+
+
+def found(record_log: RecordLog, **where: Any) -> list[str]:
+    """The records that match, as they are listed."""
+    return [each.id for each in record_log.records(RecordFilter(**where), limit=100, bodies=False)]
+
+
+def test_a_condition_may_be_about_whose_score_it_is(record_log: RecordLog) -> None:
+    """People of the house, scorers, or callers: what the others say of that name is passed over."""
+    record_log.apply(move(1, 2, 3, 4))
+    record_log.put_scores(
+        [
+            score(1, 1, True, name="right", source="scorer", by="right"),
+            review(2, 1, False),
+            score(3, 2, False, name="right", source="scorer", by="right"),
+            score(4, 3, True, name="right"),
+            review(5, 4, "unsure", source="sample"),
+        ]
+    )
+    for asked, numbers in {
+        "right": [4, 3, 2, 1],
+        "review:right": [4, 1],
+        "review:right=false": [1],
+        "review:right=unsure": [4],
+        "scorer:right": [2, 1],
+        "scorer:right=true": [1],
+        "feedback:right": [3],
+        "feedback:right=false": [],
+        "right=false": [2, 1],
+    }.items():
+        assert found(record_log, score=asked) == [call_id(each) for each in numbers], asked
+        assert record_log.count(RecordFilter(score=asked)) == len(numbers), asked
+    with pytest.raises(ValueError, match="is no condition"):
+        record_log.count(RecordFilter(score="nobody:right"))
+
+
+def test_an_order_of_chance_is_the_same_everywhere(record_log: RecordLog) -> None:
+    """By the seed and the id alone, whatever log it is, so that a sample can be drawn again; it is no order
+    of time, and what comes later changes nothing about the order of what is there."""
+    record_log.apply(move(*range(1, 31)))
+    order = found(record_log, sort="shuffled", seed=7)
+    wanted = sorted(
+        (call_id(each) for each in range(1, 31)), key=lambda each: md5(f"7:{each}".encode()).digest()
+    )
+    assert order == wanted
+    assert found(record_log, sort="shuffled", seed=8) != order
+    record_log.apply(move(*range(31, 41), start=3_000))
+    late = {call_id(each) for each in range(31, 41)}
+    assert [each for each in found(record_log, sort="shuffled", seed=7) if each not in late] == order

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import reach
+from airboss.cli.eval_judges import judges
 from airboss.cli.eval_report import show_evals, show_report
 from airboss.cli.follow_job import follow, listed, say_id, shown, whole
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
@@ -15,6 +16,9 @@ from airboss.cli.scorers import scorer_of
 from airboss.domain.errors import WrongCall
 
 evals = typer.Typer(help="Releases compared over a dataset, item by item.", no_args_is_help=True)
+
+
+evals.command("judges")(judges)
 
 
 @evals.command("run")

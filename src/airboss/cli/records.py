@@ -88,7 +88,7 @@ def show(
     arm: Annotated[str | None, typer.Option(help="stable, canary, shadow, override or external.")] = None,
     error_type: Annotated[str | None, typer.Option(help="Only calls that failed so: timeout, …")] = None,
     sort: Annotated[
-        str | None, typer.Option(help="slowest, costliest or longest first, instead of the newest.")
+        str | None, typer.Option(help="slowest, costliest or longest first, or shuffled, not newest.")
     ] = None,
     by: ByOption = None,
     compare: CompareOption = None,

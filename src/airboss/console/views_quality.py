@@ -8,6 +8,7 @@ from airboss.console import api_datasets, api_eval, api_jobs
 from airboss.console.api_datasets import DatasetDetail, Datasets, Items
 from airboss.console.api_eval import Evals, Evaluation
 from airboss.console.api_jobs import Jobs
+from airboss.console.believed import believed
 from airboss.console.desk import Desk
 from airboss.console.eval_story import Differing, asked, differing, forests, narrowed, plainly, told
 from airboss.console.fleet import release_names
@@ -35,7 +36,7 @@ OPEN = ("train", "validation")
 
 def scores(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What scorers and people think of live calls, over time."""
-    check_names(seen.params, (*TIMES, "deployment"))
+    check_names(seen.params, (*TIMES, "deployment", "judge", "people", "cut"))
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     chosen = seen.params.get("deployment")
     return drawn(
@@ -47,6 +48,7 @@ def scores(desk: Desk, templates: Templates, seen: Visit) -> str:
         keep=seen.params,
         chosen=chosen,
         panels=panels(desk, period, deployment=chosen),
+        believed=believed(desk, period, seen.params),
         names=release_names(desk),
     )
 

@@ -229,8 +229,8 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     come all records.
     `score` is a condition on the record's `scores` (`score.read_condition`); `release` is a digest.
     `text` is looked for in id, user, session and error_type, case-insensitively. `tag` is `NAME=VALUE`.
-    With `sort` the list starts with the slowest or costliest calls, or those with the longest answers, and is
-    not paged."""
+    With `sort` the list starts with the slowest or costliest calls, those with the longest answers, or as
+    chance orders them, alike for one `seed`, and is not paged."""
 
     deployment: str | None = None
     status: str | None = None
@@ -250,6 +250,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     error_type: str | None = None
     tag: str | None = None
     sort: RecordSort | None = None
+    seed: int = 0
 
 
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,8 +50,7 @@ class Attempt(msgspec.Struct, frozen=True):
     `error_type` is None for the attempt that answered; `status_code` None if no head arrived. `usage` None:
     it used nothing. `cost_usd` is what that cost, None where nothing was used or the price is unknown;
     `priced_by` is where the price came from: `config`, the version of the table of prices, or `span` where an
-    app's span told the cost.
-    """
+    app's span told the cost."""
 
     provider: str
     model: str
@@ -144,8 +143,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `cache_write_tokens` is None in records of before it was kept. `request` and `response` are JSON values;
     None where bodies are not kept or there was none. `scores` is `score.latest`: the log fills it in when the
-    record is read.
-    """
+    record is read."""
 
     id: str
     started_at: datetime

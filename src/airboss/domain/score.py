@@ -26,7 +26,14 @@ Comparison = Literal["<", "<=", ">", ">=", "=", "!="]
 SCORE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 """What a score may be called in feedback and filters: none of the signs that compare."""
 
-_CONDITION: Final = re.compile(rf"({SCORE_NAME.pattern})\s*(?:(<=|>=|!=|<|>|=)\s*(\S(?:.{{0,62}}\S)?))?")
+SAID_BY: Final[dict[str | None, tuple[ScoreSource, ...]]] = {
+    None: (), "feedback": ("human",), "scorer": ("scorer",), "review": ("review", "sample")
+}  # fmt: skip
+"""Whose scores a condition is about, by the word before its name: `review:right=no`."""
+
+_CONDITION: Final = re.compile(
+    rf"(?:([a-z]+):)?({SCORE_NAME.pattern})\s*(?:(<=|>=|!=|<|>|=)\s*(\S(?:.{{0,62}}\S)?))?"
+)
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +72,13 @@ class ScoreCondition(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of the score that a record has under `name`: the value shown in its `scores`.
 
     `number` set: the value is a number (yes counts as 1, no as 0) that compares so. `label` set: the value is
-    that label, or another one with `!=`. Neither: there is a value at all.
-    """
+    that label, or another one with `!=`. Neither: there is a value at all. `by`: only these sources count."""
 
     name: str
     comparison: Comparison | None = None
     number: float | None = None
     label: str | None = None
+    by: tuple[ScoreSource, ...] = ()
 
     def holds(self, value: ScoreValue | None) -> bool:
         """Whether a value answers to it; None (unscored, or no such score) never does."""
@@ -86,17 +93,16 @@ class ScoreCondition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_condition(text: str) -> ScoreCondition:
-    """A condition as people write it: `helpfulness<0.5`, `helpful=true`, `tone=rude`, or a name alone.
+    """A condition as people write it: `helpfulness<0.5`, `tone=rude`, `review:right=no`, or a name alone.
 
-    Raises ValueError, which says what would be right.
-    """
+    Raises ValueError, which says what would be right."""
     found = _CONDITION.fullmatch(text.strip())
-    if found is None:
+    if found is None or found[1] not in SAID_BY:
         raise ValueError(f"{text[:80]!r} is no condition on a score; write helpfulness<0.5 or tone=rude")
-    name, bound = found[1], found[3]
-    comparison = next((each for each in get_args(Comparison) if each == found[2]), None)
+    by, name, bound = SAID_BY[found[1]], found[2], found[4]
+    comparison = next((each for each in get_args(Comparison) if each == found[3]), None)
     if comparison is None:
-        return ScoreCondition(name=name)
+        return ScoreCondition(name=name, by=by)
     number = {"true": 1.0, "false": 0.0}.get(bound)
     if number is None:
         try:
@@ -104,10 +110,10 @@ def read_condition(text: str) -> ScoreCondition:
         except ValueError:
             number = None
     if number is not None and math.isfinite(number):
-        return ScoreCondition(name=name, comparison=comparison, number=number)
+        return ScoreCondition(name=name, comparison=comparison, number=number, by=by)
     if comparison not in {"=", "!="}:
         raise ValueError(f"{bound[:80]!r} in {text[:80]!r} is no number; labels are compared with = and !=")
-    return ScoreCondition(name=name, comparison=comparison, label=bound)
+    return ScoreCondition(name=name, comparison=comparison, label=bound, by=by)
 
 
 def as_number(value: ScoreValue | None) -> float | None:
@@ -118,8 +124,7 @@ def as_number(value: ScoreValue | None) -> float | None:
 def latest(scores: Iterable[Score]) -> dict[str, ScoreValue | None]:
     """What a record shows of its scores: by name the newest value, and None where all are unscored.
 
-    A scorer that fails after others have judged hides nothing of what they found.
-    """
+    A scorer that fails after others have judged hides nothing of what they found."""
     shown: dict[str, ScoreValue | None] = {}
     for score in sorted(scores, key=lambda each: (each.at, each.id)):
         if score.value is not None:

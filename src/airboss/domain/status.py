@@ -22,8 +22,7 @@ DeploymentState = Literal["ready", "starting", "down"]
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One supervised process. `restarts` counts since `airboss up`; `since` is when `state` began.
 
-    `rss_bytes` is the memory it holds, None where that cannot be read.
-    """
+    `rss_bytes` is the memory it holds, None where that cannot be read."""
 
     name: str
     state: ProcessState
@@ -38,8 +37,7 @@ class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment. `model` is the name upstream or the weights' source; `release` is the digest.
 
     `candidate` is the digest of a changed release that no rollout exposes; `canary` of one that is exposed,
-    at `canary_weight` (0 to 1).
-    """
+    at `canary_weight` (0 to 1)."""
 
     name: str
     aliases: tuple[str, ...]
@@ -73,8 +71,7 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     written and `lag_s` its age in seconds (None and 0.0 when all is moved). `moved_records` and
     `corrupt_frames` count since the controller started. `store_up` is whether the store answered last; if
     not, `store_detail` is what it said. `stray_feedback` counts opinions put away without a record.
-    `dead_letters` are the newest 20 that were put away, before this start too, the newest first.
-    """
+    `dead_letters` are the newest 20 that were put away, before this start too, the newest first."""
 
     unmoved_bytes: int
     oldest_unmoved_at: datetime | None
@@ -132,8 +129,7 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `running` False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url`
     ends with `/v1`, as `OPENAI_BASE_URL` does. `erasures_pending` are people who are to be forgotten and are
-    not yet.
-    """
+    not yet."""
 
     version: str
     running: bool

@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
-RecordSort = Literal["slowest", "costliest", "longest"]
-"""What a list of records may begin with, instead of the newest."""
+RecordSort = Literal["slowest", "costliest", "longest", "shuffled"]
+"""What a list of records may begin with, instead of the newest; `shuffled`: with what chance gives."""
 
 DIMENSIONS: Final = (
     "deployment", "release", "arm", "model", "provider", "key", "user", "session", "operation", "status",

@@ -107,6 +107,7 @@ _ORDERS: Final[dict[RecordSort | None, str]] = {
     "slowest": "latency_ms desc, id desc",
     "costliest": "cost_usd desc nulls last, id desc",
     "longest": "output_chars desc, id desc",
+    "shuffled": "MD5(concat('{seed:d}:', id))",
 }
 
 
@@ -123,8 +124,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
     """Implements `TracedLog`. Safe to call from several threads, one of which makes moves.
 
     `url` is as in `read_url`. Raises StoreUnavailable where no ClickHouse answers there; the
-    schema is then brought forward by the first call that finds one.
-    """
+    schema is then brought forward by the first call that finds one."""
 
     def __init__(self, url: str) -> None:
         self._house = ClickHouse(read_url(url))
@@ -266,7 +266,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
     def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
         """As `RecordLog.records`; a list with bodies may end early, once it holds 64 MB of them."""
         conditions, asked = _conditions(where)
-        order = _ORDERS[where.sort]
+        order = _ORDERS[where.sort].format(seed=where.seed)
         if where.before is not None or where.after is not None:
             anchors = self._anchors(where)
             if anchors is None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, get_args
 from zlib import crc32
 
 import msgspec
 
-from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
+from airboss.domain.score import Score, ScoreCondition, ScoreSource, ScoreValue, latest
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.joining import read_score
 from airboss.store.opinions import reviewed, settle
@@ -130,13 +130,14 @@ def condition(asked: ScoreCondition) -> tuple[str, dict[str, Any]]:
     """The condition on rows of `records` that a condition on their scores is, and its parameters."""
     holds = "true"
     parameters: dict[str, Any] = {"score_name": asked.name}
+    said_by = ", ".join(f"'{each}'" for each in asked.by or get_args(ScoreSource))
     if asked.label is not None:
         holds = f"newest.2 {asked.comparison} $score_bound"
         parameters["score_bound"] = asked.label
     elif asked.number is not None:
         holds = f"newest.1 {asked.comparison} $score_bound"
         parameters["score_bound"] = asked.number
-    return query("with_score").format(holds=holds), parameters
+    return query("with_score").format(holds=holds, said_by=said_by), parameters
 
 
 def _unknown(house: ClickHouse, scores: Iterable[Score]) -> list[Score]:

@@ -45,6 +45,7 @@ _ORDERS: Final[dict[RecordSort | None, str]] = {
     "slowest": "latency_ms desc, id desc",
     "costliest": "cost_usd desc nulls last, id desc",
     "longest": "output_chars desc, id desc",
+    "shuffled": "md5('{seed:d}:' || id)",
 }
 
 K = TypeVar("K")
@@ -171,7 +172,7 @@ def beyond(asked: UsageQuery | Question, *, ok: str = "status = 'ok'") -> dict[s
 
 def order(where: RecordFilter) -> str:
     """How a list of records is ordered that does not follow arrivals."""
-    return _ORDERS[where.sort]
+    return _ORDERS[where.sort].format(seed=where.seed)
 
 
 def anchors(connection: Connection, where: RecordFilter) -> dict[str, Any] | None:

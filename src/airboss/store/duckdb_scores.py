@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
 from airboss.domain.ports import ScoreStats
-from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
+from airboss.domain.score import Score, ScoreCondition, ScoreSource, ScoreValue, latest
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.joining import read_score
 from airboss.store.opinions import reviewed, settle
@@ -139,13 +139,14 @@ def condition(asked: ScoreCondition) -> tuple[str, dict[str, Any]]:
     """The condition on rows of `records` that a condition on their scores is, and its parameters."""
     holds = "true"
     parameters: dict[str, Any] = {"score_name": asked.name}
+    said_by = ", ".join(f"'{each}'" for each in asked.by or get_args(ScoreSource))
     if asked.label is not None:
         holds = f"label {asked.comparison} $score_bound"
         parameters["score_bound"] = asked.label
     elif asked.number is not None:
         holds = f"number {asked.comparison} $score_bound"
         parameters["score_bound"] = asked.number
-    return query("with_score").format(holds=holds), parameters
+    return query("with_score").format(holds=holds, said_by=said_by), parameters
 
 
 def _unknown(connection: Connection, scores: Iterable[Score]) -> list[Score]:

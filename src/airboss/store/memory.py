@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from hashlib import md5
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -126,7 +127,7 @@ class MemoryRecordLog(MemorySpans):
         """As `RecordLog.records`."""
         with self._lock:
             self._check()
-            arrived = self._shown(where)
+            arrived, holds = self._shown(where)
             before = self._records.get(where.before) if where.before is not None else None
         if where.after is not None:
             ids = ["", *(record.id for record in arrived)]
@@ -135,13 +136,17 @@ class MemoryRecordLog(MemorySpans):
             arrived = arrived[ids.index(where.after) :]
         else:
             arrived.sort(key=_newness, reverse=True)
-        if where.sort is not None:
+        if where.sort == "shuffled":
+            arrived.sort(
+                key=lambda each: md5(f"{where.seed}:{each.id}".encode(), usedforsecurity=False).hexdigest()
+            )
+        elif where.sort is not None:
             arrived.sort(key=_SORTS[where.sort], reverse=True)
         if where.before is not None:
             if before is None:
                 return []
             arrived = [record for record in arrived if _newness(record) < _newness(before)]
-        found = [record for record in arrived if _matches(record, where)][:limit]
+        found = [record for record in arrived if holds(record)][:limit]
         if bodies:
             return found
         return [msgspec.structs.replace(record, request=None, response=None) for record in found]
@@ -151,7 +156,8 @@ class MemoryRecordLog(MemorySpans):
         search_for = read_search(words)
         with self._lock:
             self._check()
-            arrived = {each.id: each for each in self._shown(where)}
+            shown, holds = self._shown(where)
+        arrived = {each.id: each for each in shown}
         if where.before is not None:
             ids = list(arrived)
             arrived = {
@@ -160,7 +166,7 @@ class MemoryRecordLog(MemorySpans):
         found = [
             each if bodies else msgspec.structs.replace(each, request=None, response=None)
             for each in reversed(arrived.values())
-            if _matches(each, where) and search_for.found_in(each.request, each.response)
+            if holds(each) and search_for.found_in(each.request, each.response)
         ]
         return Found(
             records=tuple(found[:limit]), looked_to=found[limit - 1].id if len(found) > limit else None
@@ -170,7 +176,8 @@ class MemoryRecordLog(MemorySpans):
         """As `RecordLog.count`."""
         with self._lock:
             self._check()
-            return sum(_matches(record, where) for record in self._shown(where))
+            shown, holds = self._shown(where)
+            return sum(map(holds, shown))
 
     def stats(
         self, since: datetime, until: datetime, *, without_key: str | None = None
@@ -218,7 +225,8 @@ class MemoryRecordLog(MemorySpans):
         where = narrowed(asked.where)
         with self._lock:
             self._check()
-            found = [each for each in self._shown(where) if _matches(each, where)]
+            shown, holds = self._shown(where)
+            found = list(filter(holds, shown))
         return memory_usage.usage(found, asked, quantile)
 
     def spent(self, since: datetime) -> Sequence[Spent]:
@@ -240,7 +248,7 @@ class MemoryRecordLog(MemorySpans):
         """As `RecordLog.watched`."""
         with self._lock:
             self._check()
-            of_deployment = self._shown(RecordFilter(deployment=deployment))
+            of_deployment, _ = self._shown(RecordFilter(deployment=deployment))
             closed = [
                 _watched(each)
                 for each in of_deployment
@@ -366,16 +374,21 @@ class MemoryRecordLog(MemorySpans):
         with self._lock:
             self._closed = True
 
-    def _shown(self, where: RecordFilter) -> list[InferenceRecord]:
-        """Every record with what it shows of its scores, as they arrived. Raises ValueError for a condition
-        on scores that is none, also where there is no record to try it on."""
-        if where.score is not None:
-            read_condition(where.score)
+    def _shown(self, where: RecordFilter) -> tuple[list[InferenceRecord], Callable[[InferenceRecord], bool]]:
+        """Every record with what it shows of its scores, as they arrived, and whether one matches. Raises
+        ValueError for a condition on scores that is none, also where there is no record to try it on."""
+        asked = read_condition(where.score) if where.score is not None else None
         shown = self._scores.shown()
+        said = self._scores.shown(asked.by) if asked is not None else {}
+
+        def holds(record: InferenceRecord) -> bool:
+            scored = asked is None or asked.holds(said.get(record.id, {}).get(asked.name))
+            return scored and _matches(record, where)
+
         return [
             msgspec.structs.replace(record, scores=shown[record.id]) if record.id in shown else record
             for record in self._records.values()
-        ]
+        ], holds
 
     def _between(self, since: datetime, until: datetime) -> list[InferenceRecord]:
         with self._lock:
@@ -427,18 +440,12 @@ def _matches(record: InferenceRecord, where: RecordFilter) -> bool:
         and (where.until is None or record.started_at < where.until)
         and text in searched.lower()
         and (where.tag is None or _tagged_so(record, where.tag))
-        and (where.score is None or _scored_so(record, where.score))
     )
 
 
 def _tagged_so(record: InferenceRecord, asked: str) -> bool:
     name, value = read_tag(asked)
     return record.tags.get(name) == value
-
-
-def _scored_so(record: InferenceRecord, asked: str) -> bool:
-    condition = read_condition(asked)
-    return condition.holds(record.scores.get(condition.name))
 
 
 def _grouped(

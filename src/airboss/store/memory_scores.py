@@ -11,7 +11,7 @@ import msgspec
 
 from airboss.domain.ports import ScoreStats
 from airboss.domain.record import InferenceRecord
-from airboss.domain.score import Score, ScoreValue, as_number, latest
+from airboss.domain.score import Score, ScoreSource, ScoreValue, as_number, latest
 from airboss.store.opinions import REVIEWS, reviewed, settle
 
 
@@ -51,11 +51,12 @@ class Scores:
         found = [score for score in self.kept.values() if score.subject_id in set(record_ids)]
         return sorted(found, key=lambda score: (score.at, score.id))
 
-    def shown(self) -> dict[str, dict[str, ScoreValue | None]]:
-        """What records show of their scores, by record."""
+    def shown(self, by: Collection[ScoreSource] = ()) -> dict[str, dict[str, ScoreValue | None]]:
+        """What records show of their scores, by record; with `by`, of those by these sources alone."""
         by_record: defaultdict[str, list[Score]] = defaultdict(list)
         for score in self.kept.values():
-            by_record[score.subject_id].append(score)
+            if not by or score.source in by:
+                by_record[score.subject_id].append(score)
         return {record_id: latest(scores) for record_id, scores in by_record.items()}
 
     def stray(self, before: datetime, open_calls: Collection[str], limit: int) -> list[Score]:
