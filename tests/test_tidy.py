@@ -86,6 +86,7 @@ TOUCHES: Mapping[str, str] = {
     "controller/dead_letters.py": "os",
     "controller/embed_http.py": "httpx2",
     "controller/leader_http.py": "httpx2",
+    "controller/erased_traces.py": "os",
     "controller/mover.py": "os shutil",
     "controller/quiet.py": "os",
     "controller/scrub.py": "os",

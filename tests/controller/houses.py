@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
+from airboss.controller.erased_traces import FILE, ErasedTraces
 from airboss.controller.erasing import Erasing
 from airboss.controller.mover import DEAD_LETTERS, Mover
 from airboss.domain.ports import RecordFilter
@@ -61,6 +62,7 @@ class House:
             forget_items=self.evals.forget_user,
             audit=self.audit,
             clock=self.clock,
+            traces=ErasedTraces(self.root / "journal" / FILE, self.clock),
             sealing=self.sealing,
         )
         return Mover(self.root / "journal", self.log, self.clock, people=self.erasing)

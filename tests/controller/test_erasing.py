@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from airboss.controller import erasing as erasing_module
+from airboss.controller.erased_traces import KEPT
 from airboss.controller.mover import Mover
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.record import Redacted
@@ -202,6 +203,45 @@ def test_what_spans_are_called_goes_with_the_person(house: House) -> None:
     house.mover.tick()
     assert holding(house.root, USER.encode()) == []
     assert [each.name for each in house.log.trace(TRACE)] == ["tool", "tool"]
+
+
+@pytest.mark.parametrize("named_first", [True, False], ids=["named before", "named after"])
+def test_a_trace_that_is_still_being_sent_stays_forgotten(house: House, *, named_first: bool) -> None:
+    """Its spans that come after the erasure and name nobody are blanked, of whatever time, also by the next
+    controller. What names somebody later is theirs, others' traces are theirs, and after a week all are."""
+    words = msgspec.Raw(b'{"input":"%s"}' % WORDS)
+
+    def sends(number: int, **fields: Any) -> None:
+        given: dict[str, Any] = {"attributes": words, "started_at": before_start(house)} | fields
+        house.worker.span(cast("Redacted", msgspec.json.encode(span(number, **given))))
+
+    if named_first:
+        sends(1, user=USER)
+        house.mover.tick()
+    erasure = house.forgets()
+    if not named_first:
+        sends(1, user=USER)
+    house.mover.tick()
+    assert house.state(erasure) == "done"
+    sends(2)
+    sends(3, started_at=house.clock.at + timedelta(hours=3))
+    house.mover.tick()
+    assert holding(house.root, *THEIRS) == []
+    house.mover = house.new_mover()
+    sends(4)
+    house.mover.tick()
+    assert holding(house.root, *THEIRS) == []
+    assert [each.name for each in house.log.trace(TRACE)] == ["other"] * 4
+    sends(5, user=USER, started_at=house.clock.at + timedelta(seconds=5))
+    sends(6, trace_id="f" * 32)
+    house.clock.at += KEPT + timedelta(seconds=1)
+    sends(7)
+    house.mover.tick()
+    said = [house.log.span(each.trace_id, each.span_id) for each in map(span, (5, 7))]
+    assert [WORDS in bytes(each.attributes) for each in said if each is not None] == [True, True]
+    other = house.log.span("f" * 32, f"{6:016x}")
+    assert other is not None
+    assert WORDS in bytes(other.attributes)
 
 
 def test_a_call_that_a_span_tells_of_counts_without_its_person(house: House) -> None:

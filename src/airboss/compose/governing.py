@@ -28,6 +28,7 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: SealedLog) -> Eras
     """Forgets people, for the mover; `rooms` are the stores of `rooms.open_rooms`."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - who moves records
     from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
+    from airboss.controller.erased_traces import FILE, ErasedTraces  # noqa: PLC0415 - as above
     from airboss.controller.erasing import Erasing  # noqa: PLC0415 - as above
     from airboss.store.answers import SqliteAnswers  # noqa: PLC0415 - as above
     from airboss.tuning.training_files import TrainingFiles  # noqa: PLC0415 - as above
@@ -49,6 +50,7 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: SealedLog) -> Eras
         forget_items=forget_items,
         audit=rooms["audit"],
         clock=SystemClock(),
+        traces=ErasedTraces(data.journal_dir / FILE, SystemClock()),
         sealing=records,
     )
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from airboss.controller.dead_letters import DeadLetters
+from airboss.controller.erased_traces import ErasedTraces
 from airboss.controller.scrub import FRAMES_MAX, overwrite, read_prefix
 from airboss.domain.errors import AirbossError, SetupError
-from airboss.domain.ports import Clock, RecordLog
+from airboss.domain.ports import Clock
 from airboss.governance.audit import FORGOT
 from airboss.governance.erasure import Forgetting, Tombstones
 from airboss.store.audit_rows import AuditLog
@@ -33,6 +34,7 @@ from airboss.store.joining import (
     read_score,
     read_span,
 )
+from airboss.store.span_rows import TracedLog
 from airboss.telemetry.frames import Frame, read_frames
 
 AT_ONCE: Final = 100
@@ -77,10 +79,11 @@ class Erasing:
         people: Forgetting,
         *,
         key: str,
-        records: RecordLog,
+        records: TracedLog,
         forget_items: Callable[[str], int],
         audit: AuditLog,
         clock: Clock,
+        traces: ErasedTraces,
         sealing: Sealing | None = None,
     ) -> None:
         self._people = people
@@ -91,6 +94,7 @@ class Erasing:
         self._forget_items = forget_items
         self._audit = audit
         self._clock = clock
+        self._traces = traces
         self._mark: object = None
         self._tombstones = Tombstones(key, {})
         self._swept = False
@@ -127,6 +131,10 @@ class Erasing:
             elif frame.kind == "span":
                 span = read_span(frame.payload)
                 if self._tombstones.covers(span.user, span.started_at):
+                    until = self._tombstones.until(span.user or "")
+                    self._traces.add([span.trace_id], until or span.started_at)  # more of it may come
+                    return Frame(kind="span", payload=blank_span(span), start=frame.start, end=frame.end)
+                if self._traces.covers(span):
                     return Frame(kind="span", payload=blank_span(span), start=frame.start, end=frame.end)
         except ValueError:
             pass  # it becomes a dead letter, which `kept` looks at
@@ -212,6 +220,8 @@ class Erasing:
         if not pending:
             return
         users = {each.user: each.at for each in pending if each.user is not None}
+        for user, until in users.items():
+            self._traces.add_those_of(user, until, self._records)
         found = self._records.erase(users)
         self._sweep(segments)
         letters.blank(lambda segment, payload: self._may_be_of(users, segment, payload))
@@ -283,6 +293,8 @@ class Erasing:
         newest = self._tombstones.newest
         if newest is None:
             return True
+        if frame.kind == "span" and self._traces:  # of a trace that goes on it may be of any time
+            return False
         stamp = _stamp(frame.payload)
         return stamp is not None and stamp > newest.timestamp() + AHEAD_S
 
