@@ -66,6 +66,7 @@ TOUCHES: Mapping[str, str] = {
     "cli/rollout.py": "os",
     "compose/background.py": "os",
     "compose/train_process.py": "os",
+    "compose/certificates.py": "ssl",
     "compose/candidate_engine.py": "os subprocess tempfile",
     "compose/counting.py": "os signal uvloop",
     "compose/evals.py": "ssl",

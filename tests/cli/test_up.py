@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -341,12 +342,26 @@ def certificate(root: Path) -> tuple[Path, Path]:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 def test_tls_is_spoken_and_trusted(tmp_path: Path) -> None:
     """With [tls] a host beyond loopback is allowed, both URLs are https and the verbs trust that certificate;
-    another [tls] waits for the next start, even where a gateway is started again meanwhile."""
+    a renewed one is shown by both, once it is whole, and another [tls] waits for the next start, even where a
+    gateway is started again meanwhile."""
     cert, key = certificate(tmp_path)
     (tmp_path / "airboss.toml").write_text(f'{CONFIG}\n[tls]\ncert = "{cert}"\nkey = "{key}"\n')
     with up(tmp_path, "--host", "0.0.0.0") as running:
         assert running.ready["base_url"].startswith("https://127.0.0.1:")
         assert running.ready["console_url"].startswith("https://127.0.0.1:")
+        assert running.verb("status").returncode == 0
+        (tmp_path / "new").mkdir()
+        renewed = dict(zip(("key", "cert"), reversed(certificate(tmp_path / "new")), strict=True))
+        renewed["key"].replace(key)
+        until(lambda: [line for line in running.log() if "stays as it was" in line["message"]], timeout_s=60)
+        assert running.verb("status").returncode == 0
+        wanted = renewed["cert"].read_text()
+        renewed["cert"].replace(cert)
+        for plane in ("base_url", "console_url"):
+            at = urlsplit(running.ready[plane])
+            assert at.port is not None
+            place = ("127.0.0.1", at.port)
+            until(lambda place=place: ssl.get_server_certificate(place) == wanted, timeout_s=60)  # type: ignore[misc]
         assert running.verb("status").returncode == 0
         (tmp_path / "airboss.toml").write_text(CONFIG)
         assert running.verb("apply", "airboss.toml").returncode == 0

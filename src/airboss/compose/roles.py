@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from airboss.compose.background import give_way
+from airboss.compose.certificates import renewing
 from airboss.compose.counting import adding_up, limiting
 from airboss.compose.exporting import exporting
 from airboss.compose.governing import chores, erasing, keeping, looking_after, with_governance
@@ -77,6 +78,7 @@ def run_gateway(
         listener = inherited_listener() or listen(host, port, flag="--port")
         on_parent_gone(terminate_self)
         raise_file_limit()
+        context = tls_context(config.tls)
         journal = JournalWriter(data.journal_dir, name, fsync_interval_s=config.gateway.fsync_ms / 1000)
         settings = GatewaySettings(
             name=name,
@@ -86,7 +88,7 @@ def run_gateway(
             admin_key=admin_key,
             own_secrets=own_secrets,
             on_secrets=redact.learn,
-            tls=tls_context(config.tls),
+            tls=context,
             prices=PriceList(data).in_force,
         )
         serving = serve(
@@ -100,9 +102,14 @@ def run_gateway(
             limiter=stack.enter_context(limiting(data, config.store, name)),
             cache=stack.enter_context(closing(AnswerCache(data.cache_path, clock=SystemClock()))),
         )
+
+        async def main() -> None:
+            async with renewing(config.tls, context):
+                await serving
+
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(serving)
+                runner.run(main())
         finally:
             journal.stop()
 
@@ -249,7 +256,7 @@ async def serve_console(
             """Capture none."""
             yield
 
-    app = build(**parts)
+    app, context = build(**parts), tls_context(tls)
     server = Server(
         uvicorn.Config(
             app,
@@ -259,17 +266,17 @@ async def serve_console(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,
-            ssl_certfile=tls.cert if tls is not None else None,
-            ssl_keyfile=tls.key if tls is not None else None,
+            ssl_context_factory=None if context is None else lambda *_: context,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(told.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    app.state.live.close()
-    server.should_exit = True
-    stopping.cancel()
-    await serving
+    async with renewing(tls, context):
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        app.state.live.close()
+        server.should_exit = True
+        stopping.cancel()
+        await serving
 
 
 def raise_file_limit() -> None:
