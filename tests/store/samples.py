@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -97,3 +98,10 @@ def move(*numbers: int, start: int = 0, segment: str = SEGMENT, **fields: Any) -
         end=start + 100 * len(numbers),
         records=tuple(record_json(number, **fields) for number in numbers),
     )
+
+
+def move_of(calls: Iterable[Mapping[str, Any]], first: int = 0) -> JournalMove:
+    """A move of calls that differ, numbered from `first` on: one takes a store as long as a hundred."""
+    records = tuple(record_json(number, **fields) for number, fields in enumerate(calls, first))
+    start = 100 * first
+    return JournalMove(segment=SEGMENT, start=start, end=start + 100 * len(records), records=records)

@@ -19,6 +19,7 @@ from tests.store.samples import (
     call_id,
     closed_json,
     move,
+    move_of,
     opened_json,
     record,
     record_json,
@@ -32,12 +33,14 @@ def listed(record_log: RecordLog, where: RecordFilter = ALL, limit: int = 100) -
     return [each.id for each in record_log.records(where, limit=limit, bodies=False)]
 
 
+@pytest.mark.words
 def test_a_record_comes_back_as_it_went_in(record_log: RecordLog) -> None:
     """Every field of a record survives, bodies included."""
     assert record_log.apply(move(1)) == 100
     assert list(record_log.records(ALL, limit=10, bodies=True)) == [record(1)]
 
 
+@pytest.mark.words
 def test_bodies_stay_where_they_are_unless_asked_for(record_log: RecordLog) -> None:
     """A list without bodies is the same list with none."""
     record_log.apply(move(1))
@@ -45,6 +48,7 @@ def test_bodies_stay_where_they_are_unless_asked_for(record_log: RecordLog) -> N
     assert found == msgspec.structs.replace(record(1), request=None, response=None)
 
 
+@pytest.mark.words
 def test_a_record_without_bodies_has_none(record_log: RecordLog) -> None:
     """Where bodies are not kept, both are null."""
     record_log.apply(move(1, request=None, response=None))
@@ -52,6 +56,7 @@ def test_a_record_without_bodies_has_none(record_log: RecordLog) -> None:
     assert (found.request, found.response) == (None, None)
 
 
+@pytest.mark.words
 def test_bodies_are_any_json(record_log: RecordLog) -> None:
     """NUL characters, any script, numbers beyond 64 bits and bare values come back as they were."""
     texts = [
@@ -64,13 +69,14 @@ def test_bodies_are_any_json(record_log: RecordLog) -> None:
         "false",
         '{"deep":' + "[" * 200 + "]" * 200 + "}",
     ]
+    bodies = [msgspec.Raw(text.encode()) for text in texts]
+    record_log.apply(move_of({"request": raw, "response": raw} for raw in bodies))
     for number, text in enumerate(texts):
-        raw = msgspec.Raw(text.encode())
-        record_log.apply(move(number, start=100 * number, request=raw, response=raw))
         (found,) = record_log.records(RecordFilter(id=call_id(number)), limit=1, bodies=True)
         assert found.request == found.response == msgspec.json.decode(text)
 
 
+@pytest.mark.words
 def test_a_body_that_holds_no_value_is_shown_as_text(record_log: RecordLog) -> None:
     """A number that no double holds does not cost the record."""
     record_log.apply(move(1, request=msgspec.Raw(b'{"n":1e999}')))
@@ -80,16 +86,18 @@ def test_a_body_that_holds_no_value_is_shown_as_text(record_log: RecordLog) -> N
 
 def test_text_fields_are_any_text(record_log: RecordLog) -> None:
     """A user named with NUL, quotes or another script is found by that name."""
-    for number, user in enumerate(["a\0b", "o'hara", '"; drop table records', "\U0001f600é", "", "%_"]):
-        record_log.apply(move(number, start=100 * number, user=user, session=user, tags={user: user}))
+    users = ["a\0b", "o'hara", '"; drop table records', "\U0001f600é", "", "%_"]
+    record_log.apply(move_of({"user": user, "session": user, "tags": {user: user}} for user in users))
+    for user in users:
         (found,) = record_log.records(RecordFilter(user=user), limit=10, bodies=False)
         assert (found.user, found.session, found.tags) == (user, user, {user: user})
 
 
 def test_costs_keep_every_digit(record_log: RecordLog) -> None:
     """Costs from a trillionth of a dollar to thousands come back equal, and plainly written."""
-    for number, cost in enumerate(["0.000000000001", "0.1", "1234.5", "100", "0", "20"]):
-        record_log.apply(move(number, start=100 * number, cost_usd=Decimal(cost)))
+    costs = ["0.000000000001", "0.1", "1234.5", "100", "0", "20"]
+    record_log.apply(move_of({"cost_usd": Decimal(cost)} for cost in costs))
+    for number, cost in enumerate(costs):
         (found,) = record_log.records(RecordFilter(id=call_id(number)), limit=1, bodies=False)
         assert found.cost_usd == Decimal(cost)
         assert found.cost_usd is not None
@@ -113,6 +121,7 @@ def test_a_record_is_stored_once_whatever_the_offsets_say(record_log: RecordLog)
     assert [(each.id, each.user) for each in found] == [(call_id(2), "other"), (call_id(1), None)]
 
 
+@pytest.mark.words
 def test_an_open_waits_for_its_close(record_log: RecordLog) -> None:
     """A call opened in one segment and closed in another of its worker becomes one record."""
     first = JournalMove(segment="w/000001", start=0, end=10, opened={call_id(1): opened_json(1)})
@@ -169,6 +178,7 @@ def test_a_forgotten_segment_has_no_offset(record_log: RecordLog) -> None:
     assert record_log.count(ALL) == 1
 
 
+@pytest.mark.words
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -232,8 +242,7 @@ def test_filters_say_which_records(record_log: RecordLog) -> None:
         {"user": "ann", "key": "team-b"},
     ]
     fields[4]["user"] = "ann"
-    for number, each in enumerate(fields):
-        record_log.apply(move(number, start=100 * number, **each))
+    record_log.apply(move_of(fields))
     for where, numbers in FILTERS:
         wanted = RecordFilter(**where)
         assert listed(record_log, wanted) == [call_id(number) for number in numbers], where
@@ -275,9 +284,11 @@ def test_pages_go_backwards_without_gap_or_repeat(record_log: RecordLog) -> None
 def test_a_clock_that_stepped_back_loses_and_doubles_nothing(record_log: RecordLog) -> None:
     """Half way the clock went back an hour: following gives all in order of storage, pages give each once."""
     back = timedelta(hours=1)
-    for number in range(20):
-        at = START + timedelta(seconds=number) - (back if number >= 10 else timedelta())
-        record_log.apply(move(number, start=100 * number, started_at=at))
+    times = [
+        START + timedelta(seconds=number) - (back if number >= 10 else timedelta()) for number in range(20)
+    ]
+    for first, end in ((0, 7), (7, 10), (10, 11), (11, 20)):
+        record_log.apply(move_of(({"started_at": at} for at in times[first:end]), first))
     assert listed(record_log, RecordFilter(after=call_id(0))) == [call_id(number) for number in range(1, 20)]
     followed: list[str] = [call_id(0)]
     while page := listed(record_log, RecordFilter(after=followed[-1]), limit=3):
@@ -340,8 +351,8 @@ def test_statistics_are_those_of_the_period(record_log: RecordLog) -> None:
         },
         {"latency_ms": 1e6, "deployment": "outside", "started_at": START + timedelta(hours=1)},
     ]
-    for number, each in enumerate(calls):
-        record_log.apply(move(number, start=100 * number, **each))
+    record_log.apply(move_of(calls[:5]))
+    record_log.apply(move_of(calls[5:], 5))
     alone, main = record_log.stats(START, START + timedelta(hours=1))
     assert (main.deployment, main.requests, main.errors, main.cancelled) == ("assistant", 6, 1, 1)
     assert main.latency_p50_ms == pytest.approx(200.0)
@@ -367,12 +378,17 @@ def test_there_are_no_statistics_of_nothing(record_log: RecordLog) -> None:
 
 def test_a_series_has_steps_at_multiples_of_the_step(record_log: RecordLog) -> None:
     """Steps start at multiples of the step since the epoch, and those without a call are left out."""
-    for index, second in enumerate((0, 59, 60, 185)):
-        at = START + timedelta(seconds=second + 0.25)
-        record_log.apply(move(index, start=100 * index, started_at=at, latency_ms=100.0 * (index + 1)))
-    record_log.apply(move(9, start=400, deployment="alone", status="error"))
-    record_log.apply(move(10, start=500, deployment="refusing", status="refused"))
-    record_log.apply(move(11, start=600, deployment="refusing", status="cancelled"))
+    answered = [
+        {"started_at": START + timedelta(seconds=second + 0.25), "latency_ms": 100.0 * (index + 1)}
+        for index, second in enumerate((0, 59, 60, 185))
+    ]
+    others = [
+        {"deployment": "alone", "status": "error"},
+        {"deployment": "refusing", "status": "refused"},
+        {"deployment": "refusing", "status": "cancelled"},
+    ]
+    record_log.apply(move_of(answered))
+    record_log.apply(move_of(others, 4))
     buckets = record_log.series(START, START + timedelta(minutes=5), step_s=60)
     assert [(each.deployment, (each.start - START).total_seconds(), each.requests) for each in buckets] == [
         ("alone", 0.0, 1),
@@ -401,11 +417,17 @@ def test_traffic_tells_who_answered(record_log: RecordLog) -> None:
         ("d2", "canary", "cancelled"),
         ("d2", "canary", "ok"),
     ]
-    for index, (release, arm, status) in enumerate(places):
-        at = START + timedelta(seconds=50 * index)
-        record_log.apply(
-            move(index, start=100 * index, started_at=at, release=release, arm=arm, status=status)
+    record_log.apply(
+        move_of(
+            {
+                "started_at": START + timedelta(seconds=50 * index),
+                "release": release,
+                "arm": arm,
+                "status": status,
+            }
+            for index, (release, arm, status) in enumerate(places)
         )
+    )
     found = record_log.traffic(START, START + timedelta(minutes=5), step_s=60)
     assert [
         (each.release, each.arm, each.start - START, each.requests, each.errors, each.counted)
@@ -431,8 +453,9 @@ def test_spent_is_the_sum_of_known_costs_by_key_and_day(record_log: RecordLog) -
         (evening, "team-b", None),
         (START - timedelta(seconds=1), "team-a", Decimal(7)),
     ]
-    for index, (at, key, cost) in enumerate(calls):
-        record_log.apply(move(index, start=100 * index, started_at=at, key=key, cost_usd=cost))
+    told = [{"started_at": at, "key": key, "cost_usd": cost} for at, key, cost in calls]
+    record_log.apply(move_of(told[:2]))
+    record_log.apply(move_of(told[2:], 2))
     day = START.date()
     assert list(record_log.spent(START)) == [
         Spent(key="team-a", day=day, usd=Decimal("0.3000000001")),

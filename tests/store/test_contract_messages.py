@@ -21,6 +21,8 @@ from tests.store.spans import TRACE, llm, span, span_move
 from tests.store.test_contract_search import searched
 from tests.store.test_contract_spans import gateway_call
 
+pytestmark = pytest.mark.words
+
 SOON = START + timedelta(milliseconds=1)
 LATE = START + CALLS_FOR + timedelta(seconds=1)
 

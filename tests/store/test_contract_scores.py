@@ -50,6 +50,7 @@ def shown(record_log: RecordLog, record: int) -> dict[str, ScoreValue | None]:
     return bare.scores
 
 
+@pytest.mark.words
 def test_a_score_comes_back_as_it_went_in(record_log: RecordLog) -> None:
     """Numbers, yes and no, labels, causes, comments and users survive, and a yes does not become 1."""
     record_log.apply(move(1))

@@ -34,6 +34,7 @@ def settle(log: TracedLog) -> list[str]:
     return ids(log)
 
 
+@pytest.mark.words
 def test_spans_come_back_as_they_went_in(record_log: TracedLog) -> None:
     """Every field of a span survives; a trace is in order of time."""
     sent = span(2, 1, user="ann", session="s", message="m", status="error", sampled=False)
@@ -70,6 +71,7 @@ def test_a_span_is_kept_once(record_log: TracedLog) -> None:
     assert settle(record_log) == [call_id(1)]
 
 
+@pytest.mark.words
 def test_a_model_call_becomes_a_record(record_log: TracedLog) -> None:
     """Once it has waited; with its bodies; and it costs no budget."""
     record_log.apply(span_move(llm(1)))
@@ -126,6 +128,7 @@ def answered(number: int, answer: str, **fields: Any) -> JournalMove:
     )
 
 
+@pytest.mark.words
 def test_a_call_is_known_by_its_answer(record_log: TracedLog) -> None:
     """A client's span that names the answer of a call of the gateway is that call's client side, in whichever
     trace; the call gets its place there. An answer of that name at another time is of another call."""
@@ -192,6 +195,7 @@ def asking(number: int, operation: str, at: float, **fields: Any) -> Span:
     return span(number, **given | {"call": msgspec.Raw(call)} | fields)
 
 
+@pytest.mark.words
 @pytest.mark.parametrize("operation", ["chat", "embeddings"])
 def test_a_call_is_known_by_what_it_asked(record_log: TracedLog, operation: str) -> None:
     """Embeddings and failures have no answer with a name: the same question of the same key, in the client's
@@ -280,15 +284,14 @@ def test_a_short_call_within_a_long_one_is_not_taken_for_it(record_log: TracedLo
 
 def test_traces_are_listed(record_log: TracedLog) -> None:
     """The newest first, by what they have, in pages."""
+    sent: list[Span] = []
     for number in range(5):
         trace = f"{number + 1:032x}"
-        record_log.apply(
-            span_move(
-                llm(10 * number, trace_id=trace, user=f"u{number % 2}", session="s"),
-                span(10 * number + 1, 10 * number, trace_id=trace, service="inner", status="error"),
-                start=200 * number,
-            )
+        sent += (
+            llm(10 * number, trace_id=trace, user=f"u{number % 2}", session="s"),
+            span(10 * number + 1, 10 * number, trace_id=trace, service="inner", status="error"),
         )
+    record_log.apply(span_move(*sent))
     listed = record_log.traces(DAY, limit=3)
     assert [int(each.trace_id, 16) for each in listed] == [5, 4, 3]
     rest = record_log.traces(msgspec.structs.replace(DAY, before=listed[-1].place), limit=3)
@@ -309,6 +312,7 @@ def test_traces_are_listed(record_log: TracedLog) -> None:
         assert len(record_log.traces(msgspec.structs.replace(DAY, **given), limit=100)) == count, given
 
 
+@pytest.mark.words
 def test_a_person_is_taken_out_of_traces(record_log: TracedLog) -> None:
     """All of a trace that names them loses its texts, the calls in it theirs; numbers stay, others stay."""
     other = "ab" * 16
@@ -339,6 +343,7 @@ def test_a_person_is_taken_out_of_traces(record_log: TracedLog) -> None:
     assert records[call_id(5)].user == "ann"
 
 
+@pytest.mark.words
 def test_a_person_is_taken_out_of_calls_that_wait(record_log: TracedLog) -> None:
     """A call of their trace that is no record yet becomes one without them and what was said, at its cost;
     others' stay whole."""
@@ -352,6 +357,7 @@ def test_a_person_is_taken_out_of_calls_that_wait(record_log: TracedLog) -> None
     assert (anonymous.tags, anonymous.cost_usd) == ({}, Decimal("0.000123"))
 
 
+@pytest.mark.words
 def test_traces_expire(record_log: TracedLog) -> None:
     """Texts first, then whole spans, as records do."""
     record_log.apply(span_move(span(1), span(100)))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from airboss.domain.ports import RecordFilter, RecordLog, UsageQuery
-from tests.store.samples import SEGMENT, START, call_id, move
+from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
+from tests.store.samples import SEGMENT, START, call_id, record_json
 
 UNTIL = START + timedelta(hours=1)
 
@@ -30,10 +30,10 @@ def used(record_log: RecordLog) -> RecordLog:
         {"model": "small", "user": "ada", "status": "refused", "tags": {"a/b~c": "y"}},
         {"model": "small", "user": "ada", "latency_ms": 200.0, "key": "airboss"},
     ]
-    start = 0
-    for at, fields in enumerate(given):
-        record_log.apply(move(20 * at, segment=SEGMENT, start=start, **fields))
-        start += 100
+    records = [record_json(20 * at, **fields) for at, fields in enumerate(given)]
+    for start in (0, 3):
+        part = tuple(records[start : start + 3])
+        record_log.apply(JournalMove(segment=SEGMENT, start=start, end=start + 3, records=part))
     return record_log
 
 

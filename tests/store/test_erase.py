@@ -20,6 +20,8 @@ from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.gate import Gate
 from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened_json, record, record_json
 
+pytestmark = pytest.mark.words
+
 ALL = RecordFilter()
 LATER = START + timedelta(days=1)
 USER = "ann-7f3a-unmistakable"
