@@ -105,6 +105,7 @@ TOUCHES: Mapping[str, str] = {
     "providers/connection.py": "socket ssl",
     "providers/fake.py": "os signal socket ssl uvloop",
     "providers/fake_http.py": "socket",
+    "replicas/cores.py": "os",
     "replicas/llamacpp.py": "os signal socket xllamacpp",
     "replicas/onnx.py": "signal starlette uvicorn",
     "replicas/ray_engine.py": "httpx2 os socket starlette subprocess tempfile",

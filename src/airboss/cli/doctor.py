@@ -58,7 +58,7 @@ def doctor(
 
 def machine(data_dir: Path) -> Iterator[Check]:
     """What the machine offers."""
-    from airboss.replicas.llamacpp import usable_cores  # noqa: PLC0415 - only here
+    from airboss.replicas.cores import usable_cores  # noqa: PLC0415 - only here
 
     yield checks.check_python()
     yield checks.check_cores(usable_cores())

@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from airboss.domain.errors import SetupError
+from airboss.replicas.cores import usable_cores
 from airboss.replicas.gguf import check_adapter, read_metadata
 from airboss.replicas.health import moving
 
@@ -136,11 +137,6 @@ def serve(
     )  # fmt: skip
     while True:
         signal.pause()
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on, which in a container or under taskset is fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start(weights: Path, adapters: Sequence[Path], port: int, alias: str, size: EngineShape) -> Any:

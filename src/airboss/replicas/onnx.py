@@ -24,7 +24,8 @@ from starlette.routing import Route
 
 from airboss.config.embedders import Embedder
 from airboss.domain.errors import ApiError, InvalidRequest, SetupError
-from airboss.replicas.llamacpp import end_with_parent, refuse_port_in_use, usable_cores
+from airboss.replicas.cores import usable_cores
+from airboss.replicas.llamacpp import end_with_parent, refuse_port_in_use
 from airboss.replicas.wordpiece import WordPiece
 
 INPUTS_MAX: Final = 2048
