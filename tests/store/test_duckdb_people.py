@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 
 from airboss.domain.errors import StoreUnavailable
@@ -42,6 +43,11 @@ MADE = {
     "last_at": "max(started_at)",
 }
 """Each number of a sum, of records."""
+TOOK = {
+    "latencies": "list(latency_ms) filter (status = 'ok')",
+    "ttfts": "list(ttft_ms) filter (status = 'ok' and ttft_ms is not null)",
+}
+"""And what is held of each call."""
 STATUSES = ("ok", "error", "ok", "cancelled", "refused")
 NOON = START.replace(day=3)
 """Calls are of five days; this is amid the third."""
@@ -92,7 +98,9 @@ def of_records(log: DuckDBRecordLog) -> None:
             ).fetchall()
             assert seq > COUNT - STRETCH
             whole = ", ".join(duckdb_people.NUMBERS[name] for name in sums.numbers)
+            whole += "".join(f", list_sort(flatten(list({name})))" for name in TOOK)
             of_each = ", ".join(MADE[name] for name in sums.numbers)
+            of_each += "".join(f", list_sort(coalesce({text}, []))" for text in TOOK.values())
             kept = connection.execute(
                 f"select start, {columns}, {whole} from {sums.table} group by all order by all"
             ).fetchall()
@@ -184,40 +192,79 @@ def test_sums_go_with_their_days(log: DuckDBRecordLog) -> None:
     assert total(log) == left
 
 
-def test_rows_of_users_are_told_from_sums(log: DuckDBRecordLog) -> None:
-    """All but quantiles: what stands in a sum of a whole day is in the answer."""
+@pytest.mark.parametrize("person", ["user", "session"])
+def test_rows_of_people_are_told_from_sums(log: DuckDBRecordLog, person: str) -> None:
+    """What stands in a sum of a whole day is in the answer: numbers, how long calls took, and who the slowest
+    are."""
     since = START.replace(hour=0)
-    asked = UsageQuery(since=since, until=since + timedelta(days=9), by=("user",), order="latency_p95_ms")
-    before = {row.group: row.refused for row in log.usage(asked)}
+    asked = UsageQuery(
+        since=since, until=since + timedelta(days=9), by=(person,), order="latency_p95_ms", limit=2
+    )
+    before = {row.group: row for row in log.usage(asked)}
+    everybody = {row.group: row.refused for row in log.usage(msgspec.structs.replace(asked, limit=9))}
+    assert len(before) == 2 < len(everybody)
+    assert sum(everybody.values()) == COUNT // len(STATUSES)
+    (other,) = [group for group in everybody if group not in before][:1]
     with log._transaction() as connection:
-        connection.execute("update user_sums set refused = refused + 1000 where start = '2026-11-03'")
-    after = {row.group: row.refused for row in log.usage(asked)}
-    assert len(before) == 3
-    assert sum(before.values()) == COUNT // len(STATUSES)
-    assert all(after[group] > before[group] + 999 for group in before)
+        connection.execute(
+            f"update {person}_sums set refused = refused + 1000, latencies = $slow, ttfts = $slow"
+            f" where start = '2026-11-03' and \"{person}\" is not distinct from $other",
+            {"other": other[0], "slow": [99e3] * 100},
+        )
+    first = log.usage(asked)[0]
+    assert first.group == other
+    assert first.refused > everybody[other] + 999
+    assert first.latency_p99_ms == 99e3
+    assert first.ttft_p95_ms == 99e3
 
 
 OLD_SUM = """
-    insert into {table}
+    insert into {table} by name
     select
-        date_trunc('day', started_at), deployment, release, arm, model, provider, {columns}, count(*), 0,
-        sum(output_tokens), sum(cost_usd), max(started_at)
+        date_trunc('day', started_at) as start, deployment, release, arm, model, provider, {columns},
+        count(*) as requests, 0 as errors, {more} sum(output_tokens) as output_tokens,
+        sum(cost_usd) as cost_usd, max(started_at) as last_at
     from records where seq < 32
     group by all
 """
+SINCE_010 = "count(*) as answered, "
+OF_USERS_SINCE_010 = SINCE_010 + ", ".join(
+    f"0 as {name}"
+    for name in (
+        "cancelled",
+        "refused",
+        "input_tokens",
+        "cost_unknown",
+        "priced",
+        "started",
+        "rates",
+        "rated",
+    )
+)
+OLD_SUMS = {
+    9: (("user_sums", '"key", operation, "user"', ""), ("session_sums", 'session, "user"', "")),
+    11: (
+        ("user_sums", '"key", operation, "user"', OF_USERS_SINCE_010 + ", min(started_at) as first_at,"),
+        ("session_sums", '"key", operation, session, "user"', SINCE_010),
+    ),
+}
+"""What sums of a schema are told apart by, and what they have besides."""
 
 
-def test_sums_of_the_older_shape_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a file of schema 9, with sums and days that were deleted; answers are those of the records before,
-    in between and after."""
+@pytest.mark.parametrize("version", OLD_SUMS)
+def test_sums_of_an_older_shape_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    """Of a file with sums and days that were deleted; answers are those of the records before, in between and
+    after."""
     monkeypatch.setattr(duckdb_sums, "STRETCH", 16)
     monkeypatch.setattr(rollups, "FEW", 3)
     path = tmp_path / "records.duckdb"
-    old_store(path, 9)
+    old_store(path, version)
     midnight = START.replace(hour=0, tzinfo=None)
     with duckdb.connect(str(path)) as connection:
-        connection.execute(OLD_SUM.format(table="user_sums", columns='"key", operation, "user"'))
-        connection.execute(OLD_SUM.format(table="session_sums", columns='session, "user"'))
+        for table, columns, more in OLD_SUMS[version]:
+            connection.execute(OLD_SUM.format(table=table, columns=columns, more=more))
         connection.execute("update summed_people set seq = 32, since = ?", [midnight])
     for summed in (0, 15, 31, 31, 31):  # then the other table
         log = DuckDBRecordLog(path)

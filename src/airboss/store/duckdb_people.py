@@ -1,8 +1,9 @@
 """Sums by the day and the person that the record log's DuckDB file keeps.
 
-They choose: of a question by user or session they say which rows come first, and only the calls of these
-are read then; of users only for their quantiles, since all else is in the sums. And they tell how many users
-and sessions there were. What an erasure blanks in records it blanks here in the same transaction.
+They say of a question by user or session which rows come first, and tell these, also how long their calls
+took, which they hold one by one: quantiles are exact so, and no record is read but those at the two ends. And
+they tell how many users and sessions there were. What an erasure blanks in records it blanks here in the same
+transaction.
 """
 
 from __future__ import annotations
@@ -37,18 +38,23 @@ NUMBERS: Final = {
     "last_at": "max(last_at)",
 }
 """What calls are summed up to, and how."""
+LISTS: Final = {
+    "latencies": "list_reverse_sort(list(latency_ms) filter (status = 'ok'))",
+    "ttfts": "list(ttft_ms) filter (status = 'ok' and ttft_ms is not null)",
+}
+"""What is held of each call; latencies with the slowest first, so that most sums need not be looked into."""
 _APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
 USERS: Final = Sums("user_sums", (*_APART, '"user"'), ('"user"',), tuple(NUMBERS))
-SESSIONS: Final = Sums(
-    "session_sums",
-    (*_APART, "session", '"user"'),
-    ("session", '"user"'),
-    ("requests", "errors", "answered", "output_tokens", "cost_usd", "last_at"),
-)
-"""Only what chooses: a session has few calls a day, so that its sums are hardly fewer than these."""
+SESSIONS: Final = Sums("session_sums", (*_APART, "session", '"user"'), ("session", '"user"'), tuple(NUMBERS))
 TABLES: Final = (USERS, SESSIONS)
 NOBODY: Final = "(from records where false)"
 _WITHOUT: Final = '($without is null or "key" <> $without)'
+SHARES: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.955, 0.96, 0.97, 0.98, 0.99, 0.995)
+"""Of so many calls latencies are looked up that the slowest groups may be told by."""
+FIRST: Final = SHARES.index(0.95)
+"""Tried first are those from this one on."""
+SAMPLE: Final = 100_000
+"""Of so many calls they are taken, about."""
 
 
 def make(connection: Connection, sums: Sums, table: str, first: int, last: int) -> None:
@@ -88,7 +94,7 @@ def expire(connection: Connection, since: datetime) -> None:
 def narrowed(connection: Connection, asked: Question, calls: int) -> tuple[Question, int]:
     """The question of so many calls, of those alone that its rows are of, and how many these are."""
     if asked.person is not None:
-        return _of_first(connection, asked, asked.person)
+        return _of_first(connection, asked, asked.person, calls)
     if asked.where != "true" and not asked.by_the_minute:
         text = query("matching").format(where=asked.where)
         ((calls,),) = run(connection, text, _given(text, asked, {}))
@@ -110,76 +116,108 @@ def everybody(connection: Connection, asked: Question) -> tuple[dict[str, str], 
     return found, given
 
 
-def _of_first(connection: Connection, asked: Question, person: str) -> tuple[Question, int]:
+def _of_first(connection: Connection, asked: Question, person: str, calls: int) -> tuple[Question, int]:
     """The question of the groups that come first; `person` is a column of these."""
     if asked.metric == "latency_p95_ms":
-        found = _slowest(connection, asked)
-        return asked.of_groups(person, [row[:-2] for row in found], _these), sum(row[-1] for row in found)
-    rows, more = _calls(connection, asked)
-    keys = [f"g{at}" for at in range(len(asked.by))]
-    whole = f"max({asked.metric})" if asked.metric == "last_at" else f"sum({asked.metric})"
-    text = query("top_people").format(
-        groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
-        people=rows,
-        without=_WITHOUT,
-        where=asked.where,
-        order=whole,
-        keys=", ".join(keys),
-    )
-    found = run(connection, text, _given(text, asked, more))
-    return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
-
-
-def _slowest(connection: Connection, asked: Question) -> list[Any]:
-    """The groups with the slowest calls, exactly; sums of people tell how many calls they had and no more, so
-    that each call is looked at, but only a few of them are kept. Some more may come with them that are no
-    slower than the last."""
-    rows, more = _calls(connection, asked)
-    keys = [f"g{at}" for at in range(len(asked.by))]
-    text = query("slowest_people").format(
-        groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
-        keys=", ".join(keys),
-        keys_of_told=", ".join(f"told.{key}" for key in keys),
-        same=" and ".join(f"tail.{key} is not distinct from told.{key}" for key in keys),
-        people=rows,
-        without=_WITHOUT,
-        where=asked.where,
-    )
-    near = query("tail").format(without=_WITHOUT, where=asked.where)
-    ((tail,),) = run(connection, near, _given(near, asked, {}))
-    found = run(connection, text, _given(text, asked, more | {"tail": tail}))
-    if tail >= 0 and sum(row[-2] for row in found) < asked.limit:
-        found = run(connection, text, _given(text, asked, more | {"tail": -1.0}))
-    return found
-
-
-def told(connection: Connection, asked: Question) -> list[dict[str, Any]] | None:
-    """What the calls of chosen rows did, exactly: quantiles of these, all else from the sums of users; None
-    where these do not tell it."""
-    if not asked.chosen or not USERS.tells(asked) or asked.bounded:
-        return None
-    keys = [f"g{at}" for at in range(len(asked.by))]
-    same = " and ".join(f"{{table}}.{key} is not distinct from numbers.{key}" for key in keys)
-    connection.begin()  # the sums and how far they go, of one state
-    try:
-        rows, more = _rows(connection, USERS, asked)
-        people, of_people = everybody(connection, asked)
-        text = query("chosen").format(
-            groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
-            numbers=_added_up(USERS),
+        found = [(*keys, requests) for *keys, _, _, requests in _slowest(connection, asked, calls)]
+    else:
+        rows, more = _calls(connection, asked)
+        text = query("top_people").format(
+            groups=_groups(asked),
             people=rows,
             without=_WITHOUT,
             where=asked.where,
-            cost="quantile_cont(cost_usd::double, 0.95)" if "cost_p95_usd" in asked.quantiles else "null",
+            order=f"max({asked.metric})" if asked.metric == "last_at" else f"sum({asked.metric})",
+            keys=", ".join(_keys(asked)),
+        )
+        found = run(connection, text, _given(text, asked, more))
+    return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
+
+
+def _slowest(connection: Connection, asked: Question, calls: int) -> list[Any]:
+    """The groups with the slowest calls, exactly: every latency is looked at, but only a few of them are
+    kept. Some more may come with them that are no slower than the last."""
+    rows, more = _calls(connection, asked)
+    near = query("tail").format(
+        shares=list(SHARES), percent=min(100, 100 * SAMPLE / calls), without=_WITHOUT, where=asked.where
+    )
+    ((bars,),) = run(connection, near, _given(near, asked, {}))
+    every = [-1.0, *(bars or [])]
+    found: list[Any] = []
+    for some in [every[FIRST + 1 :], every] if bars else [every]:
+        text = _slowest_text(asked, rows, len(some))
+        found = run(connection, text, _given(text, asked, more | {"bars": some}))
+        if sum(row[-2] for row in found) >= asked.limit or (found and found[0][-3]):
+            break
+    return found
+
+
+def _slowest_text(asked: Question, rows: str, bars: int) -> str:
+    keys, places = _keys(asked), range(1, bars + 1)
+    same = " and ".join(f"{{0}}.{key} is not distinct from {{1}}.{key}" for key in keys)
+    joined = {
+        "heaps": ("heaps", "told"),
+        "near": ("near", "tail"),
+        "placed": ("placed", "near"),
+    }
+    latencies = query("latencies_of_sums" if _telling(asked) else "latencies")
+    return query("slowest_people").format(
+        groups=_groups(asked),
+        keys=", ".join(keys),
+        **{
+            f"keys_of_{name}": ", ".join(f"{name}.{key}" for key in keys) for name in ("told", "tail", "near")
+        },
+        **{f"same_{name}": same.format(*pair) for name, pair in joined.items()},
+        people=rows,
+        latencies=latencies.format(groups=_groups(asked), people=rows, without=_WITHOUT, where=asked.where),
+        above=", ".join(f"count(*) filter (latency_ms > $bars[{place}])" for place in places),
+        enough=", ".join(f"count(*) filter (above[{place}] >= needed)" for place in places),
+        without=_WITHOUT,
+        where=asked.where,
+    )
+
+
+def told(connection: Connection, asked: Question) -> list[dict[str, Any]] | None:
+    """What the calls of chosen rows did, exactly, from sums of people; None where these do not tell it."""
+    sums = _telling(asked)
+    if not asked.chosen or sums is None or asked.bounded or "cost_p95_usd" in asked.quantiles:
+        return None
+    keys = _keys(asked)
+    same = " and ".join(f"{{table}}.{key} is not distinct from numbers.{key}" for key in keys)
+    connection.begin()  # the sums and how far they go, of one state
+    try:
+        rows, more = _rows(connection, sums, asked)
+        people, of_people = everybody(connection, asked) if sums is USERS else ({}, {})
+        sessions = sums is SESSIONS and "sessions" in asked.people
+        text = query("chosen").format(
+            groups=_groups(asked),
+            keys=", ".join(keys),
+            numbers=_added_up(sums),
+            people=rows,
+            without=_WITHOUT,
+            where=asked.where,
             users='count(distinct "user")' if "users" in asked.people else "0",
-            sessions=people.get("sessions", NOBODY),
-            same_quantiles=same.format(table="quantiles"),
-            same_sessions=same.format(table="sessions"),
+            sessions="count(distinct session)" if sessions else "0",
+            counted=people.get("sessions", NOBODY),
+            **{f"same_{name}": same.format(table=name) for name in (*LISTS, "counted")},
             order=", ".join([*filter(None, [asked.order]), *(f"numbers.{key}" for key in keys)]),
         )
         return read.dicts(connection.execute(text, _given(text, asked, more | of_people)))
     finally:
         connection.rollback()
+
+
+def _keys(asked: Question) -> list[str]:
+    return [f"g{at}" for at in range(len(asked.by))]
+
+
+def _groups(asked: Question) -> str:
+    return ", ".join(f"{column} as {key}" for column, key in zip(asked.by, _keys(asked), strict=True))
+
+
+def _telling(asked: Question) -> Sums | None:
+    """The smallest sums that know all that a question names."""
+    return next((each for each in TABLES if each.tells(asked)), None)
 
 
 def _these(column: str, name: str) -> str:
@@ -189,7 +227,7 @@ def _these(column: str, name: str) -> str:
 def _calls(connection: Connection, asked: Question) -> tuple[str, dict[str, Any]]:
     """The calls of a question's period, by the smallest sums that tell it or else one by one, and what that
     is given."""
-    sums = next((each for each in TABLES if each.tells(asked)), None)
+    sums = _telling(asked)
     if sums is not None:
         return _rows(connection, sums, asked)
     every = "select * from records where started_at >= $since and started_at < $until"
@@ -207,7 +245,7 @@ def _rows(connection: Connection, sums: Sums, asked: Question) -> tuple[str, dic
     text = query("people").format(
         table=sums.table,
         columns=", ".join(sums.columns),
-        numbers=", ".join(sums.numbers),
+        numbers=", ".join((*sums.numbers, *LISTS)),
         calls=query("calls").format(records=unsummed),
     )
     return text, {"days": first, "days_end": last, sums.table: summed}
@@ -246,5 +284,7 @@ def _summed(sums: Sums, records: str, *, nobody: bool = False) -> str:
     return query("sum_people").format(
         columns=", ".join(columns),
         numbers=_added_up(sums),
+        lists=", ".join(f"{text} as {name}" for name, text in LISTS.items()),
+        people=", ".join(sums.people),
         calls=query("calls").format(records=records),
     )

@@ -55,8 +55,8 @@ def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | Quest
     try:
         ((rolled,),) = run(connection, "select seq from rolled")
         period = _naive(asked.bounds(summed=True)) | {"rolled": rolled}
-        names = ("rolled", "since", "until", "minutes", "minutes_end")
-        ((calls, mixed),) = run(connection, query("rolled_many"), {name: period[name] for name in names})
+        many = query("rolled_many").format(sums=query("rolled_sums"))
+        ((calls, mixed),) = run(connection, many, period)
         if calls <= rollups.FEW:
             return asked
         tagged = duckdb_tags.told(connection, asked)

@@ -12,7 +12,9 @@ select
     if(status = 'ok' and writing_ms > 0, output_tokens / writing_ms * 1000, null) as rates,
     (rates is not null)::bigint as rated,
     started_at as first_at,
-    started_at as last_at
+    started_at as last_at,
+    if(status = 'ok', [latency_ms], null) as latencies,
+    if(status = 'ok' and ttft_ms is not null, [ttft_ms], null) as ttfts
 from (
     select *, if(stream, latency_ms - coalesce(ttft_ms, 0), latency_ms) as writing_ms
     from (

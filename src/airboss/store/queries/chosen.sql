@@ -1,28 +1,29 @@
--- DuckDB's own: as usage.sql, of the groups that come first: quantiles of their calls, and all else from the sums of
--- users (people.sql).
-with numbers as (
-    select {groups}, {numbers}, {users} as users
+-- DuckDB's own: as usage.sql, of the groups that come first, from the sums of people (people.sql).
+with theirs as materialized (
+    select *
     from (
 {people}
     )
     where {without} and {where}
+),
+numbers as (
+    select {groups}, {numbers}, {users} as users, {sessions} as sessions from theirs group by all
+),
+latencies as (
+    select {keys}, quantile_cont(latency_ms, [0.5, 0.95, 0.99]) as latencies
+    from (select {groups}, unnest(latencies) as latency_ms from theirs)
     group by all
 ),
-quantiles as (
-    select
-        {groups},
-        quantile_cont(latency_ms, [0.5, 0.95, 0.99]) as latencies,
-        quantile_cont(ttft_ms, [0.5, 0.95]) as ttfts,
-        {cost} as cost_p95_usd
-    from records
-    where started_at >= $since and started_at < $until and {without} and {where} and status = 'ok'
+ttfts as (
+    select {keys}, quantile_cont(ttft_ms, [0.5, 0.95]) as ttfts
+    from (select {groups}, unnest(ttfts) as ttft_ms from theirs)
     group by all
 ),
-sessions as (
-    select {groups}, count(distinct session) as sessions from {sessions} group by all
+counted as (
+    select {groups}, count(distinct session) as counted from {counted} group by all
 )
 select
-    numbers.* exclude (cost_usd, rates, rated),
+    numbers.* exclude (cost_usd, rates, rated, sessions),
     null::timestamp as start,
     cost_usd::double as cost_usd,
     rates / nullif(rated, 0) as tokens_per_s,
@@ -31,13 +32,14 @@ select
     latencies[3] as latency_p99_ms,
     ttfts[1] as ttft_p50_ms,
     ttfts[2] as ttft_p95_ms,
-    cost_p95_usd,
-    coalesce(sessions, 0) as sessions,
+    null as cost_p95_usd,
+    sessions + coalesce(counted, 0) as sessions,
     0 as slow,
     0 as late,
     0 as costly
 from numbers
-left join quantiles on {same_quantiles}
-left join sessions on {same_sessions}
+left join latencies on {same_latencies}
+left join ttfts on {same_ttfts}
+left join counted on {same_counted}
 order by {order}
 limit $limit

@@ -3,5 +3,6 @@ select
     coalesce(sum(requests), 0)::bigint
         + (select count(*) from records where seq >= $rolled and started_at >= $since and started_at < $until),
     count(*) filter ("key" is null)
-from rollups
-where width = 60 and start >= $minutes and start < $minutes_end
+from (
+{sums}
+)

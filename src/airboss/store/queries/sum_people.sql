@@ -1,7 +1,7 @@
 -- DuckDB's own: sums by the day and the person of some records. ClickHouse reads its records, column by column.
-select date_trunc('day', started_at) as start, {columns}, {numbers}
+select date_trunc('day', started_at) as start, {columns}, {numbers}, {lists}
 from (
 {calls}
 )
 group by all
-order by all
+order by {people}, start
