@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from airboss.domain.ports import DeploymentStats, ReleaseBucket, StatsBucket, UsageQuery
+from airboss.domain.ports import DeploymentStats, RecordFilter, ReleaseBucket, StatsBucket, UsageQuery
 from airboss.store.usage import TAG, narrowed, read_tag
 
 FEW: Final = 200_000
@@ -258,5 +258,6 @@ def _tags(asked: UsageQuery) -> set[str]:
 
 def _names(asked: UsageQuery) -> set[str]:
     """What it is told by and narrowed by."""
-    filters = msgspec.structs.asdict(narrowed(asked.where))
-    return {*asked.by, *(name for name, value in filters.items() if value is not None)}
+    where, everything = narrowed(asked.where), RecordFilter()
+    names = (name for name in where.__struct_fields__ if getattr(where, name) != getattr(everything, name))
+    return {*asked.by, *names}
