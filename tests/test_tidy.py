@@ -58,6 +58,7 @@ IO_MODULES = frozenset(
 
 TOUCHES: Mapping[str, str] = {
     "cli/api.py": "httpx2 os ssl",
+    "cli/provider_checks.py": "httpx2 ssl",
     "cli/demo.py": "os shutil signal subprocess",
     "demo/story.py": "subprocess",
     "demo/traffic.py": "httpx2",

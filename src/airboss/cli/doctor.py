@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from airboss.cli import checks
+from airboss.cli import checks, provider_checks
 from airboss.cli.checks import Check, check_port, fail, ok, warn
 from airboss.cli.options import (
     DEFAULT_DATA_DIR,
@@ -43,10 +43,17 @@ def doctor(
         int | None,
         typer.Option(help="Port of the control plane; else the running one's, or 8701.", min=0, max=65535),
     ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask providers for their lists of models, with their keys.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check this machine and this Airboss, and say what to do; exit 1 if something will not work."""
-    found = [*machine(data_dir), *ports(data_dir, host, port, console_port), *state(data_dir, config)]
+    found = [
+        *machine(data_dir),
+        *ports(data_dir, host, port, console_port),
+        *state(data_dir, config, online=online),
+    ]
     if as_json:
         for each in found:
             print_json(msgspec.to_builtins(each))
@@ -83,8 +90,8 @@ def ports(data_dir: Path, host: str, port: int | None, console_port: int | None)
         yield check_port(name, host, one, flag=flag, ours=one == has)
 
 
-def state(data_dir: Path, path: Path) -> Iterator[Check]:
-    """The configuration, the weights, the lock and the record store."""
+def state(data_dir: Path, path: Path, *, online: bool) -> Iterator[Check]:
+    """The configuration, the weights, the providers, the lock and the record store."""
     from airboss.config import Config, parse_config  # noqa: PLC0415 - other verbs do not read it
     from airboss.config.files import read_config  # noqa: PLC0415 - as above
 
@@ -98,7 +105,9 @@ def state(data_dir: Path, path: Path) -> Iterator[Check]:
         except (AirbossError, OSError) as error:
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
     yield from weights(data_dir, config)
-    yield from provider_keys(config)
+    yield from provider_checks.keys_there(config, os.environ)
+    if online:
+        yield from provider_checks.answers(config, os.environ)
     yield from data(data_dir)
 
 
@@ -119,16 +128,6 @@ def weights(data_dir: Path, config: Config) -> Iterator[Check]:
         else:
             yield warn(
                 "weights", f"{name}: not here yet", f"the next `airboss up` fetches {' and '.join(sources)}"
-            )
-
-
-def provider_keys(config: Config) -> Iterator[Check]:
-    """Whether keys that come from the environment are set."""
-    for name, provider in config.providers.items():
-        scheme, _, variable = (provider.api_key or "").partition(":")
-        if scheme == "env" and not os.environ.get(variable):
-            yield warn(
-                "provider key", f"{name}: {variable} is not set", f"set {variable} where `airboss up` runs"
             )
 
 

@@ -28,7 +28,7 @@ def provider_key(
     """
     if target.api_key_ref is None:
         return None
-    key, where = _found(target.api_key_ref, target.provider, env=env, read=read)
+    key, where = found_secret(target.api_key_ref, target.provider, env=env, read=read)
     if is_ours(key) or (target.kind == "openai" and key.startswith(KEY_PREFIX)):
         raise Unavailable(
             f"{where} should hold the key of provider '{target.provider}', but holds one of Airboss itself, "
@@ -47,14 +47,14 @@ def provider_secrets(plan: ServingPlan, *, env: Mapping[str, str], read: ReadSec
     for target in plan.targets():
         for ref in target.refs():
             try:
-                key, _ = _found(ref, target.provider, env=env, read=read)
+                key, _ = found_secret(ref, target.provider, env=env, read=read)
             except Unavailable:
                 continue
             found[key] = None
     return tuple(found)
 
 
-def _found(ref: str, provider: str, *, env: Mapping[str, str], read: ReadSecret) -> tuple[str, str]:
+def found_secret(ref: str, provider: str, *, env: Mapping[str, str], read: ReadSecret) -> tuple[str, str]:
     """The secret, and where it was found."""
     scheme, _, name = ref.partition(":")
     if scheme == "env":

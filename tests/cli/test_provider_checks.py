@@ -1,0 +1,117 @@
+"""What `airboss doctor` says of hosted providers and their keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from airboss.providers.fake_faults import FAULTS, MODEL_PREFIX
+from airboss.testing import FakeProvider
+from tests.cli.conftest import Run
+from tests.support.fake import fake_process, provider
+
+__all__ = ["fake_process", "provider"]
+SECRET = "sk-unmistakable-5f1e"
+
+
+def doctor(run: Run, root: Path, text: str, *more: str) -> tuple[int, list[Any]]:
+    """Its exit code, and what it says of providers."""
+    (root / "airboss.toml").write_text(text)
+    where = ["--data-dir", str(root / "d"), "--config", str(root / "airboss.toml")]
+    code, out, _ = run("doctor", *where, "--port", "0", "--console-port", "0", "--json", *more)
+    assert SECRET not in out
+    found = map(json.loads, out.splitlines())
+    return code, [each for each in found if each["name"].startswith("provider")]
+
+
+def test_keys_that_are_there_and_not(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the environment a key that lacks only warns, as Airboss may run elsewhere; a file that lacks fails;
+    none is shown."""
+    (tmp_path / "key").write_text(f"{SECRET}\n")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "open").write_text(SECRET)
+    (tmp_path / "open").chmod(0o644)
+    monkeypatch.setenv("SET_HERE", SECRET)
+    monkeypatch.setenv("OURS", "ab_" + "x" * 43)
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    refs = ["env:SET_HERE", "env:NOT_SET_HERE", f"file:{tmp_path}/key", f"file:{tmp_path}/open"]
+    refs += [f"file:{tmp_path}/none", "env:OURS"]
+    text = "".join(f'[providers.p{n}]\nkind = "openai"\napi_key = "{ref}"\n' for n, ref in enumerate(refs))
+    text += '[providers.two]\nkind = "openai"\ntargets = [{ api_key = "env:SET_HERE" }, '
+    text += f'{{ api_key = "file:{tmp_path}/gone" }}]\n[providers.here]\nkind = "local"\n'
+    code, found = doctor(run, tmp_path, text)
+    assert code == 1
+    assert [each["verdict"] for each in found] == ["ok", "warn", "ok", "warn", "fail", "fail", "ok", "fail"]
+    assert found[0]["seen"] == f"p0: SET_HERE, {len(SECRET)} characters"
+    assert found[1]["seen"] == "p1: NOT_SET_HERE is not set here"
+    assert "chmod 600" in found[3]["advice"]
+    assert f"there is no file {tmp_path}/none" in found[4]["seen"]
+    assert "a key of Airboss" in found[5]["seen"]
+
+
+def test_online(run: Run, tmp_path: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each address is asked for its models: it answers, lacks the list or a model, or is not there."""
+    monkeypatch.setenv("KEY", SECRET)
+    known = MODEL_PREFIX + next(iter(FAULTS))
+    url = provider.url
+    text = "".join(
+        f'[providers.{name}]\nkind = "openai-compatible"\nbase_url = "{at}"\napi_key = "env:KEY"\n'
+        for name, at in (("good", url), ("lost", f"{url}/nowhere"), ("gone", "http://127.0.0.1:9/v1"))
+    )
+    text += f'[models.a]\nprovider = "good"\nmodel = "{known}"\n[deployments.a]\nmodel = "a"\n'
+    code, found = doctor(run, tmp_path, text)
+    assert (code, len(found)) == (0, 3), "nobody is asked unless told to"
+    code, found = doctor(run, tmp_path, text, "--online")
+    assert code == 1
+    said = {each["seen"].split(" at ")[0]: each for each in found[3:]}
+    assert [said[name]["verdict"] for name in ("good", "lost", "gone")] == ["ok", "warn", "fail"]
+    assert "takes its key" in said["good"]["seen"]
+    assert "(404)" in said["lost"]["seen"]
+    assert "cannot be reached" in said["gone"]["seen"]
+    code, found = doctor(run, tmp_path, text.replace(known, "nobody-has-it"), "--online")
+    assert "does not list nobody-has-it" in found[3]["seen"]
+    assert os.environ["KEY"] == SECRET
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A provider that takes no key, and repeats it; notes who asked."""
+
+    asked: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self) -> None:
+        """Refuse."""
+        self.asked.append((self.path, self.headers.get("x-api-key") or self.headers.get("x-goog-api-key")))
+        body = json.dumps({"error": {"message": f"invalid key {SECRET}"}}).encode()
+        self.send_response(401)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quietly."""
+
+
+def test_a_key_that_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said with the provider's words and without the key; each is asked as it documents it."""
+    monkeypatch.setenv("KEY", SECRET)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_address[1]}"
+    text = "".join(
+        f'[providers.{kind}]\nkind = "{kind}"\nbase_url = "{base}/{kind}"\napi_key = "env:KEY"\n'
+        for kind in ("anthropic", "gemini")
+    )
+    try:
+        code, found = doctor(run, tmp_path, text, "--online")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert code == 1
+    assert all("refuses its key (401): invalid key …" in each["seen"] for each in found[2:])
+    assert Refusing.asked == [("/anthropic/models?limit=1", SECRET), ("/gemini/models?pageSize=1", SECRET)]
