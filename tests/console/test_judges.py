@@ -66,7 +66,7 @@ def test_the_page_shows_them(site: Site) -> None:
     for words in (
         "How far judges can be believed",
         "Cohen&#39;s kappa",
-        "people would say",
+        "corrected",
         "0.667",
         "12 of them",
     ):

@@ -87,31 +87,21 @@ def means(found: Judge) -> Picture | None:
     if mean is None:
         return None
     at = mean.judge_mean
-    return picture(
-        [
-            Spread(
-                label="the judge says",
-                low=at,
-                high=at,
-                estimate=at,
-                note=f"{at:.3f}, over {mean.scored:,} scored calls",
-            ),
-            drawn("people would say", mean.corrected, "as all that it scored"),
-            drawn("people alone", mean.people, f"of {mean.sampled:,} drawn by chance"),
-        ],
-        margin=None,
-        higher_is_better=None,
-        words=lambda value: f"{value:g}",
-    )
+    own = Spread(label=f"judge, n {mean.scored:,}", low=at, high=at, estimate=at, note=f"{at:.3f}")
+    bars = [
+        own,
+        drawn("corrected", mean.corrected),
+        drawn(f"people, n {mean.sampled:,}", mean.people),
+    ]
+    return picture(bars, margin=None, higher_is_better=None, words=lambda value: f"{value:g}")
 
 
-def drawn(label: str, interval: Interval, of: str) -> Spread:
+def drawn(label: str, interval: Interval) -> Spread:
     """One bar."""
-    note = f"{interval.estimate:.3f} ({interval.low:.3f} to {interval.high:.3f}), {of}"
     return Spread(
         label=label,
         low=interval.low,
         high=interval.high,
         estimate=interval.estimate,
-        note=note,
+        note=f"{interval.estimate:.3f} ({interval.low:.3f} to {interval.high:.3f})",
     )

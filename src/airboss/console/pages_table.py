@@ -43,6 +43,7 @@ PAGES: tuple[Page, ...] = (
     *views_releases.PAGES,
     *views_playground.PAGES,
     *views_quality.PAGES,
+    *views_review.PAGES,
     *views_bias.PAGES,
     *views_drift.PAGES,
     *views_tuning.PAGES,
