@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from airboss.console import api
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.span_rows import SpanDetail
 from tests.console.described import assert_as_described
@@ -385,4 +386,8 @@ class One:
 
     def spans_of(self, _record_ids: list[str]) -> list[SpanDetail]:
         """It is in no trace."""
+        return []
+
+    def scores_of(self, _record_ids: list[str]) -> list[Score]:
+        """Nobody has judged it."""
         return []
