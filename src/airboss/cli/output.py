@@ -29,10 +29,10 @@ def print_json(value: Any) -> None:
 
 def console() -> Console:
     """Where tables go."""
-    from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from airboss.cli.narrow import WholeConsole  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
     # Names of models have colons (`ft:up:…`), of which rich would make pictures.
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, emoji=False)
+    return WholeConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def fitting(

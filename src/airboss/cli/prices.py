@@ -10,7 +10,7 @@ import typer
 from airboss.cli.api import reach
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, print_json
+from airboss.cli.output import console, dash, left_out, print_json
 from airboss.domain.errors import WrongCall
 
 prices = typer.Typer(help="What hosted models cost, by a dated table.", no_args_is_help=True)
@@ -31,6 +31,8 @@ def list_prices(
         return
     from rich.table import Table  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
+    from airboss.cli.narrow import without  # noqa: PLC0415 - as above
+
     names = ("kind", "model", "input", "cached", "written", "output", "over", "read")
     table = Table(*names, box=None, padding=(0, 2, 0, 0))
     for each in found["prices"]:
@@ -39,7 +41,10 @@ def list_prices(
         if long is not None:
             table.add_row("", "", *_rates(long), f"{long['over_tokens']:,}", "")
     out = console()
+    gone = without(table, out, ("read", "written", "cached"))
     out.print(table)
+    if gone:
+        out.print(left_out(names, [each for each in names if each not in gone]), style="dim", markup=False)
     out.print(f"version {found['version']}{', as it came with Airboss' if found['shipped'] else ''}")
 
 

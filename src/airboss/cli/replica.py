@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LogFormatOption, UrlOption
-from airboss.cli.output import console, dash, print_json
+from airboss.cli.output import console, dash, left_out, print_json
 from airboss.cli.status import age, coloured
 
 replica = typer.Typer(help="Model engines on this machine.", no_args_is_help=True)
@@ -32,6 +32,8 @@ def list_replicas(
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
 
+    from airboss.cli.narrow import without  # noqa: PLC0415 - as above
+
     names = ("replica", "model", "url", "state", "since", "pid", "restarts", "running", "queued", "reason")
     table = Table(*names, box=None, padding=(0, 2, 0, 0))
     for each in found:
@@ -40,7 +42,10 @@ def list_replicas(
         told += ["-" if each["running"] is None else f"{each['running']} of {each['slots']}"]
         table.add_row(*told, dash(each["queued"]), escape(each["detail"] or "-"))
     out = console()
+    gone = without(table, out, ("pid", "restarts", "queued", "model", "reason"))
     out.print(table)
+    if gone:
+        out.print(left_out(names, [each for each in names if each not in gone]), style="dim", markup=False)
     for each in status["scaling"]:
         ready = sum(1 for one in found if one["model"] == each["model"] and one["state"] == "ready")
         wanted = f"{each['model']}: {ready} ready of {each['wanted']} wanted"
