@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from airboss.console import app
 from airboss.store.parquet import as_parquet
-from tests.console.site import ADMIN_KEY, BASE_URL, Noted, Site
+from tests.console.site import ADMIN_KEY, BASE_URL, Noted, Site, people_keys
 from tests.support.seed_loop import Loop
 
 
@@ -43,8 +43,8 @@ class LoopSite(Site):
             finetuning=cast("Any", None),
             rollouts=loop.rollouts,
             audit=self.audit,
-            people=cast("Any", None),
-            prices=cast("Any", None),
+            people=self.people,
+            prices=self.prices,
             alerts=loop.alerts,
         )
         self.hub = built.state.live
@@ -55,6 +55,8 @@ def looped(loop: Loop) -> LoopSite:
     """The console over it."""
     site = LoopSite(log=loop.log, alerts=loop.alerts, audit=Noted())
     site.loop = loop
+    for key in people_keys():
+        loop.ledger.put_key(key)
     return site
 
 

@@ -263,9 +263,9 @@ def series(desk: Desk, call: Call) -> object:
     )
 
 
-def status(desk: Desk, _call: Call) -> object:
+def status(desk: Desk, call: Call) -> object:
     """GET /api/v1/status."""
-    return desk.status()
+    return desk.status_for(call.caller)
 
 
 def config(desk: Desk, _call: Call) -> object:

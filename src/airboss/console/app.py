@@ -392,7 +392,7 @@ async def login(desk: Desk, templates: Templates, request: Request) -> Response:
                 await desk.run(lambda: note_login(desk, "login.blocked", peer))
             problem = "This is neither the admin key nor a console key."
             if given.startswith("ab_"):
-                problem += " A key for calling models does not open the console."
+                problem += " A key without a role calls models, and does not open the console."
             return html(templates.page("login.html", seen, next=wanted, problem=problem), status=401)
         caller, bond = holder
     desk.attempts.succeeded(peer)

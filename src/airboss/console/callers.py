@@ -42,12 +42,12 @@ NOBODY = Caller(role="")
 
 def too_low(caller: Caller, needed: Role, what: str, *, may: Sequence[str] = ()) -> PermissionDenied:
     """The refusal of what a role is not enough for. `what` begins the sentence; `may` names who could."""
-    named = (
-        "" if not may else f"; {', '.join(may[:NAMED_MAX])}{' and others' if len(may) > NAMED_MAX else ''}"
-    )
+    others = "" if len(may) <= NAMED_MAX else ", others"
+    named = "".join(f"{name}, " for name in may[:NAMED_MAX])
     return PermissionDenied(
         f"{what} needs the role {needed} ({MAY[needed]}), and {caller.key or 'this key'!r} has "
-        f"{caller.role or 'none'}. Who may: whoever has the admin key{named}.",
+        f"{caller.role or 'none'}. Who may: {named.removesuffix(', ')}{others}{' and ' if may else ''}"
+        "whoever has the admin key.",
         code="role_too_low",
     )
 

@@ -10,9 +10,10 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from airboss.config.prices import PriceTable
-from airboss.console.callers import Callers
+from airboss.console.callers import Caller, Callers
 from airboss.console.exports import Exports
 from airboss.console.live import Live
 from airboss.console.plays import Plays
@@ -189,6 +190,13 @@ class Desk:
         return self.audit.append(
             action, actor=call.actor, subject=subject, detail=detail or {}, at=call.now, user=user
         )
+
+    def status_for(self, caller: Caller) -> SystemStatus:
+        """How everything stands. What dead letters begin with, and why they are none, is for readers."""
+        found = self.status()
+        if caller.may("reader"):
+            return found
+        return msgspec.structs.replace(found, journal=msgspec.structs.replace(found.journal, dead_letters=()))
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run blocking work in a thread. Raises StoreUnavailable when it takes longer than `READ_S`."""

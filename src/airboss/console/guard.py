@@ -195,7 +195,10 @@ class Guard:
         needed = needed_by(request)
         if needed is not None and not caller.may(needed):
             may = await self.desk.run(lambda: self.desk.callers.who_may(needed))
-            raise too_low(caller, needed, f"{request.method} {request.url.path[:200]}", may=may)
+            what = f"{request.method} {request.url.path[:200]}"
+            if not is_api(request):
+                what = "this page" if request.method in SAFE_METHODS else "this"
+            raise too_low(caller, needed, what, may=may)
 
     async def _check_bearer(self, request: Request, given: str) -> Caller:
         """Whose key this is; raises for one that opens nothing here. Guesses are counted as failed logins

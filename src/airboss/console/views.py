@@ -24,7 +24,7 @@ from airboss.console.findings import findings, node_findings, system_findings
 from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
-from airboss.console.page import Page, asking, current_plan, drawn
+from airboss.console.page import Page, asking, current_plan, drawn, need
 from airboss.console.query import FILTER_NAMES, STATUSES, Period, check_names, read_filter, read_period
 from airboss.console.reading import note_one
 from airboss.console.render import Templates, Visit, url
@@ -141,6 +141,8 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
         until = period.until if "until" in seen.params else None
         where = msgspec.structs.replace(where, since=period.since, until=until)
     words = seen.params.get("search", "").strip()
+    if words:
+        need(seen, "reader", "to search in bodies")
     found, before = searched(desk, where, words) if words else page_of(desk, where)
     keep = {name: value for name, value in seen.params.items() if name not in ("before", "trail")}
     newer = newer_page(seen.params)
@@ -247,7 +249,7 @@ def request_body(desk: Desk, seen: Visit) -> bytes:
 
 def system(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Processes, replicas, journal. It needs no record store."""
-    status = desk.status()
+    status = desk.status_for(seen.caller)
     nodes = desk.nodes.all() if desk.nodes is not None else ()
     return drawn(
         desk,
@@ -356,9 +358,9 @@ def cli_records(keep: dict[str, str]) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/", draw=overview, room="overview", tab="Overview"),
-    Page(path="/records", draw=records, room="records", tab="Records"),
-    Page(path="/records/{id}", draw=record, room="records", under="/records"),
-    Page(path="/system", draw=system, room="system", tab="Processes"),
+    Page(path="/", draw=overview, role="viewer", room="overview", tab="Overview"),
+    Page(path="/records", draw=records, role="viewer", room="records", tab="Records"),
+    Page(path="/records/{id}", draw=record, role="viewer", room="records", under="/records"),
+    Page(path="/system", draw=system, role="viewer", room="system", tab="Processes"),
 )
 """The pages of this module."""

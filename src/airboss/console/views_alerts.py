@@ -166,8 +166,8 @@ def url_of(form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/alerts", draw=listing, room="alerts"),
-    Page(path="/alerts/{name}", draw=one, room="alerts"),
+    Page(path="/alerts", draw=listing, role="viewer", room="alerts"),
+    Page(path="/alerts/{name}", draw=one, role="viewer", room="alerts"),
 )
 """The pages of this module."""
 
@@ -176,18 +176,21 @@ ACTIONS: tuple[Action, ...] = (
         name="alert.silence",
         path="/alerts/{name}/silence",
         act=silence,
+        role="operator",
         done="Silenced: nobody is told of it until then. It is still watched and shown.",
     ),
     Action(
         name="alert.unsilence",
         path="/alerts/{name}/unsilence",
         act=unsilence,
+        role="operator",
         done="The silence has ended; whoever is to be told is told again.",
     ),
     Action(
         name="alert.test",
         path="/alerts/{name}/test",
         act=test,
+        role="operator",
         done="A test was sent; below is what became of it.",
     ),
 )

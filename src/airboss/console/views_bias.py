@@ -155,7 +155,7 @@ def difference(measure: Measure, number: float) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/quality/bias", draw=probes, room="quality", tab="Bias"),
-    Page(path="/quality/bias/{id}", draw=probe, room="quality", under="/quality/bias"),
+    Page(path="/quality/bias", draw=probes, role="viewer", room="quality", tab="Bias"),
+    Page(path="/quality/bias/{id}", draw=probe, role="reader", room="quality", under="/quality/bias"),
 )
 """The pages of this module."""

@@ -62,7 +62,7 @@ def one(desk: Desk, templates: Templates, seen: Visit) -> str:
         story=story(desk, found.rollout) if found.rollout is not None else None,
         doings=doings(desk, found),
         challenger=challenger,
-        changes=difference(desk, found.view.stable, challenger) if challenger is not None else (),
+        changes=difference(desk, seen, found.view.stable, challenger) if challenger is not None else (),
         changed=placed(desk, period, deployment=name),
         history=history(desk, name),
         plans_max=PLANS_MAX,
@@ -70,9 +70,9 @@ def one(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def difference(desk: Desk, a: str, b: str) -> tuple[Shown, ...]:
-    """What tells release `b` from `a`, both known by digest."""
-    return shown(changes(desk, a, b))
+def difference(desk: Desk, seen: Visit, a: str, b: str) -> tuple[Shown, ...]:
+    """What tells release `b` from `a`, both known by digest: prompts and examples, which are for readers."""
+    return shown(changes(desk, a, b)) if seen.caller.may("reader") else ()
 
 
 def changes(desk: Desk, a: str, b: str) -> tuple[Change, ...]:
@@ -109,8 +109,8 @@ def order(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/deployments", draw=listing, room="deployments", tab="Deployments"),
-    Page(path="/deployments/{name}", draw=one, room="deployments", under="/deployments"),
+    Page(path="/deployments", draw=listing, role="viewer", room="deployments", tab="Deployments"),
+    Page(path="/deployments/{name}", draw=one, role="viewer", room="deployments", under="/deployments"),
 )
 """The pages of this module."""
 
@@ -119,12 +119,14 @@ ACTIONS: tuple[Action, ...] = (
         name="rollout.start",
         path="/deployments/{name}/rollout/start",
         act=start,
+        role="operator",
         done="The rollout has begun. It rises by itself while no harm shows, and harm takes it back.",
     ),
     Action(
         name="rollout.order",
         path="/deployments/{name}/rollout/{action}",
         act=order,
+        role="operator",
         done="Done: the rollout stands as you see it here, and your reason is in the audit log.",
     ),
 )

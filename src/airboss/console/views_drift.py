@@ -38,7 +38,9 @@ def accept(desk: Desk, form: Form) -> str:
     return "/quality/drift"
 
 
-PAGES: tuple[Page, ...] = (Page(path="/quality/drift", draw=drift, room="quality", tab="Drift"),)
+PAGES: tuple[Page, ...] = (
+    Page(path="/quality/drift", draw=drift, role="viewer", room="quality", tab="Drift"),
+)
 """The pages of this module."""
 
 ACTIONS: tuple[Action, ...] = (
@@ -46,6 +48,7 @@ ACTIONS: tuple[Action, ...] = (
         name="drift.accept",
         path="/quality/drift/accept",
         act=accept,
+        role="operator",
         done="Accepted: the next calls are the reference that later ones are compared with.",
     ),
 )

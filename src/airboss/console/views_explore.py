@@ -204,11 +204,25 @@ def delete(desk: Desk, form: Form) -> str:
     return "/explore"
 
 
-PAGES: tuple[Page, ...] = (Page(path="/explore", draw=explore, room="overview", tab="Explore"),)
+PAGES: tuple[Page, ...] = (
+    Page(path="/explore", draw=explore, role="viewer", room="overview", tab="Explore"),
+)
 """The pages of this module."""
 
 ACTIONS: tuple[Action, ...] = (
-    Action(name="view.save", path="/explore/save", act=save, done="Saved; it stands under Saved views."),
-    Action(name="view.delete", path="/explore/delete", act=delete, done="The view is not kept any more."),
+    Action(
+        name="view.save",
+        path="/explore/save",
+        act=save,
+        role="operator",
+        done="Saved; it stands under Saved views.",
+    ),
+    Action(
+        name="view.delete",
+        path="/explore/delete",
+        act=delete,
+        role="operator",
+        done="The view is not kept any more.",
+    ),
 )
 """What its forms do."""

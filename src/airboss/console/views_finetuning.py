@@ -61,7 +61,7 @@ def finetuning(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/finetuning", draw=finetunings, room="tuning", tab="Fine-tuning"),
-    Page(path="/finetuning/{id}", draw=finetuning, room="tuning", under="/finetuning"),
+    Page(path="/finetuning", draw=finetunings, role="viewer", room="tuning", tab="Fine-tuning"),
+    Page(path="/finetuning/{id}", draw=finetuning, role="reader", room="tuning", under="/finetuning"),
 )
 """The pages of this module."""

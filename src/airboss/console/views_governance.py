@@ -163,9 +163,9 @@ def report(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/governance", draw=policies, room="governance", tab="Policies"),
-    Page(path="/governance/audit", draw=audit, room="governance", tab="Audit log"),
-    Page(path="/governance/erasures", draw=erasures, room="governance", tab="Erasures"),
-    Page(path="/governance/report", draw=report, room="governance", tab="Report"),
+    Page(path="/governance", draw=policies, role="viewer", room="governance", tab="Policies"),
+    Page(path="/governance/audit", draw=audit, role="viewer", room="governance", tab="Audit log"),
+    Page(path="/governance/erasures", draw=erasures, role="viewer", room="governance", tab="Erasures"),
+    Page(path="/governance/report", draw=report, role="viewer", room="governance", tab="Report"),
 )
 """The pages of this module."""

@@ -17,6 +17,7 @@ from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.budgets import money
+from airboss.governance.roles import MAY
 
 WORDS = {"requests": "requests a minute", "tokens": "tokens a minute", "concurrency": "at once"}
 LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency")
@@ -67,7 +68,7 @@ def bars(key: KeyShown) -> tuple[Bar, ...]:
 
 
 def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
-    """Every data-plane key, those that open nothing last."""
+    """Every key, those that open nothing last."""
     check_names(seen.params, ())
     found = sorted(api_keys.keys_shown(desk, seen.now), key=lambda key: (key.state != "active", key.name))
     rows = [(key, bars(key)) for key in found]
@@ -112,12 +113,14 @@ def choices(desk: Desk) -> dict[str, Any]:
     return {
         "deployments": sorted(each.name for each in plan.deployments) if plan is not None else [],
         "expiries": EXPIRIES,
+        "roles": MAY,
     }
 
 
 def create(desk: Desk, form: Form) -> Once:
     """Make a key, and show its secret."""
-    made = api_keys.create_key(desk, form.call({"name": form.needed("name"), **terms(form)}))
+    said = role_said(form) if form.text("role") else terms(form)
+    made = api_keys.create_key(desk, form.call({"name": form.needed("name"), **said}))
     assert isinstance(made, Secret)
     return secret(made, rotated=False)
 
@@ -126,7 +129,8 @@ def change(desk: Desk, form: Form) -> str:
     """Change what a key may, but for what the configuration says."""
     name = form.parts["name"]
     fixed = key_terms.settings_in(key_terms.configured(desk).get(name))
-    api_keys.set_key(desk, form.call({k: v for k, v in terms(form).items() if k not in fixed}))
+    said = role_said(form) if form.text("console") else terms(form)
+    api_keys.set_key(desk, form.call({k: v for k, v in said.items() if k not in fixed}))
     return f"/governance/keys/{name}"
 
 
@@ -156,18 +160,26 @@ def terms(form: Form) -> dict[str, Any]:
     if limits["concurrency"] is not None and size and wait_s:
         limits["queue"] = {"size": whole(form, "queue_size"), "wait_s": number(form, "queue_wait_s")}
     usd = money_said(form)
-    said: dict[str, Any] = {
+    return {
         "deployments": chosen(form) if form.text("scope") == "some" else None,
         "limits": limits if any(each is not None for each in limits.values()) else None,
         "budget": {"usd": usd, "per": form.text("per") or "month"} if usd else None,
         "priority": form.text("priority") or "normal",
+        **ends(form),
     }
+
+
+def role_said(form: Form) -> dict[str, Any]:
+    """What the fields of a form say of a console key. Raises InvalidRequest."""
+    return {**({"role": form.text("role")} if form.text("role") else {}), **ends(form)}
+
+
+def ends(form: Form) -> dict[str, Any]:
+    """When a key is to end, where the form says so. Raises InvalidRequest."""
     expires = form.text("expires")
     if expires == "never":
-        said["expires_at"] = None
-    elif expires:
-        said["expires_at"] = in_days(form, "expires")
-    return said
+        return {"expires_at": None}
+    return {"expires_at": in_days(form, "expires")} if expires else {}
 
 
 def chosen(form: Form) -> list[str]:
@@ -226,24 +238,28 @@ def whole(form: Form, name: str) -> int | None:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/governance/keys", draw=listing, room="governance", tab="Keys"),
-    Page(path="/governance/keys/{name}", draw=one, room="governance", under="/governance/keys"),
+    Page(path="/governance/keys", draw=listing, role="viewer", room="governance", tab="Keys"),
+    Page(
+        path="/governance/keys/{name}", draw=one, role="viewer", room="governance", under="/governance/keys"
+    ),
 )
 """The pages of this module."""
 
 ACTIONS: tuple[Action, ...] = (
-    Action(name="keys.create", path="/governance/keys", act=create, done=""),
+    Action(name="keys.create", path="/governance/keys", act=create, role="admin", done=""),
     Action(
         name="keys.set",
         path="/governance/keys/{name}/set",
         act=change,
+        role="admin",
         done="Done: every gateway follows within a second.",
     ),
-    Action(name="keys.rotate", path="/governance/keys/{name}/rotate", act=rotate, done=""),
+    Action(name="keys.rotate", path="/governance/keys/{name}/rotate", act=rotate, role="admin", done=""),
     Action(
         name="keys.revoke",
         path="/governance/keys/{name}/revoke",
         act=revoke,
+        role="admin",
         done="The key opens nothing any more: every gateway refuses it within a second.",
     ),
 )

@@ -277,7 +277,9 @@ def number(form: Form, name: str, least: float, most: float, default: float) -> 
     return value
 
 
-PAGES: tuple[Page, ...] = (Page(path="/playground", draw=playground, room="deployments", tab="Playground"),)
+PAGES: tuple[Page, ...] = (
+    Page(path="/playground", draw=playground, role="operator", room="deployments", tab="Playground"),
+)
 """The pages of this module."""
 
 ACTIONS: tuple[Action, ...] = (
@@ -285,6 +287,7 @@ ACTIONS: tuple[Action, ...] = (
         name="playground.ask",
         path="/playground",
         act=ask,
+        role="operator",
         done="Asked. Each answer is a new call with a record of its own; it counts in no rollout.",
     ),
 )

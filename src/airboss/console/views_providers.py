@@ -109,10 +109,12 @@ def test(desk: Desk, form: Form) -> str:
     return f"/playground?play={play.id}"
 
 
-PAGES: tuple[Page, ...] = (Page(path="/system/providers", draw=listing, room="system", tab="Providers"),)
+PAGES: tuple[Page, ...] = (
+    Page(path="/system/providers", draw=listing, role="viewer", room="system", tab="Providers"),
+)
 """The pages of this module."""
 
 ACTIONS: tuple[Action, ...] = (
-    Action(name="providers.test", path="/system/providers/test", act=test, done="Asked."),
+    Action(name="providers.test", path="/system/providers/test", act=test, role="operator", done="Asked."),
 )
 """What its forms do."""

@@ -215,12 +215,12 @@ def cancel(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/quality", draw=scores, room="quality", tab="Scores"),
-    Page(path="/evaluations", draw=evaluations, room="quality", tab="Evaluations"),
-    Page(path="/evaluations/{id}", draw=evaluation, room="quality", under="/evaluations"),
-    Page(path="/datasets", draw=datasets, room="quality", tab="Datasets"),
-    Page(path="/datasets/{name}", draw=dataset, room="quality", under="/datasets"),
-    Page(path="/jobs", draw=jobs, room="quality", tab="Jobs"),
+    Page(path="/quality", draw=scores, role="viewer", room="quality", tab="Scores"),
+    Page(path="/evaluations", draw=evaluations, role="viewer", room="quality", tab="Evaluations"),
+    Page(path="/evaluations/{id}", draw=evaluation, role="reader", room="quality", under="/evaluations"),
+    Page(path="/datasets", draw=datasets, role="viewer", room="quality", tab="Datasets"),
+    Page(path="/datasets/{name}", draw=dataset, role="reader", room="quality", under="/datasets"),
+    Page(path="/jobs", draw=jobs, role="viewer", room="quality", tab="Jobs"),
 )
 """The pages of this module."""
 
@@ -229,6 +229,7 @@ ACTIONS: tuple[Action, ...] = (
         name="job.cancel",
         path="/jobs/{id}/cancel",
         act=cancel,
+        role="operator",
         done="The job is cancelled; what it has done so far is kept.",
     ),
 )

@@ -48,7 +48,7 @@ def rollout(desk: Desk, templates: Templates, seen: Visit) -> str:
         r=found,
         story=story(desk, found),
         names=release_names(desk),
-        changes=difference(desk, found.baseline, found.release),
+        changes=difference(desk, seen, found.baseline, found.release),
     )
 
 
@@ -104,15 +104,15 @@ def diff(desk: Desk, templates: Templates, seen: Visit) -> str:
         "release_diff.html",
         a=a.release,
         b=b.release,
-        changes=difference(desk, a.release.digest, b.release.digest),
+        changes=difference(desk, seen, a.release.digest, b.release.digest),
     )
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/rollouts", draw=rollouts, room="deployments", tab="Rollouts"),
-    Page(path="/rollouts/{id}", draw=rollout, room="deployments", under="/rollouts"),
-    Page(path="/releases", draw=releases, room="deployments", tab="Releases"),
-    Page(path="/releases/diff", draw=diff, room="deployments", under="/releases"),
-    Page(path="/releases/{ref}", draw=release, room="deployments", under="/releases"),
+    Page(path="/rollouts", draw=rollouts, role="viewer", room="deployments", tab="Rollouts"),
+    Page(path="/rollouts/{id}", draw=rollout, role="viewer", room="deployments", under="/rollouts"),
+    Page(path="/releases", draw=releases, role="viewer", room="deployments", tab="Releases"),
+    Page(path="/releases/diff", draw=diff, role="reader", room="deployments", under="/releases"),
+    Page(path="/releases/{ref}", draw=release, role="reader", room="deployments", under="/releases"),
 )
 """The pages of this module."""

@@ -11,7 +11,7 @@ import msgspec
 from airboss.console.api_traces import FILTERS, STATUSES, place, read_traces, tree_of
 from airboss.console.curl import body_text
 from airboss.console.desk import Desk
-from airboss.console.page import Page, asking, drawn
+from airboss.console.page import Page, asking, drawn, need
 from airboss.console.query import check_names, read_period
 from airboss.console.reading import note_one
 from airboss.console.render import Templates, Visit, url
@@ -81,6 +81,8 @@ def trace(desk: Desk, templates: Templates, seen: Visit) -> str:
     records = record_ids(tree.spans)
     began, took = tree.extent(at)
     one = chosen(tree, seen.params.get("span"), "span")
+    if one is not None:
+        need(seen, "reader", "to read what a span tells")
     detail = desk.log.span(trace_id, one.span_id) if one is not None else None
     if detail is not None:
         note_one(desk, asking(seen))
@@ -178,7 +180,7 @@ def pairs(detail: SpanDetail | None) -> list[tuple[str, str]]:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/traces", draw=traces, room="records", tab="Traces"),
-    Page(path="/traces/{id}", draw=trace, room="records", under="/traces"),
+    Page(path="/traces", draw=traces, role="viewer", room="records", tab="Traces"),
+    Page(path="/traces/{id}", draw=trace, role="viewer", room="records", under="/traces"),
 )
 """The pages of this module."""

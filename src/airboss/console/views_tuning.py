@@ -160,7 +160,7 @@ def rollout_of(desk: Desk, deployment: str, release: Release | None, proposed: s
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/tuning", draw=tunings, room="tuning", tab="Prompts"),
-    Page(path="/tuning/{id}", draw=tuning, room="tuning", under="/tuning"),
+    Page(path="/tuning", draw=tunings, role="viewer", room="tuning", tab="Prompts"),
+    Page(path="/tuning/{id}", draw=tuning, role="reader", room="tuning", under="/tuning"),
 )
 """The pages of this module."""

@@ -68,7 +68,6 @@ def made(before: ApiKey | None, name: str, secret: str, *, terms: Terms, now: da
             raise WrongCall(f"{name!r} is nobody's name in the audit log; use another for a key with a role")
         # No deployment: a gateway of an earlier version, which knows no roles, lets it call nothing either.
         key = msgspec.structs.replace(key, role=terms.role, deployments=())
-        terms = msgspec.structs.replace(terms, deployments=())
     return with_terms(key, terms, now=now)
 
 
@@ -96,7 +95,7 @@ def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
             )
     return msgspec.structs.replace(
         key,
-        given=terms.deployments,
+        given=() if key.role is not None else terms.deployments,
         given_limits=terms.limits,
         given_budget=terms.budget,
         given_priority=terms.priority,
