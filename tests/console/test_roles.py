@@ -136,6 +136,7 @@ PAGES: dict[str, Role] = {
     "/releases": "viewer",
     "/releases/diff": "reader",
     "/releases/{ref}": "reader",
+    "/review": "reader",
     "/rollouts": "viewer",
     "/rollouts/{id}": "viewer",
     "/system": "viewer",
