@@ -163,6 +163,9 @@ FORMS: dict[str, Role] = {
     "/playground": "operator",
     "/quality/drift/accept": "operator",
     "/records/{id}/score": "reader",
+    "/review/judge": "reader",
+    "/review/start": "reader",
+    "/review/undo": "reader",
     "/system/providers/test": "operator",
 }
 
