@@ -57,7 +57,7 @@ IO_MODULES = frozenset(
 """Importing one of these means that a module touches the world outside."""
 
 TOUCHES: Mapping[str, str] = {
-    "cli/api.py": "httpx2 os ssl",
+    "cli/api.py": "httpx2 os socket ssl",
     "cli/provider_checks.py": "httpx2 ssl",
     "cli/demo.py": "os shutil signal subprocess",
     "demo/story.py": "subprocess",

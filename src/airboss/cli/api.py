@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from airboss.supervisor.runfiles import UpFile
+
+START_S = 30.0
+"""So long an Airboss that is starting is waited for."""
+TELL_S = 1.0
 TIMEOUT_S = 30.0
 NAMES = ("code", "param")
 """The members of an error, beside its message, that are passed on."""
@@ -67,15 +75,46 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
             " right directory with --data-dir."
         )
     from airboss.cli.stopped import opened  # noqa: PLC0415 - not needed for --url
-    from airboss.compose.parts import running  # noqa: PLC0415 - as above
 
-    up = running(data_dir)
+    up = _up(data_dir)
     if up is not None:
         cert = up.tls.cert if up.tls is not None else None
         yield Remote(up.console_url, key or read_admin_key(data_dir), cert=cert)
         return
     with opened(data_dir) as stopped:
         yield stopped
+
+
+def _up(data_dir: Path) -> UpFile | None:
+    """Where the Airboss of this directory listens, also one that is just starting; None if it is stopped.
+    Raises Unreachable for one that takes longer."""
+    from airboss.compose.parts import running, starting  # noqa: PLC0415 - not needed for --url
+
+    began, told = time.monotonic(), False
+    while (pid := starting(data_dir)) is not None:
+        waited_s, up = time.monotonic() - began, running(data_dir)
+        if up is not None and (_listens(up.console_url) or waited_s >= START_S):
+            return up
+        if waited_s >= START_S:
+            raise Unreachable(
+                f"the Airboss of {data_dir.absolute()} (process {pid}) is still starting, after {START_S:.0f}"
+                " s: its terminal says what it waits for, such as weights that are being fetched. Try again"
+                " when it has printed its URLs, or stop it with Ctrl-C"
+            )
+        if waited_s >= TELL_S and not told:
+            told = True
+            sys.stderr.write(f"airboss: waiting for the Airboss that is starting (process {pid})\n")
+        time.sleep(0.05)
+    return running(data_dir)
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def preset_key() -> str | None:

@@ -227,19 +227,29 @@ def pick_port() -> int:
     return check_free("127.0.0.1", 0, flag="--port")
 
 
+def starting(data_dir: Path) -> int | None:
+    """The process of the Airboss that is about to serve this data directory, or None if there is none."""
+    data = DataDir(data_dir)
+    pid = runfiles.read_starting(data.run_dir)
+    return pid if pid is not None and pid == data.holder() and _locked(data) else None
+
+
 def running(data_dir: Path) -> runfiles.UpFile | None:
     """Where the Airboss on this data directory listens, or None if none is running there."""
     data = DataDir(data_dir)
     up = runfiles.read_up(data.run_dir)
-    if up is None:
-        return None
+    return up if up is not None and _locked(data) else None
+
+
+def _locked(data: DataDir) -> bool:
+    """Whether one process has the data directory for itself."""
     with suppress(OSError), data.lock_path.open("rb") as file:
         try:
             # Shared and given back at once: an `airboss up` that starts just now waits longer than this.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return up
-    return None
+            return True
+    return False
 
 
 def desk_parts(

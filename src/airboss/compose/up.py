@@ -96,6 +96,9 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     data = DataDir(options.data_dir)
     data.create()
     with lock_patiently(data) as lock, ExitStack() as opened:
+        runfiles.forget_up(data.run_dir)  # of one that was killed
+        runfiles.write_starting(data.run_dir)
+        opened.callback(runfiles.forget_up, data.run_dir)
         data.choose_ledger(ledger_named_in(options.config))
         check_leads(data.ledger_url)
         data.lead()
@@ -127,6 +130,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
         logs.configure("up", log_format=log_format, redact=redact)
 
         def on_ready() -> None:
+            runfiles.forget_starting(data.run_dir)
             announce(msgspec.structs.replace(ready, after_s=time.monotonic() - started))
 
         tell_where(data, places.base_url, places.console_url, options, config)
@@ -140,11 +144,8 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             listener=listener,
             on_line=logs.Relay(log_format, sys.stderr, redact=redact),
         )
-        try:
-            with relearning(ledger, redact):
-                asyncio.run(session.run(on_ready))
-        finally:
-            runfiles.forget_up(data.run_dir)
+        with relearning(ledger, redact):
+            asyncio.run(session.run(on_ready))
 
 
 def tell_where(data: DataDir, base_url: str, console_url: str, options: UpOptions, config: Config) -> None:

@@ -30,9 +30,24 @@ class UpFile(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsConfig | None = None
 
 
+def write_starting(run: Path) -> None:
+    """Say that we are about to serve, which may take as long as weights take to come."""
+    write(run / "starting", b"%d" % os.getpid())
+
+
+def read_starting(run: Path) -> int | None:
+    """The process that last said so and does not serve yet; it may be gone."""
+    return read(run / "starting", int)
+
+
 def write_up(run: Path, up: UpFile) -> None:
     """Say where we listen."""
     write(run / "up.json", msgspec.json.encode(up))
+
+
+def forget_starting(run: Path) -> None:
+    """We serve."""
+    (run / "starting").unlink(missing_ok=True)
 
 
 def read_up(run: Path) -> UpFile | None:
@@ -42,7 +57,7 @@ def read_up(run: Path) -> UpFile | None:
 
 def forget_up(run: Path) -> None:
     """We are going: what was said does not hold any more."""
-    for name in ("up.json", "processes.json"):
+    for name in ("up.json", "processes.json", "starting"):
         (run / name).unlink(missing_ok=True)
 
 

@@ -1,0 +1,72 @@
+"""Verbs on an Airboss that is just starting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airboss.cli import api
+from airboss.supervisor.runfiles import read_starting
+from tests.cli.running import COMMAND, CONFIG, environment
+from tests.support.wait import until
+
+
+@pytest.fixture
+def starting(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One that has been stopped in the middle of its start."""
+    (tmp_path / "airboss.toml").write_text(CONFIG)
+    arguments = ["up", "--json", "--port", "0", "--console-port", "0", "--data-dir", "data"]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: read_starting(tmp_path / "data" / "run") == process.pid, every_s=0.001)
+        os.kill(process.pid, signal.SIGSTOP)
+        yield process
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_a_verb_waits_for_the_start(starting: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """It says for whom it waits, and is answered as soon as somebody answers."""
+    if read_starting(tmp_path / "data" / "run") is None:
+        pytest.skip("it was quicker than its stopping")
+    verb = subprocess.Popen(
+        [*COMMAND, "status", "--json", "--data-dir", "data"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert verb.stderr is not None
+    assert verb.stderr.readline() == (
+        f"airboss: waiting for the Airboss that is starting (process {starting.pid})\n"
+    )
+    os.kill(starting.pid, signal.SIGCONT)
+    out, _ = verb.communicate(timeout=60)
+    assert verb.returncode in {0, 1}, "1: not all is up yet"
+    assert '"running":true' in out
+
+
+def test_a_start_that_takes_long_is_named(
+    starting: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its process, and what to look at."""
+    monkeypatch.setattr(api, "START_S", 0.2)
+    with (
+        pytest.raises(api.Unreachable, match=rf"process {starting.pid}\) is still starting"),
+        api.reach(tmp_path / "data", None),
+    ):
+        pass
