@@ -250,7 +250,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     error_type: str | None = None
     tag: str | None = None
     sort: RecordSort | None = None
-    seed: int = 0
+    seed: int | None = None
 
 
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):

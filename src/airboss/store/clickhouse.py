@@ -266,7 +266,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
     def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
         """As `RecordLog.records`; a list with bodies may end early, once it holds 64 MB of them."""
         conditions, asked = _conditions(where)
-        order = _ORDERS[where.sort].format(seed=where.seed)
+        order = _ORDERS[where.sort].format(seed=where.seed or 0)
         if where.before is not None or where.after is not None:
             anchors = self._anchors(where)
             if anchors is None:

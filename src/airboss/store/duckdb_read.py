@@ -172,7 +172,7 @@ def beyond(asked: UsageQuery | Question, *, ok: str = "status = 'ok'") -> dict[s
 
 def order(where: RecordFilter) -> str:
     """How a list of records is ordered that does not follow arrivals."""
-    return _ORDERS[where.sort].format(seed=where.seed)
+    return _ORDERS[where.sort].format(seed=where.seed or 0)
 
 
 def anchors(connection: Connection, where: RecordFilter) -> dict[str, Any] | None:

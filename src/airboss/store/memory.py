@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from hashlib import md5
 from typing import Any, Final, TypeVar
 
@@ -137,9 +138,7 @@ class MemoryRecordLog(MemorySpans):
         else:
             arrived.sort(key=_newness, reverse=True)
         if where.sort == "shuffled":
-            arrived.sort(
-                key=lambda each: md5(f"{where.seed}:{each.id}".encode(), usedforsecurity=False).hexdigest()
-            )
+            arrived.sort(key=partial(_by_chance, where.seed or 0))
         elif where.sort is not None:
             arrived.sort(key=_SORTS[where.sort], reverse=True)
         if where.before is not None:
@@ -423,6 +422,10 @@ _SORTS: Final[dict[RecordSort, Callable[[InferenceRecord], Any]]] = {
     "costliest": lambda record: (record.cost_usd is not None, record.cost_usd or Decimal(0), record.id),
     "longest": lambda record: (record.output_chars, record.id),
 }
+
+
+def _by_chance(seed: int, record: InferenceRecord) -> bytes:
+    return md5(f"{seed}:{record.id}".encode(), usedforsecurity=False).digest()
 
 
 def _newness(record: InferenceRecord) -> tuple[datetime, str]:
