@@ -146,36 +146,42 @@ def _call(rng: random.Random, number: int) -> bytes:
     return record_json(number, **fields)
 
 
-def answers(log: RecordLog, since: datetime, until: datetime) -> list[list[dict[str, Any]]]:
-    """What every question that may be answered from sums says."""
-    asked = [
-        log.stats(since, until),
-        log.stats(since, until, without_key="airboss"),
-        log.series(since, until, step_s=60),
-        log.series(since, until, step_s=900),
-        log.series(since, until, step_s=3_600),
-        log.traffic(since, until, step_s=300),
-        log.traffic(since, until, step_s=7_200),
-    ]
-    asked += [log.usage(UsageQuery(since=since, until=until, **question)) for question in QUESTIONS]
+def answers(
+    log: RecordLog, since: datetime, until: datetime, questions: Sequence[dict[str, Any]], *, tagged: bool
+) -> list[list[dict[str, Any]]]:
+    """What these questions of usage say, and the others that may be answered from sums without tags."""
+    asked: list[Sequence[Any]] = []
+    if not tagged:
+        asked = [
+            log.stats(since, until),
+            log.stats(since, until, without_key="airboss"),
+            log.series(since, until, step_s=60),
+            log.series(since, until, step_s=900),
+            log.series(since, until, step_s=3_600),
+            log.traffic(since, until, step_s=300),
+            log.traffic(since, until, step_s=7_200),
+        ]
+    asked += [log.usage(UsageQuery(since=since, until=until, **question)) for question in questions]
     return [[msgspec.structs.asdict(row) for row in each] for each in asked]
 
 
 def same(
     log: RecordLog,
     monkeypatch: pytest.MonkeyPatch,
-    periods: Sequence[Any] = ENDS,
+    periods: Sequence[Any],
+    questions: Sequence[dict[str, Any]] = QUESTIONS,
     *,
-    few_tags: Sequence[int] = (rollups.FEW_TAGS,),
+    tagged: bool = False,
 ) -> None:
-    """Answers from sums are those of the records, whatever number of tags is few."""
+    """Answers from sums are those of the records; about tags, whatever number of them is few."""
     for since, until in periods:
         monkeypatch.setattr(rollups, "FEW", 10**9)
-        read = answers(log, since, until)
+        read = answers(log, since, until, questions, tagged=tagged)
         monkeypatch.setattr(rollups, "FEW", -1)
-        for few in few_tags:
+        for few in (0, 1_000) if tagged else (rollups.FEW_TAGS,):
             monkeypatch.setattr(rollups, "FEW_TAGS", few)
-            for told, exact in zip(answers(log, since, until), read, strict=True):
+            found = answers(log, since, until, questions, tagged=tagged)
+            for told, exact in zip(found, read, strict=True):
                 assert exact
                 assert len(told) == len(exact)
                 for row, right in zip(told, exact, strict=True):
@@ -201,8 +207,7 @@ def test_sums_tell_what_the_records_do(summed: RecordLog, monkeypatch: pytest.Mo
     erasure, which sums do not see."""
     same(summed, monkeypatch, ENDS if isinstance(summed, DuckDBRecordLog) else ENDS[1::2])
     summed.erase({"u1": LATER})
-    monkeypatch.setattr(f"{__name__}.QUESTIONS", [*QUESTIONS[:3], *QUESTIONS[6:10]])
-    same(summed, monkeypatch, ENDS[1::2])
+    same(summed, monkeypatch, ENDS[1::2], [*QUESTIONS[:3], *QUESTIONS[6:10]])
 
 
 def test_usage_by_tag_is_that_of_the_records(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,11 +232,10 @@ def test_usage_by_tag_is_that_of_the_records(summed: RecordLog, monkeypatch: pyt
         {"by": ("error_type",), "where": RecordFilter(tag="x=2"), "people": ("sessions",)},
         {"by": ("tag:team", "user"), "where": RecordFilter(tag="team=a")},
     ]
-    monkeypatch.setattr(f"{__name__}.QUESTIONS", questions)
     days = (START - timedelta(days=1, hours=3), START + timedelta(days=1, hours=5))
     for erased in ({}, {"u1": LATER}):
         summed.erase(erased)
-        same(summed, monkeypatch, [ENDS[1], days], few_tags=(0, 1_000))
+        same(summed, monkeypatch, [ENDS[1], days], questions, tagged=True)
 
 
 def test_calls_of_nobody_are_one_row(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
