@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from collections.abc import Generator
 from contextlib import suppress
 from importlib import import_module
@@ -20,6 +22,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Containers often set these, people's machines do not: what is written to a closed pipe then fails at exit.
 for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(name, None)
+# To rewrite the assertions of every test takes a worker twelve seconds, to read them rewritten none.
+sys.dont_write_bytecode = False
+# The tests are a million objects that stay: to look through them again and again is a twentieth of the time.
+gc.set_threshold(20_000, 20, 50)
 
 
 JOURNEYS = sorted(path.name for path in Path(__file__).parent.glob("journeys/test_*.py"))
@@ -33,18 +39,18 @@ LONG = (
     "cli/test_up.py",
     "store/test_clickhouse_people.py",
     "console/test_browser.py",
-    "console/test_guard.py",
     "store/test_contract.py",
     "store/test_contract_spans.py",
     "store/test_contract_scores.py",
+    "store/test_erase.py",
     "store/test_contract_messages.py",
 )
 """Files that take half a minute and more."""
 
 
 def scope_of(test: str) -> str:
-    """What runs at one worker: a file, as ever, or half of the journeys, which wait much of their time. They
-    leave room for one worker more than there are cores."""
+    """What runs at one worker: a file, as ever, or half of the journeys, which wait half of their time, as
+    others do: together they leave room for twice as many workers as there are cores."""
     file = test.partition("::")[0]
     folder, _, name = file.rpartition("/")
     return f"journeys {JOURNEYS.index(name) % AT_ONCE}" if folder == "tests/journeys" else file
