@@ -12,6 +12,7 @@ from airboss.supervisor.listen import (
     check_exposure,
     check_free,
     check_host,
+    elsewhere,
     is_loopback,
     listen,
     port_of,
@@ -98,3 +99,9 @@ def test_a_host_of_another_machine_is_refused() -> None:
 def test_urls(host: str, tls: bool, expected: str) -> None:
     """A URL can be pasted: wildcards become loopback, IPv6 stands in brackets."""
     assert url(host, 87, tls=tls) == expected
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "gateway.example.com"])
+def test_what_others_say(host: str) -> None:
+    """An address or a name is said as it is; for a wildcard address others can say this machine's name."""
+    assert elsewhere(host) == (socket.gethostname() if host in {"0.0.0.0", "::"} else host)

@@ -100,11 +100,11 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
             store_socket=data.socket_path,
         )
         again = data.has_joined
-        with closing(leader_of(data, leader_url, places.base_url, options.workers)) as leader:
+        with closing(leader_of(data, leader_url, places.elsewhere, options.workers)) as leader:
             check_leader(leader, ledger, leader_url, again=again)
         redact = redactor(ledger, own_keys(data)[1])
         logs.configure("up", log_format=log_format, redact=redact)
-        tell_where(data, places.base_url, leader_url, options, config)
+        tell_where(data, places, leader_url, config)
         ready = Ready(
             base_url=places.base_url, console_url=leader_url, api_key=None, admin_key=None, after_s=0
         )
@@ -205,7 +205,7 @@ def run_joined_controller(data_dir: Path, url: str, *, log_format: str | None) -
             signal.signal(number, lambda _number, _frame: stop.set())
         on_parent_gone(terminate_self)
         up = runfiles.read_up(data.run_dir)
-        base_url, workers = (up.base_url, up.workers) if up is not None else ("", 0)
+        base_url, workers = (up.elsewhere, up.workers) if up is not None else ("", 0)
         leader = opened.enter_context(closing(leader_of(data, url, base_url, workers)))
         people = opened.enter_context(closing(SqlErasures(data.ledger_url)))
         shipping = Shipping(data.journal_dir, leader, before=forgetting(data, people.pending))

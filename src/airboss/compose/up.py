@@ -133,7 +133,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             runfiles.forget_starting(data.run_dir)
             announce(msgspec.structs.replace(ready, after_s=time.monotonic() - started))
 
-        tell_where(data, places.base_url, places.console_url, options, config)
+        tell_where(data, places, places.console_url, config)
         by_ray = config.replicas.host == "ray"
         host = LocalHost(places, fetched=lambda model: weights_at_hand(model, data))
         session = Session(
@@ -148,14 +148,15 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             asyncio.run(session.run(on_ready))
 
 
-def tell_where(data: DataDir, base_url: str, console_url: str, options: UpOptions, config: Config) -> None:
+def tell_where(data: DataDir, places: fleet.Places, console_url: str, config: Config) -> None:
     """Say where we listen, for the verbs and processes of this data directory."""
     up = runfiles.UpFile(
         pid=os.getpid(),
-        base_url=base_url,
+        base_url=places.base_url,
         console_url=console_url,
+        elsewhere=places.elsewhere,
         started_at=datetime.now(UTC),
-        workers=options.workers,
+        workers=places.workers,
         tls=config.tls,
     )
     runfiles.write_up(data.run_dir, up)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from airboss.domain.ports import Placement
-from airboss.supervisor.listen import url
+from airboss.supervisor.listen import elsewhere, url
 from airboss.supervisor.probe import file_probe, http_probe, unix_probe
 from airboss.supervisor.process import Command
 from airboss.supervisor.supervisor import Spec
@@ -52,6 +52,11 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     def base_url(self) -> str:
         """What goes into OPENAI_BASE_URL."""
         return url(self.host, self.port, tls=self.tls) + "/v1"
+
+    @property
+    def elsewhere(self) -> str:
+        """`base_url` as other machines say it."""
+        return url(elsewhere(self.host), self.port, tls=self.tls) + "/v1"
 
     @property
     def console_url(self) -> str:

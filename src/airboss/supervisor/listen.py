@@ -113,6 +113,15 @@ def refusal(error: OSError, host: str, port: int, flag: str) -> str:
     return f"cannot listen on {host} port {port}: {error.strerror or error}. Choose another with {flag}."
 
 
+def elsewhere(host: str) -> str:
+    """What other machines call `host`, as far as one can know: for a wildcard address this machine's name."""
+    try:
+        everywhere = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return host
+    return socket.gethostname() if everywhere else host
+
+
 def url(host: str, port: int, *, tls: bool) -> str:
     """How this machine reaches what listens there; a wildcard address is reached over loopback."""
     try:

@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 
 class UpFile(msgspec.Struct, frozen=True, kw_only=True):
-    """`run/up.json`. `base_url` ends with `/v1`. `tls` is what both speak, as long as this run lasts.
+    """`run/up.json`. `base_url` ends with `/v1`; `elsewhere` is what other machines say for it. `tls` is what
+    both speak, as long as this run lasts.
 
     The file may outlive its Airboss by `kill -9`; only the lock says who runs.
     """
@@ -25,6 +26,7 @@ class UpFile(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     base_url: str
     console_url: str
+    elsewhere: str = ""
     started_at: datetime
     workers: int = 1
     tls: TlsConfig | None = None
