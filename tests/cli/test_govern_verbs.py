@@ -44,6 +44,21 @@ def key(name: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "previous_until": None, "revoked_at": None, **given, **fields}
 
 
+def test_a_console_key_is_made_and_listed_with_its_role(run: Run, api: AdminApi) -> None:
+    """--role is sent as it is; what a key with one may is said in the list."""
+    api.answers["POST", "/api/v1/keys"] = {
+        "name": "alice",
+        "key": SECRET,
+        "deployments": [],
+        "role": "viewer",
+    }
+    code, out, _ = run("keys", "create", "alice", "--role", "viewer", "--url", api.url, "--json")
+    assert (code, json.loads(out)) == (0, {"name": "alice", "key": SECRET, "role": "viewer"})
+    assert api.asked[-1][3] == {"name": "alice", "role": "viewer"}
+    api.answers["GET", "/api/v1/keys"] = {"keys": [key("alice", role="viewer", deployments=[])]}
+    assert "the console, as viewer" in " ".join(run("keys", "list", "--url", api.url)[1].split())
+
+
 def test_keys_are_listed(run: Run, api: AdminApi) -> None:
     """A line each, for people and for programs."""
     found = [key("web"), key("old", state="revoked", deployments=["a"]), key("airboss", internal=True)]

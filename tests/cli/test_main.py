@@ -107,6 +107,14 @@ def test_a_wrong_key_is_said(run: Run, api: AdminApi, monkeypatch: pytest.Monkey
     assert "AIRBOSS_ADMIN_KEY" in err
 
 
+def test_a_role_that_is_too_low_is_said(run: Run, api: AdminApi) -> None:
+    """What is refused for the key's role says which one is needed and who has it, and ends with 2."""
+    said = "POST /api/v1/keys needs the role admin (may all), and 'vera' has viewer. Who may: anna."
+    error = {"error": {"message": said, "code": "role_too_low"}}
+    api.answers["POST", "/api/v1/keys"] = lambda _params: (403, error)
+    assert run("keys", "create", "x", "--url", api.url) == (2, "", f"airboss: {said}\n")
+
+
 def test_what_the_machine_there_lacks_is_exit_code_2(
     run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
