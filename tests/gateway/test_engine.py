@@ -263,11 +263,11 @@ def test_an_abandoned_call_frees_its_slot_beside_a_stream(
     with leaving(gateway, LONG | {"max_tokens": 600, "stream": True}):
         until(lambda: running.busy() == 1)
         with leaving(gateway, LONG | abandoned):
-            until(lambda: running.busy() == 2)
+            until(lambda: running.busy() == 2, every_s=0.02)
             if "prompt" not in case:
-                until(lambda: min(tokens(running)) > 3)
+                until(lambda: min(tokens(running)) > 3, every_s=0.02)
         left, before = time.monotonic(), max(tokens(running))
-        until(lambda: running.busy() == 1, timeout_s=10)
+        until(lambda: running.busy() == 1, timeout_s=10, every_s=0.02)
         if "prompt" in case:
             # The stream gets a token after each of the prompt's eight pieces. Seconds would say less: on a
             # busy machine a piece may take one.

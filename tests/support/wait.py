@@ -10,15 +10,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-SHORTEST_S, LONGEST_S = 0.02, 0.1
-"""Between two looks: a tenth of what has been waited. To ask a server fifty times a second takes half of a
-core from what is waited for."""
+SHORTEST_S, LONGEST_S, LONG_S = 0.02, 0.1, 2.0
+"""Between two looks, at first and in the end; and when that begins to grow: who asks a server fifty times a
+second takes half of a core from what is waited for."""
 
 
 def until(condition: Callable[[], T | None], *, timeout_s: float = 10.0, every_s: float | None = None) -> T:
     """Return the first truthy value of `condition`; raise AssertionError after `timeout_s` seconds.
 
-    `every_s` is for what costs more than a look, or is there for a moment only.
+    `every_s` is for what costs more than a look, or must be seen at once however long it takes to come.
     """
     began = time.monotonic()
     deadline = began + timeout_s
@@ -31,4 +31,4 @@ def until(condition: Callable[[], T | None], *, timeout_s: float = 10.0, every_s
         if now > deadline:
             message = f"no truth in {timeout_s} s from {condition}; last value {value!r}"
             raise AssertionError(message)
-        pause.wait(every_s or min(LONGEST_S, max(SHORTEST_S, (now - began) / 10)))
+        pause.wait(every_s or min(LONGEST_S, max(SHORTEST_S, (now - began - LONG_S) / 10)))
