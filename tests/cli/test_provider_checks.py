@@ -87,7 +87,8 @@ class Refusing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Refuse."""
         self.asked.append((self.path, self.headers.get("x-api-key") or self.headers.get("x-goog-api-key")))
-        body = json.dumps({"error": {"message": f"invalid key {SECRET}"}}).encode()
+        said = f"invalid key {SECRET} {'.' * 170} {SECRET}"
+        body = json.dumps({"error": {"message": said}}).encode()
         self.send_response(401)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -98,8 +99,10 @@ class Refusing(BaseHTTPRequestHandler):
 
 
 def test_a_key_that_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said with the provider's words and without the key; each is asked as it documents it."""
+    """It is said with the provider's words and without the key, also where these are cut; each is asked as it
+    documents it, and none is sent a key of Airboss."""
     monkeypatch.setenv("KEY", SECRET)
+    monkeypatch.setenv("OURS", "ab_" + "x" * 43)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_address[1]}"
@@ -107,11 +110,14 @@ def test_a_key_that_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
         f'[providers.{kind}]\nkind = "{kind}"\nbase_url = "{base}/{kind}"\napi_key = "env:KEY"\n'
         for kind in ("anthropic", "gemini")
     )
+    text += f'[providers.ours]\nkind = "openai"\nbase_url = "{base}/ours"\napi_key = "env:OURS"\n'
     try:
         code, found = doctor(run, tmp_path, text, "--online")
     finally:
         server.shutdown()
         server.server_close()
     assert code == 1
-    assert all("refuses its key (401): invalid key …" in each["seen"] for each in found[2:])
+    assert [each["verdict"] for each in found] == ["ok", "ok", "fail", "fail", "fail"]
+    assert all("refuses its key (401): invalid key …" in each["seen"] for each in found[3:])
+    assert not any("sk-" in each["seen"] for each in found)
     assert Refusing.asked == [("/anthropic/models?limit=1", SECRET), ("/gemini/models?pageSize=1", SECRET)]

@@ -56,13 +56,15 @@ def keys_there(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
 
 def answers(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
     """Whether each provider answers and takes its key, by its list of models, which costs nothing. Of one
-    whose key is not there nothing is asked."""
+    whose key is not there, or is one of Airboss, nothing is asked."""
     for name, provider in config.providers.items():
         wanted = {each.model for each in config.models.values() if each.provider == name}
         for place in places(name, provider)[:PLACES_MAX]:
             try:
                 key = _key(place, env)
             except AirbossError:
+                continue
+            if _holds_ours(provider, key):
                 continue
             if provider.kind == "bedrock":
                 yield ok(ONLINE, f"{name}: not asked; Bedrock lists its models elsewhere")
@@ -94,13 +96,18 @@ def _key_there(place: Place, provider: ProviderConfig, env: Mapping[str, str]) -
             advice = f"set {where} where `airboss up` runs; this is what this shell has"
             return warn(NAME, f"{place.provider}: {where} is not set here", advice)
         return fail(NAME, f"{place.provider}: {error}", "calls to it get 503 until it is there")
-    if provider.kind == "openai" and key.startswith("ab_"):
-        advice = "put OpenAI's own key there: Airboss sends its own to nobody"
+    if _holds_ours(provider, key):
+        advice = "put the provider's own key there: Airboss sends its own to nobody"
         return fail(NAME, f"{place.provider}: {where} holds a key of Airboss", advice)
     if scheme == "file" and Path(where).stat().st_mode & 0o077:
         return warn(NAME, f"{place.provider}: {where} can be read by others", f"chmod 600 {where}")
     named = where if scheme in {"env", "file"} else "it stands in the configuration"
     return ok(NAME, f"{place.provider}: {named}, {len(key)} characters")
+
+
+def _holds_ours(provider: ProviderConfig, key: str | None) -> bool:
+    """Whether it is a key of Airboss where none can be: `openai-compatible` may be another Airboss."""
+    return provider.kind != "openai-compatible" and (key or "").startswith("ab_")
 
 
 def _key(place: Place, env: Mapping[str, str]) -> str | None:
@@ -137,7 +144,7 @@ def _answer(place: Place, provider: ProviderConfig, key: str | None, wanted: set
             ONLINE, f"{where}: cannot be reached: {said}", "check base_url, the network and the certificate"
         )
     took = 1000 * (time.perf_counter() - began)
-    words = _without(_words(body), key)
+    words = _without(_words(body, key), key)
     if status in {401, 403}:
         return fail(ONLINE, f"{where}: refuses its key ({status}): {words}", "put a key there that it takes")
     if status == 404:
@@ -189,8 +196,9 @@ def _lacks(body: bytes, provider: ProviderConfig, wanted: set[str]) -> list[str]
     return sorted(wanted - listed)
 
 
-def _words(body: bytes) -> str:
-    """What an error says, in one line."""
+def _words(body: bytes, key: str | None) -> str:
+    """What an error says, in one line; the key is taken out before that is cut, which may be within it."""
+    body = body.replace(key.encode(), "…".encode()) if key else body
     try:
         said: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def renewing(tls: TlsConfig | None, context: ssl.SSLContext | None) -> AsyncIterator[None]:
-    """Until the end of the block `context` shows what the files of `tls` hold, seconds after they change.
+    """Until the end of the block who connects to `context` is shown what the files of `tls` hold, seconds
+    after they change.
 
     Files that do not belong together are told of, and what was shown is shown on: one of them may come later.
     """
@@ -36,21 +37,32 @@ async def renewing(tls: TlsConfig | None, context: ssl.SSLContext | None) -> Asy
 
 
 async def _look(tls: TlsConfig, context: ssl.SSLContext) -> None:
-    seen = _state(tls)
+    seen = told = _state(tls)
     while True:
         await asyncio.sleep(LOOK_S)
         found = _state(tls)
         if found == seen:
             continue
-        seen = found
         try:
-            tls_context(tls)
-            # Here and not in a thread: OpenSSL must not be copying it for a connection meanwhile.
-            context.load_cert_chain(tls.cert, tls.key)
-        except (SetupError, OSError) as error:
-            log.warning("the certificate stays as it was: %s", error)
+            _show(context, tls_context(tls))
+        except (SetupError, OSError) as error:  # tried again: files or their system may be well in a moment
+            if found != told:
+                told = found
+                log.warning("the certificate stays as it was: %s", error)
         else:
+            seen = told = found
             log.info("the certificate in %s has been renewed", tls.cert)
+
+
+def _show(context: ssl.SSLContext, renewed: ssl.SSLContext | None) -> None:
+    """Have who connects from now on shown the other context's certificate. Loaded into the same context it
+    would stand beside an older one whose key is of another kind, RSA and EC say, which is shown on."""
+
+    def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        if renewed is not None:
+            connection.context = renewed
+
+    context.sni_callback = choose
 
 
 def _state(tls: TlsConfig) -> tuple[object, ...]:
