@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import JournalMove
+from airboss.domain.ports import JournalMove, RecordFilter, UsageQuery
 from airboss.store import duckdb_rollups, rollups
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.rollups import of_usage
 from tests.store.samples import SEGMENT, START, record_json
 
 
@@ -54,3 +55,10 @@ def test_sums_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (told,) = log.stats(START, START + timedelta(hours=1))
     assert (told.requests, told.approximate) == (600, True)
     log.close()
+
+
+def test_how_a_list_would_be_ordered_narrows_nothing_down() -> None:
+    """Nor does its page: a question of usage is told from sums whatever a filter has of these."""
+    where = RecordFilter(model="small", sort="shuffled", seed=7, before="id", since=START)
+    asked = UsageQuery(since=START, until=START + timedelta(hours=1), by=("user",), where=where)
+    assert of_usage(asked, ['"user"'], "true", {}).names == {"user", "model"}
