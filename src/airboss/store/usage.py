@@ -34,7 +34,9 @@ def check(asked: UsageQuery) -> None:
 
 def narrowed(where: RecordFilter) -> RecordFilter:
     """The part of a filter that counts for usage."""
-    return msgspec.structs.replace(where, since=None, until=None, before=None, after=None, sort=None, seed=0)
+    return msgspec.structs.replace(
+        where, since=None, until=None, before=None, after=None, sort=None, seed=None
+    )
 
 
 def read_tag(text: str) -> tuple[str, str]:
