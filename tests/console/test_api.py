@@ -18,6 +18,7 @@ from airboss.store.memory import MemoryRecordLog
 from airboss.store.span_rows import SpanDetail
 from tests.console.described import assert_as_described
 from tests.console.site import DAY, NOW, Site, put, sample
+from tests.store.samples import record
 
 CONFIG = """
 [providers.up]
@@ -172,7 +173,8 @@ def test_one_record_is_whole(site: Site) -> None:
         ("status=fine", "none of ok, error, cancelled, refused"),
         ("before=a&after=b", "exclude each other"),
         ("bodies=maybe", "neither true nor false"),
-        ("user=" + "x" * 400, "400 characters"),
+        ("model=" + "x" * 400, "400 characters"),
+        ("user=" + "x" * 17_000, "17,000 characters, and no call has one of over 16,449"),
         ("colour=red", "unknown query parameter 'colour'"),
     ],
 )
@@ -391,3 +393,16 @@ class One:
     def scores_of(self, _record_ids: list[str]) -> list[Score]:
         """Nobody has judged it."""
         return []
+
+
+@pytest.mark.parametrize("name", ["user", "session", "tag"])
+def test_what_callers_write_is_found_whole(name: str) -> None:
+    """However long a call may have it: 512 characters of any alphabet, as OpenAI's metadata, or far more."""
+    site = Site()
+    for number, (letter, length) in enumerate((("\U0001f6eb", 512), ("x", 16_000))):
+        value = f"{number}" + letter * (length - 1)
+        fields = {"tags": {"t" * 64: value}} if name == "tag" else {name: value}
+        made = record(number, **fields)
+        put(site.log, made)
+        wanted = f"{'t' * 64}={value}" if name == "tag" else value
+        assert ids(site.program().get("/api/v1/records", params={name: wanted})) == [made.id], length

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from airboss.console.desk import Desk
-from airboss.console.query import VALUE_MAX, filled, iso, read_limit
+from airboss.console.query import check_length, filled, iso, read_limit
 from airboss.console.reading import note_one
 from airboss.console.route import Call, Route
 from airboss.console.trace_tree import Tree, TreeRow
@@ -86,8 +86,7 @@ def read_traces(params: Mapping[str, str], *, since: datetime, until: datetime) 
     """The filter that a query string means. Raises InvalidRequest."""
     given = {name: filled(name, params[name]) for name in FILTERS if params.get(name)}
     for name, value in given.items():
-        if len(value) > VALUE_MAX:
-            raise InvalidRequest(f"{name} has {len(value)} characters; at most {VALUE_MAX}", param=name)
+        check_length(name, value)
     if given.get("status", "ok") not in STATUSES:
         raise InvalidRequest(
             f"status={given['status'][:60]!r} is none of {', '.join(STATUSES)}", param="status"

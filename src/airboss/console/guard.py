@@ -47,7 +47,7 @@ OPEN_UNDER = "/static/"
 CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 """How paths of the data plane end, also where a base URL lacks its `/v1`."""
 SAFE_METHODS = ("GET", "HEAD")
-QUERY_MAX = 8_192
+QUERY_MAX = 32_768
 
 HEADERS = {
     "content-security-policy": (

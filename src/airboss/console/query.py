@@ -18,10 +18,10 @@ import msgspec
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import Arm
 from airboss.domain.ports import RecordFilter
-from airboss.domain.record import EXTERNAL, Status
+from airboss.domain.record import EXTERNAL, LABEL_CHARS_MAX, Status
 from airboss.domain.score import read_condition
 from airboss.domain.usage import RecordSort
-from airboss.store.usage import read_tag
+from airboss.store.usage import TAG_CHARS_MAX, read_tag
 
 RANGES = {"15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 """The ranges a page offers, in seconds."""
@@ -45,7 +45,7 @@ POINTS = 120
 
 PERIOD_MAX = timedelta(days=366)
 VALUE_MAX = 300
-"""The longest value of a query parameter, in characters."""
+"""The longest value of a query parameter, in characters; but for those that callers have written."""
 
 FILTER_NAMES = (
     "deployment", "status", "model", "user", "key", "id", "text", "score", "release", "session", "arm",
@@ -194,9 +194,7 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
         name: filled(name, params[name]) for name in (*FILTER_NAMES, "before", "after") if params.get(name)
     }
     for name, value in values.items():
-        if len(value) > VALUE_MAX:
-            message = f"{name} has {len(value)} characters; at most {VALUE_MAX} are looked for"
-            raise InvalidRequest(message, param=name)
+        check_length(name, value)
     status = values.get("status")
     if status is not None and status not in STATUSES:
         message = f"status={status[:60]!r} is none of {', '.join(STATUSES)}"
@@ -221,6 +219,14 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
     if len(times) == 2 and times["since"] >= times["until"]:
         raise swapped(times["since"], times["until"])
     return msgspec.convert({**{k: v for k, v in values.items() if v}, **times}, RecordFilter)
+
+
+def check_length(name: str, value: str) -> None:
+    """Raise InvalidRequest for a value that can be none; what callers write is as long as calls take it."""
+    most = TAG_CHARS_MAX + 1 + LABEL_CHARS_MAX if name in AS_SENT else VALUE_MAX
+    if len(value) > most:
+        message = f"{name} has {len(value):,} characters, and no call has one of over {most:,}; shorten it"
+        raise InvalidRequest(message, param=name)
 
 
 def filled(name: str, value: str) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
+from airboss.domain.record import LABEL_CHARS_MAX
 from airboss.domain.score import Score
 from airboss.gateway.http1 import Connection
 from airboss.gateway.request_head import HttpRequest
@@ -21,7 +22,6 @@ from airboss.gateway.worker import Worker
 from airboss.store.opinions import COMMENT_CHARS_MAX, check_name, check_text, check_value
 
 BODY_BYTES_MAX: Final = 64 * 1024
-USER_CHARS_MAX: Final = 256
 AHEAD_MAX: Final = timedelta(hours=1)
 """By how much clocks of our workers may differ: an id made later than that is not ours."""
 
@@ -86,7 +86,7 @@ def read_feedback(body: bytes, now: datetime) -> FeedbackBody:
     check_name(given.name)
     check_value(given.value)
     check_text("comment", given.comment, COMMENT_CHARS_MAX)
-    check_text("user", given.user, USER_CHARS_MAX)
+    check_text("user", given.user, LABEL_CHARS_MAX)
     return given
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import DeploymentPlan
+from airboss.domain.record import LABEL_CHARS_MAX
 from airboss.domain.request import Principal
 from airboss.gateway import wire
 from airboss.gateway.http1 import Connection
@@ -104,7 +105,7 @@ def _field(body: bytes, form: Iterable[Part], name: str) -> str | None:
     if len(found) > 1:
         raise InvalidRequest(f"the form has {name!r} {len(found)} times; send it once", param=name)
     text = body[found[0].start : found[0].end]
-    if len(text) > wire.LABEL_CHARS_MAX:
+    if len(text) > LABEL_CHARS_MAX:
         raise InvalidRequest(f"{name!r} is {len(text)} bytes; shorten it", param=name)
     return text.decode("utf-8", "replace")
 
@@ -136,7 +137,7 @@ def _recorded(http: HttpRequest, named: _Named) -> bytes:
     told: dict[str, Any] = {"method": http.method, "path": http.path, "body_bytes": len(http.body)}
     for part in named.form or ():
         size = part.end - part.start
-        if part.filename is None and size <= wire.LABEL_CHARS_MAX:
+        if part.filename is None and size <= LABEL_CHARS_MAX:
             value: Any = http.body[part.start : part.end].decode("utf-8", "replace")
         else:
             value = {"filename": part.filename, "content_type": part.content_type, "bytes": size}

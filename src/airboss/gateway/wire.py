@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from airboss.domain.errors import ApiError, InvalidRequest, NotFound
+from airboss.domain.record import LABEL_CHARS_MAX
 from airboss.domain.release import Release
 from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
@@ -45,8 +46,6 @@ TOP_LOGPROBS_MAX = 20
 """OpenAI's own; a local engine asked for millions gives them, in seconds and hundreds of megabytes."""
 NAME_CHARS_MAX = 256
 """Of the name of a model that does not exist."""
-LABEL_CHARS_MAX = 16_384
-"""Of `user` and `metadata` together: they are columns of the record, not a place for text."""
 
 
 OURS = ("prompt_variables", "release_variant")

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from airboss.domain.errors import WrongCall
+from airboss.domain.record import LABEL_CHARS_MAX
 from airboss.store.erasure_rows import Erasure, ErasureStore
-
-USER_CHARS_MAX = 1_000
 
 
 class Tombstones:
@@ -56,9 +55,9 @@ class Forgetting:
     def ask(self, user: str, *, by: str, now: datetime) -> Erasure:
         """Have a person forgotten: all that is of them from before `now`. Raises WrongCall for what is no
         user."""
-        if not user or len(user) > USER_CHARS_MAX:
+        if not user or len(user) > LABEL_CHARS_MAX:
             raise WrongCall(
-                f"a user has 1 to {USER_CHARS_MAX} characters, not {len(user)}; give it as calls sent it"
+                f"a user has 1 to {LABEL_CHARS_MAX:,} characters, not {len(user):,}; give it as calls sent it"
             )
         return self.store.ask(user, digest=digest(self._key, user), at=now, by=by)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from airboss.domain.record import AttemptUsage
+from airboss.domain.record import LABEL_CHARS_MAX, AttemptUsage
 from airboss.domain.request import Operation
 from airboss.store.span_messages import parameters as asked_with
 from airboss.telemetry.genai_messages import (
@@ -167,13 +167,14 @@ def kind_of(attributes: Mapping[str, Any]) -> SpanKind:
 
 def user_of(attributes: Mapping[str, Any]) -> str | None:
     """The user that a span names."""
-    return _first_text(attributes, (*_USER, f"{_PROPERTIES}user_id"))
+    return _first_text(attributes, (*_USER, f"{_PROPERTIES}user_id"), most=LABEL_CHARS_MAX)
 
 
 def session_of(attributes: Mapping[str, Any]) -> str | None:
     """The session or conversation that a span names."""
     names = ("session_id", "conversation_id", "thread_id")
-    return _first_text(attributes, (*_SESSION, *(f"{_PROPERTIES}{name}" for name in names)))
+    named = (*_SESSION, *(f"{_PROPERTIES}{name}" for name in names))
+    return _first_text(attributes, named, most=LABEL_CHARS_MAX)
 
 
 def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
@@ -405,8 +406,10 @@ def _tokens(given: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     return None
 
 
-def _first_text(given: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((_text(given[name])[:NAME_CHARS_MAX] for name in names if given.get(name)), None)
+def _first_text(
+    given: Mapping[str, Any], names: tuple[str, ...], *, most: int = NAME_CHARS_MAX
+) -> str | None:
+    return next((_text(given[name])[:most] for name in names if given.get(name)), None)
 
 
 def _text(value: Any) -> str:
