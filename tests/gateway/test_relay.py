@@ -249,6 +249,44 @@ def test_paths_lead_nowhere_else(
     assert not provider.stats().requests
 
 
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/files/file-1/content", "/v1/batches", "/v1/models"])
+def test_a_head_is_a_get_without_its_body(gateway: Gateway, provider: FakeProvider, path: str) -> None:
+    """It has the same status and length; the provider, which may know no HEAD, is asked with a GET."""
+    if path.endswith("content"):
+        form = {"file": ("a.jsonl", b"x" * 100_000), "purpose": (None, "batch")}
+        made = call(gateway, "POST", "/v1/files", files=form)
+        path = path.replace("file-1", made.json()["id"])
+    whole = call(gateway, "GET", path)
+    with gateway.client() as client:
+        head = client.head(path)
+        again = client.get(path)  # on the same connection: nothing of a body came before it
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.status_code == 200
+    assert int(head.headers["content-length"]) == len(whole.content) == len(again.content)
+    if path != "/v1/models":
+        assert record(gateway, head)[1]["status"] == "ok"
+        assert provider.last().method == "GET"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("OPTIONS", "/v1/files", "GET, POST, HEAD"),
+        ("HEAD", "/v1/audio/speech", "POST"),
+        ("OPTIONS", "/v1/chat/completions", "POST"),
+        ("HEAD", "/v1/messages", "POST"),
+        ("OPTIONS", "/v1/models", "GET, HEAD"),
+        ("DELETE", "/healthz", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_is_not_there_is_told_what_is(
+    gateway: Gateway, method: str, path: str, allow: str
+) -> None:
+    """405 with `allow`, on our own routes and on those that are passed on."""
+    answer = call(gateway, method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+
+
 FORM = b'--b\r\ncontent-disposition: form-data; name="%s"\r\n\r\nvoice\r\n'
 
 

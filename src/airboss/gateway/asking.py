@@ -126,7 +126,9 @@ class Asking(msgspec.Struct, frozen=True):
         client, call = self.client, self.call
         if isinstance(call.body, wire.RelayedBody):
             path = f"/v1{call.body.path.partition('?')[0]}"
-            return RelayedAnswer(target.provider, client, path=path, attribution=self._relayed_head)
+            made = RelayedAnswer(target.provider, client, path=path, attribution=self._relayed_head)
+            made.headless = call.body.head
+            return made
         answers = engine_answers(call.body, call.branch.release) if target.kind == "local" else None
         if call.screen is not None:
             return call.screen.new_answer(

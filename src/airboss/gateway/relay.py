@@ -39,20 +39,22 @@ async def relay(worker: Worker, client: Connection, http: HttpRequest) -> None:
     serving = worker.view()
     principal = serving.authenticate(http.headers)  # a stranger's body is not read
     named = _read(http) if http.body else _Named()
+    method = "GET" if http.method == "HEAD" else http.method
     model = named.model if route.models and named.model is not None else None
     parsed = wire.RelayedBody(
         model=model if model is not None else _without_model(serving, principal, http).name,
         user=named.user,
         path=http.path.removeprefix("/v1") + _query(http.url),
-        method=http.method,
+        method=method,
         names_model=model is not None,
+        head=http.method == "HEAD",
         form=named.form,
-        again=route.again or http.method == "GET",
-        free=route.free or http.method != "POST",
+        again=route.again or method == "GET",
+        free=route.free or method != "POST",
         text=http.body if named.json and route.texts else None,
     )
     asked = RelayedRequest(
-        method=http.method,
+        method=method,
         path=http.path,
         url=http.url,
         headers=http.headers,

@@ -35,6 +35,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     free: bool = False
     texts: bool = False
 
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The methods that it has here: where there is a GET, a HEAD."""
+        return (*self.methods, "HEAD") if "GET" in self.methods else self.methods
+
     def takes(self, path: str) -> bool:
         """Whether a path is one of these."""
         return re.fullmatch(self.pattern, path) is not None

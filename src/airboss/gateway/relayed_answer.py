@@ -29,6 +29,8 @@ EVENT_STREAM: Final = b"text/event-stream"
 DONE: Final = b"[DONE]"
 _SHOWN: Final = (b"content-disposition", b"content-language")
 """Headers of an answer, besides its type, that the client gets."""
+HEAD_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Of an answer of which only its length is told."""
 _CLEAN: Final = re.compile(rb"[^\x20-\x7e]")
 _GOOD: Final = frozenset({200, 201, 202, 204})
 _SURE: Final = frozenset({400, 404, 405, 409, 410, 413, 415, 422})
@@ -66,6 +68,8 @@ class RelayedAnswer(WholeAnswer):
         self._tail = bytearray()
         self.events = False
         """Whether it is a stream of events, in which an error can be told."""
+        self.headless = False
+        """Whether the client gets no body, but only how long it is: to a HEAD."""
         self._counted = False
         # Nothing here is counted by us: sound has no words, and a form is no prompt.
         self.reply = Reply(usage=Usage(completion_tokens=0))
@@ -105,7 +109,11 @@ class RelayedAnswer(WholeAnswer):
             self._client.stream(data)
             return
         self._pieces.append(data)
-        if self._size > KEPT_BYTES_MAX or self.events:
+        if self.headless and self._size > HEAD_BYTES_MAX:
+            raise UpstreamFailed(
+                f"provider {self.provider!r} answers with over {HEAD_BYTES_MAX} bytes; send a GET"
+            )
+        if (self._size > KEPT_BYTES_MAX or self.events) and not self.headless:
             first = b"".join(self._pieces)
             self._pieces.clear()
             self.committed = True

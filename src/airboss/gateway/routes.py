@@ -73,8 +73,8 @@ class Router:
         if methods is None and responses.are_items(http.path):
             methods = {"GET": _response_input}
         if methods is None and (relayed := route_of(http.path)) is not None:
-            if http.method not in relayed.methods:
-                raise _not_allowed(http, relayed.methods)
+            if http.method not in relayed.taken:
+                raise _not_allowed(http, relayed.taken)
             return _relay
         if methods is None:
             raise NotFound(

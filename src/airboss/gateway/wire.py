@@ -140,6 +140,8 @@ class RelayedBody(Body, kw_only=True):
     names_model: bool
     again: bool
     free: bool
+    head: bool = False
+    """The client wants what a GET has, without the body."""
     form: list[Part] | None = None
     """The fields of a body that is a form."""
     recorded: bytes = b"null"
