@@ -21,9 +21,6 @@ Status = Literal["ok", "error", "cancelled", "refused"]
 
 EXTERNAL = "external"
 """The arm of a call that did not pass through the gateway; a span told of it."""
-LABEL_CHARS_MAX = 16_384
-"""Of a call's `user` and `metadata` together: they are columns of the record, not a place for text. Whoever
-looks for a call, or has a person forgotten, may give as much."""
 
 
 class AttemptUsage(msgspec.Struct, frozen=True):

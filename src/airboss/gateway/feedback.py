@@ -13,13 +13,13 @@ from typing import Final
 import msgspec
 
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
-from airboss.domain.record import LABEL_CHARS_MAX
 from airboss.domain.score import Score
 from airboss.gateway.http1 import Connection
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.wire import refuse_repeated
 from airboss.gateway.worker import Worker
 from airboss.store.opinions import COMMENT_CHARS_MAX, check_name, check_text, check_value
+from airboss.store.usage import LABEL_CHARS_MAX
 
 BODY_BYTES_MAX: Final = 64 * 1024
 AHEAD_MAX: Final = timedelta(hours=1)

@@ -14,7 +14,6 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import DeploymentPlan
-from airboss.domain.record import LABEL_CHARS_MAX
 from airboss.domain.request import Principal
 from airboss.gateway import wire
 from airboss.gateway.http1 import Connection
@@ -25,6 +24,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving, allowed
 from airboss.gateway.worker import Worker
 from airboss.providers.dialects import OPENAI_KINDS
+from airboss.store.usage import LABEL_CHARS_MAX
 
 RECORDED_BYTES_MAX: Final = 64 * 1024
 """Of a larger request the record has what it was, not what it held."""

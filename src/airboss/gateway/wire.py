@@ -11,7 +11,6 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from airboss.domain.errors import ApiError, InvalidRequest, NotFound
-from airboss.domain.record import LABEL_CHARS_MAX
 from airboss.domain.release import Release
 from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
@@ -36,6 +35,7 @@ from airboss.gateway.splice import (
 from airboss.providers.outbox import Pieces
 from airboss.releases.render import Turn, leading_messages
 from airboss.releases.variant import Variant
+from airboss.store.usage import LABEL_CHARS_MAX
 
 _encode = msgspec.json.Encoder().encode
 _ASKING = b'"stream_options":' + asking_usage(b"null")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from airboss.domain.errors import WrongCall
-from airboss.domain.record import LABEL_CHARS_MAX
 from airboss.store.erasure_rows import Erasure, ErasureStore
+from airboss.store.usage import LABEL_CHARS_MAX
 
 
 class Tombstones:

@@ -13,6 +13,9 @@ BY_MAX: Final = 2
 ROWS_MAX: Final = 20_000
 TAG: Final = "tag:"
 TAG_CHARS_MAX: Final = 64
+LABEL_CHARS_MAX: Final = 16_384
+"""Of a call's `user` and `metadata` together: they are columns of the record, not a place for text. Whoever
+looks for a call, or has a person forgotten, may give as much."""
 
 
 def check(asked: UsageQuery) -> None:

@@ -11,9 +11,10 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from airboss.domain.record import LABEL_CHARS_MAX, AttemptUsage
+from airboss.domain.record import AttemptUsage
 from airboss.domain.request import Operation
 from airboss.store.span_messages import parameters as asked_with
+from airboss.store.usage import LABEL_CHARS_MAX
 from airboss.telemetry.genai_messages import (
     DETAILS,
     Message,
