@@ -84,7 +84,7 @@ def test_feedback_needs_a_key(gateway: Gateway) -> None:
         ({"value": "a\nb"}, "value"),
         ({"value": " a"}, "value"),
         ({"comment": "x" * 4001}, "comment"),
-        ({"user": "x" * 257}, "user"),
+        ({"user": "x" * 16_385}, "user"),
         ({"value": None}, None),
         ({"value": [1]}, None),
         ({"score": 1}, None),
