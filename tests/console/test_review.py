@@ -170,6 +170,14 @@ def test_people_judge_by_their_names_and_viewers_do_not(site: Governed) -> None:
         (True, NAMES["reader"]),
         (False, NAMES["operator"]),
     }
+    assert site.person("reader").get(f"/records/{RECORD}").text.count("in my words") == 2
+    page = site.person("viewer").get(f"/records/{RECORD}").text
+    assert ("in my words" in page, "Judge this answer" in page, "of the house" in page) == (
+        False,
+        False,
+        True,
+    )
+    assert site.person("viewer").get("/review").status_code == 403
     fields = {"name": "right", "value": "yes"}
     assert (
         site.person("viewer").post(f"/records/{RECORD}/score", data=fields, headers=LOCAL).status_code == 403
