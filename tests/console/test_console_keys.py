@@ -175,6 +175,16 @@ def test_a_cookie_is_no_more_than_it_was_given_as(real: Governed) -> None:
         assert client.get("/api/v1/keys").status_code == 401, forged
 
 
+def test_what_a_cookie_is_bound_to_cannot_be_said_in_it(real: Governed) -> None:
+    """Who has a key knows what the session is bound to; a quoted cookie may hold any character. It is still
+    no cookie of the admin key, which is bound to nothing."""
+    secret = make(real, "alice", role="viewer")["key"]
+    body, _, signature = login(real, secret).cookies["airboss_session"].rpartition(".")
+    forged = f'"{body}\\000viewer\\000{hash_key(secret)}.{signature}"'
+    answer = real.client().get("/api/v1/keys", headers={"cookie": f"airboss_session={forged}"})
+    assert answer.status_code == 401
+
+
 def test_wrong_keys_are_counted_and_right_ones_are_not(real: Governed) -> None:
     """Ten wrong ones shut an address out, a console key too; with a right one nobody is counted."""
     secret = make(real, "alice", role="viewer")["key"]

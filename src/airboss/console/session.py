@@ -1,8 +1,8 @@
 """Who may look: the cookie that stands for a key in a browser.
 
 The cookie holds no secret: an expiry, the name of a console key where it stands for one, and a signature over
-that and over what the session is bound to (`callers.bond`). The signature's key is made from the session key
-and the admin key together, so a changed admin key ends every session.
+that. The signature's key is made from the session key, the admin key and what the session is bound to
+(`callers.bond`), so a changed admin key ends every session.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ class Sessions:
         return now.timestamp() < int(body.partition(".")[0])
 
     def _sign(self, body: str, bond: str) -> str:
-        said = f"{body}\0{bond}" if bond else body
-        return urlsafe_b64encode(hmac.digest(self._key, said.encode(), "sha256")).decode().rstrip("=")
+        # A key of its own for each bond: whoever knows theirs, as the holder of a key does, could else write
+        # it into the body of a cookie that is bound to nothing, the admin key's.
+        key = hmac.digest(self._key, bond.encode(), "sha256")
+        return urlsafe_b64encode(hmac.digest(key, body.encode(), "sha256")).decode().rstrip("=")
 
 
 def claimed(cookie: str | None) -> str | None:
