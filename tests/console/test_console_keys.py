@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from airboss.domain.errors import WrongCall
 from airboss.governance.keys import hash_key, new_key
+from airboss.governance.policies import policy_of
 from tests.console.governed import DATA_KEY, Governed, governed
-from tests.console.site import NOW, Site
+from tests.console.site import NOW, NoRollouts, Site
 
 ORIGIN = {"origin": "http://testserver"}
 
@@ -118,6 +121,37 @@ def test_nobody_speaks_for_somebody_else(real: Governed) -> None:
     site.program("operator").post("/api/v1/rollouts", json=intent)
     site.program().post("/api/v1/rollouts", json=intent)
     assert asked == ["otto", "anna"]
+
+
+def test_an_operator_takes_no_release_that_binds_less() -> None:
+    """One whose policy does less about some kind of data than what answers now is for admins to choose."""
+    asked: list[str | None] = []
+
+    class Rollouts(NoRollouts):
+        def start(self, deployment: str, release: str | None, *, by: str) -> Any:
+            del deployment, by
+            asked.append(release)
+            raise WrongCall("enough is known")
+
+    site = Site(rollouts=Rollouts())
+    assert site.ledger.served is not None
+    bare, masking, blocking = site.ledger.served.deployments[:3]
+    masking, blocking = (
+        msgspec.structs.replace(
+            each, stable=msgspec.structs.replace(each.stable, policy=policy_of(action, ("email",)))
+        )
+        for each, action in ((masking, "mask"), (blocking, "block"))
+    )
+    site.ledger.served = msgspec.structs.replace(site.ledger.served, deployments=(bare, masking, blocking))
+    operator = site.program("operator")
+    for ref in (bare.stable.digest, bare.stable.digest[:8], bare.stable.name):
+        answer = operator.post("/api/v1/rollouts", json={"deployment": masking.name, "release": ref})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_too_low"), ref
+    assert not asked
+    operator.post("/api/v1/rollouts", json={"deployment": masking.name, "release": blocking.stable.name})
+    operator.post("/api/v1/rollouts", json={"deployment": bare.name, "release": masking.stable.name})
+    site.program().post("/api/v1/rollouts", json={"deployment": masking.name, "release": bare.stable.name})
+    assert asked == [blocking.stable.digest, masking.stable.digest, bare.stable.name]
 
 
 @pytest.mark.parametrize(

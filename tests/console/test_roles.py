@@ -301,6 +301,7 @@ def test_roles_are_a_ladder() -> None:
     assert not any(allows(text, "viewer") for text in ("", "root", "Admin", "viewer "))
 
 
+BOUND = "a policy that 'd' is bound to"
 OPERATED = """
 [providers.p]
 kind = "openai-compatible"
@@ -332,10 +333,13 @@ role = "viewer"
         ('release = "r"', 'release = "r"\naliases = ["gpt"]', None),
         ('role = "viewer"', 'role = "admin"', "[keys]"),
         ("127.0.0.1:9", "127.0.0.1:10", "[providers]"),
+        ('release = "r"', 'release = "r"\naliases = ["e"]\n[deployments.e2]\nmodel = "m"', None),
+        ("[deployments.d]", '[deployments.e]\nmodel = "m"\naliases = ["d"]\n[deployments.f]', BOUND),
+        ("[deployments.d]", "[deployments.e]", BOUND),
         ("base_url", 'api_key = "env:AIRBOSS_ADMIN_KEY"\nbase_url', "[providers]"),
         ('action = "mask"', 'action = "observe"', "[policies]"),
-        ('policy = "strict"', "", "a policy that [deployments.d] is bound to"),
-        ('release = "r"', 'model = "m"', "a policy that [deployments.d] is bound to"),
+        ('policy = "strict"', "", BOUND),
+        ('release = "r"', 'model = "m"', BOUND),
         ("[keys.alice]", '[store]\nbodies = "off"\n[keys.alice]', "[store]"),
     ],
 )

@@ -17,6 +17,7 @@ from airboss.domain.plan import Promotion
 from airboss.domain.ports import KeptRelease
 from airboss.domain.release import Release
 from airboss.domain.verdict import Verdict
+from airboss.governance.roles import loosened
 from airboss.rollouts import stages
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order, State
@@ -275,12 +276,28 @@ def start(desk: Desk, call: Call) -> object:
     """POST /api/v1/rollouts."""
     intent = call.intent(StartIntent)
     reason = _reason(intent.reason)
+    if intent.release is not None and not call.caller.may("admin"):
+        intent = msgspec.structs.replace(
+            intent, release=_bound(desk, call, intent.deployment, intent.release)
+        )
     try:
         begun = desk.rollouts.start(intent.deployment, intent.release, by=_by(call, intent.by))
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
     _note(desk, call, "rollout.start", begun, reason)
     return view(begun)
+
+
+def _bound(desk: Desk, call: Call, deployment: str, ref: str) -> str:
+    """The digest of a release that is to answer: one that binds calls less than what does now is an admin's
+    to choose, unless it is what the configuration says already. Raises NotFound, PermissionDenied."""
+    chosen, snapshot = find(desk, ref).release, desk.ledger.snapshot()
+    for each in snapshot.plan.deployments if snapshot is not None else ():
+        standing = desk.ledger.standings().get(deployment)
+        said = standing is not None and standing.wanted == chosen.digest
+        if each.name == deployment and not said and loosened(each.policy, each.stable.policy, chosen.policy):
+            call.need("admin", f"to take {chosen.name!r} for {each.name!r}, which binds calls less,")
+    return chosen.digest
 
 
 def order(desk: Desk, call: Call) -> object:

@@ -9,6 +9,8 @@ from typing import Final, get_args
 from airboss.config import Config
 from airboss.config.types import Role
 from airboss.domain.ports import ApiKey
+from airboss.domain.release import Policy
+from airboss.governance.policies import ACTIONS, binding
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 """From the least on."""
@@ -56,15 +58,30 @@ def only_admins(before: Config, after: Config) -> str | None:
     for table in Config.__struct_fields__:
         if table not in OPERATORS and getattr(before, table) != getattr(after, table):
             return f"[{table}]"
-    for name in before.deployments.keys() & after.deployments.keys():
-        if not bound_by(before, name) <= bound_by(after, name):
-            return f"a policy that [deployments.{name}] is bound to"
+    now = bound_by(after)
+    for name, policies in bound_by(before).items():
+        if not policies <= now.get(name, frozenset()):
+            return f"a policy that {name!r} is bound to"
     return None
 
 
-def bound_by(config: Config, deployment: str) -> frozenset[str]:
-    """The policies that hold for what a deployment serves: its own, and its release's."""
-    chosen = config.deployments[deployment]
-    release = config.releases.get(chosen.release) if chosen.release is not None else None
-    named = (chosen.policy, release.policy if release is not None else None)
-    return frozenset(each for each in named if each is not None)
+def bound_by(config: Config) -> Mapping[str, frozenset[str]]:
+    """The policies that hold for what is called by each name that a deployment has: its own, and its
+    release's. A name that is gone is bound by nothing: it could come back without them."""
+    found: dict[str, frozenset[str]] = {}
+    for name, chosen in config.deployments.items():
+        release = config.releases.get(chosen.release) if chosen.release is not None else None
+        named = (chosen.policy, release.policy if release is not None else None)
+        policies = frozenset(each for each in named if each is not None)
+        found |= dict.fromkeys((name, *chosen.aliases), policies)
+    return found
+
+
+def loosened(deployment: Policy | None, before: Policy | None, after: Policy | None) -> bool:
+    """Whether a release that has the policy `after`, in place of one with `before`, would have the deployment
+    do less about some kind of data."""
+    now = binding(deployment, after)
+    return any(
+        kind not in now or ACTIONS.index(now[kind]) < ACTIONS.index(action)
+        for kind, action in binding(deployment, before).items()
+    )
