@@ -355,4 +355,5 @@ def test_an_operator_changes_what_is_served_and_no_more(old: str, new: str, what
     assert bool(site.applied) == (what is None)
     if what is not None:
         assert what in answer.json()["error"]["message"]
+        assert NAMES["admin"] in answer.json()["error"]["message"]
     assert site.program("admin").post("/api/v1/config", json={"config": wanted}).status_code == 200

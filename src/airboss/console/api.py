@@ -132,13 +132,13 @@ def records(desk: Desk, call: Call) -> object:
     if bodies not in ("true", "false"):
         raise InvalidRequest(f"bodies={bodies[:60]!r} is neither true nor false", param="bodies")
     if words := call.params.get("search"):
-        call.need("reader", "to search in bodies")
+        call.need(desk, "reader", "to search in bodies")
         page = search(desk, where, words, limit, bodies=bodies == "true")
         if bodies == "true" and page.records:
             note_list(desk, call, where, words)
         return page
     if bodies == "true":
-        call.need("reader", "bodies=true")
+        call.need(desk, "reader", "bodies=true")
         listed = records_with_bodies if where.sort is None else sorted_with_bodies
         written = listed(desk, where, limit)
         if not written.startswith(NONE_LISTED):
@@ -306,7 +306,7 @@ def apply(desk: Desk, call: Call) -> object:
     before = desk.ledger.config()
     found = difference(before, intent.config, source=intent.source[:200])
     if not call.caller.may("admin") and (what := only_admins(parsed(before), parsed(intent.config))):
-        call.need("admin", f"to change {what}")
+        call.need(desk, "admin", f"to change {what}")
     try:
         plan = desk.apply(intent.config, intent.source[:200])
     except ConfigError as error:

@@ -296,7 +296,7 @@ def _bound(desk: Desk, call: Call, deployment: str, ref: str) -> str:
         standing = desk.ledger.standings().get(deployment)
         said = standing is not None and standing.wanted == chosen.digest
         if each.name == deployment and not said and loosened(each.policy, each.stable.policy, chosen.policy):
-            call.need("admin", f"to take {chosen.name!r} for {each.name!r}, which binds calls less,")
+            call.need(desk, "admin", f"to take {chosen.name!r} for {each.name!r}, which binds calls less,")
     return chosen.digest
 
 

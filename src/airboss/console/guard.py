@@ -204,7 +204,10 @@ class Guard:
         """Whose key this is; raises for one that opens nothing here. Guesses are counted as failed logins
         are, before anything is awaited, so that many at once are no more than many in a row."""
         peer = peer_of(request)
-        wait_s = self.desk.attempts.wait_s(peer, self.desk.clock.monotonic())
+        # A key that was good a moment ago is no guess, also when many calls bring it at once, and passes
+        # while its address is shut out: others may be behind it.
+        guess = not self.desk.callers.seen(given)
+        wait_s = self.desk.attempts.wait_s(peer, self.desk.clock.monotonic()) if guess else 0.0
         if wait_s > 0:
             raise RateLimited(
                 f"too many wrong keys came from here; try again in {wait_s:.0f} s",
@@ -214,12 +217,11 @@ class Guard:
         if same_secret(given, self.desk.admin_key):
             self.desk.attempts.succeeded(peer)
             return ADMIN
-        # A key that was good a moment ago is no guess, also when many calls bring it at once.
-        guess = not self.desk.callers.seen(given)
         blocked = guess and self.desk.attempts.failed(peer, self.desk.clock.monotonic())
         holder = await self.desk.run(lambda: self.desk.callers.holder(given))
         if holder is not None:
-            self.desk.attempts.succeeded(peer)
+            if guess:
+                self.desk.attempts.pardon(peer)
             return holder[0]
         error = await self.desk.run(lambda: self._wrong_key(given))
         if isinstance(error, PermissionDenied):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from airboss.config.types import Role
-from airboss.console.callers import NOBODY, Caller, too_low
+from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.render import Templates, Visit
 from airboss.console.route import Call
@@ -129,10 +129,9 @@ def asking(seen: Visit, **params: str) -> Call:
     return Call(params=params, path=seen.parts, body=b"", now=seen.now, actor=actor, caller=seen.caller)
 
 
-def need(seen: Visit, needed: Role, what: str) -> None:
-    """Refuse who has a lower role. `what` begins the sentence that says so. Raises PermissionDenied."""
-    if not seen.caller.may(needed):
-        raise too_low(seen.caller, needed, what)
+def need(desk: Desk, seen: Visit, needed: Role, what: str) -> None:
+    """As `Call.need`, for who looks at a page."""
+    asking(seen).need(desk, needed, what)
 
 
 def act(action: Action, desk: Desk, form: Form) -> str | Once:

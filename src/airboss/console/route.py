@@ -37,10 +37,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """The period asked for; the last 24 hours unless told otherwise."""
         return read_period(self.params, now=self.now, local=UTC, default="24h")
 
-    def need(self, needed: Role, what: str) -> None:
-        """Refuse who has a lower role. `what` begins the sentence that says so. Raises PermissionDenied."""
+    def need(self, desk: Desk, needed: Role, what: str) -> None:
+        """Refuse who has a lower role, and name who may. `what` begins the sentence that says so. Raises
+        PermissionDenied."""
         if not self.caller.may(needed):
-            raise too_low(self.caller, needed, what)
+            raise too_low(self.caller, needed, what, may=desk.callers.who_may(needed))
 
     def intent(self, kind: type[B]) -> B:
         """The body as a `kind`. Raises InvalidRequest saying what is wrong with it."""

@@ -88,7 +88,8 @@ class Attempts:
         return len(self._failures[peer]) == ATTEMPTS_MAX
 
     def pardon(self, peer: str) -> None:
-        """Take the peer's last failure back: it was none."""
+        """Take the peer's last failure back: it was none. Those before it stand: whoever has a key of their
+        own could else go on guessing another one for ever."""
         if self._failures.get(peer):
             self._failures[peer].pop()
 

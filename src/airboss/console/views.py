@@ -142,7 +142,7 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
         where = msgspec.structs.replace(where, since=period.since, until=until)
     words = seen.params.get("search", "").strip()
     if words:
-        need(seen, "reader", "to search in bodies")
+        need(desk, seen, "reader", "to search in bodies")
     found, before = searched(desk, where, words) if words else page_of(desk, where)
     keep = {name: value for name, value in seen.params.items() if name not in ("before", "trail")}
     newer = newer_page(seen.params)

@@ -82,7 +82,7 @@ def trace(desk: Desk, templates: Templates, seen: Visit) -> str:
     began, took = tree.extent(at)
     one = chosen(tree, seen.params.get("span"), "span")
     if one is not None:
-        need(seen, "reader", "to read what a span tells")
+        need(desk, seen, "reader", "to read what a span tells")
     detail = desk.log.span(trace_id, one.span_id) if one is not None else None
     if detail is not None:
         note_one(desk, asking(seen))
