@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from airboss.domain.errors import WrongCall
+from airboss.domain.plan import DeploymentPlan
+from airboss.domain.release import PiiAction
 from airboss.governance.keys import hash_key, new_key
 from airboss.governance.policies import policy_of
 from tests.console.governed import DATA_KEY, Governed, governed
@@ -136,12 +138,12 @@ def test_an_operator_takes_no_release_that_binds_less() -> None:
     site = Site(rollouts=Rollouts())
     assert site.ledger.served is not None
     bare, masking, blocking = site.ledger.served.deployments[:3]
-    masking, blocking = (
-        msgspec.structs.replace(
-            each, stable=msgspec.structs.replace(each.stable, policy=policy_of(action, ("email",)))
-        )
-        for each, action in ((masking, "mask"), (blocking, "block"))
-    )
+
+    def bound(deployment: DeploymentPlan, action: PiiAction) -> DeploymentPlan:
+        stable = msgspec.structs.replace(deployment.stable, policy=policy_of(action, ("email",)))
+        return msgspec.structs.replace(deployment, stable=stable)
+
+    masking, blocking = bound(masking, "mask"), bound(blocking, "block")
     site.ledger.served = msgspec.structs.replace(site.ledger.served, deployments=(bare, masking, blocking))
     operator = site.program("operator")
     for ref in (bare.stable.digest, bare.stable.digest[:8], bare.stable.name):

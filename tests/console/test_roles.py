@@ -301,6 +301,7 @@ def test_roles_are_a_ladder() -> None:
     assert not any(allows(text, "viewer") for text in ("", "root", "Admin", "viewer "))
 
 
+FREE = "price = { input_usd_per_mtok = 0, output_usd_per_mtok = 0 }"
 BOUND = "a policy that 'd' is bound to"
 OPERATED = """
 [providers.p]
@@ -310,6 +311,11 @@ base_url = "http://127.0.0.1:9/v1"
 [models.m]
 provider = "p"
 model = "x"
+
+[models.free]
+provider = "p"
+model = "z"
+price = { input_usd_per_mtok = 0, output_usd_per_mtok = 0 }
 
 [releases.r]
 model = "m"
@@ -336,6 +342,10 @@ role = "viewer"
         ('release = "r"', 'release = "r"\naliases = ["e"]\n[deployments.e2]\nmodel = "m"', None),
         ("[deployments.d]", '[deployments.e]\nmodel = "m"\naliases = ["d"]\n[deployments.f]', BOUND),
         ("[deployments.d]", "[deployments.e]", BOUND),
+        (FREE, "", None),
+        ("usd_per_mtok = 0,", "usd_per_mtok = 1,", "the price of [models.free]"),
+        ('model = "z"', 'model = "y"', "the price of [models.free]"),
+        ('model = "x"', f'model = "x"\n{FREE}', "the price of [models.m]"),
         ("base_url", 'api_key = "env:AIRBOSS_ADMIN_KEY"\nbase_url', "[providers]"),
         ('action = "mask"', 'action = "observe"', "[policies]"),
         ('policy = "strict"', "", BOUND),

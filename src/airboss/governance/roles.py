@@ -58,6 +58,11 @@ def only_admins(before: Config, after: Config) -> str | None:
     for table in Config.__struct_fields__:
         if table not in OPERATORS and getattr(before, table) != getattr(after, table):
             return f"[{table}]"
+    told = [(each.provider, each.model, each.price) for each in before.models.values()]
+    for name, model in after.models.items():
+        # Budgets are counted in it; a model without one is of the table of prices, or refused for a budget.
+        if model.price is not None and (model.provider, model.model, model.price) not in told:
+            return f"the price of [models.{name}]"
     now = bound_by(after)
     for name, policies in bound_by(before).items():
         if not policies <= now.get(name, frozenset()):
