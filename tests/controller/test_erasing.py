@@ -244,6 +244,32 @@ def test_a_trace_that_is_still_being_sent_stays_forgotten(house: House, *, named
     assert WORDS in bytes(other.attributes)
 
 
+def test_a_call_in_a_trace_that_is_still_being_sent_stays_forgotten(house: House) -> None:
+    """A call at the gateway in such a trace names nobody: it may be under way, or begin after the erasure.
+    One that names its user later, and one of another trace, are theirs."""
+    mine: dict[str, Any] = {"trace_id": TRACE, "request": msgspec.Raw(b'{"content":"%s"}' % WORDS)}
+    agent = span(9, user=USER, started_at=before_start(house))
+    house.worker.span(cast("Redacted", msgspec.json.encode(agent)))
+    house.opens(1, None, **mine)
+    house.mover.tick()
+    erasure = house.forgets()
+    house.mover.tick()
+    assert (house.state(erasure), holding(house.root, *THEIRS)) == ("done", [])
+    house.closes(1)
+    later = house.clock.at + timedelta(hours=3)
+    stamp = int(1000 * later.timestamp())
+    for number, user in ((2, None), (3, "bob"), (4, None)):
+        call = f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}-7000-8000-{number:012x}"
+        given = mine if number < 4 else mine | {"trace_id": "f" * 32}
+        given |= {"id": call, "started_at": later}
+        house.opens(number, user, **given | ({} if number == 2 else {"request": msgspec.Raw(b"1")}))
+        house.closes(number, WORDS if number == 2 else b"others'", id=call)
+    house.mover.tick()
+    assert holding(house.root, *THEIRS) == []
+    found = {each.id[-1]: each for each in house.log.records(ALL, limit=9, bodies=True)}
+    assert [found[each].response for each in "1234"] == [None, None, *[{"content": "others'"}] * 2]
+
+
 def test_a_call_that_a_span_tells_of_counts_without_its_person(house: House) -> None:
     """Whether its span is moved before they are forgotten or comes after: what it cost stays in the sums."""
     for number in (1, 2):

@@ -377,3 +377,19 @@ def test_the_front_is_what_the_client_of_clickhouse_expects(clickhouse: House) -
     found = json.loads(ran.stdout)
     assert found["version"].startswith("26.")
     assert (found["count"], found["rows"], found["failed"]) == (2, [[2, "y'\n\0\\"]], True)
+
+
+def test_no_part_keeps_what_was_written_before_judging_again(open_log: Open, server: ClickHouse) -> None:
+    """A row that was deleted stands in its part until that is written anew: an erasure has it written."""
+    record_log = open_log()
+    record_log.apply(move(1, user="eve"))
+    for number, words in ((1, "eve's own words"), (2, None)):
+        record_log.put_scores([score(number, 1, True, source="review", by="ann", comment=words)])
+    deleted = (
+        "select count() from system.parts where database = currentDatabase() and active"
+        " and table = 'scores' and has_lightweight_delete"
+    )
+    assert server.rows(deleted) == [[1]]
+    record_log.erase({"eve": START + timedelta(days=1)})
+    assert server.rows(deleted) == [[0]]
+    assert [each.id for each in record_log.scores_of([call_id(1)])] == [score(2, 1, True).id]

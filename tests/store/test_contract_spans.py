@@ -17,6 +17,7 @@ from airboss.store.span_rows import Span, TracedLog, TraceFilter
 from tests.store.keys import in_memory
 from tests.store.samples import SEGMENT, START, call_id, closed_json, opened_json, record_json
 from tests.store.spans import TRACE, llm, span, span_move
+from tests.store.test_contract_scores import score
 
 DAY = TraceFilter(since=START - timedelta(days=1), until=START + timedelta(days=1))
 LATER = START + timedelta(seconds=10)
@@ -341,6 +342,22 @@ def test_a_person_is_taken_out_of_traces(record_log: TracedLog) -> None:
     assert records[call_id(2)].cost_usd == Decimal("0.000123")
     assert records[call_id(4)].request is not None
     assert records[call_id(5)].user == "ann"
+
+
+@pytest.mark.words
+def test_a_person_is_taken_out_of_what_was_said_of_their_traces(record_log: TracedLog) -> None:
+    """What reviewers wrote of calls in them that name nobody goes, so does the answer of one under way."""
+    record_log.apply(span_move(span(1, user="ann", name="agent"), llm(2, 1)))
+    assert settle(record_log) == [call_id(2)]
+    said: dict[str, Any] = {"name": "right", "source": "review", "by": "bob", "comment": "ann's own words"}
+    record_log.put_scores([score(1, 2, True, **said)])
+    opened = opened_json(3, trace_id=TRACE)
+    record_log.apply(JournalMove(segment="w/000001", start=0, end=1, opened={call_id(3): opened}))
+    assert record_log.erase({"ann": LATER})["ann"].scores == 1
+    assert [each.comment for each in record_log.scores_of([call_id(2)])] == [None]
+    record_log.apply(JournalMove(segment="w/000001", start=1, end=2, closed={call_id(3): closed_json(3)}))
+    (found,) = record_log.records(RecordFilter(id=call_id(3)), limit=1, bodies=True)
+    assert (found.request, found.response, found.output_tokens) == (None, None, 8)
 
 
 @pytest.mark.words

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from airboss.domain.ports import Clock
+from airboss.domain.record import OpenedCall
 from airboss.store.span_rows import Span, SpanLog, TraceFilter
 
 FILE: Final = "erased-traces.jsonl"
@@ -36,23 +37,25 @@ _lines = msgspec.json.Decoder(_Line)
 
 class ErasedTraces:
     """A file of trace ids, which name nobody, each with when its person was forgotten. One thread calls it.
-    All calls but `covers` raise OSError; one that cannot be written down is not erased yet."""
+    `add` and `add_those_of` raise OSError; one that cannot be written down is not erased yet."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
         self._until: dict[str, datetime] = dict(_read(path))
+        self._newest = max(self._until.values(), default=None)
 
-    def covers(self, span: Span) -> bool:
-        """Whether a span is of what was forgotten: of such a trace, and it began before or names nobody. One
-        that began later and names a user is of who has come again, or of another."""
-        until = self._until.get(span.trace_id)
+    def covers(self, what: Span | OpenedCall) -> bool:
+        """Whether a span or call is of what was forgotten: of such a trace, and it began before or names
+        nobody. One that began later and names a user is of who has come again, or of another."""
+        until = self._until.get(what.trace_id or "")
         if until is None or self._clock.now() - until > KEPT:
             return False
-        return span.started_at <= until or span.user is None
+        return what.started_at <= until or what.user is None
 
     def __bool__(self) -> bool:
-        return bool(self._until)
+        """Whether there may be any that something is still of."""
+        return self._newest is not None and self._clock.now() - self._newest <= KEPT
 
     def add_those_of(self, user: str, until: datetime, log: SpanLog) -> None:
         """Remember the traces that name a person, before the log forgets whose they are. Raises
@@ -75,6 +78,7 @@ class ErasedTraces:
         if known == before:
             return
         self._until = dict(list(known.items())[-TRACES_MAX:])
+        self._newest = max(self._until.values(), default=None)
         temporary = self._path.with_suffix(".tmp")
         lines = (msgspec.json.encode(_Line(trace, at)) + b"\n" for trace, at in self._until.items())
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -19,6 +19,7 @@ from airboss.controller.erased_traces import ErasedTraces
 from airboss.controller.scrub import FRAMES_MAX, overwrite, read_prefix
 from airboss.domain.errors import AirbossError, SetupError
 from airboss.domain.ports import Clock
+from airboss.domain.record import OpenedCall
 from airboss.governance.audit import FORGOT
 from airboss.governance.erasure import Forgetting, Tombstones
 from airboss.store.audit_rows import AuditLog
@@ -34,7 +35,7 @@ from airboss.store.joining import (
     read_score,
     read_span,
 )
-from airboss.store.span_rows import TracedLog
+from airboss.store.span_rows import Span, TracedLog
 from airboss.telemetry.frames import Frame, read_frames
 
 AT_ONCE: Final = 100
@@ -122,7 +123,7 @@ class Erasing:
         try:
             if frame.kind == "open":
                 call = read_opened(frame.payload)
-                if self._tombstones.covers(call.user, call.started_at):
+                if self._goes(call):
                     return Frame(kind="open", payload=blank_opened(call), start=frame.start, end=frame.end)
             elif frame.kind == "score":
                 score = read_score(frame.payload)
@@ -130,11 +131,7 @@ class Erasing:
                     return Frame(kind="score", payload=blank_score(score), start=frame.start, end=frame.end)
             elif frame.kind == "span":
                 span = read_span(frame.payload)
-                if self._tombstones.covers(span.user, span.started_at):
-                    until = self._tombstones.until(span.user or "")
-                    self._traces.add([span.trace_id], until or span.started_at)  # more of it may come
-                    return Frame(kind="span", payload=blank_span(span), start=frame.start, end=frame.end)
-                if self._traces.covers(span):
+                if self._goes(span):
                     return Frame(kind="span", payload=blank_span(span), start=frame.start, end=frame.end)
         except ValueError:
             pass  # it becomes a dead letter, which `kept` looks at
@@ -272,7 +269,7 @@ class Erasing:
             try:
                 if frame.kind == "open":
                     call = read_opened(frame.payload)
-                    theirs = self._tombstones.covers(call.user, call.started_at)
+                    theirs = self._theirs(call)
                     mine[call.id] = theirs or is_erased(call)
                     if theirs:
                         found.append((frame, blank_opened(call)))
@@ -288,12 +285,21 @@ class Erasing:
                 found.append((frame, b"{}"))  # a dead letter by now, and looked at there
         return found
 
+    def _goes(self, what: OpenedCall | Span) -> bool:
+        """Whether what arrives is of somebody forgotten; more of its trace may come."""
+        if what.trace_id is not None and self._tombstones.covers(what.user, what.started_at):
+            self._traces.add([what.trace_id], self._tombstones.until(what.user or "") or what.started_at)
+        return self._theirs(what)
+
+    def _theirs(self, call: OpenedCall | Span) -> bool:
+        return self._tombstones.covers(call.user, call.started_at) or self._traces.covers(call)
+
     def _later(self, frame: Frame) -> bool:
         """Whether a frame is surely of a time after the newest tombstone, by the id that it begins with."""
         newest = self._tombstones.newest
         if newest is None:
             return True
-        if frame.kind == "span" and self._traces:  # of a trace that goes on it may be of any time
+        if frame.kind != "score" and self._traces:  # of a trace that goes on it may be of any time
             return False
         stamp = _stamp(frame.payload)
         return stamp is not None and stamp > newest.timestamp() + AHEAD_S

@@ -25,11 +25,17 @@ def blank(house: ClickHouse, user: str, before: datetime) -> Erased:
     asked = {"user": user, "before": before}
     clickhouse_people.blank(house, user, before)
     ids = [record_id for record_id, _ in house.rows(query("records_of_user"), asked)]
-    scores = clickhouse_scores.erase(house, user=user, record_ids=ids[:IDS_AT_ONCE])
+    traced = [span_id for (span_id,) in house.rows(query("erase_traced"), asked)]
+    judged = list(dict.fromkeys([*ids, *traced]))
+    scores = 0
+    for start in range(0, max(1, len(judged)), IDS_AT_ONCE):
+        some = judged[start : start + IDS_AT_ONCE]
+        scores += clickhouse_scores.erase(house, user=user, record_ids=some)
+    # What reviewers wrote before they judged again, too, which is deleted already.
+    house.run(f"alter table scores{house.on_cluster} apply deleted mask", hard=True)
+    opened = _blank_opened(house, user, before)
     for start in range(0, len(ids), IDS_AT_ONCE):
         some = ids[start : start + IDS_AT_ONCE]
-        if start:
-            scores += clickhouse_scores.erase(house, user=user, record_ids=some)
         house.run(f"delete from bodies{house.on_cluster} where id in $ids", {"ids": some})  # noqa: S608 - fixed
     clickhouse_spans.erase(house, user, before)
     if ids:
@@ -40,15 +46,17 @@ def blank(house: ClickHouse, user: str, before: datetime) -> Erased:
             asked,
             hard=True,
         )
-    return Erased(records=len(ids) + _blank_opened(house, user, before), scores=scores)
+    return Erased(records=len(ids) + opened, scores=scores)
 
 
 def _blank_opened(house: ClickHouse, user: str, before: datetime) -> int:
-    """Blank the calls of this user that are still open; returns how many."""
+    """Blank the calls of this user, and of traces that name them, that are still open; returns how many."""
     found = 0
+    named = 'select distinct trace_id from spans where "user" = $user and started_at <= $before'
+    traces = {trace for (trace,) in house.rows(named, {"user": user, "before": before})}
     for record_id, text in house.rows("select id, opened from pending final where done = 0 order by id"):
         opened = read_opened(text.encode())
-        if opened.user == user and opened.started_at <= before:
+        if (opened.user == user or opened.trace_id in traces) and opened.started_at <= before:
             update = f"alter table pending{house.on_cluster} update opened = $opened where id = $id"
             house.run(update, {"opened": blank_opened(opened).decode(), "id": record_id}, hard=True)
             found += 1

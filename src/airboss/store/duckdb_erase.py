@@ -33,17 +33,19 @@ def blank(connection: Connection, users: Mapping[str, datetime]) -> dict[str, Er
     for user, before in users.items():
         asked = {"user": user, "before": naive(before)}
         ids = [record_id for (record_id,) in run(connection, query("records_of_user"), asked)]
+        traced = run(connection, query("seqs_traced"), asked)
         scores = 0
-        for some in batched_ids(ids):
+        for some in batched_ids(list(dict.fromkeys([*ids, *(record_id for _, record_id in traced)]))):
             scores += duckdb_scores.erase(connection, user=user, record_ids=some)
         theirs = run(connection, query("seqs_of_user"), asked)
-        duckdb_search.clear(connection, duckdb_search.blocks_of([seq for (seq,) in theirs]))
+        seqs = [each[0] for each in (*theirs, *traced)]
+        duckdb_search.clear(connection, duckdb_search.blocks_of(seqs))
         duckdb_sums.blank(connection, [seq for (seq,) in theirs])
         run(connection, query("erase_bodies"), asked)
         run(connection, query("erase_user"), asked)
         opened = _blank_opened(connection, user, before)
-        traced = duckdb_spans.erase(connection, user, before)
-        found = found or bool(ids or opened or scores or traced)
+        spans = duckdb_spans.erase(connection, user, before)
+        found = found or bool(ids or opened or scores or spans)
         erased[user] = Erased(records=len(ids) + opened, scores=scores)
     if found:
         run(connection, "insert into rewrites_due values (?)", [naive(datetime.now(UTC))])
@@ -59,14 +61,16 @@ def batched_ids(ids: list[str]) -> Iterator[list[str]]:
 
 
 def _blank_opened(connection: Connection, user: str, before: datetime) -> int:
-    """Blank the calls of this user that are still open; returns how many."""
+    """Blank the calls of this user, and of traces that name them, that are still open; returns how many."""
     found = 0
+    named = 'select distinct trace_id from spans where "user" = $user and started_at <= $before'
+    traces = {trace.hex for (trace,) in run(connection, named, {"user": user, "before": naive(before)})}
     waiting = run(connection, "select distinct id, segment from pending order by id")
     for record_id, segment in waiting:
         asked = "select opened from pending where id = ? order by part"
         payload = "".join(text for (text,) in run(connection, asked, [record_id])).encode()
         opened = read_opened(payload)
-        if opened.user == user and opened.started_at <= before:
+        if (opened.user == user or opened.trace_id in traces) and opened.started_at <= before:
             run(connection, "delete from pending where id = ?", [record_id])
             append(connection, "pending", list(open_rows(segment, blank_opened(opened))))
             found += 1

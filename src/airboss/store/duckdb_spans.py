@@ -289,7 +289,7 @@ def erase(connection: Connection, user: str, before: datetime) -> int:
     ((found,),) = run(connection, f"select count(*) from spans where {mine}", asked)  # noqa: S608 - fixed
     if found:
         _blank_waiting(connection, asked)
-        duckdb_sums.blank(connection, [seq for (seq,) in run(connection, query("seqs_traced"), asked)])
+        duckdb_sums.blank(connection, [seq for seq, _ in run(connection, query("seqs_traced"), asked)])
         for name in ("erase_traced_bodies", "erase_traced_records", "erase_spans"):
             run(connection, query(name), asked)
     return int(found)

@@ -310,7 +310,7 @@ class MemoryRecordLog(MemorySpans):
             return {user: self._erase(user, before) for user, before in users.items()}
 
     def _erase(self, user: str, before: datetime) -> Erased:
-        traced = self._erase_spans(user, before)
+        named, traced = self._erase_spans(user, before)
         theirs = {
             each.id
             for each in self._records.values()
@@ -328,7 +328,7 @@ class MemoryRecordLog(MemorySpans):
         opened = 0
         for record_id, (segment, frame) in list(self._pending.items()):
             call = read_opened(frame)
-            if call.user == user and call.started_at <= before:
+            if (call.user == user or call.trace_id in named) and call.started_at <= before:
                 self._pending[record_id] = (segment, blank_opened(call))
                 opened += 1
         return Erased(records=len(theirs) + opened, scores=self._scores.erase(user, theirs))

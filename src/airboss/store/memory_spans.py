@@ -146,8 +146,8 @@ class MemorySpans:
             if waits is not None:
                 self._calls[span.id] = waits[0], waits[1].encode()
 
-    def _erase_spans(self, user: str, before: datetime) -> set[str]:
-        """Take a person out of the traces that name them; returns the ids of their spans."""
+    def _erase_spans(self, user: str, before: datetime) -> tuple[set[str], set[str]]:
+        """Take a person out of the traces that name them; returns these and the ids of their spans."""
         theirs = [each for each in self._spans.values() if each.started_at <= before]
         named = {each.trace_id for each in theirs if each.user == user}
         found = [each for each in theirs if each.trace_id in named]
@@ -164,7 +164,7 @@ class MemorySpans:
             if span.id in self._calls:
                 moved_at, payload = self._calls[span.id]
                 self._calls[span.id] = moved_at, span_messages.blank_waiting(payload)
-        return {each.id for each in found}
+        return named, {each.id for each in found}
 
     def _expire_spans(
         self, bodies_before: datetime | None, records_before: datetime | None, limit: int

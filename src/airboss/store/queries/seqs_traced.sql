@@ -1,6 +1,6 @@
 -- DuckDB's own: ClickHouse erases by mutations, which `clickhouse_erase` writes.
--- The numbers of the records in a person's traces, though the call itself names nobody.
-select seq
+-- The numbers and ids of the records in a person's traces, though the call itself names nobody.
+select seq, id
 from records
 where
     started_at <= $before
