@@ -29,7 +29,9 @@ is for ever. The user stands beside it, where an erasure reaches."""
 log = logging.getLogger("airboss.console")
 
 
-class _Noted(msgspec.Struct, frozen=True):
+class _Reading(msgspec.Struct, frozen=True):
+    """What a leaf tells of: when it was written, and of which time."""
+
     at: datetime
     since: datetime | None
     until: datetime | None
@@ -45,7 +47,7 @@ class Readings:
     """The readings of this process that are noted already. Used from several threads."""
 
     def __init__(self) -> None:
-        self._noted: OrderedDict[tuple[object, ...], _Noted] = OrderedDict()
+        self._noted: OrderedDict[tuple[object, ...], _Reading] = OrderedDict()
         self._lock = threading.Lock()
 
     def goes_on(self, actor: str, what: object, where: RecordFilter, now: datetime) -> bool:
@@ -57,7 +59,7 @@ class Readings:
     def begin(self, actor: str, what: object, where: RecordFilter, now: datetime) -> None:
         """Remember a reading whose leaf has been written."""
         with self._lock:
-            self._noted[actor, what] = _Noted(now, where.since, where.until)
+            self._noted[actor, what] = _Reading(now, where.since, where.until)
             self._noted.move_to_end((actor, what))
             while len(self._noted) > READINGS_MAX:
                 self._noted.popitem(last=False)
@@ -77,7 +79,7 @@ def note_list(desk: Desk, call: Asked, where: RecordFilter, words: str | None = 
         detail["by"] = others
     if words is None:
         detail["records"] = desk.log.count(everything)
-    if _noted(desk, call, detail, user=where.user):
+    if _write_leaf(desk, call, detail, user=where.user):
         desk.readings.begin(call.actor, what, where, call.now)
 
 
@@ -86,11 +88,11 @@ def note_one(desk: Desk, call: Asked) -> None:
     where = RecordFilter()
     if desk.readings.goes_on(call.actor, "one", where, call.now):
         return
-    if _noted(desk, call, {"one_by_one": True}):
+    if _write_leaf(desk, call, {"one_by_one": True}):
         desk.readings.begin(call.actor, "one", where, call.now)
 
 
-def _noted(desk: Desk, call: Asked, detail: Mapping[str, Any], *, user: str | None = None) -> bool:
+def _write_leaf(desk: Desk, call: Asked, detail: Mapping[str, Any], *, user: str | None = None) -> bool:
     """Whether the leaf is written. A full disk must not keep out who comes to see what happened: then this is
     a line in the log, and the next reading tries again."""
     try:
