@@ -287,7 +287,7 @@ def test_a_judgement_is_sent_as_it_is_written(run: Run, api: AdminApi, given: li
     api.answers["POST", "/api/v1/records/r1/scores"] = {"score": stands}
     code, out, err = run("records", "score", "r1", *given, "--url", api.url)
     assert (code, err) == (0, "")
-    assert "nothing stands of you" in out if stands is None else "says ann" in out
+    assert "has no judgement 'right' by you" in out if stands is None else "says ann" in out
     assert api.asked[-1][3] == body
     code, out, _ = run("records", "score", "r1", *given, "--url", api.url, "--json")
     assert (code, json.loads(out)) == (0, {"score": stands})

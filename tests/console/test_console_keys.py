@@ -82,6 +82,7 @@ def test_a_key_stays_of_its_kind(real: Governed) -> None:
     """No key for models gets a role: what has its secret is an app. Nobody's name is nobody's key."""
     answer = real.program().post("/api/v1/keys/web/set", json={"role": "admin"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "wrong_call")
+    assert "'web' is a data-plane key and can have no role" in answer.json()["error"]["message"]
     for name in ("console", "local"):
         answer = real.program().post("/api/v1/keys", json={"name": name, "role": "viewer"})
         assert answer.status_code == 400, name

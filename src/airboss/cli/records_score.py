@@ -42,7 +42,7 @@ def score(
         return
     stands = found["score"]
     if stands is None:
-        said = f"nothing stands of you under {body['name']} of {record_id}"
+        said = f"{record_id} has no judgement {body['name']!r} by you"
     else:
         said = f"{stands['name']} of {record_id} is {plainly(stands['value'])}, says {stands['by']}"
     console().print(said, markup=False, highlight=False, soft_wrap=True)

@@ -150,8 +150,9 @@ class Desk:
     plays: Plays | None = None
     """What the playground asks; None where no gateway can be asked."""
     uses: Callable[[], Sequence[LimitUse]] = tuple
-    targets: Callable[[], Sequence[TargetUse]] = tuple
     """How much of each limit is used."""
+    targets: Callable[[], Sequence[TargetUse]] = tuple
+    """How each provider's addresses and keys fare."""
     taken: Callable[[], object] = tuple
     """Waits until gateways serve what was changed."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent

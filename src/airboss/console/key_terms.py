@@ -68,10 +68,10 @@ def check_role(terms: Terms, named: KeyConfig | None) -> None:
         usual = "normal" if name == "priority" else None
         in_file = getattr(named, name, None) is not None
         if in_file or getattr(terms, name) != usual:
-            where = "[keys.NAME] of the configuration has" if in_file else "this has"
+            where = "in the configuration's [keys.NAME] " if in_file else ""
             raise InvalidRequest(
-                f"{where} {name}, which is about calls of models, and a key with a role ({terms.role}) makes "
-                f"none; take out {name}, or role",
+                f"{where}{name} is about calls of models, and a key with a role ({terms.role}) makes "
+                f"none; leave out {name}",
                 param=name,
             )
 

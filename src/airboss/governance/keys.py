@@ -107,12 +107,10 @@ def with_role(key: ApiKey, role: Role | None) -> ApiKey:
     """The console key with another role. Raises WrongCall where that would make it one of the other kind:
     what has its secret was given it for something else."""
     if (key.role is None) != (role is None):
-        is_, is_not = "a data-plane key", "a role"
+        fixed = "a data-plane key and can have no role"
         if key.role is not None:
-            is_, is_not = "a console key", "no role"
-        raise WrongCall(
-            f"{key.name!r} is {is_} and can get {is_not}; make another key: `airboss keys create NAME`"
-        )
+            fixed = "a console key and keeps its role or gets another"
+        raise WrongCall(f"{key.name!r} is {fixed}; make another key: `airboss keys create NAME`")
     return msgspec.structs.replace(key, role=role)
 
 
