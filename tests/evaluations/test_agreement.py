@@ -138,6 +138,8 @@ def test_people_who_give_stars_are_brought_to_the_judges_scale() -> None:
     """1 to 5 stands for 0 to 1 beside a judge within 0 to 1; nothing else is moved."""
     found, moved = aligned(pairs((0.75, 4.0), (0.0, 1.0), (1.0, 5.0)))
     assert (moved, [each.person for each in found]) == (True, [0.75, 0.0, 1.0])
+    found, moved = aligned(pairs((0.75, 4.0), (1.0, True), (0.0, False)))
+    assert (moved, [each.person for each in found]) == (True, [0.75, 1.0, 0.0]), "yes and no beside stars"
     for kept in (
         pairs((True, True), (0.2, 0.0)),
         pairs((4.0, 5.0), (2.0, 1.0)),

@@ -79,21 +79,24 @@ class Corrected(msgspec.Struct, frozen=True, kw_only=True):
 
 def aligned(pairs: Sequence[Pair]) -> tuple[list[Pair], bool]:
     """The pairs on one scale, and whether people's had to be brought to it: 1 to 5 becomes 0 to 1 where the
-    judge stays within 0 to 1 and people do not."""
+    judge stays within 0 to 1 and people do not. A yes or no beside it stays the 1 or 0 that it is."""
     judges, people = numbers(each.judge for each in pairs), numbers(each.person for each in pairs)
+    stars = numbers(each.person for each in pairs if not isinstance(each.person, bool))
     low, high = STARS
     if (
         not judges
         or not people
         or not _within(judges, 0, 1)
-        or not _within(people, low, high)
-        or _within(people, 0, 1)
+        or not _within(stars, low, high)
+        or _within(stars, 0, 1)
     ):
         return list(pairs), False
-    return [
-        msgspec.structs.replace(each, person=((as_number(each.person) or low) - low) / (high - low))
-        for each in pairs
-    ], True
+
+    def brought(person: ScoreValue) -> float:
+        number = as_number(person) or 0.0
+        return number if isinstance(person, bool) else (number - low) / (high - low)
+
+    return [msgspec.structs.replace(each, person=brought(each.person)) for each in pairs], True
 
 
 def agreement(pairs: Sequence[Pair], *, cut: float = CUT, confidence: float = 0.95) -> Agreement:
