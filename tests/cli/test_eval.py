@@ -394,7 +394,7 @@ def test_judges_are_told_number_by_number(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/judges"] = {"judges": found}
     code, out, err = run("eval", "judges", "--deployment", "support", "--url", api.url)
     assert (code, err) == (0, "")
-    assert "support: quality, held against right" in out
+    assert "support: quality against right, as people judge" in out
     for line in ("0.830 (0.720 to 0.900) of people's yes", "2,000 scored calls", "none: labels have no mean"):
         assert line in out
     asked = api.asked[-1][2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,13 +81,19 @@ def test_online(run: Run, tmp_path: Path, provider: FakeProvider, monkeypatch: p
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """A provider that takes no key, and repeats it; notes who asked."""
+    """A provider that takes no key, and repeats it, or sends on who asks below `/moved`; notes who asked."""
 
     asked: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_GET(self) -> None:
         """Refuse."""
         self.asked.append((self.path, self.headers.get("x-api-key") or self.headers.get("x-goog-api-key")))
+        if self.path.startswith("/moved"):
+            self.send_response(302)
+            self.send_header("location", "/elsewhere")
+            self.send_header("content-length", "0")
+            self.end_headers()
+            return
         said = f"invalid key {SECRET} {'.' * 170} {SECRET}"
         body = json.dumps({"error": {"message": said}}).encode()
         self.send_response(401)
@@ -98,26 +105,44 @@ class Refusing(BaseHTTPRequestHandler):
         """Quietly."""
 
 
-def test_a_key_that_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of a provider that refuses."""
+    Refusing.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_key_that_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusing: str
+) -> None:
     """It is said with the provider's words and without the key, also where these are cut; each is asked as it
     documents it, and none is sent a key of Airboss."""
     monkeypatch.setenv("KEY", SECRET)
     monkeypatch.setenv("OURS", "ab_" + "x" * 43)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_address[1]}"
     text = "".join(
-        f'[providers.{kind}]\nkind = "{kind}"\nbase_url = "{base}/{kind}"\napi_key = "env:KEY"\n'
+        f'[providers.{kind}]\nkind = "{kind}"\nbase_url = "{refusing}/{kind}"\napi_key = "env:KEY"\n'
         for kind in ("anthropic", "gemini")
     )
-    text += f'[providers.ours]\nkind = "openai"\nbase_url = "{base}/ours"\napi_key = "env:OURS"\n'
-    try:
-        code, found = doctor(run, tmp_path, text, "--online")
-    finally:
-        server.shutdown()
-        server.server_close()
+    text += f'[providers.ours]\nkind = "openai"\nbase_url = "{refusing}/ours"\napi_key = "env:OURS"\n'
+    code, found = doctor(run, tmp_path, text, "--online")
     assert code == 1
     assert [each["verdict"] for each in found] == ["ok", "ok", "fail", "fail", "fail"]
     assert all("refuses its key (401): invalid key …" in each["seen"] for each in found[3:])
     assert not any("sk-" in each["seen"] for each in found)
     assert Refusing.asked == [("/anthropic/models?limit=1", SECRET), ("/gemini/models?pageSize=1", SECRET)]
+
+
+def test_a_key_goes_nowhere_else(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusing: str
+) -> None:
+    """Who is sent on by a provider does not go there: the key is for nobody else."""
+    monkeypatch.setenv("KEY", SECRET)
+    text = f'[providers.p]\nkind = "anthropic"\nbase_url = "{refusing}/moved"\napi_key = "env:KEY"\n'
+    code, found = doctor(run, tmp_path, text, "--online")
+    assert (code, found[-1]["verdict"]) == (0, "warn")
+    assert "answers 302" in found[-1]["seen"]
+    assert [path for path, _ in Refusing.asked] == ["/moved/models?limit=1"]

@@ -64,6 +64,9 @@ def test_two_at_once_leave_one(record_log: RecordLog) -> None:
     record_log.apply(move(1))
     assert record_log.put_scores([review(2, 1, 4.0), review(1, 1, 3.0)]) == 1
     assert said(record_log, 1) == [("ann", "right", 4.0, None)]
+    same = {"at": START + timedelta(hours=2)}
+    record_log.put_scores([review(8, 1, 1.0, **same), review(9, 1, 2.0, **same)])
+    assert said(record_log, 1) == [("ann", "right", 2.0, None)], "of one moment the later id, as in every log"
 
 
 def test_a_judgement_is_taken_back(record_log: RecordLog) -> None:

@@ -58,7 +58,7 @@ def judges(
 def told(found: dict[str, Any]) -> Iterator[str]:
     """One judge, a line a number."""
     by, mean = found["agreement"], found["corrected"]
-    yield f"{found['deployment']}: {found['judge']}, held against {found['people']} of people of the house"
+    yield f"{found['deployment']}: {found['judge']} against {found['people']}, as people judge"
     yield _line("judged by both", f"{by['n']:,}, {found['sampled']:,} of them drawn by chance")
     if found["rescaled"]:
         yield _line("scale", "people's 1 to 5 stands for 0 to 1")
