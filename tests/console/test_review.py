@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airboss.config.types import Role
+from airboss.domain.score import Score
 from airboss.store.memory import MemoryRecordLog
 from tests.console.governed import Governed, governed
 from tests.console.site import NAMES, DownLog, put, sample
@@ -118,10 +119,19 @@ def test_a_record_that_is_not_in_the_store_yet(site: Governed) -> None:
     assert (found.status_code, found.json()["error"]["code"]) == (503, "store_unavailable")
 
 
-def test_nothing_is_written_of_who_is_forgotten(site: Governed) -> None:
+def test_nothing_is_written_of_who_is_forgotten(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the moment that they are asked to be, a judgement of their call is kept without its words."""
+    written: list[Score] = []
+    put_scores = site.log.put_scores
+
+    def seen(scores: Sequence[Score]) -> int:
+        written.extend(scores)
+        return put_scores(scores)
+
+    monkeypatch.setattr(site.log, "put_scores", seen)
     site.people.ask("ann", by="admin key", now=site.clock.now())
     assert say(site, name="right", value=False, comment="ann asked for her address").status_code == 200
+    assert [each.comment for each in written] == [None], "a store's file may keep what was written and erased"
     assert stand(site) == [("right", False, "review", "admin key", None)]
 
 

@@ -135,8 +135,8 @@ def kappa(counts: Sequence[Sequence[int]], *, confidence: float = 0.95) -> Inter
     rows, columns = [sum(row) for row in counts], [sum(column) for column in zip(*counts, strict=True)]
     if total < LEAST or max(rows, default=0) == total or max(columns, default=0) == total:
         return None
-    estimate, _ = _kappa(counts)
-    middle, error = _kappa([[each + 0.5 for each in row] for row in counts])
+    estimate, _ = kappa_with_error(counts)
+    middle, error = kappa_with_error([[each + 0.5 for each in row] for row in counts])
     half = normal_quantile((1 + confidence) / 2) * error
     return Interval(
         estimate=estimate,
@@ -147,9 +147,21 @@ def kappa(counts: Sequence[Sequence[int]], *, confidence: float = 0.95) -> Inter
     )
 
 
-def kappa_error(counts: Sequence[Sequence[float]]) -> float:
-    """The large-sample standard error of `kappa`, of the table as it is."""
-    return _kappa(counts)[1]
+def kappa_with_error(counts: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Kappa and its large-sample standard error, of the table as it is."""
+    total = math.fsum(map(math.fsum, counts))
+    p = [[each / total for each in row] for row in counts]
+    rows, columns = [math.fsum(row) for row in p], [math.fsum(column) for column in zip(*p, strict=True)]
+    every = range(len(p))
+    same = math.fsum(p[i][i] for i in every)
+    chance = math.fsum(rows[i] * columns[i] for i in every)
+    value = (same - chance) / (1 - chance)
+    a = math.fsum(p[i][i] * (1 - (rows[i] + columns[i]) * (1 - value)) ** 2 for i in every)
+    b = (1 - value) ** 2 * math.fsum(
+        p[i][j] * (columns[i] + rows[j]) ** 2 for i in every for j in every if i != j
+    )
+    c = (value - chance * (1 - value)) ** 2
+    return value, math.sqrt(max(0.0, a + b - c) / total) / (1 - chance)
 
 
 def corrected(
@@ -205,23 +217,6 @@ def share(count: int, total: int, confidence: float) -> Interval | None:
 def _found(said: Sequence[tuple[str, str]], word: str, confidence: float) -> Interval | None:
     asked = [judge for judge, person in said if person == word]
     return share(sum(judge == word for judge in asked), len(asked), confidence)
-
-
-def _kappa(counts: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Kappa and its large-sample standard error."""
-    total = math.fsum(map(math.fsum, counts))
-    p = [[each / total for each in row] for row in counts]
-    rows, columns = [math.fsum(row) for row in p], [math.fsum(column) for column in zip(*p, strict=True)]
-    every = range(len(p))
-    same = math.fsum(p[i][i] for i in every)
-    chance = math.fsum(rows[i] * columns[i] for i in every)
-    value = (same - chance) / (1 - chance)
-    a = math.fsum(p[i][i] * (1 - (rows[i] + columns[i]) * (1 - value)) ** 2 for i in every)
-    b = (1 - value) ** 2 * math.fsum(
-        p[i][j] * (columns[i] + rows[j]) ** 2 for i in every for j in every if i != j
-    )
-    c = (value - chance * (1 - value)) ** 2
-    return value, math.sqrt(max(0.0, a + b - c) / total) / (1 - chance)
 
 
 def _error(
