@@ -73,6 +73,8 @@ def test_what_was_said_is_taken_back(site: Governed) -> None:
     for _ in range(2):
         assert say(site, name="right", value=None).json() == {"score": None}
     assert stand(site) == []
+    actions = [each.leaf.action for each in site.audit.newest(limit=10)]
+    assert actions.count("records.score") == 2, "what changes nothing leaves no leaf"
 
 
 def test_what_chance_chose_stays_so(site: Governed) -> None:

@@ -82,6 +82,8 @@ def judge(desk: Desk, call: Call) -> object:
         check_value(given.value)
     record = judged_record(desk, call.path["id"])
     before = said_before(desk, record.id, given.name, call.actor)
+    if before is None and given.value is None:
+        return Judged(score=None)
     words = given.comment if given.value is not None else None
     if desk.people.tombstones().covers(record.user, record.started_at):
         words = None
