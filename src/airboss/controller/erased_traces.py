@@ -17,6 +17,7 @@ import msgspec
 from airboss.domain.ports import Clock
 from airboss.domain.record import OpenedCall
 from airboss.store.span_rows import Span, SpanLog, TraceFilter
+from airboss.telemetry.journal import fsync_directory
 
 FILE: Final = "erased-traces.jsonl"
 KEPT: Final = timedelta(days=7)
@@ -77,16 +78,19 @@ class ErasedTraces:
         known |= {trace: max(until, known.get(trace, until)) for trace in traces}
         if known == before:
             return
-        self._until = dict(list(known.items())[-TRACES_MAX:])
-        self._newest = max(self._until.values(), default=None)
+        kept = dict(list(known.items())[-TRACES_MAX:])
         temporary = self._path.with_suffix(".tmp")
-        lines = (msgspec.json.encode(_Line(trace, at)) + b"\n" for trace, at in self._until.items())
+        lines = (msgspec.json.encode(_Line(trace, at)) + b"\n" for trace, at in kept.items())
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._path)
+        fsync_directory(self._path.parent)
+        # Only now: what is known here and stands in no file would be taken for written the next time.
+        self._until = kept
+        self._newest = max(kept.values(), default=None)
 
 
 def _read(path: Path) -> Iterator[tuple[str, datetime]]:
