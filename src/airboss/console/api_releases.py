@@ -292,9 +292,9 @@ def _bound(desk: Desk, call: Call, deployment: str, ref: str) -> str:
     """The digest of a release that is to answer: one that binds calls less than what does now is an admin's
     to choose, unless it is what the configuration says already. Raises NotFound, PermissionDenied."""
     chosen, snapshot = find(desk, ref).release, desk.ledger.snapshot()
+    standing = desk.ledger.standings().get(deployment)
+    said = standing is not None and standing.wanted == chosen.digest
     for each in snapshot.plan.deployments if snapshot is not None else ():
-        standing = desk.ledger.standings().get(deployment)
-        said = standing is not None and standing.wanted == chosen.digest
         if each.name == deployment and not said and loosened(each.policy, each.stable.policy, chosen.policy):
             call.need(desk, "admin", f"to take {chosen.name!r} for {each.name!r}, which binds calls less,")
     return chosen.digest
