@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from airboss.domain.errors import WrongCall
-from airboss.domain.plan import DeploymentPlan
+from airboss.domain.plan import DeploymentPlan, Standing
 from airboss.domain.release import PiiAction
 from airboss.governance.keys import hash_key, new_key
 from airboss.governance.policies import policy_of
@@ -126,7 +126,7 @@ def test_nobody_speaks_for_somebody_else(real: Governed) -> None:
     assert asked == ["otto", "anna"]
 
 
-def test_an_operator_takes_no_release_that_binds_less() -> None:
+def test_an_operator_takes_no_release_that_binds_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose policy does less about some kind of data than what answers now is for admins to choose."""
     asked: list[str | None] = []
 
@@ -155,6 +155,14 @@ def test_an_operator_takes_no_release_that_binds_less() -> None:
     operator.post("/api/v1/rollouts", json={"deployment": bare.name, "release": masking.stable.name})
     site.program().post("/api/v1/rollouts", json={"deployment": masking.name, "release": bare.stable.name})
     assert asked == [blocking.stable.digest, masking.stable.digest, bare.stable.name]
+    for wanted, status in ((blocking.stable.digest, 403), (bare.stable.digest, 400)):
+        standing = Standing(deployment=masking.name, wanted=wanted, stable=masking.stable.digest)
+        standings = {masking.name: standing}
+        monkeypatch.setattr(site.ledger, "standings", standings.copy)
+        answer = operator.post(
+            "/api/v1/rollouts", json={"deployment": masking.name, "release": bare.stable.name}
+        )
+        assert answer.status_code == status, "only what an admin has written into the configuration"
 
 
 @pytest.mark.parametrize(
