@@ -99,7 +99,8 @@ def test_stars_beside_a_judge_of_0_to_1() -> None:
     log.apply(move(*range(1, 21)))
     log.put_scores([judged(n, n, 0.75, "quality") for n in range(1, 21)])
     log.put_scores([said(100 + n, n, 3.0, "stars") for n in range(1, 11)])
-    found = one(log)
+    assert judges(log, SINCE, UNTIL) == ()
+    found = one(log, people="stars")
     assert (found.judge, found.people, found.rescaled) == ("quality", "stars", True)
     assert found.corrected is not None
     assert found.corrected.corrected.estimate == pytest.approx(0.5)
@@ -119,9 +120,9 @@ def stats(name: str, **more: Any) -> ScoreStats:
 
 
 def test_who_is_held_against_whom() -> None:
-    """The same name, else the only one, else what is asked for."""
+    """The same name, or the one that is asked for; none that may ask something else."""
     a, b = stats("a", judged=5), stats("b", judged=5)
-    assert paired([a, b, stats("b", judged=5, reviewed=2)]) == [("a", "b"), ("b", "b")]
+    assert paired([a, b, stats("b", judged=5, reviewed=2)]) == [("b", "b")]
     two = [a, b, stats("b", reviewed=2), stats("c", reviewed=2)]
     assert paired(two) == [("b", "b")]
     assert paired(two, judge="a") == []

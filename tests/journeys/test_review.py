@@ -101,8 +101,9 @@ def test_a_judge_is_held_against_a_sample_that_a_person_judged(
                 address = person.post("/review/judge", data=fields).headers["location"]
             assert "6 of 6 judged" in person.get(address).text
         assert len(airboss.records("--score", "review:right=false")) == 3
-        told = airboss.verb("eval", "judges", "--deployment", "support", "--json")
-    stopped = run_airboss("eval", "judges", "--json", "--data-dir", str(airboss.data), cwd=tmp_path)
+        told = airboss.verb("eval", "judges", "--deployment", "support", "--people", "right", "--json")
+    of_stopped = ("--people", "right", "--json", "--data-dir", str(airboss.data))
+    stopped = run_airboss("eval", "judges", *of_stopped, cwd=tmp_path)
     for said in (told, stopped.stdout):
         found = json.loads(said)
         assert (found["judge"], found["people"], found["sampled"]) == ("quality", "right", 6)

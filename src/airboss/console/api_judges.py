@@ -19,7 +19,7 @@ PARAMS = {
     "range": "instead of both: 15m, 1h, 6h, 24h, 7d or 30d; 30d unless given",
     "deployment": "only this one",
     "judge": "only the judge of this name: a scorer's",
-    "people": "the name under which people judged; the judge's own unless given, or the only one there is",
+    "people": "the name under which people judged; the judge's own unless given",
     "cut": f"of numbers from 0 to 1, what is a yes from here on; {CUT:g} unless given",
 }
 

@@ -81,14 +81,10 @@ def paired(
     stats: Sequence[ScoreStats], *, judge: str | None = None, people: str | None = None
 ) -> list[tuple[str, str]]:
     """Which judges of one deployment are held against which name of people's: the one asked for, else the
-    same, else the only one there is."""
-    theirs = sorted({each.name for each in stats if each.reviewed})
-    found = []
-    for name in sorted({each.name for each in stats if judged(each)}):
-        other = people or (name if name in theirs else theirs[0] if len(theirs) == 1 else None)
-        if judge in (None, name) and other in theirs and other is not None:
-            found.append((name, other))
-    return found
+    same. Whether another name asks the same question only a person can say."""
+    theirs = {each.name for each in stats if each.reviewed}
+    names = sorted({each.name for each in stats if judged(each)})
+    return [(name, people or name) for name in names if judge in (None, name) and (people or name) in theirs]
 
 
 def judged(stats: ScoreStats) -> bool:
