@@ -133,7 +133,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "name": (*TEXTUAL, None, "", "a b", "x" * 65, "é"),
         "value": (None, [], {}, "", "x" * 65, "a\nb", " a"),
         "comment": (*TEXTUAL, "x" * 4_001),
-        "user": (*TEXTUAL, "x" * 257),
+        "user": (*TEXTUAL, "x" * 16_385),
     },
 }
 """Values that no reader of a member may take, for every member that we read."""

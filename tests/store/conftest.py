@@ -84,11 +84,12 @@ SEALED_LOGS = ("sealed memory", "sealed duckdb", "sealed clickhouse")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What seals is the same over each log: where no words are stored it is not tried over the slowest."""
+    """What seals is the same over each log: where no words are stored it is not tried over the slowest. A
+    module with LOGS of its own is tried over these."""
     if "record_log" in metafunc.fixturenames:
-        kinds = [*PLAIN_LOGS, *SEALED_LOGS]
+        kinds = [*getattr(metafunc.module, "LOGS", (*PLAIN_LOGS, *SEALED_LOGS))]
         if metafunc.definition.get_closest_marker("words") is None:
-            kinds.remove("sealed clickhouse")
+            kinds = [each for each in kinds if each != "sealed clickhouse"]
         metafunc.parametrize("record_log", kinds, indirect=True)
 
 

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog
-from tests.store.conftest import PLAIN_LOGS, log_of
+from tests.store.conftest import PLAIN_LOGS
 from tests.store.samples import SEGMENT, START, call_id, move, record_json
 
 ALL = RecordFilter()
+LOGS = PLAIN_LOGS
+"""What is sealed is not searched."""
 
 
 def said(text: str, *, ascii_only: bool = False) -> msgspec.Raw:
     """A body that holds this text, as one client or another writes JSON."""
     body = {"model": "small", "messages": [{"role": "user", "content": text}]}
     return msgspec.Raw(json.dumps(body, ensure_ascii=ascii_only).encode())
-
-
-@pytest.fixture(params=PLAIN_LOGS)
-def record_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordLog]:
-    """An empty log of each kind that can be searched."""
-    with log_of(request.param, request, tmp_path) as made:
-        yield made
 
 
 def searched(record_log: RecordLog, words: str, where: RecordFilter = ALL, limit: int = 100) -> list[str]:

@@ -23,7 +23,7 @@ NEEDLES = {5: "needle", 2_100: "needle", 5_990: "needle"}
 
 
 @pytest.fixture
-def record_log(tmp_path: Path) -> Iterator[DuckDBRecordLog]:
+def haystack(tmp_path: Path) -> Iterator[DuckDBRecordLog]:
     """Records of which few hold a needle, with their words made where there are whole blocks."""
     log = DuckDBRecordLog(tmp_path / "records.duckdb")
     records = tuple(
@@ -43,12 +43,12 @@ def candidates(log: DuckDBRecordLog, words: str) -> set[int]:
         return duckdb_search._candidates(connection, read_search(words), 0, COUNT // 1024)
 
 
-def test_few_blocks_are_read_for_a_rare_word(record_log: DuckDBRecordLog) -> None:
+def test_few_blocks_are_read_for_a_rare_word(haystack: DuckDBRecordLog) -> None:
     """Those that hold it, and the newest records, whose block is not whole."""
-    assert candidates(record_log, "needle") == {0, 2, 4, 5}
-    assert candidates(record_log, "nowhere") == {4, 5}
-    assert candidates(record_log, "needle hay") == {0, 2, 4, 5}
-    assert searched(record_log, "needle") == [call_id(number) for number in (5_990, 2_100, 5)]
+    assert candidates(haystack, "needle") == {0, 2, 4, 5}
+    assert candidates(haystack, "nowhere") == {4, 5}
+    assert candidates(haystack, "needle hay") == {0, 2, 4, 5}
+    assert searched(haystack, "needle") == [call_id(number) for number in (5_990, 2_100, 5)]
 
 
 @given(st.text(alphabet='aZ9 \\\\ntu"./_é数00e9', max_size=40) | st.text(max_size=20))
@@ -62,10 +62,10 @@ def test_split_text_has_the_tokens_that_the_expression_finds(text: str) -> None:
 
 
 def test_more_words_than_are_held_at_once_are_found(
-    record_log: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch
+    haystack: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are put away in between, and each is there once."""
-    with record_log._transaction() as connection:
+    with haystack._transaction() as connection:
         before = connection.execute("select * from words order by all").fetchall()
         monkeypatch.setattr(duckdb_search, "CHARS_AT_ONCE", 5_000)
         monkeypatch.setattr(duckdb_search, "ROWS", 3)
@@ -88,34 +88,32 @@ def test_a_word_across_the_parts_of_a_body_is_a_blocks(tmp_path: Path) -> None:
     log.close()
 
 
-def test_the_words_of_the_erased_leave(record_log: DuckDBRecordLog) -> None:
+def test_the_words_of_the_erased_leave(haystack: DuckDBRecordLog) -> None:
     """At once, with all of their block, which is made again without them."""
-    record_log.erase({"u5": LATER})
-    with record_log._reading() as connection:
+    haystack.erase({"u5": LATER})
+    with haystack._reading() as connection:
         blocks = connection.execute("select distinct block from words order by block").fetchall()
     assert blocks == [(1,), (2,), (3,)]
-    assert searched(record_log, "needle") == [call_id(5_990), call_id(2_100)]
-    while record_log.tidy():
+    assert searched(haystack, "needle") == [call_id(5_990), call_id(2_100)]
+    while haystack.tidy():
         pass
-    assert candidates(record_log, "needle") == {2, 5}
+    assert candidates(haystack, "needle") == {2, 5}
 
 
-def test_the_words_of_the_expired_leave(record_log: DuckDBRecordLog) -> None:
+def test_the_words_of_the_expired_leave(haystack: DuckDBRecordLog) -> None:
     """Bodies that are too old take their blocks' words along."""
-    assert (
-        record_log.expire(bodies_before=START.replace(minute=30), records_before=None, limit=9_999) == 1_800
-    )
-    while record_log.tidy():
+    assert haystack.expire(bodies_before=START.replace(minute=30), records_before=None, limit=9_999) == 1_800
+    while haystack.tidy():
         pass
-    assert candidates(record_log, "needle") == {2, 5}
-    assert searched(record_log, "needle", RecordFilter(user="u2100")) == [call_id(2_100)]
+    assert candidates(haystack, "needle") == {2, 5}
+    assert searched(haystack, "needle", RecordFilter(user="u2100")) == [call_id(2_100)]
 
 
 def test_words_of_another_engine_are_made_again(
-    record_log: DuckDBRecordLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    haystack: DuckDBRecordLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its hashes may differ: until then all is read."""
-    record_log.close()
+    haystack.close()
     monkeypatch.setattr(duckdb_search, "ENGINE", "99.0")
     again = DuckDBRecordLog(tmp_path / "records.duckdb")
     assert candidates(again, "needle") == {0, 1, 2, 3, 4, 5}
@@ -131,13 +129,13 @@ def test_words_of_another_engine_are_made_again(
 
 
 def test_a_search_that_takes_long_stops_and_goes_on(
-    record_log: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch
+    haystack: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says how far it has looked, also where nothing was found there."""
     monkeypatch.setattr(duckdb_search, "BUDGET_S", 0.0)
-    found = record_log.search(RecordFilter(), "hay nowhere", limit=5, bodies=False)
+    found = haystack.search(RecordFilter(), "hay nowhere", limit=5, bodies=False)
     assert (found.records, found.looked_to is not None) == ((), True)
-    assert searched(record_log, "needle") == [call_id(number) for number in (5_990, 2_100, 5)]
+    assert searched(haystack, "needle") == [call_id(number) for number in (5_990, 2_100, 5)]
 
 
 def test_no_spelling_of_a_word_is_missed_by_the_blocks(tmp_path: Path) -> None:
