@@ -54,7 +54,8 @@ SHARES: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.955, 0.96, 0.97, 0.98, 0.99, 0.995)
 FIRST: Final = SHARES.index(0.95)
 """Tried first are those from this one on."""
 SAMPLE: Final = 100_000
-"""Of so many calls they are taken, about."""
+"""Of so many calls they are taken, about, where there are more than `SAMPLED`."""
+SAMPLED: Final = 1_000_000
 
 
 def make(connection: Connection, sums: Sums, table: str, first: int, last: int) -> None:
@@ -138,9 +139,8 @@ def _slowest(connection: Connection, asked: Question, calls: int) -> list[Any]:
     """The groups with the slowest calls, exactly: every latency is looked at, but only a few of them are
     kept. Some more may come with them that are no slower than the last."""
     rows, more = _calls(connection, asked)
-    near = query("tail").format(
-        shares=list(SHARES), percent=min(100, 100 * SAMPLE / calls), without=_WITHOUT, where=asked.where
-    )
+    sample = "" if calls <= SAMPLED else f"tablesample system ({100 * SAMPLE / calls}%) repeatable (17)"
+    near = query("tail").format(shares=list(SHARES), sample=sample, without=_WITHOUT, where=asked.where)
     ((bars,),) = run(connection, near, _given(near, asked, {}))
     every = [-1.0, *(bars or [])]
     found: list[Any] = []
