@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 START_S = 30.0
 """So long an Airboss that is starting is waited for."""
 TELL_S = 1.0
+LOOK_S = 0.05
+"""It tells by a lock and a file, which wake nobody."""
 TIMEOUT_S = 30.0
 NAMES = ("code", "param")
 """The members of an error, beside its message, that are passed on."""
@@ -104,7 +106,7 @@ def _up(data_dir: Path) -> UpFile | None:
         if waited_s >= TELL_S and not told:
             told = True
             sys.stderr.write(f"airboss: waiting for the Airboss that is starting (process {pid})\n")
-        time.sleep(0.05)
+        time.sleep(LOOK_S)
     return running(data_dir)
 
 
