@@ -44,6 +44,17 @@ def test_version_is_quick_and_light() -> None:
     assert loaded <= {"ssl", "asyncio"}, "typer may load these two by way of other packages"
 
 
+def test_what_is_loaded_is_not_looked_through_for_garbage() -> None:
+    """Not again and again while verbs are being loaded (55 times by default), nor once more at the end."""
+    code = "import gc\ngc.set_debug(gc.DEBUG_STATS)\nimport airboss.cli.main"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    looks = [line for line in done.stderr.splitlines() if line.startswith("gc: objects in each generation:")]
+    assert 0 < len(looks) < 20
+    assert sum(map(int, looks[-1].rpartition(":")[2].split())) < 1_000
+
+
 def test_a_verb_alone_is_the_same_as_among_all() -> None:
     """Only the one that is called is prepared, with all its options; what is none is told by all."""
     whole = vars(get_command(app))["commands"]
