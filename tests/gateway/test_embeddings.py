@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from airboss.governance.policies import policy_of
-from airboss.testing import FakeProvider
+from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
 
 
@@ -70,7 +70,7 @@ def test_who_makes_none(kinds: Gateway, provider: FakeProvider, kind: str) -> No
 )
 def test_faults(kinds: Gateway, provider: FakeProvider, fault: str, status: int) -> None:
     """A failing provider is an error in OpenAI's shape."""
-    provider.script(fault)
+    provider.script(ScriptStep(behaviour=fault, forever=True))  # one more may be sent
     with kinds.client() as client:
         response = client.post("/v1/embeddings", json={"model": "gpt-4o", "input": "x"})
     assert response.status_code == status, response.text

@@ -72,7 +72,7 @@ def test_fault(  # noqa: PLR0917 - a row of the table
 ) -> None:
     """A fault gives a whole answer or an error in OpenAI's shape, never a clean-looking part of an answer."""
     status, code = streamed if stream else whole
-    provider.script(f"{fault};text={WHOLE}")
+    provider.script(ScriptStep(behaviour=f"{fault};text={WHOLE}", forever=True))  # one more may be sent
     response = gateway.chat(stream=stream)
     record_id = response.headers["x-request-id"]
     end = gateway.closed(record_id)
@@ -179,7 +179,7 @@ def test_retries_are_attempts_of_one_record(gateway: Gateway, provider: FakeProv
     response = gateway.chat(model="patient")
     assert response.status_code == 200
     end = gateway.closed(response.headers["x-request-id"])
-    assert [a["error_type"] for a in end["attempts"]] == ["upstream_error", "upstream_error", None]
+    assert [a["error_type"] for a in end["attempts"]] == ["upstream_error", "connection_stale", None]
     assert provider.stats().requests == 3
 
 

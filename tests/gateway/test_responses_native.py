@@ -20,7 +20,7 @@ from airboss.domain.release import Example, ModelVersion, Release
 from airboss.governance.keys import hash_key
 from airboss.governance.policies import policy_of
 from airboss.providers.fake_answers import SENTENCE
-from airboss.testing import FakeProvider
+from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.edge_wire import post
 from tests.support.gateway import DIGEST, KEY, PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
@@ -406,7 +406,7 @@ WELL = {
 def test_faults(gateway: Gateway, provider: FakeProvider, fault: str, stream: bool) -> None:
     """A whole response, an error with its status, or `response.failed`: never one that only looks whole. Each
     has a record."""
-    provider.script(fault)
+    provider.script(ScriptStep(behaviour=fault, forever=True))  # one more may be sent
     response = ask(gateway, "hi", stream=stream)
     closed = gateway.closed(response.headers["x-request-id"])
     whole = response.status_code == 200 and (not stream or is_whole("responses", response))

@@ -50,6 +50,9 @@ class Dispatched(msgspec.Struct):
     waits_since: float | None = None
     """Since when the call waits for a local replica that is being started."""
 
+    resent: bool = False
+    """Whether it was sent once more because a kept connection was closed under it."""
+
     def waited_for_start(self) -> bool:
         """Whether the call has waited long enough for a replica; the first time begins the wait."""
         now = time.perf_counter()

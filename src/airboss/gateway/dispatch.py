@@ -24,14 +24,27 @@ from airboss.gateway.attempts import Dispatched, Try
 from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.engine_stream import ran_out
 from airboss.gateway.hedge import Hedges, race
-from airboss.gateway.judge import TOO_LONG, is_filtered, is_no_route, is_starting, is_targets_fault, judge
+from airboss.gateway.judge import (
+    RESENT,
+    TOO_LONG,
+    is_filtered,
+    is_no_route,
+    is_starting,
+    is_targets_fault,
+    judge,
+)
+from airboss.gateway.outgoing import head_of
 from airboss.gateway.places import REFUSED_S, Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.recording import unrecorded
 from airboss.gateway.seam import NOT_CONTINUED
-from airboss.providers import dialect
-from airboss.providers.compatible import request_head
-from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, Pools
+from airboss.providers.connection import (
+    CONNECT_TIMEOUT_S,
+    ConnectFailed,
+    Connection,
+    ConnectionStale,
+    Pools,
+)
 from airboss.providers.dialect import Outgoing
 from airboss.providers.outbox import Pieces, behind
 
@@ -320,7 +333,7 @@ class Executor:
         call: Dispatched,
         asked: Asked,
         places: Sequence[Place],
-        failed: Sequence[Place],
+        failed: list[Place],
         error: ApiError,
         left: int,
         *,
@@ -337,6 +350,10 @@ class Executor:
                 raise error
             return left, 0.0
         call.waits_since = None
+        if isinstance(error, ConnectionStale) and not call.resent and call.route.operation in RESENT:
+            call.resent = True
+            failed.pop()  # for it is there
+            return left, 0.0
         left -= 1
         kind = judge(error, answer.status)
         fresh = any(each not in failed for each in places)
@@ -414,7 +431,7 @@ class Executor:
         failure: str | None = "cancelled"
         connection: Connection | None = None
         try:
-            tried.request = behind(_head(route, asked, place), asked.body)
+            tried.request = behind(head_of(route, asked, place), asked.body)
             call.waits()
             answer.outgoing = asked.outgoing
             connection = place.pool.idle()
@@ -475,26 +492,3 @@ class Executor:
     def close(self) -> None:
         """Close every upstream connection."""
         self.places.close()
-
-
-def _head(route: Route, asked: Asked, place: Place) -> bytes:
-    """The head of one attempt's request. Raises Unavailable where its key is missing."""
-    secret = route.secret(place.key_ref)
-    origin = place.pool.origin
-    if asked.outgoing is None:
-        return request_head(
-            host=origin.host_header,
-            base_path=origin.base_path,
-            operation=route.operation,
-            secret=secret,
-            trace=route.trace,
-            length=len(asked.body),
-        )
-    return dialect.request_head(
-        asked.outgoing,
-        host=origin.host_header,
-        base_path=origin.base_path,
-        secret=secret,
-        trace=route.trace,
-        at=time.time(),
-    )

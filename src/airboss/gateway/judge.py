@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Literal
 
 from airboss.domain.errors import ApiError, BodyTooLarge, PolicyRefused, UpstreamRefused
-from airboss.providers.connection import ConnectFailed
+from airboss.domain.request import Operation
+from airboss.providers.connection import ConnectFailed, ConnectionStale
 
 Class = Literal["caller", "elsewhere", "again"]
 
@@ -24,6 +25,9 @@ _NEVER_BETTER = frozenset({501, 505})
 """Of the 5xx those that are about what was asked, not about the moment."""
 UNRECORDED = "journal_unwritable"
 """Code of what may not be sent, to whomever, because the call has no record."""
+RESENT: frozenset[Operation] = frozenset({"chat", "text_completion", "embeddings"})
+"""What asks for words or vectors changes nothing at the provider, so that it may be sent once more where a
+kept connection was closed under it (RFC 9110, 9.2.2)."""
 _OURS = frozenset({"too_many_connections", "provider_key_missing", UNRECORDED})
 """Codes of what went wrong before anything was sent, and on our side."""
 _FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
@@ -75,7 +79,7 @@ def is_too_large(error: ApiError) -> bool:
 def is_targets_fault(error: ApiError, status: int | None) -> bool | None:
     """Whether an error speaks against the target, so that its breaker should know. A 429 does not: it is
     there, and says when to come back. None where it says nothing: what went wrong on our side alone."""
-    if status is None and error.code in _OURS:
+    if isinstance(error, ConnectionStale) or (status is None and error.code in _OURS):
         return None
     if isinstance(error, PolicyRefused):
         return False

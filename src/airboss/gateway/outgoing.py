@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,8 +14,14 @@ from airboss.domain.release import ProviderKind, Release
 from airboss.domain.request import Operation
 from airboss.gateway.raw_prompt import raw_outgoing
 from airboss.gateway.wire import Body, ChatBody, invalid, upstream_body
+from airboss.providers import dialect
+from airboss.providers.compatible import request_head
 from airboss.providers.dialect import Outgoing
 from airboss.providers.dialects import NAMES, azure, foreign
+
+if TYPE_CHECKING:
+    from airboss.gateway.dispatch import Asked, Route
+    from airboss.gateway.places import Place
 
 DROPPED_MAX = 32
 """Names in one header; the client wrote them, and may have written thousands."""
@@ -63,3 +71,26 @@ def dropped_line(dropped: Sequence[str]) -> bytes:
     names = [_ODD.sub("_", name)[:64] for name in dropped[:DROPPED_MAX]]
     more = [f"and-{len(dropped) - DROPPED_MAX}-more"] if len(dropped) > DROPPED_MAX else []
     return f"x-airboss-dropped: {', '.join(names + more)}\r\n".encode()
+
+
+def head_of(route: Route, asked: Asked, place: Place) -> bytes:
+    """The head of one attempt's request. Raises Unavailable where its key is missing."""
+    secret = route.secret(place.key_ref)
+    origin = place.pool.origin
+    if asked.outgoing is None:
+        return request_head(
+            host=origin.host_header,
+            base_path=origin.base_path,
+            operation=route.operation,
+            secret=secret,
+            trace=route.trace,
+            length=len(asked.body),
+        )
+    return dialect.request_head(
+        asked.outgoing,
+        host=origin.host_header,
+        base_path=origin.base_path,
+        secret=secret,
+        trace=route.trace,
+        at=time.time(),
+    )

@@ -35,6 +35,8 @@ TURN_BYTES = 128 * 1024
 NO_BODY = frozenset({204, 304})
 DETACH_WAIT_S = 1.0
 """How long a connection may take to finish an answer that nobody waits for before it is closed."""
+STALE_S = 1.0
+"""A kept connection that ends so soon after a request was sent had been closed before that came."""
 
 Headers = dict[bytes, bytes]
 """A response's headers: names in lower case, the last of a repeated name."""
@@ -42,6 +44,12 @@ Headers = dict[bytes, bytes]
 
 class ConnectFailed(UpstreamFailed):
     """No connection could be made, so nothing was sent and another try is safe."""
+
+
+class ConnectionStale(UpstreamFailed):
+    """A kept connection was closed just as a request was sent on it: no byte of an answer came."""
+
+    default_code = "connection_stale"
 
 
 class Answer(Protocol):
@@ -90,7 +98,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self.idle_since = 0.0
+        self.idle_since = self._sent_at = 0.0
         self._parser = cast("httptools.HttpResponseParser", None)
         """Has methods of ours: there is one only while there is a transport, or only the collector of cycles
         would free either."""
@@ -109,6 +117,7 @@ class Connection(asyncio.Protocol):
         self._answer = answer
         self._finished = False
         self._head_bytes = self._status = 0
+        self._sent_at = time.monotonic()
         self._pool.outbox.write(self.transport, data, self._unsent)
 
     # Each names its answer: by now the connection may be carrying somebody else's.
@@ -217,6 +226,13 @@ class Connection(asyncio.Protocol):
             return
         if exc is None and self._status >= 200 and not self._delimited():
             answer.done()
+        elif (
+            self.idle_since
+            and not (self._status or self._head_bytes)
+            and time.monotonic() < self._sent_at + STALE_S
+        ):
+            self._pool.forget_idle()  # they are older
+            answer.failed(ConnectionStale(self._pool.describe("closed a kept connection as we sent")))
         else:
             answer.failed(
                 UpstreamFailed(self._pool.describe("closed the connection before its answer ended"))
@@ -387,6 +403,11 @@ class Pool:
             return
         connection.idle_since = time.monotonic()
         self._idle.append(connection)
+
+    def forget_idle(self) -> None:
+        """Close what is kept: an upstream that has closed the newest has closed the others too, or will."""
+        while self._idle:
+            self._idle.pop().transport.abort()
 
     def close_all(self) -> None:
         """Close every connection, in use or not."""
