@@ -135,8 +135,8 @@ def test_a_budget_that_burns_fast_is_seen_over_two_windows(log: Log) -> None:
     assert read(log, slo(), now=later).broken is False
 
 
-def test_what_is_left_of_a_budget_is_no_hours_old(log: Log) -> None:
-    """Over long times it is measured anew within minutes, by the same measures that watched a quiet start."""
+def test_what_is_left_of_a_budget_is_a_minute_old_where_it_burns(log: Log) -> None:
+    """A fire does not say that all is left; by the same measures that watched a quiet start."""
     log.calls(NOW - timedelta(hours=1), 1_000)
     measures = Measures(log)
 
@@ -146,7 +146,7 @@ def test_what_is_left_of_a_budget_is_no_hours_old(log: Log) -> None:
 
     assert look(NOW).detail == "100 % of the budget of 30d is left"
     log.calls(NOW + timedelta(seconds=1), 200, status="error")
-    later = look(NOW + timedelta(minutes=5, seconds=1))
+    later = look(NOW + timedelta(minutes=1, seconds=2))
     assert later.detail == "the budget of 30d is used up 16.7 times"
     assert later.broken is True
 
@@ -159,6 +159,21 @@ def test_a_slow_leak_is_seen_over_days(log: Log) -> None:
     reading = read(log, slo())
     assert (reading.broken, reading.bound) == (True, pytest.approx(1.0))
     assert reading.value == pytest.approx(2)
+
+
+@pytest.mark.parametrize("window", ["1d", "7d", "30d"])
+def test_a_budget_that_lasts_its_time_fires_nothing(log: Log, window: str) -> None:
+    """At 0.9 of the speed that uses it up in its time nothing is wrong; at 1.1, for days, it is."""
+    asked = rule(slo=SloConfig(target=0.5, window=window))
+    halves = [NOW - timedelta(minutes=30 * half + 15) for half in range(2 * 72)]
+    for at in halves:
+        log.calls(at, 11)
+        log.calls(at, 9, status="error")
+    reading = read(log, asked)
+    assert (reading.broken, reading.value) == (False, pytest.approx(0.9))
+    for at in halves:
+        log.calls(at, 5, status="error")
+    assert read(log, asked).broken is True
 
 
 def test_one_failure_of_few_calls_burns_nothing(log: Log) -> None:

@@ -23,6 +23,9 @@ WINDOW_PARTS: Final = 60
 FRESH_S_MAX: Final = 300.0
 """So old a measure of a long window may be: a budget that is burnt today is not told tomorrow."""
 
+BURNT_FRESH_S_MAX: Final = 60.0
+"""So old what is left of a budget may be while it burns: a fire does not say that nothing is lost."""
+
 WEEK: Final = timedelta(days=7)
 COMPARED_MIN: Final = 50
 """Calls, or scores, below which two weeks are not compared; of traffic itself twice as many."""
@@ -91,8 +94,8 @@ class Measures:
 
     def forget_old(self, now: datetime) -> None:
         """Measure anew what may have changed."""
-        self._used = {key: each for key, each in self._used.items() if _fresh(key[0], each[0], now)}
-        self._scored = {key: each for key, each in self._scored.items() if _fresh(key[0], each[0], now)}
+        self._used = {key: each for key, each in self._used.items() if fresh(key[0], each[0], now)}
+        self._scored = {key: each for key, each in self._scored.items() if fresh(key[0], each[0], now)}
 
     def read(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
         """What the rule measures now. Raises StoreUnavailable."""
@@ -190,7 +193,8 @@ class Measures:
         allowed = 1 - rule.slo.target
         shown: list[tuple[float, float, bool]] = []
         for part, long_s, short_s in BURNS:
-            bound = part * rule.slo.window_s / long_s
+            # At a speed of 1 the budget lasts its time: of a short one these parts go sooner than that.
+            bound = max(1.0, part * rule.slo.window_s / long_s)
             slow_ms = rule.slo.latency_ms
             n, bad = _bad(self.used(rule.deployment, long_s, now, slow_ms=slow_ms), slow_ms)
             n_short, bad_short = _bad(self.used(rule.deployment, short_s, now, slow_ms=slow_ms), slow_ms)
@@ -206,6 +210,9 @@ class Measures:
         rate, bound, over = next(
             (each for each in shown if each[2]), max(shown, key=lambda each: each[0] / each[1])
         )
+        budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms)
+        if over and not younger(self._used.get(budget_key, (now, {}))[0], BURNT_FRESH_S_MAX, now):
+            del self._used[budget_key]
         n, bad = _bad(
             self.used(rule.deployment, rule.slo.window_s, now, slow_ms=rule.slo.latency_ms),
             rule.slo.latency_ms,
@@ -313,7 +320,8 @@ def _cost(own: UsageRow | None, window: str) -> Reading:
     return Reading(value=own.cost_usd, why=why)
 
 
-def _fresh(window_s: float, at: datetime, now: datetime) -> bool:
+def fresh(window_s: float, at: datetime, now: datetime) -> bool:
+    """Whether what was measured then of a window of that length need not be measured again."""
     return younger(at, min(max(window_s / WINDOW_PARTS, 1.0), FRESH_S_MAX), now)
 
 

@@ -15,13 +15,13 @@ import msgspec
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.controller import alarm_tests
 from airboss.controller.alarm_measures import (
-    WINDOW_PARTS,
+    INTERNAL_KEY,
     Drifted,
     Measures,
     Probing,
+    fresh,
     length,
     recording,
-    younger,
 )
 from airboss.controller.alarms import Decision, Reading, begun, decide, notice
 from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
@@ -40,6 +40,9 @@ from airboss.store.alert_rules import quieted, rule_of
 EVERY_S: Final = 5.0
 RECORDS_SHOWN: Final = 5
 """Of the calls that an alarm is about."""
+
+RECORDS_LOOKED_AT: Final = 100
+"""For these: calls of our own (shadows, prompts for drift), which no alarm counts, may stand between them."""
 
 LAG_S_MAX: Final = 30.0
 """With records further behind than this, what the log holds is not what happens."""
@@ -150,7 +153,7 @@ class AlarmWatch:
         self._measures.forget_old(now)
         for rule in rules:
             kept = self._measured.get((rule.name, hash(rule)))
-            if kept is not None and younger(kept[0], rule.window_s / WINDOW_PARTS, now):
+            if kept is not None and fresh(rule.window_s, kept[0], now):
                 readings[rule.name] = kept[1]
                 continue
             row, memory = rows.get(rule.name), self._memory(rule, rows)
@@ -187,10 +190,11 @@ class AlarmWatch:
         asked: dict[str, Any] = calls_of(row.rule, since, None)
         where = msgspec.convert({**asked, "since": since}, RecordFilter)
         try:
-            found = self._log.records(where, limit=RECORDS_SHOWN, bodies=False)
+            found = self._log.records(where, limit=RECORDS_LOOKED_AT, bodies=False)
         except (AirbossError, ValueError):
             return decision  # it fires all the same
-        row = msgspec.structs.replace(row, records=tuple(each.id for each in found))
+        callers = [each.id for each in found if each.key != INTERNAL_KEY]
+        row = msgspec.structs.replace(row, records=tuple(callers[:RECORDS_SHOWN]))
         return msgspec.structs.replace(decision, row=row)
 
     def _notes(self, row: AlarmRow, tell: Told, now: datetime) -> list[Notification]:
