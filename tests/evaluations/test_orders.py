@@ -172,7 +172,7 @@ def test_a_gate_becomes_an_order(desk: Desk) -> None:
     }
     plan = desk.orders.plan(gate_order(**given, scorer="exact", margin=0.02))
     assert plan.gates == (Gate(metric="exact", rule="non-inferior", margin=0.02),)
-    plan = desk.orders.plan(gate_order(**given, scorer={"kind": "contains", "name": "polite"}))
+    plan = desk.orders.plan(gate_order(**given, scorer={"kind": "contains", "name": "polite"}, margin=0.0))
     assert plan.gates == (Gate(metric="polite", rule="better"),)
     assert (plan.part, plan.b.release) == ("validation", NEW.digest)
 

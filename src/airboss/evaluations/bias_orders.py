@@ -86,12 +86,8 @@ class ProbeOrders:
                 f"{UNITS_MIN}: a question takes {each} calls here; give more --calls, fewer attributes or "
                 "groups, or more prompts"
             )
-        snapshot = self._ledger.snapshot()
-        if snapshot is None:
-            raise WrongCall("nothing is served yet; apply a configuration first")
-        served = Served(snapshot.plan, self._ledger.standings())
         return ProbePlan(
-            target=served.find(order.deployment, order.release or STABLE),
+            target=Served.of(self._ledger).find(order.deployment, order.release or STABLE),
             prompts=prompts,
             attributes=chosen,
             questions=questions,

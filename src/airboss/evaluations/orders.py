@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -108,9 +108,9 @@ class Orders:
             raise WrongCall(f"{len(order.scorers)} scorers; give at most {SCORERS_MAX}")
         dataset = self._library.find(order.dataset)
         _check_part(dataset, order.part, order.why)
-        served = self._served()
+        served = Served.of(self._ledger)
         a, b = _sides(served, order)
-        scorers = tuple(self._scorer(each) for each in order.scorers)
+        scorers = tuple(read_scorer(each, self._scorers) for each in order.scorers)
         plan = EvalPlan(
             dataset=dataset.digest,
             dataset_name=dataset.name,
@@ -123,23 +123,24 @@ class Orders:
             repeats=order.repeats,
             alpha=order.alpha,
             seed=order.seed,
-            judges=_judges(served, scorers),
+            judges=judges_of(served, scorers),
             folder=str(self._scorers),
         )
         check_plan(plan)
         return plan
 
-    def _served(self) -> Served:
-        snapshot = self._ledger.snapshot()
-        if snapshot is None:
-            raise WrongCall("nothing is served yet; apply a configuration first")
-        return Served(snapshot.plan, self._ledger.standings())
 
-    def _scorer(self, given: str | dict[str, Any]) -> Spec:
-        spec = read_spec(given, load=_no_files) if isinstance(given, str) else spec_from(given)
-        if isinstance(spec, PythonFunction):
-            check_function(spec, self._scorers)
-        return spec
+def read_scorer(given: str | dict[str, Any], folder: Path) -> Spec:
+    """The scorer of an order, written as on the command line or as a table. Raises WrongCall for one that is
+    none, and for a Python function that is not in `folder`."""
+    spec = _read(given)
+    if isinstance(spec, PythonFunction):
+        check_function(spec, folder)
+    return spec
+
+
+def _read(given: str | dict[str, Any]) -> Spec:
+    return read_spec(given, load=_no_files) if isinstance(given, str) else spec_from(given)
 
 
 def check_function(spec: PythonFunction, folder: Path) -> None:
@@ -184,7 +185,8 @@ def _sides(served: Served, order: EvalOrder) -> tuple[Target | None, Target]:
     return None if b.release == stable.release else stable, b
 
 
-def _judges(served: Served, scorers: Sequence[Spec]) -> dict[str, Target]:
+def judges_of(served: Served, scorers: Iterable[Spec]) -> dict[str, Target]:
+    """What the judges among these scorers ask, by the name of the deployment. Raises WrongCall."""
     names = {each.deployment for each in scorers if isinstance(each, LlmJudge | PairwiseJudge)}
     return {name: served.stable(name) for name in sorted(names)}
 
@@ -202,13 +204,11 @@ def gate_order(
     baseline: str,
     dataset: str,
     scorer: str | dict[str, Any],
-    margin: float = 0.0,
-    alpha: float = 0.05,
-    part: Part = "validation",
+    margin: float,
 ) -> EvalOrder:
     """The evaluation that a rollout waits for: `release` (a digest) must not be worse than `baseline` by
     `margin`, or with a margin of 0 must be better. Raises WrongCall for a scorer that is none."""
-    spec = read_spec(scorer, load=_no_files) if isinstance(scorer, str) else spec_from(scorer)
+    spec = _read(scorer)
     rule = f"{spec.name}:non-inferior:{margin:g}" if margin else f"{spec.name}:better"
     return EvalOrder(
         dataset=dataset,
@@ -217,8 +217,6 @@ def gate_order(
         baseline=baseline,
         scorers=(msgspec.to_builtins(spec),),
         gates=(rule,),
-        alpha=alpha,
-        part=part,
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from typing import Self
 
+from airboss.domain import plan as plans
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import DeploymentPlan, ServingPlan, Standing
+from airboss.domain.ports import Ledger
 from airboss.domain.release import Release
 from airboss.evaluations.ports import Target
 
@@ -24,6 +27,14 @@ class Served:
         self._standings = standings
         self._releases = {served.release.digest: served.release for served in plan.served()}
 
+    @classmethod
+    def of(cls, ledger: Ledger) -> Self:
+        """By the plan that is in force. Raises WrongCall before the first."""
+        snapshot = ledger.snapshot()
+        if snapshot is None:
+            raise WrongCall("nothing is served yet; apply a configuration first")
+        return cls(snapshot.plan, ledger.standings())
+
     def deployment(self, name: str) -> DeploymentPlan:
         """The deployment of this name or alias. Raises WrongCall with the nearest name."""
         for each in self._plan.deployments:
@@ -35,6 +46,10 @@ class Served:
             f"no deployment is called {name!r}; there are {', '.join(names) or 'none'}"
             + (f"; did you mean {near[0]!r}?" if near else "")
         )
+
+    def behind(self, target: Target) -> plans.Served:
+        """The release that a target leads to, and where its model is."""
+        return next(each for each in self._plan.served() if each.release.digest == target.release)
 
     def stable(self, deployment: str) -> Target:
         """What a deployment serves. Raises WrongCall as `deployment`."""

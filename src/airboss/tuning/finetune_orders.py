@@ -12,8 +12,8 @@ from airboss.domain.plan import Target
 from airboss.domain.ports import Ledger
 from airboss.domain.release import ProviderKind
 from airboss.evaluations.library import Library
+from airboss.evaluations.orders import judges_of
 from airboss.evaluations.ports import EvalStore
-from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.targets import STABLE, Served
 from airboss.store.job_rows import Job, JobStore
 from airboss.tuning.examples import lines_of
@@ -78,18 +78,12 @@ class FinetuneOrders:
         dataset = self._library.find(order.dataset)
         scorer = scorer_of(order.scorer, self._scorers)
         check_holdout(dataset.name, dataset.sizes["holdout"])
-        snapshot = self._ledger.snapshot()
-        if snapshot is None:
-            raise WrongCall("nothing is served yet; apply a configuration first")
-        served = Served(snapshot.plan, self._ledger.standings())
+        served = Served.of(self._ledger)
         target = served.find(order.deployment, order.release or STABLE)
-        base, at = next(
-            (each.release, each.target)
-            for each in snapshot.plan.served()
-            if each.release.digest == target.release
-        )
+        behind = served.behind(target)
+        base = behind.release
         check_release(base)
-        place = place_of(at)
+        place = place_of(behind.target)
         self._ready(place)
         policy = served.deployment(order.deployment).policy
         items = self._library.items(dataset, "train")
@@ -112,9 +106,7 @@ class FinetuneOrders:
             concurrency=order.concurrency,
             params=order.params,
             people=order.people,
-            judges={scorer.deployment: served.stable(scorer.deployment)}
-            if isinstance(scorer, LlmJudge)
-            else {},
+            judges=judges_of(served, [scorer]),
             folder=str(self._scorers),
         )
 

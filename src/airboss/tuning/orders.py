@@ -13,22 +13,13 @@ from airboss.domain.errors import WrongCall
 from airboss.domain.ports import Ledger
 from airboss.domain.release import PromptForm, Release
 from airboss.evaluations.library import Library
-from airboss.evaluations.orders import check_function
+from airboss.evaluations.orders import judges_of, read_scorer
 from airboss.evaluations.ports import EvalStore
-from airboss.evaluations.scorers.llm_judge import LlmJudge
-from airboss.evaluations.scorers.python_function import PythonFunction
-from airboss.evaluations.scorers.spec import Spec, read_spec, spec_from
+from airboss.evaluations.scorers.spec import Spec
 from airboss.evaluations.targets import STABLE, Served
 from airboss.providers.dialects import NAMES
 from airboss.store.job_rows import Job, JobStore
-from airboss.tuning.plan import (
-    KIND,
-    TuneOrder,
-    TuneTask,
-    check_order,
-    check_scorer,
-    check_sizes,
-)
+from airboss.tuning.plan import KIND, TuneOrder, TuneTask, check_order, check_scorer, check_sizes
 
 SUFFIX: Final = "-tuned"
 """What a new release's name ends with unless another one is given."""
@@ -71,12 +62,9 @@ class TuneOrders:
             scorer=scorer,
             concurrency=order.concurrency,
         )
-        snapshot = self._ledger.snapshot()
-        if snapshot is None:
-            raise WrongCall("nothing is served yet; apply a configuration first")
-        served = Served(snapshot.plan, self._ledger.standings())
+        served = Served.of(self._ledger)
         target = served.find(order.deployment, order.release or STABLE)
-        base = next(each.release for each in snapshot.plan.served() if each.release.digest == target.release)
+        base = served.behind(target).release
         return TuneTask(
             deployment=target.deployment,
             dataset=dataset.digest,
@@ -93,9 +81,7 @@ class TuneOrders:
             concurrency=order.concurrency,
             params=order.params,
             people=order.people,
-            judges={scorer.deployment: served.stable(scorer.deployment)}
-            if isinstance(scorer, LlmJudge)
-            else {},
+            judges=judges_of(served, [scorer]),
             folder=str(self._scorers),
         )
 
@@ -113,15 +99,9 @@ def name_of(given: str | None, base: Release, suffix: str) -> str:
 
 def scorer_of(given: str | dict[str, Any], scorers: Path) -> Spec:
     """The scorer of an order. Raises WrongCall for one that gives a release no score of its own."""
-    spec = read_spec(given, load=_no_files) if isinstance(given, str) else spec_from(given)
+    spec = read_scorer(given, scorers)
     check_scorer(spec)
-    if isinstance(spec, PythonFunction):
-        check_function(spec, scorers)
     return spec
-
-
-def _no_files(name: str) -> str:
-    raise WrongCall(f"the scorer's file {name!r} is not here; send the schema itself, as a table")
 
 
 def forms_for(base: Release, wanted: tuple[PromptForm, ...]) -> tuple[PromptForm, ...]:
