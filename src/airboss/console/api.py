@@ -34,7 +34,7 @@ from airboss.console import (
 from airboss.console.changes import Change, Difference, difference
 from airboss.console.desk import Desk
 from airboss.console.named import whole
-from airboss.console.query import read_filter, read_limit
+from airboss.console.query import Limit, read_filter
 from airboss.console.reading import note_list, note_one
 from airboss.console.route import Call, Route, answer
 from airboss.console.wire import encode
@@ -46,8 +46,7 @@ from airboss.governance.roles import only_admins
 
 __all__ = ["OWN", "ROUTES", "Call", "Route", "answer"]
 
-LIMIT = 100
-LIMIT_MAX = 1_000
+LIMIT = Limit(100, 1_000)
 BUCKETS_MAX = 5_000
 CONFIG_MAX = 4 * 1024 * 1024
 """The longest configuration, in the JSON of a client that escapes what it need not."""
@@ -127,7 +126,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 def records(desk: Desk, call: Call) -> object:
     """GET /api/v1/records."""
     where = read_filter(whole(desk, call.params), now=call.now, local=UTC)
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    limit = LIMIT.read(call.params)
     bodies = call.params.get("bodies") or "false"
     if bodies not in ("true", "false"):
         raise InvalidRequest(f"bodies={bodies[:60]!r} is neither true nor false", param="bodies")
@@ -362,7 +361,7 @@ RECORD_PARAMS = {
     "search": "(for readers) words that stand in the bodies, in any case, a phrase in quotes; the last stored"
     " first, a page ends after a second of looking, maybe empty: `next` leads on",
     "score": "a condition on a score: `helpfulness<0.5`, `tone=rude`, or a name alone",
-    "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
+    "limit": LIMIT.told(),
     "before": "only records older than this id (paging, newest first)",
     "after": "only records newer than this id, oldest first (following)",
     "bodies": "true (for readers): with request and response; such a page may end before `limit`, and `next`"

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from airboss.console.desk import Desk
-from airboss.console.query import read_limit, read_time
+from airboss.console.query import Limit, read_time
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.audit import known_names, read_leaf
@@ -16,8 +16,8 @@ from airboss.governance.checkpoint import ORIGIN, Checkpoint
 from airboss.governance.merkle import consistency_proof, inclusion_proof, leaf_hash
 from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf
 
-LIMIT = 100
-LIMIT_MAX = 1_000
+LIMIT = Limit(100, 1_000)
+PAGE = Limit(1_000, 1_000)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 def audit_entries(desk: Desk, call: Call) -> object:
     """GET /api/v1/audit."""
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    limit = LIMIT.read(call.params)
     since = call.params.get("since")
     found = desk.audit.newest(
         limit=limit,
@@ -116,7 +116,7 @@ def audit_checkpoint(desk: Desk, _call: Call) -> object:
 
 def audit_leaves(desk: Desk, call: Call) -> object:
     """GET /api/v1/audit/leaves."""
-    limit = read_limit(call.params, default=LIMIT_MAX, ceiling=LIMIT_MAX)
+    limit = PAGE.read(call.params)
     after = number(call, "after")
     with desk.audit.whole() as data:
         page = data.page(after if after is not None else -1, limit)
@@ -179,7 +179,7 @@ ROUTES: tuple[Route, ...] = (
             "action": "only this action, such as keys.create",
             "since": "from then on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
             "before": "only leaves with a smaller number (paging)",
-            "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
+            "limit": LIMIT.told(),
         },
     ),
     Route(
@@ -199,7 +199,7 @@ ROUTES: tuple[Route, ...] = (
         role="viewer",
         params={
             "after": "only leaves with a larger number (paging)",
-            "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT_MAX:,} unless given",
+            "limit": PAGE.told(),
         },
     ),
     Route(

@@ -7,13 +7,12 @@ from datetime import datetime
 import msgspec
 
 from airboss.console.desk import Desk
-from airboss.console.query import read_limit
+from airboss.console.query import Limit
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
 from airboss.store.erasure_rows import Erasure, ErasureState
 
-LIMIT = 50
-LIMIT_MAX = 1_000
+LIMIT = Limit(50, 1_000)
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +44,7 @@ class Erasures(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_erasures(desk: Desk, call: Call) -> object:
     """GET /api/v1/erasures."""
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    limit = LIMIT.read(call.params)
     up = store_up(desk)
     return Erasures(erasures=tuple(shown(each, store_up=up) for each in desk.people.newest(limit)))
 
@@ -100,7 +99,7 @@ ROUTES: tuple[Route, ...] = (
         answer=Erasures,
         handle=list_erasures,
         role="viewer",
-        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+        params={"limit": LIMIT.told()},
     ),
     Route(
         method="GET",

@@ -6,21 +6,16 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import of_job
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
-from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
-from airboss.domain.errors import NotFound
 from airboss.evaluations.datasets import Part
 from airboss.evaluations.gate import Conclusion
 from airboss.evaluations.orders import KIND, EvalOrder, EvalResult, EvalTask
 from airboss.evaluations.plan import EvalPlan, EvalReport
 from airboss.evaluations.ports import Target
 from airboss.store.job_rows import Job, JobState
-
-LIMIT = 50
-LIMIT_MAX = 1_000
 
 
 class EvalSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,16 +71,12 @@ def run_eval(desk: Desk, call: Call) -> object:
 
 def evals(desk: Desk, call: Call) -> object:
     """GET /api/v1/evals."""
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Evals(evals=tuple(summary(job, call.caller) for job in desk.jobs.list(KIND, limit)))
+    return Evals(evals=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
 
 
 def show_eval(desk: Desk, call: Call) -> object:
     """GET /api/v1/evals/{id}."""
-    job = desk.jobs.get(call.path["id"])
-    if job is None or job.kind != KIND:
-        known = "`airboss eval list`, or GET /api/v1/evals, shows all"
-        raise NotFound(f"no evaluation {call.path['id'][:80]!r}; {known}", param="id")
+    job = of_kind(desk, call, KIND, "evaluation")
     row = desk.evals.run(job.id)
     report = None if row is None or row.report is None else msgspec.json.decode(row.report, type=EvalReport)
     result = _result(job)
@@ -125,7 +116,7 @@ ROUTES: tuple[Route, ...] = (
         answer=Evals,
         handle=evals,
         role="viewer",
-        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+        params={"limit": LIMIT.told()},
     ),
     Route(
         method="POST",

@@ -6,18 +6,13 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import of_job
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
-from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
-from airboss.domain.errors import NotFound
 from airboss.evaluations.ports import Target
 from airboss.store.job_rows import Job, JobState
 from airboss.tuning.finetune_plan import KIND, FinetuneOrder, FinetuneResult, FinetuneTask
-
-LIMIT = 50
-LIMIT_MAX = 1_000
 
 
 class FinetuneSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,16 +74,12 @@ def run_finetune(desk: Desk, call: Call) -> object:
 
 def finetunes(desk: Desk, call: Call) -> object:
     """GET /api/v1/finetunes."""
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Finetunes(finetunes=tuple(summary(job, call.caller) for job in desk.jobs.list(KIND, limit)))
+    return Finetunes(finetunes=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
 
 
 def show_finetune(desk: Desk, call: Call) -> object:
     """GET /api/v1/finetunes/{id}."""
-    job = desk.jobs.get(call.path["id"])
-    if job is None or job.kind != KIND:
-        known = "`airboss finetune list`, or GET /api/v1/finetunes, shows all"
-        raise NotFound(f"no fine-tuning {call.path['id'][:80]!r}; {known}", param="id")
+    job = of_kind(desk, call, KIND, "fine-tuning")
     return Finetune(summary=summary(job, call.caller), result=result_of(job))
 
 
@@ -126,7 +117,7 @@ ROUTES: tuple[Route, ...] = (
         answer=Finetunes,
         handle=finetunes,
         role="viewer",
-        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+        params={"limit": LIMIT.told()},
     ),
     Route(
         method="POST",

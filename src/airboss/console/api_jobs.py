@@ -8,13 +8,12 @@ import msgspec
 
 from airboss.console.callers import Caller
 from airboss.console.desk import Desk
-from airboss.console.query import read_limit
+from airboss.console.query import Limit
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
 from airboss.store.job_rows import Job
 
-LIMIT = 50
-LIMIT_MAX = 1_000
+LIMIT = Limit(50, 1_000)
 
 
 class Jobs(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,13 +24,17 @@ class Jobs(msgspec.Struct, frozen=True, kw_only=True):
 
 def jobs(desk: Desk, call: Call) -> object:
     """GET /api/v1/jobs."""
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Jobs(jobs=desk.jobs.list(call.params.get("kind") or None, limit))
+    return Jobs(jobs=newest(desk, call, call.params.get("kind") or None))
 
 
 def job(desk: Desk, call: Call) -> object:
     """GET /api/v1/jobs/{id}."""
     return found(desk.jobs.get(call.path["id"]), call)
+
+
+def newest(desk: Desk, call: Call, kind: str | None) -> tuple[Job, ...]:
+    """The newest jobs of a kind, or of any, as many as the call wants."""
+    return desk.jobs.list(kind, LIMIT.read(call.params))
 
 
 def of_job(job: Job, caller: Caller) -> dict[str, Any]:
@@ -56,10 +59,21 @@ def cancel(desk: Desk, call: Call) -> object:
 def found(job: Job | None, call: Call) -> Job:
     """The job, where there is one. Raises NotFound."""
     if job is None:
-        raise NotFound(
-            f"no job {call.path['id'][:80]!r}; `airboss job list`, or GET /api/v1/jobs, shows all", param="id"
-        )
+        raise _missing(call, "job", "job")
     return job
+
+
+def of_kind(desk: Desk, call: Call, kind: str, noun: str) -> Job:
+    """The job of this kind that the path names; `noun` is what people call it. Raises NotFound."""
+    job = desk.jobs.get(call.path["id"])
+    if job is None or job.kind != kind:
+        raise _missing(call, kind, noun)
+    return job
+
+
+def _missing(call: Call, verb: str, noun: str) -> NotFound:
+    known = f"`airboss {verb} list`, or GET /api/v1/{verb}s, shows all"
+    return NotFound(f"no {noun} {call.path['id'][:80]!r}; {known}", param="id")
 
 
 ROUTES: tuple[Route, ...] = (
@@ -72,7 +86,7 @@ ROUTES: tuple[Route, ...] = (
         role="reader",
         params={
             "kind": "only of this kind: eval, tune, finetune, …",
-            "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
+            "limit": LIMIT.told(),
         },
     ),
     Route(

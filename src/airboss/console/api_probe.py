@@ -6,20 +6,16 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import of_job
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
-from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
-from airboss.domain.errors import NotFound
 from airboss.evaluations.bias_measures import Measure
 from airboss.evaluations.bias_orders import ProbeOrder
 from airboss.evaluations.bias_plan import KIND, Conclusion, ProbeReport, ProbeTask
 from airboss.evaluations.ports import Target
 from airboss.store.job_rows import Job, JobState
 
-LIMIT = 50
-LIMIT_MAX = 1_000
 BODY_MAX = 16 * 1024 * 1024
 """Of an order: a file of prompts is in it."""
 
@@ -79,16 +75,12 @@ def run_probe(desk: Desk, call: Call) -> object:
 
 def probes(desk: Desk, call: Call) -> object:
     """GET /api/v1/probes."""
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Probes(probes=tuple(summary(job, call.caller) for job in desk.jobs.list(KIND, limit)))
+    return Probes(probes=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
 
 
 def show_probe(desk: Desk, call: Call) -> object:
     """GET /api/v1/probes/{id}."""
-    job = desk.jobs.get(call.path["id"])
-    if job is None or job.kind != KIND:
-        known = "`airboss probe list`, or GET /api/v1/probes, shows all"
-        raise NotFound(f"no probe {call.path['id'][:80]!r}; {known}", param="id")
+    job = of_kind(desk, call, KIND, "probe")
     return Probe(summary=summary(job, call.caller), report=report_of(job))
 
 
@@ -124,7 +116,7 @@ ROUTES: tuple[Route, ...] = (
         answer=Probes,
         handle=probes,
         role="viewer",
-        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+        params={"limit": LIMIT.told()},
     ),
     Route(
         method="POST",

@@ -10,7 +10,7 @@ import msgspec
 from airboss.config.wording import nearest
 from airboss.console.changes import Change, flat
 from airboss.console.desk import Desk
-from airboss.console.query import read_limit
+from airboss.console.query import Limit
 from airboss.console.route import Call, Route
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.plan import Promotion
@@ -22,8 +22,7 @@ from airboss.rollouts import stages
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order, State
 
-LIMIT = 50
-LIMIT_MAX = 1_000
+LIMIT = Limit(50, 1_000)
 REASON_CHARS_MAX = 1_000
 """Of why somebody wants what they order."""
 DIGITS_MIN = 8
@@ -250,7 +249,7 @@ def deployments(desk: Desk, _call: Call) -> object:
 
 def rollouts(desk: Desk, call: Call) -> object:
     """GET /api/v1/rollouts."""
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    limit = LIMIT.read(call.params)
     deployment = call.params.get("deployment") or None
     found = desk.rollouts.list(deployment=deployment, limit=limit)
     if deployment is not None and not found:
@@ -435,7 +434,7 @@ ROUTES: tuple[Route, ...] = (
         role="viewer",
         params={
             "deployment": "only of this one",
-            "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
+            "limit": LIMIT.told(),
         },
     ),
     Route(

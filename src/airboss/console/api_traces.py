@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from airboss.console.desk import Desk
-from airboss.console.query import check_length, filled, iso, read_limit
+from airboss.console.query import Limit, check_length, filled, iso
 from airboss.console.reading import note_one
 from airboss.console.route import Call, Route
 from airboss.console.trace_tree import Tree, TreeRow
@@ -17,10 +17,8 @@ from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.store.span_calls import record_ids
 from airboss.store.span_rows import SPANS_MAX, SpanDetail, TraceFilter, TraceSummary, trace_key
 
-LIMIT: Final = 50
-LIMIT_MAX: Final = 500
-ROWS: Final = 500
-ROWS_MAX: Final = 5_000
+LIMIT: Final = Limit(50, 500)
+ROWS: Final = Limit(500, 5_000)
 STATUSES: Final = ("ok", "error")
 FILTERS: Final = ("service", "user", "session", "status")
 
@@ -75,7 +73,7 @@ def traces(desk: Desk, call: Call) -> object:
     """GET /api/v1/traces."""
     period = call.period()
     where = read_traces(call.params, since=period.since, until=period.until)
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
+    limit = LIMIT.read(call.params)
     found = desk.log.traces(where, limit=limit + 1)
     return TracePage(
         traces=tuple(found[:limit]), next=place(found[limit - 1]) if len(found) > limit else None
@@ -124,7 +122,7 @@ def tree_of(desk: Desk, trace_id: str) -> Tree:
 
 def trace(desk: Desk, call: Call) -> object:
     """GET /api/v1/traces/{id}."""
-    limit = read_limit(call.params, default=ROWS, ceiling=ROWS_MAX)
+    limit = ROWS.read(call.params)
     tree = tree_of(desk, call.path["id"])
     under, after = call.params.get("under") or None, call.params.get("after") or None
     for name, row in (("under", under), ("after", after)):
@@ -192,7 +190,7 @@ ROUTES: tuple[Route, ...] = (
             "user": "only of this user",
             "session": "only of this session",
             "status": "error: with a span that failed; ok: without",
-            "limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given",
+            "limit": LIMIT.told(),
             "before": "the `next` of the page before",
         },
     ),
@@ -206,7 +204,7 @@ ROUTES: tuple[Route, ...] = (
         params={
             "under": "only what is below the row of this id",
             "after": "the `next` of the page before",
-            "limit": f"at most so many rows, 1 to {ROWS_MAX:,}; {ROWS} unless given",
+            "limit": ROWS.told(" rows"),
         },
     ),
     Route(

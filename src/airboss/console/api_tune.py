@@ -6,19 +6,14 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import of_job
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
-from airboss.console.query import read_limit
 from airboss.console.route import Call, Route
-from airboss.domain.errors import NotFound
 from airboss.domain.release import PromptForm
 from airboss.evaluations.ports import Target
 from airboss.store.job_rows import Job, JobState
 from airboss.tuning.plan import KIND, TuneOrder, TuneResult, TuneTask
-
-LIMIT = 50
-LIMIT_MAX = 1_000
 
 
 class TuneSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,16 +68,12 @@ def run_tune(desk: Desk, call: Call) -> object:
 
 def tunes(desk: Desk, call: Call) -> object:
     """GET /api/v1/tunes."""
-    limit = read_limit(call.params, default=LIMIT, ceiling=LIMIT_MAX)
-    return Tunes(tunes=tuple(summary(job, call.caller) for job in desk.jobs.list(KIND, limit)))
+    return Tunes(tunes=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
 
 
 def show_tune(desk: Desk, call: Call) -> object:
     """GET /api/v1/tunes/{id}."""
-    job = desk.jobs.get(call.path["id"])
-    if job is None or job.kind != KIND:
-        known = "`airboss tune list`, or GET /api/v1/tunes, shows all"
-        raise NotFound(f"no tuning {call.path['id'][:80]!r}; {known}", param="id")
+    job = of_kind(desk, call, KIND, "tuning")
     return Tune(summary=summary(job, call.caller), result=result_of(job))
 
 
@@ -117,7 +108,7 @@ ROUTES: tuple[Route, ...] = (
         answer=Tunes,
         handle=tunes,
         role="viewer",
-        params={"limit": f"at most so many, 1 to {LIMIT_MAX:,}; {LIMIT} unless given"},
+        params={"limit": LIMIT.told()},
     ),
     Route(
         method="POST",

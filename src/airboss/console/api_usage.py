@@ -14,7 +14,7 @@ from airboss.console.desk import Desk
 from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
 from airboss.console.marks import Mark, marks
 from airboss.console.named import whole
-from airboss.console.query import FILTER_NAMES, Period, read_filter, read_limit
+from airboss.console.query import FILTER_NAMES, Limit, Period, read_filter
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import UsageQuery
@@ -22,8 +22,7 @@ from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS, UsageRow
 from airboss.store.usage import BY_MAX, ROWS_MAX, check
 from airboss.store.view_rows import SavedView
 
-LIMIT: Final = 100
-LIMIT_MAX: Final = 1_000
+LIMIT: Final = Limit(100, 1_000)
 STEPS_MAX: Final = 5_000
 SERIES_ROWS_MAX: Final = 20_000
 WEEK: Final = timedelta(days=7)
@@ -169,8 +168,7 @@ def question(call: Call, period: Period) -> UsageQuery:
         if step_s < 1 or period.seconds / step_s > STEPS_MAX:
             least = int(period.seconds / STEPS_MAX) + 1
             raise InvalidRequest(f"step_s={text[:60]!r}; ask for {least} s or more", param="step_s")
-    ceiling = SERIES_ROWS_MAX if step_s is not None else LIMIT_MAX
-    default = SERIES_ROWS_MAX if step_s is not None else LIMIT
+    limit = LIMIT if step_s is None else Limit(SERIES_ROWS_MAX, SERIES_ROWS_MAX)
     asked = UsageQuery(
         since=period.since,
         until=period.until,
@@ -178,7 +176,7 @@ def question(call: Call, period: Period) -> UsageQuery:
         where=where,
         step_s=step_s,
         order=params.get("metric") or "requests",
-        limit=read_limit(params, default=default, ceiling=ceiling),
+        limit=limit.read(params),
     )
     try:
         check(asked)
@@ -334,7 +332,7 @@ USAGE_PARAMS = {
     "until": "before this: RFC 3339, or so long ago; now unless given",
     "range": "instead of both: 15m, 1h, 6h, 24h, 7d or 30d; 24h unless given",
     **{name: "as of records" for name in FILTER_NAMES if name != "sort"},
-    "limit": f"at most so many rows, 1 to {LIMIT_MAX:,}; {LIMIT} unless given, with step_s all",
+    "limit": f"{LIMIT.told(' rows')}, with step_s all",
     "format": "csv or parquet: a file instead of JSON",
 }
 ROUTES: tuple[Route, ...] = (

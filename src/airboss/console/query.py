@@ -245,12 +245,24 @@ def check_sort(values: Mapping[str, str]) -> None:
         )
 
 
-def read_limit(params: Mapping[str, str], *, default: int, ceiling: int) -> int:
-    """`limit`, 1 to `ceiling`."""
-    text = params.get("limit")
-    if not text:
-        return default
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
-    if not 1 <= limit <= ceiling:
-        raise InvalidRequest(f"limit={text[:60]!r} is not a whole number from 1 to {ceiling}", param="limit")
-    return limit
+class Limit(msgspec.Struct, frozen=True):
+    """The parameter `limit` of a list: 1 to `ceiling`, `default` unless given."""
+
+    default: int
+    ceiling: int
+
+    def read(self, params: Mapping[str, str]) -> int:
+        """What a call asks for. Raises InvalidRequest."""
+        text = params.get("limit")
+        if not text:
+            return self.default
+        limit = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+        if not 1 <= limit <= self.ceiling:
+            raise InvalidRequest(
+                f"limit={text[:60]!r} is not a whole number from 1 to {self.ceiling}", param="limit"
+            )
+        return limit
+
+    def told(self, of: str = "") -> str:
+        """It in words, for who reads which parameters there are; `of` says what is counted."""
+        return f"at most so many{of}, 1 to {self.ceiling:,}; {self.default:,} unless given"
