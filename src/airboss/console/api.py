@@ -123,7 +123,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
-def records(desk: Desk, call: Call) -> object:
+def records(desk: Desk, call: Call) -> RecordPage | bytes:
     """GET /api/v1/records."""
     where = read_filter(whole(desk, call.params), now=call.now, local=UTC)
     limit = LIMIT.read(call.params)
@@ -208,7 +208,7 @@ def cursor(where: RecordFilter, ids: list[str], *, full: bool) -> str | None:
     return ids[-1] if ids and full else None
 
 
-def record(desk: Desk, call: Call) -> object:
+def record(desk: Desk, call: Call) -> InferenceRecord:
     """GET /api/v1/records/{id}. Its bodies are for readers."""
     bodies = call.caller.may("reader")
     found = desk.log.records(RecordFilter(id=call.path["id"]), limit=1, bodies=bodies)
@@ -223,7 +223,7 @@ def record(desk: Desk, call: Call) -> object:
     return found[0]
 
 
-def stats(desk: Desk, call: Call) -> object:
+def stats(desk: Desk, call: Call) -> StatsAnswer:
     """GET /api/v1/stats."""
     period = call.period()
     return StatsAnswer(
@@ -237,7 +237,7 @@ def stats(desk: Desk, call: Call) -> object:
     )
 
 
-def series(desk: Desk, call: Call) -> object:
+def series(desk: Desk, call: Call) -> SeriesAnswer:
     """GET /api/v1/series."""
     period = call.period()
     text = call.params.get("step_s") or str(period.step_s)
@@ -262,12 +262,12 @@ def series(desk: Desk, call: Call) -> object:
     )
 
 
-def status(desk: Desk, call: Call) -> object:
+def status(desk: Desk, call: Call) -> SystemStatus:
     """GET /api/v1/status."""
     return desk.status_for(call.caller)
 
 
-def config(desk: Desk, _call: Call) -> object:
+def config(desk: Desk, _call: Call) -> ConfigAnswer:
     """GET /api/v1/config."""
     snapshot = desk.ledger.snapshot()
     return ConfigAnswer(
@@ -288,7 +288,7 @@ def read_intent(call: Call) -> ConfigIntent:
     return msgspec.structs.replace(intent, config=intent.config.removeprefix("\ufeff"))
 
 
-def diff(desk: Desk, call: Call) -> object:
+def diff(desk: Desk, call: Call) -> Difference:
     """POST /api/v1/config/diff."""
     intent = read_intent(call)
     return difference(desk.ledger.config(), intent.config, source=intent.source[:200])
@@ -299,7 +299,7 @@ def parsed(text: str | None) -> Config:
     return parse_config(text, source="a configuration") if text is not None else Config()
 
 
-def apply(desk: Desk, call: Call) -> object:
+def apply(desk: Desk, call: Call) -> Applied:
     """POST /api/v1/config."""
     intent = read_intent(call)
     before = desk.ledger.config()

@@ -94,7 +94,7 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
     notifications: tuple[Told, ...]
 
 
-def alarms(desk: Desk, call: Call) -> object:
+def alarms(desk: Desk, call: Call) -> Alarms:
     """GET /api/v1/alarms."""
     config = in_force(desk)
     known = all_alarms(config)
@@ -107,7 +107,7 @@ def alarms(desk: Desk, call: Call) -> object:
     )
 
 
-def alarm(desk: Desk, call: Call) -> object:
+def alarm(desk: Desk, call: Call) -> AlarmPage:
     """GET /api/v1/alarms/{name}."""
     name, alarm, config = named(desk, call)
     row, silence = desk.alerts.alarms().get(name), desk.alerts.silences().get(name)
@@ -118,7 +118,7 @@ def alarm(desk: Desk, call: Call) -> object:
     )
 
 
-def silence_alarm(desk: Desk, call: Call) -> object:
+def silence_alarm(desk: Desk, call: Call) -> Alarm:
     """POST /api/v1/alarms/{name}/silence."""
     name, alarm, config = named(desk, call)
     intent = call.intent(SilenceIntent)
@@ -140,7 +140,7 @@ def silence_alarm(desk: Desk, call: Call) -> object:
     return shown(name, alarm, config, desk.alerts.alarms().get(name), silence=silence, now=call.now)
 
 
-def test_alarm(desk: Desk, call: Call) -> object:
+def test_alarm(desk: Desk, call: Call) -> Tested:
     """POST /api/v1/alarms/{name}/test."""
     name, alarm, _config = named(desk, call)
     if not alarm.notify:

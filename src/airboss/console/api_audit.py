@@ -64,7 +64,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     extends: int | None = None
 
 
-def audit_entries(desk: Desk, call: Call) -> object:
+def audit_entries(desk: Desk, call: Call) -> Entries:
     """GET /api/v1/audit."""
     limit = LIMIT.read(call.params)
     since = call.params.get("since")
@@ -98,7 +98,7 @@ def entry(named: NamedLeaf) -> Entry:
     )
 
 
-def audit_checkpoint(desk: Desk, _call: Call) -> object:
+def audit_checkpoint(desk: Desk, _call: Call) -> Checkpoint:
     """GET /api/v1/audit/checkpoint."""
     with desk.audit.whole() as data:
         head, first = data.head, next(data.leaves(), None)
@@ -114,7 +114,7 @@ def audit_checkpoint(desk: Desk, _call: Call) -> object:
     )
 
 
-def audit_leaves(desk: Desk, call: Call) -> object:
+def audit_leaves(desk: Desk, call: Call) -> Leaves:
     """GET /api/v1/audit/leaves."""
     limit = PAGE.read(call.params)
     after = number(call, "after")
@@ -129,7 +129,7 @@ def audit_leaves(desk: Desk, call: Call) -> object:
         )
 
 
-def audit_proof(desk: Desk, call: Call) -> object:
+def audit_proof(desk: Desk, call: Call) -> Proof:
     """GET /api/v1/audit/proof."""
     leaf, old = number(call, "leaf"), number(call, "extends")
     if (leaf is None) == (old is None):

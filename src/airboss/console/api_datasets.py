@@ -118,12 +118,12 @@ def find(desk: Desk, call: Call) -> KeptDataset:
         raise NotFound(str(error), param="name") from error
 
 
-def datasets(desk: Desk, _call: Call) -> object:
+def datasets(desk: Desk, _call: Call) -> Datasets:
     """GET /api/v1/datasets."""
     return Datasets(datasets=library(desk).all())
 
 
-def create_dataset(desk: Desk, call: Call) -> object:
+def create_dataset(desk: Desk, call: Call) -> Created:
     """POST /api/v1/datasets."""
     wanted = call.intent(DatasetIntent)
     if NAME.fullmatch(wanted.name) is None:
@@ -177,7 +177,7 @@ def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item
     return found.items, found.left_out
 
 
-def show_dataset(desk: Desk, call: Call) -> object:
+def show_dataset(desk: Desk, call: Call) -> DatasetDetail:
     """GET /api/v1/datasets/{name}."""
     kept = find(desk, call)
     return DatasetDetail(
@@ -188,7 +188,7 @@ def show_dataset(desk: Desk, call: Call) -> object:
     )
 
 
-def dataset_items(desk: Desk, call: Call) -> object:
+def dataset_items(desk: Desk, call: Call) -> Items:
     """GET /api/v1/datasets/{name}/items."""
     kept = find(desk, call)
     part = call.params.get("part") or "train"
@@ -204,7 +204,7 @@ def dataset_items(desk: Desk, call: Call) -> object:
     raise InvalidRequest(f"part={part[:60]!r} is none of train, validation, holdout", param="part")
 
 
-def open_holdout(desk: Desk, call: Call) -> object:
+def open_holdout(desk: Desk, call: Call) -> Items:
     """POST /api/v1/datasets/{name}/holdout."""
     kept, why = find(desk, call), call.intent(HoldoutIntent).why
     opened = library(desk).open_holdout(kept, who=call.actor, why=why)
@@ -213,7 +213,7 @@ def open_holdout(desk: Desk, call: Call) -> object:
     return Items(part="holdout", items=opened.items, reads_before=opened.reads_before)
 
 
-def delete_dataset(desk: Desk, call: Call) -> object:
+def delete_dataset(desk: Desk, call: Call) -> Deleted:
     """POST /api/v1/datasets/{name}/delete."""
     kept = find(desk, call)
     library(desk).delete(kept.name)

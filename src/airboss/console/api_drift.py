@@ -77,7 +77,7 @@ class Drifts(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[DriftOf, ...]
 
 
-def drifts(desk: Desk, call: Call) -> object:
+def drifts(desk: Desk, call: Call) -> Drifts:
     """GET /api/v1/drift."""
     config = in_force(desk)
     return Drifts(
@@ -88,7 +88,7 @@ def drifts(desk: Desk, call: Call) -> object:
     )
 
 
-def accept(desk: Desk, call: Call) -> object:
+def accept(desk: Desk, call: Call) -> DriftOf:
     """POST /api/v1/drift/{deployment}/accept."""
     config, name = in_force(desk), call.path["deployment"]
     known(config, name)

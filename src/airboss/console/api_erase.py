@@ -42,14 +42,14 @@ class Erasures(msgspec.Struct, frozen=True, kw_only=True):
     erasures: tuple[ErasureShown, ...]
 
 
-def list_erasures(desk: Desk, call: Call) -> object:
+def list_erasures(desk: Desk, call: Call) -> Erasures:
     """GET /api/v1/erasures."""
     limit = LIMIT.read(call.params)
     up = store_up(desk)
     return Erasures(erasures=tuple(shown(each, store_up=up) for each in desk.people.newest(limit)))
 
 
-def get_erasure(desk: Desk, call: Call) -> object:
+def get_erasure(desk: Desk, call: Call) -> ErasureShown:
     """GET /api/v1/erasures/{id}."""
     text = call.path["id"]
     erasure_id = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
@@ -59,7 +59,7 @@ def get_erasure(desk: Desk, call: Call) -> object:
     return shown(found, store_up=store_up(desk))
 
 
-def erase_person(desk: Desk, call: Call) -> object:
+def erase_person(desk: Desk, call: Call) -> ErasureShown:
     """POST /api/v1/erasures."""
     asked = call.intent(Person)
     made = desk.people.ask(asked.user, by=call.actor, now=call.now)

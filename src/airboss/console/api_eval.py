@@ -54,7 +54,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     holdout_reads_before: int | None
 
 
-def run_eval(desk: Desk, call: Call) -> object:
+def run_eval(desk: Desk, call: Call) -> Job:
     """POST /api/v1/evals."""
     job = desk.orders.start(call.intent(EvalOrder), by=call.actor)
     plan = msgspec.json.decode(job.spec, type=EvalTask).plan
@@ -69,12 +69,12 @@ def run_eval(desk: Desk, call: Call) -> object:
     return job
 
 
-def evals(desk: Desk, call: Call) -> object:
+def evals(desk: Desk, call: Call) -> Evals:
     """GET /api/v1/evals."""
     return Evals(evals=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
 
 
-def show_eval(desk: Desk, call: Call) -> object:
+def show_eval(desk: Desk, call: Call) -> Evaluation:
     """GET /api/v1/evals/{id}."""
     job = of_kind(desk, call, KIND, "evaluation")
     row = desk.evals.run(job.id)

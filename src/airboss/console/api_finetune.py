@@ -56,7 +56,7 @@ class Finetune(msgspec.Struct, frozen=True, kw_only=True):
     result: FinetuneResult | None
 
 
-def run_finetune(desk: Desk, call: Call) -> object:
+def run_finetune(desk: Desk, call: Call) -> Job:
     """POST /api/v1/finetunes."""
     job = desk.finetuning.start(call.intent(FinetuneOrder), by=call.actor)
     task = msgspec.json.decode(job.spec, type=FinetuneTask)
@@ -72,12 +72,12 @@ def run_finetune(desk: Desk, call: Call) -> object:
     return job
 
 
-def finetunes(desk: Desk, call: Call) -> object:
+def finetunes(desk: Desk, call: Call) -> Finetunes:
     """GET /api/v1/finetunes."""
     return Finetunes(finetunes=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
 
 
-def show_finetune(desk: Desk, call: Call) -> object:
+def show_finetune(desk: Desk, call: Call) -> Finetune:
     """GET /api/v1/finetunes/{id}."""
     job = of_kind(desk, call, KIND, "fine-tuning")
     return Finetune(summary=summary(job, call.caller), result=result_of(job))

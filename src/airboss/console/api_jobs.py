@@ -22,12 +22,12 @@ class Jobs(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[Job, ...]
 
 
-def jobs(desk: Desk, call: Call) -> object:
+def jobs(desk: Desk, call: Call) -> Jobs:
     """GET /api/v1/jobs."""
     return Jobs(jobs=newest(desk, call, call.params.get("kind") or None))
 
 
-def job(desk: Desk, call: Call) -> object:
+def job(desk: Desk, call: Call) -> Job:
     """GET /api/v1/jobs/{id}."""
     return found(desk.jobs.get(call.path["id"]), call)
 
@@ -47,7 +47,7 @@ def of_job(job: Job, caller: Caller) -> dict[str, Any]:
     return said
 
 
-def cancel(desk: Desk, call: Call) -> object:
+def cancel(desk: Desk, call: Call) -> Job:
     """POST /api/v1/jobs/{id}/cancel."""
     before = found(desk.jobs.get(call.path["id"]), call)
     job = found(desk.jobs.cancel(before.id, call.now), call)

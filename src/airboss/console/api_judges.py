@@ -32,7 +32,7 @@ class JudgesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     judges: tuple[Judge, ...]
 
 
-def list_judges(desk: Desk, call: Call) -> object:
+def list_judges(desk: Desk, call: Call) -> JudgesAnswer:
     """GET /api/v1/judges."""
     period = read_period(call.params, now=call.now, local=UTC, default="30d")
     found = judges(

@@ -138,7 +138,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     role: str | None = None
 
 
-def list_keys(desk: Desk, call: Call) -> object:
+def list_keys(desk: Desk, call: Call) -> Keys:
     """GET /api/v1/keys."""
     return Keys(keys=keys_shown(desk, call.now))
 
@@ -208,7 +208,7 @@ def shown(key: ApiKey, now: datetime) -> KeyShown:
     )
 
 
-def create_key(desk: Desk, call: Call) -> object:
+def create_key(desk: Desk, call: Call) -> Secret:
     """POST /api/v1/keys."""
     asked = call.intent(NewKey)
     if not NAME.fullmatch(asked.name):
@@ -252,7 +252,7 @@ def called(desk: Desk, call: Call) -> str:
     return name
 
 
-def set_key(desk: Desk, call: Call) -> object:
+def set_key(desk: Desk, call: Call) -> KeyShown:
     """POST /api/v1/keys/{name}/set."""
     name = called(desk, call)
     asked = call.intent(KeyChange)
@@ -280,7 +280,7 @@ def set_key(desk: Desk, call: Call) -> object:
     return next(each for each in keys_shown(desk, call.now) if each.name == name)
 
 
-def rotate_key(desk: Desk, call: Call) -> object:
+def rotate_key(desk: Desk, call: Call) -> Secret:
     """POST /api/v1/keys/{name}/rotate."""
     name = called(desk, call)
     asked = call.intent(Rotation) if call.body.strip() else Rotation()
@@ -307,7 +307,7 @@ def rotate_key(desk: Desk, call: Call) -> object:
     return Secret(name=name, key=secret, deployments=key.deployments, previous_until=until, role=key.role)
 
 
-def revoke_key(desk: Desk, call: Call) -> object:
+def revoke_key(desk: Desk, call: Call) -> KeyShown:
     """POST /api/v1/keys/{name}/revoke."""
     name = called(desk, call)
     check_starter(desk, name, "revoked")

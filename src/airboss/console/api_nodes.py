@@ -35,14 +35,14 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-def list_nodes(desk: Desk, _call: Call) -> object:
+def list_nodes(desk: Desk, _call: Call) -> NodesAnswer:
     """GET /api/v1/nodes."""
     return NodesAnswer(
         version=__version__, ledger=ledger_mark(desk.ledger), nodes=tuple(nodes_of(desk).all())
     )
 
 
-def hear_node(desk: Desk, call: Call) -> object:
+def hear_node(desk: Desk, call: Call) -> Heard:
     """POST /api/v1/nodes."""
     report = call.intent(Report)
     if nodes_of(desk).hear(report):
@@ -50,7 +50,7 @@ def hear_node(desk: Desk, call: Call) -> object:
     return Heard(name=report.name)
 
 
-def take_frames(desk: Desk, call: Call) -> object:
+def take_frames(desk: Desk, call: Call) -> Held:
     """POST /api/v1/nodes/{name}/journals/{journal}/{segment}."""
     at = call.params.get("at", "")
     if not at.isascii() or not at.isdigit() or len(at) > 15:
@@ -59,13 +59,13 @@ def take_frames(desk: Desk, call: Call) -> object:
     return Held(held=nodes_of(desk).take(path["name"], path["journal"], path["segment"], int(at), call.body))
 
 
-def end_journal(desk: Desk, call: Call) -> object:
+def end_journal(desk: Desk, call: Call) -> Heard:
     """POST /api/v1/nodes/{name}/journals/{journal}/ended."""
     nodes_of(desk).end(call.path["name"], call.path["journal"])
     return Heard(name=call.path["name"])
 
 
-def leave_node(desk: Desk, call: Call) -> object:
+def leave_node(desk: Desk, call: Call) -> Heard:
     """POST /api/v1/nodes/{name}/leave."""
     name = call.path["name"]
     if nodes_of(desk).leave(name):
@@ -73,7 +73,7 @@ def leave_node(desk: Desk, call: Call) -> object:
     return Heard(name=name)
 
 
-def forget_node(desk: Desk, call: Call) -> object:
+def forget_node(desk: Desk, call: Call) -> Heard:
     """POST /api/v1/nodes/{name}/forget."""
     name = call.path["name"]
     nodes_of(desk).forget(name)

@@ -49,7 +49,7 @@ class PricesKept(msgspec.Struct, frozen=True, kw_only=True):
     plan: int
 
 
-def list_prices(desk: Desk, _call: Call) -> object:
+def list_prices(desk: Desk, _call: Call) -> Prices:
     """GET /api/v1/prices."""
     table = desk.prices.in_force()
     return Prices(
@@ -69,7 +69,7 @@ def list_prices(desk: Desk, _call: Call) -> object:
     )
 
 
-def update_prices(desk: Desk, call: Call) -> object:
+def update_prices(desk: Desk, call: Call) -> PricesKept:
     """POST /api/v1/prices."""
     asked = call.intent(NewPrices)
     config = desk.ledger.config()

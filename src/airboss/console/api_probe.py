@@ -58,7 +58,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     report: ProbeReport | None
 
 
-def run_probe(desk: Desk, call: Call) -> object:
+def run_probe(desk: Desk, call: Call) -> Job:
     """POST /api/v1/probes."""
     order = call.intent(ProbeOrder)
     job = desk.probes.start(order, by=call.actor)
@@ -73,12 +73,12 @@ def run_probe(desk: Desk, call: Call) -> object:
     return job
 
 
-def probes(desk: Desk, call: Call) -> object:
+def probes(desk: Desk, call: Call) -> Probes:
     """GET /api/v1/probes."""
     return Probes(probes=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
 
 
-def show_probe(desk: Desk, call: Call) -> object:
+def show_probe(desk: Desk, call: Call) -> Probe:
     """GET /api/v1/probes/{id}."""
     job = of_kind(desk, call, KIND, "probe")
     return Probe(summary=summary(job, call.caller), report=report_of(job))

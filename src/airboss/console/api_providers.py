@@ -46,7 +46,7 @@ class Providers(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[ProviderTarget, ...]
 
 
-def list_providers(desk: Desk, call: Call) -> object:
+def list_providers(desk: Desk, call: Call) -> Providers:
     """GET /api/v1/providers."""
     check_names(call.params, ())
     plan = current_plan(desk)

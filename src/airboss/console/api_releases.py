@@ -153,7 +153,7 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     by: str = "admin"
 
 
-def releases(desk: Desk, _call: Call) -> object:
+def releases(desk: Desk, _call: Call) -> Releases:
     """GET /api/v1/releases."""
     places = _places(desk)
     return Releases(
@@ -172,7 +172,7 @@ def releases(desk: Desk, _call: Call) -> object:
     )
 
 
-def release(desk: Desk, call: Call) -> object:
+def release(desk: Desk, call: Call) -> ReleaseAnswer:
     """GET /api/v1/releases/{ref}."""
     kept = find(desk, call.path["ref"])
     places = _places(desk)
@@ -181,7 +181,7 @@ def release(desk: Desk, call: Call) -> object:
     )
 
 
-def release_diff(desk: Desk, call: Call) -> object:
+def release_diff(desk: Desk, call: Call) -> ReleaseDiff:
     """GET /api/v1/releases/diff."""
     a, b = (find(desk, _needed(call, name)).release for name in ("a", "b"))
     before, after = (dict(flat(_content(each))) for each in (a, b))
@@ -218,7 +218,7 @@ def find(desk: Desk, ref: str) -> KeptRelease:
     )
 
 
-def deployments(desk: Desk, _call: Call) -> object:
+def deployments(desk: Desk, _call: Call) -> Deployments:
     """GET /api/v1/deployments."""
     snapshot = desk.ledger.snapshot()
     standings = desk.ledger.standings()
@@ -247,7 +247,7 @@ def deployments(desk: Desk, _call: Call) -> object:
     return Deployments(deployments=tuple(views))
 
 
-def rollouts(desk: Desk, call: Call) -> object:
+def rollouts(desk: Desk, call: Call) -> Rollouts:
     """GET /api/v1/rollouts."""
     limit = LIMIT.read(call.params)
     deployment = call.params.get("deployment") or None
@@ -263,7 +263,7 @@ def rollouts(desk: Desk, call: Call) -> object:
     return Rollouts(rollouts=tuple(map(view, found)))
 
 
-def rollout(desk: Desk, call: Call) -> object:
+def rollout(desk: Desk, call: Call) -> RolloutAnswer:
     """GET /api/v1/rollouts/{id}."""
     found = desk.rollouts.get(call.path["id"])
     if found is None:
@@ -271,7 +271,7 @@ def rollout(desk: Desk, call: Call) -> object:
     return RolloutAnswer(rollout=view(found), verdicts=tuple(desk.rollouts.verdicts(found.id)))
 
 
-def start(desk: Desk, call: Call) -> object:
+def start(desk: Desk, call: Call) -> RolloutView:
     """POST /api/v1/rollouts."""
     intent = call.intent(StartIntent)
     reason = _reason(intent.reason)
@@ -299,7 +299,7 @@ def _bound(desk: Desk, call: Call, deployment: str, ref: str) -> str:
     return chosen.digest
 
 
-def order(desk: Desk, call: Call) -> object:
+def order(desk: Desk, call: Call) -> RolloutView:
     """POST /api/v1/rollouts/order."""
     intent = call.intent(OrderIntent)
     said = Order(at=call.now, action=intent.action, by=_by(call, intent.by), reason=_reason(intent.reason))

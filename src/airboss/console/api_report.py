@@ -40,7 +40,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
 
 
-def show_report(desk: Desk, call: Call) -> object:
+def show_report(desk: Desk, call: Call) -> Report:
     """GET /api/v1/report."""
     period = read_period(call.params, now=call.now, local=UTC, default=PERIOD)
     facts = gathered(desk, period.since, period.until)

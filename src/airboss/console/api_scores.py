@@ -54,7 +54,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     score: Score | None
 
 
-def scores_of_record(desk: Desk, call: Call) -> object:
+def scores_of_record(desk: Desk, call: Call) -> Scores:
     """GET /api/v1/records/{id}/scores."""
     found = judged_record(desk, call.path["id"])
     return Scores(scores=tuple(desk.log.scores_of([found.id])))
@@ -72,7 +72,7 @@ def judged_record(desk: Desk, record_id: str) -> InferenceRecord:
     return found[0]
 
 
-def judge(desk: Desk, call: Call) -> object:
+def judge(desk: Desk, call: Call) -> Judged:
     """POST /api/v1/records/{id}/scores. Judging again replaces what the same person said under that name;
     what chance chose once stays so."""
     given = call.intent(Judgement)
@@ -130,7 +130,7 @@ def take_out(desk: Desk, record: InferenceRecord) -> None:
         desk.log.erase({record.user: until})
 
 
-def scores(desk: Desk, call: Call) -> object:
+def scores(desk: Desk, call: Call) -> ScoresAnswer:
     """GET /api/v1/scores."""
     period = call.period()
     return ScoresAnswer(

@@ -69,7 +69,7 @@ class SpanAnswer(msgspec.Struct, frozen=True, kw_only=True):
     record: str | None
 
 
-def traces(desk: Desk, call: Call) -> object:
+def traces(desk: Desk, call: Call) -> TracePage:
     """GET /api/v1/traces."""
     period = call.period()
     where = read_traces(call.params, since=period.since, until=period.until)
@@ -120,7 +120,7 @@ def tree_of(desk: Desk, trace_id: str) -> Tree:
     return Tree(spans)
 
 
-def trace(desk: Desk, call: Call) -> object:
+def trace(desk: Desk, call: Call) -> TraceTree:
     """GET /api/v1/traces/{id}."""
     limit = ROWS.read(call.params)
     tree = tree_of(desk, call.path["id"])
@@ -164,7 +164,7 @@ def trace_row(row: TreeRow, records: Mapping[str, str | None]) -> TraceRow:
     )
 
 
-def span(desk: Desk, call: Call) -> object:
+def span(desk: Desk, call: Call) -> SpanAnswer:
     """GET /api/v1/traces/{id}/spans/{span}."""
     tree = tree_of(desk, call.path["id"])
     found = desk.log.span(call.path["id"], call.path["span"])

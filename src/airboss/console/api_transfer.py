@@ -47,7 +47,7 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
     scores: int
 
 
-def give(desk: Desk, call: Call) -> object:
+def give(desk: Desk, call: Call) -> TransferPage:
     """GET /api/v1/transfer. That bodies leave is said before they do, with the first page of an export. What
     is sealed leaves as it is kept, unless it is to be opened."""
     where = read_filter(whole(desk, call.params), now=call.now, local=UTC)
@@ -72,7 +72,7 @@ def give(desk: Desk, call: Call) -> object:
     return TransferPage(rows=rows, next=found[-1].id if found else None)
 
 
-def take(desk: Desk, call: Call) -> object:
+def take(desk: Desk, call: Call) -> Transferred:
     """POST /api/v1/transfer. What is of somebody who was forgotten here comes without what tells of them."""
     given = call.intent(Transfer)
     ids = [row.record.id for row in given.rows]

@@ -52,7 +52,7 @@ class Tune(msgspec.Struct, frozen=True, kw_only=True):
     result: TuneResult | None
 
 
-def run_tune(desk: Desk, call: Call) -> object:
+def run_tune(desk: Desk, call: Call) -> Job:
     """POST /api/v1/tunes."""
     job = desk.tuning.start(call.intent(TuneOrder), by=call.actor)
     task = msgspec.json.decode(job.spec, type=TuneTask)
@@ -66,12 +66,12 @@ def run_tune(desk: Desk, call: Call) -> object:
     return job
 
 
-def tunes(desk: Desk, call: Call) -> object:
+def tunes(desk: Desk, call: Call) -> Tunes:
     """GET /api/v1/tunes."""
     return Tunes(tunes=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
 
 
-def show_tune(desk: Desk, call: Call) -> object:
+def show_tune(desk: Desk, call: Call) -> Tune:
     """GET /api/v1/tunes/{id}."""
     job = of_kind(desk, call, KIND, "tuning")
     return Tune(summary=summary(job, call.caller), result=result_of(job))

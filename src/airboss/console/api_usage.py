@@ -114,7 +114,7 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-def usage(desk: Desk, call: Call) -> object:
+def usage(desk: Desk, call: Call) -> UsageAnswer | Download:
     """GET /api/v1/usage."""
     call = msgspec.structs.replace(call, params=whole(desk, call.params))
     period = call.period()
@@ -270,7 +270,7 @@ def kind_of(hint: Any) -> type:
     return found
 
 
-def views(desk: Desk, call: Call) -> object:
+def views(desk: Desk, call: Call) -> Views:
     """GET /api/v1/views."""
     return Views(views=views_for(desk, call.caller))
 
@@ -280,7 +280,7 @@ def views_for(desk: Desk, caller: Caller) -> tuple[SavedView, ...]:
     return tuple(each for each in desk.views.views() if caller.may("reader") or "search" not in each.query)
 
 
-def save_view(desk: Desk, call: Call) -> object:
+def save_view(desk: Desk, call: Call) -> SavedView:
     """POST /api/v1/views."""
     intent = call.intent(ViewIntent)
     name, parts = intent.name.strip(), urlsplit(intent.url)
@@ -300,7 +300,7 @@ def save_view(desk: Desk, call: Call) -> object:
     return view
 
 
-def delete_view(desk: Desk, call: Call) -> object:
+def delete_view(desk: Desk, call: Call) -> Gone:
     """POST /api/v1/views/{name}/delete."""
     name = call.path["name"]
     if not desk.views.drop_view(name):

@@ -8,7 +8,7 @@ import msgspec
 
 from airboss.config import AlarmConfig, all_alarms
 from airboss.console import api_alarms
-from airboss.console.api_alarms import Alarm, AlarmPage, Alarms, Tested
+from airboss.console.api_alarms import Alarm
 from airboss.console.desk import Desk
 from airboss.console.overview import TIMES
 from airboss.console.page import Action, Form, Page, asking, drawn
@@ -39,7 +39,6 @@ def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every alarm, those that want something first."""
     check_names(seen.params, ())
     found = api_alarms.alarms(desk, asking(seen))
-    assert isinstance(found, Alarms)
     known = all_alarms(api_alarms.in_force(desk))
     listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
     alarms = [shown(each, known[each.name], seen.now) for each in listed if each.name in known]
@@ -50,7 +49,6 @@ def one(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One alarm."""
     check_names(seen.params, ())
     found = api_alarms.alarm(desk, asking(seen))
-    assert isinstance(found, AlarmPage)
     _name, known, _config = api_alarms.named(desk, asking(seen))
     return drawn(
         desk,
@@ -152,7 +150,6 @@ def unsilence(desk: Desk, form: Form) -> str:
 def test(desk: Desk, form: Form) -> str:
     """Send a test to all whom an alarm notifies."""
     tested = api_alarms.test_alarm(desk, form.call())
-    assert isinstance(tested, Tested)
     failed = [each for each in tested.notifications if each.state == "failed"]
     if failed:
         causes = "; ".join(f"{each.notifier}: {each.error or 'no cause was given'}" for each in failed)

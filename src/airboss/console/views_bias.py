@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from airboss.console import api_probe
-from airboss.console.api_probe import Probe, Probes
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.forest import Forest, forest
@@ -69,7 +68,6 @@ def probes(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every probe, the newest first."""
     check_names(seen.params, ())
     found = api_probe.probes(desk, asking(seen, limit=str(LISTED)))
-    assert isinstance(found, Probes)
     return drawn(
         desk,
         templates,
@@ -86,7 +84,6 @@ def probe(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One probe, over or not."""
     check_names(seen.params, ())
     found = api_probe.show_probe(desk, asking(seen))
-    assert isinstance(found, Probe)
     b, report = found.summary, found.report
     return drawn(
         desk,

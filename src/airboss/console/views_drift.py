@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from airboss.console import api_drift
-from airboss.console.api_drift import Drifts
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Page, asking, drawn
 from airboss.console.query import check_names
@@ -27,7 +26,6 @@ def drift(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every deployment, those that drifted first."""
     check_names(seen.params, ())
     found = api_drift.drifts(desk, asking(seen))
-    assert isinstance(found, Drifts)
     listed = sorted(found.deployments, key=lambda each: (ORDER[each.state], each.deployment))
     return drawn(desk, templates, seen, "drift.html", deployments=listed, words=WORDS, repeats=REPEATS)
 

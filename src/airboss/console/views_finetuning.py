@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from airboss.console import api_finetune
-from airboss.console.api_finetune import Finetune, Finetunes
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.loss_curve import loss_curve
@@ -20,7 +19,6 @@ def finetunings(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every fine-tuning, the newest first."""
     check_names(seen.params, ())
     found = api_finetune.finetunes(desk, asking(seen, limit=str(LISTED)))
-    assert isinstance(found, Finetunes)
     return drawn(
         desk,
         templates,
@@ -37,7 +35,6 @@ def finetuning(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One fine-tuning, over or not."""
     check_names(seen.params, ())
     found = api_finetune.show_finetune(desk, asking(seen))
-    assert isinstance(found, Finetune)
     t, result = found.summary, found.result
     judged = result.judgement if result is not None else None
     return drawn(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from airboss.console import api_tune
-from airboss.console.api_tune import Tune, Tunes
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.page import Page, asking, current_plan, drawn
@@ -31,7 +30,6 @@ def tunings(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every tuning, the newest first."""
     check_names(seen.params, ())
     found = api_tune.tunes(desk, asking(seen, limit=str(LISTED)))
-    assert isinstance(found, Tunes)
     return drawn(
         desk,
         templates,
@@ -48,7 +46,6 @@ def tuning(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One tuning, over or not."""
     check_names(seen.params, ())
     found = api_tune.show_tune(desk, asking(seen))
-    assert isinstance(found, Tune)
     t, result = found.summary, found.result
     every = standings(result) if result is not None else ()
     return drawn(
