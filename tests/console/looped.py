@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from starlette.applications import Starlette
 
-from airboss.console import app
+from airboss.console.app import build
+from airboss.console.desk import Desk
 from airboss.store.parquet import as_parquet
 from tests.console.site import ADMIN_KEY, BASE_URL, Noted, Site, people_keys
 from tests.support.seed_loop import Loop
@@ -23,7 +24,7 @@ class LoopSite(Site):
     def app(self) -> Starlette:
         """A fresh application."""
         loop = self.loop
-        built = app.build(
+        desk = Desk(
             ledger=loop.ledger,
             log=self.log,
             admin_key=ADMIN_KEY,
@@ -46,9 +47,10 @@ class LoopSite(Site):
             people=self.people,
             prices=self.prices,
             alerts=loop.alerts,
+            plays=self.plays,
         )
-        self.hub = built.state.live
-        return built
+        self.hub = desk.live
+        return build(desk)
 
 
 def looped(loop: Loop) -> LoopSite:

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from airboss.config.types import Role
 from airboss.console.app import build
+from airboss.console.desk import Desk
 from airboss.console.live import Live
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.plan import ServingPlan, Standing
@@ -244,8 +245,10 @@ class Site:
     audit: Any = field(default_factory=Noted)
     redact: Any = str
     keep_starter: Any = None
+    uses: Any = tuple
     targets: Any = tuple
     taken: Any = tuple
+    plays: Any = None
 
     def app(self) -> Starlette:
         """A fresh application."""
@@ -254,7 +257,7 @@ class Site:
             self.applied.append((text, source))
             return msgspec.structs.replace(seed_plan(NOW), number=43)
 
-        app = build(
+        desk = Desk(
             ledger=cast("Any", self.ledger),  # it answers what the console asks, and nothing else
             log=self.log,
             admin_key=ADMIN_KEY,
@@ -279,11 +282,13 @@ class Site:
             people=self.people,
             prices=self.prices,
             alerts=self.alerts,
+            uses=self.uses,
             targets=self.targets,
             taken=self.taken,
+            plays=self.plays,
         )
-        self.hub = app.state.live
-        return app
+        self.hub = desk.live
+        return build(desk)
 
     def client(self) -> TestClient:
         """A browser without a login; redirects are seen, not followed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 
 from airboss.console import views_keys
 from airboss.console.api_keys import BudgetShown, LimitShown
-from airboss.console.app import build
 from airboss.domain.plan import Budget, Limits
 from airboss.domain.ports import ApiKey
 from airboss.telemetry.metrics import LimitUse
@@ -40,7 +38,7 @@ def key(site: Governed, name: str) -> ApiKey:
     return next(each for each in site.ledger.all_keys() if each.name == name)
 
 
-def test_keys_say_what_they_may_and_use(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_say_what_they_may_and_use(site: Governed) -> None:
     """Whom they call, how much of it is used, since when; a revoked one stays, and no digest is shown."""
     kept = key(site, "web")
     limited = msgspec.structs.replace(
@@ -50,8 +48,7 @@ def test_keys_say_what_they_may_and_use(site: Governed, monkeypatch: pytest.Monk
         budget=Budget(usd=Decimal(25)),
     )
     site.ledger.put_key(limited)
-    uses = [LimitUse("key", "web", "requests", 1200, 30, 0.1)]
-    monkeypatch.setattr("tests.console.site.build", partial(build, uses=lambda: uses))
+    site.uses = lambda: [LimitUse("key", "web", "requests", 1200, 30, 0.1)]
     for path in ("/governance/keys", "/governance/keys/web"):
         page = shown(site.person(), path)
         assert not [tag for tag, _ in page.tags if tag == "img"]

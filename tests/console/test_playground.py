@@ -6,12 +6,10 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from functools import partial
 
 import msgspec
 import pytest
 
-from airboss.console.app import build
 from airboss.console.page import Form
 from airboss.console.plays import KEPT_FOR, KEPT_MAX, RUNNING_MAX, Plays
 from airboss.console.views_playground import read_variables, written
@@ -63,13 +61,13 @@ def gateway() -> Gateway:
 
 
 @pytest.fixture
-def rolled(fresh: LoopSite, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> LoopSite:
+def rolled(fresh: LoopSite, gateway: Gateway) -> LoopSite:
     """A console with a stable release and a canary, whose playground asks that gateway."""
     fresh.loop.apply(OLD_PROMPT)
     fresh.loop.serve(40, hours=1)
     fresh.loop.apply(NEW_PROMPT)
     fresh.loop.start()
-    monkeypatch.setattr("airboss.console.app.build", partial(build, plays=Plays(gateway.ask)))
+    fresh.plays = Plays(gateway.ask)
     return fresh
 
 

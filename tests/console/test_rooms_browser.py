@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, cast
 
 import pytest
 from playwright.sync_api import Browser
 
-from airboss.console.app import build
 from airboss.console.plays import Plays
 from airboss.domain.ports import Ledger
 from airboss.evaluations.bias_orders import ProbeOrders
@@ -85,10 +83,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, tuple[
             "/playground",
             f"/playground?play={play.id}",
         )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tests.console.site.build", partial(build, plays=plays))
-            app = site.app()
-        with served(app) as at:
+        site.plays = plays
+        with served(site.app()) as at:
             yield at, paths
         site.jobs.close()
 

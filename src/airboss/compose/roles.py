@@ -246,6 +246,7 @@ async def serve_console(
     import uvicorn  # noqa: PLC0415 - the controller's own
 
     from airboss.console.app import build  # noqa: PLC0415 - as above
+    from airboss.console.desk import Desk  # noqa: PLC0415 - as above
     from airboss.console.protocol import BoundedProtocol  # noqa: PLC0415 - as above
 
     class Server(uvicorn.Server):
@@ -256,7 +257,7 @@ async def serve_console(
             """Capture none."""
             yield
 
-    app, context = build(**parts), tls_context(tls)
+    app, context = build(Desk(**parts)), tls_context(tls)
     server = Server(
         uvicorn.Config(
             app,

@@ -28,8 +28,6 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
     """What the console works with, on the data of a stopped Airboss: under its lock, journals moved first.
     Raises SetupError where another one leads on its ledger, whose erasures it would take for done."""
     from airboss.console.desk import Desk  # noqa: PLC0415 - only for a stopped one
-    from airboss.console.live import Live  # noqa: PLC0415 - as above
-    from airboss.console.session import Sessions  # noqa: PLC0415 - as above
     from airboss.controller.mover import Mover  # noqa: PLC0415 - as above
 
     data = DataDir(data_dir)
@@ -59,19 +57,6 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
             parts["status"] = with_alarms(parts["status"], ledger, rooms["alerts"])
             retention = keeping(ledger, rooms, records, data)
             parts["status"] = with_letters(with_governance(parts["status"], retention, rooms), records)
-            session_key = parts.pop("session_key")
-            yield Desk(
-                log=records,
-                sessions=Sessions(session_key=session_key, admin_key=""),
-                live=Live(no_news),
-                settle=mover.drain,
-                **parts,
-                **rooms,
-            )
+            yield Desk(log=records, settle=mover.drain, **parts, **rooms)
         finally:
             records.close()
-
-
-async def no_news() -> str | None:
-    """Nothing new comes from a stopped one."""
-    return None

@@ -8,7 +8,6 @@ import msgspec
 
 from airboss.console.desk import Desk
 from airboss.console.page import current_plan
-from airboss.console.query import check_names
 from airboss.console.route import Call, Route
 from airboss.console.views_providers import Shown, shown
 from airboss.domain.release import ProviderKind
@@ -46,9 +45,8 @@ class Providers(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[ProviderTarget, ...]
 
 
-def list_providers(desk: Desk, call: Call) -> Providers:
+def list_providers(desk: Desk, _call: Call) -> Providers:
     """GET /api/v1/providers."""
-    check_names(call.params, ())
     plan = current_plan(desk)
     found = shown(plan, desk.targets()) if plan is not None else ()
     return Providers(targets=tuple(place for each in found for place in _places(each)))

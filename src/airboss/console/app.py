@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import date
 from functools import cache, partial
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,13 +22,12 @@ from starlette.types import Scope
 from airboss.console import api, pages_table
 from airboss.console import views as pages
 from airboss.console.callers import ADMIN
-from airboss.console.desk import Apply, Desk, Parquet, Prices, Rollouts, newest_of, nothing_spent
+from airboss.console.desk import Desk, newest_of
 from airboss.console.export import Download
 from airboss.console.guard import Door, Guard, bearer, note_login, peer_of
-from airboss.console.live import Live
 from airboss.console.openapi import document
 from airboss.console.page import Action, Form, Once, Page, act, current_plan, drawn
-from airboss.console.plays import Plays
+from airboss.console.query import check_names
 from airboss.console.render import (
     CALLER,
     DONE_COOKIE,
@@ -40,26 +38,11 @@ from airboss.console.render import (
     html,
     visit,
 )
-from airboss.console.session import COOKIE, LIFETIME_S, Sessions
+from airboss.console.session import COOKIE, LIFETIME_S
 from airboss.console.wire import encode, json_response, read_body
 from airboss.domain.errors import ApiError, InvalidRequest, StoreUnavailable
-from airboss.domain.ports import Clock, Ledger, Spent
-from airboss.domain.status import SystemStatus
-from airboss.evaluations.bias_orders import ProbeOrders
-from airboss.evaluations.orders import Orders
-from airboss.evaluations.ports import EvalStore
-from airboss.governance.erasure import Forgetting
+from airboss.domain.ports import Clock
 from airboss.governance.keys import same_secret
-from airboss.store.alert_rows import AlertStore
-from airboss.store.audit_rows import AuditLog
-from airboss.store.drift_rows import DriftStore
-from airboss.store.job_rows import JobStore
-from airboss.store.span_rows import TracedLog
-from airboss.store.view_rows import ViewStore
-from airboss.telemetry.metrics import LimitUse, TargetUse
-from airboss.telemetry.remote import Nodes
-from airboss.tuning.finetune_orders import FinetuneOrders
-from airboss.tuning.orders import TuneOrders
 
 FORM_MAX = 16 * 1024
 ACTION_MAX = 512 * 1024
@@ -72,78 +55,9 @@ YEAR_S = 31_536_000
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def build(
-    *,
-    ledger: Ledger,
-    log: TracedLog,
-    admin_key: str,
-    session_key: str,
-    clock: Clock,
-    status: Callable[[], SystemStatus],
-    apply: Apply,
-    rollouts: Rollouts,
-    base_url: str,
-    jobs: JobStore,
-    evals: EvalStore,
-    audit: AuditLog,
-    people: Forgetting,
-    prices: Prices,
-    alerts: AlertStore,
-    keep_starter: Callable[[str], object] | None = None,
-    views: ViewStore,
-    drifts: DriftStore,
-    parquet: Parquet,
-    redact: Callable[[str], str] = str,
-    orders: Orders,
-    probes: ProbeOrders,
-    tuning: TuneOrders,
-    finetuning: FinetuneOrders,
-    nodes: Nodes | None = None,
-    plays: Plays | None = None,
-    uses: Callable[[], Sequence[LimitUse]] = tuple,
-    targets: Callable[[], Sequence[TargetUse]] = tuple,
-    spent: Callable[[date], Sequence[Spent]] = nothing_spent,
-    taken: Callable[[], object] = tuple,
-) -> Starlette:
-    """The application. `app.state.live.close()` ends live streams, which else hold up the server's end."""
-    desk = Desk(
-        ledger=ledger,
-        log=log,
-        admin_key=admin_key,
-        sessions=Sessions(session_key=session_key, admin_key=admin_key),
-        clock=clock,
-        status=status,
-        apply=apply,
-        rollouts=rollouts,
-        base_url=base_url,
-        jobs=jobs,
-        evals=evals,
-        audit=audit,
-        people=people,
-        prices=prices,
-        alerts=alerts,
-        keep_starter=keep_starter,
-        views=views,
-        drifts=drifts,
-        parquet=parquet,
-        redact=redact,
-        orders=orders,
-        probes=probes,
-        tuning=tuning,
-        finetuning=finetuning,
-        nodes=nodes,
-        plays=plays,
-        uses=uses,
-        targets=targets,
-        spent=spent,
-        taken=taken,
-        live=Live(lambda: desk.run(lambda: newest_of(log, clock.now()))),
-    )
-    return served(desk)
-
-
-def served(desk: Desk) -> Starlette:
-    """Every page and route on a desk."""
+def build(desk: Desk) -> Starlette:
+    """The application: every page and route on a desk. `app.state.live.close()` ends live streams, which else
+    hold up the server's end."""
     templates = Templates(pages_table.frame())
 
     @asynccontextmanager
@@ -224,6 +138,7 @@ def page_handler(desk: Desk, templates: Templates, page: Page) -> Handler:
         seen = msgspec.structs.replace(
             visit(request, desk.clock.now()), room=page.room, tab=page.path if page.tab else page.under
         )
+        check_names(seen.params, page.params)
         response = html(await desk.run(lambda: page.draw(desk, templates, seen)))
         if seen.done is not None:
             response.delete_cookie(DONE_COOKIE, samesite="strict", httponly=True)

@@ -121,7 +121,7 @@ class Desk:
     ledger: Ledger
     log: TracedLog
     admin_key: str
-    sessions: Sessions
+    session_key: str
     clock: Clock
     status: Callable[[], SystemStatus]
     apply: Apply
@@ -160,7 +160,6 @@ class Desk:
     attempts: Attempts = field(default_factory=Attempts)
     exports: Exports = field(default_factory=Exports)
     readings: Readings = field(default_factory=Readings)
-    live: Live
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
     writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
     """Those that change something: they may take long, and keep nobody from reading."""
@@ -168,10 +167,18 @@ class Desk:
     """Those that wait for `taken`: they keep nobody from reading."""
     callers: Callers = field(init=False)
     """Who has a console key."""
+    sessions: Sessions = field(init=False)
+    live: Live = field(init=False)
 
     def __post_init__(self) -> None:
-        """Know the ledger's console keys."""
-        object.__setattr__(self, "callers", Callers(self.ledger, self.clock))
+        """Make what is made of the ports and the keys."""
+        made = {
+            "callers": Callers(self.ledger, self.clock),
+            "sessions": Sessions(session_key=self.session_key, admin_key=self.admin_key),
+            "live": Live(lambda: self.run(lambda: newest_of(self.log, self.clock.now()))),
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
     def note(
         self,

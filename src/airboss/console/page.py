@@ -47,13 +47,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One page. `path` is as in a route, its parts in braces come as `Visit.parts`.
 
     `tab` is the page's label among its room's tabs; without one the page belongs to the tab at `under`.
-    `role` is the least that may open it.
+    `role` is the least that may open it. `params` are what its query may have.
     """
 
     path: str
     draw: Draw
     room: RoomName
     role: Role = "admin"
+    params: tuple[str, ...] = ()
     tab: str = ""
     under: str = ""
 

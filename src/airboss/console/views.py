@@ -25,7 +25,7 @@ from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
 from airboss.console.page import Page, asking, current_plan, drawn, need
-from airboss.console.query import FILTER_NAMES, STATUSES, Period, check_names, read_filter, read_period
+from airboss.console.query import FILTER_NAMES, STATUSES, Period, read_filter, read_period
 from airboss.console.reading import note_one
 from airboss.console.render import Templates, Visit, url
 from airboss.console.text import hue
@@ -68,7 +68,6 @@ LIBRARIES = ("starlette", "uvicorn", "duckdb", "sqlalchemy", "xllamacpp")
 
 def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
     """The first page."""
-    check_names(seen.params, (*TIME_NAMES, "deployment", "sort"))
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     chosen = seen.params.get("deployment")
     plan = current_plan(desk)
@@ -129,7 +128,6 @@ def chart_of(
 
 def records(desk: Desk, templates: Templates, seen: Visit) -> str:
     """The table of records."""
-    check_names(seen.params, (*FILTER_NAMES, *TIME_NAMES, "search", "before", "trail"))
     timed = any(name in seen.params for name in TIME_NAMES)
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h") if timed else None
     where = read_filter(
@@ -358,8 +356,22 @@ def cli_records(keep: dict[str, str]) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/", draw=overview, role="viewer", room="overview", tab="Overview"),
-    Page(path="/records", draw=records, role="viewer", room="records", tab="Records"),
+    Page(
+        path="/",
+        draw=overview,
+        params=(*TIME_NAMES, "deployment", "sort"),
+        role="viewer",
+        room="overview",
+        tab="Overview",
+    ),
+    Page(
+        path="/records",
+        draw=records,
+        params=(*FILTER_NAMES, *TIME_NAMES, "search", "before", "trail"),
+        role="viewer",
+        room="records",
+        tab="Records",
+    ),
     Page(path="/records/{id}", draw=record, role="viewer", room="records", under="/records"),
     Page(path="/system", draw=system, role="viewer", room="system", tab="Processes"),
 )

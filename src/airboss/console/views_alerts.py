@@ -12,7 +12,6 @@ from airboss.console.api_alarms import Alarm
 from airboss.console.desk import Desk
 from airboss.console.overview import TIMES
 from airboss.console.page import Action, Form, Page, asking, drawn
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit, url
 from airboss.console.text import NB, milliseconds, usd
 from airboss.domain.errors import InvalidRequest
@@ -37,7 +36,6 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every alarm, those that want something first."""
-    check_names(seen.params, ())
     found = api_alarms.alarms(desk, asking(seen))
     known = all_alarms(api_alarms.in_force(desk))
     listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
@@ -47,7 +45,6 @@ def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def one(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One alarm."""
-    check_names(seen.params, ())
     found = api_alarms.alarm(desk, asking(seen))
     _name, known, _config = api_alarms.named(desk, asking(seen))
     return drawn(

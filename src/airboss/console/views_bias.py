@@ -9,7 +9,6 @@ from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.forest import Forest, forest
 from airboss.console.page import Page, asking, drawn
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.console.text import NB
 from airboss.console.views_quality import cancelling
@@ -66,7 +65,6 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
 
 def probes(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every probe, the newest first."""
-    check_names(seen.params, ())
     found = api_probe.probes(desk, asking(seen, limit=str(LISTED)))
     return drawn(
         desk,
@@ -82,7 +80,6 @@ def probes(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def probe(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One probe, over or not."""
-    check_names(seen.params, ())
     found = api_probe.show_probe(desk, asking(seen))
     b, report = found.summary, found.report
     return drawn(

@@ -10,7 +10,7 @@ from airboss.console.difference import Shown, shown
 from airboss.console.fleet import PLANS_MAX, fleet, history, live_rollouts
 from airboss.console.marks import placed
 from airboss.console.page import Action, Form, Page, drawn
-from airboss.console.query import check_names, read_period
+from airboss.console.query import read_period
 from airboss.console.render import Templates, Visit
 from airboss.console.rollout_story import story
 from airboss.console.rollout_words import doings
@@ -27,7 +27,6 @@ LISTED = 20
 
 def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every deployment with the releases that answer."""
-    check_names(seen.params, TIMES)
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     return drawn(
         desk,
@@ -42,7 +41,6 @@ def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def one(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One deployment."""
-    check_names(seen.params, TIMES)
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     name = seen.parts["name"]
     every = fleet(desk, period, points=FINE, now=seen.now)
@@ -108,8 +106,17 @@ def order(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/deployments", draw=listing, role="viewer", room="deployments", tab="Deployments"),
-    Page(path="/deployments/{name}", draw=one, role="viewer", room="deployments", under="/deployments"),
+    Page(
+        path="/deployments", draw=listing, params=TIMES, role="viewer", room="deployments", tab="Deployments"
+    ),
+    Page(
+        path="/deployments/{name}",
+        draw=one,
+        params=TIMES,
+        role="viewer",
+        room="deployments",
+        under="/deployments",
+    ),
 )
 """The pages of this module."""
 

@@ -7,7 +7,6 @@ from typing import Final
 from airboss.console import api_drift
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Page, asking, drawn
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.evaluations.drift_checks import REPEATS
 
@@ -24,7 +23,6 @@ WORDS: Final = {
 
 def drift(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every deployment, those that drifted first."""
-    check_names(seen.params, ())
     found = api_drift.drifts(desk, asking(seen))
     listed = sorted(found.deployments, key=lambda each: (ORDER[each.state], each.deployment))
     return drawn(desk, templates, seen, "drift.html", deployments=listed, words=WORDS, repeats=REPEATS)

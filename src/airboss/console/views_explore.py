@@ -15,7 +15,7 @@ from airboss.console.desk import Desk
 from airboss.console.marks import gathered
 from airboss.console.named import whole
 from airboss.console.page import Action, Form, Page, drawn
-from airboss.console.query import FILTER_NAMES, Period, check_names, read_period
+from airboss.console.query import FILTER_NAMES, Period, read_period
 from airboss.console.render import Templates, Visit, url
 from airboss.console.route import Call
 from airboss.console.text import HUES, hue
@@ -53,7 +53,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
     """The page."""
-    check_names(seen.params, NAMES)
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     keep = dict(seen.params)
     by = keep.get("group_by") or "deployment"
@@ -205,7 +204,7 @@ def delete(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/explore", draw=explore, role="viewer", room="overview", tab="Explore"),
+    Page(path="/explore", draw=explore, params=NAMES, role="viewer", room="overview", tab="Explore"),
 )
 """The pages of this module."""
 

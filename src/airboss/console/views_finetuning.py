@@ -7,7 +7,6 @@ from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.loss_curve import loss_curve
 from airboss.console.page import Page, asking, drawn
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.console.views_quality import cancelling, dataset_names
 from airboss.console.views_tuning import gain_picture, gained, rollout_of, served
@@ -17,7 +16,6 @@ LISTED = 100
 
 def finetunings(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every fine-tuning, the newest first."""
-    check_names(seen.params, ())
     found = api_finetune.finetunes(desk, asking(seen, limit=str(LISTED)))
     return drawn(
         desk,
@@ -33,7 +31,6 @@ def finetunings(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def finetuning(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One fine-tuning, over or not."""
-    check_names(seen.params, ())
     found = api_finetune.show_finetune(desk, asking(seen))
     t, result = found.summary, found.result
     judged = result.judgement if result is not None else None

@@ -11,7 +11,6 @@ from airboss.config import Config, parse_config
 from airboss.console import api_audit, api_erase, api_report
 from airboss.console.desk import Desk
 from airboss.console.page import Page, asking, drawn
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.domain.release import PiiAction
 from airboss.governance.audit import read_leaf
@@ -60,7 +59,6 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
 
 def policies(desk: Desk, templates: Templates, seen: Visit) -> str:
     """The policies of the configuration in force."""
-    check_names(seen.params, ())
     config = parse_config(desk.ledger.config() or "", source="the configuration in force")
     return drawn(
         desk,
@@ -87,7 +85,6 @@ def policy(config: Config, name: str) -> PolicyShown:
 
 def audit(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What was done, the newest first, under the head that vouches for it."""
-    check_names(seen.params, ("action", "before", "check"))
     asked = {name: value for name, value in seen.params.items() if name != "check"}
     call = asking(seen, **asked, limit=str(ENTRIES))
     found = api_audit.audit_entries(desk, call)
@@ -134,7 +131,6 @@ def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
 
 def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
     """People who were forgotten or are to be, without their names."""
-    check_names(seen.params, ())
     call = asking(seen, limit=str(ERASURES))
     found = api_erase.list_erasures(desk, call)
     return drawn(desk, templates, seen, "erasures.html", erasures=found.erasures)
@@ -142,7 +138,6 @@ def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def report(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What there is evidence of, clause by clause."""
-    check_names(seen.params, ("range", "since", "until"))
     call = asking(seen, **seen.params)
     found = api_report.show_report(desk, call)
     sources = groupby(found.rows, lambda row: row.source)
@@ -158,8 +153,22 @@ def report(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 PAGES: tuple[Page, ...] = (
     Page(path="/governance", draw=policies, role="viewer", room="governance", tab="Policies"),
-    Page(path="/governance/audit", draw=audit, role="viewer", room="governance", tab="Audit log"),
+    Page(
+        path="/governance/audit",
+        draw=audit,
+        params=("action", "before", "check"),
+        role="viewer",
+        room="governance",
+        tab="Audit log",
+    ),
     Page(path="/governance/erasures", draw=erasures, role="viewer", room="governance", tab="Erasures"),
-    Page(path="/governance/report", draw=report, role="viewer", room="governance", tab="Report"),
+    Page(
+        path="/governance/report",
+        draw=report,
+        params=("range", "since", "until"),
+        role="viewer",
+        room="governance",
+        tab="Report",
+    ),
 )
 """The pages of this module."""

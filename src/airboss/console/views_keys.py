@@ -13,7 +13,6 @@ from airboss.console import api_keys, key_terms
 from airboss.console.api_keys import BudgetShown, KeyShown, LimitShown, Secret
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Once, Page, current_plan, drawn
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.budgets import money
@@ -69,7 +68,6 @@ def bars(key: KeyShown) -> tuple[Bar, ...]:
 
 def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every key, those that open nothing last."""
-    check_names(seen.params, ())
     found = sorted(api_keys.keys_shown(desk, seen.now), key=lambda key: (key.state != "active", key.name))
     rows = [(key, bars(key)) for key in found]
     return drawn(desk, templates, seen, "keys.html", keys=rows, **choices(desk))
@@ -77,7 +75,6 @@ def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def one(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One key: what it uses and spends, and what can be done about it."""
-    check_names(seen.params, ())
     key = key_of(desk, seen)
     return drawn(
         desk,

@@ -15,7 +15,6 @@ from airboss.console.desk import Desk
 from airboss.console.fleet import deployment_views, release_names
 from airboss.console.page import Action, Form, Page, current_plan, drawn
 from airboss.console.plays import Play
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.console.views import one
 from airboss.dialects.recorded import in_chat
@@ -50,7 +49,6 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
     """The form, empty or with a record's messages, and the answers of a play."""
-    check_names(seen.params, ("play", "record", "deployment"))
     play = played(desk, seen)
     messages, asked_of, unread = replayed(desk, seen)
     if play is not None:
@@ -278,7 +276,14 @@ def number(form: Form, name: str, least: float, most: float, default: float) -> 
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/playground", draw=playground, role="operator", room="deployments", tab="Playground"),
+    Page(
+        path="/playground",
+        draw=playground,
+        params=("play", "record", "deployment"),
+        role="operator",
+        room="deployments",
+        tab="Playground",
+    ),
 )
 """The pages of this module."""
 

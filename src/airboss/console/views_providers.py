@@ -8,7 +8,6 @@ import msgspec
 
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Page, current_plan, drawn
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import ServingPlan, Target
@@ -36,7 +35,6 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every provider's models and their places."""
-    check_names(seen.params, ())
     plan = current_plan(desk)
     found = shown(plan, desk.targets()) if plan is not None else ()
     there = desk.plays is not None

@@ -11,7 +11,7 @@ from airboss.console.desk import Desk
 from airboss.console.eval_story import Differing, asked, differing, forests, narrowed, plainly, told
 from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Page, asking, drawn
-from airboss.console.query import check_names, read_period
+from airboss.console.query import read_period
 from airboss.console.render import Templates, Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import panels
@@ -33,7 +33,6 @@ OPEN = ("train", "validation")
 
 def scores(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What scorers and people think of live calls, over time."""
-    check_names(seen.params, (*TIMES, "deployment", "judge", "people", "cut"))
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     chosen = seen.params.get("deployment")
     return drawn(
@@ -52,14 +51,12 @@ def scores(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def evaluations(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every evaluation, the newest first."""
-    check_names(seen.params, ())
     found = api_eval.evals(desk, asking(seen, limit=str(LISTED)))
     return drawn(desk, templates, seen, "evaluations.html", evals=found.evals, there=dataset_names(desk))
 
 
 def evaluation(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One evaluation: its gate, the differences drawn, and the items on which the two part."""
-    check_names(seen.params, ("scorer", "side", "page"))
     found = api_eval.show_eval(desk, asking(seen))
     report, plan = found.report, found.plan
     parted: list[Differing] = []
@@ -134,14 +131,12 @@ def cut(text: str | None) -> str | None:
 
 def datasets(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every dataset, the newest first."""
-    check_names(seen.params, ())
     found = api_datasets.datasets(desk, asking(seen))
     return drawn(desk, templates, seen, "datasets.html", datasets=found.datasets[:LISTED])
 
 
 def dataset(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One dataset: its parts, some of its items, and who read its holdout."""
-    check_names(seen.params, ("part",))
     part = seen.params.get("part", "train")
     if part not in OPEN:
         raise InvalidRequest(
@@ -170,7 +165,6 @@ def dataset(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def jobs(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What is being worked at, and what was."""
-    check_names(seen.params, ("kind",))
     kind = seen.params.get("kind", "")
     found = api_jobs.jobs(desk, asking(seen, limit=str(LISTED), kind=kind))
     return drawn(
@@ -204,12 +198,33 @@ def cancel(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/quality", draw=scores, role="viewer", room="quality", tab="Scores"),
+    Page(
+        path="/quality",
+        draw=scores,
+        params=(*TIMES, "deployment", "judge", "people", "cut"),
+        role="viewer",
+        room="quality",
+        tab="Scores",
+    ),
     Page(path="/evaluations", draw=evaluations, role="viewer", room="quality", tab="Evaluations"),
-    Page(path="/evaluations/{id}", draw=evaluation, role="reader", room="quality", under="/evaluations"),
+    Page(
+        path="/evaluations/{id}",
+        draw=evaluation,
+        params=("scorer", "side", "page"),
+        role="reader",
+        room="quality",
+        under="/evaluations",
+    ),
     Page(path="/datasets", draw=datasets, role="viewer", room="quality", tab="Datasets"),
-    Page(path="/datasets/{name}", draw=dataset, role="reader", room="quality", under="/datasets"),
-    Page(path="/jobs", draw=jobs, role="viewer", room="quality", tab="Jobs"),
+    Page(
+        path="/datasets/{name}",
+        draw=dataset,
+        params=("part",),
+        role="reader",
+        room="quality",
+        under="/datasets",
+    ),
+    Page(path="/jobs", draw=jobs, params=("kind",), role="viewer", room="quality", tab="Jobs"),
 )
 """The pages of this module."""
 

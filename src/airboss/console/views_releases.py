@@ -8,7 +8,6 @@ from airboss.console import api_releases
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.page import Page, asking, drawn
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.console.rollout_story import story
 from airboss.console.route import Call
@@ -29,13 +28,11 @@ def asked(seen: Visit) -> Call:
 
 def rollouts(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every rollout, the newest first."""
-    check_names(seen.params, ())
     return drawn(desk, templates, seen, "rollouts.html", rollouts=desk.rollouts.list(limit=ROLLOUTS))
 
 
 def rollout(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One rollout, over or not."""
-    check_names(seen.params, ())
     found = desk.rollouts.get(seen.parts["id"])
     if found is None:
         raise NotFound(f"no rollout {seen.parts['id'][:80]!r}; /rollouts lists them", param="id")
@@ -53,7 +50,6 @@ def rollout(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def releases(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every release, the newest first."""
-    check_names(seen.params, ())
     found = api_releases.releases(desk, asked(seen))
     return drawn(
         desk,
@@ -67,7 +63,6 @@ def releases(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def release(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One release, whole."""
-    check_names(seen.params, ())
     found = api_releases.release(desk, asked(seen))
     one = found.release
     every = api_releases.releases(desk, asked(seen))
@@ -91,7 +86,6 @@ def release(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def diff(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What tells release `b` from release `a`."""
-    check_names(seen.params, ("a", "b"))
     a, b = (api_releases.find(desk, seen.params.get(name, "")) for name in ("a", "b"))
     return drawn(
         desk,
@@ -108,7 +102,14 @@ PAGES: tuple[Page, ...] = (
     Page(path="/rollouts", draw=rollouts, role="viewer", room="deployments", tab="Rollouts"),
     Page(path="/rollouts/{id}", draw=rollout, role="viewer", room="deployments", under="/rollouts"),
     Page(path="/releases", draw=releases, role="viewer", room="deployments", tab="Releases"),
-    Page(path="/releases/diff", draw=diff, role="reader", room="deployments", under="/releases"),
+    Page(
+        path="/releases/diff",
+        draw=diff,
+        params=("a", "b"),
+        role="reader",
+        room="deployments",
+        under="/releases",
+    ),
     Page(path="/releases/{ref}", draw=release, role="reader", room="deployments", under="/releases"),
 )
 """The pages of this module."""

@@ -42,7 +42,6 @@ SHOWN = ("deployment", "status", "score", "tag", "model", "user")
 
 def review(desk: Desk, templates: Templates, seen: Visit) -> str:
     """What to judge, to be chosen; and then the next of it, or what came of it."""
-    check_names(seen.params, NAMES)
     return judging(desk, templates, seen) if "begun" in seen.params else choosing(desk, templates, seen)
 
 
@@ -177,7 +176,9 @@ def score(desk: Desk, form: Form) -> str:
     return form.text("back") or f"/records/{form.parts['id']}"
 
 
-PAGES: tuple[Page, ...] = (Page(path="/review", draw=review, room="quality", role="reader", tab="Review"),)
+PAGES: tuple[Page, ...] = (
+    Page(path="/review", draw=review, params=NAMES, room="quality", role="reader", tab="Review"),
+)
 """The pages of this module."""
 
 ACTIONS: tuple[Action, ...] = (

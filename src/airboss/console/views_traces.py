@@ -12,7 +12,7 @@ from airboss.console.api_traces import FILTERS, STATUSES, place, read_traces, tr
 from airboss.console.curl import body_text
 from airboss.console.desk import Desk
 from airboss.console.page import Page, asking, drawn, need
-from airboss.console.query import check_names, read_period
+from airboss.console.query import read_period
 from airboss.console.reading import note_one
 from airboss.console.render import Templates, Visit, url
 from airboss.console.trace_tree import Tree, TreeRow
@@ -46,7 +46,6 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 def traces(desk: Desk, templates: Templates, seen: Visit) -> str:
     """The list of traces."""
-    check_names(seen.params, (*FILTERS, *TIME_NAMES, "before"))
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     where = read_traces(seen.params, since=period.since, until=period.until)
     found = list(desk.log.traces(where, limit=TRACES + 1))
@@ -71,7 +70,6 @@ def traces(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def trace(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One trace, or what is below one of its spans (`at`), as a waterfall; `span` shows one whole."""
-    check_names(seen.params, ("at", "after", "span"))
     trace_id = seen.parts["id"]
     tree = tree_of(desk, trace_id)
     at = chosen(tree, seen.params.get("at"), "at")
@@ -180,7 +178,21 @@ def pairs(detail: SpanDetail | None) -> list[tuple[str, str]]:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/traces", draw=traces, role="viewer", room="records", tab="Traces"),
-    Page(path="/traces/{id}", draw=trace, role="viewer", room="records", under="/traces"),
+    Page(
+        path="/traces",
+        draw=traces,
+        params=(*FILTERS, *TIME_NAMES, "before"),
+        role="viewer",
+        room="records",
+        tab="Traces",
+    ),
+    Page(
+        path="/traces/{id}",
+        draw=trace,
+        params=("at", "after", "span"),
+        role="viewer",
+        room="records",
+        under="/traces",
+    ),
 )
 """The pages of this module."""

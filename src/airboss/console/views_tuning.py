@@ -7,7 +7,6 @@ from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.page import Page, asking, current_plan, drawn
 from airboss.console.picture import Picture, Spread, picture
-from airboss.console.query import check_names
 from airboss.console.render import Templates, Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.scatter import scatter
@@ -28,7 +27,6 @@ MINUS = "\N{MINUS SIGN}"
 
 def tunings(desk: Desk, templates: Templates, seen: Visit) -> str:
     """Every tuning, the newest first."""
-    check_names(seen.params, ())
     found = api_tune.tunes(desk, asking(seen, limit=str(LISTED)))
     return drawn(
         desk,
@@ -44,7 +42,6 @@ def tunings(desk: Desk, templates: Templates, seen: Visit) -> str:
 
 def tuning(desk: Desk, templates: Templates, seen: Visit) -> str:
     """One tuning, over or not."""
-    check_names(seen.params, ())
     found = api_tune.show_tune(desk, asking(seen))
     t, result = found.summary, found.result
     every = standings(result) if result is not None else ()
