@@ -14,7 +14,7 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
-from airboss.cli.output import console, local_time, print_json
+from airboss.cli.output import console, local_time, print_json, table_of
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 
@@ -68,9 +68,8 @@ def pages(api: Api, query: dict[str, str], limit: int) -> Iterator[dict[str, Any
 def show(found: list[dict[str, Any]]) -> None:
     """Entries as a table."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table("leaf", "time", "action", "by", "what", "detail", box=None, padding=(0, 2, 0, 0))
+    table = table_of("leaf", "time", "action", "by", "what", "detail")
     for each in found:
         detail = ", ".join(f"{name}={said(value)}" for name, value in each["detail"].items())
         who = [each["actor"], each["subject"]]

@@ -22,7 +22,7 @@ from airboss.cli.options import (
     JsonOption,
     has_data,
 )
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, print_json, table_of
 from airboss.cli.wording import many
 from airboss.domain.errors import AirbossError, DataDirLocked
 
@@ -174,10 +174,9 @@ def sealed(data_dir: Path) -> Iterator[Check]:
 def show(found: list[Check]) -> None:
     """The checks as a table."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
-    table = Table("", "check", "seen", "what to do", box=None, padding=(0, 2, 0, 0))
+    table = table_of("", "check", "seen", "what to do")
     for each in found:
         colour = colours[each.verdict]
         row = [each.name, each.seen, each.advice or ""]

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.cli.api import reach
 from airboss.cli.eval_judges import judges
 from airboss.cli.eval_report import show_evals, show_report
-from airboss.cli.follow_job import follow, listed, say_id, shown, whole
-from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
 from airboss.domain.errors import WrongCall
@@ -45,7 +44,7 @@ def run(
     alpha: Annotated[float, typer.Option(help="Intervals have confidence 1 - alpha.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Of the resampling; the same seed, the same numbers.")] = 0,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Items asked at once.")] = 8,
-    detach: Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")] = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -70,15 +69,7 @@ def run(
         "concurrency": concurrency,
         "why": why,
     }
-    with reach(data_dir, url) as api:
-        if not api.running:
-            raise WrongCall("an evaluation needs a running Airboss; start it with `airboss up`")
-        job_id = api.post("/api/v1/evals", order)["id"]
-        if detach:
-            say_id(job_id, as_json=as_json)
-            return
-        follow(api, job_id, as_json=as_json, label=f"{dataset} on {deployment}")
-        found = whole(api, "evals", job_id)
+    found = ordered("evals", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, as_json=as_json)
     decision = found["report"]["decision"]
     if decision is not None and decision["conclusion"] != "pass":
@@ -88,7 +79,7 @@ def run(
 @evals.command("list")
 def list_evals(
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")] = 50,
+    limit: LimitOption = 50,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -101,7 +92,7 @@ def list_evals(
 def show(
     eval_id: Annotated[str, typer.Argument(metavar="ID", help="The evaluation, as `eval list` names it.")],
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,

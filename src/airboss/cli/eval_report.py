@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from airboss.cli.output import console, local_time, usd
+from airboss.cli.output import console, local_time, table_of, usd
 
 VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "red"}
 
@@ -13,15 +13,12 @@ VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "
 def show_evals(found: list[dict[str, Any]]) -> None:
     """Evaluations, one a line."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
     if not found:
         out.print("no evaluations yet; `airboss eval run` makes one")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("id", "state", "dataset", "part", "A", "B", "scorers", "gates", "created"):
-        table.add_column(name)
+    table = table_of("id", "state", "dataset", "part", "A", "B", "scorers", "gates", "created")
     for each in found:
         steps = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""
         table.add_row(

@@ -6,13 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.cli.api import reach
 from airboss.cli.finetune_report import show_finetune, show_finetunes
-from airboss.cli.follow_job import follow, listed, say_id, shown, whole
-from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
-from airboss.domain.errors import WrongCall
 
 finetune = typer.Typer(
     help="Train a model on a dataset, judged once on data it has not seen.", no_args_is_help=True
@@ -46,7 +44,7 @@ def run(
         bool,
         typer.Option("--people", help="Learn from what people said too; no `erase` makes a model forget it."),
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")] = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -70,15 +68,7 @@ def run(
         "concurrency": concurrency,
         "people": people,
     }
-    with reach(data_dir, url) as api:
-        if not api.running:
-            raise WrongCall("fine-tuning needs a running Airboss; start it with `airboss up`")
-        job_id = api.post("/api/v1/finetunes", order)["id"]
-        if detach:
-            say_id(job_id, as_json=as_json)
-            return
-        follow(api, job_id, as_json=as_json, label=f"{dataset} on {deployment}")
-        found = whole(api, "finetunes", job_id)
+    found = ordered("finetunes", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, as_json=as_json)
     if not found["result"]["better"]:
         raise typer.Exit(1)
@@ -87,7 +77,7 @@ def run(
 @finetune.command("list")
 def list_finetunes(
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")] = 50,
+    limit: LimitOption = 50,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -102,7 +92,7 @@ def show(
         str, typer.Argument(metavar="ID", help="The fine-tuning, as `finetune list` names it.")
     ],
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,

@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import console, dash, local_time, usd
+from airboss.cli.output import console, dash, local_time, table_of, usd
 from airboss.cli.tune_report import interval
 
 
 def show_finetunes(found: list[dict[str, Any]]) -> None:
     """Fine-tunings, one a line."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
     if not found:
         out.print("nothing was fine-tuned yet; `airboss finetune run` begins")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("id", "state", "deployment", "dataset", "model", "better", "release", "created"):
-        table.add_column(name)
+    table = table_of("id", "state", "deployment", "dataset", "model", "better", "release", "created")
     for each in found:
         steps = f" {each['done']}/{each['total']}" if each["state"] == "running" and each["total"] else ""
         table.add_row(

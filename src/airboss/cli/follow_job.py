@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
+import typer
 
 from airboss.cli.api import Api, Unreachable, place, reach
 from airboss.cli.output import print_json
-from airboss.domain.errors import AirbossError
+from airboss.domain.errors import AirbossError, WrongCall
 from airboss.store.job_rows import Job
 
 Rows = list[dict[str, Any]]
 """What an API lists."""
+
+NOUNS = {"evals": "an evaluation", "probes": "a probe", "tunes": "tuning", "finetunes": "fine-tuning"}
+"""What the admin API calls each kind of job that there are verbs for, in words."""
+
+DetachOption = Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
 
 POLL_S = 0.3
 GONE_S = 60.0
@@ -58,7 +65,7 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
 def listed(
     name: str, limit: int, *, data_dir: Path, url: str | None, as_json: bool, show: Callable[[Rows], None]
 ) -> None:
-    """The newest of one kind of job (`evals`, `probes`, `tunes`, `finetunes`), as JSON or as `show` does."""
+    """The newest of one kind of job (a name in NOUNS), as JSON or as `show` does."""
     with reach(data_dir, url) as api:
         found: Rows = api.get(f"/api/v1/{name}", {"limit": str(limit)})[name]
     if not as_json:
@@ -66,6 +73,29 @@ def listed(
         return
     for each in found:
         print_json(each)
+
+
+def ordered(
+    name: str,
+    order: Mapping[str, Any],
+    *,
+    detach: bool,
+    data_dir: Path,
+    url: str | None,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Order one of them and wait until it is done; then it in full. With `detach` the verb ends here, with
+    its id printed. Raises WrongCall where no Airboss runs, and as `follow`."""
+    with reach(data_dir, url) as api:
+        if not api.running:
+            raise WrongCall(f"{NOUNS[name]} needs a running Airboss; start it with `airboss up`")
+        job_id = api.post(f"/api/v1/{name}", order)["id"]
+        if detach:
+            say_id(job_id, as_json=as_json)
+            raise typer.Exit
+        what = f"{order['dataset']} on" if "dataset" in order else "bias of"
+        follow(api, job_id, as_json=as_json, label=f"{what} {order['deployment']}")
+        return whole(api, name, job_id)
 
 
 def shown(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import place, reach
-from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import console, local_time, print_json
 
 job = typer.Typer(
@@ -22,7 +22,7 @@ STATE_COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}
 def list_jobs(
     *,
     kind: Annotated[str | None, typer.Option(help="Only of this kind, such as eval.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")] = 50,
+    limit: LimitOption = 50,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,

@@ -11,7 +11,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.key_terms import terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, local_time, print_json
+from airboss.cli.output import console, local_time, print_json, table_of
 from airboss.cli.status import age
 from airboss.cli.when import parse_duration
 from airboss.domain.errors import WrongCall
@@ -149,9 +149,8 @@ def list_keys(
 def show(found: list[dict[str, Any]]) -> None:
     """Keys in a table."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table("key", "may", "limits", "budget", "state", "age", box=None, padding=(0, 2, 0, 0))
+    table = table_of("key", "may", "limits", "budget", "state", "age")
     for each in found:
         may = "everything" if each["deployments"] is None else ", ".join(each["deployments"]) or "nothing"
         may = f"the console, as {each['role']}" if each.get("role") else may

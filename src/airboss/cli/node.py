@@ -9,7 +9,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, size
+from airboss.cli.output import console, print_json, size, table_of
 from airboss.cli.status import age
 from airboss.domain.errors import WrongCall
 
@@ -31,10 +31,9 @@ def list_nodes(
         sys.stdout.write("no machine has joined; `airboss up --join URL` on another one does\n")
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     names = ("machine", "serves", "gateways", "heard", "all here until", "waits there")
-    table = Table(*names, box=None, padding=(0, 2, 0, 0))
+    table = table_of(*names)
     for each in found:
         here = [f"{age(each['heard_at'])} ago", f"{age(each['clear_at'])} ago", size(each["unsent_bytes"])]
         table.add_row(escape(each["name"]), escape(each["base_url"]), str(each["workers"]), *here)

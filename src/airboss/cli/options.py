@@ -21,6 +21,8 @@ UrlOption = Annotated[
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: one object, or one a line for a list.")]
 
+LimitOption = Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")]
+
 
 def known_format(value: str | None) -> str | None:
     """A format that there is. Raises typer.BadParameter for any other."""

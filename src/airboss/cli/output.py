@@ -12,6 +12,7 @@ from airboss.domain.errors import AirbossError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 PIPED_WIDTH = 300
 """Columns where nobody says how wide the output is: a table in a file should not lose its columns."""
@@ -33,6 +34,13 @@ def console() -> Console:
 
     # Names of models have colons (`ft:up:…`), of which rich would make pictures.
     return WholeConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, emoji=False)
+
+
+def table_of(*columns: str) -> Table:
+    """A table without lines, of these columns, for its rows to be added."""
+    from rich.table import Table  # noqa: PLC0415 - as in `console`
+
+    return Table(*columns, box=None, padding=(0, 2, 0, 0))
 
 
 def fitting(

@@ -12,7 +12,7 @@ from airboss.cli.api import reach
 from airboss.cli.diff import read_config
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, print_json, table_of
 from airboss.domain.errors import WrongCall
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ def list_policies(
             print_json(row)
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table("policy", "action", "kinds", "releases", "deployments", box=None, padding=(0, 2, 0, 0))
+    table = table_of("policy", "action", "kinds", "releases", "deployments")
     for row in rows:
         lists = (escape(", ".join(row[name]) or "-") for name in ("kinds", "releases", "deployments"))
         table.add_row(escape(str(row["name"])), str(row["action"]), *lists)

@@ -10,7 +10,7 @@ import typer
 from airboss.cli.api import reach
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, left_out, print_json
+from airboss.cli.output import console, dash, left_out, print_json, table_of
 from airboss.domain.errors import WrongCall
 
 prices = typer.Typer(help="What hosted models cost, by a dated table.", no_args_is_help=True)
@@ -29,12 +29,11 @@ def list_prices(
         for each in found["prices"]:
             print_json({"version": found["version"], **each})
         return
-    from rich.table import Table  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
-    from airboss.cli.narrow import without  # noqa: PLC0415 - as above
+    from airboss.cli.narrow import without  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
     names = ("kind", "model", "input", "cached", "written", "output", "over", "read")
-    table = Table(*names, box=None, padding=(0, 2, 0, 0))
+    table = table_of(*names)
     for each in found["prices"]:
         table.add_row(each["kind"], each["model"], *_rates(each["price"]), "-", each["read"])
         long = each["price"]["long_prompt"]

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.cli.api import reach
 from airboss.cli.files import unreadable
-from airboss.cli.follow_job import follow, listed, say_id, shown, whole
-from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.probe_report import show_probe, show_probes
 from airboss.domain.errors import WrongCall
@@ -53,7 +52,7 @@ def bias(
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Of the answers.")] = 0.0,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer; 12, or 96 if free.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Calls at once.")] = 8,
-    detach: Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")] = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -80,15 +79,7 @@ def bias(
     }
     if prompts is not None:
         order |= {"prompts": read_file(prompts), "source": str(prompts)}
-    with reach(data_dir, url) as api:
-        if not api.running:
-            raise WrongCall("a probe needs a running Airboss; start it with `airboss up`")
-        job_id = api.post("/api/v1/probes", order)["id"]
-        if detach:
-            say_id(job_id, as_json=as_json)
-            return
-        follow(api, job_id, as_json=as_json, label=f"bias of {deployment}")
-        found = whole(api, "probes", job_id)
+    found = ordered("probes", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, as_json=as_json)
     if found["report"]["conclusion"] == "found":
         raise typer.Exit(1)
@@ -97,7 +88,7 @@ def bias(
 @probe.command("list")
 def list_probes(
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")] = 50,
+    limit: LimitOption = 50,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -110,7 +101,7 @@ def list_probes(
 def show(
     probe_id: Annotated[str, typer.Argument(metavar="ID", help="The probe, as `probe list` names it.")],
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,

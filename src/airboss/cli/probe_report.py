@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import console, local_time, usd
+from airboss.cli.output import console, local_time, table_of, usd
 
 if TYPE_CHECKING:
     from airboss.console.forest import Forest, ForestRow
@@ -31,15 +31,12 @@ NOTE_CHARS = 60
 def show_probes(found: list[dict[str, Any]]) -> None:
     """Probes, one a line."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
     if not found:
         out.print("no probes yet; `airboss probe bias` makes one")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("id", "state", "deployment", "release", "attributes", "conclusion", "created"):
-        table.add_column(name)
+    table = table_of("id", "state", "deployment", "release", "attributes", "conclusion", "created")
     for each in found:
         calls = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""
         table.add_row(

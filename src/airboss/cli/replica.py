@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LogFormatOption, UrlOption
-from airboss.cli.output import console, dash, left_out, print_json
+from airboss.cli.output import console, dash, left_out, print_json, table_of
 from airboss.cli.status import age, coloured
 
 replica = typer.Typer(help="Model engines on this machine.", no_args_is_help=True)
@@ -30,12 +30,11 @@ def list_replicas(
         console().print("no model of this configuration runs here")
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     from airboss.cli.narrow import without  # noqa: PLC0415 - as above
 
     names = ("replica", "model", "url", "state", "since", "pid", "restarts", "running", "queued", "reason")
-    table = Table(*names, box=None, padding=(0, 2, 0, 0))
+    table = table_of(*names)
     for each in found:
         told = [escape(each["id"]), escape(each["model"]), escape(each["url"]), coloured(each["state"], None)]
         told += [age(each["since"]), dash(each["pid"]), str(each["restarts"])]

@@ -10,7 +10,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import amount, console, dash, print_json, size
+from airboss.cli.output import amount, console, dash, print_json, size, table_of
 from airboss.cli.wording import many
 
 SHARES = ("latency_", "ttft_", "cost")
@@ -46,7 +46,6 @@ def well(found: dict[str, Any]) -> bool:
 def show(found: dict[str, Any]) -> None:
     """The status as tables."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
     state = f"up {age(found['started_at'])}" if found["running"] else "stopped"
@@ -58,9 +57,7 @@ def show(found: dict[str, Any]) -> None:
     out.print(f"[bold]airboss {found['version']}[/] {state}, {plan}, data in {escape(found['data_dir'])}")
     if found["running"]:
         out.print(f"serves {found['base_url']}\nconsole {found['console_url']}")
-    deployments = Table(
-        "deployment", "aliases", "provider", "model", "release", "state", box=None, padding=(0, 2, 0, 0)
-    )
+    deployments = table_of("deployment", "aliases", "provider", "model", "release", "state")
     for each in found["deployments"]:
         shown = [
             each["name"],
@@ -72,9 +69,7 @@ def show(found: dict[str, Any]) -> None:
         deployments.add_row(*map(escape, shown), coloured(each["state"], each["detail"]))
     out.print()
     out.print(deployments)
-    processes = Table(
-        "process", "state", "since", "pid", "restarts", "memory", box=None, padding=(0, 2, 0, 0)
-    )
+    processes = table_of("process", "state", "since", "pid", "restarts", "memory")
     for each in found["processes"]:
         memory = size(each["rss_bytes"]) if each.get("rss_bytes") else "-"
         row = [age(each["since"]), dash(each["pid"]), str(each["restarts"]), memory]

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.cli.api import reach
-from airboss.cli.follow_job import follow, listed, say_id, shown, whole
-from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
+from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown
+from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
 from airboss.cli.tune_report import show_tune, show_tunes
@@ -52,7 +51,7 @@ def run(
         bool,
         typer.Option("--people", help="Make prompts of what people said too; no `erase` takes it out again."),
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")] = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -80,15 +79,7 @@ def run(
     }
     if form:
         order["forms"] = form
-    with reach(data_dir, url) as api:
-        if not api.running:
-            raise WrongCall("tuning needs a running Airboss; start it with `airboss up`")
-        job_id = api.post("/api/v1/tunes", order)["id"]
-        if detach:
-            say_id(job_id, as_json=as_json)
-            return
-        follow(api, job_id, as_json=as_json, label=f"{dataset} on {deployment}")
-        found = whole(api, "tunes", job_id)
+    found = ordered("tunes", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, as_json=as_json)
     if not found["result"]["better"]:
         raise typer.Exit(1)
@@ -97,7 +88,7 @@ def run(
 @tune.command("list")
 def list_tunes(
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many, newest first.")] = 50,
+    limit: LimitOption = 50,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -110,7 +101,7 @@ def list_tunes(
 def show(
     tune_id: Annotated[str, typer.Argument(metavar="ID", help="The tuning, as `tune list` names it.")],
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import console, dash, local_time, usd
+from airboss.cli.output import console, dash, local_time, table_of, usd
 
 SHOWN = 10
 """Candidates of a table; the JSON has more."""
@@ -14,15 +14,12 @@ SHOWN = 10
 def show_tunes(found: list[dict[str, Any]]) -> None:
     """Tunings, one a line."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
     if not found:
         out.print("nothing was tuned yet; `airboss tune run` begins")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("id", "state", "deployment", "dataset", "from", "better", "release", "created"):
-        table.add_column(name)
+    table = table_of("id", "state", "deployment", "dataset", "from", "better", "release", "created")
     for each in found:
         calls = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""
         table.add_row(
