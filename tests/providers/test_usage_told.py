@@ -15,7 +15,7 @@ import pytest
 from airboss.dialects.chat_said import read_said
 from airboss.dialects.messages_answer import usage_of as messages_usage
 from airboss.dialects.messages_passing import PassingReader
-from airboss.dialects.responses_answer import usage_of as responses_usage
+from airboss.dialects.responses_output import usage_of as responses_usage
 from airboss.dialects.responses_passing import PassingReader as HearingReader
 from airboss.domain.plan import Price, Target
 from airboss.providers.anthropic_answer import AnthropicReader

@@ -25,9 +25,10 @@ from airboss.dialects.chat_said import (
 )
 from airboss.dialects.heard import both_heard, heard_in
 from airboss.dialects.plain import plain_chat
+from airboss.dialects.responses_custom import custom_names, input_of
 from airboss.dialects.responses_heard import Heard
 from airboss.dialects.responses_items import is_cut
-from airboss.dialects.responses_output import PARTS, PREFIX, Item, Text
+from airboss.dialects.responses_output import CUSTOM_CALL, FUNCTION_CALL, PARTS, PREFIX, Item, Text, usage_of
 from airboss.dialects.responses_passing import pass_on
 from airboss.dialects.responses_request import Asked, history_in, read_responses
 from airboss.dialects.speech import CHATS, Counts, Json, Passing, encode, in_own_words, sse
@@ -252,22 +253,12 @@ def _status(finish: str | None) -> str:
     return "incomplete" if is_cut(finish) else "completed"
 
 
-def usage_of(counts: Counts) -> Json:
-    """Usage in Responses' words."""
-    return {
-        "input_tokens": counts.input,
-        "input_tokens_details": {"cached_tokens": counts.cached, "cache_write_tokens": counts.written},
-        "output_tokens": counts.output,
-        "output_tokens_details": {"reasoning_tokens": counts.reasoning},
-        "total_tokens": counts.input + counts.output,
-    }
-
-
 class _Items:
     """The output. What happens to it is told to `_told`, which a stream makes events of."""
 
     def __init__(self, speech: ResponsesSpeech) -> None:
         self._speech = speech
+        self._custom = custom_names(speech.asked.request.tools)
         self._joined = CallJoin()
         self._by_call: dict[int, Item] = {}
         self._sent: dict[int, int] = {}
@@ -365,22 +356,18 @@ class _Items:
 
     def _show(self, call: JoinedCall) -> None:
         item = self._by_call.get(call.index)
+        kind = CUSTOM_CALL if call.name in self._custom else FUNCTION_CALL
         if item is None:
             self._close_growing()
+            item_id = self._speech.item_id(kind.id, call.index)
+            value = {"id": item_id, "type": kind.type, "status": "in_progress"}
             made = call.id or self._speech.call_id(call.index)
-            value = {
-                "id": self._speech.item_id("fc", call.index),
-                "type": "function_call",
-                "status": "in_progress",
-                "call_id": made,
-                "name": call.name,
-                "arguments": "",
-            }
+            value |= {"call_id": made, "name": call.name, kind.holds: ""}
             item = self._by_call[call.index] = Item(value, len(self.listed))
             self.listed.append(item)
             self._told("added", item)
         at = self._sent.get(call.index, 0)
-        for text in call.arguments[at:]:
+        for text in call.arguments[at:] if kind is FUNCTION_CALL else ():
             self._told("arguments", item, text)
         self._sent[call.index] = len(call.arguments)
 
@@ -388,7 +375,9 @@ class _Items:
         """Joined once, at the end: after every piece it would cost ever more."""
         for call in self._joined.calls.values():
             if call.index in self._by_call:
-                self._by_call[call.index].item["arguments"] = call.text
+                item = self._by_call[call.index].item
+                custom = item["type"] == CUSTOM_CALL.type
+                item["input" if custom else "arguments"] = input_of(call.text) if custom else call.text
 
     def _told(self, what: str, item: Item, more: Any = None) -> None:
         """Something happened."""
@@ -466,7 +455,11 @@ class _Stream(_Items):
             case "added":
                 self._event("response.output_item.added", {"output_index": item.index, "item": item.item})
             case "done":
-                if item.item["type"] == "function_call":
+                if item.item["type"] == CUSTOM_CALL.type:  # whose text is known when its JSON is whole
+                    name, text = "response.custom_tool_call_input", item.item["input"]
+                    self._event(f"{name}.delta", {**at, "delta": text})
+                    self._event(f"{name}.done", {**at, "input": text})
+                elif item.item["type"] == FUNCTION_CALL.type:
                     arguments = {"name": item.item["name"], "arguments": item.item["arguments"]}
                     self._event("response.function_call_arguments.done", {**at, **arguments})
                 self._event("response.output_item.done", {"output_index": item.index, "item": item.item})

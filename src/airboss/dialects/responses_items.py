@@ -3,11 +3,12 @@ messages. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 from airboss.dialects.chat_said import CallJoin, Said, list_of, text_of
+from airboss.dialects.responses_custom import CUSTOM, arguments_of, input_of
 from airboss.dialects.speech import Json
 
 OWN = "responses_items"
@@ -19,7 +20,13 @@ WAITING = frozenset(
 _CHAT_KNOWS = frozenset({"message", "function_call", "function_call_output", "reasoning", "item_reference"})
 _GO_ON = frozenset({"message", "function_call", "custom_tool_call"}) | WAITING
 """What of an output the next call has."""
-_KINDS = {"message": "msg", "function_call": "fc", "function_call_output": "fco"}
+_KINDS = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+}
 
 
 def items_of(messages: Iterable[Any], named: str) -> list[Json]:
@@ -72,7 +79,8 @@ def _items(message: Json) -> Iterator[Json]:
         if isinstance(content, list):
             output = [_part(part) for part in content if isinstance(part, dict)]
         call = text_of(message.get("tool_call_id"))
-        yield {"type": "function_call_output", "call_id": call, "output": output or ""}
+        kind = "custom_tool_call_output" if message.get(CUSTOM) else "function_call_output"
+        yield {"type": kind, "call_id": call, "output": output or ""}
         return
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else list_of(content)
     if role != "assistant":
@@ -91,11 +99,13 @@ def _items(message: Json) -> Iterator[Json]:
     for call in list_of(message.get("tool_calls")):
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
+            arguments = text_of(function.get("arguments"))
+            custom = {"input": input_of(arguments)} if call.get(CUSTOM) else None
             yield {
-                "type": "function_call",
+                "type": "function_call" if custom is None else "custom_tool_call",
                 "call_id": text_of(call.get("id")),
                 "name": text_of(function.get("name")),
-                "arguments": text_of(function.get("arguments")),
+                **({"arguments": arguments} if custom is None else custom),
             }
 
 
@@ -121,17 +131,23 @@ def is_cut(finish: str | None) -> bool:
     return finish in {None, "length", "content_filter"}
 
 
-def as_history(said: Said, made: Callable[[int], str]) -> Json:
+def as_history(
+    said: Said, made: Callable[[int], str], custom: Collection[str] = (), *, native: bool = False
+) -> Json:
     """A whole answer as the message that later requests have: what servers add beside it stays away. `made`
-    is the id that the client was told of a call that has none, by its number."""
+    is the id that the client was told of a call that has none, by its number. `custom` are the names of
+    custom tools, whose calls hold their bare input where a provider of Responses has said them (`native`)."""
     none = "" if is_cut(said.finish) else "{}"  # as clients were told
     joined = CallJoin()
     for piece in said.calls:
         joined.add(piece)
     calls: list[Json] = []
     for call in joined.calls.values():
-        function = {"name": call.name, "arguments": call.text or none}
+        text = arguments_of(call.text) if native and call.name in custom else call.text or none
+        function = {"name": call.name, "arguments": text}
         calls.append({"id": call.id or made(call.index), "type": "function", "function": function})
+        if call.name in custom:
+            calls[-1][CUSTOM] = True
         if call.extra is not None:
             calls[-1]["extra_content"] = call.extra
     message: Json = {"role": "assistant", "content": said.text if said.text or not calls else None}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from airboss.dialects.speech import Json
+import msgspec
+
+from airboss.dialects.speech import Counts, Json
 
 
 class Item:
@@ -51,3 +53,26 @@ PARTS: Mapping[str, tuple[str, Json]] = {
 """The item that a channel's text goes into, and its part there."""
 PREFIX: Mapping[str, str] = {"message": "msg", "reasoning": "rs"}
 """How the ids of items begin."""
+
+
+class CallKind(msgspec.Struct, frozen=True):
+    """A type of item that calls a tool: how its ids begin, and the member that has what it is called with."""
+
+    type: str
+    id: str
+    holds: str
+
+
+FUNCTION_CALL = CallKind("function_call", "fc", "arguments")
+CUSTOM_CALL = CallKind("custom_tool_call", "ctc", "input")
+
+
+def usage_of(counts: Counts) -> Json:
+    """Usage in Responses' words."""
+    return {
+        "input_tokens": counts.input,
+        "input_tokens_details": {"cached_tokens": counts.cached, "cache_write_tokens": counts.written},
+        "output_tokens": counts.output,
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning},
+        "total_tokens": counts.input + counts.output,
+    }

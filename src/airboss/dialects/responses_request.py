@@ -1,7 +1,8 @@
 """OpenAI's `POST /v1/responses`, said as a chat request. Pure.
 
 `instructions` become the first message, and are this call's alone: a later one that builds on it has its own.
-Items become messages; calls of functions that follow one another are one message's. What only OpenAI's
+Items become messages; calls of functions that follow one another are one message's, and custom tools are
+functions of one text. What only OpenAI's
 servers can do (built-in tools, items of theirs, stored prompts) is left out and named: whoever sends the
 request on as chat refuses it, unless the provider drops what it does not know.
 """
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from airboss.dialects.responses_custom import CUSTOM, arguments_of, function_of
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
@@ -71,6 +73,7 @@ class Item(msgspec.Struct, kw_only=True):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    input: str | None = None
     output: str | list[Part] | None = None
 
 
@@ -82,6 +85,7 @@ class Tool(msgspec.Struct, kw_only=True):
     description: str | None = None
     parameters: Json | None = None
     strict: bool | None = None
+    format: Json | None = None
 
 
 class TextFormat(msgspec.Struct, kw_only=True):
@@ -264,7 +268,7 @@ def _put_tools(value: Json, asked: Asked) -> None:
     request, tools = asked.request, list[Json]()
     for number, raw in enumerate(request.tools or ()):
         with _leaving_out(asked.unsaid):
-            tools.append(_tool(raw, f"tools[{number}]"))
+            tools.append(_tool(raw, f"tools[{number}]", asked.unsaid))
     if not tools:
         value.pop("parallel_tool_calls", None)  # nothing to be parallel with, and OpenAI refuses it alone
         return
@@ -277,9 +281,9 @@ def _put_tools(value: Json, asked: Asked) -> None:
             value["tool_choice"] = _choice(choice)
 
 
-def _tool(raw: msgspec.Raw, where: str) -> Json:
+def _tool(raw: msgspec.Raw, where: str, unsaid: list[Unsaid]) -> Json:
     type_ = _read(_typed, raw, where).type
-    if type_ != "function":
+    if type_ not in {"function", "custom"}:
         raise Unsaid(
             f"{where} is of type {type_[:60]!r}, which runs at OpenAI; offer functions of "
             "your own: {'type': 'function', 'name': …, 'parameters': …}",
@@ -288,7 +292,12 @@ def _tool(raw: msgspec.Raw, where: str) -> Json:
         )
     tool = _read(_tools, raw, where)
     if tool.name is None:
-        raise InvalidRequest(f"{where} has no name; a function needs one", param=f"{where}.name")
+        raise InvalidRequest(f"{where} has no name; a {type_} tool needs one", param=f"{where}.name")
+    if type_ == "custom":
+        if tool.format is not None and tool.format.get("type", "text") != "text":
+            said = f"{where} wants its input in a grammar, which OpenAI alone can heed; leave out its format"
+            unsaid.append(Unsaid(said, code="tools_unsupported", param=f"{where}.format"))
+        return {"type": "function", "function": function_of(tool.name, tool.description)}
     function: Json = {
         "name": tool.name,
         "parameters": tool.parameters or {"type": "object", "properties": {}},
@@ -302,11 +311,11 @@ def _tool(raw: msgspec.Raw, where: str) -> Json:
 
 def _choice(choice: Json) -> Json:
     match choice:
-        case {"type": "function", "name": str(name)}:
+        case {"type": "function" | "custom", "name": str(name)}:
             return {"type": "function", "function": {"name": name}}
     raise Unsaid(
         f"'tool_choice' is of type {str(choice.get('type'))[:40]!r}; it is auto, none, required, "
-        "or a function by name",
+        "or a function or a custom tool by name",
         code="tools_unsupported",
         param="tool_choice",
     )
@@ -348,9 +357,9 @@ def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
     match type_:
         case "message" if (item := _read(_items, raw, where)).role is not None:
             messages.append(_message(item, where))
-        case "function_call":
+        case "function_call" | "custom_tool_call":
             _add_call(messages, _read(_items, raw, where), where)
-        case "function_call_output":
+        case "function_call_output" | "custom_tool_call_output":
             messages.append(_output(_read(_items, raw, where), where))
         case "reasoning":
             pass  # what a model thought; chat has no place to give it back
@@ -361,8 +370,8 @@ def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
             )
         case _:
             raise Unsaid(
-                f"{where} is of type {type_[:60]!r} or has no role; send messages, function_call and "
-                "function_call_output",
+                f"{where} is of type {type_[:60]!r} or has no role; send messages, calls of "
+                "functions and custom tools, and their outputs",
                 code="content_unsupported",
                 param=where,
             )
@@ -424,9 +433,11 @@ def _part(part: Part, where: str) -> Json:
 
 def _add_call(messages: list[Json], item: Item, where: str) -> None:
     if item.call_id is None or item.name is None:
-        raise InvalidRequest(f"{where} has no call_id or no name; a function_call needs both", param=where)
-    function = {"name": item.name, "arguments": item.arguments or "{}"}
-    call = {"id": item.call_id, "type": "function", "function": function}
+        raise InvalidRequest(f"{where} has no call_id or no name; a {item.type} needs both", param=where)
+    custom = item.type == "custom_tool_call"
+    arguments = arguments_of(item.input or "") if custom else item.arguments or "{}"
+    function = {"name": item.name, "arguments": arguments}
+    call = {"id": item.call_id, "type": "function", "function": function} | ({CUSTOM: True} if custom else {})
     if messages and messages[-1]["role"] == "assistant":
         messages[-1].setdefault("tool_calls", []).append(call)
     else:
@@ -435,9 +446,7 @@ def _add_call(messages: list[Json], item: Item, where: str) -> None:
 
 def _output(item: Item, where: str) -> Json:
     if item.call_id is None or item.output is None:
-        raise InvalidRequest(
-            f"{where} has no call_id or no output; a function_call_output needs both", param=where
-        )
+        raise InvalidRequest(f"{where} has no call_id or no output; a {item.type} needs both", param=where)
     content: str | list[Json]
     if isinstance(item.output, str):
         content = item.output
@@ -445,4 +454,5 @@ def _output(item: Item, where: str) -> Json:
         content = _plainest(
             [_part(part, f"{where}.output[{number}]") for number, part in enumerate(item.output)]
         )
-    return {"role": "tool", "tool_call_id": item.call_id, "content": content}
+    custom = {CUSTOM: True} if item.type == "custom_tool_call_output" else {}
+    return {"role": "tool", "tool_call_id": item.call_id, "content": content, **custom}

@@ -14,6 +14,7 @@ import msgspec
 
 from airboss.dialects.chat_said import read_said
 from airboss.dialects.responses_answer import ResponsesSpeech
+from airboss.dialects.responses_custom import CUSTOM, called_names, custom_names, marked
 from airboss.dialects.responses_items import OWN, as_history, items_of, own_items
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
 from airboss.domain.errors import AirbossError, InvalidRequest, NotFound, Unavailable, UpstreamFailed
@@ -28,7 +29,7 @@ from airboss.gateway.worker import Worker
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 PATH = "/v1/responses"
-_RICH = (b'"thinking_blocks"', b'"extra_content"', b'"%s"' % OWN.encode())
+_RICH = (b'"thinking_blocks"', b'"extra_content"', *(b'"%s"' % each.encode() for each in (OWN, CUSTOM)))
 _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
 
@@ -150,15 +151,19 @@ class _Keeper:
 
     def _kept(self, chat: bytes, answer: bytes | None, response: bytes) -> KeptResponse:
         conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
-        said = as_history(self._speech.as_told(read_said(answer or b"{}")), self._speech.call_id)
-        if self._speech.native:
+        told = self._speech.as_told(read_said(answer or b"{}"))
+        if not self._speech.native:
+            names = custom_names(self._speech.asked.request.tools)
+            said = as_history(told, self._speech.call_id, names)
+        else:
             output = msgspec.json.decode(response, type=_Output).output
+            said = as_history(told, self._speech.call_id, called_names(output), native=True)
             given = self._speech.asked.request.input
             read = given if isinstance(given, str) else [msgspec.json.decode(each) for each in given or ()]
             own = own_items(read, output)
             if own is not None:
                 said[OWN] = {"instead_of": len(conversation), "items": own}
-        messages = [*conversation, said]
+        messages = [*marked(conversation, self._speech.asked.messages), said]
         request = self._speech.asked.request
         return KeptResponse(
             id=self._speech.response_id,
