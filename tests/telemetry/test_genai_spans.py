@@ -116,6 +116,53 @@ def test_half_of_a_character_costs_no_span(said: str, kept: str) -> None:
     assert told.attributes["content"] == kept
 
 
+NULLS: dict[str, dict[str, Any]] = {
+    "span": dict.fromkeys(
+        ["parentSpanId", "kind", "attributes", "events", "status", "flags", "droppedAttributesCount", "links"]
+    ),
+    "events": {"events": [{"timeUnixNano": None, "name": None, "attributes": None}]},
+    "status": {"status": {"code": None, "message": None}},
+    "values": {
+        "attributes": [
+            {"key": "a", "value": {"stringValue": None}},
+            {"key": None, "value": None},
+            {"key": "b", "value": {"arrayValue": {"values": None}}},
+            {"key": "c", "value": {"kvlistValue": {"values": None}}},
+        ]
+    },
+}
+
+
+def without_nulls(value: Any) -> Any:
+    """A JSON value without members that are null."""
+    if isinstance(value, dict):
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    return [without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("where", NULLS)
+def test_null_is_as_if_it_were_not_there(where: str) -> None:
+    """As protobuf in JSON has it, which some exporters write for what is empty."""
+    span = {
+        "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "spanId": "00f067aa0ba902b7",
+        "name": None,
+        "startTimeUnixNano": "1795900000000000000",
+        "endTimeUnixNano": "1795900001000000000",
+    }
+    scopes = [{"scope": {"name": None}, "spans": [span | NULLS[where]]}, {"scope": None, "spans": None}]
+    said = {
+        "resourceSpans": [
+            {"resource": {"attributes": None}, "scopeSpans": scopes},
+            {"resource": None, "scopeSpans": None},
+        ]
+    }
+    found = [read_json(json.dumps(each).encode(), time.time_ns()) for each in (said, without_nulls(said))]
+    assert found[0] == found[1]
+    assert len(found[0].spans) == 1
+    assert read_json(b'{"resourceSpans": null}', time.time_ns()).spans == []
+
+
 def test_an_error_without_a_name_is_none() -> None:
     """Some write the attribute empty where nothing failed; where something did, it has a name."""
     assert call(TODAY | {"error.type": ""}).error_type is None

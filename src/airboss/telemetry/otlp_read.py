@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -160,7 +159,7 @@ def value_of(value: Any, depth: int = 0) -> Value:
     return None if which is None else _plain(getattr(value, which))
 
 
-# -- JSON
+# -- JSON: null stands for a field's default, as in all protobuf in JSON
 
 
 class AnyValue(msgspec.Struct, rename="camel"):
@@ -176,68 +175,68 @@ class AnyValue(msgspec.Struct, rename="camel"):
 
 
 class _Array(msgspec.Struct):
-    values: list[AnyValue] = []
+    values: list[AnyValue] | None = None
 
 
 class Pair(msgspec.Struct):
     """An attribute."""
 
-    key: str = ""
+    key: str | None = None
     value: AnyValue | None = None
 
 
 class _Pairs(msgspec.Struct):
-    values: list[Pair] = []
+    values: list[Pair] | None = None
 
 
 class _Event(msgspec.Struct, rename="camel"):
-    time_unix_nano: int | str = 0
-    name: str = ""
-    attributes: list[Pair] = []
+    time_unix_nano: int | str | None = None
+    name: str | None = None
+    attributes: list[Pair] | None = None
 
 
 class _Status(msgspec.Struct):
-    code: int | str = 0
-    message: str = ""
+    code: int | str | None = None
+    message: str | None = None
 
 
 class _Span(msgspec.Struct, rename="camel"):
-    trace_id: str = ""
-    span_id: str = ""
+    trace_id: str | None = None
+    span_id: str | None = None
     parent_span_id: str | None = None
-    name: str = ""
-    kind: int | str = 0
-    start_time_unix_nano: int | str = 0
-    end_time_unix_nano: int | str = 0
-    attributes: list[Pair] = []
-    events: list[_Event] = []
+    name: str | None = None
+    kind: int | str | None = None
+    start_time_unix_nano: int | str | None = None
+    end_time_unix_nano: int | str | None = None
+    attributes: list[Pair] | None = None
+    events: list[_Event] | None = None
     status: _Status | None = None
-    flags: int = 0
-    dropped_attributes_count: int = 0
+    flags: int | None = None
+    dropped_attributes_count: int | None = None
 
 
 class _Scope(msgspec.Struct):
-    name: str = ""
+    name: str | None = None
 
 
 class _ScopeSpans(msgspec.Struct):
-    spans: list[msgspec.Raw] = []
+    spans: list[msgspec.Raw] | None = None
     scope: _Scope | None = None
 
 
 class Resource(msgspec.Struct):
     """What sends."""
 
-    attributes: list[Pair] = []
+    attributes: list[Pair] | None = None
 
 
 class _ResourceSpans(msgspec.Struct, rename="camel"):
     resource: Resource | None = None
-    scope_spans: list[_ScopeSpans] = []
+    scope_spans: list[_ScopeSpans] | None = None
 
 
 class _Request(msgspec.Struct, rename="camel"):
-    resource_spans: list[_ResourceSpans] = []
+    resource_spans: list[_ResourceSpans] | None = None
 
 
 _requests: Final = msgspec.json.Decoder(_Request)
@@ -260,16 +259,17 @@ def read_json(body: bytes, now_ns: int) -> Reading:
     except (RecursionError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
     found = Reading(spans=[])
-    for of_resource in request.resource_spans:
-        resource = json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
-        for of_scope in of_resource.scope_spans:
-            scope = of_scope.scope.name[:NAME_CHARS_MAX] if of_scope.scope is not None else ""
-            for raw in of_scope.spans[:SPANS_MAX]:
+    for of_resource in request.resource_spans or ():
+        resource = json_attributes(of_resource.resource.attributes if of_resource.resource else None)[0]
+        for of_scope in of_resource.scope_spans or ():
+            scope = (of_scope.scope.name or "")[:NAME_CHARS_MAX] if of_scope.scope is not None else ""
+            spans = of_scope.spans or []
+            for raw in spans[:SPANS_MAX]:
                 try:
                     found.spans.append(_from_json(decoded(_spans, raw), resource, scope, now_ns))
                 except (ValueError, RecursionError) as error:
                     found.reject(str(error)[:200])
-            found.reject(f"more than {SPANS_MAX} in one scope", len(of_scope.spans) - SPANS_MAX)
+            found.reject(f"more than {SPANS_MAX} in one scope", len(spans) - SPANS_MAX)
     return found
 
 
@@ -294,35 +294,38 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
     attributes, cut = json_attributes(span.attributes)
     parent = unhex(span.parent_span_id or "", "parentSpanId")
     status = span.status or _Status()
-    kind = span.kind.removeprefix("SPAN_KIND_") if isinstance(span.kind, str) else span.kind
+    events = span.events or []
+    kind = span.kind.removeprefix("SPAN_KIND_") if isinstance(span.kind, str) else span.kind or 0
     return RawSpan(
-        trace_id=checked_id(unhex(span.trace_id, "traceId"), 16, "traceId"),
-        span_id=checked_id(unhex(span.span_id, "spanId"), 8, "spanId"),
+        trace_id=checked_id(unhex(span.trace_id or "", "traceId"), 16, "traceId"),
+        span_id=checked_id(unhex(span.span_id or "", "spanId"), 8, "spanId"),
         parent_id=checked_id(parent, 8, "parentSpanId") if any(parent) else None,
-        name=span.name[:NAME_CHARS_MAX],
+        name=(span.name or "")[:NAME_CHARS_MAX],
         kind=kind if isinstance(kind, int) else _KINDS.index(kind) if kind in _KINDS else 0,
         start_ns=start,
         end_ns=end,
         attributes=attributes,
         events=[
             RawEvent(
-                whole(each.time_unix_nano), each.name[:NAME_CHARS_MAX], json_attributes(each.attributes)[0]
+                whole(each.time_unix_nano),
+                (each.name or "")[:NAME_CHARS_MAX],
+                json_attributes(each.attributes)[0],
             )
-            for each in span.events[:EVENTS_MAX]
+            for each in events[:EVENTS_MAX]
         ],
-        status=_STATUSES.get(status.code, 0) if isinstance(status.code, str) else status.code,
-        message=status.message,
-        flags=span.flags,
-        cut=cut + max(0, len(span.events) - EVENTS_MAX) + span.dropped_attributes_count,
+        status=_STATUSES.get(status.code, 0) if isinstance(status.code, str) else status.code or 0,
+        message=status.message or "",
+        flags=span.flags or 0,
+        cut=cut + max(0, len(events) - EVENTS_MAX) + (span.dropped_attributes_count or 0),
         resource=resource,
         scope=scope,
     )
 
 
-def json_attributes(pairs: Iterable[Pair]) -> tuple[dict[str, Value], int]:
+def json_attributes(pairs: list[Pair] | None) -> tuple[dict[str, Value], int]:
     """As `attributes_of`. Raises ValueError."""
-    listed = list(pairs)
-    found = {each.key[:NAME_CHARS_MAX]: json_value(each.value) for each in listed[:ATTRIBUTES_MAX]}
+    listed = pairs or []
+    found = {(each.key or "")[:NAME_CHARS_MAX]: json_value(each.value) for each in listed[:ATTRIBUTES_MAX]}
     return found, max(0, len(listed) - ATTRIBUTES_MAX)
 
 
@@ -331,14 +334,14 @@ def json_value(value: AnyValue | None, depth: int = 0) -> Value:
     if value is None:
         value = AnyValue()
     if value.array_value is not None:
-        values = value.array_value.values
+        values = value.array_value.values or []
         first = values[0] if len(values) > NUMBERS_MAX else None
         if first is not None and not first.double_value is first.int_value is None:
             return f"[cut: {len(values)} numbers]"
         return _list([json_value(each, depth + 1) for each in values[: _room(depth)]], len(values))
     if value.kvlist_value is not None:
-        pairs = value.kvlist_value.values[: _room(depth)]
-        return {each.key[:NAME_CHARS_MAX]: json_value(each.value, depth + 1) for each in pairs}
+        pairs = (value.kvlist_value.values or [])[: _room(depth)]
+        return {(each.key or "")[:NAME_CHARS_MAX]: json_value(each.value, depth + 1) for each in pairs}
     if value.double_value is not None:
         return _plain(float(value.double_value))
     if value.int_value is not None:
@@ -347,7 +350,7 @@ def json_value(value: AnyValue | None, depth: int = 0) -> Value:
     return next((each for each in found if each is not None), None)
 
 
-def whole(number: int | str) -> int:
+def whole(number: int | str | None) -> int:
     """A 64-bit number, which JSON may write as a string."""
     if isinstance(number, str) and len(number) > 20:
         raise Wrong("a number has more than 20 digits")

@@ -82,7 +82,7 @@ def logs_of_protobuf(body: bytes, now_ns: int) -> LogReading:
         resource = attributes_of(of_resource.resource.attributes)[0]
         for log in (each for of_scope in of_resource.scope_logs for each in of_scope.log_records):
             attributes = attributes_of(log.attributes)[0]
-            name = _event(log.event_name, attributes)
+            name = _event(log.event_name or "", attributes)
             if name is None:
                 continue
             try:
@@ -108,26 +108,26 @@ def logs_of_protobuf(body: bytes, now_ns: int) -> LogReading:
 
 
 class _Log(msgspec.Struct, rename="camel"):
-    trace_id: str = ""
-    span_id: str = ""
-    time_unix_nano: int | str = 0
-    observed_time_unix_nano: int | str = 0
-    event_name: str = ""
-    attributes: list[Pair] = []
+    trace_id: str | None = None
+    span_id: str | None = None
+    time_unix_nano: int | str | None = None
+    observed_time_unix_nano: int | str | None = None
+    event_name: str | None = None
+    attributes: list[Pair] | None = None
     body: AnyValue | None = None
 
 
 class _ScopeLogs(msgspec.Struct, rename="camel"):
-    log_records: list[msgspec.Raw] = []
+    log_records: list[msgspec.Raw] | None = None
 
 
 class _ResourceLogs(msgspec.Struct, rename="camel"):
     resource: Resource | None = None
-    scope_logs: list[_ScopeLogs] = []
+    scope_logs: list[_ScopeLogs] | None = None
 
 
 class _LogsRequest(msgspec.Struct, rename="camel"):
-    resource_logs: list[_ResourceLogs] = []
+    resource_logs: list[_ResourceLogs] | None = None
 
 
 _requests: Final = msgspec.json.Decoder(_LogsRequest)
@@ -142,23 +142,23 @@ def logs_of_json(body: bytes, now_ns: int) -> LogReading:
     except (RecursionError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
     found = LogReading(logs=[])
-    for of_resource in request.resource_logs:
-        resource = json_attributes(of_resource.resource.attributes if of_resource.resource else ())[0]
-        records = [each for of_scope in of_resource.scope_logs for each in of_scope.log_records]
+    for of_resource in request.resource_logs or ():
+        resource = json_attributes(of_resource.resource.attributes if of_resource.resource else None)[0]
+        records = [each for of_scope in of_resource.scope_logs or () for each in of_scope.log_records or ()]
         found.reject(f"more than {SPANS_MAX} of one resource", len(records) - SPANS_MAX)
         for raw in records[:SPANS_MAX]:
             try:
                 log = decoded(_logs, raw)
                 attributes = json_attributes(log.attributes)[0]
-                name = _event(log.event_name, attributes)
+                name = _event(log.event_name or "", attributes)
                 if name is None:
                     continue
                 at = whole(log.time_unix_nano) or whole(log.observed_time_unix_nano)
                 checked_times(at, at, now_ns)
                 found.logs.append(
                     RawLog(
-                        trace_id=checked_id(unhex(log.trace_id, "traceId"), 16, "traceId"),
-                        span_id=checked_id(unhex(log.span_id, "spanId"), 8, "spanId"),
+                        trace_id=checked_id(unhex(log.trace_id or "", "traceId"), 16, "traceId"),
+                        span_id=checked_id(unhex(log.span_id or "", "spanId"), 8, "spanId"),
                         at_ns=at,
                         name=name,
                         attributes=attributes,
