@@ -88,6 +88,19 @@ def test_the_page_shows_it(drifted: Site) -> None:
     assert "Nothing is deployed yet" in shown(Site().person(), "/quality/drift").text
 
 
+def test_a_change_that_may_be_chance_is_not_called_none(site: Site) -> None:
+    """Answers that are others, before the test can say so: the page says that they are."""
+    site.ledger.text = CONFIG
+    checks = drift_checks.begun(["one", "two"], "d", alpha=0.01, now=START)
+    for replay, word in enumerate(("apple", "apple", "apple", "pear")):
+        said = {"one": f"apple {word}", "two": "fig"}
+        checks = drift_checks.after(checks, said, now=START + timedelta(hours=replay))
+    site.views.put_drift(checks_of("support"), msgspec.json.encode(checks))
+    page = shown(site.person(), "/quality/drift").text
+    assert "The last time 1 answer was another: too little so far" in page
+    assert "Answers are as before" not in page
+
+
 def test_drift_is_accepted(drifted: Site) -> None:
     """Then it is learned anew; an unknown deployment is a 404; it is noted."""
     program = drifted.program()

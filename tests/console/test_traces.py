@@ -209,6 +209,15 @@ def test_the_pages_show_it(traced: Site, empty: Site) -> None:
     assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in empty_pages.get("/traces").text
 
 
+def test_names_as_long_as_callers_may_write_them_fill_no_page() -> None:
+    """A user has up to 16,384 characters, a service up to 8,192: the list shows their beginnings."""
+    site = Site(log=log_of(at(1, user="u" * 16_384, service="s" * 8_192)))
+    listed = site.person().get("/traces").text
+    assert "u" * 40 in listed
+    assert "u" * 301 not in listed
+    assert "s" * 301 not in listed
+
+
 def test_a_trace_of_10_000_spans_opens_in_a_second(tmp_path: Path) -> None:
     """The page and the API, from DuckDB's file to the last byte (0.13 s on a machine that does nothing else,
     `benchmarks.traces`); what is not shown is a link away."""
