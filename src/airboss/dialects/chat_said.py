@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from airboss.dialects.speech import Counts, Json
-from airboss.domain.errors import UpstreamFailed
+from airboss.domain.errors import UpstreamFailed, UpstreamRefused
 from airboss.providers.lenient import (
     CALLS_MAX,
     CallNumbers,
@@ -47,8 +47,8 @@ class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """An answer, or one event of a stream.
 
-    `thoughts` are Anthropic's thinking blocks as they were signed; `stopped_at` is the stop sequence where
-    the server tells which; `counts` None where no usage was told.
+    `images` are URLs of pictures, `thoughts` Anthropic's thinking blocks as they were signed; `stopped_at` is
+    the stop sequence where the server tells which; `counts` None where no usage was told.
     """
 
     model: str = ""
@@ -57,6 +57,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: str = ""
     thoughts: tuple[Json, ...] = ()
     calls: tuple[CallPiece, ...] = ()
+    images: tuple[str, ...] = ()
     logprobs: tuple[Json, ...] = ()
     finish: str | None = None
     stopped_at: str | None = None
@@ -107,6 +108,7 @@ def _choice(head: Said, choice: Json) -> Said:
             for number, each in enumerate(list_of(said.get("tool_calls")))
             if isinstance(each, dict)
         ),
+        images=_images(said.get("images")),
         logprobs=tuple(
             each
             for each in list_of(logprobs.get("content") if isinstance(logprobs, dict) else None)
@@ -152,6 +154,13 @@ def _counts(usage: Any) -> Counts | None:
 def _count(value: Any) -> int:
     value = whole_number(value)
     return value if isinstance(value, int) and 0 <= value <= COUNT_MAX else 0
+
+
+def _images(said: Any) -> tuple[str, ...]:
+    """The URLs of pictures."""
+    shown = [part.get("image_url") for part in list_of(said) if isinstance(part, dict)]
+    urls = [text_of(each.get("url") if isinstance(each, dict) else each) for each in shown]
+    return tuple(url for url in urls if url)
 
 
 def _flat(content: Any) -> str:
@@ -201,6 +210,16 @@ class _Envelope(msgspec.Struct):
 def too_many_calls() -> UpstreamFailed:
     """The error for an answer of more tool calls than are put together."""
     return UpstreamFailed(f"the upstream's answer has more than {CALLS_MAX} tool calls", code=TOO_LARGE)
+
+
+def no_pictures() -> UpstreamRefused:
+    """The error for an answer with pictures that a client's dialect has no words for."""
+    return UpstreamRefused(
+        "the model answered with an image, which Anthropic's Messages have no words for; ask "
+        "/v1/chat/completions or /v1/responses",
+        upstream_status=400,
+        code="content_unsupported",
+    )
 
 
 class CallJoin:

@@ -19,6 +19,7 @@ from airboss.dialects.chat_said import (
     CallPiece,
     JoinedCall,
     Said,
+    no_pictures,
     read_error_said,
     read_said,
 )
@@ -97,6 +98,7 @@ class MessagesSpeech:
     (`messages_passing.OWN_HEADERS`)."""
 
     ranges = _RANGES
+    shows = False
 
     def __init__(self, asked: AsChat, headers: Sequence[tuple[str, str]] = ()) -> None:
         self.record_id = ""
@@ -203,6 +205,8 @@ class MessagesSpeech:
         if self.passes:
             return b""
         said = read_said(data)
+        if said.images:
+            raise no_pictures()
         if self._stream is not None:
             return b"".join(self._stream.add(said))
         self._stream = _Stream(self)

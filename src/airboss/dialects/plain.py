@@ -8,7 +8,7 @@ import msgspec
 
 from airboss.dialects.speech import Json, encode
 
-_OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items", "responses_custom")
+_OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items", "responses_custom", "images")
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])

@@ -25,6 +25,7 @@ _KINDS = {
     "function_call": "fc",
     "function_call_output": "fco",
     "custom_tool_call": "ctc",
+    "image_generation_call": "ig",
     "custom_tool_call_output": "ctco",
 }
 
@@ -96,6 +97,9 @@ def _items(message: Json) -> Iterator[Json]:
         said.append({"type": "refusal", "refusal": refusal})
     if said:
         yield {"type": "message", "role": role, "content": said}
+    for image in list_of(message.get("images")):
+        if isinstance(image, dict) and (url := text_of((image.get("image_url") or {}).get("url"))):
+            yield {"type": "image_generation_call", "result": url.rpartition(",")[2]}
     for call in list_of(message.get("tool_calls")):
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
@@ -155,6 +159,8 @@ def as_history(
         message["tool_calls"] = calls
     if said.refusal:
         message["refusal"] = said.refusal
+    if said.images:
+        message["images"] = [{"type": "image_url", "image_url": {"url": url}} for url in said.images]
     if said.thoughts:
         message["thinking_blocks"] = list(said.thoughts)
     return message

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from airboss.dialects.speech import Counts, Json
+from airboss.domain.errors import UpstreamFailed
 
 
 class Item:
@@ -21,6 +22,17 @@ class Item:
         """It ends so."""
         self.ended = True
         self.item["status"] = status
+
+
+def picture(item_id: str, url: str, index: int) -> Item:
+    """A picture that is still to be shown. Raises UpstreamFailed for one that is not there, but elsewhere."""
+    kind, comma, _ = url.removeprefix("data:image/").partition(";base64,")
+    if not (comma and url.startswith("data:image/")):
+        raise UpstreamFailed(
+            f"the upstream's image is no base64 but {url[:60]!r}", code="content_unsupported"
+        )
+    item = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
+    return Item(item | {"output_format": kind}, index)
 
 
 class Text(Item):

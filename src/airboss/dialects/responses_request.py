@@ -74,6 +74,7 @@ class Item(msgspec.Struct, kw_only=True):
     name: str | None = None
     arguments: str | None = None
     input: str | None = None
+    result: str | None = None
     output: str | list[Part] | None = None
 
 
@@ -361,6 +362,8 @@ def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
             _add_call(messages, _read(_items, raw, where), where)
         case "function_call_output" | "custom_tool_call_output":
             messages.append(_output(_read(_items, raw, where), where))
+        case "image_generation_call" if (item := _read(_items, raw, where)).result is not None:
+            messages.append({"role": "assistant", "content": None, "images": [_picture(item.result)]})
         case "reasoning":
             pass  # what a model thought; chat has no place to give it back
         case "item_reference":
@@ -429,6 +432,13 @@ def _part(part: Part, where: str) -> Json:
         code="content_unsupported",
         param=where,
     )
+
+
+def _picture(result: str) -> Json:
+    """A picture that was made, by its first bytes."""
+    kinds = {"/9j/": "jpeg", "UklG": "webp", "R0lG": "gif"}
+    url = f"data:image/{kinds.get(result[:4], 'png')};base64,{result}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _add_call(messages: list[Json], item: Item, where: str) -> None:

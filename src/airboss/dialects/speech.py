@@ -66,7 +66,8 @@ class Passing(msgspec.Struct, frozen=True, kw_only=True):
 
 class Speech(Protocol):
     """One call in the client's dialect. A whole answer that is valid JSON can be said, however odd it is. An
-    event that is beyond all bounds, or contradicts those before it, raises UpstreamFailed."""
+    event that is beyond all bounds, or contradicts those before it, raises UpstreamFailed; one with what the
+    dialect has no words for, UpstreamRefused."""
 
     record_id: str
     """The id of the call's record, set before anything is answered: ids are made of it."""
@@ -78,6 +79,8 @@ class Speech(Protocol):
     """Whether the answer asked for holds what chat has no words for."""
     screens: bool
     """Whether a policy that changes what is said can read the client's own words, and its upstream's."""
+    shows: bool
+    """Whether it has words for pictures."""
     ranges: Ranges
     """How far the numbers of its requests go."""
     unsaid: Sequence[ApiError]

@@ -29,7 +29,12 @@ from airboss.gateway.worker import Worker
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 PATH = "/v1/responses"
-_RICH = (b'"thinking_blocks"', b'"extra_content"', *(b'"%s"' % each.encode() for each in (OWN, CUSTOM)))
+_RICH = (
+    b'"thinking_blocks"',
+    b'"extra_content"',
+    b'"images"',
+    *(b'"%s"' % each.encode() for each in (OWN, CUSTOM)),
+)
 _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from airboss.dialects.chat_said import too_many_calls
+from airboss.dialects.chat_said import no_pictures, too_many_calls
 from airboss.dialects.speech import Counts, Speech
 from airboss.domain.record import ClosedCall
 from airboss.gateway.outgoing import dropped_line
@@ -129,8 +129,8 @@ class SpokenClient:
 
 
 def refuse_unsayable(spoken: Spoken | None, answer: AnyAnswer) -> None:
-    """Raise UpstreamFailed for a whole answer that the client's dialect cannot be given whole; of a stream it
-    is found out while it is said."""
+    """Raise UpstreamFailed or UpstreamRefused for a whole answer that the client's dialect cannot be given
+    whole; of a stream it is found out while it is said."""
     reply: Reply | None = getattr(answer, "reply", None)
     if spoken is None or spoken.speech.native or reply is None or not reply.choices:
         return
@@ -138,6 +138,9 @@ def refuse_unsayable(spoken: Spoken | None, answer: AnyAnswer) -> None:
     if message is not None and len(message.tool_calls or ()) > CALLS_MAX:
         answer.committed = False  # nothing of it is the client's
         raise too_many_calls()
+    if message is not None and message.images and not spoken.speech.shows:
+        answer.committed = False
+        raise no_pictures()
 
 
 def counted(speech: Speech, closed: ClosedCall) -> None:

@@ -134,6 +134,8 @@ def _turn(message: Message, where: str, unsaid: Unsaid) -> tuple[str, list[Json]
         return "user", [_marked(result, marks[-1] if marks else message.cache_control)]
     if message.role == "assistant":
         blocks = [*(message.thinking_blocks or ()), *_blocks(message, where, unsaid)]
+        if message.images:
+            unsaid.add(f"{where}.images", "a model made them")
         if message.refusal:
             blocks.append({"type": "text", "text": message.refusal})
         calls = enumerate(message.tool_calls or ())

@@ -26,9 +26,10 @@ class _AssembledChoice:
         self.tool_calls: dict[int, dict[str, Any]] = {}
         self.call_numbers = CallNumbers()
         self.thoughts: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
         self.finish_reason: str | None = None
         self.more = False
-        """Whether something has been said besides that is not kept: a call in OpenAI's older way, sound."""
+        """Whether it has what nobody goes on from: sound, pictures, a call in OpenAI's older way."""
 
 
 class Assembly:
@@ -96,9 +97,13 @@ class Assembly:
             if self._kept < OUTPUT_CHARS_MAX:
                 self._kept += len(msgspec.json.encode(thought_block)) + BLOCK_CHARS
                 into.thoughts.append(thought_block)
+        for image in said.images or ():
+            if self._kept < OUTPUT_CHARS_MAX:
+                self._kept += len(msgspec.json.encode(image))
+                into.images.append(image)
         for call in said.tool_calls or ():
             self._add_call(into, call)
-        if said.function_call or said.audio:
+        if said.function_call or said.audio or said.images:
             into.more = True
 
     def _add_text(self, into: _AssembledChoice, field: str, text: str) -> None:
@@ -223,6 +228,8 @@ class Assembly:
         message |= {field: "".join(parts) for field, parts in choice.text.items()}
         if choice.thoughts:
             message["thinking_blocks"] = choice.thoughts
+        if choice.images:
+            message["images"] = choice.images
         if choice.tool_calls:
             message["tool_calls"] = [
                 c | {"function": c["function"] | {"arguments": "".join(c["function"]["arguments"])}}

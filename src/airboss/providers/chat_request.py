@@ -69,7 +69,7 @@ class ToolCall(msgspec.Struct):
 
 class Message(msgspec.Struct):
     """One message. `thinking_blocks` are Anthropic's own, with their signatures, as an earlier answer had
-    them: a model that thinks wants them back before the calls that it made."""
+    them: a model that thinks wants them back before the calls that it made. `images` are what it drew."""
 
     role: str
     content: str | list[Part] | None = None
@@ -77,6 +77,7 @@ class Message(msgspec.Struct):
     tool_call_id: str | None = None
     refusal: str | None = None
     thinking_blocks: list[Json] | None = None
+    images: list[Part] | None = None
     cache_control: Json | None = None
 
     def parts(self) -> list[Part]:
@@ -144,6 +145,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
     user: str | None = None
+    modalities: list[str] | None = None
 
     @property
     def answer_tokens(self) -> int | None:

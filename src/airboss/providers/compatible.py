@@ -72,6 +72,8 @@ class Delta(msgspec.Struct):
     """Not OpenAI's: Anthropic's thoughts, signed, which their model wants back (`anthropic_answer`)."""
     hosted: Any = None
     """Not OpenAI's: the kind of what a provider's own tool has begun to do (`dialects.responses_passing`)."""
+    images: list[dict[str, Any]] | None = None
+    """Not OpenAI's: pictures that were made, as parts of a message have them, where OpenRouter has them."""
     role: str | None = None
 
     @property
@@ -91,6 +93,7 @@ class Delta(msgspec.Struct):
             or self.function_call
             or self.audio
             or self.hosted
+            or self.images
         )
 
 

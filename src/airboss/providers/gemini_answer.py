@@ -78,11 +78,17 @@ class _Call(msgspec.Struct):
     id: str | None = None
 
 
+class _Media(msgspec.Struct, rename="camel"):
+    mime_type: str = ""
+    data: str = ""
+
+
 class _Part(msgspec.Struct, rename="camel"):
     text: str | None = None
     thought: bool = False
     thought_signature: str | None = None
     function_call: _Call | None = None
+    inline_data: _Media | None = None
 
 
 class _Content(msgspec.Struct):
@@ -157,6 +163,7 @@ class GeminiReader:
         self._calls: dict[int, int] = {}
         self._reasons: dict[int, FinishReason] = {}
         self._begun: set[int] = set()
+        self._images: dict[int, int] = {}
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer. Raises UpstreamRefused where the prompt was blocked."""
@@ -167,16 +174,17 @@ class GeminiReader:
             return broken
         choices = []
         for candidate in said.candidates:
-            texts, thoughts, calls = self._parts(candidate)
+            texts, thoughts, calls, images = self._parts(candidate)
             finish = self._reason(candidate)
             choices.append(
                 whole_choice(
                     index=candidate.index,
                     finish=finish or "stop",
-                    content="".join(texts) if texts or not calls else None,
+                    content="".join(texts) if texts or not (calls or images) else None,
                     reasoning="".join(thoughts) or None,
                     tool_calls=[_numberless(call) for call in calls] or None,
                     logprobs=_logprobs(candidate.logprobs_result),
+                    extra={"images": images} if images else None,
                 )
             )
         return self._write.whole(choices, self.told())
@@ -188,7 +196,7 @@ class GeminiReader:
             return [self.error(200, data)]
         made = []
         for candidate in said.candidates or ():
-            texts, thoughts, calls = self._parts(candidate)
+            texts, thoughts, calls, images = self._parts(candidate)
             index = candidate.index
             if index not in self._begun:
                 self._begun.add(index)
@@ -198,6 +206,7 @@ class GeminiReader:
             for text in texts:
                 made.append(self._write.chunk({"content": text}, index=index, logprobs=logprobs))
                 logprobs = None
+            made += [self._write.chunk({"images": [image]}, index=index) for image in images]
             made += [self._write.chunk({"tool_calls": [call]}, index=index) for call in calls]
             reason = self._reason(candidate)
             if reason is not None:
@@ -238,17 +247,22 @@ class GeminiReader:
             )
         return said
 
-    def _parts(self, candidate: _Candidate) -> tuple[list[str], list[str], list[Json]]:
-        """What a candidate says: texts, thoughts, and calls with their numbers."""
-        texts, thoughts, calls = list[str](), list[str](), list[Json]()
+    def _parts(self, candidate: _Candidate) -> tuple[list[str], list[str], list[Json], list[Json]]:
+        """What a candidate says: texts, thoughts, calls with their numbers, and pictures with theirs. Raises
+        UpstreamRefused for what chat has no words for. Pictures that it drew while it thought are none."""
+        texts, thoughts, calls, images = list[str](), list[str](), list[Json](), list[Json]()
         for part in candidate.content.parts if candidate.content is not None else ():
             if part.function_call is not None:
                 number = self._calls.get(candidate.index, 0)
                 self._calls[candidate.index] = number + 1
                 calls.append(self._call(part, part.function_call, candidate.index, number))
+            elif part.inline_data is not None and not part.thought:
+                number = self._images.get(candidate.index, 0)
+                self._images[candidate.index] = number + 1
+                images.append(_image(part.inline_data, number))
             elif part.text:
                 (thoughts if part.thought else texts).append(part.text)
-        return texts, thoughts, calls
+        return texts, thoughts, calls, images
 
     def _call(self, part: _Part, called: _Call, index: int, number: int) -> Json:
         # Gemini tells calls apart by their order; a client of OpenAI's dialect needs a name for each.
@@ -307,6 +321,20 @@ class GeminiReader:
         if STATUS.get(known, status) >= 500:
             type_ = "server_error"
         return error_of(message, type_=type_, code=code, retry_after_s=_retry_after(said.details))
+
+
+def _image(media: _Media, number: int) -> Json:
+    """A picture as a part of a message."""
+    if not media.mime_type.startswith("image/"):
+        raise UpstreamRefused(
+            f"the model answered with {media.mime_type[:60]!r}, which no dialect here has words for; ask a "
+            "model that answers with text or images",
+            upstream_status=400,
+            code="content_unsupported",
+            param="model",
+        )
+    url = f"data:{media.mime_type};base64,{media.data}"
+    return {"type": "image_url", "index": number, "image_url": {"url": url}}
 
 
 def _broken(said: _Response) -> bytes | None:

@@ -71,8 +71,10 @@ _SAID = frozenset(
         "parallel_tool_calls",
         "response_format",
         "reasoning_effort",
+        "modalities",
     }
 )
+_MODALITIES = frozenset({"text", "image"})
 _NUMBERS: Mapping[str, str] = {
     "n": "candidateCount",
     "temperature": "temperature",
@@ -109,7 +111,7 @@ def generate_request(raw: bytes, unsaid: Unsaid) -> bytes:
             value["toolConfig"] = {"functionCallingConfig": chosen}
     if request.parallel_tool_calls is False and declared:
         unsaid.add("parallel_tool_calls", "it decides itself how many calls it makes")
-    if config := _config(request):
+    if config := _config(request, unsaid):
         value["generationConfig"] = config
     return msgspec.json.encode(value)
 
@@ -181,6 +183,9 @@ def _turn(
     if message.role == "assistant":
         if message.refusal:
             parts.append({"text": message.refusal})
+        pictures = _parts(enumerate(message.images or ()), where, unsaid)
+        # As with calls: those of other models, and ours without signatures, have the mark for it.
+        parts += [{**part, "thoughtSignature": UNSIGNED} if signed else part for part in pictures]
         for number, call in enumerate(message.tool_calls or ()):
             # In a turn of several calls the first carries the signature.
             need = signed and number == 0
@@ -264,7 +269,7 @@ def _choice(request: ChatRequest, unsaid: Unsaid) -> Json | None:
     return {"mode": "ANY", "allowedFunctionNames": [request.forced_function]}
 
 
-def _config(request: ChatRequest) -> Json:
+def _config(request: ChatRequest, unsaid: Unsaid) -> Json:
     config: Json = {
         theirs: number
         for ours, theirs in _NUMBERS.items()
@@ -278,6 +283,10 @@ def _config(request: ChatRequest) -> Json:
         config["responseLogprobs"] = True
         if request.top_logprobs:
             config["logprobs"] = request.top_logprobs
+    if odd := [each for each in request.modalities or () if each not in _MODALITIES]:
+        unsaid.add("modalities", f"{odd[0][:40]!r} is among them")
+    elif request.modalities and request.modalities != ["text"]:
+        config["responseModalities"] = [each.upper() for each in request.modalities]
     wanted = request.response_format
     if request.schema is not None and wanted is not None:
         config["responseMimeType"] = "application/json"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from airboss.domain.errors import InvalidRequest
+from airboss.domain.errors import InvalidRequest, UpstreamRefused
 from airboss.providers.dialect import DONE, Reader, Unsaid
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -76,10 +76,22 @@ def _text(data: bytes) -> bytes:
     value["choices"] = [
         {
             "index": choice["index"],
-            "text": (choice.get("message") or choice.get("delta") or {}).get("content") or "",
+            "text": _said(choice.get("message") or choice.get("delta") or {}),
             "logprobs": None,
             "finish_reason": choice["finish_reason"],
         }
         for choice in value["choices"]
     ]
     return _encode(value)
+
+
+def _said(message: dict[str, Any]) -> str:
+    """The text of a message. Raises UpstreamRefused for one with pictures."""
+    if message.get("images"):
+        raise UpstreamRefused(
+            "the model answered with an image, which a text completion has no words for; ask "
+            "/v1/chat/completions or /v1/responses",
+            upstream_status=400,
+            code="content_unsupported",
+        )
+    return message.get("content") or ""
