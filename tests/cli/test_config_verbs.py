@@ -40,7 +40,7 @@ def test_apply_of_a_wrong_file_is_a_wrong_call(run: Run, api: AdminApi, tmp_path
     assert run("apply", str(file), "--url", api.url) == (2, "", f"airboss: {message}\n")
     code, out, err = run("apply", str(file), "--url", api.url, "--json")
     assert (code, out) == (2, "")
-    error = {"message": message, "type": "ConfigError", "code": None, "param": None}
+    error = {"message": message, "type": "invalid_request_error", "code": None, "param": None}
     assert json.loads(err) == {"error": error}
 
 

@@ -90,7 +90,14 @@ def test_wrong_calls_exit_2(run: Run, call: list[str]) -> None:
     assert (code, out) == (2, "")
     error = json.loads(err)["error"]
     assert list(error) == ["message", "type", "code", "param"]
-    assert (error["type"], error["code"], error["param"]) == ("WrongCall", None, None)
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", None, None)
+
+
+def test_python_m_is_the_command() -> None:
+    """`python -m airboss` does what `airboss` does, where a script's folder is not on the path."""
+    asked = [sys.executable, "-m", "airboss", "version", "--json"]
+    made = subprocess.run(asked, capture_output=True, check=True, timeout=60)
+    assert json.loads(made.stdout)["version"] == airboss.__version__
 
 
 def test_no_data_is_a_wrong_call(run: Run, tmp_path: Path) -> None:
@@ -99,6 +106,7 @@ def test_no_data_is_a_wrong_call(run: Run, tmp_path: Path) -> None:
     assert code == 2
     assert str(tmp_path / "none") in err
     assert "airboss up" in err
+    assert "try again in a second" in err
     assert not (tmp_path / "none").exists()
 
 

@@ -151,6 +151,24 @@ def test_apply_diff_and_export(running: Running) -> None:
     assert "deployments.other" in running.verb("export").stdout
 
 
+def test_a_key_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    """By `apply` and by `status`, not only by the log and the first call; with the key all is well, and a
+    stopped one does not guess with what it will be started."""
+    keyed = CONFIG.replace('9/v1"', '9/v1"\napi_key = "env:AIRBOSS_TEST_UP_KEY"')
+    (tmp_path / "airboss.toml").write_text(keyed)
+    with up(tmp_path) as running:
+        applied = running.verb("apply", "airboss.toml", "--json")
+        [warning] = json.loads(applied.stdout)["warnings"]
+        assert "AIRBOSS_TEST_UP_KEY, which is not set where Airboss was started" in warning
+        assert "calls that need it get 503" in running.verb("apply", "airboss.toml").stderr
+        shown = running.verb("status", "--json")
+        assert (shown.returncode, json.loads(shown.stdout)["deployments"][0]["state"]) == (1, "down")
+    assert "which is not set" not in running.verb("apply", "airboss.toml").stderr
+    with up(tmp_path, AIRBOSS_TEST_UP_KEY="k") as running:
+        assert running.verb("status").returncode == 0
+        assert json.loads(running.verb("apply", "airboss.toml", "--json").stdout)["warnings"] == []
+
+
 def test_a_deployment_may_have_a_slash_in_its_name(running: Running) -> None:
     """As models on a hub do: its page is there, and its drift is accepted."""
     fresh = running.root / "hub.toml"

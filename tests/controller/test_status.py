@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from airboss.controller.status import deployment_status, local_state
@@ -61,3 +62,14 @@ def test_a_hosted_deployment_needs_no_replica() -> None:
     """A hosted provider is ready without any replica."""
     found = deployment_status(deployment("openai"), [])
     assert (found.state, found.release, found.release_name) == ("ready", "abc", "tiny")
+
+
+def test_a_hosted_deployment_needs_a_key_of_its_provider() -> None:
+    """Without any it is down, as no call is sent on; where some of several are missing, that is told."""
+    refs = ("env:A", "env:B")
+    plan = msgspec.structs.replace(
+        deployment("openai"), target=msgspec.structs.replace(deployment("openai").target, key_refs=refs)
+    )
+    assert deployment_status(plan, [], missing=["no A", "no B"]).state == "down"
+    found = deployment_status(plan, [], missing=["no B"])
+    assert (found.state, found.detail) == ("ready", "no B")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from airboss.domain.errors import SetupError, Unavailable
 from airboss.domain.plan import DeploymentPlan, ServingPlan, Target
 from airboss.domain.release import ModelVersion, ProviderKind, Release
-from airboss.governance.secrets import provider_key, provider_secrets
+from airboss.governance.secrets import missing_keys, provider_key, provider_secrets
 
 
 def target(ref: str | None, kind: ProviderKind = "openai") -> Target:
@@ -71,3 +72,13 @@ def test_redaction_knows_every_key_that_can_be_had() -> None:
         plan("env:A", "env:A", "env:MISSING", "file:/none", None, "file:/k"), env={"A": "sk-a"}, read=read
     )
     assert found == ("sk-a", "secret of /k")
+
+
+def test_keys_that_are_missing_are_named_each_once() -> None:
+    """A target of several keys tells which of them are not there, and why."""
+    wanted = msgspec.structs.replace(target("env:A"), key_refs=("env:B", "file:/none", "env:B"))
+    found = missing_keys(wanted, env={"A": "sk-a"}, read=read)
+    assert len(found) == 2
+    assert "variable B," in found[0]
+    assert "no file /none" in found[1]
+    assert missing_keys(target(None), env={}, read=read) == ()

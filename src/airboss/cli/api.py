@@ -30,7 +30,7 @@ LOOK_S = 0.05
 """It tells by a lock and a file, which wake nobody."""
 TIMEOUT_S = 30.0
 NAMES = ("code", "param")
-"""The members of an error, beside its message, that are passed on."""
+"""The members of an error that are passed on as they are, with its message and type."""
 SETUP = "setup_error"
 """The code of what the machine there lacks."""
 MAY_COME = ("/api/v1/records/", "/api/v1/traces/")
@@ -73,8 +73,8 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
         return
     if not has_data(data_dir):
         raise WrongCall(
-            f"there is no Airboss data in {data_dir.absolute()}. Start one with `airboss up`, or name the"
-            " right directory with --data-dir."
+            f"there is no Airboss data in {data_dir.absolute()}. Start one with `airboss up`, name the right"
+            " directory with --data-dir, or, if it was started just now, try again in a second."
         )
     from airboss.cli.stopped import opened  # noqa: PLC0415 - not needed for --url
 
@@ -273,6 +273,7 @@ def refusal(response: httpx2.Response) -> AirbossError:
         kind = SetupError if said.get("code") == SETUP else kind
         error = kind(str(said["message"]))
         error.code, error.param = (text if isinstance(text := said.get(n), str) else None for n in NAMES)
+        error.type = str(said.get("type") or error.type)
     except (ValueError, KeyError, TypeError, AttributeError):
         return kind(
             f"{response.url} answered {response.status_code} {response.reason_phrase}; is it the console's"

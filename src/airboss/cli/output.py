@@ -73,7 +73,7 @@ def left_out(columns: Iterable[str], kept: Collection[str]) -> str | None:
 def print_error(error: AirbossError, *, as_json: bool) -> None:
     """An error on stderr, in words or as `{"error": {"message", "type", "code", "param"}}`."""
     if as_json:
-        inside = {"message": str(error), "type": type(error).__name__}
+        inside = {"message": str(error), "type": error.type}
         body = {"error": inside | {"code": error.code, "param": error.param}}
         sys.stderr.write(json.dumps(body, ensure_ascii=False) + "\n")
     else:

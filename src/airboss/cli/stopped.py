@@ -69,7 +69,7 @@ class Stopped:
                     return answer(route, self._desk, call)
                 except ApiError as error:
                     told = fault(error.http_status, path)(str(error))
-                    told.code, told.param = error.code, error.param
+                    told.type, told.code, told.param = error.type, error.code, error.param
                     raise told from error
         raise WrongCall(f"{method} {path} is not part of the admin API")
 

@@ -153,6 +153,19 @@ def provider_key(target: Target) -> str | None:
     return found(target, env=os.environ, read=read_secret)
 
 
+def missing_keys(target: Target) -> tuple[str, ...]:
+    """Why keys of a target cannot be had where this process was started, as every other one of its kind."""
+    from airboss.governance.secrets import missing_keys as missing  # noqa: PLC0415 - as above
+
+    return missing(target, env=os.environ, read=read_secret)
+
+
+def keys_to_warn_of(plan: ServingPlan) -> tuple[str, ...]:
+    """What to say of each key that a plan needs and that is not there."""
+    whys = dict.fromkeys(why for target in plan.targets() for why in missing_keys(target))
+    return tuple(f"{why}; until then calls that need it get 503" for why in whys)
+
+
 def tls_context(tls: TlsConfig | None) -> ssl.SSLContext | None:
     """How to speak TLS, or None where none is configured. Raises SetupError for files that will not do."""
     if tls is None:
@@ -290,6 +303,7 @@ def desk_parts(
             console_url=up.console_url if up is not None else None,
             calls=calls_of(counts, datetime.now(UTC)) if up else None,
             targets=target_uses(counts.values()),
+            missing=missing_keys if up is not None else lambda _: (),
         )
 
     def redact(text: str) -> str:

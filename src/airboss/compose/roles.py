@@ -23,6 +23,7 @@ from airboss.compose.parts import (
     SystemClock,
     applied_config,
     desk_parts,
+    keys_to_warn_of,
     machines,
     open_ledger,
     own_keys,
@@ -154,6 +155,7 @@ def run_controller(
         desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live, nodes=nodes)
         told = with_governance(with_alarms(desk["status"], ledger, rooms["alerts"]), retention, rooms)
         desk["status"] = with_letters(told, records)
+        desk["lacking"] = keys_to_warn_of
 
         async def main() -> None:
             stop = asyncio.Event()

@@ -57,6 +57,11 @@ def nothing_spent(_since: date) -> Sequence[Spent]:
     return ()
 
 
+def nothing_lacks(_plan: ServingPlan) -> Sequence[str]:
+    """As `Desk.lacking`, where nobody knows with which environment gateways run."""
+    return ()
+
+
 class Asked(Protocol):
     """What the audit log needs of a request (`route.Call` has it)."""
 
@@ -155,6 +160,8 @@ class Desk:
     """How each provider's addresses and keys fare."""
     taken: Callable[[], object] = tuple
     """Waits until gateways serve what was changed."""
+    lacking: Callable[[ServingPlan], Sequence[str]] = nothing_lacks
+    """What to say of each provider's key that a plan needs and that is not there."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
     attempts: Attempts = field(default_factory=Attempts)

@@ -5,7 +5,7 @@ The types are in `domain.status`, so that the console can read them without impo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,7 +14,7 @@ from airboss import __version__
 from airboss.config import Config, parse_config
 from airboss.controller.placement import shown_replicas
 from airboss.controller.scaling import Calls, with_calls
-from airboss.domain.plan import DeploymentPlan, Standing
+from airboss.domain.plan import DeploymentPlan, Standing, Target
 from airboss.domain.ports import Ledger, Placement, Replica
 from airboss.domain.status import (
     BreakerStatus,
@@ -40,9 +40,11 @@ def gather(
     console_url: str | None,
     calls: Calls | None = None,
     targets: Sequence[TargetUse] = (),
+    missing: Callable[[Target], Sequence[str]] = lambda _: (),
 ) -> SystemStatus:
     """The status of now. `started_at` None means that no Airboss is running on this data directory; `calls`
-    are what gateways count at each replica, where that is known, and `targets` how each place does."""
+    are what gateways count at each replica, where that is known, `targets` how each place does, and
+    `missing` why keys of a target cannot be had."""
     snapshot = ledger.snapshot()
     text = ledger.config()
     config = parse_config(text, source="the configuration in force") if text is not None else Config()
@@ -61,7 +63,12 @@ def gather(
         plan_created_at=plan.created_at if plan is not None else None,
         deployments=tuple(
             with_rollout(
-                deployment_status(each, replicas, successors(each, config, placements, replicas)),
+                deployment_status(
+                    each,
+                    replicas,
+                    successors(each, config, placements, replicas),
+                    missing=missing(each.target),
+                ),
                 each,
                 ledger.standings().get(each.name),
             )
@@ -106,13 +113,20 @@ def successors(
 
 
 def deployment_status(
-    deployment: DeploymentPlan, replicas: Sequence[Replica], successors: Sequence[Replica] = ()
+    deployment: DeploymentPlan,
+    replicas: Sequence[Replica],
+    successors: Sequence[Replica] = (),
+    *,
+    missing: Sequence[str] = (),
 ) -> DeploymentStatus:
-    """Where one deployment stands, by the replicas that serve it; `successors` are to take over from them."""
+    """Where one deployment stands, by the replicas that serve it; `successors` are to take over from them.
+    `missing` says why keys of its provider cannot be had: without any nothing is sent on."""
     own = [each for each in replicas if each.url in deployment.target.base_urls]
     state: DeploymentState = "ready"
     if deployment.target.kind == "local":
         state = local_state(own)
+    elif missing and len(missing) == len(set(deployment.target.refs())):
+        state = "down"
     return DeploymentStatus(
         name=deployment.name,
         aliases=deployment.aliases,
@@ -123,7 +137,8 @@ def deployment_status(
         kind=deployment.target.kind,
         state=state,
         detail=replacement(successors)
-        or next((each.detail for each in own if each.detail and each.state != "ready"), None),
+        or next((each.detail for each in own if each.detail and each.state != "ready"), None)
+        or next(iter(missing), None),
     )
 
 

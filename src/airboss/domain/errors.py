@@ -44,6 +44,8 @@ class AirbossError(Exception):
 
     exit_code: ClassVar[int] = 1
     log_level: ClassVar[LogLevel] = "error"
+    type: str = "server_error"
+    """What kind of error it is, in OpenAI's words."""
     code: str | None = None
     """A name of the error for programs, where it has one."""
     param: str | None = None
@@ -54,6 +56,7 @@ class ConfigError(AirbossError):
     """The configuration is wrong. The message names the file and, where known, the line."""
 
     exit_code = 2
+    type = "invalid_request_error"
 
 
 class DataDirLocked(AirbossError):
@@ -82,13 +85,14 @@ class WrongCall(AirbossError):
     """A verb was called wrongly."""
 
     exit_code = 2
+    type = "invalid_request_error"
 
 
 class ApiError(AirbossError):
     """An answer to a request other than the one hoped for."""
 
     status: ClassVar[int] = 500
-    type: ClassVar[str] = "api_error"
+    type = "invalid_request_error"
     default_code: ClassVar[str | None] = None
     retryable: ClassVar[bool] = False
     log_level: ClassVar[LogLevel] = "info"
@@ -117,14 +121,12 @@ class InvalidRequest(ApiError):
     """The caller's request is wrong; sending it again unchanged cannot help."""
 
     status = 400
-    type = "invalid_request_error"
 
 
 class PolicyRefused(ApiError):
     """A policy of the operator's blocks what the request or its answer holds. The message has no value."""
 
     status = 400
-    type = "invalid_request_error"
     default_code = "content_policy"
 
 
@@ -132,7 +134,6 @@ class Unauthenticated(ApiError):
     """No key, or one we do not know."""
 
     status = 401
-    type = "invalid_request_error"
     default_code = "invalid_api_key"
 
 
@@ -140,7 +141,6 @@ class PermissionDenied(ApiError):
     """The key is known and may not do this."""
 
     status = 403
-    type = "invalid_request_error"
     default_code = "permission_denied"
 
 
@@ -148,7 +148,6 @@ class NotFound(ApiError):
     """No such route, model or record."""
 
     status = 404
-    type = "invalid_request_error"
     default_code = "not_found"
 
 
@@ -156,7 +155,6 @@ class MethodNotAllowed(ApiError):
     """The route exists, the method does not."""
 
     status = 405
-    type = "invalid_request_error"
     default_code = "method_not_allowed"
     headers: bytes = b""
     """The answer's lines that tell which methods it has."""
@@ -166,7 +164,6 @@ class RequestTimeout(ApiError):
     """The caller sent its request too slowly."""
 
     status = 408
-    type = "invalid_request_error"
     default_code = "request_timeout"
 
 
@@ -174,7 +171,6 @@ class BodyTooLarge(ApiError):
     """The body is over the limit."""
 
     status = 413
-    type = "invalid_request_error"
     default_code = "request_too_large"
 
 
@@ -182,7 +178,6 @@ class UnsupportedMedia(ApiError):
     """A content encoding that we do not read."""
 
     status = 415
-    type = "invalid_request_error"
     default_code = "unsupported_media_type"
 
 
@@ -199,7 +194,6 @@ class HeadersTooLarge(ApiError):
     """The request's head is over the limit."""
 
     status = 431
-    type = "invalid_request_error"
     default_code = "headers_too_large"
 
 
@@ -216,7 +210,6 @@ class Unsupported(ApiError):
     """The deployment's model cannot do what was asked, whoever asks."""
 
     status = 400
-    type = "invalid_request_error"
     default_code = "unsupported"
 
 
@@ -224,7 +217,6 @@ class UpstreamRefused(ApiError):
     """The provider says that the request is wrong; its own status and words are passed on."""
 
     status = 400
-    type = "invalid_request_error"
 
     def __init__(
         self,

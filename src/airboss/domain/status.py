@@ -15,8 +15,8 @@ ProcessState = Literal["starting", "ready", "backing_off", "failed", "stopping",
 will not get ready, and is left alone."""
 
 DeploymentState = Literal["ready", "starting", "down"]
-"""`ready`: a call would be sent on. A hosted provider is always `ready`: nobody asks it but calls do.
-`starting`: no replica of a local model is ready, and one is being fetched or started. `down`: none is."""
+"""`ready`: a call would be sent on; a hosted provider's is if its key is there: nobody asks it but calls do.
+`starting`: no replica of a local model is ready, but one is on its way. `down`: none is, or no key is."""
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):

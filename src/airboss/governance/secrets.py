@@ -54,6 +54,17 @@ def provider_secrets(plan: ServingPlan, *, env: Mapping[str, str], read: ReadSec
     return tuple(found)
 
 
+def missing_keys(target: Target, *, env: Mapping[str, str], read: ReadSecret) -> tuple[str, ...]:
+    """Of each key that the target needs and that cannot be had now: why, in a sentence without its end."""
+    missing = []
+    for ref in dict.fromkeys(target.refs()):
+        try:
+            found_secret(ref, target.provider, env=env, read=read)
+        except Unavailable as error:
+            missing.append(str(error))
+    return tuple(missing)
+
+
 def found_secret(ref: str, provider: str, *, env: Mapping[str, str], read: ReadSecret) -> tuple[str, str]:
     """The secret, and where it was found."""
     scheme, _, name = ref.partition(":")
