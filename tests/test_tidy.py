@@ -125,6 +125,7 @@ TOUCHES: Mapping[str, str] = {
     "store/spends.py": "sqlalchemy",
     "store/state_log.py": "fcntl os",
     "store/duckdb_erase.py": "os",
+    "store/duckdb_open.py": "duckdb",
     "store/erasures.py": "sqlalchemy sqlite3",
     "store/duckdb_run.py": "duckdb",
     "store/evals.py": "sqlalchemy",

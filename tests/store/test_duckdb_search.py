@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.store import duckdb_search
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.rows import PART_CHARS_MAX
-from airboss.store.searching import ESCAPES, TOKEN, read_search
+from airboss.store.searching import ESCAPES, TOKEN, lowered, read_search
 from tests.store.samples import SEGMENT, START, call_id, record_json
 from tests.store.test_contract_search import TEXTS, WORDS, said, searched
 from tests.store.test_erase import LATER
@@ -54,11 +55,25 @@ def test_few_blocks_are_read_for_a_rare_word(haystack: DuckDBRecordLog) -> None:
 @given(st.text(alphabet='aZ9 \\\\ntu"./_é数00e9', max_size=40) | st.text(max_size=20))
 def test_split_text_has_the_tokens_that_the_expression_finds(text: str) -> None:
     """Whatever stands between words, and wherever escapes meet."""
-    told = text if text.isascii() else text.lower()  # as the database gives it
-    spaced = told.lower()
+    spaced = lowered(text)
     for escape in ESCAPES:
         spaced = spaced.replace(escape, " ")
-    assert set(duckdb_search._spaced(told).split()) == set(TOKEN.findall(spaced))
+    assert set(duckdb_search._spaced(text).split()) == set(TOKEN.findall(spaced))
+
+
+def test_letters_are_made_small_as_the_database_makes_them() -> None:
+    """Each, by itself and among others: a search asks the database for what Python has made small."""
+    codes = [code for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
+    asked = "select code, lower(chr(code)) from (select unnest(?::integer[]) as code)"
+    with duckdb.connect() as connection:
+        small = dict(connection.execute(asked, [codes]).fetchall())
+        texts = ["\u039f\u0394\u039f\u03a3 \u03a3\u0391", "\u0130STANBUL", "STRASSE \u1e9e"]
+        assert connection.execute("select lower(unnest(?))", [texts]).fetchall() == [
+            (lowered(text),) for text in texts
+        ]
+    larger = {code: text for code, text in small.items() if text != chr(code)}
+    assert len(larger) > 1_000
+    assert {code: lowered(chr(code)) for code in larger} == larger
 
 
 def test_more_words_than_are_held_at_once_are_found(
@@ -69,7 +84,7 @@ def test_more_words_than_are_held_at_once_are_found(
         before = connection.execute("select * from words order by all").fetchall()
         monkeypatch.setattr(duckdb_search, "CHARS_AT_ONCE", 5_000)
         monkeypatch.setattr(duckdb_search, "ROWS", 3)
-        duckdb_search.make(connection, [0, 1, 2, 3])
+        duckdb_search.make(connection, [0, 1, 2, 3], duckdb_search.Kept(0))
         assert connection.execute("select * from words order by all").fetchall() == before
 
 

@@ -7,13 +7,12 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from airboss.domain.errors import SetupError, StoreUnavailable
+from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import (
     DeploymentStats,
     Erased,
@@ -41,6 +40,7 @@ from airboss.store import (
     duckdb_watch,
 )
 from airboss.store import duckdb_read as read
+from airboss.store.duckdb_open import migrate, unopened
 from airboss.store.duckdb_run import Connection
 from airboss.store.duckdb_run import append as _append
 from airboss.store.duckdb_run import query as _query
@@ -65,9 +65,6 @@ ROOM_AT_ONCE: Final = 4_096
 REPLACE_WAIT_S: Final = 10.0
 """So long a reader may take before putting a new file in place is put off."""
 SUMS_WAIT_S: Final = REPLACE_WAIT_S / 2
-DAMAGE: Final = (duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
-DAMAGED: Final = ("Corrupt", "not a valid DuckDB", "Could not read enough bytes")
-"""What DuckDB says of a file that is none of its own any more."""
 log = logging.getLogger(__name__)
 
 
@@ -97,6 +94,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         self._gate = Gate()
         self._root: Connection | None = None
         self._made: set[int] | None = None
+        self._kept = duckdb_search.Kept(0)
         self._changes = 0  # how often records were blanked or deleted
         self._closed = False
         with self._writing:
@@ -202,7 +200,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             made = self._made = self._made if self._made is not None else duckdb_search.indexed(connection)
             blocks = duckdb_search.missing(made, first=self._first_seq, next_seq=self._next_seq)
             if blocks:
-                duckdb_search.make(connection, blocks)
+                duckdb_search.make(connection, blocks, self._kept)
         made.update(blocks)
         return bool(blocks)
 
@@ -316,8 +314,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """As `RecordLog.erase`. The file is copied whole and replaced (`duckdb_erase`), which takes as much
         room again and keeps writers out; readers wait only while the copy is put in place."""
         with self._transaction() as connection:
-            self._made = None
-            self._changes += 1
+            self._blanking()
             erased = duckdb_erase.blank(connection, users)
         with self._writing:
             root = self._connected()
@@ -328,6 +325,12 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             except duckdb.Error as error:
                 raise self._failed(error) from error
         return erased
+
+    def _blanking(self) -> None:
+        """Records are blanked or deleted in this transaction: nothing that was made of them holds."""
+        self._made = None
+        self._kept.forget(self._next_seq)
+        self._changes += 1
 
     def _replace(self, copy: Path) -> None:
         """Go on with a copy of the file. The caller holds `_writing`."""
@@ -346,8 +349,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
         """As `RecordLog.expire`."""
         with self._transaction() as connection:
-            self._made = None
-            self._changes += 1
+            self._blanking()
             return duckdb_erase.expire(
                 connection, bodies_before=bodies_before, records_before=records_before, limit=limit
             )
@@ -396,6 +398,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                     yield connection
                     connection.commit()
                 except BaseException:
+                    self._kept.forget(self._next_seq)
                     with suppress(duckdb.Error):  # what failed first is what must be told
                         connection.rollback()
                     raise
@@ -419,9 +422,9 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         numbered = list(enumerate(records.values(), start=self._next_seq))
         self._next_seq += len(numbered)
         _append(connection, "records", [record_row(number, record) for number, record in numbered])
-        _append(
-            connection, "bodies", [row for number, record in numbered for row in body_rows(number, record)]
-        )
+        bodies = [row for number, record in numbered for row in body_rows(number, record)]
+        _append(connection, "bodies", bodies)
+        self._kept.add(bodies)
         duckdb_scores.attach(connection, records)
 
     def _connected(self) -> Connection:
@@ -435,19 +438,20 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 path = str(self._path).replace("'", "''")
                 _run(root, f"attach '{path}' as log (row_group_size 8192)")
                 _run(root, "use log")
-                _migrate(root, self._path)
+                migrate(root, self._path)
                 duckdb_tags.begin_anew(root)
                 ends = "select coalesce(min(seq), 1), coalesce(max(seq), 0) + 1 from records"
                 ((first_seq, next_seq),) = _run(root, ends)
             except duckdb.Error as error:
                 root.close()
-                raise _unopened(self._path, error) from error
+                raise unopened(self._path, error) from error
             except BaseException:
                 root.close()
                 raise
             self._first_seq: int = first_seq
             self._next_seq: int = next_seq
             self._made = None
+            self._kept.forget(next_seq)
             self._root = root
         return self._root
 
@@ -459,38 +463,3 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             if root is not None:
                 root.close()
         return StoreUnavailable(f"the record store {self._path} failed: {error}")
-
-
-def _unopened(path: Path, error: duckdb.Error) -> StoreUnavailable:
-    wal, why = f"{path}.wal", " ".join(str(error).split())[:600]  # a fatal one has a trace of C++ behind it
-    if "set lock on file" in why:
-        return StoreUnavailable(
-            f"{path} is open in another process: stop that Airboss, or ask it instead ({why})"
-        )
-    if isinstance(error, DAMAGE) or any(words in why for words in DAMAGED):
-        damaged, rest = (wal, "without it") if wal in str(error) else (f"{path}", "anew")
-        advice = f"put a copy of the data directory back, or move that file away to begin {rest}"
-        return StoreUnavailable(f"{damaged} is damaged: {advice} ({why})")
-    return StoreUnavailable(f"{path} cannot be opened: {why}")
-
-
-def _migrate(connection: Connection, path: Path) -> None:
-    """Bring the schema forward, one numbered file and one transaction at a time; never back."""
-    _run(
-        connection,
-        "create table if not exists schema_migrations"
-        " (number integer primary key, name varchar not null, applied_at timestamp not null)",
-    )
-    ((done,),) = _run(connection, "select coalesce(max(number), 0) from schema_migrations")
-    folder = resources.files("airboss.store") / "schema"
-    files = {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}
-    if done > len(files):
-        raise SetupError(
-            f"{path} has schema {done}, this Airboss knows up to {len(files)}: install the one that wrote it"
-        )
-    for number, name in enumerate(sorted(files)[done:], start=done + 1):
-        connection.begin()
-        _run(connection, files[name])
-        applied = [number, name, naive(datetime.now(UTC))]
-        _run(connection, "insert into schema_migrations values (?, ?, ?)", applied)
-        connection.commit()

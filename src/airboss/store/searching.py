@@ -65,6 +65,12 @@ def read_search(text: str) -> Search:
     return Search(tuple(map(_spellings, terms)), tuple(map(_pattern, terms)))
 
 
+def lowered(text: str) -> str:
+    """In lower case as databases have it, each character by itself: of İ Python makes two, and what Σ becomes
+    depends on where it stands."""
+    return text.replace("\u0130", "i").replace("\u03a3", "\u03c3").lower()
+
+
 def texts(value: Any) -> Iterator[str]:
     """The strings that a JSON value holds, in their order."""
     waiting = [value]
