@@ -85,8 +85,11 @@ _IN_STREAM: Mapping[str, str] = {
     "rate_limit_error": "rate_limit_error",
     "overloaded_error": "overloaded_error",
     "invalid_request_error": "invalid_request_error",
+    "upstream_unavailable": "overloaded_error",
+    "timeout_total": "timeout_error",
+    "timeout_idle": "timeout_error",
 }
-"""What an error within a stream is called, by OpenAI's type; else `api_error`."""
+"""What an error within a stream is called, by OpenAI's type or our code; else `api_error`."""
 
 
 _RANGES = Ranges(temperature=1, stops=256, top_k=0)
@@ -240,7 +243,8 @@ class MessagesSpeech:
 
     def error_event(self, body: bytes) -> bytes:
         """As `Speech.error_event`."""
-        type_ = _IN_STREAM.get(read_error_said(body).type, "api_error")
+        said = read_error_said(body)
+        type_ = _IN_STREAM.get(said.code or "") or _IN_STREAM.get(said.type, "api_error")
         return sse("error", _error(type_, body))
 
 

@@ -19,6 +19,7 @@ from airboss.domain.release import Release
 from airboss.providers.anthropic_answer import AnthropicReader
 from airboss.providers.dialect import DONE, Outgoing, key_in
 from airboss.providers.dialects import ANTHROPIC_VERSION
+from airboss.providers.lenient import decoded
 
 OWN_HEADERS = ("anthropic-version", "anthropic-beta")
 """Headers of a client's that go on with its words."""
@@ -106,7 +107,7 @@ def _put_labels(changes: dict[str, bytes | None], members: Mapping[str, msgspec.
 def said_as_heard(heard: str) -> tuple[bytes, bool]:
     """An event as it came, and whether it says how a message ended: the client gets such a one when the
     call's record is closed."""
-    type_ = _typed.decode(heard).type
+    type_ = decoded(_typed, heard.encode()).type
     return as_event(type_, heard), type_ in _LAST
 
 
@@ -126,7 +127,7 @@ class PassingReader(AnthropicReader):
         """One event. One that chat has no words for still moves the stream on, but for a ping, which says
         only that the connection is there and waits for the next."""
         said = super().event(data)
-        type_ = _typed.decode(data).type
+        type_ = decoded(_typed, data).type
         if type_ == "error":
             return said  # told in our own words
         if type_ == "ping":

@@ -9,6 +9,7 @@ import msgspec
 from airboss.dialects.heard import as_event
 from airboss.dialects.responses_passing import LAST
 from airboss.dialects.speech import Json, encode, sse
+from airboss.providers.lenient import decoded, without_halves
 
 
 class _Event(msgspec.Struct):
@@ -47,7 +48,7 @@ class Heard:
         """One event as it came; nothing of one that says how the response ended: the client gets such a one
         when the call's record is closed. `recorded` is the event as it may be kept."""
         data = heard.encode()  # of a `str` msgspec cannot keep a part as it is
-        said = _event.decode(data)
+        said = decoded(_event, data)
         type_ = said.type if isinstance(said.type, str) else ""
         if isinstance(said.sequence_number, int):
             self._number = max(self._number, said.sequence_number)
@@ -55,10 +56,11 @@ class Heard:
             return as_event(type_, heard)
         whole = kept = self._own(bytes(said.response))
         if recorded != heard:
-            kept = self._own(bytes(_event.decode(recorded.encode()).response))
+            kept = self._own(bytes(decoded(_event, recorded.encode()).response))
         self._begun = whole
         if self._previous is not None:
-            heard = encode(_members.decode(data) | {"response": msgspec.Raw(whole)}).decode()
+            members = _members.decode(without_halves(data))
+            heard = encode(members | {"response": msgspec.Raw(whole)}).decode()
         if type_ not in LAST:
             return as_event(type_, heard)
         self.last = kept
@@ -66,13 +68,13 @@ class Heard:
         return b""
 
     def _own(self, response: bytes) -> bytes:
-        """A response as its client knows it."""
-        named = _named.decode(response).id
+        """A response as its client knows it; halves of characters stay where nothing else changes."""
+        named = decoded(_named, response).id
         self.id = named if isinstance(named, str) else ""
         if self._previous is None:
             return response
         previous = msgspec.Raw(encode(self._previous))
-        return encode(_members.decode(response) | {"previous_response_id": previous})
+        return encode(_members.decode(without_halves(response)) | {"previous_response_id": previous})
 
     def end(self) -> bytes:
         """The events that end it."""
@@ -80,6 +82,6 @@ class Heard:
 
     def fail(self, error: Json) -> bytes:
         """The event that ends a stream that broke."""
-        response: Json = {**_members.decode(self._begun), "status": "failed", "error": error}
+        response: Json = {**_members.decode(without_halves(self._begun)), "status": "failed", "error": error}
         name = "response.failed"
         return sse(name, {"type": name, "sequence_number": self._number + 1, "response": response})

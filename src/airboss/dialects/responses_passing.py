@@ -51,10 +51,35 @@ LAST = frozenset({"response.completed", "response.incomplete"})
 """Events that end a stream well."""
 STATUS: Mapping[str, int] = {
     "rate_limit_exceeded": 429,
-    "invalid_prompt": 400,
     "server_error": 500,
+    "vector_store_timeout": 504,
+    **dict.fromkeys(
+        (
+            "invalid_prompt",
+            "data_residency_mismatch",
+            "bio_policy",
+            "cyber_policy",
+            "misalignment_policy_violation",
+            "image_content_policy_violation",
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_base64_image",
+            "invalid_image_url",
+            "invalid_image_mode",
+            "image_too_large",
+            "image_too_small",
+            "image_parse_error",
+            "image_file_too_large",
+            "image_file_not_found",
+            "unsupported_image_media_type",
+            "empty_image_file",
+            "failed_to_download_image",
+        ),
+        400,
+    ),
 }
-"""The status of an error that comes inside of an answer, by its code."""
+"""The status of an error that comes inside of an answer, by its code (OpenAI's `ResponseError`). Those of
+400 are the caller's to mend."""
 _FINISH: Mapping[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _SAID = frozenset({"message", "reasoning"}) | _CALLS
@@ -326,6 +351,8 @@ def _failed(error: _Error | None) -> bytes:
     if error.code == "context_length_exceeded":
         code = "context_length_exceeded"
     type_ = error.type if isinstance(error.type, str) else str(error.code or "upstream_error")
+    if code == 400:
+        code, type_ = str(error.code), "invalid_request_error"
     return error_of(message, type_=type_, code=code)
 
 

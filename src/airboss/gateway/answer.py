@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from airboss.dialects.chat_said import TOO_LARGE
 from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
@@ -344,6 +345,10 @@ class StreamedAnswer(_Answer):
     def fail(self, error: ApiError) -> None:
         """End with an error; an answer that had said why it ends has ended well, whatever breaks after it."""
         broke = isinstance(error, UpstreamFailed | UpstreamTimeout) and error.code != TOO_LARGE
+        if broke and self.translation is not None and not self.finished.done():
+            # Gemini's says why it ends before its last words, which are none.
+            with suppress(ApiError):
+                self._take(self.translation.broke())
         if broke and self.first_output_at is not None and self.assembly.settled:
             self._succeed()
         else:

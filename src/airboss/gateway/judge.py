@@ -5,7 +5,7 @@ another model, and which are the caller's to mend. Pure.
 |---|---|---|
 | `caller` | the provider's 400, 413, 422 and its filter's; our own policy's; no record | the caller is told |
 | `elsewhere` | a prompt that is too long, a key or model that is refused, redirects | another model |
-| `again` | 408, 409, 425, 429, 5xx, timeouts, resets, and what is no answer | the same model, then another |
+| `again` | 408, 409, 424, 425, 429, 5xx, timeouts, resets, what is no answer | the same model, then another |
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from airboss.providers.connection import ConnectFailed, ConnectionStale
 Class = Literal["caller", "elsewhere", "again"]
 
 TOO_LONG = "context_length_exceeded"
-_AGAIN = frozenset({408, 409, 425, 429})
+_AGAIN = frozenset({408, 409, 424, 425, 429})
+"""With 424, by which Bedrock and TGI say that the model broke off."""
 _CALLER = frozenset({400, 413, 422})
 _NEVER_BETTER = frozenset({501, 505})
 """Of the 5xx those that are about what was asked, not about the moment."""

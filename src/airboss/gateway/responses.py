@@ -26,6 +26,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import Spoken, SpokenClient
 from airboss.gateway.worker import Worker
+from airboss.providers.lenient import without_halves
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 PATH = "/v1/responses"
@@ -143,7 +144,7 @@ class _Keeper:
     async def keep(self, chat: bytes, answer: bytes | None) -> None:
         """As `spoken.Keep`: what cannot be kept is told as not kept."""
         try:
-            response = self._speech.whole(answer or b"{}")  # it may bring its own id
+            response = without_halves(self._speech.whole(answer or b"{}"))  # it may bring its own id
             named, previous = self._speech.response_id, self._speech.asked.request.previous_response_id
             if named == previous or _NAMED.fullmatch(named) is None:
                 raise UpstreamFailed(f"its provider calls it {named[:100]!r}")

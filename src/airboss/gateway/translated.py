@@ -69,6 +69,10 @@ class Translation:
             raise self.failure
         return last + _events(self._reader.end())
 
+    def broke(self) -> bytes:
+        """The end of a stream that broke, where its reason to stop had been said. Raises ApiError."""
+        return _events(self._reader.end()) if self._events is not None else b""
+
     def told(self) -> dict[str, Any] | None:
         """The usage as far as it has been told."""
         return self._reader.told()

@@ -196,7 +196,7 @@ class AnthropicReader:
 
     def told(self) -> Json | None:
         """The usage as far as it has been told."""
-        return None if self._usage.input_tokens is None else self._told()
+        return None if None in {self._usage.input_tokens, self._usage.output_tokens} else self._told()
 
     def event(self, data: bytes) -> list[bytes]:  # noqa: PLR0911 - one for each kind of event
         """One event."""

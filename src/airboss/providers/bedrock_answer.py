@@ -63,8 +63,8 @@ class _Block(msgspec.Struct, rename="camel"):
 
 
 class _Usage(msgspec.Struct, rename="camel"):
-    input_tokens: Tokens = 0
-    output_tokens: Tokens = 0
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
     cache_read_input_tokens: Tokens | None = None
     cache_write_input_tokens: Tokens | None = None
 

@@ -118,9 +118,9 @@ class _Candidate(msgspec.Struct, rename="camel"):
 
 
 class _Usage(msgspec.Struct, rename="camel"):
-    prompt_token_count: Tokens = 0
+    prompt_token_count: Tokens | None = None
     cached_content_token_count: Tokens = 0
-    candidates_token_count: Tokens = 0
+    candidates_token_count: Tokens | None = None
     thoughts_token_count: Tokens = 0
     tool_use_prompt_token_count: Tokens = 0
 
@@ -164,6 +164,8 @@ class GeminiReader:
         self._reasons: dict[int, FinishReason] = {}
         self._begun: set[int] = set()
         self._images: dict[int, int] = {}
+        self._spoke = False
+        """Whether there is anything that counts as output, besides thoughts."""
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer. Raises UpstreamRefused where the prompt was blocked."""
@@ -212,7 +214,10 @@ class GeminiReader:
             if reason is not None:
                 self._reasons[index] = reason
         broken = _broken(said)
-        return made if broken is None else [*made, broken]
+        if broken is None:
+            return made
+        self._reasons.clear()  # it has not ended so
+        return [*made, broken]
 
     def end(self) -> list[bytes]:
         """Why each answer ended, and the usage; nothing where the stream was cut."""
@@ -262,6 +267,7 @@ class GeminiReader:
                 images.append(_image(part.inline_data, number))
             elif part.text:
                 (thoughts if part.thought else texts).append(part.text)
+        self._spoke = self._spoke or bool(texts or calls or images)
         return texts, thoughts, calls, images
 
     def _call(self, part: _Part, called: _Call, index: int, number: int) -> Json:
@@ -283,15 +289,18 @@ class GeminiReader:
         return "tool_calls" if self._calls.get(candidate.index) else "stop"
 
     def told(self) -> Json | None:
-        """The usage as far as it has been told: each event says all of it anew."""
+        """The usage as far as it has been told: each event says all of it anew, but for counts of nothing.
+        None where a count is missing, or is none."""
         usage = self._usage
-        if usage is None:
+        if usage is None or usage.prompt_token_count is None:
+            return None
+        if usage.candidates_token_count is None and self._spoke:
             return None
         prompt = usage.prompt_token_count + usage.tool_use_prompt_token_count
         return usage_of(
             uncached=max(0, prompt - usage.cached_content_token_count),
             cached=usage.cached_content_token_count,
-            output=usage.candidates_token_count + usage.thoughts_token_count,
+            output=(usage.candidates_token_count or 0) + usage.thoughts_token_count,
             reasoning=usage.thoughts_token_count,
         )
 
