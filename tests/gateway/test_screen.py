@@ -407,3 +407,26 @@ def test_tool_calls_in_pieces(screened: Gateway, provider: FakeProvider) -> None
     assert len(calls) == 2
     assert all(isinstance(json.loads(call["function"]["arguments"]), dict) for call in calls)
     assert {call["function"]["name"] for call in calls} == {"look_up"}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_events_of_several_lines(screened: Gateway, upstream: SaidUpstream, action: str) -> None:
+    """JSON that comes in several `data` lines goes on whole, and its usage is counted."""
+    upstream.done = True
+    upstream.stream([{"content": "Fine. ", "seen": [1, 2]}, {"content": "Bye."}])
+    told = "".join(
+        "".join(f"data: {line}\n" for line in json.dumps(json.loads(event), indent=1).split("\n")) + "\n"
+        for event in upstream.events
+    )
+    raw = f"{told}data: [DONE]\n\n".encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+    upstream.raw = head + raw
+    try:
+        response = chat(screened, action, stream=True, stream_options={"include_usage": True})
+    finally:
+        upstream.raw = None
+    lines = [line for line in response.text.split("\n") if line]
+    assert all(line.startswith("data: ") for line in lines), response.text
+    end = screened.closed(response.headers["x-request-id"])
+    assert (end["status"], end["input_tokens"], end["output_tokens"]) == ("ok", 3, 2)
+    assert not end["usage_estimated"]
