@@ -14,7 +14,7 @@ from airboss.governance.policies import policy_of
 from tests.gateway.test_responses_native import ANSWER
 from tests.support.gateway import PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream
-from tests.support.spoken import error, error_in_stream, is_whole, say, text
+from tests.support.spoken import error, error_in_stream, is_whole, say, streamed, text
 
 KINDS: tuple[ProviderKind, ...] = ("openai", "anthropic", "gemini", "bedrock")
 HALF = "Half \ud83d."
@@ -255,3 +255,43 @@ def test_a_model_that_broke_off_is_asked_again(gateway: Gateway, upstream: SaidU
     answer = gateway.chat(model="patient")
     assert answer.status_code == 502
     assert len(upstream.seen) == 2
+
+
+@pytest.mark.parametrize("dialect", ["chat", "responses"])
+def test_several_signed_thoughts(gateway: Gateway, upstream: SaidUpstream, dialect: str) -> None:
+    """In a stream of chat they are numbered; the record, and Anthropic when it has them back, know none."""
+    thoughts = [
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+        {"type": "redacted_thinking", "data": "d"},
+    ]
+    start = {"id": "m", "type": "message", "model": "c", "content": [], "usage": {"input_tokens": 3}}
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": start}]
+    for at, block in enumerate((*thoughts, {"type": "tool_use", "id": "c1", "name": "f", "input": {}})):
+        events.append({"type": "content_block_start", "index": at, "content_block": block})
+        events.append({"type": "content_block_stop", "index": at})
+    usage = {"output_tokens": 2}
+    events += [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": usage}]
+    events += [{"type": "message_stop"}]
+    upstream.events = [json.dumps(each) for each in events]
+    if dialect == "chat":
+        answer = gateway.chat(model="anthropic", stream=True)
+        lines = [json.loads(each[6:]) for each in answer.text.split("\n\n") if each.startswith("data: {")]
+        deltas = [choice["delta"] for line in lines for choice in line["choices"]]
+        told = [block for delta in deltas for block in delta.get("thinking_blocks", ())]
+        assert [block["index"] for block in told] == [0, 1]
+        end = gateway.closed(answer.headers["x-request-id"])
+        kept = end["response"]["choices"][0]["message"]["thinking_blocks"]
+        assert [block["type"] for block in kept] == [block["type"] for block in thoughts]
+        assert not any("index" in block for block in kept)
+        call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        turn = {"role": "assistant", "content": None, "thinking_blocks": told, "tool_calls": [call]}
+        result = {"role": "tool", "tool_call_id": "c1", "content": "1"}
+        gateway.chat(model="anthropic", messages=[{"role": "user", "content": "hi"}, turn, result])
+    else:
+        answer = say(gateway, dialect, model="anthropic", stream=True)
+        made = streamed(answer)[-1][1]["response"]["id"]
+        results = [{"type": "function_call_output", "call_id": "c1", "output": "1"}]
+        say(gateway, dialect, results, model="anthropic", previous_response_id=made)
+    blocks = json.loads(upstream.seen[-1])["messages"][1]["content"]
+    assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "tool_use"]
+    assert not any("index" in block for block in blocks)

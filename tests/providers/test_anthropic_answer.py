@@ -152,7 +152,8 @@ def test_calls_are_numbered_among_themselves() -> None:
 
 
 def test_thoughts_are_signed_when_they_end() -> None:
-    """Their words come as they come; the signed block comes whole, and a hidden one too."""
+    """Their words come as they come; the signed block comes whole, and a hidden one too, each with the number
+    by which OpenAI's clients put a list together: without one they fail at the second."""
     made = streamed(
         *block(
             0,
@@ -166,8 +167,8 @@ def test_thoughts_are_signed_when_they_end() -> None:
     assert made == [
         {"role": "assistant", "reasoning_content": "h"},
         {"reasoning_content": "m"},
-        {"thinking_blocks": [THOUGHT]},
-        {"thinking_blocks": [HIDDEN]},
+        {"thinking_blocks": [{"index": 0, **THOUGHT}]},
+        {"thinking_blocks": [{"index": 1, **HIDDEN}]},
     ]
 
 

@@ -242,7 +242,7 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
                 {
                     "role": "assistant",
                     "content": "well",
-                    "thinking_blocks": [THOUGHT],
+                    "thinking_blocks": [{"index": 0, **THOUGHT}],  # as a stream has it
                     "tool_calls": [CALL, {"id": "two", "function": {"name": "f", "arguments": ""}}],
                 },
                 {"role": "tool", "tool_call_id": "call.1", "content": "1"},

@@ -18,6 +18,7 @@ from airboss.providers.lenient import (
     CallNumbers,
     any_json,
     arguments_of,
+    unnumbered,
     whole_number,
     without_halves,
 )
@@ -102,7 +103,9 @@ def _choice(head: Said, choice: Json) -> Said:
         text=_flat(said.get("content")),
         refusal=text_of(said.get("refusal")),
         reasoning=text_of(reasoning) or _thoughts(said.get("content")),
-        thoughts=tuple(each for each in list_of(said.get("thinking_blocks")) if isinstance(each, dict)),
+        thoughts=tuple(
+            unnumbered(each) for each in list_of(said.get("thinking_blocks")) if isinstance(each, dict)
+        ),
         calls=tuple(
             _call(None if streamed else number, each)
             for number, each in enumerate(list_of(said.get("tool_calls")))

@@ -136,7 +136,7 @@ class AnthropicReader:
         self._answer_tool = answer_tool
         self._usage = _Usage()
         self._open: dict[int, _Open] = {}
-        self._calls = 0
+        self._calls = self._thoughts = 0
         self._answered = False
         self._finished = False
         self._usage_said: Json | None = None
@@ -281,7 +281,10 @@ class AnthropicReader:
             return [self._arguments(opened, encode(block.input or {}).decode())]
         if block.type in {"thinking", "redacted_thinking"}:
             kept = _kept(block, "".join(opened.thought), "".join(opened.signature))
-            return [self._write.chunk({"thinking_blocks": [kept]})]
+            # OpenAI's clients put lists of a stream together by it.
+            numbered = {"index": self._thoughts, **kept}
+            self._thoughts += 1
+            return [self._write.chunk({"thinking_blocks": [numbered]})]
         return []
 
     def end(self) -> list[bytes]:

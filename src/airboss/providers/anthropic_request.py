@@ -34,6 +34,7 @@ from airboss.providers.chat_request import (
     texts_of,
 )
 from airboss.providers.dialect import Unsaid
+from airboss.providers.lenient import unnumbered
 
 ANSWER_TOOL = "json_answer"
 """The tool that stands for a schema of the answer."""
@@ -133,7 +134,7 @@ def _turn(message: Message, where: str, unsaid: Unsaid) -> tuple[str, list[Json]
             result["content"] = blocks
         return "user", [_marked(result, marks[-1] if marks else message.cache_control)]
     if message.role == "assistant":
-        blocks = [*(message.thinking_blocks or ()), *_blocks(message, where, unsaid)]
+        blocks = [*map(unnumbered, message.thinking_blocks or ()), *_blocks(message, where, unsaid)]
         if message.images:
             unsaid.add(f"{where}.images", "a model made them")
         if message.refusal:

@@ -8,7 +8,7 @@ import msgspec
 
 from airboss.domain.request import Operation
 from airboss.providers.compatible import Delta, Reply
-from airboss.providers.lenient import CallNumbers, arguments_of
+from airboss.providers.lenient import CallNumbers, arguments_of, unnumbered
 from airboss.providers.usage import Usage, UsageSum
 
 OUTPUT_CHARS_MAX = 8 * 1024 * 1024
@@ -96,7 +96,7 @@ class Assembly:
         for thought_block in said.thinking_blocks or ():
             if self._kept < OUTPUT_CHARS_MAX:
                 self._kept += len(msgspec.json.encode(thought_block)) + BLOCK_CHARS
-                into.thoughts.append(thought_block)
+                into.thoughts.append(unnumbered(thought_block))
         for image in said.images or ():
             if self._kept < OUTPUT_CHARS_MAX:
                 self._kept += len(msgspec.json.encode(image))

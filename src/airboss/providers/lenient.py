@@ -149,6 +149,11 @@ def arguments_of(value: object) -> str:
     return "" if value is None else msgspec.json.encode(value).decode()
 
 
+def unnumbered(piece: dict[str, Any]) -> dict[str, Any]:
+    """A piece of a list without its `index`, which only a stream has."""
+    return {name: value for name, value in piece.items() if name != "index"} if "index" in piece else piece
+
+
 def whole_number(value: Any) -> Any:
     """`value`, a whole number where it is one that is written as a fraction (3.0)."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
