@@ -17,6 +17,7 @@ from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import error, error_in_stream, is_whole, say, streamed, text
 
 KINDS: tuple[ProviderKind, ...] = ("openai", "anthropic", "gemini", "bedrock")
+AWS_SECRET, TOKEN = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "IQoJb3JpZ2luX2VjEXAMPLETOKEN"
 HALF = "Half \ud83d."
 
 
@@ -24,7 +25,7 @@ HALF = "Half \ud83d."
 def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A worker in front of it, as each kind, with and without a policy."""
     secret = tmp_path_factory.mktemp("secret") / "key"
-    secret.write_text("AKIAABCDEFGHIJKLMNOP:secret")
+    secret.write_text(f"AKIAABCDEFGHIJKLMNOP:{AWS_SECRET}:{TOKEN}")
     usual: dict[str, Any] = {
         "aliases": (),
         "price": PRICE,
@@ -295,3 +296,16 @@ def test_several_signed_thoughts(gateway: Gateway, upstream: SaidUpstream, diale
     blocks = json.loads(upstream.seen[-1])["messages"][1]["content"]
     assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "tool_use"]
     assert not any("index" in block for block in blocks)
+
+
+def test_what_aws_shows_of_a_session(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """It tells what should have been signed, the session's token among it: nobody hears or keeps that."""
+    signed = f"should have been 'POST\\n/model\\n\\nx-amz-security-token:{TOKEN}\\n' with {AWS_SECRET}"
+    upstream.status, upstream.body = 403, {"message": f"The signature does not match. The String {signed}"}
+    answer = gateway.chat(model="bedrock")
+    assert answer.status_code == 502
+    assert "The signature does not match" in answer.json()["error"]["message"]
+    end = gateway.closed(answer.headers["x-request-id"])
+    for seen in (answer.text, json.dumps(end), gateway.log):
+        assert TOKEN not in seen
+        assert AWS_SECRET not in seen

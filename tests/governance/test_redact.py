@@ -224,3 +224,11 @@ def test_no_text_takes_long(data: bytes) -> None:
     started = time.perf_counter()
     Redactor([SECRET, "12345678", new_key()]).redact(data)
     assert time.perf_counter() - started < 1.0
+
+
+def test_the_parts_of_an_access_key() -> None:
+    """Of a key of AWS's neither its secret nor a session's token stays; its id does, which is none."""
+    access, secret, token = "AKIAABCDEFGHIJKLMNOP", "wJalrXUtnFEMI/K7MDENG+bPx", "IQoJb3JpZ2luX2VjEXAMPLE"
+    redactor = Redactor([f"{access}:{secret}:{token}"])
+    said = redactor.redact_text(f"{access} {secret} {token}")
+    assert said == f"{access} {MARK} {MARK}"

@@ -27,6 +27,7 @@ import msgspec
 
 from airboss.domain.record import Attempt, ClosedCall, InferenceRecord, OpenedCall, Redacted, Status
 from airboss.domain.request import Operation
+from airboss.providers.aws_sign import credentials_of
 
 try:
     from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
@@ -89,10 +90,14 @@ T = TypeVar("T")
 
 
 class Redactor:
-    """Takes secrets out of bytes and text. Made anew when the secrets change; safe to share by threads."""
+    """Takes secrets out of bytes and text. Made anew when the secrets change; safe to share by threads. Of an
+    access key of AWS's the secret parts are too: AWS shows what was signed, a session's token with it."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._known = _Known(tuple(secrets))
+        known = tuple(secrets)
+        access_keys = [found for secret in known if (found := credentials_of(secret)) is not None]
+        parts = [part for key in access_keys for part in (key.secret_key, key.token) if part]
+        self._known = _Known((*known, *parts))
 
     def redact(self, json: bytes, also: str | None = None) -> Redacted:
         """`json` without the secrets, and without `also` (the caller's credential).
