@@ -126,6 +126,7 @@ def test_what_is_promised_comes_before_what_follows(run: Callable[[Any], None], 
         server = Server(
             handler=handler,
             error_response=lambda *_: (b"", b"the second"),
+            may_send=lambda *_: None,
             body_bytes_max=1_000,
             loop=loop,
             outbox=outbox,

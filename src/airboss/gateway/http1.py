@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import cast
 
@@ -21,23 +21,28 @@ import msgspec
 
 from airboss.domain.errors import (
     ApiError,
-    BodyTooLarge,
-    HeadersTooLarge,
     InternalError,
     InvalidRequest,
     RequestTimeout,
 )
 from airboss.gateway.intake import Intake, Waiting
 from airboss.gateway.known_head import KnownHead, known_head
-from airboss.gateway.request_head import ONCE_ONLY, HttpRequest, check_head, path_of
+from airboss.gateway.request_head import (
+    ONCE_ONLY,
+    HttpRequest,
+    check_framing,
+    check_head,
+    check_size,
+    path_of,
+    too_much,
+)
 from airboss.providers.outbox import Outbox
 
 log = logging.getLogger("airboss.gateway")
 
-HEAD_BYTES_MAX = 64 * 1024
 HEADER_BYTES_EXTRA = 32
-FRAMING_BYTES_A_BODY_BYTE = 8
-"""What chunks of one byte each cost; sizes, extensions and trailers may take so much, and a head's worth."""
+STRANGER_BODY_BYTES_MAX = 64 * 1024
+"""Of who has not shown a good key: more is not kept, or a few hundred strangers would fill the memory."""
 HEAD_S_MAX = 15.0
 """From the first byte of a request to the end of its head."""
 BODY_GRACE_S = 30.0
@@ -49,6 +54,8 @@ LINGER_S = 2.0
 and not a reset."""
 PIPELINE_MAX = 16
 """Requests waiting behind the one being served before reading stops."""
+PIPELINE_BYTES_MAX = 1024 * 1024
+"""Of their bodies: so many, and one body more."""
 WRITE_BUFFER_BYTES = 256 * 1024
 
 STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
@@ -64,6 +71,8 @@ class Server(msgspec.Struct, kw_only=True):
     handler: Handler
     error_response: Callable[[ApiError, str], tuple[bytes, bytes]]
     """Headers and body for an error that no handler saw; the second argument is the request's path."""
+    may_send: Callable[[Mapping[bytes, bytes], str], object]
+    """Raises ApiError where such a head, to such a path, may bring no body over STRANGER_BODY_BYTES_MAX."""
     body_bytes_max: int
     loop: asyncio.AbstractEventLoop
     outbox: Outbox
@@ -94,6 +103,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[HttpRequest] = deque()
+        self._waiting_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._next = Waiting(server.loop)
         self._current: HttpRequest | None = None
@@ -245,7 +255,9 @@ class Connection(asyncio.Protocol):
             if self._in_message:
                 same = self._headers is unfinished
                 if same and not was_in_head:
-                    self._read_framing(len(data) - (self._body_bytes - body_bytes))
+                    # llhttp keeps a trailer until it ends: they are bounded.
+                    self._unread_bytes += len(data) - (self._body_bytes - body_bytes)
+                    check_framing(self._unread_bytes, self._body_bytes)
                 else:
                     self._read_part(len(data), same_head=same)
             elif between:
@@ -351,21 +363,9 @@ class Connection(asyncio.Protocol):
             self._deadline = time.monotonic() + HEAD_S_MAX
         self._check_head()
 
-    def _read_framing(self, size: int) -> None:
-        """Note `size` bytes of a body's framing. llhttp keeps a trailer until it ends: they are bounded."""
-        self._unread_bytes += size
-        if self._unread_bytes > HEAD_BYTES_MAX + FRAMING_BYTES_A_BODY_BYTE * self._body_bytes:
-            raise HeadersTooLarge(
-                f"{self._unread_bytes} bytes of chunk sizes, extensions and trailers for "
-                f"{self._body_bytes} bytes of body; send larger chunks, without extensions and trailers"
-            )
-
     def _check_head(self) -> None:
         """Refuse a head that is too large; asked once a read and once a head, for what is read is bounded."""
-        if max(self._head_bytes(), self._unread_bytes) > HEAD_BYTES_MAX:
-            raise HeadersTooLarge(
-                f"the request's head is over {HEAD_BYTES_MAX} bytes; send fewer or shorter headers"
-            )
+        check_size(max(self._head_bytes(), self._unread_bytes))
 
     def _head_bytes(self) -> int:
         # Many tiny headers cost more than their bytes, so each counts for a little more.
@@ -383,24 +383,21 @@ class Connection(asyncio.Protocol):
         self._http_1_0 = version == "1.0"
         length = check_head(headers, version, self._url)
         if length > self._server.body_bytes_max:
-            raise self._too_much(length)
+            raise too_much(length, self._server.body_bytes_max)
         self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
         expect = headers.get(b"expect")
         if expect is not None and expect.lower() == b"100-continue" and self._current is None:
             self._answer_promised()
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _too_much(self, size: int) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"the body is {size} bytes or more, the limit is {self._server.body_bytes_max}; send less, "
-            "or raise max_body_bytes under [gateway]"
-        )
-
     def on_body(self, data: bytes) -> None:
         """Keep a piece, within bounds."""
+        before = self._body_bytes
         self._body_bytes += len(data)
         if self._body_bytes > self._server.body_bytes_max:
-            raise self._too_much(self._body_bytes)
+            raise too_much(self._body_bytes, self._server.body_bytes_max)
+        if before <= STRANGER_BODY_BYTES_MAX < self._body_bytes:
+            self._server.may_send(self._headers, path_of(self._url))
         self._body.append(data)
 
     def on_message_complete(self) -> None:
@@ -421,7 +418,9 @@ class Connection(asyncio.Protocol):
             self._serve(request)
             return
         self._waiting.append(request)
-        if len(self._waiting) >= PIPELINE_MAX and not self._paused_reading:
+        self._waiting_bytes += len(request.body)
+        full = len(self._waiting) >= PIPELINE_MAX or self._waiting_bytes >= PIPELINE_BYTES_MAX
+        if full and not self._paused_reading:
             self._paused_reading = True
             self.transport.pause_reading()
 
@@ -463,6 +462,7 @@ class Connection(asyncio.Protocol):
                 self._current = None
             elif self._waiting:
                 self._current = self._waiting.popleft()
+                self._waiting_bytes -= len(self._current.body)
                 self._read_on()
                 await asyncio.sleep(0)  # others have their turn between requests that were read at once
             else:
@@ -485,7 +485,8 @@ class Connection(asyncio.Protocol):
         return False
 
     def _read_on(self) -> None:
-        if self._paused_reading and len(self._waiting) < PIPELINE_MAX // 2:
+        room = len(self._waiting) < PIPELINE_MAX // 2 and self._waiting_bytes < PIPELINE_BYTES_MAX
+        if self._paused_reading and room:
             self._paused_reading = False
             with contextlib.suppress(RuntimeError):
                 self.transport.resume_reading()

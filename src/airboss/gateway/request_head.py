@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import httptools
 import msgspec
 
-from airboss.domain.errors import InvalidRequest, UnsupportedMedia
+from airboss.domain.errors import BodyTooLarge, HeadersTooLarge, InvalidRequest, UnsupportedMedia
 
 if TYPE_CHECKING:
     from airboss.gateway.wire import Body
+
+HEAD_BYTES_MAX = 64 * 1024
+FRAMING_BYTES_A_BODY_BYTE = 8
+"""What chunks of one byte each cost; sizes, extensions and trailers may take so much, and a head's worth."""
 
 ONCE_ONLY = frozenset(
     {
@@ -81,6 +85,31 @@ def _check_chunked(headers: Mapping[bytes, bytes], version: str) -> None:
             "content-length",
             code="invalid_http",
         )
+
+
+def check_size(head_bytes: int) -> None:
+    """Refuse a head that is too large, or is so already before its end."""
+    if head_bytes > HEAD_BYTES_MAX:
+        raise HeadersTooLarge(
+            f"the request's head is over {HEAD_BYTES_MAX} bytes; send fewer or shorter headers"
+        )
+
+
+def check_framing(framing_bytes: int, body_bytes: int) -> None:
+    """Refuse what frames a body where it is far more than the body."""
+    if framing_bytes > HEAD_BYTES_MAX + FRAMING_BYTES_A_BODY_BYTE * body_bytes:
+        raise HeadersTooLarge(
+            f"{framing_bytes} bytes of chunk sizes, extensions and trailers for {body_bytes} bytes of body; "
+            "send larger chunks, without extensions and trailers"
+        )
+
+
+def too_much(size: int, most: int) -> BodyTooLarge:
+    """What is said of a body of `size` bytes, or that many up to now."""
+    return BodyTooLarge(
+        f"the body is {size} bytes or more, the limit is {most}; send less, or raise max_body_bytes under "
+        "[gateway]"
+    )
 
 
 @lru_cache(maxsize=32)

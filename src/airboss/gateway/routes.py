@@ -85,6 +85,15 @@ class Router:
             raise _not_allowed(http, [*methods, "HEAD"] if "GET" in methods else [*methods])
         return route
 
+    def may_send(self, headers: Mapping[bytes, bytes], path: str) -> None:
+        """Raise ApiError where a request with this head may bring no long body, before it is read: without a
+        good key, or where nothing takes one."""
+        if not path.startswith("/v1/"):
+            raise NotFound(
+                f"no route takes a long body at {path[:100]!r}; {instead_of(path)}", code="unknown_route"
+            )
+        self.worker.view().authenticate(headers)
+
     def error_response(self, error: ApiError, path: str = "") -> tuple[bytes, bytes]:
         """Headers and body for an error outside any call; it has an id too, so that it can be asked about."""
         self.worker.metrics.refused(error.http_status)

@@ -102,6 +102,7 @@ async def serve(
     server = Server(
         handler=router,
         error_response=router.error_response,
+        may_send=router.may_send,
         body_bytes_max=settings.body_bytes_max,
         loop=loop,
         outbox=worker.outbox,
