@@ -76,6 +76,22 @@ def test_a_slow_sender_is_turned_away(port: int, monkeypatch: pytest.MonkeyPatch
         assert wire.answer() is None
 
 
+def test_requests_do_not_wait_without_end(port: int) -> None:
+    """Some requests sent at once are answered in order; who sends very many is turned away."""
+    with Wire(port) as wire:
+        wire.send(MARK * 60)
+        for _ in range(60):
+            answer = wire.answer()
+            assert answer is not None
+            assert answer.status == 200
+        wire.send(MARK * 20_000)
+        answer = wire.answer()
+        many = 0
+        while answer is not None and answer.status == 200:
+            answer, many = wire.answer(), many + 1
+        assert many < 1_000
+
+
 def test_a_client_that_goes_is_no_defect(port: int, caplog: pytest.LogCaptureFixture) -> None:
     """A connection that ends within a body leaves no trace in the log."""
     with caplog.at_level(logging.WARNING), Wire(port) as wire:

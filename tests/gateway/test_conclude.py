@@ -14,9 +14,10 @@ import uvloop
 from airboss.domain.record import ClosedCall
 from airboss.gateway import pipeline
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.http1 import Connection, Server
+from airboss.gateway.http1 import Connection
 from airboss.gateway.intake import Intake
 from airboss.gateway.request_head import HttpRequest
+from airboss.gateway.server import Server
 from airboss.providers.outbox import Outbox
 
 

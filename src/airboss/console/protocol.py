@@ -25,6 +25,8 @@ LINGER_S = 2.0
 answer and not a reset."""
 BODY_S_MAX = 60.0
 """The largest body that a route takes is a few megabytes."""
+PIPELINE_MAX = 64
+"""Requests waiting behind the one being served; browsers and our verbs send none."""
 ONCE_ONLY = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"authorization", b"x-api-key", b"content-type"}
 )
@@ -78,6 +80,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on to the next request; a body that is still coming after its answer is read no further."""
         super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()  # which uvicorn ends though others wait: it would read on for ever
         if self._reading is None or self._in_head or self.transport.is_closing():
             return
         self._lingering = True
@@ -164,6 +168,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise self._refused(InvalidRequest("only transfer-encoding 'chunked' is read here, by HTTP/1.1"))
         if len(self.url) > HEAD_BYTES_MAX:
             raise self._refused(_too_large())
+        if len(self.pipeline) >= PIPELINE_MAX:
+            raise self._refused(InvalidRequest("too many requests wait on this connection; read the answers"))
         super().on_headers_complete()
         self._due_in(BODY_S_MAX)
 

@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
 
@@ -25,7 +25,7 @@ from airboss.domain.errors import (
     InvalidRequest,
     RequestTimeout,
 )
-from airboss.gateway.intake import Intake, Waiting
+from airboss.gateway.intake import Waiting
 from airboss.gateway.known_head import KnownHead, known_head
 from airboss.gateway.request_head import (
     ONCE_ONLY,
@@ -36,7 +36,7 @@ from airboss.gateway.request_head import (
     path_of,
     too_much,
 )
-from airboss.providers.outbox import Outbox
+from airboss.gateway.server import Server
 
 log = logging.getLogger("airboss.gateway")
 
@@ -61,39 +61,6 @@ WRITE_BUFFER_BYTES = 256 * 1024
 STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
-Handler = Callable[["Connection", HttpRequest], Awaitable[None]]
-"""Answers a request through the connection: `respond`, or `start_stream` and what follows it."""
-
-
-class Server(msgspec.Struct, kw_only=True):
-    """What the connections of one worker share."""
-
-    handler: Handler
-    error_response: Callable[[ApiError, str], tuple[bytes, bytes]]
-    """Headers and body for an error that no handler saw; the second argument is the request's path."""
-    may_send: Callable[[Mapping[bytes, bytes], str], object]
-    """Raises ApiError where such a head, to such a path, may bring no body over STRANGER_BODY_BYTES_MAX."""
-    body_bytes_max: int
-    loop: asyncio.AbstractEventLoop
-    outbox: Outbox
-    intake: Intake
-    connections: set[Connection] = msgspec.field(default_factory=set)
-    draining: bool = False
-
-    def sweep(self) -> None:
-        """Close what waits too long; called about once a second."""
-        now = time.monotonic()
-        for connection in tuple(self.connections):
-            connection.check_deadline(now)
-
-    def drain(self) -> None:
-        """Answer what was begun, then close; connections between requests close now."""
-        self.draining = True
-        self.outbox.flush()
-        for connection in tuple(self.connections):
-            connection.close_if_idle()
-
-
 class Connection(asyncio.Protocol):
     """One client connection."""
 
@@ -110,6 +77,9 @@ class Connection(asyncio.Protocol):
         """The request being served."""
         self._promised: HttpRequest | None = None  # whose answer is still to be given
         self._deadline = time.monotonic() + HEAD_S_MAX
+        self._has_read: asyncio.Future[None] | None = None
+        """What waits until the client has read its answers, which is to be by `_read_by`."""
+        self._read_by = 0.0
         self._refused = False
         self._paused_reading = False
         self.chunked = False
@@ -232,6 +202,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.writable = True
+        if self._has_read is not None and not self._has_read.done():
+            self._has_read.set_result(None)
         if self.on_writable is not None:
             self.on_writable(True)
 
@@ -306,7 +278,9 @@ class Connection(asyncio.Protocol):
     # -- deadlines
 
     def check_deadline(self, now: float) -> None:
-        """Refuse a sender that is too slow; close an idle or lingering connection."""
+        """Refuse a sender that is too slow; close a connection that is idle, lingers or is not read."""
+        if self._has_read is not None and now >= self._read_by:
+            self.transport.abort()
         if self._current is not None or now < self._deadline:
             return
         if self._refused or not self._in_message:
@@ -446,6 +420,8 @@ class Connection(asyncio.Protocol):
         """Answer requests, one after another, for as long as the connection is kept."""
         # One task for all of them: to make one costs as much as to read a request.
         while self._current is not None:
+            if not self.writable:
+                await self._until_read()
             request = self._current
             self.began = self.finished = False
             try:
@@ -471,6 +447,13 @@ class Connection(asyncio.Protocol):
                     self._deadline = time.monotonic() + KEEP_ALIVE_S
                 del request  # a connection that waits keeps no body
                 await self._next
+
+    async def _until_read(self) -> None:
+        """Wait for a client that sends requests and reads no answers: they would fill the memory."""
+        self._read_by = time.monotonic() + KEEP_ALIVE_S
+        self._has_read = self.loop.create_future()
+        await self._has_read
+        self._has_read = None
 
     def _kept(self) -> bool:
         """Whether the connection may serve another request after the one just served."""

@@ -19,13 +19,14 @@ from airboss.config.prices import PriceTable
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
-from airboss.gateway.http1 import Connection, Server
+from airboss.gateway.http1 import Connection
 from airboss.gateway.intake import Intake
 from airboss.gateway.limits import Limiter
 from airboss.gateway.memory import FreeMemory
 from airboss.gateway.near import prepare
 from airboss.gateway.responses import Keeping
 from airboss.gateway.routes import Router, RouterSettings
+from airboss.gateway.server import Server
 from airboss.gateway.serving import ProviderKey, build_serving
 from airboss.gateway.traces_prices import ListedPrices
 from airboss.gateway.worker import Worker
@@ -98,21 +99,12 @@ async def serve(
             admin_key=settings.admin_key,
         ),
     )
-    loop = asyncio.get_running_loop()
-    server = Server(
-        handler=router,
-        error_response=router.error_response,
-        may_send=router.may_send,
-        body_bytes_max=settings.body_bytes_max,
-        loop=loop,
-        outbox=worker.outbox,
-        intake=Intake(loop),
-    )
+    server = _server(worker, router, settings)
     stopped = asyncio.Event()
-    with _signals(loop, stopped):
+    with _signals(server.loop, stopped):
         await worker.limiter.start()
         await _follow_plan_once(worker, ledger, settings, provider_key)
-        listener = await loop.create_server(
+        listener = await server.loop.create_server(
             lambda: Connection(server), sock=listen, ssl=settings.tls, backlog=BACKLOG
         )
         chores = [
@@ -136,6 +128,19 @@ async def serve(
     log.info("stopped")
     if defect is not None:
         raise defect
+
+
+def _server(worker: Worker, router: Router, settings: GatewaySettings) -> Server:
+    loop = asyncio.get_running_loop()
+    return Server(
+        handler=router,
+        error_response=router.error_response,
+        may_send=router.may_send,
+        body_bytes_max=settings.body_bytes_max,
+        loop=loop,
+        outbox=worker.outbox,
+        intake=Intake(loop),
+    )
 
 
 async def _over(stopped: asyncio.Event, chores: Sequence[asyncio.Task[None]]) -> BaseException | None:

@@ -1,0 +1,50 @@
+"""What the connections of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airboss.domain.errors import ApiError
+from airboss.gateway.intake import Intake
+from airboss.gateway.request_head import HttpRequest
+from airboss.providers.outbox import Outbox
+
+if TYPE_CHECKING:
+    from airboss.gateway.http1 import Connection
+
+Handler = Callable[["Connection", HttpRequest], Awaitable[None]]
+"""Answers a request through the connection: `respond`, or `start_stream` and what follows it."""
+
+
+class Server(msgspec.Struct, kw_only=True):
+    """One worker's."""
+
+    handler: Handler
+    error_response: Callable[[ApiError, str], tuple[bytes, bytes]]
+    """Headers and body for an error that no handler saw; the second argument is the request's path."""
+    may_send: Callable[[Mapping[bytes, bytes], str], object]
+    """Raises ApiError where such a head, to such a path, may bring no body over STRANGER_BODY_BYTES_MAX."""
+    body_bytes_max: int
+    loop: asyncio.AbstractEventLoop
+    outbox: Outbox
+    intake: Intake
+    connections: set[Connection] = msgspec.field(default_factory=set)
+    draining: bool = False
+
+    def sweep(self) -> None:
+        """Close what waits too long; called about once a second."""
+        now = time.monotonic()
+        for connection in tuple(self.connections):
+            connection.check_deadline(now)
+
+    def drain(self) -> None:
+        """Answer what was begun, then close; connections between requests close now."""
+        self.draining = True
+        self.outbox.flush()
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
