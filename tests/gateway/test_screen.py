@@ -318,6 +318,62 @@ def test_an_error_that_says_the_value_again(screened: Gateway, upstream: SaidUps
         upstream.status = 200
 
 
+def test_an_error_that_names_the_value(screened: Gateway, upstream: SaidUpstream) -> None:
+    """An error's code, type and parameter are names, or nothing: they stand in records, metrics and pages."""
+    said = {"message": "no", "type": VALUES[0], "code": VALUES[0], "param": f"tags[{VALUES[0]}]"}
+    upstream.events, upstream.status, upstream.body = [], 400, {"error": said}
+    try:
+        for action in ("mask", "block"):
+            response = chat(screened, action)
+            assert response.status_code == 400
+            assert response.json()["error"] == {
+                "message": "no",
+                "type": "invalid_request_error",
+                "code": None,
+                "param": "tags[[EMAIL]]",
+            }
+            assert "jane" not in json.dumps(record_of(screened, response)[1])
+        said |= {"type": "ModelNotReady.v2", "code": "1261"}
+        assert chat(screened, "mask").json()["error"] | {"param": None} == said | {"param": None}
+    finally:
+        upstream.status = 200
+    assert "jane" not in httpx2.get(screened.url + "/metrics").text
+
+
+@pytest.mark.parametrize("before", [1990, 1993, 2000])
+def test_an_error_that_is_cut_within_a_value(screened: Gateway, upstream: SaidUpstream, before: int) -> None:
+    """Of a long message, or a body that is no JSON, no half of a value is shown at its end."""
+    upstream.events, upstream.status = [], 400
+    upstream.body = {"error": {"message": "x" * (before - 5) + " card 4111 1111 1111 1111 and more"}}
+    try:
+        message = chat(screened, "mask").json()["error"]["message"]
+        assert message.endswith("…")
+        assert "4111" not in message
+        upstream.body = {"detail": ["y" * (before - 1845), "4111 1111 1111 1111", "z" * 200]}
+        assert "4111" not in chat(screened, "mask").text
+    finally:
+        upstream.status = 200
+
+
+def test_a_blocked_whole_answer_holds_no_value_elsewhere(screened: Gateway, upstream: SaidUpstream) -> None:
+    """A role, a reason to stop, a fingerprint or a count is no place for what is blocked."""
+    upstream.events = []
+    upstream.body = {
+        "id": "u",
+        "system_fingerprint": VALUES[0],
+        "service_tier": VALUES[0],
+        "choices": [
+            {"index": 0, "message": {"role": VALUES[0], "content": "hi"}, "finish_reason": VALUES[0]}
+        ],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "note": VALUES[0]},
+    }
+    for action in ("mask", "block"):
+        response = chat(screened, action)
+        assert response.status_code == 200
+        assert "jane" not in response.text
+        assert "jane" not in json.dumps(record_of(screened, response)[1])
+
+
 @pytest.mark.parametrize("done", [True, False])
 def test_a_stream_that_is_cut(screened: Gateway, upstream: SaidUpstream, done: bool) -> None:
     """What was held comes out screened, then the error; no clean end."""

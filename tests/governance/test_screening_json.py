@@ -132,6 +132,8 @@ def test_images_are_left() -> None:
     result = masked(body)
     assert (result["url"], result["data"]) == (image, body["data"])
     assert result["text"].startswith("[EMAIL] sent data:")
+    named = masked({"url": image.replace("png;", "png;name=jane@example.com;")})
+    assert named == {"url": image.replace("png;", "png;name=[EMAIL];")}
 
 
 @pytest.mark.parametrize("raw", [

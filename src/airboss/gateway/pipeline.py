@@ -317,7 +317,7 @@ def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it c
 ) -> None:
     """Record a call that has failed, and tell the client."""
     if call.screen is not None:
-        error.message = call.screen.error_text(error.message)
+        call.screen.clear(error)
         if isinstance(dispatched.answer, StreamedAnswer) and dispatched.answer.committed:
             dispatched.answer.last_words()
     status: Status = "refused" if isinstance(error, PolicyRefused) else "error"

@@ -16,8 +16,16 @@ from airboss.gateway.relayed import not_offered
 from airboss.gateway.spoken import Client
 from airboss.gateway.sse import event_data
 from airboss.gateway.wire import RelayedBody
-from airboss.providers.compatible import Reply, as_api_error, read_error, retry_after_s
+from airboss.providers.compatible import (
+    MESSAGE_CHARS,
+    Reply,
+    as_api_error,
+    name_in,
+    read_error,
+    retry_after_s,
+)
 from airboss.providers.connection import Headers
+from airboss.providers.cut import cut
 from airboss.providers.usage import PromptDetails, Tokens, Usage
 
 KEPT_BYTES_MAX: Final = 64 * 1024
@@ -183,14 +191,14 @@ class RelayedAnswer(WholeAnswer):
         said = read_error(body)
         if status not in _SURE:
             return as_api_error(self.provider, status, said, retry_after_s=retry_after_s(self.headers))
-        message = said.message[:2000] if isinstance(said.message, str) else "no message"
+        message = cut(said.message, MESSAGE_CHARS) if isinstance(said.message, str) else "no message"
         if status in {404, 405} and not isinstance(said.type, str):
             return not_offered(self._path, f"provider {self.provider!r} answered {status} ({message})")
         return UpstreamRefused(
             message,
             upstream_status=status,
-            error_type=said.type if isinstance(said.type, str) else None,
-            code=said.code if isinstance(said.code, str) else ("not_found" if status == 404 else None),
+            error_type=name_in(said.type),
+            code=name_in(said.code) or ("not_found" if status == 404 else None),
             param=said.param if isinstance(said.param, str) else None,
         )
 

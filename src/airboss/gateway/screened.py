@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 
 import msgspec
 
-from airboss.domain.errors import InvalidRequest, PolicyRefused, UpstreamFailed
+from airboss.domain.errors import ApiError, InvalidRequest, PolicyRefused, UpstreamFailed
 from airboss.domain.record import PolicyFinding
 from airboss.domain.release import Policy
 from airboss.domain.request import InferenceRequest, Operation
@@ -25,7 +25,14 @@ from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.sse import event_data
 from airboss.governance.policies import binding
-from airboss.governance.screening import ScreeningPolicy, one_action, prepare, screen_text, screening_policy
+from airboss.governance.screening import (
+    Screen,
+    ScreeningPolicy,
+    one_action,
+    prepare,
+    screen_text,
+    screening_policy,
+)
 from airboss.governance.screening_chat import (
     AnswerScreen,
     Passed,
@@ -37,12 +44,13 @@ from airboss.governance.screening_known import KnownEvent
 from airboss.governance.tokens import Tokens
 from airboss.providers.assembly import OUTPUT_CHARS_MAX
 from airboss.providers.compatible import Choice, Delta, Reply, check_whole, read_reply
+from airboss.providers.cut import CUT, cut_off
 from airboss.providers.lenient import without_halves
 
 THREAD_BYTES = 64 * 1024
 """A longer request is screened in a thread: others should not wait for a megabyte of numbers."""
 
-CUT = "a policy of this deployment blocks what the answer held"
+BLOCKED = "a policy of this deployment blocks what the answer held"
 KEEP_ALIVE = b":\n\n"
 _KEY_BYTES = 16
 
@@ -199,17 +207,26 @@ class CallScreen:
     def refused(answer: WholeAnswer | StreamedAnswer) -> PolicyRefused | None:
         """Why an answer that came to its end counts as refused; None if it does not."""
         screen = screen_of(answer)
-        return PolicyRefused(CUT) if screen is not None and screen.blocked else None
+        return PolicyRefused(BLOCKED) if screen is not None and screen.blocked else None
 
     @staticmethod
     def given(answer: WholeAnswer) -> bytes:
         """The body that the client gets."""
         return answer.given if isinstance(answer, _ScreenedWhole) else answer.content
 
-    def error_text(self, text: str) -> str:
-        """The text of an upstream's error without values: it may say again what it was asked."""
-        acting = self._policy.acting
-        return screen_text(one_action("mask", acting), text).text if acting else text
+    def clear(self, error: ApiError) -> None:
+        """Take values out of an upstream's error: it may say again what it was asked."""
+        if not self._policy.acting:
+            return
+        masks = one_action("mask", self._policy.acting)
+        begun = cut_off(error.message)
+        # What a screen holds back where a text was cut off may be half of a value.
+        error.message = (
+            screen_text(masks, error.message).text if begun is None else Screen(masks).feed(begun) + CUT
+        )
+        for name in ("code", "param", "upstream_type"):
+            if text := getattr(error, name, None):
+                setattr(error, name, screen_text(masks, text).text)
 
 
 class _ScreenedWhole(WholeAnswer):
@@ -315,7 +332,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         else:
             self._screened_more(payload, *known, out)
         if self.screen.over:
-            raise PolicyRefused(CUT)
+            raise PolicyRefused(BLOCKED)
 
     def _screened_anew(self, event: bytes, payload: bytes, out: list[bytes]) -> None:
         """As `_screened`, by all that it says."""

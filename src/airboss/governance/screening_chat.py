@@ -45,9 +45,7 @@ SPARED: frozenset[Names] = frozenset(
 )
 """What identifies the caller, the session or the model in a request: no text, and not masked."""
 
-_ANSWER_SPARED: frozenset[Names] = frozenset(
-    {("id",), ("object",), ("model",), ("system_fingerprint",), ("service_tier",)}
-)
+_ANSWER_SPARED: frozenset[Names] = frozenset({("id",), ("object",), ("model",)})
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "usage")
 
 _encode = msgspec.json.Encoder().encode
@@ -201,7 +199,11 @@ class AnswerScreen:
         """A whole answer of which something is blocked: of each choice the texts up to that."""
         top = read_object(msgspec.Raw(body)) or {}
         top["choices"] = msgspec.Raw(_encode([self._prefix(each) for each in read_list(top.get("choices"))]))
-        return _encode({name: top[name] for name in (*_HEAD, "choices") if name in top})
+        begun = _encode({name: top[name] for name in (*_HEAD, "choices") if name in top})
+        masks = one_action("mask", self._policy.acting)  # a role, a reason or a count may hold a value too
+        return screen_json(
+            masks, begun, where="response", findings=Findings(masks), spared=_ANSWER_SPARED
+        ).data
 
     def _prefix(self, choice: Members) -> Members:
         kept: Members = {name: choice[name] for name in ("index", "finish_reason") if name in choice}

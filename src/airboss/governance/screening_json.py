@@ -26,7 +26,7 @@ Names = tuple[str, ...]
 
 _TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d{7}[\d.eE+-]*+', re.DOTALL)
 _SHORTEST = 7  # bytes of a string with its quotes; no detector finds less than five characters
-_BASE64 = re.compile(rb'"(?:data:[^",]{0,200};base64,)?[A-Za-z0-9+/]{256,}={0,2}"')
+_BASE64 = re.compile(rb'"(data:[^",]{0,200};base64,)?[A-Za-z0-9+/]{256,}={0,2}"')
 _MEDIA = frozenset(
     {"url", "data", "file_data", "b64_json", "image_url", "signature", "partial_image_b64", "result"}
 )
@@ -127,7 +127,10 @@ class _Walk:
     def _string(self, at: Names, names: Names, span: bytes, nested: int) -> bytes | None:
         """The string that takes its place, or None if nothing was found in it."""
         name = names[-1] if names else ""
-        if (name in _MEDIA and _BASE64.fullmatch(span)) or (name == _SEALED and _OPAQUE.fullmatch(span)):
+        media = _BASE64.fullmatch(span) if name in _MEDIA else None
+        if media is not None and media[1] is not None:
+            return self._head_of_media(at + names, span, media.end(1))
+        if media is not None or (name == _SEALED and _OPAQUE.fullmatch(span)):
             return None
         text = _decoded(span)
         if name == "arguments" and nested < NESTED_MAX:
@@ -138,6 +141,11 @@ class _Walk:
         prefix = _ASSIGNED if _SECRET_NAME.search(name) else ""
         found = self._screened(prefix + text, at + names)
         return None if found is None else _encoded(found[len(prefix) :])
+
+    def _head_of_media(self, at: Names, span: bytes, end: int) -> bytes | None:
+        """A data URL whose type and name, which stand before its base64, are screened."""
+        found = self._screened(span[1:end].decode("utf-8", "replace"), at)
+        return None if found is None else _encoded(found)[:-1] + span[end:]
 
     def _number(self, at: Names, span: bytes) -> bytes | None:
         found = self._screened(span.decode(), at)

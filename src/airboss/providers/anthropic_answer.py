@@ -24,6 +24,7 @@ from airboss.providers.chat_answer import (
     whole_choice,
 )
 from airboss.providers.compatible import read_error
+from airboss.providers.cut import beginning
 from airboss.providers.dialect import DONE
 from airboss.providers.usage import Tokens
 
@@ -312,7 +313,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
     try:
         return lenient.decoded(decoder, data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        shown = data[:80].decode("utf-8", "replace")
+        shown = beginning(data, 80)
         raise UpstreamFailed(
             f"the upstream's answer is no message of Anthropic's; it begins {shown!r}"
         ) from None

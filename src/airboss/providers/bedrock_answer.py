@@ -14,6 +14,7 @@ from airboss.domain.errors import UpstreamFailed
 from airboss.providers import lenient
 from airboss.providers.anthropic_answer import AnthropicReader
 from airboss.providers.chat_answer import Json, error_of
+from airboss.providers.cut import beginning
 from airboss.providers.usage import Tokens
 
 _REASONS: Mapping[str, str] = {
@@ -235,7 +236,7 @@ class BedrockReader:
             said = None
         message = (said.get("message") or said.get("Message")) if isinstance(said, dict) else None
         if not isinstance(message, str):
-            message = f"an answer that is no error of AWS's: {body[:200].decode('utf-8', 'replace')!r}"
+            message = f"an answer that is no error of AWS's: {beginning(body, 200)!r}"
         return _told(message, 502 if status == 200 else status, inside=status == 200)
 
 
@@ -291,5 +292,5 @@ def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
     try:
         return lenient.decoded(decoder, data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        shown = data[:80].decode("utf-8", "replace")
+        shown = beginning(data, 80)
         raise UpstreamFailed(f"the upstream's answer is not one of Converse; it begins {shown!r}") from None

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from airboss.domain.errors import InvalidRequest
+from airboss.providers.cut import cut
 from airboss.providers.dialect import Unsaid
 
 Json = dict[str, Any]
@@ -242,7 +243,7 @@ def arguments_of(call: ToolCall, where: str) -> Json:
         value = None
     if not isinstance(value, dict):
         raise InvalidRequest(
-            f"{where}.function.arguments is {call.function.arguments[:80]!r}; the provider of this "
+            f"{where}.function.arguments is {cut(call.function.arguments, 80)!r}; the provider of this "
             "deployment wants a JSON object there",
             param=f"{where}.function.arguments",
         )

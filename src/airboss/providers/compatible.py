@@ -13,6 +13,7 @@ import msgspec
 from airboss import __version__
 from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
+from airboss.providers.cut import beginning, cut
 from airboss.providers.lenient import any_json, readable, whole_number, without_halves
 from airboss.providers.usage import Usage
 
@@ -190,7 +191,7 @@ def read_reply(data: bytes) -> Reply:
             return _what_can_be_read(any_json(data))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         # An odd member may hide that what comes after it is no JSON.
-        shown = data[:80].decode("utf-8", "replace")
+        shown = beginning(data, 80)
         raise UpstreamFailed(f"the upstream's answer is not JSON; it begins {shown!r}") from None
 
 
@@ -300,18 +301,29 @@ class ErrorEnvelope(msgspec.Struct):
     param: Any = None
 
 
+MESSAGE_CHARS = 2000
+"""Of an error; more is cut off."""
+_NAME = re.compile(r"[A-Za-z](?:[A-Za-z_.-]|\d{1,3}(?!\d)){0,63}|\d{1,6}", re.ASCII)
+
+
+def name_in(said: object) -> str | None:
+    """An error's code or type, if it is a name: these stand in records, metrics and pages, where what an
+    upstream says again of a request must not."""
+    return said if isinstance(said, str) and _NAME.fullmatch(said) else None
+
+
 def read_error(body: bytes) -> UpstreamError:
     """What an error answer says; never raises. Without a readable message the start of the body is shown."""
     try:
         envelope = msgspec.json.decode(body, type=ErrorEnvelope)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        text = " ".join(body[:200].decode("utf-8", "replace").split())
+        text = " ".join(beginning(body, 200).split())
         return UpstreamError(message=f"an answer that is not JSON: {text!r}" if text else "an empty answer")
     error = envelope.error if isinstance(envelope.error, UpstreamError) else UpstreamError()
     if envelope.object == "error" and envelope.error is None:
         error = UpstreamError(type=envelope.type, code=envelope.code, param=envelope.param)
     said = error.message or envelope.error or envelope.message or envelope.detail
-    error.message = said if isinstance(said, str) else f"{body[:200].decode('utf-8', 'replace')!r}"
+    error.message = said if isinstance(said, str) else f"{beginning(body, 200)!r}"
     return error
 
 
@@ -322,9 +334,8 @@ def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after
     provider refuses) and the provider's own become 502 or 503, so that nobody looks in the wrong place.
     """
     message = said.message if isinstance(said.message, str) else "no message"
-    message = message[:2000]
-    code = said.code if isinstance(said.code, str) else None
-    type_ = said.type if isinstance(said.type, str) else None
+    message = cut(message, MESSAGE_CHARS)
+    code, type_ = name_in(said.code), name_in(said.type)
     param = said.param if isinstance(said.param, str) else None
     if status == 400 and type_ == "exceed_context_size_error":
         return UpstreamRefused(

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from airboss.domain.errors import UpstreamFailed
+from airboss.providers.cut import beginning
 from airboss.providers.dialect import DONE
 
 Raw = msgspec.Raw
@@ -136,5 +137,5 @@ def _read(data: bytes) -> tuple[Members, list[_Choice] | None]:
     try:
         return _members.decode(data), _answer.decode(data).choices
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        shown = data[:80].decode("utf-8", "replace")
+        shown = beginning(data, 80)
         raise UpstreamFailed(f"the upstream's answer is no text completion; it begins {shown!r}") from None

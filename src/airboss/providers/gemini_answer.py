@@ -24,6 +24,7 @@ from airboss.providers.chat_answer import (
     usage_of,
     whole_choice,
 )
+from airboss.providers.cut import beginning
 from airboss.providers.dialect import DONE
 from airboss.providers.usage import Tokens
 
@@ -233,7 +234,7 @@ class GeminiReader:
         try:
             said = lenient.decoded(_response, data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            shown = data[:80].decode("utf-8", "replace")
+            shown = beginning(data, 80)
             raise UpstreamFailed(
                 f"the upstream's answer is not one of Gemini's; it begins {shown!r}"
             ) from None
@@ -310,14 +311,12 @@ class GeminiReader:
         try:
             read = _envelope.decode(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            text = " ".join(body[:200].decode("utf-8", "replace").split())
+            text = " ".join(beginning(body, 200).split())
             shown = f"an answer that is not JSON: {text!r}" if text else "an empty answer"
             return error_of(shown, type_="api_error", code=502 if status == 200 else None)
         envelope = read if isinstance(read, _Envelope) else read[0] if read else _Envelope()
         said = envelope.error or _Error()
-        message = (
-            said.message if isinstance(said.message, str) else f"{body[:200].decode('utf-8', 'replace')!r}"
-        )
+        message = said.message if isinstance(said.message, str) else f"{beginning(body, 200)!r}"
         known = said.status if isinstance(said.status, str) else ""
         if "API_KEY_INVALID" in str(said.details) or message.startswith("API key"):
             raise UpstreamFailed(

@@ -1,0 +1,23 @@
+"""Upstreams' words, cut off so that one can see it. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CUT: Final = "…"
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or so many of its characters with CUT behind them: what ends there may be half of a value."""
+    return text if len(text) <= most else text[:most] + CUT
+
+
+def beginning(body: bytes, most: int) -> str:
+    """How a body begins, as `cut` has it."""
+    return cut(body[: 4 * most + 4].decode("utf-8", "replace"), most)
+
+
+def cut_off(message: str) -> str | None:
+    """What a message says up to where it was cut off, at its end; None where it was not."""
+    said = message.rstrip("'\"")
+    return said.removesuffix(CUT) if said.endswith(CUT) else None
