@@ -385,7 +385,7 @@ def judge(**more: Any) -> dict[str, Any]:
         "corrected": part,
     }
     given = {"deployment": "support", "judge": "quality", "people": "right", "agreement": by, "sampled": 40}
-    return {**given, "corrected": mean, "why": None, "rescaled": False, **more}
+    return {**given, "corrected": mean, "why": None, "rescaled": False, "only_ones": False, **more}
 
 
 def test_judges_are_told_number_by_number(run: Run, api: AdminApi) -> None:
@@ -404,6 +404,10 @@ def test_judges_are_told_number_by_number(run: Run, api: AdminApi) -> None:
         True,
         False,
     )
+    assert "if it is one star" not in out
+    api.answers["GET", "/api/v1/judges"] = {"judges": [*found, judge(only_ones=True)]}
+    assert "if it is one star" in run("eval", "judges", "--url", api.url)[1]
+    api.answers["GET", "/api/v1/judges"] = {"judges": found}
     code, out, _ = run("eval", "judges", "--url", api.url, "--json")
     assert [json.loads(line) for line in out.splitlines()] == found
 

@@ -44,6 +44,14 @@ def test_alarms_stand_in_the_order_of_their_need(week: LoopSite) -> None:
     assert "errors since" in text
 
 
+def test_one_that_fires_at_once_lasts_no_time(week: LoopSite) -> None:
+    """No alarm is said to hold for 0 s."""
+    for path in ("/alerts", "/alerts/airboss.dead-letters"):
+        page = shown(week.person(), path).text
+        assert "dead-letters" in page
+        assert re.search(r"\b0s\b", page) is None, path
+
+
 @pytest.mark.parametrize(
     ("name", "asked"),
     [

@@ -77,6 +77,13 @@ def test_the_page_shows_them(site: Site) -> None:
     assert "1 to 5 stands for 0 to 1" in other
 
 
+def test_numbers_that_may_be_stars_are_told(site: Site) -> None:
+    """Each is a 1: a yes, or one star of five."""
+    site.log.put_scores([said(9, 1.0, source="review", by="ann", name="grade")])
+    assert "one star of five" in site.person().get("/quality?people=grade&judge=right").text
+    assert "one star of five" not in site.person().get("/quality?people=stars&judge=right").text
+
+
 def test_nothing_is_said_where_nobody_judged() -> None:
     """The section is not there without scores, and says what is missing where scorers stand alone."""
     site = Site()

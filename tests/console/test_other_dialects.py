@@ -6,7 +6,8 @@ from typing import Any
 
 from airboss.console.conversation import conversation
 from airboss.console.curl import curl
-from tests.console.site import BASE_URL, sample
+from airboss.store.memory import MemoryRecordLog
+from tests.console.site import BASE_URL, Site, put, sample
 
 MESSAGES: dict[str, Any] = {
     "request": {
@@ -60,6 +61,24 @@ def test_errors() -> None:
     error = {"type": "error", "error": {"type": "api_error", "message": "no", "code": None, "param": None}}
     found = conversation(sample(operation="chat", request=MESSAGES["request"], response=error))
     assert found.error == "no"
+
+
+def test_curl_has_nothing_that_only_airboss_may_send() -> None:
+    """What a tuning tried is left out, and the page says so: the pasted command would be refused."""
+    tried = {"model": "support", "messages": [{"role": "user", "content": "hi"}]}
+    log = MemoryRecordLog()
+    put(
+        log,
+        sample(id="tried", operation="chat", request={**tried, "release_variant": {"prompt": "Be kind."}}),
+    )
+    person = Site(log=log).person()
+    page = person.get("/records/tried").text
+    command = page.partition("curl -sS")[2].partition("</pre>")[0]
+    assert "release_variant" not in command
+    assert "tried another prompt or model" in page
+    assert person.get("/records/tried/request.json").json() == tried
+    put(log, sample(id="plain", operation="chat", request=tried))
+    assert "tried another prompt" not in person.get("/records/plain").text
 
 
 def test_curl() -> None:

@@ -248,6 +248,26 @@ def test_no_form_is_drawn_that_would_be_refused(week: LoopSite, role: Role) -> N
     assert len(seen) > 20
 
 
+CHANGES = re.compile(
+    r'<pre id="teach-[^>]*>(airboss (?:apply|rollout|tune|eval|probe|dataset|erase|keys)|\[)'
+)
+"""A command to copy that changes something, or a piece of the configuration."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_command_is_offered_that_would_be_refused(fresh: LoopSite, role: Role) -> None:
+    """An empty page says for whom the next step is to whom it is refused."""
+    person = fresh.person(role)
+    policies = person.get("/governance").text
+    assert ("airboss apply" in policies, "for an admin" in policies) == (role == "admin", role != "admin")
+    empty = [
+        person.get(path).text for path in PAGES if "{" not in path and path not in {"/login", "/governance"}
+    ]
+    offered = [page for page in empty if CHANGES.search(page)]
+    assert bool(offered) == allows(role, "operator")
+    assert bool([page for page in empty if "for an operator" in page]) != allows(role, "operator")
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_the_head_says_who_is_logged_in(site: Site, role: Role) -> None:
     """By name and role; the admin key is nobody's."""

@@ -106,6 +106,19 @@ def test_stars_beside_a_judge_of_0_to_1() -> None:
     assert found.corrected.corrected.estimate == pytest.approx(0.5)
 
 
+def test_numbers_that_are_all_1_are_told() -> None:
+    """They may be a yes or one star of five: they are taken for a yes, and it is said."""
+    log = MemoryRecordLog()
+    log.apply(move(*range(1, 21)))
+    log.put_scores([judged(n, n, 0.1) for n in range(1, 21)])
+    log.put_scores([said(100 + n, n, 1.0) for n in range(1, 11)])
+    found = one(log)
+    assert (found.only_ones, found.rescaled) == (True, False)
+    log.put_scores([said(200, 11, True), said(201, 12, 4.0)])
+    assert (one(log).only_ones, one(log).rescaled) == (False, True)
+    assert not one(a_log()).only_ones, "yes and no are no numbers"
+
+
 def stats(name: str, **more: Any) -> ScoreStats:
     """What scores of a name say."""
     given: dict[str, Any] = {

@@ -62,6 +62,10 @@ def told(found: dict[str, Any]) -> Iterator[str]:
     yield _line("judged by both", f"{by['n']:,}, {found['sampled']:,} of them drawn by chance")
     if found["rescaled"]:
         yield _line("scale", "people's 1 to 5 stands for 0 to 1")
+    if found["only_ones"]:
+        yield _line(
+            "scale", "people's numbers are all 1, taken for a yes; if it is one star, all is the wrong way"
+        )
     yield _line("agreement", spread(by["agreement"]))
     yield _line("Cohen's kappa", spread(by["kappa"]))
     if by["yes_no"]:

@@ -15,6 +15,8 @@ ROUTES: Mapping[Operation, str] = {
     "text_completion": "/completions",
     "embeddings": "/embeddings",
 }
+OWN = "release_variant"
+"""The member of a request that only Airboss's own calls may have."""
 INLINE_MAX = 64 * 1024
 """Longest body written into the command: Linux takes at most 128 KiB in one argument."""
 
@@ -32,15 +34,20 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
+def sendable(request: Any) -> Any:
+    """A request as anybody's key may send it."""
+    return {k: v for k, v in request.items() if k != OWN} if isinstance(request, dict) else request
+
+
 def curl(record: InferenceRecord, *, base_url: str) -> str | None:
     """The command, with the key left to the environment; None where no body was kept, and of
-    calls that are only passed on, whose files no record has.
+    calls that are only passed on, whose files no record has. What only Airboss may send (`OWN`) is left out.
 
     A body over `INLINE_MAX` bytes is read from `request.json`, which the page offers beside the command.
     """
     if record.request is None or not (record.operation == "chat" or record.operation in ROUTES):
         return None
-    text = body_text(record.request)
+    text = body_text(sendable(record.request))
     long = len(text.encode()) > INLINE_MAX
     data = "--data-binary @request.json" if long else f"--data-raw {quoted(text)}"
     flags = "-sSN" if record.stream else "-sS"

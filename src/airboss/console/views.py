@@ -18,7 +18,7 @@ import msgspec
 from airboss.console import api_usage
 from airboss.console.chart import Chart, chart
 from airboss.console.conversation import conversation
-from airboss.console.curl import INLINE_MAX, body_text, curl, quoted
+from airboss.console.curl import INLINE_MAX, OWN, body_text, curl, quoted, sendable
 from airboss.console.desk import Desk, newest_of
 from airboss.console.findings import findings, node_findings, system_findings
 from airboss.console.marks import gathered, marks
@@ -212,7 +212,7 @@ def record(desk: Desk, templates: Templates, seen: Visit) -> str:
     found = one(desk, seen, seen.parts["id"])
     plan = current_plan(desk)
     whole = encode(found)
-    body = body_text(found.request) if found.request is not None else ""
+    body = body_text(sendable(found.request)) if found.request is not None else ""
     return drawn(
         desk,
         templates,
@@ -229,6 +229,7 @@ def record(desk: Desk, templates: Templates, seen: Visit) -> str:
         speed=speed(found),
         curl=curl(found, base_url=desk.base_url),
         needs_file=len(body.encode()) > INLINE_MAX,
+        unsent=OWN if isinstance(found.request, dict) and OWN in found.request else None,
         raw=body_text(json.loads(whole)) if len(whole) <= RAW_MAX else None,
         raw_size=len(whole),
         release_name=release_name(plan, found.release),
@@ -242,7 +243,7 @@ def request_body(desk: Desk, seen: Visit) -> bytes:
     found = one(desk, seen, seen.parts["id"])
     if found.request is None:
         raise NotFound(f"record {found.id[:80]!r} has no request body; bodies may be off", param="id")
-    return body_text(found.request).encode()
+    return body_text(sendable(found.request)).encode()
 
 
 def system(desk: Desk, templates: Templates, seen: Visit) -> str:

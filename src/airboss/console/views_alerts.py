@@ -113,9 +113,14 @@ def measures(alarm: Alarm, config: AlarmConfig) -> str:
             weeks = f"one false alarm in {1 / config.alpha:,.0f} weeks at most"
             return f"{alarm.metric} against its own past, {weeks}"
         case "change":
-            return f"{alarm.metric} over {alarm.window} against the week before, for {alarm.hold}"
+            return f"{alarm.metric} over {alarm.window} against the week before{lasting(alarm)}"
         case _:
-            return f"{alarm.metric} over {alarm.window}, for {alarm.hold}"
+            return f"{alarm.metric} over {alarm.window}{lasting(alarm)}"
+
+
+def lasting(alarm: Alarm) -> str:
+    """For how long it must hold; nothing of one that fires at once."""
+    return f", for {alarm.hold}" if alarm.hold != "0s" else ""
 
 
 def records(alarm: Alarm, config: AlarmConfig, now: datetime) -> str:

@@ -99,6 +99,14 @@ def aligned(pairs: Sequence[Pair]) -> tuple[list[Pair], bool]:
     return [msgspec.structs.replace(each, person=brought(each.person)) for each in pairs], True
 
 
+def only_ones(pairs: Sequence[Pair]) -> bool:
+    """Whether each number that people gave is a 1, beside a judge within 0 to 1: a yes, as it is taken, or
+    one star of five. A yes or no is no number."""
+    judges = numbers(each.judge for each in pairs)
+    given = numbers(each.person for each in pairs if not isinstance(each.person, bool))
+    return bool(judges and given) and _within(judges, 0, 1) and all(each == 1 for each in given)
+
+
 def agreement(pairs: Sequence[Pair], *, cut: float = CUT, confidence: float = 0.95) -> Agreement:
     """How often judge and people agree over these pairs, which stand on one scale (`aligned`)."""
     judges, people = numbers(each.judge for each in pairs), numbers(each.person for each in pairs)

@@ -21,6 +21,7 @@ from airboss.evaluations.agreement import (
     agreement,
     aligned,
     corrected,
+    only_ones,
 )
 from airboss.evaluations.from_records import OWN_KEY
 from airboss.store.opinions import REVIEWS
@@ -36,7 +37,8 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
 
     `judge` is the name of a scorer's scores, `people` that of what people of the house judged, `agreement`
     their comparison over the records that have both, `sampled` how many of these chance chose. `corrected`
-    is None where `why` says so. `rescaled`: people's 1 to 5 stands for 0 to 1.
+    is None where `why` says so. `rescaled`: people's 1 to 5 stands for 0 to 1. `only_ones`: each number of
+    theirs is 1 and is taken for a yes, which one star would not be.
     """
 
     deployment: str
@@ -47,6 +49,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
     corrected: Corrected | None
     why: str | None
     rescaled: bool
+    only_ones: bool
 
 
 def judges(
@@ -151,4 +154,5 @@ def _held(
         corrected=mean,
         why=why,
         rescaled=rescaled,
+        only_ones=only_ones(pairs),
     )
