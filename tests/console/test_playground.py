@@ -10,12 +10,15 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from airboss.config import parse_config
 from airboss.console.page import Form
 from airboss.console.plays import KEPT_FOR, KEPT_MAX, RUNNING_MAX, Plays
 from airboss.console.views_playground import read_variables, written
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.datasets import Input
 from airboss.evaluations.ports import Answer, Call, Target
+from airboss.releases.build import build_releases
+from airboss.releases.variant import varied
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import NOW, put, sample
 from tests.console.test_pages import hrefs, shown
@@ -106,6 +109,64 @@ def test_the_same_message_goes_to_each_release(rolled: LoopSite, gateway: Gatewa
     action, actor, subject, detail = rolled.audit.entries[-1]
     assert (action, actor, subject) == ("playground.ask", "console", "support")
     assert "Where is it" not in str(detail)
+
+
+KIND = "Be kind. </textarea><img src=x>\nAnswer in one word."
+
+
+def test_another_prompt_is_tried_beside_the_releases(rolled: LoopSite, gateway: Gateway) -> None:
+    """With the first one's model and nothing written anywhere; the form begins with a release's prompt, and
+    one that is unchanged is asked once."""
+    person = rolled.person()
+    stable = rolled.loop.plan().deployments[0].stable
+    begin = f"/playground?deployment=support&prompt_of={stable.digest}"
+    assert begin in hrefs(shown(person, "/playground"))
+    assert begin in hrefs(shown(person, f"/releases/{stable.digest}"))
+    assert OLD_PROMPT in person.get(begin).text
+    same = pressed(person, "/playground", **FORM, release1="stable", prompt=OLD_PROMPT)
+    until(lambda: len(gateway.asked) == 1)
+    config = rolled.loop.ledger.config()
+    answer = pressed(person, "/playground", **FORM, release1="stable", prompt=KIND.replace("\n", "\r\n"))
+    until(lambda: len(gateway.asked) == 3)
+    plain, draft = gateway.asked[1:]
+    assert plain.varied is None
+    assert draft.varied is not None
+    assert (draft.varied.release, draft.varied.variant.prompt) == (stable.digest, KIND)
+    assert draft.target.release == varied(stable, draft.varied.variant).digest != stable.digest
+    assert (draft.input, draft.params) == (plain.input, plain.params)
+    page = safe(shown(person, answer.headers["location"]))
+    assert "Another prompt" in page.text
+    assert "Keep it as a release" in page.text
+    assert "Keep it as a release" not in shown(person, same.headers["location"]).text
+    assert "one word" not in str(rolled.audit.entries)
+    assert rolled.loop.ledger.config() == config
+
+
+def test_a_prompt_that_was_tried_is_kept_as_a_release(rolled: LoopSite, gateway: Gateway) -> None:
+    """Under a name, for a rollout to take: just what answered; a name in use and a play that is gone change
+    nothing."""
+    person = rolled.person()
+    asked = pressed(person, "/playground", **FORM, release1="stable", prompt=KIND).headers["location"]
+    until(lambda: len(gateway.asked) == 2)
+    play = asked.rpartition("=")[2]
+    answer = pressed(person, "/playground/keep", play=play, name="kinder")
+    assert answer.status_code == 303, answer.text
+    page = shown(person, answer.headers["location"])
+    assert "airboss rollout start support --release kinder" in page.text
+    config = parse_config(rolled.loop.ledger.config() or "", source="now")
+    assert config.releases["kinder"].prompt == KIND
+    made = build_releases(config, engine_version="0.4.1").named["kinder"]
+    assert made.digest == gateway.asked[1].target.release
+    assert rolled.audit.entries[-1][:3] == ("release.keep", "console", "kinder")
+    for wrong, words in (
+        ({"play": play, "name": "a b"}, "cannot be a release"),
+        ({"play": "gone", "name": "other"}, "forgotten"),
+        ({"play": play, "name": "support"}, "choose another name"),
+    ):
+        refused = pressed(person, "/playground/keep", **wrong)
+        assert refused.status_code >= 400, wrong
+        assert words in refused.text, wrong
+    assert set(parse_config(rolled.loop.ledger.config() or "", source="now").releases) == set(config.releases)
 
 
 @pytest.mark.parametrize(

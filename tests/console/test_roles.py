@@ -161,6 +161,7 @@ FORMS: dict[str, Role] = {
     "/governance/keys/{name}/set": "admin",
     "/jobs/{id}/cancel": "operator",
     "/playground": "operator",
+    "/playground/keep": "operator",
     "/quality/drift/accept": "operator",
     "/records/{id}/score": "reader",
     "/review/judge": "reader",

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.console import views_draft as drafts
 from airboss.console.api_releases import DeploymentView
 from airboss.console.desk import Desk
 from airboss.console.fleet import deployment_views, release_names
@@ -19,6 +20,7 @@ from airboss.console.render import Templates, Visit
 from airboss.console.views import one
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.domain.release import Release
 from airboss.evaluations.datasets import Input, input_digest
 from airboss.evaluations.ports import Answer, Call, Target
 from airboss.releases.render import variables_in
@@ -56,6 +58,7 @@ def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
     names = release_names(desk)
     views = deployment_views(desk, seen.now)
     simple = one_message(messages)
+    draft, start = drafts.tried(play), drafts.served(desk).get(seen.params.get("prompt_of", ""))
     return drawn(
         desk,
         templates,
@@ -66,7 +69,12 @@ def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
         chosen=asked_of or seen.params.get("deployment", ""),
         releases=offered(desk),
         places=PLACES,
-        picked=picked(play),
+        picked=picked(play, start),
+        prompt=drafts.prompt_of(draft, start),
+        prompt_max=drafts.PROMPT_MAX,
+        prompts=drafts.beginnings(desk),
+        draft=draft,
+        kept=drafts.kept(desk, seen.params.get("kept", "")),
         message=simple if simple is not None else "",
         messages=msgspec.json.format(msgspec.json.encode(messages), indent=2).decode()
         if messages and simple is None
@@ -86,9 +94,12 @@ def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def picked(play: Play | None) -> list[str]:
-    """What the form's fields of releases hold: those of the play, else stable alone."""
-    found = [each.target.release for each in play.calls] if play is not None else ["stable"]
+def picked(play: Play | None, start: Release | None) -> list[str]:
+    """What the form's fields of releases hold: those of the play, else the one whose prompt is begun with,
+    else stable alone."""
+    found = [start.digest if start is not None else "stable"]
+    if play is not None:
+        found = [each.target.release for each in play.calls if each.varied is None]
     return (found + [""] * RELEASES_MAX)[:RELEASES_MAX]
 
 
@@ -221,8 +232,11 @@ def ask(desk: Desk, form: Form) -> str:
         Call(target=each, input=given, subject=input_digest(given), params=params, repeat=index)
         for index, each in enumerate(targets)
     ]
+    draft = drafts.drafted(desk, calls[0], drafts.read_prompt(form))
+    if draft is not None:
+        calls.append(draft)
     play = desk.plays.start(calls, form.now)
-    desk.note(form.call(), "playground.ask", name, {"releases": [each.release for each in targets]})
+    desk.note(form.call(), "playground.ask", name, {"releases": [each.target.release for each in calls]})
     return f"/playground?play={play.id}"
 
 
@@ -279,7 +293,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         path="/playground",
         draw=playground,
-        params=("play", "record", "deployment"),
+        params=("play", "record", "deployment", "prompt_of", "kept"),
         role="operator",
         room="deployments",
         tab="Playground",
@@ -295,5 +309,6 @@ ACTIONS: tuple[Action, ...] = (
         role="operator",
         done="Asked. Each answer is a new call with a record of its own; it counts in no rollout.",
     ),
+    *drafts.ACTIONS,
 )
-"""What its form does."""
+"""What its forms do."""
