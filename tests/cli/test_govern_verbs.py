@@ -208,6 +208,9 @@ def test_what_a_leaf_says_is_written_as_json(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/audit"] = {"entries": [entry(1, detail=detail)], "next": None}
     out = run("audit", "list", "--url", api.url)[1]
     assert 'by=ann, open=true, served={"a": ["x"]}, was=null' in out
+    api.answers["GET", "/api/v1/audit"] = {"entries": [entry(1, detail={"served": "ab" * 100})], "next": None}
+    out = run("audit", "list", "--url", api.url)[1]
+    assert ("ab…" in out or "a…" in out, "ab" * 70 in out) == (True, False)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"size":"x"}', "no json"])

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
 
 import msgspec
 import pytest
@@ -122,7 +123,7 @@ def test_another_prompt_is_tried_beside_the_releases(rolled: LoopSite, gateway: 
     begin = f"/playground?deployment=support&prompt_of={stable.digest}"
     assert begin in hrefs(shown(person, "/playground"))
     assert begin in hrefs(shown(person, f"/releases/{stable.digest}"))
-    assert OLD_PROMPT in person.get(begin).text
+    assert OLD_PROMPT in unescape(person.get(begin).text)
     same = pressed(person, "/playground", **FORM, release1="stable", prompt=OLD_PROMPT)
     until(lambda: len(gateway.asked) == 1)
     config = rolled.loop.ledger.config()

@@ -139,6 +139,7 @@ PAGES: dict[str, Role] = {
     "/review": "reader",
     "/rollouts": "viewer",
     "/rollouts/{id}": "viewer",
+    "/session": "reader",
     "/system": "viewer",
     "/system/providers": "viewer",
     "/traces": "viewer",

@@ -28,6 +28,8 @@ audit = typer.Typer(help="What was done here, and the proof that it was.", no_ar
 
 PAGE = 500
 LIMIT_MAX = 100_000
+DETAIL_MAX = 120
+"""Characters of an entry's detail in a table; --json has all."""
 CHECKPOINT_BYTES_MAX = 64 * 1024
 
 
@@ -75,8 +77,13 @@ def show(found: list[dict[str, Any]]) -> None:
         who = [each["actor"], each["subject"]]
         names = [escape(name) if name is not None else "[dim](erased)[/]" for name in who]
         at = local_time(each["at"])
-        table.add_row(str(each["number"]), at, escape(each["action"]), *names, escape(detail[:120]))
+        table.add_row(str(each["number"]), at, escape(each["action"]), *names, escape(clipped(detail)))
     console().print(table if found else "nothing was done yet that is like this")
+
+
+def clipped(detail: str) -> str:
+    """A detail as short as a table needs it: half a digest must not look like a whole one."""
+    return detail if len(detail) <= DETAIL_MAX else detail[: DETAIL_MAX - 1] + "…"
 
 
 def said(value: object) -> str:

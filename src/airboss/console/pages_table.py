@@ -19,6 +19,7 @@ from airboss.console import (
     views_quality,
     views_releases,
     views_review,
+    views_session,
     views_traces,
     views_tuning,
 )
@@ -37,6 +38,7 @@ ROOMS: tuple[Room, ...] = (
 
 PAGES: tuple[Page, ...] = (
     *views.PAGES,
+    *views_session.PAGES,
     *views_explore.PAGES,
     *views_traces.PAGES,
     *views_deployments.PAGES,
