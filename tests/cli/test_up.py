@@ -155,16 +155,17 @@ def test_a_key_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
     """By `apply` and by `status`, not only by the log and the first call; with the key all is well, and a
     stopped one does not guess with what it will be started."""
     keyed = CONFIG.replace('9/v1"', '9/v1"\napi_key = "env:AIRBOSS_TEST_UP_KEY"')
-    (tmp_path / "airboss.toml").write_text(keyed)
+    (tmp_path / "airboss.toml").write_text(keyed + '[notifiers.ops]\nslack = "env:AIRBOSS_TEST_UP_HOOK"\n')
     with up(tmp_path) as running:
         applied = running.verb("apply", "airboss.toml", "--json")
-        [warning] = json.loads(applied.stdout)["warnings"]
-        assert "AIRBOSS_TEST_UP_KEY, which is not set where Airboss was started" in warning
+        [key, hook] = json.loads(applied.stdout)["warnings"]
+        assert "AIRBOSS_TEST_UP_KEY, which is not set where Airboss was started" in key
+        assert "notifiers.ops: the environment variable AIRBOSS_TEST_UP_HOOK is not set" in hook
         assert "calls that need it get 503" in running.verb("apply", "airboss.toml").stderr
         shown = running.verb("status", "--json")
         assert (shown.returncode, json.loads(shown.stdout)["deployments"][0]["state"]) == (1, "down")
     assert "which is not set" not in running.verb("apply", "airboss.toml").stderr
-    with up(tmp_path, AIRBOSS_TEST_UP_KEY="k") as running:
+    with up(tmp_path, AIRBOSS_TEST_UP_KEY="k", AIRBOSS_TEST_UP_HOOK="https://hooks.example/x") as running:
         assert running.verb("status").returncode == 0
         assert json.loads(running.verb("apply", "airboss.toml", "--json").stdout)["warnings"] == []
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import duckdb
 import msgspec
 import pytest
 
+from airboss import console
+from airboss.console.views_explore import spread
 from airboss.store import rollups
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
@@ -185,6 +189,21 @@ def test_the_page_shows_what_the_api_says(site: Site) -> None:
     assert shown(site.person(), "/explore?since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z").text.count(
         "Nothing was used"
     )
+
+
+def test_lines_of_a_few_groups_are_told_apart() -> None:
+    """The hues of up to six are 20 degrees apart at least in the style sheet; no two of 24 are one."""
+    style = (Path(console.__file__).parent / "static" / "console.css").read_text()
+    angle = {
+        int(n): float(at)
+        for n, at in re.findall(r"\.r(\d+) \{ --hue: light-dark\(oklch\(\S+ \S+ (\d+)\)", style)
+    }
+    for count in range(2, 7):
+        names = [f"user-{at}" for at in range(count)]
+        found = [angle[spread(names)(name)] for name in names]
+        assert min(abs(a - b) for a, b in combinations(found, 2)) >= 20, found
+    many = [f"user-{at}" for at in range(24)]
+    assert len({spread(many)(name) for name in many}) == 24
 
 
 def test_what_is_empty_has_a_name_and_no_link_to_all_calls() -> None:

@@ -160,10 +160,21 @@ def missing_keys(target: Target) -> tuple[str, ...]:
     return missing(target, env=os.environ, read=read_secret)
 
 
-def keys_to_warn_of(plan: ServingPlan) -> tuple[str, ...]:
-    """What to say of each key that a plan needs and that is not there."""
+def secrets_to_warn_of(plan: ServingPlan, config: Config) -> tuple[str, ...]:
+    """What to say of each provider's key and each notifier's secret that is needed and not there."""
+    from airboss.compose.watching import secret  # noqa: PLC0415 - the controller's own
+
     whys = dict.fromkeys(why for target in plan.targets() for why in missing_keys(target))
-    return tuple(f"{why}; until then calls that need it get 503" for why in whys)
+    found = [f"{why}; until then calls that need it get 503" for why in whys]
+    for name, notifier in config.notifiers.items():
+        email = notifier.email.password if notifier.email is not None else None
+        for reference in (notifier.webhook, notifier.slack, notifier.secret, email):
+            if reference is not None and reference.startswith(("env:", "file:")):
+                try:
+                    secret(reference)
+                except SetupError as error:
+                    found.append(f"notifiers.{name}: {error}; until it is there, this notifier tells nobody")
+    return tuple(found)
 
 
 def tls_context(tls: TlsConfig | None) -> ssl.SSLContext | None:

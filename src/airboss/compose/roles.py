@@ -23,13 +23,13 @@ from airboss.compose.parts import (
     SystemClock,
     applied_config,
     desk_parts,
-    keys_to_warn_of,
     machines,
     open_ledger,
     own_keys,
     provider_key,
     redactor,
     role_lock,
+    secrets_to_warn_of,
     tls_context,
 )
 from airboss.compose.rollouts import rollouts
@@ -155,7 +155,7 @@ def run_controller(
         desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live, nodes=nodes)
         told = with_governance(with_alarms(desk["status"], ledger, rooms["alerts"]), retention, rooms)
         desk["status"] = with_letters(told, records)
-        desk["lacking"] = keys_to_warn_of
+        desk["lacking"] = secrets_to_warn_of
 
         async def main() -> None:
             stop = asyncio.Event()

@@ -330,7 +330,7 @@ def apply(desk: Desk, call: Call) -> Applied:
             for each in plan.deployments
         ),
         changes=found.changes,
-        warnings=(*found.warnings, *desk.lacking(plan)),
+        warnings=(*found.warnings, *desk.lacking(plan, parsed(intent.config))),
     )
 
 

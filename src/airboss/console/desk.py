@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from airboss.config import Config
 from airboss.config.prices import PriceTable
 from airboss.console.callers import Caller, Callers
 from airboss.console.exports import Exports
@@ -57,7 +58,7 @@ def nothing_spent(_since: date) -> Sequence[Spent]:
     return ()
 
 
-def nothing_lacks(_plan: ServingPlan) -> Sequence[str]:
+def nothing_lacks(_plan: ServingPlan, _config: Config) -> Sequence[str]:
     """As `Desk.lacking`, where nobody knows with which environment gateways run."""
     return ()
 
@@ -160,8 +161,8 @@ class Desk:
     """How each provider's addresses and keys fare."""
     taken: Callable[[], object] = tuple
     """Waits until gateways serve what was changed."""
-    lacking: Callable[[ServingPlan], Sequence[str]] = nothing_lacks
-    """What to say of each provider's key that a plan needs and that is not there."""
+    lacking: Callable[[ServingPlan, Config], Sequence[str]] = nothing_lacks
+    """What to say of each secret that a plan and its configuration need and that is not there."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
     attempts: Attempts = field(default_factory=Attempts)

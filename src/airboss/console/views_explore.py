@@ -169,9 +169,9 @@ def named(group: str | None) -> str:
 
 
 def spread(names: Sequence[str | None]) -> Callable[[str], int]:
-    """Hues as far apart as there are names."""
+    """Hues in their order, whose first are those that are farthest apart."""
     order = {named(name): at for at, name in enumerate(names)}
-    return lambda name: order.get(name, 0) * HUES // max(1, len(order))
+    return lambda name: order.get(name, 0) % HUES
 
 
 def exported(params: dict[str, str], period: Period, form: str) -> str:
