@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help up test test-clients test-ray test-finetune lint format bench soak lock clean
+.PHONY: help up test test-clients test-ray test-finetune test-names lint format bench soak lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ test-ray:  ## Try engines on a Ray cluster of two nodes, in an environment of it
 test-finetune:  ## Train adapters and serve them, in an environment of its own
 	@scripts/setup finetune
 	@exec .venv-finetune/bin/python -m pytest -W default tests/finetune $(ARGS)
+
+test-names:  ## Find names as policies do, in an environment of its own
+	@scripts/setup names
+	@exec .venv-names/bin/python -m pytest -W default tests/names $(ARGS)
 
 lint:  ## Run the gates alone: ruff, mypy, import-linter
 	@scripts/setup dev
@@ -76,5 +80,5 @@ lock:  ## Compile requirements.lock and requirements-dev.lock anew
 	@scripts/lock $(ARGS)
 
 clean:  ## Remove what these targets made; data directories stay
-	rm -rf .venv .venv-clickhouse .clients .venv-ray .venv-finetune .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-clickhouse .clients .venv-ray .venv-finetune .venv-names .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -103,6 +103,8 @@ TOUCHES: Mapping[str, str] = {
     "gateway/ids.py": "os",
     "gateway/serve.py": "signal socket ssl",
     "governance/counters_valkey.py": "ssl",
+    "governance/names_model.py": "os signal",
+    "governance/recogniser.py": "os",
     "providers/connection.py": "socket ssl",
     "providers/fake.py": "os signal socket ssl uvloop",
     "providers/fake_http.py": "socket",
@@ -371,6 +373,7 @@ def test_lock_files_name_no_index_and_hash_everything() -> None:
         "requirements-dev.lock",
         "requirements-ray.lock",
         "requirements-finetune.lock",
+        "requirements-names.lock",
         *clients,
     ):
         text = (ROOT / name).read_text()

@@ -18,6 +18,7 @@ from airboss.cli.checks import (
     check_port,
     check_python,
 )
+from airboss.governance import policies
 from tests.cli.conftest import Run
 
 
@@ -82,6 +83,23 @@ def test_doctor_fails_for_a_wrong_configuration(run: Run, tmp_path: Path) -> Non
     code, out, _ = run("doctor", *where)
     assert code == 1
     assert "airboss.toml:2" in out
+
+
+def test_doctor_knows_whether_names_are_found(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a policy looks for names and nothing here finds them, nothing will work."""
+    where = ["--data-dir", str(tmp_path / "data"), "--config", str(tmp_path / "airboss.toml")]
+    where += ["--port", "0", "--console-port", "0"]
+    policy = '[policies.p]\npii = { action = "mask", kinds = ["person"] }\n'
+    (tmp_path / "airboss.toml").write_text(policy)
+    monkeypatch.setattr(policies, "names_version", lambda: None)
+    code, out, _ = run("doctor", *where)
+    assert code == 1
+    assert "policies.p.pii.kinds: 'person' is found by a model that is not installed here" in out
+    monkeypatch.setattr(policies, "names_version", lambda: "a model 1")
+    _, out, _ = run("doctor", *where, "--json")
+    assert "p: names are found by a model 1" in out
 
 
 def test_doctor_knows_which_weights_are_missing(run: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from airboss.cli.main import main
+from airboss.governance import policies
 from tests.cli.admin_api import KEY, serving
 
 CONFIG = """
@@ -90,6 +91,20 @@ def test_what_is_being_served(capsys: pytest.CaptureFixture[str], monkeypatch: p
         api.answers[("GET", "/api/v1/config")] = {"config": CONFIG}
         assert ran("policy", "test", "--url", api.url, "--policy", "default", "--text", "10.2.3.4") == 0
         assert capsys.readouterr().out == "[IP]\n"
+
+
+def test_without_what_finds_names(
+    file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names are not passed for want of the model: the call says how to get it."""
+    monkeypatch.setattr(policies, "names_version", lambda: None)
+    text = Path(file).read_text()
+    Path(file).write_text(text.replace('["card"]', '["card", "person"]'))
+    assert ran("policy", "test", "--config", file, "--policy", "cards", "--text", "I am Jane Doe.") == 2
+    said = capsys.readouterr()
+    assert "'person' is found by a model that is not installed here" in said.err
+    assert "pip install -e '.[names]'" in said.err
+    assert "Jane" not in said.out
 
 
 def test_wrong_calls(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from airboss.controller.publish import apply_config, starter_config, without_lit
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import ApiKey, Replica, ReplicaState
+from airboss.governance import policies
 from airboss.governance.redact import Redactor
 from airboss.governance.secrets import provider_key, provider_secrets
 from airboss.store.datadir import DataDir, read_secret
@@ -375,6 +376,22 @@ def test_an_adapter_that_cannot_be_served_is_refused(house: House, tmp_path: Pat
     assert waiting.release.model.adapter == f"file:{file}"
     file.unlink()
     assert house.apply(text).others == (waiting,)
+
+
+def test_names_that_nothing_here_finds_are_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line and what brings the model; what is in force goes on without it, and says so on a call."""
+    text = LOCAL + '\n[policies.p]\npii = { action = "mask", kinds = ["email", "person"] }\n'
+    line = text.count("\n")
+    monkeypatch.setattr(policies, "names_version", lambda: None)
+    wrong = rf"airboss\.toml:{line}: policies\.p\.pii\.kinds: 'person' is found by"
+    with pytest.raises(ConfigError, match=wrong) as told:
+        house.apply(text)
+    assert "pip install -e '.[names]'" in str(told.value)
+    assert house.ledger.config() is None
+    monkeypatch.setattr(policies, "names_version", lambda: "a model 1")
+    house.apply(text)
+    monkeypatch.setattr(policies, "names_version", lambda: None)
+    house.apply(text)
 
 
 def test_the_installed_engine_is_named(house: House) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from airboss.config import parse_config
 from airboss.domain.errors import ConfigError
+from airboss.governance import policies
 from airboss.governance.policies import KINDS, binding, policy_of
 from airboss.releases.build import as_config, build_releases
 
@@ -40,8 +41,28 @@ def test_the_stricter_action_wins() -> None:
 
 
 def test_no_kinds_are_all() -> None:
-    """Left out, `kinds` means every kind."""
+    """Left out, `kinds` means every kind that patterns find: what needs a model is asked for by name."""
     assert [kind for kind, _ in policy_of("mask", None).pii] == list(KINDS)
+    assert not set(KINDS) & {"person", "location", "organization"}
+    assert [kind for kind, _ in policy_of("mask", ("person", "email")).pii] == ["email", "person"]
+
+
+def test_what_finds_names_is_in_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another model of names is another release where names are asked for, and there alone."""
+
+    def digests() -> list[str]:
+        named = CONFIG.replace('["email", "card"]', '["email", "person"]')
+        return [
+            build_releases(parse_config(text, source="test"), engine_version="e").named["r"].digest
+            for text in (CONFIG, named)
+        ]
+
+    found = []
+    for version in ("a model 1", "a model 2"):
+        monkeypatch.setattr(policies, "names_version", lambda version=version: version)
+        found.append(digests())
+    assert found[0][0] == found[1][0]
+    assert len({found[0][0], found[0][1], found[1][1]}) == 3
 
 
 def test_a_releases_digest_covers_its_policy() -> None:

@@ -77,6 +77,13 @@ def test_policies_bind_as_on_calls(whose: str) -> None:
     assert [each["content"] for each in line["messages"][1:]] == ["I am <EMAIL_1>", "Hello <EMAIL_1>"]
 
 
+def test_a_policy_that_looks_for_names_trains_nothing() -> None:
+    """Examples are not read for names, and so not made."""
+    names = Policy(pii=(("email", "mask"), ("person", "observe")), detectors="1")
+    with pytest.raises(WrongCall, match="looks for names"):
+        said(item("I am Jane Doe"), policy=names)
+
+
 def test_what_makes_no_example_is_counted() -> None:
     """People's items unless they are wanted; those without question, answer or variable."""
     release = sealed(msgspec.structs.replace(BASE, prompt="Be {{ tone }}."))

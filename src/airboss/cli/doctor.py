@@ -104,11 +104,24 @@ def state(data_dir: Path, path: Path, *, online: bool) -> Iterator[Check]:
             yield ok("configuration", f"{path}, {many(len(config.deployments), 'deployment')}")
         except (AirbossError, OSError) as error:
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
+    yield from names(config)
     yield from weights(data_dir, config)
     yield from provider_checks.keys_there(config, os.environ)
     if online:
         yield from provider_checks.answers(config, os.environ)
     yield from data(data_dir)
+
+
+def names(config: Config) -> Iterator[Check]:
+    """Whether the names that policies look for can be found."""
+    from airboss.governance.policies import INSTALL, NAMED, names_version, unfindable  # noqa: PLC0415 - as above
+
+    for name, policy in config.policies.items():
+        reason = unfindable(policy.pii.kinds)
+        if reason is not None:
+            yield fail("policies", f"policies.{name}.pii.kinds: {reason}", INSTALL)
+        elif not set(policy.pii.kinds or ()).isdisjoint(NAMED):
+            yield ok("policies", f"{name}: names are found by {names_version()}")
 
 
 def weights(data_dir: Path, config: Config) -> Iterator[Check]:

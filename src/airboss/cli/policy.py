@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from airboss.domain.errors import WrongCall
 if TYPE_CHECKING:
     from airboss.config import Config
     from airboss.domain.release import Policy
+    from airboss.governance.names import Spans
 
 policy = typer.Typer(help="Policies: personal data and secrets in calls.", no_args_is_help=True)
 
@@ -78,7 +80,8 @@ def try_policy(
 
     The text is looked at here and sent nowhere. Exits with 1 if the policy would block it.
     """
-    from airboss.governance.policies import binding  # noqa: PLC0415 - loads what only this verb needs
+    from airboss.governance.names import Names  # noqa: PLC0415 - loads what only this verb needs
+    from airboss.governance.policies import asks_names, binding  # noqa: PLC0415 - as above
     from airboss.governance.screening import screen_text, screening_policy  # noqa: PLC0415 - as above
     from airboss.governance.tokens import Tokens  # noqa: PLC0415 - as above
 
@@ -86,7 +89,9 @@ def try_policy(
     if name not in said.policies:
         known = ", ".join(said.policies) or "none"
         raise WrongCall(f"there is no policy {name!r}; there are: {known}")
-    found = screen_text(screening_policy(binding(_policy(said, name))), _text(text, file), Tokens(b"test"))
+    actions = binding(_policy(said, name))
+    names = Names(find=_finder()) if asks_names(_policy(said, name)) else None
+    found = screen_text(screening_policy(actions, names), _text(text, file), Tokens(b"test"))
     if as_json:
         print_json(
             {
@@ -103,6 +108,17 @@ def try_policy(
         sys.stdout.write(found.text if found.text.endswith("\n") else f"{found.text}\n")
     if found.blocked:
         raise typer.Exit(1)
+
+
+def _finder() -> Callable[[str], Spans]:
+    """The model that finds names, in this process. Raises WrongCall where it is not installed."""
+    from airboss.governance.names_model import load  # noqa: PLC0415 - as above
+    from airboss.governance.policies import NAMED, unfindable  # noqa: PLC0415 - as above
+
+    reason = unfindable(NAMED)
+    if reason is not None:
+        raise WrongCall(reason)
+    return load()
 
 
 def _configuration(file: Path | None, data_dir: Path, url: str | None) -> Config:

@@ -16,7 +16,10 @@ def check_policies(config: Config, wrong: Wrong) -> None:
         path: Path = ("policies", name, "pii", "kinds")
         kinds = policy.pii.kinds
         if kinds is not None and (not kinds or len(set(kinds)) < len(kinds)):
-            raise wrong(path, f"{dotted(path)} needs one kind or more, each once; left out it means all")
+            raise wrong(
+                path,
+                f"{dotted(path)} needs one kind or more, each once; left out it means all that patterns find",
+            )
         for kind in kinds or ():
             if kind not in get_args(PiiKind):
                 known = nearest(kind, get_args(PiiKind))

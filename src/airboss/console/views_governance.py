@@ -16,7 +16,7 @@ from airboss.domain.release import PiiAction
 from airboss.governance.audit import read_leaf
 from airboss.governance.audit_verify import Verdict, verify
 from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
-from airboss.governance.policies import KINDS
+from airboss.governance.policies import ALL, KINDS
 from airboss.store.audit_rows import HeadRow
 
 ENTRIES = 50
@@ -76,8 +76,8 @@ def policy(config: Config, name: str) -> PolicyShown:
         name=name,
         action=asked.action,
         does=ACTION_SAID[asked.action],
-        kinds=tuple(each for each in KINDS if asked.kinds is None or each in asked.kinds),
-        others=tuple(each for each in KINDS if asked.kinds is not None and each not in asked.kinds),
+        kinds=tuple(each for each in ALL if each in (asked.kinds or KINDS)),
+        others=tuple(each for each in ALL if each not in (asked.kinds or KINDS)),
         releases=tuple(sorted(each for each, made in config.releases.items() if made.policy == name)),
         deployments=tuple(sorted(each for each, made in config.deployments.items() if made.policy == name)),
     )

@@ -25,6 +25,7 @@ from airboss.domain.ports import ApiKey, Ledger
 from airboss.domain.release import ModelVersion, Release
 from airboss.evaluations.online import check_scoring
 from airboss.governance.keys import bound
+from airboss.governance.policies import unfindable
 from airboss.releases.build import ENGINE, Catalog, build_plan, build_releases, local_models, sealed
 from airboss.releases.standing import Settled, promoted, settle
 from airboss.replicas.gguf import chat_template, check_adapter, read_metadata, supports_tools
@@ -286,6 +287,15 @@ def _check_roles(ledger: Ledger, config: Config, text: str, source: str) -> None
             )
 
 
+def _check_policies(config: Config, text: str, source: str) -> None:
+    """Raise ConfigError, naming the line, for a policy that asks for what nothing here can find."""
+    for name, policy in config.policies.items():
+        reason = unfindable(policy.pii.kinds)
+        if reason is not None:
+            line = line_of(text, ("policies", name, "pii", "kinds"))
+            raise ConfigError(f"{source}:{line}: policies.{name}.pii.kinds: {reason}")
+
+
 def _same(one: ServingPlan, other: ServingPlan) -> bool:
     """Whether two plans serve alike."""
     return one == msgspec.structs.replace(other, number=one.number, created_at=one.created_at)
@@ -309,12 +319,14 @@ def _file(source: str, sha256: str | None, data: DataDir) -> Path:
 
 
 def _check_files(config: Config, data: DataDir, text: str, source: str, *, before: str | None) -> None:
-    """Look at the scorers' functions and, where engines run on this machine, at adapters that are on it.
-    Raises ConfigError for an adapter that is not there or cannot go with its weights, naming the line."""
+    """Look at the scorers' functions, at what finds names and, where engines run on this machine, at adapters
+    that are on it. Raises ConfigError for what is not there, and for an adapter that cannot go with its
+    weights, naming the line."""
     check_scoring(config, data.path.absolute() / "scorers", source=source)
     if text == before:
         # What is in force already goes on without a file that is gone since: its engine says what is wrong.
         return
+    _check_policies(config, text, source)
     for name, model in config.models.items():
         if model.adapter is None or config.replicas.host != "local":
             continue

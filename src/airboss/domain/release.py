@@ -42,8 +42,10 @@ class Example(msgspec.Struct, frozen=True):
     output: str
 
 
-PiiKind = Literal["email", "phone", "card", "iban", "us_ssn", "ip", "secret"]
-"""What screening looks for."""
+PiiKind = Literal[
+    "email", "phone", "card", "iban", "us_ssn", "ip", "secret", "person", "location", "organization"
+]
+"""What screening looks for: the last three are names, which no pattern finds."""
 
 PiiAction = Literal["mask", "tokenize", "block", "observe"]
 """What is done about a value: `[EMAIL]` in its place; `<EMAIL_1>` in its place, the same for the same value;
@@ -51,8 +53,7 @@ the call is refused or its answer cut; it is only counted."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What is done about personal data and secrets, by kind, and the version of the detectors that find them:
-    what they find shapes answers."""
+    """What is done about personal data and secrets, by kind, and the version of what finds them."""
 
     pii: tuple[tuple[PiiKind, PiiAction], ...]
     detectors: str

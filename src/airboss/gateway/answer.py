@@ -447,6 +447,11 @@ class StreamedAnswer(_Answer):
     def _end(self) -> None:
         if self.status != 200:
             raise self._refusal(b"".join(self._error_body))
+        self._take_rest()
+        self._judge()
+
+    def _take_rest(self) -> None:
+        """Take what stands behind the last whole event."""
         rest = self.events.rest
         if self.first_output_at is None and rest.lstrip()[:1] in {b"{", b"<"}:
             # Not a stream at all: an error object or a page, with status 200.
@@ -456,7 +461,6 @@ class StreamedAnswer(_Answer):
             self._take(unasked_whole(rest))
         elif rest:
             self._take(self.events.ending())
-        self._judge()
 
     def _judge(self) -> None:
         """The stream has ended: succeed, or raise ApiError where it is not whole."""

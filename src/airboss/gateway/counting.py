@@ -98,7 +98,7 @@ async def _count(  # noqa: PLR0917 - what `count` knows
     branch = assign(serving, http, request, body, deployment)
     screened = None
     if branch.release.policy is not None or deployment.policy is not None:
-        screened = await screen(request, body, deployment, branch, spoken)
+        screened = await screen(worker, request, body, deployment, branch, spoken)
         if screened.refusal is not None:
             raise screened.refusal
         request, body, spoken = screened.request, screened.body, screened.spoken or spoken

@@ -14,6 +14,7 @@ from typing import Literal
 
 from airboss.domain.errors import ApiError, BodyTooLarge, PolicyRefused, UpstreamRefused
 from airboss.domain.request import Operation
+from airboss.governance.policies import NAMES_AWAY
 from airboss.providers.connection import ConnectFailed, ConnectionStale
 
 Class = Literal["caller", "elsewhere", "again"]
@@ -52,7 +53,7 @@ _ELSEWHERE = frozenset(
 
 def judge(error: ApiError, status: int | None) -> Class:
     """The class of an attempt's error; `status` is the upstream's, None if there was no head."""
-    if is_filtered(error) or (status is None and error.code == UNRECORDED):
+    if is_filtered(error) or error.code == NAMES_AWAY or (status is None and error.code == UNRECORDED):
         return "caller"
     if error.code in _ELSEWHERE:
         return "elsewhere"
@@ -80,7 +81,8 @@ def is_too_large(error: ApiError) -> bool:
 def is_targets_fault(error: ApiError, status: int | None) -> bool | None:
     """Whether an error speaks against the target, so that its breaker should know. A 429 does not: it is
     there, and says when to come back. None where it says nothing: what went wrong on our side alone."""
-    if isinstance(error, ConnectionStale) or (status is None and error.code in _OURS):
+    ours = status is None and error.code in _OURS
+    if ours or error.code == NAMES_AWAY or isinstance(error, ConnectionStale):
         return None
     if isinstance(error, PolicyRefused):
         return False

@@ -57,7 +57,7 @@ async def logs(worker: Worker, client: Connection, http: HttpRequest) -> None:
         if len(found.logs) > SPANS_MAX:
             found.rejected[f"more than {SPANS_MAX} in one request"] = len(found.logs) - SPANS_MAX
         serving = sender.serving
-        spans = MessageSpans(serving, sender.principal, "", worker.listed)
+        spans = MessageSpans(sender, "", worker.listed)
         kept = found.logs[:SPANS_MAX] if serving.plan.bodies else ()  # they hold nothing but what was said
         frames = [serving.redactor.redact(spans.frame(log, place)) for place, log in enumerate(kept)]
         for frame in frames:

@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.domain.errors import (
-    ApiError,
-    InternalError,
-    PermissionDenied,
-    PolicyRefused,
-)
+from airboss.domain.errors import ApiError, InternalError, PermissionDenied, PolicyRefused
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
@@ -79,7 +74,7 @@ async def infer(
         branch = assign(serving, http, request, body, deployment)
         screened = None
         if branch.release.policy is not None or deployment.policy is not None:
-            screened = await screen(request, body, deployment, branch, spoken)
+            screened = await screen(worker, request, body, deployment, branch, spoken)
             request, body, spoken = screened.request, screened.body, screened.spoken
             if screened.refusal is not None:
                 call = blocked(screened, deployment, branch, held)
@@ -180,7 +175,8 @@ def assign(
     return serving.stable[deployment.name]
 
 
-def screen(
+def screen(  # noqa: PLR0917 - as `screened`
+    worker: Worker,
     request: InferenceRequest,
     body: wire.Body,
     deployment: DeploymentPlan,
@@ -190,7 +186,7 @@ def screen(
     """The request under the policies of its release and its deployment. Raises ApiError."""
     from airboss.gateway.screened import screened  # noqa: PLC0415 - 17 MB that only policies need
 
-    return screened(branch.release.policy, deployment.policy, request, body, spoken)
+    return screened(worker, branch.release.policy, deployment.policy, request, body, spoken)
 
 
 def render(  # noqa: PLR0917 - all that was decided, in the order it was

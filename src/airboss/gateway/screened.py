@@ -4,54 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.domain.errors import ApiError, InvalidRequest, PolicyRefused, UpstreamFailed
+from airboss.domain.errors import (
+    ApiError,
+    InvalidRequest,
+    PolicyRefused,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamRefused,
+)
 from airboss.domain.record import PolicyFinding
 from airboss.domain.release import Policy
-from airboss.domain.request import InferenceRequest, Operation
+from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.answer import StreamedAnswer, WholeAnswer
 from airboss.gateway.embeddings import EmbeddingsAnswer
-from airboss.gateway.engine_stream import PROGRESS, EngineStreamedAnswer
-from airboss.gateway.engine_whole import EngineWholeAnswer
+from airboss.gateway.screened_answers import (
+    BLOCKED,
+    ScreenedAnyWhole,
+    ScreenedEngineAnswer,
+    ScreenedStreamedAnswer,
+    ScreenedWholeAnswer,
+    screen_of,
+)
 from airboss.gateway.screened_heard import HeardScreen
-from airboss.gateway.seam import Seam
+from airboss.gateway.screened_names import UNREAD, AnswerLookout, Lookout, recogniser_of
 from airboss.gateway.spoken import Client, Spoken
-from airboss.gateway.sse import event_data
+from airboss.governance.names import Names
 from airboss.governance.policies import binding
 from airboss.governance.screening import (
     Screen,
     ScreeningPolicy,
-    one_action,
+    masking,
     prepare,
     screen_text,
     screening_policy,
+    without_names,
 )
 from airboss.governance.screening_chat import (
     AnswerScreen,
-    Passed,
     RequestScreened,
     screen_request,
     screen_written,
 )
-from airboss.governance.screening_known import KnownEvent
 from airboss.governance.tokens import Tokens
-from airboss.providers.assembly import OUTPUT_CHARS_MAX
-from airboss.providers.compatible import Choice, Delta, Reply, check_whole, read_reply
 from airboss.providers.cut import CUT, cut_off
-from airboss.providers.lenient import without_halves
+
+if TYPE_CHECKING:
+    from airboss.gateway.worker import Worker
+    from airboss.governance.recogniser import Recogniser
 
 THREAD_BYTES = 64 * 1024
 """A longer request is screened in a thread: others should not wait for a megabyte of numbers."""
 
-BLOCKED = "a policy of this deployment blocks what the answer held"
-KEEP_ALIVE = b":\n\n"
 _KEY_BYTES = 16
 
 
@@ -60,9 +71,17 @@ class CallScreen:
     the client does not speak chat, `spoken` has what may go into the record."""
 
     def __init__(
-        self, policy: ScreeningPolicy, request: InferenceRequest, body: wire.Body, spoken: Spoken | None
+        self,
+        policy: ScreeningPolicy,
+        request: InferenceRequest,
+        body: wire.Body,
+        spoken: Spoken | None,
+        recogniser: Recogniser | None = None,
     ) -> None:
+        if recogniser is not None:
+            policy = msgspec.structs.replace(policy, names=Names())
         self._policy = policy
+        self._recogniser = recogniser
         self._several = wire.asks_several(body)
         self._tokens: Tokens | None = None
         if "tokenize" in policy.actions.values():
@@ -95,14 +114,11 @@ class CallScreen:
         if relayed is not None and (relayed.text is None or "?" in relayed.path):
             self._refuse_unread(relayed)
             return
-        tokens = _tokens_in(self.body) if self._policy.acting else None
-        if tokens is not None:
-            raise InvalidRequest(
-                f"{tokens!r} is tokens, which the policy of this deployment cannot read; send text",
-                code="content_policy",
-                param=tokens,
-            )
+        if self.acts:
+            _refuse_tokens(self.body)
         raw = _text_of(self.request, self.body)
+        if self._recogniser is not None:
+            await self._look_out(self._recogniser, raw)
         written = None if self.spoken is None else await self._read_written(self.spoken)
         if len(raw) < THREAD_BYTES:
             screened = screen_request(self._policy, raw, self._tokens)
@@ -120,22 +136,41 @@ class CallScreen:
                 speech = self.spoken.speech
                 wire.read_body(lambda body: speech.screened(body, screened.body), written.body)
         if blocked:
-            kinds = sorted({each.kind for each in self._findings if each.action == "block"})
-            self.refusal = PolicyRefused(
-                f"a policy of this deployment blocks requests that hold {' or '.join(kinds)}; take it out"
-            )
-        if relayed is not None:
-            recorded = relayed.recorded if relayed.recorded is not raw else screened.body
-            self.body = msgspec.structs.replace(relayed, text=screened.body, recorded=recorded)
+            self.refusal = self._blocking()
+        self._put(raw, screened.body)
+
+    def _put(self, raw: bytes, screened: bytes) -> None:
+        """Have what was screened in place of what was said."""
+        if isinstance(self.body, wire.RelayedBody):
+            recorded = self.body.recorded if self.body.recorded is not raw else screened
+            self.body = msgspec.structs.replace(self.body, text=screened, recorded=recorded)
             self.request = msgspec.structs.replace(self.request, body=recorded)
-        elif screened.body is not raw:
-            self.body = wire.parse_body(self.request.operation, screened.body)
+        elif screened is not raw:
+            self.body = wire.parse_body(self.request.operation, screened)
             tags = self.body.metadata or {}
             self.request = msgspec.structs.replace(
                 self.request,
-                body=screened.body,
+                body=screened,
                 tags={name: value for name, value in tags.items() if name != "session_id"},
             )
+
+    def _blocking(self) -> PolicyRefused:
+        kinds = sorted({each.kind for each in self._findings if each.action == "block"})
+        return PolicyRefused(
+            f"a policy of this deployment blocks requests that hold {' or '.join(kinds)}; take it out"
+        )
+
+    async def _look_out(self, recogniser: Recogniser, raw: bytes) -> None:
+        """Have the names in the request found."""
+        written = b"" if self.spoken is None else self.spoken.written
+
+        def work(policy: ScreeningPolicy) -> None:
+            screen_request(policy, raw)
+            if written:
+                screen_written(policy, written, None, blocked=False)
+
+        apart = len(raw) + len(written) >= THREAD_BYTES
+        await Lookout(self._policy, recogniser).read(work, apart=apart)
 
     def _refuse_unread(self, body: wire.RelayedBody) -> None:
         """What is only passed on is not read, so that a policy that has to act can only refuse it."""
@@ -156,10 +191,20 @@ class CallScreen:
 
     def answer(self) -> AnswerScreen:
         """The screen of one attempt's answer."""
+        return self._screen(self._policy, self._tokens)
+
+    def _screen(self, policy: ScreeningPolicy, tokens: Tokens | None) -> AnswerScreen:
         speech = None if self.spoken is None else self.spoken.speech
         if self.acts and speech is not None and speech.native and speech.screens:
-            return HeardScreen(self._policy, self._tokens)
-        return AnswerScreen(self._policy, self._tokens, several=self._several)
+            return HeardScreen(policy, tokens)
+        return AnswerScreen(policy, tokens, several=self._several)
+
+    def _lookout(self) -> AnswerLookout | None:
+        """What has the names in one attempt's answer found."""
+        if self._recogniser is None:
+            return None
+        lookout = Lookout(self._policy, self._recogniser)
+        return AnswerLookout(lookout, self._screen(lookout.policy, None))
 
     def findings(self, answer: object) -> tuple[PolicyFinding, ...]:
         """What was found in the request and in the answer, if there was one."""
@@ -190,18 +235,22 @@ class CallScreen:
                 answers=answers,
             )
             streamed.screen, streamed._said = screen, []
+            streamed.look_out(self._lookout())
             return streamed
+        whole: ScreenedAnyWhole
         if answers is None:
-            return ScreenedWholeAnswer(screen, provider, client.loop)
-        return ScreenedEngineAnswer(
-            screen, provider, client.loop, operation=request.operation, answers=answers
-        )
+            whole = ScreenedWholeAnswer(screen, provider, client.loop)
+        else:
+            whole = ScreenedEngineAnswer(
+                screen, provider, client.loop, operation=request.operation, answers=answers
+            )
+        whole.lookout = self._lookout()
+        return whole
 
-    @staticmethod
-    def found_in(answer: object) -> bool:
-        """Whether an answer held something up to now."""
+    def found_in(self, answer: object) -> bool:
+        """Whether an answer held something up to now, or may have: its last names are not known."""
         screen = screen_of(answer)
-        return screen is not None and bool(screen.findings)
+        return screen is not None and (bool(screen.findings) or self._recogniser is not None)
 
     @staticmethod
     def refused(answer: WholeAnswer | StreamedAnswer) -> PolicyRefused | None:
@@ -212,210 +261,27 @@ class CallScreen:
     @staticmethod
     def given(answer: WholeAnswer) -> bytes:
         """The body that the client gets."""
-        return answer.given if isinstance(answer, _ScreenedWhole) else answer.content
+        return answer.given if isinstance(answer, ScreenedAnyWhole) else answer.content
 
     def clear(self, error: ApiError) -> None:
         """Take values out of an upstream's error: it may say again what it was asked."""
-        if not self._policy.acting:
+        if not self.acts:
             return
-        masks = one_action("mask", self._policy.acting)
+        masks = masking(self._policy)
+        bare = without_names(masks) if masks.asks_names else masks
         begun = cut_off(error.message)
-        # What a screen holds back where a text was cut off may be half of a value.
-        error.message = (
-            screen_text(masks, error.message).text if begun is None else Screen(masks).feed(begun) + CUT
-        )
+        try:
+            # What a screen holds back where a text was cut off may be half of a value.
+            error.message = (
+                screen_text(masks, error.message).text if begun is None else Screen(masks).feed(begun) + CUT
+            )
+        except Unavailable:  # of names in it, which are not known
+            theirs = isinstance(error, UpstreamFailed | UpstreamRefused)
+            error.message = UNREAD if theirs else screen_text(bare, error.message).text
         for name in ("code", "param", "upstream_type"):
             if text := getattr(error, name, None):
-                setattr(error, name, screen_text(masks, text).text)
-
-
-class _ScreenedWhole(WholeAnswer):
-    """A whole answer that is screened the moment it is there: `content` is what the record has, `given` what
-    the client gets."""
-
-    screen: AnswerScreen
-    given = b""
-
-    def _take_in(self, content: bytes, reply: Reply) -> None:
-        passed = self.screen.whole(content)
-        self.given = passed.given
-        same = passed.recorded is content
-        super()._take_in(passed.recorded, reply if same else read_reply(passed.recorded))
-
-
-class ScreenedWholeAnswer(_ScreenedWhole):
-    """Of an upstream that answers whole."""
-
-    def __init__(self, screen: AnswerScreen, provider: str, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(provider, loop)
-        self.screen = screen
-
-
-class ScreenedEngineAnswer(_ScreenedWhole, EngineWholeAnswer):
-    """Of a local engine, which streams."""
-
-    def __init__(
-        self,
-        screen: AnswerScreen,
-        provider: str,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        operation: Operation,
-        answers: int,
-    ) -> None:
-        super().__init__(provider, loop, operation=operation, answers=answers)
-        self.screen = screen
-
-
-class ScreenedStreamedAnswer(EngineStreamedAnswer):
-    """Passes on what a screen makes of a stream's events. What is assembled for the record, and what decides
-    whether the stream is whole, is the screened stream."""
-
-    screen: AnswerScreen
-    _ended = False
-    """Whether the upstream ended the stream in order."""
-    _told_end = False
-    """Whether the upstream has said why it ended, and what it said with that."""
-    _told: list[Choice] | None = None
-    _said: list[str] | None
-    """The upstream's own text, of which the screen may hold some back; None where there is more than text."""
-
-    @property
-    def raw_text(self) -> str:
-        """What the upstream said, as it said it: the text of the only answer."""
-        return "".join(self._said or ()) if not self.assembly.over else ""
-
-    def go_on(self, cut: StreamedAnswer, seam: Seam) -> None:
-        """Go on with what the client has of `cut`; its screen reads on too."""
-        super().go_on(cut, seam)
-        assert isinstance(cut, ScreenedStreamedAnswer)  # of the same call
-        self.screen, self._said = cut.screen, cut._said
-
-    def _take(self, data: bytes) -> None:
-        if self.status != 200:
-            super()._take(data)
-            return
-        out: list[bytes] = []
-        try:
-            events = self.events.feed(data)
-            if self.seam is not None:
-                events = self.seam.joined(events)
-            for event in events:
-                self._screened(event, out)
-                if self._over or self.finished.done():
-                    break
-        finally:
-            if out:
-                self._pass_on(b"".join(out))
-        if self._over:
-            super()._judge()
-
-    def _screened(self, event: bytes, out: list[bytes]) -> None:
-        """Read one event of the upstream's, and add to `out` what goes on of it."""
-        payload = event_data(event)
-        if not payload:
-            # The words of a comment are nobody's answer; that there is one keeps connections alive.
-            if payload is None and self.committed:
-                out.append(KEEP_ALIVE)
-            return
-        if payload == b"[DONE]":
-            self._ended = True
-            if self._told_end:
-                self._flush(out)
-            self.assembly.expected = 1  # there is no more
-            self._over = True
-            return
-        begun = (self.committed or out) and not self.assembly.over
-        known = self.screen.known(payload) if begun else None
-        if known is None:
-            self._screened_anew(event, payload, out)
-        else:
-            self._screened_more(payload, *known, out)
-        if self.screen.over:
-            raise PolicyRefused(BLOCKED)
-
-    def _screened_anew(self, event: bytes, payload: bytes, out: list[bytes]) -> None:
-        """As `_screened`, by all that it says."""
-        if b"\\u" in payload:
-            payload = without_halves(payload)
-        reply = read_reply(payload)
-        if ((reply.error is not None or reply.choices is None) and reply.says_error) or PROGRESS in event:
-            self._event(event)
-            return
-        check_whole(self.provider, reply)
-        if self._told_end and reply.goes_on and self.assembly.has_ended(reply):
-            again = reply.choices == self._told
-            if self.screen.acts and not again:
-                self.assembly.went_on = True
-                raise UpstreamFailed(
-                    f"provider {self.provider!r} went on after its finish_reason, behind what a policy reads",
-                    code="stream_cut",
-                )
-            if again and not self.screen.acts:  # and would count again
-                out += [event] if self._event(event) else []
-                return
-        self.progress_at = time.perf_counter()
-        if reply.says_something and self.first_output_at is None:
-            # It is there, though some of it may wait: deadlines are the upstream's.
-            self.first_output_at = self.progress_at
-        if any(choice.finish_reason for choice in reply.choices or ()):
-            self._told_end, self._told = True, reply.choices
-        if self._said is not None:
-            self._note(self._said, reply)
-        self._add(self.screen.event(payload), out)
-
-    def _screened_more(self, payload: bytes, known: KnownEvent, text: str, out: list[bytes]) -> None:
-        """As `_screened`, of an event that differs from one before it by its text alone."""
-        self.progress_at = time.perf_counter()
-        if text and self.first_output_at is None:  # of an attempt that goes on with another's
-            self.first_output_at = self.progress_at
-        if self._said is not None:
-            self._said.append(text)
-        if known.index or known.name == "reasoning_content" or self.assembly.output_chars > OUTPUT_CHARS_MAX:
-            self._said = None
-        for piece in self.screen.more(payload, known, text):
-            if piece.text is None:
-                self._add([piece], out)
-            else:
-                self.assembly.add_text(known.index, known.name, piece.text)
-                out.append(b"data: %s\n\n" % piece.given)
-
-    def _note(self, said: list[str], reply: Reply) -> None:
-        """Keep the upstream's own text, for another that goes on with it."""
-        for choice in reply.choices or ():
-            delta = choice.delta or Delta()
-            if choice.index or delta.tool_calls or delta.reasoning_content or delta.refusal:
-                self._said = None
-            said.append(delta.content or choice.text or "")
-
-    def _add(self, pieces: list[Passed], out: list[bytes]) -> None:
-        for piece in pieces:
-            held = len(self._held)
-            if self._event(b"data: %s\n\n" % piece.recorded):
-                out.append(b"data: %s\n\n" % piece.given)
-            elif len(self._held) > held:
-                self._held[-1] = b"data: %s\n\n" % piece.given
-
-    def _flush(self, out: list[bytes]) -> None:
-        if self.status == 200:
-            self._add(self.screen.end(), out)
-
-    def _judge(self) -> None:
-        """The upstream closed without a last word. Of an answer that broke off, what is held back stays so:
-        another may go on with it."""
-        self._ended = True
-        if self._told_end:
-            self.last_words()
-        super()._judge()
-
-    def last_words(self) -> None:
-        """Give the client what is held back: nobody goes on. Not what a broken connection left: it may be the
-        beginning of a value."""
-        out: list[bytes] = []
-        if self._ended:
-            self._flush(out)
-        if out:
-            self._pass_on(b"".join(out))
+                unread = masks.asks_names and len(text.split()) > 1
+                setattr(error, name, None if unread else screen_text(bare, text).text)
 
 
 def _text_of(request: InferenceRequest, body: wire.Body) -> bytes:
@@ -440,18 +306,16 @@ def only_written(
     )
 
 
-def _tokens_in(body: wire.Body) -> str | None:
-    """The member that has tokens in place of text."""
+def _refuse_tokens(body: wire.Body) -> None:
+    """Raise InvalidRequest for a body that has tokens in place of text."""
     for name, kind in (("prompt", wire.CompletionBody), ("input", wire.EmbeddingsBody)):
         given = getattr(body, name) if isinstance(body, kind) else None
         if isinstance(given, list) and any(not isinstance(part, str) for part in given):
-            return name
-    return None
-
-
-def screen_of(answer: object) -> AnswerScreen | None:
-    """The screen of an answer that has one."""
-    return answer.screen if isinstance(answer, _ScreenedWhole | ScreenedStreamedAnswer) else None
+            raise InvalidRequest(
+                f"{name!r} is tokens, which the policy of this deployment cannot read; send text",
+                code="content_policy",
+                param=name,
+            )
 
 
 @lru_cache(maxsize=256)  # a few policies, in pairs
@@ -462,7 +326,8 @@ def compiled(release: Policy | None, deployment: Policy | None) -> ScreeningPoli
     return policy
 
 
-async def screened(
+async def screened(  # noqa: PLR0917 - in the order in which a call has them
+    worker: Worker,
     release: Policy | None,
     deployment: Policy | None,
     request: InferenceRequest,
@@ -470,6 +335,8 @@ async def screened(
     spoken: Spoken | None = None,
 ) -> CallScreen:
     """A call under its release's policy and its deployment's, its request screened. Raises ApiError."""
-    call = CallScreen(compiled(release, deployment), request, body, spoken)
+    policy = compiled(release, deployment)
+    recogniser = recogniser_of(worker) if policy.asks_names else None
+    call = CallScreen(policy, request, body, spoken, recogniser)
     await call.read()
     return call

@@ -121,7 +121,7 @@ async def serve(
         listener.close()
         server.drain()
         await _drained(server)
-        await _end(chores)
+        await _end(chores, worker)
         await worker.limiter.close()
         worker.close()
         await worker.share(settings.metrics_dir)
@@ -156,10 +156,12 @@ async def _over(stopped: asyncio.Event, chores: Sequence[asyncio.Task[None]]) ->
     return defect
 
 
-async def _end(chores: Sequence[asyncio.Task[None]]) -> None:
+async def _end(chores: Sequence[asyncio.Task[None]], worker: Worker) -> None:
     for chore in chores:
         chore.cancel()
     await asyncio.gather(*chores, return_exceptions=True)
+    if worker.recogniser is not None:
+        await worker.recogniser.close()
 
 
 def _own_limiter(clock: Clock) -> Limiter:
@@ -213,6 +215,10 @@ async def _follow_plan_once(
     if worker.limiter is not None and worker.limiter.bind(snapshot):
         await worker.limiter.refresh()
         serving = msgspec.structs.replace(serving, limiter=worker.limiter)
+    if serving.asks_names:
+        from airboss.gateway.screened_names import recogniser_of  # noqa: PLC0415 - only such policies need it
+
+        recogniser_of(worker)
     worker.serving = serving
     worker.executor.places.keep(snapshot.plan.targets())
     log.info("plan", extra={"number": serving.plan.number, "revision": serving.revision})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ import msgspec
 from airboss.domain.errors import NotFound, PermissionDenied, Unauthenticated, Unavailable
 from airboss.domain.plan import Arm, DeploymentPlan, ServingPlan, Target
 from airboss.domain.ports import Snapshot
-from airboss.domain.release import Release
+from airboss.domain.release import Policy, Release
 from airboss.domain.request import Principal
 from airboss.gateway.outgoing import Translate, translation
 from airboss.gateway.wire import says_something, unknown_model
 from airboss.governance.keys import Keyring
+from airboss.governance.policies import asks_names
 from airboss.governance.redact import Redactor
 from airboss.releases.variant import Variant, reached, varied
 
@@ -111,6 +112,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """Good for nothing here, but whoever sends it is told so."""
     limiter: Limiter | None = None
     """None where nothing is limited."""
+    asks_names: bool = False
+    """Whether a policy looks for names, which takes a process of its own."""
     seen: dict[tuple[bytes | None, bytes | None], Principal]
     """Whose credentials have been checked under this view, as they came; at most SEEN_MAX.
 
@@ -292,4 +295,15 @@ def build_serving(
         missing=missing,
         admin_key=admin_key,
         seen={},
+        asks_names=any(map(asks_names, policies_of(plan))),
     )
+
+
+def policies_of(plan: ServingPlan) -> Iterator[Policy | None]:
+    """The policies of a plan: its deployments', and those of all releases in it."""
+    for deployment in plan.deployments:
+        yield deployment.policy
+        if deployment.shadow is not None:
+            yield deployment.shadow.release.policy
+    for served in plan.served():
+        yield served.release.policy

@@ -33,7 +33,7 @@ from airboss.telemetry.genai_attributes import without_content, without_credenti
 from airboss.telemetry.otlp_bounds import SPANS_MAX
 
 if TYPE_CHECKING:
-    from airboss.gateway.traces_screened import SpanScreen
+    from airboss.gateway.traces_screened import Learn, SpanScreen
     from airboss.telemetry.genai_spans import ModelCall
     from airboss.telemetry.otlp_read import RawSpan, Reading
 
@@ -68,6 +68,8 @@ class Sender(msgspec.Struct, frozen=True):
     principal: Principal
     as_json: bool
     now: datetime
+    learn: Learn | None = None
+    """What has names found, where a policy looks for them."""
 
     @property
     def now_ns(self) -> int:
@@ -98,8 +100,9 @@ async def answered(
     try:
         serving = worker.view()
         as_json = is_json(http.headers)
-        sender = Sender(serving, serving.authenticate(http.headers), as_json, now)
-        body, status = await worked(worker, http, lambda: work(sender)), 200
+        learn = learning(worker) if serving.asks_names else None
+        sender = Sender(serving, serving.authenticate(http.headers), as_json, now, learn)
+        body, status = await worked(worker, http, lambda: work(sender), waits=learn is not None), 200
     except ApiError as error:
         worker.metrics.refused(error.http_status)
         body, status = refusal(error, as_json=as_json), error.http_status
@@ -107,9 +110,19 @@ async def answered(
     client.respond(status, content_type(as_json=as_json) + head, body)
 
 
-async def worked(worker: Worker, http: HttpRequest, work: Callable[[], bytes]) -> bytes:
-    """What comes of reading a request: beside the calls where that takes longer."""
-    if len(http.body) <= INLINE_BYTES and b"content-encoding" not in http.headers:
+def learning(worker: Worker) -> Learn:
+    """What has names found, and waits for that: for threads only."""
+    from airboss.gateway.screened_names import recogniser_of  # noqa: PLC0415 - only such policies need it
+
+    recogniser, loop = recogniser_of(worker), asyncio.get_running_loop()
+    return lambda names: asyncio.run_coroutine_threadsafe(recogniser.learn(names), loop).result()
+
+
+async def worked(
+    worker: Worker, http: HttpRequest, work: Callable[[], bytes], *, waits: bool = False
+) -> bytes:
+    """What comes of reading a request: beside the calls where that takes longer, or `waits`."""
+    if len(http.body) <= INLINE_BYTES and b"content-encoding" not in http.headers and not waits:
         return work()
     async with worker.reading:  # one at a time, whose size bounds the memory that all of them take
         return await asyncio.to_thread(work)
@@ -125,7 +138,7 @@ def take(sender: Sender, http: HttpRequest, *, listed: ListedPrices) -> Taken:
     except ValueError as error:
         raise unreadable("Trace", error, as_json=sender.as_json) from None
     host = http.headers.get(b"host", b"").decode("latin-1")
-    spans = Spans(sender.serving, sender.principal, host, listed)
+    spans = Spans(sender, host, listed)
     return spans.frames(reading)
 
 
@@ -175,13 +188,14 @@ def is_json(headers: Mapping[bytes, bytes]) -> bool:
 class Spans:
     """Makes frames of spans, under one plan and for one key."""
 
-    def __init__(self, serving: Serving, principal: Principal, host: str, listed: ListedPrices) -> None:
+    def __init__(self, sender: Sender, host: str, listed: ListedPrices) -> None:
+        serving, principal = sender.serving, sender.principal
         self._listed = listed
         self._bodies = serving.plan.bodies
         self.key = principal.key
         self._host = host
         self._targets = [each.target for each in serving.plan.served() if each.target.price is not None]
-        self.screen = _screen(serving, principal)
+        self.screen = _screen(serving, principal, sender.learn)
 
     def frames(self, reading: Reading) -> Taken:
         """What is kept of a request."""
@@ -350,7 +364,7 @@ class Spans:
         return msgspec.Raw(text)
 
 
-def _screen(serving: Serving, principal: Principal) -> SpanScreen | None:
+def _screen(serving: Serving, principal: Principal, learn: Learn | None) -> SpanScreen | None:
     """The screen that the policies of all deployments make that the key may use; None for no policy."""
     policies = []
     for deployment in serving.plan.deployments:
@@ -364,7 +378,7 @@ def _screen(serving: Serving, principal: Principal) -> SpanScreen | None:
         return None
     from airboss.gateway.traces_screened import SpanScreen  # noqa: PLC0415 - 17 MB that only policies need
 
-    return SpanScreen(actions)
+    return SpanScreen(actions, learn)
 
 
 def service_of(resource: Mapping[str, Any]) -> str:

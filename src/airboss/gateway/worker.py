@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from airboss.gateway.limits import Held, Limiter
     from airboss.gateway.responses import Keeping
     from airboss.gateway.screened import CallScreen
+    from airboss.governance.recogniser import Recogniser
 
 log = logging.getLogger("airboss.gateway")
 
@@ -61,6 +62,8 @@ class Worker:
         self._sharing = asyncio.Lock()
         self.cache: AnswerCache | None = None
         self.listed = ListedPrices(None)
+        self.recogniser: Recogniser | None = None
+        """What finds names, where a policy looks for them."""
 
     def counts(self) -> Counts:
         """What this worker shares: its metrics, and what the controller scales and drains by."""

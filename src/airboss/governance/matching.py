@@ -8,8 +8,10 @@ from functools import lru_cache
 
 import re2
 
-from airboss.governance.candidates import Detector
+from airboss.governance.candidates import Detector, Kind
 from airboss.governance.detectors import DETECTORS
+from airboss.governance.policies import NAMED
+from airboss.governance.shapes import Shape
 
 _DFA_BYTES = 32 << 20  # at most, and seldom a tenth of it; a set of patterns has no way to match but its DFA
 _BACKSLASH = ord("\\")
@@ -92,6 +94,19 @@ class Value:
             if self.mark is not None:
                 self.mark.update(shadow[self.end : end])
             self.end = end
+
+
+_NOWHERE = Shape(exact="", loose="", opening="", longest=0)
+_NAMES = {kind: Detector(kind=kind, name=kind, shape=_NOWHERE) for kind in NAMED}
+"""For the values that a model finds: they have a kind, and nothing to match."""
+
+
+def named(kind: Kind, start: int, text: str, *, signed: bool) -> Value:
+    """The value that a name is."""
+    value = Value(_NAMES[kind], len(DETECTORS) + NAMED.index(kind), start, start + len(text))
+    if signed:  # by the text and not its shadow, in which all letters beyond ASCII are one
+        value.mark = hashlib.sha256(f"{kind}:{' '.join(text.casefold().split())}".encode(errors="replace"))
+    return value
 
 
 def confirmed(detector: Detector, at: int, shadow: bytes, start: int, end: int) -> Value | None:

@@ -9,6 +9,8 @@ each detector finds by itself; whatever any of them covers is replaced, so no pa
 What is bounded: HELD_MAX characters are held (nine times as many where each is followed by all the invisible
 ones that are overlooked), however long a word, a number or a key goes on; a value that grows beyond its
 candidate (a key of any length) is dropped as it comes. A character costs a bounded number of steps.
+
+Where names are looked for (names.py), a text is also held back to the end of the piece in which they are.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ import msgspec
 from airboss.domain.release import PiiAction
 from airboss.governance.candidates import LEFT, Kind
 from airboss.governance.detectors import DETECTORS
-from airboss.governance.matching import Value, confirmed, matcher
-from airboss.governance.policies import KINDS
+from airboss.governance.matching import Value, confirmed, matcher, named
+from airboss.governance.names import PIECE_MAX, NameFinder, Names, plain
+from airboss.governance.policies import ALL, KINDS, NAMED
 from airboss.governance.shadow import Caster
 from airboss.governance.tokens import Tokens
 
@@ -35,22 +38,67 @@ _SHORT = 24
 HELD_MAX = max(_SHORT * 2, *(detector.longest for detector in DETECTORS))
 """Characters held back, at most."""
 
-_MASKS: Mapping[Kind, str] = {kind: f"[{kind.upper()}]" for kind in KINDS}
+HELD_MAX_NAMES = HELD_MAX + PIECE_MAX
+"""The same where names are looked for."""
+
+_MASKS: Mapping[Kind, str] = {kind: f"[{kind.upper()}]" for kind in ALL}
 
 
 class ScreeningPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look for, and what to do about each kind. Made by `screening_policy`."""
+    """What to look for, and what to do about each kind. Made by `screening_policy`. A call under one that
+    `asks_names` has `names` of its own."""
 
     actions: Mapping[Kind, Action]
     acting: frozenset[Kind]
     """The kinds that are not only observed."""
     observed: frozenset[Kind]
+    names: Names | None = None
+    """What is known of the names in the call's texts."""
+    asks_names: bool = False
+    """Whether it looks for what only a model finds."""
 
 
-def screening_policy(actions: Mapping[Kind, Action]) -> ScreeningPolicy:
+def screening_policy(actions: Mapping[Kind, Action], names: Names | None = None) -> ScreeningPolicy:
     """The policy that does this about these kinds."""
     observed = frozenset(kind for kind, action in actions.items() if action == "observe")
-    return ScreeningPolicy(actions=actions, acting=frozenset(actions) - observed, observed=observed)
+    return ScreeningPolicy(
+        actions=actions,
+        acting=frozenset(actions) - observed,
+        observed=observed,
+        names=names,
+        asks_names=not actions.keys().isdisjoint(NAMED),
+    )
+
+
+def reading_ahead(policy: ScreeningPolicy) -> ScreeningPolicy:
+    """The policy for reading a text ahead, whose `names` then tell what is missing: it cuts nothing short,
+    and needs no tokens."""
+    assert policy.names is not None  # else there is nothing to read ahead for
+    actions: dict[Kind, Action] = {
+        kind: "observe" if action == "observe" else "mask" for kind, action in policy.actions.items()
+    }
+    return screening_policy(actions, policy.names.reading_ahead())
+
+
+def masking(policy: ScreeningPolicy) -> ScreeningPolicy:
+    """The policy that masks what this one acts on."""
+    return screening_policy(dict.fromkeys(policy.acting, "mask"), policy.names)
+
+
+def _observing(policy: ScreeningPolicy) -> ScreeningPolicy:
+    return screening_policy(dict.fromkeys(policy.observed, "observe"), policy.names)
+
+
+def masking_again(policy: ScreeningPolicy) -> ScreeningPolicy:
+    """The same for what has been screened already: a text that was cut short may be of other pieces than
+    those whose names are known, and has none left."""
+    known = None if policy.names is None else Names(policy.names.known, find=lambda _: ())
+    return screening_policy(dict.fromkeys(policy.acting, "mask"), known)
+
+
+def without_names(policy: ScreeningPolicy) -> ScreeningPolicy:
+    """The same policy, but for names."""
+    return screening_policy({kind: done for kind, done in policy.actions.items() if kind not in NAMED})
 
 
 def one_action(action: Action = "mask", kinds: tuple[Kind, ...] | frozenset[Kind] = KINDS) -> ScreeningPolicy:
@@ -75,7 +123,7 @@ def prepare(policy: ScreeningPolicy) -> None:
 def screen_text(policy: ScreeningPolicy, text: str, tokens: Tokens | None = None) -> Screened:
     """What a `Screen` makes of a text that comes in one piece; `tokens` remember what they stand for."""
     screen = Screen(policy, tokens, traces=tokens is not None)
-    if screen._sees_nothing(text):
+    if policy.names is None and screen._sees_nothing(text):
         return Screened(text=text, findings={}, blocked=False)
     released = screen.feed(text) + screen.finish()
     if tokens is not None:
@@ -84,18 +132,30 @@ def screen_text(policy: ScreeningPolicy, text: str, tokens: Tokens | None = None
     return Screened(text=released, findings=screen.findings, blocked=screen.blocked)
 
 
+def _finder(policy: ScreeningPolicy) -> NameFinder | None:
+    """What finds the names that a policy does something about, or those that it counts where it does nothing
+    about anything."""
+    kinds = (policy.acting or policy.observed).intersection(NAMED)
+    if not kinds:
+        return None
+    if policy.names is None:
+        raise ValueError(f"{' and '.join(sorted(kinds))} need to be known; hand in the call's `names`")
+    return NameFinder(policy.names, kinds)
+
+
 class Screen:
     """Screens one text that comes in pieces. One for each channel of each answer; not for several threads.
 
     Any str will do, lone surrogates included. Where all is only observed each piece is returned as it is, at
     once. `traces` keeps where each placeholder's value stood in the text (unbounded: for whole texts).
-    Raises ValueError for `tokenize` without tokens.
+    Raises ValueError for `tokenize` without tokens and for names without `names`, and of a policy that looks
+    for those Unavailable, from `feed` and `finish`, where they are not known.
     """
 
     __slots__ = (
         "_actions", "_base", "_blocked", "_caster", "_counts", "_covered", "_covered_by", "_dropped",
-        "_finished", "_gaps", "_left_out", "_matcher", "_observer", "_observes", "_raw", "_resume", "_sent",
-        "_shadow", "_tokens", "_traces", "_values", "trace",
+        "_finder", "_finished", "_forgotten", "_gaps", "_left_out", "_matcher", "_observer", "_observes",
+        "_raw", "_resume", "_sent", "_shadow", "_tokens", "_traces", "_values", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -108,7 +168,9 @@ class Screen:
         self._matcher = matcher(policy.acting or policy.observed)
         # What is only observed must not hold anything back, nor be covered by what is replaced.
         both = policy.acting and policy.observed
-        self._observer = Screen(one_action("observe", policy.observed)) if both else None
+        self._observer = Screen(_observing(policy)) if both else None
+        self._finder = _finder(policy) if policy.asks_names else None
+        self._forgotten = 0  # places of the text's shadow before that at hand
         self._tokens = tokens
         self._traces = traces
         self.trace: list[tuple[str, int, int]] = []
@@ -135,7 +197,7 @@ class Screen:
         counts = self._counts
         if self._observer is not None and not self._blocked:
             counts = {**counts, **self._observer.findings}
-        return {kind: counts[kind] for kind in KINDS if kind in counts}
+        return {kind: counts[kind] for kind in ALL if kind in counts}
 
     @property
     def blocked(self) -> bool:
@@ -167,7 +229,7 @@ class Screen:
         self._take(text)
         # Nothing is lost by waiting for the rest of a word, and much looking is saved.
         waits = 0 < self.held - len(text) < _SHORT > len(text) and text.isalnum() and text.isascii()
-        released = "" if waits else self._advance(self._matcher.decided(self._shadow, self._base))
+        released = "" if waits else self._advance(self._decided())
         return text if self._observes else released
 
     def finish(self) -> str:
@@ -177,16 +239,36 @@ class Screen:
         self._finished = True
         if self._observer is not None:
             self._observer.finish()
+        if self._finder is not None:
+            self._name("", last=True)
         released = self._advance(len(self._shadow))
         return "" if self._observes else released
+
+    def _decided(self) -> int:
+        """The place before which all is decided."""
+        decided = self._matcher.decided(self._shadow, self._base)
+        if self._finder is not None:
+            decided = max(self._base, min(decided, self._finder.decided - self._forgotten))
+        return decided
+
+    def _name(self, text: str, *, last: bool = False) -> None:
+        """Collects the names in the pieces that are whole by now."""
+        assert self._finder is not None  # where there is one
+        for place, kind, name in self._finder.feed(text, last=last):
+            signed = self._actions[kind] == "tokenize"
+            self._values.append(named(kind, place - self._forgotten, name, signed=signed))
 
     def _take(self, text: str) -> None:
         self._raw += text
         if text.isascii():
             self._caster.visible()
             self._shadow += text.encode()
+            if self._finder is not None:
+                self._name(text)
             return
         piece, gaps = self._caster.cast(text)
+        if self._finder is not None:
+            self._name(plain(text, gaps))
         for place, count in gaps:
             self._gaps.append(len(self._shadow) + place)
             self._left_out.append(self._left_out[-1] + count)
@@ -300,6 +382,7 @@ class Screen:
         kept = max(0, horizon - LEFT)
         self._shadow = self._shadow[kept:]
         self._base = horizon - kept
+        self._forgotten += kept
         self._covered -= kept
         for value in self._values:
             value.start -= kept

@@ -13,7 +13,7 @@ import msgspec
 
 from airboss.domain.record import PolicyFinding
 from airboss.governance.findings import Findings
-from airboss.governance.screening import ScreeningPolicy, one_action, screen_text
+from airboss.governance.screening import ScreeningPolicy, masking, masking_again, screen_text
 from airboss.governance.screening_json import Names, restore_json, screen_json
 from airboss.governance.screening_known import LEARNT_MAX, KnownEvent, learn
 from airboss.governance.screening_stream import (
@@ -69,7 +69,7 @@ def screen_request(policy: ScreeningPolicy, body: bytes, tokens: Tokens | None =
     screened = screen_json(policy, body, where="request", findings=findings, tokens=tokens, spared=SPARED)
     data = screened.data
     if screened.blocked:
-        masks = one_action("mask", policy.acting)
+        masks = masking(policy)
         data = screen_json(masks, body, where="request", findings=Findings(masks), spared=SPARED).data
     if tokens is not None:
         tokens.seal()
@@ -111,7 +111,7 @@ def screen_written(
     )
     data, blocked = screened.data, blocked or screened.blocked
     if blocked:
-        masks = one_action("mask", policy.acting)
+        masks = masking(policy)
         data = screen_json(
             masks, written, where="request", findings=Findings(masks), spared=WRITTEN_SPARED
         ).data
@@ -200,7 +200,7 @@ class AnswerScreen:
         top = read_object(msgspec.Raw(body)) or {}
         top["choices"] = msgspec.Raw(_encode([self._prefix(each) for each in read_list(top.get("choices"))]))
         begun = _encode({name: top[name] for name in (*_HEAD, "choices") if name in top})
-        masks = one_action("mask", self._policy.acting)  # a role, a reason or a count may hold a value too
+        masks = masking_again(self._policy)  # a role, a reason or a count may hold a value too
         return screen_json(
             masks, begun, where="response", findings=Findings(masks), spared=_ANSWER_SPARED
         ).data

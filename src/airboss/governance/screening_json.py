@@ -4,18 +4,23 @@ every byte that need not change stays as it is.
 Names are screened like values. A number that is a value (a card in a tool's arguments) becomes a string that
 holds the placeholder, so that valid JSON stays valid. `arguments` (a tool call's) is JSON within a string,
 and is screened as that. A string under a name such as `password` is taken as assigned to it.
+
+What a model finds (`names.py`) is looked for in sentences, and not in what is a setting: a single word is
+read only where it is said (`_TEXTS`) or handed to a tool, and not where it is the name of a member.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import msgspec
 
 from airboss.governance.findings import Findings
-from airboss.governance.screening import ScreeningPolicy, screen_text
+from airboss.governance.screening import ScreeningPolicy, screen_text, without_names
 from airboss.governance.tokens import Tokens
 
 NESTED_MAX = 4
@@ -24,8 +29,20 @@ NESTED_MAX = 4
 Names = tuple[str, ...]
 """The names of the members on the way to a value; a list has that of its member."""
 
+Place = Literal["name", "member", "item"]
+"""What a string is: the name of a member, all of a member's value, or in a list."""
+
 _TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d{7}[\d.eE+-]*+', re.DOTALL)
 _SHORTEST = 7  # bytes of a string with its quotes; no detector finds less than five characters
+_SHORTEST_NAME = 4
+_TEXTS = frozenset(
+    {
+        "content", "text", "refusal", "reasoning", "reasoning_content", "thinking", "input", "output",
+        "prompt", "arguments", "partial_json", "code", "transcript", "part", "delta", "instructions",
+        "system",
+    }
+)  # fmt: skip
+"""Members whose strings are texts, be they a word long."""
 _BASE64 = re.compile(rb'"(data:[^",]{0,200};base64,)?[A-Za-z0-9+/]{256,}={0,2}"')
 _MEDIA = frozenset(
     {"url", "data", "file_data", "b64_json", "image_url", "signature", "partial_image_b64", "result"}
@@ -75,7 +92,7 @@ def restore_json(tokens: Tokens, raw: bytes) -> bytes:
     if not tokens.originals:
         return raw
 
-    def change(names: Names, span: bytes) -> bytes | None:
+    def change(names: Names, span: bytes, place: Place) -> bytes | None:  # noqa: ARG001 - as `_changed` calls it
         if span[:1] != b'"':
             return None
         text = _decoded(span)
@@ -99,6 +116,7 @@ class _Walk:
         emptied: frozenset[str],
     ) -> None:
         self._policy = policy
+        self._bare = without_names(policy) if policy.asks_names else None
         self._tokens = tokens
         self._findings = findings
         self._spared = spared
@@ -109,22 +127,23 @@ class _Walk:
         if self._emptied and nested == 0:
             raw = emptied(raw, self._emptied)
 
-        def change(names: Names, span: bytes) -> bytes | None:
+        def change(names: Names, span: bytes, place: Place) -> bytes | None:
             if self.blocked:
                 return None
             if span[:1] == b'"':
-                return self._string(at, names, span, nested)
+                return self._string(at, names, span, nested, place)
             # Numbers beside the texts are settings, such as a seed.
             return self._number(at + names, span) if nested or len(names) > 1 else None
 
-        return _changed(raw, () if nested else self._spared, change)
+        shortest = _SHORTEST if self._bare is None else _SHORTEST_NAME
+        return _changed(raw, () if nested else self._spared, change, shortest)
 
     def plain(self, raw: bytes, at: Names) -> bytes:
         text = raw.decode("utf-8", "surrogateescape")
-        found = self._screened(text, at)
+        found = self._screened(self._policy, text, at)
         return raw if found is None else found.encode("utf-8", "surrogateescape")
 
-    def _string(self, at: Names, names: Names, span: bytes, nested: int) -> bytes | None:
+    def _string(self, at: Names, names: Names, span: bytes, nested: int, place: Place) -> bytes | None:
         """The string that takes its place, or None if nothing was found in it."""
         name = names[-1] if names else ""
         media = _BASE64.fullmatch(span) if name in _MEDIA else None
@@ -139,21 +158,29 @@ class _Walk:
                 screened = self.document(inner, at + names, nested + 1)
                 return None if screened is inner else _encoded(screened.decode("utf-8", "surrogatepass"))
         prefix = _ASSIGNED if _SECRET_NAME.search(name) else ""
-        found = self._screened(prefix + text, at + names)
-        return None if found is None else _encoded(found[len(prefix) :])
+        if self._bare is None or not _may_name(at + names, place, text):
+            found = self._screened(self._bare or self._policy, prefix + text, at + names)
+            return None if found is None else _encoded(found[len(prefix) :])
+        read = self._screened(self._policy, text, at + names)
+        if prefix:  # which is no part of a name
+            found = self._screened(self._bare, prefix + (text if read is None else read), at + names)
+            read = read if found is None else found[len(prefix) :]
+        return None if read is None else _encoded(read)
 
     def _head_of_media(self, at: Names, span: bytes, end: int) -> bytes | None:
         """A data URL whose type and name, which stand before its base64, are screened."""
-        found = self._screened(span[1:end].decode("utf-8", "replace"), at)
+        head = span[1:end].decode("utf-8", "replace")
+        policy = self._policy if self._bare is None or _may_name(at, "member", head) else self._bare
+        found = self._screened(policy, head, at)
         return None if found is None else _encoded(found)[:-1] + span[end:]
 
     def _number(self, at: Names, span: bytes) -> bytes | None:
-        found = self._screened(span.decode(), at)
+        found = self._screened(self._bare or self._policy, span.decode(), at)
         return None if found is None else _encoded(found)
 
-    def _screened(self, text: str, at: Names) -> str | None:
+    def _screened(self, policy: ScreeningPolicy, text: str, at: Names) -> str | None:
         """The text screened, None if it stays."""
-        found = screen_text(self._policy, text, self._tokens)
+        found = screen_text(policy, text, self._tokens)
         if not found.findings:
             return None
         self._findings.add(found.findings, at)
@@ -161,28 +188,37 @@ class _Walk:
         return found.text if found.blocked or found.text != text else None
 
 
+def _may_name(path: Names, place: Place, text: str) -> bool:
+    """Whether somebody's name may be in a string: in a text, and not in a word that is a setting."""
+    if len(text.split(None, 1)) > 1:
+        return True
+    if place == "name":
+        return False
+    return path[-1] in _TEXTS or "arguments" in path or ("content", "input") in itertools.pairwise(path)
+
+
 def _changed(
     raw: bytes,
     spared: frozenset[Names] | tuple[()],
-    change: Callable[[Names, bytes], bytes | None],
+    change: Callable[[Names, bytes, Place], bytes | None],
+    shortest: int = _SHORTEST,
 ) -> bytes:
     """`raw` with what `change` makes of its strings, names and long numbers; None leaves one as it is."""
     parts: list[bytes] = []
     done = 0
-    for names, start, end, single in _spans(raw):
-        if single and names in spared:
+    for names, start, end, place in _spans(raw, shortest):
+        if place == "member" and names in spared:
             continue
-        new = change(names, raw[start:end])
+        new = change(names, raw[start:end], place)
         if new is not None:
             parts += (raw[done:start], new)
             done = end
     return b"".join((*parts, raw[done:])) if parts else raw
 
 
-def _spans(raw: bytes) -> Iterator[tuple[Names, int, int, bool]]:
+def _spans(raw: bytes, shortest: int) -> Iterator[tuple[Names, int, int, Place]]:
     """Every string and long number that may hold a value, and the names of members that may: with the names
-    that lead to it, its place, and whether it is all of a member's value. Those too short to be found in are
-    left out.
+    that lead to it, where it begins and ends, and what it is. Those too short to be found in are left out.
     """
     around: list[Names] = []  # the names to the objects and lists around
     names: Names = ()
@@ -192,16 +228,16 @@ def _spans(raw: bytes) -> Iterator[tuple[Names, int, int, bool]]:
         first = mark[:1]
         if token[2] is not None:
             names = (*inside, _decoded(token[1]))
-            if token.end(1) - token.start(1) >= _SHORTEST:
-                yield inside, token.start(1), token.end(1), False
+            if token.end(1) - token.start(1) >= shortest:
+                yield inside, token.start(1), token.end(1), "name"
         elif first in (b"{", b"["):
             around.append(inside)
             inside = names
         elif first in (b"}", b"]"):
             names = inside
             inside = around.pop()
-        elif len(mark) >= _SHORTEST:
-            yield names, *token.span(), names is not inside
+        elif len(mark) >= shortest:
+            yield names, *token.span(), "member" if names is not inside else "item"
 
 
 def emptied(raw: bytes, called: frozenset[str], *, by: bytes = b"null") -> bytes:

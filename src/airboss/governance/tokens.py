@@ -14,13 +14,15 @@ import json
 import re
 
 from airboss.governance.candidates import Kind
+from airboss.governance.policies import ALL
 
 PLACEHOLDER_MAX = 24
 """Characters of a placeholder, at most."""
 
-_NUMBERED = re.compile(r"<(?:EMAIL|PHONE|CARD|IBAN|US_SSN|IP|SECRET)_[0-9]{1,9}>")
-_BEGUN = re.compile(r"<(?:[A-Z_]{0,7}(?:_[0-9]{0,9})?)?\Z")
-_WRITTEN = re.compile(rb"(EMAIL|PHONE|CARD|IBAN|US_SSN|IP|SECRET)_([0-9]{1,9})")
+_LABELS = "|".join(kind.upper() for kind in ALL)
+_NUMBERED = re.compile(rf"<(?:{_LABELS})_[0-9]{{1,9}}>")
+_BEGUN = re.compile(r"<(?:[A-Z_]{0,12}(?:_[0-9]{0,9})?)?\Z")
+_WRITTEN = re.compile(rf"({_LABELS})_([0-9]{{1,9}})".encode())
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 
 

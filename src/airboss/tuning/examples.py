@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from airboss.domain.errors import InvalidRequest
+from airboss.domain.errors import InvalidRequest, WrongCall
 from airboss.domain.release import Policy, Release
 from airboss.evaluations.datasets import Item
-from airboss.governance.policies import binding
+from airboss.governance.policies import asks_names, binding
 from airboss.governance.screening import ScreeningPolicy, screening_policy
 from airboss.governance.screening_chat import screen_request
 from airboss.governance.tokens import Tokens
@@ -45,8 +45,14 @@ class Lines(msgspec.Struct, frozen=True, kw_only=True):
 
 def lines_of(items: Sequence[Item], release: Release, *, policy: Policy | None, people: bool) -> Lines:
     """The items as examples under the release's policy and its deployment's. What came from a person is left
-    out unless `people`: it can be erased, and a model that has learnt it cannot forget it."""
+    out unless `people`: it can be erased, and a model that has learnt it cannot forget it. Raises WrongCall
+    for a policy that looks for names."""
     actions = binding(release.policy, policy)
+    if asks_names(release.policy) or asks_names(policy):
+        raise WrongCall(
+            "a policy of this deployment looks for names, which examples are not read for; train under "
+            "another"
+        )
     screen = screening_policy(actions) if actions else None
     kept = [item for item in items if people or item.user is None]
     made = [(item.user, _example(item, release, screen)) for item in kept]
