@@ -70,6 +70,7 @@ TOUCHES: Mapping[str, str] = {
     "compose/certificates.py": "ssl",
     "compose/candidate_engine.py": "os subprocess tempfile",
     "compose/counting.py": "os signal uvloop",
+    "compose/desk.py": "os",
     "compose/evals.py": "ssl",
     "compose/governing.py": "shutil",
     "compose/jobs.py": "os socket",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from airboss.compose.parts import open_ledger
-from airboss.compose.rooms import AUDIT_KEY, open_audit
+from airboss.compose.stores import AUDIT_KEY, open_audit
 from airboss.store.datadir import DataDir, read_secret
 
 if TYPE_CHECKING:

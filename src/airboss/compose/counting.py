@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airboss.compose.parts import SystemClock, role_lock
-from airboss.compose.rooms import open_spends
+from airboss.compose.stores import open_spends
 from airboss.config import StoreConfig
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, resolved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from airboss.compose.parts import internal_key
 from airboss.supervisor import runfiles
 
 if TYPE_CHECKING:
+    from airboss.compose.stores import Stores
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
     from airboss.evaluations.caller_http import HttpCaller
@@ -37,20 +38,20 @@ def scorers_dir(data: DataDir) -> Path:
     return data.path.absolute() / "scorers"
 
 
-def orders(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> Orders:
-    """Takes orders for evaluations; `rooms` are the stores of `rooms.open_rooms`."""
+def orders(ledger: Ledger, data: DataDir, stores: Stores) -> Orders:
+    """Takes orders for evaluations."""
     from airboss.evaluations.orders import Orders  # noqa: PLC0415 - numbers and schemas, where needed
 
     return Orders(
-        store=rooms["evals"],
-        jobs=rooms["jobs"],
+        store=stores.evals,
+        jobs=stores.jobs,
         ledger=ledger,
         now=utc_now,
         scorers=scorers_dir(data),
     )
 
 
-def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> Handler:
+def handler(ledger: Ledger, data: DataDir, stores: Stores) -> Handler:
     """Does jobs of kind `eval`."""
     from airboss.evaluations.work import evaluate  # noqa: PLC0415 - as above
 
@@ -58,7 +59,7 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> Handler:
         async def main() -> object:
             async with aclosing(caller(ledger, data)) as calls:
                 return await evaluate(
-                    job, store=rooms["evals"], caller=calls, now=utc_now, report=progress.report
+                    job, store=stores.evals, caller=calls, now=utc_now, report=progress.report
                 )
 
         return run_until_stopped(main(), progress)

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airboss.compose.parts import SystemClock
 from airboss.compose.threads import at_work, in_a_loop
@@ -14,6 +14,7 @@ from airboss.compose.watching import REPORT_S, InForce, secret
 from airboss.store.datadir import DataDir
 
 if TYPE_CHECKING:
+    from airboss.compose.stores import Stores
     from airboss.config import Config
     from airboss.controller.otlp_export import ExportSettings
     from airboss.domain.ports import Ledger
@@ -51,7 +52,7 @@ def settings_of(config: Config, env: Mapping[str, str]) -> ExportSettings | None
 def exporting(
     ledger: Ledger,
     data: DataDir,
-    rooms: Mapping[str, Any],
+    stores: Stores,
     records: TracedLog,
     *,
     broke: Callable[[], None],
@@ -64,7 +65,7 @@ def exporting(
     export = OtlpExport(
         settings=lambda: settings_of(force.config(), os.environ),
         record_log=records,
-        cursors=rooms["alerts"],
+        cursors=stores.alerts,
         clock=clock,
     )
 

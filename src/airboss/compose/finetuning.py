@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from airboss.domain.errors import AirbossError, WrongCall
 from airboss.domain.plan import Target
 
 if TYPE_CHECKING:
+    from airboss.compose.stores import Stores
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
     from airboss.domain.release import Release
@@ -39,13 +40,13 @@ SETTLED_S: Final = 30.0
 """So long after a job's end whoever worked at it has left it."""
 
 
-def orders(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> FinetuneOrders:
-    """Takes orders for fine-tuning; `rooms` are the stores of `rooms.open_rooms`."""
+def orders(ledger: Ledger, data: DataDir, stores: Stores) -> FinetuneOrders:
+    """Takes orders for fine-tuning."""
     from airboss.tuning.finetune_orders import FinetuneOrders  # noqa: PLC0415 - numbers and schemas
 
     return FinetuneOrders(
-        store=rooms["evals"],
-        jobs=rooms["jobs"],
+        store=stores.evals,
+        jobs=stores.jobs,
         ledger=ledger,
         now=utc_now,
         scorers=scorers_dir(data),
@@ -96,7 +97,7 @@ def _target(place: Place) -> Target:
     )
 
 
-def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Propose) -> Handler:
+def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> Handler:
     """Does jobs of kind `finetune`; what turns out to be better is proposed."""
     from airboss.releases.trained import NewModel  # noqa: PLC0415 - as above
     from airboss.tuning.finetune import FineTuning  # noqa: PLC0415 - as above
@@ -107,11 +108,11 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Pr
     def work(job: Job, progress: Progress) -> object:
         with open_tunes(data) as tunes:
             tuning = FineTuning(
-                job, evals=rooms["evals"], tunes=tunes, files=files, now=utc_now, report=progress.report
+                job, evals=stores.evals, tunes=tunes, files=files, now=utc_now, report=progress.report
             )
             try:
                 learned = tuning.learned() or _learned(
-                    tuning, job, files, trainer_of(tuning.task, data), rooms["jobs"]
+                    tuning, job, files, trainer_of(tuning.task, data), stores.jobs
                 )
                 files.drop(job.id)
                 check_served(tuning.task, ledger)
@@ -123,14 +124,14 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Pr
                     _drop_adapter(new, ledger, data)
             except AirbossError as error:
                 files.drop(job.id)
-                note(rooms, job, outcome="failed", error=type(error).__name__)
+                note(stores, job, outcome="failed", error=type(error).__name__)
                 made = tuning.learned()
                 if made is None:
                     raise
                 fields = ", ".join(f"{name} = {value}" for name, value in made.trained.fields.items())
                 raise AirbossError(f"{error}; the model was trained and is there: {fields}") from error
         note(
-            rooms,
+            stores,
             job,
             outcome="better" if result.better else "not better",
             release=result.release.digest,
@@ -222,9 +223,9 @@ def _taken(result: FinetuneResult, new: NewModel, propose: Propose) -> FinetuneR
         return unproposed(result, str(error))
 
 
-def note(rooms: Mapping[str, Any], job: Job, **detail: Any) -> None:
+def note(stores: Stores, job: Job, **detail: Any) -> None:
     """Add a fine-tuning's end to the audit log."""
-    rooms["audit"].append(END, actor="airboss", subject=job.id, detail=detail, at=utc_now())
+    stores.audit.append(END, actor="airboss", subject=job.id, detail=detail, at=utc_now())
 
 
 class Leftovers:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from airboss.compose.threads import at_work
 
 if TYPE_CHECKING:
     from airboss.compose.redaction import LogRedactor
+    from airboss.compose.stores import Stores
     from airboss.controller.chores import Chore
     from airboss.controller.erasing import Erasing
     from airboss.controller.retention import Retention
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from airboss.store.sealed_log import SealedLog
 
 
-def erasing(data: DataDir, rooms: Mapping[str, Any], records: SealedLog) -> Erasing:
-    """Forgets people, for the mover; `rooms` are the stores of `rooms.open_rooms`."""
+def erasing(data: DataDir, stores: Stores, records: SealedLog) -> Erasing:
+    """Forgets people, for the mover."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - who moves records
-    from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
+    from airboss.compose.stores import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
     from airboss.controller.erased_traces import FILE, ErasedTraces  # noqa: PLC0415 - as above
     from airboss.controller.erasing import Erasing  # noqa: PLC0415 - as above
     from airboss.store.answers import SqliteAnswers  # noqa: PLC0415 - as above
@@ -39,24 +40,24 @@ def erasing(data: DataDir, rooms: Mapping[str, Any], records: SealedLog) -> Eras
         if data.cache_path.exists():
             with closing(SqliteAnswers(data.cache_path)) as answers:
                 answers.forget(user, SystemClock().now().timestamp())
-        found: int = rooms["evals"].forget_user(user)
+        found: int = stores.evals.forget_user(user)
         TrainingFiles(data.finetune_dir).forget(user)  # after: who writes such files looks at the items again
         return found
 
     return Erasing(
-        rooms["people"],
+        stores.people,
         key=data.secret(ERASE_KEY).value,
         records=records,
         forget_items=forget_items,
-        audit=rooms["audit"],
+        audit=stores.audit,
         clock=SystemClock(),
         traces=ErasedTraces(data.journal_dir / FILE, SystemClock()),
         sealing=records,
     )
 
 
-def keeping(ledger: Ledger, rooms: Mapping[str, Any], records: RecordLog, data: DataDir) -> Retention:
-    """Deletes what is too old; `rooms` are the stores of `rooms.open_rooms`."""
+def keeping(ledger: Ledger, stores: Stores, records: RecordLog, data: DataDir) -> Retention:
+    """Deletes what is too old."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
     from airboss.compose.watching import InForce  # noqa: PLC0415 - as above
     from airboss.controller.retention import Retention  # noqa: PLC0415 - as above
@@ -65,20 +66,20 @@ def keeping(ledger: Ledger, rooms: Mapping[str, Any], records: RecordLog, data: 
     return Retention(
         wanted=lambda: in_force.config().store.retention,
         records=records,
-        audit=rooms["audit"],
+        audit=stores.audit,
         clock=SystemClock(),
         free_bytes=lambda: shutil.disk_usage(data.path).free,
     )
 
 
 def with_governance(
-    status: Callable[[], SystemStatus], retention: Retention, rooms: Mapping[str, Any]
+    status: Callable[[], SystemStatus], retention: Retention, stores: Stores
 ) -> Callable[[], SystemStatus]:
     """The status with what is looked after here."""
 
     def found() -> SystemStatus:
         return msgspec.structs.replace(
-            status(), retention=retention.status(), erasures_pending=len(rooms["people"].store.pending())
+            status(), retention=retention.status(), erasures_pending=len(stores.people.store.pending())
         )
 
     return found
@@ -92,29 +93,29 @@ and keys to redact do not wait for it."""
 def chores(  # noqa: PLR0917 - what the controller has, in the order it came to be
     ledger: Ledger,
     data: DataDir,
-    rooms: Mapping[str, Any],
+    stores: Stores,
     redact: LogRedactor,
     retention: Retention,
     rollouts: SqlRolloutStore,
 ) -> dict[str, Chore]:
-    """What there is to look after, by its name in the log; `rooms` are the stores of `rooms.open_rooms`."""
+    """What there is to look after, by its name in the log."""
     from airboss.compose.finetuning import Leftovers  # noqa: PLC0415 - the controller's own
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - as above
     from airboss.compose.redaction import Redacting  # noqa: PLC0415 - the controller's own
-    from airboss.compose.rooms import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
+    from airboss.compose.stores import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
     from airboss.controller.expiring import Expiring  # noqa: PLC0415 - as above
     from airboss.controller.plan_notes import PlanNotes  # noqa: PLC0415 - as above
     from airboss.controller.verdict_notes import VerdictNotes  # noqa: PLC0415 - as above
 
     return {
         "keys of providers kept out of logs": Redacting(ledger, redact),
-        "plans in the audit log": PlanNotes(ledger, rooms["audit"], SystemClock()),
-        "verdicts in the audit log": VerdictNotes(rollouts, rooms["audit"], SystemClock()),
+        "plans in the audit log": PlanNotes(ledger, stores.audit, SystemClock()),
+        "verdicts in the audit log": VerdictNotes(rollouts, stores.audit, SystemClock()),
         "retention": retention,
-        LEFTOVERS: Leftovers(data, rooms["jobs"]),
+        LEFTOVERS: Leftovers(data, stores.jobs),
         "kept responses": Expiring(
             partial(open_responses, data),
-            rooms["people"].store,
+            stores.people.store,
             key=data.secret(ERASE_KEY).value,
             clock=SystemClock(),
         ),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airboss.compose import evals, finetuning, probes, tuning
 from airboss.compose.parts import SystemClock
@@ -17,6 +17,7 @@ from airboss.store.datadir import DataDir
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airboss.compose.stores import Stores
     from airboss.controller.jobs import Handler
     from airboss.domain.ports import Ledger
     from airboss.store.job_rows import JobStore
@@ -25,16 +26,13 @@ Handlers = dict[str, "Handler"]
 """Who does which kind of job."""
 
 
-def handlers(
-    ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], *, propose: finetuning.Propose
-) -> Handlers:
-    """Who does which kind of job; each room adds its own. `rooms` are the stores of `rooms.open_rooms`,
-    `propose` puts a release into the configuration."""
+def handlers(ledger: Ledger, data: DataDir, stores: Stores, *, propose: finetuning.Propose) -> Handlers:
+    """Who does which kind of job; `propose` puts a release into the configuration."""
     return {
-        "eval": evals.handler(ledger, data, rooms),
-        "probe": probes.handler(ledger, data, rooms),
-        "tune": tuning.handler(ledger, data, rooms, propose),
-        "finetune": finetuning.handler(ledger, data, rooms, propose),
+        "eval": evals.handler(ledger, data, stores),
+        "probe": probes.handler(ledger, data, stores),
+        "tune": tuning.handler(ledger, data, stores, propose),
+        "finetune": finetuning.handler(ledger, data, stores, propose),
     }
 
 

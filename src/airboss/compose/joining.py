@@ -36,8 +36,8 @@ from airboss.compose.parts import (
     tls_context,
 )
 from airboss.compose.roles import terminate_self
-from airboss.compose.rooms import ERASE_KEY
 from airboss.compose.sealing import BODIES_KEY
+from airboss.compose.stores import ERASE_KEY
 from airboss.compose.up import (
     Ready,
     UpOptions,

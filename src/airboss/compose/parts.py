@@ -1,4 +1,4 @@
-"""What several roles are made of: clock, ledger, keys, TLS, and what the console is given."""
+"""What several roles are made of: clock, ledger, keys, TLS."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.compose.taking import wait_until_taken
 from airboss.config import Config, TlsConfig, parse_config
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, Secret, read_secret
@@ -25,10 +23,8 @@ from airboss.supervisor.listen import check_free
 
 if TYPE_CHECKING:
     from airboss.compose.redaction import LogRedactor
-    from airboss.controller.rollouts import Rollouts
     from airboss.domain.plan import ServingPlan, Target
     from airboss.domain.ports import Ledger
-    from airboss.domain.status import JournalStatus, SystemStatus
     from airboss.telemetry.metrics import Counts
     from airboss.telemetry.remote import Nodes
 
@@ -274,67 +270,3 @@ def _locked(data: DataDir) -> bool:
         except BlockingIOError:
             return True
     return False
-
-
-def desk_parts(
-    ledger: Ledger,
-    data: DataDir,
-    admin_key: str,
-    journal: Callable[[], JournalStatus],
-    rollouts: Rollouts,
-    *,
-    nodes: Nodes,
-) -> dict[str, Any]:
-    """What the console is given, but for the record log."""
-    from airboss.controller.price_list import PriceList  # noqa: PLC0415 - not for gateways
-    from airboss.controller.scaling import calls_of  # noqa: PLC0415 - not for gateways
-    from airboss.controller.status import gather  # noqa: PLC0415 - as above
-    from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
-    from airboss.telemetry.metrics import (  # noqa: PLC0415 - as above
-        limit_uses,
-        target_uses,
-    )
-
-    everywhere = counts_of(data, nodes)
-
-    def status() -> SystemStatus:
-        up = running(data.path)
-        processes = runfiles.read_processes(data.run_dir) if up is not None else []
-        counts = everywhere() if up is not None else {}
-        return gather(
-            ledger=ledger,
-            journal=journal(),
-            processes=[
-                msgspec.structs.replace(each, rss_bytes=rss_bytes(each.pid)) if each.pid is not None else each
-                for each in processes
-            ],
-            data_dir=str(data.path),
-            started_at=up.started_at if up is not None else None,
-            base_url=up.base_url if up is not None else None,
-            console_url=up.console_url if up is not None else None,
-            calls=calls_of(counts, datetime.now(UTC)) if up else None,
-            targets=target_uses(counts.values()),
-            missing=missing_keys if up is not None else lambda _: (),
-        )
-
-    def redact(text: str) -> str:
-        return redactor(ledger, own_keys(data)[1]).text(text)
-
-    up = runfiles.read_up(data.run_dir)
-    return {
-        "ledger": ledger,
-        "redact": redact,
-        "admin_key": admin_key,
-        "session_key": data.secret("session_key").value,
-        "clock": SystemClock(),
-        "status": status,
-        "apply": rollouts.apply,
-        "rollouts": rollouts,
-        "prices": PriceList(data),
-        "base_url": up.base_url if up is not None else "http://127.0.0.1:8700/v1",
-        "uses": lambda: limit_uses(everywhere().values()),
-        "targets": lambda: target_uses(everywhere().values()),
-        "taken": lambda: wait_until_taken(ledger.revision(), everywhere),
-        "nodes": nodes,
-        "keep_starter": None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
-    }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,6 +11,7 @@ from airboss.compose.evals import caller, run_until_stopped, utc_now
 from airboss.domain.errors import WrongCall
 
 if TYPE_CHECKING:
+    from airboss.compose.stores import Stores
     from airboss.controller.alarm_measures import ProbeOutcome
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from airboss.store.job_rows import Job
 
 
-def orders(ledger: Ledger, rooms: Mapping[str, Any]) -> ProbeOrders:
-    """Takes orders for probes; `rooms` are the stores of `rooms.open_rooms`."""
+def orders(ledger: Ledger, stores: Stores) -> ProbeOrders:
+    """Takes orders for probes."""
     from airboss.evaluations.bias_orders import ProbeOrders  # noqa: PLC0415 - statistics, where needed
 
-    return ProbeOrders(jobs=rooms["jobs"], ledger=ledger, now=utc_now)
+    return ProbeOrders(jobs=stores.jobs, ledger=ledger, now=utc_now)
 
 
 class Probes:
     """`alarm_measures.Probing`: probes that alarms make, as jobs like any other."""
 
-    def __init__(self, ledger: Ledger, rooms: Mapping[str, Any]) -> None:
+    def __init__(self, ledger: Ledger, stores: Stores) -> None:
         self._ledger = ledger
-        self._rooms = rooms
+        self._stores = stores
 
     def start(self, order: str, deployment: str, *, run: int) -> str:
         """As `Probing.start`. Each run asks with other names and in another order: answers to the very same
@@ -44,14 +44,14 @@ class Probes:
             asked = msgspec.convert(given, ProbeOrder)
         except msgspec.ValidationError as error:
             raise WrongCall(f"the probe's settings are wrong: {error}") from error
-        return orders(self._ledger, self._rooms).start(asked, by="alarm").id
+        return orders(self._ledger, self._stores).start(asked, by="alarm").id
 
     def outcome(self, job_id: str) -> ProbeOutcome | None:
         """As `Probing.outcome`."""
         from airboss.controller.alarm_measures import ProbeOutcome  # noqa: PLC0415 - the controller's own
         from airboss.evaluations.bias_plan import ProbeReport  # noqa: PLC0415 - as below
 
-        job = self._rooms["jobs"].get(job_id)
+        job = self._stores.jobs.get(job_id)
         if job is None:
             return ProbeOutcome(differences=None, words="the probe's job is gone")
         if not job.ended:
@@ -65,16 +65,14 @@ class Probes:
         return ProbeOutcome(differences=len(different), words=words)
 
 
-def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> Handler:
+def handler(ledger: Ledger, data: DataDir, stores: Stores) -> Handler:
     """Does jobs of kind `probe`."""
     from airboss.evaluations.bias_work import probe  # noqa: PLC0415 - as above
 
     def work(job: Job, progress: Progress) -> object:
         async def main() -> object:
             async with aclosing(caller(ledger, data)) as calls:
-                return await probe(
-                    job, store=rooms["evals"], caller=calls, now=utc_now, report=progress.report
-                )
+                return await probe(job, store=stores.evals, caller=calls, now=utc_now, report=progress.report)
 
         return run_until_stopped(main(), progress)
 

@@ -11,33 +11,32 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airboss.compose.background import give_way
 from airboss.compose.certificates import renewing
 from airboss.compose.counting import adding_up, limiting
+from airboss.compose.desk import desk_over, status_over
 from airboss.compose.exporting import exporting
-from airboss.compose.governing import chores, erasing, keeping, looking_after, with_governance
+from airboss.compose.governing import chores, erasing, keeping, looking_after
 from airboss.compose.jobs import handlers, working
 from airboss.compose.parts import (
     SystemClock,
     applied_config,
-    desk_parts,
     machines,
     open_ledger,
     own_keys,
     provider_key,
     redactor,
     role_lock,
-    secrets_to_warn_of,
     tls_context,
 )
 from airboss.compose.rollouts import rollouts
-from airboss.compose.rooms import open_responses, open_rollouts, open_rooms, open_spends
 from airboss.compose.scaling import scaling
-from airboss.compose.sealing import kept_responses, open_ring, sealed, with_letters
+from airboss.compose.sealing import kept_responses, open_ring, sealed
+from airboss.compose.stores import open_responses, open_rollouts, open_stores
 from airboss.compose.threads import at_work
-from airboss.compose.watching import lost, watching, with_alarms
+from airboss.compose.watching import lost, watching
 from airboss.config import ModelConfig, TlsConfig
 from airboss.domain.errors import SetupError, WrongWeights
 from airboss.domain.ports import Ledger
@@ -47,6 +46,9 @@ from airboss.supervisor.lifeline import LIFELINE_ENV, on_parent_gone
 from airboss.supervisor.listen import check_exposure, is_loopback, listen
 from airboss.supervisor.restart import USELESS_CODE
 from airboss.telemetry import logs
+
+if TYPE_CHECKING:
+    from airboss.console.desk import Desk
 
 OPEN_FILES = 65_536
 
@@ -130,9 +132,8 @@ def run_controller(
         role_lock(data),
         leading(data.ledger_url, broke=terminate_self),
         open_ledger(data) as ledger,
-        open_rooms(ledger, data) as rooms,
+        open_stores(data) as stores,
         open_rollouts(data) as kept,
-        open_spends(data) as spends,
         open_ring(data, leads=True) as ring,
     ):
         config = applied_config(ledger, data)
@@ -143,39 +144,38 @@ def run_controller(
         listener = listen(host, console_port, flag="--console-port")
         on_parent_gone(terminate_self)
         records, clock = sealed(StoreClient(data.socket_path), ledger, ring), SystemClock()
-        retention = keeping(ledger, rooms, records, data)
-        people, nodes = erasing(data, rooms, records), machines(data)
+        retention = keeping(ledger, stores, records, data)
+        people, nodes = erasing(data, stores, records), machines(data)
         controller = Controller(
             mover=Mover(data.journal_dir, records, clock, people=people, elsewhere=nodes),
             metrics=data.metrics_dir / "controller.json",
             clock=clock,
             more_gauges=retention.gauges,
         )
-        live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: controller.journal)
-        desk = desk_parts(ledger, data, admin_key, lambda: controller.journal, live, nodes=nodes)
-        told = with_governance(with_alarms(desk["status"], ledger, rooms["alerts"]), retention, rooms)
-        desk["status"] = with_letters(told, records)
-        desk["lacking"] = secrets_to_warn_of
+        live = rollouts(ledger, data, records, stores, kept=kept, journal=lambda: controller.journal)
+        status = status_over(
+            ledger, data, stores, records, retention, journal=lambda: controller.journal, nodes=nodes
+        )
+        desk = desk_over(ledger, data, stores, records, live, admin_key=admin_key, status=status, nodes=nodes)
 
         async def main() -> None:
             stop = asyncio.Event()
             give_way()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            parts = {"log": records, **desk, **rooms}
-            await controller.run(lambda told: serve_console(parts, listener, config.tls, told), stop)
+            await controller.run(lambda told: serve_console(desk, listener, config.tls, told), stop)
 
         with (
-            working(rooms["jobs"], handlers(ledger, data, rooms, propose=live.propose), broke=terminate_self),
+            working(stores.jobs, handlers(ledger, data, stores, propose=live.propose), broke=terminate_self),
             at_work({"rollouts": live.run}, broke=terminate_self),
             scaling(ledger, data, nodes, broke=terminate_self),
-            looking_after(chores(ledger, data, rooms, redact, retention, kept), broke=terminate_self),
-            adding_up(records, spends, lambda: controller.journal.moved_records, broke=terminate_self),
-            exporting(ledger, data, rooms, records, broke=terminate_self),
+            looking_after(chores(ledger, data, stores, redact, retention, kept), broke=terminate_self),
+            adding_up(records, stores.spends, lambda: controller.journal.moved_records, broke=terminate_self),
+            exporting(ledger, data, stores, records, broke=terminate_self),
             watching(
                 ledger,
                 data,
-                rooms,
+                stores,
                 records,
                 journal=lambda: controller.journal,
                 lost=lambda: lost(controller.journal, retention.status()),
@@ -242,13 +242,12 @@ def engine_settings(ledger: Ledger, data: DataDir, model: str, placement: str | 
 
 
 async def serve_console(
-    parts: dict[str, Any], listener: socket.socket, tls: TlsConfig | None, told: asyncio.Event
+    desk: Desk, listener: socket.socket, tls: TlsConfig | None, told: asyncio.Event
 ) -> None:
     """Serve the console on a listening socket until `told`; open pages do not hold it up."""
     import uvicorn  # noqa: PLC0415 - the controller's own
 
     from airboss.console.app import build  # noqa: PLC0415 - as above
-    from airboss.console.desk import Desk  # noqa: PLC0415 - as above
     from airboss.console.protocol import BoundedProtocol  # noqa: PLC0415 - as above
 
     class Server(uvicorn.Server):
@@ -259,7 +258,7 @@ async def serve_console(
             """Capture none."""
             yield
 
-    app, context = build(Desk(**parts)), tls_context(tls)
+    app, context = build(desk), tls_context(tls)
     server = Server(
         uvicorn.Config(
             app,

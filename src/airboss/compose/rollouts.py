@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airboss.compose.evals import orders
 from airboss.compose.parts import INTERNAL_KEY, SystemClock, pick_port
 
 if TYPE_CHECKING:
+    from airboss.compose.stores import Stores
     from airboss.config.types import GateConfig
     from airboss.controller.rollouts import Rollouts
     from airboss.domain.plan import PromotionWhy, ServingPlan
@@ -24,12 +25,12 @@ def rollouts(
     ledger: Ledger,
     data: DataDir,
     records: RecordLog,
-    rooms: Mapping[str, Any],
+    stores: Stores,
     *,
     kept: SqlRolloutStore,
     journal: Callable[[], JournalStatus],
 ) -> Rollouts:
-    """The rollouts of a data directory; `rooms` are the stores of `rooms.open_rooms`."""
+    """The rollouts of a data directory."""
     from airboss.controller.publish import apply_config  # noqa: PLC0415 - only who publishes
     from airboss.controller.rollouts import Rollouts  # noqa: PLC0415 - as above
     from airboss.replicas.llamacpp import engine_version  # noqa: PLC0415 - as above
@@ -61,7 +62,7 @@ def rollouts(
         publish=publish,
         journal=journal,
         clock=SystemClock(),
-        gate=EvalGate(ledger, data, rooms),
+        gate=EvalGate(ledger, data, stores),
         own_key=INTERNAL_KEY,
         engine_version=engine_version,
     )
@@ -70,9 +71,9 @@ def rollouts(
 class EvalGate:
     """A rollout's gate: an evaluation of the candidate against stable, as a job of the controller."""
 
-    def __init__(self, ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> None:
-        self._orders = orders(ledger, data, rooms)
-        self._jobs = rooms["jobs"]
+    def __init__(self, ledger: Ledger, data: DataDir, stores: Stores) -> None:
+        self._orders = orders(ledger, data, stores)
+        self._jobs = stores.jobs
 
     def begin(self, rollout: Rollout, gate: GateConfig) -> str:
         """As `controller.rollouts.Gate`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airboss.compose.rooms import ERASE_KEY
+from airboss.compose.stores import ERASE_KEY
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.store.sealed_marks import NAME, PREFIX
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airboss.compose.governing import erasing, keeping, with_governance
-from airboss.compose.parts import ADMIN_KEY_ENV, SystemClock, desk_parts, machines, open_ledger
+from airboss.compose.desk import desk_over, status_over
+from airboss.compose.governing import erasing, keeping
+from airboss.compose.parts import ADMIN_KEY_ENV, SystemClock, machines, open_ledger
 from airboss.compose.records import record_log
 from airboss.compose.rollouts import rollouts
-from airboss.compose.rooms import open_rollouts, open_rooms
-from airboss.compose.sealing import open_ring, sealed, with_letters
-from airboss.compose.watching import with_alarms
+from airboss.compose.sealing import open_ring, sealed
+from airboss.compose.stores import open_rollouts, open_stores
 from airboss.domain.errors import SetupError
 from airboss.store.datadir import DataDir
 from airboss.store.ledger_lead import leading
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 def stopped_desk(data_dir: Path) -> Iterator[Desk]:
     """What the console works with, on the data of a stopped Airboss: under its lock, journals moved first.
     Raises SetupError where another one leads on its ledger, whose erasures it would take for done."""
-    from airboss.console.desk import Desk  # noqa: PLC0415 - only for a stopped one
-    from airboss.controller.mover import Mover  # noqa: PLC0415 - as above
+    from airboss.controller.mover import Mover  # noqa: PLC0415 - only for a stopped one
 
     data = DataDir(data_dir)
     if data.has_joined:
@@ -40,7 +39,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         data.lock(wait_s=5.0),
         leading(data.ledger_url, broke=lambda: None, wait_s=1.0),
         open_ledger(data) as ledger,
-        open_rooms(ledger, data) as rooms,
+        open_stores(data) as stores,
         open_rollouts(data) as kept,
         open_ring(data, leads=True) as ring,
     ):
@@ -49,14 +48,24 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         runfiles.forget_up(data.run_dir)
         records = sealed(record_log(data), ledger, ring)
         try:
-            people, nodes = erasing(data, rooms, records), machines(data)
+            people, nodes = erasing(data, stores, records), machines(data)
             mover = Mover(data.journal_dir, records, SystemClock(), people=people, elsewhere=nodes)
             journal = mover.finish()
-            live = rollouts(ledger, data, records, rooms, kept=kept, journal=lambda: journal)
-            parts = desk_parts(ledger, data, "", lambda: journal, live, nodes=nodes)
-            parts["status"] = with_alarms(parts["status"], ledger, rooms["alerts"])
-            retention = keeping(ledger, rooms, records, data)
-            parts["status"] = with_letters(with_governance(parts["status"], retention, rooms), records)
-            yield Desk(log=records, settle=mover.drain, **parts, **rooms)
+            live = rollouts(ledger, data, records, stores, kept=kept, journal=lambda: journal)
+            retention = keeping(ledger, stores, records, data)
+            status = status_over(
+                ledger, data, stores, records, retention, journal=lambda: journal, nodes=nodes
+            )
+            yield desk_over(
+                ledger,
+                data,
+                stores,
+                records,
+                live,
+                admin_key="",
+                status=status,
+                nodes=nodes,
+                settle=mover.drain,
+            )
         finally:
             records.close()

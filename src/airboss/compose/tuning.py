@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from airboss.compose.evals import caller, run_until_stopped, scorers_dir, utc_now
 from airboss.domain.errors import AirbossError, WrongCall
 
 if TYPE_CHECKING:
+    from airboss.compose.stores import Stores
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
     from airboss.domain.release import Release
@@ -36,20 +37,20 @@ def open_tunes(data: DataDir) -> Iterator[SqlTuneStore]:
         store.close()
 
 
-def orders(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any]) -> TuneOrders:
-    """Takes orders for tuning; `rooms` are the stores of `rooms.open_rooms`."""
+def orders(ledger: Ledger, data: DataDir, stores: Stores) -> TuneOrders:
+    """Takes orders for tuning."""
     from airboss.tuning.orders import TuneOrders  # noqa: PLC0415 - numbers and schemas, where needed
 
     return TuneOrders(
-        store=rooms["evals"],
-        jobs=rooms["jobs"],
+        store=stores.evals,
+        jobs=stores.jobs,
         ledger=ledger,
         now=utc_now,
         scorers=scorers_dir(data),
     )
 
 
-def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Propose) -> Handler:
+def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> Handler:
     """Does jobs of kind `tune`; what turns out to be better is proposed."""
     from airboss.tuning.plan import TuneResult, proposed, unproposed  # noqa: PLC0415 - as above
     from airboss.tuning.work import Tuning  # noqa: PLC0415 - as above
@@ -63,7 +64,7 @@ def handler(ledger: Ledger, data: DataDir, rooms: Mapping[str, Any], propose: Pr
             async with aclosing(caller(ledger, data)) as calls:
                 tuning = Tuning(
                     job,
-                    evals=rooms["evals"],
+                    evals=stores.evals,
                     tunes=tunes,
                     caller=calls,
                     now=utc_now,

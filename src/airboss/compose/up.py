@@ -176,7 +176,7 @@ def counts_apart(options: UpOptions, config: Config) -> bool:
 def note_start(data: DataDir, options: UpOptions) -> None:
     """The audit log's first words of this run: before a plan is published there is a log to tell of it."""
     from airboss import __version__  # noqa: PLC0415 - only here
-    from airboss.compose.rooms import open_audit  # noqa: PLC0415 - as above
+    from airboss.compose.stores import open_audit  # noqa: PLC0415 - as above
 
     now, detail = datetime.now(UTC), {"version": __version__, "workers": options.workers}
     with open_audit(data) as audit:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,6 +24,7 @@ from airboss.store.datadir import DataDir, read_secret
 from airboss.supervisor import runfiles
 
 if TYPE_CHECKING:
+    from airboss.compose.stores import Stores
     from airboss.controller.notify import Deliveries
     from airboss.controller.online_scoring import OnlineRule
     from airboss.domain.ports import Ledger, RecordLog
@@ -160,7 +161,7 @@ def lost(journal: JournalStatus, retention: RetentionStatus) -> dict[str, int]:
 def watching(
     ledger: Ledger,
     data: DataDir,
-    rooms: Mapping[str, Any],
+    stores: Stores,
     records: RecordLog,
     *,
     journal: Callable[[], JournalStatus],
@@ -174,13 +175,13 @@ def watching(
     from airboss.controller.online_scoring import OnlineScoring  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
 
-    store, clock, force = rooms["alerts"], SystemClock(), InForce(ledger)
+    store, clock, force = stores.alerts, SystemClock(), InForce(ledger)
     rules = ScoringRules(ledger, data, force)
     watch = AlarmWatch(
         alarms=lambda: all_alarms(force.config()),
         maintenance=lambda: force.config().maintenance,
-        probing=Probes(ledger, rooms),
-        drifted=lambda deployment: drifts.drifted(rooms["drifts"], deployment),
+        probing=Probes(ledger, stores),
+        drifted=lambda deployment: drifts.drifted(stores.views, deployment),
         store=store,
         record_log=records,
         journal=journal,
@@ -211,8 +212,8 @@ def watching(
         "scoring": in_a_loop(score),
         "shadows": in_a_loop(Asking(ledger, data, records, InForce(ledger)).run),
         "notifications": in_a_loop(notify),
-        "checked prompts": in_a_loop(lambda: drifts.check_prompts(ledger, data, rooms["drifts"], force)),
-        "drift": drifts.watch(force, ledger, rooms["drifts"], records).run,
+        "checked prompts": in_a_loop(lambda: drifts.check_prompts(ledger, data, stores.views, force)),
+        "drift": drifts.watch(force, ledger, stores.views, records).run,
         "alarms": watch.run,
     }
     with at_work(works, broke=broke):

@@ -1,12 +1,12 @@
-"""The stores that rooms have in the ledger's database, beside the ledger itself."""
+"""The stores in the ledger's database, beside the ledger itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from airboss.compose import evals, finetuning, playing, probes, tuning
 from airboss.store.datadir import DataDir
 
 AUDIT_KEY = "audit_key"
@@ -16,7 +16,6 @@ ERASE_KEY = "erase_key"
 """The secret under which people who were forgotten are recognised."""
 
 if TYPE_CHECKING:
-    from airboss.domain.ports import Ledger
     from airboss.evaluations.ports import EvalStore
     from airboss.governance.erasure import Forgetting
     from airboss.store.alerts import SqlAlertStore
@@ -28,29 +27,34 @@ if TYPE_CHECKING:
     from airboss.store.views import SqlViewStore
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """What the controller and its console keep. `views` keeps where drift stands too."""
+
+    jobs: JobStore
+    evals: EvalStore
+    audit: AuditLog
+    people: Forgetting
+    alerts: SqlAlertStore
+    views: SqlViewStore
+    spends: SqlSpends
+
+
 @contextmanager
-def open_rooms(ledger: Ledger, data: DataDir) -> Iterator[dict[str, Any]]:
-    """What rooms give the console's desk, by its name there; closed at the end."""
-    with ExitStack() as stack:
-        stores: dict[str, Any] = {
-            "jobs": stack.enter_context(open_jobs(data)),
-            "evals": stack.enter_context(open_evals(data)),
-            "audit": stack.enter_context(open_audit(data)),
-            "people": stack.enter_context(open_people(data)),
-            "alerts": stack.enter_context(open_alerts(data)),
-            "views": stack.enter_context(open_views(data)),
-        }
-        stores["drifts"] = stores["views"]
-        yield {
-            **stores,
-            "spent": stack.enter_context(open_spends(data)).since,
-            "orders": evals.orders(ledger, data, stores),
-            "probes": probes.orders(ledger, stores),
-            "tuning": tuning.orders(ledger, data, stores),
-            "finetuning": finetuning.orders(ledger, data, stores),
-            "plays": playing.plays(ledger, data),
-            "parquet": parquet,
-        }
+def open_stores(data: DataDir) -> Iterator[Stores]:
+    """Those of a data directory, closed at the end."""
+    with (
+        open_jobs(data) as jobs,
+        open_evals(data) as evals,
+        open_audit(data) as audit,
+        open_people(data) as people,
+        open_alerts(data) as alerts,
+        open_views(data) as views,
+        open_spends(data) as spends,
+    ):
+        yield Stores(
+            jobs=jobs, evals=evals, audit=audit, people=people, alerts=alerts, views=views, spends=spends
+        )
 
 
 def open_alerts(data: DataDir) -> AbstractContextManager[SqlAlertStore]:
@@ -65,13 +69,6 @@ def open_views(data: DataDir) -> AbstractContextManager[SqlViewStore]:
     from airboss.store.views import SqlViewStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
     return closing(SqlViewStore(data.ledger_url))
-
-
-def parquet(columns: Mapping[str, type], rows: Sequence[Mapping[str, object]]) -> bytes:
-    """A table as a Parquet file."""
-    from airboss.store.parquet import as_parquet  # noqa: PLC0415 - DuckDB, where it is needed
-
-    return as_parquet(columns, rows)
 
 
 def open_spends(data: DataDir) -> AbstractContextManager[SqlSpends]:

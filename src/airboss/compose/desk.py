@@ -1,0 +1,148 @@
+"""The console's desk, over a running Airboss or the data of a stopped one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airboss.compose import evals, finetuning, playing, probes, tuning
+from airboss.compose.governing import with_governance
+from airboss.compose.parts import (
+    API_KEY_ENV,
+    SystemClock,
+    counts_of,
+    missing_keys,
+    own_keys,
+    redactor,
+    running,
+    secrets_to_warn_of,
+)
+from airboss.compose.sealing import with_letters
+from airboss.compose.taking import wait_until_taken
+from airboss.compose.watching import with_alarms
+from airboss.store.datadir import DataDir
+from airboss.supervisor import runfiles
+
+if TYPE_CHECKING:
+    from airboss.compose.stores import Stores
+    from airboss.console.desk import Desk
+    from airboss.controller.retention import Retention
+    from airboss.controller.rollouts import Rollouts
+    from airboss.domain.ports import Ledger
+    from airboss.domain.status import JournalStatus, SystemStatus
+    from airboss.store.sealed_log import SealedLog
+    from airboss.telemetry.remote import Nodes
+
+
+def status_over(
+    ledger: Ledger,
+    data: DataDir,
+    stores: Stores,
+    records: SealedLog,
+    retention: Retention,
+    *,
+    journal: Callable[[], JournalStatus],
+    nodes: Nodes,
+) -> Callable[[], SystemStatus]:
+    """How everything stands, asked again at each call."""
+    from airboss.controller.scaling import calls_of  # noqa: PLC0415 - not for gateways
+    from airboss.controller.status import gather  # noqa: PLC0415 - as above
+    from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import target_uses  # noqa: PLC0415 - as above
+
+    everywhere = counts_of(data, nodes)
+
+    def status() -> SystemStatus:
+        up = running(data.path)
+        processes = runfiles.read_processes(data.run_dir) if up is not None else []
+        counts = everywhere() if up is not None else {}
+        return gather(
+            ledger=ledger,
+            journal=journal(),
+            processes=[
+                msgspec.structs.replace(each, rss_bytes=rss_bytes(each.pid)) if each.pid is not None else each
+                for each in processes
+            ],
+            data_dir=str(data.path),
+            started_at=up.started_at if up is not None else None,
+            base_url=up.base_url if up is not None else None,
+            console_url=up.console_url if up is not None else None,
+            calls=calls_of(counts, datetime.now(UTC)) if up else None,
+            targets=target_uses(counts.values()),
+            missing=missing_keys if up is not None else lambda _: (),
+        )
+
+    return with_letters(
+        with_governance(with_alarms(status, ledger, stores.alerts), retention, stores), records
+    )
+
+
+def desk_over(
+    ledger: Ledger,
+    data: DataDir,
+    stores: Stores,
+    records: SealedLog,
+    rollouts: Rollouts,
+    *,
+    admin_key: str,
+    status: Callable[[], SystemStatus],
+    nodes: Nodes,
+    settle: Callable[[], object] | None = None,
+) -> Desk:
+    """The desk; `settle` as it has it."""
+    from airboss.console.desk import Desk, nothing_lacks  # noqa: PLC0415 - as above
+    from airboss.controller.price_list import PriceList  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import limit_uses, target_uses  # noqa: PLC0415 - as above
+
+    everywhere = counts_of(data, nodes)
+
+    def redact(text: str) -> str:
+        return redactor(ledger, own_keys(data)[1]).text(text)
+
+    up = runfiles.read_up(data.run_dir)
+    return Desk(
+        ledger=ledger,
+        log=records,
+        redact=redact,
+        admin_key=admin_key,
+        session_key=data.secret("session_key").value,
+        clock=SystemClock(),
+        status=status,
+        apply=rollouts.apply,
+        rollouts=rollouts,
+        prices=PriceList(data),
+        base_url=up.base_url if up is not None else "http://127.0.0.1:8700/v1",
+        uses=lambda: limit_uses(everywhere().values()),
+        targets=lambda: target_uses(everywhere().values()),
+        lacking=secrets_to_warn_of if settle is None else nothing_lacks,
+        taken=lambda: wait_until_taken(ledger.revision(), everywhere),
+        nodes=nodes,
+        settle=settle,
+        jobs=stores.jobs,
+        evals=stores.evals,
+        audit=stores.audit,
+        people=stores.people,
+        alerts=stores.alerts,
+        views=stores.views,
+        drifts=stores.views,
+        spent=stores.spends.since,
+        orders=evals.orders(ledger, data, stores),
+        probes=probes.orders(ledger, stores),
+        tuning=tuning.orders(ledger, data, stores),
+        finetuning=finetuning.orders(ledger, data, stores),
+        plays=playing.plays(ledger, data),
+        parquet=parquet,
+        keep_starter=None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
+    )
+
+
+def parquet(columns: Mapping[str, type], rows: Sequence[Mapping[str, object]]) -> bytes:
+    """A table as a Parquet file."""
+    from airboss.store.parquet import as_parquet  # noqa: PLC0415 - DuckDB, where it is needed
+
+    return as_parquet(columns, rows)
