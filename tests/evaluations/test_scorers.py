@@ -27,7 +27,7 @@ from airboss.evaluations.scorers.exact import Exact
 from airboss.evaluations.scorers.json_schema import JsonSchema
 from airboss.evaluations.scorers.latency import Latency
 from airboss.evaluations.scorers.length import Length
-from airboss.evaluations.scorers.refusal import PRECISION, RECALL, Refusal, reads_like_refusal
+from airboss.evaluations.scorers.refusal import Refusal, reads_like_refusal
 from airboss.evaluations.scorers.regex import Regex
 from tests.evaluations.support import NOW, item, said
 
@@ -248,8 +248,6 @@ def test_refusals_are_found_as_well_as_documented() -> None:
     true = sum(row["refusal"] for row in unseen)
     assert len(unseen) == 60
     assert (sum(called), len(called), true) == (27, 28, 30)
-    assert sum(called) / len(called) >= PRECISION
-    assert sum(called) / true >= RECALL
 
 
 def test_a_provider_that_refuses_says_so() -> None:

@@ -127,13 +127,6 @@ def test_a_frame_in_pieces_is_redacted_as_a_whole(secrets: tuple[str, ...]) -> N
         assert json.loads(whole)["number"] == 123456789
 
 
-def test_the_callers_credential_is_taken_out() -> None:
-    """A credential that only this call knows is a secret for this call."""
-    redactor, data = Redactor([SECRET]), json.dumps({"a": "my-own-credential", "b": SECRET}).encode()
-    assert json.loads(redactor.redact(data, "my-own-credential")) == {"a": MARK, "b": MARK}
-    assert json.loads(redactor.redact(data)) == {"a": "my-own-credential", "b": MARK}
-
-
 def test_of_two_secrets_the_longer_goes_whole() -> None:
     """A secret that begins another does not leave the rest of it behind."""
     redactor = Redactor(["secret-1", "secret-1-and-more"])
@@ -203,7 +196,6 @@ def test_logs_and_messages_are_redacted_too() -> None:
     )
     assert redactor.redact_text(ODD) == MARK
     assert redactor.redact_text("nothing \ud800 here") == "nothing \ud800 here"
-    assert redactor.redact_text("my-own-credential", "my-own-credential") == MARK
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,9 @@ def shares(buckets: Sequence[ReleaseBucket], period: Period, *, step_s: int) -> 
     return Shares(parts=tuple(parts), requests=sum(total.values()), marks=time_marks(period))
 
 
-def time_marks(period: Period, *, points: int = 6) -> tuple[TimeMark, ...]:
-    """Round times within a period."""
-    step = step_of(period, points=points)
+def time_marks(period: Period) -> tuple[TimeMark, ...]:
+    """About six round times within a period."""
+    step = step_of(period, points=6)
     since, until = period.since.timestamp(), period.until.timestamp()
     first = int(since // step + 1) * step
     return tuple(

@@ -87,7 +87,6 @@ def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
         if play is not None and "temperature" in play.calls[0].params
         else "",
         tokens=play.calls[0].params.get("max_tokens", TOKENS) if play is not None else TOKENS,
-        tokens_max=TOKENS_MAX,
         message_max=MESSAGE_MAX,
         play=play,
         sides=[] if play is None else sides(play, names),

@@ -62,7 +62,6 @@ def choosing(desk: Desk, templates: Templates, seen: Visit) -> str:
         judges=sorted({each.name for each in stats if each.judged}),
         names=sorted({each.name for each in stats if each.judged or each.reviewed}),
         statuses=STATUSES,
-        shown=SHOWN,
         others=[name for name in FILTERS if name not in SHOWN and seen.params.get(name)],
         ask=ASK,
         size=SIZE,

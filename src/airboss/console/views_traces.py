@@ -60,7 +60,6 @@ def traces(desk: Desk, templates: Templates, seen: Visit) -> str:
         keep=keep,
         statuses=STATUSES,
         rows=found[:TRACES],
-        slowest=max((each.duration_ms for each in found), default=0.0),
         filtered=any(name in keep for name in FILTERS),
         first=url("/traces", keep) if "before" in seen.params else None,
         older=url("/traces", keep, before=place(found[TRACES - 1])) if more else None,

@@ -68,7 +68,6 @@ def tuning(desk: Desk, templates: Templates, seen: Visit) -> str:
         if result is not None
         else None,
         doing=cancelling(t.id) if t.state in ("queued", "running") else None,
-        signed=signed,
     )
 
 

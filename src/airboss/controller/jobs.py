@@ -89,7 +89,6 @@ class JobRunner:
         *,
         clock: Clock,
         name: str,
-        at_once: int = AT_ONCE_MAX,
         lease_s: float = LEASE_S,
         beat_s: float = BEAT_S,
         poll_s: float = POLL_S,
@@ -98,7 +97,6 @@ class JobRunner:
         self._handlers = handlers
         self._clock = clock
         self._name = name
-        self._at_once = at_once
         self._lease_s, self._beat_s, self._poll_s = lease_s, beat_s, poll_s
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
@@ -127,7 +125,7 @@ class JobRunner:
     def _begin(self) -> bool:
         """Claim a job of a kind that has a place left and start it; whether there was one."""
         kinds = [each.job.kind in LONG for each in self._here()]
-        long, other = (kinds.count(each) >= self._at_once for each in (True, False))
+        long, other = (kinds.count(each) >= AT_ONCE_MAX for each in (True, False))
         if long and other:
             return False
         but = LONG if long else self._handlers.keys() - LONG if other else frozenset[str]()

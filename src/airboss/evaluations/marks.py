@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 
@@ -41,13 +40,12 @@ def as_score(
     mark: Mark, *, id: str, subject: ScoreSubject, subject_id: str, name: str, by: str, at: datetime
 ) -> Score:
     """The mark as a score of a record or an item; `by` names the scorer."""
-    source: Literal["scorer"] = "scorer"
     return Score(
         id=id,
         subject=subject,
         subject_id=subject_id,
         name=name,
-        source=source,
+        source="scorer",
         by=by,
         at=at,
         value=mark.value,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import TypeVar, cast, get_args
 from urllib.parse import quote
 
@@ -99,17 +99,12 @@ class Redactor:
         parts = [part for key in access_keys for part in (key.secret_key, key.token) if part]
         self._known = _Known((*known, *parts))
 
-    def redact(self, json: bytes, also: str | None = None) -> Redacted:
-        """`json` without the secrets, and without `also` (the caller's credential).
+    def redact(self, json: bytes) -> Redacted:
+        """`json` without the secrets.
 
         If `json` is valid so is the result. Bytes that are not JSON are redacted as they are.
         """
-        json = self._known.taken_from(json)
-        if also is None:
-            return Redacted(json)
-        if not _OWN_KEY_TEXT.fullmatch(also):
-            json = _known_one(also).taken_from(json)
-        return Redacted(json)
+        return Redacted(self._known.taken_from(json))
 
     def redact_all(self, frames: Sequence[tuple[T, bytes]]) -> Sequence[tuple[T, Redacted]]:
         """The same for each of several frames: looked through all together, for secrets are seldom there."""
@@ -126,11 +121,9 @@ class Redactor:
             return (self.redact(json.removesuffix(_LAST_NULL) + value + b"}"),)
         return Redacted(around[: -len(_LAST_NULL)]), self.redact(value), Redacted(b"}")
 
-    def redact_text(self, text: str, also: str | None = None) -> str:
+    def redact_text(self, text: str) -> str:
         """The same for a log line, an error message or anything else that is read by people."""
-        for known in (self._known,) if also is None else (self._known, _known_one(also)):
-            text = known.taken_from_text(text)
-        return text
+        return self._known.taken_from_text(text)
 
 
 class _Known:
@@ -257,11 +250,6 @@ def _searches(patterns: tuple[bytes, ...]) -> tuple[_Search, ...]:
         ).find_matches_as_indexes
         for at in range(0, len(patterns), PATTERNS_MAX)
     )
-
-
-@lru_cache(maxsize=1024)
-def _known_one(secret: str) -> _Known:
-    return _Known((secret,))
 
 
 def _without(needle: bytes, data: bytes) -> bytes:

@@ -13,23 +13,17 @@ ReadSecret = Callable[[Path], str]
 """Reads a secret from a file; raises AirbossError with what to do if it cannot."""
 
 
-def provider_key(
-    target: Target,
-    *,
-    env: Mapping[str, str],
-    read: ReadSecret,
-    is_ours: Callable[[str], bool] = lambda _: False,
-) -> str | None:
+def provider_key(target: Target, *, env: Mapping[str, str], read: ReadSecret) -> str | None:
     """The key to send to a target's provider, or None if it wants none.
 
     Raises Unavailable, to be answered to the caller, if the key cannot be had: the environment lacks the
-    variable, the file cannot be read, or what is there is one of our own keys (`is_ours`, and for OpenAI
-    whatever begins with `ab_`), which must never be sent to a provider.
+    variable, the file cannot be read, or what is there for OpenAI is one of our own keys, which begin with
+    `ab_` and must never be sent to a provider.
     """
     if target.api_key_ref is None:
         return None
     key, where = found_secret(target.api_key_ref, target.provider, env=env, read=read)
-    if is_ours(key) or (target.kind == "openai" and key.startswith(KEY_PREFIX)):
+    if target.kind == "openai" and key.startswith(KEY_PREFIX):
         raise Unavailable(
             f"{where} should hold the key of provider '{target.provider}', but holds one of Airboss itself, "
             "which is never sent to a provider; put the provider's own key there and start Airboss again",

@@ -202,11 +202,6 @@ class DataDir:
         return self.path / "run"
 
     @property
-    def up_path(self) -> Path:
-        """`up.json`: the pid and the URLs of the running Airboss."""
-        return self.run_dir / "up.json"
-
-    @property
     def metrics_dir(self) -> Path:
         """The metrics of each process."""
         return self.run_dir / "metrics"

@@ -19,10 +19,6 @@ from airboss.evaluations.ports import Answer
 from airboss.evaluations.scorers.base import text_of
 from airboss.evaluations.scorers.regex import compiled
 
-PRECISION: Final = 0.95
-RECALL: Final = 0.9
-"""At least this, on that half; a test holds it."""
-
 READ_CHARS: Final = 280
 """A refusal comes at once; what comes later explains or warns."""
 

@@ -49,8 +49,6 @@ KINDS: Final[dict[str, str | None]] = {
 NAMED: Final = re.compile(r"([A-Za-z][\w.-]{0,63})=")
 """What stands before a scorer with a name of its own."""
 
-SPEC_FILE_BYTES_MAX: Final = 256 * 1024
-
 
 def read_spec(text: str, *, load: Callable[[str], str]) -> Spec:
     r"""A scorer as it is written on a command line: `exact`, `regex:^\d+$`, `json_schema:answer.json`,
