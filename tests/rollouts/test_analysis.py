@@ -150,13 +150,11 @@ def test_promotion_is_taken_back_harm_is_not() -> None:
     assert conclude(state) != "promote"
 
 
-def test_alpha_is_shared_by_weight() -> None:
-    """Levels of harm are alpha's parts by share; promotion of each metric has the whole."""
-    metrics = (Metric(name="a", share=3), Metric(name="b", margin=0.1))
+def test_alpha_is_shared() -> None:
+    """Each metric may say harm at its part of alpha; promotion of each has the whole."""
+    metrics = (Metric(name="a"), Metric(name="b", margin=0.1))
     state = begin(alpha=0.04, metrics=metrics)
-    levels = [harm_level(state, metric) for metric in metrics]
-    assert levels == pytest.approx([0.03, 0.01])
-    assert math.fsum(levels) == pytest.approx(0.04)
+    assert harm_level(state) == 0.02
     assert [one.alpha_promote for one in evidence(state)] == [0.04, 0.04]
 
 

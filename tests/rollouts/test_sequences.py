@@ -96,20 +96,3 @@ def test_ends_are_in_the_metrics_units_and_direction() -> None:
     assert 0 < one.low < 0.38 < one.high
     assert one.canary_mean == pytest.approx(0.4, abs=0.07)
     assert one.effect == pytest.approx(0.38, abs=0.1)
-
-
-def test_units_scale() -> None:
-    """Scores from 1 to 5 and the same scores from 0 to 1 show the same evidence, four times as wide."""
-    unit = Metric(name="m", margin=0.05)
-    stars = Metric(name="m", low=1.0, high=5.0, margin=0.2)
-    states = [begin(alpha=0.05, metrics=(metric,)) for metric in (unit, stars)]
-    rng = random.Random(1)
-    for _ in range(150):
-        canary, y = rng.random() < 0.5, rng.random()
-        for at, value in enumerate((y, 1 + 4 * y)):
-            states[at] = observe(states[at], Outcome(metric="m", canary=canary, chance=0.5, value=value))
-    one, four = (evidence(state)[0] for state in states)
-    assert four.effect == pytest.approx(4 * (one.effect or 0))
-    assert four.high == pytest.approx(4 * one.high)
-    assert four.stable_mean == pytest.approx(1 + 4 * (one.stable_mean or 0))
-    assert four.promote_e == pytest.approx(one.promote_e)

@@ -75,7 +75,7 @@ class AnalysisState(msgspec.Struct, frozen=True, kw_only=True):
 
 def grid(metric: Metric) -> tuple[float, ...]:
     """The effects on outcomes whose wealth is kept: the two that decide, and some to draw an interval by."""
-    margin = () if metric.margin is None else (-metric.margin / metric.span,)
+    margin = () if metric.margin is None else (-metric.margin,)
     return tuple(sorted({-REACH, -0.1, *margin, 0.0, 0.1, REACH}))
 
 
@@ -112,7 +112,7 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
     p, history = seen.chance, tally.history
     if not 0.0 < p < 1.0:
         return tally
-    y = outcome(metric, seen.value, canary=seen.canary, history=history)
+    y = outcome(metric, seen.value, history=history)
     if metric.kind != "mean" and not seen.canary:
         history = (*history[-HISTORY + 1 :], seen.value)
     if y is None:
@@ -142,7 +142,7 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
 def conclude(state: AnalysisState) -> Conclusion:
     """`abort` on harm of any metric, `promote` if all that have a margin are within it, else `hold`."""
     findings = [
-        finding(metric, tally, state.alpha, harm_level(state, metric))
+        finding(metric, tally, state.alpha, harm_level(state))
         for metric, tally in zip(state.metrics, state.tallies, strict=True)
     ]
     if "harm" in findings:
@@ -158,9 +158,9 @@ def canary_units(state: AnalysisState) -> int:
     return max(tally.canary_n for tally in state.tallies)
 
 
-def harm_level(state: AnalysisState, metric: Metric) -> float:
-    """The part of alpha at which a metric may say harm."""
-    return state.alpha * metric.share / math.fsum(one.share for one in state.metrics)
+def harm_level(state: AnalysisState) -> float:
+    """The part of alpha at which one metric may say harm."""
+    return state.alpha / len(state.metrics)
 
 
 def finding(metric: Metric, tally: Tally, alpha: float, alpha_harm: float) -> Finding:
@@ -175,13 +175,13 @@ def promote_log(metric: Metric, tally: Tally) -> float | None:
     """The present log e-value against "worse by the margin"; None for a metric that only guards."""
     if metric.margin is None:
         return None
-    return betting.log_mean(tally.gain[grid(metric).index(-metric.margin / metric.span)])
+    return betting.log_mean(tally.gain[grid(metric).index(-metric.margin)])
 
 
 def evidence(state: AnalysisState) -> tuple[MetricEvidence, ...]:
     """Every metric's numbers now, in its own units, in the order of the state's metrics."""
     return tuple(
-        _evidence(metric, tally, state.alpha, harm_level(state, metric))
+        _evidence(metric, tally, state.alpha, harm_level(state))
         for metric, tally in zip(state.metrics, state.tallies, strict=True)
     )
 

@@ -16,10 +16,11 @@ import msgspec
 from airboss.domain.plan import Exposure
 from airboss.domain.ports import WatchedCall
 from airboss.domain.record import ANSWERED_BY_FALLBACK
+from airboss.domain.score import as_number
 from airboss.domain.verdict import Verdict
 from airboss.rollouts import analysis, assign, stages
 from airboss.rollouts.analysis import AnalysisState
-from airboss.rollouts.metrics import Metric, number, worst
+from airboss.rollouts.metrics import Metric, worst
 from airboss.rollouts.stages import Rules, Stage
 from airboss.rollouts.units import Counted, Sighting, Waiting, chance, entering, sight
 
@@ -211,8 +212,7 @@ def value_of(metric: Metric, call: WatchedCall) -> float | None:  # noqa: PLR091
     if metric.name == "error_rate":
         return 1.0 if call.status == "error" or call.error_type == ANSWERED_BY_FALLBACK else 0.0
     if metric.name.startswith("score:"):
-        given = call.scores.get(metric.name.removeprefix("score:"))
-        return None if given is None else number(metric, given)
+        return as_number(call.scores.get(metric.name.removeprefix("score:")))
     if call.status == "error" and call.error_type not in TIMED_OUT:
         return None  # a quick refusal is no quick answer
     if metric.name == "cost":

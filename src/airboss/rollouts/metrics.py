@@ -1,6 +1,7 @@
 """What a rollout watches: each metric turns a value into an outcome in [0, 1], higher is better.
 
-- `mean`: bounded values (errors, scores, feedback), scaled by their range. The effect is one of means.
+- `mean`: values from 0 to 1 (errors, scores, feedback); beyond them they are clipped. The effect is one of
+  means.
 - `rank`: heavy tails such as cost. The outcome is the share of the last stable values that lie above the
   value (ties half). One call of 1,000 times the usual cost moves it no further than the dearest of the
   usual ones.
@@ -8,9 +9,8 @@
   last stable values. The effect is minus the difference of shares that are slower than that.
 
 Rank and tail compare with past values of stable only, so that the transform is fixed before the outcome and,
-were both arms alike, gives both the same distribution: the test stays exact, whatever the tails. `tolerance`
-divides a canary's value first: with 0.1, harm means "more than 10% worse" (stochastically). These two may
-abort; they never have a margin, so that they never promote.
+were both arms alike, gives both the same distribution: the test stays exact, whatever the tails. These two
+may abort; they never have a margin, so that they never promote.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Literal
 import msgspec
 
 from airboss.domain.errors import WrongCall
-from airboss.domain.score import ScoreValue
 
 Kind = Literal["mean", "rank", "tail"]
 """How values become outcomes."""
@@ -43,46 +42,30 @@ SCORE_MARGIN = 0.05
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """One metric of one rollout.
 
-    `low` < `high` bound the values of a `mean`; beyond them they are clipped. `good` lists the labels that
-    count as `high`, other labels count as `low`; empty means that labels do not count. `margin` is in the
-    values' units, None: guard only. `share` > 0 is the metric's weight in the sharing of alpha. `quantile`
-    belongs to `tail`. `late` is what an outcome counts as that has not come at its deadline: the worst, or
-    nothing. Raises ValueError for what cannot be.
+    `margin` is in the values' units, None: guard only. `quantile` belongs to `tail`. `late` is what an
+    outcome counts as that has not come at its deadline: the worst, or nothing. Raises ValueError for what
+    cannot be.
     """
 
     name: str
     kind: Kind = "mean"
     higher_is_better: bool = True
-    low: float = 0.0
-    high: float = 1.0
-    good: tuple[str, ...] = ()
     margin: float | None = None
-    share: float = 1.0
     quantile: float = 0.95
-    tolerance: float = 0.0
     late: Literal["worst", "nothing"] = "nothing"
 
     def __post_init__(self) -> None:
         """Refuse what the statistics could not hold."""
-        if not self.low < self.high:
-            raise ValueError(f"metric {self.name!r} ranges from {self.low} to {self.high}; low must be less")
-        if self.margin is not None and (self.kind != "mean" or not 0 < self.margin <= self.span / 2):
+        if self.margin is not None and (self.kind != "mean" or not 0 < self.margin <= 0.5):
             raise ValueError(
-                f"metric {self.name!r} has the margin {self.margin}; only means of bounded values have one, "
-                f"above 0 and up to half of the range, {self.span / 2}"
+                f"metric {self.name!r} has the margin {self.margin}; only means have one, above 0 and up to "
+                "half of their range, 0.5"
             )
-        if self.share <= 0 or self.tolerance < 0 or not 0 < self.quantile < 1:
-            raise ValueError(
-                f"metric {self.name!r}: share > 0, tolerance >= 0 and 0 < quantile < 1 are needed"
-            )
-
-    @property
-    def span(self) -> float:
-        """How wide the range of values is; 1.0 for ranks and tails, whose outcomes are shares."""
-        return self.high - self.low if self.kind == "mean" else 1.0
+        if not 0 < self.quantile < 1:
+            raise ValueError(f"metric {self.name!r}: 0 < quantile < 1 is needed")
 
 
-def standard(name: str, *, margin: float | None = None, share: float = 1.0) -> Metric:
+def standard(name: str, *, margin: float | None = None) -> Metric:
     """The metric of a name in the configuration; raises WrongCall for one that means nothing.
 
     `error_rate` (value 1.0 for an error, 0.0 else), `latency_pNN`, `ttft_pNN`, `cost`, `score:NAME`.
@@ -94,16 +77,14 @@ def standard(name: str, *, margin: float | None = None, share: float = 1.0) -> M
         )
     if tail:
         quantile = int(tail[1]) / 100
-        return Metric(
-            name=name, kind="tail", higher_is_better=False, quantile=quantile, share=share, late="worst"
-        )
+        return Metric(name=name, kind="tail", higher_is_better=False, quantile=quantile, late="worst")
     if name == "cost":
-        return Metric(name=name, kind="rank", higher_is_better=False, share=share)
+        return Metric(name=name, kind="rank", higher_is_better=False)
     if name == "error_rate":
         margin = MARGINS[name] if margin is None else margin
-        return Metric(name=name, higher_is_better=False, margin=margin, share=share, late="worst")
+        return Metric(name=name, higher_is_better=False, margin=margin, late="worst")
     if name.startswith("score:") and len(name) > len("score:"):
-        return Metric(name=name, margin=SCORE_MARGIN if margin is None else margin, share=share)
+        return Metric(name=name, margin=SCORE_MARGIN if margin is None else margin)
     raise WrongCall(
         f"no metric is called {name!r}; there are error_rate, latency_pNN, ttft_pNN, cost and score:NAME"
     )
@@ -117,34 +98,21 @@ def standards(names: Sequence[str], margins: Mapping[str, float]) -> tuple[Metri
     return tuple(standard(name, margin=margins.get(name)) for name in names)
 
 
-def number(metric: Metric, value: ScoreValue) -> float | None:
-    """A score's value as a number of the metric's range; None for a label where labels do not count."""
-    if isinstance(value, str):
-        if not metric.good:
-            return None
-        return metric.high if value in metric.good else metric.low
-    if isinstance(value, bool):
-        return metric.high if value else metric.low
-    return value
-
-
 def worst(metric: Metric) -> float:
     """The value that an outcome counts as which never came."""
     if metric.kind != "mean":
         return -LARGEST if metric.higher_is_better else LARGEST
-    return metric.low if metric.higher_is_better else metric.high
+    return 0.0 if metric.higher_is_better else 1.0
 
 
-def outcome(metric: Metric, value: float, *, canary: bool, history: Sequence[float]) -> float | None:
+def outcome(metric: Metric, value: float, *, history: Sequence[float]) -> float | None:
     """The outcome of a value in [0, 1], higher is better; None while the history is too short."""
     if metric.kind == "mean":
-        y = (min(max(value, metric.low), metric.high) - metric.low) / metric.span
+        y = min(max(value, 0.0), 1.0)
         return y if metric.higher_is_better else 1.0 - y
     if len(history) < WARM:
         return None
     sign = 1.0 if metric.higher_is_better else -1.0
-    if canary:
-        value = tolerated(metric, value)
     if metric.kind == "tail":
         ordered = sorted([sign * one for one in history])  # best last
         limit = ordered[min(int((1.0 - metric.quantile) * len(ordered)), len(ordered) - 1)]
@@ -153,18 +121,11 @@ def outcome(metric: Metric, value: float, *, canary: bool, history: Sequence[flo
     return beaten / len(history)
 
 
-def tolerated(metric: Metric, value: float) -> float:
-    """A canary's value, forgiven as much as the tolerance says."""
-    return value * (1.0 + metric.tolerance) if metric.higher_is_better else value / (1.0 + metric.tolerance)
-
-
 def natural(metric: Metric, effect: float) -> float:
     """An effect on outcomes as one in the metric's own units and direction."""
-    return effect * metric.span if metric.higher_is_better else -effect * metric.span
+    return effect if metric.higher_is_better else -effect
 
 
 def natural_mean(metric: Metric, mean: float) -> float:
     """A mean of outcomes in the metric's own units: for ranks and tails the share that was worse than it."""
-    if metric.kind != "mean":
-        return mean if metric.higher_is_better else 1.0 - mean
-    return metric.low + metric.span * (mean if metric.higher_is_better else 1.0 - mean)
+    return mean if metric.higher_is_better else 1.0 - mean
