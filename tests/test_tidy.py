@@ -158,7 +158,7 @@ TOUCHES: Mapping[str, str] = {
     "supervisor/listen.py": "socket",
     "supervisor/probe.py": "os ssl",
     "supervisor/process.py": "os signal",
-    "supervisor/runfiles.py": "os",
+    "supervisor/runfiles.py": "os ssl",
     "supervisor/session.py": "signal socket",
     "telemetry/journal.py": "fcntl mmap os",
     "telemetry/remote.py": "os",

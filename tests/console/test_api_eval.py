@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from airboss.console import api, api_datasets, api_eval, api_jobs
 from airboss.domain.ports import Ledger
-from airboss.evaluations.orders import EvalResult, Orders
+from airboss.evaluations.orders import EvalOrders, EvalResult
 from airboss.evaluations.plan import ArmTotals, EvalReport
 from airboss.store.eval_rows import RunRow
 from airboss.store.evals import SqlEvalStore
@@ -38,7 +38,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     made = Site(jobs=SqlJobStore(url), evals=SqlEvalStore(url))
     serving = plan(deployment("support", OLD), deployment("grader", GRADER), others=(NEW,))
-    made.orders = Orders(
+    made.orders = EvalOrders(
         store=made.evals,
         jobs=made.jobs,
         ledger=cast("Ledger", FixedLedger(serving, standing(NEW, OLD))),

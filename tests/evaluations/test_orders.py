@@ -15,7 +15,7 @@ from airboss.domain.ports import Ledger
 from airboss.evaluations.datasets import HoldoutLocked, dataset
 from airboss.evaluations.gate import Decision, Finding, Gate
 from airboss.evaluations.library import Library
-from airboss.evaluations.orders import EvalOrder, EvalResult, EvalTask, Orders, gate_order, gate_outcome
+from airboss.evaluations.orders import EvalOrder, EvalOrders, EvalResult, EvalTask, gate_order, gate_outcome
 from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.exact import Exact
 from airboss.store.evals import SqlEvalStore
@@ -38,7 +38,7 @@ class Desk:
         self.scorers = folder / "scorers"
         self.scorers.mkdir()
         ledger = FixedLedger(serving, standing(NEW if candidate else OLD, OLD))
-        self.orders = Orders(
+        self.orders = EvalOrders(
             store=self.store,
             jobs=self.jobs,
             ledger=cast("Ledger", ledger),

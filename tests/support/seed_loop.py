@@ -23,7 +23,7 @@ from airboss.domain.ports import Replica
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.domain.status import JournalStatus, SystemStatus
-from airboss.evaluations.orders import Orders
+from airboss.evaluations.orders import EvalOrders
 from airboss.rollouts import assign
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
@@ -170,7 +170,7 @@ class Loop:
         self.ledger = SqlLedger(url)
         self.kept = SqlRolloutStore(url)
         self.jobs, self.evals, self.alerts = SqlJobStore(url), SqlEvalStore(url), SqlAlertStore(url)
-        self.orders = Orders(
+        self.orders = EvalOrders(
             store=self.evals, jobs=self.jobs, ledger=self.ledger, now=self.clock.now, scorers=self.folder
         )
         self.scores = 0

@@ -157,12 +157,17 @@ class Remote:
     def __init__(self, console_url: str, key: str, *, cert: str | None = None) -> None:
         import httpx2  # noqa: PLC0415 - 60 ms that verbs without a server need not pay
 
+        verify: ssl.SSLContext | bool = True
+        if cert is not None:
+            from airboss.supervisor.runfiles import trust  # noqa: PLC0415 - loaded by who has found it there
+
+            verify = trust(cert)
         self._console_url = console_url
         self._client = httpx2.Client(
             base_url=console_url,
             headers={"authorization": f"Bearer {key}"},
             timeout=TIMEOUT_S,
-            verify=trust(cert) if cert is not None else True,
+            verify=verify,
         )
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
@@ -314,16 +319,3 @@ def fault(status: int, path: str) -> type[AirbossError]:
         return ConfigError
     later = status in (408, 429) or (status == 404 and path.startswith(MAY_COME))
     return AirbossError if status >= 500 or later else WrongCall
-
-
-def trust(cert: str) -> ssl.SSLContext:
-    """Trust exactly what this certificate file holds, whatever name it is for.
-
-    Its path came from the data directory of the Airboss that shows it.
-    """
-    import ssl  # noqa: PLC0415 - 12 ms that most verbs need not pay
-
-    context = ssl.create_default_context(cafile=cert)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context

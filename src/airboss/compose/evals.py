@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
     from airboss.evaluations.caller_http import HttpCaller
-    from airboss.evaluations.orders import Orders
+    from airboss.evaluations.orders import EvalOrders
     from airboss.store.datadir import DataDir
     from airboss.store.job_rows import Job
 
@@ -38,11 +38,11 @@ def scorers_dir(data: DataDir) -> Path:
     return data.path.absolute() / "scorers"
 
 
-def orders(ledger: Ledger, data: DataDir, stores: Stores) -> Orders:
+def orders(ledger: Ledger, data: DataDir, stores: Stores) -> EvalOrders:
     """Takes orders for evaluations."""
-    from airboss.evaluations.orders import Orders  # noqa: PLC0415 - numbers and schemas, where needed
+    from airboss.evaluations.orders import EvalOrders  # noqa: PLC0415 - numbers and schemas, where needed
 
-    return Orders(
+    return EvalOrders(
         store=stores.evals,
         jobs=stores.jobs,
         ledger=ledger,
@@ -74,17 +74,9 @@ def caller(ledger: Ledger, data: DataDir) -> HttpCaller:
     up = runfiles.read_up(data.run_dir)
     verify: ssl.SSLContext | bool = True
     if up is not None and up.tls is not None:
-        verify = trust(up.tls.cert)
+        verify = runfiles.trust(up.tls.cert)
     base_url = up.base_url if up is not None else GATEWAY_URL
     return HttpCaller(base_url, internal_key(ledger, data), timeout_s=CALL_S, verify=verify)
-
-
-def trust(cert: str) -> ssl.SSLContext:
-    """Trust exactly what this certificate file holds, whatever name it is for: it is our own gateway's."""
-    context = ssl.create_default_context(cafile=cert)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
 
 
 def run_until_stopped(work: Coroutine[Any, Any, T], progress: Progress) -> T:

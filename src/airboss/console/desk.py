@@ -27,7 +27,7 @@ from airboss.domain.release import Release
 from airboss.domain.status import SystemStatus
 from airboss.domain.verdict import Verdict
 from airboss.evaluations.bias_orders import ProbeOrders
-from airboss.evaluations.orders import Orders
+from airboss.evaluations.orders import EvalOrders
 from airboss.evaluations.ports import EvalStore
 from airboss.governance.erasure import Forgetting
 from airboss.releases.trained import NewModel
@@ -147,7 +147,7 @@ class Desk:
     """A table as a Parquet file."""
     redact: Callable[[str], str] = str
     """Takes secrets out of what people write."""
-    orders: Orders
+    orders: EvalOrders
     probes: ProbeOrders
     tuning: TuneOrders
     finetuning: FinetuneOrders

@@ -94,7 +94,7 @@ def probe(desk: Desk, templates: Templates, seen: Visit) -> str:
         conclusion=CONCLUSIONS[report.conclusion] if report is not None else None,
         forests=forests(report) if report is not None else (),
         rows=[row(each) for each in report.findings] if report is not None else (),
-        doing=cancelling(b.id) if b.state in ("queued", "running") else None,
+        doing=cancelling(b.id, b.state),
     )
 
 

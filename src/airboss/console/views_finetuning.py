@@ -50,7 +50,7 @@ def finetuning(desk: Desk, templates: Templates, seen: Visit) -> str:
         starting=rollout_of(desk, result.deployment, result.release, result.proposed)
         if result is not None
         else None,
-        doing=cancelling(t.id) if t.state in ("queued", "running") else None,
+        doing=cancelling(t.id, t.state),
     )
 
 

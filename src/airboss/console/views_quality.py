@@ -18,6 +18,7 @@ from airboss.console.score_curves import panels
 from airboss.domain.errors import InvalidRequest
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.ports import Answer
+from airboss.store.job_rows import JobState
 
 TIMES = ("range", "since", "until")
 LISTED = 100
@@ -88,7 +89,7 @@ def evaluation(desk: Desk, templates: Templates, seen: Visit) -> str:
         page=page,
         more=len(wanted) > start + ITEMS_SHOWN,
         parted=[(each, answers(desk, each, plan.part)) for each in wanted[start : start + ITEMS_SHOWN]],
-        doing=cancelling(found.summary.id) if found.summary.state in ("queued", "running") else None,
+        doing=cancelling(found.summary.id, found.summary.state),
     )
 
 
@@ -172,14 +173,16 @@ def jobs(desk: Desk, templates: Templates, seen: Visit) -> str:
         templates,
         seen,
         "jobs.html",
-        jobs=[(each, cancelling(each.id) if not each.ended else None) for each in found.jobs],
+        jobs=[(each, cancelling(each.id, each.state)) for each in found.jobs],
         kind=kind,
         kinds=sorted({each.kind for each in desk.jobs.list(None, LISTED)}),
     )
 
 
-def cancelling(job_id: str) -> Doing:
-    """The button that ends a job."""
+def cancelling(job_id: str, state: JobState) -> Doing | None:
+    """The button that ends a job; None once it has ended."""
+    if state not in ("queued", "running"):
+        return None
     return Doing(
         action="cancel",
         label="Cancel",

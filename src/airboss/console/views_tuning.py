@@ -67,7 +67,7 @@ def tuning(desk: Desk, templates: Templates, seen: Visit) -> str:
         starting=rollout_of(desk, result.deployment, result.release, result.proposed)
         if result is not None
         else None,
-        doing=cancelling(t.id) if t.state in ("queued", "running") else None,
+        doing=cancelling(t.id, t.state),
     )
 
 

@@ -77,7 +77,7 @@ class EvalResult(msgspec.Struct, frozen=True, kw_only=True):
     holdout_reads_before: int | None = None
 
 
-class Orders:
+class EvalOrders:
     """Takes orders. `scorers` is the folder that Python scorers stand in."""
 
     def __init__(

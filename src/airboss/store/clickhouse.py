@@ -58,6 +58,7 @@ from airboss.store.clickhouse_rows import (
     started,
 )
 from airboss.store.clickhouse_schema import migrate
+from airboss.store.filters import CONDITIONS, ORDERS
 from airboss.store.joining import (
     ORPHANS_MAX,
     StoredRecord,
@@ -85,28 +86,14 @@ TIDY_EVERY: Final = 256
 """After so many moves, rows that newer ones have replaced are deleted."""
 OFFSET_COLUMNS: Final = ("segment", "version", "taken", "begun", "seq", "gone")
 _CONDITIONS: Final = {
-    "deployment": "deployment = $deployment",
-    "status": "status = $status",
-    "model": "model = $model",
-    "user": '"user" = $user',
-    "key": '"key" = $key',
-    "id": "id = $id",
-    "release": "release = $release",
-    "session": "session = $session",
-    "arm": "arm = $arm",
-    "error_type": "error_type = $error_type",
-    "since": "started_at >= $since",
-    "until": "started_at < $until",
+    **CONDITIONS,
     "text": (
         "position(lowerUTF8(concat(id, '\\n', ifNull(\"user\", ''), '\\n', ifNull(session, ''), '\\n',"
         " ifNull(error_type, ''))), lowerUTF8($text)) > 0"
     ),
 }
 _ORDERS: Final[dict[RecordSort | None, str]] = {
-    None: "started_at desc, id desc",
-    "slowest": "latency_ms desc, id desc",
-    "costliest": "cost_usd desc nulls last, id desc",
-    "longest": "output_chars desc, id desc",
+    **ORDERS,
     "shuffled": "MD5(concat('{seed:d}:', id))",
 }
 

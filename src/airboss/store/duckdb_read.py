@@ -17,6 +17,7 @@ from airboss.domain.score import read_condition
 from airboss.domain.usage import RecordSort
 from airboss.store import duckdb_scores
 from airboss.store.duckdb_run import Connection, query, run
+from airboss.store.filters import CONDITIONS, ORDERS
 from airboss.store.rollups import Question
 from airboss.store.rows import COLUMNS, from_row, naive, whole
 from airboss.store.usage import pointer, read_tag
@@ -26,25 +27,11 @@ GROUP_PARTS_MAX: Final = 2048
 LIST_PARTS_MAX: Final = 8192
 """A list with bodies ends early once it would hold more parts; it holds at least one record."""
 _CONDITIONS: Final = {
-    "deployment": "deployment = $deployment",
-    "status": "status = $status",
-    "model": "model = $model",
-    "user": '"user" = $user',
-    "key": '"key" = $key',
-    "id": "id = $id",
-    "release": "release = $release",
-    "session": "session = $session",
-    "arm": "arm = $arm",
-    "error_type": "error_type = $error_type",
-    "since": "started_at >= $since",
-    "until": "started_at < $until",
+    **CONDITIONS,
     "text": 'contains(lower(concat_ws(chr(10), id, "user", session, error_type)), lower($text))',
 }
 _ORDERS: Final[dict[RecordSort | None, str]] = {
-    None: "started_at desc, id desc",
-    "slowest": "latency_ms desc, id desc",
-    "costliest": "cost_usd desc nulls last, id desc",
-    "longest": "output_chars desc, id desc",
+    **ORDERS,
     "shuffled": "md5('{seed:d}:' || id)",
 }
 

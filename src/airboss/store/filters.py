@@ -1,0 +1,31 @@
+"""What a filter of records is in SQL, as far as DuckDB and ClickHouse say it alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from airboss.domain.usage import RecordSort
+
+CONDITIONS: Final[Mapping[str, str]] = {
+    "deployment": "deployment = $deployment",
+    "status": "status = $status",
+    "model": "model = $model",
+    "user": '"user" = $user',
+    "key": '"key" = $key',
+    "id": "id = $id",
+    "release": "release = $release",
+    "session": "session = $session",
+    "arm": "arm = $arm",
+    "error_type": "error_type = $error_type",
+    "since": "started_at >= $since",
+    "until": "started_at < $until",
+}
+"""By the field of a `RecordFilter`, what a record must fulfil."""
+
+ORDERS: Final[Mapping[RecordSort | None, str]] = {
+    None: "started_at desc, id desc",
+    "slowest": "latency_ms desc, id desc",
+    "costliest": "cost_usd desc nulls last, id desc",
+    "longest": "output_chars desc, id desc",
+}
