@@ -1,4 +1,4 @@
-"""`airboss apply`."""
+"""`airboss apply`: put a configuration into force."""
 
 from __future__ import annotations
 

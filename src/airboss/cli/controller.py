@@ -1,4 +1,4 @@
-"""`airboss controller`."""
+"""`airboss controller`: plans, records, jobs and the console, as one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss counters`."""
+"""`airboss counters`: limits and budgets counted for several gateways, as one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss dataset`."""
+"""`airboss dataset`: questions with expected answers, in three parts."""
 
 from __future__ import annotations
 

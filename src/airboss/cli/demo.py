@@ -1,4 +1,4 @@
-"""`airboss demo`."""
+"""`airboss demo`: generated traffic, and a story told in verbs."""
 
 from __future__ import annotations
 

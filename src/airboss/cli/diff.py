@@ -1,4 +1,4 @@
-"""`airboss diff`."""
+"""`airboss diff`: what applying a configuration would change."""
 
 from __future__ import annotations
 

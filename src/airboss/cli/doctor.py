@@ -1,4 +1,4 @@
-"""`airboss doctor`."""
+"""`airboss doctor`: what stands in the way of a start, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss erase`."""
+"""`airboss erase`: forget a person."""
 
 from __future__ import annotations
 

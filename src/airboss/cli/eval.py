@@ -1,4 +1,4 @@
-"""`airboss eval`."""
+"""`airboss eval`: two releases over a dataset, item by item."""
 
 from __future__ import annotations
 

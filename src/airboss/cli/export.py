@@ -1,4 +1,4 @@
-"""`airboss export`."""
+"""`airboss export`: the configuration in force."""
 
 from __future__ import annotations
 

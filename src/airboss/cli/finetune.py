@@ -1,4 +1,4 @@
-"""`airboss finetune`."""
+"""`airboss finetune`: train a model on a dataset, and judge it once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss gateway`."""
+"""`airboss gateway`: serve calls, as one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss job`."""
+"""`airboss job`: work that survives a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss probe`."""
+"""`airboss probe`: bias, by the same questions about people who differ in one thing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss records`."""
+"""`airboss records`: calls, as they were recorded."""
 
 from __future__ import annotations
 

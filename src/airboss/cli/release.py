@@ -1,4 +1,4 @@
-"""`airboss release`."""
+"""`airboss release`: what answers were made with, and how two differ."""
 
 from __future__ import annotations
 

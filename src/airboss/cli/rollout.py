@@ -1,4 +1,4 @@
-"""`airboss rollout`."""
+"""`airboss rollout`: a release in place of another, step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss status`."""
+"""`airboss status`: what runs and what is served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss store`."""
+"""`airboss store`: the record log, as one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss tune`."""
+"""`airboss tune`: search for a better prompt, and judge it once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss up`."""
+"""`airboss up`: everything in one command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`airboss version`."""
+"""`airboss version`: which Airboss, Python and system this is."""
 
 from __future__ import annotations
 

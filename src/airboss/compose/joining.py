@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import partial
@@ -58,6 +58,8 @@ from airboss.telemetry import logs
 
 if TYPE_CHECKING:
     from airboss.controller.leader_http import HttpLeader
+    from airboss.store.erasure_rows import Erasure
+    from airboss.telemetry.shipping import Shipping
 
 REPORT_S = 1.0
 log = logging.getLogger(__name__)
@@ -217,25 +219,26 @@ def run_joined_controller(data_dir: Path, url: str, *, log_format: str | None) -
             ready.unlink(missing_ok=True)
 
 
-def forgetting(data: DataDir, pending: Callable[[], Any]) -> Callable[[], None]:
+def forgetting(data: DataDir, pending: Callable[[], Iterable[Erasure]]) -> Callable[[], None]:
     """Takes out of this machine's kept answers whoever is to be forgotten."""
     from airboss.store.answers import SqliteAnswers  # noqa: PLC0415 - this role's own
 
     known: set[tuple[int, datetime]] = set()
 
     def forget() -> None:
-        new = [each for each in pending() if each.user is not None and (each.id, each.at) not in known]
+        asked = {(each.id, each.at): each.user for each in pending() if each.user is not None}
+        new = {erasure: user for erasure, user in asked.items() if erasure not in known}
         if not new or not data.cache_path.exists():
             return
         with closing(SqliteAnswers(data.cache_path)) as answers:
-            for each in new:
-                answers.forget(each.user, SystemClock().now().timestamp())
-                known.add((each.id, each.at))
+            for erasure, user in new.items():
+                answers.forget(user, SystemClock().now().timestamp())
+                known.add(erasure)
 
     return forget
 
 
-def reporting(data: DataDir, shipping: Any) -> Callable[[], None]:
+def reporting(data: DataDir, shipping: Shipping) -> Callable[[], None]:
     """Tells the gateways, whose `/metrics` shows it, what waits here."""
     from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - this role's own
 
