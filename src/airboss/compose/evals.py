@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,12 +55,18 @@ def handler(ledger: Ledger, data: DataDir, stores: Stores) -> Handler:
     """Does jobs of kind `eval`."""
     from airboss.evaluations.work import evaluate  # noqa: PLC0415 - as above
 
+    return calling(evaluate, ledger, data, stores)
+
+
+def calling(
+    do: Callable[..., Coroutine[Any, Any, object]], ledger: Ledger, data: DataDir, stores: Stores
+) -> Handler:
+    """Does jobs by `do`, which takes a job and what `evaluate` takes, and asks releases at the gateway."""
+
     def work(job: Job, progress: Progress) -> object:
         async def main() -> object:
             async with aclosing(caller(ledger, data)) as calls:
-                return await evaluate(
-                    job, store=stores.evals, caller=calls, now=utc_now, report=progress.report
-                )
+                return await do(job, store=stores.evals, caller=calls, now=utc_now, report=progress.report)
 
         return run_until_stopped(main(), progress)
 

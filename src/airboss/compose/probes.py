@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.compose.evals import caller, run_until_stopped, utc_now
+from airboss.compose.evals import calling, utc_now
 from airboss.domain.errors import WrongCall
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.controller.alarm_measures import ProbeOutcome
-    from airboss.controller.jobs import Handler, Progress
+    from airboss.controller.jobs import Handler
     from airboss.domain.ports import Ledger
     from airboss.evaluations.bias_orders import ProbeOrders
     from airboss.store.datadir import DataDir
-    from airboss.store.job_rows import Job
 
 
 def orders(ledger: Ledger, stores: Stores) -> ProbeOrders:
@@ -69,11 +67,4 @@ def handler(ledger: Ledger, data: DataDir, stores: Stores) -> Handler:
     """Does jobs of kind `probe`."""
     from airboss.evaluations.bias_work import probe  # noqa: PLC0415 - as above
 
-    def work(job: Job, progress: Progress) -> object:
-        async def main() -> object:
-            async with aclosing(caller(ledger, data)) as calls:
-                return await probe(job, store=stores.evals, caller=calls, now=utc_now, report=progress.report)
-
-        return run_until_stopped(main(), progress)
-
-    return work
+    return calling(probe, ledger, data, stores)
