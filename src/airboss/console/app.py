@@ -139,7 +139,7 @@ def page_handler(desk: Desk, templates: Templates, page: Page) -> Handler:
             visit(request, desk.clock.now()), room=page.room, tab=page.path if page.tab else page.under
         )
         check_names(seen.params, page.params)
-        response = html(await desk.run(lambda: page.draw(desk, templates, seen)))
+        response = html(await desk.run(lambda: drawn(desk, templates, seen, page.draw(desk, seen))))
         if seen.done is not None:
             response.delete_cookie(DONE_COOKIE, samesite="strict", httponly=True)
         return response
@@ -181,7 +181,7 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
                 visit(request, desk.clock.now()), room=wanted.room, tab=wanted.tab, path=wanted.tab
             )
             once = wanted
-            return html(await desk.run(lambda: drawn(desk, templates, seen, once.template, **once.values)))
+            return html(await desk.run(lambda: drawn(desk, templates, seen, once.view)))
         # A script that sent the form goes on itself: what was done is said on the page that a person sees.
         script = request.headers.get("accept") == "application/json"
         response: Response = RedirectResponse(own_path(wanted), status_code=303)

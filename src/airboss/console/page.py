@@ -1,8 +1,8 @@
 """What a room's module of pages gives: a table of its pages, and one of what their forms do.
 
-A page is a function from a visit to HTML. An action is a function from a form to the address to go on to: it
-calls the very code of the admin API (`Form.call` makes what that code takes), so that a button and a program
-do the same, and both leave the same word in the audit log. Who may post is the guard's to say.
+A page is a function from a visit to a view. An action is a function from a form to the address to go on to:
+it calls the very code of the admin API (`Form.call` makes what that code takes), so that a button and a
+program do the same, and both leave the same word in the audit log. Who may post is the guard's to say.
 """
 
 from __future__ import annotations
@@ -30,8 +30,17 @@ RoomName = Literal[
 ]
 """A room of the console; its icon has the same name."""
 
-Draw = Callable[[Desk, Templates, Visit], str]
-"""Reads, and draws one page as HTML; runs in a thread. Raises ApiError, StoreUnavailable."""
+
+class View:
+    """What a page shows: `template` is drawn in the frame, with `values`."""
+
+    def __init__(self, template: str, /, **values: Any) -> None:
+        self.template = template
+        self.values = values
+
+
+Draw = Callable[[Desk, Visit], View]
+"""Reads what one page shows; runs in a thread. Raises ApiError, StoreUnavailable."""
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,12 +111,11 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
 class Once(msgspec.Struct, frozen=True, kw_only=True):
     """A page that an action ends with because it cannot be shown again: it holds a secret, which must stand
-    in no address. `template` is drawn in the frame, with `values`."""
+    in no address."""
 
-    template: str
+    view: View
     room: RoomName
     tab: str
-    values: dict[str, Any]
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,9 +155,10 @@ def act(action: Action, desk: Desk, form: Form) -> str | Once:
         raise InvalidRequest(str(error), code="invalid_config") from error
 
 
-def drawn(desk: Desk, templates: Templates, seen: Visit, name: str, **values: Any) -> str:
-    """The template `name` in the frame: with the plan in force, and how many alarms fire."""
-    return templates.page(name, seen, **{"plan": current_plan(desk), "firing": firing(desk), **values})
+def drawn(desk: Desk, templates: Templates, seen: Visit, view: View) -> str:
+    """A view as HTML, in the frame: with the plan in force, and how many alarms fire."""
+    known = {"plan": current_plan(desk), "firing": firing(desk)}
+    return templates.page(view.template, seen, **{**known, **view.values})
 
 
 def current_plan(desk: Desk) -> ServingPlan | None:

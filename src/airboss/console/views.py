@@ -24,10 +24,10 @@ from airboss.console.findings import findings, node_findings, system_findings
 from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
-from airboss.console.page import Page, asking, current_plan, drawn, need
+from airboss.console.page import Page, View, asking, current_plan, need
 from airboss.console.query import FILTER_NAMES, STATUSES, Period, read_filter, read_period
 from airboss.console.reading import note_one
-from airboss.console.render import Templates, Visit, url
+from airboss.console.render import Visit, url
 from airboss.console.text import hue
 from airboss.console.waterfall import waterfall
 from airboss.console.wire import encode
@@ -66,7 +66,7 @@ CAUSES_MAX = 100
 LIBRARIES = ("starlette", "uvicorn", "duckdb", "sqlalchemy", "xllamacpp")
 
 
-def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
+def overview(desk: Desk, seen: Visit) -> View:
     """The first page."""
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     chosen = seen.params.get("deployment")
@@ -76,10 +76,7 @@ def overview(desk: Desk, templates: Templates, seen: Visit) -> str:
     before = only(desk.log.stats(period.before.since, period.before.until), chosen)
     charted = chart_of(desk, period, plan, zone_name=str(seen.zone), deployment=chosen)
     listed = rows(stats, plan, charted, sort=seen.params.get("sort", "-requests"))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "overview.html",
         plan=plan,
         period=period,
@@ -126,7 +123,7 @@ def chart_of(
     )
 
 
-def records(desk: Desk, templates: Templates, seen: Visit) -> str:
+def records(desk: Desk, seen: Visit) -> View:
     """The table of records."""
     timed = any(name in seen.params for name in TIME_NAMES)
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h") if timed else None
@@ -145,10 +142,7 @@ def records(desk: Desk, templates: Templates, seen: Visit) -> str:
     keep = {name: value for name, value in seen.params.items() if name not in ("before", "trail")}
     newer = newer_page(seen.params)
     plan = current_plan(desk)
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "records.html",
         plan=plan,
         sealed=plan is not None and plan.sealed,
@@ -207,16 +201,13 @@ def older_page(params: dict[str, str], last: str) -> dict[str, str | None]:
     return {"before": last, "trail": ".".join(trail[-TRAIL_MAX:])}
 
 
-def record(desk: Desk, templates: Templates, seen: Visit) -> str:
+def record(desk: Desk, seen: Visit) -> View:
     """One record."""
     found = one(desk, seen, seen.parts["id"])
     plan = current_plan(desk)
     whole = encode(found)
     body = body_text(sendable(found.request)) if found.request is not None else ""
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "record.html",
         plan=plan,
         r=found,
@@ -246,17 +237,13 @@ def request_body(desk: Desk, seen: Visit) -> bytes:
     return body_text(sendable(found.request)).encode()
 
 
-def system(desk: Desk, templates: Templates, seen: Visit) -> str:
+def system(desk: Desk, seen: Visit) -> View:
     """Processes, replicas, journal. It needs no record store."""
     status = desk.status_for(seen.caller)
     nodes = desk.nodes.all() if desk.nodes is not None else ()
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "system.html",
         nodes=nodes,
-        plan=current_plan(desk),
         s=status,
         findings=(*system_findings(status), *node_findings(nodes, desk.clock.now())),
         versions=[("Python", platform.python_version()), *library_versions()],

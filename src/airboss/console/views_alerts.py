@@ -11,8 +11,8 @@ from airboss.console import api_alarms
 from airboss.console.api_alarms import Alarm
 from airboss.console.desk import Desk
 from airboss.console.overview import TIMES
-from airboss.console.page import Action, Form, Page, asking, drawn
-from airboss.console.render import Templates, Visit, url
+from airboss.console.page import Action, Form, Page, View, asking
+from airboss.console.render import Visit, url
 from airboss.console.text import NB, milliseconds, usd
 from airboss.domain.errors import InvalidRequest
 from airboss.store.alert_rows import calls_of
@@ -34,23 +34,20 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     records: str
 
 
-def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
+def listing(desk: Desk, seen: Visit) -> View:
     """Every alarm, those that want something first."""
     found = api_alarms.alarms(desk, asking(seen))
     known = all_alarms(api_alarms.in_force(desk))
     listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
     alarms = [shown(each, known[each.name], seen.now) for each in listed if each.name in known]
-    return drawn(desk, templates, seen, "alerts.html", alarms=alarms)
+    return View("alerts.html", alarms=alarms)
 
 
-def one(desk: Desk, templates: Templates, seen: Visit) -> str:
+def one(desk: Desk, seen: Visit) -> View:
     """One alarm."""
     found = api_alarms.alarm(desk, asking(seen))
     _name, known, _config = api_alarms.named(desk, asking(seen))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "alert.html",
         a=shown(found.alarm, known, seen.now),
         events=[(each, words(found.alarm, each.value)) for each in found.events],

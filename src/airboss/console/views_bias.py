@@ -8,8 +8,8 @@ from airboss.console import api_probe
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.forest import Forest, forest
-from airboss.console.page import Page, asking, drawn
-from airboss.console.render import Templates, Visit
+from airboss.console.page import Page, View, asking
+from airboss.console.render import Visit
 from airboss.console.text import NB
 from airboss.console.views_quality import cancelling
 from airboss.console.views_tuning import MINUS, served
@@ -63,13 +63,10 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
     ticks: tuple[str, ...]
 
 
-def probes(desk: Desk, templates: Templates, seen: Visit) -> str:
+def probes(desk: Desk, seen: Visit) -> View:
     """Every probe, the newest first."""
     found = api_probe.probes(desk, asking(seen, limit=str(LISTED)))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "probes.html",
         probes=found.probes,
         names=release_names(desk),
@@ -78,14 +75,11 @@ def probes(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def probe(desk: Desk, templates: Templates, seen: Visit) -> str:
+def probe(desk: Desk, seen: Visit) -> View:
     """One probe, over or not."""
     found = api_probe.show_probe(desk, asking(seen))
     b, report = found.summary, found.report
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "probe.html",
         b=b,
         report=report,

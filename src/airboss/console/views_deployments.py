@@ -9,9 +9,9 @@ from airboss.console.desk import Desk
 from airboss.console.difference import Shown, shown
 from airboss.console.fleet import PLANS_MAX, fleet, history, live_rollouts
 from airboss.console.marks import placed
-from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.page import Action, Form, Page, View
 from airboss.console.query import read_period
-from airboss.console.render import Templates, Visit
+from airboss.console.render import Visit
 from airboss.console.rollout_story import story
 from airboss.console.rollout_words import doings
 from airboss.console.route import Call
@@ -25,13 +25,10 @@ LISTED = 20
 """Rollouts listed on a deployment's page."""
 
 
-def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
+def listing(desk: Desk, seen: Visit) -> View:
     """Every deployment with the releases that answer."""
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "deployments.html",
         period=period,
         keep=seen.params,
@@ -39,7 +36,7 @@ def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def one(desk: Desk, templates: Templates, seen: Visit) -> str:
+def one(desk: Desk, seen: Visit) -> View:
     """One deployment."""
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     name = seen.parts["name"]
@@ -49,10 +46,7 @@ def one(desk: Desk, templates: Templates, seen: Visit) -> str:
         names = ", ".join(each.name for each in every[:12]) or "none yet"
         raise NotFound(f"no deployment {name[:80]!r} is served; there are {names}", param="name")
     challenger = found.rollout.release if found.rollout is not None else found.view.candidate
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "deployment.html",
         period=period,
         keep=seen.params,

@@ -6,8 +6,8 @@ from typing import Final
 
 from airboss.console import api_drift
 from airboss.console.desk import Desk
-from airboss.console.page import Action, Form, Page, asking, drawn
-from airboss.console.render import Templates, Visit
+from airboss.console.page import Action, Form, Page, View, asking
+from airboss.console.render import Visit
 from airboss.evaluations.drift_checks import REPEATS
 
 ORDER: Final = {"drifted": 0, "watching": 1, "learning": 2, "off": 3}
@@ -21,11 +21,11 @@ WORDS: Final = {
 }
 
 
-def drift(desk: Desk, templates: Templates, seen: Visit) -> str:
+def drift(desk: Desk, seen: Visit) -> View:
     """Every deployment, those that drifted first."""
     found = api_drift.drifts(desk, asking(seen))
     listed = sorted(found.deployments, key=lambda each: (ORDER[each.state], each.deployment))
-    return drawn(desk, templates, seen, "drift.html", deployments=listed, words=WORDS, repeats=REPEATS)
+    return View("drift.html", deployments=listed, words=WORDS, repeats=REPEATS)
 
 
 def accept(desk: Desk, form: Form) -> str:

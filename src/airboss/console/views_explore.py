@@ -14,9 +14,9 @@ from airboss.console.curl import quoted
 from airboss.console.desk import Desk
 from airboss.console.marks import gathered
 from airboss.console.named import whole
-from airboss.console.page import Action, Form, Page, drawn
+from airboss.console.page import Action, Form, Page, View
 from airboss.console.query import FILTER_NAMES, Period, read_period
-from airboss.console.render import Templates, Visit, url
+from airboss.console.render import Visit, url
 from airboss.console.route import Call
 from airboss.console.text import HUES, hue
 from airboss.console.views import CHARTS, MARK_STEPS, TIME_NAMES
@@ -51,7 +51,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     deeper: str | None
 
 
-def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
+def explore(desk: Desk, seen: Visit) -> View:
     """The page."""
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     keep = dict(seen.params)
@@ -67,10 +67,7 @@ def explore(desk: Desk, templates: Templates, seen: Visit) -> str:
     asked = api_usage.question(call, period)
     found = api_usage.read(desk, call, period, msgspec.structs.replace(asked, people=("users",)))
     charted = charts(desk, found, asked, period, zone_name=str(seen.zone))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "explore.html",
         period=period,
         keep=keep,

@@ -6,21 +6,18 @@ from airboss.console import api_finetune
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
 from airboss.console.loss_curve import loss_curve
-from airboss.console.page import Page, asking, drawn
-from airboss.console.render import Templates, Visit
+from airboss.console.page import Page, View, asking
+from airboss.console.render import Visit
 from airboss.console.views_quality import cancelling, dataset_names
 from airboss.console.views_tuning import gain_picture, gained, rollout_of, served
 
 LISTED = 100
 
 
-def finetunings(desk: Desk, templates: Templates, seen: Visit) -> str:
+def finetunings(desk: Desk, seen: Visit) -> View:
     """Every fine-tuning, the newest first."""
     found = api_finetune.finetunes(desk, asking(seen, limit=str(LISTED)))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "finetunings.html",
         finetunes=found.finetunes,
         names=release_names(desk),
@@ -29,15 +26,12 @@ def finetunings(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def finetuning(desk: Desk, templates: Templates, seen: Visit) -> str:
+def finetuning(desk: Desk, seen: Visit) -> View:
     """One fine-tuning, over or not."""
     found = api_finetune.show_finetune(desk, asking(seen))
     t, result = found.summary, found.result
     judged = result.judgement if result is not None else None
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "finetuning.html",
         t=t,
         result=result,

@@ -10,8 +10,8 @@ import msgspec
 from airboss.config import Config, parse_config
 from airboss.console import api_audit, api_erase, api_report
 from airboss.console.desk import Desk
-from airboss.console.page import Page, asking, drawn
-from airboss.console.render import Templates, Visit
+from airboss.console.page import Page, View, asking
+from airboss.console.render import Visit
 from airboss.domain.release import PiiAction
 from airboss.governance.audit import read_leaf
 from airboss.governance.audit_verify import Verdict, verify
@@ -57,13 +57,10 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
 
 
-def policies(desk: Desk, templates: Templates, seen: Visit) -> str:
+def policies(desk: Desk, _seen: Visit) -> View:
     """The policies of the configuration in force."""
     config = parse_config(desk.ledger.config() or "", source="the configuration in force")
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "policies.html",
         policies=[policy(config, name) for name in sorted(config.policies)],
     )
@@ -83,15 +80,12 @@ def policy(config: Config, name: str) -> PolicyShown:
     )
 
 
-def audit(desk: Desk, templates: Templates, seen: Visit) -> str:
+def audit(desk: Desk, seen: Visit) -> View:
     """What was done, the newest first, under the head that vouches for it."""
     asked = {name: value for name, value in seen.params.items() if name != "check"}
     call = asking(seen, **asked, limit=str(ENTRIES))
     found = api_audit.audit_entries(desk, call)
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "audit.html",
         entries=[(each, detail_of(each.detail)) for each in found.entries],
         next=str(found.next) if found.next is not None else None,
@@ -129,22 +123,19 @@ def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
     return Sealed(head=head, public_key=public_key, signed=is_signed(checkpoint), verdict=checked)
 
 
-def erasures(desk: Desk, templates: Templates, seen: Visit) -> str:
+def erasures(desk: Desk, seen: Visit) -> View:
     """People who were forgotten or are to be, without their names."""
     call = asking(seen, limit=str(ERASURES))
     found = api_erase.list_erasures(desk, call)
-    return drawn(desk, templates, seen, "erasures.html", erasures=found.erasures)
+    return View("erasures.html", erasures=found.erasures)
 
 
-def report(desk: Desk, templates: Templates, seen: Visit) -> str:
+def report(desk: Desk, seen: Visit) -> View:
     """What there is evidence of, clause by clause."""
     call = asking(seen, **seen.params)
     found = api_report.show_report(desk, call)
     sources = groupby(found.rows, lambda row: row.source)
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "report.html",
         report=found,
         sources=[(source, list(rows)) for source, rows in sources],

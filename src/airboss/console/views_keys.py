@@ -12,8 +12,8 @@ import msgspec
 from airboss.console import api_keys, key_terms
 from airboss.console.api_keys import BudgetShown, KeyShown, LimitShown, Secret
 from airboss.console.desk import Desk
-from airboss.console.page import Action, Form, Once, Page, current_plan, drawn
-from airboss.console.render import Templates, Visit
+from airboss.console.page import Action, Form, Once, Page, View, current_plan
+from airboss.console.render import Visit
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.budgets import money
 from airboss.governance.roles import MAY
@@ -66,20 +66,17 @@ def bars(key: KeyShown) -> tuple[Bar, ...]:
     return (*found, *([budget_bar(key.budget)] if key.budget is not None else []))
 
 
-def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
+def listing(desk: Desk, seen: Visit) -> View:
     """Every key, those that open nothing last."""
     found = sorted(api_keys.keys_shown(desk, seen.now), key=lambda key: (key.state != "active", key.name))
     rows = [(key, bars(key)) for key in found]
-    return drawn(desk, templates, seen, "keys.html", keys=rows, **choices(desk))
+    return View("keys.html", keys=rows, **choices(desk))
 
 
-def one(desk: Desk, templates: Templates, seen: Visit) -> str:
+def one(desk: Desk, seen: Visit) -> View:
     """One key: what it uses and spends, and what can be done about it."""
     key = key_of(desk, seen)
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "key.html",
         k=key,
         bars=bars(key),
@@ -144,8 +141,8 @@ def revoke(desk: Desk, form: Form) -> str:
 
 def secret(made: Secret, *, rotated: bool) -> Once:
     """The page that shows a secret, which nobody can show again."""
-    values = {"made": made, "rotated": rotated}
-    return Once(template="key_made.html", room="governance", tab="/governance/keys", values=values)
+    view = View("key_made.html", made=made, rotated=rotated)
+    return Once(view=view, room="governance", tab="/governance/keys")
 
 
 def terms(form: Form) -> dict[str, Any]:

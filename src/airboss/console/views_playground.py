@@ -14,9 +14,9 @@ from airboss.console import views_draft as drafts
 from airboss.console.api_releases import DeploymentView
 from airboss.console.desk import Desk
 from airboss.console.fleet import deployment_views, release_names
-from airboss.console.page import Action, Form, Page, current_plan, drawn
+from airboss.console.page import Action, Form, Page, View, current_plan
 from airboss.console.plays import Play
-from airboss.console.render import Templates, Visit
+from airboss.console.render import Visit
 from airboss.console.views import one
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import InvalidRequest, NotFound
@@ -49,7 +49,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None
 
 
-def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
+def playground(desk: Desk, seen: Visit) -> View:
     """The form, empty or with a record's messages, and the answers of a play."""
     play = played(desk, seen)
     messages, asked_of, unread = replayed(desk, seen)
@@ -59,10 +59,7 @@ def playground(desk: Desk, templates: Templates, seen: Visit) -> str:
     views = deployment_views(desk, seen.now)
     simple = one_message(messages)
     draft, start = drafts.tried(play), drafts.served(desk).get(seen.params.get("prompt_of", ""))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "playground.html",
         there=desk.plays is not None and bool(views),
         deployments=[each.name for each in views],

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from airboss.console.desk import Desk
-from airboss.console.page import Action, Form, Page, current_plan, drawn
-from airboss.console.render import Templates, Visit
+from airboss.console.page import Action, Form, Page, View, current_plan
+from airboss.console.render import Visit
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import ServingPlan, Target
 from airboss.evaluations.datasets import Input, input_digest
@@ -33,12 +33,12 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     asked_by: AskedRelease | None
 
 
-def listing(desk: Desk, templates: Templates, seen: Visit) -> str:
+def listing(desk: Desk, _seen: Visit) -> View:
     """Every provider's models and their places."""
     plan = current_plan(desk)
     found = shown(plan, desk.targets()) if plan is not None else ()
     there = desk.plays is not None
-    return drawn(desk, templates, seen, "providers.html", models=found, states=STATES, there=there)
+    return View("providers.html", models=found, states=STATES, there=there)
 
 
 def shown(plan: ServingPlan, uses: Sequence[TargetUse]) -> tuple[Shown, ...]:

@@ -10,9 +10,9 @@ from airboss.console.believed import believed
 from airboss.console.desk import Desk
 from airboss.console.eval_story import Differing, asked, differing, forests, narrowed, plainly, told
 from airboss.console.fleet import release_names
-from airboss.console.page import Action, Form, Page, asking, drawn
+from airboss.console.page import Action, Form, Page, View, asking
 from airboss.console.query import read_period
-from airboss.console.render import Templates, Visit
+from airboss.console.render import Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import panels
 from airboss.domain.errors import InvalidRequest
@@ -32,14 +32,11 @@ OPEN = ("train", "validation")
 """The parts whose items may be looked at without a word."""
 
 
-def scores(desk: Desk, templates: Templates, seen: Visit) -> str:
+def scores(desk: Desk, seen: Visit) -> View:
     """What scorers and people think of live calls, over time."""
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     chosen = seen.params.get("deployment")
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "quality.html",
         period=period,
         keep=seen.params,
@@ -50,13 +47,13 @@ def scores(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def evaluations(desk: Desk, templates: Templates, seen: Visit) -> str:
+def evaluations(desk: Desk, seen: Visit) -> View:
     """Every evaluation, the newest first."""
     found = api_eval.evals(desk, asking(seen, limit=str(LISTED)))
-    return drawn(desk, templates, seen, "evaluations.html", evals=found.evals, there=dataset_names(desk))
+    return View("evaluations.html", evals=found.evals, there=dataset_names(desk))
 
 
-def evaluation(desk: Desk, templates: Templates, seen: Visit) -> str:
+def evaluation(desk: Desk, seen: Visit) -> View:
     """One evaluation: its gate, the differences drawn, and the items on which the two part."""
     found = api_eval.show_eval(desk, asking(seen))
     report, plan = found.report, found.plan
@@ -69,10 +66,7 @@ def evaluation(desk: Desk, templates: Templates, seen: Visit) -> str:
     wanted = narrowed(parted, scorer=scorer, side=side)
     page = page_of(seen)
     start = ITEMS_SHOWN * (page - 1)
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "evaluation.html",
         e=found.summary,
         plan_of=plan,
@@ -130,13 +124,13 @@ def cut(text: str | None) -> str | None:
     return text if text is None or len(text) <= ANSWER_MAX else text[:ANSWER_MAX] + " …"
 
 
-def datasets(desk: Desk, templates: Templates, seen: Visit) -> str:
+def datasets(desk: Desk, seen: Visit) -> View:
     """Every dataset, the newest first."""
     found = api_datasets.datasets(desk, asking(seen))
-    return drawn(desk, templates, seen, "datasets.html", datasets=found.datasets[:LISTED])
+    return View("datasets.html", datasets=found.datasets[:LISTED])
 
 
-def dataset(desk: Desk, templates: Templates, seen: Visit) -> str:
+def dataset(desk: Desk, seen: Visit) -> View:
     """One dataset: its parts, some of its items, and who read its holdout."""
     part = seen.params.get("part", "train")
     if part not in OPEN:
@@ -148,10 +142,7 @@ def dataset(desk: Desk, templates: Templates, seen: Visit) -> str:
     found = api_datasets.show_dataset(desk, asking(seen))
     items = api_datasets.dataset_items(desk, asking(seen, part=part))
     ran = api_eval.evals(desk, asking(seen, limit=str(LISTED)))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "dataset.html",
         d=found.dataset,
         readings=tuple(reversed(found.readings)),
@@ -164,14 +155,11 @@ def dataset(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def jobs(desk: Desk, templates: Templates, seen: Visit) -> str:
+def jobs(desk: Desk, seen: Visit) -> View:
     """What is being worked at, and what was."""
     kind = seen.params.get("kind", "")
     found = api_jobs.jobs(desk, asking(seen, limit=str(LISTED), kind=kind))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "jobs.html",
         jobs=[(each, cancelling(each.id, each.state)) for each in found.jobs],
         kind=kind,

@@ -7,8 +7,8 @@ import json
 from airboss.console import api_releases
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
-from airboss.console.page import Page, asking, drawn
-from airboss.console.render import Templates, Visit
+from airboss.console.page import Page, View, asking
+from airboss.console.render import Visit
 from airboss.console.rollout_story import story
 from airboss.console.route import Call
 from airboss.console.views_deployments import difference
@@ -26,20 +26,17 @@ def asked(seen: Visit) -> Call:
     return asking(seen)
 
 
-def rollouts(desk: Desk, templates: Templates, seen: Visit) -> str:
+def rollouts(desk: Desk, _seen: Visit) -> View:
     """Every rollout, the newest first."""
-    return drawn(desk, templates, seen, "rollouts.html", rollouts=desk.rollouts.list(limit=ROLLOUTS))
+    return View("rollouts.html", rollouts=desk.rollouts.list(limit=ROLLOUTS))
 
 
-def rollout(desk: Desk, templates: Templates, seen: Visit) -> str:
+def rollout(desk: Desk, seen: Visit) -> View:
     """One rollout, over or not."""
     found = desk.rollouts.get(seen.parts["id"])
     if found is None:
         raise NotFound(f"no rollout {seen.parts['id'][:80]!r}; /rollouts lists them", param="id")
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "rollout.html",
         r=found,
         story=story(desk, found),
@@ -48,28 +45,22 @@ def rollout(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def releases(desk: Desk, templates: Templates, seen: Visit) -> str:
+def releases(desk: Desk, seen: Visit) -> View:
     """Every release, the newest first."""
     found = api_releases.releases(desk, asked(seen))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "releases.html",
         releases=found.releases[:RELEASES_MAX],
         total=len(found.releases),
     )
 
 
-def release(desk: Desk, templates: Templates, seen: Visit) -> str:
+def release(desk: Desk, seen: Visit) -> View:
     """One release, whole."""
     found = api_releases.release(desk, asked(seen))
     one = found.release
     every = api_releases.releases(desk, asked(seen))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "release.html",
         r=one,
         plan_first=found.plan,
@@ -84,13 +75,10 @@ def release(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def diff(desk: Desk, templates: Templates, seen: Visit) -> str:
+def diff(desk: Desk, seen: Visit) -> View:
     """What tells release `b` from release `a`."""
     a, b = (api_releases.find(desk, seen.params.get(name, "")) for name in ("a", "b"))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "release_diff.html",
         a=a.release,
         b=b.release,

@@ -10,9 +10,9 @@ from airboss.console import api_scores
 from airboss.console.api_scores import Judgement
 from airboss.console.conversation import conversation
 from airboss.console.desk import Desk
-from airboss.console.page import Action, Form, Page, asking, current_plan, drawn
+from airboss.console.page import Action, Form, Page, View, asking, current_plan
 from airboss.console.query import STATUSES, check_names, read_period
-from airboss.console.render import Templates, Visit, url
+from airboss.console.render import Visit, url
 from airboss.console.review import (
     ASK,
     FILTERS,
@@ -40,20 +40,17 @@ SHOWN = ("deployment", "status", "score", "tag", "model", "user")
 """Filters that the form has; others come along from the records' page."""
 
 
-def review(desk: Desk, templates: Templates, seen: Visit) -> str:
+def review(desk: Desk, seen: Visit) -> View:
     """What to judge, to be chosen; and then the next of it, or what came of it."""
-    return judging(desk, templates, seen) if "begun" in seen.params else choosing(desk, templates, seen)
+    return judging(desk, seen) if "begun" in seen.params else choosing(desk, seen)
 
 
-def choosing(desk: Desk, templates: Templates, seen: Visit) -> str:
+def choosing(desk: Desk, seen: Visit) -> View:
     """The form that begins a review."""
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     stats = desk.log.score_stats(period.since, period.until, without_key=OWN_KEY)
     plan = current_plan(desk)
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "review.html",
         plan=plan,
         period=period,
@@ -70,7 +67,7 @@ def choosing(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def judging(desk: Desk, templates: Templates, seen: Visit) -> str:
+def judging(desk: Desk, seen: Visit) -> View:
     """The next answer of a review, or its end."""
     actor = asking(seen).actor
     plan = read_review(seen.params, by=actor, now=seen.now, local=seen.zone)
@@ -86,20 +83,14 @@ def judging(desk: Desk, templates: Templates, seen: Visit) -> str:
         "again": url("/review", {k: v for k, v in seen.params.items() if k not in ("begun", "at", "last")}),
     }
     if place is None:
-        return drawn(
-            desk,
-            templates,
-            seen,
+        return View(
             "reviewed.html",
             skipped=next_of(found.ids, found.said, 0),
             said=counted(found),
             **values,
         )
     record = one(desk, seen, found.ids[place])
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "reviewing.html",
         r=record,
         talk=conversation(record),

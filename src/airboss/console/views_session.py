@@ -8,9 +8,9 @@ import msgspec
 
 from airboss.console.conversation import Conversation, Turn, answer_turns, error_text, sent_turns
 from airboss.console.desk import Desk
-from airboss.console.page import Page, asking, current_plan, drawn
+from airboss.console.page import Page, View, asking, current_plan
 from airboss.console.reading import note_list
-from airboss.console.render import Templates, Visit, url
+from airboss.console.render import Visit, url
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import RecordFilter
@@ -33,7 +33,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[Score, ...]
 
 
-def session(desk: Desk, templates: Templates, seen: Visit) -> str:
+def session(desk: Desk, seen: Visit) -> View:
     """The newest calls of a session, or those before one of them."""
     name = seen.params.get("name", "")
     if not name:
@@ -49,10 +49,7 @@ def session(desk: Desk, templates: Templates, seen: Visit) -> str:
     further = msgspec.structs.replace(where, before=ids[0]) if ids else None
     older = desk.log.records(further, limit=1, bodies=False) if further is not None else ()
     costs = [each.cost_usd for each in found if each.cost_usd is not None]
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "session.html",
         plan=current_plan(desk),
         of=name,

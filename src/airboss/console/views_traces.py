@@ -11,10 +11,10 @@ import msgspec
 from airboss.console.api_traces import FILTERS, STATUSES, place, read_traces, tree_of
 from airboss.console.curl import body_text
 from airboss.console.desk import Desk
-from airboss.console.page import Page, asking, drawn, need
+from airboss.console.page import Page, View, asking, need
 from airboss.console.query import read_period
 from airboss.console.reading import note_one
-from airboss.console.render import Templates, Visit, url
+from airboss.console.render import Visit, url
 from airboss.console.trace_tree import Tree, TreeRow
 from airboss.console.waterfall import Bar, Kind, bar, ticks
 from airboss.domain.errors import NotFound
@@ -44,17 +44,14 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         return min(self.row.depth, INDENT_MAX)
 
 
-def traces(desk: Desk, templates: Templates, seen: Visit) -> str:
+def traces(desk: Desk, seen: Visit) -> View:
     """The list of traces."""
     period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
     where = read_traces(seen.params, since=period.since, until=period.until)
     found = list(desk.log.traces(where, limit=TRACES + 1))
     keep = {name: value for name, value in seen.params.items() if name != "before"}
     more = len(found) > TRACES
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "traces.html",
         period=period,
         keep=keep,
@@ -67,7 +64,7 @@ def traces(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def trace(desk: Desk, templates: Templates, seen: Visit) -> str:
+def trace(desk: Desk, seen: Visit) -> View:
     """One trace, or what is below one of its spans (`at`), as a waterfall; `span` shows one whole."""
     trace_id = seen.parts["id"]
     tree = tree_of(desk, trace_id)
@@ -84,10 +81,7 @@ def trace(desk: Desk, templates: Templates, seen: Visit) -> str:
     if detail is not None:
         note_one(desk, asking(seen))
     whole_began, whole_took = tree.extent()
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "trace.html",
         trace_id=trace_id,
         own=f"/traces/{trace_id}",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from airboss.console import api_tune
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
-from airboss.console.page import Page, asking, current_plan, drawn
+from airboss.console.page import Page, View, asking, current_plan
 from airboss.console.picture import Picture, Spread, picture
-from airboss.console.render import Templates, Visit
+from airboss.console.render import Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.scatter import scatter
 from airboss.console.views_quality import cancelling, dataset_names
@@ -25,13 +25,10 @@ PROMPT_MAX = 4_000
 MINUS = "\N{MINUS SIGN}"
 
 
-def tunings(desk: Desk, templates: Templates, seen: Visit) -> str:
+def tunings(desk: Desk, seen: Visit) -> View:
     """Every tuning, the newest first."""
     found = api_tune.tunes(desk, asking(seen, limit=str(LISTED)))
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "tunings.html",
         tunes=found.tunes,
         names=release_names(desk),
@@ -40,15 +37,12 @@ def tunings(desk: Desk, templates: Templates, seen: Visit) -> str:
     )
 
 
-def tuning(desk: Desk, templates: Templates, seen: Visit) -> str:
+def tuning(desk: Desk, seen: Visit) -> View:
     """One tuning, over or not."""
     found = api_tune.show_tune(desk, asking(seen))
     t, result = found.summary, found.result
     every = standings(result) if result is not None else ()
-    return drawn(
-        desk,
-        templates,
-        seen,
+    return View(
         "tuning.html",
         t=t,
         result=result,
