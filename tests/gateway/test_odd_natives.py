@@ -309,3 +309,23 @@ def test_what_aws_shows_of_a_session(gateway: Gateway, upstream: SaidUpstream) -
     for seen in (answer.text, json.dumps(end), gateway.log):
         assert TOKEN not in seen
         assert AWS_SECRET not in seen
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_call_at_the_end_of_a_turn(gateway: Gateway, upstream: SaidUpstream, stream: bool) -> None:
+    """A model that calls a tool and says that its turn has ended has stopped for the tool."""
+    use = {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}}
+    usage = {"input_tokens": 3, "output_tokens": 2}
+    whole = {"id": "m", "type": "message", "model": "c", "content": [use], "stop_reason": "end_turn"}
+    upstream.body = whole | {"usage": usage}
+    if stream:
+        events: list[dict[str, Any]] = [
+            {"type": "message_start", "message": whole | {"content": [], "usage": usage}},
+            {"type": "content_block_start", "index": 0, "content_block": use},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+            {"type": "message_stop"},
+        ]
+        upstream.events = [json.dumps(each) for each in events]
+    end = gateway.closed(gateway.chat(model="anthropic", stream=stream).headers["x-request-id"])
+    assert end["finish_reason"] == "tool_calls"

@@ -160,6 +160,7 @@ class AnthropicReader:
                 text += encode(block.input).decode()
             elif block.type == "tool_use":
                 calls.append(tool_call(block.id, block.name, encode(block.input or {}).decode()))
+        self._calls = len(calls)
         choice = whole_choice(
             finish=self._reason(said.stop_reason),
             content=text if text or not calls else None,
@@ -173,7 +174,10 @@ class AnthropicReader:
 
     def _reason(self, said: str | None) -> FinishReason:
         reason = FINISH.get(said or "", "stop")
-        return "stop" if reason == "tool_calls" and self._answered else reason
+        if reason == "tool_calls" and self._answered:
+            return "stop"
+        # Some models of Bedrock's call a tool and say that their turn has ended.
+        return "tool_calls" if said == "end_turn" and self._calls else reason
 
     def _take_usage(self, usage: _Usage | None) -> None:
         """A later report replaces what an earlier one said of the same."""
