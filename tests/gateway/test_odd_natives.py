@@ -329,3 +329,14 @@ def test_a_call_at_the_end_of_a_turn(gateway: Gateway, upstream: SaidUpstream, s
         upstream.events = [json.dumps(each) for each in events]
     end = gateway.closed(gateway.chat(model="anthropic", stream=stream).headers["x-request-id"])
     assert end["finish_reason"] == "tool_calls"
+
+
+def test_a_custom_tool_in_a_stream_of_chat(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Its record has the call as a whole answer would have it."""
+    call = {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "patch", "input": "*** "}}
+    more = {"index": 0, "custom": {"input": "Begin"}}
+    upstream.stream([{"tool_calls": [call]}, {"tool_calls": [more]}], "tool_calls")
+    upstream.done = True
+    end = gateway.closed(gateway.chat(model="openai", stream=True).headers["x-request-id"])
+    expected = {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": "*** Begin"}}
+    assert end["response"]["choices"][0]["message"]["tool_calls"] == [expected]

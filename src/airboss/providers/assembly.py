@@ -115,16 +115,20 @@ class Assembly:
             into.text.setdefault(field, []).append(text)
 
     def _add_call(self, into: _AssembledChoice, call: dict[str, Any]) -> None:
-        function = call.get("function")
+        function, custom = call.get("function"), call.get("custom")
         if not isinstance(function, dict):
             function = {}
         name, arguments = function.get("name"), function.get("arguments")
+        if isinstance(custom, dict):
+            name, arguments = custom.get("name"), custom.get("input")
         index = into.call_numbers.of(call.get("index"), call.get("id"), name, arguments)
         if index is None:
             return
         kept = into.tool_calls.setdefault(
             index, {"id": None, "type": "function", "function": {"name": "", "arguments": []}}
         )
+        if isinstance(custom, dict):
+            kept["type"] = "custom"
         kept["id"] = kept["id"] or call.get("id")  # as `CallJoin` tells it to clients of other dialects
         if isinstance(more := call.get("extra_content"), dict):
             kept["extra_content"] = more
@@ -231,10 +235,7 @@ class Assembly:
         if choice.images:
             message["images"] = choice.images
         if choice.tool_calls:
-            message["tool_calls"] = [
-                c | {"function": c["function"] | {"arguments": "".join(c["function"]["arguments"])}}
-                for _, c in sorted(choice.tool_calls.items())
-            ]
+            message["tool_calls"] = [_whole_call(call) for _, call in sorted(choice.tool_calls.items())]
         return {"index": index, "message": message, "finish_reason": choice.finish_reason}
 
     @staticmethod
@@ -244,3 +245,13 @@ class Assembly:
             "text": "".join(choice.text.get("text", ())),
             "finish_reason": choice.finish_reason,
         }
+
+
+def _whole_call(call: dict[str, Any]) -> dict[str, Any]:
+    """A call whose pieces have come, a custom tool's with what that is called with."""
+    function = call["function"]
+    text = "".join(function["arguments"])
+    if call["type"] != "custom":
+        return call | {"function": function | {"arguments": text}}
+    rest = {name: value for name, value in call.items() if name != "function"}
+    return rest | {"custom": {"name": function["name"], "input": text}}
