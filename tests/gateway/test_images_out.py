@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from airboss.domain.release import ModelVersion, Policy, Release
+from airboss.providers.fake_bedrock import frame
 from tests.gateway.test_responses_native import ANSWER
 from tests.support.gateway import DIGEST, PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream
@@ -35,6 +37,7 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
         deployment(upstream.url, name="router", aliases=()),
         deployment(upstream.url, name="claude", aliases=(), kind="anthropic"),
         deployment(upstream.url, name="native", aliases=(), kind="openai"),
+        deployment(upstream.url, name="bedrock", aliases=(), kind="bedrock", region="eu-west-1"),
     ]
     with Gateway(tmp_path_factory.mktemp("images"), *plans) as running:
         yield running
@@ -189,3 +192,37 @@ def test_what_was_drawn_is_asked_for(gateway: Gateway, upstream: SaidUpstream) -
     assert "generationConfig" not in json.loads(upstream.seen[-1])
     refused = gateway.chat(modalities=["text", "audio"])
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "modalities")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_bedrock(gateway: Gateway, upstream: SaidUpstream, stream: bool) -> None:
+    """Its pictures, of which a stream has pieces of base64, are such too; text beside citations is text."""
+    half = [base64.b64encode(each).decode() for each in (b"\x89PN", b"G.....")]
+    whole = base64.b64encode(b"\x89PNG.....").decode()
+    usage = {"inputTokens": 3, "outputTokens": 9}
+    cited = {"citationsContent": {"content": [{"text": "Here: "}], "citations": []}}
+    image = {"image": {"format": "png", "source": {"bytes": whole}}}
+    message = {"role": "assistant", "content": [cited, image]}
+    upstream.body = {"output": {"message": message}, "stopReason": "end_turn", "usage": usage}
+    if stream:
+        pieces = [{"image": {"source": {"bytes": each}}} for each in half]
+        events = [
+            ("messageStart", {"role": "assistant"}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Here: "}}),
+            ("contentBlockStop", {"contentBlockIndex": 0}),
+            ("contentBlockStart", {"contentBlockIndex": 1, "start": {"image": {"format": "png"}}}),
+            *[("contentBlockDelta", {"contentBlockIndex": 1, "delta": each}) for each in pieces],
+            ("contentBlockStop", {"contentBlockIndex": 1}),
+            ("messageStop", {"stopReason": "end_turn"}),
+            ("metadata", {"usage": usage}),
+        ]
+        upstream.body = b"".join(frame(name, json.dumps(said).encode()) for name, said in events)
+    response = gateway.chat(model="bedrock", stream=stream)
+    url = f"data:image/png;base64,{whole}"
+    assert shown(response, stream=stream) == (
+        "Here: ",
+        [{"type": "image_url", "index": 0, "image_url": {"url": url}}],
+    )
+    assert gateway.closed(response.headers["x-request-id"])["output_tokens"] == 9
+    refused = say(gateway, "messages", "draw", model="bedrock", stream=stream)
+    assert refused.status_code == 400 or "image" in refused.text

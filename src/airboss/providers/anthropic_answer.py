@@ -144,6 +144,10 @@ class AnthropicReader:
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer."""
+        return self.whole_with(body, [])
+
+    def whole_with(self, body: bytes, images: list[Json]) -> bytes:
+        """A whole answer that has these pictures besides, as parts of a message."""
         said = _decoded(_message, body)
         if said.type == "error" or said.content is None:
             return self.error(200, body)
@@ -163,10 +167,10 @@ class AnthropicReader:
         self._calls = len(calls)
         choice = whole_choice(
             finish=self._reason(said.stop_reason),
-            content=text if text or not calls else None,
+            content=text if text or not (calls or images) else None,
             reasoning=thoughts or None,
             tool_calls=calls or None,
-            extra={"thinking_blocks": blocks} if blocks else None,
+            extra={name: each for name, each in (("thinking_blocks", blocks), ("images", images)) if each},
             stopped_at=said.stop_sequence,
         )
         self._take_usage(said.usage)
@@ -275,6 +279,10 @@ class AnthropicReader:
             return self._write.chunk({"content": text})
         piece = {"index": opened.call, "function": {"arguments": text}}
         return self._write.chunk({"tool_calls": [piece]})
+
+    def show(self, image: Json) -> bytes:
+        """The piece that shows a picture, a part of a message."""
+        return self._write.chunk({"images": [image]})
 
     def _close(self, index: int) -> list[bytes]:
         opened = self._open.pop(index, None)

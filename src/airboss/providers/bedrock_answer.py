@@ -5,6 +5,7 @@ They are Anthropic's with other names: they are renamed here, and read by `anthr
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,12 +56,33 @@ class _Reasoning(msgspec.Struct, rename="camel"):
     signature: str | None = None
 
 
+class _Source(msgspec.Struct):
+    """Base64, in a stream a piece at a time."""
+
+    bytes: str = ""
+
+
+class _Image(msgspec.Struct):
+    format: str = "png"
+    source: _Source | None = None
+
+
+class _Said(msgspec.Struct):
+    text: str = ""
+
+
+class _Cited(msgspec.Struct):
+    content: list[_Said] = []
+
+
 class _Block(msgspec.Struct, rename="camel"):
     """A block of an answer, what a stream says at its start, or a piece of it."""
 
     text: str | None = None
     tool_use: _Use | None = None
     reasoning_content: _Reasoning | None = None
+    image: _Image | None = None
+    citations_content: _Cited | None = None
 
 
 class _Usage(msgspec.Struct, rename="camel"):
@@ -127,6 +149,9 @@ class BedrockReader:
         self._broken: str | None = None
         """Why the answer is none, where that has been said."""
         self._blocks: set[int] = set()
+        self._images: dict[int, tuple[str, list[bytes]]] = {}
+        """Pictures that have begun: their formats and pieces."""
+        self._shown = 0
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer."""
@@ -144,7 +169,9 @@ class BedrockReader:
             "stop_reason": _reason(said.stop_reason),
             "usage": _usage(said.usage),
         }
-        return self._inner.whole(_encode(value))
+        shown = [block.image for block in said.output.message.content if block.image is not None]
+        images = [_picture(each.format, [_bytes(each)], number) for number, each in enumerate(shown)]
+        return self._inner.whole_with(_encode(value), images)
 
     def event(self, data: bytes) -> list[bytes]:
         """One event, `{"TYPE": …}`."""
@@ -160,9 +187,26 @@ class BedrockReader:
         if said.metadata is not None and self._broken is not None:
             self._take_usage(said.metadata.usage)
             return self._last()
-        made = [piece for event in self._renamed(said) for piece in self._inner.event(_encode(event))]
+        made = self._pictured(said)
+        if made is None:
+            made = [piece for event in self._renamed(said) for piece in self._inner.event(_encode(event))]
         # The usage comes after the reason, and is the last that is said.
         return made + self._last() if said.metadata is not None else made
+
+    def _pictured(self, said: _Event) -> list[bytes] | None:
+        """What an event of a picture makes: it, when all of it has come. None of any other event."""
+        start, piece, stop = said.content_block_start, said.content_block_delta, said.content_block_stop
+        if start is not None and start.start is not None and start.start.image is not None:
+            self._images[start.content_block_index] = (start.start.image.format, [])
+            return []
+        if piece is not None and piece.delta is not None and (image := piece.delta.image) is not None:
+            self._images.setdefault(piece.content_block_index, (image.format, []))[1].append(_bytes(image))
+            return []
+        if stop is None or stop.content_block_index not in self._images:
+            return None
+        kind, pieces = self._images.pop(stop.content_block_index)
+        self._shown += 1
+        return [self._inner.show(_picture(kind, pieces, self._shown - 1))]
 
     def _renamed(self, said: _Event) -> list[Json]:  # noqa: PLR0911 - one for each kind of event
         """The event as Anthropic has it; none for what it does not have."""
@@ -276,6 +320,8 @@ def _usage(said: _Usage | None) -> Json | None:
 def _whole_block(block: _Block) -> Json | None:
     if block.text is not None:
         return {"type": "text", "text": block.text}
+    if block.citations_content is not None:
+        return {"type": "text", "text": "".join(said.text for said in block.citations_content.content)}
     if block.tool_use is not None:
         use = block.tool_use
         return {"type": "tool_use", "id": use.tool_use_id, "name": use.name, "input": use.input}
@@ -286,6 +332,20 @@ def _whole_block(block: _Block) -> Json | None:
         return {"type": "redacted_thinking", "data": thought.redacted_content}
     said = thought.reasoning_text or _Thought()
     return {"type": "thinking", "thinking": said.text, "signature": said.signature or ""}
+
+
+def _bytes(image: _Image) -> bytes:
+    """The bytes of a picture, or of a piece of one. Raises UpstreamFailed."""
+    try:
+        return base64.b64decode(image.source.bytes if image.source is not None else "", validate=True)
+    except ValueError:
+        raise UpstreamFailed("the upstream's image is no base64") from None
+
+
+def _picture(kind: str, pieces: list[bytes], number: int) -> Json:
+    """A picture as a part of a message."""
+    url = f"data:image/{kind};base64,{base64.b64encode(b''.join(pieces)).decode()}"
+    return {"type": "image_url", "index": number, "image_url": {"url": url}}
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
