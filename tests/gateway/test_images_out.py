@@ -144,6 +144,8 @@ def test_responses(gateway: Gateway, upstream: SaidUpstream, model: str, stream:
     upstream.body = json.loads(ANSWER)
     native = say(gateway, "responses", "bluer", model="native", previous_response_id=final["id"])
     assert native.status_code == 200, native.text
+    shown_again = {"type": "input_image", "detail": "auto", "image_url": URL}
+    assert {"role": "user", "content": [shown_again]} in json.loads(upstream.seen[-1])["input"]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -17,7 +17,7 @@ import msgspec
 from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
 from airboss.dialects.responses_items import WAITING, unnamed_items
-from airboss.dialects.responses_request import Asked
+from airboss.dialects.responses_request import Asked, image_url
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.plan import Target
@@ -143,6 +143,11 @@ def _as_input(messages: Sequence[Any]) -> list[Json]:
     for item in unnamed_items(messages):
         if text_of(item.get("type")) in WAITING:
             found.append(item)
+            continue
+        if item.get("type") == "image_generation_call":
+            # Only one that OpenAI has kept may be an item of its own: as what the user shows, all know it.
+            shown = {"type": "input_image", "detail": "auto", "image_url": image_url(text_of(item["result"]))}
+            found.append({"role": "user", "content": [shown]})
             continue
         kept = {name: value for name, value in item.items() if name not in {"id", "status"}}
         content = kept.get("content")

@@ -363,7 +363,8 @@ def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
         case "function_call_output" | "custom_tool_call_output":
             messages.append(_output(_read(_items, raw, where), where))
         case "image_generation_call" if (item := _read(_items, raw, where)).result is not None:
-            messages.append({"role": "assistant", "content": None, "images": [_picture(item.result)]})
+            shown = {"type": "image_url", "image_url": {"url": image_url(item.result)}}
+            messages.append({"role": "assistant", "content": "", "images": [shown]})
         case "reasoning":
             pass  # what a model thought; chat has no place to give it back
         case "item_reference":
@@ -434,11 +435,10 @@ def _part(part: Part, where: str) -> Json:
     )
 
 
-def _picture(result: str) -> Json:
-    """A picture that was made, by its first bytes."""
+def image_url(result: str) -> str:
+    """The URL of a picture in base64, whose kind its first bytes tell."""
     kinds = {"/9j/": "jpeg", "UklG": "webp", "R0lG": "gif"}
-    url = f"data:image/{kinds.get(result[:4], 'png')};base64,{result}"
-    return {"type": "image_url", "image_url": {"url": url}}
+    return f"data:image/{kinds.get(result[:4], 'png')};base64,{result}"
 
 
 def _add_call(messages: list[Json], item: Item, where: str) -> None:
