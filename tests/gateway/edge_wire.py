@@ -109,6 +109,7 @@ FRAMING: dict[str, Case] = {
     "chunk that ends in XX": (framed(CHUNKED, b"%x\r\n%sXX0\r\n\r\n" % (N, CHAT)), BAD),
     "chunk extension": (framed(CHUNKED, chunks(CHAT, size=b"%x;a=b")), WELL | BAD),
     "chunk extension in quotes": (framed(CHUNKED, chunks(CHAT, size=b'%x;a="b;c"')), WELL | BAD),
+    "chunk extension with blanks": (framed(CHUNKED, chunks(CHAT, size=b"%x; a = b")), BAD),
     "chunk extension with a line feed": (framed(CHUNKED, chunks(CHAT, size=b"%x;a\nb")), BAD),
     "chunk extension with a return": (framed(CHUNKED, chunks(CHAT, size=b"%x;a\rb")), BAD),
     "chunk extension with nul": (framed(CHUNKED, chunks(CHAT, size=b"%x;\x00")), BAD),

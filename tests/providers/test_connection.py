@@ -132,6 +132,14 @@ def test_what_browsers_read_is_read(form: str) -> None:
     assert taken == connections
 
 
+def test_blanks_within_an_extension_are_refused() -> None:
+    """RFC 9112 has them read, but no server sends them and llhttp cannot: an error, never half an answer."""
+    for extension in (b"; a=b", b";a =b", b";a= b"):
+        heard, taken = asked(CHUNKED + b"2%s\r\nok\r\n0\r\n\r\n" % extension)
+        assert ["not HTTP" in str(one.error) for one in heard] == [True, True]
+        assert taken == 2
+
+
 def test_a_length_beside_another_coding_is_refused_at_once() -> None:
     """The parser would wait for an end of the connection that does not come. Where there is no body there is
     nothing to wait for."""
