@@ -51,7 +51,7 @@ class Dispatched(msgspec.Struct):
     """Since when the call waits for a local replica that is being started."""
 
     resent: bool = False
-    """Whether it was sent once more because a kept connection was closed under it."""
+    """Whether it was sent once more because a kept connection was closed under it: it takes new ones now."""
 
     def waited_for_start(self) -> bool:
         """Whether the call has waited long enough for a replica; the first time begins the wait."""

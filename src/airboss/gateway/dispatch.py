@@ -434,7 +434,7 @@ class Executor:
             tried.request = behind(head_of(route, asked, place), asked.body)
             call.waits()
             answer.outgoing = asked.outgoing
-            connection = place.pool.idle()
+            connection = None if call.resent else place.pool.idle()
             if connection is None:
                 patience_s = tried.due() - began
                 connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
