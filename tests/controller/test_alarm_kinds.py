@@ -242,6 +242,41 @@ def test_a_fresh_deployment_that_fails_is_seen_at_once(log: Log) -> None:
     assert watch.until(False, within=3) <= 2
 
 
+def test_calls_that_hang_and_fail_are_seen_when_they_end(log: Log) -> None:
+    """Where every call runs out of its time after ten minutes, none is in the log in the minute it began."""
+    watch = Watch(log, metric="error_rate")
+    watch.rule = rule(kind="sequential", metric="error_rate")
+    for _ in range(30):
+        log.calls(watch.now + timedelta(seconds=1), 10)
+        assert watch.minute().broken is False
+    seen = []
+    for minute in range(30):
+        if minute >= 10:
+            log.calls(watch.now - timedelta(minutes=10), 10, status="error")
+        seen.append(watch.minute())
+    fires = [minute for minute, each in enumerate(seen) if each.broken]
+    assert fires == list(range(fires[0], 30)), "it is not well in between"
+    assert fires[0] <= 15
+    assert all(each.value is not None for each in seen[fires[0] :])
+
+
+def test_answers_that_take_long_count_beside_failures_that_do_not(log: Log) -> None:
+    """2 % fail at once, the others answer after three minutes: that is 2 %, not everything."""
+    for hour in range(1, 100):
+        log.calls(NOW - timedelta(hours=hour), 98)
+        log.calls(NOW - timedelta(hours=hour), 2, status="error")
+    watch = Watch(log, metric="error_rate")
+    watch.rule = rule(kind="sequential", metric="error_rate")
+    watch.minute()
+    for minute in range(60):
+        log.calls(watch.now + timedelta(seconds=1), 1, status="error")
+        if minute >= 3:
+            log.calls(watch.now - timedelta(minutes=3), 49)
+        reading = watch.minute()
+        assert reading.broken is False
+    assert reading.value == pytest.approx(0.02, rel=0.2)
+
+
 def test_what_is_usual_is_learned(log: Log) -> None:
     """5 % errors are no alarm where there were 5 % before, and 25 % are one."""
     draw = random.Random(5)

@@ -11,6 +11,7 @@ percentile of before. Without a past there is no usual latency or cost; for fail
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,6 +31,10 @@ STEP: Final = timedelta(minutes=1)
 SCORE_STEP: Final = timedelta(minutes=5)
 SETTLED: Final = timedelta(seconds=20)
 """A step is looked at so long after its end: calls reach the log a little later than they end."""
+
+LATE: Final = timedelta(minutes=15)
+"""A call that ends so long after it began is still counted, in the step in which it came: calls that hang are
+the ones that fail, and of those that fail at once alone everything would be bad."""
 
 GAP: Final = timedelta(days=1)
 """What lies further back after a stop is not looked at any more."""
@@ -53,10 +58,15 @@ LEAST: Final = {"error_rate": 0.02, "refused_rate": 0.05}
 LEAST_BEYOND: Final = 0.1
 
 
+Step = tuple[datetime, int, int]
+"""When, how many calls, and how many of them were bad."""
+
+
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """What a sequential alarm keeps: `of` is what it tests. `since` is when it learned, `ends` when it does
     anew, `until` how far it has looked. `bound` makes an answer bad (None: its status does). `test` None:
-    there was too little to learn from, as `why` says. `alpha` is this epoch's share."""
+    there was too little to learn from, as `why` says. `alpha` is this epoch's share. `counted` is what was
+    seen of the steps that may yet grow (None: of none), `arrived` what came at each look of the window."""
 
     of: str
     since: datetime
@@ -67,6 +77,8 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     bound: float | None = None
     usual: str = ""
     why: str | None = None
+    counted: tuple[Step, ...] | None = None
+    arrived: tuple[Step, ...] = ()
 
 
 def look(rule: AlarmRule, memory: object, log: RecordLog, now: datetime) -> Reading:
@@ -158,30 +170,57 @@ def _gone_on(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Ep
             if n and mean is not None:
                 test = sequential.after(test, n=n, bad=n * (1 - min(1.0, max(0.0, mean))))
             since += step
-    else:
-        for row in _steps(rule, log, since, until, bound=epoch.bound):
-            n, bad = counts(rule.metric, row)
-            test = sequential.after(test, n=n, bad=bad)
-    return msgspec.structs.replace(epoch, test=test, until=until)
+        return msgspec.structs.replace(epoch, test=test, until=until)
+    begin = since if epoch.counted is None else max(epoch.since, since - LATE)
+    found = [
+        (row.start, *counts(rule.metric, row))
+        for row in _steps(rule, log, begin, until, bound=epoch.bound)
+        if row.start is not None
+    ]
+    come = _new(found, epoch.counted or (), since)
+    for _, n, bad in come:
+        test = sequential.after(test, n=n, bad=bad)
+    begin = until - timedelta(seconds=rule.window_s)
+    return msgspec.structs.replace(
+        epoch,
+        test=test,
+        until=until,
+        counted=tuple(each for each in found if each[0] >= until - LATE),
+        arrived=tuple(each for each in (*epoch.arrived, *come) if each[1] and each[0] >= begin),
+    )
+
+
+def _new(found: Sequence[Step], counted: Sequence[Step], since: datetime) -> list[Step]:
+    """What has come since the last look, by the steps from `since` on; what came late is in the first."""
+    known = {at: (n, bad) for at, n, bad in counted}
+    come = {since: (0, 0)}
+    for at, n, bad in found:
+        n_known, bad_known = known.get(at, (0, 0))
+        more = max(0, n - n_known)
+        step = max(at, since)
+        so_far = come.get(step, (0, 0))
+        come[step] = (so_far[0] + more, so_far[1] + min(more, max(0, bad - bad_known)))
+    return [(at, n, bad) for at, (n, bad) in come.items()]
 
 
 def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Reading:
     test = epoch.test
     assert test is not None
     since = now - timedelta(seconds=rule.window_s)
-    share: float | None
     if rule.metric.startswith("score:"):
         _, mean, _ = _scores(rule, log, since, now)
-        share = 1 - mean if mean is not None else None
+        shares = [1 - mean] if mean is not None else []
     else:
+        come = sum(n for _, n, _ in epoch.arrived), sum(bad for _, _, bad in epoch.arrived)
         own = _used(rule, log, since, now, bound=epoch.bound)
-        n, bad = counts(rule.metric, own) if own is not None else (0, 0)
-        share = bad / n if n else None
+        begun = counts(rule.metric, own) if own is not None else (0, 0)
+        shares = [bad / n for n, bad in (come, begun) if n]
+    share = shares[0] if shares else None
     broken = sequential.rejected(test, epoch.alpha)
     words = f"usual: {epoch.usual}; evidence {_short(test.e_value)} of {_short(1 / epoch.alpha)}"
     if epoch.bound is not None:
         words += f"; bad: over {_amount(rule.metric, epoch.bound)}"
-    if broken and share is not None and share <= test.limit:
+    if broken and shares and max(shares) <= test.limit:
         # Well again: from here on it is another test.
         fresh = Test(limit=test.limit, steps=test.steps)
         epoch, broken = msgspec.structs.replace(epoch, test=fresh), False
@@ -244,7 +283,7 @@ def _steps(
 ) -> list[UsageRow]:
     asked = _question(rule, since, until, bound)
     step_s = int(STEP.total_seconds())
-    return list(log.usage(msgspec.structs.replace(asked, step_s=step_s, limit=int(GAP / STEP) + 1)))
+    return list(log.usage(msgspec.structs.replace(asked, step_s=step_s, limit=int((GAP + LATE) / STEP) + 1)))
 
 
 def _hours(rule: AlarmRule, log: RecordLog, start: datetime, *, bound: float | None) -> float:
