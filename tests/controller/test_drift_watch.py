@@ -57,18 +57,11 @@ class Watched:
         self.number = 0
         self.embedder: Meanings | None = None
 
-    def look(self, text: str = "An ordinary answer.", *, count: int = 20, **fields: Any) -> Drift | None:
-        """Some calls, and a look by a watch of a new process."""
-        numbers = range(self.number + 1, self.number + count + 1)
-        self.number += count
-        response = msgspec.Raw(msgspec.json.encode({"choices": [{"message": {"content": text}}]}))
-        records = tuple(
-            record_json(
-                each, started_at=self.clock.now() - timedelta(seconds=12), response=response, **fields
-            )
-            for each in numbers
-        )
-        self.log.apply(JournalMove(segment=f"s{numbers[0]}", start=0, end=1, records=records))
+    def look(
+        self, text: str = "An ordinary answer.", *, count: int = 20, ago_s: float = 62, **fields: Any
+    ) -> Drift | None:
+        """Some calls that began so long ago, and a look by a watch of a new process."""
+        self.calls(text, count=count, ago_s=ago_s, **fields)
         watch = DriftWatch(
             config=lambda: self.config,
             store=self.store,
@@ -80,6 +73,30 @@ class Watched:
         self.clock.at += timedelta(seconds=20)
         kept = self.store.drift(features_of(NAME))
         return None if kept is None else msgspec.json.decode(kept, type=Drift)
+
+    def calls(self, text: str, *, count: int, ago_s: float, **fields: Any) -> None:
+        """Some calls that began so long ago and have just ended."""
+        numbers = range(self.number + 1, self.number + count + 1)
+        self.number += count
+        response = msgspec.Raw(msgspec.json.encode({"choices": [{"message": {"content": text}}]}))
+        records = tuple(
+            record_json(
+                each, started_at=self.clock.now() - timedelta(seconds=ago_s), response=response, **fields
+            )
+            for each in numbers
+        )
+        self.log.apply(JournalMove(segment=f"s{numbers[0]}", start=0, end=1, records=records))
+
+
+def test_answers_that_take_long_are_looked_at_beside_quick_ones(store: SqlViewStore) -> None:
+    """Half of the calls answer in two seconds, half in fifty: that the latter begin to decline is found."""
+    watched = Watched(store)
+    for look in range(40):
+        slowly = "I'm sorry, but I can't help with that." if look >= 20 else "An ordinary answer."
+        watched.calls(slowly, count=10, ago_s=50)
+        state = watched.look(count=10, ago_s=2)
+    assert state is not None
+    assert "output_refusal" in {each.feature for each in state.found}
 
 
 def test_drift_is_found_in_records(store: SqlViewStore) -> None:
@@ -98,7 +115,7 @@ def test_drift_is_found_in_records(store: SqlViewStore) -> None:
     assert state is not None
     found = {each.feature: each for each in state.found}
     assert "output_refusal" in found
-    assert abs(found["output_refusal"].since - began) <= timedelta(seconds=60)
+    assert abs(found["output_refusal"].since - began) <= timedelta(seconds=120)
     known = {each.id for each in watched.log.records(where_all(), limit=10_000, bodies=False)}
     assert set(found["output_refusal"].examples_before + found["output_refusal"].examples_after) <= known
     words = drifted(state, None)
@@ -145,7 +162,7 @@ def test_topics_are_told_by_meaning_where_a_model_embeds(store: SqlViewStore) ->
     at and nothing lost; without the model, or with another, it is learned anew."""
     meanings, watched = Meanings(), Watched(store)
     watched.embedder = meanings
-    for _ in range(6):
+    for _ in range(9):
         state = watched.look(request=asking("a cat sat " + "there " * 90))
     assert state is not None
     assert (state.topics_by, len(state.binnings["input_topic"].centres)) == ("minilm", 6)
@@ -183,13 +200,14 @@ def asking(text: str) -> msgspec.Raw:
 def test_what_is_accepted_is_learned_anew(store: SqlViewStore) -> None:
     """Whoever accepts deletes the state; the next look begins again, from then on."""
     watched = Watched(store)
-    for _ in range(8):
+    for _ in range(11):
         watched.look()
     store.put_drift(features_of(NAME), None)
     state = watched.look()
     assert state is not None
     assert (state.watched, len(state.learning)) == ({}, 0)
-    assert len((watched.look() or state).learning) == 20
+    looks = [len((watched.look() or state).learning) for _ in range(4)]
+    assert looks == [0, 0, 0, 20], "calls that began before it are not looked at"
 
 
 def test_a_model_that_changes_silently_is_noticed(store: SqlViewStore, provider: FakeProvider) -> None:
@@ -262,7 +280,8 @@ def test_what_is_accepted_while_prompts_are_asked_stays_accepted(store: SqlViewS
 def test_what_is_accepted_while_calls_are_looked_at_stays_accepted(store: SqlViewStore) -> None:
     """So of what is found in calls."""
     watched = Watched(store)
-    watched.look()
+    for _ in range(4):
+        watched.look()
     records = watched.log.records
 
     def accepting(*args: Any, **fields: Any) -> Any:

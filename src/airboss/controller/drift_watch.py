@@ -30,7 +30,10 @@ EVERY_S: Final = 20.0
 SAMPLE: Final = 20
 """Calls of a deployment at one look: the newest. More come by in a busy one, and a sample is enough."""
 
-SETTLED: Final = timedelta(seconds=10)
+SETTLED: Final = timedelta(seconds=60)
+"""Calls are looked at so long after they began: sooner, those that answer long would be left out, since quick
+ones that began after them were looked at already."""
+
 CHECK_EVERY_S: Final = 5.0
 
 Ask = Callable[[str, str], Awaitable[str | None]]
