@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from airboss.controller.mover import Mover
 from airboss.controller.quiet import LASTS_S, Quiet
 from airboss.governance.redact import Redactor
 from airboss.telemetry.journal import JournalWriter, segment_name
+from tests.controller.journals import FixedClock, StrictLog, closes, opens
 
 
 class Clock:
@@ -81,3 +84,20 @@ def test_what_the_log_has_not_told_of_is_not_quiet(tmp_path: Path, journal: Jour
     found.begin({})
     assert not found.lasts()
     journal.stop()
+
+
+def test_the_lag_is_of_what_waits(tmp_path: Path) -> None:
+    """Not of what was moved long ago: a segment grows ahead of its frames, which take hours to fill that."""
+    clock = FixedClock()
+    clock.at = datetime.now(UTC)
+    mover = Mover(tmp_path, StrictLog(), clock)
+    writer = JournalWriter(tmp_path, "0")
+    for number in range(5):
+        opens(writer, number)
+        waiting = mover.status()
+        assert 0 < waiting.unmoved_bytes < 4_096
+        assert waiting.lag_s < 30
+        closes(writer, number)
+        assert mover.tick().unmoved_bytes == 0
+        clock.at += timedelta(minutes=1)
+    writer.stop()

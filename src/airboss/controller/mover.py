@@ -26,7 +26,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from airboss.controller.dead_letters import DeadLetters
-from airboss.controller.quiet import Quiet, has_more
+from airboss.controller.quiet import Quiet, written_end
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, JournalMove
@@ -459,10 +459,10 @@ class Mover:
                 continue
             name = segment_name(path)
             taken = self._taken.get(name, 0)
-            left = held.st_size - taken
-            if left > 0 and has_more(path, taken):
-                unmoved_bytes += left
-                written_at = self._written_at(name, held, now)
+            end = written_end(path, taken)
+            if end > taken:
+                unmoved_bytes += end - taken
+                written_at = self._written_at(name, end, held.st_mtime, now)
                 oldest = written_at if oldest is None else min(oldest, written_at)
         return JournalStatus(
             unmoved_bytes=unmoved_bytes,
@@ -476,14 +476,14 @@ class Mover:
             store_detail=self._store_detail,
         )
 
-    def _written_at(self, name: str, held: os.stat_result, now: datetime) -> datetime:
+    def _written_at(self, name: str, end: int, touched: float, now: datetime) -> datetime:
         """When the oldest unmoved byte of a segment was written: the tick at which it was first seen, or, for
         one that was there before this process, the newest write (frames carry no time of their own)."""
         mark = self._marks.get(name)
         if mark is None:
-            mark = (held.st_size, min(now, datetime.fromtimestamp(held.st_mtime, UTC)))
+            mark = (end, min(now, datetime.fromtimestamp(touched, UTC)))
         elif mark[0] <= self._taken.get(name, 0):
-            mark = (held.st_size, now)
+            mark = (end, now)
         self._marks[name] = mark
         return mark[1]
 

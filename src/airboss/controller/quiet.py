@@ -15,6 +15,9 @@ LASTS_S: Final = 1.0
 """The mover ticks at least so often: what is due with time is done, and a log that is down found out."""
 
 
+BLOCK_BYTES: Final = 64 * 1024
+
+
 class Quiet:
     """What the journals were when all of them had been taken. One thread asks."""
 
@@ -62,6 +65,23 @@ def has_more(path: Path, taken: int) -> bool:
         return any(os.pread(descriptor, HEAD_BYTES, taken))
     finally:
         os.close(descriptor)
+
+
+def written_end(path: Path, taken: int) -> int:
+    """Where the frames of a segment end, `taken` at least: what follows is the zeros that it has grown by."""
+    try:
+        with path.open("rb") as segment:
+            at = segment.seek(0, os.SEEK_END)
+            while at > taken:
+                begin = max(taken, at - BLOCK_BYTES)
+                segment.seek(begin)
+                frames = segment.read(at - begin).rstrip(b"\0")
+                if frames:
+                    return begin + len(frames)
+                at = begin
+    except FileNotFoundError:
+        pass  # moved and deleted meanwhile
+    return taken
 
 
 def _names(directory: Path) -> set[str]:
