@@ -78,6 +78,13 @@ def test_one_alarm_has_what_was_sent_and_what_it_went_through(week: LoopSite) ->
     assert "It tells nobody" in shown(week.person(), "/alerts/unhappy").text
 
 
+@pytest.mark.parametrize(("name", "told"), [("errors", "ops"), ("unhappy", "Nobody.")])
+def test_who_is_told_stands_under_its_heading(week: LoopSite, name: str, told: str) -> None:
+    """Before the buttons, for those who may press them too."""
+    text = shown(week.person(), f"/alerts/{name}").text
+    assert told in text[text.index("Who is told") : text.index("Silence", text.index("Who is told"))]
+
+
 def test_a_silence_by_form(fresh: LoopSite) -> None:
     """For so long, with a reason, noted; ended by its button; refused without a reason or an end."""
     fresh.loop.apply(OLD_PROMPT)
