@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and the processes that tests start
 # would inherit that. A handler of Python's own is not inherited: they start with the default.
@@ -26,6 +27,9 @@ for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
 sys.dont_write_bytecode = False
 # The tests are a million objects that stay: to look through them again and again is a twentieth of the time.
 gc.set_threshold(20_000, 20, 50)
+# How long an example takes is the machine's: one that is held up is no fault, to be made smaller for minutes.
+settings.register_profile("tests", settings(), deadline=None)
+settings.load_profile("tests")
 
 
 JOURNEYS = sorted(path.name for path in Path(__file__).parent.glob("journeys/test_*.py"))

@@ -200,7 +200,7 @@ class Gateway:
         def ready() -> bool:
             assert self.process.poll() is None, self.log
             try:
-                return httpx2.get(f"{self.url}/readyz", timeout=5.0).status_code == 200
+                return httpx2.get(f"{self.url}/readyz", timeout=5.0, verify=False).status_code == 200
             except httpx2.TransportError:
                 return False
 

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
@@ -69,7 +69,8 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
             raise WrongCall(
                 f"--url needs the admin key of that Airboss, or a console key, in {ADMIN_KEY_ENV}."
             )
-        yield Remote(address, key)
+        with closing(Remote(address, key)) as remote:
+            yield remote
         return
     if not has_data(data_dir):
         raise WrongCall(
@@ -81,7 +82,8 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
     up = _up(data_dir)
     if up is not None:
         cert = up.tls.cert if up.tls is not None else None
-        yield Remote(up.console_url, key or read_admin_key(data_dir), cert=cert)
+        with closing(Remote(up.console_url, key or read_admin_key(data_dir), cert=cert)) as remote:
+            yield remote
         return
     with opened(data_dir) as stopped:
         yield stopped
@@ -169,6 +171,10 @@ class Remote:
             timeout=TIMEOUT_S,
             verify=verify,
         )
+
+    def close(self) -> None:
+        """End its connections."""
+        self._client.close()
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """As in `Api`."""
