@@ -181,6 +181,15 @@ def test_nothing_passes_unread() -> None:
     assert screen_text(policy, "12, 34.").text == "12, 34."  # no words
 
 
+def test_what_is_called_a_password_is_read_for_names() -> None:
+    """That it is taken as assigned to it is for patterns: no name begins there."""
+    names = Names(find=lambda piece: ((0, piece.index("Doe") + 3, "person"),) if "Doe" in piece else ())
+    policy = screening_policy({"person": "mask", "secret": "mask"}, names)
+    raw = b'{"password": "Jane Doe of x8-Kq2!z7", "token": "x8-Kq2!z7"}'
+    screened = screen_request(policy, raw)
+    assert json.loads(screened.body) == {"password": "[PERSON] of x8-Kq2!z7", "token": "[SECRET]"}
+
+
 def body_of(source: random.Random) -> dict[str, Any]:
     """A whole answer with text everywhere."""
     function = {"name": "Jane", "arguments": json.dumps({"Jane Doe": text_of(source, 5), "to": "Berlin"})}
