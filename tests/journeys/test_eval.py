@@ -116,6 +116,7 @@ def test_the_better_release_is_found(provider: FakeProvider, tmp_path: Path) -> 
         assert provider.stats().requests == 2 * ITEMS, "answers that are there were asked for again"
         assert len(airboss.verb("eval", "list", "--json").splitlines()) == 2
         assert "worse" in airboss.verb("eval", "show", found["id"])
+        airboss.settled()
         records = airboss.records()
         assert {record["key"] for record in records} == {"airboss"}
         assert {record["arm"] for record in records} == {"override"}

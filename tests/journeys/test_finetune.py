@@ -108,6 +108,7 @@ def test_a_better_model_is_trained_and_rolled_out(
     assert digest in {each["digest"] for each in listed if each["name"] == "support-finetuned"}
     assert not (airboss.data / "finetune").exists() or not list((airboss.data / "finetune").iterdir())
     assert raw(provider, "files") == []
+    airboss.settled()
     records = [json.loads(line) for line in airboss.verb("records", "--json", "--limit", "200").splitlines()]
     judged = [each for each in records if each["release"] == digest]
     assert len(judged) == SIZES["holdout"]

@@ -15,7 +15,7 @@ import pytest
 from openai import BadRequestError, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.support.airboss import Airboss, run_airboss
+from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.engine import starter_weights
 from tests.support.wait import until
 
@@ -246,9 +246,7 @@ def test_stopped_data_can_be_read(tmp_path: Path) -> None:
         assert airboss.ready["admin_key"] == first["admin_key"]
         assert airboss.chat("hi", max_tokens=2).status_code == 200
         until(lambda: len(airboss.records()) == 2, timeout_s=10, every_s=0.3)
-        second = run_airboss(
-            "up", "--data-dir", str(airboss.data), "--port", "0", "--console-port", "0", cwd=tmp_path
-        )
+        second = run_up("--data-dir", str(airboss.data), "--port", "0", "--console-port", "0", cwd=tmp_path)
         assert second.returncode == 2
         assert str(airboss.process.pid if airboss.process else "") in second.stderr
 

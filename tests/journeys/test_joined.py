@@ -18,7 +18,7 @@ import httpx2
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.support import postgres
-from tests.support.airboss import Airboss, run_airboss
+from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 from tests.support.wait import until
 
@@ -191,7 +191,7 @@ def test_what_cannot_join(fake_process: FakeProvider, valkey: ValkeyServer, tmp_
     early.mkdir()
     (early / "airboss.toml").write_text(text)
     nobody = {"AIRBOSS_ADMIN_KEY": "k" * 40}
-    done = run_airboss("up", "--port", "0", "--join", "http://127.0.0.1:9", cwd=early, env=nobody)
+    done = run_up("--port", "0", "--join", "http://127.0.0.1:9", cwd=early, env=nobody)
     assert (done.returncode, "start the one at http://127.0.0.1:9 first" in done.stderr) == (2, True)
     with Airboss(tmp_path / "leads", text) as leads:
         url, admin = leads.ready["console_url"], leads.ready["admin_key"]
@@ -201,7 +201,7 @@ def test_what_cannot_join(fake_process: FakeProvider, valkey: ValkeyServer, tmp_
 
         def refused(*args: str, key: str = admin) -> str:
             env = {"AIRBOSS_ADMIN_KEY": key}
-            done = run_airboss("up", "--port", "0", "--console-port", "0", *args, cwd=other, env=env)
+            done = run_up("--port", "0", "--console-port", "0", *args, cwd=other, env=env)
             assert done.returncode == 2, done.stderr
             return done.stderr
 

@@ -12,7 +12,7 @@ import psycopg
 
 from airboss.testing import FakeProvider
 from tests.support import postgres
-from tests.support.airboss import Airboss, run_airboss
+from tests.support.airboss import Airboss, run_up
 from tests.support.wait import until
 
 CONFIG = """
@@ -67,7 +67,7 @@ def test_everything_is_kept_in_postgresql(tmp_path: Path) -> None:
             assert airboss.chat("four", model="more").status_code == 200
         other = text.replace(ledger, "sqlite:////tmp/elsewhere.db")
         (airboss.root / "airboss.toml").write_text(other)
-        done = run_airboss("up", "--port", "0", "--console-port", "0", cwd=airboss.root)
+        done = run_up("--port", "0", "--console-port", "0", cwd=airboss.root)
         assert done.returncode == 2
         assert "does not move by itself" in done.stderr
 

@@ -66,6 +66,7 @@ def test_a_planted_bias_is_found_and_no_other(provider: FakeProvider, tmp_path: 
         assert len(airboss.verb("probe", "list").splitlines()) == 4
         code, _, said = probe(airboss, "--attribute", "height")
         assert (code, "there are origin, gender, age, religion" in said) == (2, True)
+        airboss.settled()
         assert {record["key"] for record in airboss.records("--limit", "50")} == {"airboss"}
 
 

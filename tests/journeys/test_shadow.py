@@ -47,6 +47,7 @@ def test_a_candidate_that_fails_is_seen_in_time(provider: FakeProvider, tmp_path
         (standing,) = json.loads(airboss.verb("status", "--json"))["deployments"]
         candidate, stable = standing["candidate"], standing["release"]
         assert candidate not in {None, stable}
+        airboss.settled()
         known = {each["id"] for each in airboss.records()}
         arms: list[str] = []
 

@@ -8,20 +8,40 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import httpx2
+import pytest
 
+from airboss.cli.main import main
 from tests.support.wait import until
 
 STARTER_WEIGHTS = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53.gguf"
 
 
 def run_airboss(*args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """One verb, run to its end."""
+    """One verb, run to its end, in this process: to start another takes ten times as long, and is tried in
+    `tests/cli`."""
+    with (
+        patch.dict(os.environ, env or {}),
+        chdir(cwd),
+        redirect_stdout(StringIO()) as out,
+        redirect_stderr(StringIO()) as err,
+        pytest.raises(SystemExit) as ended,
+    ):
+        main(args)
+    assert isinstance(ended.value.code, int)
+    return subprocess.CompletedProcess(args, ended.value.code, out.getvalue(), err.getvalue())
+
+
+def run_up(*args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """`airboss up` that ends, in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "airboss.cli.main", *args],
+        [sys.executable, "-m", "airboss.cli.main", "up", *args],
         cwd=cwd,
         env={**os.environ, **(env or {})},
         capture_output=True,
@@ -120,10 +140,7 @@ class Airboss:
         return found
 
     def api(self, path: str) -> Any:
-        """What the admin API says at `/api/v1/…`, or None while it is away or refuses.
-
-        For what is asked again and again: a verb that asks it takes half a second of processor time.
-        """
+        """What the admin API says at `/api/v1/…`, or None while it is away or refuses."""
         headers = {"authorization": f"Bearer {self.ready['admin_key'] or self._env['AIRBOSS_ADMIN_KEY']}"}
         try:
             # As in `client`: the machine's certificates are read only where there is TLS.

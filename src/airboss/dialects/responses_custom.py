@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,6 +29,10 @@ class _Input(msgspec.Struct):
     input: str
 
 
+_BEGUN = re.compile(
+    r'\s*\{\s*"input"\s*:\s*("(?:[^"\\]|\\(?:u[0-9a-fA-F]{4}|[^u]))*+)\\?(?:u[0-9a-fA-F]{0,3})?\Z'
+)
+"""Arguments whose text is not whole; half of an escape is left off."""
 _named = msgspec.json.Decoder(_Named)
 _input = msgspec.json.Decoder(_Input)
 
@@ -80,8 +85,13 @@ def arguments_of(text: str) -> str:
 
 
 def input_of(arguments: str) -> str:
-    """The input in such arguments; others as they are: a model may not heed their schema."""
+    """The input in such arguments, what has come of it where they break off; others as they are: a model may
+    not heed their schema."""
     try:
         return _input.decode(arguments).input
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        begun = _BEGUN.match(arguments)
+    try:
+        return arguments if begun is None else msgspec.json.decode(begun[1] + '"', type=str)
+    except (msgspec.DecodeError, UnicodeEncodeError):
         return arguments
