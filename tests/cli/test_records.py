@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,7 @@ def test_one_record_in_full(run: Run, api: AdminApi) -> None:
     assert "attempt 1" in out
     assert "grüß" in out
     assert "not kept" in out
+    assert not re.search(r"\b(True|False|None)\b|\{'", out), "no words of Python's"
     assert json.loads(run("records", "--url", api.url, "--id", "x", "--json")[1]) == made
 
 

@@ -105,6 +105,7 @@ def test_a_release_is_added_and_pointed_at() -> None:
     assert after.releases["support"] == before.releases["support"]
     assert after.deployments["support"].release == "tuned"
     assert "# the only one" in changed
+    assert 'fallbacks = ["spare"]\n\n[' in changed, "tables stand apart"
 
 
 def test_a_deployment_of_a_bare_model_is_pointed_at_a_release() -> None:

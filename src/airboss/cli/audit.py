@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
-from airboss.cli.output import console, local_time, print_json, table_of
+from airboss.cli.output import console, local_time, print_json, said, table_of
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 
@@ -84,11 +83,6 @@ def show(found: list[dict[str, Any]]) -> None:
 def clipped(detail: str) -> str:
     """A detail as short as a table needs it: half a digest must not look like a whole one."""
     return detail if len(detail) <= DETAIL_MAX else detail[: DETAIL_MAX - 1] + "…"
-
-
-def said(value: object) -> str:
-    """A value of a leaf's detail; what is more than a word as JSON has it, not as Python would."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @audit.command("checkpoint")

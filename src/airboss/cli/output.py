@@ -91,6 +91,11 @@ def short_time(moment: str) -> str:
     return f"{then:%H:%M:%S}" if then.date() == datetime.now().astimezone().date() else f"{then:%m-%d %H:%M}"
 
 
+def said(value: object) -> str:
+    """A value in a table: a text as it is, what is more than a word as JSON has it, not as Python would."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def dash(value: object) -> str:
     """A value for a table; what was not measured is a dash, not a zero."""
     return "-" if value is None else str(value)

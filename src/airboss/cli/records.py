@@ -23,6 +23,7 @@ from airboss.cli.output import (
     local_time,
     milliseconds,
     print_json,
+    said,
     short_time,
     usd,
 )
@@ -306,17 +307,21 @@ def follow_line(record: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def as_read(value: object) -> str:
+    """A field's value; what was not measured is a dash."""
+    return "-" if value is None else said(value)
+
+
 def show_one(record: dict[str, Any]) -> None:
     """Every field of one record, then its bodies as indented JSON."""
     for name, value in record.items():
         if name in ("request", "response", "attempts"):
             continue
-        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else dash(value)
-        sys.stdout.write(f"{name:20} {shown}\n")
+        sys.stdout.write(f"{name:20} {as_read(value)}\n")
     for number, attempt in enumerate(record["attempts"], 1):
         sys.stdout.write(f"\nattempt {number}\n")
         for name, value in attempt.items():
-            sys.stdout.write(f"  {name:18} {dash(value)}\n")
+            sys.stdout.write(f"  {name:18} {'-' if value is None else said(value)}\n")
     for name in ("request", "response"):
         body = "not kept" if record[name] is None else json.dumps(record[name], ensure_ascii=False, indent=2)
         sys.stdout.write(f"\n{name}\n{body}\n")

@@ -60,6 +60,7 @@ def with_release(text: str, name: str, release: ReleaseConfig) -> str:
         table["policy"] = release.policy
     if release.fallbacks:
         table["fallbacks"] = list(release.fallbacks)
+    table.add(tomlkit.nl())
     if "releases" not in document:
         document["releases"] = tomlkit.table(is_super_table=True)
     releases: Any = document["releases"]
