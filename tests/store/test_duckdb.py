@@ -18,7 +18,7 @@ from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store import duckdb as store_duckdb
-from airboss.store import duckdb_read
+from airboss.store import duckdb_read, duckdb_run
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.rows import COLUMNS
 from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened_json, record, record_json
@@ -40,6 +40,33 @@ def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
     found = second.records(RecordFilter(after=call_id(2)), limit=10, bodies=True)
     assert list(found) == [record(3)]
     second.close()
+
+
+def test_a_move_is_stored_by_one_insert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls opened in it and calls opened before, each once and in this order: an insert costs the database
+    as much as hundreds of records do."""
+    record_log = DuckDBRecordLog(tmp_path / "records.duckdb")
+    opened = {call_id(number): opened_json(number) for number in (1, 2)}
+    record_log.apply(JournalMove(segment="w/1", start=0, end=2, opened=opened))
+    filled = []
+
+    def append(connection: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[object, ...]]) -> None:
+        filled.append((table, len(rows)))
+        duckdb_run.append(connection, table, rows)
+
+    monkeypatch.setattr(store_duckdb, "_append", append)
+    closed = {call_id(number): closed_json(number) for number in (1, 2)}
+    both = (record_json(3), record_json(2, model="first"))
+    record_log.apply(JournalMove(segment="w/1", start=2, end=9, records=both, closed=closed))
+    assert filled == [("records", 3), ("bodies", 3)]
+    found = record_log.records(RecordFilter(after=""), limit=10, bodies=False)
+    assert [(each.id, each.model) for each in found] == [
+        (call_id(3), "small"),
+        (call_id(2), "first"),
+        (call_id(1), "small"),
+    ]
+    assert record_log.orphans("w/") == {}
+    record_log.close()
 
 
 def test_closing_leaves_no_write_ahead_log(tmp_path: Path) -> None:

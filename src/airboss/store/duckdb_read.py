@@ -58,6 +58,11 @@ def grouped(parts: Iterable[tuple[K, int]]) -> Iterator[list[K]]:
         yield group
 
 
+def waiting(connection: Connection, ids: Collection[str]) -> Iterator[list[str]]:
+    """Those of these calls whose open frames wait, as many at a time as are read at once."""
+    return grouped(run(connection, query("opened_parts"), {"ids": list(ids)}) if ids else ())
+
+
 def opened(connection: Connection, ids: list[str]) -> dict[str, bytes]:
     """The open frames waiting of these calls, by id."""
     rows = sorted(run(connection, query("opened"), {"ids": ids}))

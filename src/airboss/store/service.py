@@ -48,7 +48,7 @@ def serve(
     listener = _listen(socket_path)
     acceptor = threading.Thread(target=service.accept, args=(listener,), name="store-accept", daemon=True)
     acceptor.start()
-    tidier = threading.Thread(target=_tidy, args=(record_log, stop), name="store-tidy", daemon=True)
+    tidier = threading.Thread(target=tidy, args=(record_log, stop), name="store-tidy", daemon=True)
     tidier.start()
     try:
         if ready is not None:
@@ -65,8 +65,8 @@ def serve(
         record_log.close()
 
 
-def _tidy(record_log: TracedLog, stop: threading.Event) -> None:
-    """Do what can wait, at most half of the time, so that moves come through."""
+def tidy(record_log: TracedLog, stop: threading.Event) -> None:
+    """Do what can wait, at most half of the time, so that moves come through, until `stop` is set."""
     wait_s = least_s = TIDY_S
     while not stop.wait(wait_s):
         began = time.monotonic()
