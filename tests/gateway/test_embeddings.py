@@ -83,6 +83,11 @@ def test_bad_requests(kinds: Gateway, provider: FakeProvider) -> None:
         for body, param in (
             ({}, "input"),
             ({"input": 7}, "input"),
+            ({"input": ""}, "input"),
+            ({"input": []}, "input"),
+            ({"input": "x", "dimensions": 0}, "dimensions"),
+            ({"input": "x", "dimensions": "many"}, "dimensions"),
+            ({"input": "x", "encoding_format": 5}, "encoding_format"),
             ({"input": "x", "stream": True}, "stream"),
         ):
             response = client.post("/v1/embeddings", json={"model": "gpt-4o"} | body)

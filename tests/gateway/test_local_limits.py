@@ -72,7 +72,7 @@ def judge(operation: Operation, changes: dict[str, Any], slot_tokens: int | None
         ("chat", {"stop": ["a"] * 5}, "stop"),
         ("chat", {"stop": ["a" * 20_000]}, "stop"),
         ("chat", said({"role": "wizard", "content": "x"}), "messages[1].role"),
-        ("chat", said({"role": "user", "content": [{"type": "text"}]}), "text"),
+        ("chat", said({"role": "user", "content": [{"type": "text"}]}), "messages[1].content[0].text"),
         (
             "chat",
             said({"role": "user", "content": [{"type": "text", "text": 5}]}),
@@ -80,14 +80,14 @@ def judge(operation: Operation, changes: dict[str, Any], slot_tokens: int | None
         ),
         ("chat", said({"role": "user", "content": "x", "name": 5}), "messages[1].name"),
         ("chat", said({"role": "assistant", "tool_calls": "x"}), "messages[1].tool_calls"),
-        ("chat", said({"role": "assistant", "tool_calls": [{}]}), "type"),
+        ("chat", said({"role": "assistant", "tool_calls": [{}]}), "messages[1].tool_calls[0].type"),
         (
             "chat",
             said({"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": {}}}]}),
             "messages[1].tool_calls[0].function.arguments",
         ),
         ("chat", {"messages": [{"role": "user", "content": "x" * 5_000_000}]}, None),
-        ("chat", {"tools": [{"type": "function", "function": {}}]}, "name"),
+        ("chat", {"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         (
             "chat",
             {"tools": [TOOL | {"function": {"name": "f", "parameters": NESTED}}]},

@@ -128,6 +128,8 @@ class EmbeddingsBody(Body, kw_only=True):
     """`POST /v1/embeddings`."""
 
     input: str | list[str | int | list[int]]
+    dimensions: Whole | None = None
+    encoding_format: str | None = None
 
 
 class RelayedBody(Body, kw_only=True):
@@ -242,8 +244,9 @@ def invalid(message: str) -> InvalidRequest:
     missing = _MISSING.search(message)
     if missing is not None:
         where = _AT.search(message)
-        inside = f" in {where[1][2:]}" if where else ""
-        return InvalidRequest(f"{missing[1]!r} is missing{inside}; add it", param=missing[1])
+        inside = where[1][2:] if where else ""
+        said = f"{missing[1]!r} is missing{f' in {inside}' if inside else ''}; add it"
+        return InvalidRequest(said, param=f"{inside}.{missing[1]}" if inside else missing[1])
     at = _AT.search(message)
     if at is None:
         return InvalidRequest(f"the body is not what this route takes: {message[:1].lower()}{message[1:]}")
@@ -261,6 +264,8 @@ def _check(body: Body) -> None:
         raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
     if isinstance(body, CompletionBody) and body.prompt is None:
         raise InvalidRequest("'prompt' is missing; add it", param="prompt")
+    if isinstance(body, EmbeddingsBody) and not body.input:
+        raise InvalidRequest("'input' is empty; send a text, or a list of texts", param="input")
     if isinstance(body, EmbeddingsBody) and body.stream:
         raise InvalidRequest("embeddings are not streamed; leave out 'stream'", param="stream")
     if body.stream_options is not None and not body.stream:
@@ -280,6 +285,10 @@ def _check_ranges(body: Body) -> None:
         check_range("max_tokens", body.max_tokens, 0)
     if body.temperature is not None:
         check_range("temperature", body.temperature, 0)
+    if body.top_p is not None:
+        check_range("top_p", body.top_p, 0, 1)
+    if isinstance(body, EmbeddingsBody) and body.dimensions is not None:
+        check_range("dimensions", body.dimensions, 1)
     if not isinstance(body, ChatBody):
         return
     if body.max_completion_tokens is not None:
