@@ -11,6 +11,7 @@ import pytest
 
 from airboss.domain.errors import InvalidRequest
 from airboss.gateway.feedback import FeedbackBody, read_feedback
+from airboss.governance.policies import policy_of
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, Gateway, deployment
 
@@ -44,6 +45,24 @@ def test_feedback_is_in_the_journal_when_it_is_answered(gateway: Gateway, value:
     assert (found["source"], found["by"]) == ("human", "app")
     assert (found["comment"], found["user"]) == ("so so", "ann")
     assert answer.headers["x-request-id"] == found["id"]
+
+
+def test_a_comment_is_under_the_policies_of_what_the_key_may_call(
+    own_root: Path, provider: FakeProvider
+) -> None:
+    """A comment or a label says what was said in a call: values are masked there as in its record."""
+    said = "jane.doe@example.com was told +1 415 555 2671"
+    plans = [
+        deployment(provider.url, policy=policy_of("tokenize", ("email",))),
+        deployment(provider.url, name="other", aliases=(), policy=policy_of("observe", ("phone",))),
+    ]
+    with Gateway(own_root, *plans) as gateway:
+        found = scores(
+            gateway, give(gateway, value="jane.doe@example.com", comment=said, user="j@example.com")
+        )
+        assert found["comment"] == said.replace("jane.doe@example.com", "[EMAIL]")
+        assert (found["value"], found["user"]) == ("[EMAIL]", "j@example.com")
+        assert b"jane" not in gateway.journal_bytes()
 
 
 def test_the_id_of_a_real_call_is_taken(gateway: Gateway) -> None:

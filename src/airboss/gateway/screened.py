@@ -319,11 +319,17 @@ def _refuse_tokens(body: wire.Body) -> None:
 
 
 @lru_cache(maxsize=256)  # a few policies, in pairs
-def compiled(release: Policy | None, deployment: Policy | None) -> ScreeningPolicy:
-    """What two policies come to together, ready for use."""
-    policy = screening_policy(binding(release, deployment))
+def compiled(*policies: Policy | None) -> ScreeningPolicy:
+    """What several policies come to together, ready for use."""
+    policy = screening_policy(binding(*policies))
     prepare(policy)
     return policy
+
+
+def masked(policies: Sequence[Policy], text: str) -> str:
+    """A text with a mask for each value that one of these policies would not let stand; names are left."""
+    masks = without_names(masking(compiled(*policies)))
+    return screen_text(masks, text).text if masks.acting else text
 
 
 async def screened(  # noqa: PLR0917 - in the order in which a call has them

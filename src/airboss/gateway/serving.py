@@ -180,6 +180,12 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
             raise unknown_model(model, self.names(principal))
         return deployment
 
+    def policies(self, principal: Principal) -> tuple[Policy, ...]:
+        """Those of all that the caller may use: what it says of a call is under one of them."""
+        mine = [each for each in self.plan.deployments if allowed(principal, each)]
+        found = [release.policy for each in mine for release in _releases(each)]
+        return tuple(dict.fromkeys(p for p in (*found, *(each.policy for each in mine)) if p is not None))
+
     def names(self, principal: Principal) -> list[str]:
         """Every name, aliases included, that the caller may send as `model`."""
         return [name for name, deployment in self.by_name.items() if allowed(principal, deployment)]
@@ -222,14 +228,18 @@ def allowed(principal: Principal, deployment: DeploymentPlan) -> bool:
     return principal.deployments is None or deployment.name in principal.deployments
 
 
-def prepare_policies(deployment: DeploymentPlan) -> None:
-    """Load and compile what a deployment's policies need, so that no call waits for it."""
+def _releases(deployment: DeploymentPlan) -> list[Release]:
     releases = [deployment.stable]
     if deployment.canary is not None:
         releases.append(deployment.canary.served.release)
     if deployment.shadow is not None:
         releases.append(deployment.shadow.release)
-    for release in releases:
+    return releases
+
+
+def prepare_policies(deployment: DeploymentPlan) -> None:
+    """Load and compile what a deployment's policies need, so that no call waits for it."""
+    for release in _releases(deployment):
         if release.policy is not None or deployment.policy is not None:
             from airboss.gateway.screened import compiled  # noqa: PLC0415 - 17 MB that only policies need
 
