@@ -229,6 +229,32 @@ def test_what_is_empty_has_a_name_and_no_link_to_all_calls() -> None:
     assert site.program().get("/api/v1/records?tag=team%3D").json()["records"][0]["id"] == first.id
 
 
+def test_a_number_of_tags_leads_to_its_calls_or_nowhere() -> None:
+    """A name may have `=` in it; of two tags, or one beside that asked for, no filter tells."""
+    first, second = make_records(2, seed=1, until=NOW)
+    log = MemoryRecordLog()
+    fill(
+        log,
+        [
+            msgspec.structs.replace(first, tags={"a=b": "c=d", "team": "x"}),
+            msgspec.structs.replace(second, tags={"a": "b=c=d", "team": "x"}),
+        ],
+    )
+    site = Site(log=log)
+
+    def led(path: str) -> list[str]:
+        links = [each for each in hrefs(shown(site.person(), path)) if each.startswith("/records?")]
+        return [each for each in links if "tag=" in each and "sort=" not in each and "status=" not in each]
+
+    for name, of in (("a%3Db", first), ("a", second)):
+        (link,) = set(led(f"/explore?group_by=tag:{name}"))
+        shown_there = " ".join(hrefs(shown(site.person(), link)))
+        assert [each for each in (first.id, second.id) if each in shown_there] == [of.id]
+    assert led("/explore?group_by=tag:a,tag:team") == []
+    assert len(led("/explore?group_by=model&tag=team%3Dx")) >= 1
+    assert led("/explore?group_by=tag:a&tag=team%3Dx") == []
+
+
 def test_what_is_read_off_histograms_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quantiles of many calls are approximate; the API and the pages say so. Few are exact."""
     log = DuckDBRecordLog(tmp_path / "records.duckdb")

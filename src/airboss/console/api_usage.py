@@ -19,7 +19,7 @@ from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS, UsageRow
-from airboss.store.usage import BY_MAX, ROWS_MAX, check
+from airboss.store.usage import BY_MAX, ROWS_MAX, check, written_tag
 from airboss.store.view_rows import SavedView
 
 LIMIT: Final = Limit(100, 1_000)
@@ -311,14 +311,17 @@ def delete_view(desk: Desk, call: Call) -> Gone:
 
 def filter_of(asked: UsageQuery, group: tuple[str | None, ...]) -> dict[str, str] | None:
     """The filters of the calls in a group, on top of the question's; None where no filter says that."""
-    found = {}
+    found: dict[str, str] = {} if asked.where.tag is None else {"tag": asked.where.tag}
     for name, value in zip(asked.by, group, strict=True):
         if value is None or name in ("provider", "operation", "finish_reason"):
             return None
         tag = name.removeprefix("tag:")
         if not value and tag == name:  # an empty filter is none
             return None
-        found.update({"tag": f"{tag}={value}"} if tag != name else {name: value})
+        if tag == name:
+            found[name] = value
+        elif found.setdefault("tag", written_tag(tag, value)) != written_tag(tag, value):
+            return None  # by two tags nothing is filtered
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -43,11 +45,23 @@ def narrowed(where: RecordFilter) -> RecordFilter:
 
 
 def read_tag(text: str) -> tuple[str, str]:
-    """The name and the value of `NAME=VALUE`. Raises ValueError."""
+    """The name and the value of `NAME=VALUE`; a name with `=` in it stands in quotes, as JSON writes them.
+    Raises ValueError."""
     name, sign, value = text.partition("=")
+    if text.startswith('"'):
+        with suppress(ValueError):  # else it is a name that begins so
+            quoted, end = json.JSONDecoder().raw_decode(text)
+            if text[end : end + 1] == "=":
+                name, value = quoted, text[end + 1 :]
     if not sign or not 0 < len(name) <= TAG_CHARS_MAX:
         raise ValueError(f"{text[:80]!r} is no tag; write NAME=VALUE, as in team=search")
     return name, value
+
+
+def written_tag(name: str, value: str) -> str:
+    """As `read_tag` reads it."""
+    quoted = "=" in name or name.startswith('"')
+    return f"{json.dumps(name, ensure_ascii=False) if quoted else name}={value}"
 
 
 def pointer(tag: str) -> str:
