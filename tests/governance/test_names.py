@@ -284,6 +284,21 @@ class TestRecogniser:
 
         asyncio.run(main())
 
+    def test_a_long_text_leaves_others_their_turns(self) -> None:
+        """What is known of many pieces is looked up bit by bit."""
+
+        async def main() -> None:
+            one = Recogniser()
+            one._known = {recogniser._key(f"piece {number}"): () for number in range(20_000)}
+            asked = asyncio.ensure_future(one.learn(self.lacking(*(f"piece {n}" for n in range(20_000)))))
+            turns = 0
+            while not asked.done():
+                await asyncio.sleep(0)
+                turns += 1
+            assert turns > 30
+
+        asyncio.run(main())
+
     def test_what_is_kept_is_bounded(self, gone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Beyond the bound what was not asked for the longest goes first."""
         monkeypatch.setattr(recogniser, "KNOWN_MAX", 3)

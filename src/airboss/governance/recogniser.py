@@ -12,8 +12,7 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -40,6 +39,8 @@ STUCK_S: Final = 20.0
 """A process that was asked and says nothing for so long is ended."""
 BATCH: Final = 16
 """Pieces a message: those who ask at the same time take turns with as many."""
+TURN: Final = 512
+"""So many are looked up before others have a turn."""
 WAITING_MAX: Final = 256
 """So many may ask at the same time."""
 KNOWN_MAX: Final = 32_768
@@ -76,17 +77,22 @@ class Recogniser:
     async def learn(self, names: Names) -> None:
         """Find what `names` is missing, in the order in which it was written down. Raises Unavailable, with
         some of it found."""
-        missing = iter([piece for piece in names.missing if not self._remembers(piece, names.known)])
+        lacking: list[str] = []
+        for number, piece in enumerate(names.missing, 1):
+            if not self._remembers(piece, names.known):
+                lacking.append(piece)
+            if number % TURN == 0:  # megabytes of text are as many pieces as take half a second
+                await asyncio.sleep(0)
         names.missing.clear()
-        first = list(islice(missing, BATCH))
-        if not first:
+        if not lacking:
             return
         if self._waiting >= WAITING_MAX:
             raise away(f"{self._waiting} others wait for that")
         self._waiting += 1
         try:
             async with asyncio.timeout(ANSWER_S):
-                for pieces in _batches(first, missing):
+                for at in range(0, len(lacking), BATCH):
+                    pieces = lacking[at : at + BATCH]
                     for piece, spans in zip(pieces, await self._ask(pieces), strict=True):
                         names.known[piece] = spans
                         self._remember(piece, spans)
@@ -203,13 +209,6 @@ class Recogniser:
         for each in asked.values():
             if not each.done():
                 each.set_exception(away(wrong))
-
-
-def _batches(first: list[str], others: Iterator[str]) -> Iterator[list[str]]:
-    pieces = first
-    while pieces:
-        yield pieces
-        pieces = list(islice(others, BATCH))
 
 
 async def _heard(stdout: asyncio.StreamReader) -> Ready | Found | Broken:
