@@ -312,6 +312,34 @@ def test_spans(screened: Gateway) -> None:
     assert not any(value in json.dumps(screened.spans()) for value in VALUES)
 
 
+def opinion(gateway: Gateway, record_id: str, said: str) -> httpx2.Response:
+    """What somebody thinks of a call."""
+    body = {"record_id": record_id, "name": "helpful", "value": said, "comment": f"I think {said}"}
+    with gateway.client() as client:
+        return client.post("/v1/feedback", json=body)
+
+
+def test_feedback(screened: Gateway, upstream: SaidUpstream, root: Path, gone: Path) -> None:
+    """Comments and labels are masked, and refused while nobody can."""
+    upstream.body = whole(content="ok")
+    until(lambda: is_back(screened))
+    record_id = screened.chat(model="mask").headers["x-request-id"]
+    assert opinion(screened, record_id, "Jane Doe of Berlin").status_code == 202
+    score = screened.scores()[-1]
+    assert (score["value"], score["comment"]) == (
+        "[PERSON] of [LOCATION]",
+        "I think [PERSON] of [LOCATION]",
+    )
+    gone.touch()
+    try:
+        refused = opinion(screened, record_id, "an untold Jane Doe")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "names_away")
+    finally:
+        gone.unlink()
+    until(lambda: is_back(screened))
+    assert "an untold" not in kept(root)
+
+
 def test_a_history_is_read_once(screened: Gateway, upstream: SaidUpstream, gone: Path) -> None:
     """What was read is known: while nobody reads, only what is new is refused."""
     upstream.body = whole(content="ok")

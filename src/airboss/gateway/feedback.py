@@ -54,6 +54,10 @@ async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> Non
     now = worker.clock.now()
     given = read_feedback(http.body, now)
     policies = serving.policies(principal)
+    value, comment = given.value, given.comment or None
+    if policies:
+        value = await _said(worker, value, policies) if isinstance(value, str) else value
+        comment = await _said(worker, comment, policies) if comment is not None else None
     score = Score(
         id=worker.ids.next(int(now.timestamp() * 1000)),
         subject="record",
@@ -62,8 +66,8 @@ async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> Non
         source="human",
         by=principal.key,
         at=now,
-        value=_said(given.value, policies) if isinstance(given.value, str) else given.value,
-        comment=_said(given.comment, policies) if given.comment else None,
+        value=value,
+        comment=comment,
         user=given.user or None,
     )
     worker.journal.score(serving.redactor.redact(_encode(score)))
@@ -71,13 +75,12 @@ async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> Non
     client.respond(202, head, b'{"id":"%s"}' % score.id.encode())
 
 
-def _said(text: str, policies: Sequence[Policy]) -> str:
-    """A text as policies let it stand. Which of them the record is under, nobody knows here: all count."""
-    if not policies:
-        return text
+async def _said(worker: Worker, text: str, policies: Sequence[Policy]) -> str:
+    """A text as policies let it stand. Which of them the record is under, nobody knows here: all count.
+    Raises Unavailable."""
     from airboss.gateway.screened import masked  # noqa: PLC0415 - 17 MB that only policies need
 
-    return masked(policies, text)
+    return await masked(worker, policies, text)
 
 
 def read_feedback(body: bytes, now: datetime) -> FeedbackBody:

@@ -326,9 +326,13 @@ def compiled(*policies: Policy | None) -> ScreeningPolicy:
     return policy
 
 
-def masked(policies: Sequence[Policy], text: str) -> str:
-    """A text with a mask for each value that one of these policies would not let stand; names are left."""
-    masks = without_names(masking(compiled(*policies)))
+async def masked(worker: Worker, policies: Sequence[Policy], text: str) -> str:
+    """A text with a mask for each value that one of these policies would not let stand. Raises
+    Unavailable."""
+    masks = masking(compiled(*policies))
+    if masks.asks_names:
+        masks = msgspec.structs.replace(masks, names=Names())
+        await Lookout(masks, recogniser_of(worker)).read(lambda each: screen_text(each, text), apart=False)
     return screen_text(masks, text).text if masks.acting else text
 
 
