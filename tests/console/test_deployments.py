@@ -117,6 +117,7 @@ def test_a_candidate_offers_a_start(fresh: LoopSite) -> None:
     action, actor, subject, detail = fresh.audit.entries[-1]
     assert (action, actor, subject) == ("rollout.start", "console", "support")
     assert (detail["reason"], detail["rollout"]) == ("try it", rollout.id)
+    person.get("/deployments/support", headers={"hx-request": "true"})  # a live refresh comes between
     assert "The rollout has begun" in shown(person, "/deployments/support").text
     assert "The rollout has begun" not in shown(person, "/deployments/support").text, "said once"
 

@@ -67,7 +67,8 @@ def visit(request: Request, now: datetime) -> Visit:
         zone_name=now.astimezone(local).tzname() or "UTC",
         theme=theme if theme in THEMES else None,
         parts=dict(request.path_params),
-        done=request.cookies.get(DONE_COOKIE),
+        # A live refresh, which shows none of it, may come before the page that a person is led to.
+        done=None if "hx-request" in request.headers else request.cookies.get(DONE_COOKIE),
         caller=request.scope.get(CALLER, NOBODY),
     )
 
