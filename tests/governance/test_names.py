@@ -4,8 +4,11 @@ that a screen asks about, and nothing passes unread."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
 import random
+import signal
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -344,6 +347,30 @@ class TestRecogniser:
             await one.close()
 
         asyncio.run(main())
+
+    @pytest.mark.usefixtures("gone")
+    def test_what_it_did_not_hear_is_no_error_of_the_loops(self) -> None:
+        """It dies with much to read: who asked is told so, and nothing is left for the log."""
+        logged: list[dict[str, Any]] = []
+
+        async def main() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+            one = Recogniser()
+            one.start()
+            await one.learn(self.lacking("first"))
+            assert one._process is not None
+            os.kill(one._process.pid, signal.SIGSTOP)
+            asked = [self.lacking(*(f"{n} {each} {'piece ' * 60}" for each in range(16))) for n in range(99)]
+            answers = asyncio.gather(*map(one.learn, asked), return_exceptions=True)
+            await asyncio.sleep(0)  # they ask, in the next turn
+            await asyncio.sleep(0)
+            os.kill(one._process.pid, signal.SIGKILL)
+            assert all(isinstance(each, Unavailable) for each in await answers)
+            await one.close()
+
+        asyncio.run(main())
+        gc.collect()
+        assert not logged
 
     def test_who_waits_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """In number and in time."""

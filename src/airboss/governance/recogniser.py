@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -176,6 +177,9 @@ class Recogniser:
             if process.returncode is None:
                 process.kill()
             await process.wait()
+            if process.stdin is not None:
+                with suppress(OSError):  # of what could not be sent; else the loop would log it
+                    await process.stdin.wait_closed()
 
     async def _next(self, stdout: asyncio.StreamReader) -> Ready | Found | Broken:
         """The next message. Raises TimeoutError where one is due."""
