@@ -41,13 +41,13 @@ def test_a_candidate_that_fails_is_seen_in_time(provider: FakeProvider, tmp_path
     caller was answered by stable; and who is forgotten is forgotten there too."""
     with Airboss(tmp_path / "a", CONFIG.format(url=provider.url, model="good")) as airboss:
         airboss.chat(model="support")
+        airboss.settled()  # what is stored once the shadow is seen is asked again
         file = airboss.root / "changed.toml"
         file.write_text(CONFIG.format(url=provider.url, model="bad"))
         airboss.verb("apply", str(file))
         (standing,) = json.loads(airboss.verb("status", "--json"))["deployments"]
         candidate, stable = standing["candidate"], standing["release"]
         assert candidate not in {None, stable}
-        airboss.settled()
         known = {each["id"] for each in airboss.records()}
         arms: list[str] = []
 
