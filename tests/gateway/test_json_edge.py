@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.release import ModelVersion, Release
+from airboss.gateway.splice import MEMBERS_MAX
 from airboss.governance.policies import policy_of
 from airboss.testing import FakeProvider
 from tests.gateway import edge_json
@@ -24,6 +25,7 @@ from tests.support.wire_http import Answer, check_error, exchange
 
 ROUTES = tuple(edge_json.GOOD)
 EMBEDDINGS = "/v1/embeddings"
+FEEDBACK = "/v1/feedback"
 
 
 def sent(gateway: Gateway, route: str, body: bytes) -> Answer:
@@ -79,6 +81,17 @@ def test_a_member_twice(gateway: Gateway, provider: FakeProvider, route: str) ->
             assert answer.status == 400, what
             assert "was sent twice" in answer.json()["error"]["message"], what
     assert provider.stats().requests == 0
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route != FEEDBACK])
+def test_members_without_end(gateway: Gateway, route: str) -> None:
+    """A body of ever more members is refused before each has been given a place; thousands are served."""
+    for count, status in ((MEMBERS_MAX - 20, 200), (MEMBERS_MAX + 1, 400), (200_000, 400)):
+        many = {f"member {each:030}": None for each in range(count)}
+        answer = sent(gateway, route, json.dumps(edge_json.GOOD[route] | many).encode())
+        assert answer.status == status, (count, answer)
+    assert f"more than {MEMBERS_MAX} members" in answer.json()["error"]["message"]
+    well(gateway)
 
 
 @pytest.mark.parametrize("route", ROUTES)

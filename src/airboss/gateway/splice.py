@@ -59,6 +59,10 @@ _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 """Up and down, as signed bytes."""
 DEPTH_MAX = 200
+MEMBERS_MAX = 16_384
+"""In a body's object: with places for a million of them a worker would be busy for seconds."""
+FLOOD = 256 * 1024
+"""Bytes below which there cannot be so many that it matters."""
 _LEVELS = 4
 """So many are taken off at once."""
 
@@ -186,6 +190,36 @@ def repeated_member(text: bytes) -> str | None:
             return name
         seen.add(name)
     return None
+
+
+class _Member:
+    """A value that nobody looks at."""
+
+
+class _TooMany(Exception):
+    pass
+
+
+def has_too_many(text: bytes) -> bool:
+    """Whether the object `text` has more than MEMBERS_MAX members. False of what is no JSON."""
+    if len(text) < FLOOD or _seldom(text, b":") <= DEPTH_MAX or text.count(b":") <= MEMBERS_MAX:
+        return False
+    found = 0
+
+    def counted(_type: type, _value: object) -> _Member:
+        nonlocal found
+        found += 1
+        if found > MEMBERS_MAX:
+            raise _TooMany
+        return _Member()
+
+    try:
+        msgspec.json.Decoder(dict[str, _Member], dec_hook=counted).decode(text)
+    except _TooMany:
+        return True
+    except (msgspec.MsgspecError, RecursionError):
+        pass
+    return False
 
 
 def _unread(_: str) -> None:

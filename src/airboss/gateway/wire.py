@@ -18,7 +18,9 @@ from airboss.gateway.outline import free_of_controls, outline, plain_ends, what_
 from airboss.gateway.splice import (
     DEPTH_MAX,
     LONG,
+    MEMBERS_MAX,
     asking_usage,
+    has_too_many,
     in_pieces,
     insert_member,
     join_members,
@@ -207,6 +209,8 @@ def read_body(decode: Callable[[bytes], T], body: bytes) -> T:
             raise InvalidRequest(
                 f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}"
             ) from None
+    if has_too_many(body):
+        raise InvalidRequest(f"the body has more than {MEMBERS_MAX} members; send fewer")
     try:
         parsed = decode(body)
     except msgspec.ValidationError as error:
