@@ -86,6 +86,27 @@ def test_who_waits_behind_an_answer_waits_with_one_long_body(own_root: Path, pro
             assert first.status == 200
 
 
+def test_an_answer_before_a_refused_body_is_whole(own_root: Path, provider: FakeProvider) -> None:
+    """What a stranger goes on sending behind a request cuts nothing off the answer to that."""
+    provider.script("ok;words=60000")
+    stranger = b"POST /v1/feedback HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(LONG)
+    with Gateway(own_root, deployment(provider.url)) as gateway, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        client.settimeout(5.0)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(post() + stranger + LONG[:MIB])
+        got = client.recv(1)
+        with contextlib.suppress(OSError):
+            for _ in range(4):
+                client.sendall(LONG[:MIB])
+        while more := client.recv(1 << 16):
+            got += more
+        head, _, body = got.partition(b"\r\n\r\n")
+        assert b"\r\nconnection: close" in head
+        assert b"\r\ncontent-length: %d" % len(body) in head
+        assert len(body) > 256 * 1024
+
+
 def test_a_long_body_with_a_key_is_read(gateway: Gateway) -> None:
     """Whoever has a key may send what the limit allows, in order behind another."""
     with Wire(gateway.port) as wire:

@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         )
         self._write(head if request is not None and request.method == "HEAD" else head + body)
         if close:
-            self._server.outbox.close(self.transport)
+            self._leave()
 
     def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
         """Begin a response whose length is not known, with its first piece, which may be empty."""
@@ -154,7 +154,21 @@ class Connection(asyncio.Protocol):
         piece = b"%x\r\n%s\r\n" % (len(last), last) if last and self.chunked else last
         self._write(piece + b"0\r\n\r\n" if self.chunked else piece)
         if self._closes(self._answered()) or not self.chunked:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Close, once all that was written is out."""
+        if self._refused:
+            self._linger()  # what is still being sent would cut off the answer
+        else:
             self._server.outbox.close(self.transport)
+
+    def _linger(self) -> None:
+        self._server.outbox.flush()
+        unread = self.transport.get_write_buffer_size()
+        self._deadline = time.monotonic() + (KEEP_ALIVE_S if unread else LINGER_S)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # the client need not wait for the end of the lingering
 
     def _write(self, data: bytes) -> None:
         self._server.outbox.write(self.transport, data)
@@ -270,10 +284,7 @@ class Connection(asyncio.Protocol):
             b"%s%scontent-length: %d\r\nconnection: close\r\n\r\n%s"
             % (STATUS_LINES[error.http_status], headers, len(body), body)
         )
-        self._deadline = time.monotonic() + LINGER_S
-        self._server.outbox.flush()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()  # the client need not wait for the end of the lingering
+        self._linger()
 
     # -- deadlines
 
@@ -462,7 +473,7 @@ class Connection(asyncio.Protocol):
         if self.finished and not self._refused:
             return True
         if self.finished:
-            self._server.outbox.close(self.transport)
+            self._leave()
         else:
             self.transport.abort()
         return False
