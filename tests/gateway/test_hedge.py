@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,37 @@ def test_the_quicker_one_answers(
         # What two upstreams took side by side is no more than the call took.
         assert end["overhead_ms"] > 0
         assert end["cost_usd"] > by_why["hedge"]["cost_usd"]
+
+
+def test_one_that_loses_while_it_connects_is_no_error(own_root: Path, provider: FakeProvider) -> None:
+    """The record says that it lost, and the log says nothing."""
+    hedge = Hedge(quantile=0.5, extra=1.0)
+    with socket.socket() as deaf, contextlib.ExitStack() as waiting:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):  # they fill its queue, so that the next waits
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(deaf.getsockname())
+        elsewhere = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        one_plan = deployment(
+            provider.url,
+            base_urls=(provider.url, elsewhere),
+            key_refs=(None, None),
+            weights=(1000.0, 0.001),
+            hedge=hedge,
+        )
+        with Gateway(own_root, one_plan) as gateway:
+            for _ in range(30):
+                assert gateway.chat().status_code == 200
+            provider.script(ScriptStep(behaviour="late-head;for_s=0.5", forever=True))
+            for _ in range(3):
+                response = gateway.chat()
+                assert response.status_code == 200
+            end = gateway.closed(response.headers["x-request-id"])
+            lost = {each["why"]: each["error_type"] for each in end["attempts"]}["hedge"]
+            assert lost in {"hedge_lost", "cancelled"}
+        assert "never retrieved" not in gateway.log
 
 
 def test_without_it_nobody_races(own_root: Path, provider: FakeProvider, other: FakeProvider) -> None:

@@ -458,6 +458,8 @@ class Executor:
                     connection.detach(answer)
                 else:
                     connection.cancel(answer, unsent=not tried.sent)
+            if failure is not None and not answer.finished.cancel() and not answer.finished.cancelled():
+                answer.finished.exception()  # of one that nobody waited for, or asyncio would log it
             self._watched.discard(tried)
             place.outstanding -= 1
             call.ended(tried, failure)
