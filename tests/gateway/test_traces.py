@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import threading
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -16,7 +19,7 @@ import pytest
 
 from airboss.config.prices import shipped
 from airboss.domain.release import Policy
-from airboss.gateway.traces import ATTRIBUTES_CHARS_MAX, BODY_BYTES_MAX, VALUE_CHARS_MAX, fitting
+from airboss.gateway.traces import ATTRIBUTES_CHARS_MAX, BODY_BYTES_MAX, VALUE_CHARS_MAX, fitting, worked
 from airboss.governance.policies import policy_of
 from airboss.telemetry.metrics import Counts, write_counts
 from airboss.testing import FakeProvider
@@ -45,6 +48,37 @@ def quiet(provider: FakeProvider, own_root: Path) -> Iterator[Gateway]:
     """A worker of the test's own, with a price for `up`."""
     with Gateway(own_root, deployment(provider.url, price=PRICE, upstream_model="gpt-4o-mini")) as running:
         yield running
+
+
+def test_senders_who_leave_are_read_one_at_a_time() -> None:
+    """A thread cannot be stopped: the next one waits for it, or all of those who left would be in memory."""
+    go_on, at_work, most = threading.Event(), [0], [0]
+
+    def work() -> bytes:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        go_on.wait(20)
+        at_work[0] -= 1
+        return b"read"
+
+    async def main() -> bytes:
+        worker: Any = SimpleNamespace(reading=asyncio.Semaphore(1))
+        http: Any = SimpleNamespace(body=b"", headers={})
+        leaving = [asyncio.ensure_future(worked(worker, http, work, waits=True)) for _ in range(3)]
+        last = asyncio.ensure_future(worked(worker, http, work, waits=True))
+        for each in leaving:
+            await asyncio.wait(leaving, timeout=0.02)
+            each.cancel()
+        await asyncio.wait({last}, timeout=0.1)
+        go_on.set()
+        said = await last
+        assert all(
+            isinstance(each, BaseException) for each in await asyncio.gather(*leaving, return_exceptions=True)
+        )
+        return said
+
+    assert asyncio.run(main()) == b"read"
+    assert most == [1]
 
 
 def test_both_encodings_give_the_same_spans(quiet: Gateway) -> None:

@@ -125,7 +125,11 @@ async def worked(
     if len(http.body) <= INLINE_BYTES and b"content-encoding" not in http.headers and not waits:
         return work()
     async with worker.reading:  # one at a time, whose size bounds the memory that all of them take
-        return await asyncio.to_thread(work)
+        reading = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(reading)
+        finally:  # a sender who leaves stops no thread
+            await asyncio.gather(reading, return_exceptions=True)
 
 
 def take(sender: Sender, http: HttpRequest, *, listed: ListedPrices) -> Taken:
