@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -142,6 +143,23 @@ def test_the_starter_key_is_kept_where_the_start_finds_it(site: Governed) -> Non
     for what in ("revoke", "rotate"):
         assert "preset by AIRBOSS_API_KEY" in post(site, f"/default/{what}")[1]["error"]["message"]
     assert who(site, rotated["key"]) == "default"
+
+
+def test_of_two_rotations_at_once_the_start_finds_the_one_that_is_good(site: Governed) -> None:
+    """Whichever came last is good, and kept: not the secret of the one and the file of the other."""
+    site.ledger.put_key(ApiKey(name="default", sha256="ab" * 32, created_at=site.clock.now()))
+    other = Thread(target=post, args=(site, "/default/rotate", {}))
+
+    def keep(secret: str) -> None:
+        site.started.append(secret)
+        if len(site.started) == 1:
+            other.start()
+            other.join(0.5)  # all of it, if nothing holds it up
+
+    site.keep_starter = keep
+    post(site, "/default/rotate", {})
+    other.join()
+    assert [who(site, secret) for secret in site.started] == [None, "default"]
 
 
 def test_an_unknown_key_is_said_so(site: Governed) -> None:

@@ -286,19 +286,19 @@ def rotate_key(desk: Desk, call: Call) -> Secret:
     asked = call.intent(Rotation) if call.body.strip() else Rotation()
     check_starter(desk, name, "rotated")
     secret = new_key()
-    # Checked before the file is written, and again when the ledger is.
-    before = {key.name: key for key in desk.ledger.all_keys()}.get(name)
-    if name == STARTER and before is not None:
-        revived = msgspec.structs.replace(before, revoked_at=None)
-        rotated(revived, name, secret, grace_s=asked.grace_s, now=call.now)
-        assert desk.keep_starter is not None  # check_starter has looked
-        desk.keep_starter(secret)
 
     def change(found: ApiKey | None) -> ApiKey:
-        grace_s = asked.grace_s
-        if name == STARTER and found is not None and found.revoked_at is not None:
-            found, grace_s = msgspec.structs.replace(found, revoked_at=None), 0.0
-        return rotated(found, name, secret, grace_s=grace_s, now=call.now)
+        before = found
+        if name == STARTER and found is not None:
+            before = msgspec.structs.replace(found, revoked_at=None)
+        key = rotated(before, name, secret, grace_s=asked.grace_s, now=call.now)
+        if before != found:  # what was revoked stays so
+            key = msgspec.structs.replace(key, previous_sha256=None, previous_until=None)
+        if name == STARTER:
+            assert desk.keep_starter is not None  # check_starter has looked
+            # Under the ledger's lock: of several at once the last here is the one that the file keeps.
+            desk.keep_starter(secret)
+        return key
 
     key = desk.ledger.change_key(name, change)
     until = key.previous_until
