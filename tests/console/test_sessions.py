@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from airboss.console import views_session
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
+from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
 from tests.console.site import NOW, Site, put, sample
 from tests.console.test_pages import HOSTILE, hrefs, shown
@@ -91,6 +93,20 @@ def test_a_long_session_comes_in_pages(site: Site, monkeypatch: pytest.MonkeyPat
     assert "Three?" not in page.text
     assert "/session?name=talk" in hrefs(page)
     assert not [each for each in hrefs(page) if "before=" in each]
+
+
+def test_long_calls_are_on_pages_of_their_own(tmp_path: Path) -> None:
+    """A page takes as much memory as a list of records with bodies may, and no more."""
+    log = DuckDBRecordLog(tmp_path / "records.db")
+    site = Site(log=log)
+    for number in (1, 2, 3):
+        put(log, call(number, [user("x" * (36 << 20)), user(f"Call {number}?")], "Long."))
+    page = shown(site.person(), "/session?name=talk")
+    assert ("Call 3?" in page.text, "Call 2?" in page.text) == (True, False)
+    assert "1 of them here" in page.text
+    older = next(each for each in hrefs(page) if "before=" in each)
+    assert "Call 2?" in shown(site.person(), older).text
+    log.close()
 
 
 def test_records_lead_to_it(site: Site) -> None:

@@ -18,7 +18,7 @@ from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 
 CALLS_MAX = 40
-"""Calls on one page, the newest first to be read and the oldest first to be shown."""
+"""Calls on one page, fewer where they are long: the newest first to be read, the oldest first to be shown."""
 TURNS_MAX = 30
 """Turns of one call that are shown, the last ones."""
 SCORES_MAX = 12
@@ -43,7 +43,8 @@ def session(desk: Desk, seen: Visit) -> View:
     if not total:
         raise NotFound(f"no call of session {name[:80]!r} is recorded", param="name")
     note_list(desk, asking(seen), where)
-    found = gathered(desk, where)
+    # As many as a list with bodies holds, which is bounded.
+    found = desk.log.records(where, limit=CALLS_MAX, bodies=True)[::-1]
     ids = [each.id for each in found]
     scores = desk.log.scores_of(ids) if ids else ()
     further = msgspec.structs.replace(where, before=ids[0]) if ids else None
@@ -64,18 +65,6 @@ def session(desk: Desk, seen: Visit) -> View:
         older=url("/session", {}, name=name, before=ids[0]) if older else None,
         newer=url("/session", {}, name=name) if where.before else None,
     )
-
-
-def gathered(desk: Desk, where: RecordFilter) -> list[InferenceRecord]:
-    """At most `CALLS_MAX` records with their bodies, the oldest first. Long bodies come a few at a time."""
-    found: list[InferenceRecord] = []
-    while len(found) < CALLS_MAX:
-        more = desk.log.records(where, limit=CALLS_MAX - len(found), bodies=True)
-        if not more:
-            break
-        found += more
-        where = msgspec.structs.replace(where, before=more[-1].id)
-    return found[::-1]
 
 
 def told(found: Sequence[InferenceRecord], scores: Sequence[Score]) -> list[Told]:
