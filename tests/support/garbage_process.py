@@ -11,6 +11,7 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 
+from airboss.governance import recogniser
 from tests.support.gateway_process import main
 
 
@@ -29,5 +30,7 @@ def _tell(path: Path) -> None:
 if __name__ == "__main__":
     names = (Path(sys.argv[2]).with_name(f"garbage.{number}.json") for number in count(1))
     signal.signal(signal.SIGUSR1, lambda *_: _tell(next(names)))
+    gone = str(Path(sys.argv[2]).with_name("gone"))
+    recogniser.COMMAND = (sys.executable, "-m", "tests.support.names_standin", gone)
     gc.disable()
     main()

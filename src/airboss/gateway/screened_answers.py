@@ -126,9 +126,14 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         """Have names found by `lookout`, if there is one, before what comes is read."""
         if lookout is not None:
             self._lookout = lookout
-            self._waiting = Waiting(lookout, self._take_next, lambda: self._told_end)
+            self._waiting = Waiting(lookout)
 
-    def _take_next(self, item: Item) -> bool:
+    @property
+    def told_end(self) -> bool:
+        """As `screened_names.Taking`."""
+        return self._told_end
+
+    def take_next(self, item: Item) -> bool:
         """Read what has waited; whether to go on."""
         try:
             if self.finished.done():
@@ -152,7 +157,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
                 if self.translation is not None:
                     self._take(self.translation.end())
                 self._take_rest()
-                self._waiting.add(None)
+                self._waiting.add(None, self)
             except Exception as error:  # noqa: BLE001 - as `body`'s
                 self._broke(error)
 
@@ -161,7 +166,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         if self._waiting is None or self._waiting.empty:
             super().failed(error)
         else:
-            self._waiting.add(error)
+            self._waiting.add(error, self)
 
     def _take(self, data: bytes) -> None:
         if self.status != 200:
@@ -175,7 +180,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             return
         self.progress_at = time.perf_counter()
         for event in events:
-            self._waiting.add(event)
+            self._waiting.add(event, self)
 
     def _read(self, events: Sequence[bytes]) -> None:
         """Read events, and pass on what goes on of them."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from airboss.domain.errors import ApiError
 from airboss.gateway.sse import event_data
@@ -99,16 +99,23 @@ Item = bytes | ApiError | None
 """What a connection tells of a stream: an event, why it broke, that it has ended."""
 
 
-class Waiting:
-    """What has come of a stream and waits for names in what came before it. `take` is given each in its turn,
-    once names in it are known, and `told_end` says whether the answer has said why it ends."""
+class Taking(Protocol):
+    """Who waits: is given each item in its turn, once names in it are known."""
 
-    def __init__(
-        self, lookout: AnswerLookout, take: Callable[[Item], bool], told_end: Callable[[], bool]
-    ) -> None:
+    @property
+    def told_end(self) -> bool:
+        """Whether the answer has said why it ends."""
+
+    def take_next(self, item: Item) -> bool:
+        """Take one; whether to go on."""
+
+
+class Waiting:
+    """What has come of a stream and waits for names in what came before it. It does not know who waits, who
+    has it: they would be a cycle, which waits to be freed."""
+
+    def __init__(self, lookout: AnswerLookout) -> None:
         self._lookout = lookout
-        self._take = take
-        self._told_end = told_end
         self._items: deque[Item] = deque()
         self._bytes = 0
         self._asking: asyncio.Task[None] | None = None
@@ -118,43 +125,43 @@ class Waiting:
         """Whether nothing waits."""
         return self._asking is None
 
-    def add(self, item: Item) -> None:
+    def add(self, item: Item, by: Taking) -> None:
         """Take one more. Raises ApiError."""
         self._items.append(item)
         self._bytes += len(item) if isinstance(item, bytes) else 0
         if self._asking is None:
-            self.go_on()
+            self._go_on(by)
         elif self._bytes > WAITING_BYTES_MAX:
             raise away(f"over {WAITING_BYTES_MAX} bytes of an answer wait for what comes before them")
 
-    def go_on(self) -> None:
+    def _go_on(self, by: Taking) -> None:
         """Hand on all up to the first in which there may be names that are not known. Raises ApiError."""
         while self._items:
             item = self._items.popleft()
             self._bytes -= len(item) if isinstance(item, bytes) else 0
-            if self._unknown(item):
-                self._asking = asyncio.ensure_future(self._ask(item))
+            if self._unknown(item, by):
+                self._asking = asyncio.ensure_future(self._ask(item, by))
                 return
-            if not self._take(item):
+            if not by.take_next(item):
                 self._items.clear()
 
-    def _unknown(self, item: Item) -> bool:
+    def _unknown(self, item: Item, by: Taking) -> bool:
         if isinstance(item, ApiError):
             return False
         if item is None:
-            return self._lookout.end(told_end=self._told_end())
-        return self._lookout.event(item, told_end=self._told_end())
+            return self._lookout.end(told_end=by.told_end)
+        return self._lookout.event(item, told_end=by.told_end)
 
-    async def _ask(self, item: Item) -> None:
-        """Ask, and go on. Raises nothing: `take` is told of an error."""
+    async def _ask(self, item: Item, by: Taking) -> None:
+        """Ask, and go on. Raises nothing: `take_next` is told of an error."""
         try:
             await self._lookout.learn()
             self._asking = None
-            if self._take(item):
-                self.go_on()
+            if by.take_next(item):
+                self._go_on(by)
             else:
                 self._items.clear()
         except Exception as error:  # noqa: BLE001 - nobody else would hear of it
             self._asking = None
             self._items.clear()
-            self._take(error if isinstance(error, ApiError) else away(f"a {type(error).__name__} here"))
+            by.take_next(error if isinstance(error, ApiError) else away(f"a {type(error).__name__} here"))
