@@ -28,6 +28,8 @@ from tests.support.said_upstream import said_upstream
 from tests.support.wait import until
 
 OTHER = "ab_" + "o" * 43
+HEIR = "ab_" + "h" * 43
+"""Of a key that has the name of one that was revoked."""
 CACHE = Caching(ttl_s=600)
 
 
@@ -37,6 +39,7 @@ def worker(url: str, root: Path) -> Gateway:
         ApiKey(name=name, sha256=hash_key(secret), created_at=datetime.now(UTC))
         for name, secret in (("app", KEY), ("other", OTHER))
     )
+    keys += (msgspec.structs.replace(keys[0], sha256=hash_key(HEIR), owner="app later"),)
     plain = deployment(url, cache=CACHE, price=PRICE, retry=Retry(attempts=2), continuation="off")
 
     def screened(name: str, action: Any) -> Any:
@@ -177,8 +180,9 @@ def test_no_key_sees_what_another_asked(own: Gateway, provider: FakeProvider) ->
     own.chat("hello")
     until(lambda: kept(own) == 1)
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
-    theirs = {"authorization": f"Bearer {OTHER}"}
-    assert state(httpx2.post(f"{own.url}/v1/chat/completions", json=body, headers=theirs)) == "miss"
+    for secret in (OTHER, HEIR):
+        theirs = {"authorization": f"Bearer {secret}"}
+        assert state(httpx2.post(f"{own.url}/v1/chat/completions", json=body, headers=theirs)) == "miss"
     assert state(own.chat("hello", model="small")) == "miss"
     assert state(own.chat("hello", model="off")) is None
     again = deployment(provider.url, cache=CACHE)

@@ -141,11 +141,12 @@ def test_not_kept(gateway: Gateway, provider: FakeProvider) -> None:
             assert client.get(f"/v1/responses/{each['id']}").status_code == 404
 
 
-def test_another_keys_response(own_root: Path, provider: FakeProvider) -> None:
-    """A response is its key's alone: to others it does not exist."""
-    keys = tuple(
-        ApiKey(name=name, sha256=hash_key(key), created_at=datetime.now(UTC))
-        for name, key in (("app", KEY), ("other", OTHER))
+@pytest.mark.parametrize(("name", "owner"), [("other", None), ("app", "app later")])
+def test_another_keys_response(own_root: Path, provider: FakeProvider, name: str, owner: str | None) -> None:
+    """A response is its key's alone: to others it does not exist, nor to one that has the name later."""
+    keys = (
+        ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC)),
+        ApiKey(name=name, sha256=hash_key(OTHER), created_at=datetime.now(UTC), owner=owner),
     )
     with Gateway(own_root, deployment(provider.url), keys=keys) as gateway:
         response = say(gateway, "responses").json()

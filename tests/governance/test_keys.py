@@ -114,5 +114,7 @@ def test_a_key_made_again_has_none_of_its_old_terms() -> None:
     old = made(None, "a", "x", terms=Terms(limits=Limits(concurrency=1), priority="low"), now=NOW)
     new = made(revoked(old, "a", now=NOW), "a", "y", terms=Terms(), now=NOW)
     assert (bound(new, None).limits, bound(new, None).priority) == (None, "normal")
+    assert old.owner is None
+    assert new.owner not in {None, "a"}  # nor what was kept for the old one
     with pytest.raises(WrongCall, match="there is a key 'a' already"):
         made(new, "a", "z", terms=Terms(), now=NOW)

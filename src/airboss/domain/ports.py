@@ -34,12 +34,11 @@ class Clock(Protocol):
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is kept: `sha256` is the hex digest of the secret, 256 random bits, which need no salt.
 
-    With a `role` (`config.types.Role`) it opens the console and calls no models; without one, the other way
-    round. `internal`: our own, for evaluations and probes; only such a key may name the release that it
-    wants. `deployments`, `limits`, `budget` and `priority` are what holds now; `given` (deployments) and what
-    else begins so is what the key was made for, which holds where the configuration says nothing. After a
-    rotation `previous_sha256` is good until `previous_until`. From `expires_at` on a key opens nothing, nor
-    with `revoked_at`; it is kept so that its name is not taken for a new one."""
+    With a `role` (`config.types.Role`) it opens the console, without one it calls models. `internal`: our
+    own, for evaluations and probes; no other may name its release. `deployments`, `limits`, `budget` and
+    `priority` hold now; `given` (deployments) and what else begins so is what the key was made for, and
+    holds where the configuration says nothing. A rotation leaves `previous_sha256` good until
+    `previous_until`. From `expires_at` or `revoked_at` on a key opens nothing. `owner`: as `Principal`'s."""
 
     name: str
     sha256: str
@@ -58,6 +57,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     given_priority: Priority = "normal"
     expires_at: datetime | None = None
     role: str | None = None
+    owner: str | None = None
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,12 +20,14 @@ Operation = Literal["chat", "text_completion", "embeddings", Relayed]
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who calls: the name of a data-plane key. `deployments` None means that all may be used; `internal` is
-    whether the key is our own; `priority` counts where calls wait."""
+    whether the key is our own; `priority` counts where calls wait. `owner` is whose its responses and cached
+    answers are: another than those of a revoked key that had its name. None: the name."""
 
     key: str
     deployments: frozenset[str] | None = None
     internal: bool = False
     priority: Priority = "normal"
+    owner: str | None = None
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):

@@ -118,7 +118,7 @@ def _parts(call: Admitted, said: dict[str, Any]) -> list[Any]:
     return [
         KEPT_AS,
         call.deployment.name,
-        call.request.principal.key,
+        call.request.principal.owner or call.request.principal.key,
         call.branch.release.digest,
         [policy.detectors, policy.pii] if policy is not None else None,
         call.request.operation,

@@ -79,7 +79,7 @@ async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
     )
     spoken = Spoken(speech=speech, written=http.body)
     if asked.store and keeping is not None:
-        keeper = _Keeper(serving, keeping, principal.key, speech, began=began, before=len(history))
+        keeper = _Keeper(serving, keeping, _owner(principal), speech, began=began, before=len(history))
         spoken = msgspec.structs.replace(spoken, keep=keeper.keep)
     said = SpokenClient(client, speech)
     await infer(worker, said, msgspec.structs.replace(http, body=chat), "chat", spoken)
@@ -98,7 +98,7 @@ async def _history(
         )
     now = worker.clock.now()
     try:
-        chain = await asyncio.to_thread(keeping.store.chain, previous, key=principal.key, now=now)
+        chain = await asyncio.to_thread(keeping.store.chain, previous, key=_owner(principal), now=now)
     except AirbossError as error:
         raise _away(error) from error
     if chain is None:
@@ -197,7 +197,7 @@ async def retrieve(worker: Worker, client: Connection, http: HttpRequest) -> Non
     kept: KeptResponse | None = None
     if keeping is not None:
         try:
-            kept = await asyncio.to_thread(keeping.store.get, response_id, key=principal.key, now=now)
+            kept = await asyncio.to_thread(keeping.store.get, response_id, key=_owner(principal), now=now)
         except AirbossError as error:
             raise _away(error) from error
     if kept is None:
@@ -212,7 +212,7 @@ async def forget(worker: Worker, client: Connection, http: HttpRequest) -> None:
     gone = False
     if keeping is not None:
         try:
-            gone = await asyncio.to_thread(keeping.store.delete, response_id, key=principal.key, now=now)
+            gone = await asyncio.to_thread(keeping.store.delete, response_id, key=_owner(principal), now=now)
         except AirbossError as error:
             raise _away(error) from error
     if not gone:
@@ -229,7 +229,7 @@ async def input_items(worker: Worker, client: Connection, http: HttpRequest) -> 
     if keeping is not None:
         now = worker.clock.now()
         try:
-            chain = await asyncio.to_thread(keeping.store.chain, response_id, key=principal.key, now=now)
+            chain = await asyncio.to_thread(keeping.store.chain, response_id, key=_owner(principal), now=now)
         except AirbossError as error:
             raise _away(error) from error
     if not chain:
@@ -268,6 +268,10 @@ def _named(worker: Worker, http: HttpRequest) -> tuple[Keeping | None, Principal
     principal = worker.view().authenticate(http.headers)
     response_id = http.path.removeprefix(f"{PATH}/").rstrip("/").removesuffix("/input_items")
     return worker.keeping, principal, response_id
+
+
+def _owner(principal: Principal) -> str:
+    return principal.owner or principal.key
 
 
 def _unknown(response_id: str) -> NotFound:

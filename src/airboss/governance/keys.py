@@ -56,13 +56,15 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def made(before: ApiKey | None, name: str, secret: str, *, terms: Terms, now: datetime) -> ApiKey:
-    """A new key. A name that is in use is not given twice; that of a revoked key may be. Raises WrongCall."""
+    """A new key. A name that is in use is not given twice; that of a revoked key may be, but not what was
+    kept for that one. Raises WrongCall."""
     if before is not None and before.revoked_at is None:
         raise WrongCall(
             f"there is a key {name!r} already, of {before.created_at:%Y-%m-%d}; `airboss keys rotate {name}` "
             "gives it another secret, or choose another name"
         )
-    key = ApiKey(name=name, sha256=hash_key(secret), created_at=now)
+    owner = f"{name} {now.isoformat()}" if before is not None else None  # no name has a blank
+    key = ApiKey(name=name, sha256=hash_key(secret), created_at=now, owner=owner)
     if terms.role is not None:
         if name in NO_PERSON:
             raise WrongCall(f"{name!r} is nobody's name in the audit log; use another for a key with a role")
@@ -206,6 +208,7 @@ class Keyring:
                 internal=key.internal,
                 # Our own evaluations and probes wait behind everybody.
                 priority="low" if key.internal else key.priority,
+                owner=key.owner,
             )
             for sha256 in hashes:
                 kept = bytes.fromhex(sha256)
