@@ -118,6 +118,15 @@ def left(*, stream: bool) -> Callable[[Watched], None]:
     return made
 
 
+def refused(watched: Watched) -> None:
+    """Strangers with long bodies."""
+    head = b"POST /v1/feedback HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
+    for _ in range(CALLS):
+        with socket.create_connection(("127.0.0.1", watched.gateway.port)) as client:
+            client.sendall(head + b" " * 100_000)
+            assert client.recv(16).startswith(b"HTTP/1.1 401")
+
+
 KINDS: dict[str, Callable[[Watched], None]] = {
     "whole": chat("gpt-4o"),
     "streamed": chat("gpt-4o", stream=True),
@@ -150,6 +159,7 @@ KINDS: dict[str, Callable[[Watched], None]] = {
     "unknown model": chat("nobody"),
     "no connection": chat("closed"),
     "no connection, fallback": chat("elsewhere"),
+    "refused": refused,
     "left": left(stream=False),
     "left, streamed": left(stream=True),
 }

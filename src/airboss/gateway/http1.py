@@ -254,13 +254,7 @@ class Connection(asyncio.Protocol):
                 InvalidRequest("this server does not upgrade connections; leave out the upgrade header")
             )
         except httptools.HttpParserError as error:
-            # llhttp wraps what a callback raises; ours says more than its wrapper.
-            cause = error.__context__
-            self._refuse(
-                cause
-                if isinstance(cause, ApiError)
-                else InvalidRequest(f"the request is not valid HTTP/1.1: {error}", code="invalid_http")
-            )
+            self._refuse(_said_by(error))
         except ApiError as error:
             self._refuse(error)
 
@@ -275,6 +269,7 @@ class Connection(asyncio.Protocol):
         self._answer_promised()
         self._refused = True
         self._in_message = False
+        self._body = []
         if self._current is not None:
             # Its answer carries `connection: close`, so what comes after is the client's loss, not ours.
             return
@@ -492,3 +487,12 @@ class Connection(asyncio.Protocol):
             return
         headers, body = self._server.error_response(error, request.path)
         self.respond(error.http_status, headers, body)
+
+
+def _said_by(error: httptools.HttpParserError) -> ApiError:
+    """What llhttp wraps of ours, which says more than its wrapper; without where it was raised, as that knows
+    the connection."""
+    cause = error.__context__
+    if isinstance(cause, ApiError):
+        return cause.with_traceback(None)
+    return InvalidRequest(f"the request is not valid HTTP/1.1: {error}", code="invalid_http")
