@@ -139,6 +139,23 @@ def test_pipelined_requests_are_answered_in_order(gateway: Gateway, provider: Fa
     assert provider.stats().requests == 40
 
 
+@pytest.mark.parametrize(
+    "then", [b"nonsense\r\n\r\n", b"GET /v1/models HTTP/1.1\r\n\r\n"], ids=["none", "no host"]
+)
+def test_what_is_before_a_refused_request_is_answered(gateway: Gateway, then: bytes) -> None:
+    """All of it, and the last answer says that there are no more."""
+    data = b"".join(_post(BODY.replace("hi", f'fake:{{\\"text\\": \\"answer {i}\\"}}')) for i in range(4))
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
+        raw.sendall(data + then)
+        got = b""
+        while more := raw.recv(65536):
+            got += more
+    assert [got.count(f"answer {i}".encode()) for i in range(4)] == [1] * 4
+    assert got.count(b"HTTP/1.1 200") == 4
+    last = got.rindex(b"HTTP/1.1 200")
+    assert [part.count(b"connection: close") for part in (got[:last], got[last:])] == [0, 1]
+
+
 def test_http_1_0_stream_is_not_chunked(gateway: Gateway) -> None:
     """An HTTP/1.0 client gets a stream that ends with the connection."""
     body = BODY[:-1] + ',"stream":true}'

@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response. `headers` are lines, each ended by CRLF; length and connection are added."""
         request, self._promised = self._promised or self._current, None
-        close = request is None or not request.keep_alive or self._server.draining or self._refused
+        close = self._closes(request)
         self.began = self.finished = True
         head = b"%s%scontent-length: %d\r\n%s\r\n" % (
             STATUS_LINES[status],
@@ -164,6 +164,7 @@ class Connection(asyncio.Protocol):
             self._server.outbox.close(self.transport)
 
     def _linger(self) -> None:
+        self._waiting.clear()
         self._server.outbox.flush()
         unread = self.transport.get_write_buffer_size()
         self._deadline = time.monotonic() + (KEEP_ALIVE_S if unread else LINGER_S)
@@ -184,7 +185,8 @@ class Connection(asyncio.Protocol):
         return promised or self._current
 
     def _closes(self, request: HttpRequest | None) -> bool:
-        return request is None or not request.keep_alive or self._server.draining or self._refused
+        last = self._refused and not self._waiting
+        return request is None or not request.keep_alive or self._server.draining or last
 
     # -- asyncio.Protocol
 
@@ -465,7 +467,7 @@ class Connection(asyncio.Protocol):
         """Whether the connection may serve another request after the one just served."""
         if self.transport.is_closing():
             return False
-        if self.finished and not self._refused:
+        if self.finished and (self._waiting or not self._refused):
             return True
         if self.finished:
             self._leave()
