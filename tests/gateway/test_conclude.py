@@ -88,6 +88,10 @@ class Wire(asyncio.Transport):
         """No."""
         return False
 
+    def get_write_buffer_size(self) -> int:
+        """All is out at once."""
+        return 0
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Without."""
 
