@@ -139,13 +139,14 @@ def again(airboss: Airboss, text: str, **body: Any) -> httpx2.Response:
 
 
 def compared(airboss: Airboss) -> Counter[str]:
-    """How comparisons went, by the metrics."""
+    """How comparisons went, by the metrics of all deployments."""
     with airboss.client() as client:
         text = client.get(airboss.ready["base_url"].removesuffix("/v1") + "/metrics").text
-    lines = [each for each in text.splitlines() if each.startswith("airboss_cache_comparisons_total{")]
-    return Counter(
-        {each.partition('outcome="')[2].partition('"')[0]: int(float(each.split()[-1])) for each in lines}
-    )
+    found: Counter[str] = Counter()
+    for line in text.splitlines():
+        if line.startswith("airboss_cache_comparisons_total{"):
+            found[line.partition('outcome="')[2].partition('"')[0]] += int(float(line.split()[-1]))
+    return found
 
 
 def record(airboss: Airboss, answer: httpx2.Response) -> dict[str, Any]:

@@ -105,8 +105,8 @@ def applied(path: Path) -> Mapping[int, str]:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from airboss.store import duckdb
-real, left = duckdb._run, int(sys.argv[2])
+from airboss.store import duckdb, duckdb_open
+real, left = duckdb_open.run, int(sys.argv[2])
 def run(connection, text, *asked):
     global left
     found = real(connection, text, *asked)
@@ -115,7 +115,7 @@ def run(connection, text, *asked):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
     return found
-duckdb._run = run
+duckdb_open.run = run
 duckdb.DuckDBRecordLog(Path(sys.argv[1]))
 """
 
