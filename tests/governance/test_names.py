@@ -376,7 +376,8 @@ class TestRecogniser:
         """In number and in time."""
         monkeypatch.setattr(recogniser, "WAITING_MAX", 2)
         monkeypatch.setattr(recogniser, "ANSWER_S", 0.3)
-        monkeypatch.setattr(recogniser, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+        silent = "import sys; sys.stdin.buffer.read()"  # it answers nobody, and ends with its input
+        monkeypatch.setattr(recogniser, "COMMAND", (sys.executable, "-c", silent))
 
         async def main() -> None:
             one = Recogniser()
