@@ -62,7 +62,7 @@ TOUCHES: Mapping[str, str] = {
     "cli/demo.py": "os shutil signal subprocess",
     "demo/story.py": "subprocess",
     "demo/traffic.py": "httpx2",
-    "cli/checks.py": "os shutil",
+    "cli/checks.py": "os shutil tempfile",
     "cli/doctor.py": "os",
     "cli/rollout.py": "os",
     "compose/background.py": "os",

@@ -17,9 +17,11 @@ from airboss.cli.checks import (
     check_memory,
     check_port,
     check_python,
+    check_writable,
 )
 from airboss.governance import policies
 from tests.cli.conftest import Run
+from tests.support.small_disk import fill, small_disk
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,22 @@ def test_cores_python_and_disk(tmp_path: Path) -> None:
     assert check_cores(2).verdict == "ok"
     assert check_python().verdict == "ok"
     assert str(tmp_path) in check_disk(tmp_path / "a" / "b").seen
+
+
+@pytest.mark.parametrize("short_of", ["room", "inodes", "nothing"])
+def test_a_data_directory_is_written_to(tmp_path: Path, short_of: str) -> None:
+    """Where no file can be made any more the doctor says why, and leaves nothing behind."""
+    with small_disk(tmp_path / "disk", 4, inodes=8) as disk:
+        if short_of == "room":
+            fill(disk)
+        for number in range(7 if short_of == "inodes" else 0):
+            (disk / str(number)).touch()
+        there = sorted(disk.iterdir())
+        found = check_writable(disk / "a")
+        assert found.verdict == ("ok" if short_of == "nothing" else "fail")
+        said = {"room": "No space left", "inodes": "no inode is left", "nothing": str(disk)}[short_of]
+        assert said in found.seen
+        assert sorted(disk.iterdir()) == there
 
 
 def test_ports() -> None:

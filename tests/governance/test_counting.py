@@ -182,6 +182,29 @@ def test_the_owner_goes_on_after_a_kill(tmp_path: Path) -> None:
     assert [grant.left for grant in grants] == [7, 0, 975]
 
 
+@pytest.mark.parametrize("cut", ["zeros behind", "all zeros", "empty", "cut off"])
+def test_the_owner_starts_after_a_power_cut(tmp_path: Path, cut: str) -> None:
+    """A power cut may leave zeros where entries were: what stands before them is known, and nothing else."""
+    owner = Owner(StateLog(tmp_path / "state"), now=NOW)
+    owner.hello("a", {}, now=NOW)
+    owner.tick(NOW)
+    given_to(owner, money(40, 1000), worker="a")
+    owner._kept.close()  # type: ignore[union-attr]  # as the kernel does
+    kept = (tmp_path / "state").read_bytes()
+    left = {
+        "zeros behind": kept + bytes(4096),
+        "all zeros": bytes(len(kept)),
+        "empty": b"",
+        "cut off": kept[:9],
+    }
+    (tmp_path / "state").write_bytes(left[cut])
+    owner = Owner(StateLog(tmp_path / "state"), now=NOW)
+    owner.hello("b", {}, now=NOW)
+    room = 960 if cut == "zeros behind" else 1000
+    assert given_to(owner, money(room, 1000), worker="b")
+    denied(owner, money(1, 1000), worker="b")
+
+
 def test_a_telling_counts_once(tmp_path: Path) -> None:
     """Told again, after a kill too, it changes nothing; a later one does."""
     owner = Owner(StateLog(tmp_path / "state"), now=NOW)

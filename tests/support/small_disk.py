@@ -14,10 +14,12 @@ MIB = 2**20
 
 
 @contextmanager
-def small_disk(path: Path, mib: int) -> Iterator[Path]:
-    """A file system of so many MiB at `path`, gone at the end; skips where we may not mount one."""
+def small_disk(path: Path, mib: int, *, inodes: int = 0) -> Iterator[Path]:
+    """A file system of so many MiB at `path`, of so many inodes (0: no bound), gone at the end; skips where
+    none may be mounted."""
     path.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0700", "tmpfs", str(path)]
+    options = f"size={mib}m,nr_inodes={inodes},mode=0700"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
     try:
         done = subprocess.run(mount, capture_output=True, text=True, check=False, timeout=60)
     except FileNotFoundError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -126,11 +128,18 @@ def check_disk(data_dir: Path) -> Check:
 
 
 def check_writable(data_dir: Path) -> Check:
-    """Whether we may write where the data goes."""
+    """Whether we may and can write where the data goes: a disk may be read-only or have no inode left."""
     place = next(path for path in (data_dir.absolute(), *data_dir.absolute().parents) if path.exists())
-    if os.access(place, os.W_OK | os.X_OK):
-        return ok("data directory", str(data_dir.absolute()))
-    return fail("data directory", f"{place} cannot be written", "choose another with --data-dir")
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"airboss")
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno == errno.ENOSPC and os.statvfs(place).f_favail == 0:
+            why = "no inode is left on its disk, so no file can be made"
+        advice = "make its disk writable and free space or files on it, or choose another with --data-dir"
+        return fail("data directory", f"{place} cannot be written: {why}", advice)
+    return ok("data directory", str(data_dir.absolute()))
 
 
 def check_port(name: str, host: str, port: int, *, flag: str, ours: bool) -> Check:
