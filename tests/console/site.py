@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -80,6 +81,10 @@ class Ledger:
     def __init__(self, plan: ServingPlan | None, config: str | None) -> None:
         self.served = plan
         self.text = config
+
+    def together(self) -> nullcontext[None]:
+        """As `ports.Ledger`, but that nothing is taken back."""
+        return nullcontext()
 
     def revision(self) -> int:
         """As `ports.Ledger`."""
@@ -201,6 +206,10 @@ class KeptViews:
 
 class NoRollouts:
     """No deployment has ever been rolled out."""
+
+    def together(self) -> nullcontext[None]:
+        """As `desk.Rollouts`, but that nothing is taken back."""
+        return nullcontext()
 
     def list(self, *, deployment: str | None = None, limit: int = 100) -> tuple[Rollout, ...]:
         """As `desk.Rollouts`."""

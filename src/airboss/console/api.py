@@ -306,17 +306,17 @@ def apply(desk: Desk, call: Call) -> Applied:
     found = difference(before, intent.config, source=intent.source[:200])
     if not call.caller.may("admin") and (what := only_admins(parsed(before), parsed(intent.config))):
         call.need(desk, "admin", f"to change {what}")
-    try:
-        plan = desk.apply(intent.config, intent.source[:200])
-    except ConfigError as error:
-        raise InvalidRequest(str(error), code="invalid_config", param="config") from None
     detail = {
-        "plan": plan.number,
         "sha256": hashlib.sha256(intent.config.encode("utf-8", "surrogatepass")).hexdigest(),
         "changes": len(found.changes),
         "paths": [each.path for each in found.changes[:NOTED_PATHS_MAX]],
     }
-    desk.note(call, "config.apply", "configuration", detail)
+    try:
+        with desk.rollouts.together():
+            plan = desk.apply(intent.config, intent.source[:200])
+            desk.note(call, "config.apply", "configuration", {"plan": plan.number, **detail})
+    except ConfigError as error:
+        raise InvalidRequest(str(error), code="invalid_config", param="config") from None
     return Applied(
         plan=plan.number,
         created_at=plan.created_at,

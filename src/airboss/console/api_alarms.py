@@ -134,9 +134,10 @@ def silence_alarm(desk: Desk, call: Call) -> Alarm:
             )
         until = call.now + timedelta(seconds=length)
         silence = Silence(until=until, reason=reason, by=call.actor, at=call.now)
-    desk.alerts.silence(name, silence)
     detail = {"until": silence.until.isoformat(), "reason": silence.reason} if silence is not None else {}
-    desk.note(call, "alert.silence" if silence is not None else "alert.unsilence", name, detail)
+    with desk.ledger.together():
+        desk.alerts.silence(name, silence)
+        desk.note(call, "alert.silence" if silence is not None else "alert.unsilence", name, detail)
     return shown(name, alarm, config, desk.alerts.alarms().get(name), silence=silence, now=call.now)
 
 
@@ -153,7 +154,7 @@ def test_alarm(desk: Desk, call: Call) -> Tested:
         "at": call.now.isoformat(),
         "text": f"{name}: a test, nothing has happened",
     }
-    ids = []
+    notes = []
     for notifier in dict.fromkeys(alarm.notify):
         note = Notification(
             id=f"{name}-{secrets.token_hex(8)}",
@@ -165,10 +166,12 @@ def test_alarm(desk: Desk, call: Call) -> Tested:
             due_at=call.now,
             body=body,
         )
-        desk.alerts.add_notification(note)
-        ids.append(note.id)
-    desk.note(call, "alert.test", name)
-    return Tested(notifications=tuple(map(told, settled(desk, ids))))
+        notes.append(note)
+    with desk.ledger.together():
+        for note in notes:
+            desk.alerts.add_notification(note)
+        desk.note(call, "alert.test", name)
+    return Tested(notifications=tuple(map(told, settled(desk, [each.id for each in notes]))))
 
 
 def settled(desk: Desk, ids: list[str]) -> list[Notification]:

@@ -145,9 +145,11 @@ def create_dataset(desk: Desk, call: Call) -> Created:
         assert wanted.records is not None  # one of the two is there
         items, left_out = _gathered(desk, call, wanted.records)
         made = dataset(wanted.name, items, shares=shares)
-    new = library(desk).put(made)
-    kept = library(desk).find(made.name)
-    _note(desk, call, "dataset.create", kept, sizes=kept.sizes, of="jsonl" if wanted.jsonl else "records")
+    of = "jsonl" if wanted.jsonl else "records"
+    with desk.ledger.together():
+        new = library(desk).put(made)
+        kept = library(desk).find(made.name)
+        _note(desk, call, "dataset.create", kept, sizes=kept.sizes, of=of)
     return Created(dataset=kept, new=new, left_out=left_out)
 
 
@@ -207,17 +209,19 @@ def dataset_items(desk: Desk, call: Call) -> Items:
 def open_holdout(desk: Desk, call: Call) -> Items:
     """POST /api/v1/datasets/{name}/holdout."""
     kept, why = find(desk, call), call.intent(HoldoutIntent).why
-    opened = library(desk).open_holdout(kept, who=call.actor, why=why)
-    # Not why: it is free text, and what stands in the audit log can never be taken out again.
-    _note(desk, call, "dataset.holdout", kept, reads_before=opened.reads_before)
+    with desk.ledger.together():
+        opened = library(desk).open_holdout(kept, who=call.actor, why=why)
+        # Not why: it is free text, and what stands in the audit log can never be taken out again.
+        _note(desk, call, "dataset.holdout", kept, reads_before=opened.reads_before)
     return Items(part="holdout", items=opened.items, reads_before=opened.reads_before)
 
 
 def delete_dataset(desk: Desk, call: Call) -> Deleted:
     """POST /api/v1/datasets/{name}/delete."""
     kept = find(desk, call)
-    library(desk).delete(kept.name)
-    _note(desk, call, "dataset.delete", kept)
+    with desk.ledger.together():
+        library(desk).delete(kept.name)
+        _note(desk, call, "dataset.delete", kept)
     return Deleted(deleted=kept.name)
 
 

@@ -92,9 +92,10 @@ def accept(desk: Desk, call: Call) -> DriftOf:
     """POST /api/v1/drift/{deployment}/accept."""
     config, name = in_force(desk), call.path["deployment"]
     known(config, name)
-    desk.drifts.put_drift(features_of(name), None)
-    desk.drifts.put_drift(checks_of(name), None)
-    desk.note(call, "drift.accept", name)
+    with desk.ledger.together():
+        desk.drifts.put_drift(features_of(name), None)
+        desk.drifts.put_drift(checks_of(name), None)
+        desk.note(call, "drift.accept", name)
     return one_of(desk, name, config.deployments[name].drift, call.caller)
 
 

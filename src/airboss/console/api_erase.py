@@ -62,8 +62,9 @@ def get_erasure(desk: Desk, call: Call) -> ErasureShown:
 def erase_person(desk: Desk, call: Call) -> ErasureShown:
     """POST /api/v1/erasures."""
     asked = call.intent(Person)
-    made = desk.people.ask(asked.user, by=call.actor, now=call.now)
-    desk.note(call, "erase", f"erasure {made.id}", {"erasure": made.id})
+    with desk.ledger.together():
+        made = desk.people.ask(asked.user, by=call.actor, now=call.now)
+        desk.note(call, "erase", f"erasure {made.id}", {"erasure": made.id})
     if desk.settle is not None:
         desk.settle()
     now = desk.people.get(made.id)

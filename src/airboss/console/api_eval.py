@@ -56,16 +56,17 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_eval(desk: Desk, call: Call) -> Job:
     """POST /api/v1/evals."""
-    job = desk.orders.start(call.intent(EvalOrder), by=call.actor)
-    plan = msgspec.json.decode(job.spec, type=EvalTask).plan
-    detail = {
-        "dataset": plan.dataset,
-        "part": plan.part,
-        "a": plan.a.release if plan.a is not None else None,
-        "b": plan.b.release,
-        "scorers": [msgspec.to_builtins(spec)["kind"] for spec in plan.scorers],
-    }
-    desk.note(call, "eval.run", job.id, detail)
+    with desk.ledger.together():
+        job = desk.orders.start(call.intent(EvalOrder), by=call.actor)
+        plan = msgspec.json.decode(job.spec, type=EvalTask).plan
+        detail = {
+            "dataset": plan.dataset,
+            "part": plan.part,
+            "a": plan.a.release if plan.a is not None else None,
+            "b": plan.b.release,
+            "scorers": [msgspec.to_builtins(spec)["kind"] for spec in plan.scorers],
+        }
+        desk.note(call, "eval.run", job.id, detail)
     return job
 
 

@@ -58,17 +58,18 @@ class Finetune(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_finetune(desk: Desk, call: Call) -> Job:
     """POST /api/v1/finetunes."""
-    job = desk.finetuning.start(call.intent(FinetuneOrder), by=call.actor)
-    task = msgspec.json.decode(job.spec, type=FinetuneTask)
-    detail = {
-        "dataset": task.dataset,
-        "base": task.base.digest,
-        "provider": task.place.provider,
-        "model": task.base.model.model,
-        "epochs": task.epochs,
-        "people": task.people,
-    }
-    desk.note(call, "finetune.run", job.id, detail)
+    with desk.ledger.together():
+        job = desk.finetuning.start(call.intent(FinetuneOrder), by=call.actor)
+        task = msgspec.json.decode(job.spec, type=FinetuneTask)
+        detail = {
+            "dataset": task.dataset,
+            "base": task.base.digest,
+            "provider": task.place.provider,
+            "model": task.base.model.model,
+            "epochs": task.epochs,
+            "people": task.people,
+        }
+        desk.note(call, "finetune.run", job.id, detail)
     return job
 
 

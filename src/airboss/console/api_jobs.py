@@ -50,9 +50,10 @@ def of_job(job: Job, caller: Caller) -> dict[str, Any]:
 def cancel(desk: Desk, call: Call) -> Job:
     """POST /api/v1/jobs/{id}/cancel."""
     before = found(desk.jobs.get(call.path["id"]), call)
-    job = found(desk.jobs.cancel(before.id, call.now), call)
-    if not before.ended:
-        desk.note(call, "job.cancel", job.id, {"kind": job.kind})
+    with desk.ledger.together():
+        job = found(desk.jobs.cancel(before.id, call.now), call)
+        if not before.ended:
+            desk.note(call, "job.cancel", job.id, {"kind": job.kind})
     return job
 
 

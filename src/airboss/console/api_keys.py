@@ -236,8 +236,9 @@ def create_key(desk: Desk, call: Call) -> Secret:
     def make(before: ApiKey | None) -> ApiKey:
         return bound(made(before, asked.name, secret, terms=terms, now=call.now), named)
 
-    key = desk.ledger.change_key(asked.name, make)
-    desk.note(call, "keys.create", f"key {key.name}", noted(key))
+    with desk.ledger.together():
+        key = desk.ledger.change_key(asked.name, make)
+        desk.note(call, "keys.create", f"key {key.name}", noted(key))
     return Secret(name=key.name, key=secret, deployments=key.deployments, role=key.role)
 
 
@@ -275,8 +276,9 @@ def set_key(desk: Desk, call: Call) -> KeyShown:
         check_terms(desk, msgspec.structs.replace(said, role=key.role), named)
         return bound(with_terms(key, msgspec.structs.replace(terms_of(key), **changes), now=call.now), named)
 
-    key = desk.ledger.change_key(name, change)
-    desk.note(call, "keys.set", f"key {name}", noted(key))
+    with desk.ledger.together():
+        key = desk.ledger.change_key(name, change)
+        desk.note(call, "keys.set", f"key {name}", noted(key))
     return next(each for each in keys_shown(desk, call.now) if each.name == name)
 
 
@@ -294,16 +296,20 @@ def rotate_key(desk: Desk, call: Call) -> Secret:
         key = rotated(before, name, secret, grace_s=asked.grace_s, now=call.now)
         if before != found:  # what was revoked stays so
             key = msgspec.structs.replace(key, previous_sha256=None, previous_until=None)
+        return key
+
+    with desk.ledger.together():
+        key = desk.ledger.change_key(name, change)
+        until = key.previous_until
+        detail = {
+            "grace_s": asked.grace_s,
+            "previous_until": until.isoformat() if until is not None else None,
+        }
+        desk.note(call, "keys.rotate", f"key {name}", detail)
         if name == STARTER:
             assert desk.keep_starter is not None  # check_starter has looked
             # Under the ledger's lock: of several at once the last here is the one that the file keeps.
             desk.keep_starter(secret)
-        return key
-
-    key = desk.ledger.change_key(name, change)
-    until = key.previous_until
-    detail = {"grace_s": asked.grace_s, "previous_until": until.isoformat() if until is not None else None}
-    desk.note(call, "keys.rotate", f"key {name}", detail)
     return Secret(name=name, key=secret, deployments=key.deployments, previous_until=until, role=key.role)
 
 
@@ -311,8 +317,9 @@ def revoke_key(desk: Desk, call: Call) -> KeyShown:
     """POST /api/v1/keys/{name}/revoke."""
     name = called(desk, call)
     check_starter(desk, name, "revoked")
-    key = desk.ledger.change_key(name, lambda before: revoked(before, name, now=call.now))
-    desk.note(call, "keys.revoke", f"key {name}")
+    with desk.ledger.together():
+        key = desk.ledger.change_key(name, lambda before: revoked(before, name, now=call.now))
+        desk.note(call, "keys.revoke", f"key {name}")
     return shown(key, call.now)
 
 

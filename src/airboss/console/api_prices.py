@@ -80,9 +80,10 @@ def update_prices(desk: Desk, call: Call) -> PricesKept:
         table = desk.prices.keep(asked.prices, asked.source)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_prices", param="prices") from None
-    plan = desk.apply(config, "the configuration in force")
-    detail = {"before": before.version, "sha256": hashlib.sha256(asked.prices.encode()).hexdigest()}
-    desk.note(call, "prices.update", f"prices {table.version}", {**detail, "plan": plan.number})
+    with desk.rollouts.together():
+        plan = desk.apply(config, "the configuration in force")
+        detail = {"before": before.version, "sha256": hashlib.sha256(asked.prices.encode()).hexdigest()}
+        desk.note(call, "prices.update", f"prices {table.version}", {**detail, "plan": plan.number})
     return PricesKept(version=table.version, before=before.version, models=counted(table), plan=plan.number)
 
 

@@ -61,15 +61,16 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 def run_probe(desk: Desk, call: Call) -> Job:
     """POST /api/v1/probes."""
     order = call.intent(ProbeOrder)
-    job = desk.probes.start(order, by=call.actor)
-    plan = msgspec.json.decode(job.spec, type=ProbeTask).plan
-    detail = {
-        "release": plan.target.release,
-        "questions": plan.questions,
-        "calls": order.calls,
-        "own_prompts": order.prompts is None,
-    }
-    desk.note(call, "probe.run", job.id, detail)
+    with desk.ledger.together():
+        job = desk.probes.start(order, by=call.actor)
+        plan = msgspec.json.decode(job.spec, type=ProbeTask).plan
+        detail = {
+            "release": plan.target.release,
+            "questions": plan.questions,
+            "calls": order.calls,
+            "own_prompts": order.prompts is None,
+        }
+        desk.note(call, "probe.run", job.id, detail)
     return job
 
 

@@ -54,15 +54,16 @@ class Tune(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_tune(desk: Desk, call: Call) -> Job:
     """POST /api/v1/tunes."""
-    job = desk.tuning.start(call.intent(TuneOrder), by=call.actor)
-    task = msgspec.json.decode(job.spec, type=TuneTask)
-    detail = {
-        "dataset": task.dataset,
-        "base": task.base.digest,
-        "budget": task.budget,
-        "reflector": task.reflector.release if task.reflector is not None else None,
-    }
-    desk.note(call, "tune.run", job.id, detail)
+    with desk.ledger.together():
+        job = desk.tuning.start(call.intent(TuneOrder), by=call.actor)
+        task = msgspec.json.decode(job.spec, type=TuneTask)
+        detail = {
+            "dataset": task.dataset,
+            "base": task.base.digest,
+            "budget": task.budget,
+            "reflector": task.reflector.release if task.reflector is not None else None,
+        }
+        desk.note(call, "tune.run", job.id, detail)
     return job
 
 

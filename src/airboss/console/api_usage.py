@@ -295,17 +295,19 @@ def save_view(desk: Desk, call: Call) -> SavedView:
         raise InvalidRequest(f"there are {len(kept)} views, of at most {VIEWS_MAX}; delete one", param="name")
     query = dict(parse_qsl(parts.query, keep_blank_values=False))
     view = SavedView(name=name, path=parts.path, query=query, by=call.actor, at=call.now)
-    desk.views.put_view(view)
-    desk.note(call, "view.save", name, {"path": view.path})
+    with desk.ledger.together():
+        desk.views.put_view(view)
+        desk.note(call, "view.save", name, {"path": view.path})
     return view
 
 
 def delete_view(desk: Desk, call: Call) -> Gone:
     """POST /api/v1/views/{name}/delete."""
     name = call.path["name"]
-    if not desk.views.drop_view(name):
-        raise NotFound(f"there is no view {name[:80]!r}", param="name")
-    desk.note(call, "view.delete", name)
+    with desk.ledger.together():
+        if not desk.views.drop_view(name):
+            raise NotFound(f"there is no view {name[:80]!r}", param="name")
+        desk.note(call, "view.delete", name)
     return Gone(name=name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
@@ -85,6 +85,9 @@ Raises ConfigError where it is wrong."""
 
 class Rollouts(Protocol):
     """What `controller.rollouts` does for pages and verbs."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """As `Ledger.together`, for what publishes."""
 
     def start(self, deployment: str, release: str | None, *, by: str) -> Rollout:
         """Begin a rollout. Raises NotFound, WrongCall."""

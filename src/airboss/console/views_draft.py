@@ -87,8 +87,9 @@ def keep(desk: Desk, form: Form) -> str:
     if release is None:
         raise NotFound(f"release {of[:12]} is gone; send it again to one that is served", param="play")
     made = varied(release, call.varied.variant)
-    plan = desk.rollouts.propose(name, made)
-    desk.note(form.call(), "release.keep", name, {"release": made.digest, "of": of, "plan": plan.number})
+    with desk.rollouts.together():
+        plan = desk.rollouts.propose(name, made)
+        desk.note(form.call(), "release.keep", name, {"release": made.digest, "of": of, "plan": plan.number})
     return url("/playground", {}, play=asked, kept=name)
 
 

@@ -63,14 +63,14 @@ def apply_config(
     promote: Mapping[str, tuple[str, PromotionWhy]] | None = None,
     retry_failed: bool = True,
 ) -> ServingPlan:
-    """Put a configuration into force; returns the plan that serves it. Applying it again changes nothing.
+    """Put a configuration into force, in one transaction; returns the plan served. Again changes nothing.
 
     A changed release becomes a candidate or serves at once (`releases.standing`); `promote` says which become
     stable now, by deployment. What rollouts expose stays exposed, unless the configuration wants something
     else than it did: then `supersede` is told. Literal provider keys are moved to `secrets/provider-NAME`.
     An engine that must start anew is placed beside the old one; until it is ready its deployments go on as
     they are: apply the same again then (`controller.scaling` does). With `retry_failed`, engines that have
-    failed are placed anew. Keys get what `[keys]` says. `tools` and `engine_version`: as installed.
+    failed are placed anew. Keys get what `[keys]` says. `tools`, `engine_version`: as installed.
     Raises ConfigError or SetupError, with nothing changed.
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
@@ -104,20 +104,20 @@ def apply_config(
         prices=PriceList(data).in_force(),
     )
     plan = placed.settle(plan, before.plan if before is not None else None)
-    # Until here nothing has been written.
-    for name, reason in ends.items():
-        supersede(name, reason)
-    rekeyed = [_keep_literal(data, name, value) for name, value in literals.items()]
-    placed.write()
-    changed = {name: each for name, each in standings.items() if stood.get(name) != each}
-    # A new key under the old reference is no change of the plan, but gateways read keys with a plan.
-    same = before is not None and ledger.config() == text and _same(before.plan, plan)
-    if before is not None and same and not changed and not any(rekeyed):
-        published = before.plan
-    else:
-        published = ledger.publish(text, plan, standings=changed.values())
-    placed.retire(published)
-    _bind_keys(ledger, config)
+    with ledger.together():  # until here nothing has been written
+        for name, reason in ends.items():
+            supersede(name, reason)
+        rekeyed = [_keep_literal(data, name, value) for name, value in literals.items()]
+        placed.write()
+        changed = {name: each for name, each in standings.items() if stood.get(name) != each}
+        # A new key under the old reference is no change of the plan, but gateways read keys with a plan.
+        same = before is not None and ledger.config() == text and _same(before.plan, plan)
+        if before is not None and same and not changed and not any(rekeyed):
+            published = before.plan
+        else:
+            published = ledger.publish(text, plan, standings=changed.values())
+        placed.retire(published)
+        _bind_keys(ledger, config)
     return published
 
 

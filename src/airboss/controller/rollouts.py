@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol
 
@@ -19,6 +20,7 @@ import msgspec
 from airboss.config import Config, parse_config
 from airboss.config.edit import pointing, with_model, with_release
 from airboss.config.types import GateConfig, RolloutConfig
+from airboss.controller.placement import PUBLISHING
 from airboss.controller.rollout_rows import first_id, read, row_of, superseded, unit_key
 from airboss.domain.errors import AirbossError, ConfigError, NotFound, SetupError, StoreUnavailable, WrongCall
 from airboss.domain.plan import PromotionWhy, ServingPlan, Standing
@@ -97,6 +99,13 @@ class Rollouts:
         self._engine_version = engine_version
         self._lock = threading.RLock()
         self._weights: dict[str, dict[int, float | None]] = {}
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is published within, and whatever is written beside it, is one transaction. Nobody else
+        publishes before its end: they would go by what was in force before it."""
+        with self._lock, PUBLISHING, self._ledger.together():
+            yield
 
     # -- what people do
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal, Protocol
@@ -16,9 +17,8 @@ from airboss.domain.score import Score, ScoreValue
 from airboss.domain.usage import RecordSort, UsageRow
 
 ReplicaState = Literal["fetching", "starting", "ready", "backing_off", "failed", "draining", "stopped"]
-"""Where a replica stands. `backing_off`: it died and waits before the next start. `failed`: it never got
-ready, and is not started again until somebody applies a configuration. `draining`: no new call is sent to
-it, and it stops when those it has are answered."""
+"""Where a replica stands. `backing_off`: it died and waits before the next start. `failed`: it never got ready,
+and starts again once a configuration is applied. `draining`: it takes no new call and stops after the last."""
 
 
 class Clock(Protocol):
@@ -134,6 +134,9 @@ class KeptRelease(msgspec.Struct, frozen=True, kw_only=True):
 class Ledger(Protocol):
     """Transactional state: configuration, releases, plans, keys, replicas. Every call is one transaction."""
 
+    def together(self) -> AbstractContextManager[None]:
+        """Calls within are one transaction, by the first that writes. Nothing slow may come after that."""
+
     def revision(self) -> int:
         """The number of the newest change that gateways must see; 0 before the first plan. Cheap."""
 
@@ -144,8 +147,7 @@ class Ledger(Protocol):
         """The text of the configuration last applied, or None before the first."""
 
     def publish(self, config: str, plan: ServingPlan, *, standings: Iterable[Standing] = ()) -> ServingPlan:
-        """Store `config`, the plan's releases and `standings`, and number `plan` one above the last; returns
-        it numbered. `plan.number` as given is ignored."""
+        """Store these and the plan's releases; returns the plan with its number, one above the last."""
 
     def standings(self) -> Mapping[str, Standing]:
         """Where each deployment stands that was ever published, by name."""
@@ -200,14 +202,13 @@ class Ledger(Protocol):
 class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of one journal segment on its way into the record log, applied whole or not at all.
 
-    `segment` is the segment's own name, unique for ever. Frames in bytes `[start, end)` gave `records` (JSON
-    of `InferenceRecord`, for calls opened and closed in the stretch), `opened` (JSON of `OpenedCall`, by
-    record id, whose close is not read yet: the log keeps it until the close comes) and `closed` (JSON of
-    `ClosedCall`, by record id, whose open was moved earlier: the log joins the two; one that finds no open is
-    ignored, because it has been joined before). A call whose worker died is closed by the mover with
-    `record.interrupted`. `scores` is JSON of `Score`: feedback, which the log attaches to its record, now or
-    when that comes, if both are of one key; `moved_at` is when the mover read it. `spans` is JSON of
-    `store.span_rows.Span`, each kept once, whatever comes again."""
+    `segment` is the segment's own name, unique for ever. Frames in bytes `[start, end)` gave `records`
+    (JSON of `InferenceRecord`, for calls opened and closed in the stretch), `opened` (JSON of
+    `OpenedCall`, by record id, kept until its close comes) and `closed` (JSON of `ClosedCall`, by record
+    id, whose open was moved earlier: the log joins the two; one that finds no open is ignored). A call
+    whose worker died is closed by the mover with `record.interrupted`. `scores` is JSON of `Score`:
+    feedback, which the log attaches to its record, now or when that comes, if both are of one key;
+    `moved_at` is when the mover read it. `spans` is JSON of `store.span_rows.Span`, each kept once."""
 
     segment: str
     start: int
@@ -223,14 +224,13 @@ class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
 class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which records. Every field given must hold; times are `since <= started_at < until`.
 
-    `before` is the id of a record: only older ones (keyset paging, newest first).
-    `after` is the id of a record: only those stored later, in that order (following: a long call that began
-    earlier and ended later is not missed). An id that is not there has nothing before or after it; after ""
-    come all records.
-    `score` is a condition on the record's `scores` (`score.read_condition`); `release` is a digest.
-    `text` is looked for in id, user, session and error_type, case-insensitively. `tag` is `NAME=VALUE`.
-    With `sort` the list starts with the slowest or costliest calls, those with the longest answers, or as
-    chance orders them, alike for one `seed`, and is not paged."""
+    `before` is a record's id: only older ones (keyset paging, newest first). `after`: only those stored
+    later than that one, in that order (a long call that began earlier and ended later is not missed). An
+    id that is not there has nothing before or after it; after "" come all. `score` is a condition on the
+    record's `scores` (`score.read_condition`); `release` is a digest. `text` is looked for in id, user,
+    session and error_type, case-insensitively. `tag` is `NAME=VALUE`. With `sort` the list starts with the
+    slowest or costliest calls, those with the longest answers, or as chance orders them, alike for one
+    `seed`, and is not paged."""
 
     deployment: str | None = None
     status: str | None = None

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from airboss.store.ledger_open import cannot, open_engine, writing
 from airboss.store.ledger_unchanged import Version
+
+
+class _Together:
+    """Writes of one thread that become one transaction, begun by the first of them: what is only read before
+    keeps nobody waiting."""
+
+    def __init__(self, writer: Engine, ends: ExitStack) -> None:
+        self._writer = writer
+        self._ends = ends
+        self.connection: Connection | None = None
+
+    def begun(self) -> Connection:
+        if self.connection is None:
+            self.connection = self._ends.enter_context(self._writer.begin())
+        return self.connection
+
+
+_together: ContextVar[dict[str, _Together]] = ContextVar("together", default={})  # noqa: B039 - never changed
+"""By the database's URL, as each part of a ledger has an engine of its own."""
 
 
 class LedgerPart:
@@ -20,6 +40,7 @@ class LedgerPart:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         self._writer = writing(self._engine)
+        self._place = self._engine.url.render_as_string(hide_password=True)
         file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
         self._version = Version(file) if file and file != ":memory:" else None
         self._answers: dict[tuple[Any, ...], tuple[int, Any]] = {}
@@ -31,8 +52,33 @@ class LedgerPart:
             self._version.close()
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread writes within, by any part of this ledger, is one transaction: on disk at the end,
+        or, where the block raises, not at all. The write lock is held from the first write on, so that
+        nothing slow may come after it, nor what waits for another's write. Raises SetupError."""
+        if self._place in _together.get():
+            yield
+            return
+        try:
+            with ExitStack() as ends:
+                token = _together.set({**_together.get(), self._place: _Together(self._writer, ends)})
+                ends.callback(_together.reset, token)
+                yield
+        except DBAPIError as error:
+            raise cannot(error, self._engine) from error
+
+    def _shared(self) -> Connection | None:
+        """The connection of `together`, once it has written."""
+        held = _together.get().get(self._place)
+        return held.connection if held is not None else None
+
+    @contextmanager
     def _read(self) -> Iterator[Connection]:
         try:
+            shared = self._shared()
+            if shared is not None:
+                yield shared
+                return
             with self._engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
@@ -42,6 +88,10 @@ class LedgerPart:
     def _write(self) -> Iterator[Connection]:
         """As `_read`, in a transaction that has the write lock from its start and is on disk at its end."""
         try:
+            held = _together.get().get(self._place)
+            if held is not None:
+                yield held.begun()
+                return
             with self._writer.begin() as connection:
                 yield connection
         except DBAPIError as error:

@@ -56,17 +56,21 @@ class Remembering(Protocol):
     _version: Version | None
     _answers: dict[tuple[Any, ...], tuple[int, Any]]
 
+    def _shared(self) -> object | None:
+        """What reads go by that see writes of which nobody else knows yet."""
+
 
 R = TypeVar("R", bound=Remembering)
 
 
 def unchanged(read: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P], T]:
     """A read whose answer, which nobody changes, is given again until something is written. Its arguments
-    can be hashed. Where the version cannot be told (PostgreSQL) it reads each time."""
+    can be hashed. Where the version cannot be told (PostgreSQL) it reads each time, and so it does among
+    writes that may yet be taken back (`LedgerPart.together`)."""
 
     @wraps(read)
     def remembered(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        version = self._version.now() if self._version is not None else None
+        version = self._version.now() if self._version is not None and self._shared() is None else None
         if version is None:
             return read(self, *args, **kwargs)
         asked = (read.__name__, *args, *kwargs.items())
