@@ -17,8 +17,8 @@ from airboss.domain.score import Score, ScoreValue
 from airboss.domain.usage import RecordSort, UsageRow
 
 ReplicaState = Literal["fetching", "starting", "ready", "backing_off", "failed", "draining", "stopped"]
-"""Where a replica stands. `backing_off`: it died and waits before the next start. `failed`: it never got ready,
-and starts again once a configuration is applied. `draining`: it takes no new call and stops after the last."""
+"""Where a replica stands. `backing_off`: it died and waits to be started again. `failed`: it never got ready
+and starts again when something is applied. `draining`: it takes no new call and stops after the last."""
 
 
 class Clock(Protocol):
