@@ -38,6 +38,26 @@ def test_every_form_of_input() -> None:
     assert (by_id["v"].group, by_id["v"].part) == ("3", "train")
 
 
+def test_a_line_for_fine_tuning_is_an_item() -> None:
+    """OpenAI's form: the answer that it ends with is expected, what trains a model alone is left out."""
+    asked = '{"role": "system", "content": "s"}, {"role": "user", "content": "u"}'
+    answer = '{"role": "assistant", "content": "a", "weight": 1}'
+    tool = '{"type": "function", "function": {"name": "f", "parameters": {}}}'
+    made = read(
+        f'{{"messages": [{asked}, {answer}]}}\n'
+        f'{{"id": "t", "messages": [{asked}], "tools": [{tool}], "expected": "b"}}\n'
+        f'{{"id": "w", "messages": [{asked}, {answer}, {{"role": "user", "content": "v"}}]}}'
+    )
+    by_id = {item.id: item for item in made.items}
+    trained = next(item for item in made.items if item.expected == "a")
+    assert [each["role"] for each in trained.input.messages] == ["system", "user"]
+    assert trained.id == input_digest(trained.input)[:16]
+    assert by_id["t"].expected == "b"
+    assert by_id["t"].input.params["tools"][0]["function"]["name"] == "f"
+    assert by_id["w"].expected is None
+    assert by_id["w"].input.messages[2] == {"role": "assistant", "content": "a"}
+
+
 def test_a_byte_order_mark_is_no_fault() -> None:
     """Files from some editors begin with one."""
     assert len(read(b'\xef\xbb\xbf{"input": "x"}\r\n').items) == 1
@@ -55,6 +75,9 @@ def test_a_byte_order_mark_is_no_fault() -> None:
         ('{"input": "a", "part": "test"}', "part is 'test'"),
         ('{"id": "x", "input": "a"}\n{"id": "x", "input": "b"}', "line 2: .*'x'.* in line 1"),
         ('{"input": "a"}\n{"input": "a"}', "line 2: .*there already"),
+        ('{"input": "a", "messages": [{"role": "user", "content": "a"}]}', "either `input` or `messages`"),
+        ('{"messages": [{"role": "assistant", "content": "a"}]}', "neither messages nor variables"),
+        ('{"variables": {"x": "y"}}', "unknown field `variables`$"),
         ('["input"]', "line 1: .*object"),
         ('{"input": 3}', "line 1"),
         ("", "0 items"),

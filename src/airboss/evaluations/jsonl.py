@@ -2,10 +2,13 @@
 
     {"input": "Is this spam? …", "expected": "yes"}
     {"id": "q7", "input": {"messages": […], "variables": {"tone": "dry"}}, "tags": ["hard"], "group": "g1"}
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
 
 `input` is a text (one user message), a list of messages, or an object with `messages`, `variables` and
-`params`. Without an `id` an item is known by the first 16 digits of its input's digest. `user` is the person
-that it came from: erasing them finds it, and their items stay in one part unless `group` says otherwise.
+`params`. `messages` in place of it, with `tools` or without, is a line of a file for OpenAI's fine-tuning:
+the text that it ends with is what is expected. Without an `id` an item is known by the first 16 digits of
+its input's digest. `user` is the person that it came from: erasing them finds it, and their items stay in
+one part unless `group` says otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    input: str | list[dict[str, Any]] | dict[str, Any]
+    input: str | list[dict[str, Any]] | dict[str, Any] | None = None
+    messages: tuple[dict[str, Any], ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
     id: str | int | None = None
     expected: Any = None
     tags: tuple[str, ...] = ()
@@ -81,19 +86,32 @@ def _lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes]]:
 
 def _item(line: bytes) -> Item:
     given = msgspec.json.decode(line, type=_Given)
-    asked = read_input(given.input)
+    if (given.input is None) == (not given.messages):
+        raise WrongCall("an item has either `input` or `messages`; give one of them")
+    asked, expected = (
+        _from_messages(given) if given.input is None else (read_input(given.input), given.expected)
+    )
     part = given.part
     if part is not None and part not in {"train", "validation", "holdout"}:
         raise WrongCall(f"part is {part!r}; train, validation, holdout, or leave it to the hash")
     return Item(
         id=str(given.id) if given.id is not None else input_digest(asked)[:16],
         input=asked,
-        expected=given.expected,
+        expected=expected,
         tags=tuple(sorted(set(given.tags))),
         group=str(given.group) if given.group is not None else given.user,
         user=given.user,
         part=part,  # type: ignore[arg-type]  # one of the three, as seen above
     )
+
+
+def _from_messages(given: _Given) -> tuple[Input, Any]:
+    """Input and expected text of a line that trains a model; `weight` says only how much it is trained."""
+    said = [{name: each[name] for name in each if name != "weight"} for each in given.messages]
+    answer = said.pop() if said[-1].get("role") == "assistant" else {}
+    params = {"tools": list(given.tools)} if given.tools else {}
+    expected = given.expected if given.expected is not None else answer.get("content")
+    return read_input({"messages": said, "params": params}), expected
 
 
 def read_input(given: str | list[dict[str, Any]] | dict[str, Any]) -> Input:
@@ -118,5 +136,6 @@ def read_input(given: str | list[dict[str, Any]] | dict[str, Any]) -> Input:
 def _near(message: str) -> str:
     """The nearest field, where a message complains of an unknown one."""
     _, found, rest = message.partition("unknown field `")
-    near = difflib.get_close_matches(rest.partition("`")[0], _FIELDS, n=1) if found else []
+    name = rest.partition("`")[0]
+    near = difflib.get_close_matches(name, set(_FIELDS) - {name}, n=1) if found else []
     return f"; did you mean `{near[0]}`?" if near else ""
