@@ -164,17 +164,29 @@ def test_a_rollout_without_javascript(browser: Browser, tmp_path: Path) -> None:
             context.close()
 
 
-def test_the_bottom_bar_scrolls_to_the_present_room(browser: Browser, address: str) -> None:
-    """On a phone the rail holds every room; the one that one is in is in sight."""
-    with visitor(browser, address, NARROW) as page:
-        for path in ("/deployments", "/quality", "/system"):
+@pytest.mark.parametrize("width", [390, 360])
+def test_the_bottom_bar_has_every_room_in_reach(browser: Browser, address: str, width: int) -> None:
+    """On a phone no room and no button of the rail lies beyond the screen or upon another, wherever one is,
+    and the present room is named."""
+    with visitor(browser, address, (width, 844)) as page:
+        for path in ("/", "/deployments", "/quality", "/tuning", "/system"):
             page.goto(address + path)
-            box = page.locator(".rail > [aria-current]").bounding_box()
-            assert box is not None
-            assert box["x"] >= 0
-            assert box["x"] + box["width"] <= NARROW[0]
-            assert box["width"] >= 44
-            assert box["height"] >= 44
+            boxes = [
+                each.bounding_box()
+                for each in page.locator(".rail > a, .rail button").filter(visible=True).all()
+            ]
+            assert len(boxes) == 9, path
+            end = 0.0
+            for box in boxes:
+                assert box is not None
+                assert end <= box["x"]
+                assert box["width"] >= 28
+                assert box["height"] >= 44
+                end = box["x"] + box["width"]
+            assert end <= width
+            named = page.locator(".rail > [aria-current] span").bounding_box()
+            assert named is not None
+            assert named["width"] > 20
 
 
 def test_a_refresh_that_fails_takes_nothing_away(browser: Browser, address: str) -> None:

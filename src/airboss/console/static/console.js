@@ -350,9 +350,6 @@
     document.addEventListener("htmx:after:swap", () => { if (asked) slow = performance.now() - asked; drawCharts(); showCopy(); });
     listen();
   }
-  // On a phone the rail scrolls: the room one is in is in sight.
-  const rail = $(".rail"), room = $(".rail > [aria-current]");
-  if (rail && room && rail.scrollWidth > rail.clientWidth) rail.scrollLeft = room.offsetLeft - (rail.clientWidth - room.offsetWidth) / 2;
   measure();
   showCopy();
   drawCharts();
