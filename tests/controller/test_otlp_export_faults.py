@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -24,6 +24,7 @@ from airboss.controller.otlp_export import (
     retry_after_s,
 )
 from airboss.domain.errors import SetupError
+from airboss.domain.ports import RecordFilter
 from airboss.domain.score import Score
 from tests.controller.test_otlp_export import Clock, Cursors, exporter, follow, log_of, settings
 from tests.store.samples import START, call_id
@@ -132,6 +133,27 @@ def test_refused_is_sent_again_by_itself() -> None:
             asyncio.run(run())
         assert len(backend.spans) == 2
     assert (export.failures, export.dropped) == (5, 0)
+
+
+def test_the_lag_grows_while_a_backend_is_away() -> None:
+    """`otlp_lag_seconds` is how old the oldest call is that was not sent, also between two tries."""
+    log, clock = log_of(1, 2), Clock()
+    with Backend() as backend:
+        backend.script = [503]
+        export = exporter(log, settings(backend.url), clock=clock)
+
+        async def work() -> None:
+            with pytest.raises(Refused):
+                await export.tick()
+            began = log.records(RecordFilter(id=call_id(1)), limit=1, bodies=False)[0].started_at
+            for seconds in (60, 600):
+                clock.at = began + timedelta(seconds=seconds)
+                assert export.counts["otlp_lag_seconds"] == seconds
+            await export.tick()
+            assert export.counts["otlp_lag_seconds"] == 0
+            await export._hang_up()
+
+        asyncio.run(work())
 
 
 def test_waits_grow_and_are_not_alike() -> None:

@@ -151,15 +151,16 @@ class OtlpExport:
         self._told: OrderedDict[str, None] = OrderedDict()
         self.sent = self.dropped = self.failures = 0
         self.dropped_scores = self.dropped_metrics = 0
-        self.lag_s = 0.0
+        self._waits_since: datetime | None = None
 
     @property
     def counts(self) -> dict[str, float]:
         """For metrics: what was sent since the start, and how far behind it is."""
         if self._held is None:
             return {}
+        since, now = self._waits_since, self._clock.now()
         return {
-            "otlp_lag_seconds": self.lag_s,
+            "otlp_lag_seconds": max(0.0, (now - (since or now)).total_seconds()),
             "otlp_sent_spans": float(self.sent),
             "otlp_dropped_spans": float(self.dropped),
             "otlp_dropped_scores": float(self.dropped_scores),
@@ -194,7 +195,7 @@ class OtlpExport:
         SetupError."""
         settings = await asyncio.to_thread(self._settings)
         if settings is None:
-            self.lag_s = 0.0
+            self._waits_since = None
             if self._held is not None or await asyncio.to_thread(self._cursors.cursor, CURSOR) is not None:
                 await asyncio.to_thread(self._cursors.put_cursor, CURSOR, None)
                 await self._hang_up()
@@ -203,13 +204,12 @@ class OtlpExport:
         cursor = await asyncio.to_thread(self._begin)
         where = RecordFilter(after=cursor)
         page = await asyncio.to_thread(self._log.records, where, limit=PAGE, bodies=settings.content)
+        self._waits_since = page[0].started_at if page else None
         if page:
-            behind = (self._clock.now() - page[0].started_at).total_seconds()
             await self._page(page, settings)
             await asyncio.to_thread(self._cursors.put_cursor, CURSOR, page[-1].id)
-            self.lag_s = max(0.0, behind) if len(page) == PAGE else 0.0
+            self._waits_since = page[-1].started_at if len(page) == PAGE else None
         else:
-            self.lag_s = 0.0
             await asyncio.to_thread(self._look_for_loss, cursor)
         # One who takes no metrics, say, does not hold traces up.
         for signal, send in (("metrics", self._metrics), ("scores", self._scores)):
