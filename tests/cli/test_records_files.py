@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import duckdb
 import msgspec
 import pytest
 
+from airboss.cli import api as cli_api
+from airboss.cli import records_files
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
+from airboss.store import record_file
 from airboss.store.datadir import DataDir
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.ledger import SqlLedger
+from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 from tests.store.samples import START, call_id, record_json
 from tests.store.test_erase import score
@@ -159,3 +164,71 @@ def test_the_forgotten_do_not_come_back(run: Run, data: Path, tmp_path: Path) ->
     blank = [each for each in found if each["user"] is None]
     assert len(blank) == COUNT // 7
     assert all(each["request"] is None and each["tags"] == {} for each in blank)
+
+
+def failing(then: Any, *refusals: tuple[int, str]) -> Callable[[dict[str, str]], Any]:
+    """An answer that comes once these have been given."""
+    left = list(refusals)
+
+    def answer(params: dict[str, str]) -> Any:
+        if left:
+            status, code = left.pop(0)
+            return status, {"error": {"message": f"the store says {code}", "code": code}}
+        return then(params) if callable(then) else then
+
+    return answer
+
+
+def test_an_export_outlasts_a_store_that_is_away(
+    run: Run, api: AdminApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that cannot be given now is asked for again, and stderr says so; the first one is not."""
+    monkeypatch.setattr(cli_api, "AGAIN_S", 0.01)
+    rows = [{"record": json.loads(record_json(number)), "scores": []} for number in (3, 2, 1)]
+    away = (503, "store_unavailable")
+
+    def page(params: dict[str, str]) -> Any:
+        if "before" not in params:
+            return {"rows": rows[:2], "next": "2"}
+        return second(params)
+
+    last = failing({"rows": [], "next": None}, away)
+    second = failing(
+        lambda params: {"rows": rows[2:], "next": "1"} if params["before"] == "2" else last(params),
+        away,
+        away,
+    )
+    api.answers["GET", "/api/v1/transfer"] = page
+    file = tmp_path / "all.parquet"
+    code, out, err = run("records", "export", str(file), "--url", api.url, "--json")
+    assert code == 0, err
+    assert json.loads(out)["records"] == 3
+    assert record_file.count(file) == 3
+    assert err.count("trying again") == 2, "once for each page that was late"
+    api.answers["GET", "/api/v1/transfer"] = failing(None, away)
+    code, _, err = run("records", "export", str(file), "--url", api.url)
+    assert (code, "trying again" in err) == (1, False)
+    monkeypatch.setattr(cli_api, "PATIENCE_S", 0.0)
+    api.answers["GET", "/api/v1/transfer"] = lambda params: (503, {}) if "before" in params else page(params)
+    code, _, err = run("records", "export", str(tmp_path / "none.parquet"), "--url", api.url)
+    assert code == 1, err
+    assert not (tmp_path / "none.parquet").exists()
+
+
+def test_an_import_outlasts_a_store_that_is_away(
+    run: Run, api: AdminApi, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that cannot be taken now is given again: what it holds is stored once in any case."""
+    monkeypatch.setattr(cli_api, "AGAIN_S", 0.01)
+    monkeypatch.setattr(records_files, "BATCH_BYTES", 100_000)
+    file = tmp_path / "all.parquet"
+    assert run("records", "export", str(file), "--data-dir", str(data))[0] == 0
+    answers: list[Any] = [{"records": 1, "scores": 1}, (503, {}), (503, {})]
+    api.answers["POST", "/api/v1/transfer"] = lambda _: (
+        answers.pop(0) if answers else {"records": 1, "scores": 1}
+    )
+    code, out, err = run("records", "import", str(file), "--url", api.url, "--json")
+    assert code == 0, err
+    given = [body["rows"] for *_, body in api.asked]
+    assert given[1] == given[2] == given[3]
+    assert json.loads(out)["records"] == len(given) - 2 > 1

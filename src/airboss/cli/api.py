@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +29,8 @@ TELL_S = 1.0
 LOOK_S = 0.05
 """It tells by a lock and a file, which wake nobody."""
 TIMEOUT_S = 30.0
+PATIENCE_S = 300.0
+AGAIN_S = 1.0
 NAMES = ("code", "param")
 """The members of an error that are passed on as they are, with its message and type."""
 SETUP = "setup_error"
@@ -87,6 +89,27 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
         return
     with opened(data_dir) as stopped:
         yield stopped
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """What `ask` gives, which may be asked twice. While nobody answers, or who does cannot yet, it is asked
+    again for PATIENCE_S, and stderr is told: what has come this far is not to be lost for that. Raises the
+    error that lasts, and at once one that would stay."""
+    began = time.monotonic()
+    told = False
+    while True:
+        try:
+            return ask()
+        except AirbossError as error:
+            passing = isinstance(error, Unreachable) or type(error) is AirbossError
+            if not passing or time.monotonic() - began > PATIENCE_S:
+                raise
+            if not told:
+                told = True
+                sys.stderr.write(
+                    f"airboss: {error}; trying again, for {PATIENCE_S / 60:.0f} minutes at most\n"
+                )
+        time.sleep(AGAIN_S)
 
 
 def _up(data_dir: Path) -> UpFile | None:

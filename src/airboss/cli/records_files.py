@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from airboss.cli.api import Api, reach
+from airboss.cli.api import Api, patiently, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
 from airboss.cli.records import filters
@@ -74,7 +75,9 @@ def import_(
     done = records = scores = 0
     with reach(data_dir, url) as api, counted("imported", total) as tell:
         for batch in batches(record_file.read(file)):
-            answer = api.post("/api/v1/transfer", {"rows": batch})
+            given = {"rows": batch}
+            store = partial(api.post, "/api/v1/transfer", given)
+            answer = patiently(store) if done else store()
             done += len(batch)
             records += answer["records"]
             scores += answer["scores"]
@@ -88,14 +91,13 @@ def import_(
 
 
 def pages(api: Api, query: dict[str, str]) -> Iterator[list[Any]]:
-    """The rows of every page."""
-    cursor: str | None = None
+    """The rows of every page. Who does not answer the first is not there; for a later one we wait."""
+    page = api.get("/api/v1/transfer", query)
     while True:
-        page = api.get("/api/v1/transfer", query if cursor is None else {**query, "before": cursor})
         if not page["rows"]:
             return
         yield page["rows"]
-        cursor = page["next"]
+        page = patiently(partial(api.get, "/api/v1/transfer", {**query, "before": page["next"]}))
 
 
 def batches(found: Iterator[list[Any]]) -> Iterator[list[Any]]:
