@@ -7,6 +7,7 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
@@ -16,8 +17,9 @@ from airboss.console.views import RAW_MAX, ROWS
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import InferenceRecord, PolicyFinding
 from airboss.store.memory import MemoryRecordLog
-from tests.console.site import API_KEY, NOW, Site, put, sample
+from tests.console.site import API_KEY, NOW, Ledger, Site, put, sample
 from tests.console.test_api import One
+from tests.support.seed_records import seed_plan
 
 FOUND = (PolicyFinding(kind="email", action="mask", count=2, where="request.messages.content"),)
 OWN_ATTRIBUTES = {
@@ -445,3 +447,17 @@ def test_the_overview_reads_no_bodies(site: Site) -> None:
     shown(site.person(), "/")
     shown(site.person(), "/records")
     assert True not in asked
+
+
+@pytest.mark.parametrize(
+    ("age_s", "chosen"), [(60, "15m"), (2_000, "1h"), (20_000, "6h"), (80_000, "24h"), (9_000_000, "24h")]
+)
+def test_a_young_airboss_shows_what_it_has(age_s: float, chosen: str) -> None:
+    """Unless a range is asked for: a day's chart of a first minute would be a dot at its end."""
+    first = msgspec.structs.replace(seed_plan(NOW - timedelta(seconds=age_s)), number=1)
+    client = Site(ledger=Ledger(first, None)).person()
+    for path in ("/", "/deployments", "/explore", "/quality", "/review", "/traces"):
+        asked = client.get(path)
+        assert re.findall(r'aria-current="true">(\w+)</a>', asked.text) == [chosen], path
+        told = client.get(path, params={"range": "7d"})
+        assert re.findall(r'aria-current="true">(\w+)</a>', told.text) == ["7d"], path

@@ -16,6 +16,7 @@ import msgspec
 from airboss.config.types import Role
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
+from airboss.console.query import RANGES, TIME_NAMES, Period, read_period
 from airboss.console.render import Templates, Visit
 from airboss.console.route import Call
 from airboss.console.wire import encode
@@ -165,6 +166,15 @@ def current_plan(desk: Desk) -> ServingPlan | None:
     """The newest plan."""
     snapshot = desk.ledger.snapshot()
     return snapshot.plan if snapshot is not None else None
+
+
+def period_of(desk: Desk, seen: Visit) -> Period:
+    """The period that a page is about. Unless its query says, the shortest range that holds all since this
+    Airboss began, up to a day: of a first hour, a day's chart would show a dot at its end."""
+    first = None if any(seen.params.get(each) for each in TIME_NAMES) else desk.ledger.plan(1)
+    age_s = (seen.now - first.created_at).total_seconds() if first is not None else RANGES["24h"]
+    usual = next(key for key, length_s in RANGES.items() if length_s >= min(age_s, RANGES["24h"]))
+    return read_period(seen.params, now=seen.now, local=seen.zone, default=usual)
 
 
 def firing(desk: Desk) -> int:

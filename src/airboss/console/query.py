@@ -26,6 +26,9 @@ from airboss.store.usage import LABEL_CHARS_MAX, TAG_CHARS_MAX, read_tag
 RANGES = {"15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 """The ranges a page offers, in seconds."""
 
+TIME_NAMES = ("range", "since", "until")
+"""The parameters that say a period."""
+
 RANGE_WORDS = {
     "15m": "the last 15 minutes",
     "1h": "the last hour",

@@ -24,8 +24,8 @@ from airboss.console.findings import findings, node_findings, system_findings
 from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
-from airboss.console.page import Page, View, asking, current_plan, need
-from airboss.console.query import FILTER_NAMES, STATUSES, Period, read_filter, read_period
+from airboss.console.page import Page, View, asking, current_plan, need, period_of
+from airboss.console.query import FILTER_NAMES, STATUSES, TIME_NAMES, Period, read_filter
 from airboss.console.reading import note_one
 from airboss.console.render import Visit, url
 from airboss.console.text import hue
@@ -37,7 +37,6 @@ from airboss.domain.ports import DeploymentStats, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store.opinions import REVIEWS
 
-TIME_NAMES = ("range", "since", "until")
 ROWS = 50
 """Records on one page."""
 
@@ -68,7 +67,7 @@ LIBRARIES = ("starlette", "uvicorn", "duckdb", "sqlalchemy", "xllamacpp")
 
 def overview(desk: Desk, seen: Visit) -> View:
     """The first page."""
-    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    period = period_of(desk, seen)
     chosen = seen.params.get("deployment")
     plan = current_plan(desk)
     all_stats = desk.log.stats(period.since, period.until)
@@ -126,7 +125,7 @@ def chart_of(
 def records(desk: Desk, seen: Visit) -> View:
     """The table of records."""
     timed = any(name in seen.params for name in TIME_NAMES)
-    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h") if timed else None
+    period = period_of(desk, seen) if timed else None
     where = read_filter(
         {k: v for k, v in whole(desk, seen.params).items() if k not in TIME_NAMES},
         now=seen.now,

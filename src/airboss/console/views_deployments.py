@@ -9,15 +9,14 @@ from airboss.console.desk import Desk
 from airboss.console.difference import Shown, shown
 from airboss.console.fleet import PLANS_MAX, fleet, history, live_rollouts
 from airboss.console.marks import placed
-from airboss.console.page import Action, Form, Page, View
-from airboss.console.query import read_period
+from airboss.console.page import Action, Form, Page, View, period_of
+from airboss.console.query import TIME_NAMES
 from airboss.console.render import Visit
 from airboss.console.rollout_story import story
 from airboss.console.rollout_words import doings
 from airboss.console.route import Call
 from airboss.domain.errors import InvalidRequest, NotFound
 
-TIMES = ("range", "since", "until")
 COARSE, FINE = 48, 120
 """Blocks of a small picture of traffic, and of a large one."""
 
@@ -27,7 +26,7 @@ LISTED = 20
 
 def listing(desk: Desk, seen: Visit) -> View:
     """Every deployment with the releases that answer."""
-    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    period = period_of(desk, seen)
     return View(
         "deployments.html",
         period=period,
@@ -38,7 +37,7 @@ def listing(desk: Desk, seen: Visit) -> View:
 
 def one(desk: Desk, seen: Visit) -> View:
     """One deployment."""
-    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    period = period_of(desk, seen)
     name = seen.parts["name"]
     every = fleet(desk, period, points=FINE, now=seen.now)
     found = next((each for each in every if each.name == name), None)
@@ -101,12 +100,17 @@ def order(desk: Desk, form: Form) -> str:
 
 PAGES: tuple[Page, ...] = (
     Page(
-        path="/deployments", draw=listing, params=TIMES, role="viewer", room="deployments", tab="Deployments"
+        path="/deployments",
+        draw=listing,
+        params=TIME_NAMES,
+        role="viewer",
+        room="deployments",
+        tab="Deployments",
     ),
     Page(
         path="/deployments/{name}",
         draw=one,
-        params=TIMES,
+        params=TIME_NAMES,
         role="viewer",
         room="deployments",
         under="/deployments",

@@ -14,12 +14,12 @@ from airboss.console.curl import quoted
 from airboss.console.desk import Desk
 from airboss.console.marks import gathered
 from airboss.console.named import whole
-from airboss.console.page import Action, Form, Page, View
-from airboss.console.query import FILTER_NAMES, Period, read_period
+from airboss.console.page import Action, Form, Page, View, period_of
+from airboss.console.query import FILTER_NAMES, TIME_NAMES, Period
 from airboss.console.render import Visit, url
 from airboss.console.route import Call
 from airboss.console.text import HUES, hue
-from airboss.console.views import CHARTS, MARK_STEPS, TIME_NAMES
+from airboss.console.views import CHARTS, MARK_STEPS
 from airboss.domain.ports import StatsBucket, UsageQuery
 from airboss.domain.usage import DIMENSIONS
 
@@ -53,7 +53,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def explore(desk: Desk, seen: Visit) -> View:
     """The page."""
-    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    period = period_of(desk, seen)
     keep = dict(seen.params)
     by = keep.get("group_by") or "deployment"
     params = {**{name: value for name, value in keep.items() if name not in TIME_NAMES}, "group_by": by}

@@ -10,8 +10,8 @@ from airboss.console.believed import believed
 from airboss.console.desk import Desk
 from airboss.console.eval_story import Differing, asked, differing, forests, narrowed, plainly, told
 from airboss.console.fleet import release_names
-from airboss.console.page import Action, Form, Page, View, asking
-from airboss.console.query import read_period
+from airboss.console.page import Action, Form, Page, View, asking, period_of
+from airboss.console.query import TIME_NAMES
 from airboss.console.render import Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import panels
@@ -20,7 +20,6 @@ from airboss.evaluations.datasets import Item
 from airboss.evaluations.ports import Answer
 from airboss.store.job_rows import JobState
 
-TIMES = ("range", "since", "until")
 LISTED = 100
 PAGES_MAX = 10_000
 ITEMS_SHOWN = 25
@@ -34,7 +33,7 @@ OPEN = ("train", "validation")
 
 def scores(desk: Desk, seen: Visit) -> View:
     """What scorers and people think of live calls, over time."""
-    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    period = period_of(desk, seen)
     chosen = seen.params.get("deployment")
     return View(
         "quality.html",
@@ -192,7 +191,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         path="/quality",
         draw=scores,
-        params=(*TIMES, "deployment", "judge", "people", "cut"),
+        params=(*TIME_NAMES, "deployment", "judge", "people", "cut"),
         role="viewer",
         room="quality",
         tab="Scores",

@@ -10,7 +10,7 @@ from airboss.console import api_scores
 from airboss.console.api_scores import Judgement
 from airboss.console.conversation import conversation
 from airboss.console.desk import Desk
-from airboss.console.page import Action, Form, Page, View, asking, current_plan
+from airboss.console.page import Action, Form, Page, View, asking, current_plan, period_of
 from airboss.console.query import STATUSES, check_names, read_period
 from airboss.console.render import Visit, url
 from airboss.console.review import (
@@ -47,7 +47,7 @@ def review(desk: Desk, seen: Visit) -> View:
 
 def choosing(desk: Desk, seen: Visit) -> View:
     """The form that begins a review."""
-    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    period = period_of(desk, seen)
     stats = desk.log.score_stats(period.since, period.until, without_key=OWN_KEY)
     plan = current_plan(desk)
     return View(

@@ -11,8 +11,8 @@ import msgspec
 from airboss.console.api_traces import FILTERS, STATUSES, place, read_traces, tree_of
 from airboss.console.curl import body_text
 from airboss.console.desk import Desk
-from airboss.console.page import Page, View, asking, need
-from airboss.console.query import read_period
+from airboss.console.page import Page, View, asking, need, period_of
+from airboss.console.query import TIME_NAMES
 from airboss.console.reading import note_one
 from airboss.console.render import Visit, url
 from airboss.console.trace_tree import Tree, TreeRow
@@ -21,7 +21,6 @@ from airboss.domain.errors import NotFound
 from airboss.store.span_calls import record_ids
 from airboss.store.span_rows import SPANS_MAX, SpanDetail, TraceSpan
 
-TIME_NAMES: Final = ("range", "since", "until")
 TRACES: Final = 50
 ROWS: Final = 200
 """Spans on one page: a waterfall that a person reads."""
@@ -46,7 +45,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 def traces(desk: Desk, seen: Visit) -> View:
     """The list of traces."""
-    period = read_period(seen.params, now=seen.now, local=seen.zone, default="24h")
+    period = period_of(desk, seen)
     where = read_traces(seen.params, since=period.since, until=period.until)
     found = list(desk.log.traces(where, limit=TRACES + 1))
     keep = {name: value for name, value in seen.params.items() if name != "before"}
