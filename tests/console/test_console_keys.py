@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from airboss.console import live
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import DeploymentPlan, Standing
 from airboss.domain.release import PiiAction
@@ -16,6 +18,7 @@ from airboss.governance.keys import hash_key, new_key
 from airboss.governance.policies import policy_of
 from tests.console.governed import DATA_KEY, Governed, governed
 from tests.console.site import NOW, NoRollouts, Site
+from tests.support.wait import until
 
 ORIGIN = {"origin": "http://testserver"}
 
@@ -277,3 +280,18 @@ def test_the_ledger_keeps_a_hash(real: Governed) -> None:
     assert kept["alice"].sha256 == hash_key(secret)
     assert kept["alice"].created_at == NOW
     assert kept["web"].role is None
+
+
+def test_a_live_page_ends_with_its_key(real: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may look no more hears nothing more, also on a page that was open before."""
+    monkeypatch.setattr(live, "BEAT_S", 0.05)
+    monkeypatch.setattr(live, "LIFETIME_S", 15.0)
+    browser = login(real, make(real, "alice", role="viewer")["key"])
+    hub = browser.app.state.live
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(browser.get, "/events")
+        until(lambda: hub.clients == 1)
+        assert real.program().post("/api/v1/keys/alice/revoke").status_code == 200
+        answer = heard.result(10)
+    assert answer.status_code == 200
+    assert hub.clients == 0

@@ -31,6 +31,11 @@ class Newest:
         return self.value
 
 
+async def always() -> bool:
+    """Whoever listens may go on."""
+    return True
+
+
 def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
     """Run a coroutine; ten seconds are more than any needs."""
     asyncio.run(asyncio.wait_for(test(), 10))
@@ -67,7 +72,7 @@ def test_a_new_record_is_told_to_every_page() -> None:
     async def test() -> None:
         newest = Newest()
         hub = Live(newest, every_s=0.001)
-        streams = [hub.stream(), hub.stream()]
+        streams = [hub.stream(always), hub.stream(always)]
         for stream in streams:
             await first(stream)
         heard = [asyncio.create_task(told(stream)) for stream in streams]
@@ -87,7 +92,7 @@ def test_a_store_that_goes_away_is_told() -> None:
     async def test() -> None:
         newest = Newest()
         hub = Live(newest, every_s=0.001)
-        stream = hub.stream()
+        stream = hub.stream(always)
         await first(stream)
         heard = asyncio.create_task(told(stream))
         await watched(newest, 2)
@@ -106,7 +111,7 @@ def test_nobody_listening_asks_nothing() -> None:
     async def test() -> None:
         newest = Newest()
         hub = Live(newest, every_s=0.001)
-        stream = hub.stream()
+        stream = hub.stream(always)
         await first(stream)
         await watched(newest, 2)
         watcher = hub._watcher
@@ -124,13 +129,13 @@ def test_pages_are_bounded() -> None:
 
     async def test() -> None:
         hub = Live(Newest(), every_s=0.001)
-        streams = [hub.stream() for _ in range(CLIENTS_MAX)]
+        streams = [hub.stream(always) for _ in range(CLIENTS_MAX)]
         for stream in streams:
             await first(stream)
         with pytest.raises(Unavailable):
-            hub.stream()
+            hub.stream(always)
         await close(streams.pop())
-        streams.append(hub.stream())
+        streams.append(hub.stream(always))
         await first(streams[-1])
         await close(*streams)
 
@@ -143,7 +148,7 @@ def test_closing_ends_every_stream() -> None:
     async def test() -> None:
         newest = Newest()
         hub = Live(newest, every_s=0.001)
-        stream = hub.stream()
+        stream = hub.stream(always)
         await first(stream)
         rest = asyncio.create_task(told(stream))
         await watched(newest, 2)
@@ -152,7 +157,7 @@ def test_closing_ends_every_stream() -> None:
             await rest
         assert hub.clients == 0
         with pytest.raises(Unavailable):
-            hub.stream()
+            hub.stream(always)
 
     run(test)
 
@@ -163,7 +168,7 @@ def test_silence_is_broken_and_streams_end(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(live, "LIFETIME_S", 0.05)
 
     async def test() -> None:
-        parts = [part async for part in Live(Newest(), every_s=0.001).stream()]
+        parts = [part async for part in Live(Newest(), every_s=0.001).stream(always)]
         assert parts[1:]
         assert set(parts[1:]) == {b": still here\n\n"}
 

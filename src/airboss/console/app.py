@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,7 +24,7 @@ from airboss.console import views as pages
 from airboss.console.callers import ADMIN
 from airboss.console.desk import Desk, newest_of
 from airboss.console.export import Download
-from airboss.console.guard import Door, Guard, bearer, note_login, peer_of
+from airboss.console.guard import Door, Guard, bearer, logged_in, note_login, peer_of
 from airboss.console.openapi import document
 from airboss.console.page import Action, Form, Once, Page, act, current_plan, drawn
 from airboss.console.query import check_names
@@ -40,7 +40,7 @@ from airboss.console.render import (
 )
 from airboss.console.session import COOKIE, LIFETIME_S
 from airboss.console.wire import encode, json_response, read_body
-from airboss.domain.errors import ApiError, InvalidRequest, StoreUnavailable
+from airboss.domain.errors import AirbossError, ApiError, InvalidRequest, StoreUnavailable
 from airboss.domain.ports import Clock
 from airboss.governance.keys import same_secret
 
@@ -107,9 +107,14 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
         headers = {"content-disposition": 'attachment; filename="request.json"'}
         return Response(body, media_type="application/json", headers=headers)
 
-    async def events(_request: Request) -> Response:
+    async def events(request: Request) -> Response:
+        async def welcome() -> bool:
+            with suppress(AirbossError):
+                return await logged_in(desk, request) is not None
+            return False
+
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(desk.live.stream(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(desk.live.stream(welcome), media_type="text/event-stream", headers=headers)
 
     return [
         *(

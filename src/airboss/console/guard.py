@@ -141,17 +141,6 @@ class Guard:
                 response.headers.update(error.headers)
             await response(scope, receive, send_guarded)
 
-    async def _logged_in(self, request: Request) -> Caller | None:
-        """Whose the cookie is; None: nobody's. Raises SetupError where keys cannot be read."""
-        cookie, now, sessions = request.cookies.get(COOKIE), self.desk.clock.now(), self.desk.sessions
-        if sessions.valid(cookie, now):
-            return ADMIN
-        name = claimed(cookie)
-        found = await self.desk.run(lambda: self.desk.callers.named(name)) if name is not None else None
-        if found is not None and any(sessions.valid(cookie, now, bond=bond) for bond in found[1]):
-            return found[0]
-        return None
-
     async def _refusal(self, request: Request) -> Response | None:
         """Why this request may not pass: None if it may, a redirect to the login, or an ApiError raised."""
         path = request.url.path
@@ -173,7 +162,7 @@ class Guard:
         if given is not None and is_api(request):
             await self._let_in(request, await self._check_bearer(request, given))
             return None
-        caller = await self._logged_in(request)
+        caller = await logged_in(self.desk, request)
         if caller is not None:
             request.scope[CALLER] = caller
             if request.method not in SAFE_METHODS:
@@ -250,6 +239,18 @@ class Guard:
         return Unauthenticated(
             "this is neither the admin key, which stands in DATA/secrets/admin_key, nor a console key"
         )
+
+
+async def logged_in(desk: Desk, request: Request) -> Caller | None:
+    """Whose the cookie is; None: nobody's. Raises SetupError where keys cannot be read."""
+    cookie, now, sessions = request.cookies.get(COOKIE), desk.clock.now(), desk.sessions
+    if sessions.valid(cookie, now):
+        return ADMIN
+    name = claimed(cookie)
+    found = await desk.run(lambda: desk.callers.named(name)) if name is not None else None
+    if found is not None and any(sessions.valid(cookie, now, bond=bond) for bond in found[1]):
+        return found[0]
+    return None
 
 
 def peer_of(request: Request) -> str:

@@ -18,10 +18,13 @@ BEAT_S = 15.0
 """Silence after which a comment is sent: a dead connection is noticed, and proxies keep a living one."""
 
 LIFETIME_S = 600.0
-"""A stream ends after this; the browser opens it again. So no stream outlives its login by much."""
+"""A stream ends after this; the browser opens it again."""
 
 Newest = Callable[[], Awaitable[str | None]]
 """Gives the id of the newest record, None if there is none; raises StoreUnavailable."""
+
+Welcome = Callable[[], Awaitable[bool]]
+"""Whether who listens may still do so."""
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,19 +56,20 @@ class Live:
         """What was heard last; None while nobody listens or nothing was heard yet."""
         return self._news
 
-    def stream(self) -> AsyncIterator[bytes]:
-        """Server-sent events for one page. Raises Unavailable when `CLIENTS_MAX` listen already."""
+    def stream(self, welcome: Welcome) -> AsyncIterator[bytes]:
+        """Server-sent events for one page, until it is not `welcome` any more: it is asked before each thing
+        that is told. Raises Unavailable when `CLIENTS_MAX` listen already."""
         if self._closed.is_set() or self._clients >= CLIENTS_MAX:
             message = f"{self._clients} of {CLIENTS_MAX} live pages are open; reload this one instead"
             raise Unavailable(message, code="too_many_live_pages", retry_after_s=30)
-        return self._events()
+        return self._events(welcome)
 
     def close(self) -> None:
         """End every stream; called when the server stops, so that it need not wait for them."""
         self._closed.set()
         self._changed.set()
 
-    async def _events(self) -> AsyncIterator[bytes]:
+    async def _events(self, welcome: Welcome) -> AsyncIterator[bytes]:
         """What one page hears: the first news only tell it where it stands."""
         self._clients += 1
         try:
@@ -74,7 +78,7 @@ class Live:
             ends = asyncio.get_running_loop().time() + LIFETIME_S
             told: News | None = None
             yield b"retry: 3000\n\n"
-            while not self._closed.is_set() and asyncio.get_running_loop().time() < ends:
+            while not self._closed.is_set() and asyncio.get_running_loop().time() < ends and await welcome():
                 changed, news = self._changed, self._news
                 if told is not None and news is not None and news != told:
                     yield b"event: changed\ndata: " + msgspec.json.encode(news) + b"\n\n"
