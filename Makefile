@@ -20,10 +20,7 @@ up:  ## Install what is missing, then start Airboss
 	@exec $(BIN)/airboss up $(ARGS)
 
 test:  ## Run the gates (lint) and every test
-	@scripts/setup dev chromium
-	@scripts/setup clickhouse
-	@scripts/setup clients openai-node kubernetes
-	@$(MAKE) --no-print-directory -j 2 lint-only $(if $(ARGS),,rewritten-tests)
+	@$(MAKE) -j 3 gates-passed other-engines other-clients
 	@if [ -n "$(ARGS)" ]; then exec $(BIN)/pytest $(ARGS); fi; \
 	exec $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
@@ -54,6 +51,18 @@ lint-only:
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
+
+# What has an environment of its own is fetched while ours is made and checked.
+.PHONY: gates-passed other-engines other-clients
+gates-passed:
+	@scripts/setup dev chromium
+	@$(MAKE) lint-only $(if $(ARGS),,rewritten-tests)
+
+other-engines:
+	@scripts/setup clickhouse
+
+other-clients:
+	@scripts/setup clients openai-node kubernetes
 
 # Every worker would rewrite the assertions of every test, all at once; mypy leaves a core free for it.
 .PHONY: rewritten-tests
