@@ -1,11 +1,17 @@
 """Dashboards: how fast the record store tells of many calls.
 
-    python -m benchmarks.dashboards [--records 1000000] [--days 30] [--file PATH] [--sums-only]
+    python -m benchmarks.dashboards [--records 1000000] [--days 30] [--sessions spread]
+        [--file PATH] [--sums-only]
 
 Calls of four deployments, two releases each, with three keys, are put straight into a DuckDB file, without
 bodies, which these questions do not read; then sums are made of them as in quiet moments, and the overview,
 its charts and who answered are asked for: once of every call (exact) and once as they are answered. A file
 that is named is kept, and used as it is where it is there: ten million take minutes to put in.
+
+A session is a conversation (`short`): of one user, with one key, release and team, of eight calls on average
+(geometric), nine in ten of one deployment, within two hours. A user for each 200 calls; the busiest has 0.4 %
+of the sessions of 50,000 users. `--sessions spread` is harder than anything real: each of 50,000 sessions has
+calls on every day with every deployment, key and team, and each of 5,000 users as many as the next.
 """
 
 from __future__ import annotations
@@ -33,37 +39,91 @@ from airboss.store.duckdb import DuckDBRecordLog
 END = datetime(2026, 11, 28, 12, 34, 56, tzinfo=UTC)
 AT_ONCE = 100_000
 SIX = tuple(f"u{number}" for number in range(6))
+HOUR_US = 3_600_000_000
+DRAWN = """
+create or replace temp table drawn as
+with sessions as (
+    select
+        s,
+        1 + floor(ln(1 - (hash('calls' || s) >> 11) / pow(2, 53)) / ln(1 - 1 / 8.0))::integer as calls,
+        (hash('start' || s) >> 11) / pow(2, 53) as place,
+        least(exp(3.1 + 2 * (hash('gap' || s) >> 11) / pow(2, 53)) * 1e6, 2 * $hour_us / calls) as gap_us
+    from range($records // 8 * 2 + 100) as made (s)
+    qualify sum(calls) over (order by s) - calls < $records
+)
+select
+    s, gap_us,
+    $first::timestamp + to_microseconds((place * ($days * 24 - 2) * $hour_us)::bigint) as first_at,
+    least(calls, $records - sum(calls) over (order by s) + calls)::integer as calls
+from sessions
+order by first_at
+"""
+SHORT = """
+with sessions as (
+    select
+        *, (hash(s) % 1000000007)::bigint as g,
+        floor($users * pow((hash('user' || s) >> 11) / pow(2, 53), 2))::bigint as u
+    from drawn
+    where first_at > $low::timestamp - to_microseconds(2 * $hour_us) and first_at < $high
+), calls as (
+    select *, (hash(s * 1000 + k) % 1000000007)::bigint as h
+    from (select *, unnest(range(calls)) as k from sessions)
+), timed as (
+    select *, first_at + to_microseconds((gap_us * (k + h % 1000 / 1000))::bigint) as started_at from calls
+)
+select
+    row_number() over (order by started_at, s, k) + $base as i, started_at, h,
+    if(h % 10 = 0, h // 10 % 4, g % 4) as d, g // 4 % 2 as r, g // 8 % 3 as k, u,
+    md5(s::varchar) as session, u % 7 as t
+from timed
+where started_at >= $low and started_at < $high
+"""
+SPREAD = """
+select
+    i, $first::timestamp + to_microseconds((i * $step_us + random() * 30e6)::bigint) as started_at, h,
+    h % 4 as d, h // 4 % 2 as r, h // 8 % 3 as k, h % 5000 as u, 's' || h % 50000 as session, h % 7 as t
+from (select i, (hash(i) % 1000000007)::bigint as h from range($low, $high) as made (i))
+"""
 MADE = """
 insert into records by name
 select
-    i as seq, lpad(i::varchar, 32, '0') as id,
-    $first::timestamp + to_microseconds((i * $step_us + random() * 30e6)::bigint) as started_at,
-    'app' || h % 4 as deployment, 'r' || h // 4 % 2 as release, 'stable' as arm, 1 as plan,
-    'm' || h % 4 as model, 'openai' as provider, 'k' || h // 8 % 3 as "key", 'u' || h % 5000 as "user",
-    's' || h % 50000 as session, 'chat' as operation, h % 2 = 0 as stream,
+    i as seq, lpad(i::varchar, 32, '0') as id, started_at,
+    'app' || d as deployment, 'r' || r as release, 'stable' as arm, 1 as plan,
+    'm' || d as model, 'openai' as provider, 'k' || k as "key", 'u' || u as "user",
+    session, 'chat' as operation, h % 2 = 0 as stream,
     if(h % 50 = 0, 'error', 'ok') as status, if(h % 50 = 0, 'upstream_timeout', null) as error_type,
     400 as input_tokens, h % 280 + 20 as output_tokens, false as usage_estimated,
     ((h % 99999) / 1e7)::decimal(18, 12) as cost_usd,
     exp(6.5 + sqrt(-2 * ln(1 - random())) * cos(6.2832 * random())) as latency_ms,
     if(h % 2 = 0, 100 + random() * 400, null) as ttft_ms, 0.4 as overhead_ms, 800 as output_chars,
-    '[]' as attempts, '[]' as policy, '{"team":"t' || h % 7 || '"}' as tags
-from (select i, (hash(i) % 1000000007)::bigint as h from range($low, $high) as made (i))
+    '[]' as attempts, '[]' as policy, '{{"team":"t' || t || '"}}' as tags
+from ({calls})
+order by i
 """
 
 
-def fill(log: DuckDBRecordLog, records: int, days: int) -> None:
+def fill(log: DuckDBRecordLog, records: int, days: int, sessions: str) -> None:
     """Put the calls in."""
-    step_us = days * 86_400e6 / records
     first = (END - timedelta(days=days)).replace(tzinfo=None)
-    for low in range(1, records + 1, AT_ONCE):
-        asked = {
-            "low": low,
-            "high": min(low + AT_ONCE, records + 1),
-            "first": first,
-            "step_us": step_us,
-        }
+    if sessions == "spread":
+        given = {"first": first, "step_us": days * 86_400e6 / records}
+        for low in range(1, records + 1, AT_ONCE):
+            with log._transaction() as connection:
+                asked = {**given, "low": low, "high": min(low + AT_ONCE, records + 1)}
+                connection.execute(MADE.format(calls=SPREAD), asked)
+        return
+    step = timedelta(days=days) * (AT_ONCE / records)
+    with log._transaction() as connection:
+        drawn = {"first": first, "days": days, "records": records, "hour_us": HOUR_US}
+        connection.execute(DRAWN, drawn)
+    base, low = 0, first
+    while base < records:
         with log._transaction() as connection:
-            connection.execute(MADE, asked)
+            asked = {"low": low, "high": low + step, "base": base}
+            asked |= {"users": max(1, records // 200), "hour_us": HOUR_US}
+            connection.execute(MADE.format(calls=SHORT), asked)
+            ((base,),) = connection.execute("select coalesce(max(seq), 0) from records").fetchall()
+        low += step
 
 
 def of_every_call(ask: Callable[[], Any]) -> float | str:
@@ -108,11 +168,11 @@ def usage(log: DuckDBRecordLog, since: datetime, step_s: int) -> list[tuple[str,
     ]
 
 
-def measure(path: Path, records: int, days: int, *, exact: bool) -> dict[str, Any]:
+def measure(path: Path, records: int, days: int, sessions: str, *, exact: bool) -> dict[str, Any]:
     """Everything, in one file; `exact`: also of every call."""
     log = DuckDBRecordLog(path)
     if log.count(RecordFilter()) != records:
-        fill(log, records, days)
+        fill(log, records, days, sessions)
     log.close()
     before = path.stat().st_size
     log = DuckDBRecordLog(path)
@@ -164,16 +224,18 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--sessions", choices=("short", "spread"), default="short")
     parser.add_argument("--file", type=Path, help="the record store, which is kept")
     parser.add_argument("--sums-only", action="store_true", help="do not ask the same of every call")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="airboss-dashboards-") as folder:
         path = given.file or Path(folder) / "records.duckdb"
-        result = measure(path, given.records, given.days, exact=not given.sums_only)
+        result = measure(path, given.records, given.days, given.sessions, exact=not given.sums_only)
     print(f"Dashboards, on {machine()}")
     print("  " + ", ".join(f"{name} {value}" for name, value in result.items() if name != "asked"))
     print(table(result["asked"]))
-    keep(f"dashboards-{given.records}", result)
+    spread = "-spread" if given.sessions == "spread" else ""
+    keep(f"dashboards-{given.records}{spread}", result)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,14 @@ SAMPLE: Final = 100_000
 """Of so many calls they are taken, about, where there are more than `SAMPLED`."""
 SAMPLED: Final = 1_000_000
 
+MANY: Final = 200_000
+"""More sessions than this are added up by a hash of their names."""
+CALLS: Final = 24
+"""Sessions with so many calls each, on average, or fewer have few."""
+SLOW: Final = 20
+"""Of so many times as many sums as groups are asked for the slowest calls are looked at first."""
+FEW_MAX: Final = 1_000
+
 
 def make(connection: Connection, sums: Sums, table: str, first: int, last: int) -> None:
     """Make the sums of a stretch of records in a table of this connection's own."""
@@ -119,11 +127,17 @@ def everybody(connection: Connection, asked: Question) -> tuple[dict[str, str], 
 
 def _of_first(connection: Connection, asked: Question, person: str, calls: int) -> tuple[Question, int]:
     """The question of the groups that come first; `person` is a column of these."""
+    sessions = _sessions(connection, asked)
+    found: list[Any] = []
     if asked.metric == "latency_p95_ms":
-        found = [(*keys, requests) for *keys, _, _, requests in _slowest(connection, asked, calls)]
+        if calls <= CALLS * sessions and asked.limit <= FEW_MAX:
+            found = _slowest_few(connection, asked)
+        found = found or [(*keys, requests) for *keys, _, _, requests in _slowest(connection, asked, calls)]
     else:
         rows, more = _calls(connection, asked)
-        text = query("top_people").format(
+        many = sessions > MANY and asked.where == "true"
+        text = query("top_sessions" if many else "top_people").format(
+            columns=", ".join(asked.by),
             groups=_groups(asked),
             people=rows,
             without=_WITHOUT,
@@ -133,6 +147,30 @@ def _of_first(connection: Connection, asked: Question, person: str, calls: int) 
         )
         found = run(connection, text, _given(text, asked, more))
     return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
+
+
+def _slowest_few(connection: Connection, asked: Question) -> list[Any]:
+    """The groups with the slowest calls, exactly, where groups have few calls each, so that one slow call
+    says much of its group; none where that does not settle it."""
+    columns = ", ".join(asked.by)
+    rows, more = _rows(connection, SESSIONS, asked)
+    filled = {"columns": columns, "people": rows, "without": _WITHOUT, "where": asked.where}
+    text = query("near_slowest").format(rows=SLOW * asked.limit, **filled)
+    ((bar,),) = run(connection, text, _given(text, asked, more))
+    near = f"{asked.where} and hash({columns}) in (select place from near)"  # noqa: S608 - of ours
+    found, _ = _rows(connection, SESSIONS, asked, near)
+    text = query("slowest_few").format(
+        groups=_groups(asked), keys=", ".join(_keys(asked)), found=found, near=near, **filled
+    )
+    slow = run(connection, text, _given(text, asked, more | {"bar": bar}))
+    return slow if len(slow) == asked.limit else []
+
+
+def _sessions(connection: Connection, asked: Question) -> int:
+    """How many sessions there are, about, for a question by session; 0 for others."""
+    if "session" not in asked.by or not SESSIONS.tells(asked):
+        return 0
+    return next((found or 0 for (found,) in run(connection, query("sessions_told"))), 0)
 
 
 def _slowest(connection: Connection, asked: Question, calls: int) -> list[Any]:
@@ -186,18 +224,22 @@ def told(connection: Connection, asked: Question) -> list[dict[str, Any]] | None
     same = " and ".join(f"{{table}}.{key} is not distinct from numbers.{key}" for key in keys)
     connection.begin()  # the sums and how far they go, of one state
     try:
-        rows, more = _rows(connection, sums, asked)
+        alone = sums is SESSIONS and asked.names <= {column.strip('"') for column in asked.by}
+        rows, more = _rows(connection, sums, asked, asked.where if alone else None)
         people, of_people = everybody(connection, asked) if sums is USERS else ({}, {})
         sessions = sums is SESSIONS and "sessions" in asked.people
         text = query("chosen").format(
             groups=_groups(asked),
             keys=", ".join(keys),
             numbers=_added_up(sums),
+            held=", ".join((*sums.numbers, *LISTS, *sums.people)),
             people=rows,
             without=_WITHOUT,
             where=asked.where,
-            users='count(distinct "user")' if "users" in asked.people else "0",
-            sessions="count(distinct session)" if sessions else "0",
+            users='count(distinct hash("user")) filter ("user" is not null)'
+            if "users" in asked.people
+            else "0",
+            sessions="count(distinct hash(session)) filter (session is not null)" if sessions else "0",
             counted=people.get("sessions", NOBODY),
             **{f"same_{name}": same.format(table=name) for name in (*LISTS, "counted")},
             order=", ".join([*filter(None, [asked.order]), *(f"numbers.{key}" for key in keys)]),
@@ -234,8 +276,11 @@ def _calls(connection: Connection, asked: Question) -> tuple[str, dict[str, Any]
     return query("calls").format(records=every), {}
 
 
-def _rows(connection: Connection, sums: Sums, asked: Question) -> tuple[str, dict[str, Any]]:
-    """The calls of a question's period by person, and what that is given."""
+def _rows(
+    connection: Connection, sums: Sums, asked: Question, few: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The calls of a question's period by person, and what that is given; `few` are conditions that leave few
+    of many sums, which are found before their other columns are read."""
     summed, since = reach(connection, sums.table)
     days, days_end = inside(asked.since, asked.until, DAY_S)
     first, last = naive(days), naive(days_end)
@@ -247,6 +292,7 @@ def _rows(connection: Connection, sums: Sums, asked: Question) -> tuple[str, dic
         columns=", ".join(sums.columns),
         numbers=", ".join((*sums.numbers, *LISTS)),
         calls=query("calls").format(records=unsummed),
+        found=query("found_people").format(table=sums.table, without=_WITHOUT, where=few) if few else "",
     )
     return text, {"days": first, "days_end": last, sums.table: summed}
 

@@ -1,26 +1,26 @@
 -- DuckDB's own: as usage.sql, of the groups that come first, from the sums of people (people.sql).
 with theirs as materialized (
-    select *
+    select {groups}, {held}
     from (
 {people}
     )
     where {without} and {where}
 ),
 numbers as (
-    select {groups}, {numbers}, {users} as users, {sessions} as sessions from theirs group by all
+    select {keys}, {numbers}, {users} as users, {sessions} as sessions from theirs group by all
 ),
 latencies as (
     select {keys}, quantile_cont(latency_ms, [0.5, 0.95, 0.99]) as latencies
-    from (select {groups}, unnest(latencies) as latency_ms from theirs)
+    from (select {keys}, unnest(latencies) as latency_ms from theirs)
     group by all
 ),
 ttfts as (
     select {keys}, quantile_cont(ttft_ms, [0.5, 0.95]) as ttfts
-    from (select {groups}, unnest(ttfts) as ttft_ms from theirs)
+    from (select {keys}, unnest(ttfts) as ttft_ms from theirs)
     group by all
 ),
 counted as (
-    select {groups}, count(distinct session) as counted from {counted} group by all
+    select {groups}, count(distinct hash(session)) as counted from {counted} where session is not null group by all
 )
 select
     numbers.* exclude (cost_usd, rates, rated, sessions),

@@ -2,6 +2,7 @@
 select {columns}, {numbers}
 from {table}
 where start >= $days and start < $days_end
+{found}
 union all
 select {columns}, {numbers}
 from (

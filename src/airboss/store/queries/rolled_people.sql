@@ -1,9 +1,11 @@
--- DuckDB's own: users or sessions of rolled.sql, each once a group and step.
+-- DuckDB's own: users or sessions of rolled.sql, each once a group and step, by 64 bits of hash.
     select {keys}, start, count(*) as {of}
     from (
-        select {once_more} {names}, start, {person}
+        select {once_more} {names}, start, person
         from (
-            select distinct {groups}, {step_of_record} as start, {person} from {everybody} where {person} is not null
+            select distinct {groups}, {step_of_record} as start, hash({person}) as person
+            from {everybody}
+            where {person} is not null
         )
     )
     group by all
