@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import msgspec
 from benchmarks.records import Calls
 from benchmarks.stats import keep, table
 
@@ -64,7 +65,7 @@ def main() -> None:
     payloads = []
     for _ in range(asked.records):
         opened, closed = calls.next()
-        payloads.append(join(read_opened(opened), read_closed(closed)))
+        payloads.append(msgspec.json.encode(join(read_opened(opened), read_closed(closed))))
     found: dict[str, list[tuple[float, float, float]]] = {"searchable": [], "sealed": []}
     for _ in range(asked.rounds):
         for kind, results in found.items():

@@ -48,7 +48,7 @@ class StrictLog(MemoryRecordLog):
         self._fail("all", "before apply")
         new = 0
         if super().offset(move.segment) == move.start:
-            new = len(move.records) + sum(record_id in self._pending for record_id in move.closed)
+            new = sum(each in self._pending or each in move.opened for each in move.closed)
         before = len(self._records)
         held = super().apply(move)
         assert len(self._records) == before + new, f"{move} brought records again"

@@ -82,7 +82,8 @@ def record_json(number: int, **fields: Any) -> bytes:
     """The record of call `number`; fields of either frame."""
     first = {name: value for name, value in fields.items() if name in _OPENED}
     then = {name: value for name, value in fields.items() if name not in _OPENED}
-    return join(read_opened(opened_json(number, **first)), read_closed(closed_json(number, **then)))
+    whole = join(read_opened(opened_json(number, **first)), read_closed(closed_json(number, **then)))
+    return msgspec.json.encode(whole)
 
 
 def record(number: int, **fields: Any) -> InferenceRecord:

@@ -136,6 +136,30 @@ def test_an_open_waits_for_its_close(record_log: RecordLog) -> None:
     assert record_log.orphans("w/") == {}
 
 
+@pytest.mark.words
+def test_both_frames_of_a_call_in_one_move_are_its_record(record_log: RecordLog) -> None:
+    """In the order of the closes, beside a call that an earlier move opened; nothing waits then."""
+    record_log.apply(JournalMove(segment="w/1", start=0, end=9, opened={call_id(1): opened_json(1)}))
+    numbers = (3, 1, 2)
+    both = JournalMove(
+        segment="w/1",
+        start=9,
+        end=20,
+        opened={call_id(number): opened_json(number, user="ann") for number in (2, 3, 4)},
+        closed={call_id(number): closed_json(number) for number in numbers},
+    )
+    for _ in range(2):
+        assert record_log.apply(both) == 20
+        found = record_log.records(RecordFilter(after=""), limit=10, bodies=True)
+        assert [each.id for each in found if each.user == "ann"] == [call_id(3), call_id(2)]
+        assert sorted(found, key=lambda each: each.id) == [
+            record(1),
+            record(2, user="ann"),
+            record(3, user="ann"),
+        ]
+        assert list(record_log.orphans("w/")) == [call_id(4)]
+
+
 def test_a_close_without_an_open_is_ignored(record_log: RecordLog) -> None:
     """It has been joined before."""
     assert record_log.apply(JournalMove(segment="w/1", start=0, end=5, closed={"x": closed_json(1)})) == 5

@@ -30,12 +30,12 @@ from airboss.controller.quiet import Quiet, written_end
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, JournalMove
-from airboss.domain.record import OpenedCall, interrupted
+from airboss.domain.record import interrupted
 from airboss.domain.status import JournalStatus
-from airboss.store.joining import gateway_span, join, read_closed, read_opened, read_score, read_span
+from airboss.store.joining import call_of, read_closed, read_opened, read_score, read_span
 from airboss.store.span_messages import CALLS_FOR
 from airboss.store.span_rows import TracedLog
-from airboss.telemetry.frames import Frame, Stretch, read_frames
+from airboss.telemetry.frames import Frame, FrameKind, Stretch, read_frames
 from airboss.telemetry.journal import (
     SEGMENT_SUFFIX,
     UNBORN_PREFIX,
@@ -56,6 +56,13 @@ answer ends, has been moved too, as nothing waits in journals."""
 SETTLED_AT_ONCE: Final = 1000
 SETTLE_EVERY_S: Final = 1.0
 SETTLE_EVERY_S_MAX: Final = 10.0
+
+READERS: Final[Mapping[FrameKind, Callable[[bytes], object]]] = {
+    "open": read_opened,
+    "close": read_closed,
+    "score": read_score,
+    "span": read_span,
+}
 
 FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
 """The boundaries between two lasting steps, where a test kills the mover."""
@@ -104,7 +111,7 @@ class Mover:
         record_log: TracedLog,
         clock: Clock,
         *,
-        batch_frames: int = 8000,
+        batch_frames: int = 16_000,
         batch_bytes: int = 16 * 1024 * 1024,
         people: People | None = None,
         elsewhere: Elsewhere | None = None,
@@ -295,15 +302,21 @@ class Mover:
             log.warning("journal %s ends in %d bytes of a frame cut off", name, stretch.torn)
         self._apply_frames(name, taken, stretch.frames, taken + stretch.end)
 
-    def _apply_frames(self, name: str, start: int, frames: Sequence[Frame], end: int) -> None:
+    def _apply_frames(
+        self, name: str, start: int, frames: Sequence[Frame], end: int, *, look: bool = False
+    ) -> None:
         """Have the log take these frames, or as many of them as come before one that it cannot take."""
         try:
-            if self._apply(self._joined(name, start, frames, end)) and self._people is not None:
+            move = self._move_of(name, start, frames, end, look=look)
+            if self._apply(move) and self._people is not None:
                 self._people.taken(self._root / f"{name}{SEGMENT_SUFFIX}", start, frames)
         except ValueError as error:
+            if not look:
+                self._apply_frames(name, start, frames, end, look=True)
+                return
             half = len(frames) // 2
             if half:
-                self._apply_frames(name, start, frames[:half], start + frames[half - 1].end)
+                self._apply_frames(name, start, frames[:half], start + frames[half - 1].end, look=True)
                 return
             for frame in frames:
                 self._put_away(name, start + frame.start, str(error), frame.payload)
@@ -311,44 +324,32 @@ class Mover:
             if self._people is not None:
                 self._people.taken(self._root / f"{name}{SEGMENT_SUFFIX}", start, frames)
 
-    def _joined(self, name: str, start: int, frames: Sequence[Frame], end: int) -> JournalMove:
-        """The move that these frames are; calls opened and closed within it are joined here."""
-        calls: dict[str, OpenedCall] = {}
+    def _move_of(
+        self, name: str, start: int, frames: Sequence[Frame], end: int, *, look: bool
+    ) -> JournalMove:
+        """The move that these frames are. The log reads them, and reading them here too would be a twentieth
+        of what a record costs; so only once it refused some we `look` at each. Else raises ValueError."""
         opened: dict[str, bytes] = {}
         closed: dict[str, bytes] = {}
-        records: list[bytes] = []
         scores: list[bytes] = []
         spans: list[bytes] = []
         for frame in frames if self._people is None else map(self._people.arriving, frames):
-            try:
-                if frame.kind == "score":
-                    read_score(frame.payload)
-                    scores.append(frame.payload)
+            if look:
+                try:
+                    READERS[frame.kind](frame.payload)
+                except ValueError as error:
+                    self._put_away(name, start + frame.start, str(error), frame.payload)
                     continue
-                if frame.kind == "span":
-                    read_span(frame.payload)
-                    spans.append(frame.payload)
-                    continue
-                if frame.kind == "open":
-                    call = read_opened(frame.payload)
-                    calls[call.id], opened[call.id] = call, frame.payload
-                    continue
-                close = read_closed(frame.payload)
-                if close.id in calls:
-                    call = calls.pop(close.id)
-                    records.append(join(call, close))
-                    del opened[close.id]
-                    if call.trace_id is not None and (span := gateway_span(call, close)) is not None:
-                        spans.append(msgspec.json.encode(span))
-                else:
-                    closed[close.id] = frame.payload
-            except ValueError as error:
-                self._put_away(name, start + frame.start, str(error), frame.payload)
+            if frame.kind == "open":
+                opened[call_of(frame.payload)] = frame.payload
+            elif frame.kind == "close":
+                closed[call_of(frame.payload)] = frame.payload
+            else:
+                (scores if frame.kind == "score" else spans).append(frame.payload)
         return JournalMove(
             segment=name,
             start=start,
             end=end,
-            records=tuple(records),
             opened=opened,
             closed=closed,
             scores=tuple(scores),
@@ -371,7 +372,7 @@ class Mover:
         that."""
         held = self._log.apply(move)
         if held == move.end:
-            self._moved_records += len(move.records) + len(move.closed)
+            self._moved_records += len(move.closed)
         self._taken[move.segment] = held
         self._moved = True
         self._fault("applied")

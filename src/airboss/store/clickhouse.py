@@ -36,7 +36,7 @@ from airboss.domain.ports import (
     UsageQuery,
     WatchedCall,
 )
-from airboss.domain.record import Found, InferenceRecord
+from airboss.domain.record import ClosedCall, Found, InferenceRecord, OpenedCall
 from airboss.domain.score import Score, read_condition
 from airboss.domain.usage import RecordSort, UsageRow
 from airboss.store import (
@@ -62,6 +62,7 @@ from airboss.store.filters import CONDITIONS, ORDERS
 from airboss.store.joining import (
     ORPHANS_MAX,
     StoredRecord,
+    calls_within,
     gateway_span,
     join,
     read_closed,
@@ -136,21 +137,19 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
                 return place.taken
             if place.begun and place.begun != move.end:
                 raise StoreUnavailable(f"{move.segment} has a move begun to {place.begun}, which comes first")
-            joined, called = self._joined(move)
-            records = [read_record(each) for each in (*move.records, *joined)]
-            spans = [*map(read_span, move.spans), *called]
-            self._take(move, place, records, spans, ended=bool(joined))
+            calls, late = calls_within(move), self._late(move)
+            records = [*map(read_record, move.records), *(join(*call) for call in (*calls, *late))]
+            spans = [read_span(each) for each in move.spans]
+            spans += [span for call in (*calls, *late) if (span := gateway_span(*call)) is not None]
+            self._take(move, place, records, spans, ended=bool(late))
             self._moves += 1
         return move.end
 
-    def _joined(self, move: JournalMove) -> tuple[list[bytes], list[Span]]:
-        """The records that these closes make with their opens, and the spans of those in a trace."""
-        if not move.closed:
-            return [], []
-        waiting = self._rows("opened", {"ids": list(move.closed)})
-        calls = [(read_opened(text.encode()), read_closed(move.closed[each])) for each, text in waiting]
-        spans = [span for call in calls if (span := gateway_span(*call)) is not None]
-        return [join(*call) for call in calls], spans
+    def _late(self, move: JournalMove) -> list[tuple[OpenedCall, ClosedCall]]:
+        """The calls that a move closes and an earlier one opened."""
+        closed = list(move.closed.keys() - move.opened.keys())
+        waiting = self._rows("opened", {"ids": closed}) if closed else []
+        return [(read_opened(text.encode()), read_closed(move.closed[each])) for each, text in waiting]
 
     def _take(
         self,
@@ -171,9 +170,11 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=first)]
         bodies = [row for row in map(body_of, new) if row is not None]
         pending = [
-            (each, move.segment, _checked(move.segment, text), 0) for each, text in move.opened.items()
+            (each, move.segment, _checked(move.segment, text), 0)
+            for each, text in move.opened.items()
+            if each not in move.closed
         ]
-        over = [(each, move.segment, "", 1) for each in move.closed]
+        over = [(each, move.segment, "", 1) for each in move.closed if each not in move.opened]
         scores = clickhouse_scores.read(move.scores)
         moving = move.start != move.end
         if moving and not place.begun:

@@ -80,9 +80,10 @@ def _chars(rows: Iterable[tuple[Any, ...]]) -> int:
 
 def _said(rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
     """What index_texts.sql finds in these rows; no body is cut here."""
-    for _, parts in groupby(rows, key=itemgetter(0)):
-        _, _, *both = zip(*parts, strict=True)
-        texts = [text for text in map(whole, both) if text is not None]
+    for _, group in groupby(rows, key=itemgetter(0)):
+        parts = list(group)
+        both = parts[0][2:] if len(parts) == 1 else map(whole, list(zip(*parts, strict=True))[2:])
+        texts = [text for text in both if text is not None]
         if not any(text.startswith(_SEALED) for text in texts):
             yield " ".join(texts)
 

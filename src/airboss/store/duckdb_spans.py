@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from airboss.store import duckdb_sums, span_asked, span_messages
 from airboss.store.duckdb_read import with_bodies
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
+from airboss.store.joining import StoredRecord, read_record
 from airboss.store.rows import COLUMNS, naive, span_row, text_parts
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
@@ -41,8 +42,8 @@ _CONDITIONS: Final = {
     "session": "session = $session",
 }
 
-Insert = Callable[[Connection, Sequence[bytes]], None]
-"""Stores records, given as JSON, that are not there yet."""
+Insert = Callable[[Connection, Sequence[StoredRecord]], None]
+"""Stores records that are not there yet."""
 
 
 class DuckDBSpans:
@@ -157,7 +158,7 @@ def _settle(  # noqa: PLR0917 - what settling has, in the order it came to be
     texts = _texts(connection, [each for each in own if each not in ours])
     texts = _filled(connection, texts, said, sizes, sealed)
     asked_of_us = _asked(connection, texts, sealed)
-    insert(connection, [text for each, text in texts.items() if each not in asked_of_us])
+    insert(connection, [read_record(text) for each, text in texts.items() if each not in asked_of_us])
     take(connection, [*ours.values(), *filter(None, asked_of_us.values())], before)
     return [*ids, *(message for each in ids for message in said.get(each, ()))]
 

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from airboss.domain.ports import WatchedCall
+from airboss.domain.ports import JournalMove, WatchedCall
 from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
 from airboss.domain.score import Score
 from airboss.store.span_rows import NOTHING, Said, Span, span_key, trace_key
@@ -17,20 +17,21 @@ ORPHANS_MAX: Final = 1000
 """How many orphans a log gives at once; the rest come once these are closed."""
 
 _NULL: Final = msgspec.Raw(b"null")
+_ID_FIRST: Final = b'{"id":"'
 
 
 # msgspec (0.22) writes a field typed `Raw | None` but cannot read one: where the domain's types have such a
 # field, these say what is read.
-class _OpenFrame(OpenedCall, frozen=True, kw_only=True, omit_defaults=True):
+class _OpenFrame(OpenedCall, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     request: msgspec.Raw = _NULL
     erased: bool = False  # its person was: what it answers is not kept either
 
 
-class _CloseFrame(ClosedCall, frozen=True, kw_only=True, omit_defaults=True):
+class _CloseFrame(ClosedCall, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     response: msgspec.Raw = _NULL
 
 
-class StoredRecord(InferenceRecord, frozen=True, kw_only=True):
+class StoredRecord(InferenceRecord, frozen=True, kw_only=True, gc=False):
     """A record whose bodies are still JSON text; `null` where there is none."""
 
     request: msgspec.Raw = _NULL
@@ -44,12 +45,27 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[Score, ...] = ()
 
 
+class _Named(msgspec.Struct, frozen=True):
+    id: str
+
+
+_named: Final = msgspec.json.Decoder(_Named)
 _open_frames: Final = msgspec.json.Decoder(_OpenFrame)
 _close_frames: Final = msgspec.json.Decoder(_CloseFrame)
 _records: Final = msgspec.json.Decoder(StoredRecord)
 _scores: Final = msgspec.json.Decoder(Score)
 _spans: Final = msgspec.json.Decoder(Span)
 _said: Final = msgspec.json.Decoder(Said)
+
+
+def call_of(payload: bytes) -> str:
+    """The id of the call that an open or close frame tells of; a gateway writes it first, so that nothing
+    behind it is read. Raises ValueError if it tells of none."""
+    if payload.startswith(_ID_FIRST):
+        name = payload[len(_ID_FIRST) : payload.find(b'"', len(_ID_FIRST))]
+        if b"\\" not in name:
+            return name.decode()
+    return _decoded(_named, payload).id
 
 
 def read_opened(payload: bytes) -> OpenedCall:
@@ -124,11 +140,11 @@ def blank_span(span: Span) -> bytes:
     return msgspec.json.encode(blank)
 
 
-def join(opened: OpenedCall, closed: ClosedCall) -> bytes:
-    """The JSON of the `InferenceRecord` of one call. Raises ValueError unless both are of one call."""
+def join(opened: OpenedCall, closed: ClosedCall) -> StoredRecord:
+    """The record of one call. Raises ValueError unless both are of one call."""
     if opened.id != closed.id:
         raise ValueError(f"the frames of two calls, {opened.id} and {closed.id}, cannot be joined")
-    record = InferenceRecord(
+    return StoredRecord(
         id=opened.id,
         started_at=opened.started_at,
         deployment=opened.deployment,
@@ -162,10 +178,18 @@ def join(opened: OpenedCall, closed: ClosedCall) -> bytes:
         tags=opened.tags,
         scores={},
         trace_id=opened.trace_id,
-        request=opened.request,
-        response=_NULL if is_erased(opened) else closed.response,
+        request=_NULL if opened.request is None else opened.request,
+        response=_NULL if closed.response is None or is_erased(opened) else closed.response,
     )
-    return msgspec.json.encode(record)
+
+
+def calls_within(move: JournalMove) -> list[tuple[OpenedCall, ClosedCall]]:
+    """The calls that a move brings both frames of. Raises ValueError."""
+    return [
+        (read_opened(move.opened[each]), read_closed(end))
+        for each, end in move.closed.items()
+        if each in move.opened
+    ]
 
 
 def blank_opened(opened: OpenedCall) -> bytes:

@@ -31,9 +31,11 @@ from airboss.domain.usage import RecordSort, UsageRow
 from airboss.store import memory_usage
 from airboss.store.joining import (
     ORPHANS_MAX,
+    StoredRecord,
     as_open,
     blank_opened,
     body,
+    calls_within,
     gateway_span,
     join,
     read_closed,
@@ -86,12 +88,14 @@ class MemoryRecordLog(MemorySpans):
             held = self._offsets.get(move.segment, 0)
             if held != move.start:
                 return held
-            calls = [
+            calls = calls_within(move)
+            calls += [
                 (read_opened(self._pending[record_id][1]), read_closed(closed))
                 for record_id, closed in move.closed.items()
-                if record_id in self._pending
+                if record_id in self._pending and record_id not in move.opened
             ]
-            records = [_whole(payload) for payload in (*move.records, *(join(*call) for call in calls))]
+            stored = [*map(read_record, move.records), *(join(*call) for call in calls)]
+            records = [_whole(each) for each in stored]
             spans = [read_span(payload) for payload in move.spans]
             spans += [span for call in calls if (span := gateway_span(*call)) is not None]
             given = [read_score(payload) for payload in move.scores]
@@ -102,7 +106,8 @@ class MemoryRecordLog(MemorySpans):
             self._scores.attach(self._records)
             for record_id in move.closed:
                 self._pending.pop(record_id, None)
-            self._pending.update({key: (move.segment, opened) for key, opened in move.opened.items()})
+            waits = move.opened.keys() - move.closed.keys()
+            self._pending.update({each: (move.segment, move.opened[each]) for each in waits})
             if move.end != move.start:
                 self._offsets[move.segment] = move.end
             return move.end
@@ -395,7 +400,7 @@ class MemoryRecordLog(MemorySpans):
             return [record for record in self._records.values() if since <= record.started_at < until]
 
     def _make(self, payload: bytes) -> None:
-        record = _whole(payload)
+        record = _whole(read_record(payload))
         self._records.setdefault(record.id, record)
 
     def _check(self) -> None:
@@ -403,8 +408,7 @@ class MemoryRecordLog(MemorySpans):
             raise StoreUnavailable("the record store in memory is closed")
 
 
-def _whole(payload: bytes) -> InferenceRecord:
-    stored = read_record(payload)
+def _whole(stored: StoredRecord) -> InferenceRecord:
     fields: dict[str, Any] = {name: getattr(stored, name) for name in InferenceRecord.__struct_fields__}
     fields["request"] = body(str(stored.request, "utf-8"))
     fields["response"] = body(str(stored.response, "utf-8"))

@@ -112,7 +112,7 @@ def from_row(row: tuple[Any, ...], request: str | None, response: str | None) ->
 
 def whole(parts: Iterable[str | None]) -> str | None:
     """A body's text from its parts; no body's JSON is empty."""
-    return "".join(part for part in parts if part is not None) or None
+    return "".join(filter(None, parts)) or None
 
 
 def naive(moment: datetime) -> datetime:

@@ -162,7 +162,9 @@ class SealedLog(Passing):
         for call in opened.values():
             self._remember(call.id, call.user)
         ends: dict[str, Whose] = {
-            each: (
+            each: whose(opened[each])
+            if each in opened
+            else (
                 self._users.get(each) if end.user is None else end.user,
                 _began(each, self._now()),
                 "bodies",
