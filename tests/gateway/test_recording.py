@@ -21,7 +21,7 @@ from airboss.gateway import recording as recording_module
 from airboss.gateway.recording import LONG_HELD_MAX, PROMISED_BYTES, Recording
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
-from airboss.telemetry.frames import FrameKind, read_frames
+from airboss.telemetry.frames import FrameKind, framed, read_frames
 from airboss.telemetry.journal import GROWTH_BYTES, JournalWriter
 
 SECRET = "sk-12345"
@@ -364,5 +364,6 @@ PIECES = st.sampled_from([SECRET, SECRET[:4], SECRET[4:], "\\u0073k-12345", "ab_
 @given(st.lists(st.lists(PIECES, max_size=5).map(lambda pieces: "".join(pieces).encode()), max_size=5))
 def test_frames_are_redacted_together_as_each_alone(texts: list[bytes]) -> None:
     """Wherever secrets are, and though two frames make one where they meet."""
-    alone = [("open", PLAIN.redact(text)) for text in texts]
-    assert list(PLAIN.redact_all([("open", text) for text in texts])) == alone
+    frames: list[tuple[FrameKind, bytes]] = [("open", text) for text in texts]
+    alone = framed([(kind, PLAIN.redact(text)) for kind, text in frames])
+    assert PLAIN.redact_all(frames, framed) == alone

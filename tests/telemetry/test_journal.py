@@ -17,7 +17,7 @@ import pytest
 
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
-from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, FrameKind, read_frames
+from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, FrameKind, framed, read_frames
 from airboss.telemetry.journal import GROWTH_BYTES, LONG_BYTES, JournalWriter
 from tests.support.started import started
 from tests.support.wait import until
@@ -235,7 +235,7 @@ def test_what_was_promised_has_room_whatever_is_written_first(tmp_path: Path) ->
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (segment.stat().st_size, hard))
     try:
-        writer.append([("close", frame)], promised=room)
+        writer.append(Redacted(framed([("close", frame)])), promised=room)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     writer.stop()

@@ -19,7 +19,7 @@ from airboss.domain.record import ClosedCall, OpenedCall, Redacted
 from airboss.gateway.judge import UNRECORDED
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
-from airboss.telemetry.frames import HEAD_BYTES, FrameKind
+from airboss.telemetry.frames import HEAD_BYTES, FrameKind, framed
 from airboss.telemetry.journal import JournalWriter
 
 PROMISED_BYTES = 64 * 1024
@@ -172,9 +172,9 @@ class Recording:
                 if long:
                     append = partial(self._journal.append_pieces, _in_pieces(redactor, frames, long))
                 else:
-                    append = partial(self._journal.append, redactor.redact_all(frames))
+                    append = partial(self._journal.append, redactor.redact_all(frames, framed))
             except BaseException:
-                self._journal.append((), promised=self._promised)
+                self._journal.append_pieces((), promised=self._promised)
                 raise
             append(promised=self._promised)
         except Exception as error:

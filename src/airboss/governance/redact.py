@@ -20,7 +20,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeVar, cast, get_args
+from typing import TypeVar, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -106,12 +106,15 @@ class Redactor:
         """
         return Redacted(self._known.taken_from(json))
 
-    def redact_all(self, frames: Sequence[tuple[T, bytes]]) -> Sequence[tuple[T, Redacted]]:
-        """The same for each of several frames: looked through all together, for secrets are seldom there."""
-        whole = b"".join([frame for _, frame in frames])
-        if self._known.taken_from(whole) is whole:
-            return cast("Sequence[tuple[T, Redacted]]", frames)
-        return [(kind, self.redact(frame)) for kind, frame in frames]
+    def redact_all(
+        self, frames: Sequence[tuple[T, bytes]], join: Callable[[Sequence[tuple[T, bytes]]], bytes]
+    ) -> Redacted:
+        """What `join` makes of several frames, each of them redacted: they are looked through as they are
+        joined, all together, for secrets are seldom there."""
+        whole = join(frames)
+        if self._known.taken_from(whole) is not whole:
+            whole = join([(kind, self.redact(frame)) for kind, frame in frames])
+        return Redacted(whole)
 
     def redact_with(self, json: bytes, value: bytes) -> tuple[Redacted, ...]:
         """The object `json`, whose last member is null, with the JSON `value` in its place; in pieces, so

@@ -18,14 +18,14 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
-from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, FrameKind, frame_head, framed
+from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, FrameKind, frame_head
 
 OWNER: Final = "owner"
 SEGMENT_SUFFIX: Final = ".seg"
@@ -114,10 +114,10 @@ class JournalWriter:
                 self._make_room(size)
             self._promised += size
 
-    def append(self, frames: Sequence[tuple[FrameKind, Redacted]], *, promised: int) -> None:
-        """Append several frames at once; `promised` bytes are asked for no longer. Where that was enough, it
-        does not raise."""
-        self._put([framed(frames)], promised)
+    def append(self, frames: Redacted, *, promised: int) -> None:
+        """Append several frames at once, as `framed` joins them; `promised` bytes are asked for no longer.
+        Where that was enough, it does not raise."""
+        self._put([frames], promised)
 
     def append_pieces(
         self, frames: Iterable[tuple[FrameKind, tuple[Redacted, ...]]], *, promised: int
