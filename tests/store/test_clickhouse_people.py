@@ -6,14 +6,18 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import JournalMove, UsageQuery
+from airboss.domain.usage import USAGE_ORDERS
 from airboss.store import clickhouse_people, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
+from airboss.store.clickhouse_schema import statements
 from tests.store.conftest import Open
 from tests.store.samples import SEGMENT, START, record_json
 from tests.store.spans import span, span_move
@@ -22,6 +26,49 @@ COUNT = 400
 WHO = "ann-unmistakable-7f3a"
 NOON = START.replace(day=3)
 LATER = START + timedelta(days=99)
+KEPT = {
+    **{
+        f"{name}": f"sum({name})"
+        for name in (
+            "requests",
+            "errors",
+            "cancelled",
+            "refused",
+            "answered",
+            "input_tokens",
+            "output_tokens",
+            "cost_unknown",
+            "priced",
+            "started",
+            "rates",
+            "rated",
+        )
+    },
+    "cost_usd": "sumOrNull(cost_usd)",
+    "first_at": "min(first_at)",
+    "last_at": "max(last_at)",
+    "latencies": "arraySort(groupArrayArray(latencies))",
+    "ttfts": "arraySort(groupArrayArray(ttfts))",
+}
+"""What sums hold, and how."""
+MADE = """
+    select
+        {columns},
+        count() as requests, countIf(status = 'error') as errors, countIf(status = 'cancelled') as cancelled,
+        countIf(status = 'refused') as refused, countIf(status = 'ok') as answered,
+        sum(r.input_tokens) as input_tokens, sum(r.output_tokens) as output_tokens,
+        countIf(r.cost_usd is null) as cost_unknown,
+        countIf(status = 'ok' and r.cost_usd is not null) as priced,
+        countIf(status = 'ok' and ttft_ms is not null) as started,
+        countIf(status = 'ok') * 100 as rates, -- each wrote 8 tokens in 80 ms
+        countIf(status = 'ok') as rated,
+        sumOrNull(r.cost_usd) as cost_usd, min(started_at) as first_at, max(started_at) as last_at,
+        arraySort(groupArrayIf(latency_ms, status = 'ok')) as latencies,
+        arraySort(groupArrayIf(assumeNotNull(ttft_ms), status = 'ok' and ttft_ms is not null)) as ttfts
+    from (select *, toDateTime(toStartOfDay(started_at), 'UTC') as start from records) as r
+    group by {columns}
+"""
+"""The same of the records."""
 
 
 @pytest.fixture
@@ -43,7 +90,7 @@ def call(number: int, *, user: str | None, **fields: Any) -> bytes:
         "user": user,
         "session": "of-both" if number % 3 else f"s-{user}",
         "model": f"m{number % 2}",
-        "status": ("ok", "error", "ok")[number % 3],
+        "status": ("ok", "error", "ok", "cancelled", "refused")[number % 5],
         "cost_usd": None if number % 6 == 0 else Decimal(number).scaleb(-6),
     }
     return record_json(number, **given | fields)
@@ -53,9 +100,10 @@ def of_records(log: ClickHouseRecordLog, *, named: bool) -> None:
     """Each sum is that of its records, and names the person or does not."""
     for sums in clickhouse_people.TABLES:
         columns = ", ".join(("start", *sums.columns))
-        numbers = "sum(requests), sum(errors), sum(output_tokens), sumOrNull(cost_usd), max(last_at)"
-        kept = log._house.rows(f"select {columns}, {numbers} from {sums.table} group by {columns}")
-        made = log._house.rows(clickhouse_people.summed(sums))
+        kept = log._house.rows(
+            f"select {columns}, {', '.join(KEPT.values())} from {sums.table} group by {columns}"
+        )
+        made = log._house.rows(f"select {columns}, {', '.join(KEPT)} from ({MADE.format(columns=columns)})")
         assert sorted(map(repr, kept)) == sorted(map(repr, made)), sums.table
         assert any(WHO in repr(row) for row in kept) == named
         ((left,),) = log._house.rows(f"select count() from remade_{sums.table}")
@@ -206,6 +254,66 @@ def test_an_expiry_killed_at_any_step_goes_on(
     while log.expire(bodies_before=None, records_before=NOON, limit=COUNT):
         pass
     of_records(log, named=True)
+
+
+@pytest.mark.parametrize("person", ["user", "session"])
+def test_rows_of_people_are_told_from_sums(log: ClickHouseRecordLog, person: str) -> None:
+    """Exactly, in every order: numbers, how long calls took and who the slowest are."""
+    for order in USAGE_ORDERS:
+        asked = UsageQuery(
+            since=START - timedelta(days=1),
+            until=START + timedelta(days=3, hours=5),
+            by=(person,),
+            order=order,
+            limit=2,
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rollups, "FEW", 10**9)
+            expected = log.usage(asked)
+        assert log.usage(asked) == expected
+    log._house.run(
+        f"insert into {person}_sums select * replace ('late' as \"{person}\", [9e4] as latencies,"
+        f" [8e4] as ttfts) from {person}_sums where start = '2026-11-02 00:00:00' and answered > 0 limit 1"
+    )
+    asked = msgspec.structs.replace(asked, order="latency_p95_ms", people=(f"{person}s",))
+    first = log.usage(asked)[0]
+    assert (first.group, first.latency_p99_ms, first.ttft_p50_ms) == (("late",), 9e4, 8e4)
+
+
+OLD_SUMS = """
+    select
+        toDateTime(toStartOfDay(started_at), 'UTC') as start, {columns}, count() as requests,
+        countIf(status = 'error') as errors, sum(ifNull(records.output_tokens, 0)) as output_tokens,
+        cast(sumOrNull(records.cost_usd) as Nullable(Decimal(38, 12))) as cost_usd, max(started_at) as last_at
+    from records
+    group by start, {columns}
+"""
+VIEWS = (("users_summed", clickhouse_people.USERS), ("sessions_summed", clickhouse_people.SESSIONS))
+
+
+def test_sums_of_an_older_shape_are_made_anew(log: ClickHouseRecordLog, open_log: Open) -> None:
+    """Also by a start that was killed half way; calls that come then are in them."""
+    house = log._house
+    for name, sums in VIEWS:
+        house.run(f"drop view {name} sync")
+        house.run(f"drop table {sums.table} sync")
+        house.run(f"drop table remade_{sums.table} sync")
+    folder = Path(clickhouse_people.__file__).parent / "schema/clickhouse"
+    for statement in statements((folder / "006_people.sql").read_text(), house.server):
+        house.run(statement)
+    for name, sums in VIEWS:
+        old = OLD_SUMS.format(columns=", ".join(sums.columns))
+        house.run(f"insert into {sums.table} {old}")
+        house.run(f"create materialized view {name} to {sums.table} as {old}")
+    house.run("alter table schema_migrations delete where number >= 7")
+    for statement in statements((folder / "007_calls_of_people.sql").read_text(), house.server)[:9]:
+        house.run(statement)
+    again = open_log()
+    assert sum(by(again, "session").values()) == COUNT
+    of_records(again, named=True)
+    again.apply(JournalMove(segment=SEGMENT, start=2, end=3, records=(call(COUNT, user="late"),)))
+    of_records(again, named=True)
+    assert by(again, "user")[("late",)] == 1
 
 
 def test_people_are_counted_from_them(log: ClickHouseRecordLog) -> None:

@@ -35,7 +35,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DuckDBRecor
     rng = random.Random(20261130)
     records = []
     for number in range(CALLS):
-        session = None if number % 50 == 0 else f"s{(number // 12 + rng.randrange(8)) % SESSIONS}"
+        session = None if number % 50 == 0 else f"s{(number // 6 + rng.randrange(8)) % SESSIONS}"
         fields: dict[str, Any] = {
             "started_at": START + timedelta(minutes=6 * number),
             "session": session,

@@ -1,10 +1,10 @@
 """Sums by the day and the person that ClickHouse keeps: views make them of every insert into `records`, under
 the insert's token, so that they hold each call once as well.
 
-They say which rows of people come first, and how many people there were. Rows of sums are by name, which no
-mutation may change: an erasure makes the days that name a person anew, of the records as they will be, and
-puts each in the place of the old one, before the records are blanked. Killed in between, it does all of that
-again.
+They say which rows of people come first and tell these, also how long their calls took, one by one, so that
+quantiles are exact; and how many people there were. Rows of sums are by name, which no mutation may change:
+an erasure makes the days that name a person anew, of the records as they will be, and puts each in the
+place of the old one, before the records are blanked. Killed in between, it does all of that again.
 """
 
 from __future__ import annotations
@@ -15,18 +15,66 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from airboss.domain.errors import StoreUnavailable
+from airboss.domain.usage import UsageRow
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.clickhouse_spans import HALF_MADE
 from airboss.store.rollups import DAY_S, Question, Sums, inside
 
+_WRITING: Final = "latency_ms - if(stream, ifNull(ttft_ms, 0), 0)"
+_RATED: Final = f"status = 'ok' and {_WRITING} > 0"
+_OUTPUT: Final = "ifNull(records.output_tokens, 0)"
+NUMBERS: Final = {
+    "requests": ("count()", "toUInt64(1)"),
+    "errors": ("countIf(status = 'error')", "toUInt64(status = 'error')"),
+    "cancelled": ("countIf(status = 'cancelled')", "toUInt64(status = 'cancelled')"),
+    "refused": ("countIf(status = 'refused')", "toUInt64(status = 'refused')"),
+    "answered": ("countIf(status = 'ok')", "toUInt64(status = 'ok')"),
+    "input_tokens": (
+        "sum(ifNull(records.input_tokens, 0))",
+        "toInt64(ifNull(records.input_tokens, 0))",
+    ),
+    "output_tokens": (f"sum({_OUTPUT})", f"toInt64({_OUTPUT})"),
+    "cost_usd": (
+        "cast(sumOrNull(records.cost_usd) as Nullable(Decimal(38, 12)))",
+        "cast(records.cost_usd as Nullable(Decimal(38, 12)))",
+    ),
+    "cost_unknown": ("countIf(records.cost_usd is null)", "toUInt64(records.cost_usd is null)"),
+    "priced": (
+        "countIf(status = 'ok' and records.cost_usd is not null)",
+        "toUInt64(status = 'ok' and records.cost_usd is not null)",
+    ),
+    "started": (
+        "countIf(status = 'ok' and ttft_ms is not null)",
+        "toUInt64(status = 'ok' and ttft_ms is not null)",
+    ),
+    "rates": (
+        f"sumIf({_OUTPUT} / ({_WRITING}) * 1000, {_RATED})",
+        f"if({_RATED}, {_OUTPUT} / ({_WRITING}) * 1000, 0)",
+    ),
+    "rated": (
+        f"countIf(records.output_tokens is not null and {_RATED})",
+        f"toUInt64(records.output_tokens is not null and {_RATED})",
+    ),
+    "first_at": ("min(started_at)", "started_at"),
+    "last_at": ("max(started_at)", "started_at"),
+    "latencies": (
+        "groupArrayIf(latency_ms, status = 'ok')",
+        "if(status = 'ok', [latency_ms], [])",
+    ),
+    "ttfts": (
+        "groupArrayIf(assumeNotNull(ttft_ms), status = 'ok' and ttft_ms is not null)",
+        "if(status = 'ok' and ttft_ms is not null, [assumeNotNull(ttft_ms)], [])",
+    ),
+}
+"""What calls are summed up to, and what one call is."""
 _APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
-_NUMBERS: Final = ("requests", "errors", "output_tokens", "cost_usd", "last_at")
-USERS: Final = Sums("user_sums", (*_APART, '"user"'), ('"user"',), _NUMBERS)
-SESSIONS: Final = Sums("session_sums", (*_APART, "session", '"user"'), ("session", '"user"'), _NUMBERS)
+USERS: Final = Sums("user_sums", (*_APART, '"user"'), ('"user"',), tuple(NUMBERS))
+SESSIONS: Final = Sums("session_sums", (*_APART, "session", '"user"'), ("session", '"user"'), tuple(NUMBERS))
 TABLES: Final = (USERS, SESSIONS)
 ORDERS: Final = {
     "requests": "sum(requests)",
     "errors": "sum(errors)",
+    "latency_p95_ms": "quantileExactInclusiveArray(0.95)(latencies)",
     "output_tokens": "sum(output_tokens)",
     "cost_usd": "toFloat64(sumOrNull(cost_usd))",
     "last_at": "max(last_at)",
@@ -40,19 +88,49 @@ _ONE_BLOCK: Final = (
 
 def summed(sums: Sums, records: str = "records") -> str:
     """What sums a table's view selects, or the same of other records."""
-    return query("summing_people").format(columns=", ".join(sums.columns), records=records)
+    numbers = ", ".join(f"{of_many} as {name}" for name, (of_many, _) in NUMBERS.items())
+    return query("summing_people").format(columns=", ".join(sums.columns), numbers=numbers, records=records)
 
 
 def rows(sums: Sums, asked: Question) -> tuple[str, dict[str, Any]]:
     """The calls of a question's period by person, and what that is given beside the question's own."""
     days, days_end = inside(asked.since, asked.until, DAY_S)
-    text = query("people").format(table=sums.table, columns=", ".join(sums.columns))
+    text = query("people").format(
+        table=sums.table,
+        columns=", ".join(sums.columns),
+        names=", ".join(NUMBERS),
+        calls=", ".join(f"{of_one} as {name}" for name, (_, of_one) in NUMBERS.items()),
+    )
     return f"({text})", {"days": days, "days_end": days_end, "since": asked.since, "until": asked.until}
 
 
 def telling(asked: Question) -> Sums | None:
     """The smallest sums that know all that a question by person names."""
     return next((each for each in TABLES if each.tells(asked)), None)
+
+
+def told(asked: Question) -> tuple[str, dict[str, Any]] | None:
+    """What tells the chosen rows of a question exactly, from sums of people; None where these do not."""
+    sums = SESSIONS if "sessions" in asked.people else telling(asked)
+    if not asked.chosen or sums is None or not sums.tells(asked):
+        return None
+    if asked.bounded or "cost_p95_usd" in asked.quantiles:
+        return None
+    people, given = rows(sums, asked)
+    keys = [f"g{at}" for at in range(len(asked.by))]
+    # By its place: in the order a name would mean the column of the sums.
+    place = len(keys) + UsageRow.__struct_fields__.index(asked.metric or "requests")
+    text = query("chosen").format(
+        groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
+        keys=", ".join(keys),
+        people=people,
+        session="session" if sums is SESSIONS else "null",
+        users=str("users" in asked.people).lower(),
+        sessions=str("sessions" in asked.people).lower(),
+        where=asked.where,
+        order=", ".join([f"{place} desc nulls last", *keys]),
+    )
+    return text, {**asked.asked(), **given}
 
 
 def blank(house: ClickHouse, user: str, before: datetime) -> None:

@@ -57,7 +57,7 @@ def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
         return asked, calls
     keys = [f"g{at}" for at in range(len(asked.by))]
     metric = asked.metric or "requests"
-    sums = clickhouse_people.telling(asked) if metric in clickhouse_people.ORDERS else None
+    sums = clickhouse_people.telling(asked)
     people, times, counted, order = "records", _TIMES, "count()", _ORDERS[metric]
     if sums is not None:
         people, more = clickhouse_people.rows(sums, asked)

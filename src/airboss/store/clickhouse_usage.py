@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
-from airboss.store import clickhouse_rollups
+from airboss.store import clickhouse_people, clickhouse_rollups
 from airboss.store.clickhouse_http import moment, query
 from airboss.store.clickhouse_rollups import Ask
 from airboss.store.rollups import Question, of_usage
@@ -41,7 +41,7 @@ def usage(rows: Ask, asked: UsageQuery, conditions: str, given: dict[str, Any]) 
         conditions += f" and ({' or '.join(one_of) or 'false'})"
     summed = clickhouse_rollups.ask(rows, of_usage(asked, groups, conditions, parameters))
     if isinstance(summed, Question):
-        found = rows(*_of_every_call(asked, groups, summed))
+        found = rows(*(clickhouse_people.told(summed) or _of_every_call(asked, groups, summed)))
         return [_row(asked, each) for each in found]
     return [_summed_row(each, len(groups)) for each in summed]
 

@@ -59,7 +59,7 @@ SAMPLED: Final = 1_000_000
 
 MANY: Final = 200_000
 """More sessions than this are added up by a hash of their names."""
-CALLS: Final = 24
+CALLS: Final = 12
 """Sessions with so many calls each, on average, or fewer have few."""
 SLOW: Final = 20
 """Of so many times as many sums as groups are asked for the slowest calls are looked at first."""

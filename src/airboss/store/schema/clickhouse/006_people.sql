@@ -1,6 +1,6 @@
--- Sums by the day and the person, made of every insert into records as rollups are (004), and begun anew likewise. They
--- choose rows of people and count people. An erasure makes the person's days anew in the tables `remade_…`, and puts
--- these days in place of those that name them.
+-- Sums by the day and the person, made of every insert into records as rollups are (004). They choose rows of people and
+-- count people. An erasure makes the person's days anew in the tables `remade_…`, and puts these days in place of those
+-- that name them. Nothing is put in here any more: 007 makes all of these tables anew, with their views.
 drop view if exists users_summed{cluster};
 
 drop view if exists sessions_summed{cluster};
@@ -49,21 +49,3 @@ settings {window} = 10000, allow_nullable_key = 1;
 create table if not exists remade_user_sums{cluster} as user_sums;
 
 create table if not exists remade_session_sums{cluster} as session_sums;
-
-truncate table user_sums{cluster};
-
-truncate table session_sums{cluster};
-
-insert into user_sums
-{sum_users}
-settings max_bytes_before_external_group_by = 500000000;
-
-insert into session_sums
-{sum_sessions}
-settings max_bytes_before_external_group_by = 500000000;
-
-create materialized view if not exists users_summed{cluster} to user_sums as
-{sum_users};
-
-create materialized view if not exists sessions_summed{cluster} to session_sums as
-{sum_sessions};
