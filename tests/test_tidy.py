@@ -160,7 +160,7 @@ TOUCHES: Mapping[str, str] = {
     "supervisor/process.py": "os signal",
     "supervisor/runfiles.py": "os ssl",
     "supervisor/session.py": "signal socket",
-    "telemetry/journal.py": "fcntl mmap os",
+    "telemetry/journal.py": "fcntl mmap os shutil",
     "telemetry/remote.py": "os",
     "telemetry/shipping.py": "os shutil",
     "telemetry/logs.py": "os",

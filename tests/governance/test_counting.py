@@ -14,6 +14,7 @@ from airboss.governance import owner as owner_module
 from airboss.governance.counting import Book, Change, Denied, Grant, Want, units, usd_of
 from airboss.governance.owner import GRACE_S, Owner
 from airboss.store.state_log import StateLog
+from tests.support.small_disk import fill, small_disk
 
 NOW = 1_790_000_000.0
 
@@ -276,6 +277,23 @@ def test_nothing_is_given_that_cannot_be_written_down() -> None:
     disk.full = False
     grants = given_to(owner, minute(), running(limit=1), worker="a")
     assert [grant.left for grant in grants] == [9, 0]
+
+
+def test_an_owner_that_starts_on_a_full_disk_gives_once_there_is_room(tmp_path: Path) -> None:
+    """What was counted before holds, and so does what is told meanwhile."""
+    with small_disk(tmp_path / "disk", 1) as disk:
+        owner = Owner(StateLog(disk / "state"), now=NOW)
+        owner.hello("a", {}, now=NOW)
+        given_to(owner, money(40, 1000), worker="a")
+        owner._kept.close()  # type: ignore[union-attr]  # as the kernel does
+        ballast = fill(disk)
+        owner = Owner(StateLog(disk / "state"), now=NOW)
+        owner.hello("a", {}, now=NOW)
+        owner.tell("a", 1, [Change("key/a/usd/2026-11", freed=40, spent=25)], now=NOW)
+        with pytest.raises(SetupError, match="No space left"):
+            owner.ask("a", [money(1, 1000)], now=NOW)
+        ballast.unlink()
+        assert given_to(owner, money(0, 1000), worker="a")[0].left == 975
 
 
 def test_counters_that_say_nothing_are_dropped() -> None:

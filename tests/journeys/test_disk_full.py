@@ -3,6 +3,8 @@ enough to go on."""
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import closing
 from pathlib import Path
 
@@ -11,9 +13,9 @@ import httpx2
 from airboss.domain.record import Redacted
 from airboss.telemetry.journal import JournalWriter
 from airboss.testing import FakeProvider
-from tests.journeys.configs import fake
+from tests.journeys.configs import LIMITED, fake
 from tests.store.samples import closed_json, opened_json
-from tests.support.airboss import Airboss
+from tests.support.airboss import Airboss, run_up
 from tests.support.receiver import Receiver
 from tests.support.small_disk import fill, small_disk
 from tests.support.wait import until
@@ -63,6 +65,40 @@ def test_a_full_disk_refuses_calls_and_room_lets_them_in(provider: FakeProvider,
         assert len(kept) == len(set(kept))
         assert not set(answered) - set(kept), "an answered call has no record"
         assert airboss.stop() == 0, airboss.log[-5000:]  # its log tells of the full disk, with traces
+
+
+def test_a_worker_that_starts_on_a_full_disk_refuses_calls(provider: FakeProvider, tmp_path: Path) -> None:
+    """Killed while nothing can be written, it is started again and says why it serves nothing; a whole start
+    says so, too. With room calls are served, and what was answered before is all there."""
+    with (
+        small_disk(tmp_path / "disk", 64) as disk,
+        closing(Airboss(disk / "a", fake(provider.url, LIMITED))) as airboss,
+    ):
+        airboss.start()
+        answered = [airboss.chat(QUICK, model="support").headers["x-request-id"] for _ in range(5)]
+        ballast = fill(disk)
+        killed = airboss.pid("gateway-0")
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        fill(disk)
+        answer = airboss.chat(QUICK + LARGE, model="support")
+        assert answer.status_code == 503, answer.text
+        assert answer.json()["error"]["code"] in {"journal_unwritable", "counters_away"}
+        assert "No space left" in answer.json()["error"]["message"]
+        ballast.unlink()
+
+        def served() -> str:
+            answer = airboss.chat(QUICK, model="support")
+            return answer.headers["x-request-id"] if answer.status_code == 200 else ""
+
+        answered.append(until(served, timeout_s=20))
+        airboss.settled()
+        assert sorted(record["id"] for record in airboss.records()) == sorted(answered)
+        assert airboss.stop() == 0, airboss.log[-5000:]
+        fill(disk)
+        done = run_up("--json", "--port", "0", "--console-port", "0", cwd=airboss.root)
+        assert done.returncode == 2, done.stderr
+        assert f"{airboss.data / 'run'} cannot be written: No space left" in done.stderr
 
 
 LOST = """

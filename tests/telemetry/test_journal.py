@@ -19,6 +19,7 @@ from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, FrameKind, framed, read_frames
 from airboss.telemetry.journal import GROWTH_BYTES, LONG_BYTES, JournalWriter
+from tests.support.small_disk import fill, small_disk
 from tests.support.started import started
 from tests.support.wait import until
 
@@ -327,3 +328,32 @@ def test_a_killed_writer_loses_no_frame_that_it_acknowledged(tmp_path: Path, see
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= last + 1
     assert not owner_is_locked(directory)
+
+
+@pytest.mark.parametrize("left", [0, GROWTH_BYTES // 2])
+def test_a_journal_that_is_begun_on_a_full_disk_goes_on_once_there_is_room(tmp_path: Path, left: int) -> None:
+    """Until then every call is refused by name and nothing half made lies about; then frames are kept."""
+    with small_disk(tmp_path / "disk", 8) as disk:
+        ballast = fill(disk, but=left)
+        writer = JournalWriter(disk / "journal", "0")
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="No space left") as refused:
+                writer.open(redacted('{"a":1}'))
+            assert refused.value.code == "journal_unwritable"
+            assert list((disk / "journal").iterdir()) == []
+        ballast.unlink()
+        writer.open(redacted('{"a":2}'))
+        assert owner_is_locked(writer.directory)
+        assert [path.name for path in (disk / "journal").iterdir()] == [writer.directory.name]
+        writer.stop()
+        assert [frame.payload for frame in frames_of(writer.directory)] == [b'{"a":2}']
+
+
+def test_a_journal_that_never_began_is_stopped(tmp_path: Path) -> None:
+    """A worker that is told to end while the disk is full ends."""
+    with small_disk(tmp_path / "disk", 8) as disk:
+        ballast = fill(disk)
+        writer = JournalWriter(disk / "journal", "0")
+        writer.stop()
+        ballast.unlink()
+        assert list((disk / "journal").iterdir()) == []

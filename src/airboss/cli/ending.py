@@ -28,7 +28,8 @@ def told(*, as_json: bool) -> Iterator[None]:
         with suppress(OSError):
             sys.stdout.close()  # else the interpreter tries what is left once more, and complains
         full = SetupError(
-            f"the output cannot be written: {error.strerror}; make room on the disk it goes to."
+            f"the output, or a file of Airboss, cannot be written: {error.strerror}; make room on the disk "
+            "that it goes to, or that of the data directory."
         )
         print_error(full, as_json=as_json)
         sys.exit(full.exit_code)

@@ -97,7 +97,10 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     data.create()
     with lock_patiently(data) as lock, ExitStack() as opened:
         runfiles.forget_up(data.run_dir)  # of one that was killed
-        runfiles.write_starting(data.run_dir)
+        try:
+            runfiles.write_starting(data.run_dir)
+        except OSError as error:  # the first file of a start, so that a full disk is told of here
+            raise unwritable(data.run_dir, error) from error
         opened.callback(runfiles.forget_up, data.run_dir)
         data.choose_ledger(ledger_named_in(options.config))
         check_leads(data.ledger_url)

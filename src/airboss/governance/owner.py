@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -78,11 +79,12 @@ class Owner:
                 self._book, self._seqs = Book(snapshot.book), snapshot.seqs
             else:
                 self._apply(_events.decode(entry))
-        self._behind = False
-        """What is written lacks something that happened."""
+        self._behind = True
+        """What is written lacks something that happened; nothing is given until it does not."""
         self._waits_until: float | None = now + GRACE_S
         self._sweeps_at = now + SWEEP_S
-        self._snapshot()
+        with suppress(SetupError):  # as above
+            self._snapshot()
 
     def hello(self, worker: str, held: Mapping[str, int], *, now: float) -> int:
         """A worker is there and holds just this; returns the number of its last telling that counted."""
@@ -161,4 +163,4 @@ class Owner:
     def _snapshot(self) -> None:
         if self._kept is not None:
             self._kept.rewrite(_encode(_Snapshot(self._book.state(), self._seqs)))
-            self._behind = False
+        self._behind = False

@@ -303,8 +303,15 @@ class DataDir:
         if not _flocked(fd) or not _still_at(self.lock_path, fd):
             os.close(fd)
             return None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(fd)
+            raise SetupError(
+                f"{self.lock_path} cannot be written: {error.strerror}; make room on its disk, or choose "
+                "another with --data-dir"
+            ) from error
         return DataDirLock(fd, self.lock_path)
 
     def _lock_message(self) -> str:

@@ -12,10 +12,12 @@ written, all at once: zeros first and a copy over them cost more.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import mmap
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -35,6 +37,7 @@ LONG_BYTES: Final = 64 * 1024
 PIECES_MAX: Final = 1024
 """Of one write (IOV_MAX)."""
 _ZEROS: Final = memoryview(bytes(GROWTH_BYTES))
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 UNBORN_PREFIX: Final = "."
 """A directory whose name starts so is still being made: its owner may not hold the lock yet."""
 
@@ -52,6 +55,7 @@ class JournalWriter:
     So a process killed at any moment loses no frame whose call returned; a machine that loses power may lose
     those of the last `fsync_interval_s` seconds. Safe to call from several threads. Raises Unavailable if the
     disk refuses, and BodyTooLarge for a frame over 256 MiB; the journal stays whole and usable after either.
+    One that is begun on a full disk is begun by the first frame that there is room for.
     """
 
     def __init__(
@@ -72,18 +76,38 @@ class JournalWriter:
         self._dirty = False
         self._full: list[int] = []
         self._flush_error: OSError | None = None
-        self._segment = -1
-        root.mkdir(parents=True, exist_ok=True)
-        name = f"{worker}-{_uuid7_hex()}"
-        # Under its last name a directory must already be locked, or the mover would take its owner for dead.
-        self.directory = root / f"{UNBORN_PREFIX}{name}"
-        self.directory.mkdir(mode=0o700)
-        self._owner = os.open(self.directory / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._owner, fcntl.LOCK_EX)
-        self._next_segment(0)
-        self.directory = self.directory.rename(root / name)
-        fsync_directory(root)
+        self._segment = self._owner = -1
+        self._root, self._worker = root, worker
         self._flusher = threading.Thread(target=self._flush_often, name="journal-fsync", daemon=True)
+        try:
+            self._begin()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            # Else whoever calls would wait at a socket that nobody reads until there is room.
+            log.error("no call is served: %s", self._refused(error))  # noqa: TRY400 - no defect of ours
+
+    def _begin(self) -> None:
+        """Have a directory of this worker's own with a first segment, or nothing. Raises OSError."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        name = f"{self._worker}-{_uuid7_hex()}"
+        # Under its last name a directory must already be locked, or the mover would take its owner for dead.
+        self.directory = self._root / f"{UNBORN_PREFIX}{name}"
+        try:
+            self.directory.mkdir(mode=0o700)
+            self._owner = os.open(self.directory / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._owner, fcntl.LOCK_EX)
+            self._next_segment(0)
+            self.directory = self.directory.rename(self._root / name)
+            fsync_directory(self._root)
+        except OSError:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            for descriptor in (self._segment, self._owner):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._segment = self._owner = -1
+            self._number = self._room = 0
+            raise
         self._flusher.start()
 
     def open(self, frame: Redacted, *more: Redacted) -> None:
@@ -185,6 +209,8 @@ class JournalWriter:
         long = size > LONG_BYTES
         size += self._promised
         try:
+            if self._segment < 0 and not self._stopping.is_set():
+                self._begin()
             if self._size + size > len(self._map):
                 self._rotate(size)
             if self._size + size > self._room:
