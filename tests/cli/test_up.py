@@ -11,14 +11,17 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
+from airboss.gateway.serve import DRAIN_S
 from tests.cli.running import COMMAND, CONFIG, Running, environment, up, verb
 from tests.supervisor.children import alive
+from tests.support.certificates import self_signed
 from tests.support.started import started
 from tests.support.wait import until
 
@@ -388,3 +391,28 @@ def test_tls_is_spoken_and_trusted(tmp_path: Path) -> None:
         os.kill(before, signal.SIGKILL)
         until(lambda: running.pids().get("gateway-0", before) != before, timeout_s=30)
         until(lambda: any("next `airboss up`" in line["message"] for line in running.log()))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_a_stop_waits_for_no_idle_client_over_tls(tmp_path: Path) -> None:
+    """A client that keeps its connection and does nothing does not answer the farewell of TLS: it was waited
+    for as long as for a call under way, at every stop."""
+    cert, key = self_signed(tmp_path)
+    (tmp_path / "airboss.toml").write_text(f'{CONFIG}\n[tls]\ncert = "{cert}"\nkey = "{key}"\n')
+    with up(tmp_path) as running:
+        port = urlsplit(running.ready["base_url"]).port
+        trusting = ssl.create_default_context(cafile=cert)
+        with (
+            socket.create_connection(("127.0.0.1", port or 0), timeout=30) as raw,
+            trusting.wrap_socket(raw, server_hostname="127.0.0.1") as client,
+        ):
+            client.sendall(b"GET /healthz HTTP/1.1\r\nhost: here\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(90) == 0
+        said = {
+            line["message"]: datetime.fromisoformat(line["time"])
+            for line in running.log()
+            if line["process"] == "gateway-0"
+        }
+    assert (said["stopped"] - said["draining"]).total_seconds() < DRAIN_S / 2

@@ -299,10 +299,9 @@ class Connection(asyncio.Protocol):
             seen = self._head_bytes() + self._body_bytes
             self._refuse(RequestTimeout(f"only {seen} bytes of the request came in time; send it faster"))
 
-    def close_if_idle(self) -> None:
-        """Close unless a request is being read or served."""
-        if self._current is None and not self._in_message:
-            self.transport.close()
+    def busy(self) -> bool:
+        """Whether a request is being read or served."""
+        return self._current is not None or self._in_message
 
     # -- llhttp
 

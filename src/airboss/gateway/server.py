@@ -21,6 +21,10 @@ Handler = Callable[["Connection", HttpRequest], Awaitable[None]]
 """Answers a request through the connection: `respond`, or `start_stream` and what follows it."""
 
 
+FAREWELL_S = 2.0
+"""So long a client may take to say that it has seen the end."""
+
+
 class Server(msgspec.Struct, kw_only=True):
     """One worker's."""
 
@@ -35,6 +39,8 @@ class Server(msgspec.Struct, kw_only=True):
     intake: Intake
     connections: set[Connection] = msgspec.field(default_factory=set)
     draining: bool = False
+    closed: dict[Connection, float] = msgspec.field(default_factory=dict)
+    """Since when those that were closed for a drain are."""
 
     def sweep(self) -> None:
         """Close what waits too long; called about once a second."""
@@ -46,5 +52,13 @@ class Server(msgspec.Struct, kw_only=True):
         """Answer what was begun, then close; connections between requests close now."""
         self.draining = True
         self.outbox.flush()
+        now = time.monotonic()
         for connection in tuple(self.connections):
-            connection.close_if_idle()
+            if connection.busy():
+                continue
+            # What is still to be sent is waited for, but no answer to TLS's farewell: who is idle gives none.
+            late = now - self.closed.setdefault(connection, now) > FAREWELL_S
+            if late and not connection.transport.get_write_buffer_size():
+                connection.transport.abort()
+            else:
+                connection.transport.close()
