@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from airboss.store import service as service_module
 from airboss.store.client import StoreClient
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
-from airboss.store.service import serve
+from airboss.store.service import serve, tidy
 from tests.store.conftest import served
 from tests.store.samples import SEGMENT, call_id, move, record_json
 from tests.support.wait import until
@@ -282,3 +283,22 @@ def test_a_large_move_and_a_large_answer_pass(folder: Path) -> None:
         client.apply(JournalMove(segment=SEGMENT, start=0, end=1, records=records))
         assert len(client.records(ALL, limit=10_000, bodies=True)) == 300
         client.close()
+
+
+def test_tidying_does_not_rest_for_the_time_that_a_move_kept_it_waiting() -> None:
+    """It rests as long as it worked."""
+    began: list[float] = []
+    ended: list[float] = []
+    stop, move_ends = threading.Event(), threading.Event()
+
+    class Busy(MemoryRecordLog):
+        def tidy(self) -> bool:
+            began.append(time.monotonic())
+            move_ends.wait(1.0)
+            ended.append(time.monotonic())
+            if len(began) == 3:
+                stop.set()
+            return True
+
+    tidy(Busy(), stop)
+    assert min(then - end for end, then in zip(ended, began[1:], strict=False)) < 0.5

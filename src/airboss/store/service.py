@@ -22,7 +22,7 @@ from airboss.store.wire import QUESTION_BYTES_MAX, Answer, ConnectionLost, Quest
 
 CONNECTIONS_MAX: Final = 64
 STOP_S: Final = 5.0
-TIDY_S: Final = 1.0
+TIDY_S: Final = 0.25
 """So long we wait before looking whether there is something to tidy."""
 TIDY_S_MAX: Final = 8.0
 
@@ -66,17 +66,18 @@ def serve(
 
 
 def tidy(record_log: TracedLog, stop: threading.Event) -> None:
-    """Do what can wait, at most half of the time, so that moves come through, until `stop` is set."""
+    """Do what can wait, at most half of the time, so that moves come through, until `stop` is set. It rests
+    as long as it worked, not as long as a move kept it waiting: words that fall behind are read again."""
     wait_s = least_s = TIDY_S
     while not stop.wait(wait_s):
-        began = time.monotonic()
+        began = time.thread_time()
         try:
             more = record_log.tidy()
         except (StoreUnavailable, ValueError):
             log.warning("the record store could not be tidied; it is tried again", exc_info=True)
             more = False
         least_s = TIDY_S if more else min(2 * least_s, TIDY_S_MAX)  # where nothing comes, ever less often
-        wait_s = time.monotonic() - began if more else least_s
+        wait_s = time.thread_time() - began if more else least_s
 
 
 class _Service:
