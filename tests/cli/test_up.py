@@ -92,7 +92,9 @@ def test_a_failed_call_is_recorded(running: Running) -> None:
     record_id = answer.headers["x-request-id"]
     assert answer.status >= 500
     connection.close()
-    found = until(lambda: running.verb("records", "--user", "ann", "--json").stdout, every_s=0.2)
+    found = until(
+        lambda: running.verb("records", "--user", "ann", "--json").stdout, timeout_s=60, every_s=0.2
+    )
     record = json.loads(found.splitlines()[0])
     assert (record["id"], record["status"], record["deployment"]) == (record_id, "error", "assistant")
     assert record["request"]["messages"][0]["content"] == "hello"

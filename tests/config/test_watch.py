@@ -247,6 +247,22 @@ def test_wrong_shadows_are_refused(shadow: str, words: str) -> None:
         parse_config(f"{BASE}shadow = {shadow}\n", source="x")
 
 
+@pytest.mark.parametrize(
+    ("preview", "words"),
+    [
+        ("{}", "preview] names nobody"),
+        ('{ users = [""] }', "preview.users has an empty name"),
+        (f"{{ keys = {['k'] * 1001} }}", "preview.keys has 1001 names, of at most 1000"),
+        ("{ users = [1] }", "users"),
+        ('{ user = ["ada"] }', '"user" is not a key'),
+    ],
+)
+def test_wrong_previews_are_refused(preview: str, words: str) -> None:
+    """Nobody, too many, and names that are none."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse_config(f"{BASE}preview = {preview}\n", source="x")
+
+
 def test_times_are_short_words() -> None:
     """A number and a unit; nothing else is guessed at."""
     assert [seconds(text) for text in ("30s", "5m", "2h", "1d")] == [30, 300, 7200, 86_400]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from airboss.config import Config, parse_config
-from airboss.domain.plan import Exposure, ServingPlan
+from airboss.domain.plan import DeploymentPlan, Exposure, ServingPlan
 from airboss.domain.release import Example, ModelVersion, Policy, Release
 from airboss.releases.build import (
     OPENAI_BASE_URL,
@@ -200,6 +200,31 @@ def test_a_shadow_is_what_nobody_gets_answers_of() -> None:
     )
     exposed = {"support": (exposure, shadow.release)}
     assert shadowed('{ release = "next" }', exposed=exposed).deployments[0].shadow is None
+
+
+def test_a_preview_is_of_what_comes_next() -> None:
+    """The candidate, or what a rollout shows; nobody's where all get the same."""
+
+    def previewed(**given: object) -> DeploymentPlan:
+        said = 'preview = { users = ["ada"], keys = ["staging"] }'
+        return plan(
+            TEXT.replace("[deployments.support]", f"[deployments.support]\n{said}"), **given
+        ).deployments[0]
+
+    now = previewed()
+    assert now.preview is None
+    old = sealed(msgspec.structs.replace(now.stable, prompt="Be brief."))
+    stable = {each.name: each.stable for each in plan().deployments} | {"support": old}
+    candidate = previewed(stable=stable).preview
+    assert candidate is not None
+    assert (candidate.users, candidate.keys) == (("ada",), ("staging",))
+    assert candidate.served.release == now.stable
+    assert candidate.served.target == now.target
+    other = sealed(msgspec.structs.replace(now.stable, prompt="Be kind."))
+    exposure = Exposure(rollout="1", deployment="support", release=other.digest, weight=0.1, salt="s")
+    shown = previewed(stable=stable, exposed={"support": (exposure, other)})
+    assert shown.preview is not None
+    assert shown.preview.served.release == other
 
 
 def test_bodies_are_kept_unless_turned_off() -> None:

@@ -175,10 +175,10 @@ def test_what_is_neither_answered_nor_failed_does_not_count(status: str) -> None
 
 def test_calls_of_other_plans_and_arms_are_passed_over() -> None:
     """What ran before the rollout, or named its release, is no draw."""
-    calls = [call(0, plan=9), call(1, arm="override"), call(2)]
+    calls = [call(0, plan=9), call(1, arm="override"), call(2, arm="preview"), call(3)]
     state, _ = folded(rollout(), calls)
     assert sum(counts(state)) == 1
-    assert state.lanes[0].after == calls[2].id
+    assert state.lanes[0].after == calls[-1].id
 
 
 def test_a_quick_error_is_no_quick_answer() -> None:

@@ -86,7 +86,9 @@ def show(
     key: Annotated[str | None, typer.Option(help="Only calls by the key of this name.")] = None,
     session: Annotated[str | None, typer.Option(help="Only calls of this session.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")] = None,
-    arm: Annotated[str | None, typer.Option(help="stable, canary, shadow, override or external.")] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")
+    ] = None,
     error_type: Annotated[str | None, typer.Option(help="Only calls that failed so: timeout, …")] = None,
     sort: Annotated[
         str | None, typer.Option(help="slowest, costliest or longest first, or shuffled, not newest.")

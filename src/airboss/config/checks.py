@@ -14,7 +14,7 @@ from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
 from airboss.config.checks_release import check_release, oddities_of
 from airboss.config.checks_store import check_stores
-from airboss.config.checks_watch import check_scoring, check_shadow, check_telemetry
+from airboss.config.checks_watch import check_preview, check_scoring, check_shadow, check_telemetry
 from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
@@ -332,13 +332,20 @@ def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, 
         _check_range((*path, "hedge", "extra"), deployment.hedge.extra, 0.001, 1, wrong)
     if deployment.rollout is not None:
         _check_rollout((*path, "rollout"), deployment.rollout, wrong)
+    _check_candidate(path, deployment, config, wrong)
+    if deployment.cache is not None:
+        check_cache((*path, "cache"), deployment.cache, config, wrong)
+
+
+def _check_candidate(path: Path, deployment: DeploymentConfig, config: Config, wrong: Wrong) -> None:
+    """What a candidate gets of calls before everybody's."""
+    if deployment.preview is not None:
+        check_preview((*path, "preview"), deployment.preview, wrong)
     if deployment.shadow is not None:
         at = (*path, "shadow")
         check_shadow(at, deployment.shadow, wrong)
         if deployment.shadow.release is not None:
             _check_known((*at, "release"), deployment.shadow.release, config.releases, "release", wrong)
-    if deployment.cache is not None:
-        check_cache((*path, "cache"), deployment.cache, config, wrong)
 
 
 def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:

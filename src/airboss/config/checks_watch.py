@@ -7,11 +7,19 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from airboss.config.rules import check_range
-from airboss.config.types import EmailConfig, NotifierConfig, ScoringConfig, ShadowConfig, TelemetryConfig
+from airboss.config.types import (
+    EmailConfig,
+    NotifierConfig,
+    PreviewConfig,
+    ScoringConfig,
+    ShadowConfig,
+    TelemetryConfig,
+)
 from airboss.config.wording import Path, Wrong, dotted, quoted
 
 SCORERS_MAX: Final = 20
 RECIPIENTS_MAX: Final = 20
+PREVIEWED_MAX: Final = 1_000
 _ADDRESS: Final = re.compile(r"[^\s@<>,;\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,253}")
 _SECRET_HEADER: Final = re.compile(r"(?i)auth|key|token|secret|password")
 _DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
@@ -37,6 +45,20 @@ def check_shadow(path: Path, shadow: ShadowConfig, wrong: Wrong) -> None:
     """Raise what `wrong` makes of a number that is out of its range."""
     check_range((*path, "sample"), shadow.sample, 0.000_001, 1, wrong)
     check_range((*path, "per_minute"), shadow.per_minute, 1, 6_000, wrong)
+
+
+def check_preview(path: Path, preview: PreviewConfig, wrong: Wrong) -> None:
+    """Raise what `wrong` makes of a list that is too long, or of nobody."""
+    for field in ("users", "keys"):
+        names = getattr(preview, field)
+        if len(names) > PREVIEWED_MAX:
+            raise wrong(
+                (*path, field), f"{dotted((*path, field))} has {len(names)} names, of at most {PREVIEWED_MAX}"
+            )
+        if "" in names:
+            raise wrong((*path, field), f"{dotted((*path, field))} has an empty name; leave it out")
+    if not preview.users and not preview.keys:
+        raise wrong(path, f"[{dotted(path)}] names nobody; give users or keys, or leave it out")
 
 
 def check_notifier(path: Path, notifier: NotifierConfig, wrong: Wrong) -> None:

@@ -165,6 +165,13 @@ class ScoringConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     judge_per_minute: int = 60
 
 
+class PreviewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[deployments.NAME] preview`: these users, and whatever these keys call, get its candidate first."""
+
+    users: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
 class ShadowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[deployments.NAME] shadow`: a `sample` (a share) of answered calls is asked again of `release`, for at
     most `per_minute` of the calls of a minute. None: of the deployment's candidate, while it has one."""
@@ -202,6 +209,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     hedge: Hedge | None = None
     rollout: RolloutConfig | None = None
     scoring: ScoringConfig | None = None
+    preview: PreviewConfig | None = None
     shadow: ShadowConfig | None = None
     policy: str | None = None
     limits: Limits | None = None

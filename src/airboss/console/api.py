@@ -354,7 +354,7 @@ RECORD_PARAMS = {
     "id": "only this record",
     "text": "found in id, user, session or error_type, whatever the case",
     "session": "only of this session",
-    "arm": "stable, canary, shadow, override or external",
+    "arm": "stable, canary, preview, shadow, override or external",
     "error_type": "only failed so",
     "tag": "only with this tag, as NAME=VALUE",
     "sort": "slowest, costliest or longest first, or shuffled, instead of the newest; not paged",

@@ -84,7 +84,8 @@ class CanaryView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a deployment stands. Releases are digests; `candidate` waits for `rollout start`."""
+    """Where a deployment stands. Releases are digests; `candidate` waits for `rollout start`. `previewed` is
+    how many users and keys get that, or the canary, before others."""
 
     name: str
     aliases: tuple[str, ...]
@@ -93,6 +94,7 @@ class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
     candidate: str | None
     canary: CanaryView | None
     promoted: tuple[Promotion, ...]
+    previewed: int
 
 
 class Deployments(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +244,7 @@ def deployments(desk: Desk, _call: Call) -> Deployments:
                 if canary is not None
                 else None,
                 promoted=standing.promoted if standing is not None else (),
+                previewed=len(each.preview.users) + len(each.preview.keys) if each.preview is not None else 0,
             )
         )
     return Deployments(deployments=tuple(views))

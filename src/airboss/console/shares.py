@@ -44,7 +44,7 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[TimeMark, ...]
 
 
-ARMS = ("stable", "canary", "override")
+ARMS = ("stable", "canary", "preview", "override")
 OWN_ARMS = frozenset({"shadow", "override"})
 """Of our own calls alone: what they do is no traffic."""
 

@@ -11,19 +11,16 @@ import msgspec
 
 from airboss.domain.release import Policy, ProviderKind, Release
 
-Arm = Literal["stable", "canary", "shadow", "override"]
+Arm = Literal["stable", "canary", "preview", "shadow", "override"]
 """The branch of a deployment that a call was assigned to. `shadow`: one of our own, which asks again what a
 live call asked and whose answer nobody gets. `override`: another of our own (an evaluation, a probe), which
 names the release it wants."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds on one call, in seconds; all positive.
-
-    `first_token_s` runs from the moment a request is sent upstream to the first byte of real output of a
-    stream, `idle_s` between two pieces of a stream, `total_s` over all attempts. Waiting for a place is in
-    none of them.
-    """
+    """Bounds on one call, in seconds; all positive. `first_token_s` runs from the moment a request is sent
+    upstream to the first byte of real output of a stream, `idle_s` between two pieces of a stream, `total_s`
+    over all attempts. Waiting for a place is in none of them."""
 
     total_s: float = 600.0
     first_token_s: float = 120.0
@@ -165,6 +162,14 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
 
 
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """Who gets a release before a rollout draws: these users, and whatever these keys call."""
+
+    served: Served
+    users: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
 PromotionWhy = Literal["first", "applied", "rollback", "rollout", "person", "engine"]
 """How a release became stable. `engine`: the same one on another version of the local engine."""
 
@@ -225,6 +230,7 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     stable: Release
     target: Target
     canary: Canary | None = None
+    preview: Preview | None = None
     shadow: Served | None = None
     policy: Policy | None = None
     timeout: Timeouts = Timeouts()
@@ -254,6 +260,8 @@ class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
             yield Served(release=deployment.stable, target=deployment.target)
             if deployment.canary is not None:
                 yield deployment.canary.served
+            if deployment.preview is not None:
+                yield deployment.preview.served
             if deployment.shadow is not None:
                 yield deployment.shadow
         yield from self.others

@@ -14,11 +14,9 @@ Params = dict[str, Any]
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """The exact model that answers.
-
-    `model` is the name upstream, or for `local` the weights' source (`file:…` and so on). The rest is set for
-    `local` only; `adapter` is the source of a LoRA that is added to the weights.
-    """
+    """The exact model that answers. `model` is the name upstream, or for `local` the weights' source
+    (`file:…` and so on). The rest is set for `local` only; `adapter` is the source of a LoRA that is added
+    to the weights."""
 
     provider: str
     kind: ProviderKind

@@ -48,10 +48,8 @@ class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A conclusion on a canary at `at`, in step `step` (from 0) at `weight` (0 to 1), and why.
-
-    `reason` is one sentence for people. `metrics` is the evidence at that moment, empty before any traffic.
-    """
+    """A conclusion on a canary at `at`, in step `step` (from 0) at `weight` (0 to 1), and why. `reason` is
+    one sentence for people. `metrics` is the evidence at that moment, empty before any traffic."""
 
     conclusion: Conclusion
     authority: Authority

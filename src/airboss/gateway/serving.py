@@ -13,7 +13,7 @@ from airboss.domain.errors import NotFound, PermissionDenied, Unauthenticated, U
 from airboss.domain.plan import Arm, DeploymentPlan, ServingPlan, Target
 from airboss.domain.ports import Snapshot
 from airboss.domain.release import Policy, Release
-from airboss.domain.request import Principal
+from airboss.domain.request import InferenceRequest, Principal
 from airboss.gateway.outgoing import Translate, translation
 from airboss.gateway.wire import says_something, unknown_model
 from airboss.governance.keys import Keyring
@@ -43,6 +43,18 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """How its calls are said in the target's dialect; None where that is OpenAI's."""
     plain: bytes | None
     """The upstream's name of the model, as JSON, where a chat goes there as it is but for that name."""
+
+
+class Previewed(msgspec.Struct, frozen=True, kw_only=True):
+    """What some get of a deployment before others."""
+
+    branch: Branch
+    users: frozenset[str]
+    keys: frozenset[str]
+
+    def names(self, request: InferenceRequest) -> bool:
+        """Whether this call is one of theirs."""
+        return request.user in self.users or request.principal.key in self.keys
 
 
 def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> Branch:
@@ -98,6 +110,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """The stable branch of each deployment, by the deployment's name."""
     canary: Mapping[str, Branch]
     """The canary of each deployment that has one."""
+    preview: Mapping[str, Previewed]
+    """The preview of each deployment that has one."""
     shadow: Mapping[str, Branch]
     """What is asked again beside each deployment that has such."""
     by_digest: Mapping[str, Branch]
@@ -232,6 +246,8 @@ def _releases(deployment: DeploymentPlan) -> list[Release]:
     releases = [deployment.stable]
     if deployment.canary is not None:
         releases.append(deployment.canary.served.release)
+    if deployment.preview is not None:
+        releases.append(deployment.preview.served.release)
     if deployment.shadow is not None:
         releases.append(deployment.shadow.release)
     return releases
@@ -244,6 +260,19 @@ def prepare_policies(deployment: DeploymentPlan) -> None:
             from airboss.gateway.screened import compiled  # noqa: PLC0415 - 17 MB that only policies need
 
             compiled(release.policy, deployment.policy)
+
+
+def previews_of(plan: ServingPlan) -> dict[str, Previewed]:
+    """Each deployment's preview."""
+    told = {each.name: each.preview for each in plan.deployments if each.preview is not None}
+    return {
+        name: Previewed(
+            branch=branch_of(plan, "preview", each.served.release, each.served.target),
+            users=frozenset(each.users),
+            keys=frozenset(each.keys),
+        )
+        for name, each in told.items()
+    }
 
 
 def shadows_of(plan: ServingPlan) -> dict[str, Branch]:
@@ -297,6 +326,7 @@ def build_serving(
         by_name=by_name,
         stable=stable,
         canary=canary,
+        preview=previews_of(plan),
         shadow=shadows_of(plan),
         by_digest=by_digest,
         keyring=Keyring(snapshot.keys, now=now),

@@ -17,6 +17,7 @@ from airboss.domain.plan import (
     Canary,
     DeploymentPlan,
     Exposure,
+    Preview,
     Price,
     Served,
     ServingPlan,
@@ -252,16 +253,7 @@ def build_plan(
     targets = _Targets(config, catalog, replica_urls=replica_urls, tools=tools, before=before, prices=table)
     deployments = []
     for name, deployment in config.deployments.items():
-        shown = exposed.get(name)
-        canary = None
-        if shown is not None:
-            exposure, release = shown
-            canary = Canary(
-                rollout=exposure.rollout,
-                served=Served(release=release, target=targets.of(release, name)),
-                weight=exposure.weight,
-                salt=exposure.salt,
-            )
+        canary = _canary(*exposed[name], targets) if name in exposed else None
         semantic = deployment.cache.semantic if deployment.cache is not None else None
         deployments.append(
             DeploymentPlan(
@@ -270,6 +262,9 @@ def build_plan(
                 stable=stable[name],
                 target=targets.of(stable[name], name),
                 canary=canary,
+                preview=_preview(
+                    config, catalog, name, shown_already=(stable[name], canary), targets=targets
+                ),
                 shadow=_shadow(config, catalog, name, shown_already=(stable[name], canary), targets=targets),
                 policy=catalog.policies[deployment.policy] if deployment.policy is not None else None,
                 timeout=deployment.timeout,
@@ -295,6 +290,34 @@ def build_plan(
         if release.digest not in shown_already and targets.reachable(release)
     )
     return msgspec.structs.replace(plan, others=others)
+
+
+def _canary(exposure: Exposure, release: Release, targets: _Targets) -> Canary:
+    return Canary(
+        rollout=exposure.rollout,
+        served=Served(release=release, target=targets.of(release, exposure.deployment)),
+        weight=exposure.weight,
+        salt=exposure.salt,
+    )
+
+
+def _preview(
+    config: Config,
+    catalog: Catalog,
+    name: str,
+    *,
+    shown_already: tuple[Release, Canary | None],
+    targets: _Targets,
+) -> Preview | None:
+    """Who gets the release that a rollout shows, or would; None where everybody gets it, or nobody can."""
+    said = config.deployments[name].preview
+    stable, canary = shown_already
+    release = canary.served.release if canary is not None else catalog.wanted(config, name)
+    if said is None or release.digest == stable.digest or not targets.reachable(release):
+        return None
+    return Preview(
+        served=Served(release=release, target=targets.of(release, name)), users=said.users, keys=said.keys
+    )
 
 
 def _shadow(
