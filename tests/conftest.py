@@ -33,9 +33,8 @@ settings.load_profile("tests")
 
 
 JOURNEYS = sorted(path.name for path in Path(__file__).parent.glob("journeys/test_*.py"))
-AT_ONCE = 3
-"""Whole systems on two cores: each takes a third of one, and with many more, each is too slow for what it
-promises."""
+AT_ONCE = 2
+"""Whole systems on two cores: with more of them, each is too slow for what it promises."""
 QUICK = ("config", "bench")
 LONG = (
     "store/test_rollups.py",
@@ -54,8 +53,8 @@ LONG = (
 
 
 def scope_of(test: str) -> str:
-    """What runs at one worker: a file, as ever, or a third of the journeys, which wait most of their time, as
-    the gateway's tests do: together they leave room for three times as many workers as there are cores."""
+    """What runs at one worker: a file, as ever, or half of the journeys, which wait half of their time, as
+    others do: together they leave room for twice as many workers as there are cores."""
     file = test.partition("::")[0]
     folder, _, name = file.rpartition("/")
     return f"journeys {JOURNEYS.index(name) % AT_ONCE}" if folder == "tests/journeys" else file

@@ -101,6 +101,7 @@ TOUCHES: Mapping[str, str] = {
     "evaluations/caller_http.py": "httpx2 ssl",
     "gateway/memory.py": "mmap",
     "gateway/http1.py": "socket",
+    "gateway/server.py": "fcntl",
     "gateway/ids.py": "os",
     "gateway/serve.py": "signal socket ssl",
     "governance/counters_valkey.py": "ssl",

@@ -45,7 +45,8 @@ def test_a_line_for_fine_tuning_is_an_item() -> None:
     tool = '{"type": "function", "function": {"name": "f", "parameters": {}}}'
     made = read(
         f'{{"messages": [{asked}, {answer}]}}\n'
-        f'{{"id": "t", "messages": [{asked}], "tools": [{tool}], "expected": "b"}}\n'
+        f'{{"id": "t", "messages": [{asked}], "tools": [{tool}], "expected": "b", '
+        '"parallel_tool_calls": false}\n'
         f'{{"id": "w", "messages": [{asked}, {answer}, {{"role": "user", "content": "v"}}]}}'
     )
     by_id = {item.id: item for item in made.items}
@@ -54,6 +55,7 @@ def test_a_line_for_fine_tuning_is_an_item() -> None:
     assert trained.id == input_digest(trained.input)[:16]
     assert by_id["t"].expected == "b"
     assert by_id["t"].input.params["tools"][0]["function"]["name"] == "f"
+    assert by_id["t"].input.params["parallel_tool_calls"] is False
     assert by_id["w"].expected is None
     assert by_id["w"].input.messages[2] == {"role": "assistant", "content": "a"}
 

@@ -18,9 +18,11 @@ import msgspec
 import pytest
 
 from airboss.config.prices import shipped
+from airboss.domain.plan import Preview, Served
 from airboss.domain.release import Policy
 from airboss.gateway.traces import ATTRIBUTES_CHARS_MAX, BODY_BYTES_MAX, VALUE_CHARS_MAX, fitting, worked
 from airboss.governance.policies import policy_of
+from airboss.releases.build import sealed
 from airboss.telemetry.metrics import Counts, write_counts
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
@@ -309,6 +311,17 @@ def test_spans_are_under_policy(provider: FakeProvider, own_root: Path) -> None:
         assert call["call"]["request"]["messages"] == [{"role": "user", "content": "to [EMAIL]"}]
         assert call["call"]["policy"][0]["count"] == 1
         assert (other["name"], other["message"]) == ("mail [EMAIL]", "no [EMAIL]")
+
+
+def test_spans_are_under_the_policy_of_a_preview(provider: FakeProvider, own_root: Path) -> None:
+    """Who is named gets a candidate, and what their apps tell of its calls is under its policy."""
+    plain = deployment(provider.url)
+    strict = sealed(msgspec.structs.replace(plain.stable, policy=policy_of("mask", ("email",))))
+    preview = Preview(served=Served(release=strict, target=plain.target), users=("ada",), keys=())
+    with Gateway(own_root, msgspec.structs.replace(plain, preview=preview)) as gateway:
+        send_json(gateway, llm(1, attributes={"gen_ai.input.messages": said("to bob@example.org")}))
+        (call,) = gateway.spans()
+        assert call["call"]["request"]["messages"] == [{"role": "user", "content": "to [EMAIL]"}]
 
 
 def test_without_bodies_nothing_said_is_kept(provider: FakeProvider, own_root: Path) -> None:

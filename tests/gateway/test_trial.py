@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.domain.plan import Canary, Limits, Retry, Served, Target
+from airboss.domain.plan import Canary, Limits, Preview, Retry, Served, Target
 from airboss.domain.ports import ApiKey
 from airboss.domain.release import ModelVersion, Release
 from airboss.gateway.breaker import STREAK_MAX
@@ -29,6 +29,7 @@ from tests.support.wait import until
 
 OWN = "ab_" + "o" * 43
 OF = "0197b0f2-6c1e-7cc2-9a3e-0d3a8f1b2c4d"
+TESTER = "pat"
 BROKEN = ScriptStep(behaviour="500", forever=True, model="up", holding=("BROKEN",))
 TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
 
@@ -41,8 +42,8 @@ def limits() -> Limits | None:
 
 @pytest.fixture
 def gateway(tmp_path: Path, provider: FakeProvider, limits: Limits | None) -> Iterator[Gateway]:
-    """A worker whose `support` has a candidate of the same model, shown to half of the users and as a shadow,
-    and another model to fall back to."""
+    """A worker whose `support` has a candidate of the same model, shown to half of the users, to TESTER and
+    as a shadow, and another model to fall back to."""
     model = ModelVersion(provider="fake", kind="openai-compatible", model="up")
     candidate = sealed(Release(digest="", name="next", model=model, prompt="Be BROKEN."))
     fallback = Target(
@@ -52,7 +53,14 @@ def gateway(tmp_path: Path, provider: FakeProvider, limits: Limits | None) -> It
     target = msgspec.structs.replace(plain.target, fallbacks=(fallback,))
     served = Served(release=candidate, target=target)
     canary = Canary(rollout="r", served=served, weight=0.5, salt="salt")
-    with_both = msgspec.structs.replace(plain, target=target, canary=canary, shadow=served, limits=limits)
+    with_both = msgspec.structs.replace(
+        plain,
+        target=target,
+        canary=canary,
+        preview=Preview(served=served, users=(TESTER,), keys=()),
+        shadow=served,
+        limits=limits,
+    )
     now = datetime.now(UTC)
     keys = (
         ApiKey(name="app", sha256=hash_key(KEY), created_at=now),
@@ -140,15 +148,17 @@ def test_both_are_shown_as_one_place() -> None:
     assert list(places) == []
 
 
+@pytest.mark.parametrize("arm", ["canary", "preview"])
 @pytest.mark.parametrize("limits", [Limits(concurrency=4)])
 def test_a_candidate_that_hangs_leaves_stable_half_of_its_share(
-    gateway: Gateway, provider: FakeProvider
+    gateway: Gateway, provider: FakeProvider, arm: str
 ) -> None:
     """Of four places it has three; who is on it and finds none is told so, and stable is served at once."""
-    users = {arm: f"u{n}" for n in range(40) if (arm := ask(gateway, f"u{n}").headers["x-airboss-arm"])}
+    names = [TESTER, *(f"u{n}" for n in range(40))]
+    users = {ask(gateway, name).headers["x-airboss-arm"]: name for name in names}
     provider.script(ScriptStep(behaviour="ok;delay_s=2", forever=True, model="up", holding=("BROKEN",)))
     with ThreadPoolExecutor(6) as several:
-        hanging = [several.submit(ask, gateway, users["canary"]) for _ in range(6)]
+        hanging = [several.submit(ask, gateway, users[arm]) for _ in range(6)]
         until(lambda: sum(each.done() for each in hanging) == 3, timeout_s=10)
         assert ask(gateway, users["stable"]).status_code == 200
         answers = [each.result() for each in hanging]
@@ -156,7 +166,7 @@ def test_a_candidate_that_hangs_leaves_stable_half_of_its_share(
     refused = next(each for each in answers if each.status_code == 429).json()["error"]["message"]
     assert "the candidate of 'support' has 3 calls under way" in refused
     assert "raise limits.concurrency under [deployments.support]" in refused
-    assert ask(gateway, users["canary"]).status_code == 200
+    assert ask(gateway, users[arm]).status_code == 200
 
 
 @pytest.mark.parametrize("limits", [Limits(requests_per_minute=10)])

@@ -30,7 +30,8 @@ preview = {{ users = ["ada"], keys = ["staging"] }}
 
 
 def test_testers_get_the_candidate_first(provider: FakeProvider, tmp_path: Path) -> None:
-    """By user or key, streamed or not, before a rollout and in it; nobody else does, until it is stable."""
+    """By user or key, streamed or not, before a rollout and in it; nobody else does, until it is stable. One
+    that was taken back they get no more, until another rollout of it."""
 
     def config(prompt: str, *, step: float = 0.0001) -> str:
         return CONFIG.format(url=provider.url, prompt=prompt, step=step)
@@ -75,10 +76,14 @@ def test_testers_get_the_candidate_first(provider: FakeProvider, tmp_path: Path)
         is_previewed(arms(), first, candidate)
         airboss.verb("rollout", "start", "support")
         is_previewed(arms(), first, candidate)
+        airboss.verb("rollout", "abort", "support")
+        assert set(arms().values()) == {("stable", first)}, "what was taken back is taken back from all"
+        airboss.verb("rollout", "start", "support")
+        is_previewed(arms(), first, candidate)
         airboss.verb("rollout", "promote", "support")
         assert set(arms().values()) == {("stable", candidate)}
         airboss.settled()
         counted = [(each["arm"], each["user"], each["key"]) for each in airboss.records("--arm", "preview")]
         assert sorted(counted, key=str) == sorted(
-            2 * [("preview", "ada", "default")] * 3 + 2 * [("preview", "bob", "staging")], key=str
+            3 * [("preview", "ada", "default")] * 3 + 3 * [("preview", "bob", "staging")], key=str
         )

@@ -225,6 +225,9 @@ def test_a_preview_is_of_what_comes_next() -> None:
     shown = previewed(stable=stable, exposed={"support": (exposure, other)})
     assert shown.preview is not None
     assert shown.preview.served.release == other
+    ended = msgspec.structs.replace(exposure, release=now.stable.digest)
+    assert previewed(stable=stable, over={"support": ended}).preview is None
+    assert previewed(stable=stable, over={"support": exposure}).preview is not None
 
 
 def test_bodies_are_kept_unless_turned_off() -> None:

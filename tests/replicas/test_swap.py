@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from airboss.domain.plan import Canary, DeploymentPlan, Served, ServingPlan, Target
+from airboss.domain.plan import Canary, DeploymentPlan, Preview, Served, ServingPlan, Target
 from airboss.domain.ports import Placement
 from airboss.domain.release import ModelVersion, Release
 from airboss.replicas.swap import Engines, settle
@@ -127,6 +128,26 @@ def test_a_canary_is_shown_once_its_engine_is_ready() -> None:
     assert shown.deployments[0].canary is not None
     assert shown.deployments[0].canary.served.target.base_urls == (url("m:2"),)
     assert settle(asked, shown, engines(NEW, m_2="backing_off")).deployments[0].canary is not None
+
+
+def test_a_preview_waits_for_its_engine_and_is_pointed_to_it() -> None:
+    """As a canary does: who is named has stable until then, and is never sent to what only starts. What is
+    asked again beside it goes where it is ready too."""
+    preview = Preview(served=Served(release=release("b"), target=LOCAL), users=("ada",), keys=())
+    (deployment,) = plan("a", HOSTED).deployments
+    asked = msgspec.structs.replace(
+        plan("a", HOSTED),
+        deployments=(msgspec.structs.replace(deployment, preview=preview, shadow=preview.served),),
+    )
+    hidden = settle(asked, None, engines(NEW, m_2="starting"))
+    assert hidden.deployments[0].preview is None
+    shown = settle(asked, hidden, engines(NEW, m_2="ready")).deployments[0]
+    assert shown.preview is not None
+    assert shown.preview.served.target.base_urls == (url("m:2"),)
+    assert shown.shadow == shown.preview.served
+    again = settle(asked, settle(asked, None, engines(NEW, m_2="ready")), engines(NEW, m_2="failed"))
+    assert again.deployments[0].preview is not None
+    assert again.deployments[0].preview.served.target.down is not None
 
 
 def test_what_is_hosted_is_left_alone() -> None:

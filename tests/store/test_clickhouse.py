@@ -198,14 +198,12 @@ def test_a_schema_killed_half_way_goes_on(
     """Every statement of every file may be run again; afterwards all is there, and nothing runs twice."""
     real, left = ClickHouse.run, 3
 
-    def run(
-        self: ClickHouse, text: str, asked: Mapping[str, Any] | None = None, *, hard: bool = False
-    ) -> None:
+    def run(self: ClickHouse, text: str, asked: Mapping[str, Any] | None = None, **how: bool) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise Killed
-        real(self, text, asked, hard=hard)
+        real(self, text, asked, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(ClickHouse, "run", run)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,13 @@ import pytest
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, Frame, FrameKind, framed, read_frames
-from airboss.telemetry.journal import GROWTH_BYTES, LONG_BYTES, JournalWriter
+from airboss.telemetry.journal import (
+    GROWTH_BYTES,
+    LONG_BYTES,
+    SEGMENT_SUFFIX,
+    JournalWriter,
+    segments_under,
+)
 from tests.support.small_disk import fill, small_disk
 from tests.support.started import started
 from tests.support.wait import until
@@ -357,3 +364,28 @@ def test_a_journal_that_never_began_is_stopped(tmp_path: Path) -> None:
         writer.stop()
         ballast.unlink()
         assert list((disk / "journal").iterdir()) == []
+
+
+def test_journals_that_go_while_they_are_listed_have_no_segments(tmp_path: Path) -> None:
+    """Moved ones are deleted by one thread while others ask how far behind the store is."""
+    kept = tmp_path / "gateway-0" / f"000001{SEGMENT_SUFFIX}"
+    kept.parent.mkdir()
+    kept.touch()
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            for number in range(20):
+                folder = tmp_path / f"gone-{number}"
+                folder.mkdir()
+                (folder / f"000001{SEGMENT_SUFFIX}").touch()
+            for number in range(20):
+                shutil.rmtree(tmp_path / f"gone-{number}")
+
+    others = threading.Thread(target=come_and_go)
+    others.start()
+    try:
+        assert all(kept in segments_under(tmp_path) for _ in range(60))
+    finally:
+        over.set()
+        others.join()

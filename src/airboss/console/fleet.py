@@ -37,7 +37,7 @@ SAME_S = 2.0
 PLANS_MAX = 40
 """Plans looked through for what changed, the newest first."""
 
-Role = Literal["stable", "canary", "candidate", "before"]
+Role = Literal["stable", "canary", "candidate", "preview", "before"]
 """How a release stands: `before` answered in the period and does not any more."""
 
 
@@ -150,7 +150,8 @@ def deployed(
     rollout: Rollout | None,
     per_day: int | None,
 ) -> Deployed:
-    """One deployment, its releases in the order stable, canary, candidate, those before."""
+    """One deployment, its releases in the order stable, canary, candidate, then who has it already and those
+    before."""
     parts = {(each.release, each.arm): each for each in (found.parts if found is not None else ())}
     weight = view.canary.weight if view.canary is not None else 0.0
     rows = [row("stable", view.stable, names, parts.pop((view.stable, "stable"), None), 1.0 - weight)]
@@ -159,7 +160,10 @@ def deployed(
         rows.append(row("canary", view.canary.release, names, part, weight))
     elif view.candidate is not None:
         rows.append(row("candidate", view.candidate, names, None, 0.0))
-    rows += [row("before", digest, names, part, 0.0) for (digest, _), part in parts.items()]
+    previewed = {view.candidate, view.canary.release if view.canary else None} if view.previewed else set()
+    for (digest, arm), part in parts.items():
+        now = arm == "preview" and digest in previewed
+        rows.append(row("preview" if now else "before", digest, names, part, 0.0))
     own = next((each for each in status.deployments if each.name == view.name), None)
     return Deployed(
         view=view,

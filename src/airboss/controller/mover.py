@@ -43,6 +43,7 @@ from airboss.telemetry.journal import (
     lock_of_the_dead,
     read_to_end,
     segment_name,
+    segments_under,
 )
 
 DONE_SUFFIX: Final = ".done"
@@ -364,8 +365,7 @@ class Mover:
 
     def _segments(self) -> dict[Path, int]:
         """The segments there are, with how many bytes of each were taken."""
-        paths = self._root.glob(f"[!{UNBORN_PREFIX}]*/*{SEGMENT_SUFFIX}")
-        return {path: self._offset(segment_name(path)) for path in sorted(paths)}
+        return {path: self._offset(segment_name(path)) for path in sorted(segments_under(self._root))}
 
     def _apply(self, move: JournalMove) -> bool:
         """One move; whether it was taken. If the log has another offset than we thought, we go on from
@@ -451,7 +451,7 @@ class Mover:
         unmoved_bytes = 0
         oldest = self._elsewhere.waiting_since() if self._elsewhere is not None else None
         now = self._clock.now()
-        for path in self._root.glob(f"[!{UNBORN_PREFIX}]*/*{SEGMENT_SUFFIX}"):
+        for path in segments_under(self._root):
             if path.parent.name.endswith(DONE_SUFFIX):
                 continue
             try:

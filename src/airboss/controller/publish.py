@@ -65,13 +65,12 @@ def apply_config(
 ) -> ServingPlan:
     """Put a configuration into force, in one transaction; returns the plan served. Again changes nothing.
 
-    A changed release becomes a candidate or serves at once (`releases.standing`); `promote` says which become
-    stable now, by deployment. What rollouts expose stays exposed, unless the configuration wants something
-    else than it did: then `supersede` is told. Literal provider keys are moved to `secrets/provider-NAME`.
-    An engine that must start anew is placed beside the old one; until it is ready its deployments go on as
-    they are: apply the same again then (`controller.scaling` does). With `retry_failed`, engines that have
-    failed are placed anew. Keys get what `[keys]` says. `tools`, `engine_version`: as installed.
-    Raises ConfigError or SetupError, with nothing changed.
+    A changed release becomes a candidate or serves at once (`releases.standing`); `promote` says which
+    become stable now, by deployment. What rollouts expose stays exposed, unless the configuration wants
+    something else: then `supersede` is told. Literal provider keys are moved to `secrets/provider-NAME`. An
+    engine that must start anew is placed beside the old one; until it is ready its deployments go on as they
+    are: apply the same again then. With `retry_failed`, engines that have failed are placed anew. Keys get
+    what `[keys]` says. Raises ConfigError or SetupError, with nothing changed.
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
     _check_files(config, data, text, source, before=ledger.config())
@@ -99,6 +98,7 @@ def apply_config(
         tools={name: can_call(config.models[name]) for name in locals_served},
         stable={name: kept.release(standing.stable) for name, standing in standings.items()},
         exposed={n: (each, kept.release(each.release)) for n, each in exposures.items() if n not in ends},
+        over=ledger.exposures(over=True),
         now=now,
         before=before.plan if before is not None else None,
         prices=PriceList(data).in_force(),

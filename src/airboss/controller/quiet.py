@@ -9,7 +9,11 @@ from typing import Final
 
 from airboss.domain.ports import Clock
 from airboss.telemetry.frames import HEAD_BYTES
-from airboss.telemetry.journal import SEGMENT_SUFFIX, UNBORN_PREFIX, lock_of_the_dead, segment_name
+from airboss.telemetry.journal import (
+    lock_of_the_dead,
+    segment_name,
+    segments_under,
+)
 
 LASTS_S: Final = 1.0
 """The mover ticks at least so often: what is due with time is done, and a log that is down found out."""
@@ -33,7 +37,7 @@ class Quiet:
         named has not."""
         self._until = 0.0
         try:
-            paths = [*self._root.glob(f"[!{UNBORN_PREFIX}]*/*{SEGMENT_SUFFIX}")]
+            paths = segments_under(self._root)
             self._names = {each: _names(each) for each in {self._root, *(path.parent for path in paths)}}
         except OSError:
             return

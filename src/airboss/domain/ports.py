@@ -152,8 +152,8 @@ class Ledger(Protocol):
     def standings(self) -> Mapping[str, Standing]:
         """Where each deployment stands that was ever published, by name."""
 
-    def exposures(self) -> Mapping[str, Exposure]:
-        """What live rollouts expose, by deployment."""
+    def exposures(self, *, over: bool = False) -> Mapping[str, Exposure]:
+        """What live rollouts expose, by deployment; `over`: what each one's newest did, if it has ended."""
 
     def release(self, digest: str) -> Release | None:
         """The release of this digest, if it was ever published."""

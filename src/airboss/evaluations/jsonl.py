@@ -30,6 +30,7 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     input: str | list[dict[str, Any]] | dict[str, Any] | None = None
     messages: tuple[dict[str, Any], ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
+    parallel_tool_calls: bool | None = None
     id: str | int | None = None
     expected: Any = None
     tags: tuple[str, ...] = ()
@@ -109,7 +110,9 @@ def _from_messages(given: _Given) -> tuple[Input, Any]:
     """Input and expected text of a line that trains a model; `weight` says only how much it is trained."""
     said = [{name: each[name] for name in each if name != "weight"} for each in given.messages]
     answer = said.pop() if said[-1].get("role") == "assistant" else {}
-    params = {"tools": list(given.tools)} if given.tools else {}
+    params: dict[str, Any] = {"tools": list(given.tools)} if given.tools else {}
+    if given.parallel_tool_calls is not None:
+        params["parallel_tool_calls"] = given.parallel_tool_calls
     expected = given.expected if given.expected is not None else answer.get("content")
     return read_input({"messages": said, "params": params}), expected
 

@@ -44,7 +44,7 @@ class Held:
         limiter, request = self._limiter, self.request
         tokens = [stock for stock in self._bound if stock.what == "tokens"]
         money = limiter._money(request.principal.key, request.started_at)
-        of_candidate = limiter.of_candidate(request.deployment) if branch.arm == "canary" else ()
+        of_candidate = limiter.of_candidate(request.deployment) if branch.arm in {"canary", "preview"} else ()
         if not tokens and money is None and not of_candidate:
             return None
         guess = estimate(body, len(request.body), branch.release, branch.target)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,6 +27,16 @@ Handler = Callable[["Connection", HttpRequest], Awaitable[None]]
 
 FAREWELL_S = 2.0
 """So long a client may take to say that it has seen the end."""
+
+
+def unsent(transport: asyncio.Transport) -> bool:
+    """Whether the client has yet to take some of what was written, be it in the transport or the kernel."""
+    if transport.get_write_buffer_size():
+        return True
+    left = b"\0" * 4
+    with suppress(OSError):  # a socket that is gone has nothing left
+        left = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, left)
+    return int.from_bytes(left, sys.byteorder) > 0
 
 
 class Server(msgspec.Struct, kw_only=True):
@@ -58,7 +72,7 @@ class Server(msgspec.Struct, kw_only=True):
                 continue
             # What is still to be sent is waited for, but no answer to TLS's farewell: who is idle gives none.
             late = now - self.closed.setdefault(connection, now) > FAREWELL_S
-            if late and not connection.transport.get_write_buffer_size():
+            if late and not unsent(connection.transport):
                 connection.transport.abort()
             else:
                 connection.transport.close()

@@ -23,7 +23,7 @@ from airboss.gateway.heads import error_lines
 from airboss.gateway.http1 import Connection
 from airboss.gateway.otlp_answers import answer, content_type, refusal
 from airboss.gateway.request_head import HttpRequest
-from airboss.gateway.serving import Serving, allowed
+from airboss.gateway.serving import Serving
 from airboss.gateway.traces_prices import ListedPrices, cost_of
 from airboss.gateway.worker import Worker
 from airboss.governance.policies import binding
@@ -370,14 +370,7 @@ class Spans:
 
 def _screen(serving: Serving, principal: Principal, learn: Learn | None) -> SpanScreen | None:
     """The screen that the policies of all deployments make that the key may use; None for no policy."""
-    policies = []
-    for deployment in serving.plan.deployments:
-        if allowed(principal, deployment):
-            releases = [deployment.stable]
-            if deployment.canary is not None:
-                releases.append(deployment.canary.served.release)
-            policies += [deployment.policy, *(release.policy for release in releases)]
-    actions = binding(*policies)
+    actions = binding(*serving.policies(principal))
     if not actions:
         return None
     from airboss.gateway.traces_screened import SpanScreen  # noqa: PLC0415 - 17 MB that only policies need

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -236,6 +237,7 @@ def build_plan(
     tools: Mapping[str, bool],
     stable: Mapping[str, Release],
     exposed: Mapping[str, tuple[Exposure, Release]],
+    over: Mapping[str, Exposure] = MappingProxyType({}),
     now: datetime,
     before: ServingPlan | None = None,
     prices: PriceTable | None = None,
@@ -244,7 +246,8 @@ def build_plan(
 
     `replica_urls` has the base URLs of each model in `local_models`, `tools` whether it can call tools (a
     local model that is not in it cannot). `stable` is the release that each deployment serves, `exposed` what
-    rollouts show of another. `before` is the plan in force: a hosted model that the configuration has
+    rollouts show of another, `over` what the newest rollouts showed that have ended: who is named in a
+    preview gets it no more either. `before` is the plan in force: a hosted model that the configuration has
     forgotten, but a release still needs, is reached as it was there. `prices` are of hosted models that the
     configuration gives none; the shipped ones if left out.
     Raises KeyError for a local model without URLs, ConfigError for a release whose model is gone.
@@ -262,9 +265,7 @@ def build_plan(
                 stable=stable[name],
                 target=targets.of(stable[name], name),
                 canary=canary,
-                preview=_preview(
-                    config, catalog, name, shown_already=(stable[name], canary), targets=targets
-                ),
+                preview=_preview(config, catalog, name, over.get(name), (stable[name], canary), targets),
                 shadow=_shadow(config, catalog, name, shown_already=(stable[name], canary), targets=targets),
                 policy=catalog.policies[deployment.policy] if deployment.policy is not None else None,
                 timeout=deployment.timeout,
@@ -301,19 +302,22 @@ def _canary(exposure: Exposure, release: Release, targets: _Targets) -> Canary:
     )
 
 
-def _preview(
+def _preview(  # noqa: PLR0917 - all that a deployment's releases follow from
     config: Config,
     catalog: Catalog,
     name: str,
-    *,
+    over: Exposure | None,
     shown_already: tuple[Release, Canary | None],
     targets: _Targets,
 ) -> Preview | None:
-    """Who gets the release that a rollout shows, or would; None where everybody gets it, or nobody can."""
+    """Who gets the release that a rollout shows, or would; None where everybody gets it, nobody can, or the
+    newest rollout has taken it back."""
     said = config.deployments[name].preview
     stable, canary = shown_already
     release = canary.served.release if canary is not None else catalog.wanted(config, name)
     if said is None or release.digest == stable.digest or not targets.reachable(release):
+        return None
+    if canary is None and over is not None and over.release == release.digest:
         return None
     return Preview(
         served=Served(release=release, target=targets.of(release, name)), users=said.users, keys=said.keys

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from airboss.domain.plan import Canary, DeploymentPlan, Served, ServingPlan, Target
+from airboss.domain.plan import Canary, DeploymentPlan, Preview, Served, ServingPlan, Target
 from airboss.domain.ports import Placement, Replica
 from airboss.replicas.placing import Engine, Want, engine_of, state_of
 
@@ -99,8 +99,8 @@ def settle(plan: ServingPlan, before: ServingPlan | None, engines: Engines) -> S
     """The plan with every local target pointed to what is ready.
 
     A deployment whose new engine cannot take over yet goes on with the release and target that it has in
-    `before`, if those may still be answered, and the new release waits among `others`; a canary is shown only
-    once its engine is ready, and waits there too.
+    `before`, if those may still be answered, and the new release waits among `others`; a canary is shown, and
+    a preview given, only once its engine is ready, and waits there too.
     """
     old = {each.name: each for each in before.deployments} if before is not None else {}
     deployments = tuple(_deployment(each, old.get(each.name), engines) for each in plan.deployments)
@@ -114,11 +114,20 @@ def _deployment(new: DeploymentPlan, old: DeploymentPlan | None, engines: Engine
     stable, target = new.stable, engines.target(new.target)
     if old is not None and _waits(target, old.target, engines):
         stable, target = old.stable, engines.target(old.target)
-    canary = new.canary
+    canary, preview = new.canary, new.preview
     if canary is not None:
         canary = _canary(canary, old.canary if old is not None else None, engines)
-    compares = engines.target(new.compares) if new.compares is not None else None
-    return msgspec.structs.replace(new, stable=stable, target=target, canary=canary, compares=compares)
+    if preview is not None:
+        preview = _preview(preview, old.preview if old is not None else None, engines)
+    return msgspec.structs.replace(
+        new,
+        stable=stable,
+        target=target,
+        canary=canary,
+        preview=preview,
+        shadow=_served(new.shadow, engines) if new.shadow is not None else None,
+        compares=engines.target(new.compares) if new.compares is not None else None,
+    )
 
 
 def _waits(target: Target, old: Target, engines: Engines) -> bool:
@@ -133,6 +142,13 @@ def _canary(canary: Canary, old: Canary | None, engines: Engines) -> Canary | No
     if not shown and not engines.can_take_over(canary.served.target):
         return None
     return msgspec.structs.replace(canary, served=_served(canary.served, engines))
+
+
+def _preview(preview: Preview, old: Preview | None, engines: Engines) -> Preview | None:
+    shown = old is not None and old.served.release.digest == preview.served.release.digest
+    if not shown and not engines.can_take_over(preview.served.target):
+        return None
+    return msgspec.structs.replace(preview, served=_served(preview.served, engines))
 
 
 def _served(served: Served, engines: Engines) -> Served:

@@ -60,9 +60,12 @@ class ClickHouse:
         lines = self._send(statement.encode(), {})
         return msgspec.json.decode(b"[" + b",".join(lines.split(b"\n")[:-1]) + b"]", type=list[list[Any]])
 
-    def run(self, text: str, asked: Mapping[str, Any] | None = None, *, hard: bool = False) -> None:
-        """Run a statement to its end; a `hard` one rewrites parts and may take long."""
-        self._send(filled(text, asked or {}).encode(), {}, timeout_s=HARD_S if hard else ANSWER_S)
+    def run(
+        self, text: str, asked: Mapping[str, Any] | None = None, *, hard: bool = False, once: bool = False
+    ) -> None:
+        """Run a statement to its end; a `hard` one rewrites parts and may take long. What is to run `once` is
+        not sent again where the connection breaks."""
+        self._send(filled(text, asked or {}).encode(), {}, timeout_s=HARD_S if hard else ANSWER_S, once=once)
 
     def drop_database(self) -> None:
         """Drop the database with all that is in it."""
@@ -93,17 +96,20 @@ class ClickHouse:
         self._closed = True
         self._http.close()
 
-    def _send(self, body: bytes, asked: Mapping[str, str], *, timeout_s: float = ANSWER_S) -> bytes:
+    def _send(
+        self, body: bytes, asked: Mapping[str, str], *, timeout_s: float = ANSWER_S, once: bool = False
+    ) -> bytes:
         if self._closed:
             raise StoreUnavailable("this client of ClickHouse is closed")
         params = {"database": self.server.database, **_SETTINGS, **asked}
         timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
-        for last in (False, True):
+        for last in (once, True):
             try:
                 answer = self._http.post("/", params=params, content=body, timeout=timeout)
                 break
             except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError) as error:
-                # A kept connection that the server has closed meanwhile. Every statement may be sent twice.
+                # A kept connection that the server has closed meanwhile. Statements may be sent twice but for
+                # those of a migration, which fill tables.
                 if last:
                     raise self._unavailable(str(error)) from error
             except httpx2.HTTPError as error:

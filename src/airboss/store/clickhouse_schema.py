@@ -31,7 +31,7 @@ def migrate(house: ClickHouse) -> None:
         number = int(name[:3])
         if number > done:
             for statement in statements(files[name], house.server):
-                house.run(statement, hard=True)
+                house.run(statement, hard=True, once=True)
             row = (number, name, stamp(datetime.now(UTC)))
             house.insert("schema_migrations", ("number", "name", "applied_at"), [row], f"schema:{number}")
 

@@ -82,6 +82,8 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     122,880 rows are rewritten whole at a checkpoint: stalls of 1.2 s, even with one every 512 MB.
     """
 
+    _next_seq: int
+
     def __init__(self, path: Path, *, memory_limit: str = "256MB", threads: int = 2) -> None:
         self._path = path
         self._config: dict[str, str | bool | int | float | list[str]] = {
@@ -401,12 +403,14 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """The one writer's transaction, rolled back when the block raises."""
         with self._writing:
             connection = self._connected()
+            next_seq = self._next_seq
             try:
                 connection.begin()
                 try:
                     yield connection
                     connection.commit()
                 except BaseException:
+                    self._next_seq = next_seq
                     self._kept.forget(self._next_seq)
                     with suppress(duckdb.Error):  # what failed first is what must be told
                         connection.rollback()
@@ -460,7 +464,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 root.close()
                 raise
             self._first_seq: int = first_seq
-            self._next_seq: int = next_seq
+            self._next_seq = next_seq
             self._made = None
             self._kept.forget(next_seq)
             self._root = root

@@ -84,12 +84,16 @@ class SqlLedger(ScalingRows):
             return {each.deployment: each for each in read}
 
     @unchanged
-    def exposures(self) -> Mapping[str, Exposure]:
-        """What live rollouts expose, by deployment."""
+    def exposures(self, *, over: bool = False) -> Mapping[str, Exposure]:
+        """As `Ledger.exposures`."""
         with self._read() as connection:
-            live = select(rollouts.c.exposure).where(rollouts.c.live).order_by(rollouts.c.started_at)
-            read = [msgspec.json.decode(each, type=Exposure) for each in connection.execute(live).scalars()]
-            return {each.deployment: each for each in read}
+            asked = select(rollouts.c.exposure, rollouts.c.live).order_by(rollouts.c.started_at)
+            found = connection.execute(asked if over else asked.where(rollouts.c.live))
+            newest = {
+                each.deployment: (each, live)
+                for each, live in ((msgspec.json.decode(text, type=Exposure), live) for text, live in found)
+            }
+            return {name: each for name, (each, live) in newest.items() if live is not over}
 
     def put_key(self, key: ApiKey) -> None:
         """Add a key, or replace the one of that name."""

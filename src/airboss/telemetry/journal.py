@@ -21,7 +21,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +47,16 @@ lives until there is `ENDED`."""
 ENDED: Final = "ended"
 
 log = logging.getLogger(__name__)
+
+
+def segments_under(root: Path) -> list[Path]:
+    """Every segment of the journals in a folder, but of one that is being made. What goes away meanwhile has
+    none: before Python 3.13 `glob` over both levels fails where it meets that."""
+    found: list[Path] = []
+    for folder in root.glob(f"[!{UNBORN_PREFIX}]*"):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found += folder.glob(f"*{SEGMENT_SUFFIX}")
+    return found
 
 
 class JournalWriter:

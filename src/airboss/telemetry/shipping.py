@@ -21,7 +21,13 @@ from typing import Final, Protocol
 
 from airboss.domain.errors import AirbossError, SetupError
 from airboss.telemetry.frames import HEAD_BYTES, read_frames
-from airboss.telemetry.journal import SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory, lock_of_the_dead
+from airboss.telemetry.journal import (
+    SEGMENT_SUFFIX,
+    UNBORN_PREFIX,
+    fsync_directory,
+    lock_of_the_dead,
+    segments_under,
+)
 
 DONE_SUFFIX: Final = ".done"
 READ_BYTES: Final = 4 * 1024 * 1024
@@ -90,7 +96,7 @@ class Shipping:
             self.up = True
         except (AirbossError, OSError) as error:
             self._known = self._behind = False
-            self.unsent_bytes = sum(self._left(path) for path in self._root.glob(f"*/*{SEGMENT_SUFFIX}"))
+            self.unsent_bytes = sum(self._left(path) for path in segments_under(self._root))
             if self.up:
                 log.warning("journals wait here: %s", error, extra={"unsent_bytes": self.unsent_bytes})
             self.up = False
@@ -109,7 +115,7 @@ class Shipping:
         brought = [self._bring_worker(directory) for directory in self._directories()]
         now = time.monotonic()
         if self._behind:
-            self.unsent_bytes = sum(self._left(path) for path in self._root.glob(f"*/*{SEGMENT_SUFFIX}"))
+            self.unsent_bytes = sum(self._left(path) for path in segments_under(self._root))
         else:
             self.unsent_bytes = 0
         if any(brought) or now - self._told_at >= TELL_S:

@@ -46,9 +46,10 @@ class TrainingFiles:
     def forget(self, user: str) -> int:
         """Take a person's examples out of every file; returns how many there were."""
         found = 0
-        for path in self._root.glob("*/*.jsonl"):
+        for folder in self._root.glob("*"):
             with suppress(FileNotFoundError):  # the job has ended meanwhile
-                found += _without(path, user)
+                for path in folder.glob("*.jsonl"):
+                    found += _without(path, user)
         return found
 
     def drop(self, job: str) -> None:
