@@ -67,8 +67,12 @@ def test_keys_are_kept_private(running: Running) -> None:
 
 def test_status_shows_what_runs(running: Running) -> None:
     """`airboss status` lists the deployment and each process, and says yes."""
-    done = running.verb("status", "--json")
-    assert done.returncode == 0, done.stderr
+    done = until(
+        # The record store may come a moment after who serves.
+        lambda: answer if (answer := running.verb("status", "--json")).returncode == 0 else None,
+        timeout_s=30,
+        every_s=0.2,
+    )
     found = json.loads(done.stdout)
     assert [(each["name"], each["state"]) for each in found["deployments"]] == [("assistant", "ready")]
     names = {each["name"] for each in found["processes"]}
