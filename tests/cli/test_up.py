@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -355,31 +354,20 @@ def reachable(port: int) -> bool:
     return True
 
 
-def certificate(root: Path) -> tuple[Path, Path]:
-    """A self-signed certificate and its key, for a name that is nobody's here."""
-    cert, key = root / "cert.pem", root / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=airboss.test", "-keyout", key, "-out", cert],
-        check=True,
-        capture_output=True, timeout=60,
-    )  # fmt: skip
-    return cert, key
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 def test_tls_is_spoken_and_trusted(tmp_path: Path) -> None:
     """With [tls] a host beyond loopback is allowed, both URLs are https and the verbs trust that certificate;
     a renewed one is shown by both, once it is whole, and another [tls] waits for the next start, even where a
     gateway is started again meanwhile."""
-    cert, key = certificate(tmp_path)
+    cert, key = self_signed(tmp_path, name="airboss.test")
     (tmp_path / "airboss.toml").write_text(f'{CONFIG}\n[tls]\ncert = "{cert}"\nkey = "{key}"\n')
     with up(tmp_path, "--host", "0.0.0.0") as running:
         assert running.ready["base_url"].startswith("https://127.0.0.1:")
         assert running.ready["console_url"].startswith("https://127.0.0.1:")
         assert running.verb("status").returncode == 0
         (tmp_path / "new").mkdir()
-        renewed = dict(zip(("key", "cert"), reversed(certificate(tmp_path / "new")), strict=True))
+        renewed = dict(
+            zip(("key", "cert"), reversed(self_signed(tmp_path / "new", name="airboss.test")), strict=True)
+        )
         renewed["key"].replace(key)
         until(lambda: [line for line in running.log() if "stays as it was" in line["message"]], timeout_s=60)
         assert running.verb("status").returncode == 0
@@ -399,7 +387,6 @@ def test_tls_is_spoken_and_trusted(tmp_path: Path) -> None:
         until(lambda: any("next `airboss up`" in line["message"] for line in running.log()))
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 def test_a_stop_waits_for_no_idle_client_over_tls(tmp_path: Path) -> None:
     """A client that keeps its connection and does nothing does not answer the farewell of TLS: it was waited
     for as long as for a call under way, at every stop."""

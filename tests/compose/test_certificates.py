@@ -13,17 +13,15 @@ from airboss.compose import certificates
 from airboss.compose.certificates import renewing
 from airboss.compose.parts import tls_context
 from airboss.config.types import TlsConfig
-from tests.support.certificates import EC, self_signed
+from tests.support.certificates import Kind, self_signed
 from tests.support.wait import until
-
-RSA = ("rsa:2048",)
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [(EC, EC), (EC, RSA), (RSA, EC)], ids=["same", "to RSA", "to EC"]
+    ("before", "after"), [("ec", "ec"), ("ec", "rsa"), ("rsa", "ec")], ids=["same", "to RSA", "to EC"]
 )
 def test_the_new_one_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: tuple[str, ...], after: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: Kind, after: Kind
 ) -> None:
     """Also where its key is of another kind; while the two files do not belong together, the one before."""
     monkeypatch.setattr(certificates, "LOOK_S", 0.02)

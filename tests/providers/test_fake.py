@@ -17,6 +17,7 @@ import pytest
 
 from airboss.domain.errors import SetupError, WrongCall
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
+from tests.support.certificates import self_signed
 from tests.support.wait import until
 
 CHAT = "/v1/chat/completions"
@@ -267,13 +268,7 @@ def test_a_default_can_be_given(tmp_path: Path) -> None:
 
 def test_it_speaks_tls(tmp_path: Path) -> None:
     """With a certificate the URL is https, and a cut is a cut there too."""
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", key, "-out", cert],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    cert, key = self_signed(tmp_path)
     trust = ssl.create_default_context(cafile=str(cert))
     with FakeProvider(tls_cert=str(cert), tls_key=str(key)) as provider:
         assert provider.url == f"https://127.0.0.1:{provider.port}/v1"

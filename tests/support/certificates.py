@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import subprocess
+import ipaddress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
-EC = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+Kind = Literal["ec", "rsa"]
 
 
-def self_signed(folder: Path, kind: tuple[str, ...] = EC) -> tuple[Path, Path]:
-    """The certificate and the key, in PEM, for 127.0.0.1. `kind` of key: EC, or `("rsa:2048",)`."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = [
-        "openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert),
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return cert, key
+def self_signed(folder: Path, kind: Kind = "ec", *, name: str = "127.0.0.1") -> tuple[Path, Path]:
+    """The certificate and the key, in PEM, good from yesterday on for two days: for 127.0.0.1, or, under
+    another name, for nothing here."""
+    key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65_537, 2_048)
+    owner = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    day = timedelta(days=1)
+    builder = (
+        x509.CertificateBuilder(owner, owner, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - day)
+        .not_valid_after(datetime.now(UTC) + day)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    if name == "127.0.0.1":
+        here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(name))])
+        builder = builder.add_extension(here, critical=False)
+    cert, secret = folder / "cert.pem", folder / "key.pem"
+    cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return cert, secret

@@ -109,7 +109,7 @@ def patiently(ask: Callable[[], Any]) -> Any:
                 sys.stderr.write(
                     f"airboss: {error}; trying again, for {PATIENCE_S / 60:.0f} minutes at most\n"
                 )
-        time.sleep(AGAIN_S)
+        time.sleep(AGAIN_S)  # a store that comes back wakes nobody who has only HTTP to ask by
 
 
 def _up(data_dir: Path) -> UpFile | None:
