@@ -27,6 +27,9 @@ def test_letters_and_others() -> None:
     """Letters of scripts with spaces between words are one sign, and all that ends a value another."""
     assert shadow_of("пример ß हि") == "\xe9" * 6 + " \xe9 \xe9\xe9"
     assert shadow_of("请。👩한ไ\ud83d\ue000") == "\xff" * 7
+    edges = "\u3400\u9fff\uac00\ud7a3\ud800\udfff\ue000\uf8ff\uf900\U00020000\U000dffff\U000f0000\U0010ffff"
+    assert shadow_of(edges) == "\xff" * len(edges)
+    assert shadow_of("\ua8d0\uff10\U0001fbf0\U000e0041") == "000"
 
 
 def test_what_does_not_show() -> None:

@@ -23,8 +23,7 @@ import ipaddress
 import re
 from functools import lru_cache
 
-from stdnum import iban, luhn, numdb
-from stdnum.us import ssn
+from stdnum import numdb
 
 from airboss.governance.candidates import END, LEFT, START, Detector, Span, digits_of, glued
 from airboss.governance.phones import PHONES
@@ -35,9 +34,14 @@ _FILES = frozenset(b"png jpg jpeg gif svg webp ico css js jsx ts tsx mp3 mp4 jso
 _NOT_A_HOST = re.compile(rb"\d+x\.|\d+\.\d")
 _IN_CREDENTIALS = re.compile(rb"://[^\s/]{1,72}:\Z")
 _NOT_A_NAME = re.compile(rb"[^A-Za-z0-9\xe9]+")
+_BYTE = rb"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4 = re.compile(_BYTE + rb"(?:\." + _BYTE + rb"){3}")
 _NUMBERED = re.compile(  # what four numbers with dots may be beside an address
     rb"(?i:\b_*(?:v|ver\.?|version|release|build|firmware|rev\.?|section|sec\.?|chapter|oid|objectidentifier)_*)"
     rb"""["'( :=#v]{0,5}\Z"""
+)
+_SSN_GIVEN_OUT = re.compile(  # and not one that was printed in advertisements
+    rb"(?!078051120|219099999|457555462)(?!000|666|9)\d{3}(?!00)\d{2}(?!0000)\d{4}"
 )
 _SSN_NAMED = re.compile(rb"(?i)\bssn\b|\bsoc(?:ial)?\.? ?sec")
 
@@ -62,51 +66,81 @@ def _email(before: bytes, found: bytes, after: bytes) -> Span | None:  # noqa: A
 
 # Issuers by first digits and what lengths they give out: ISO/IEC 7812 ranges as the networks publish them.
 _ISSUERS = re.compile(
-    r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
-    r"|(?:5[1-5]\d{2}|222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)\d{12}"  # Mastercard
-    r"|3[47]\d{13}"  # American Express
-    r"|(?:6011|64[4-9]\d|65\d{2}|81\d{2}|82\d{2}|60\d{2}|508\d)\d{12}|65\d{17}"  # Discover, RuPay
-    r"|3(?:0[0-5]|[68]\d|09)\d{11}|36\d{17}"  # Diners Club
-    r"|35(?:2[89]|[3-8]\d)\d{12,15}"  # JCB
-    r"|62\d{14,17}"  # UnionPay
-    r"|(?:50|5[6-8]|63|67)\d{14,17}"  # Maestro
-    r"|220[0-4]\d{12,15}"  # Mir
+    rb"4(?:\d{12}|\d{15}|\d{18})"  # Visa
+    rb"|(?:5[1-5]\d{2}|222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)\d{12}"  # Mastercard
+    rb"|3[47]\d{13}"  # American Express
+    rb"|(?:6011|64[4-9]\d|65\d{2}|81\d{2}|82\d{2}|60\d{2}|508\d)\d{12}|65\d{17}"  # Discover, RuPay
+    rb"|3(?:0[0-5]|[68]\d|09)\d{11}|36\d{17}"  # Diners Club
+    rb"|35(?:2[89]|[3-8]\d)\d{12,15}"  # JCB
+    rb"|62\d{14,17}"  # UnionPay
+    rb"|(?:50|5[6-8]|63|67)\d{14,17}"  # Maestro
+    rb"|220[0-4]\d{12,15}"  # Mir
 )
+
+
+_LUHN = bytes(
+    (sum(divmod(2 * a, 10)) + b + sum(divmod(2 * c, 10)) + d) % 10
+    for a in range(10)
+    for b in range(10)
+    for c in range(10)
+    for d in range(10)
+)
+"""What four digits, an even number of them before the end, add to the Luhn sum, modulo 10."""
+
+
+def _luhn(number: int) -> bool:
+    """Whether the last digit is the check digit of the others; below 10^20. `stdnum.luhn` takes ten times as
+    long, and a text may be made of nearly such numbers."""
+    low, high = number % 100_000_000, number // 100_000_000
+    over, high = high // 100_000_000, high % 100_000_000
+    total = _LUHN[low % 10_000] + _LUHN[low // 10_000] + _LUHN[high % 10_000] + _LUHN[high // 10_000]
+    return (total + _LUHN[over]) % 10 == 0
 
 
 def _card(before: bytes, found: bytes, after: bytes) -> Span | None:  # noqa: ARG001  # a Confirm takes these
     # Long fractions are common, and tables with commas; long numbers before a point are seldom anything else.
     if before[-1:] == b"." and before[-2:-1].isdigit():
         return None
-    # The last group may be something else, a CVV or a year, and stand behind another separator.
-    ends = [len(found), *(at for at in range(len(found) - 1, 0, -1) if not found[at : at + 1].isdigit())]
-    for end in ends:
-        if len(set(found[:end].translate(None, b"0123456789"))) > 1:
-            continue
-        digits = digits_of(found[:end])
-        if _ISSUERS.fullmatch(digits) and luhn.is_valid(digits):
-            return 0, end
-    return None
+    separators = found.translate(None, b"0123456789")
+    digits = found.translate(None, b" .-")
+    alike = not separators.strip(separators[:1])
+    if alike and _luhn(int(digits)) and _ISSUERS.fullmatch(digits):
+        return 0, len(found)
+    # The fifth group of four may be something else, a CVV or a year, and stand behind another separator.
+    if len(separators) < 4 or separators[1:3] != separators[:2]:
+        return None
+    return (0, 19) if _luhn(int(digits[:16])) and _ISSUERS.fullmatch(digits, 0, 16) else None
 
 
-@lru_cache(maxsize=512)
-def _iban_length(country: str) -> int | None:
-    """Characters of an IBAN of this country, None if there are none."""
-    structure = numdb.get("iban").info(country + "00")[0][1].get("bban", "")
-    return 4 + sum(int(width) for width in re.findall(r"(\d+)!", structure)) if structure else None
+_IBAN_PARTS = {"n": "[0-9]", "a": "[A-Z]", "c": "[A-Z0-9]"}
+_IBAN_NUMBERS = [f"{int(chr(code), 36)}" if chr(code).isalnum() else "" for code in range(128)]
+
+
+@lru_cache(maxsize=1024)
+def _iban_form(country: bytes) -> re.Pattern[bytes] | None:
+    """What IBANs of this country look like, with or without separators; None if there are none."""
+    structure = numdb.get("iban").info(country.decode() + "00")[0][1].get("bban", "")
+    if not structure:
+        return None
+    parts = (
+        f"(?:[ -]?{_IBAN_PARTS[kind]}){{{times}}}" for times, kind in re.findall(r"(\d+)!(.)", structure)
+    )
+    return re.compile((r"[A-Z]{2}\d\d" + "".join(parts)).encode())
 
 
 def _iban(before: bytes, found: bytes, after: bytes) -> Span | None:  # noqa: ARG001  # a Confirm takes these
-    length = _iban_length(found[:2].decode().upper())
-    if length is None:
+    found = found.upper()
+    form = _iban_form(found[:2])
+    fits = form.match(found) if form is not None else None
+    if fits is None:
         return None
-    places = [at for at, code in enumerate(found) if code not in b" -"]
-    if len(places) < length:
-        return None
-    end = places[length - 1] + 1
+    end = fits.end()
     if (found[end : end + 1] or after[:1]).isalnum():
         return None
-    return (0, end) if iban.is_valid(found[:end].decode(), check_country=False) else None
+    number = fits[0].translate(None, b" -")
+    # ISO 7064 Mod 97, 10: letters count as 10 to 35, and country and check digits stand last.
+    valid = int("".join([_IBAN_NUMBERS[code] for code in number[4:] + number[:4]])) % 97 == 1
+    return (0, end) if valid else None
 
 
 def _us_ssn(before: bytes, found: bytes, after: bytes) -> Span | None:
@@ -114,12 +148,11 @@ def _us_ssn(before: bytes, found: bytes, after: bytes) -> Span | None:
         return None
     if after[:1] in (b"-", b".") and after[1:2].isdigit():
         return None
-    digits = digits_of(found)
     hyphens = found.count(b"-")
-    # Without hyphens nine digits may be anything, so the text must say what they are.
-    if hyphens == 1 or (hyphens == 0 and _SSN_NAMED.search(before) is None) or not ssn.is_valid(digits):
+    if hyphens == 1 or _SSN_GIVEN_OUT.fullmatch(found.translate(None, b" -")) is None:
         return None
-    return 0, len(found)
+    # Without hyphens nine digits may be anything, so the text must say what they are.
+    return (0, len(found)) if hyphens or _SSN_NAMED.search(before) else None
 
 
 def _ipv4(before: bytes, found: bytes, after: bytes) -> Span | None:
@@ -127,15 +160,10 @@ def _ipv4(before: bytes, found: bytes, after: bytes) -> Span | None:
         return None
     if (after[:1] == b"." and after[1:2].isdigit()) or (after[:1] == b"-" and after[1:2].isalpha()):
         return None
-    if _NUMBERED.search(before):
-        return None
-    try:
-        address = ipaddress.IPv4Address(found.decode())
-    except ValueError:
-        return None
     # These are no one's address: any, this machine, everybody, and the masks of networks.
-    nobody = address.is_unspecified or address.is_loopback or found.startswith(b"255.")
-    return None if nobody else (0, len(found))
+    if _IPV4.fullmatch(found) is None or found == b"0.0.0.0" or found.startswith((b"127.", b"255.")):
+        return None
+    return None if _NUMBERED.search(before) else (0, len(found))
 
 
 def _ipv6(before: bytes, found: bytes, after: bytes) -> Span | None:
@@ -240,6 +268,7 @@ PII = (
         confirm=_ipv4,
         left=24,
         right=2,
+        skips=True,  # what begins within stands behind a dot, and is none either
     ),
     Detector(
         kind="ip",

@@ -35,9 +35,8 @@ _NUMBER_END = re.compile(rb"\d(?!\d)")
 Matches = Callable[[str], object | None]
 
 
-@lru_cache(maxsize=512)
-def _plan(code: int) -> Matches:
-    """What matches the numbers of the countries with this code, without the code."""
+def _numbers(code: int) -> str:
+    """A pattern of the numbers of the countries with this code, without the code."""
     patterns: dict[str, None] = {}
     for region in COUNTRY_CODE_TO_REGION_CODE[code]:
         known = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
@@ -45,7 +44,20 @@ def _plan(code: int) -> Matches:
         patterns.update(
             {kind.national_number_pattern: None for kind in kinds if kind and kind.national_number_pattern}
         )
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)).fullmatch
+    return "|".join(f"(?:{pattern})" for pattern in patterns)
+
+
+@lru_cache(maxsize=512)
+def _plan(code: int) -> Matches:
+    """What matches the numbers of the countries with this code, without the code."""
+    return re.compile(_numbers(code)).fullmatch
+
+
+@lru_cache(maxsize=1)
+def _plans_at_home() -> Matches:
+    """What matches the numbers of all countries that are known by a zero at home, with that."""
+    abroad = "|".join(_numbers(code) for code in _TRUNK_CODES)
+    return re.compile(f"0(?:{abroad})|{_numbers(_ITALY)}").fullmatch
 
 
 def international(digits: str) -> bool:
@@ -60,7 +72,7 @@ def international(digits: str) -> bool:
 
 def national(digits: str) -> bool:
     """Whether one of the countries whose numbers begin with 0 at home has this number."""
-    return any(_plan(code)(digits[1:]) for code in _TRUNK_CODES) or bool(_plan(_ITALY)(digits))
+    return bool(_plans_at_home()(digits))
 
 
 def _in_a_longer_number(before: bytes, after: bytes) -> bool:
@@ -91,16 +103,16 @@ def _american(before: bytes, found: bytes, after: bytes) -> Span | None:
 
 
 def _with_trunk_zero(before: bytes, found: bytes, after: bytes) -> Span | None:
+    digits, abroad = digits_of(found), found.startswith(b"00")
+    if not abroad and not 9 <= len(digits) <= 12:
+        return None
     in_a_table = before[-1:] == b" " and before[-2:-1].isdigit()
     if glued(before) or in_a_table or _in_a_longer_number(before, after):
         return None
     if _DATE.match(found) or _ZIP.fullmatch(found):
         return None
-    if found.startswith(b"00"):
+    if abroad:
         return _international(before, found, after)
-    digits = digits_of(found)
-    if not 9 <= len(digits) <= 12:
-        return None
     return (0, len(found)) if national(digits) else None
 
 

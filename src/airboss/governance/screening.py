@@ -297,15 +297,15 @@ class Screen:
     def _find(self, horizon: int, hints: Sequence[int]) -> None:
         """Collects the values whose candidates begin between base and horizon."""
         for at in hints:
-            detector = self._matcher.detectors[at]
+            detector, search = self._matcher.detectors[at], self._matcher.searches[at]
             place = max(self._base, self._resume.get(at, 0))
             while place < horizon:
-                found = self._matcher.candidate(at, self._shadow, place)
-                if found is None or found[0] >= horizon:
+                start, end = search(self._shadow, place)
+                if not 0 <= start < horizon:
                     break
-                value = confirmed(detector, at, self._shadow, *found)
+                value = confirmed(detector, at, self._shadow, start, end)
                 if value is None:
-                    place = found[1] if detector.skips else found[0] + 1
+                    place = end if detector.skips else start + 1
                     continue
                 if self._actions[detector.kind] == "tokenize":
                     value.sign(self._shadow)

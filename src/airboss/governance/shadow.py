@@ -69,6 +69,9 @@ class _Seen(dict[int, str]):
     """What `str.translate` asks; keeps the answers for the characters that came first."""
 
     def __missing__(self, code: int) -> str:
+        # Ideographs, syllables, surrogates and private use: too many to keep, and all the same.
+        if 0x3400 <= code < 0xA000 or 0xAC00 <= code < 0xF900 or 0x20000 <= code < 0xE0000 or code >= 0xF0000:
+            return OTHER
         seen = chr(code) if code < 0x80 else _seen_as(chr(code))
         if len(self) < _KEPT_LETTERS:
             self[code] = seen
