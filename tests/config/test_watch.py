@@ -159,7 +159,7 @@ def test_what_no_kind_can_do_is_refused(before: str, after: str, words: str) -> 
     assert "hunter2" not in str(refused.value)
 
 
-OWN = {"airboss.dead-letters", "airboss.bodies-dropped"}
+OWN = {"airboss.dead-letters", "airboss.bodies-dropped", "airboss.disk-full"}
 DEFAULTS = ("errors", "latency", "cost", "refusals", "traffic", "drift")
 
 
@@ -182,12 +182,12 @@ def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
     ("metric", "more", "words"),
     [
         ("dead_letters", 'deployment = "support"', "has no deployment"),
-        ("requests", "", "watches one of dead_letters, bodies_dropped"),
+        ("requests", "", "watches one of dead_letters, bodies_dropped, disk_full"),
         ("bodies_dropped", "above = 3", "has neither above nor below"),
     ],
 )
 def test_what_airboss_itself_is_watched_for_is_checked(metric: str, more: str, words: str) -> None:
-    """A recording alarm is of no deployment, and knows two metrics."""
+    """A recording alarm is of no deployment, and knows three metrics."""
     text = f'[alarms.lost]\nkind = "recording"\nmetric = "{metric}"\n{more}\n'
     with pytest.raises(ConfigError, match=words):
         parse_config(BASE + text, source="x")

@@ -55,7 +55,7 @@ def test_one_that_fires_at_once_lasts_no_time(week: LoopSite) -> None:
 @pytest.mark.parametrize(
     ("name", "asked"),
     [
-        ("errors", ["deployment=support", "status=error", "since=2026-11-24T14%3A24%3A20Z"]),
+        ("errors", ["deployment=support", "status=error", "since=2026-11-24T14%3A09%3A20Z"]),
         ("unhappy", ["deployment=support", "score=helpfulness%3C0.7"]),
         ("slow", ["deployment=search-rewrite"]),
     ],

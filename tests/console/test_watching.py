@@ -107,6 +107,7 @@ def test_alarms_are_listed_as_configured(site: Site) -> None:
     errors, slow = (each for each in found if not each["default"])
     assert {each["name"].partition(".")[2] for each in found if each["default"]} == {
         "errors", "latency", "cost", "refusals", "traffic", "drift", "dead-letters", "bodies-dropped",
+        "disk-full",
     }  # fmt: skip
     assert (errors["name"], errors["state"], errors["value"]) == ("errors", "firing", 0.5)
     assert (errors["comparison"], errors["threshold"], errors["for"]) == ("above", 0.1, "1m")

@@ -135,6 +135,20 @@ def test_a_budget_that_burns_fast_is_seen_over_two_windows(log: Log) -> None:
     assert read(log, slo(), now=later).broken is False
 
 
+def test_calls_count_when_they_end(log: Log) -> None:
+    """Calls that fail after 80 s are in a window of half a minute from the moment they end and for no longer;
+    so are those that hang for ten minutes in the short window of a budget."""
+    short = rule(metric="error_rate", above=0.5, window="30s")
+    log.calls(NOW - timedelta(seconds=90), 5, status="error", latency_ms=80_000.0)
+    log.calls(NOW - timedelta(seconds=20), 5, latency_ms=1_000.0)
+    assert read(log, short).value == 0.5
+    assert read(log, short, now=NOW - timedelta(seconds=15)).value == 0.0
+    assert read(log, short, now=NOW + timedelta(seconds=25)).value is None
+    hung = NOW + timedelta(hours=2)
+    log.calls(hung - timedelta(minutes=10, seconds=1), 9, status="error", latency_ms=600_000.0)
+    assert read(log, slo(), now=hung).broken is True
+
+
 def test_what_is_left_of_a_budget_is_a_minute_old_where_it_burns(log: Log) -> None:
     """A fire does not say that all is left; by the same measures that watched a quiet start."""
     log.calls(NOW - timedelta(hours=1), 1_000)

@@ -148,6 +148,24 @@ def test_what_is_lost_is_told_once_and_is_over_after_a_while(watched: Watched) -
     assert watched.told == [("ops", "firing"), ("ops", "resolved")]
 
 
+def test_a_full_disk_is_told_until_there_is_room(watched: Watched) -> None:
+    """As long as it is full, also while the store is away, and by whichever controller looks."""
+    full = AlarmConfig(kind="recording", metric="disk_full", hold="1m", notify=("ops",))
+    watched.alarms = {"errors": full}
+    watched.journal = msgspec.structs.replace(WELL, store_up=False)
+    watched.lost = {"disk_full": 1}
+    assert [watched.tick(30.0).phase for _ in range(3)] == ["pending", "pending", "firing"]
+    watched.restarted()
+    assert watched.tick(3_600.0).phase == "firing"
+    (note,) = watched.store.notifications("errors", limit=9)
+    assert "errors firing: the disk that Airboss writes to has less than 256 MiB left" in note.body["text"]
+    assert "calls are refused" in note.body["text"]
+    watched.lost = {"disk_full": 0}
+    assert [watched.tick(30.0).phase for _ in range(3)] == ["firing", "firing", "resolved"]
+    assert watched.told == [("ops", "firing"), ("ops", "resolved")]
+    assert "more than 256 MiB left" in watched.store.notifications("errors", limit=1)[0].body["text"]
+
+
 def test_our_own_calls_do_not_count(watched: Watched) -> None:
     """Judges and evaluations may fail without waking anybody."""
     watched.calls(*range(100, 120), status="error", key="airboss")
@@ -321,6 +339,14 @@ def test_the_log_is_asked_once_for_a_window(watched: Watched) -> None:
     assert watched.log.asked == 2, "once in five minutes"
 
 
+def test_examples_ended_in_the_window(watched: Watched) -> None:
+    """However long they took; those that ended before it are of another day."""
+    watched.alarms["errors"] = msgspec.structs.replace(ERRORS, window="30s")
+    watched.calls(*range(100, 110), status="error", latency_ms=1_000.0)
+    watched.calls(*range(200, 203), status="error", latency_ms=85_000.0)
+    assert watched.tick().records == tuple(call_id(number) for number in range(202, 199, -1))
+
+
 def test_calls_of_our_own_are_no_examples(watched: Watched) -> None:
     """An alarm counts none, so it shows none: shadows that fail say nothing of what callers met."""
     watched.calls(*range(100, 110), status="error")
@@ -334,7 +360,7 @@ def test_links_lead_to_the_records_in_question(watched: Watched) -> None:
     watched.tick()
     (note,) = watched.store.notifications("errors", limit=9)
     assert note.body["link"] == (
-        "http://127.0.0.1:8701/records?deployment=assistant&since=2026-11-01T12%3A00%3A00Z"
+        "http://127.0.0.1:8701/records?deployment=assistant&since=2026-11-01T11%3A45%3A00Z"
         "&until=2026-11-01T12%3A05%3A00Z&status=error"
     )
     scored = AlarmConfig(metric="score:tone", deployment="assistant", below=0.5)

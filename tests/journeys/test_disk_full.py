@@ -17,7 +17,7 @@ from tests.journeys.configs import LIMITED, fake
 from tests.store.samples import closed_json, opened_json
 from tests.support.airboss import Airboss, run_up
 from tests.support.receiver import Receiver
-from tests.support.small_disk import fill, small_disk
+from tests.support.small_disk import MIB, fill, small_disk
 from tests.support.wait import until
 
 QUICK = 'fake:{"words": 5}'
@@ -118,6 +118,12 @@ metric = "bodies_dropped"
 window = "10s"
 for = "0s"
 notify = ["ops"]
+
+[alarms."airboss.disk-full"]
+kind = "recording"
+metric = "disk_full"
+for = "0s"
+notify = ["ops"]
 """
 
 
@@ -138,9 +144,26 @@ def test_what_could_not_be_kept_is_told(provider: FakeProvider, tmp_path: Path) 
             journal.open(Redacted(opened_json(1)))
             journal.close_call(Redacted(closed_json(1, output_tokens=2**63)))
             journal.stop()
-            fired = {"airboss.dead-letters": ["firing"], "airboss.bodies-dropped": ["firing"]}
-            until(lambda: told() == fired, timeout_s=60)
+            lost = ("airboss.dead-letters", "airboss.bodies-dropped")
+            full = {"airboss.disk-full": ["firing"]}
+            until(lambda: told() == {name: ["firing"] for name in lost} | full, timeout_s=60)
             (letter,) = airboss.api("status")["journal"]["dead_letters"]
             assert "9223372036854775808" in letter["why"] or "range" in letter["why"], letter
-            over = {name: ["firing", "resolved"] for name in fired}
+            over = {name: ["firing", "resolved"] for name in lost} | full
             until(lambda: told() == over, timeout_s=60)
+
+
+def test_a_disk_that_fills_up_is_told(provider: FakeProvider, tmp_path: Path) -> None:
+    """Without a body that could make room: once, and so is that there is room again."""
+    with small_disk(tmp_path / "disk", 400) as disk, Receiver(tmp_path) as receiver:
+        config = fake(provider.url, LOST.format(webhook=receiver.url) + '\n[store]\nbodies = "off"\n')
+        with Airboss(disk / "a", config) as airboss:
+            assert airboss.chat(QUICK, model="support").status_code == 200
+            ballast = fill(disk, but=64 * MIB)
+            until(lambda: [each["state"] for each in receiver.taken] == ["firing"], timeout_s=60)
+            (note,) = receiver.taken
+            assert (note["alarm"], note["deployment"]) == ("airboss.disk-full", "")
+            assert "less than 256 MiB left" in note["text"], note
+            assert note["link"].endswith("/system")
+            ballast.unlink()
+            until(lambda: [each["state"] for each in receiver.taken] == ["firing", "resolved"], timeout_s=60)

@@ -105,6 +105,10 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"order": "luck"},
     {"step_s": 0},
     {"limit": 0},
+    {"ended": True},
+    {"ended": True, "people": (), "step_s": 60},
+    {"ended": True, "people": (), "by": ("session",)},
+    {"ended": True, "people": (), "where": RecordFilter(tag="a=b")},
 )
 
 
@@ -127,3 +131,23 @@ def test_records_come_in_the_order_asked_for(used: RecordLog) -> None:
     assert first(error_type="timeout") == call_id(60)
     assert first(tag="a/b~c=x") == call_id(0)
     assert used.count(RecordFilter(arm="canary")) == 0
+
+
+def test_usage_by_when_calls_ended(record_log: RecordLog) -> None:
+    """A call is in the period that it ended in, whenever it began, up to a quarter of an hour before that."""
+    minutes = {"a": (-20, 25), "b": (-14, 14.5), "c": (10, 5), "d": (0, 60), "e": (55, 5), "f": (59, 3)}
+    records = tuple(
+        record_json(at, started_at=START + timedelta(minutes=begun), latency_ms=took * 60_000.0, model=name)
+        for at, (name, (begun, took)) in enumerate(minutes.items())
+    )
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=1, records=records))
+
+    def ended(first: float, last: float) -> str:
+        since, until = START + timedelta(minutes=first), START + timedelta(minutes=last)
+        rows = record_log.usage(
+            UsageQuery(since=since, until=until, by=("model",), people=(), ended=True, order="last_at")
+        )
+        return "".join(sorted(row.group[0] or "" for row in rows))
+
+    assert (ended(0, 60), ended(60, 61), ended(60, 63), ended(1, 5)) == ("bc", "e", "ef", "")
+    assert ended(0, 61) == "bcde", "whatever it took, where it began within the period"

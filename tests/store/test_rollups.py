@@ -49,6 +49,8 @@ QUESTIONS: list[dict[str, Any]] = [
     {"by": ("release",), "people": ("users",), "where": RecordFilter(user="u2", tag="team=a")},
     {"by": ("deployment",), "costs": True, "slow_ms": 900.0, "late_ms": 50.0, "costly_usd": 0.005},
     {"step_s": 45},
+    {"by": ("deployment",), "people": (), "ended": True},
+    {"by": ("model",), "people": (), "ended": True, "slow_ms": 900.0, "without_key": "airboss"},
 ]
 ENDS = [
     (START, START + timedelta(hours=3)),

@@ -152,9 +152,14 @@ class Asking:
 
 
 def lost(journal: JournalStatus, retention: RetentionStatus) -> dict[str, int]:
-    """What recording alarms watch, since the controller's start. Feedback on a record that is not there is
-    its sender's slip and no loss of ours: with it any key could wake somebody."""
-    return {"dead_letters": journal.corrupt_frames, "bodies_dropped": retention.dropped}
+    """What recording alarms watch: losses since the controller's start, and whether the disk is nearly full.
+    Feedback on a record that is not there is its sender's slip and no loss of ours: with it any key could
+    wake somebody."""
+    return {
+        "dead_letters": journal.corrupt_frames,
+        "bodies_dropped": retention.dropped,
+        "disk_full": int(retention.disk_full),
+    }
 
 
 @contextmanager

@@ -15,8 +15,12 @@ _SEQUENTIAL: Final[dict[DefaultAlarm, str]] = {
     "cost": "cost_usd",
     "refusals": "refused_rate",
 }
-OWN: Final = {"airboss.dead-letters": "dead_letters", "airboss.bodies-dropped": "bodies_dropped"}
-"""The alarms of Airboss itself, and what they watch."""
+OWN: Final = {
+    "airboss.dead-letters": ("dead_letters", "0s"),
+    "airboss.bodies-dropped": ("bodies_dropped", "0s"),
+    "airboss.disk-full": ("disk_full", "30s"),
+}
+"""The alarms of Airboss itself: what they watch, and for how long it must be so."""
 TRAFFIC_GONE: Final = -0.95
 """A fall in calls, against the same hour last week, that is a standstill rather than a quiet day."""
 
@@ -31,8 +35,8 @@ def all_alarms(config: Config) -> dict[str, AlarmConfig]:
             alarm = _default(deployment, name)
             found[default_name(deployment, name)] = msgspec.structs.replace(alarm, notify=notify)
     if config.deployments:
-        for own, metric in OWN.items():
-            found[own] = AlarmConfig(kind="recording", metric=metric, window="1h", hold="0s", notify=notify)
+        for own, (metric, hold) in OWN.items():
+            found[own] = AlarmConfig(kind="recording", metric=metric, window="1h", hold=hold, notify=notify)
     return {**found, **config.alarms}
 
 

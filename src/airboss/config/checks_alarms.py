@@ -21,7 +21,7 @@ METRICS: Final = (
 SEQUENTIAL: Final = ("error_rate", "refused_rate", "latency_p95", "ttft_p95", "cost_usd")
 """What a sequential test may watch, beside scores between 0 and 1."""
 
-RECORDING: Final = ("dead_letters", "bodies_dropped")
+RECORDING: Final = ("dead_letters", "bodies_dropped", "disk_full")
 """What an alarm of kind `recording` may watch."""
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

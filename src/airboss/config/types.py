@@ -313,7 +313,7 @@ class AlarmConfig(
     - probe: `every` so often a probe of bias is made (`probe`: its settings), and finds a difference.
     - drift: calls, or answers to fixed prompts, are not what they were (`drift` of the deployment).
     - recording: there were dead letters, or bodies dropped for want of room, within the last `window`, of
-      whatever deployment.
+      whatever deployment; or the disk is nearly full.
 
     Times are written `30s`, `5m`, `2h` or `1d`. `notify` names notifiers. `no_data = "notify"` tells
     them when there is nothing to measure; else that is only shown, unless the alarm was firing.

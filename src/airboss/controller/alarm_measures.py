@@ -113,7 +113,8 @@ class Measures:
         self, deployment: str, window_s: float, now: datetime, *, ago: timedelta = timedelta(0),
         slow_ms: float | None = None,
     ) -> UsageRow | None:  # fmt: skip
-        """What the deployment did in the window that ended so long ago; None: nothing."""
+        """What came to its end at the deployment in the window that ended so long ago; None: nothing. By when
+        calls began, those that hang would be told late, or by a short window never."""
         key = (window_s, ago.total_seconds(), slow_ms)
         if key not in self._used:
             until = now - ago
@@ -124,6 +125,7 @@ class Measures:
                 without_key=INTERNAL_KEY,
                 slow_ms=slow_ms,
                 people=(),
+                ended=True,
             )
             rows = {row.group[0] or "": row for row in self._log.usage(asked)}
             self._used[key] = (now, rows)
@@ -254,8 +256,14 @@ class Measures:
 
 
 def recording(rule: AlarmRule, memory: object, lost: Mapping[str, int], now: datetime) -> Reading:
-    """By how much what is lost has grown within the window. Counts are since the controller's start: a lower
-    one than was seen last began anew at 0."""
+    """By how much what is lost has grown within the window, or whether the disk is nearly full. Counts are
+    since the controller's start: a lower one than was seen last began anew at 0."""
+    if rule.metric == "disk_full":
+        full = lost.get(rule.metric, 0)
+        detail = (
+            "the oldest bodies make room; with none left, calls are refused once it is full" if full else None
+        )
+        return Reading(value=float(full), bound=0.0, detail=detail)
     kept = msgspec.convert(memory, RecordingMemory) if memory is not None else RecordingMemory(seen=0)
     count = lost.get(rule.metric, 0)
     more = count - (kept.seen if count >= kept.seen else 0)

@@ -24,6 +24,7 @@ from airboss.domain.usage import UsageRow
 from airboss.evaluations import sequential
 from airboss.evaluations.sequential import Test
 from airboss.store.alert_rows import AlarmRule
+from airboss.store.usage import LATE
 
 WEEK: Final = timedelta(days=7)
 EPOCH_MIN: Final = timedelta(hours=1)
@@ -31,10 +32,6 @@ STEP: Final = timedelta(minutes=1)
 SCORE_STEP: Final = timedelta(minutes=5)
 SETTLED: Final = timedelta(seconds=20)
 """A step is looked at so long after its end: calls reach the log a little later than they end."""
-
-LATE: Final = timedelta(minutes=15)
-"""A call that ends so long after it began is still counted, in the step in which it came: calls that hang are
-the ones that fail, and of those that fail at once alone everything would be bad."""
 
 GAP: Final = timedelta(days=1)
 """What lies further back after a stop is not looked at any more."""

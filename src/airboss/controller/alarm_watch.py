@@ -36,6 +36,7 @@ from airboss.store.alert_rows import (
     calls_of,
 )
 from airboss.store.alert_rules import quieted, rule_of
+from airboss.store.usage import LATE
 
 EVERY_S: Final = 5.0
 RECORDS_SHOWN: Final = 5
@@ -54,7 +55,7 @@ class AlarmWatch:
     """Looks at every alarm every few seconds. One thread calls it.
 
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
-    `lost` counts what could not be recorded, since the start, by what recording alarms watch.
+    `lost` is what recording alarms watch: counts of what was lost since the start, and 1 for a full disk.
     """
 
     def __init__(
@@ -188,12 +189,16 @@ class AlarmWatch:
             return decision
         since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
         asked: dict[str, Any] = calls_of(row.rule, since, None)
-        where = msgspec.convert({**asked, "since": since}, RecordFilter)
+        where = msgspec.convert({**asked, "since": since - LATE}, RecordFilter)
         try:
             found = self._log.records(where, limit=RECORDS_LOOKED_AT, bodies=False)
         except (AirbossError, ValueError):
             return decision  # it fires all the same
-        callers = [each.id for each in found if each.key != INTERNAL_KEY]
+        callers = [
+            each.id
+            for each in found
+            if each.key != INTERNAL_KEY and each.started_at + timedelta(milliseconds=each.latency_ms) >= since
+        ]
         row = msgspec.structs.replace(row, records=tuple(callers[:RECORDS_SHOWN]))
         return msgspec.structs.replace(decision, row=row)
 

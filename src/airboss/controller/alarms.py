@@ -187,7 +187,9 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
         f"the alarm is for {bound}",
         "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
         "drift": f"{measured_as} things about {rule.deployment} drifted",
-        "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}",
+        "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}"
+        if rule.metric != "disk_full"
+        else f"the disk that Airboss writes to has {'less' if row.value else 'more'} than 256 MiB left",
         "probe": f"the probe of {rule.deployment} found {measured_as} differences",
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""

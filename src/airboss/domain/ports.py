@@ -256,11 +256,10 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What was used in `[since, until)`: by whom, or over time, or both.
 
-    `by` are at most 2 of DIMENSIONS or `tag:NAME`; `among` keeps only rows whose first group is one of these
-    (None: a call without it). `where` narrows calls down; its paging, times and score do not count. With
-    `step_s` there is a row for each step that has calls, the oldest first; else those with most `order` come
-    first. `slow_ms`, `late_ms` and `costly_usd` are bounds: the rows count answered calls beyond them.
-    `people` are those that are counted, others are 0; without `costs`, `cost_p95_usd` is None."""
+    `by` are at most 2 of DIMENSIONS or `tag:NAME`; `among` keeps rows whose first group is one of these, None
+    being one. Paging, times and score of `where` do not count. With `step_s` there is a row a step, the
+    oldest first; else those with most `order` come first. Answers beyond `slow_ms`, `late_ms`, `costly_usd`
+    are counted, and of people `people`; `costs`: tells `cost_p95_usd`. `ended`: calls are in by their end."""
 
     since: datetime
     until: datetime
@@ -276,6 +275,7 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     costly_usd: float | None = None
     people: tuple[Literal["users", "sessions"], ...] = ("users", "sessions")
     costs: bool = False
+    ended: bool = False
 
 
 class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from airboss.store.usage import LATE
+
 AlarmPhase = Literal["ok", "pending", "firing", "resolved", "no_data"]
 """Where an alarm stands. `pending`: the bound is broken, not for long enough yet. `resolved`: it fired, and
 is well again since a short while. `no_data`: there is nothing to measure."""
@@ -157,8 +159,9 @@ class AlertStore(Protocol):
 
 
 def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[str, str]:
-    """The calls that a deployment's alarm is about, as a question of records (parameters of `/records`)."""
-    asked = {"deployment": rule.deployment, "since": _moment(since)}
+    """The calls that a deployment's alarm is about, as a question of records (parameters of `/records`): what
+    ended since then began up to LATE before."""
+    asked = {"deployment": rule.deployment, "since": _moment(since - LATE)}
     if until is not None:
         asked["until"] = _moment(until + timedelta(microseconds=999_999))  # all of its second
     if rule.metric == "error_rate" or (rule.slo is not None and rule.slo.latency_ms is None):

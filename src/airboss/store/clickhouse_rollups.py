@@ -23,8 +23,7 @@ Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | Question:
     """What calls did, a row a group (`g0`, …) and step; where there are few and each is to be read, the
     question of those alone that its rows are of."""
-    bounds = asked.bounds(summed=True)
-    ((calls,),) = rows(query("summed_many"), bounds)
+    ((calls,),) = rows(query("summed_many"), asked.read)
     if calls <= rollups.FEW:
         return asked
     asked, calls = _narrowed(rows, asked, calls)
@@ -159,7 +158,7 @@ def _text(asked: Question, keys: Sequence[str], everybody: str, *, summed: bool,
         keys_of_counts=", ".join(f"counts.{key} as {key}" for key in keys),
         step_of_record=step,
         step_of_sums=step_of_sums,
-        where=asked.where,
+        where=asked.of_records,
         where_of_sums=asked.where if summed else "false",
         **{name: _histogram(name) if name in asked.histograms else _NONE for name in HISTOGRAMS},
         **{f"{name}_of_sums": name if name in asked.histograms else _NONE for name in HISTOGRAMS},

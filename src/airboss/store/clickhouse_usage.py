@@ -15,6 +15,11 @@ from airboss.store.rollups import Question, of_usage
 from airboss.store.usage import TAG, check
 
 _QUOTED: Final = ("key", "user")
+_ENDED: Final = (
+    "latency_ms * 1000 >= toUnixTimestamp64Micro($ended_from) - toUnixTimestamp64Micro(started_at)"
+    " and latency_ms * 1000 < toUnixTimestamp64Micro($ended_by) - toUnixTimestamp64Micro(started_at)"
+)
+"""That a call ended in the period."""
 COST_P95: Final = "quantileExactInclusiveIf(0.95)(toFloat64(records.cost_usd), status = 'ok')"
 BOUNDS: Final = (
     ("slow", "latency_ms", "slow_ms"),
@@ -39,7 +44,11 @@ def usage(rows: Ask, asked: UsageQuery, conditions: str, given: dict[str, Any]) 
         if None in asked.among:
             one_of.append(f"{groups[0]} is null")
         conditions += f" and ({' or '.join(one_of) or 'false'})"
-    summed = clickhouse_rollups.ask(rows, of_usage(asked, groups, conditions, parameters))
+    ended = "true"
+    if asked.ended:
+        ended = _ENDED
+        parameters |= {"ended_from": asked.since, "ended_by": asked.until}
+    summed = clickhouse_rollups.ask(rows, of_usage(asked, groups, conditions, parameters, ended))
     if isinstance(summed, Question):
         found = rows(*(clickhouse_people.told(summed) or _of_every_call(asked, groups, summed)))
         return [_row(asked, each) for each in found]
@@ -55,8 +64,8 @@ def _summed_row(values: dict[str, Any], groups: int) -> UsageRow:
 def _of_every_call(asked: UsageQuery, groups: list[str], narrowed: Question) -> tuple[str, dict[str, Any]]:
     parameters: dict[str, Any] = {
         **narrowed.given,
-        "since": asked.since,
-        "until": asked.until,
+        "since": narrowed.since,
+        "until": narrowed.until,
         "without": asked.without_key,
         "slow_ms": asked.slow_ms,
         "late_ms": asked.late_ms,
@@ -77,7 +86,7 @@ def _of_every_call(asked: UsageQuery, groups: list[str], narrowed: Question) -> 
     text = query("usage").format(
         groups=", ".join(f"{column} as g{at}" for at, column in enumerate(groups)) or "null as g",
         start=start,
-        where=narrowed.where,
+        where=narrowed.of_records,
         users=str("users" in asked.people).lower(),
         sessions=str("sessions" in asked.people).lower(),
         cost=COST_P95 if asked.costs else "null",

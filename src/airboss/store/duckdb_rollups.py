@@ -54,7 +54,7 @@ def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | Quest
     connection.begin()  # the sums and how far they go, of one state
     try:
         ((rolled,),) = run(connection, "select seq from rolled")
-        period = _naive(asked.bounds(summed=True)) | {"rolled": rolled}
+        period = _naive(asked.read) | {"rolled": rolled}
         many = query("rolled_many").format(sums=query("rolled_sums"))
         ((calls, mixed),) = run(connection, many, period)
         if calls <= rollups.FEW:
@@ -126,7 +126,7 @@ def _text(
         "once_more": "distinct" if any(late) else "",
         "step_of_record": step.format(column="started_at"),
         "step_of_sums": step.format(column="start"),
-        "where": asked.where,
+        "where": asked.of_records,
     }
     places = [_quantile(name) for name in asked.quantiles]
     same = {

@@ -15,6 +15,11 @@ from airboss.store.rows import naive
 from airboss.store.usage import TAG, check, pointer
 
 _QUOTED: Final = ("key", "user")
+_ENDED: Final = (
+    "latency_ms * 1000 >= epoch_us($ended_from::timestamp) - epoch_us(started_at)"
+    " and latency_ms * 1000 < epoch_us($ended_by::timestamp) - epoch_us(started_at)"
+)
+"""That a call ended in the period; a time that a call took may be longer than what an interval holds."""
 
 
 def usage(
@@ -28,7 +33,11 @@ def usage(
         parameters["among"] = [each for each in asked.among if each is not None]
         without = f" or {groups[0]} is null" if None in asked.among else ""
         conditions += f" and ({groups[0]} in (select unnest($among::varchar[])){without})"
-    found = duckdb_rollups.ask(connection, of_usage(asked, groups, conditions, parameters))
+    ended = "true"
+    if asked.ended:
+        ended = _ENDED
+        parameters |= {"ended_from": naive(asked.since), "ended_by": naive(asked.until)}
+    found = duckdb_rollups.ask(connection, of_usage(asked, groups, conditions, parameters, ended))
     approximate = not isinstance(found, Question)
     if isinstance(found, Question):
         chosen = duckdb_people.told(connection, found)
@@ -40,8 +49,8 @@ def _of_every_call(
     connection: Connection, asked: UsageQuery, groups: list[str], narrowed: Question
 ) -> list[dict[str, Any]]:
     parameters = {
-        "since": naive(asked.since),
-        "until": naive(asked.until),
+        "since": naive(narrowed.since),
+        "until": naive(narrowed.until),
         **narrowed.asked(),
     }
     start = "null::timestamp"
@@ -54,7 +63,7 @@ def _of_every_call(
     text = query("usage").format(
         groups=", ".join(named) or "null as g0",
         start=start,
-        where=narrowed.where,
+        where=narrowed.of_records,
         users='count(distinct "user")' if "users" in asked.people else "0",
         sessions="count(distinct session)" if "sessions" in asked.people else "0",
         cost="quantile_cont(cost_usd::double, 0.95) filter (status = 'ok')" if asked.costs else "null",

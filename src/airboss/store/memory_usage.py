@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airboss.domain.ports import UsageQuery
 from airboss.domain.record import InferenceRecord
 from airboss.domain.usage import UsageRow
-from airboss.store.usage import TAG, check
+from airboss.store.usage import LATE, TAG, check
 
 Quantile = Callable[[Sequence[float], float], "float | None"]
 
@@ -19,7 +19,7 @@ def usage(records: Iterable[InferenceRecord], asked: UsageQuery, quantile: Quant
     check(asked)
     groups: dict[tuple[Any, ...], list[InferenceRecord]] = {}
     for record in records:
-        if not asked.since <= record.started_at < asked.until or record.key == asked.without_key:
+        if not _within(record, asked) or record.key == asked.without_key:
             continue
         group = tuple(_value(record, name) for name in asked.by)
         if asked.among is not None and group and group[0] not in asked.among:
@@ -35,6 +35,13 @@ def usage(records: Iterable[InferenceRecord], asked: UsageQuery, quantile: Quant
     else:
         rows.sort(key=lambda row: _ordered(getattr(row, asked.order)), reverse=True)
     return rows[: asked.limit]
+
+
+def _within(record: InferenceRecord, asked: UsageQuery) -> bool:
+    if not asked.ended:
+        return asked.since <= record.started_at < asked.until
+    ended_at = record.started_at + timedelta(milliseconds=record.latency_ms)
+    return asked.since <= ended_at < asked.until and record.started_at >= asked.since - LATE
 
 
 def _ordered(value: Any) -> tuple[bool, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from airboss.domain.ports import DeploymentStats, RecordFilter, ReleaseBucket, StatsBucket, UsageQuery
-from airboss.store.usage import TAG, narrowed, read_tag
+from airboss.store.usage import LATE, TAG, narrowed, read_tag
 
 FEW: Final = 200_000
 """Of so many calls or fewer every one is read, and the answer is exact."""
@@ -59,7 +59,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     they are given. `summed`: the sums have all of it; `apart`: models or keys are among the columns or
     conditions. `names` are those of columns in both (tags as `tag`), `metric` is of what the most comes
     first, `order` what rows are ordered by before their groups. `chosen`: its conditions name its rows.
-    `tags` are those in columns and conditions; `tagged`: all else in these is told apart by sums of tags."""
+    `tags` are those in columns and conditions; `tagged`: all else in these is told apart by sums of tags.
+    `ended` is a condition on records alone: sums are taken of what began `late` within the period."""
 
     since: datetime
     until: datetime
@@ -67,6 +68,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     step_s: int | None = None
     without_key: str | None = None
     where: str = "true"
+    ended: str = "true"
+    late: timedelta = timedelta(0)
     given: dict[str, Any] = {}
     summed: bool = True
     apart: bool = False
@@ -82,6 +85,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     slow_ms: float | None = None
     late_ms: float | None = None
     costly_usd: float | None = None
+
+    @property
+    def of_records(self) -> str:
+        """The conditions on records where these are read."""
+        return self.where if self.ended == "true" else f"{self.where} and {self.ended}"
+
+    @property
+    def read(self) -> dict[str, Any]:
+        """Bounds of sums by which the records of its period are counted."""
+        return msgspec.structs.replace(self, late=timedelta(0)).bounds(summed=True)
 
     @property
     def by_the_minute(self) -> bool:
@@ -130,7 +143,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     def bounds(self, *, summed: bool) -> dict[str, Any]:
         """Which whole minutes, and which whole hours of them, sums are taken of; `until` twice for none."""
-        minutes, minutes_end = inside(self.since, self.until, 60)
+        minutes, minutes_end = inside(self.since + self.late, self.until - self.late, 60)
         if not summed:
             minutes = minutes_end = self.until
         hours, hours_end = inside(minutes, minutes_end, 3_600)
@@ -193,15 +206,21 @@ def of_releases(since: datetime, until: datetime, step_s: int) -> Question:
     return Question(since=since, until=until, by=("deployment", "release", "arm"), step_s=step_s)
 
 
-def of_usage(asked: UsageQuery, groups: list[str], conditions: str, given: dict[str, Any]) -> Question:
-    """What `RecordLog.usage` asks, of these columns and under these conditions."""
+def of_usage(
+    asked: UsageQuery, groups: list[str], conditions: str, given: dict[str, Any], ended: str = "true"
+) -> Question:
+    """What `RecordLog.usage` asks, of these columns and under these conditions; `ended` is that of a question
+    by when calls ended."""
+    late = LATE if asked.ended else timedelta(0)
     return Question(
-        since=asked.since,
+        since=asked.since - late,
         until=asked.until,
         by=tuple(groups),
         step_s=asked.step_s,
         without_key=asked.without_key,
         where=conditions,
+        ended=ended,
+        late=late,
         given=given,
         summed=_is_summed(asked),
         tags=frozenset(_tags(asked)),

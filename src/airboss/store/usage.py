@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -11,6 +12,9 @@ import msgspec
 from airboss.domain.ports import RecordFilter, UsageQuery
 from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS
 
+LATE: Final = timedelta(minutes=15)
+"""So long after it began a call is still counted where calls are counted when they end (`UsageQuery.ended`):
+those that hang are the ones that fail, and of those that fail at once alone everything would be bad."""
 BY_MAX: Final = 2
 ROWS_MAX: Final = 20_000
 TAG: Final = "tag:"
@@ -33,8 +37,16 @@ def check(asked: UsageQuery) -> None:
         raise ValueError(f"nothing is ordered by {asked.order[:80]!r}; there are {', '.join(USAGE_ORDERS)}")
     if asked.step_s is not None and asked.step_s < 1:
         raise ValueError(f"step_s is {asked.step_s}; ask for steps of at least one second")
+    if asked.ended and (asked.step_s or asked.people or _names_people(asked)):
+        raise ValueError("usage by when calls ended is told without steps, people, sessions and tags")
     if not 1 <= asked.limit <= ROWS_MAX:
         raise ValueError(f"limit is {asked.limit}; ask for 1 to {ROWS_MAX:,} rows")
+
+
+def _names_people(asked: UsageQuery) -> bool:
+    where = asked.where
+    told = any(name in ("user", "session") or name.startswith(TAG) for name in asked.by)
+    return told or any(each is not None for each in (where.user, where.session, where.tag))
 
 
 def narrowed(where: RecordFilter) -> RecordFilter:
