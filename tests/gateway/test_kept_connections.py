@@ -139,6 +139,25 @@ def test_more_than_once(tmp_path: Path) -> None:
         assert upstream.seen == [1, 1, 2]
 
 
+def test_whoever_is_asked_afterwards_is_asked_anew(tmp_path: Path) -> None:
+    """A call that was sent once more takes no kept connection again, a fallback's neither: what closed
+    one, such as a restart of what stands before both, may have closed them all."""
+    with closing(fresh=False) as upstream, closing() as backup:
+        spare = deployment(backup.url, name="spare", aliases=(), provider="backup")
+        plan = deployment(
+            upstream.url, retry=Retry(attempts=1), continuation="off", fallbacks=(spare.target,)
+        )
+        with Gateway(tmp_path / "g", plan, spare) as gateway:
+            assert gateway.chat().status_code == 200
+            assert gateway.chat(model="spare").status_code == 200
+            response = gateway.chat()
+            assert response.headers["x-airboss-fallback"] == "backup/up"
+            first, again, other = attempts(gateway, response)
+            assert (first, again) == (("connection_stale", "first"), ("upstream_error", "retry"))
+            assert other == (None, "fallback")
+        assert (upstream.seen, backup.seen) == ([1, 1, 2], [1, 2])
+
+
 @pytest.mark.parametrize("last", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=["a byte", "informational"])
 def test_one_that_had_begun_to_answer(tmp_path: Path, last: bytes) -> None:
     """Whoever has said anything has read the call: it is not sent again without being a retry."""
