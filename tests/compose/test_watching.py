@@ -17,4 +17,5 @@ def test_a_callers_slip_is_no_loss() -> None:
         corrupt_frames=1,
         stray_feedback=5,
     )
-    assert lost(journal, RetentionStatus(dropped=3)) == {"dead_letters": 1, "bodies_dropped": 3}
+    retention = RetentionStatus(dropped=3, disk_full=True)
+    assert lost(journal, retention) == {"dead_letters": 1, "bodies_dropped": 3, "disk_full": 1}

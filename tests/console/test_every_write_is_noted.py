@@ -24,6 +24,7 @@ APART = {
     "/api/v1/nodes": "no change of the ledger",
     "/api/v1/nodes/{name}/leave": "no change of the ledger",
     "/api/v1/nodes/{name}/forget": "no change of the ledger",
+    "/api/v1/dead-letters/retry": "a change of the record store",
     "/api/v1/transfer": "a change of the record store",
     "/api/v1/records/{id}/scores": "a change of the record store",
 }

@@ -9,13 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx2
+import msgspec
 
 from airboss.domain.record import Redacted
 from airboss.telemetry.journal import JournalWriter
 from airboss.testing import FakeProvider
 from tests.journeys.configs import LIMITED, fake
 from tests.store.samples import closed_json, opened_json
-from tests.support.airboss import Airboss, run_up
+from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.receiver import Receiver
 from tests.support.small_disk import MIB, fill, small_disk
 from tests.support.wait import until
@@ -149,6 +150,12 @@ def test_what_could_not_be_kept_is_told(provider: FakeProvider, tmp_path: Path) 
             until(lambda: told() == {name: ["firing"] for name in lost} | full, timeout_s=60)
             (letter,) = airboss.api("status")["journal"]["dead_letters"]
             assert "9223372036854775808" in letter["why"] or "range" in letter["why"], letter
+            again = run_airboss(
+                "records", "dead", "--retry", "--json", "--data-dir", str(airboss.data), cwd=tmp_path
+            )
+            said = msgspec.json.decode(again.stdout)
+            assert (again.returncode, said["taken"], said["left"]) == (1, 0, 1)
+            assert said["letters"][0]["why"] == "its call has a record without it", "it was interrupted"
             over = {name: ["firing", "resolved"] for name in lost} | full
             until(lambda: told() == over, timeout_s=60)
 

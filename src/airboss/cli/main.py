@@ -32,6 +32,7 @@ from airboss.cli.policy import policy
 from airboss.cli.prices import prices
 from airboss.cli.probe import probe
 from airboss.cli.records import records
+from airboss.cli.records_dead import dead as dead_records
 from airboss.cli.records_files import export as export_records
 from airboss.cli.records_files import import_ as import_records
 from airboss.cli.records_score import score as score_record
@@ -67,6 +68,7 @@ app.command(rich_help_panel=USE)(status)
 records.command("export")(export_records)
 records.command("import")(import_records)
 records.command("score")(score_record)
+records.command("dead")(dead_records)
 app.add_typer(records, name="records", rich_help_panel=USE)
 app.add_typer(monitor, name="monitor", rich_help_panel=USE)
 app.add_typer(node, name="node", rich_help_panel=USE)

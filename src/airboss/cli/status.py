@@ -100,7 +100,7 @@ def put_away(found: dict[str, Any]) -> Iterator[str]:
     count = found["corrupt_frames"] + found["stray_feedback"]
     if count:
         newest = "".join(f", the newest because {each['why']}" for each in found["dead_letters"][:1])
-        where = "see the console's System page and journal/dead-letters.jsonl"
+        where = "see `airboss records dead`"
         yield f"[yellow]{count:,} dead letter{'s' if count > 1 else ''}[/]{escape(newest)}; {where}"
 
 

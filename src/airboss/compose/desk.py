@@ -22,7 +22,7 @@ from airboss.compose.parts import (
     running,
     secrets_to_warn_of,
 )
-from airboss.compose.sealing import with_letters
+from airboss.compose.sealing import in_the_clear, with_letters
 from airboss.compose.taking import wait_until_taken
 from airboss.compose.watching import with_alarms
 from airboss.store.datadir import DataDir
@@ -31,10 +31,11 @@ from airboss.supervisor import runfiles
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.console.desk import Desk
+    from airboss.controller.letter_retry import LetterRetry
     from airboss.controller.retention import Retention
     from airboss.controller.rollouts import Rollouts
     from airboss.domain.ports import Ledger
-    from airboss.domain.status import JournalStatus, SystemStatus
+    from airboss.domain.status import DeadLetter, JournalStatus, SystemStatus
     from airboss.store.sealed_log import SealedLog
     from airboss.telemetry.remote import Nodes
 
@@ -89,6 +90,7 @@ def desk_over(
     records: SealedLog,
     rollouts: Rollouts,
     *,
+    letters: LetterRetry,
     admin_key: str,
     status: Callable[[], SystemStatus],
     nodes: Nodes,
@@ -103,6 +105,12 @@ def desk_over(
 
     def redact(text: str) -> str:
         return redactor(ledger, own_keys(data)[1]).text(text)
+
+    clear = in_the_clear(records)
+
+    def retry() -> tuple[int, Sequence[DeadLetter]]:
+        taken, left = letters.ask() if settle is None else letters.retry()
+        return taken, [clear(each) for each in left]
 
     up = runfiles.read_up(data.run_dir)
     return Desk(
@@ -122,6 +130,8 @@ def desk_over(
         lacking=secrets_to_warn_of if settle is None else nothing_lacks,
         taken=lambda: wait_until_taken(ledger.revision(), everywhere),
         nodes=nodes,
+        letters=lambda: [clear(each) for each in letters.list()],
+        retry_letters=retry,
         settle=settle,
         jobs=stores.jobs,
         evals=stores.evals,

@@ -146,17 +146,17 @@ def run_controller(
         records, clock = sealed(StoreClient(data.socket_path), ledger, ring), SystemClock()
         retention = keeping(ledger, stores, records, data)
         people, nodes = erasing(data, stores, records), machines(data)
-        controller = Controller(
-            mover=Mover(data.journal_dir, records, clock, people=people, elsewhere=nodes),
-            metrics=data.metrics_dir / "controller.json",
-            clock=clock,
-            more_gauges=retention.gauges,
-        )
+        mover = Mover(data.journal_dir, records, clock, people=people, elsewhere=nodes)
+        metrics = data.metrics_dir / "controller.json"
+        controller = Controller(mover=mover, metrics=metrics, clock=clock, more_gauges=retention.gauges)
         live = rollouts(ledger, data, records, stores, kept=kept, journal=lambda: controller.journal)
         status = status_over(
             ledger, data, stores, records, retention, journal=lambda: controller.journal, nodes=nodes
         )
-        desk = desk_over(ledger, data, stores, records, live, admin_key=admin_key, status=status, nodes=nodes)
+        desk = desk_over(
+            ledger, data, stores, records, live,
+            admin_key=admin_key, status=status, nodes=nodes, letters=mover.letters,
+        )  # fmt: skip
 
         async def main() -> None:
             stop = asyncio.Event()

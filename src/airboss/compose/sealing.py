@@ -70,8 +70,8 @@ def sealed(records: TracedLog, ledger: Ledger, ring: Keyring) -> SealedLog:
     return SealedLog(records, ring, wanted=sealing(ledger))
 
 
-def with_letters(status: Callable[[], SystemStatus], records: SealedLog) -> Callable[[], SystemStatus]:
-    """The status with dead letters that begin in the clear, as far as those that are sealed open."""
+def in_the_clear(records: SealedLog) -> Callable[[DeadLetter], DeadLetter]:
+    """A dead letter that begins in the clear, as far as it opens where it is sealed."""
 
     def shown(letter: DeadLetter) -> DeadLetter:
         if not letter.excerpt.startswith(PREFIX):
@@ -83,9 +83,16 @@ def with_letters(status: Callable[[], SystemStatus], records: SealedLog) -> Call
         excerpt = "[sealed]" if text.startswith(PREFIX) else text[:LETTER_CHARS]
         return msgspec.structs.replace(letter, excerpt=excerpt)
 
+    return shown
+
+
+def with_letters(status: Callable[[], SystemStatus], records: SealedLog) -> Callable[[], SystemStatus]:
+    """The status with dead letters in the clear."""
+    clear = in_the_clear(records)
+
     def found() -> SystemStatus:
         now = status()
-        letters = tuple(map(shown, now.journal.dead_letters))
+        letters = tuple(map(clear, now.journal.dead_letters))
         return msgspec.structs.replace(
             now, journal=msgspec.structs.replace(now.journal, dead_letters=letters)
         )

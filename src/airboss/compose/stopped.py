@@ -62,6 +62,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
                 stores,
                 records,
                 live,
+                letters=mover.letters,
                 admin_key="",
                 status=status,
                 nodes=nodes,

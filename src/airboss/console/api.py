@@ -19,6 +19,7 @@ from airboss.console import (
     api_jobs,
     api_judges,
     api_keys,
+    api_letters,
     api_nodes,
     api_prices,
     api_probe,
@@ -465,5 +466,6 @@ ROUTES: tuple[Route, ...] = (
     *api_transfer.ROUTES,
     *api_drift.ROUTES,
     *api_nodes.ROUTES,
+    *api_letters.ROUTES,
 )
 """Every route of the admin API."""

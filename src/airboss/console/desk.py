@@ -24,7 +24,7 @@ from airboss.domain.errors import AirbossError, StoreUnavailable, Unavailable
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Clock, Ledger, RecordFilter, RecordLog, Spent
 from airboss.domain.release import Release
-from airboss.domain.status import SystemStatus
+from airboss.domain.status import DeadLetter, SystemStatus
 from airboss.domain.verdict import Verdict
 from airboss.evaluations.bias_orders import ProbeOrders
 from airboss.evaluations.orders import EvalOrders
@@ -154,6 +154,10 @@ class Desk:
     probes: ProbeOrders
     tuning: TuneOrders
     finetuning: FinetuneOrders
+    letters: Callable[[], Sequence[DeadLetter]] = tuple
+    """Frames that could not become records, the newest first."""
+    retry_letters: Callable[[], tuple[int, Sequence[DeadLetter]]] = lambda: (0, ())
+    """Tries them again: how many went, and those that are left, each with why."""
     nodes: Nodes | None = None
     """Machines that have joined; None where none can."""
     plays: Plays | None = None

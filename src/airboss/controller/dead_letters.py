@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -25,10 +25,27 @@ TAIL_BYTES: Final = 1024 * 1024
 log = logging.getLogger(__name__)
 
 
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the file. `payload` is what the frame said, sealed where bodies are; "" once blanked."""
+
+    segment: str
+    offset: int
+    why: str
+    payload: str
+
+    @property
+    def place(self) -> Place:
+        """Where it lay, which names it."""
+        return (self.segment, self.offset)
+
+
+Place = tuple[str, int]
+"""A segment and an offset in it."""
+
+
 class DeadLetters:
-    """A file of JSON lines `{"segment", "offset", "why", "payload"}`, at most 64 MB of them; `count` counts
-    those beyond that too. A frame is added once, however often its move is tried. One thread calls it; any
-    may ask for the `newest`."""
+    """A file of JSON lines `Letter`, at most 64 MB of them; `count` counts those beyond that too. A frame is
+    added once, however often its move is tried. One thread calls it; any may ask for the `newest`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -44,12 +61,7 @@ class DeadLetters:
         """Put one away; whether it was not there yet. Raises OSError."""
         if (segment, offset) in self._seen:
             return False
-        letter = {
-            "segment": segment,
-            "offset": offset,
-            "why": why,
-            "payload": payload.decode(errors="replace"),
-        }
+        letter = Letter(segment=segment, offset=offset, why=why, payload=payload.decode(errors="replace"))
         line = msgspec.json.encode(letter) + b"\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -60,34 +72,44 @@ class DeadLetters:
             os.close(descriptor)
         self._seen.add((segment, offset))
         self.count += 1
-        self._newest.append(_shown(letter))
+        self._newest.append(shown(letter))
         log.error("put away as a dead letter: journal %s at %d (%s)", segment, offset, why)
         return True
+
+    def all(self) -> list[Letter]:
+        """Every letter written so far, the oldest first. Raises OSError."""
+        return list(_read(self._path))
 
     def blank(self, must_go: Callable[[str, bytes], bool]) -> int:
         """Take away the payloads that must go, by the segment they are of, of letters written so far; returns
         how many. Raises OSError."""
-        try:
-            lines = self._path.read_bytes().splitlines()
-        except FileNotFoundError:
-            return 0
         kept, gone = [], 0
-        for line in lines:
-            letter = msgspec.json.decode(line)
-            if letter["payload"] and must_go(letter["segment"], letter["payload"].encode("utf-8", "replace")):
-                letter |= {"payload": "", "why": f"{letter['why']}; blanked, as somebody was erased"}
+        for letter in _read(self._path):
+            payload = letter.payload.encode("utf-8", "replace")
+            if payload and must_go(letter.segment, payload):
+                why = f"{letter.why}; blanked, as somebody was erased"
+                letter = msgspec.structs.replace(letter, payload="", why=why)  # noqa: PLW2901 - what it is now
                 gone += 1
-            kept.append(msgspec.json.encode(letter) + b"\n")
+            kept.append(letter)
         if gone:
-            beside = self._path.with_name(f"{self._path.name}.new")
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
-            self._newest = deque(_read_newest(self._path), SHOWN_MAX)
+            self._write(kept)
         return gone
+
+    def remove(self, places: Collection[Place]) -> None:
+        """Take these letters out of the file, on disk when this returns: what they hold is kept elsewhere.
+        Raises OSError."""
+        kept = [letter for letter in _read(self._path) if letter.place not in places]
+        self._write(kept)
+
+    def _write(self, letters: Iterable[Letter]) -> None:
+        beside = self._path.with_name(f"{self._path.name}.new")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(msgspec.json.encode(letter) + b"\n" for letter in letters)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._path)
+        self._newest = deque(_read_newest(self._path), SHOWN_MAX)
 
     def forget(self, segment: str) -> None:
         """The segment is gone and will not be tried again."""
@@ -105,8 +127,17 @@ def _write_whole(descriptor: int, line: bytes, held: int) -> None:
         raise
 
 
+def _read(path: Path) -> Iterator[Letter]:
+    """The letters of a file, the oldest first; what is no letter is passed over."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    yield from _letters(path, lines)
+
+
 def _read_newest(path: Path) -> list[DeadLetter]:
-    """The last letters of the file, the newest last; what is no letter is passed over."""
+    """The last letters of the file, the newest last."""
     try:
         with path.open("rb") as file:
             start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
@@ -114,21 +145,23 @@ def _read_newest(path: Path) -> list[DeadLetter]:
             lines = file.read().splitlines()
     except FileNotFoundError:
         return []
-    found = []
-    for line in lines[1 if start else 0 :][-SHOWN_MAX:]:
+    return list(map(shown, _letters(path, lines[1 if start else 0 :][-SHOWN_MAX:])))
+
+
+def _letters(path: Path, lines: Iterable[bytes]) -> Iterator[Letter]:
+    for line in lines:
         try:
-            found.append(_shown(msgspec.json.decode(line)))
-        except (msgspec.DecodeError, KeyError, TypeError):
+            yield msgspec.json.decode(line, type=Letter)
+        except msgspec.DecodeError:
             log.warning("a line of %s is no dead letter", path)
-    return found
 
 
-def _shown(letter: dict[str, Any]) -> DeadLetter:
-    payload = letter["payload"]
+def shown(letter: Letter) -> DeadLetter:
+    """How a letter begins."""
     return DeadLetter(
-        segment=letter["segment"],
-        offset=letter["offset"],
-        why=letter["why"],
-        bytes=len(payload.encode()),
-        excerpt=payload[: SEALED_CHARS_MAX if payload.startswith(PREFIX) else EXCERPT_CHARS],
+        segment=letter.segment,
+        offset=letter.offset,
+        why=letter.why,
+        bytes=len(letter.payload.encode()),
+        excerpt=letter.payload[: SEALED_CHARS_MAX if letter.payload.startswith(PREFIX) else EXCERPT_CHARS],
     )

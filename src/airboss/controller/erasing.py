@@ -152,6 +152,10 @@ class Erasing:
         kept = self._kept(segment, payload)
         return kept if self._sealing is None or not self._seals() else self._sealing.letter(segment, kept)
 
+    def letter(self, segment: str, payload: bytes) -> bytes:
+        """It again in the clear, or as it is where it does not open. Raises StoreUnavailable."""
+        return payload if self._sealing is None else self._sealing.read_letter(segment, payload)
+
     def _seals(self) -> bool:
         return self._sealing is not None and self._sealing.wanted()
 
@@ -239,8 +243,7 @@ class Erasing:
             log.info("erasure %d: %d records, %d items", each.id, taken.records, items)
 
     def _may_be_of(self, users: Iterable[str], segment: str, payload: bytes) -> bool:
-        if self._sealing is not None:
-            payload = self._sealing.read_letter(segment, payload)
+        payload = self.letter(segment, payload)
         return any(_may_be_of(user, payload) for user in users)
 
     def _scrub(self, path: Path, taken: int) -> None:

@@ -26,16 +26,17 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from airboss.controller.dead_letters import DeadLetters
+from airboss.controller.letter_retry import READERS, LetterRetry
 from airboss.controller.quiet import Quiet, written_end
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, JournalMove
 from airboss.domain.record import interrupted
 from airboss.domain.status import JournalStatus
-from airboss.store.joining import call_of, read_closed, read_opened, read_score, read_span
+from airboss.store.joining import call_of, read_opened
 from airboss.store.span_messages import CALLS_FOR
 from airboss.store.span_rows import TracedLog
-from airboss.telemetry.frames import Frame, FrameKind, Stretch, read_frames
+from airboss.telemetry.frames import Frame, Stretch, read_frames
 from airboss.telemetry.journal import (
     SEGMENT_SUFFIX,
     UNBORN_PREFIX,
@@ -58,13 +59,6 @@ SETTLED_AT_ONCE: Final = 1000
 SETTLE_EVERY_S: Final = 1.0
 SETTLE_EVERY_S_MAX: Final = 10.0
 
-READERS: Final[Mapping[FrameKind, Callable[[bytes], object]]] = {
-    "open": read_opened,
-    "close": read_closed,
-    "score": read_score,
-    "span": read_span,
-}
-
 FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
 """The boundaries between two lasting steps, where a test kills the mover."""
 
@@ -85,6 +79,9 @@ class People(Protocol):
 
     def kept(self, segment: str, payload: bytes) -> bytes:
         """What of a dead letter's payload may be kept."""
+
+    def letter(self, segment: str, payload: bytes) -> bytes:
+        """It again in the clear, or as it is where it does not open. Raises StoreUnavailable."""
 
     def settle(self, segments: Mapping[Path, int], letters: DeadLetters, sure: datetime | None) -> None:
         """Nothing waits in the segments, of which so many bytes were taken: do what is pending. Other
@@ -128,6 +125,7 @@ class Mover:
         self._fault = fault
         self._letters = DeadLetters(root / DEAD_LETTERS)
         self._strays = StrayFeedback(record_log, clock, self._letters)
+        self.letters = LetterRetry(root, self._letters, record_log, clock, people)
         self._quiet = Quiet(root, clock)
         self._taken: dict[str, int] = {}
         self._whole: set[str] = set()
@@ -161,7 +159,11 @@ class Mover:
 
     def _is_quiet(self) -> bool:
         with suppress(SetupError):  # the tick tells of it
-            return self._quiet.lasts() and not (self._people is not None and self._people.begin())
+            return (
+                not self.letters.asked
+                and self._quiet.lasts()
+                and not (self._people is not None and self._people.begin())
+            )
         return False
 
     def drain(self) -> JournalStatus:
@@ -202,6 +204,7 @@ class Mover:
                     log.warning("journal %s was deleted by someone else", directory)
             if not self._behind:  # while records wait in journals, so does what people say of them
                 self._strays.put_away()
+                self.letters.answer()
                 self._settle_calls(min(began, heard or began))
                 if self._people is not None:
                     self._people.settle(self._segments(), self._letters, sure)
