@@ -26,6 +26,7 @@ import msgspec
 from airboss import __version__
 from airboss.controller.alarm_measures import INTERNAL_KEY
 from airboss.controller.online_scoring import Cursors
+from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter
 from airboss.domain.record import EXTERNAL, InferenceRecord
@@ -55,7 +56,6 @@ AGAIN: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
 mended, as redirections are. After others it would be refused for ever."""
 
 log = logging.getLogger(__name__)
-
 
 PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 SIGNALS: Final = ("traces", "metrics", "logs")
@@ -271,7 +271,7 @@ class OtlpExport:
         found = await asyncio.to_thread(self._log.spans_of, traced) if traced else []
         parents = {each.id: write.Parent(each.parent_id, each.sampled) for each in found}
         wanted = [
-            (record, parents.get(record.id))
+            (in_chat(record) if settings.content else record, parents.get(record.id))
             for record in calls
             if drawn(record.id, settings.sample) and parents.get(record.id, write.Parent(None, True)).sampled
         ]

@@ -6,6 +6,7 @@ that follows from its record's, so that sending it twice is seen by whoever rece
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from airboss import __version__
-from airboss.domain.record import InferenceRecord
+from airboss.domain.record import Attempt, InferenceRecord
 from airboss.telemetry import semconv
 from airboss.telemetry.metrics import Histogram
 from airboss.telemetry.semconv import DURATION_BUCKETS_S, TOKEN_BUCKETS
@@ -68,11 +69,37 @@ def spans_request(
         span.end_time_unix_nano = start + int(record.latency_ms * 1e6)
         fill(span.attributes, attributes_of(record, latest=latest))
         if content:
-            fill(span.attributes, content_of(record))
+            fill(span.attributes, asked_of(record, latest=latest) | content_of(record))
         if record.status == "error":
             span.status.code = 2
             span.status.message = record.error_type or ""
+        if len(record.attempts) > 1:
+            for number, attempt in enumerate(record.attempts, 1):
+                _attempt(of_scope.spans.add(), span, record, number, attempt)
     return bytes(request.SerializeToString())
+
+
+def _attempt(into: Any, call: Any, record: InferenceRecord, number: int, attempt: Attempt) -> None:
+    """One of several tries, below its call. It has no name of GenAI's: it is no call to whoever counts."""
+    upstream = urlsplit(attempt.url)
+    into.trace_id, into.parent_span_id, into.kind = call.trace_id, call.span_id, 3
+    into.span_id = hashlib.sha256(f"{record.id}/{number}".encode()).digest()[:8]
+    into.name = f"attempt {attempt.model}"
+    into.start_time_unix_nano = call.start_time_unix_nano + int(attempt.start_ms * 1e6)
+    into.end_time_unix_nano = into.start_time_unix_nano + int(attempt.latency_ms * 1e6)
+    said = {
+        "airboss.attempt.number": number,
+        "airboss.attempt.why": attempt.why,
+        "airboss.attempt.model": attempt.model,
+        "airboss.attempt.provider": attempt.provider,
+        "http.response.status_code": attempt.status_code,
+        "server.address": upstream.hostname,
+        "server.port": upstream.port,
+        "error.type": attempt.error_type,
+    }
+    fill(into.attributes, {name: value for name, value in said.items() if value is not None})
+    if attempt.error_type is not None:
+        into.status.code, into.status.message = 2, attempt.error_type
 
 
 def rejected(answer: bytes) -> int:
@@ -103,7 +130,7 @@ def attributes_of(record: InferenceRecord, *, latest: bool) -> dict[str, Any]:
         "gen_ai.request.stream": record.stream or None,
         "gen_ai.conversation.id": record.session,
         "gen_ai.response.finish_reasons": [record.finish_reason] if record.finish_reason else None,
-        "gen_ai.response.time_to_first_chunk": _seconds(record.ttft_ms),
+        "gen_ai.response.time_to_first_chunk": _first_chunk(record),
         "gen_ai.usage.input_tokens": record.input_tokens,
         "gen_ai.usage.output_tokens": record.output_tokens,
         "gen_ai.usage.cache_read.input_tokens": record.cached_input_tokens,
@@ -122,10 +149,51 @@ def attributes_of(record: InferenceRecord, *, latest: bool) -> dict[str, Any]:
         "airboss.plan": record.plan,
         "airboss.key": record.key,
         "airboss.attempts": len(record.attempts),
+        "airboss.cache": record.cache,
         "airboss.overhead_ms": record.overhead_ms,
         **{f"airboss.tag.{name}": value for name, value in record.tags.items()},
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def asked_of(record: InferenceRecord, *, latest: bool) -> dict[str, Any]:
+    """What a call asked of its model, and which answer came, as far as its bodies tell; of odd values
+    nothing."""
+    request, response = _mapping(record.request), _mapping(record.response)
+    found: dict[str, Any] = {}
+    for name, kind in _NUMBERS.items():
+        value = request.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63:
+            found[_PARAMETERS[name]] = kind(value)
+    stop = request.get("stop")
+    texts = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else []
+    if texts and all(isinstance(each, str) for each in texts):
+        found["gen_ai.request.stop_sequences"] = texts
+    if _mapping(request.get("response_format")).get("type") in ("json_object", "json_schema"):
+        found["gen_ai.output.type"] = "json"
+    if latest and isinstance(request.get("reasoning_effort"), str):
+        found["gen_ai.request.reasoning.level"] = request["reasoning_effort"]
+    for name in ("id", "model"):
+        if isinstance(response.get(name), str):
+            found[f"gen_ai.response.{name}"] = response[name]
+    return found
+
+
+_NUMBERS: Final[Mapping[str, type[int | float]]] = {
+    "temperature": float,
+    "top_p": float,
+    "frequency_penalty": float,
+    "presence_penalty": float,
+    "top_k": int,
+    "seed": int,
+    "n": int,
+    "max_tokens": int,
+    "max_completion_tokens": int,
+}
+_PARAMETERS: Final = {name: f"gen_ai.request.{name}" for name in _NUMBERS} | {
+    "n": "gen_ai.request.choice.count",
+    "max_completion_tokens": "gen_ai.request.max_tokens",
+}
 
 
 def content_of(record: InferenceRecord) -> dict[str, str]:
@@ -193,6 +261,7 @@ class Totals:
         self._started_ns = started_ns
         self._histograms: dict[tuple[str, Labels], Histogram] = {}
         self._sums: dict[tuple[str, Labels], float] = {}
+        self._known: set[Labels] = set()
 
     def add(self, record: InferenceRecord) -> None:
         """Count a call."""
@@ -200,9 +269,10 @@ class Totals:
         inference = self._latest and record.operation != "embeddings"
         duration = semconv.INFERENCE_DURATION if inference else semconv.OPERATION_DURATION
         self._observe(duration, labels, record.latency_ms / 1000, DURATION_BUCKETS_S)
-        if record.ttft_ms is not None:
+        first_chunk = _first_chunk(record)
+        if first_chunk is not None:
             first = semconv.INFERENCE_FIRST_CHUNK if inference else semconv.TIME_TO_FIRST_CHUNK
-            self._observe(first, labels, record.ttft_ms / 1000, DURATION_BUCKETS_S)
+            self._observe(first, labels, first_chunk, DURATION_BUCKETS_S)
         counts = {
             "input_tokens": record.input_tokens,
             "output_tokens": record.output_tokens,
@@ -238,9 +308,10 @@ class Totals:
         if error is not None:
             found["error.type"] = error
         labels = tuple(found.items())
-        if len(self._histograms) < SERIES_MAX or (semconv.OPERATION_DURATION, labels) in self._histograms:
-            return labels
-        return tuple((name, OTHER) for name in found)
+        if labels not in self._known and len(self._known) >= SERIES_MAX:
+            return tuple((name, OTHER) for name in found)
+        self._known.add(labels)
+        return labels
 
     def _observe(self, name: str, labels: Labels, value: float, bounds: tuple[float, ...]) -> None:
         histogram = self._histograms.get((name, labels))
@@ -294,8 +365,9 @@ def _error_type(record: InferenceRecord) -> str | None:
     return None if record.status == "ok" else record.error_type or record.status
 
 
-def _seconds(milliseconds: float | None) -> float | None:
-    return milliseconds / 1000 if milliseconds is not None else None
+def _first_chunk(record: InferenceRecord) -> float | None:
+    """Seconds to the first piece of a stream; an answer that comes whole has none."""
+    return record.ttft_ms / 1000 if record.stream and record.ttft_ms is not None else None
 
 
 def _nanoseconds(record: InferenceRecord) -> int:
