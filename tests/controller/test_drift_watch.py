@@ -99,6 +99,20 @@ def test_answers_that_take_long_are_looked_at_beside_quick_ones(store: SqlViewSt
     assert "output_refusal" in {each.feature for each in state.found}
 
 
+def test_what_an_older_one_has_kept_begins_anew(store: SqlViewStore) -> None:
+    """A reference of calls of which less was looked at is no reference for more."""
+    watched = Watched(store)
+    states = [watched.look() for _ in range(6)]
+    kept = msgspec.to_builtins(states[-1])
+    assert len(kept["learning"]) > 20
+    for each in kept["learning"]:
+        del each["output_language"]
+    store.put_drift(features_of(NAME), msgspec.json.encode(kept))
+    sizes = [len(state.learning) for _ in range(6) if (state := watched.look()) is not None]
+    assert (sizes[0], len(sizes)) == (0, 6)
+    assert 0 < sizes[-1] < 100
+
+
 def test_drift_is_found_in_records(store: SqlViewStore) -> None:
     """Answers that begin to decline: what, and examples from before and after that are records."""
     watched = Watched(store)

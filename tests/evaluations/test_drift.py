@@ -35,6 +35,7 @@ def call(rng: random.Random, number: int, change: Change | None = None) -> Seen:
         "input_language": rng.choices(["english", "german", "unclear"], [0.8, 0.15, 0.05])[0],
         "input_topic": dict(vector(" ".join(words))),
         "output_length": int(rng.lognormvariate(6, 0.5)),
+        "output_language": rng.choices(["english", "german", "unclear"], [0.8, 0.15, 0.05])[0],
         "output_refusal": "declines" if rng.random() < 0.03 else "answers",
         "output_format": rng.choices(["prose", "a list", "with code"], [0.7, 0.2, 0.1])[0],
     }
@@ -82,6 +83,12 @@ def shorter(rng: random.Random, given: dict[str, Any]) -> None:
     given["output_length"] //= 3
 
 
+def answered_in_french(rng: random.Random, given: dict[str, Any]) -> None:
+    """A third is answered in French."""
+    if rng.random() < 0.33:
+        given["output_language"] = "french"
+
+
 def declining(rng: random.Random, given: dict[str, Any]) -> None:
     """A fifth declines."""
     if rng.random() < 0.2:
@@ -101,6 +108,7 @@ def lists(rng: random.Random, given: dict[str, Any]) -> None:
         (french, "input_language"),
         (law, "input_topic"),
         (shorter, "output_length"),
+        (answered_in_french, "output_language"),
         (declining, "output_refusal"),
         (lists, "output_format"),
     ],

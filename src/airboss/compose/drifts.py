@@ -73,13 +73,13 @@ async def check_prompts(ledger: Ledger, data: DataDir, store: DriftStore, force:
 
 def drifted(store: DriftStore, deployment: str) -> tuple[int, str] | None:
     """How much of a deployment has drifted, and in words."""
-    from airboss.evaluations.drift import Drift  # noqa: PLC0415 - statistics, where needed
+    from airboss.evaluations.drift import read  # noqa: PLC0415 - statistics, where needed
     from airboss.evaluations.drift_checks import Checks  # noqa: PLC0415 - as above
     from airboss.evaluations.drift_words import drifted as words  # noqa: PLC0415 - as above
     from airboss.store.drift_rows import checks_of, features_of  # noqa: PLC0415 - as above
 
     features, checks = store.drift(features_of(deployment)), store.drift(checks_of(deployment))
     return words(
-        msgspec.json.decode(features, type=Drift) if features is not None else None,
+        read(features),
         msgspec.json.decode(checks, type=Checks) if checks is not None else None,
     )

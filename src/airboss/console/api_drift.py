@@ -13,7 +13,7 @@ from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
-from airboss.evaluations.drift import Drift, Found
+from airboss.evaluations.drift import Drift, Found, read
 from airboss.evaluations.drift_checks import Changed, Checks
 from airboss.store.drift_rows import checks_of, features_of
 
@@ -109,7 +109,7 @@ def known(config: Config, name: str) -> None:
 def one_of(desk: Desk, name: str, asked: DriftConfig, caller: Caller) -> DriftOf:
     """How one deployment stands."""
     kept = desk.drifts.drift(features_of(name)) if asked.features else None
-    state = msgspec.json.decode(kept, type=Drift) if kept is not None else None
+    state = read(kept)
     checks = checked(desk, name, asked, caller)
     standing: Standing = "off" if not asked.features else "learning"
     if state is not None and state.watched:

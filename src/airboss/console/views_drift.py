@@ -16,6 +16,7 @@ WORDS: Final = {
     "input_language": "language of questions",
     "input_topic": "topic of questions",
     "output_length": "length of answers",
+    "output_language": "language of answers",
     "output_refusal": "answers that decline",
     "output_format": "form of answers",
 }

@@ -91,7 +91,7 @@ class DriftWatch:
     def _look(self, deployment: str, asked: DriftConfig, embedder: Embedder | None) -> None:
         now = self._clock.now()
         kept = self._store.drift(features_of(deployment))
-        state = msgspec.json.decode(kept, type=Drift) if kept is not None else None
+        state = drift.read(kept)
         topics_by = embedder.name if embedder is not None else None
         if state is not None and state.found and state.topics_by not in {None, topics_by}:
             return  # what was found stands until it is accepted; nobody tells its topics any more

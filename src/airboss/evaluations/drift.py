@@ -83,6 +83,14 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return sum(map(len, self.watched.values()))
 
 
+def read(kept: bytes | None) -> Drift | None:
+    """A state as JSON; None where there is none, or one of an older Airboss that looked at less of a call."""
+    try:
+        return msgspec.json.decode(kept, type=Drift) if kept is not None else None
+    except msgspec.ValidationError:
+        return None
+
+
 def begun(
     deployment: str, *, alpha: float, reference: int, now: datetime, topics_by: str | None = None
 ) -> Drift:

@@ -1,5 +1,6 @@
 """What is looked at of a call for drift: length, language and topic of what was asked, and of what was
-answered the length, the form and whether it declines. Pure, and rough: it runs over a sample of all calls.
+answered the length, the language, the form and whether it declines. Pure, and rough: it runs over a sample of
+all calls.
 
 Topics are clusters of vectors: of a model that embeds where there is one (`embedded`), else of hashed words.
 Those tell one subject from another by its vocabulary and know nothing of meaning: the same in other words,
@@ -56,8 +57,10 @@ COMMON: Final = {
     "portuguese": "o os e é um uma que de em para com não como do da por na",
     "dutch": "de het een en is van dat niet met voor hoe op te zijn ik je",
 }
+LANGUAGES: Final = (*COMMON, *(name for name, _, _ in SCRIPTS), "unclear")
 LABELS: Final = {
-    "input_language": (*COMMON, *(name for name, _, _ in SCRIPTS), "unclear"),
+    "input_language": LANGUAGES,
+    "output_language": LANGUAGES,
     "output_refusal": ("answers", "declines"),
     "output_format": (
         *("prose", "a list", "with code", "json", "json as asked"),
@@ -83,6 +86,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     input_language: str
     input_topic: dict[str, float]
     output_length: int
+    output_language: str
     output_refusal: str
     output_format: str
 
@@ -123,6 +127,7 @@ def seen(record: InferenceRecord, topic: Callable[[str], Vector] | None = None) 
         input_language=language(asked),
         input_topic=dict((topic or vector)(asked)),
         output_length=len(answered),
+        output_language=language(answered),
         output_refusal="declines" if declines(record, answered) else "answers",
         output_format=form(chat.request, answered, record.finish_reason),
     )
