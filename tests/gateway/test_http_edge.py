@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.plan import Timeouts
-from airboss.gateway import http1
+from airboss.gateway.client_bounds import HEAD_S_MAX
 from airboss.testing import FakeProvider
 from tests.gateway.edge_wire import EVERY, post
 from tests.support.gateway import KEY, Gateway, deployment
@@ -175,7 +175,7 @@ def test_slow_senders_are_refused(own_root: Path, provider: FakeProvider) -> Non
     """Who sends a head too slowly gets a 408, and holds up nobody."""
     plan = deployment(provider.url, timeout=Timeouts(total_s=5, first_token_s=5, idle_s=5))
     with Gateway(own_root, plan) as gateway:
-        slow_head = socket.create_connection(("127.0.0.1", gateway.port), timeout=http1.HEAD_S_MAX + 10)
+        slow_head = socket.create_connection(("127.0.0.1", gateway.port), timeout=HEAD_S_MAX + 10)
         slow_head.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n")
         assert _status(_raw(gateway, _post())) == 200
         answer = slow_head.recv(10_000)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,38 +24,34 @@ from airboss.domain.errors import (
     InvalidRequest,
     RequestTimeout,
 )
+from airboss.gateway.client_bounds import (
+    BODY_GRACE_S,
+    BODY_RATE_MIN,
+    HEAD_S_MAX,
+    KEEP_ALIVE_S,
+    LINGER_S,
+    PIECE_BYTES,
+    PIPELINE_BYTES_MAX,
+    PIPELINE_MAX,
+    STRANGER_BODY_BYTES_MAX,
+)
 from airboss.gateway.intake import Waiting
 from airboss.gateway.known_head import KnownHead, known_head
 from airboss.gateway.request_head import (
+    HEADER_BYTES_EXTRA,
     ONCE_ONLY,
     HttpRequest,
     check_framing,
     check_head,
     check_size,
+    head_bytes,
     path_of,
+    said_by,
     too_much,
 )
-from airboss.gateway.server import Server
+from airboss.gateway.server import Server, tune
 
 log = logging.getLogger("airboss.gateway")
-
-HEADER_BYTES_EXTRA = 32
-STRANGER_BODY_BYTES_MAX = 64 * 1024
-"""Of who has not shown a good key: more is not kept, or a few hundred strangers would fill the memory."""
-HEAD_S_MAX = 15.0
-"""From the first byte of a request to the end of its head."""
-BODY_GRACE_S = 30.0
-BODY_RATE_MIN = 16 * 1024
-"""Bytes a second, on average, that a body must come at after the grace."""
-KEEP_ALIVE_S = 75.0
-LINGER_S = 2.0
-"""How long what is still being sent is read and dropped after a refusal, so that the client sees the answer
-and not a reset."""
-PIPELINE_MAX = 16
-"""Requests waiting behind the one being served before reading stops."""
-PIPELINE_BYTES_MAX = 1024 * 1024
-"""Of their bodies: so many, and one body more."""
-WRITE_BUFFER_BYTES = 256 * 1024
 
 STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
@@ -71,6 +66,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[HttpRequest] = deque()
         self._waiting_bytes = 0
+        self._unparsed = b""
+        """What was read behind what waits."""
         self._task: asyncio.Task[None] | None = None
         self._next = Waiting(server.loop)
         self._current: HttpRequest | None = None
@@ -94,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._dropped_bytes = self._unread_bytes = 0
         self._in_head = self._http_1_0 = False
         self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body_bytes = self._length = 0
         self._known: KnownHead | None = None
         self._known_request = cast("HttpRequest", None)
         """The request that `_known` was the head of, without its body."""
@@ -167,7 +164,9 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         self._server.outbox.flush()
         unread = self.transport.get_write_buffer_size()
-        self._deadline = time.monotonic() + (KEEP_ALIVE_S if unread else LINGER_S)
+        self._deadline = time.monotonic() + (
+            self._server.patience_s(self._current, self._headers) if unread else LINGER_S
+        )
         if self.transport.can_write_eof():
             self.transport.write_eof()  # the client need not wait for the end of the lingering
 
@@ -193,16 +192,14 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Set the socket up, or turn the client away while draining."""
         self.transport = cast("asyncio.Transport", transport)
-        raw = self.transport.get_extra_info("socket")
-        if raw is not None and raw.family in {socket.AF_INET, socket.AF_INET6}:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        tune(self.transport)
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Stop whatever works for this client."""
         self._server.connections.discard(self)
         self._waiting.clear()
+        self._unparsed = b""
         task, self._task = self._task, None
         if task is not None:
             task.cancel("the client closed the connection")
@@ -236,6 +233,24 @@ class Connection(asyncio.Protocol):
                 )
                 self._serve(request)
                 return
+        if len(data) <= PIECE_BYTES:
+            self._parse(data)
+        else:
+            self._parse_in_pieces(data)
+        if between and not self._in_message:
+            self._learn(data)
+
+    def _parse_in_pieces(self, data: bytes) -> None:
+        """Parse as far as requests may wait, and keep the rest."""
+        view, at = memoryview(data), 0
+        while at < len(data) and not (self._refused or self._paused_reading):
+            of_body = self._length - self._body_bytes if self._in_message and not self._in_head else 0
+            end = at + max(PIECE_BYTES, of_body)
+            self._parse(view[at:end])
+            at = end
+        self._unparsed = b"" if self._refused else data[at:]
+
+    def _parse(self, data: bytes | memoryview) -> None:
         unfinished = self._headers if self._in_message else None
         was_in_head, body_bytes = self._in_head, self._body_bytes
         try:
@@ -248,15 +263,13 @@ class Connection(asyncio.Protocol):
                     check_framing(self._unread_bytes, self._body_bytes)
                 else:
                     self._read_part(len(data), same_head=same)
-            elif between:
-                self._learn(data)
         except httptools.HttpParserUpgrade:
             # The request itself is being served; what would follow in another protocol is not.
             self._refuse(
                 InvalidRequest("this server does not upgrade connections; leave out the upgrade header")
             )
         except httptools.HttpParserError as error:
-            self._refuse(_said_by(error))
+            self._refuse(said_by(error))
         except ApiError as error:
             self._refuse(error)
 
@@ -271,7 +284,7 @@ class Connection(asyncio.Protocol):
         self._answer_promised()
         self._refused = True
         self._in_message = False
-        self._body = []
+        self._body, self._unparsed = [], b""
         if self._current is not None:
             # Its answer carries `connection: close`, so what comes after is the client's loss, not ours.
             return
@@ -296,7 +309,7 @@ class Connection(asyncio.Protocol):
             unread = self._refused or self.transport.is_closing() or self.transport.get_write_buffer_size()
             self.transport.abort() if unread else self.transport.close()
         else:
-            seen = self._head_bytes() + self._body_bytes
+            seen = head_bytes(self._url, self._headers) + self._body_bytes
             self._refuse(RequestTimeout(f"only {seen} bytes of the request came in time; send it faster"))
 
     def busy(self) -> bool:
@@ -346,13 +359,7 @@ class Connection(asyncio.Protocol):
 
     def _check_head(self) -> None:
         """Refuse a head that is too large; asked once a read and once a head, for what is read is bounded."""
-        check_size(max(self._head_bytes(), self._unread_bytes))
-
-    def _head_bytes(self) -> int:
-        # Many tiny headers cost more than their bytes, so each counts for a little more.
-        headers = self._headers
-        kept = sum(map(len, headers)) + sum(map(len, headers.values())) + len(headers) * HEADER_BYTES_EXTRA
-        return len(self._url) + kept + self._dropped_bytes
+        check_size(max(head_bytes(self._url, self._headers) + self._dropped_bytes, self._unread_bytes))
 
     def on_headers_complete(self) -> None:
         """Refuse early what will not be served."""
@@ -363,6 +370,7 @@ class Connection(asyncio.Protocol):
         version = self._parser.get_http_version()
         self._http_1_0 = version == "1.0"
         length = check_head(headers, version, self._url)
+        self._length = length
         if length > self._server.body_bytes_max:
             raise too_much(length, self._server.body_bytes_max)
         self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
@@ -402,6 +410,7 @@ class Connection(asyncio.Protocol):
         self._waiting_bytes += len(request.body)
         full = len(self._waiting) >= PIPELINE_MAX or self._waiting_bytes >= PIPELINE_BYTES_MAX
         if full and not self._paused_reading:
+            self._server.may_send(request.headers, "/v1/")  # of a stranger no more is read
             self._paused_reading = True
             self.transport.pause_reading()
 
@@ -457,7 +466,7 @@ class Connection(asyncio.Protocol):
 
     async def _until_read(self) -> None:
         """Wait for a client that sends requests and reads no answers: they would fill the memory."""
-        self._read_by = time.monotonic() + KEEP_ALIVE_S
+        self._read_by = time.monotonic() + self._server.patience_s(self._current, self._headers)
         self._has_read = self.loop.create_future()
         await self._has_read
         self._has_read = None
@@ -480,6 +489,7 @@ class Connection(asyncio.Protocol):
             self._paused_reading = False
             with contextlib.suppress(RuntimeError):
                 self.transport.resume_reading()
+                self._parse_in_pieces(self._unparsed)
 
     def _answer_error(self, error: ApiError, request: HttpRequest) -> None:
         if self.began or self.transport.is_closing():
@@ -488,12 +498,3 @@ class Connection(asyncio.Protocol):
             return
         headers, body = self._server.error_response(error, request.path)
         self.respond(error.http_status, headers, body)
-
-
-def _said_by(error: httptools.HttpParserError) -> ApiError:
-    """What llhttp wraps of ours, which says more than its wrapper; without where it was raised, as that knows
-    the connection."""
-    cause = error.__context__
-    if isinstance(cause, ApiError):
-        return cause.with_traceback(None)
-    return InvalidRequest(f"the request is not valid HTTP/1.1: {error}", code="invalid_http")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import httptools
 import msgspec
 
-from airboss.domain.errors import BodyTooLarge, HeadersTooLarge, InvalidRequest, UnsupportedMedia
+from airboss.domain.errors import ApiError, BodyTooLarge, HeadersTooLarge, InvalidRequest, UnsupportedMedia
 
 if TYPE_CHECKING:
     from airboss.gateway.wire import Body
 
 HEAD_BYTES_MAX = 64 * 1024
+HEADER_BYTES_EXTRA = 32
 FRAMING_BYTES_A_BODY_BYTE = 8
 """What chunks of one byte each cost; sizes, extensions and trailers may take so much, and a head's worth."""
 
@@ -87,9 +88,15 @@ def _check_chunked(headers: Mapping[bytes, bytes], version: str) -> None:
         )
 
 
-def check_size(head_bytes: int) -> None:
+def head_bytes(url: bytes, headers: Mapping[bytes, bytes]) -> int:
+    """How long a head is taken to be: many tiny headers cost more than their bytes, so each has more."""
+    kept = sum(map(len, headers)) + sum(map(len, headers.values()))
+    return len(url) + kept + len(headers) * HEADER_BYTES_EXTRA
+
+
+def check_size(size: int) -> None:
     """Refuse a head that is too large, or is so already before its end."""
-    if head_bytes > HEAD_BYTES_MAX:
+    if size > HEAD_BYTES_MAX:
         raise HeadersTooLarge(
             f"the request's head is over {HEAD_BYTES_MAX} bytes; send fewer or shorter headers"
         )
@@ -110,6 +117,15 @@ def too_much(size: int, most: int) -> BodyTooLarge:
         f"the body is {size} bytes or more, the limit is {most}; send less, or raise max_body_bytes under "
         "[gateway]"
     )
+
+
+def said_by(error: httptools.HttpParserError) -> ApiError:
+    """What llhttp wraps of ours, which says more than its wrapper; without where it was raised, as that knows
+    the connection."""
+    cause = error.__context__
+    if isinstance(cause, ApiError):
+        return cause.with_traceback(None)
+    return InvalidRequest(f"the request is not valid HTTP/1.1: {error}", code="invalid_http")
 
 
 @lru_cache(maxsize=32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
 import sys
 import termios
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airboss.domain.errors import ApiError
+from airboss.gateway.client_bounds import KEEP_ALIVE_S, STRANGER_UNREAD_S, UNSENT_BYTES, WRITE_BUFFER_BYTES
 from airboss.gateway.intake import Intake
 from airboss.gateway.request_head import HttpRequest
 from airboss.providers.outbox import Outbox
@@ -39,6 +41,15 @@ def unsent(transport: asyncio.Transport) -> bool:
     return int.from_bytes(left, sys.byteorder) > 0
 
 
+def tune(transport: asyncio.Transport) -> None:
+    """Set a client's connection up."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None and raw.family in {socket.AF_INET, socket.AF_INET6}:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+
+
 class Server(msgspec.Struct, kw_only=True):
     """One worker's."""
 
@@ -55,6 +66,14 @@ class Server(msgspec.Struct, kw_only=True):
     draining: bool = False
     closed: dict[Connection, float] = msgspec.field(default_factory=dict)
     """Since when those that were closed for a drain are."""
+
+    def patience_s(self, request: HttpRequest | None, headers: Mapping[bytes, bytes]) -> float:
+        """How long answers may stand unread: of who sent this request, or the one with these headers."""
+        try:
+            self.may_send(headers if request is None else request.headers, "/v1/")
+        except ApiError:
+            return STRANGER_UNREAD_S
+        return KEEP_ALIVE_S
 
     def sweep(self) -> None:
         """Close what waits too long; called about once a second."""
