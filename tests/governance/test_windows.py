@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airboss.governance.windows import SLOT_S, SLOTS, WINDOW_S, Window
+from airboss.governance.windows import SLOT_S, SLOTS, WINDOW_S, Window, steady
 
 GAPS = st.floats(min_value=0.0, max_value=90.0, allow_nan=False)
 START = 1_790_000_000.0
@@ -20,6 +20,26 @@ def flood(window: Window, limit: int, until_s: float, *, rate: float) -> list[fl
             window.take(1, now)
             taken.append(now)
     return taken
+
+
+def test_a_window_kept_by_a_clock_that_was_ahead() -> None:
+    """What it holds counts for the minute that it had left, and no longer."""
+    window = Window()
+    window.take(2, START - 30)
+    window.take(3, START)
+    window.no_later_than(START - 3_600)
+    assert window.taken(START - 3_600) == 5
+    assert window.taken(START - 3_600 + WINDOW_S - 29) == 3
+    assert window.taken(START - 3_600 + WINDOW_S + 1) == 0
+
+
+def test_a_steady_clock() -> None:
+    """It begins with the wall clock's time and goes at the other's pace."""
+    passed = [50.0]
+    now = steady(START, lambda: passed[0])
+    assert now() == START
+    passed[0] += 1.5
+    assert now() == START + 1.5
 
 
 @settings(deadline=None)  # counted by what it does, on machines that are busy too

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -17,7 +17,7 @@ import uvloop
 
 from airboss.config.prices import shipped
 from airboss.domain.plan import Target
-from airboss.domain.ports import Ledger, Snapshot
+from airboss.domain.ports import Clock, Ledger, Snapshot
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.responses import Keeping
 from airboss.gateway.serve import GatewaySettings, serve
@@ -73,6 +73,24 @@ class SystemClock:
         return monotonic()
 
 
+class SteppedClock:
+    """The machine's clocks, each so many seconds ahead as a file says: `WALL MONOTONIC`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def _ahead_s(self) -> list[float]:
+        return [float(each) for each in self._path.read_text().split()]
+
+    def now(self) -> datetime:
+        """Wall-clock time."""
+        return datetime.now(UTC) + timedelta(seconds=self._ahead_s()[0])
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return monotonic() + self._ahead_s()[1]
+
+
 def _provider_key(target: Target) -> str | None:
     return provider_key(target, env={}, read=lambda path: path.read_text().strip())
 
@@ -82,6 +100,8 @@ def main() -> None:
     snapshot, journal, fd, body_bytes_max = sys.argv[1:5]
     logging.basicConfig(level=logging.INFO)
     root = Path(journal)
+    stepped = root.parent / "clock"
+    clock: Clock = SteppedClock(stepped) if stepped.exists() else SystemClock()
     writer = JournalWriter(root, "gateway-0")
     responses = Responses(f"sqlite:///{root.parent / 'ledger.db'}")
     metrics = root.parent / "metrics"
@@ -101,9 +121,9 @@ def main() -> None:
         listen=socket.socket(fileno=int(fd)),
         settings=settings,
         provider_key=_provider_key,
-        clock=SystemClock(),
+        clock=clock,
         keeping=Keeping(store=cast("ResponseStore", responses), days=30),
-        cache=AnswerCache(root.parent / "cache.db", clock=SystemClock()),
+        cache=AnswerCache(root.parent / "cache.db", clock=clock),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(coroutine)

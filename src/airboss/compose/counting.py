@@ -16,6 +16,7 @@ from airboss.compose.parts import SystemClock, role_lock
 from airboss.compose.stores import open_spends
 from airboss.config import StoreConfig
 from airboss.domain.errors import DataDirLocked, SetupError
+from airboss.governance.windows import steady
 from airboss.store.datadir import DataDir, resolved
 from airboss.supervisor import fleet
 from airboss.supervisor.lifeline import on_parent_gone
@@ -79,7 +80,8 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
     except DataDirLocked:
         return SocketCounters(data.counters_socket, worker=worker)
     stack.callback(kept.close)
-    return LocalCounters(Owner(kept, now=time.time()), worker=worker, now=time.time)
+    now = steady(time.time(), time.monotonic)
+    return LocalCounters(Owner(kept, now=now()), worker=worker, now=now)
 
 
 def run_counters(data_dir: Path, *, log_format: str | None) -> None:
@@ -96,13 +98,14 @@ def run_counters(data_dir: Path, *, log_format: str | None) -> None:
         on_parent_gone(lambda: os.kill(os.getpid(), signal.SIGTERM))
         kept = StateLog(data.counters_path)
         stack.callback(kept.close)
-        owner = Owner(kept, now=time.time())
+        now = steady(time.time(), time.monotonic)
+        owner = Owner(kept, now=now())
 
         async def main() -> None:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            await serve(owner, data.counters_socket, stop=stop, now=time.time)
+            await serve(owner, data.counters_socket, stop=stop, now=now)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())

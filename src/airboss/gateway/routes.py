@@ -235,7 +235,7 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
     if worker.serving is not None:
         plan = worker.serving.plan
         gauges["plan_number"] = plan.number
-        gauges["plan_age_seconds"] = (now - plan.created_at).total_seconds()
+        gauges["plan_age_seconds"] = max(0.0, (now - plan.created_at).total_seconds())
     gauges |= _controller_gauges(others.get("controller"), now.timestamp())
     # What was once shown must be there after a kill: the file is what the next life goes on from.
     own = await worker.share(settings.metrics_dir)
@@ -255,12 +255,12 @@ def _controller_gauges(controller: Counts | None, now: float) -> dict[str, float
     """The lag, as of now: a controller that has stopped reporting moves nothing either."""
     if controller is None:
         return {}
-    age = now - controller.written_at.timestamp()
+    age = max(0.0, now - controller.written_at.timestamp())  # the clock may have been set back
     # Taken out of the counts, which are summed: this one is a time, not a count.
     oldest = controller.gauges.pop("journal_oldest_unmoved_at", 0.0)
     return {
         "controller_age_seconds": age,
-        "journal_lag_seconds": now - oldest if oldest else max(0.0, age - 5.0),
+        "journal_lag_seconds": max(0.0, now - oldest if oldest else age - 5.0),
     }
 
 

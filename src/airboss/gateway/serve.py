@@ -32,6 +32,7 @@ from airboss.gateway.traces_prices import ListedPrices
 from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
+from airboss.governance.windows import steady
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import read_counts
 
@@ -165,8 +166,8 @@ async def _end(chores: Sequence[asyncio.Task[None]], worker: Worker) -> None:
 
 
 def _own_limiter(clock: Clock) -> Limiter:
-    owner = Owner(None, now=clock.now().timestamp())
-    counters = LocalCounters(owner, worker="gateway", now=lambda: clock.now().timestamp())
+    now = steady(clock.now().timestamp(), clock.monotonic)
+    counters = LocalCounters(Owner(None, now=now()), worker="gateway", now=now)
     return Limiter(counters, clock=clock)
 
 

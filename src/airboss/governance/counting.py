@@ -145,6 +145,11 @@ class Book:
         """What a book made from it would go on with."""
         return BookState({name: window.slots for name, window in self._windows.items()}, self._holdings)
 
+    def no_later_than(self, now: float) -> None:
+        """As `Window.no_later_than`."""
+        for window in self._windows.values():
+            window.no_later_than(now)
+
     def ask(self, worker: str, wants: Sequence[Want], *, now: float, workers: int) -> Answer:
         """Give all or nothing. `workers` is how many there are; leases are divided among them."""
         refused: Denied | None = None

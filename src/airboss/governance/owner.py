@@ -79,6 +79,7 @@ class Owner:
                 self._book, self._seqs = Book(snapshot.book), snapshot.seqs
             else:
                 self._apply(_events.decode(entry))
+        self._book.no_later_than(now)
         self._behind = True
         """What is written lacks something that happened; nothing is given until it does not."""
         self._waits_until: float | None = now + GRACE_S

@@ -7,6 +7,7 @@ minute, wherever it is cut, has more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 WINDOW_S: Final = 60.0
@@ -14,6 +15,14 @@ SLOTS: Final = 240
 SLOT_S: Final = WINDOW_S / SLOTS
 """Times are kept to a quarter of a second. A slot counts until all of it is older than a minute, so that at a
 steady rate 0.4% less than the limit is given, and never more."""
+
+
+def steady(epoch_s: float, monotonic: Callable[[], float]) -> Callable[[], float]:
+    """A clock for windows: seconds since the epoch, which was `epoch_s` ago, that go on at the pace of time.
+    By the wall clock a limit would be shut, once that is set back, until the same hour comes again.
+    """
+    ahead = epoch_s - monotonic()
+    return lambda: ahead + monotonic()
 
 
 def slot_of(now: float) -> int:
@@ -30,6 +39,13 @@ class Window:
     def __init__(self, slots: dict[int, int] | None = None) -> None:
         self.slots: dict[int, int] = slots or {}
         self.total = sum(self.slots.values())
+
+    def no_later_than(self, now: float) -> None:
+        """Take what was taken later than `now` for what was taken just now, and all before it for as much
+        earlier: it was kept by a clock that was ahead."""
+        ahead = next(reversed(self.slots), 0) - slot_of(now)
+        if ahead > 0:
+            self.slots = {slot - ahead: amount for slot, amount in self.slots.items()}
 
     def taken(self, now: float) -> int:
         """How much was taken in the minute up to `now`."""
