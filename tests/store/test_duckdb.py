@@ -9,6 +9,7 @@ import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import msgspec
@@ -168,6 +169,35 @@ def test_a_damaged_file_is_told_as_such(tmp_path: Path, how: str) -> None:
     path.with_name(named).write_bytes(kinds.get(how, wal[:60] + bytes(100) + wal[160:]))
     with pytest.raises(StoreUnavailable, match=f"{named} is damaged: put a copy"):
         DuckDBRecordLog(path)
+
+
+def test_a_text_is_parsed_once_for_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another connection, with other parameters, runs what was parsed; what is kept of texts is bounded, and
+    several statements in one text are all run."""
+    monkeypatch.setattr(duckdb_run, "_parsed", {})
+    monkeypatch.setattr(duckdb_run, "PARSED_MAX", 3)
+    parsed: list[str] = []
+
+    class Watched:
+        def __init__(self) -> None:
+            self._connection = duckdb.connect()
+
+        def extract_statements(self, text: str) -> list[duckdb.Statement]:
+            parsed.append(text)
+            return self._connection.extract_statements(text)
+
+        def execute(self, *given: Any) -> duckdb.DuckDBPyConnection:
+            return self._connection.execute(*given)
+
+    first: Any = Watched()
+    second: Any = Watched()
+    assert duckdb_run.run(first, "select $a + 1", {"a": 1}) == [(2,)]
+    assert duckdb_run.run(second, "select $a + 1", {"a": 2.5}) == [(3.5,)]
+    assert parsed == ["select $a + 1"]
+    assert duckdb_run.run(first, "create table t (a integer); insert into t values (7); from t") == [(7,)]
+    for number in range(10):
+        assert duckdb_run.run(first, f"select {number}") == [(number,)]
+        assert len(duckdb_run._parsed) <= 3
 
 
 def test_a_long_query_does_not_hold_up_a_move(tmp_path: Path) -> None:

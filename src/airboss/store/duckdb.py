@@ -43,6 +43,7 @@ from airboss.store import duckdb_read as read
 from airboss.store.duckdb_open import migrate, unopened
 from airboss.store.duckdb_run import Connection
 from airboss.store.duckdb_run import append as _append
+from airboss.store.duckdb_run import execute as _execute
 from airboss.store.duckdb_run import query as _query
 from airboss.store.duckdb_run import run as _run
 from airboss.store.gate import Gate
@@ -249,7 +250,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             if not isinstance(rolled, Question):
                 return [told(DeploymentStats, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "without": without_key}
-            found = connection.execute(_query("stats"), asked)
+            found = _execute(connection, _query("stats"), asked)
             return [DeploymentStats(**row) for row in read.dicts(found)]
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
@@ -259,7 +260,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             if not isinstance(rolled, Question):
                 return [told(StatsBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
-            rows = read.dicts(connection.execute(_query("series"), asked))
+            rows = read.dicts(_execute(connection, _query("series"), asked))
             return [StatsBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
 
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
@@ -269,7 +270,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             if not isinstance(rolled, Question):
                 return [told(ReleaseBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
-            rows = read.dicts(connection.execute(_query("traffic"), asked))
+            rows = read.dicts(_execute(connection, _query("traffic"), asked))
             return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
 
     def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from airboss.store import duckdb_read as read
-from airboss.store.duckdb_run import Connection, query, reach, run
+from airboss.store.duckdb_run import Connection, execute, query, reach, run
 from airboss.store.rollups import DAY_S, Question, Sums, inside
 from airboss.store.rows import naive
 
@@ -244,7 +244,7 @@ def told(connection: Connection, asked: Question) -> list[dict[str, Any]] | None
             **{f"same_{name}": same.format(table=name) for name in (*LISTS, "counted")},
             order=", ".join([*filter(None, [asked.order]), *(f"numbers.{key}" for key in keys)]),
         )
-        return read.dicts(connection.execute(text, _given(text, asked, more | of_people)))
+        return read.dicts(execute(connection, text, _given(text, asked, more | of_people)))
     finally:
         connection.rollback()
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from airboss.store import duckdb_people, duckdb_tags, rollups
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_bins import BINNED, bin_of, numbers
-from airboss.store.duckdb_run import Connection, query, run
+from airboss.store.duckdb_run import Connection, execute, query, run
 from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST_BIN, QUANTILES, Question
 from airboss.store.rows import naive
 
@@ -73,7 +73,7 @@ def ask(connection: Connection, asked: Question) -> list[dict[str, Any]] | Quest
         else:
             given |= tagged[0]
             text = _text(asked, people, summed=True, few_tags=tagged[1], tagged=True)
-        rows = read.dicts(connection.execute(text, duckdb_people.used(text, given)))
+        rows = read.dicts(execute(connection, text, duckdb_people.used(text, given)))
         return [_aware(each) for each in rows]
     finally:
         connection.rollback()

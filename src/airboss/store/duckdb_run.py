@@ -14,8 +14,11 @@ Connection = duckdb.DuckDBPyConnection
 
 ENGINE: Final = duckdb.__version__
 """Whose hashes are kept: another's may differ."""
+PARSED_MAX: Final = 256
 NEAR_MS = 3_600_000
 """Ids whose times lie closer together than this are looked for at once."""
+
+_parsed: dict[str, duckdb.Statement] = {}
 
 
 @cache
@@ -24,10 +27,25 @@ def query(name: str) -> str:
     return (resources.files("airboss.store") / "queries" / f"{name}.sql").read_text()
 
 
+def execute(connection: Connection, text: str, asked: list[Any] | dict[str, Any] | None = None) -> Connection:
+    """Begin a statement, whose rows the caller reads to their end. Its text is parsed once a process: a long
+    question takes DuckDB 5 to 12 ms each time."""
+    statement = _parsed.get(text)
+    if statement is None:
+        statements = connection.extract_statements(text)
+        if len(statements) != 1:  # a migration
+            return connection.execute(text, asked)
+        if len(_parsed) >= PARSED_MAX:
+            _parsed.clear()
+        (statement,) = statements
+        _parsed[text] = statement
+    return connection.execute(statement, asked)
+
+
 def run(connection: Connection, text: str, asked: list[Any] | dict[str, Any] | None = None) -> list[Any]:
     """Run a statement to its end and return its rows: DuckDB 2 hands rows out while it still works, and one
     that nobody reads keeps the connection busy."""
-    return connection.execute(text, asked).fetchall()
+    return execute(connection, text, asked).fetchall()
 
 
 def reach(connection: Connection, table: str) -> tuple[int, datetime | None]:

@@ -9,7 +9,7 @@ from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
 from airboss.store import duckdb_people, duckdb_rollups
 from airboss.store import duckdb_read as read
-from airboss.store.duckdb_run import Connection, query
+from airboss.store.duckdb_run import Connection, execute, query
 from airboss.store.rollups import Question, of_usage
 from airboss.store.rows import naive
 from airboss.store.usage import TAG, check, pointer
@@ -70,7 +70,7 @@ def _of_every_call(
         **read.beyond(asked),
         order=", ".join([*first, *keys]),
     )
-    return read.dicts(connection.execute(text, duckdb_people.used(text, parameters)))
+    return read.dicts(execute(connection, text, duckdb_people.used(text, parameters)))
 
 
 def _column(name: str, at: int, parameters: dict[str, Any]) -> str:
