@@ -14,7 +14,7 @@ import msgspec
 from airboss.domain.record import PolicyFinding
 from airboss.governance.findings import Findings
 from airboss.governance.screening import ScreeningPolicy, masking, masking_again, screen_text
-from airboss.governance.screening_json import Names, restore_json, screen_json
+from airboss.governance.screening_json import Names, identifier, restore_json, screen_json
 from airboss.governance.screening_known import LEARNT_MAX, KnownEvent, learn
 from airboss.governance.screening_stream import (
     BLOCKED,
@@ -24,6 +24,7 @@ from airboss.governance.screening_stream import (
     ChoiceScreen,
     Members,
     Pairs,
+    harmless,
     mute,
     read_list,
     read_number,
@@ -45,7 +46,9 @@ SPARED: frozenset[Names] = frozenset(
 )
 """What identifies the caller, the session or the model in a request: no text, and not masked."""
 
-_ANSWER_SPARED: frozenset[Names] = frozenset({("id",), ("object",), ("model",)})
+_ANSWER_NAMED: frozenset[Names] = frozenset({("id",), ("object",), ("model",)})
+"""What identifies an answer and is no text."""
+_HEADS_KEPT = 16
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "usage")
 
 _encode = msgspec.json.Encoder().encode
@@ -144,6 +147,8 @@ class AnswerScreen:
         self._findings = Findings(policy)
         self._streams: dict[int, ChoiceScreen] = {}
         self._head: Members = {}
+        self._heads: dict[bytes, msgspec.Raw] = {}
+        """Members of heads, without values."""
         self._known: KnownEvent | None = None
         self._learnt = 0
         self.blocked = False
@@ -171,7 +176,7 @@ class AnswerScreen:
         """A whole answer, valid JSON but for halves of characters."""
         if not self._policy.acting:
             screen_json(
-                self._policy, body, where="response", findings=self._findings, spared=_ANSWER_SPARED,
+                self._policy, body, where="response", findings=self._findings, spared=_ANSWER_NAMED,
                 emptied=frozenset({"heard"}),  # which says the same once more (`dialects.heard`)
             )  # fmt: skip
             return Passed(body, body)
@@ -180,7 +185,7 @@ class AnswerScreen:
         found = Findings(self._policy)
         screened = screen_json(
             self._policy, body, where="response", findings=found,
-            tokens=self._tokens, spared=_ANSWER_SPARED, emptied=REMOVED,
+            tokens=self._tokens, opaque=_ANSWER_NAMED, emptied=REMOVED,
         )  # fmt: skip
         if screened.blocked:
             self.blocked = True
@@ -202,7 +207,7 @@ class AnswerScreen:
         begun = _encode({name: top[name] for name in (*_HEAD, "choices") if name in top})
         masks = masking_again(self._policy)  # a role, a reason or a count may hold a value too
         return screen_json(
-            masks, begun, where="response", findings=Findings(masks), spared=_ANSWER_SPARED
+            masks, begun, where="response", findings=Findings(masks), opaque=_ANSWER_NAMED
         ).data
 
     def _prefix(self, choice: Members) -> Members:
@@ -254,8 +259,13 @@ class AnswerScreen:
         top = read_object(msgspec.Raw(data))
         if top is None or self.over:
             return []
-        self._head = {name: top[name] for name in _HEAD if name in top and name != "usage"}
-        rest = {name: raw for name, raw in top.items() if name in _HEAD or (name != "choices" and mute(raw))}
+        heads = {name: self._clean(top[name]) for name in _HEAD if name in top}
+        rest = {
+            name: heads.get(name, raw)
+            for name, raw in top.items()
+            if name in heads or (name != "choices" and mute(raw) and harmless(name))
+        }
+        self._head = {name: raw for name, raw in heads.items() if name != "usage"}
         flushed: Pairs = []
         passed: Pairs = []
         for member in read_list(top.get("choices")):
@@ -271,6 +281,18 @@ class AnswerScreen:
         if passed or bytes(rest.get("usage", NULL)) != b"null" or not read_list(top.get("choices")):
             out.append(self._event(rest, passed))
         return out
+
+    def _clean(self, raw: msgspec.Raw) -> msgspec.Raw:
+        """A member of a head, as `identifier`; every event has the same."""
+        if mute(raw):
+            return raw
+        data = bytes(raw)
+        clean = self._heads.get(data)
+        if clean is None:
+            clean = msgspec.Raw(identifier(self._policy, data))
+            if len(self._heads) < _HEADS_KEPT:
+                self._heads[data] = clean
+        return clean
 
     def known(self, data: bytes) -> tuple[KnownEvent, str] | None:
         """The kind and the text of an event like one before it; None of any other."""

@@ -15,12 +15,15 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
+from airboss.governance.candidates import Kind
 from airboss.governance.findings import Findings
-from airboss.governance.screening import ScreeningPolicy, screen_text, without_names
+from airboss.governance.policies import NAMED
+from airboss.governance.screening import ScreeningPolicy, one_action, screen_text, without_names
 from airboss.governance.tokens import Tokens
 
 NESTED_MAX = 4
@@ -50,6 +53,7 @@ _MEDIA = frozenset(
 _SEALED = "encrypted_content"
 """A name of what only its maker can read, and wants back as it was."""
 _OPAQUE = re.compile(rb'"[A-Za-z0-9+/_-]{64,}={0,2}"')
+_UUID = re.compile(rb'"[A-Za-z_.:-]{0,40}[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"')
 _SECRET_NAME = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|wort)|pwd|secret|credentials?|token"
     r"|(?:api|access|secret|private|account|auth|encryption|signing)[_-]?key)\Z"
@@ -72,19 +76,36 @@ def screen_json(
     findings: Findings,
     tokens: Tokens | None = None,
     spared: frozenset[Names] = frozenset(),
+    opaque: frozenset[Names] = frozenset(),
     emptied: frozenset[str] = frozenset(),
 ) -> ScreenedJson:
     """`raw` with its values screened; the same object if nothing changed. What is not JSON is screened as
     UTF-8 text.
 
     What was found goes into `findings`, under `where` and the names that lead to it. The texts at `spared`
-    are left alone, but not what is in lists or objects there; the values of members called as in `emptied`
-    become null, wherever they stand. Raises ValueError for `tokenize` without tokens.
+    are left alone, and those at `opaque` are taken as `identifier` takes them, but not what is in lists or
+    objects there; the values of members called as in `emptied` become null, wherever they stand. Raises
+    ValueError for `tokenize` without tokens.
     """
-    walk = _Walk(policy, tokens, findings, spared, emptied)
+    walk = _Walk(policy, tokens, findings, spared=spared, opaque=opaque, emptied=emptied)
     at = tuple(where.split("."))
     data = walk.document(raw, at, 0) if _is_json(raw) else walk.plain(raw, at)
     return ScreenedJson(data=b"" if walk.blocked else data, blocked=walk.blocked)
+
+
+@lru_cache(maxsize=256)  # a few policies
+def _masks(kinds: frozenset[Kind]) -> ScreeningPolicy:
+    return one_action("mask", kinds.difference(NAMED))
+
+
+def identifier(policy: ScreeningPolicy, raw: bytes) -> bytes:
+    """JSON that names or counts something and is no text, with a mask for every value that the policy does
+    something about. No answer is refused for what its id looks like, and nothing of it is counted. A UUID
+    stays, whose digits may look like anybody's number."""
+    if b'"' not in raw or _UUID.fullmatch(raw) is not None or policy.acting.issubset(NAMED):
+        return raw
+    masks = _masks(policy.acting)
+    return screen_json(masks, raw, where="response", findings=Findings(masks)).data
 
 
 def restore_json(tokens: Tokens, raw: bytes) -> bytes:
@@ -112,7 +133,9 @@ class _Walk:
         policy: ScreeningPolicy,
         tokens: Tokens | None,
         findings: Findings,
+        *,
         spared: frozenset[Names],
+        opaque: frozenset[Names],
         emptied: frozenset[str],
     ) -> None:
         self._policy = policy
@@ -120,6 +143,7 @@ class _Walk:
         self._tokens = tokens
         self._findings = findings
         self._spared = spared
+        self._opaque = opaque
         self._emptied = emptied
         self.blocked = False
 
@@ -130,6 +154,9 @@ class _Walk:
         def change(names: Names, span: bytes, place: Place) -> bytes | None:
             if self.blocked:
                 return None
+            if place == "member" and not nested and names in self._opaque and span[:1] == b'"':
+                named = identifier(self._policy, span)
+                return None if named is span else named
             if span[:1] == b'"':
                 return self._string(at, names, span, nested, place)
             # Numbers beside the texts are settings, such as a seed.

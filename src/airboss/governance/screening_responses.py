@@ -23,7 +23,7 @@ from airboss.governance.findings import Findings
 from airboss.governance.responses_begun import CUT, Begun
 from airboss.governance.screening import ScreeningPolicy, screen_text
 from airboss.governance.screening_chat import Passed
-from airboss.governance.screening_json import Names, emptied, restore_json, screen_json
+from airboss.governance.screening_json import Names, emptied, identifier, restore_json, screen_json
 from airboss.governance.screening_stream import (
     HELD_BYTES_MAX,
     NULL,
@@ -82,11 +82,18 @@ _NAMES: Final = frozenset({"type", "item_id"})
 
 _SPARED: Final[frozenset[Names]] = frozenset(
     {
-        ("id",), ("object",), ("model",), ("service_tier",), ("user",), ("safety_identifier",),
-        ("prompt_cache_key",), ("previous_response_id",), ("metadata", "user_id"), ("metadata", "session_id"),
-        ("output", "type"), ("output", "id"), ("output", "call_id"),
+        ("user",), ("safety_identifier",), ("prompt_cache_key",), ("previous_response_id",),
+        ("metadata", "user_id"), ("metadata", "session_id"),
     }
 )  # fmt: skip
+"""What the client said itself."""
+_NAMED: Final[frozenset[Names]] = frozenset(
+    {
+        ("id",), ("object",), ("model",), ("service_tier",), ("output", "type"), ("output", "id"),
+        ("output", "call_id"),
+    }
+)  # fmt: skip
+"""What identifies an answer and what is in it, and is no text."""
 _TYPE = re.compile(r"[a-z_.]{1,80}")
 _NAME = re.compile(r"[a-z_]{1,40}(?:64)?")
 _ID = re.compile(rb'"[A-Za-z0-9_.:/=+-]{0,512}"')
@@ -174,7 +181,7 @@ class ResponsesScreen:
             head = self._object(members, Findings(self._policy))
         except _Blocked:
             named = {name: members.get(name, NULL) for name in ("id", "object", "model")}
-            head = {name: raw for name, raw in named.items() if _ID.fullmatch(bytes(raw))}
+            head = {name: self._id(raw) for name, raw in named.items() if _ID.fullmatch(bytes(raw))}
         return head | CUT | {"output": msgspec.Raw(_encode(output))}
 
     def _up_to_blocked(
@@ -189,13 +196,16 @@ class ResponsesScreen:
                 return [*passed, *prefix(each)], True
         return passed, False
 
+    def _id(self, raw: msgspec.Raw) -> msgspec.Raw:
+        return msgspec.Raw(identifier(self._policy, bytes(raw)))
+
     def _item_prefix(self, item: Members) -> list[msgspec.Raw]:
         """What of an item comes before what is blocked: of calls nothing, whose beginning is of no use."""
         kept = {name: item[name] for name in ("type", "role") if _WORD.fullmatch(bytes(item.get(name, NULL)))}
         if read_text(kept.get("type")) not in {"message", "reasoning"}:
             return []
         if _ID.fullmatch(bytes(item.get("id", NULL))):
-            kept["id"] = item["id"]
+            kept["id"] = self._id(item["id"])
         for name in ("summary", "content"):
             if name not in item:
                 continue
@@ -250,6 +260,8 @@ class ResponsesScreen:
         members = {n: raw for n, raw in members.items() if _NAME.fullmatch(n) and n != "obfuscation"}
         if _ID.fullmatch(bytes(members.get("item_id", b""))) is None:
             members.pop("item_id", None)  # it would pass unread
+        else:
+            members["item_id"] = self._id(members["item_id"])
         for name in _INDICES:
             if name in members and _INDEX.fullmatch(bytes(members[name])) is None:
                 del members[name]
@@ -380,6 +392,7 @@ class ResponsesScreen:
             findings=found,
             tokens=self._tokens,
             spared=_SPARED,
+            opaque=_NAMED,
         )
         if screened.blocked:
             raise _Blocked(found)

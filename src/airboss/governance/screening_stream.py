@@ -44,6 +44,7 @@ _OURS = REMOVED | {"delta", "message", "text"}
 _IDENTIFIERS = ("id", "type")
 _DEPTH_MAX = 8
 _WORD = re.compile(rb'"[A-Za-z_]{1,32}"')
+_NAME = re.compile(r"[A-Za-z_.-]{1,64}[0-9]{0,3}")
 _IMAGE = (
     rb'\{"type":"image_url",(?:"index":\d{1,9},)?"image_url":'
     rb'\{"url":"data:image/[a-z.+-]{1,32};base64,[A-Za-z0-9+/=]*+"\}(?:,"index":\d{1,9})?\}'
@@ -249,7 +250,7 @@ class ChoiceScreen:
 
 def _kept(member: Members, delta: Members) -> tuple[Members, Members]:
     """What goes on of a choice and of its delta besides its texts and calls."""
-    kept = {name: raw for name, raw in member.items() if name not in _OURS and mute(raw)}
+    kept = {name: raw for name, raw in member.items() if name not in _OURS and mute(raw) and harmless(name)}
     return kept, {name: raw for name, raw in delta.items() if _passes(name, raw)}
 
 
@@ -259,7 +260,7 @@ def _passes(name: str, raw: msgspec.Raw) -> bool:
         return _WORD.fullmatch(bytes(raw)) is not None
     if name == "images":  # pictures, which hold no text that is read
         return _IMAGES.fullmatch(bytes(raw).translate(None, b" ")) is not None
-    return name not in TEXTS and name not in CALLS and name not in REMOVED and mute(raw)
+    return name not in TEXTS and name not in CALLS and name not in REMOVED and mute(raw) and harmless(name)
 
 
 def _join(into: dict[str, Any], piece: Members, depth: int) -> None:
@@ -316,6 +317,11 @@ def read_number(raw: msgspec.Raw | None, otherwise: int = 0) -> int:
         return otherwise if raw is None else _int.decode(raw)
     except msgspec.DecodeError:
         return otherwise
+
+
+def harmless(name: str) -> bool:
+    """Whether a member may go by a name that we do not know."""
+    return _NAME.fullmatch(name) is not None
 
 
 def mute(raw: msgspec.Raw) -> bool:
