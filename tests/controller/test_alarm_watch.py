@@ -363,6 +363,10 @@ def test_links_lead_to_the_records_in_question(watched: Watched) -> None:
         "http://127.0.0.1:8701/records?deployment=assistant&since=2026-11-01T11%3A45%3A00Z"
         "&until=2026-11-01T12%3A05%3A00Z&status=error"
     )
+    drifted = AlarmRow(
+        rule=rule_of("x", AlarmConfig(kind="drift", deployment="d")), phase="firing", since=START
+    )
+    assert link_to_records("http://c/", drifted, START) == "http://c/quality/drift"
     scored = AlarmConfig(metric="score:tone", deployment="assistant", below=0.5)
     row = AlarmRow(rule=rule_of("x", scored), phase="firing", since=START)
     assert "&score=tone%3C0.5" in link_to_records("http://c/", row, START)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import msgspec
+import pytest
 
 from airboss.controller.alarms import RESOLVED_SHOWN, Decision, Reading, begun, decide, notice
 from airboss.store.alert_rows import AlarmRow, AlarmRule, Silence
@@ -205,3 +206,18 @@ def test_a_notice_says_all_there_is_to_know() -> None:
         "link": "http://x/records?status=error",
         "text": "errors firing: error_rate of support is 0.5; the alarm is for above 0.1 over 5m",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("drift", 1.0, "x firing: 1 thing about support drifted"),
+        ("drift", 3.0, "x firing: 3 things about support drifted"),
+        ("probe", 1.0, "x firing: the probe of support found 1 difference"),
+    ],
+)
+def test_a_notice_counts_as_people_do(kind: str, value: float, text: str) -> None:
+    """One thing is no plural."""
+    rule = msgspec.structs.replace(RULE, name="x", kind=kind)
+    row = msgspec.structs.replace(begun(rule, START), value=value)
+    assert notice(row, "firing", now=START, window="5m", link="")["text"] == text

@@ -229,9 +229,10 @@ def note(alarm: str, notifier: str, tell: Told, body: Mapping[str, object], now:
 
 def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
     """The page of the records in question: those of the window before now, or since the bound was broken. Of
-    what could not be recorded, the page that tells of it."""
-    if row.rule.kind == "recording":
-        return f"{console_url.rstrip('/')}/system"
+    drift, and of what could not be recorded, the page that tells of it."""
+    page = {"recording": "system", "drift": "quality/drift"}.get(row.rule.kind)
+    if page is not None:
+        return f"{console_url.rstrip('/')}/{page}"
     since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
     return f"{console_url.rstrip('/')}/records?{urlencode(calls_of(row.rule, since, now))}"
 

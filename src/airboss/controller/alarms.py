@@ -177,6 +177,7 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
     measured_as = "nothing to measure" if row.value is None else f"{shown(row.value)}"
     if row.value is None and row.why:
         measured_as += f" ({row.why})"
+    plural = "" if row.value == 1 else "s"
     side = "below" if rule.below else "above"
     bound = shown(rule.bound if row.bound is None else row.bound)
     of, fires = f"{rule.metric} of {rule.deployment}", f"the alarm is for {side} {bound} over {window}"
@@ -186,11 +187,11 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
         "burn_rate": f"the error budget of {rule.deployment} is used up {measured_as} times too fast; "
         f"the alarm is for {bound}",
         "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
-        "drift": f"{measured_as} things about {rule.deployment} drifted",
+        "drift": f"{measured_as} thing{plural} about {rule.deployment} drifted",
         "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}"
         if rule.metric != "disk_full"
         else f"the disk that Airboss writes to has {'less' if row.value else 'more'} than 256 MiB left",
-        "probe": f"the probe of {rule.deployment} found {measured_as} differences",
+        "probe": f"the probe of {rule.deployment} found {measured_as} difference{plural}",
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""
     return f"{rule.name} {state.replace('_', ' ')}: {what}{more}"
