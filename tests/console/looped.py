@@ -23,8 +23,14 @@ class LoopSite(Site):
 
     def app(self) -> Starlette:
         """A fresh application."""
+        desk = self.desk()
+        self.hub = desk.live
+        return build(desk)
+
+    def desk(self) -> Desk:
+        """What its pages are drawn from."""
         loop = self.loop
-        desk = Desk(
+        return Desk(
             ledger=loop.ledger,
             log=self.log,
             admin_key=ADMIN_KEY,
@@ -49,8 +55,6 @@ class LoopSite(Site):
             alerts=loop.alerts,
             plays=self.plays,
         )
-        self.hub = desk.live
-        return build(desk)
 
 
 def looped(loop: Loop) -> LoopSite:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from airboss.console.changes import Change
 from airboss.console.difference import compared, one
+from airboss.console.marks import LETTER, beside
 from airboss.console.picture import Spread, marks, picture
 from airboss.console.query import Period
-from airboss.console.shares import HEIGHT, shares
+from airboss.console.shares import HEIGHT, shares, time_marks
+from airboss.console.text import on_axis
 from airboss.domain.ports import ReleaseBucket
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -143,3 +145,48 @@ def test_a_short_value_stands_side_by_side() -> None:
         Change(path="examples", kind="changed", before=[["a", "b"]], after=[["a", "b"], ["c", "d"]])
     )
     assert [each.mark for each in examples.lines] == ["same", "added"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 60)), max_size=9))
+def test_words_of_marks_never_stand_on_others(found: list[tuple[float, int]]) -> None:
+    """Nor beyond the picture where they have room before their mark; a mark without words is still drawn."""
+    given_marks = [(left, START, "w" * length) for left, length in sorted(found)]
+    put = beside(given_marks)
+    assert [(each.left, each.words) for each in put] == [
+        (round(left, 2), words) for left, _at, words in given_marks
+    ]
+    end = 0.0
+    for each in put:
+        if each.shown != "not":
+            wide = LETTER * (len(each.words) + 1)
+            start = each.left - wide if each.shown == "before" else each.left
+            assert start >= end - 0.02
+            assert start >= -0.02
+            end = start + wide
+            assert end <= 100.02
+
+
+def test_the_first_of_two_marks_that_are_close_keeps_its_words() -> None:
+    """The later one's would stand on them."""
+    put = beside(
+        [(53.0, START, "release smollm2 and 4 more"), (60.0, START, "rollout of reviews abort and 1 more")]
+    )
+    assert [each.shown for each in put] == ["after", "not"]
+
+
+@pytest.mark.parametrize(
+    ("length", "few", "first"),
+    [
+        (timedelta(minutes=15), 3, "12:02"),
+        (timedelta(hours=6), 5, "13:00"),
+        (timedelta(days=1), 5, "16:00"),
+        (timedelta(days=7), 6, "25 Nov"),
+        (timedelta(days=30), 4, "26 Nov"),
+    ],
+)
+def test_every_length_of_time_has_an_axis(length: timedelta, few: int, first: str) -> None:
+    """Of a week each day is named; a lone time at its beginning would say nothing."""
+    found = time_marks(Period(since=START, until=START + length, key=None))
+    assert few <= len(found) <= 8
+    assert on_axis(found[0].at, UTC, day=found[0].day) == first
+    assert on_axis(datetime(2026, 11, 25, tzinfo=UTC), UTC, day=False) == "25 Nov"

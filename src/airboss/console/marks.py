@@ -16,7 +16,13 @@ MARKS_MAX = 40
 PLACES: Final = 9
 """So many marks stand beside each other on a picture at most."""
 
+LETTER: Final = 0.5
+"""A letter of their words, in percent of a wide picture's width."""
+
 Kind = Literal["release", "rollout", "config"]
+
+
+Shown = Literal["before", "after", "not"]
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,20 +65,36 @@ def marks(desk: Desk, since: datetime, until: datetime, *, deployment: str | Non
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """A mark on a picture of a period: `left` in percent of its width."""
+    """A mark on a picture of a period: `left` in percent of its width. Its words stand before or after it, or
+    would stand on others and are not `shown`."""
 
     left: float
     at: datetime
     words: str
+    shown: Shown
 
 
 def placed(desk: Desk, period: Period, *, deployment: str) -> tuple[Placed, ...]:
     """What changed in a period, for a picture of one deployment; what is close together is one."""
     found = gathered(marks(desk, period.since, period.until, deployment=deployment), period.seconds / PLACES)
-    return tuple(
-        Placed(left=round(100 * (at - period.since).total_seconds() / period.seconds, 2), at=at, words=words)
-        for at, words in found
+    return beside(
+        [(100 * (at - period.since).total_seconds() / period.seconds, at, words) for at, words in found]
     )
+
+
+def beside(found: list[tuple[float, datetime, str]]) -> tuple[Placed, ...]:
+    """Marks with their place and words, from left to right, so that no words stand on others."""
+    put: list[Placed] = []
+    free = 0.0
+    for left, at, words in found:
+        wide = LETTER * (len(words) + 1)
+        late = left + wide > 100
+        start = left - wide if late else left
+        shown: Shown = "not"
+        if start >= free:
+            shown, free = "before" if late else "after", start + wide
+        put.append(Placed(left=round(left, 2), at=at, words=words, shown=shown))
+    return tuple(put)
 
 
 def gathered(found: list[Mark], step_s: float) -> list[tuple[datetime, str]]:

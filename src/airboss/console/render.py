@@ -146,6 +146,7 @@ class Templates:
             done=self._notes.get(seen.done or ""),
             when=lambda value, millis=False: text.moment(value, seen.zone, now=seen.now, millis=millis),
             clock=lambda value: value.astimezone(seen.zone).strftime("%H:%M"),
+            on_axis=lambda mark: text.on_axis(mark.at, seen.zone, day=mark.day),
             minute=lambda value: text.moment(value, seen.zone, now=seen.now).rpartition(":")[0],
             ago=lambda value: text.age(seen.now - value if value is not None else None),
             local_input=lambda value: local_input(value, seen.zone),

@@ -30,10 +30,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimeMark(msgspec.Struct, frozen=True, kw_only=True):
-    """A time on the axis, in percent of the width."""
+    """A time on the axis, in percent of the width; of steps of days, `day` is what there is to say."""
 
     left: float
     at: datetime
+    day: bool
 
 
 class Shares(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,7 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[TimeMark, ...]
 
 
+DAY_S = 86_400
 ARMS = ("stable", "canary", "preview", "override")
 OWN_ARMS = frozenset({"shadow", "override"})
 """Of our own calls alone: what they do is no traffic."""
@@ -94,11 +96,15 @@ def shares(buckets: Sequence[ReleaseBucket], period: Period, *, step_s: int) -> 
 
 
 def time_marks(period: Period) -> tuple[TimeMark, ...]:
-    """About six round times within a period."""
-    step = step_of(period, points=6)
+    """At most eight round times within a period."""
+    step = step_of(period, points=8)
     since, until = period.since.timestamp(), period.until.timestamp()
     first = int(since // step + 1) * step
     return tuple(
-        TimeMark(left=round(100 * (at - since) / (until - since), 2), at=datetime.fromtimestamp(at, UTC))
+        TimeMark(
+            left=round(100 * (at - since) / (until - since), 2),
+            at=datetime.fromtimestamp(at, UTC),
+            day=step >= DAY_S,
+        )
         for at in range(first, int(until), step)
     )

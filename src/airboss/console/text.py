@@ -180,6 +180,13 @@ def moment(value: datetime | None, zone: tzinfo, *, now: datetime, millis: bool 
     return f"{day} {clock}" if local.year == today.year else f"{day} {local.year} {clock}"
 
 
+def on_axis(at: datetime, zone: tzinfo, *, day: bool) -> str:
+    """A time below a picture: its hour and minute, or its day; where a day begins that too."""
+    local = at.astimezone(zone)
+    midnight = not local.hour and not local.minute
+    return f"{local.day} {local.strftime('%b')}" if day or midnight else local.strftime("%H:%M")
+
+
 def hue(digest: str) -> int:
     """The hue of a release, 0 to `HUES` - 1: the same for one digest wherever it stands."""
     try:

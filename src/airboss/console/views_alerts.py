@@ -8,13 +8,16 @@ import msgspec
 
 from airboss.config import AlarmConfig, all_alarms
 from airboss.console import api_alarms
+from airboss.console.alarm_chart import alarm_chart
 from airboss.console.api_alarms import Alarm
 from airboss.console.desk import Desk
 from airboss.console.overview import TIMES
-from airboss.console.page import Action, Form, Page, View, asking
+from airboss.console.page import Action, Form, Page, View, asking, period_of
+from airboss.console.query import TIME_NAMES
 from airboss.console.render import Visit, url
 from airboss.console.text import NB, milliseconds, usd
-from airboss.domain.errors import InvalidRequest
+from airboss.console.wire import encode
+from airboss.domain.errors import InvalidRequest, StoreUnavailable
 from airboss.store.alert_rows import calls_of
 from airboss.store.alert_rules import rule_of
 
@@ -44,11 +47,22 @@ def listing(desk: Desk, seen: Visit) -> View:
 
 
 def one(desk: Desk, seen: Visit) -> View:
-    """One alarm."""
+    """One alarm, with a picture of what it watches; while records cannot be read, without."""
     found = api_alarms.alarm(desk, asking(seen))
-    _name, known, _config = api_alarms.named(desk, asking(seen))
+    name, known, _config = api_alarms.named(desk, asking(seen))
+    period = period_of(desk, seen)
+    picture, unread = None, ""
+    try:
+        picture = alarm_chart(desk, rule_of(name, known), found.events, period, zone=str(seen.zone))
+    except StoreUnavailable as error:
+        unread = str(error)
     return View(
         "alert.html",
+        period=period,
+        keep=seen.params,
+        picture=picture,
+        unread=unread,
+        chart_json=encode(picture).decode(),
         a=shown(found.alarm, known, seen.now),
         events=[(each, words(found.alarm, each.value)) for each in found.events],
         notifications=found.notifications,
@@ -163,7 +177,7 @@ def url_of(form: Form) -> str:
 
 PAGES: tuple[Page, ...] = (
     Page(path="/alerts", draw=listing, role="viewer", room="alerts"),
-    Page(path="/alerts/{name}", draw=one, role="viewer", room="alerts"),
+    Page(path="/alerts/{name}", draw=one, params=TIME_NAMES, role="viewer", room="alerts"),
 )
 """The pages of this module."""
 

@@ -12,10 +12,8 @@ from airboss.controller.alarms import Reading, shown
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import RecordLog, ScoreStats, UsageQuery
 from airboss.domain.usage import UsageRow
+from airboss.store.alert_metrics import INTERNAL_KEY, length, metric_of, not_good
 from airboss.store.alert_rows import AlarmRule
-
-INTERNAL_KEY: Final = "airboss"
-"""Calls of our own, by the key of this name, never count."""
 
 WINDOW_PARTS: Final = 60
 """A window is measured only so many times in its length: it cannot change faster."""
@@ -198,8 +196,8 @@ class Measures:
             # At a speed of 1 the budget lasts its time: of a short one these parts go sooner than that.
             bound = max(1.0, part * rule.slo.window_s / long_s)
             slow_ms = rule.slo.latency_ms
-            n, bad = _bad(self.used(rule.deployment, long_s, now, slow_ms=slow_ms), slow_ms)
-            n_short, bad_short = _bad(self.used(rule.deployment, short_s, now, slow_ms=slow_ms), slow_ms)
+            n, bad = not_good(self.used(rule.deployment, long_s, now, slow_ms=slow_ms), slow_ms)
+            n_short, bad_short = not_good(self.used(rule.deployment, short_s, now, slow_ms=slow_ms), slow_ms)
             if not n:
                 continue
             long = bad / n / allowed
@@ -215,7 +213,7 @@ class Measures:
         budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms)
         if over and not younger(self._used.get(budget_key, (now, {}))[0], BURNT_FRESH_S_MAX, now):
             del self._used[budget_key]
-        n, bad = _bad(
+        n, bad = not_good(
             self.used(rule.deployment, rule.slo.window_s, now, slow_ms=rule.slo.latency_ms),
             rule.slo.latency_ms,
         )
@@ -277,48 +275,12 @@ def recording(rule: AlarmRule, memory: object, lost: Mapping[str, int], now: dat
     return Reading(value=value, bound=0.0, memory=memory, detail=detail)
 
 
-def metric_of(own: UsageRow, metric: str) -> float | None:
-    """A metric of what was used; None where there is nothing to measure it by."""
-    ended = own.requests - own.cancelled - own.refused
-    match metric:
-        case "error_rate":
-            return own.errors / ended if ended else None
-        case "refused_rate":
-            asked = own.requests - own.cancelled
-            return own.refused / asked if asked else None
-        case "latency_p50" | "latency_p95" | "ttft_p50" | "ttft_p95":
-            found: float | None = getattr(own, f"{metric}_ms")
-            return found
-        case "tokens_per_s":
-            return own.tokens_per_s
-        case "input_tokens":
-            return float(own.input_tokens)
-        case _:
-            return float(own.output_tokens)
-
-
 def mean_score(found: Sequence[ScoreStats], deployment: str, name: str) -> tuple[int, float | None, int]:
     """Of all releases of a deployment: how many numbers, their mean, and how many unscored."""
     own = [each for each in found if each.deployment == deployment and each.name == name]
     n, unscored = sum(each.n for each in own), sum(each.unscored for each in own)
     mean = sum(each.mean * each.n for each in own if each.mean is not None) / n if n else None
     return n, mean, unscored
-
-
-def length(window_s: int) -> str:
-    """A window as people write it."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if window_s % size == 0:
-            return f"{window_s // size}{unit}"
-    return f"{window_s}s"
-
-
-def _bad(own: UsageRow | None, slow_ms: float | None) -> tuple[int, int]:
-    """How many calls ended, and how many of them were not good."""
-    if own is None:
-        return 0, 0
-    ended = own.requests - own.cancelled - own.refused
-    return ended, own.errors + (own.slow if slow_ms is not None else 0)
 
 
 def _cost(own: UsageRow | None, window: str) -> Reading:

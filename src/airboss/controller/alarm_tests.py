@@ -17,12 +17,13 @@ from typing import Final
 
 import msgspec
 
-from airboss.controller.alarm_measures import INTERNAL_KEY, mean_score
+from airboss.controller.alarm_measures import mean_score
 from airboss.controller.alarms import Reading
-from airboss.domain.ports import RecordFilter, RecordLog, UsageQuery
+from airboss.domain.ports import RecordLog
 from airboss.domain.usage import UsageRow
 from airboss.evaluations import sequential
 from airboss.evaluations.sequential import Test
+from airboss.store.alert_metrics import INTERNAL_KEY, counts, question
 from airboss.store.alert_rows import AlarmRule
 from airboss.store.usage import LATE
 
@@ -231,21 +232,6 @@ def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Re
     )
 
 
-def counts(metric: str, own: UsageRow) -> tuple[int, int]:
-    """How many calls there are to judge by, and how many of them are bad."""
-    match metric:
-        case "error_rate":
-            return own.requests - own.cancelled - own.refused, own.errors
-        case "refused_rate":
-            return own.requests - own.cancelled, own.refused
-        case "latency_p95":
-            return own.answered, own.slow
-        case "ttft_p95":
-            return own.started, own.late
-        case _:
-            return own.priced, own.costly
-
-
 def _bound(metric: str, own: UsageRow) -> float | None:
     usual = {
         "latency_p95": own.latency_p95_ms,
@@ -255,30 +241,16 @@ def _bound(metric: str, own: UsageRow) -> float | None:
     return None if usual is None else BEYOND * usual
 
 
-def _question(rule: AlarmRule, since: datetime, until: datetime, bound: float | None) -> UsageQuery:
-    return UsageQuery(
-        since=since,
-        until=until,
-        where=RecordFilter(deployment=rule.deployment),
-        without_key=INTERNAL_KEY,
-        slow_ms=bound if rule.metric == "latency_p95" else None,
-        late_ms=bound if rule.metric == "ttft_p95" else None,
-        costly_usd=bound if rule.metric == "cost_usd" else None,
-        people=(),
-        costs=rule.metric == "cost_usd",
-    )
-
-
 def _used(
     rule: AlarmRule, log: RecordLog, since: datetime, until: datetime, *, bound: float | None = None
 ) -> UsageRow | None:
-    return next(iter(log.usage(_question(rule, since, until, bound))), None)
+    return next(iter(log.usage(question(rule, since, until, bound))), None)
 
 
 def _steps(
     rule: AlarmRule, log: RecordLog, since: datetime, until: datetime, *, bound: float | None
 ) -> list[UsageRow]:
-    asked = _question(rule, since, until, bound)
+    asked = question(rule, since, until, bound)
     step_s = int(STEP.total_seconds())
     return list(log.usage(msgspec.structs.replace(asked, step_s=step_s, limit=int((GAP + LATE) / STEP) + 1)))
 
@@ -286,7 +258,7 @@ def _steps(
 def _hours(rule: AlarmRule, log: RecordLog, start: datetime, *, bound: float | None) -> float:
     """The share of bad calls in an hour as bad as one in twenty: days have their hours, failures come in
     bunches, and what comes every day is usual."""
-    asked = msgspec.structs.replace(_question(rule, start - WEEK, start, bound), step_s=3_600)
+    asked = msgspec.structs.replace(question(rule, start - WEEK, start, bound), step_s=3_600)
     found = [counts(rule.metric, row) for row in log.usage(asked)]
     shares = sorted(bad / n for n, bad in found if n >= HOUR_MIN)
     return shares[int(0.95 * len(shares))] if len(shares) >= HOURS_MIN else 0.0

@@ -15,18 +15,17 @@ import msgspec
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.controller import alarm_tests
 from airboss.controller.alarm_measures import (
-    INTERNAL_KEY,
     Drifted,
     Measures,
     Probing,
     fresh,
-    length,
     recording,
 )
 from airboss.controller.alarms import Decision, Reading, begun, decide, notice
 from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.status import JournalStatus
+from airboss.store.alert_metrics import INTERNAL_KEY, length
 from airboss.store.alert_rows import (
     AlarmRow,
     AlarmRule,

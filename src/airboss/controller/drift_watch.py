@@ -17,13 +17,13 @@ import msgspec
 
 from airboss.config import Config, DriftConfig
 from airboss.config.checks_watch import seconds
-from airboss.controller.alarm_measures import INTERNAL_KEY
 from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.evaluations import drift, drift_checks
 from airboss.evaluations.drift import Drift
 from airboss.evaluations.drift_checks import REPEATS, Checks
 from airboss.evaluations.drift_features import Seen, asked_in, embedded, seen, to_embed
+from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.drift_rows import DriftStore, checks_of, features_of
 
 EVERY_S: Final = 20.0

@@ -15,13 +15,13 @@ from typing import Final, Protocol
 
 import msgspec
 
-from airboss.controller.alarm_measures import INTERNAL_KEY
 from airboss.controller.following import follow
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.evaluations.marks import unscored
 from airboss.evaluations.online import OnlineScorer, as_record_score, drawn, judges_it, score, score_id
+from airboss.store.alert_metrics import INTERNAL_KEY
 
 CURSOR: Final = "scoring"
 PAGE: Final = 200

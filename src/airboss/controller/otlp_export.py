@@ -24,13 +24,13 @@ import httpx2
 import msgspec
 
 from airboss import __version__
-from airboss.controller.alarm_measures import INTERNAL_KEY
 from airboss.controller.online_scoring import Cursors
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter
 from airboss.domain.record import EXTERNAL, InferenceRecord
 from airboss.evaluations.online import drawn
+from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.span_rows import TracedLog
 
 if TYPE_CHECKING:

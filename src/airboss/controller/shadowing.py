@@ -16,12 +16,12 @@ from typing import Any, Final
 import msgspec
 
 from airboss.config import ShadowConfig
-from airboss.controller.alarm_measures import INTERNAL_KEY
 from airboss.controller.following import follow
 from airboss.dialects.recorded import PATHS, in_chat
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.evaluations.online import drawn
+from airboss.store.alert_metrics import INTERNAL_KEY
 
 PAGE: Final = 100
 AT_ONCE: Final = 4

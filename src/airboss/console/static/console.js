@@ -164,6 +164,8 @@
     tokens: { of: (line) => line.tokens, words: (v) => number(v, v < 10 ? 2 : 0) },
     cost: { of: (line) => line.cost, words: (v) => `$${number(v, v < 0.1 ? 4 : 2)}` },
   };
+  const valued = (words, least) => ({ of: (line) => line.value, words, axis: words, least });
+  Object.assign(KINDS, { percent: valued(KINDS.errors.words, 1), ms: valued(span), usd: valued(KINDS.cost.words), count: valued(KINDS.requests.words) });
   const DASHES = [[], [5, 3], [2, 2], [8, 3, 2, 3]];
 
   const stamp = (seconds, data) => new Intl.DateTimeFormat("en-GB", {
@@ -221,6 +223,13 @@
       ctx.textAlign = late ? "right" : "left";
       ctx.fillText(words, x + (late ? -4 : 4) * ratio, plot.bbox.top + 9 * ratio);
     }
+    if (data.bound != null) { // what the values are compared with
+      const y = Math.round(plot.valToPos(data.bound, "y", true)), right = plot.bbox.left + plot.bbox.width;
+      ctx.strokeStyle = ctx.fillStyle = ink.bad;
+      ctx.beginPath(); ctx.moveTo(plot.bbox.left, y); ctx.lineTo(right, y); ctx.stroke();
+      ctx.textAlign = "right";
+      ctx.fillText(data.bound_words, right - 4 * ratio, y - 4 * ratio);
+    }
     ctx.restore();
   };
 
@@ -238,7 +247,7 @@
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), data.zone),
       scales: {
         x: { time: true, range: () => [data.since, data.until] },
-        y: { range: (_, low, high) => [0, Math.max((high || 0) * 1.12, kind.least || 0) || 1] },
+        y: { range: (_, low, high) => [0, Math.max((high || 0) * 1.12, (data.bound || 0) * 1.25, kind.least || 0) || 1] },
       },
       axes: [
         { stroke: ink.muted, font, grid: { show: false }, ticks: { ...grid, size: 4 }, size: 24, gap: 3, space: 56,
@@ -280,7 +289,7 @@
     if (tip) tip.hidden = true;
     const data = JSON.parse(source.textContent);
     document.body.append(probe);
-    for (const name of ["line", "muted"]) ink[name] = colour(`--${name}`);
+    for (const name of ["line", "muted", "bad"]) ink[name] = colour(`--${name}`);
     const seen = {};
     for (const line of data.lines) {
       line.ink = colour("--hue", `r${line.hue}`);

@@ -1,0 +1,79 @@
+"""What alarms read of usage: the number that each metric is, and which calls are bad."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from airboss.domain.ports import RecordFilter, UsageQuery
+from airboss.domain.usage import UsageRow
+from airboss.store.alert_rows import AlarmRule
+
+INTERNAL_KEY: Final = "airboss"
+"""Calls of our own, by the key of this name, never count."""
+
+
+def metric_of(own: UsageRow, metric: str) -> float | None:
+    """A metric of what was used; None where there is nothing to measure it by."""
+    ended = own.requests - own.cancelled - own.refused
+    match metric:
+        case "error_rate":
+            return own.errors / ended if ended else None
+        case "refused_rate":
+            asked = own.requests - own.cancelled
+            return own.refused / asked if asked else None
+        case "latency_p50" | "latency_p95" | "ttft_p50" | "ttft_p95":
+            found: float | None = getattr(own, f"{metric}_ms")
+            return found
+        case "tokens_per_s":
+            return own.tokens_per_s
+        case "input_tokens":
+            return float(own.input_tokens)
+        case _:
+            return float(own.output_tokens)
+
+
+def counts(metric: str, own: UsageRow) -> tuple[int, int]:
+    """How many calls there are to judge by, and how many of them are bad."""
+    match metric:
+        case "error_rate":
+            return own.requests - own.cancelled - own.refused, own.errors
+        case "refused_rate":
+            return own.requests - own.cancelled, own.refused
+        case "latency_p95":
+            return own.answered, own.slow
+        case "ttft_p95":
+            return own.started, own.late
+        case _:
+            return own.priced, own.costly
+
+
+def not_good(own: UsageRow | None, slow_ms: float | None) -> tuple[int, int]:
+    """How many calls ended, and how many of them were not good: they failed, or were too slow."""
+    if own is None:
+        return 0, 0
+    ended = own.requests - own.cancelled - own.refused
+    return ended, own.errors + (own.slow if slow_ms is not None else 0)
+
+
+def question(rule: AlarmRule, since: datetime, until: datetime, bound: float | None) -> UsageQuery:
+    """What a sequential test asks the log; an answer beyond `bound` is bad."""
+    return UsageQuery(
+        since=since,
+        until=until,
+        where=RecordFilter(deployment=rule.deployment),
+        without_key=INTERNAL_KEY,
+        slow_ms=bound if rule.metric == "latency_p95" else None,
+        late_ms=bound if rule.metric == "ttft_p95" else None,
+        costly_usd=bound if rule.metric == "cost_usd" else None,
+        people=(),
+        costs=rule.metric == "cost_usd",
+    )
+
+
+def length(window_s: int) -> str:
+    """A window as people write it."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if window_s % size == 0:
+            return f"{window_s // size}{unit}"
+    return f"{window_s}s"
