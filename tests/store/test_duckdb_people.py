@@ -119,6 +119,36 @@ def named(log: DuckDBRecordLog) -> Sequence[tuple[Any, ...]]:
         return found + connection.execute(f"select start from session_sums where {mine}").fetchall()
 
 
+def test_a_stretch_ends_with_its_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it is long enough by then: what no sum has is of the last day alone. A longer day is parted, and
+    what came late from the day before is summed up with the next."""
+    monkeypatch.setattr(duckdb_sums, "STRETCH", 400)
+    monkeypatch.setattr(duckdb_sums, "LEAST", 64)
+    found = DuckDBRecordLog(tmp_path / "records.duckdb")
+    late = START.replace(day=2)
+    records = [call(at, user="bob", **({"started_at": late} if at == 500 else {})) for at in range(COUNT)]
+    found.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
+    tidied(found)
+    last_day = (START + timedelta(minutes=7 * COUNT)).replace(hour=0, minute=0)
+    before = sum(START + timedelta(minutes=7 * at) < last_day for at in range(COUNT))
+    assert ends(found) == {before + 1}
+    of_records(found)
+    assert total(found) == COUNT
+    busy = tuple(call(COUNT + at, user="bob", started_at=last_day) for at in range(400))
+    found.apply(JournalMove(segment=SEGMENT, start=100, end=200, records=busy))
+    tidied(found)
+    assert ends(found) == {before + 1 + 400}
+    of_records(found)
+    assert total(found) == COUNT + 400
+    found.close()
+
+
+def ends(log: DuckDBRecordLog) -> set[int]:
+    """The first record that is in no sum of a person or tag."""
+    with log._reading() as connection:
+        return {seq for (seq,) in connection.execute("select seq from summed_people").fetchall()}
+
+
 def test_no_sum_names_the_person_after_an_erasure(log: DuckDBRecordLog, tmp_path: Path) -> None:
     """Nor after a restart, nor when the rest is summed up; what was done is in the sums as nobody's, and in
     no file does the name stand."""

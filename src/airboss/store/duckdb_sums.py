@@ -15,11 +15,14 @@ from typing import Final
 import msgspec
 
 from airboss.store import duckdb_people, duckdb_tags
-from airboss.store.duckdb_run import Connection, reach, run
+from airboss.store.duckdb_run import Connection, query, reach, run
 from airboss.store.rows import naive
 
 STRETCH: Final = 524_288
-"""So many records are summed up together: a day of a busy month, so that a person's calls are few rows."""
+"""So many records are summed up together at most."""
+LEAST: Final = 65_536
+"""And so many at least, where the day that they came to is over: a person's calls are as few rows as may be
+so, and those in no sum yet little more than the calls of the day that goes on."""
 MADE: Final = "made_sums"
 
 
@@ -34,18 +37,37 @@ class Made(msgspec.Struct, frozen=True):
 
 def make(connection: Connection, *, next_seq: int) -> Made | None:
     """Sum up the next stretch for one table, outside of any transaction, if it is whole."""
+    ends: dict[int, int | None] = {}  # as a rule all go as far
     for table in (*(sums.table for sums in duckdb_people.TABLES), duckdb_tags.TABLE):
         first, _ = reach(connection, table)
-        last = first + STRETCH
-        if last > next_seq:
+        if first not in ends:
+            ends[first] = _end(connection, first, next_seq)
+        last = ends[first]
+        if last is None:
             continue
         run(connection, f"drop table if exists temp.{MADE}")
         if table == duckdb_tags.TABLE:
-            return Made(table, first, last, tuple(duckdb_tags.make(connection, MADE, first, last)))
+            untold = duckdb_tags.make(connection, MADE, first, last, share=(last - first) / STRETCH)
+            return Made(table, first, last, tuple(untold))
         (sums,) = (each for each in duckdb_people.TABLES if each.table == table)
         duckdb_people.make(connection, sums, MADE, first, last)
         return Made(table, first, last)
     return None
+
+
+def _end(connection: Connection, first: int, next_seq: int) -> int | None:
+    """Where the stretch ends that begins with this record; None while it is not whole."""
+    least = first + min(LEAST, STRETCH)
+    if least > next_seq:
+        return None
+    asked = {"first": first, "least": least}
+    ((day_end,),) = run(connection, query("day_end"), asked)
+    if day_end is not None:
+        asked = {"least": least, "most": first + STRETCH, "day_end": day_end}
+        ((end,),) = run(connection, query("first_of_next_day"), asked)
+        if end is not None:
+            return int(end)
+    return first + STRETCH if first + STRETCH <= next_seq else None
 
 
 def take_in(connection: Connection, made: Made) -> None:

@@ -3,7 +3,7 @@
 A tag with very many values, such as a request's id, would make sums as many as records: in a stretch of
 records with more than OBJECTS_MAX objects of tags it is left out of them if it has more than VALUES_MAX, and
 noted in `untold_tags`; questions of it read the records of these days. So do all by tag where a stretch would
-have more than ROWS_MAX sums.
+have more than ROWS_MAX sums (of a short one as much less).
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ def begin_anew(connection: Connection) -> None:
     connection.commit()
 
 
-def make(connection: Connection, table: str, first: int, last: int) -> list[str | None]:
+def make(connection: Connection, table: str, first: int, last: int, *, share: float) -> list[str | None]:
     """Make the sums of a stretch of records in a table of this connection's own; returns the tags that have
-    too many values to be in them, and None where there are no sums."""
+    too many values to be in them, and None where there are no sums. `share` is how much of the longest
+    stretch it is, 0 to 1."""
     given: dict[str, Any] = {"first": first, "last": last}
     untold = _too_many(connection, given)
     records, given = _told(untold, given)
-    if None in untold or _counted(connection, f"{_KEYS} from ({records})", given) > ROWS_MAX:
+    if None in untold or _counted(connection, f"{_KEYS} from ({records})", given) > ROWS_MAX * share:
         untold = [None]
         records, given = f"{_STRETCH} and false", {"first": first, "last": last}
     run(connection, f"create temp table {table} as {_summed(records)}", given)
