@@ -122,6 +122,7 @@ def _text(
         "groups": groups,
         "groups_of_sums": of_sums if summed else ", ".join(f"null::varchar as {key}" for key in keys),
         "keys": ", ".join(keys),
+        "keys_of_counts": ", ".join(f"counts.{key}" for key in keys),
         "names": names,
         "once_more": "distinct" if any(late) else "",
         "step_of_record": step.format(column="started_at"),
@@ -133,7 +134,7 @@ def _text(
         f"same_{table}": " and ".join(
             f"{table}.{key} is not distinct from counts.{key}" for key in (*keys, "start")
         )
-        for table in ("quantiles", "users", "sessions")
+        for table in PEOPLE
     }
     order = [asked.order, *(f"counts.{key}" for key in keys), "counts.start"]
     return query("rolled").format(
@@ -176,7 +177,7 @@ def _bins(keys: str, names: str, histograms: Collection[str]) -> str:
         )
         for name in histograms
     ]
-    none = f"select {keys}, start, 0 as of_what, 0 as bin, 0 as n from both_ limit 0"  # noqa: S608 - of ours
+    none = "select 0::ubigint as place, 0 as of_what, 0 as bin, 0 as n limit 0"
     return "    union all\n".join(parts or [none])
 
 
