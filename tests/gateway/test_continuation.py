@@ -159,6 +159,19 @@ def test_a_completion_goes_on(gateway: Gateway, provider: FakeProvider) -> None:
     assert json.loads(provider.last().body)["prompt"] == "x a b c d"
 
 
+def test_a_completion_is_not_gone_on_with_in_a_conversation(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider
+) -> None:
+    """A provider that knows conversations only would answer prompt and beginning as what a user says."""
+    provider.script("cut-close;after=4;words=20")
+    with gateway.client() as client:
+        body = {"model": "claude", "prompt": "x", "stream": True}
+        response = client.post("/v1/completions", json=body)
+    last = json.loads(response.text.rstrip().split("\n\n")[-1][6:])
+    assert last["error"]["code"] == "upstream_error"
+    assert not backup.stats().last
+
+
 @pytest.mark.parametrize("model", ["both", "claude"])
 def test_a_fallback_goes_on(
     gateway: Gateway, provider: FakeProvider, backup: FakeProvider, model: str

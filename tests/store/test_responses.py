@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
+from airboss.domain.errors import SetupError
 from airboss.store.response_rows import LINKS_MAX, KeptResponse
 from airboss.store.responses import SqlResponseStore
 
@@ -54,6 +56,17 @@ def test_what_is_put_is_got(store: SqlResponseStore) -> None:
     """A response comes back as it was."""
     store.put(kept("a", user="u"))
     assert store.get("a", key="app", now=NOW) == kept("a", user="u")
+
+
+def test_several_are_put_away_at_once(store: SqlResponseStore) -> None:
+    """In one transaction, each as if alone, also one that builds on another of them; all of them or none."""
+    store.put(kept("a"), kept("b", "a", began=NOW + DAY), kept("c", user="u"), kept("c"))
+    assert names(store, "b") == ["a", "b"]
+    assert store.get("c", key="app", now=NOW) == kept("c")
+    assert store.get("a", key="app", now=NOW + 30.5 * DAY) is not None
+    with pytest.raises(SetupError):
+        store.put(kept("d"), msgspec.structs.replace(kept("e"), response=None))
+    assert store.get("d", key="app", now=NOW) is None
 
 
 def test_chains(store: SqlResponseStore) -> None:

@@ -24,6 +24,7 @@ from airboss.gateway.serving import Branch
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.worker import Admitted
 from airboss.providers.compatible import Reply
+from airboss.providers.dialects import NAMES
 
 ANSWERS_ANEW = frozenset({"openai", "azure"})
 """Kinds of providers whose chat models take an assistant's last message for a turn that is over."""
@@ -108,6 +109,8 @@ def _may(call: Admitted, cut: StreamedAnswer, source: Target, target: Target) ->
     if target.continuation == "off" or call.branch.release.form == "completion":
         return False
     chat = isinstance(call.body, wire.ChatBody)
+    if not chat and target.kind in NAMES:
+        return False  # these get the text as what a user says: they would answer it, whatever they go on with
     if target.continuation == "auto" and chat and target.kind in ANSWERS_ANEW:
         return False
     if call.screen is not None and target.provider != source.provider and call.screen.found_in(cut):

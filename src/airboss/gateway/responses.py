@@ -24,6 +24,7 @@ from airboss.gateway.http1 import Connection
 from airboss.gateway.pipeline import infer
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
+from airboss.gateway.shelf import Shelf
 from airboss.gateway.spoken import Spoken, SpokenClient
 from airboss.gateway.worker import Worker
 from airboss.providers.lenient import without_halves
@@ -50,6 +51,7 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
     store: ResponseStore
     days: int
     sealed: ResponseStore | None = None
+    shelf: Shelf = msgspec.field(default_factory=Shelf)
 
 
 class _Conversation(msgspec.Struct):
@@ -150,7 +152,7 @@ class _Keeper:
                 raise UpstreamFailed(f"its provider calls it {named[:100]!r}")
             sealed = self._keeping.sealed if self._serving.plan.sealed else None
             store = self._keeping.store if sealed is None else sealed
-            await asyncio.to_thread(store.put, self._kept(chat, answer, response))
+            await self._keeping.shelf.put(store, self._kept(chat, answer, response))
         except (AirbossError, msgspec.DecodeError) as error:
             self._speech.kept = False
             log.warning("a response is not kept", extra={"reason": str(error)})

@@ -31,9 +31,9 @@ class ResponseStore(Protocol):
     """Keeps responses. Every call is one transaction, and durable when it returns. Raises SetupError if the
     database cannot be used. Who asks for another key's response, or one that has expired, finds none."""
 
-    def put(self, kept: KeptResponse) -> None:
-        """Keep a response; one of the same key by the same id goes. Those that it builds on are kept for as
-        long as it is, at least."""
+    def put(self, *kept: KeptResponse) -> None:
+        """Keep responses, all or none; one of the same key by the same id goes. Those that they build on are
+        kept for as long as they are, at least."""
 
     def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
         """The response of this id."""

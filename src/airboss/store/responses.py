@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, Row, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import CTE, Connection, Row, bindparam, delete, func, insert, literal, select, update
 
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import responses
@@ -21,22 +21,11 @@ _REPLACED = delete(responses).where(
 class SqlResponseStore(LedgerPart):
     """`ResponseStore`. Safe to use by threads, and by several processes on one database."""
 
-    def put(self, kept: KeptResponse) -> None:
+    def put(self, *kept: KeptResponse) -> None:
         """As `ResponseStore.put`."""
-        row = msgspec.structs.asdict(kept)
-        row |= {"created_at": _text(kept.created_at), "expires_at": _text(kept.expires_at)}
         with self._write() as connection:
-            connection.execute(_REPLACED, {"this": kept.id, "whose": kept.key})
-            connection.execute(insert(responses).values(**row))
-            if kept.previous is None:
-                return
-            links = _links(kept.previous, kept.key, _text(kept.created_at))
-            sooner = responses.c.expires_at < row["expires_at"]
-            connection.execute(
-                update(responses)
-                .where(responses.c.id.in_(select(links.c.id)) & sooner)
-                .values(expires_at=row["expires_at"])
-            )
+            for each in kept:
+                _put(connection, each)
 
     def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
         """As `ResponseStore.get`."""
@@ -87,6 +76,22 @@ class SqlResponseStore(LedgerPart):
             return 0
         with self._write() as connection:
             return connection.execute(delete(responses).where(responses.c.id.in_(gone))).rowcount
+
+
+def _put(connection: Connection, kept: KeptResponse) -> None:
+    row = msgspec.structs.asdict(kept)
+    row |= {"created_at": _text(kept.created_at), "expires_at": _text(kept.expires_at)}
+    connection.execute(_REPLACED, {"this": kept.id, "whose": kept.key})
+    connection.execute(insert(responses).values(**row))
+    if kept.previous is None:
+        return
+    links = _links(kept.previous, kept.key, _text(kept.created_at))
+    sooner = responses.c.expires_at < row["expires_at"]
+    connection.execute(
+        update(responses)
+        .where(responses.c.id.in_(select(links.c.id)) & sooner)
+        .values(expires_at=row["expires_at"])
+    )
 
 
 def _is(response_id: str, key: str, now: datetime) -> Any:

@@ -30,9 +30,9 @@ class SealedResponses:
         self._sealer = sealer
         self._wanted = wanted
 
-    def put(self, kept: KeptResponse) -> None:
+    def put(self, *kept: KeptResponse) -> None:
         """As `ResponseStore.put`."""
-        self._inner.put(self._sealed(kept) if self._wanted else kept)
+        self._inner.put(*(map(self._sealed, kept) if self._wanted else kept))
 
     def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
         """As `ResponseStore.get`."""

@@ -1,0 +1,54 @@
+"""Responses put away together: while one transaction runs, those that come wait; the next takes them all.
+
+A transaction is on disk at its end, which takes a busy disk 80 ms: one for each call let a worker answer
+twelve of `/v1/responses` a second, and held the threads that other calls need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from airboss.store.response_rows import KeptResponse, ResponseStore
+
+TOGETHER_MAX: Final = 64
+"""Responses of one transaction; while it runs nobody else writes to the ledger."""
+
+_Waiting = tuple[ResponseStore, KeptResponse, "asyncio.Future[None]"]
+
+
+class Shelf:
+    """Used by one event loop. Without bound but for the calls under way, each of which has one here."""
+
+    def __init__(self) -> None:
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, store: ResponseStore, kept: KeptResponse) -> None:
+        """As `ResponseStore.put`. Raises AirbossError for all that were put away together."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((store, kept, done))
+        if self._task is None:
+            # A task of its own: a client that goes away takes nobody else's response with it.
+            self._task = asyncio.ensure_future(self._put_away())
+        await done
+
+    async def _put_away(self) -> None:
+        while self._waiting:
+            store = self._waiting[0][0]
+            ours = [each for each in self._waiting if each[0] is store][:TOGETHER_MAX]
+            taken = {id(each) for each in ours}
+            self._waiting = [each for each in self._waiting if id(each) not in taken]
+            failed: Exception | None = None
+            try:
+                await asyncio.to_thread(store.put, *(kept for _, kept, _ in ours))
+            except Exception as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
+                failed = error
+            for _, _, done in ours:
+                if done.done():
+                    continue  # its call was cancelled
+                if failed is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(failed)
+        self._task = None

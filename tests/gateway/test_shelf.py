@@ -1,0 +1,143 @@
+"""Responses that come at once are put away in few transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from airboss.domain.errors import SetupError
+from airboss.gateway.shelf import TOGETHER_MAX, Shelf
+from airboss.store.response_rows import KeptResponse, ResponseStore
+from tests.support.wait import until
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def kept(number: int) -> KeptResponse:
+    """A response."""
+    return KeptResponse(
+        id=str(number),
+        key="app",
+        user=None,
+        previous=None,
+        created_at=NOW,
+        expires_at=NOW + timedelta(days=1),
+        response="{}",
+        messages="[]",
+    )
+
+
+class Slow:
+    """A store whose transactions end when a test says so; `puts` are what each has taken."""
+
+    def __init__(self) -> None:
+        self.puts: list[tuple[KeptResponse, ...]] = []
+        self.free = threading.Event()
+        self.fails = False
+
+    def put(self, *kept: KeptResponse) -> None:
+        """As `ResponseStore.put`."""
+        self.puts.append(kept)
+        assert self.free.wait(10)
+        if self.fails:
+            raise SetupError("the disk is full")
+
+
+async def _begun(store: Slow, shelf: Shelf, count: int) -> list[asyncio.Task[None]]:
+    """So many that wait, the first of them in a transaction that has begun."""
+    inner = cast("ResponseStore", store)
+    tasks = [asyncio.ensure_future(shelf.put(inner, kept(number))) for number in range(count)]
+    await asyncio.to_thread(until, lambda: bool(store.puts))
+    return tasks
+
+
+def test_who_comes_at_once_shares_a_transaction() -> None:
+    """Each is put away once, in order, and nobody waits for more than two transactions."""
+    store = Slow()
+
+    async def run() -> None:
+        tasks = await _begun(store, Shelf(), 1)
+        shelf = Shelf()
+        store.puts.clear()
+        tasks += await _begun(store, shelf, 3)
+        tasks += [
+            asyncio.ensure_future(shelf.put(cast("ResponseStore", store), kept(n))) for n in range(3, 40)
+        ]
+        await asyncio.sleep(0)  # until all of them wait
+        store.free.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    assert [len(each) for each in store.puts] == [3, 37]
+    assert [int(each.id) for put in store.puts for each in put] == list(range(40))
+
+
+def test_a_transaction_has_a_bound() -> None:
+    """Others who write to the ledger get their turn between."""
+    store = Slow()
+    store.free.set()
+
+    async def run() -> None:
+        shelf = Shelf()
+        await asyncio.gather(
+            *(shelf.put(cast("ResponseStore", store), kept(n)) for n in range(2 * TOGETHER_MAX + 1))
+        )
+
+    asyncio.run(run())
+    assert [len(each) for each in store.puts] == [TOGETHER_MAX, TOGETHER_MAX, 1]
+
+
+def test_each_store_has_its_own() -> None:
+    """What is to be sealed goes not where it would not be."""
+    one, other = Slow(), Slow()
+    for each in (one, other):
+        each.free.set()
+
+    async def run() -> None:
+        shelf = Shelf()
+        stores: list[Any] = [one, other, one, other]
+        await asyncio.gather(*(shelf.put(store, kept(n)) for n, store in enumerate(stores)))
+
+    asyncio.run(run())
+    assert [[each.id for each in put] for put in one.puts] == [["0", "2"]]
+    assert [[each.id for each in put] for put in other.puts] == [["1", "3"]]
+
+
+def test_a_failure_is_told_to_all_and_ends_nothing() -> None:
+    """Who comes after it is put away."""
+    store = Slow()
+
+    async def run() -> None:
+        shelf = Shelf()
+        tasks = await _begun(store, shelf, 2)
+        store.fails = True
+        store.free.set()
+        told = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(each) for each in told] == [SetupError, SetupError]
+        store.fails = False
+        await shelf.put(cast("ResponseStore", store), kept(9))
+
+    asyncio.run(run())
+    assert [each.id for each in store.puts[-1]] == ["9"]
+
+
+def test_who_goes_away_takes_nobody_along() -> None:
+    """A call that is cancelled while it waits is put away with the others."""
+    store = Slow()
+
+    async def run() -> None:
+        shelf = Shelf()
+        first, *others = await _begun(store, shelf, 3)
+        first.cancel()
+        await asyncio.sleep(0)
+        store.free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await asyncio.gather(*others)
+
+    asyncio.run(run())
+    assert [each.id for each in store.puts[0]] == ["0", "1", "2"]
