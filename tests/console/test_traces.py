@@ -248,9 +248,10 @@ def test_a_trace_of_10_000_spans_opens_in_a_second(tmp_path: Path) -> None:
 
 
 def test_many_spans_on_one_level_are_paged() -> None:
-    """A span with 1,000 children shows them 200 at a time."""
+    """A span with 1,000 children shows them 200 at a time; the whole trace begins with the first of them."""
     site = Site(log=log_of(at(0), *(at(number, 0) for number in range(1, 1_001))))
     pages = site.person()
+    assert pages.get(f"/traces/{TRACE}").text.count('class="fall-row') == 201
     seen: set[str] = set()
     path = f"/traces/{TRACE}?at={call_id(0)}"
     for _ in range(10):

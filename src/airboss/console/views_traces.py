@@ -67,7 +67,7 @@ def trace(desk: Desk, seen: Visit) -> View:
     """One trace, or what is below one of its spans (`at`), as a waterfall; `span` shows one whole."""
     trace_id = seen.parts["id"]
     tree = tree_of(desk, trace_id)
-    at = chosen(tree, seen.params.get("at"), "at")
+    at = chosen(tree, seen.params.get("at"), "at") or crowded(tree)
     start = tree.roots if at is None else [at]
     shown, rest = cut(tree, start, at, seen.params.get("after"))
     rows, shut = tree.opened(shown, ROWS)
@@ -114,6 +114,13 @@ def chosen(tree: Tree, row_id: str | None, name: str) -> TraceSpan | None:
     if found is None:
         raise NotFound(f"{name}={row_id[:80]!r} is no span of this trace", param=name)
     return found
+
+
+def crowded(tree: Tree) -> TraceSpan | None:
+    """The only root, where more is directly below it than a page holds, as of an agent with many steps: begun
+    with the root itself, the page would show nothing else."""
+    only = tree.roots[0] if len(tree.roots) == 1 else None
+    return only if only is not None and len(tree.children(only.id)) >= ROWS else None
 
 
 def cut(
