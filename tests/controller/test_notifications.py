@@ -333,3 +333,28 @@ def test_slack_gets_what_it_takes(receiver: Receiver) -> None:
     assert got["blocks"][0]["text"]["text"].endswith("a &lt; b &amp; c")
     assert got["blocks"][1]["elements"][0]["text"] == "<http://c/records?x=1|Show the calls>"
     assert set(got) == {"text", "blocks"}
+
+
+def test_a_ledger_that_takes_no_writes_has_nothing_sent_twice(
+    receiver: Receiver, store: SqlAlertStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was taken while its disk is full is not sent again; it is written down when there is room."""
+    clock = FixedClock()
+    store.add_notification(note(1, created_at=clock.now(), due_at=clock.now()))
+    works, full = store.settle_notification, [True] * 3
+
+    def settle_notification(notification: Notification) -> None:
+        if full:
+            full.pop()
+            raise SetupError("the ledger cannot be written: No space left on device")
+        works(notification)
+
+    monkeypatch.setattr(store, "settle_notification", settle_notification)
+    sending = deliveries(store, receiver, clock)
+    for _ in range(3):
+        with pytest.raises(SetupError):
+            asyncio.run(sending.tick())
+    assert asyncio.run(sending.tick()) == 1
+    assert asyncio.run(sending.tick()) == 0
+    assert len(receiver.taken) == 1
+    assert [each.state for each in store.notifications("errors", limit=9)] == ["sent"]

@@ -43,6 +43,8 @@ class Deliveries:
         self._store = store
         self._sender = sender
         self._clock = clock
+        self._unkept: dict[str, Notification] = {}
+        """What became of tries that the ledger could not be told: they are not made again meanwhile."""
 
     async def run(self) -> None:
         """Send until cancelled. A ledger that fails is logged and asked again. A try that takes its time
@@ -74,18 +76,25 @@ class Deliveries:
         return await asyncio.to_thread(self._store.due, self._clock.now(), limit=limit)
 
     async def _try(self, notification: Notification) -> None:
+        settled = self._unkept.get(notification.id)
+        if settled is None:
+            settled = self._unkept[notification.id] = await self._sent(notification)
+        await asyncio.to_thread(self._store.settle_notification, settled)
+        del self._unkept[notification.id]
+        if settled.state == "sent":
+            log.info("notified", extra={"alarm": settled.alarm, "notifier": settled.notifier})
+        elif settled.state == "failed":
+            log.error("given up telling %s of %s: %s", settled.notifier, settled.alarm, settled.error)
+
+    async def _sent(self, notification: Notification) -> Notification:
+        """The notification after a try."""
         try:
             error = await self._sender.send(notification, self._clock.now())
         except Exception as broken:
             # A defect of one notifier ends neither the others nor the controller.
             log.exception("the notifier %s broke", notification.notifier)
             error = f"the try broke: {type(broken).__name__}"
-        settled = settle(notification, error, self._clock)
-        await asyncio.to_thread(self._store.settle_notification, settled)
-        if error is None:
-            log.info("notified", extra={"alarm": notification.alarm, "notifier": notification.notifier})
-        elif settled.state == "failed":
-            log.error("given up telling %s of %s: %s", notification.notifier, notification.alarm, error)
+        return settle(notification, error, self._clock)
 
 
 def settle(notification: Notification, error: str | None, clock: Clock) -> Notification:
