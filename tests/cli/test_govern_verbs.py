@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airboss.cli import erase
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 
@@ -168,6 +169,21 @@ def test_an_erasure_is_pending_while_the_store_is_down(run: Run, api: AdminApi) 
     assert (code, out.startswith("pending: the record store is down; it goes on by itself")) == (0, True)
     _, out, _ = run("erase", "--user", "ann", "--yes", "--url", api.url, "--json")
     assert json.loads(out)["state"] == "pending"
+
+
+def test_an_erasure_names_the_machines_that_it_waits_for(
+    run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that have not brought all they held when it was asked for."""
+    monkeypatch.setattr(erase, "WAIT_S", 0.0)
+    api.answers["POST", "/api/v1/erasures"] = erasure(state="pending", at="2026-11-30T05:31:00Z")
+    nodes = [{"name": f"m{at}", "clear_at": f"2026-11-30T05:3{at}:00Z"} for at in range(3)]
+    api.answers["GET", "/api/v1/nodes"] = {"nodes": nodes}
+    code, out, _ = run("erase", "--user", "ann", "--yes", "--url", api.url)
+    assert (code, out.startswith("pending: it waits for m0, m1, which `airboss node list` shows;")) == (
+        0,
+        True,
+    )
 
 
 def test_an_erasure_wants_to_be_meant(run: Run, api: AdminApi) -> None:

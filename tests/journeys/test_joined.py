@@ -43,8 +43,12 @@ def two(provider: FakeProvider, valkey: ValkeyServer, folder: Path) -> Iterator[
 
 def joined(folder: Path, text: str | None, leads: Airboss, *args: str) -> Airboss:
     """A machine beside one that leads; not started yet."""
-    env = {"AIRBOSS_ADMIN_KEY": leads.ready["admin_key"]}
-    return Airboss(folder, text, "--join", leads.ready["console_url"], *args, env=env)
+    return Airboss(folder, text, "--join", leads.ready["console_url"], *args, env=env_of(leads))
+
+
+def env_of(leads: Airboss) -> dict[str, str]:
+    """What a machine that joins is told."""
+    return {"AIRBOSS_ADMIN_KEY": leads.ready["admin_key"]}
 
 
 def chat(at: Airboss, key: str, content: str = SHORT, **members: Any) -> httpx2.Response:
@@ -107,6 +111,13 @@ def test_a_machine_joins(fake_process: FakeProvider, valkey: ValkeyServer, tmp_p
         assert leads.api("nodes")["nodes"] == [], "who has brought everything takes leave"
         assert not list((other.data / "journal").iterdir())
         assert json.loads(leads.verb("audit", "verify", "--json"))["valid"]
+        (tmp_path / "third").mkdir()
+        (tmp_path / "third/airboss.toml").write_text(config_of(fake_process, valkey, tmp_path))
+        for _ in range(2):  # a first time that failed is none
+            wrong = run_up(
+                "--join", "http://127.0.0.1:9", "--port", "0", cwd=tmp_path / "third", env=env_of(leads)
+            )
+            assert (wrong.returncode, "does not answer" in wrong.stderr) == (1, True), wrong.stderr
         leads.stop()
         with joined(other.root, None, leads) as again:  # who leads is away: calls are served all the same
             assert chat(again, key).status_code == 200

@@ -104,12 +104,34 @@ def state(data_dir: Path, path: Path, *, online: bool) -> Iterator[Check]:
             yield ok("configuration", f"{path}, {many(len(config.deployments), 'deployment')}")
         except (AirbossError, OSError) as error:
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
+    yield from servers(data_dir, config)
     yield from names(config)
     yield from weights(data_dir, config)
     yield from provider_checks.keys_there(config, os.environ)
     if online:
         yield from provider_checks.answers(config, os.environ)
     yield from data(data_dir)
+
+
+def servers(data_dir: Path, config: Config) -> Iterator[Check]:
+    """Whether the servers that `[store]` names can be had from here, and what their clocks say."""
+    from airboss.compose.servers import APART_S, asked  # noqa: PLC0415 - only here
+    from airboss.store.datadir import DataDir  # noqa: PLC0415 - as above
+
+    ledger = DataDir(data_dir).ledger_choice() or config.store.ledger
+    for each in asked(config.store, ledger=ledger):
+        name = f"[store] {each.name}"
+        if each.unset is not None:
+            advice = f"set {each.unset} where `airboss up` runs; this is what this shell has"
+            yield warn(name, f"{each.unset} is not set here", advice)
+        elif each.why is not None:
+            yield fail(name, each.why, "mend the server or its URL; `airboss doctor` asks it again")
+        elif abs(each.ahead_s) > APART_S:
+            which = "ahead of" if each.ahead_s > 0 else "behind"
+            seen = f"answers; its clock is {abs(each.ahead_s):.0f} s {which} this machine's"
+            yield warn(name, seen, "let NTP set both: machines must agree within a second")
+        else:
+            yield ok(name, "answers, and its clock agrees")
 
 
 def names(config: Config) -> Iterator[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -33,10 +34,17 @@ def erase(
         typer.confirm(f"Forget {user!r} for good?", abort=True, err=True)
     with reach(data_dir, url) as api:
         done = wait(api, api.post("/api/v1/erasures", {"user": user}))
+        held_up = done["state"] == "pending" and done["store_up"]
+        nodes = api.get("/api/v1/nodes")["nodes"] if held_up and api.running else []
     if as_json:
         print_json(done)
     else:
-        show(done)
+        show(done, [each["name"] for each in nodes if time_of(each["clear_at"]) <= time_of(done["at"])])
+
+
+def time_of(text: str) -> datetime:
+    """A time of the API's."""
+    return datetime.fromisoformat(text)
 
 
 def wait(api: Api, asked: dict[str, Any]) -> dict[str, Any]:
@@ -49,8 +57,8 @@ def wait(api: Api, asked: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def show(found: dict[str, Any]) -> None:
-    """What became of it, in words."""
+def show(found: dict[str, Any], awaited: list[str]) -> None:
+    """What became of it, in words; `awaited` are machines that may still hold something of the person."""
     what = ", ".join(
         many(found[name], words)
         for name, words in (
@@ -64,4 +72,6 @@ def show(found: dict[str, Any]) -> None:
         sys.stdout.write(f"forgotten: {what} (erasure {found['id']})\n")
         return
     why = "it takes longer" if found["store_up"] else "the record store is down"
+    if awaited:
+        why = f"it waits for {', '.join(awaited)}, which `airboss node list` shows"
     sys.stdout.write(f"pending: {why}; it goes on by itself, also after a restart (erasure {found['id']})\n")

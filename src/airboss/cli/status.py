@@ -37,6 +37,7 @@ def well(found: dict[str, Any]) -> bool:
     return bool(
         found["running"]
         and found["journal"]["store_up"]
+        and not found["counters_away"]
         and not found.get("retention", {}).get("disk_full")
         and all(t["state"] == "ready" for t in things)
         and not any(each["state"] == "firing" for each in found.get("alarms", ()))
@@ -79,6 +80,11 @@ def show(found: dict[str, Any]) -> None:
         out.print(processes)
     out.print()
     out.print(journal(found["journal"]))
+    if found["counters_away"]:
+        gateways = many(found["counters_away"], "gateway")
+        out.print(
+            f"[red]who counts limits is away[/] for {gateways}: limited calls get 503; see `airboss doctor`"
+        )
     for line in (
         *put_away(found["journal"]),
         *made_room(found["retention"]),

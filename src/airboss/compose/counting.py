@@ -25,6 +25,7 @@ from airboss.telemetry import logs
 if TYPE_CHECKING:
     from airboss.domain.ports import RecordLog
     from airboss.gateway.limits import Limiter
+    from airboss.governance.counters_valkey import ValkeyCounters
     from airboss.governance.counting import Counters
     from airboss.store.spends import SqlSpends
 
@@ -59,14 +60,7 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
     """Who counts for a gateway. The only one on a data directory counts itself; of several, and where that is
     said to be so, a process of its own does."""
     if store.counters != "embedded":
-        try:
-            from airboss.governance.counters_valkey import ValkeyCounters  # noqa: PLC0415 - an extra
-        except ModuleNotFoundError as error:
-            raise SetupError(
-                f"[store] counters wants the package {error.name!r}; in the clone "
-                "`.venv/bin/pip install -e '.[valkey]'`"
-            ) from error
-        return ValkeyCounters(resolved(store.counters), worker=worker)
+        return valkey(store, worker)
     from airboss.governance.counters_client import SocketCounters  # noqa: PLC0415 - where there are several
 
     if fleet.COUNTERS_ENV in os.environ:
@@ -82,6 +76,19 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
     stack.callback(kept.close)
     now = steady(time.time(), time.monotonic)
     return LocalCounters(Owner(kept, now=now()), worker=worker, now=now)
+
+
+def valkey(store: StoreConfig, worker: str) -> ValkeyCounters:
+    """Who counts, where that is a server. Raises SetupError where it is not known here which, or its client
+    is not installed."""
+    try:
+        from airboss.governance.counters_valkey import ValkeyCounters  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            f"[store] counters wants the package {error.name!r}; in the clone "
+            "`.venv/bin/pip install -e '.[valkey]'`"
+        ) from error
+    return ValkeyCounters(resolved(store.counters), worker=worker)
 
 
 def run_counters(data_dir: Path, *, log_format: str | None) -> None:

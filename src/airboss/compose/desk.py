@@ -51,7 +51,7 @@ def status_over(
     nodes: Nodes,
 ) -> Callable[[], SystemStatus]:
     """How everything stands, asked again at each call."""
-    from airboss.controller.scaling import calls_of  # noqa: PLC0415 - not for gateways
+    from airboss.controller.scaling import calls_of, gauge_of  # noqa: PLC0415 - not for gateways
     from airboss.controller.status import gather  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import target_uses  # noqa: PLC0415 - as above
@@ -61,7 +61,7 @@ def status_over(
     def status() -> SystemStatus:
         up = running(data.path)
         processes = runfiles.read_processes(data.run_dir) if up is not None else []
-        counts = everywhere() if up is not None else {}
+        counts, now = everywhere() if up is not None else {}, datetime.now(UTC)
         return gather(
             ledger=ledger,
             journal=journal(),
@@ -73,9 +73,10 @@ def status_over(
             started_at=up.started_at if up is not None else None,
             base_url=up.base_url if up is not None else None,
             console_url=up.console_url if up is not None else None,
-            calls=calls_of(counts, datetime.now(UTC)) if up else None,
+            calls=calls_of(counts, now) if up else None,
             targets=target_uses(counts.values()),
             missing=missing_keys if up is not None else lambda _: (),
+            counters_away=gauge_of(counts, "counters_away", now),
         )
 
     return with_letters(

@@ -37,6 +37,7 @@ from airboss.compose.parts import (
 )
 from airboss.compose.roles import terminate_self
 from airboss.compose.sealing import BODIES_KEY
+from airboss.compose.servers import check_counters
 from airboss.compose.stores import ERASE_KEY
 from airboss.compose.up import (
     Ready,
@@ -88,6 +89,7 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
         check_joins(config, data)
         check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)
         tls_context(config.tls)
+        check_counters(config.store)
         listener = listen(options.host, options.port, flag="--port")
         places = fleet.Places(
             data_dir=data.path,
@@ -103,7 +105,12 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
         )
         again = data.has_joined
         with closing(leader_of(data, leader_url, places.elsewhere, options.workers)) as leader:
-            check_leader(leader, ledger, leader_url, again=again)
+            try:
+                check_leader(leader, ledger, leader_url, again=again)
+            except BaseException:
+                if not again:
+                    data.lead()  # it has not joined, so the next try is a first one too
+                raise
         redact = redactor(ledger, own_keys(data)[1])
         logs.configure("up", log_format=log_format, redact=redact)
         tell_where(data, places, leader_url, config)

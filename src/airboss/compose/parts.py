@@ -157,8 +157,9 @@ def missing_keys(target: Target) -> tuple[str, ...]:
 
 
 def secrets_to_warn_of(plan: ServingPlan, config: Config) -> tuple[str, ...]:
-    """What to say of each provider's key and each notifier's secret that is needed and not there."""
-    from airboss.compose.watching import secret  # noqa: PLC0415 - the controller's own
+    """What to say of each provider's key, notifier's secret and server's URL that is needed and not there."""
+    from airboss.compose.servers import unknown  # noqa: PLC0415 - the controller's own
+    from airboss.compose.watching import secret  # noqa: PLC0415 - as above
 
     whys = dict.fromkeys(why for target in plan.targets() for why in missing_keys(target))
     found = [f"{why}; until then calls that need it get 503" for why in whys]
@@ -170,7 +171,7 @@ def secrets_to_warn_of(plan: ServingPlan, config: Config) -> tuple[str, ...]:
                     secret(reference)
                 except SetupError as error:
                     found.append(f"notifiers.{name}: {error}; until it is there, this notifier tells nobody")
-    return tuple(found)
+    return (*found, *unknown(config.store))
 
 
 def tls_context(tls: TlsConfig | None) -> ssl.SSLContext | None:

@@ -33,6 +33,17 @@ def record_log(data: DataDir, said: str | None = None) -> TracedLog:
     return house
 
 
+def record_log_or_none(data: DataDir) -> TracedLog:
+    """As `record_log`; where it is not known here which is meant, one that is away and says why. So what does
+    not need it can be asked of a stopped Airboss, and a configuration applied that names another."""
+    try:
+        return record_log(data)
+    except SetupError as error:
+        from airboss.store.client import StoreClient  # noqa: PLC0415 - only then
+
+        return StoreClient(data.socket_path, away=str(error))
+
+
 def named(data: DataDir) -> str:
     """What the configuration in force says."""
     with open_ledger(data) as ledger:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airboss.compose.desk import desk_over, status_over
 from airboss.compose.governing import erasing, keeping
 from airboss.compose.parts import ADMIN_KEY_ENV, SystemClock, machines, open_ledger
-from airboss.compose.records import record_log
+from airboss.compose.records import record_log_or_none
 from airboss.compose.rollouts import rollouts
 from airboss.compose.sealing import open_ring, sealed
 from airboss.compose.stores import open_rollouts, open_stores
@@ -46,7 +46,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         # Nobody else has the lock, so what a killed Airboss said of itself holds no more; and as the lock is
         # held from here on, `running` would believe it.
         runfiles.forget_up(data.run_dir)
-        records = sealed(record_log(data), ledger, ring)
+        records = sealed(record_log_or_none(data), ledger, ring)
         try:
             people, nodes = erasing(data, stores, records), machines(data)
             mover = Mover(data.journal_dir, records, SystemClock(), people=people, elsewhere=nodes)

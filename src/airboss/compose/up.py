@@ -32,6 +32,7 @@ from airboss.compose.parts import (
     tls_context,
 )
 from airboss.compose.redaction import LogRedactor, Redacting
+from airboss.compose.servers import check_servers
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import read_config, read_text
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
@@ -110,6 +111,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
         config = parse_config(text, source=source)
         check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)
         tls_context(config.tls)
+        check_servers(config.store)
         listener = listen(options.host, options.port, flag="--port")
         console_port = check_free(options.host, options.console_port, flag="--console-port")
         places = fleet.Places(

@@ -20,6 +20,9 @@ Wrong = Callable[[Path, str], ConfigError]
 INDEX = re.compile(r"\[(\d+)\]")
 """A part of a path that is a place in a list."""
 
+ESCAPES = "in a user or password : / @ ? # % are written %3A %2F %40 %3F %23 %25"
+"""What to say of a server's URL that cannot be read; nothing of it may be shown: it may hold a password."""
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 

@@ -79,10 +79,18 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         elif each.state == "starting":
             detail = each.detail or "Its model is being fetched or loaded."
             yield Finding(level="info", title=f"{each.name} is starting.", detail=detail)
+    yield from process_findings(status)
+
+
+def process_findings(status: SystemStatus) -> Iterator[Finding]:
+    """Those that die, and a server that they cannot reach."""
     for process in status.processes:
         if process.state == "backing_off":
             detail = process.detail or f"It was restarted {process.restarts} times and is tried again."
             yield Finding(level="bad", title=f"{process.name} died.", detail=detail)
+    if status.counters_away:
+        detail = "Calls under a limit or a budget get 503 until it is; `airboss doctor` says more."
+        yield Finding(level="bad", title="Who counts limits cannot be reached.", detail=detail)
 
 
 def node_findings(nodes: Sequence[Node], now: datetime) -> Iterator[Finding]:

@@ -95,7 +95,8 @@ class HttpLeader:
             if answer.is_success:
                 return msgspec.json.decode(answer.content, type=kind)
         except (httpx2.HTTPError, msgspec.DecodeError) as error:
-            raise StoreUnavailable(f"{self._url} does not answer as a console does: {error}") from error
+            said = f"{self._url} does not answer as a console does: {error}{_remedy(self._url, str(error))}"
+            raise StoreUnavailable(said) from error
         if answer.status_code == 401:
             raise WrongCall(
                 f"{self._url} does not accept this admin key: set AIRBOSS_ADMIN_KEY to the right one, or to "
@@ -110,3 +111,12 @@ class HttpLeader:
             said = f"{answer.status_code}"
         kind = WrongCall if answer.status_code < 500 else StoreUnavailable
         return kind(f"{self._url} refuses: {said}")
+
+
+def _remedy(url: str, said: str) -> str:
+    """What to do where the two do not understand each other."""
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return "; put its certificate, or that of who issued it, into a file and name that in SSL_CERT_FILE"
+    if url.startswith("http:") and "disconnected without" in said:
+        return f"; if it speaks TLS, write https:{url.removeprefix('http:')}"
+    return ""

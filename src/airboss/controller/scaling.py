@@ -240,6 +240,12 @@ def calls_of(counts: Mapping[str, Counts], now: datetime) -> Calls | None:
     return Calls(outstanding=outstanding, plan=plan)
 
 
+def gauge_of(counts: Mapping[str, Counts], name: str, now: datetime) -> int:
+    """The sum of a gauge over all gateways that live."""
+    live = (each for each in counts.values() if (now - each.written_at).total_seconds() <= GONE_S)
+    return int(sum(each.gauges.get(name, 0.0) for each in live))
+
+
 def loads_of(placements: list[Placement], calls: Calls | None) -> tuple[Load, ...] | None:
     """What runs and waits at each of a model's replicas; None if it is not known."""
     if calls is None:

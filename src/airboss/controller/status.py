@@ -41,10 +41,11 @@ def gather(
     calls: Calls | None = None,
     targets: Sequence[TargetUse] = (),
     missing: Callable[[Target], Sequence[str]] = lambda _: (),
+    counters_away: int = 0,
 ) -> SystemStatus:
     """The status of now. `started_at` None means that no Airboss is running on this data directory; `calls`
-    are what gateways count at each replica, where that is known, `targets` how each place does, and
-    `missing` why keys of a target cannot be had."""
+    are what gateways count at each replica, where that is known, `targets` how each place does, `missing` why
+    keys of a target cannot be had, and `counters_away` as `SystemStatus` has it."""
     snapshot = ledger.snapshot()
     text = ledger.config()
     config = parse_config(text, source="the configuration in force") if text is not None else Config()
@@ -79,6 +80,7 @@ def gather(
         processes=tuple(processes),
         journal=journal,
         breakers=tuple(open_breakers(targets)),
+        counters_away=counters_away,
     )
 
 

@@ -129,7 +129,7 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `running` False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url`
     ends with `/v1`, as `OPENAI_BASE_URL` does. `erasures_pending` are people who are to be forgotten and are
-    not yet."""
+    not yet, `counters_away` gateways that do not reach who counts limits."""
 
     version: str
     running: bool
@@ -148,3 +148,4 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     retention: RetentionStatus = RetentionStatus()
     erasures_pending: int = 0
     breakers: tuple[BreakerStatus, ...] = ()
+    counters_away: int = 0

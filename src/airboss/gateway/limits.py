@@ -403,6 +403,11 @@ class Limiter:
         self.flush(now=True)
         await self._counters.close()
 
+    @property
+    def away(self) -> bool:
+        """Whether who counts cannot be reached, so that limited calls are refused or wait."""
+        return not self._counters.here
+
     def uses(self) -> list[LimitUse]:
         """How much of each limit is used, as far as is known here."""
         late = self._clock.monotonic() - WINDOW_S

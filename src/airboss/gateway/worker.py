@@ -76,6 +76,7 @@ class Worker:
         counts.limited = self.metrics.limited({} if self.limiter is None else self.limiter.said_no())
         if self.limiter is not None:
             counts.limits = self.limiter.uses()
+            counts.gauges["counters_away"] = float(self.limiter.away)
         return counts
 
     def close(self) -> None:

@@ -68,6 +68,8 @@ class FarCounters(ABC):
 
     who: ClassVar[str]
     """Who does not answer, for a message."""
+    where = ""
+    """At which address, for the log alone."""
 
     def __init__(self, *, worker: str) -> None:
         self._worker = worker
@@ -82,6 +84,8 @@ class FarCounters(ABC):
         self._keeping: asyncio.Task[None] | None = None
         self._held: Held = dict
         self._lost = asyncio.Event()
+        self._missed = False
+        """Whether it was said that nobody answers, so that why not is said too."""
 
     @abstractmethod
     async def _connect(self) -> Line:
@@ -96,6 +100,7 @@ class FarCounters(ABC):
             async with asyncio.timeout(ANSWER_S):
                 await connected.wait()
         except TimeoutError:
+            self._missed = True
             log.warning("%s does not answer; limited calls wait for it", self.who)
 
     @property
@@ -164,7 +169,10 @@ class FarCounters(ABC):
             try:
                 async with asyncio.timeout(ANSWER_S):
                     line = await self._connect()
-            except OSError:  # a TimeoutError is one
+            except OSError as error:  # a TimeoutError is one
+                if self._missed and (why := str(error) or f"silent for {ANSWER_S:g} s") != said:
+                    said = why
+                    log.warning("%s cannot be reached%s: %s", self.who, self.where, why)
                 await asyncio.sleep(RETRY_S)
                 continue
             # What is told from here on goes out after what was, and after what we say we hold.
@@ -184,6 +192,7 @@ class FarCounters(ABC):
             said = ""
             connected.set()
             await self._lost.wait()
+            self._missed = True
             log.warning("%s is away; what was leased is spent, then limited calls wait", self.who)
 
     def _welcome(self, line: Line, seq: int, before: int) -> None:

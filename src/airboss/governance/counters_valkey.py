@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import libvalkey
 import msgspec
 
+from airboss.config.wording import ESCAPES
 from airboss.domain.errors import SetupError
 from airboss.governance.counters_client import STUCK_S, FarCounters, Line
 from airboss.governance.counters_wire import Ask, Broken, FromOwner, Given, Heard, Hello, Refused, Tell
@@ -26,6 +28,7 @@ SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 BASE: Final = "{airboss}"
 """Every key begins so. Two Airbosses on one server take two of its databases."""
 PORT: Final = 6379
+CLOCK_S: Final = 5.0
 AGAIN: Final = 2
 TLS_SCHEMES: Final = frozenset({"valkeys", "rediss"})
 
@@ -49,10 +52,13 @@ class ValkeyCounters(FarCounters):
             database = self._at.path.strip("/")
             self._database = int(database or 0)
         except ValueError:
-            raise SetupError("the URL of [store] counters is none of valkey://HOST:PORT/DATABASE") from None
+            raise SetupError(
+                f"the URL of [store] counters is none of valkey://HOST:PORT/DATABASE; {ESCAPES}"
+            ) from None
         self._host = self._at.hostname or ""
         if not self._host:
             raise SetupError("the URL of [store] counters names no host; write valkey://HOST:PORT/DATABASE")
+        self.where = f" at {self._host}:{self._port}"
         self._tls = ssl.create_default_context() if self._at.scheme in TLS_SCHEMES else None
         self.born = 0
         """Which life of the server knows what this worker took; 0: none yet."""
@@ -69,6 +75,27 @@ class ValkeyCounters(FarCounters):
         changes = super()._counted(seq)
         self.recent.told(changes)
         return changes
+
+    def clock(self) -> float:
+        """The server's time in seconds, asked for as a worker begins. Raises SetupError with what it says
+        instead."""
+        questions = [*_opening(self._at, self._database), ("TIME",)]
+        reader, where = libvalkey.Reader(), f"{self._host}:{self._port}"
+        try:
+            with socket.create_connection((self._host, self._port), timeout=CLOCK_S) as plain:
+                line = self._tls.wrap_socket(plain, server_hostname=self._host) if self._tls else plain
+                line.sendall(b"".join(map(libvalkey.pack_command, questions)))
+                for _ in questions:
+                    while (reply := reader.gets()) is False:
+                        if not (heard := line.recv(65_536)):
+                            raise ConnectionResetError("it hung up")
+                        reader.feed(heard)
+                    if isinstance(reply, libvalkey.ReplyError):
+                        raise ConnectionRefusedError(str(reply))
+                line.close()
+        except (OSError, libvalkey.ProtocolError) as error:
+            raise SetupError(f"Valkey at {where} cannot be used: {error or 'it does not answer'}") from error
+        return int(reply[0]) + int(reply[1]) / 1e6
 
     async def _connect(self) -> Line:
         loop = asyncio.get_running_loop()

@@ -86,6 +86,11 @@ class ClickHouse:
         name = self.server.database
         self._send(f"create database if not exists {name}{self.on_cluster}".encode(), {"database": "default"})
 
+    def clock(self) -> float:
+        """The server's time in seconds; it need not have the database yet."""
+        asked = b"select toUnixTimestamp64Micro(now64(6)) format TSV"
+        return int(self._send(asked, {"database": "default"})) / 1e6
+
     @property
     def on_cluster(self) -> str:
         """What a statement on tables says where there is a cluster."""

@@ -83,10 +83,12 @@ class StoreClient:
     it lasts. A store that was restarted is found again by itself.
 
     `timeout_s` bounds each call; one that takes longer raises StoreUnavailable, though the store may still
-    finish it. Raises ValueError where the store says that the call itself is wrong.
+    finish it. Raises ValueError where the store says that the call itself is wrong. Where it is known why
+    there can be no store, `away` says so, and nobody is asked.
     """
 
-    def __init__(self, socket_path: Path, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, socket_path: Path, *, timeout_s: float = 30.0, away: str = "") -> None:
+        self._away = away
         self._path = socket_path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -239,6 +241,8 @@ class StoreClient:
     def _exchange(self, question: Question) -> bytes:
         """Ask on a kept connection, and once more on a new one if that one turns out to be dead: the store
         may have been restarted. Asking twice is harmless: `apply` checks the offset."""
+        if self._away:
+            raise StoreUnavailable(self._away)
         kept = self._kept()
         if kept is not None:
             try:

@@ -13,11 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from airboss.domain.errors import SetupError
-from airboss.store.ledger_open import cannot
+from airboss.store.ledger_open import cannot, read_url
 from airboss.store.ledger_postgres import connect
 
 LEADER: Final = 0x4169726C  # "Airl"
@@ -36,7 +35,7 @@ def leading(url: str, *, broke: Callable[[], None], wait_s: float = WAIT_S) -> I
     Where the connection is lost, and with it the lock, it is taken again; `broke` is called if somebody else
     has it by then. Raises SetupError where another Airboss leads.
     """
-    parsed = make_url(url)
+    parsed = read_url(url)
     if parsed.get_backend_name() != "postgresql":
         yield
         return

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, in
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from airboss.config.wording import ESCAPES
 from airboss.domain.errors import SetupError
 from airboss.store.ledger_tables import metadata, revision, schema_version
 
@@ -32,10 +33,7 @@ def open_engine(url: str) -> Engine:
     `url` is `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Raises SetupError if it cannot be
     opened or is of a newer Airboss.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise SetupError(f"the ledger's URL cannot be read; expected {OFFERED}") from None
+    parsed = read_url(url)
     if parsed.get_backend_name() == "postgresql":
         from airboss.store.ledger_postgres import connect  # noqa: PLC0415 - an extra
 
@@ -57,6 +55,41 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def read_url(url: str) -> URL:
+    """A ledger's URL in its parts. Raises SetupError, without the URL, which may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or "@" in (parsed.host or ""):
+        raise SetupError(f"the ledger's URL cannot be read; expected {OFFERED}; {ESCAPES}")
+    return parsed.set(drivername="postgresql") if parsed.drivername == "postgres" else parsed
+
+
+def server_clock(url: str) -> float:
+    """The time, in seconds, of a PostgreSQL that can be a ledger. Raises SetupError of one that cannot."""
+    from airboss.store.ledger_postgres import connect  # noqa: PLC0415 - an extra
+
+    engine = connect(read_url(url))
+    asked = (
+        "SELECT extract(epoch FROM clock_timestamp())::float8, to_regclass('alembic_version') IS NOT NULL"
+        " OR has_schema_privilege(current_schema(), 'CREATE')"
+    )
+    try:
+        with engine.connect() as connection:
+            now, usable = connection.exec_driver_sql(asked).one()
+    except DBAPIError as error:
+        raise cannot(error, engine) from error
+    finally:
+        engine.dispose()
+    if not usable:
+        said = "permission denied for schema, in which no table may be made"
+        raise SetupError(
+            f"the ledger {engine.url.database} cannot be used: {said}; {remedy(said, engine.url)}"
+        )
+    return float(now)
+
+
 def writing(engine: Engine) -> Engine:
     """The same engine, whose transactions take the write lock at once.
 
@@ -74,15 +107,28 @@ def cannot(error: DBAPIError, engine: Engine) -> SetupError:
     if engine.dialect.name == "postgresql":
         at = engine.url
         name = URL.create("postgresql", host=at.host, port=at.port, database=at.database)
-        said = " ".join(str(error.orig).split())[:400]
-        return SetupError(
-            f"the ledger {name} cannot be used: {said}; is the server up and the database there?"
-        )
+        # Where TLS may be left out the server was asked twice, and has said the same twice.
+        lines = dict.fromkeys(str(error.orig).removeprefix("connection failed: ").splitlines())
+        said = " ".join(" ".join(lines).split())[:400]
+        return SetupError(f"the ledger {name} cannot be used: {said}; {remedy(said, at)}")
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
     advice = "is its disk there, writable and not full?"
     if any(words in str(error.orig) for words in ("malformed", "not a database")):
         advice = "it is damaged: put a copy of the data directory back"
     return SetupError(f"the ledger {where} cannot be used: {error.orig}; {advice}")
+
+
+def remedy(said: str, at: URL) -> str:
+    """What to do about what PostgreSQL or its client said."""
+    if "authentication failed" in said or "no password supplied" in said:
+        return f"see that user and password of the URL are right; {ESCAPES}"
+    if "does not exist" in said and at.database and f'database "{at.database}"' in said:
+        return "make it, empty, or name another"
+    if "permission denied for schema" in said:
+        return f'let the user make tables there: make "{at.username}" the owner of the database'
+    if "sslmode" in said or "certificate" in said:
+        return "see what the URL says after `?`, as libpq takes it"
+    return "is the server up and the database there?"
 
 
 def any_text(engine: Engine) -> None:
