@@ -44,6 +44,13 @@ def test_alarms_stand_in_the_order_of_their_need(week: LoopSite) -> None:
     assert "errors since" in text
 
 
+def test_a_full_disk_is_measured_over_no_time(week: LoopSite) -> None:
+    """It is full or not, whatever happened in an hour."""
+    text = shown(week.person(), "/alerts/airboss.disk-full").text.replace("\u00a0", " ")
+    assert "less than 256 MiB left on its disk, for 30s" in text
+    assert "over 1h" not in text
+
+
 def test_one_that_fires_at_once_lasts_no_time(week: LoopSite) -> None:
     """No alarm is said to hold for 0 s."""
     for path in ("/alerts", "/alerts/airboss.dead-letters"):

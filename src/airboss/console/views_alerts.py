@@ -126,7 +126,9 @@ def measures(alarm: Alarm, config: AlarmConfig) -> str:
         case "change":
             return f"{alarm.metric} over {alarm.window} against the week before{lasting(alarm)}"
         case _:
-            return f"{alarm.metric} over {alarm.window}{lasting(alarm)}"
+            full = alarm.metric == "disk_full"
+            what = f"less than 256{NB}MiB left on its disk" if full else f"{alarm.metric} over {alarm.window}"
+            return f"{what}{lasting(alarm)}"
 
 
 def lasting(alarm: Alarm) -> str:
