@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,11 @@ from airboss.cli.checks import (
     check_python,
     check_writable,
 )
+from airboss.cli.tls_checks import check_tls
+from airboss.config import TlsConfig
 from airboss.governance import policies
 from tests.cli.conftest import Run
+from tests.support.certificates import self_signed
 from tests.support.small_disk import fill, small_disk
 
 
@@ -69,6 +74,43 @@ def test_a_data_directory_is_written_to(tmp_path: Path, short_of: str) -> None:
         said = {"room": "No space left", "inodes": "no inode is left", "nothing": str(disk)}[short_of]
         assert said in found.seen
         assert sorted(disk.iterdir()) == there
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+def test_a_data_directory_of_somebody_else_is_told_of(tmp_path: Path) -> None:
+    """As `up` refuses it."""
+    os.chown(tmp_path, 65534, 65534)
+    found = check_writable(tmp_path)
+    assert (found.verdict, "belongs to user 65534" in found.seen) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    ("days", "verdict", "said"),
+    [
+        (-0.5, "ok", "is good until"),
+        (-1.9, "warn", "is good until"),
+        (-3, "fail", "ended on"),
+        (1, "fail", "begins on"),
+    ],
+)
+def test_a_certificate(days: float, verdict: Verdict, said: str, tmp_path: Path) -> None:
+    """It is good by now and for a while yet, of its two days half a day at least."""
+    now = datetime.now(UTC)
+    cert, key = self_signed(tmp_path, since=now + timedelta(days=days))
+    [found] = check_tls(TlsConfig(cert=str(cert), key=str(key)), "0.0.0.0", now)
+    assert (found.verdict, said in found.seen) == (verdict, True), found
+
+
+def test_tls_is_asked_for_beyond_this_machine(tmp_path: Path) -> None:
+    """Unless only this machine is to reach it; and a key must be that of its certificate."""
+    now = datetime.now(UTC)
+    assert list(check_tls(None, "127.0.0.1", now)) == []
+    assert [each.verdict for each in check_tls(None, "0.0.0.0", now)] == ["warn"]
+    cert, _ = self_signed(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    [found] = check_tls(TlsConfig(cert=str(cert), key=str(self_signed(other)[1])), "127.0.0.1", now)
+    assert (found.verdict, "is not the key of" in found.seen) == ("fail", True)
 
 
 def test_ports() -> None:

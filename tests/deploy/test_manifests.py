@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import ssl
 import subprocess
+import threading
 import tomllib
 from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,7 @@ from tests.deploy.manifests import (
     pods,
     told,
 )
+from tests.support.certificates import self_signed
 
 VERSIONS = ("1.30", "1.37")
 """Of Kubernetes: the oldest that is thought of, and the newest whose schema there is."""
@@ -261,6 +265,35 @@ def test_the_image_asks_itself_how_it_is() -> None:
     assert done.returncode == 1
     assert "ConnectionRefusedError" in done.stderr
     assert "'/readyz'" in script
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_image_knows_how_it_is_with_tls_and_without(status: int, *, tls: bool, tmp_path: Path) -> None:
+    """It is well where the gateway says so, over whatever that speaks."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self_signed(tmp_path))
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.handle_error = lambda *_: None  # type: ignore[method-assign]  # it is asked without TLS first
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = compose()["x-airboss"]["healthcheck"]["test"][1:]
+        script = command[-1].replace("8700", str(server.server_port))
+        done = subprocess.run(
+            [*command[:-1], script], capture_output=True, text=True, timeout=60, check=False
+        )
+        server.shutdown()
+    assert (done.returncode, done.stderr) == (int(status != 200), "")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -16,16 +16,19 @@ from cryptography.x509.oid import NameOID
 Kind = Literal["ec", "rsa"]
 
 
-def self_signed(folder: Path, kind: Kind = "ec", *, name: str = "127.0.0.1") -> tuple[Path, Path]:
-    """The certificate and the key, in PEM, good from yesterday on for two days: for 127.0.0.1, or, under
-    another name, for nothing here."""
+def self_signed(
+    folder: Path, kind: Kind = "ec", *, name: str = "127.0.0.1", since: datetime | None = None
+) -> tuple[Path, Path]:
+    """The certificate and the key, in PEM, good for two days since yesterday, or `since`: for 127.0.0.1, or,
+    under another name, for nothing here."""
     key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65_537, 2_048)
     owner = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     day = timedelta(days=1)
+    begins = since or datetime.now(UTC) - day
     builder = (
         x509.CertificateBuilder(owner, owner, key.public_key(), x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - day)
-        .not_valid_after(datetime.now(UTC) + day)
+        .not_valid_before(begins)
+        .not_valid_after(begins + 2 * day)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     )
     if name == "127.0.0.1":

@@ -139,6 +139,10 @@ def check_writable(data_dir: Path) -> Check:
             why = "no inode is left on its disk, so no file can be made"
         advice = "make its disk writable and free space or files on it, or choose another with --data-dir"
         return fail("data directory", f"{place} cannot be written: {why}", advice)
+    owner = data_dir.stat().st_uid if data_dir.exists() else 0
+    if owner not in (0, os.geteuid()):
+        advice = "run airboss as that user, or choose another with --data-dir"
+        return fail("data directory", f"{data_dir.absolute()} belongs to user {owner}", advice)
     return ok("data directory", str(data_dir.absolute()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from airboss.cli import checks, provider_checks
+from airboss.cli import checks, provider_checks, tls_checks
 from airboss.cli.checks import Check, check_port, fail, ok, warn
 from airboss.cli.options import (
     DEFAULT_DATA_DIR,
@@ -52,7 +53,7 @@ def doctor(
     found = [
         *machine(data_dir),
         *ports(data_dir, host, port, console_port),
-        *state(data_dir, config, online=online),
+        *state(data_dir, config, host, online=online),
     ]
     if as_json:
         for each in found:
@@ -90,7 +91,7 @@ def ports(data_dir: Path, host: str, port: int | None, console_port: int | None)
         yield check_port(name, host, one, flag=flag, ours=one == has)
 
 
-def state(data_dir: Path, path: Path, *, online: bool) -> Iterator[Check]:
+def state(data_dir: Path, path: Path, host: str, *, online: bool) -> Iterator[Check]:
     """The configuration, the weights, the providers, the lock and the record store."""
     from airboss.config import Config, parse_config  # noqa: PLC0415 - other verbs do not read it
     from airboss.config.files import read_config  # noqa: PLC0415 - as above
@@ -104,6 +105,7 @@ def state(data_dir: Path, path: Path, *, online: bool) -> Iterator[Check]:
             yield ok("configuration", f"{path}, {many(len(config.deployments), 'deployment')}")
         except (AirbossError, OSError) as error:
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
+    yield from tls_checks.check_tls(config.tls, host, datetime.now(UTC))
     yield from servers(data_dir, config)
     yield from names(config)
     yield from weights(data_dir, config)

@@ -299,7 +299,10 @@ class DataDir:
         try:
             fd = os.open(self.lock_path, flags, 0o600)
         except OSError as error:
-            raise SetupError(f"{self.lock_path} cannot be opened: {error.strerror}") from error
+            raise SetupError(
+                f"{self.lock_path} cannot be opened: {error.strerror}; make the directory writable for this "
+                "user, or choose another with --data-dir"
+            ) from error
         if not _flocked(fd) or not _still_at(self.lock_path, fd):
             os.close(fd)
             return None
@@ -377,7 +380,10 @@ def _private_dir(path: Path) -> None:
 def _refuse_foreign(path: Path) -> None:
     owner = path.stat().st_uid
     if owner not in (0, os.geteuid()):
-        raise SetupError(f"{path} belongs to user {owner}, who could read what is kept there; choose another")
+        raise SetupError(
+            f"{path} belongs to user {owner}, who could read what is kept there; run airboss as that user, "
+            "or choose another with --data-dir"
+        )
 
 
 def _tighten(path: Path, mode: int) -> None:
