@@ -177,12 +177,15 @@ def _slowest(connection: Connection, asked: Question, calls: int) -> list[Any]:
     """The groups with the slowest calls, exactly: every latency is looked at, but only a few of them are
     kept. Some more may come with them that are no slower than the last."""
     rows, more = _calls(connection, asked)
-    sample = "" if calls <= SAMPLED else f"tablesample system ({100 * SAMPLE / calls}%) repeatable (17)"
-    near = query("tail").format(shares=list(SHARES), sample=sample, without=_WITHOUT, where=asked.where)
+    sample, every = f"tablesample system ({100 * SAMPLE / calls}%) repeatable (17)", 1
+    if calls <= SAMPLED:
+        sample, every = "", max(1, calls // SAMPLE)
+    filled = {"shares": list(SHARES), "sample": sample, "every": every}
+    near = query("tail").format(**filled, without=_WITHOUT, where=asked.where)
     ((bars,),) = run(connection, near, _given(near, asked, {}))
-    every = [-1.0, *(bars or [])]
+    all_bars = [-1.0, *(bars or [])]
     found: list[Any] = []
-    for some in [every[FIRST + 1 :], every] if bars else [every]:
+    for some in [all_bars[FIRST + 1 :], all_bars] if bars else [all_bars]:
         text = _slowest_text(asked, rows, len(some))
         found = run(connection, text, _given(text, asked, more | {"bars": some}))
         if sum(row[-2] for row in found) >= asked.limit or (found and found[0][-3]):

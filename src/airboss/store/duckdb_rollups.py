@@ -122,20 +122,13 @@ def _text(
         "groups": groups,
         "groups_of_sums": of_sums if summed else ", ".join(f"null::varchar as {key}" for key in keys),
         "keys": ", ".join(keys),
-        "keys_of_counts": ", ".join(f"counts.{key}" for key in keys),
         "names": names,
-        "once_more": "distinct" if any(late) else "",
+        "once_before": "distinct" if any(late) else "",
         "step_of_record": step.format(column="started_at"),
         "step_of_sums": step.format(column="start"),
         "where": asked.of_records,
     }
     places = [_quantile(name) for name in asked.quantiles]
-    same = {
-        f"same_{table}": " and ".join(
-            f"{table}.{key} is not distinct from counts.{key}" for key in (*keys, "start")
-        )
-        for table in PEOPLE
-    }
     order = [asked.order, *(f"counts.{key}" for key in keys), "counts.start"]
     return query("rolled").format(
         **filled,
@@ -144,11 +137,11 @@ def _text(
         histograms="".join(f", {name}" for name in histograms),
         bins=_bins(", ".join(keys), names, histograms),
         **read.beyond(asked, ok="true"),
-        quantiles=", ".join(places) or "null as nothing",
+        near="".join(f", {near}" for near, _ in places),
+        quantiles="".join(f", {value}" for _, value in places),
         told="".join(f"quantiles.{name}, " for name in asked.quantiles),
         **{name: _people(asked, name, people.get(name), filled, tagged=tagged) for name in PEOPLE},
         order=", ".join(filter(None, order)),
-        **same,
     )
 
 
@@ -181,14 +174,17 @@ def _bins(keys: str, names: str, histograms: Collection[str]) -> str:
     return "    union all\n".join(parts or [none])
 
 
-def _quantile(name: str) -> str:
-    """Between the two nearest values, as of every call."""
+def _quantile(name: str) -> tuple[str, str]:
+    """The two nearest bins and the place between them, and the value there, as of every call."""
     histogram, share, scale = QUANTILES[name]
     of = f"of_what = {HISTOGRAMS.index(histogram)}"
-    place = f"({share}::double * (any_value(total) filter ({of}) - 1))"
     low, high = (
         f"min(bin) filter ({of} and upto > {side}({share}::double * (total - 1)))"
         for side in ("floor", "ceil")
     )
-    low, high = (f"if({each} <= {LEAST_BIN}, 0, pow({GROWTH}, {each}))" for each in (low, high))
-    return f"({low} + ({high} - {low}) * ({place} - floor({place}))) * {scale} as {name}"
+    at = f"{share}::double * (any_value(total) filter ({of}) - 1)"
+    near = f"{low} as {name}_low, {high} as {name}_high, {at} as {name}_at"
+    low, high = (
+        f"if({name}_{side} <= {LEAST_BIN}, 0, pow({GROWTH}, {name}_{side}))" for side in ("low", "high")
+    )
+    return near, f"({low} + ({high} - {low}) * ({name}_at - floor({name}_at))) * {scale} as {name}"

@@ -64,6 +64,7 @@ counts as (
     select
         {keys},
         start,
+        hash({keys}, start) as place,
         sum(requests)::bigint as requests,
         coalesce(sum(requests) filter (status = 'error'), 0)::bigint as errors,
         coalesce(sum(requests) filter (status = 'cancelled'), 0)::bigint as cancelled,
@@ -101,7 +102,7 @@ places as (
     from heaps
 ),
 quantiles as (
-    select place, {quantiles} from places group by all
+    select place{quantiles} from (select place{near} from places group by all)
 ),
 users as (
 {users}
@@ -110,13 +111,13 @@ sessions as (
 {sessions}
 )
 select
-    counts.*,
+    counts.* exclude (place),
     {told}
     coalesce(users, 0) as users,
     coalesce(sessions, 0) as sessions
 from counts
-left join quantiles on quantiles.place = hash({keys_of_counts}, counts.start)
-left join users on {same_users}
-left join sessions on {same_sessions}
+left join quantiles using (place)
+left join users using (place)
+left join sessions using (place)
 order by {order}
 limit $limit

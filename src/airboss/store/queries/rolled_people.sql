@@ -1,11 +1,14 @@
--- DuckDB's own: users or sessions of rolled.sql, each once a group and step, by 64 bits of hash.
-    select {keys}, start, count(*) as {of}
+-- DuckDB's own: users or sessions of rolled.sql, each once a group and step, by 64 bits of hash of both.
+    select place, count(*) as {of}
     from (
-        select {once_more} {names}, start, person
+        select distinct hash({keys}, start) as place, person
         from (
-            select distinct {groups}, {step_of_record} as start, hash({person}) as person
-            from {everybody}
-            where {person} is not null
+            select {names}, start, person
+            from (
+                select {once_before} {groups}, {step_of_record} as start, hash({person}) as person
+                from {everybody}
+                where {person} is not null
+            )
         )
     )
-    group by all
+    group by place
