@@ -15,7 +15,7 @@ from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.config.types import SloConfig
 from airboss.controller import alarm_tests
 from airboss.controller.alarm_measures import Measures, ProbeOutcome
-from airboss.controller.alarms import Reading, broken
+from airboss.controller.alarms import Reading, begun, broken, decide
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
@@ -403,6 +403,24 @@ def test_a_probe_is_made_on_schedule(log: Log) -> None:
 def test_a_probe_that_cannot_be_made_says_why(log: Log) -> None:
     """It is no data, with the words of the refusal."""
     assert Measures(log, Probing()).read(rule(probe={"wrong": 1}), None, NOW).why == "no such attribute"
+
+
+def test_drift_that_is_accepted_is_over(log: Log) -> None:
+    """It is no data before anything is known; what was found and is gone is well again, though what is usual
+    is learned anew."""
+    known: list[tuple[int, str] | None] = [None]
+    measures = Measures(log, drifted=lambda _deployment: known[0])
+    asked = rule(kind="drift", hold="0s")
+    row, seen = begun(asked, NOW), []
+    for at, found in enumerate((None, (0, ""), (2, "longer; french"), None, None, (0, ""))):
+        known[0] = found
+        now = NOW + timedelta(minutes=at)
+        reading = measures.read(asked, row.memory, now)
+        row = decide(row, asked, reading, now=now, silence=None).row
+        seen.append((row.value, row.phase))
+    assert seen[0] == (None, "ok")
+    assert [phase for _, phase in seen[1:]] == ["ok", "firing", "resolved", "resolved", "resolved"]
+    assert [value for value, _ in seen[1:]] == [0.0, 2.0, 0.0, 0.0, 0.0]
 
 
 def test_maintenance_is_a_silence() -> None:

@@ -104,7 +104,7 @@ class Measures:
         if rule.kind == "probe":
             return self._probe(rule, memory, now)
         if rule.kind == "drift":
-            return self._drift(rule)
+            return self._drift(rule, memory)
         return self._value(rule, now, timedelta(0))
 
     def used(
@@ -223,11 +223,15 @@ class Measures:
         words = f"{100 * left:.0f} % of {budget} is left" if left > 0 else used
         return Reading(value=rate, bound=bound, broken=over, detail=words)
 
-    def _drift(self, rule: AlarmRule) -> Reading:
+    def _drift(self, rule: AlarmRule, memory: object) -> Reading:
+        """What drifted. Once it was known, nothing has while what is usual is learned anew: what was found is
+        accepted then."""
         found = self._drifted(rule.deployment)
-        if found is None:
-            return Reading(why="too few calls so far to know what is usual")
-        return Reading(value=float(found[0]), bound=0.0, broken=found[0] > 0, detail=found[1] or None)
+        why = "too few calls so far to know what is usual"
+        if found is None and memory is None:
+            return Reading(why=why)
+        count, words = found or (0, why)
+        return Reading(value=float(count), bound=0.0, broken=count > 0, detail=words or None, memory="known")
 
     def _probe(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
         if self._probing is None:
