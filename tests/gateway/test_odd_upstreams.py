@@ -125,6 +125,18 @@ def test_an_error_beside_no_answer(
     assert (response.status_code, "Well." in response.text) == (200, True)
 
 
+@pytest.mark.parametrize("choice", [None, {}, {"index": 0}, {"index": 1, "message": None}], ids=str)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_choice_of_nothing_is_no_answer(
+    gateway: Gateway, upstream: SaidUpstream, choice: Any, stream: bool
+) -> None:
+    """Clients read its message, and would break at it."""
+    upstream.body = whole({}, choices=[choice])
+    response = gateway.chat(stream=stream)
+    assert response.status_code == 502, response.text
+    assert gateway.closed(response.headers["x-request-id"])["status"] == "error"
+
+
 def calls(number: int) -> list[dict[str, Any]]:
     """Calls of a tool."""
     return [

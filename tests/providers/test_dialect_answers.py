@@ -368,3 +368,20 @@ def test_a_bedrock_stream_ends_with_its_usage() -> None:
     silent = READERS["bedrock"]()
     silent.event(stop)
     assert silent.end()[-1] == b"[DONE]"
+
+
+@pytest.mark.parametrize("three", ["3", "3.0", "3e0"])
+def test_counts_may_be_fractions(three: str) -> None:
+    """In every dialect, as in OpenAI's: what is left out is not billed."""
+    claude = AnthropicReader(0, answer_tool=None).whole(
+        b'{"content":[{"type":"text","text":"x"}],"usage":{"input_tokens":%s,"output_tokens":%s}}'
+        % (three.encode(), three.encode())
+    )
+    gemini = GeminiReader(0, model="m").whole(
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}],'
+        b'"usageMetadata":{"promptTokenCount":%s,"candidatesTokenCount":%s}}'
+        % (three.encode(), three.encode())
+    )
+    for said in (claude, gemini):
+        usage = json.loads(said)["usage"]
+        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (3, 3)

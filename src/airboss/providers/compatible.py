@@ -107,6 +107,11 @@ class Choice(msgspec.Struct):
     text: str | None = None
     finish_reason: str | None = None
 
+    @property
+    def is_one(self) -> bool:
+        """Whether a whole answer's has anything; `null` and `{}` are none, and break clients."""
+        return self.message is not None or self.text is not None or self.finish_reason is not None
+
 
 BROKE_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
 """Reasons to stop of what is not whole: Mistral's and OpenRouter's, SGLang's and vLLM's, DeepSeek's."""
@@ -136,7 +141,7 @@ class Reply(msgspec.Struct):
     def answers(self) -> bool:
         """Whether there is a whole answer in it: some servers put an error beside a choice without any."""
         if not self.says_error:
-            return bool(self.choices)
+            return any(choice.is_one for choice in self.choices or ())
         return any(
             choice.text or (choice.message is not None and choice.message.says_something)
             for choice in self.choices or ()

@@ -197,6 +197,8 @@ def _part(value: Any, kind: Any) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
         pass
+    if isinstance(value, float) and value.is_integer():
+        return _part(int(value), kind)
     if isinstance(value, list):
         inner = next((get_args(each)[0] for each in _choices(kind) if get_origin(each) is list), None)
         if inner is not None:
