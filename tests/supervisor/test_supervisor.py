@@ -96,6 +96,42 @@ def test_a_killed_child_is_started_again() -> None:
     supervised(scenario)
 
 
+GIVES_WAY = """
+import os, signal
+from pathlib import Path
+group = Path("/proc/self/autogroup")
+def tell(*_):
+    said = group.read_text().split() if group.exists() else []
+    os.write(1, b"at the end %d %s\\n" % (os.nice(0), said[-1].encode() if said else b"none"))
+    os._exit(0)
+signal.signal(signal.SIGTERM, tell)
+os.nice(10)
+while group.exists():
+    try:
+        group.write_text("10")
+        break
+    except BlockingIOError:  # the kernel takes one change in 0.1 s
+        pass
+os.write(1, b"gives way\\n")
+signal.pause()
+"""
+
+
+def test_a_stop_waits_for_nobody_who_gives_way() -> None:
+    """Whoever has low priority loses it as a stop begins, be its turn the last: its session's, and its own
+    where we may say so."""
+
+    async def scenario(watched: Watched) -> None:
+        watched.supervisor.want([spec("kid", GIVES_WAY)])
+        await watched.until(lambda _: ("kid", "gives way") in watched.lines)
+
+    watched = supervised(scenario)
+    threads, session = watched.lines[-1][1].removeprefix("at the end ").split()
+    assert session in {"0", "none"}
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert int(threads) in ({own} if os.geteuid() == 0 else {own, own + 10})
+
+
 def test_a_child_that_backs_off_says_why() -> None:
     """Between death and the next start the state is `backing_off`, with the cause."""
 

@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, STDOUT, Process
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -76,6 +77,19 @@ class Child:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._reading, timeout=1)
         return code
+
+    def hurry(self) -> None:
+        """Have it give way to others no more: its session, which anybody may, and its threads, which the
+        privileged may."""
+        if self.alive:
+            own, process = os.getpriority(os.PRIO_PROCESS, 0), Path(f"/proc/{self.pid}")
+            with suppress(OSError):
+                session = process / "autogroup"
+                if not session.read_text().endswith(" 0\n"):  # the kernel takes one change in 0.1 s, of all
+                    session.write_text("0", encoding="ascii")
+            with suppress(OSError):
+                for thread in (process / "task").iterdir():
+                    os.setpriority(os.PRIO_PROCESS, int(thread.name), own)
 
     def terminate(self) -> None:
         """Ask it to end. Nothing happens to one that has."""
