@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.console.governed import Governed, governed
+from tests.console.site import NOW, DownLog, put, sample
 
+OTHER = "01900000-0000-7000-8000-000000000002"
 USER = "ann-unmistakable-7f3a"
 
 
@@ -39,6 +42,24 @@ def test_a_store_that_is_down_is_told(site: Governed) -> None:
     """So that who asks knows what it waits for."""
     site.store_up = False
     assert site.program().post("/api/v1/erasures", json={"user": USER}).json()["store_up"] is False
+
+
+@pytest.mark.parametrize(("ahead_s", "covered"), [(-5, False), (3_600, True), (90_000, False)])
+def test_a_call_of_a_clock_that_was_ahead(site: Governed, ahead_s: int, covered: bool) -> None:
+    """What was recorded of the person with a time that is to come goes too, up to a day of it."""
+    newest = NOW + timedelta(seconds=ahead_s)
+    put(site.log, sample(user=USER, started_at=newest))
+    others = newest + timedelta(seconds=60)
+    put(site.log, sample(id=OTHER, user="bob", started_at=others))
+    asked = site.program().post("/api/v1/erasures", json={"user": USER}).json()
+    assert datetime.fromisoformat(asked["at"]) == (newest if covered else NOW)
+
+
+def test_a_store_that_fails_holds_up_nobody(site: Governed) -> None:
+    """Who is to be forgotten is, though nobody can say what is of them."""
+    site.log = DownLog()
+    asked = site.program().post("/api/v1/erasures", json={"user": USER})
+    assert (asked.status_code, datetime.fromisoformat(asked.json()["at"])) == (200, NOW)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from airboss.console.desk import Desk
 from airboss.console.query import Limit
 from airboss.console.route import Call, Route
-from airboss.domain.errors import NotFound
+from airboss.domain.errors import AirbossError, NotFound
+from airboss.domain.ports import RecordFilter
 from airboss.store.erasure_rows import Erasure, ErasureState
 
 LIMIT = Limit(50, 1_000)
+AHEAD_MAX = timedelta(days=1)
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,13 +64,27 @@ def get_erasure(desk: Desk, call: Call) -> ErasureShown:
 def erase_person(desk: Desk, call: Call) -> ErasureShown:
     """POST /api/v1/erasures."""
     asked = call.intent(Person)
+    until = _until(desk, asked.user, call.now)
     with desk.ledger.together():
-        made = desk.people.ask(asked.user, by=call.actor, now=call.now)
+        made = desk.people.ask(asked.user, by=call.actor, now=until)
         desk.note(call, "erase", f"erasure {made.id}", {"erasure": made.id})
     if desk.settle is not None:
         desk.settle()
     now = desk.people.get(made.id)
     return shown(now if now is not None else made, store_up=store_up(desk))
+
+
+def _until(desk: Desk, user: str, now: datetime) -> datetime:
+    """Until when all of a person goes: now, or their newest record where the clock was ahead as that was
+    made, by AHEAD_MAX at most."""
+    if not store_up(desk):
+        return now
+    ahead = RecordFilter(user=user, since=now, until=now + AHEAD_MAX)
+    try:
+        found = desk.log.records(ahead, limit=1, bodies=False)
+    except AirbossError:  # it is forgotten all the same
+        return now
+    return found[0].started_at if found else now
 
 
 def store_up(desk: Desk) -> bool:
