@@ -247,6 +247,19 @@ def test_diff_names_what_changes(site: Site) -> None:
     assert site.applied == []
 
 
+def test_diff_tells_of_what_comes_and_goes_what_the_files_say(site: Site) -> None:
+    """Not every default that it has."""
+    site.ledger.text = CONFIG
+    more = CONFIG + '[deployments.more]\nmodel = "small"\n'
+    added = {"path": "deployments.more.model", "kind": "added", "before": None, "after": "small"}
+    asked = site.program().post("/api/v1/config/diff", json={"config": more}).json()
+    assert asked["changes"] == [added]
+    site.ledger.text = more
+    removed = added | {"kind": "removed", "before": "small", "after": None}
+    asked = site.program().post("/api/v1/config/diff", json={"config": CONFIG}).json()
+    assert asked["changes"] == [removed]
+
+
 def test_diff_never_repeats_a_secret(site: Site) -> None:
     """A literal key in a configuration is compared, warned of, and not repeated."""
     wanted = CONFIG.replace("env:UP_KEY", "sk-very-secret")

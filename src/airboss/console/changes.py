@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -47,6 +48,10 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
     except ConfigError as error:
         raise InternalError(f"the configuration in force cannot be read: {error}") from None
     before, after = dict(flat(msgspec.to_builtins(old))), dict(flat(msgspec.to_builtins(new)))
+    # Of what comes or goes whole nobody wants to read every default.
+    said = {path for text in (applied or "", wanted) for path, _ in flat(tomllib.loads(text))}
+    differing = [path for path in sorted({*before, *after}) if before.get(path) != after.get(path)]
+    shown = [path for path in differing if path in said or (path in before and path in after)]
     changes = tuple(
         Change(
             path=path,
@@ -54,8 +59,7 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
             before=before.get(path),
             after=after.get(path),
         )
-        for path in sorted({*before, *after})
-        if before.get(path) != after.get(path)
+        for path in shown or differing
     )
     return Difference(changes=changes, warnings=warnings_of(new))
 
