@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from airboss.domain.ports import JournalMove
 from airboss.domain.record import Attempt
+from airboss.governance.redact import Redactor
 from airboss.telemetry import otlp_write
 from tests.controller.test_otlp_export import backend, exporter, follow, log_of, settings
 from tests.store.samples import record, record_json
@@ -156,6 +157,24 @@ def test_each_try_of_several_is_a_span_below_its_call(backend: Backend) -> None:
     }
     assert [each.status.code for each in (first, second)] == [2, 0]
     assert export.sent == 2, "calls are counted"
+
+
+def test_an_address_that_cannot_be_read_holds_nothing_up(backend: Backend) -> None:
+    """A host that is called like its key is redacted, and brackets are an IPv6 address's: the call is sent
+    without it, and so are those behind it."""
+    url = Redactor(["lm-studio"]).redact_text("http://lm-studio:1234/v1")
+    tries = tuple(
+        Attempt(provider="local", model="small", url=each, start_ms=0.0, latency_ms=1.0)
+        for each in ("http://b.example:99999/v1", url)
+    )
+    log = log_of(1, attempts=tries)
+    log.apply(JournalMove(segment="w/2", start=0, end=1, records=(record_json(2),)))
+    follow(exporter(log, settings(backend.url)))
+    call, *parts, last = backend.spans
+    assert len(parts) == 2
+    for each in (call, *parts):
+        assert not {"server.address", "server.port"} & set(attributes(each))
+    assert last.trace_id != call.trace_id
 
 
 @pytest.mark.parametrize("latest", [False, True])

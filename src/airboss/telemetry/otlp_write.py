@@ -81,7 +81,6 @@ def spans_request(
 
 def _attempt(into: Any, call: Any, record: InferenceRecord, number: int, attempt: Attempt) -> None:
     """One of several tries, below its call. It has no name of GenAI's: it is no call to whoever counts."""
-    upstream = urlsplit(attempt.url)
     into.trace_id, into.parent_span_id, into.kind = call.trace_id, call.span_id, 3
     into.span_id = hashlib.sha256(f"{record.id}/{number}".encode()).digest()[:8]
     into.name = f"attempt {attempt.model}"
@@ -93,13 +92,23 @@ def _attempt(into: Any, call: Any, record: InferenceRecord, number: int, attempt
         "airboss.attempt.model": attempt.model,
         "airboss.attempt.provider": attempt.provider,
         "http.response.status_code": attempt.status_code,
-        "server.address": upstream.hostname,
-        "server.port": upstream.port,
+        **_server(attempt),
         "error.type": attempt.error_type,
     }
     fill(into.attributes, {name: value for name, value in said.items() if value is not None})
     if attempt.error_type is not None:
         into.status.code, into.status.message = 2, attempt.error_type
+
+
+def _server(attempt: Attempt) -> dict[str, Any]:
+    """Where a try went; nothing where that cannot be read: a host that is called like its key is redacted,
+    and one such call must not hold up all that come after it."""
+    try:
+        upstream = urlsplit(attempt.url)
+        found = {"server.address": upstream.hostname, "server.port": upstream.port}
+    except ValueError:
+        return {}
+    return found
 
 
 def rejected(answer: bytes) -> int:
@@ -122,7 +131,6 @@ def attributes_of(record: InferenceRecord, *, latest: bool) -> dict[str, Any]:
     written = (
         "gen_ai.usage.cache_write.input_tokens" if latest else "gen_ai.usage.cache_creation.input_tokens"
     )
-    upstream = urlsplit(record.attempts[-1].url) if record.attempts else None
     found: dict[str, Any] = {
         semconv.OPERATION_NAME: operation_name(record),
         semconv.PROVIDER_NAME: record.provider,
@@ -138,8 +146,7 @@ def attributes_of(record: InferenceRecord, *, latest: bool) -> dict[str, Any]:
         "gen_ai.usage.reasoning.output_tokens": record.reasoning_tokens,
         "gen_ai.usage.cost": float(record.cost_usd) if record.cost_usd is not None else None,
         "error.type": _error_type(record),
-        "server.address": upstream.hostname if upstream is not None else None,
-        "server.port": upstream.port if upstream is not None else None,
+        **(_server(record.attempts[-1]) if record.attempts else {}),
         "user.id": record.user,
         semconv.DEPLOYMENT: record.deployment,
         semconv.STATUS: record.status,
