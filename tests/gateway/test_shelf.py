@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
-from airboss.domain.errors import SetupError
+from airboss.domain.errors import SetupError, WrongCall
 from airboss.gateway.shelf import TOGETHER_MAX, Shelf
 from airboss.store.response_rows import KeptResponse, ResponseStore
+from airboss.store.responses import SqlResponseStore
 from tests.support.wait import until
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -105,6 +108,22 @@ def test_each_store_has_its_own() -> None:
     asyncio.run(run())
     assert [[each.id for each in put] for put in one.puts] == [["0", "2"]]
     assert [[each.id for each in put] for put in other.puts] == [["1", "3"]]
+
+
+def test_one_that_cannot_be_kept_takes_no_other_with_it(tmp_path: Path) -> None:
+    """Its caller alone is told: the others are other callers', and a real ledger has all of theirs."""
+    store = SqlResponseStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    store.put(replace(kept(3), key="another"))
+
+    async def run() -> list[BaseException | None]:
+        shelf = Shelf()
+        return await asyncio.gather(*(shelf.put(store, kept(n)) for n in range(6)), return_exceptions=True)
+
+    told = asyncio.run(run())
+    there = [store.get(str(number), key="app", now=NOW) for number in range(6)]
+    store.close()
+    assert [type(each) for each in told] == [WrongCall if n == 3 else type(None) for n in range(6)]
+    assert [each is not None for each in there] == [n != 3 for n in range(6)]
 
 
 def test_a_failure_is_told_to_all_and_ends_nothing() -> None:

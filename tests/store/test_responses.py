@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pytest
 
-from airboss.domain.errors import SetupError
+from airboss.domain.errors import WrongCall
 from airboss.store.response_rows import LINKS_MAX, KeptResponse
 from airboss.store.responses import SqlResponseStore
 
@@ -64,9 +63,10 @@ def test_several_are_put_away_at_once(store: SqlResponseStore) -> None:
     assert names(store, "b") == ["a", "b"]
     assert store.get("c", key="app", now=NOW) == kept("c")
     assert store.get("a", key="app", now=NOW + 30.5 * DAY) is not None
-    with pytest.raises(SetupError):
-        store.put(kept("d"), msgspec.structs.replace(kept("e"), response=None))
-    assert store.get("d", key="app", now=NOW) is None
+    with pytest.raises(WrongCall, match="'a' cannot be kept: another key has one"):
+        store.put(kept("d", key="other"), kept("a", key="other"))
+    assert store.get("d", key="other", now=NOW) is None
+    assert store.get("a", key="app", now=NOW) is not None
 
 
 def test_chains(store: SqlResponseStore) -> None:

@@ -7,8 +7,10 @@ twelve of `/v1/responses` a second, and held the threads that other calls need.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
+from airboss.domain.errors import WrongCall
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 TOGETHER_MAX: Final = 64
@@ -25,7 +27,8 @@ class Shelf:
         self._task: asyncio.Task[None] | None = None
 
     async def put(self, store: ResponseStore, kept: KeptResponse) -> None:
-        """As `ResponseStore.put`. Raises AirbossError for all that were put away together."""
+        """As `ResponseStore.put`. Raises AirbossError: WrongCall for this one alone, others for all that were
+        put away together."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((store, kept, done))
         if self._task is None:
@@ -39,16 +42,30 @@ class Shelf:
             ours = [each for each in self._waiting if each[0] is store][:TOGETHER_MAX]
             taken = {id(each) for each in ours}
             self._waiting = [each for each in self._waiting if id(each) not in taken]
-            failed: Exception | None = None
-            try:
-                await asyncio.to_thread(store.put, *(kept for _, kept, _ in ours))
-            except Exception as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
-                failed = error
-            for _, _, done in ours:
-                if done.done():
-                    continue  # its call was cancelled
-                if failed is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(failed)
+            failed = await _put(store, ours)
+            if isinstance(failed, WrongCall) and len(ours) > 1:
+                # One of them cannot be kept: that is no reason for the others, which are other callers'.
+                for each in ours:
+                    _tell([each], await _put(store, [each]))
+            else:
+                _tell(ours, failed)
         self._task = None
+
+
+async def _put(store: ResponseStore, ours: Sequence[_Waiting]) -> Exception | None:
+    """Put these away, all or none; why not."""
+    try:
+        await asyncio.to_thread(store.put, *(kept for _, kept, _ in ours))
+    except Exception as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
+        return error
+    return None
+
+
+def _tell(ours: Sequence[_Waiting], failed: Exception | None) -> None:
+    for _, _, done in ours:
+        if done.done():
+            continue  # its call was cancelled
+        if failed is None:
+            done.set_result(None)
+        else:
+            done.set_exception(failed)

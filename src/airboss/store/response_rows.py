@@ -33,7 +33,7 @@ class ResponseStore(Protocol):
 
     def put(self, *kept: KeptResponse) -> None:
         """Keep responses, all or none; one of the same key by the same id goes. Those that they build on are
-        kept for as long as they are, at least."""
+        kept for as long as they are, at least. Raises WrongCall where another key has one of these ids."""
 
     def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
         """The response of this id."""

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import CTE, Connection, Row, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
 
+from airboss.domain.errors import WrongCall
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import responses
 from airboss.store.response_rows import LINKS_MAX, KeptResponse
@@ -82,7 +84,11 @@ def _put(connection: Connection, kept: KeptResponse) -> None:
     row = msgspec.structs.asdict(kept)
     row |= {"created_at": _text(kept.created_at), "expires_at": _text(kept.expires_at)}
     connection.execute(_REPLACED, {"this": kept.id, "whose": kept.key})
-    connection.execute(insert(responses).values(**row))
+    try:
+        connection.execute(insert(responses).values(**row))
+    except IntegrityError as error:
+        # A provider that remembers answers, say, gives one to two keys by one id.
+        raise WrongCall(f"response {kept.id!r} cannot be kept: another key has one of this id") from error
     if kept.previous is None:
         return
     links = _links(kept.previous, kept.key, _text(kept.created_at))
