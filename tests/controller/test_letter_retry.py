@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from contextlib import closing
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from airboss.controller import letter_retry
+from airboss.controller import letter_retry, loop
 from airboss.controller.dead_letters import DeadLetters
 from airboss.controller.letter_retry import LetterRetry
 from airboss.controller.mover import DEAD_LETTERS, Mover
@@ -165,6 +166,26 @@ def test_time_is_bounded(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(letter_retry, "TRIED_S", 0.0)
     put.away(opened_json(1), closed_json(1))
     assert put.whys() == ["not tried for want of time; try again"] * 2
+
+
+def test_a_retry_is_over_before_it_is_taken_for_a_store_that_hangs() -> None:
+    """Status and metrics say of a mover that is silent for so long that the store does not answer."""
+    assert letter_retry.TRIED_S < loop.STALE_S
+
+
+def test_each_gets_its_turn(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that can never be taken keep nobody from it who lies behind them, however slow the log is."""
+    put.calls(4)
+    for number in range(5):
+        put.away(msgspec.json.encode(score(number, 90 + number, 0.5)))
+    put.away(opened_json(1), closed_json(1))
+    monkeypatch.setattr(letter_retry, "TRIED_S", 3.0)
+    ticks = itertools.count()
+    monkeypatch.setattr(put.clock, "monotonic", lambda: float(next(ticks)))  # a second a letter
+    taken = [put.retry.retry()[0] for _ in range(6)]
+    assert sum(taken) == 2, taken
+    assert put.ids() == [call_id(1), call_id(4)]
+    assert len(put.letters.all()) == 5
 
 
 def test_the_movers_thread_does_it(tmp_path: Path) -> None:

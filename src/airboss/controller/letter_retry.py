@@ -30,8 +30,9 @@ READERS: Final[Mapping[FrameKind, Callable[[bytes], object]]] = {
     "score": read_score,
     "span": read_span,
 }
-TRIED_S: Final = 10.0
-"""Records wait while letters are tried again: what is left after so long is for the next retry."""
+TRIED_S: Final = 2.0
+"""Records wait while letters are tried again, and a mover that is silent for longer is taken to hang
+(`loop.STALE_S`): what is left then is for the next retry, which begins with it."""
 ANSWER_S: Final = 15.0
 NOWHERE: Final = "retried/"
 """Where the segments are named that no living worker has."""
@@ -65,6 +66,8 @@ class LetterRetry:
         self._clock = clock
         self._people = people
         self._asked: queue.SimpleQueue[Future[Retried]] = queue.SimpleQueue()
+        self._next: Place | None = None
+        """The first that the last try had no time for."""
 
     def list(self) -> list[DeadLetter]:
         """All that were put away, the newest first; any thread may ask. Raises OSError."""
@@ -105,7 +108,9 @@ class LetterRetry:
             each.set_result(done)
 
     def retry(self) -> Retried:
-        """Try every letter, the oldest first, for TRIED_S at most. Raises StoreUnavailable, OSError."""
+        """Try every letter, for TRIED_S at most: those first that there was no time for, else thousands that
+        cannot be taken would keep what is behind them from its turn for ever; then the oldest. Raises
+        StoreUnavailable, OSError."""
         until = self._clock.monotonic() + TRIED_S
         letters = self._letters.all()
         whys: dict[Place, str] = {}
@@ -118,8 +123,9 @@ class LetterRetry:
                 continue
             calls.setdefault(_subject((letter, frame)), []).append((letter, frame))
         taken: set[Place] = set()
-        for held in calls.values():
+        for held in self._in_turn(list(calls.values())):
             if self._clock.monotonic() >= until:
+                self._next = self._next or held[0][0].place
                 whys |= {letter.place: "not tried for want of time; try again" for letter, _ in held}
                 continue
             why = self._take(held)
@@ -135,6 +141,11 @@ class LetterRetry:
         left = {letter.place: letter for letter in letters if letter.place not in taken}
         told = [msgspec.structs.replace(shown(each), why=whys[place]) for place, each in left.items()]
         return len(taken), told[::-1]
+
+    def _in_turn(self, calls: Sequence[Sequence[Held]]) -> Sequence[Sequence[Held]]:
+        first, self._next = self._next, None
+        at = next((at for at, held in enumerate(calls) if held[0][0].place == first), 0)
+        return [*calls[at:], *calls[:at]]
 
     def _frame(self, letter: Letter) -> Frame:
         """What lay there. Raises ValueError, with the reason, where it is still none."""
