@@ -37,7 +37,7 @@ def well(found: dict[str, Any]) -> bool:
     return bool(
         found["running"]
         and found["journal"]["store_up"]
-        and not found["counters_away"]
+        and not found.get("counters_away")
         and not found.get("retention", {}).get("disk_full")
         and all(t["state"] == "ready" for t in things)
         and not any(each["state"] == "firing" for each in found.get("alarms", ()))
@@ -80,7 +80,7 @@ def show(found: dict[str, Any]) -> None:
         out.print(processes)
     out.print()
     out.print(journal(found["journal"]))
-    if found["counters_away"]:
+    if found.get("counters_away"):
         gateways = many(found["counters_away"], "gateway")
         out.print(
             f"[red]who counts limits is away[/] for {gateways}: limited calls get 503; see `airboss doctor`"
@@ -107,7 +107,8 @@ def put_away(found: dict[str, Any]) -> Iterator[str]:
     if count:
         newest = "".join(f", the newest because {each['why']}" for each in found["dead_letters"][:1])
         where = "see `airboss records dead`"
-        yield f"[yellow]{count:,} dead letter{'s' if count > 1 else ''}[/]{escape(newest)}; {where}"
+        letters = f"{count:,} dead letter{'s' if count > 1 else ''} since the start"
+        yield f"[yellow]{letters}[/]{escape(newest)}; {where} for those that are left"
 
 
 def made_room(retention: dict[str, Any]) -> Iterator[str]:
