@@ -149,18 +149,20 @@ def test_nothing_is_lost_between_machines(
         callers = [threading.Thread(target=call) for _ in range(4)]
         for each in callers:
             each.start()
-        for at, name in (
-            (other, "controller"),
-            (other, "gateway-0"),
-            (leads, "controller"),
-            (leads, "store"),
-        ):
-            killed(at, name)
-            enough = len(answered) + 20
-            until(lambda enough=enough: len(answered) > enough)  # type: ignore[misc]
-        stop.set()
-        for each in callers:
-            each.join()
+        try:
+            for at, name in (
+                (other, "controller"),
+                (other, "gateway-0"),
+                (leads, "controller"),
+                (leads, "store"),
+            ):
+                killed(at, name)
+                enough = len(answered) + 20
+                until(lambda enough=enough: len(answered) > enough)  # type: ignore[misc]
+        finally:  # else they would call a machine that is gone for as long as tests run
+            stop.set()
+            for each in callers:
+                each.join()
         all_moved(leads)
         found = Counter(each["id"] for each in leads.records())
         assert set(found.values()) == {1}

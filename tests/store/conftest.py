@@ -129,5 +129,5 @@ def log_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 
 @pytest.fixture(params=KINDS)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database for a ledger, of each kind."""
+    """The URL of a ledger's database with no row, of each kind."""
     return url(request.param, tmp_path)

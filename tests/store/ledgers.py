@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+import tempfile
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +13,7 @@ from airboss.domain.plan import DeploymentPlan, Price, ServingPlan, Target
 from airboss.domain.ports import ApiKey, Replica
 from airboss.domain.release import ModelVersion, Release
 from airboss.releases.build import sealed
+from airboss.store.ledger import SqlLedger
 from tests.support import postgres
 
 NOW = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -17,12 +21,30 @@ KINDS = ("sqlite", "postgresql")
 """Each kind of database that a ledger can be in."""
 
 
-def url(kind: str, folder: Path) -> str:
+def empty_url(kind: str, folder: Path) -> str:
     """The URL of an empty database of this kind; the same folder is the same database."""
     assert kind in KINDS
     if kind == "postgresql":
         return postgres.database(folder)
     return f"sqlite:///{folder / 'ledger.db'}"
+
+
+def url(kind: str, folder: Path) -> str:
+    """As `empty_url`, with a ledger's tables: to copy them takes a third of what it takes to make them."""
+    if kind == "postgresql":
+        return postgres.copied(folder, _made(kind))
+    file = folder / "ledger.db"
+    if not file.exists():
+        shutil.copy(_made(kind).removeprefix("sqlite:///"), file)
+    return empty_url(kind, folder)
+
+
+@functools.cache
+def _made(kind: str) -> str:
+    """A database with every table and no row, which is left alone."""
+    found = empty_url(kind, Path(tempfile.mkdtemp(prefix="ab-made-")))
+    SqlLedger(found).close()
+    return found
 
 
 def deployment(name: str, model: str = "m") -> DeploymentPlan:

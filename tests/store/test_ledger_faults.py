@@ -14,7 +14,7 @@ import pytest
 
 from airboss.domain.errors import SetupError
 from airboss.store.ledger import SqlLedger
-from tests.store.ledgers import deployment, plan
+from tests.store.ledgers import KINDS, deployment, empty_url, plan
 from tests.support.wait import until
 
 PUBLISHER = """
@@ -30,6 +30,12 @@ for at in range(int(sys.argv[2])):
     published = ledger.publish("\\n".join(names), plan(*(deployment(name, name) for name in names)))
     print(published.number, flush=True)
 """
+
+
+@pytest.fixture(params=KINDS)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of each kind: who comes first makes the tables."""
+    return empty_url(request.param, tmp_path)
 
 
 def publisher(url: str, count: int, name: str) -> subprocess.Popen[str]:
@@ -88,7 +94,9 @@ def test_a_killed_publish_is_whole_or_not_there(address: str) -> None:
         for _ in range(chance.randrange(200_000)):
             pass
         os.kill(process.pid, signal.SIGKILL)
-        rest, _ = process.communicate(timeout=30)
+        assert process.stdout is not None
+        rest = process.stdout.read()  # `communicate` leaves out what was read ahead
+        ended(process)
         acknowledged += [int(line) for line in rest.split("\n")[:-1]]
         assert_whole(address, acknowledged[-1], f"seed {seed}, round {round_}")
 

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, inspect
 
 from airboss.store import ledger_open, ledger_tables
 from airboss.store.ledger import SqlLedger
-from tests.store.ledgers import KINDS, plan, url
+from tests.store.ledgers import KINDS, empty_url, plan
 
 VERSIONS = Path(ledger_open.__file__).parent / "migrations"
 
@@ -56,7 +56,7 @@ def test_a_new_ledger_is_what_the_migrations_make(
     for way in ("_make", "_migrate"):
         monkeypatch.setattr(ledger_open, "_make", getattr(ledger_open, way))
         (tmp_path / way).mkdir()
-        found.append(described(SqlLedger(url(kind, tmp_path / way))))
+        found.append(described(SqlLedger(empty_url(kind, tmp_path / way))))
     assert found[0] == found[1]
     assert len(found[0]) > len(ledger_tables.metadata.tables)
 

@@ -8,6 +8,7 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -33,10 +34,20 @@ def server() -> str:
 @functools.cache
 def database(folder: Path) -> str:
     """The URL of a database of this folder's own, empty at first."""
+    return _database(folder, "template1")
+
+
+@functools.cache
+def copied(folder: Path, source: str) -> str:
+    """As `database`, with all that another of ours holds, at `source`, which nobody is connected to."""
+    return _database(folder, urlsplit(source).path[1:])
+
+
+def _database(folder: Path, template: str) -> str:
     name = "ab_" + hashlib.sha256(os.fsencode(folder)).hexdigest()[:20]
     with psycopg.connect(server(), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
         host = connection.info.host
         at = f"host={host}&port={connection.info.port}&user={connection.info.user}"
     return f"postgresql:///{name}?{at}"
