@@ -218,6 +218,16 @@ def models(running: Running) -> bytes:
     return answer
 
 
+def test_a_verb_with_somebody_elses_key_is_told_where_the_own_one_is(running: Running) -> None:
+    """A variable that was set for another Airboss goes before the key in the data directory."""
+    command = [*COMMAND, "status", "--data-dir", str(running.data_dir)]
+    env = environment(AIRBOSS_ADMIN_KEY="ab_of_another_one")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env)
+    assert done.returncode == 2
+    kept = running.data_dir / "secrets/admin_key"
+    assert f"Without AIRBOSS_ADMIN_KEY the one in {kept} is used." in done.stderr
+
+
 @pytest.mark.parametrize("name", ["store", "controller", "gateway-0"])
 def test_a_killed_process_comes_back(running: Running, name: str) -> None:
     """Each process that is killed is started again, and all is well after."""

@@ -195,6 +195,12 @@ def test_there_is_time_to_end(name: str) -> None:
     assert f"TimeoutStopSec={given}\n" in (DEPLOY / "systemd/airboss.service").read_text()
 
 
+def test_the_journal_of_a_service_keeps_no_key() -> None:
+    """What `up` prints on stdout, the starter keys among it, goes nowhere; logs go to the journal."""
+    unit = (DEPLOY / "systemd/airboss.service").read_text()
+    assert {"StandardOutput=null", "StandardError=journal"} <= set(unit.splitlines())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pod_may_do_nothing_that_it_need_not(name: str) -> None:
     """It runs as the image's user, without privileges, on a root that is read only, with a volume where the

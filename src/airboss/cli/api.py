@@ -84,7 +84,9 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
     up = _up(data_dir)
     if up is not None:
         cert = up.tls.cert if up.tls is not None else None
-        with closing(Remote(up.console_url, key or read_admin_key(data_dir), cert=cert)) as remote:
+        kept = data_dir / "secrets" / "admin_key"
+        own = f" Without {ADMIN_KEY_ENV} the one in {kept} is used." if key and kept.exists() else ""
+        with closing(Remote(up.console_url, key or read_admin_key(data_dir), cert=cert, own=own)) as remote:
             yield remote
         return
     with opened(data_dir) as stopped:
@@ -175,11 +177,12 @@ def console_address(url: str, *, flag: str = "--url") -> str:
 
 
 class Remote:
-    """A running Airboss. `cert` is the certificate that its own data directory says it shows."""
+    """A running Airboss. `cert` is the certificate that its own data directory says it shows, `own` what to
+    say of the key that lies there."""
 
     running = True
 
-    def __init__(self, console_url: str, key: str, *, cert: str | None = None) -> None:
+    def __init__(self, console_url: str, key: str, *, cert: str | None = None, own: str = "") -> None:
         import httpx2  # noqa: PLC0415 - 60 ms that verbs without a server need not pay
 
         verify: ssl.SSLContext | bool = True
@@ -187,7 +190,7 @@ class Remote:
             from airboss.supervisor.runfiles import trust  # noqa: PLC0415 - loaded by who has found it there
 
             verify = trust(cert)
-        self._console_url = console_url
+        self._console_url, self._own = console_url, own
         self._client = httpx2.Client(
             base_url=console_url,
             headers={"authorization": f"Bearer {key}"},
@@ -236,7 +239,7 @@ class Remote:
         if response.status_code == 401:
             raise WrongCall(
                 f"{self._console_url} does not accept this key. Set {ADMIN_KEY_ENV} to its admin key, or to a"
-                " console key that is still good."
+                f" console key that is still good.{self._own}"
             )
         raise self._refusal(response)
 
