@@ -128,6 +128,20 @@ def test_a_living_workers_call_is_ended_by_it(put: Put) -> None:
     assert put.ids() == [call_id(1)]
 
 
+def test_a_worker_that_goes_after_a_kill_changes_nothing(put: Put) -> None:
+    """What was taken from beside a living worker is known for that when it is gone."""
+    (put.root / "w-7").mkdir()
+    put.away(opened_json(1), closed_json(1), segment="w-7/000001")
+    put.log.down = {"after apply"}
+    with pytest.raises(StoreUnavailable):
+        put.retry.retry()
+    put.log.down = set()
+    (put.root / "w-7").rmdir()
+    assert Put(put.root, put.log).retry.retry() == (2, [])
+    assert put.ids() == [call_id(1)]
+    assert put.log.offsets == {}
+
+
 @pytest.mark.parametrize("point", ["after apply", "removed", "before apply"])
 def test_a_kill_loses_none_and_doubles_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str

@@ -222,11 +222,13 @@ class LetterRetry:
         return bool(self._log.records(RecordFilter(id=record_id), limit=1, bodies=False))
 
     def _segment(self, held: Sequence[Held]) -> str:
-        """Named for where the first of them lay, beside those of its worker while that lives: who closes what
-        a worker left open looks there."""
+        """Named for where the first of them lay; of a mere beginning beside those of its worker while that
+        lives: who closes what a worker left open looks there. Of others the name must not change as the
+        worker goes: what was taken before a kill would be taken for a record without it."""
         segment, offset = held[0][0].place
         worker = segment.partition("/")[0]
-        where = f"{worker}/" if (self._root / worker).is_dir() else NOWHERE
+        begun = all(frame.kind == "open" for _, frame in held)
+        where = f"{worker}/" if begun and (self._root / worker).is_dir() else NOWHERE
         return f"{where}{hashlib.sha256(f'{segment}:{offset}'.encode()).hexdigest()[:32]}"
 
 
