@@ -309,9 +309,6 @@ class StreamedAnswer(_Answer):
         self.seam = seam
         self._heed(self._client)
 
-    def last_words(self) -> None:
-        """Give the client what is held back: nobody goes on."""
-
     @property
     def begun(self) -> bool:
         """Whether the client has something of this attempt."""

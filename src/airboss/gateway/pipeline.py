@@ -318,8 +318,6 @@ def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it c
     """Record a call that has failed, and tell the client."""
     if call.screen is not None:
         call.screen.clear(error)
-        if isinstance(dispatched.answer, StreamedAnswer) and dispatched.answer.committed:
-            dispatched.answer.last_words()
     status: Status = "refused" if isinstance(error, PolicyRefused) else "error"
     close_record(worker, serving, call, opened, dispatched, status=status, error=error)
     error.message = serving.redactor.redact_text(error.message)

@@ -99,8 +99,6 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     whether the stream is whole, is the screened stream."""
 
     screen: AnswerScreen
-    _ended = False
-    """Whether the upstream ended the stream in order."""
     _told_end = False
     """Whether the upstream has said why it ended, and what it said with that."""
     _told: list[Choice] | None = None
@@ -205,7 +203,6 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
                 out.append(KEEP_ALIVE)
             return
         if payload == b"[DONE]":
-            self._ended = True
             if self._told_end:
                 self._flush(out)
             self.assembly.expected = 1  # there is no more
@@ -287,22 +284,19 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             self._add(self.screen.end(), out)
 
     def _judge(self) -> None:
-        """The upstream closed without a last word. Of an answer that broke off, what is held back stays so:
-        another may go on with it."""
-        self._ended = True
+        """The upstream closed without a last word. Of an answer that broke off, in order or not, what is held
+        back stays so: it may be the beginning of a value, and another may go on with it."""
         if self._told_end:
-            self.last_words()
+            self._last_words()
         super()._judge()
 
-    def last_words(self) -> None:
-        """Give the client what is held back: nobody goes on. Not what a broken connection left: it may be the
-        beginning of a value."""
+    def _last_words(self) -> None:
+        """Give the client what is held back: the answer has ended."""
         out: list[bytes] = []
-        if self._ended:
-            try:
-                self._flush(out)
-            except Unavailable:  # of names: what was not read ahead stays here
-                return
+        try:
+            self._flush(out)
+        except Unavailable:  # of names: what was not read ahead stays here
+            return
         if out:
             self._pass_on(b"".join(out))
 
