@@ -387,9 +387,11 @@ def test_what_is_not_known_does_not_pass() -> None:
 
 
 def test_text_that_a_cut_stream_leaves() -> None:
-    """What was held when a stream ends without a finish_reason comes out, screened, before its error."""
+    """What was held when a stream ends without a finish_reason stays held, but is counted."""
     streamed = Streamed(AnswerScreen(MASK), [event(content="mail jane@exam"), event(content="ple.com")])
-    assert streamed.put_together() == {0: {"content": "mail [EMAIL]"}}
+    assert streamed.put_together() == {0: {"content": "mail "}}
+    (found,) = streamed.screen.findings
+    assert (found.kind, found.count) == ("email", 1)
 
 
 def test_tool_calls_beyond_the_bound_are_blocked() -> None:

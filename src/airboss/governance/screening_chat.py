@@ -321,10 +321,13 @@ class AnswerScreen:
         return [Passed(said, said if given is recorded else known.saying(given), recorded)]
 
     def end(self) -> list[Passed]:
-        """The stream is over, cleanly or not: what is still held of choices that have not ended."""
-        held = [pair for choice in self._streams.values() if not choice.ended for pair in choice.rest()]
+        """The stream has ended: look at what is still held of choices that have not. They broke off, and none
+        of it goes on, as it may be the beginning of a value."""
+        for choice in self._streams.values():
+            if not choice.ended:
+                choice.rest()
         self.blocked = self.blocked or any(choice.blocked for choice in self._streams.values())
-        return [self._event(self._head, held)] if held and self._policy.acting else []
+        return []
 
     def _choice(self, member: Members) -> ChoiceScreen:
         index = read_number(member.get("index"))
