@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.screening_texts import text_with_values
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airboss.governance.screening import Action, one_action, screen_text
@@ -302,6 +302,7 @@ def test_a_stream_is_the_whole_answer(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@example(text="020 7946 0524 2221-5184-3423-7772", seed=0, longest=9)
 @given(text=VALUED, seed=st.integers(0, 2**32), longest=st.sampled_from([1, 9, 200]))
 def test_a_blocked_stream(text: str, seed: int, longest: int) -> None:
     """The client has the text up to the first value, then `content_filter`, and nothing more."""

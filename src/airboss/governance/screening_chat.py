@@ -203,22 +203,29 @@ class AnswerScreen:
     def _prefixes(self, body: bytes) -> bytes:
         """A whole answer of which something is blocked: of each choice the texts up to that."""
         top = read_object(msgspec.Raw(body)) or {}
-        top["choices"] = msgspec.Raw(_encode([self._prefix(each) for each in read_list(top.get("choices"))]))
-        begun = _encode({name: top[name] for name in (*_HEAD, "choices") if name in top})
-        masks = masking_again(self._policy)  # a role, a reason or a count may hold a value too
-        return screen_json(
-            masks, begun, where="response", findings=Findings(masks), opaque=_ANSWER_NAMED
+        begun: Members = {name: self._masked(top[name], name) for name in _HEAD if name in top}
+        choices = [self._prefix(each) for each in read_list(top.get("choices"))]
+        return _encode({**begun, "choices": msgspec.Raw(_encode(choices))})
+
+    def _masked(self, raw: msgspec.Raw, name: str) -> msgspec.Raw:
+        """A member that is no text of the answer: a role, a reason or a count may hold a value too."""
+        masks = masking_again(self._policy)
+        member = screen_json(
+            masks, _encode({name: raw}), where="response", findings=Findings(masks), opaque=_ANSWER_NAMED
         ).data
+        return (read_object(msgspec.Raw(member)) or {}).get(name, NULL)
 
     def _prefix(self, choice: Members) -> Members:
-        kept: Members = {name: choice[name] for name in ("index", "finish_reason") if name in choice}
+        kept: Members = {
+            name: self._masked(choice[name], name) for name in ("index", "finish_reason") if name in choice
+        }
         message = read_object(choice.get("message"))
         at = ("response", "choices")
         blocked = False
         if "text" in choice:
             kept["text"], blocked = self._begun(choice["text"], (*at, "text"))
         if message is not None:
-            said: Members = {"role": message["role"]} if "role" in message else {}
+            said: Members = {"role": self._masked(message["role"], "role")} if "role" in message else {}
             for name in TEXTS:
                 if name in message:
                     said[name], cut = self._begun(message[name], (*at, "message", name))
