@@ -27,6 +27,7 @@ class _Heard(msgspec.Struct):
 
 
 _heard = msgspec.json.Decoder(_Heard)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def heard_in(chat: bytes) -> list[str] | None:
@@ -50,6 +51,12 @@ def carrying(chat: bytes, heard: Sequence[bytes], recorded: Sequence[bytes] | No
     if recorded is not None:
         texts += b',"recorded":%s' % _texts(recorded)
     return b"%s,%s}" % (chat.rstrip()[:-1], texts)
+
+
+def alone(chat: bytes) -> bytes:
+    """A JSON object without what it was read from: a whole answer in other words is no event of a stream."""
+    members = _members.decode(chat)
+    return encode({name: raw for name, raw in members.items() if name not in {"heard", "recorded"}})
 
 
 def _texts(heard: Sequence[bytes]) -> bytes:

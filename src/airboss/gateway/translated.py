@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from airboss.dialects.heard import alone
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.gateway.sse import Splitter, event_data
 from airboss.providers.aws_frames import AwsFrames
@@ -61,9 +62,11 @@ class Translation:
             body = b"".join(self._pieces)
             return self._reader.whole(body) if self._status == 200 else self._reader.error(self._status, body)
         rest = self._events.rest
-        if not self._said and rest.lstrip()[:1] in {b"{", b"[", b"<"}:
-            # Not a stream at all: an error object or a page, with status 200.
-            return self._reader.error(self._status, rest)
+        if not self._said and (begin := rest.lstrip()[:1]) in {b"{", b"[", b"<"}:
+            # Not a stream at all: a whole answer or an error object, or else a page, with status 200.
+            return (
+                alone(self._reader.whole(rest)) if begin == b"{" else self._reader.error(self._status, rest)
+            )
         last = self.feed(self._events.ending()) if isinstance(self._events, Splitter) and rest else b""
         if self.failure is not None:
             raise self.failure
