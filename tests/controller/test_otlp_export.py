@@ -12,13 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from airboss.controller.otlp_export import (
-    ExportSettings,
-    OtlpExport,
-    Refused,
-    environment_settings,
-    with_path,
-)
+from airboss.compose.exporting import settings_of
+from airboss.config import parse_config
+from airboss.controller.otlp_export import OtlpExport, Refused
+from airboss.controller.otlp_settings import ExportSettings, environment_settings, with_path
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
@@ -262,6 +259,33 @@ def test_metrics_have_the_recommended_buckets(backend: Backend) -> None:
     assert {attributes(each)["gen_ai.token.type"] for each in tokens} == {"input", "output"}
     assert backend.metrics["gen_ai.client.operation.time_to_first_chunk"].histogram.data_points[0].count == 2
     assert backend.metrics["airboss.cost"].sum.is_monotonic
+
+
+def test_providers_have_opentelemetrys_names_where_there_are_such(backend: Backend) -> None:
+    """Whatever they are called here, on spans and metrics alike; the environment changes nothing of that."""
+    config = parse_config(
+        """
+[providers.claude]
+kind = "anthropic"
+api_key = "env:KEY"
+[providers.house]
+kind = "openai-compatible"
+base_url = "http://127.0.0.1:9/v1"
+""",
+        source="airboss.toml",
+    )
+    chosen = settings_of(config, {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url})
+    assert chosen is not None
+    assert chosen.providers == {"claude": "anthropic"}
+    log = log_of(1, provider="claude")
+    other = record_json(2, provider="house")
+    log.apply(JournalMove(segment="w/2", start=0, end=1, records=(other,)))
+    follow(exporter(log, settings(backend.url, providers=chosen.providers)))
+    said = {attributes(span)["airboss.record.id"]: span for span in backend.spans}
+    names = [attributes(said[call_id(number)])["gen_ai.provider.name"] for number in (1, 2)]
+    assert names == ["anthropic", "house"]
+    points = backend.metrics["gen_ai.client.operation.duration"].histogram.data_points
+    assert {attributes(each)["gen_ai.provider.name"] for each in points} == {"anthropic", "house"}
 
 
 def test_the_newer_names_are_opted_in(backend: Backend) -> None:

@@ -20,9 +20,9 @@ from airboss.controller.otlp_export import (
     RETRY_AFTER_S_MAX,
     Pause,
     Refused,
-    Way,
     retry_after_s,
 )
+from airboss.controller.otlp_settings import Way
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import RecordFilter
 from airboss.domain.score import Score

@@ -16,7 +16,7 @@ from airboss.store.datadir import DataDir
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.config import Config
-    from airboss.controller.otlp_export import ExportSettings
+    from airboss.controller.otlp_settings import ExportSettings
     from airboss.domain.ports import Ledger
     from airboss.store.span_rows import TracedLog
 
@@ -27,11 +27,16 @@ COUNTS = "exporting"
 
 def settings_of(config: Config, env: Mapping[str, str]) -> ExportSettings | None:
     """Where calls are sent: as the configuration says, else as the environment does. Raises SetupError."""
-    from airboss.controller import otlp_export as export  # noqa: PLC0415 - the controller's own
+    from airboss.controller import otlp_settings as export  # noqa: PLC0415 - the controller's own
 
     otlp = config.telemetry.otlp
+    providers = {
+        name: export.WELL_KNOWN[each.kind]
+        for name, each in config.providers.items()
+        if each.kind in export.WELL_KNOWN
+    }
     if otlp is None:
-        return export.environment_settings(env)
+        return export.environment_settings(env, providers)
     headers = {
         name.lower(): secret(value) if value.startswith(("env:", "file:")) else value
         for name, value in otlp.headers.items()
@@ -41,6 +46,7 @@ def settings_of(config: Config, env: Mapping[str, str]) -> ExportSettings | None
         metrics_url=export.with_path(otlp.endpoint, "metrics"),
         logs_url=export.with_path(otlp.endpoint, "logs"),
         headers=headers,
+        providers=providers,
         resource=export.resource_of(env),
         sample=otlp.sample,
         content=otlp.content,
