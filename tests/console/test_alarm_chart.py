@@ -88,6 +88,10 @@ def test_a_sum_is_told_for_the_alarms_window(week: LoopSite) -> None:
     assert any(few.value)
     assert many.value == [pytest.approx(60 * each, abs=1e-3) for each in few.value]
     assert short.bound == long.bound == 3.0
+    step = period.step_s
+    begun = datetime.fromtimestamp(end.timestamp() // step * step + 1, UTC)
+    early = Period(since=begun - timedelta(hours=6), until=begun, key=None)
+    assert drawn_of(week, rule("requests"), early).lines[0].value[-1] is None, "a second says nothing yet"
 
 
 def test_a_change_is_drawn_beside_the_week_before(week: LoopSite) -> None:

@@ -169,11 +169,15 @@ def line(
         round((row.start + ago).timestamp()): row for row in desk.log.usage(asked) if row.start is not None
     }
     steps = [(rows.get(at), max(1.0, min(at + step, until) - at)) for at in x]
+    summed = rule.metric in SUMS and not seen.share  # in a step just begun one call would stand for many
     return AlarmLine(
         deployment="a week before" if ago else rule.deployment,
         hue=4 if ago else 0,
         n=[row.requests if row is not None else 0 for row, _ in steps],
-        value=[value(rule, seen, row, seconds) for row, seconds in steps],
+        value=[
+            value(rule, seen, row, seconds) if seconds > step / 4 or not summed else None
+            for row, seconds in steps
+        ],
     )
 
 
