@@ -50,9 +50,9 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
         "api_key_ref": f"file:{secret}",
         "timeout": Timeouts(total_s=5.0, first_token_s=1.0, idle_s=0.5),
     }
-    plans = [deployment(upstream.url, name=kind, kind=kind, **usual) for kind in WHOLE]  # type: ignore[arg-type]
+    plans = [deployment(upstream.url, name=kind, kind=kind, **usual) for kind in WHOLE]
     plans += [
-        deployment(upstream.url, name=f"{kind}-masks", kind=kind, policy=policy_of("mask", None), **usual)  # type: ignore[arg-type]
+        deployment(upstream.url, name=f"{kind}-masks", kind=kind, policy=policy_of("mask", None), **usual)
         for kind in WHOLE
     ]
     with Gateway(tmp_path_factory.mktemp("whole"), *plans) as running:
