@@ -258,7 +258,7 @@ TABLE: list[tuple[str, Callable[[Wire], bool], Callable[[Wire], bool]]] = [
         lambda w: good(w) and w.reads[1][0] >= 0.09 and w.reads[1][1] == w.body,
     ),
     (
-        "drip-headers;pause_s=0.001",
+        "drip-headers;pause_s=0.005",
         lambda w: good(w) and len(w.reads) > 10 and w.reads[-1][0] > 0.02,
         lambda w: good(w) and len(w.reads) > 10 and w.reads[-1][0] > 0.02,
     ),
