@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -78,10 +79,20 @@ def test_a_data_directory_is_written_to(tmp_path: Path, short_of: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
 def test_a_data_directory_of_somebody_else_is_told_of(tmp_path: Path) -> None:
-    """As `up` refuses it."""
-    os.chown(tmp_path, 65534, 65534)
-    found = check_writable(tmp_path)
-    assert (found.verdict, "belongs to user 65534" in found.seen) == ("fail", True)
+    """As `up` refuses it; one who may not even look there is told so, too."""
+    with tempfile.TemporaryDirectory() as made:
+        os.chown(made, 65534, 65534)
+        found = [check_writable(Path(made))]
+        try:
+            os.seteuid(12345)
+            found.append(check_writable(Path(made)))
+            closed = check_writable(tmp_path / "data")  # below a directory of root's alone
+        finally:
+            os.seteuid(0)
+    for each in found:
+        assert (each.verdict, "belongs to user 65534" in each.seen) == ("fail", True)
+    assert (closed.verdict, "cannot be written: Permission denied" in closed.seen) == ("fail", True)
+    assert "as a user who may write there" in (closed.advice or "")
 
 
 @pytest.mark.parametrize(

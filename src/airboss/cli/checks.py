@@ -116,9 +116,16 @@ def check_memory(meminfo: str) -> Check:
     return ok("memory", seen)
 
 
+def nearest(data_dir: Path) -> Path:
+    """The data directory, or what is there above it."""
+    exists = os.path.exists  # which, unlike `Path.exists`, does not raise below what may not be entered
+    whole = data_dir.absolute()
+    return next(path for path in (whole, *whole.parents) if exists(path))
+
+
 def check_disk(data_dir: Path) -> Check:
     """Space where the data goes."""
-    place = next(path for path in (data_dir.absolute(), *data_dir.absolute().parents) if path.exists())
+    place = nearest(data_dir)
     free = shutil.disk_usage(place).free
     seen = f"{free / 1e9:.1f} GB free at {place}"
     advice = "weights take 0.1 GB, records about 1 KB each; free space, or choose another --data-dir"
@@ -129,7 +136,11 @@ def check_disk(data_dir: Path) -> Check:
 
 def check_writable(data_dir: Path) -> Check:
     """Whether we may and can write where the data goes: a disk may be read-only or have no inode left."""
-    place = next(path for path in (data_dir.absolute(), *data_dir.absolute().parents) if path.exists())
+    whole, place = data_dir.absolute(), nearest(data_dir)
+    owner = whole.stat().st_uid if place == whole else 0
+    if owner not in (0, os.geteuid()):
+        advice = "run airboss as that user, or choose another with --data-dir"
+        return fail("data directory", f"{whole} belongs to user {owner}", advice)
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"airboss")
@@ -138,11 +149,9 @@ def check_writable(data_dir: Path) -> Check:
         if error.errno == errno.ENOSPC and os.statvfs(place).f_favail == 0:
             why = "no inode is left on its disk, so no file can be made"
         advice = "make its disk writable and free space or files on it, or choose another with --data-dir"
+        if isinstance(error, PermissionError):
+            advice = "run airboss as a user who may write there, or choose another with --data-dir"
         return fail("data directory", f"{place} cannot be written: {why}", advice)
-    owner = data_dir.stat().st_uid if data_dir.exists() else 0
-    if owner not in (0, os.geteuid()):
-        advice = "run airboss as that user, or choose another with --data-dir"
-        return fail("data directory", f"{data_dir.absolute()} belongs to user {owner}", advice)
     return ok("data directory", str(data_dir.absolute()))
 
 
