@@ -1,11 +1,12 @@
 """Every benchmark, one after the other: `python -m benchmarks`, or `make bench`.
 
-Arguments are those of `benchmarks.gateway`.
+The longest come last, so that who stops early has most of it. Arguments are those of `benchmarks.gateway`.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 
 from benchmarks import (
     alike,
@@ -22,26 +23,20 @@ from benchmarks import (
     tuning,
 )
 
-gateway.main(sys.argv[1:])
-print()
-footprint.main([])
-print()
-limits.main([])
-print()
-screening.main([])
-print()
-tuning.main([])
-print()
-bias.main([])
-print()
-rollouts.main([])
-print()
-monitors.main([])
-print()
-alike.main([])
-print()
-records.main([])
-print()
-dashboards.main([])
-print()
-ingest.main(["--seconds", "5"])
+for part, arguments in (
+    (gateway, sys.argv[1:]),
+    (limits, []),
+    (records, []),
+    (dashboards, []),
+    (ingest, ["--seconds", "5"]),
+    (footprint, []),
+    (screening, []),
+    (alike, []),
+    (rollouts, []),
+    (monitors, []),
+    (bias, []),
+    (tuning, []),
+):
+    began = time.monotonic()
+    part.main(arguments)
+    print(f"\n{part.__name__}: {time.monotonic() - began:.0f} s\n", flush=True)
