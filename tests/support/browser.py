@@ -20,6 +20,8 @@ from starlette.applications import Starlette
 from airboss.console.protocol import BoundedProtocol
 from tests.support.wait import until
 
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first is the same engine without windows, of which each visitor would have one: in half of the time."""
 ARGS = [
     "--headless",
     "--no-sandbox",
@@ -34,10 +36,7 @@ ARGS = [
 
 def chromium() -> str:
     """The path of Chromium; skips the test, or fails it in CI, where there is none."""
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))),
-        None,
-    )
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         missing = "no Chromium on the PATH: apt-get install chromium"
         if os.environ.get("CI") == "true":
