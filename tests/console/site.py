@@ -20,6 +20,7 @@ from airboss.domain.errors import StoreUnavailable
 from airboss.domain.plan import ServingPlan, Standing
 from airboss.domain.ports import ApiKey, KeptRelease, RecordLog, Snapshot
 from airboss.domain.record import InferenceRecord
+from airboss.domain.release import Release
 from airboss.governance.keys import hash_key, new_key
 from airboss.rollouts.live import Rollout
 from airboss.store.alert_rows import AlarmRow, Silence
@@ -107,6 +108,10 @@ class Ledger:
     def standings(self) -> dict[str, Standing]:
         """As `ports.Ledger`."""
         return {}
+
+    def release(self, digest: str) -> Release | None:
+        """As `ports.Ledger`."""
+        return next((each.release for each in self.releases() if each.release.digest == digest), None)
 
     def releases(self) -> tuple[KeptRelease, ...]:
         """As `ports.Ledger`: what its plan serves."""

@@ -217,6 +217,37 @@ def test_filters_stand_in_the_fields(site: Site) -> None:
     ]
 
 
+def test_filters_without_a_field_are_shown_and_kept(site: Site) -> None:
+    """What a link narrowed by stands beside the fields, goes on with the next filter, and comes off alone."""
+    page = shown(site.person(), "/records?tag=app%3Dshop&sort=slowest&error_type=timeout&status=error")
+    kept = {a["name"]: a["value"] for tag, a in page.tags if tag == "input" and a.get("form") == "filters"}
+    assert {name: kept.get(name) for name in ("tag", "sort", "error_type")} == {
+        "tag": "app=shop",
+        "sort": "slowest",
+        "error_type": "timeout",
+    }
+    for words in ("tag app=shop any tag", "error type timeout any error", "sort slowest newest first"):
+        assert words in page.text
+    assert "/records?sort=slowest&error_type=timeout&status=error" in hrefs(page)
+
+
+def test_a_record_leads_to_what_it_tells_of(site: Site) -> None:
+    """Its deployment and release have pages; its model and each of its tags have other calls."""
+    person = site.person()
+    path = record_paths(person, "tag=app%3Dshop")[0]
+    found = site.log.records(RecordFilter(id=path.rpartition("/")[2]), limit=1, bodies=False)[0]
+    links = hrefs(shown(person, path))
+    for href in (
+        f"/deployments/{found.deployment}",
+        f"/releases/{found.release}",
+        f"/records?deployment={found.deployment}",
+        f"/records?model={found.model}",
+        "/records?tag=app%3Dshop",
+        "/records?tag=env%3Dprod",
+    ):
+        assert href in links, href
+
+
 def test_neighbours_lead_through_time(site: Site) -> None:
     """Older and newer are each other's way back."""
     person = site.person()

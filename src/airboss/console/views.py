@@ -36,6 +36,7 @@ from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import DeploymentStats, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store.opinions import REVIEWS
+from airboss.store.usage import written_tag
 
 ROWS = 50
 """Records on one page."""
@@ -62,6 +63,17 @@ MARK_STEPS = 8
 
 WINDOW_MAX = 2_000
 CAUSES_MAX = 100
+UNSHOWN = {
+    "release": "any release",
+    "session": "any session",
+    "tag": "any tag",
+    "arm": "any arm",
+    "error_type": "any error",
+    "id": "any id",
+    "sort": "newest first",
+}
+"""Filters that have no field on the page of records, and what a link without each says."""
+
 LIBRARIES = ("starlette", "uvicorn", "duckdb", "sqlalchemy", "xllamacpp")
 
 
@@ -152,6 +164,7 @@ def records(desk: Desk, seen: Visit) -> View:
         ),
         models=sorted({each.model for each in found}),
         statuses=STATUSES,
+        unshown=UNSHOWN,
         rows=found,
         slowest=max((each.latency_ms for each in found), default=0.0),
         total=None if words else desk.log.count(msgspec.structs.replace(where, before=None)),
@@ -204,6 +217,7 @@ def record(desk: Desk, seen: Visit) -> View:
     """One record."""
     found = one(desk, seen, seen.parts["id"])
     plan = current_plan(desk)
+    kept = desk.ledger.release(found.release)
     whole = encode(found)
     body = body_text(sendable(found.request)) if found.request is not None else ""
     return View(
@@ -214,6 +228,7 @@ def record(desk: Desk, seen: Visit) -> View:
         scores=desk.log.scores_of([found.id])[-SCORES:],
         me=asking(seen).actor,
         reviews=REVIEWS,
+        tags=[(name, value, written_tag(name, value)) for name, value in found.tags.items()],
         talk=conversation(found),
         fall=waterfall(found),
         speed=speed(found),
@@ -222,7 +237,9 @@ def record(desk: Desk, seen: Visit) -> View:
         unsent=OWN if isinstance(found.request, dict) and OWN in found.request else None,
         raw=body_text(json.loads(whole)) if len(whole) <= RAW_MAX else None,
         raw_size=len(whole),
-        release_name=release_name(plan, found.release),
+        known=kept is not None,
+        release_name=kept.name if kept is not None else None,
+        served=found.deployment in deployment_names(plan),
         newer=newer_than(desk, found),
         older=older_than(desk, found),
     )
@@ -295,12 +312,6 @@ def only(stats: Sequence[DeploymentStats], deployment: str | None) -> list[Deplo
 def deployment_names(plan: ServingPlan | None) -> set[str]:
     """The deployments a plan serves."""
     return {each.name for each in plan.deployments} if plan is not None else set()
-
-
-def release_name(plan: ServingPlan | None, digest: str) -> str | None:
-    """What the newest plan calls a release; None if it does not serve it."""
-    deployments = plan.deployments if plan is not None else ()
-    return next((each.stable.name for each in deployments if each.stable.digest == digest), None)
 
 
 def library_versions() -> list[tuple[str, str]]:
