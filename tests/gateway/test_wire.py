@@ -60,6 +60,7 @@ def _chat(**changes: object) -> bytes:
         (_chat(top_logprobs=21), "top_logprobs", "0 to 20"),
         (_chat(stream_options={"include_usage": True}), "stream_options", "only for streams"),
         (_chat(metadata={str(i): "x" for i in range(65)}), "metadata", "65 members"),
+        (_chat(metadata={"tags": ["a", "b"]}), "metadata[...]", "its values are texts"),
         (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', None, "not valid JSON"),
         (b'{"model":"m","x":"\xff"}', None, "not UTF-8"),
         (b'{"model":"m","messages":[],"x":' + b"[" * 100_000, None, "nested more than 200 levels"),

@@ -149,7 +149,7 @@ def _answer(place: Place, provider: ProviderConfig, key: str | None, wanted: set
     if status in {401, 403}:
         return fail(ONLINE, f"{where}: refuses its key ({status}): {words}", "put a key there that it takes")
     if status == 404:
-        advice = "check base_url, which mostly ends in /v1; a server without GET /models can be well all the same"
+        advice = "check base_url, which mostly ends in /v1; a server without such a list can be well, too"
         return warn(ONLINE, f"{where}: has no list of models (404), so that its key was not tried", advice)
     if status != 200:
         return warn(ONLINE, f"{where}: answers {status}: {words}", "see the provider's own status page")

@@ -60,7 +60,8 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     target cannot do it."""
     ours = body.prompt_variables is not None or body.release_variant is not None
     if branch.plain is not None and not ours and spoken is None and isinstance(body, wire.ChatBody):
-        return request, wire.plain_body(request.body, body, model=branch.plain), None
+        raw = wire.without_labels(request.body, body, branch.target.kind)
+        return request, wire.plain_body(raw, body, model=branch.plain), None
     target = branch.target
     translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
     if spoken is not None and target.kind in SPEAK_CHAT:
@@ -74,12 +75,13 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
         assert http is not None  # it is asked once, and not again of others
         translated = relayed_outgoing(http, body, target)
         return request, translated.body, translated
+    raw = wire.without_labels(request.body, body, target.kind)
     if isinstance(body, wire.EmbeddingsBody):
-        return request, *embeddings_body(request.body, body, target)
+        return request, *embeddings_body(raw, body, target)
     if branch.translate is not None:
-        translated = outgoing(branch.translate, request.body, body, branch.release, target)
+        translated = outgoing(branch.translate, raw, body, branch.release, target)
         return request, translated.body, translated
-    sent = wire.upstream_body(request.body, body, model=target.upstream_model, release=branch.release)
+    sent = wire.upstream_body(raw, body, model=target.upstream_model, release=branch.release)
     if target.kind == "local":
         sent = engine_body(sent, body, release=branch.release)
     return request, sent, None

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from airboss.domain.errors import ApiError, InvalidRequest, NotFound
-from airboss.domain.release import Release
+from airboss.domain.release import ProviderKind, Release
 from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
 from airboss.gateway.outline import free_of_controls, outline, plain_ends, what_is_said
@@ -106,6 +106,7 @@ class ChatBody(Body, kw_only=True):
     """`POST /v1/chat/completions`."""
 
     messages: list[Message]
+    store: bool | None = None
     max_completion_tokens: Whole | None = None
     logprobs: bool | None = None
     top_logprobs: Whole | None = None
@@ -256,6 +257,8 @@ def invalid(message: str) -> InvalidRequest:
         return InvalidRequest(f"the body is not what this route takes: {message[:1].lower()}{message[1:]}")
     param = at[1].removeprefix("$.")
     known = "; it is system, developer, user, assistant or tool" if _ROLE.search(message) else ""
+    if param == "metadata[...]":
+        known = "; its values are texts, as with OpenAI: of several tags each has a name of its own"
     return InvalidRequest(
         f"{param!r}: {message[: at.start()][:1].lower()}{message[1 : at.start()]}{known}", param=param
     )
@@ -330,6 +333,15 @@ def upstream_body(body: bytes, parsed: Body, *, model: str, release: Release) ->
     else:
         changed = replace_model(body, _encode(model))
     return _with_usage(changed, parsed) if parsed.stream and not wants_usage(parsed) else changed
+
+
+def without_labels(body: bytes, parsed: Body, kind: ProviderKind) -> bytes:
+    """The request without `metadata` where OpenAI would refuse it for that. There it labels what is stored:
+    without `store` a chat with it is a 400, and so is any completion or embedding. Our record has it."""
+    stored = isinstance(parsed, ChatBody) and parsed.store
+    if parsed.metadata is None or stored or kind not in ("openai", "azure"):
+        return body
+    return join_members({name: value for name, value in members(body).items() if name != "metadata"})
 
 
 def plain_body(body: bytes, parsed: Body, *, model: bytes) -> bytes | Pieces:
