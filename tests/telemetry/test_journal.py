@@ -389,3 +389,39 @@ def test_journals_that_go_while_they_are_listed_have_no_segments(tmp_path: Path)
     finally:
         over.set()
         others.join()
+
+
+@pytest.mark.parametrize("what", ["deleted", "folder deleted", "moved away"])
+def test_a_segment_that_is_taken_away_is_followed_by_another(
+    tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is written from the next look on is where it is read, and it is told which file is gone; calls
+    under way are not taken for those of a dead worker."""
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=0.005)
+    writer.open(redacted("first"))
+    gone = writer.directory
+    (segment,) = gone.glob("*.seg")
+    if what == "deleted":
+        segment.unlink()
+    elif what == "folder deleted":
+        shutil.rmtree(gone)
+    else:
+        segment.rename(tmp_path / "elsewhere")
+    writer.open(redacted("second"))
+    until(lambda: f"{segment} was deleted or moved away" in caplog.text)
+    writer.open(redacted("third"))
+    assert writer.directory != gone
+    assert [frame.payload for frame in frames_of(writer.directory)] == [redacted("third")]
+    assert not gone.exists() or owner_is_locked(gone)
+    writer.stop()
+    assert not any(map(owner_is_locked, tmp_path.glob("0-*")))
+
+
+def test_a_folder_that_is_gone_refuses_no_call_for_want_of_room(tmp_path: Path) -> None:
+    """Nor does it when a segment is full, or grows."""
+    writer = JournalWriter(tmp_path, "0", segment_bytes=GROWTH_BYTES)
+    writer.open(redacted("first"))
+    shutil.rmtree(writer.directory)
+    writer.open(redacted("x" * GROWTH_BYTES))
+    assert len(frames_of(writer.directory)) == 1
+    writer.stop()

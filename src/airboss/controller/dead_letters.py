@@ -13,6 +13,7 @@ import msgspec
 
 from airboss.domain.status import DeadLetter
 from airboss.store.sealed_marks import PREFIX
+from airboss.telemetry.journal import fsync_directory
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 SHOWN_MAX: Final = 20
@@ -45,12 +46,14 @@ Place = tuple[str, int]
 
 class DeadLetters:
     """A file of JSON lines `Letter`, at most 64 MB of them; `count` counts those beyond that too. A frame is
-    added once, however often its move is tried. One thread calls it; any may ask for the `newest`."""
+    added once, however often its move is tried, and is on disk after `sync`: before that nobody may give up
+    what it was read from. One thread calls it; any may ask for the `newest`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: set[tuple[str, int]] = set()
         self.count = 0
+        self._dirty = False
         self._newest = deque(_read_newest(path), SHOWN_MAX)
 
     def newest(self) -> tuple[DeadLetter, ...]:
@@ -68,6 +71,7 @@ class DeadLetters:
             held = os.fstat(descriptor).st_size
             if held + len(line) <= BYTES_MAX:
                 _write_whole(descriptor, line, held)
+                self._dirty = True
         finally:
             os.close(descriptor)
         self._seen.add((segment, offset))
@@ -75,6 +79,17 @@ class DeadLetters:
         self._newest.append(shown(letter))
         log.error("put away as a dead letter: journal %s at %d (%s)", segment, offset, why)
         return True
+
+    def sync(self) -> None:
+        """Have all that was added on disk. Raises OSError."""
+        if self._dirty:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            fsync_directory(self._path.parent)
+            self._dirty = False
 
     def all(self) -> list[Letter]:
         """Every letter written so far, the oldest first. Raises OSError."""
@@ -109,6 +124,8 @@ class DeadLetters:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self._path)
+        fsync_directory(self._path.parent)
+        self._dirty = False
         self._newest = deque(_read_newest(self._path), SHOWN_MAX)
 
     def forget(self, segment: str) -> None:

@@ -371,8 +371,8 @@ class Mover:
         return {path: self._offset(segment_name(path)) for path in sorted(segments_under(self._root))}
 
     def _apply(self, move: JournalMove) -> bool:
-        """One move; whether it was taken. If the log has another offset than we thought, we go on from
-        that."""
+        """One move; whether it was taken. If the log has another offset than we thought, that counts."""
+        self._letters.sync()  # from then on nobody reads what they lay in
         held = self._log.apply(move)
         if held == move.end:
             self._moved_records += len(move.closed)

@@ -38,6 +38,7 @@ class StrayFeedback:
             if self._letters.add(f"feedback/{score.id}", 0, why, msgspec.json.encode(score)):
                 self.count += 1
         if found:
+            self._letters.sync()
             self._log.drop_scores([score.id for score in found])
         if len(found) < AT_ONCE:
             self._next_at = self._clock.monotonic() + EVERY_S

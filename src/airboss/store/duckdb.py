@@ -58,6 +58,7 @@ from airboss.store.joining import (
     read_record,
     read_span,
 )
+from airboss.store.opened_file import OpenedFile
 from airboss.store.rollups import Question, of_deployments, of_releases, over_time, told
 from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row
 from airboss.store.searching import read_search
@@ -84,6 +85,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     """
 
     _next_seq: int
+    _file: OpenedFile
 
     def __init__(self, path: Path, *, memory_limit: str = "256MB", threads: int = 2) -> None:
         self._path = path
@@ -404,6 +406,8 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         """The one writer's transaction, rolled back when the block raises."""
         with self._writing:
             connection = self._connected()
+            if (trouble := self._file.trouble()) is not None:
+                raise StoreUnavailable(f"the record store {trouble}")
             next_seq = self._next_seq
             try:
                 connection.begin()
@@ -468,7 +472,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             self._next_seq = next_seq
             self._made = None
             self._kept.forget(next_seq)
-            self._root = root
+            self._root, self._file = root, OpenedFile(self._path)
         return self._root
 
     def _failed(self, error: duckdb.Error) -> StoreUnavailable:

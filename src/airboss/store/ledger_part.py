@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from airboss.domain.errors import SetupError
 from airboss.store.ledger_open import cannot, open_engine, writing
 from airboss.store.ledger_unchanged import Version
+from airboss.store.opened_file import OpenedFile
 
 
 class _Together:
@@ -42,7 +44,8 @@ class LedgerPart:
         self._writer = writing(self._engine)
         self._place = self._engine.url.render_as_string(hide_password=True)
         file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
-        self._version = Version(file) if file and file != ":memory:" else None
+        self._file = OpenedFile(file) if file and file != ":memory:" else None
+        self._version = Version(self._file) if self._file is not None else None
         self._answers: dict[tuple[Any, ...], tuple[int, Any]] = {}
 
     def close(self) -> None:
@@ -67,6 +70,12 @@ class LedgerPart:
         except DBAPIError as error:
             raise cannot(error, self._engine) from error
 
+    def _check_file(self) -> None:
+        """Raise SetupError where SQLite's file is not the one that was opened any more."""
+        trouble = self._file.trouble() if self._file is not None else None
+        if trouble is not None:
+            raise SetupError(f"the ledger {trouble}")
+
     def _shared(self) -> Connection | None:
         """The connection of `together`, once it has written."""
         held = _together.get().get(self._place)
@@ -79,6 +88,7 @@ class LedgerPart:
             if shared is not None:
                 yield shared
                 return
+            self._check_file()
             with self._engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
@@ -88,6 +98,7 @@ class LedgerPart:
     def _write(self) -> Iterator[Connection]:
         """As `_read`, in a transaction that has the write lock from its start and is on disk at its end."""
         try:
+            self._check_file()
             held = _together.get().get(self._place)
             if held is not None:
                 yield held.begun()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
+from airboss.store.opened_file import OpenedFile
+
 ANSWERS_MAX: Final = 64
 BUSY_S: Final = 1.0
 
@@ -20,18 +22,20 @@ class Version:
     ask. It costs a twentieth of the smallest query; a connection of its own never writes, so that it sees
     those of this process too."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, file: OpenedFile) -> None:
+        self._file = file
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
     def now(self) -> int | None:
         """The number; None if it cannot be told, and then nothing may be taken to be as it was."""
+        if self._file.trouble() is not None:
+            return None
         with self._lock:
             try:
                 if self._connection is None:
                     self._connection = sqlite3.connect(
-                        f"file:{self._path}?mode=rw",
+                        f"file:{self._file.path}?mode=rw",
                         uri=True,
                         timeout=BUSY_S,
                         isolation_level=None,

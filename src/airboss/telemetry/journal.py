@@ -87,6 +87,8 @@ class JournalWriter:
         self._full: list[int] = []
         self._flush_error: OSError | None = None
         self._segment = self._owner = -1
+        self._left: list[int] = []
+        """Locks of directories in which nothing is written any more: calls in them are not over yet."""
         self._root, self._worker = root, worker
         self._flusher = threading.Thread(target=self._flush_often, name="journal-fsync", daemon=True)
         try:
@@ -118,7 +120,8 @@ class JournalWriter:
             self._segment = self._owner = -1
             self._number = self._room = 0
             raise
-        self._flusher.start()
+        if not self._flusher.is_alive():
+            self._flusher.start()
 
     def open(self, frame: Redacted, *more: Redacted) -> None:
         """Append the open frame of a call: JSON of `OpenedCall`, in pieces where it is long."""
@@ -165,17 +168,17 @@ class JournalWriter:
     def stop(self) -> None:
         """Flush to disk and give the directory up; whoever moves frames may then finish it."""
         with self._lock:
-            if self._segment < 0:
+            if self._stopping.is_set() or not self._flusher.is_alive():
                 return
             self._stopping.set()
             self._written.set()
         self._flusher.join()
         with self._lock:
-            self._map.close()
-            os.ftruncate(self._segment, self._size)
-            os.close(self._segment)
-            os.close(self._owner)
-            self._segment = -1
+            if self._segment >= 0:
+                os.ftruncate(self._segment, self._size)
+                self._leave()
+            for owner in self._left:
+                os.close(owner)
 
     def _append(self, kind: FrameKind, *payload: Redacted) -> None:
         size = HEAD_BYTES + sum(map(len, payload))
@@ -219,6 +222,7 @@ class JournalWriter:
         long = size > LONG_BYTES
         size += self._promised
         try:
+            self._look()
             if self._segment < 0 and not self._stopping.is_set():
                 self._begin()
             if self._size + size > len(self._map):
@@ -282,6 +286,26 @@ class JournalWriter:
         self._number += 1
         self._size, self._room, self._filled, self._held_from = 0, room, room, 0
 
+    def _look(self) -> None:
+        """Give a segment up that lies no more where it is read. The caller holds the lock."""
+        path = self.directory / f"{self._number:06d}{SEGMENT_SUFFIX}"
+        if self._segment < 0:
+            return
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(self._segment)):
+                return
+        log.error("%s was deleted or moved away: what was written to it just now may be lost", path)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give the segment up; the next frame is written in a directory of its own. The caller holds the
+        lock."""
+        self._map.close()
+        os.close(self._segment)
+        self._left.append(self._owner)
+        self._segment = self._owner = -1
+        self._number = self._size = self._room = self._filled = self._held_from = 0
+
     def _flush_often(self) -> None:
         while not self._stopping.is_set():
             self._written.wait()  # a worker that is idle does not wake
@@ -297,12 +321,13 @@ class JournalWriter:
             if not self._dirty and not self._full:
                 return
             self._dirty = False
+            self._look()
             full, self._full = self._full, []
-            segment = self._segment
+            segments = [each for each in (*full, self._segment) if each >= 0]
         try:
-            if full:
+            if len(segments) > len(full) > 0:
                 fsync_directory(self.directory)
-            for descriptor in (*full, segment):
+            for descriptor in segments:
                 os.fdatasync(descriptor)
         except OSError as error:
             log.error("journal %s not flushed: %s", self.directory, error)  # noqa: TRY400 - no defect of ours
