@@ -125,6 +125,7 @@ TOUCHES: Mapping[str, str] = {
     "store/clickhouse_http.py": "httpx2",
     "store/client.py": "socket",
     "store/datadir.py": "fcntl os socket tempfile",
+    "store/disk.py": "shutil",
     "store/opened_file.py": "os",
     "store/duckdb.py": "duckdb",
     "store/spends.py": "sqlalchemy",

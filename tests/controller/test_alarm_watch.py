@@ -13,7 +13,7 @@ import pytest
 
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.controller.alarm_watch import AlarmWatch, link_to_records
-from airboss.domain.errors import StoreUnavailable
+from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import UsageQuery
 from airboss.domain.score import Score
 from airboss.domain.status import JournalStatus
@@ -207,6 +207,68 @@ def test_a_kill_before_the_ledger_has_it_changes_nothing(
     watched.restarted()
     watched.tick()
     assert watched.told == [("ops", "firing")]
+
+
+def test_a_ledger_that_takes_nothing_keeps_no_alarm_quiet(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: who is to be told is known at once, once, and stands in the ledger with room."""
+    full = [True]
+    put = watched.store.put_alarms
+
+    def put_alarms(*rows: Any, **more: Any) -> None:
+        if full:
+            raise SetupError("the ledger cannot be used: database or disk is full")
+        put(*rows, **more)
+
+    monkeypatch.setattr(watched.store, "put_alarms", put_alarms)
+    watched.alarms = {
+        "errors": AlarmConfig(kind="recording", metric="disk_full", hold="30s", notify=("ops",))
+    }
+    untaken: list[list[str]] = []
+    for lost in (1, 1, 1, 1, 0, 0):
+        watched.lost = {"disk_full": lost}
+        with pytest.raises(SetupError, match="disk is full"):
+            watched.watch.tick()
+        watched.clock.at += timedelta(seconds=30)
+        untaken.append([each.kind for each in watched.watch.untaken.notifications])
+    assert untaken == [[], ["firing"], ["firing"], ["firing"], ["firing"], ["firing", "resolved"]]
+    assert watched.watch.phases == {"errors": "resolved"}
+    assert watched.told == []
+    full.clear()
+    assert watched.tick().phase == "resolved"
+    assert watched.told == [("ops", "firing"), ("ops", "resolved")]
+    assert [each.after for each in watched.store.events("errors", limit=9)] == [
+        "resolved", "firing", "pending",
+    ]  # fmt: skip
+    assert not watched.watch.untaken
+
+
+def test_an_alarm_that_goes_while_the_ledger_takes_nothing(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Says goodbye once, and is gone when the ledger takes it; one that comes back begins anew."""
+    watched.calls(*range(100, 120), status="error")
+    watched.tick()
+    put, full = watched.store.put_alarms, [True]
+
+    def put_alarms(*rows: Any, **more: Any) -> None:
+        if full:
+            raise SetupError("full")
+        put(*rows, **more)
+
+    monkeypatch.setattr(watched.store, "put_alarms", put_alarms)
+    alarms, watched.alarms = watched.alarms, {}
+    for _ in range(3):
+        with pytest.raises(SetupError):
+            watched.watch.tick()
+    assert [each.kind for each in watched.watch.untaken.notifications] == ["resolved"]
+    full.clear()
+    watched.watch.tick()
+    assert watched.store.alarms() == {}
+    watched.alarms = alarms
+    assert watched.tick().phase == "firing"
+    assert [kind for _, kind in watched.told] == ["firing", "resolved", "firing"]
 
 
 def test_a_store_that_is_away_is_no_data(watched: Watched) -> None:

@@ -358,3 +358,38 @@ def test_a_ledger_that_takes_no_writes_has_nothing_sent_twice(
     assert asyncio.run(sending.tick()) == 0
     assert len(receiver.taken) == 1
     assert [each.state for each in store.notifications("errors", limit=9)] == ["sent"]
+
+
+def test_what_the_ledger_does_not_have_yet_is_sent_from_memory(
+    receiver: Receiver, store: SqlAlertStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order and once, after failures too; what became of it is written down when the ledger has it."""
+    clock = FixedClock()
+    first, second = (note(n, created_at=clock.now(), due_at=clock.now()) for n in (1, 2))
+    untaken = [first, second]
+    monkeypatch.setattr("airboss.controller.notify.POLL_S", 0.01)
+    sending = Deliveries(store, sender(receiver.url), clock, untaken=lambda: tuple(untaken))
+
+    async def told() -> None:
+        running = asyncio.create_task(sending.run())
+        try:
+            receiver.answer(503)
+            await asyncio.to_thread(until, lambda: len(receiver.got) == 1)
+            receiver.answer(204)
+            clock.at += timedelta(seconds=5)
+            await asyncio.to_thread(until, lambda: len(receiver.taken) == 2)
+            for each in untaken:
+                store.add_notification(each)
+            untaken.clear()
+            sent = ["sent", "sent"]
+            await asyncio.to_thread(
+                until, lambda: [each.state for each in store.notifications("errors", limit=9)] == sent
+            )
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(told())
+    assert [each["id"] for each in receiver.taken] == ["n1", "n2"]
+    assert len(receiver.got) == 3
+    assert [each.attempts for each in store.notifications("errors", limit=9)] == [1, 2]

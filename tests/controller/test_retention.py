@@ -11,6 +11,7 @@ from airboss.config.types import RetentionConfig
 from airboss.controller import retention as retention_module
 from airboss.controller.retention import Retention
 from airboss.domain.ports import JournalMove, RecordFilter
+from airboss.store.disk import FREE_BYTES_MIN
 from airboss.store.memory import MemoryRecordLog
 from tests.console.site import Noted
 from tests.controller.journals import FixedClock
@@ -62,8 +63,8 @@ def test_nothing_goes_unless_it_is_said() -> None:
     assert (house.audit.entries, house.keeper.status().ran_at) == ([], None)
 
 
-def test_a_nearly_full_disk_is_a_metric() -> None:
-    """With how many records lost their bodies to it."""
+def test_a_nearly_full_disk_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """In the status, with how many records lost their bodies to it, and in the log, once."""
     house = House()
     audit: Any = house.audit
     free = [1]
@@ -75,10 +76,17 @@ def test_a_nearly_full_disk_is_a_metric() -> None:
         free_bytes=lambda: free[0],
     )
     keeper.tick()
-    assert keeper.gauges() == {"bodies_dropped": 1.0, "disk_nearly_full": 1.0}
+    keeper.tick()
+    assert keeper.gauges() == {"bodies_dropped": 2.0}
     assert keeper.status().disk_full
-    free[0] = retention_module.FREE_BYTES_MIN
-    assert keeper.gauges() == {"bodies_dropped": 1.0, "disk_nearly_full": 0.0}
+    told = [each for each in caplog.messages if "the disk of the data directory" in each]
+    assert told == [
+        "the disk of the data directory is nearly full: once it is full calls are refused; 0 MiB are left"
+    ]
+    free[0] = FREE_BYTES_MIN
+    keeper.tick()
+    assert not keeper.status().disk_full
+    assert "not nearly full now; 256 MiB are left" in caplog.messages[-1]
 
 
 def test_it_looks_once_a_day_and_when_it_is_told_otherwise() -> None:

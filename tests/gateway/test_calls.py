@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from pathlib import Path
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -251,6 +252,13 @@ def test_a_new_plan_is_taken_within_a_second(own_root: Path, provider: FakeProvi
             assert [line for line in lines if line][-1] == "data: [DONE]"
         opened = gateway.frames()[0]
         assert opened[response.headers["x-request-id"]]["plan"] == 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_what_no_record_is_left_of_has_an_id_too(gateway: Gateway, path: str) -> None:
+    """As every answer has, so that it can be asked about; each another one."""
+    ids = [httpx2.get(f"{gateway.url}{path}").headers["x-request-id"] for _ in range(2)]
+    assert len(set(map(UUID, ids))) == 2
 
 
 def test_metrics(gateway: Gateway) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.journeys.configs import LIMITED, fake
 from tests.store.samples import closed_json, opened_json
 from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.receiver import Receiver
-from tests.support.small_disk import MIB, fill, small_disk
+from tests.support.small_disk import MIB, fill, free, small_disk
 from tests.support.wait import until
 
 QUICK = 'fake:{"words": 5}'
@@ -174,3 +175,42 @@ def test_a_disk_that_fills_up_is_told(provider: FakeProvider, tmp_path: Path) ->
             assert note["link"].endswith("/system")
             ballast.unlink()
             until(lambda: [each["state"] for each in receiver.taken] == ["firing", "resolved"], timeout_s=60)
+
+
+def test_a_disk_that_is_full_at_once_is_told_all_the_same(provider: FakeProvider, tmp_path: Path) -> None:
+    """To its last byte, so that not even the ledger can be written: the webhook hears of it once, and of its
+    end; `/metrics`, the status and the log say so meanwhile."""
+    with small_disk(tmp_path / "disk", 400) as disk, Receiver(tmp_path) as receiver:
+        config = fake(provider.url, LOST.format(webhook=receiver.url) + '\n[store]\nbodies = "off"\n')
+        with closing(Airboss(disk / "a", config)) as airboss:
+            airboss.start()
+            assert airboss.chat(QUICK, model="support").status_code == 200
+            airboss.settled()
+            metrics = f"{airboss.ready['base_url'].removesuffix('/v1')}/metrics"
+            assert "airboss_disk_nearly_full 0.0" in httpx2.get(metrics).text
+            stop = [False]
+
+            def kept_full() -> None:
+                while not stop[0]:
+                    fill(disk)
+                    until(lambda: free(disk) > 0 or stop[0], timeout_s=600, every_s=0.01)
+
+            fill(disk)
+            filling = threading.Thread(target=kept_full)
+            filling.start()
+            try:
+                until(lambda: [each["state"] for each in receiver.taken] == ["firing"], timeout_s=60)
+                (note,) = receiver.taken
+                assert note["alarm"] == "airboss.disk-full"
+                assert "airboss_disk_nearly_full 1.0" in httpx2.get(metrics).text
+                status = airboss.api("status")
+                assert status["retention"]["disk_full"]
+                assert "the disk of the data directory is nearly full" in airboss.log
+            finally:
+                stop[0] = True
+                filling.join()
+                (disk / "ballast").unlink()
+            until(lambda: [each["state"] for each in receiver.taken] == ["firing", "resolved"], timeout_s=60)
+            until(lambda: len(airboss.api("alarms/airboss.disk-full")["notifications"]) == 2, timeout_s=20)
+            assert len(receiver.got) == 2
+            assert airboss.stop() == 0, airboss.log[-5000:]

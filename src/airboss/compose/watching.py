@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import JournalStatus, RetentionStatus
     from airboss.evaluations.caller_http import HttpCaller
-    from airboss.store.alert_rows import AlertStore
+    from airboss.store.alert_rows import AlertStore, Notification
 
 COUNTS = "watching"
 """The name under which what is counted here stands among the metrics."""
@@ -195,7 +195,7 @@ def watching(
         console_url=lambda: console_url(data),
     )
     scoring = OnlineScoring(rules=rules, record_log=records, cursors=store, clock=clock, redact=redact)
-    deliveries = _deliveries(store, force, clock)
+    deliveries = _deliveries(store, force, clock, untaken=lambda: watch.untaken.notifications)
 
     async def score() -> None:
         try:
@@ -225,7 +225,13 @@ def watching(
         yield
 
 
-def _deliveries(store: AlertStore, force: InForce, clock: SystemClock) -> Deliveries:
+def _deliveries(
+    store: AlertStore,
+    force: InForce,
+    clock: SystemClock,
+    *,
+    untaken: Callable[[], Sequence[Notification]],
+) -> Deliveries:
     from airboss.controller.notify import Deliveries  # noqa: PLC0415 - the controller's own
     from airboss.controller.senders import Senders  # noqa: PLC0415 - as above
     from airboss.controller.smtp import EmailSender  # noqa: PLC0415 - as above
@@ -235,7 +241,7 @@ def _deliveries(store: AlertStore, force: InForce, clock: SystemClock) -> Delive
         return force.config().notifiers
 
     webhook, email = WebhookSender(notifiers, secret), EmailSender(notifiers, secret)
-    return Deliveries(store, Senders(notifiers, webhook=webhook, email=email), clock)
+    return Deliveries(store, Senders(notifiers, webhook=webhook, email=email), clock, untaken=untaken)
 
 
 def with_alarms(

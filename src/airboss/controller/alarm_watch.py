@@ -27,6 +27,7 @@ from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.status import JournalStatus
 from airboss.store.alert_metrics import INTERNAL_KEY, length
 from airboss.store.alert_rows import (
+    AlarmEvent,
     AlarmRow,
     AlarmRule,
     AlertStore,
@@ -47,11 +48,32 @@ RECORDS_LOOKED_AT: Final = 100
 LAG_S_MAX: Final = 30.0
 """With records further behind than this, what the log holds is not what happens."""
 
+UNTAKEN_MAX: Final = 1_000
+"""So many events and notifications wait for a ledger that takes none; the oldest go first."""
+
 log = logging.getLogger(__name__)
 
 
+class Untaken(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of looks and the ledger has not taken yet: where alarms stand, what they went through, who is
+    to be told, and which alarms are gone."""
+
+    rows: Mapping[str, AlarmRow] = {}
+    events: tuple[AlarmEvent, ...] = ()
+    notifications: tuple[Notification, ...] = ()
+    forget: frozenset[str] = frozenset()
+
+    def over(self, rows: Mapping[str, AlarmRow]) -> dict[str, AlarmRow]:
+        """Where alarms stand, by what the ledger says and what it does not know."""
+        return {name: row for name, row in {**rows, **self.rows}.items() if name not in self.forget}
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.notifications or self.forget)
+
+
 class AlarmWatch:
-    """Looks at every alarm every few seconds. One thread calls it.
+    """Looks at every alarm every few seconds. One thread calls it; any may ask what is `untaken`, which those
+    who send go by while the ledger takes no writes: on a full disk, say, of which an alarm has to tell.
 
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
     `lost` is what recording alarms watch: counts of what was lost since the start, and 1 for a full disk.
@@ -83,6 +105,7 @@ class AlarmWatch:
         self._measured: dict[tuple[str, int], tuple[datetime, Reading]] = {}
         self.phases: dict[str, str] = {}
         """Where each alarm stands, for metrics."""
+        self.untaken = Untaken()
 
     def run(self, stop: threading.Event) -> None:
         """Look until `stop` is set. A ledger that fails is logged and asked again."""
@@ -90,14 +113,15 @@ class AlarmWatch:
             try:
                 self.tick()
             except (SetupError, ConfigError) as error:
-                log.warning("alarms not looked at; trying again: %s", error)
+                log.warning("alarms cannot be looked at or kept; trying again: %s", error)
             stop.wait(EVERY_S)
 
     def tick(self) -> None:
-        """Look at every alarm once, and keep what comes of it in one transaction."""
+        """Look at every alarm once, and keep what comes of it in one transaction: where the ledger does not
+        take it, with what comes of the next look. Raises SetupError, ConfigError."""
         now = self._clock.now()
         rules = {name: rule_of(name, alarm) for name, alarm in self._alarms().items()}
-        rows, silences = self._store.alarms(), self._store.silences()
+        rows, silences = self.untaken.over(self._store.alarms()), self._store.silences()
         readings = self._readings(list(rules.values()), rows, now)
         quiet = self._maintenance()
         decisions = [
@@ -122,14 +146,32 @@ class AlarmWatch:
         ]
         told += [note for row in gone if row.told != "ok" for note in self._farewell(row, now)]
         changed = [each.row for each in decisions if _worth_keeping(rows.get(each.row.rule.name), each)]
-        if changed or told or gone:
-            self._store.put_alarms(
-                changed,
-                events=[each.event for each in decisions if each.event is not None],
-                notifications=told,
-                forget=[row.rule.name for row in gone],
-            )
         self.phases = {each.row.rule.name: each.row.phase for each in decisions}
+        self._keep(changed, [each.event for each in decisions if each.event is not None], told, gone)
+
+    def _keep(
+        self,
+        changed: Sequence[AlarmRow],
+        events: Sequence[AlarmEvent],
+        told: Sequence[Notification],
+        gone: Sequence[AlarmRow],
+    ) -> None:
+        names = {row.rule.name for row in gone}
+        rows = {**self.untaken.rows, **{row.rule.name: row for row in changed}}
+        self.untaken = Untaken(
+            rows={name: row for name, row in rows.items() if name not in names},
+            events=(*self.untaken.events, *events)[-UNTAKEN_MAX:],
+            notifications=(*self.untaken.notifications, *told)[-UNTAKEN_MAX:],
+            forget=(self.untaken.forget - rows.keys()) | names,
+        )
+        if self.untaken:
+            self._store.put_alarms(
+                list(self.untaken.rows.values()),
+                events=self.untaken.events,
+                notifications=self.untaken.notifications,
+                forget=sorted(self.untaken.forget),
+            )
+            self.untaken = Untaken()
 
     def _readings(
         self, rules: Sequence[AlarmRule], rows: Mapping[str, AlarmRow], now: datetime

@@ -1,16 +1,17 @@
 """Brings notifications to their notifiers: each until it is taken, in order for each alarm, never forgotten.
 
 What is to be told stands in the ledger before it is sent, and what became of a try stands there after it. So
-a controller killed in between may send one again, under the same id; it never loses one.
+a controller killed in between may send one again, under the same id; it never loses one. While the ledger
+takes no writes, as on a full disk, what is to be told is sent all the same, and stands there afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -37,9 +38,18 @@ class Sender(Protocol):
 
 
 class Deliveries:
-    """Sends what is due. One event loop calls it."""
+    """Sends what is due, and what is `untaken`: to be told, and not in the ledger yet. One event loop calls
+    it."""
 
-    def __init__(self, store: AlertStore, sender: Sender, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: AlertStore,
+        sender: Sender,
+        clock: Clock,
+        *,
+        untaken: Callable[[], Sequence[Notification]] = tuple,
+    ) -> None:
+        self._untaken = untaken
         self._store = store
         self._sender = sender
         self._clock = clock
@@ -49,15 +59,17 @@ class Deliveries:
     async def run(self) -> None:
         """Send until cancelled. A ledger that fails is logged and asked again. A try that takes its time
         holds up no other notifier."""
-        trying: dict[str, asyncio.Task[None]] = {}
+        trying: dict[str, asyncio.Task[Any]] = {}
         try:
             while True:
                 try:
+                    for done in [name for name, task in trying.items() if task.done()]:
+                        await trying.pop(done)
+                    for each in self._due_untaken():
+                        trying[each.id] = trying.get(each.id) or asyncio.create_task(self._send(each))
                     for each in await self._due(AT_ONCE + len(trying)):
                         trying[each.id] = trying.get(each.id) or asyncio.create_task(self._try(each))
                     await asyncio.sleep(POLL_S)
-                    for done in [name for name, task in trying.items() if task.done()]:
-                        await trying.pop(done)
                 except (SetupError, ConfigError) as error:
                     log.warning("notifications not sent; trying again: %s", error)
                     await asyncio.sleep(POLL_S)
@@ -75,16 +87,29 @@ class Deliveries:
     async def _due(self, limit: int) -> Sequence[Notification]:
         return await asyncio.to_thread(self._store.due, self._clock.now(), limit=limit)
 
+    def _due_untaken(self) -> Sequence[Notification]:
+        """As they are after the tries so far; of an alarm and a notifier the oldest that is not taken."""
+        now = self._clock.now()
+        first: dict[tuple[str, str], Notification] = {}
+        for each in self._untaken():
+            tried = self._unkept.get(each.id, each)
+            if tried.state == "waiting":
+                first.setdefault((tried.alarm, tried.notifier), tried)
+        return [each for each in first.values() if each.due_at <= now]
+
     async def _try(self, notification: Notification) -> None:
-        settled = self._unkept.get(notification.id)
-        if settled is None:
-            settled = self._unkept[notification.id] = await self._sent(notification)
+        settled = self._unkept.get(notification.id) or await self._send(notification)
         await asyncio.to_thread(self._store.settle_notification, settled)
         del self._unkept[notification.id]
+
+    async def _send(self, notification: Notification) -> Notification:
+        """What becomes of a try, which stands in `_unkept` until the ledger has been told."""
+        settled = self._unkept[notification.id] = await self._sent(notification)
         if settled.state == "sent":
             log.info("notified", extra={"alarm": settled.alarm, "notifier": settled.notifier})
         elif settled.state == "failed":
             log.error("given up telling %s of %s: %s", settled.notifier, settled.alarm, settled.error)
+        return settled
 
     async def _sent(self, notification: Notification) -> Notification:
         """The notification after a try."""

@@ -13,14 +13,12 @@ from airboss.config.types import RetentionConfig
 from airboss.domain.ports import Clock, RecordLog
 from airboss.domain.status import RetentionStatus
 from airboss.store.audit_rows import AuditLog
+from airboss.store.disk import FREE_BYTES_MIN
 
 BATCH: Final = 1_000
 """Records at once, so that the moves of new ones wait for a moment only."""
 
 BATCHES_PER_TICK: Final = 5
-
-FREE_BYTES_MIN: Final = 256 * 1024 * 1024
-"""With less left on the disk, bodies make room for what is new."""
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +38,7 @@ class Retention:
     ) -> None:
         self._free_bytes = free_bytes
         self._dropped = 0
+        self._full = False
         self._wanted = wanted
         self._records = records
         self._audit = audit
@@ -62,11 +61,11 @@ class Retention:
 
     def gauges(self) -> dict[str, float]:
         """The status as numbers."""
-        full = self._free_bytes() < FREE_BYTES_MIN
-        return {"bodies_dropped": float(self._dropped), "disk_nearly_full": float(full)}
+        return {"bodies_dropped": float(self._dropped)}
 
     def tick(self) -> None:
         """Delete some batches of what is due. Raises StoreUnavailable, SetupError."""
+        self._look_at_disk()
         wanted = self._wanted()
         self._make_room(wanted.bodies_max_bytes)
         today = self._clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -86,6 +85,14 @@ class Retention:
                 self._note(bodies_before, records_before)
                 self._finish(wanted, today)
                 return
+
+    def _look_at_disk(self) -> None:
+        """Say in the log when it gets nearly full, and when there is room again."""
+        free = self._free_bytes()
+        if (free < FREE_BYTES_MIN) != self._full:
+            self._full = free < FREE_BYTES_MIN
+            state = "nearly full: once it is full calls are refused" if self._full else "not nearly full now"
+            log.warning("the disk of the data directory is %s; %d MiB are left", state, free // 2**20)
 
     def _make_room(self, bytes_max: int | None) -> None:
         """Drop the oldest bodies where they take too much; where the disk is nearly full, whatever they take:

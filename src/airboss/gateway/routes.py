@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
@@ -26,6 +27,7 @@ from airboss.gateway.traces import traces
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
 from airboss.governance.roles import allows
+from airboss.store.disk import FREE_BYTES_MIN, free_bytes
 from airboss.telemetry.exposition import Exposition
 from airboss.telemetry.metrics import Counts, of_the_dead, read_counts
 
@@ -198,18 +200,18 @@ async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
 
 
 async def _healthz(router: Router, client: Connection, http: HttpRequest) -> None:
-    del router, http
-    client.respond(200, JSON, b'{"status":"ok"}')
+    del http
+    client.respond(200, JSON + router.id_header(), b'{"status":"ok"}')
 
 
 async def _readyz(router: Router, client: Connection, http: HttpRequest) -> None:
     del http
-    serving = router.worker.serving
+    serving, head = router.worker.serving, JSON + router.id_header()
     if serving is None or router.draining:
         reason = b"draining" if router.draining else b"no plan yet"
-        client.respond(503, JSON, b'{"status":"%s"}' % reason)
+        client.respond(503, head, b'{"status":"%s"}' % reason)
         return
-    client.respond(200, JSON, msgspec.json.encode({"status": "ok", "plan": serving.plan.number}))
+    client.respond(200, head, msgspec.json.encode({"status": "ok", "plan": serving.plan.number}))
 
 
 def _views(worker: Worker, presented: bytes) -> bool:
@@ -236,6 +238,9 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
         plan = worker.serving.plan
         gauges["plan_number"] = plan.number
         gauges["plan_age_seconds"] = max(0.0, (now - plan.created_at).total_seconds())
+    # Measured here, as on a full disk nobody can write down that it is.
+    with suppress(OSError):
+        gauges["disk_nearly_full"] = float(free_bytes(settings.metrics_dir) < FREE_BYTES_MIN)
     gauges |= _controller_gauges(others.get("controller"), now.timestamp())
     # What was once shown must be there after a kill: the file is what the next life goes on from.
     own = await worker.share(settings.metrics_dir)
@@ -248,7 +253,7 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
     shown = Exposition([own, *theirs], gauges)
     async with router.scraping:  # one at a time, beside the calls
         text, kind = await asyncio.to_thread(shown.written, accept)
-    client.respond(200, b"content-type: %s\r\n" % kind.encode(), text)
+    client.respond(200, b"content-type: %s\r\n" % kind.encode() + router.id_header(), text)
 
 
 def _controller_gauges(controller: Counts | None, now: float) -> dict[str, float]:
