@@ -72,7 +72,6 @@ TOUCHES: Mapping[str, str] = {
     "compose/counting.py": "os signal uvloop",
     "compose/desk.py": "os",
     "compose/evals.py": "ssl",
-    "compose/governing.py": "shutil",
     "compose/jobs.py": "os socket",
     "compose/joining.py": "os signal",
     "compose/parts.py": "fcntl os ssl",

@@ -25,6 +25,7 @@ from airboss.cli.checks import (
 from airboss.cli.tls_checks import check_tls
 from airboss.config import TlsConfig
 from airboss.governance import policies
+from airboss.store.datadir import DataDir
 from tests.cli.conftest import Run
 from tests.support.certificates import self_signed
 from tests.support.small_disk import fill, small_disk
@@ -144,6 +145,27 @@ def test_doctor_on_an_empty_directory(run: Run, tmp_path: Path) -> None:
     assert {"python", "cores", "avx2", "memory", "disk", "port", "console port", "record store"} <= set(found)
     assert found["configuration"]["verdict"] == "ok"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_doctor_tells_all_it_can_to_who_may_not_read_the_data(run: Run) -> None:
+    """What cannot be read is a failure of its own, beside everything else."""
+    with tempfile.TemporaryDirectory() as made:
+        data = DataDir(Path(made) / "d")
+        data.create()
+        for each in (Path(made), data.path):
+            each.chmod(0o755)
+        where = ["--data-dir", str(data.path), "--config", f"{made}/airboss.toml"]
+        try:
+            os.seteuid(12345)
+            code, out, _ = run("doctor", *where, "--port", "0", "--console-port", "0", "--json")
+        finally:
+            os.seteuid(0)
+    found = {each["name"]: each for each in map(json.loads, out.splitlines())}
+    assert {"python", "memory", "disk", "data directory", "port", "configuration", "[store]"} <= set(found)
+    assert (code, found["[store]"]["verdict"], found["record store"]["verdict"]) == (1, "fail", "fail")
+    assert "Permission denied" in found["[store]"]["seen"]
+    assert "as the user whose data it is" in found["[store]"]["advice"]
 
 
 def test_doctor_fails_for_a_wrong_configuration(run: Run, tmp_path: Path) -> None:

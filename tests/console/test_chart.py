@@ -152,6 +152,21 @@ def test_the_system_is_asked_too() -> None:
     assert "the journal keeps them" in one.detail
 
 
+def test_a_slow_store_is_a_warning_and_an_edited_history_is_bad() -> None:
+    """With what is known of either."""
+    status = seed_status(NOW)
+    detail = "the record store has not answered for 5 s"
+    slow = msgspec.structs.replace(
+        status, journal=msgspec.structs.replace(status.journal, store_detail=detail)
+    )
+    (one,) = findings(slow, drawn(), lambda *_: [])
+    assert (one.level, one.title) == ("warn", "Records arrive late.")
+    assert f"It is slow: {detail}." in one.detail
+    edited = msgspec.structs.replace(status, audit_trouble="it had 9 leaves and has 5")
+    (one,) = findings(edited, drawn(), lambda *_: [])
+    assert (one.level, one.detail) == ("bad", "it had 9 leaves and has 5.")
+
+
 def test_a_disk_that_is_nearly_full_is_bad() -> None:
     """With how many bodies made room; what a configured bound took is no finding."""
     status = seed_status(NOW)

@@ -24,15 +24,17 @@ BEHIND = msgspec.structs.replace(DONE, unmoved_bytes=7, oldest_unmoved_at=NOW, l
 
 
 class Clock:
-    """A clock that stands."""
+    """A clock that stands where it is put."""
+
+    seconds = 0.0
 
     def now(self) -> datetime:
         """Always the same."""
         return NOW
 
     def monotonic(self) -> float:
-        """Always the same."""
-        return 0.0
+        """As it was put."""
+        return self.seconds
 
 
 class Moves:
@@ -105,6 +107,20 @@ def test_nobody_is_answered_before_the_first_look(tmp_path: Path) -> None:
     run(moves, tmp_path / "controller.json", stop_when=asked)
     assert seen == [True]
     assert Controller(mover=moves, metrics=tmp_path / "x", clock=Clock()).journal.store_up is False
+
+
+def test_a_store_that_is_silent_is_slow_and_not_down(tmp_path: Path) -> None:
+    """It may be at work on something long; that it is away says the mover, who stops waiting for it."""
+    clock = Clock()
+    controller = Controller(mover=(moves := Moves()), metrics=tmp_path / "x", clock=clock)
+    controller._take(DONE)
+    clock.seconds = 2.9
+    assert (controller.journal.store_up, controller.journal.store_detail) == (True, None)
+    clock.seconds = 20.0
+    told = controller.journal
+    assert (told.store_up, told.store_detail) == (True, "the record store has not answered for 20 s")
+    moves.now = msgspec.structs.replace(DONE, store_up=False, store_detail="it does not answer")
+    assert controller.journal == moves.now
 
 
 def test_a_mover_that_fails_ends_the_controller(tmp_path: Path) -> None:

@@ -416,7 +416,7 @@ def test_an_edited_checkpoint_is_found(tmp_path: Path, kept: Checkpoint, change:
     """Each field of a checkpoint is signed."""
     verdict = checked(tmp_path, msgspec.structs.replace(kept, **change))
     assert not verdict.valid
-    assert "the checkpoint was edited" in str(verdict.problem)
+    assert "the signature of the checkpoint does not fit" in str(verdict.problem)
 
 
 def test_a_forged_checkpoint_is_found(tmp_path: Path, kept: Checkpoint) -> None:

@@ -52,7 +52,7 @@ def doctor(
     """Check this machine and this Airboss, and say what to do; exit 1 if something will not work."""
     found = [
         *machine(data_dir),
-        *ports(data_dir, host, port, console_port),
+        *tried("port", ports(data_dir, host, port, console_port)),
         *state(data_dir, config, host, online=online),
     ]
     if as_json:
@@ -62,6 +62,14 @@ def doctor(
         show(found)
     if any(each.verdict == "fail" for each in found):
         raise typer.Exit(1)
+
+
+def tried(name: str, found: Iterator[Check]) -> Iterator[Check]:
+    """These checks; where one cannot be made, that is what is seen, and the others are made all the same."""
+    try:
+        yield from found
+    except (AirbossError, OSError) as error:
+        yield fail(name, str(error), "run airboss as the user whose data it is, or mend what it names")
 
 
 def machine(data_dir: Path) -> Iterator[Check]:
@@ -97,7 +105,7 @@ def state(data_dir: Path, path: Path, host: str, *, online: bool) -> Iterator[Ch
     from airboss.config.files import read_config  # noqa: PLC0415 - as above
 
     config = Config()
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - which, unlike Path's, does not raise where it may not look
         yield ok("configuration", f"{path} is not there; the first `airboss up` writes a starter")
     else:
         try:
@@ -106,13 +114,13 @@ def state(data_dir: Path, path: Path, host: str, *, online: bool) -> Iterator[Ch
         except (AirbossError, OSError) as error:
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
     yield from tls_checks.check_tls(config.tls, host, datetime.now(UTC))
-    yield from servers(data_dir, config)
+    yield from tried("[store]", servers(data_dir, config))
     yield from names(config)
-    yield from weights(data_dir, config)
+    yield from tried("weights", weights(data_dir, config))
     yield from provider_checks.keys_there(config, os.environ)
     if online:
         yield from provider_checks.answers(config, os.environ)
-    yield from data(data_dir)
+    yield from tried("record store", data(data_dir))
 
 
 def servers(data_dir: Path, config: Config) -> Iterator[Check]:
@@ -177,7 +185,8 @@ def data(data_dir: Path) -> Iterator[Check]:
         return
     try:
         with reach(data_dir, None) as api:
-            journal = api.get("/api/v1/status")["journal"]
+            status = api.get("/api/v1/status")
+            journal = status["journal"]
             yield ok("lock", "held by the running Airboss" if api.running else "free; Airboss is stopped")
     except DataDirLocked as error:
         yield fail("lock", str(error), "stop the other one, or choose another --data-dir")
@@ -185,11 +194,18 @@ def data(data_dir: Path) -> Iterator[Check]:
         yield fail("record store", str(error), "see the log of `airboss up`")
     else:
         seen = f"{journal['unmoved_bytes']} bytes of journal wait"
-        if journal["store_up"]:
+        if journal["store_up"] and journal["store_detail"]:
+            advice = "it is at work on something long, or the machine is busy; no record is lost meanwhile"
+            yield warn("record store", f"{journal['store_detail']}; {seen}", advice)
+        elif journal["store_up"]:
             yield ok("record store", f"answers; {seen}")
         else:
             advice = "see the log of `airboss up`; no record is lost meanwhile"
             yield fail("record store", f"{journal['store_detail'] or 'does not answer'}; {seen}", advice)
+        if status["audit_trouble"]:
+            yield fail(
+                "audit log", status["audit_trouble"], "find out who did that; see `airboss audit verify`"
+            )
         yield from sealed(data_dir)
 
 

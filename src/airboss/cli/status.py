@@ -38,6 +38,7 @@ def well(found: dict[str, Any]) -> bool:
         found["running"]
         and found["journal"]["store_up"]
         and not found.get("counters_away")
+        and not found.get("audit_trouble")
         and not found.get("retention", {}).get("disk_full")
         and all(t["state"] == "ready" for t in things)
         and not any(each["state"] == "firing" for each in found.get("alarms", ()))
@@ -80,12 +81,8 @@ def show(found: dict[str, Any]) -> None:
         out.print(processes)
     out.print()
     out.print(journal(found["journal"]))
-    if found.get("counters_away"):
-        gateways = many(found["counters_away"], "gateway")
-        out.print(
-            f"[red]who counts limits is away[/] for {gateways}: limited calls get 503; see `airboss doctor`"
-        )
     for line in (
+        *troubles(found),
         *put_away(found["journal"]),
         *made_room(found["retention"]),
         kept(found["retention"]),
@@ -97,6 +94,17 @@ def show(found: dict[str, Any]) -> None:
         out.print(breaker(each))
     for line in alarms(found.get("alarms", ())):
         out.print(line)
+
+
+def troubles(found: dict[str, Any]) -> Iterator[str]:
+    """Who counts limits, and the audit log, where they are not as they should be."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    if found.get("counters_away"):
+        gateways = many(found["counters_away"], "gateway")
+        yield f"[red]who counts limits is away[/] for {gateways}: limited calls get 503; see `airboss doctor`"
+    if found.get("audit_trouble"):
+        yield f"[red]the audit log is not what it was[/]: {escape(found['audit_trouble'])}"
 
 
 def put_away(found: dict[str, Any]) -> Iterator[str]:
@@ -148,10 +156,11 @@ def journal(found: dict[str, Any]) -> str:
     """How far the record store is behind, in one line, and why it is."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
-    why = "" if found["store_up"] or not found["store_detail"] else f"\n  {escape(found['store_detail'])}"
-    store = "[green]up[/]" if found["store_up"] else "[red]down[/]"
+    why = f"\n  {escape(found['store_detail'])}" if found["store_detail"] else ""
+    up = "[yellow]slow[/]" if found["store_detail"] else "[green]up[/]"
+    store = up if found["store_up"] else "[red]down[/]"
     if not found["unmoved_bytes"]:
-        return f"record store {store}, all records moved"
+        return f"record store {store}, all records moved{why}"
     behind = f"{size(found['unmoved_bytes'])} of journal wait, the oldest for {found['lag_s']:.0f} s"
     return f"record store {store}, {behind}; nothing is lost while it waits{why}"
 

@@ -8,27 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from airboss.compose.parts import open_ledger
-from airboss.compose.stores import AUDIT_KEY, open_audit
+from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY, open_audit
 from airboss.store.datadir import DataDir, read_secret
 
 if TYPE_CHECKING:
+    from airboss.governance.checkpoint import Checkpoint
     from airboss.store.audit_rows import AuditData
 
 
 class Found(NamedTuple):
-    """The log, the public key that should have signed it (hex), and whether anything was ever done here."""
+    """The log, the public key that should have signed it (hex), whether anything was ever done here, and the
+    checkpoint that is kept beside the key, if there is one."""
 
     data: AuditData
     public_key: str
     begun: bool
+    kept: Checkpoint | None = None
 
 
 @contextmanager
 def found_audit(data_dir: Path) -> Iterator[Found]:
     """Open it. Raises SetupError where the key is gone or the database cannot be used."""
-    from airboss.governance.checkpoint import Signer  # noqa: PLC0415 - cryptography, where it is needed
+    from airboss.governance.checkpoint import Signer, read_kept  # noqa: PLC0415 - cryptography, where it is needed
 
     data = DataDir(data_dir)
+    kept = read_kept(data.kept_secret(AUDIT_HEAD))  # first, or one that is newer than the log may be read
     public_key = Signer(read_secret(data.secrets_dir / AUDIT_KEY)).public_key
     with open_ledger(data) as ledger, open_audit(data) as log, log.whole() as whole:
-        yield Found(data=whole, public_key=public_key, begun=ledger.snapshot() is not None)
+        yield Found(data=whole, public_key=public_key, begun=ledger.snapshot() is not None, kept=kept)

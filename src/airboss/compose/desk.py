@@ -31,6 +31,7 @@ from airboss.supervisor import runfiles
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.console.desk import Desk
+    from airboss.controller.audit_watch import AuditWatch
     from airboss.controller.letter_retry import LetterRetry
     from airboss.controller.retention import Retention
     from airboss.controller.rollouts import Rollouts
@@ -47,6 +48,7 @@ def status_over(
     records: SealedLog,
     retention: Retention,
     *,
+    audit: AuditWatch,
     journal: Callable[[], JournalStatus],
     nodes: Nodes,
 ) -> Callable[[], SystemStatus]:
@@ -80,7 +82,7 @@ def status_over(
         )
 
     return with_letters(
-        with_governance(with_alarms(status, ledger, stores.alerts), retention, stores), records
+        with_governance(with_alarms(status, ledger, stores.alerts), retention, stores, audit), records
     )
 
 

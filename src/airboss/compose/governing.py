@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
@@ -15,6 +14,7 @@ from airboss.compose.threads import at_work
 if TYPE_CHECKING:
     from airboss.compose.redaction import LogRedactor
     from airboss.compose.stores import Stores
+    from airboss.controller.audit_watch import AuditWatch
     from airboss.controller.chores import Chore
     from airboss.controller.erasing import Erasing
     from airboss.controller.retention import Retention
@@ -61,6 +61,7 @@ def keeping(ledger: Ledger, stores: Stores, records: RecordLog, data: DataDir) -
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
     from airboss.compose.watching import InForce  # noqa: PLC0415 - as above
     from airboss.controller.retention import Retention  # noqa: PLC0415 - as above
+    from airboss.store.disk import free_bytes  # noqa: PLC0415 - as above
 
     in_force = InForce(ledger)
     return Retention(
@@ -68,18 +69,37 @@ def keeping(ledger: Ledger, stores: Stores, records: RecordLog, data: DataDir) -
         records=records,
         audit=stores.audit,
         clock=SystemClock(),
-        free_bytes=lambda: shutil.disk_usage(data.path).free,
+        free_bytes=lambda: free_bytes(data.path),
+    )
+
+
+def looking_at_audit(stores: Stores, data: DataDir) -> AuditWatch:
+    """Looks whether the audit log goes on from what it was."""
+    from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
+    from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY  # noqa: PLC0415 - as above
+    from airboss.controller.audit_watch import AuditWatch  # noqa: PLC0415 - as above
+    from airboss.governance.checkpoint import Signer  # noqa: PLC0415 - as above
+
+    return AuditWatch(
+        stores.audit,
+        Signer(data.secret(AUDIT_KEY).value),
+        SystemClock(),
+        kept=partial(data.kept_secret, AUDIT_HEAD),
+        keep=partial(data.write_secret, AUDIT_HEAD),
     )
 
 
 def with_governance(
-    status: Callable[[], SystemStatus], retention: Retention, stores: Stores
+    status: Callable[[], SystemStatus], retention: Retention, stores: Stores, audit: AuditWatch
 ) -> Callable[[], SystemStatus]:
     """The status with what is looked after here."""
 
     def found() -> SystemStatus:
         return msgspec.structs.replace(
-            status(), retention=retention.status(), erasures_pending=len(stores.people.store.pending())
+            status(),
+            retention=retention.status(),
+            erasures_pending=len(stores.people.store.pending()),
+            audit_trouble=audit.trouble,
         )
 
     return found
@@ -96,6 +116,7 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
     stores: Stores,
     redact: LogRedactor,
     retention: Retention,
+    audit: AuditWatch,
     rollouts: SqlRolloutStore,
 ) -> dict[str, Chore]:
     """What there is to look after, by its name in the log."""
@@ -112,6 +133,7 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
         "plans in the audit log": PlanNotes(ledger, stores.audit, SystemClock()),
         "verdicts in the audit log": VerdictNotes(rollouts, stores.audit, SystemClock()),
         "retention": retention,
+        "the audit log's last checkpoint": audit,
         LEFTOVERS: Leftovers(data, stores.jobs),
         "kept responses": Expiring(
             partial(open_responses, data),

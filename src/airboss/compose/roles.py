@@ -18,7 +18,7 @@ from airboss.compose.certificates import renewing
 from airboss.compose.counting import adding_up, limiting
 from airboss.compose.desk import desk_over, status_over
 from airboss.compose.exporting import exporting
-from airboss.compose.governing import chores, erasing, keeping, looking_after
+from airboss.compose.governing import chores, erasing, keeping, looking_after, looking_at_audit
 from airboss.compose.jobs import handlers, working
 from airboss.compose.parts import (
     SystemClock,
@@ -144,15 +144,16 @@ def run_controller(
         listener = listen(host, console_port, flag="--console-port")
         on_parent_gone(terminate_self)
         records, clock = sealed(StoreClient(data.socket_path), ledger, ring), SystemClock()
-        retention = keeping(ledger, stores, records, data)
+        retention, audit = keeping(ledger, stores, records, data), looking_at_audit(stores, data)
         people, nodes = erasing(data, stores, records), machines(data)
         mover = Mover(data.journal_dir, records, clock, people=people, elsewhere=nodes)
         metrics = data.metrics_dir / "controller.json"
         controller = Controller(mover=mover, metrics=metrics, clock=clock, more_gauges=retention.gauges)
         live = rollouts(ledger, data, records, stores, kept=kept, journal=lambda: controller.journal)
         status = status_over(
-            ledger, data, stores, records, retention, journal=lambda: controller.journal, nodes=nodes
-        )
+            ledger, data, stores, records, retention,
+            audit=audit, journal=lambda: controller.journal, nodes=nodes,
+        )  # fmt: skip
         desk = desk_over(
             ledger, data, stores, records, live,
             admin_key=admin_key, status=status, nodes=nodes, letters=mover.letters,
@@ -169,7 +170,7 @@ def run_controller(
             working(stores.jobs, handlers(ledger, data, stores, propose=live.propose), broke=terminate_self),
             at_work({"rollouts": live.run}, broke=terminate_self),
             scaling(ledger, data, nodes, broke=terminate_self),
-            looking_after(chores(ledger, data, stores, redact, retention, kept), broke=terminate_self),
+            looking_after(chores(ledger, data, stores, redact, retention, audit, kept), broke=terminate_self),
             adding_up(records, stores.spends, lambda: controller.journal.moved_records, broke=terminate_self),
             exporting(ledger, data, stores, records, broke=terminate_self),
             watching(

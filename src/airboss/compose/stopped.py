@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airboss.compose.desk import desk_over, status_over
-from airboss.compose.governing import erasing, keeping
+from airboss.compose.governing import erasing, keeping, looking_at_audit
 from airboss.compose.parts import ADMIN_KEY_ENV, SystemClock, machines, open_ledger
 from airboss.compose.records import record_log_or_none
 from airboss.compose.rollouts import rollouts
@@ -52,10 +52,13 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
             mover = Mover(data.journal_dir, records, SystemClock(), people=people, elsewhere=nodes)
             journal = mover.finish()
             live = rollouts(ledger, data, records, stores, kept=kept, journal=lambda: journal)
-            retention = keeping(ledger, stores, records, data)
+            retention, audit = keeping(ledger, stores, records, data), looking_at_audit(stores, data)
+            with suppress(OSError):  # on a disk that is full or read-only
+                audit.tick()
             status = status_over(
-                ledger, data, stores, records, retention, journal=lambda: journal, nodes=nodes
-            )
+                ledger, data, stores, records, retention,
+                audit=audit, journal=lambda: journal, nodes=nodes,
+            )  # fmt: skip
             yield desk_over(
                 ledger,
                 data,

@@ -7,10 +7,14 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airboss.domain.errors import SetupError
 from airboss.store.datadir import DataDir
 
 AUDIT_KEY = "audit_key"
 """The secret whose key signs the audit log."""
+
+AUDIT_HEAD = "audit_head"
+"""What is kept beside that key: the last checkpoint, which the log must extend."""
 
 ERASE_KEY = "erase_key"
 """The secret under which people who were forgotten are recognised."""
@@ -93,18 +97,36 @@ def open_people(data: DataDir) -> Iterator[Forgetting]:
 
     store = SqlErasures(data.ledger_url)
     try:
-        yield Forgetting(store, data.secret(ERASE_KEY).value)
+        kept = data.kept_secret(ERASE_KEY)
+        if kept is None and store.newest(1):
+            raise _missing(data, ERASE_KEY, "who was forgotten is recognised by it", "none of them is")
+        yield Forgetting(store, kept or data.secret(ERASE_KEY).value)
     finally:
         store.close()
 
 
-def open_audit(data: DataDir) -> AbstractContextManager[AuditLog]:
-    """The audit log of a data directory, closed at the end; what is added is signed with its key."""
+@contextmanager
+def open_audit(data: DataDir) -> Iterator[AuditLog]:
+    """The audit log of a data directory, closed at the end; what is added is signed with its key. Raises
+    SetupError where that is gone and the log is not."""
     from airboss.governance.audit import Sealer  # noqa: PLC0415 - cryptography, where it is needed
     from airboss.governance.checkpoint import Signer  # noqa: PLC0415 - as above
     from airboss.store.audit import SqlAuditLog  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    return closing(SqlAuditLog(data.ledger_url, Sealer(Signer(data.secret(AUDIT_KEY).value))))
+    if data.kept_secret(AUDIT_KEY) is None:
+        with closing(SqlAuditLog(data.ledger_url, Sealer(Signer("")))) as log:
+            if log.newest(limit=1):
+                raise _missing(data, AUDIT_KEY, "the audit log is signed with it", "the log is not valid")
+    with closing(SqlAuditLog(data.ledger_url, Sealer(Signer(data.secret(AUDIT_KEY).value)))) as log:
+        yield log
+
+
+def _missing(data: DataDir, name: str, what: str, then: str) -> SetupError:
+    """That a secret is gone which no new one can stand in for."""
+    return SetupError(
+        f"{data.secrets_dir / name} is gone, and {what}: put it back from a backup of the data directory. If "
+        f"it is lost for good, write another secret into it: {then} from then on"
+    )
 
 
 def open_evals(data: DataDir) -> AbstractContextManager[EvalStore]:

@@ -153,6 +153,18 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             asyncio.run(session.run(on_ready))
 
 
+def check_not_lost(ledger: Ledger, data: DataDir) -> None:
+    """Raise SetupError where the ledger is empty and has not always been: a new one would have no keys, no
+    history and nothing of who is forgotten, and nobody would see that it had."""
+    from airboss.compose.stores import AUDIT_HEAD  # noqa: PLC0415 - as above
+
+    if ledger.snapshot() is None and data.kept_secret(AUDIT_HEAD) is not None:
+        raise SetupError(
+            f"the ledger of {data.path} is empty, and it was not before: put it back from a backup, or begin "
+            "anew with another --data-dir"
+        )
+
+
 def tell_where(data: DataDir, places: fleet.Places, console_url: str, config: Config) -> None:
     """Say where we listen, for the verbs and processes of this data directory."""
     up = runfiles.UpFile(
@@ -233,6 +245,7 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
     The ledger wins over the file; a file that says something else is reported. Without either it is the
     starter, written to `path`.
     """
+    check_not_lost(ledger, data)
     applied = ledger.config()
     try:
         text = read_config(path) if path.exists() else None

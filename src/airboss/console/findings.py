@@ -60,9 +60,10 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         detail = "Calls are served and recorded: the journal keeps them. Numbers here stop until it answers."
         detail += f" It said: {journal.store_detail}" if journal.store_detail else ""
         yield Finding(level="bad", title="The record store does not answer.", detail=detail)
-    elif journal.lag_s > LAG_S_WARN:
+    elif journal.lag_s > LAG_S_WARN or journal.store_detail:
         detail = f"Nothing is lost. The newest {journal.lag_s:.0f} s are missing from the numbers here."
-        yield Finding(level="warn", title="Records arrive late.", detail=detail)
+        slow = f" It is slow: {journal.store_detail}." if journal.store_detail else ""
+        yield Finding(level="warn", title="Records arrive late.", detail=detail + slow)
     if journal.corrupt_frames:
         detail = "They were put away as dead letters, which the System page lists."
         title = f"{journal.corrupt_frames} journal frames could not be read."
@@ -72,6 +73,9 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         gone = f"; {n:,} records have lost theirs since the start" if n else ""
         detail = f"The oldest requests and responses make room, numbers are kept{gone}. Free space on it."
         yield Finding(level="bad", title="The disk is nearly full.", detail=detail)
+    if status.audit_trouble:
+        title = "The audit log is not what it was."
+        yield Finding(level="bad", title=title, detail=f"{status.audit_trouble}.")
     for each in status.deployments:
         if each.state == "down":
             detail = each.detail or "No replica of its model is ready; `airboss status` says why."

@@ -94,15 +94,17 @@ class Controller:
     @property
     def journal(self) -> JournalStatus:
         """The status as of now, for who has just been answered; any thread may ask, and gets one while the
-        record store hangs too, and before the first look."""
+        record store is silent too, and before the first look."""
+        status = self._mover.status()
         silent_s = self._clock.monotonic() - self._taken_at
-        if silent_s >= STALE_S:
+        if silent_s >= STALE_S and status.store_up:
+            # It may be at work on something long: that it is away is found out when it does not end.
             why = f"the record store has not answered for {silent_s:.0f} s"
-        elif not self._looked.is_set():
+            return msgspec.structs.replace(status, store_detail=why)
+        if not self._looked.is_set():
             why = "the record store has not been asked yet"
-        else:
-            return self._mover.status()
-        return msgspec.structs.replace(self._mover.status(), store_up=False, store_detail=why)
+            return msgspec.structs.replace(status, store_up=False, store_detail=why)
+        return status
 
     def _take(self, status: JournalStatus) -> None:
         self._taken_at = self._clock.monotonic()

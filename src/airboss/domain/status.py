@@ -70,7 +70,7 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     `unmoved_bytes` are bytes of frames not taken yet; `oldest_unmoved_at` is when the oldest of them was
     written and `lag_s` its age in seconds (None and 0.0 when all is moved). `moved_records` and
     `corrupt_frames` count since the controller started. `store_up` is whether the store answered last; if
-    not, `store_detail` is what it said. `stray_feedback` counts opinions put away without a record.
+    not, `store_detail` is what it said, else for how long it is silent. `stray_feedback` counts strays.
     `dead_letters` are the newest 20 that were put away, before this start too, the newest first."""
 
     unmoved_bytes: int
@@ -125,11 +125,10 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of one Airboss. `plan_number` and `plan_created_at` are None before the first plan.
-
-    `running` False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url`
-    ends with `/v1`, as `OPENAI_BASE_URL` does. `erasures_pending` are people who are to be forgotten and are
-    not yet, `counters_away` gateways that do not reach who counts limits."""
+    """The whole of one Airboss. `plan_number` and `plan_created_at` are None before the first plan. `running`
+    False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url` ends with
+    `/v1`. `erasures_pending` are people who are to be forgotten and are not yet, `counters_away` gateways
+    that do not reach who counts limits, `audit_trouble` shows that the audit log was edited."""
 
     version: str
     running: bool
@@ -149,3 +148,4 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     erasures_pending: int = 0
     breakers: tuple[BreakerStatus, ...] = ()
     counters_away: int = 0
+    audit_trouble: str | None = None

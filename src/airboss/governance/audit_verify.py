@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -39,21 +40,28 @@ class _Tampered(Exception):
 
 
 def verify(
-    data: AuditData, *, public_key: str, checkpoint: Checkpoint | None = None, begun: bool = True
+    data: AuditData,
+    *,
+    public_key: str,
+    checkpoint: Checkpoint | None = None,
+    own: Checkpoint | None = None,
+    begun: bool = True,
 ) -> Verdict:
     """Check the whole log: each leaf, each name, each root, the head and its signature by `public_key`, and
-    that it extends `checkpoint`.
+    that it extends `checkpoint` and its `own` one, which is kept beside its key.
 
     `begun` False: nothing was ever done here, so an empty log is right. Never raises for what stands in the
     data.
     """
-    walk = _Walk(public_key, checkpoint)
+    named = {"the checkpoint": checkpoint, "its checkpoint in secrets/audit_head": own}
+    kept = {name: each for name, each in named.items() if each is not None}
+    walk = _Walk(public_key, kept)
     try:
         _check_tables(data)
-        if checkpoint is not None:
-            _check_checkpoint(checkpoint, public_key)
-        for named in data.leaves():
-            walk.take(named)
+        for name, each in kept.items():
+            _check_checkpoint(name, each, public_key)
+        for leaf in data.leaves():
+            walk.take(leaf)
         walk.end(data, begun=begun)
     except _Tampered as found:
         return Verdict(
@@ -77,14 +85,14 @@ def verify(
 class _Walk:
     """What is known while leaves are read in order."""
 
-    def __init__(self, public_key: str, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, public_key: str, checkpoints: Mapping[str, Checkpoint]) -> None:
         self.tree = Tree()
         self.erased: set[tuple[int, str]] = set()
         self._signed = False  # whether a leaf before this one was
         self._missing: set[tuple[int, str]] = set()
         self._present: set[tuple[int, str]] = set()
         self._public_key = public_key
-        self._checkpoint = checkpoint
+        self._checkpoints = checkpoints
 
     def take(self, named: NamedLeaf) -> None:
         """Check the next leaf."""
@@ -126,12 +134,13 @@ class _Walk:
             raise _Tampered(
                 min(data.strays), f"names are kept for leaf {min(data.strays)}, which is not there"
             )
-        if self._checkpoint is not None and self._checkpoint.size > self.tree.size:
-            raise _Tampered(
-                self.tree.size,
-                f"the checkpoint is of {self._checkpoint.size} leaves, and there are {self.tree.size}: "
-                f"leaf {self.tree.size} and what came after it is gone",
-            )
+        for name, each in self._checkpoints.items():
+            if each.size > self.tree.size:
+                raise _Tampered(
+                    self.tree.size,
+                    f"{name} is of {each.size} leaves, and there are {self.tree.size}: "
+                    f"leaf {self.tree.size} and what came after it is gone",
+                )
         if data.head is None and self.tree.size == 0:
             if begun:
                 raise _Tampered(0, "the log is empty, though things were done here that it has to tell of")
@@ -175,14 +184,11 @@ class _Walk:
             raise _Tampered(min(self._missing)[0], "more names are gone than any log has")
 
     def _check_extends(self, number: int) -> None:
-        checkpoint = self._checkpoint
-        if checkpoint is None or checkpoint.size != self.tree.size:
-            return
-        if self.tree.root().hex() != checkpoint.root:
-            raise _Tampered(
-                None,
-                f"the log does not extend the checkpoint: one of leaves 0 to {number} was rewritten since",
-            )
+        for name, each in self._checkpoints.items():
+            if each.size == self.tree.size and self.tree.root().hex() != each.root:
+                raise _Tampered(
+                    None, f"the log does not extend {name}: one of leaves 0 to {number} was rewritten since"
+                )
 
     def _check_head(self, head: HeadRow | None) -> None:
         size, root = self.tree.size, self.tree.root().hex()
@@ -217,14 +223,12 @@ def _check_tables(data: AuditData) -> None:
         raise _Tampered(None, f"the ledger lacks the table {data.gone[0]}, which it was made with")
 
 
-def _check_checkpoint(checkpoint: Checkpoint, public_key: str) -> None:
+def _check_checkpoint(name: str, checkpoint: Checkpoint, public_key: str) -> None:
     if not is_signed(checkpoint):
-        raise _Tampered(
-            None, "the checkpoint's signature does not fit what it says: the checkpoint was edited"
-        )
+        raise _Tampered(None, f"the signature of {name} does not fit what it says: it was edited")
     if checkpoint.public_key != public_key:
         raise _Tampered(
-            None, "the checkpoint was signed with another key than secrets/audit_key: the key was replaced"
+            None, f"{name} was signed with another key than secrets/audit_key: the key was replaced"
         )
     if checkpoint.size < 1:
-        raise _Tampered(None, f"the checkpoint is of {checkpoint.size} leaves, which no log has had")
+        raise _Tampered(None, f"{name} is of {checkpoint.size} leaves, which no log has had")

@@ -33,6 +33,16 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     signature: str
 
 
+def read_kept(text: str | None) -> Checkpoint | None:
+    """A checkpoint that was kept as JSON. Of what is none of ours there is one that nobody signed."""
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Checkpoint)
+    except ValueError:
+        return Checkpoint(origin="", size=0, root="", at="", public_key="", signature="")
+
+
 class Signer:
     """Signs with the key that a secret stands for: the same secret always gives the same key."""
 

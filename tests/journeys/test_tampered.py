@@ -1,0 +1,99 @@
+"""Files of a running Airboss are replaced and deleted: it says so, loses no call that was answered, and takes
+no history for whole that was put back."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from airboss.testing import FakeProvider
+from tests.journeys.configs import fake
+from tests.support.airboss import Airboss, run_airboss, run_up
+from tests.support.wait import until
+
+QUICK = 'fake:{"words": 3}'
+
+
+def asked(airboss: Airboss, *args: str) -> tuple[int, str]:
+    """A verb's exit code and all that it says."""
+    done = run_airboss(*args, "--data-dir", str(airboss.data), cwd=airboss.root)
+    return done.returncode, done.stdout + done.stderr
+
+
+def leaves_kept(airboss: Airboss) -> int:
+    """How many leaves the audit log had when that was last written down."""
+    path = airboss.data / "secrets" / "audit_head"
+    return int(msgspec.json.decode(path.read_bytes())["size"]) if path.exists() else 0
+
+
+def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp_path: Path) -> None:
+    """While it runs nothing more is taken by a ledger that would be lost, and calls go on; the next start
+    goes on with what is there and says that it is not what was, until that is said to be on purpose."""
+    airboss = Airboss(tmp_path / "a", fake(provider.url))
+    ledger, older = airboss.data / "ledger.db", tmp_path / "older.db"
+    with closing(airboss.start()):
+        with closing(sqlite3.connect(ledger)) as source, closing(sqlite3.connect(older)) as copy:
+            source.backup(copy)
+        airboss.verb("keys", "create", "made-since")
+        leaves = len(airboss.verb("audit", "list", "--json", "--limit", "1000").splitlines())
+        until(lambda: leaves_kept(airboss) >= leaves, timeout_s=20)
+        shutil.copyfile(older, tmp_path / "new.db")
+        (tmp_path / "new.db").replace(ledger)
+        code, said = asked(airboss, "keys", "create", "into-nothing")
+        assert code != 0
+        assert f"the ledger {ledger} was replaced by another file while Airboss had it open" in said
+        answer = airboss.chat(QUICK, model="support")
+        assert answer.status_code == 200
+        assert airboss.stop() == 0, airboss.log[-5000:]
+        for suffix in ("-wal", "-shm"):  # of the ledger that was: with these nothing is older
+            Path(f"{ledger}{suffix}").unlink(missing_ok=True)
+        airboss.start()
+        found = until(lambda: airboss.api("status")["audit_trouble"], timeout_s=20)
+        assert "the ledger was put back from an older copy" in found
+        assert f"the audit log: {found}" in airboss.log
+        code, said = asked(airboss, "status")
+        assert (code, "the audit log is not what it was" in said) == (1, True)
+        code, said = asked(airboss, "audit", "verify")
+        assert (code, "TAMPERED" in said, "secrets/audit_head" in said) == (1, True, True)
+        airboss.settled()
+        assert answer.headers["x-request-id"] in {each["id"] for each in airboss.records()}
+        (airboss.data / "secrets" / "audit_head").unlink()
+        until(lambda: airboss.api("status")["audit_trouble"] is None, timeout_s=20)
+        assert asked(airboss, "audit", "verify")[0] == 0
+        assert airboss.stop() == 0
+    ledger.unlink()
+    done = run_up("--json", "--port", "0", "--console-port", "0", cwd=airboss.root)
+    assert done.returncode == 2, done.stderr
+    assert f"the ledger of {airboss.data} is empty, and it was not before" in done.stderr
+
+
+def test_records_and_journals_that_are_deleted_under_it(provider: FakeProvider, tmp_path: Path) -> None:
+    """No record is moved into a file that is gone, nor written to a segment that is: calls that are answered
+    after the look that found it have a record, at the latest after the next start."""
+    airboss = Airboss(tmp_path / "a", fake(provider.url))
+    with closing(airboss.start()):
+        assert airboss.chat(QUICK, model="support").status_code == 200
+        airboss.settled()
+        (airboss.data / "records.duckdb").unlink()
+        (journal,) = (airboss.data / "journal").glob("gateway-0-*")
+        shutil.rmtree(journal)
+        lost = airboss.chat(QUICK, model="support")  # the look that finds it
+        assert lost.status_code == 200
+        until(lambda: "was deleted or moved away" in airboss.log, timeout_s=10)
+        ids = [airboss.chat(QUICK, model="support").headers["x-request-id"] for _ in range(5)]
+
+        def told() -> str:
+            journal = airboss.api("status")["journal"]
+            return "" if journal["store_up"] else str(journal["store_detail"])
+
+        words = until(told, timeout_s=10)
+        assert "records.duckdb was deleted or moved away while Airboss had it open" in words
+        assert airboss.stop() == 0, airboss.log[-5000:]
+        airboss.start()
+        airboss.settled()
+        assert set(ids) <= {each["id"] for each in airboss.records()}
+        assert airboss.stop() == 0
