@@ -25,3 +25,17 @@ def test_what_could_not_be_written_is_written_the_next_time(tmp_path: Path) -> N
     traces.add([TRACE], until)
     assert ErasedTraces(path, clock).covers(span(1, started_at=until))
     house.close()
+
+
+def test_a_line_that_was_spoilt_costs_that_trace_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, and the others are known."""
+    house = House(tmp_path)
+    path, clock = tmp_path / "traces.jsonl", house.clock
+    until = clock.now()
+    ErasedTraces(path, clock).add([TRACE], until)
+    path.write_text("spoilt\n" + path.read_text())
+    assert ErasedTraces(path, clock).covers(span(1, started_at=until))
+    assert f"a line of {path} was edited" in caplog.text
+    house.close()

@@ -88,6 +88,7 @@ def shared(
         with_fallback(plan("own-claude", "first"), f"{root}/v1", kind="anthropic"),
         with_fallback(plan("own-gpt", "second"), backup.url, kind="openai"),
         with_fallback(plan("oddly", "oddly"), odd.url),
+        plan("thrice", retry=Retry(attempts=3)),
         plan("poor", "poor"),
         with_fallback(plan("poor-both", "poor"), backup.url, "poor"),
         plan("odd", "odd"),
@@ -255,6 +256,15 @@ def test_it_breaks_again_and_again(gateway: Gateway, provider: FakeProvider) -> 
     response = gateway.chat(stream=True)
     assert said(response) == SAID
     assert len(gateway.closed(response.headers["x-request-id"])["attempts"]) == 5
+
+
+def test_what_broke_off_was_an_attempt_too(gateway: Gateway, provider: FakeProvider) -> None:
+    """A model is tried `retry.attempts` times for one call, of which going on has what is left."""
+    provider.script(f"cut-close;after=3;text={SAID}", *["503;retry_after=0"] * 4)
+    response = gateway.chat(model="thrice", stream=True)
+    assert "[DONE]" not in response.text
+    tried = [each["why"] for each in gateway.closed(response.headers["x-request-id"])["attempts"]]
+    assert tried == ["first", "continuation", "continuation"]
 
 
 @pytest.mark.parametrize("fault", ["refuse-prefill", "503", "reset", "status;status=422"])

@@ -385,6 +385,23 @@ def test_who_cannot_be_remembered_has_not_joined(tmp_path: Path) -> None:
     assert Nodes(tmp_path, tmp_path / "full" / "nodes.json", FixedClock()).all()
 
 
+def test_when_a_machine_was_heard_of_is_known_after_a_restart(both: Both) -> None:
+    """To half a minute, though nothing but its joining must be written down."""
+    both.nodes.hear(report())
+    for _ in range(100):
+        both.clock.at += timedelta(seconds=1)
+        both.nodes.hear(report())
+    (node,) = Nodes(both.there, both.kept, both.clock).all()
+    assert timedelta(0) <= both.clock.now() - node.heard_at <= timedelta(seconds=30)
+
+
+def test_a_list_of_machines_that_was_spoilt_is_told(both: Both) -> None:
+    """With its name and what to do."""
+    both.kept.write_text('{"nodes": 3')
+    with pytest.raises(SetupError, match=r"nodes\.json is damaged"):
+        Nodes(both.there, both.kept, both.clock)
+
+
 def test_a_machine_that_is_gone_for_good(both: Both) -> None:
     """Its open calls end as interrupted, and it may not come back with what was given up."""
     writer = JournalWriter(both.here, "gateway-0")

@@ -53,6 +53,14 @@ class Dispatched(msgspec.Struct):
     resent: bool = False
     """Whether it was sent once more because a kept connection was closed under it: it takes new ones now."""
 
+    def left(self, target: Target, why: AttemptWhy) -> int:
+        """How often a model may be tried now. What goes on with an answer that broke off has what that left
+        of its attempts, once at least."""
+        attempts = self.route.deployment.retry.attempts
+        if why != "continuation":
+            return attempts
+        return max(1, attempts - sum(tried.target is target for tried in self.tries))
+
     def waited_for_start(self) -> bool:
         """Whether the call has waited long enough for a replica; the first time begins the wait."""
         now = time.perf_counter()

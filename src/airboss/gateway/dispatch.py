@@ -296,7 +296,7 @@ class Executor:
         target, route = asked.target, call.route
         if target.down is not None:
             raise Unavailable(target.down, code="replicas_failed")
-        left = route.deployment.retry.attempts
+        left = call.left(target, why)
         backoff = BACKOFF_S
         places = self.places.of(target, trial=route.trial)
         several, beginning = len(places) > 1, None

@@ -15,13 +15,14 @@ import os
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 
-from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
+from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, SetupError, Unavailable
 from airboss.domain.ports import Clock
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, read_frames
 from airboss.telemetry.journal import ENDED, REMOTE, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
@@ -31,6 +32,8 @@ PIECE_BYTES_MAX: Final = FRAME_BYTES_MAX + HEAD_BYTES
 """A piece is of whole frames, so that who begins anew begins where a frame does."""
 NODES_MAX: Final = 1000
 JOURNALS_MAX: Final = 10_000
+KEPT_EVERY: Final = timedelta(seconds=30)
+"""How old what is remembered of a machine may be when this begins anew: when it was heard of last."""
 LATE: Final = timedelta(seconds=1)
 """What a machine that is heard of has written within this time is on its way, and nothing waits there."""
 SILENT: Final = timedelta(seconds=60)
@@ -89,14 +92,20 @@ class Nodes:
         self._root = root
         self._kept = kept
         self._clock = clock
-        self._since = clock.now()
+        self._since = self._kept_at = clock.now()
         self._lock = threading.Lock()
         self._counts: dict[str, dict[str, Counts]] = {}
         self._ended: dict[str, None] = {}
         """Journals that ended since this began, the oldest first."""
         self._state = _Kept()
         if kept.exists():
-            self._state = msgspec.json.decode(kept.read_bytes(), type=_Kept)
+            try:
+                self._state = msgspec.json.decode(kept.read_bytes(), type=_Kept)
+            except ValueError as error:
+                raise SetupError(
+                    f"{kept} is damaged, which says what machines have joined: put a copy of it back, or "
+                    f"delete it, and an erasure waits for those alone that are heard of again ({error})"
+                ) from error
 
     def hear(self, report: Report) -> bool:
         """A machine is there; whether it is new. Raises InvalidRequest, PermissionDenied for one that was
@@ -141,6 +150,10 @@ class Nodes:
                 except OSError as error:  # not even until the next start: an erasure must wait for it
                     del self._state.nodes[report.name], self._counts[report.name]
                     raise Unavailable(f"who joins cannot be remembered: {error.strerror}") from error
+            elif abs(now - self._kept_at) >= KEPT_EVERY:
+                self._kept_at = now
+                with suppress(OSError):  # then what is remembered is older
+                    self._keep()
         return before is None
 
     def take(self, name: str, journal: str, segment: str, at: int, piece: bytes) -> int:
