@@ -1,7 +1,7 @@
 """Dashboards: how fast the record store tells of many calls.
 
     python -m benchmarks.dashboards [--records 1000000] [--days 30] [--sessions spread]
-        [--file PATH] [--sums-only]
+        [--file PATH] [--sums-only] [--clickhouse FOLDER]
 
 Calls of four deployments, two releases each, with three keys, are put straight into a DuckDB file, without
 bodies, which these questions do not read; then sums are made of them as in quiet moments, and the overview,
@@ -12,6 +12,9 @@ A session is a conversation (`short`): of one user, with one key, release and te
 (geometric), nine in ten of one deployment, within two hours. A user for each 200 calls; the busiest has 0.4 %
 of the sessions of 50,000 users. `--sessions spread` is harder than anything real: each of 50,000 sessions has
 calls on every day with every deployment, key and team, and each of 5,000 users as many as the next.
+
+`--clickhouse FOLDER`: the same calls are copied into ClickHouse's engine (chdb behind HTTP, as in the tests)
+and asked there; CPU is then that of both processes. The folder is kept, and used as it is where it has them.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,16 +32,20 @@ from typing import Any
 
 from benchmarks.records import timed
 from benchmarks.stats import keep, machine, table
+from tests.support.clickhouse import engine
 
 from airboss.console.query import Period
 from airboss.console.views_explore import ROWS
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import RecordFilter, UsageQuery
+from airboss.domain.ports import RecordFilter, RecordLog, UsageQuery
 from airboss.store import duckdb_rollups, duckdb_sums, rollups
+from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.rows import COLUMNS
 
 END = datetime(2026, 11, 28, 12, 34, 56, tzinfo=UTC)
 AT_ONCE = 100_000
+COPIED_AT_ONCE = 250_000
 SIX = tuple(f"u{number}" for number in range(6))
 HOUR_US = 3_600_000_000
 DRAWN = """
@@ -126,18 +134,18 @@ def fill(log: DuckDBRecordLog, records: int, days: int, sessions: str) -> None:
         low += step
 
 
-def of_every_call(ask: Callable[[], Any]) -> float | str:
+def of_every_call(ask: Callable[[], Any], used: Callable[[], float]) -> float | str:
     """The same question, of the records alone."""
     few, rollups.FEW = rollups.FEW, 10**12  # type: ignore[misc] - for this question
     try:
-        return timed(ask, 3)["ms"]
+        return timed(ask, 3, used=used)["ms"]
     except StoreUnavailable as error:
         return "out of memory" if "Out of Memory" in str(error) else "failed"
     finally:
         rollups.FEW = few  # type: ignore[misc] - as above
 
 
-def usage(log: DuckDBRecordLog, since: datetime, step_s: int) -> list[tuple[str, Callable[[], Any]]]:
+def usage(log: RecordLog, since: datetime, step_s: int) -> list[tuple[str, Callable[[], Any]]]:
     """What Explore asks, and what the API and `airboss records --by` ask besides: sessions, and more rows."""
     table = {"people": ("users",), "limit": ROWS}
     chart = {"people": (), "step_s": step_s, "limit": 20_000}
@@ -168,6 +176,24 @@ def usage(log: DuckDBRecordLog, since: datetime, step_s: int) -> list[tuple[str,
     ]
 
 
+def asked_of(
+    log: RecordLog, days: int, *, exact: bool, used: Callable[[], float] = time.process_time
+) -> list[dict[str, Any]]:
+    """Every question, of the last day and of all; `exact`: also of every call."""
+    rows = []
+    for name, since in (("a day", END - timedelta(days=1)), ("all", END - timedelta(days=days))):
+        step_s = Period(since=since, until=END, key=None).step_s  # as the console asks
+        for what, ask in (
+            ("overview", lambda since=since: log.stats(since, END)),
+            ("series", lambda since=since, step_s=step_s: log.series(since, END, step_s=step_s)),
+            ("who answered", lambda since=since: log.traffic(since, END, step_s=3_600)),
+            *usage(log, since, step_s),
+        ):
+            told = {"question": what, "of": name, **timed(ask, used=used)}
+            rows.append({**told, "ms of every call": of_every_call(ask, used)} if exact else told)
+    return rows
+
+
 def measure(path: Path, records: int, days: int, sessions: str, *, exact: bool) -> dict[str, Any]:
     """Everything, in one file; `exact`: also of every call."""
     log = DuckDBRecordLog(path)
@@ -194,17 +220,7 @@ def measure(path: Path, records: int, days: int, sessions: str, *, exact: bool) 
             stalls.append(time.monotonic() - began)
             stalls_cpu.append(time.process_time() - began_cpu)
     cpu = time.process_time() - cpu
-    rows = []
-    for name, since in (("a day", END - timedelta(days=1)), ("all", END - timedelta(days=days))):
-        step_s = Period(since=since, until=END, key=None).step_s  # as the console asks
-        for what, ask in (
-            ("overview", lambda since=since: log.stats(since, END)),
-            ("series", lambda since=since, step_s=step_s: log.series(since, END, step_s=step_s)),
-            ("who answered", lambda since=since: log.traffic(since, END, step_s=3_600)),
-            *usage(log, since, step_s),
-        ):
-            told = {"question": what, "of": name, **timed(ask)}
-            rows.append({**told, "ms of every call": of_every_call(ask)} if exact else told)
+    rows = asked_of(log, days, exact=exact)
     log.close()
     return {
         "records": records,
@@ -217,6 +233,59 @@ def measure(path: Path, records: int, days: int, sessions: str, *, exact: bool) 
     }
 
 
+def measure_clickhouse(
+    path: Path, folder: Path, records: int, days: int, sessions: str, *, exact: bool
+) -> dict[str, Any]:
+    """The same in ClickHouse's engine, which gets its calls of the file at `path`."""
+    with engine(folder) as (url, pid), closing(ClickHouseRecordLog(f"{url}/dashboards")) as log:
+
+        def used() -> float:
+            return time.process_time() + time.clock_gettime(~pid << 3 | 2)  # the clock of another process
+
+        cpu = used()
+        if log.count(RecordFilter()) != records:
+            copy(path, log, records, days, sessions)
+        while log._house.rows("select count() from system.merges") != [[0]]:
+            time.sleep(1)
+        filling, cpu = used() - cpu, used()
+        stalls = [0.0]
+        while True:
+            began = time.monotonic()
+            if not log.tidy():
+                break
+            stalls.append(time.monotonic() - began)
+        summing = used() - cpu
+        kept = (
+            "select table, sum(rows), round(sum(bytes_on_disk) / 1e6) from system.parts"
+            " where database = 'dashboards' and active group by table order by table"
+        )
+        return {
+            "records": records,
+            "us of CPU a record to put it in": round(filling / records * 1e6, 2),
+            "to sum it up by tag": round(summing / records * 1e6, 2),
+            "a day of these, s at most": round(max(stalls), 2),
+            "rows and MB": str(log._house.rows(kept)),
+            "asked": asked_of(log, days, exact=exact, used=used),
+        }
+
+
+def copy(path: Path, log: ClickHouseRecordLog, records: int, days: int, sessions: str) -> None:
+    """Put the calls of a file into ClickHouse; the file is made where it is not there."""
+    source = DuckDBRecordLog(path)
+    if source.count(RecordFilter()) != records:
+        fill(source, records, days, sessions)
+    names = ", ".join(f'"{name}"' for name in ("seq", *COLUMNS))
+    with tempfile.TemporaryDirectory(prefix="airboss-dashboards-") as folder, source._reading() as connection:
+        part = Path(folder) / "part.parquet"
+        for low in range(1, records + 1, COPIED_AT_ONCE):
+            calls = f"from records where seq >= {low} and seq < {low + COPIED_AT_ONCE}"
+            connection.execute(f"copy (select {names} {calls} order by seq) to '{part}' (format parquet)")
+            log._house._send(
+                part.read_bytes(), {"query": f"insert into records ({names}) format Parquet"}, timeout_s=600
+            )
+    source.close()
+
+
 def main(arguments: list[str]) -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(
@@ -227,15 +296,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--sessions", choices=("short", "spread"), default="short")
     parser.add_argument("--file", type=Path, help="the record store, which is kept")
     parser.add_argument("--sums-only", action="store_true", help="do not ask the same of every call")
+    parser.add_argument("--clickhouse", type=Path, metavar="FOLDER", help="ask ClickHouse's engine instead")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="airboss-dashboards-") as folder:
         path = given.file or Path(folder) / "records.duckdb"
-        result = measure(path, given.records, given.days, given.sessions, exact=not given.sums_only)
+        asked = (given.records, given.days, given.sessions)
+        if given.clickhouse is None:
+            result = measure(path, *asked, exact=not given.sums_only)
+        else:
+            result = measure_clickhouse(path, given.clickhouse, *asked, exact=not given.sums_only)
     print(f"Dashboards, on {machine()}")
     print("  " + ", ".join(f"{name} {value}" for name, value in result.items() if name != "asked"))
     print(table(result["asked"]))
     spread = "-spread" if given.sessions == "spread" else ""
-    keep(f"dashboards-{given.records}{spread}", result)
+    engine_ = "-clickhouse" if given.clickhouse else ""
+    keep(f"dashboards-{given.records}{spread}{engine_}", result)
 
 
 if __name__ == "__main__":

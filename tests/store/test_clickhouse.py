@@ -186,7 +186,8 @@ def test_replaced_rows_are_tidied_away(
     log.forget("w/1")
     for start in range(2):
         log.apply(move(start + 5, segment="w/2", start=100 * start))
-    assert not log.tidy()
+    while log.tidy():
+        pass
     assert server.rows("select count() from pending") == [[0]]
     assert server.rows("select count() from offsets where segment = 'w/1'") == [[0]]
     assert log.offset("w/2") == 200

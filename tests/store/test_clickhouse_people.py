@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import JournalMove, UsageQuery
+from airboss.domain.ports import JournalMove, RecordFilter, UsageQuery
 from airboss.domain.usage import USAGE_ORDERS
 from airboss.store import clickhouse_people, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
@@ -160,7 +160,7 @@ def killed_after(statements: int, run: Callable[..., None]) -> Callable[..., Non
     return killed
 
 
-@pytest.mark.parametrize("after", [1, 2, 18, 32, 34])
+@pytest.mark.parametrize("after", [1, 2, 22, 40, 43, 48])
 def test_an_erasure_killed_at_any_step_goes_on(
     log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -278,6 +278,33 @@ def test_rows_of_people_are_told_from_sums(log: ClickHouseRecordLog, person: str
     asked = msgspec.structs.replace(asked, order="latency_p95_ms", people=(f"{person}s",))
     first = log.usage(asked)[0]
     assert (first.group, first.latency_p99_ms, first.ttft_p50_ms) == (("late",), 9e4, 8e4)
+
+
+def test_usage_of_a_person_is_told_from_sums(log: ClickHouseRecordLog) -> None:
+    """Exactly, by whatever sums tell apart; in steps it is read from their calls."""
+    days: dict[str, Any] = {"since": START - timedelta(days=1), "until": START + timedelta(days=3, hours=5)}
+    ann = RecordFilter(user=WHO)
+    asks: list[dict[str, Any]] = [
+        {"by": ("model",)},
+        {"by": ("status",)},
+        {"by": ("model",), "step_s": 21_600},
+    ]
+    for given in asks:
+        asked = UsageQuery(**days, where=ann, **given)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rollups, "FEW", 10**9)
+            expected = log.usage(asked)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rollups, "FEW", 150)
+            assert log.usage(asked) == expected
+    log._house.run(
+        "insert into user_sums select * replace ([9e4] as latencies) from user_sums"
+        f" where \"user\" = '{WHO}' and answered > 0 and start = '2026-11-02 00:00:00' limit 1"
+    )
+    asked = UsageQuery(**days, where=ann, by=("model",), people=("users",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollups, "FEW", 150)
+        assert any((row.latency_p99_ms or 0) > 9e3 for row in log.usage(asked))
 
 
 OLD_SUMS = """

@@ -19,9 +19,9 @@ import duckdb
 import pytest
 
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import JournalMove, RecordFilter, UsageQuery
+from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
 from airboss.domain.record import InferenceRecord
-from airboss.store import duckdb_sums, duckdb_tags, rollups
+from airboss.store import duckdb_sums, duckdb_tags, rollups, tagging
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.duckdb_run import reach
 from tests.store.samples import SEGMENT, START, record_json
@@ -126,7 +126,7 @@ def told(row: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return (*row[:size], tags), (*row[size + 1 : -2], bins, len(row[-1] or []))
 
 
-def by_team(log: DuckDBRecordLog, **fields: Any) -> dict[str | None, int]:
+def by_team(log: RecordLog, **fields: Any) -> dict[str | None, int]:
     """How many calls each team made, all told."""
     period: dict[str, Any] = {"since": START - timedelta(days=9), "until": START + timedelta(days=99)}
     rows = log.usage(UsageQuery(**period, by=("tag:team",), **fields))
@@ -202,8 +202,8 @@ def test_a_tag_with_very_many_values_is_left_to_the_records(
 ) -> None:
     """While it has them: the others are told from sums all the same, an erasure takes both out, and once the
     days of the many are gone, sums tell of it too."""
-    monkeypatch.setattr(duckdb_tags, "VALUES_MAX", 20)
-    monkeypatch.setattr(duckdb_tags, "OBJECTS_MAX", 30)
+    monkeypatch.setattr(tagging, "VALUES_MAX", 20)
+    monkeypatch.setattr(tagging, "OBJECTS_MAX", 30)
     many = [
         call(COUNT + at, user=WHO if at % 3 else "bob", tags={"request": f"r{at}", "team": f"t{at % 5}"})
         for at in range(2 * STRETCH)
@@ -240,8 +240,8 @@ def test_a_stretch_of_too_many_tags_is_in_no_sum(
     log: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     """Questions of its days read the records, and an erasure leaves the sums of others right."""
-    monkeypatch.setattr(duckdb_tags, bound, 3)
-    monkeypatch.setattr(duckdb_tags, "OBJECTS_MAX", 10 if bound == "NAMES_MAX" else 99_999)
+    monkeypatch.setattr(tagging, bound, 3)
+    monkeypatch.setattr(tagging, "OBJECTS_MAX", 10 if bound == "NAMES_MAX" else 99_999)
     odd = [call(COUNT + at, user=WHO, tags={f"n{at % 50}": "x", "team": "t9"}) for at in range(2 * STRETCH)]
     take(log, odd, start=1)
     assert marked(log, "team") == {False}

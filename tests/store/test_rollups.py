@@ -18,7 +18,7 @@ import pytest
 from airboss.config.clickhouse import read_url
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
 from airboss.domain.usage import UsageRow
-from airboss.store import duckdb_rollups, duckdb_sums, rollups
+from airboss.store import clickhouse_tags, duckdb_rollups, duckdb_sums, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.clickhouse_http import ClickHouse
 from airboss.store.duckdb import DuckDBRecordLog
@@ -75,7 +75,8 @@ def duckdb_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clickhouse_url(clickhouse: House) -> Iterator[str]:
     """The same calls in a database of ClickHouse, all of them summed up."""
     with clickhouse.database() as url:
-        with closing(ClickHouseRecordLog(url)) as log:
+        with pytest.MonkeyPatch.context() as patch, closing(ClickHouseRecordLog(url)) as log:
+            patch.setattr(clickhouse_tags, "CALLS_A_SUM", 1)
             filled(log, calls(COUNT))
         yield url
 

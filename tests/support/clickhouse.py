@@ -88,6 +88,13 @@ def house() -> Iterator[House]:
 def front(folder: Path, port: int = 0) -> Iterator[str]:
     """The engine on what is in a folder, on this port if it is not 0; killed at the end, as it may be at any
     moment."""
+    with engine(folder, port) as (url, _):
+        yield url
+
+
+@contextmanager
+def engine(folder: Path, port: int = 0) -> Iterator[tuple[str, int]]:
+    """As `front`, with the number of the engine's process."""
     script = Path(__file__).with_name("clickhouse_front.py")
     with subprocess.Popen(
         [PYTHON, str(script), str(folder), str(port)],
@@ -99,6 +106,6 @@ def front(folder: Path, port: int = 0) -> Iterator[str]:
             assert process.stdout is not None
             listens = process.stdout.readline().strip()
             assert listens, "the engine did not start"
-            yield f"clickhouse://127.0.0.1:{listens}"
+            yield f"clickhouse://127.0.0.1:{listens}", process.pid
         finally:
             process.kill()

@@ -41,9 +41,11 @@ from airboss.domain.score import Score, read_condition
 from airboss.domain.usage import RecordSort, UsageRow
 from airboss.store import (
     clickhouse_erase,
+    clickhouse_rollups,
     clickhouse_scores,
     clickhouse_search,
     clickhouse_spans,
+    clickhouse_tags,
     clickhouse_usage,
     clickhouse_watch,
 )
@@ -117,6 +119,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
     def __init__(self, url: str) -> None:
         self._house = ClickHouse(read_url(url))
         self._writing = threading.Lock()
+        self._tag_sums = clickhouse_tags.TagSums(self._house, clickhouse_rollups.numbers())
         self._ready = False
         self._next_seq = 0
         self._moves = 0
@@ -414,7 +417,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         """As `RecordLog.erase`: rows are gone at once and the parts that held them written anew; ClickHouse
         deletes the old parts by itself within minutes."""
         self._begin()
-        with self._writing:
+        with self._tag_sums.still, self._writing:
             found = {
                 user: clickhouse_erase.blank(self._house, user, before) for user, before in users.items()
             }
@@ -424,7 +427,9 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
     def expire(self, *, bodies_before: datetime | None, records_before: datetime | None, limit: int) -> int:
         """As `RecordLog.expire`; what is a whole day goes as one, by its partition."""
         self._begin()
-        with self._writing:
+        with self._tag_sums.still, self._writing:
+            if records_before is not None:
+                self._tag_sums.expire(records_before)
             return clickhouse_erase.expire(
                 self._house, bodies_before=bodies_before, records_before=records_before, limit=limit
             )
@@ -437,13 +442,15 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         return self.expire(bodies_before=FAR, records_before=None, limit=ROOM_AT_ONCE)
 
     def tidy(self) -> bool:
-        """As `RecordLog.tidy`: after many moves, rows that newer ones have replaced are deleted."""
-        with self._writing:
-            if self._moves < TIDY_EVERY:
-                return False
-            self._moves = 0
-            self._drop_replaced()
+        """As `RecordLog.tidy`: after many moves, rows that newer ones have replaced are deleted; a day's tags
+        are summed up beside moves. Nothing before anybody has asked something."""
+        if not self._ready:
             return False
+        with self._writing:
+            if self._moves >= TIDY_EVERY:
+                self._moves = 0
+                self._drop_replaced()
+        return self._tag_sums.make()
 
     def close(self) -> None:
         """As `RecordLog.close`."""

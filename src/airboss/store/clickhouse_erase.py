@@ -13,7 +13,13 @@ from datetime import datetime
 from typing import Final
 
 from airboss.domain.ports import Erased
-from airboss.store import clickhouse_people, clickhouse_rollups, clickhouse_scores, clickhouse_spans
+from airboss.store import (
+    clickhouse_people,
+    clickhouse_rollups,
+    clickhouse_scores,
+    clickhouse_spans,
+    clickhouse_tags,
+)
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.joining import blank_opened, read_opened
 
@@ -23,7 +29,7 @@ IDS_AT_ONCE: Final = 5_000
 def blank(house: ClickHouse, user: str, before: datetime) -> Erased:
     """As `RecordLog.erase`, for one person."""
     asked = {"user": user, "before": before}
-    clickhouse_people.blank(house, user, before)
+    clickhouse_tags.forget(house, clickhouse_people.blank(house, user, before))
     ids = [record_id for record_id, _ in house.rows(query("records_of_user"), asked)]
     traced = [span_id for (span_id,) in house.rows(query("erase_traced"), asked)]
     judged = list(dict.fromkeys([*ids, *traced]))

@@ -133,9 +133,10 @@ def told(asked: Question) -> tuple[str, dict[str, Any]] | None:
     return text, {**asked.asked(), **given}
 
 
-def blank(house: ClickHouse, user: str, before: datetime) -> None:
-    """Take a person out of the sums, and of calls in their traces, before records are blanked. Raises
-    StoreUnavailable while a move is half made, but not for ever: its journal may be lost."""
+def blank(house: ClickHouse, user: str, before: datetime) -> list[str]:
+    """Take a person out of the sums, and of calls in their traces, before records are blanked; returns the
+    days of these. Raises StoreUnavailable while a move is half made, but not for ever: its journal may be
+    lost."""
     if _half_made(house) and datetime.now(UTC) - before < HALF_MADE:
         raise StoreUnavailable("a move to ClickHouse is half made and is ended first; it is tried again")
     traced = query("erase_traced")
@@ -144,6 +145,7 @@ def blank(house: ClickHouse, user: str, before: datetime) -> None:
     theirs = f'(started_at <= $before and ("user" = $user or id in ({traced})))'
     blanked = f'if({theirs}, null, "user") as "user", if({theirs}, null, session) as session'
     _make_anew(house, days, f"* replace ({blanked})", asked)
+    return days
 
 
 def expire(house: ClickHouse, before: datetime) -> None:
@@ -177,21 +179,29 @@ def _there(house: ClickHouse, day: str) -> int:
     return int(found)
 
 
+def put_in_place(house: ClickHouse, table: str, day: str, text: str, asked: Mapping[str, Any]) -> bool:
+    """Make the sums of a day, by what is to be selected (after names of columns, if any), and put them in the
+    place of those that are there; unless they are not of as many calls as there are of that day. Whether they
+    are put there."""
+    remade = f"remade_{table}"
+    house.run(f"truncate table {remade}{house.on_cluster}")
+    # A statement that the server has not answered is sent twice: the token lets one of them in.
+    once = f"insert_deduplication_token = '{uuid.uuid4().hex}'"
+    house.run(f"insert into {remade} {text} settings {once}, {_ONE_BLOCK}", {**asked, "day": day}, hard=True)
+    if house.server.cluster is not None:
+        house.run(f"system sync replica{house.on_cluster} {remade}", hard=True)
+    whole = _count(house, remade, day) == _there(house, day)  # what was killed before this ends only now
+    if whole:
+        replaced = f"alter table {table}{house.on_cluster} replace partition $day from {remade}"
+        house.run(replaced, {"day": day}, hard=True)
+    house.run(f"truncate table {remade}{house.on_cluster}")
+    return whole
+
+
 def _make_anew(house: ClickHouse, days: Sequence[str], columns: str, asked: Mapping[str, Any]) -> None:
     for sums in TABLES:
-        remade = f"remade_{sums.table}"
         for day in days:
-            house.run(f"truncate table {remade}{house.on_cluster}")
             of_day = "records where toDate(started_at) = $day"
             records = f"(select {columns} from {of_day}) as records"  # noqa: S608 - names of ours
-            # A statement that the server has not answered is sent twice: the token lets one of them in.
-            once = f"insert_deduplication_token = '{uuid.uuid4().hex}'"
-            text = f"insert into {remade} {summed(sums, records)} settings {once}, {_ONE_BLOCK}"
-            house.run(text, {**asked, "day": day}, hard=True)
-            if house.server.cluster is not None:
-                house.run(f"system sync replica{house.on_cluster} {remade}", hard=True)
-            if _count(house, remade, day) != _there(house, day):  # what was killed before this ends only now
+            if not put_in_place(house, sums.table, day, summed(sums, records), asked):
                 raise StoreUnavailable(f"sums of {day} are made by two at once; it is tried again")
-            replaced = f"alter table {sums.table}{house.on_cluster} replace partition $day from {remade}"
-            house.run(replaced, {"day": day}, hard=True)
-        house.run(f"truncate table {remade}{house.on_cluster}")

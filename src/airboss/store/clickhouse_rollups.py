@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from airboss.store import clickhouse_people, rollups
+import msgspec
+
+from airboss.store import clickhouse_people, clickhouse_tags, rollups
 from airboss.store.clickhouse_http import ClickHouse, moment, query
 from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
 
@@ -23,19 +25,28 @@ Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | Question:
     """What calls did, a row a group (`g0`, …) and step; where there are few and each is to be read, the
     question of those alone that its rows are of."""
-    ((calls,),) = rows(query("summed_many"), asked.read)
+    period = msgspec.structs.replace(asked, step_s=None).read  # hours, where there are some: they are fewer
+    ((calls,),) = rows(query("summed_many").format(in_sums=_IN_ROLLUPS), period)
     if calls <= rollups.FEW:
         return asked
-    asked, calls = _narrowed(rows, asked, calls)
-    if calls <= rollups.FEW * (rollups.TIMES if asked.chosen else 1):
-        return asked
-    summed = asked.by_the_minute
-    people, more = _everybody(asked)
+    tagged = clickhouse_tags.told(rows, asked)
+    if tagged is None:
+        asked, calls = _narrowed(rows, asked, calls)
+        if calls <= rollups.FEW * (rollups.TIMES if asked.chosen else 1):
+            return asked
+    summed = asked.by_the_minute or tagged is not None
+    people, more = _everybody(asked, tagged=tagged is not None)
     given = {**more, **asked.bounds(summed=summed), **asked.asked()}
+    few_tags = _few_tags(rows, asked) if tagged is None else tagged.few
+    if tagged is not None:
+        given["tag_days"] = tagged.days
     keys = [f"g{at}" for at in range(len(asked.by) or 1)]
     names = (*keys, "start", *_COUNTS, *(asked.quantiles or ("nothing",)), "users", "sessions")
-    text = _text(asked, keys, people, summed=summed, few_tags=_few_tags(rows, asked))
-    return [_row(dict(zip(names, each, strict=True))) for each in rows(text, given)]
+    text = _text(asked, keys, people, summed=summed, few_tags=few_tags, tagged=tagged is not None)
+    found = rows(text, given)
+    if tagged is not None and not tagged.holds(clickhouse_tags.told(rows, asked)):
+        return ask(rows, asked)
+    return [_row(dict(zip(names, each, strict=True))) for each in found]
 
 
 def _few_tags(rows: Ask, asked: Question) -> bool:
@@ -51,9 +62,8 @@ def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
     given = {**asked.asked(), "since": asked.since, "until": asked.until}
     person = asked.person
     if person is None:
-        if asked.where != "true" and not asked.by_the_minute:
-            ((calls,),) = rows(query("matching").format(where=asked.where), given)
-        return asked, calls
+        matching = asked.where != "true" and not asked.by_the_minute
+        return _matching(rows, asked, given) if matching else (asked, calls)
     keys = [f"g{at}" for at in range(len(asked.by))]
     metric = asked.metric or "requests"
     sums = clickhouse_people.telling(asked)
@@ -75,8 +85,24 @@ def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
     return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
 
 
-def _everybody(asked: Question) -> tuple[str, dict[str, Any]]:
-    """Where the people of a question's calls are counted, and what that is given more."""
+def _matching(rows: Ask, asked: Question, given: dict[str, Any]) -> tuple[Question, int]:
+    """A question that is of no groups of people, and of how many calls it is; where it is of a person's, sums
+    of people tell its rows."""
+    sums = clickhouse_people.telling(asked)
+    if sums is None:
+        ((calls,),) = rows(query("matching").format(where=asked.where), given)
+        return asked, calls
+    people, more = clickhouse_people.rows(sums, asked)
+    text = query("matching_people").format(people=people, where=asked.where)
+    ((calls,),) = rows(text, {**given, **more})
+    of_person = asked.step_s is None and not asked.names.isdisjoint(("user", "session"))
+    return msgspec.structs.replace(asked, chosen=of_person), calls
+
+
+def _everybody(asked: Question, *, tagged: bool) -> tuple[str, dict[str, Any]]:
+    """Where the people of a question's calls are counted, beside sums by tag, and what that is given more."""
+    if tagged:
+        return f"(select * from records where {clickhouse_tags.IN_RECORDS})", {}  # noqa: S608 - fixed
     sums = clickhouse_people.SESSIONS if "sessions" in asked.people else clickhouse_people.USERS
     if asked.step_s is not None or not asked.people or not sums.tells(asked):
         return f"(select * from records where {_TIMES})", {}  # noqa: S608 - fixed
@@ -111,7 +137,12 @@ def expire(house: ClickHouse, before: datetime) -> None:
 
 def roll_up() -> str:
     """What the view selects."""
-    return query("summing").format(**{name: _histogram(name) for name in HISTOGRAMS})
+    return query("summing").format(numbers=numbers())
+
+
+def numbers() -> str:
+    """The numbers of a sum of records."""
+    return query("summing_numbers").format(**{name: _histogram(name) for name in HISTOGRAMS})
 
 
 _COUNTS: Final = (
@@ -131,7 +162,25 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _text(asked: Question, keys: Sequence[str], everybody: str, *, summed: bool, few_tags: bool) -> str:
+_IN_ROLLUPS: Final = (
+    "(width = 3600 and start >= $hours and start < $hours_end)"
+    " or (width = 60 and start >= $minutes and start < $hours)"
+    " or (width = 60 and start >= $hours_end and start < $minutes_end)"
+)
+_AT_THE_ENDS: Final = (
+    "(started_at >= $since and started_at < $minutes) or (started_at >= $minutes_end and started_at < $until)"
+)
+_ROLLUPS: Final = {"sums": "rollups", "in_sums": _IN_ROLLUPS, "in_records": _AT_THE_ENDS}
+_TAG_SUMS: Final = {
+    "sums": clickhouse_tags.TABLE,
+    "in_sums": clickhouse_tags.IN_SUMS,
+    "in_records": clickhouse_tags.IN_RECORDS,
+}
+
+
+def _text(
+    asked: Question, keys: Sequence[str], everybody: str, *, summed: bool, few_tags: bool, tagged: bool
+) -> str:
     columns = asked.by or ("null",)
     late = [few_tags and column.startswith(TAGGED) for column in columns]
     raw = ["tags" if each else column for column, each in zip(columns, late, strict=True)]
@@ -144,20 +193,25 @@ def _text(asked: Question, keys: Sequence[str], everybody: str, *, summed: bool,
     if asked.step_s is not None:
         us = asked.step_s * 1_000_000
         step = f"fromUnixTimestamp64Micro(intDiv(toUnixTimestamp64Micro(started_at), {us}) * {us}, 'UTC')"
-        seconds = f"intDiv(toUnixTimestamp(rollups.start), {asked.step_s}) * {asked.step_s}"
+        seconds = f"intDiv(toUnixTimestamp(sums.start), {asked.step_s}) * {asked.step_s}"
         step_of_sums = f"fromUnixTimestamp64Micro(toInt64({seconds}) * 1000000, 'UTC')"
     order = [asked.order, *keys, "counts.start"]
     same = " and ".join(f"isNotDistinctFrom(people.{key}, counts.{key})" for key in (*keys, "start"))
     histograms = [name for name in HISTOGRAMS if name in asked.histograms]
+    of_sums = groups if summed else ", ".join(f"null as {key}" for key in keys)
+    in_both = {"groups_of_sums": of_sums, "step_of_sums": step_of_sums}
+    theirs = {name: name if name in asked.people else "0" for name in PEOPLE}
+    tag_people = query("tagged_people").format(**in_both, **theirs, **_TAG_SUMS, where=asked.where)
     return query("summed").format(
+        **in_both,
+        **(_TAG_SUMS if tagged else _ROLLUPS),
+        people_of_sums=tag_people if tagged else "",
+        keys=", ".join(keys),
         raw=", ".join(f"{column} as r{at}" for at, column in enumerate(raw)),
         raw_keys=", ".join(f"r{at}" for at in range(len(raw))),
         names=", ".join(f"{column} as {key}" for column, key in zip(names, keys, strict=True)),
-        groups_of_sums=groups if summed else ", ".join(f"null as {key}" for key in keys),
-        keys=", ".join(keys),
         keys_of_counts=", ".join(f"counts.{key} as {key}" for key in keys),
         step_of_record=step,
-        step_of_sums=step_of_sums,
         where=asked.of_records,
         where_of_sums=asked.where if summed else "false",
         **{name: _histogram(name) if name in asked.histograms else _NONE for name in HISTOGRAMS},

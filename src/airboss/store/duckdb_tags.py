@@ -1,9 +1,8 @@
 """Sums by the day and tags that the record log's DuckDB file keeps (`tag_sums`).
 
-A tag with very many values, such as a request's id, would make sums as many as records: in a stretch of
-records with more than OBJECTS_MAX objects of tags it is left out of them if it has more than VALUES_MAX, and
-noted in `untold_tags`; questions of it read the records of these days. So do all by tag where a stretch would
-have more than ROWS_MAX sums (of a short one as much less).
+Tags that are left out of a stretch of records (`tagging`) are noted in `untold_tags`; questions of them read
+the records of these days. So do all by tag where a stretch has no sums (it may have as much fewer as it is
+shorter than the longest).
 """
 
 from __future__ import annotations
@@ -12,17 +11,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from airboss.store import tagging
 from airboss.store.duckdb_bins import numbers
 from airboss.store.duckdb_run import ENGINE, Connection, query, reach, run
 from airboss.store.rollups import DAY_S, Question, inside
 from airboss.store.rows import naive
 
 TABLE: Final = "tag_sums"
-VALUES_MAX: Final = 1_000
-NAMES_MAX: Final = 64
-OBJECTS_MAX: Final = 4_096
-"""Different objects of tags in a stretch."""
-ROWS_MAX: Final = 65_536
 APART: Final = (
     "deployment", "release", "arm", "model", "provider", '"key"', "operation", "status", "error_type",
     "finish_reason", "tags",
@@ -52,12 +47,19 @@ def make(connection: Connection, table: str, first: int, last: int, *, share: fl
     too many values to be in them, and None where there are no sums. `share` is how much of the longest
     stretch it is, 0 to 1."""
     given: dict[str, Any] = {"first": first, "last": last}
-    untold = _too_many(connection, given)
-    records, given = _told(untold, given)
-    if None in untold or _counted(connection, f"{_KEYS} from ({records})", given) > ROWS_MAX * share:
+
+    def objects(without: Sequence[str]) -> int:
+        told, more = _told(without, given)
+        return _counted(connection, f"tags from ({told})", more)
+
+    out = tagging.left_out(objects, lambda: run(connection, query("tag_values"), given))
+    untold: list[str | None] = [None] if out is None else [*out]
+    records, more = _told(untold, given)
+    keys = f"{_KEYS} from ({records})"
+    if out is None or _counted(connection, keys, more) > tagging.ROWS_MAX * share:
         untold = [None]
-        records, given = f"{_STRETCH} and false", {"first": first, "last": last}
-    run(connection, f"create temp table {table} as {_summed(records)}", given)
+        records, more = f"{_STRETCH} and false", given
+    run(connection, f"create temp table {table} as {_summed(records)}", more)
     return untold
 
 
@@ -114,25 +116,6 @@ def told(connection: Connection, asked: Question) -> tuple[dict[str, Any], bool]
     if these or not summed or days == days_end:
         return None
     return {**given, "rolled": summed}, not some
-
-
-def _too_many(connection: Connection, given: dict[str, Any]) -> list[str | None]:
-    """The tags that have too many values in these records; None where there are too many tags."""
-    if _counted(connection, f"tags from ({_STRETCH})", given) <= OBJECTS_MAX:
-        return []
-    values = run(connection, query("tag_values"), given)
-    if len(values) > NAMES_MAX:
-        return [None]
-    untold: list[str | None] = [name for name, count in values if count > VALUES_MAX]
-    records, more = _told(untold, given)
-    if _counted(connection, f"tags from ({records})", more) <= OBJECTS_MAX:
-        return untold
-    told = 1  # at most so many objects have the tags with the fewest values
-    for name, count in values:
-        told *= count + 1
-        if told > OBJECTS_MAX and name not in untold:
-            untold.append(name)
-    return untold
 
 
 def _told(untold: Sequence[str | None], given: dict[str, Any]) -> tuple[str, dict[str, Any]]:

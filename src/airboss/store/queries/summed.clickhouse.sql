@@ -1,5 +1,5 @@
 -- ClickHouse's own: what stats, series, traffic and usage tell of many calls, from the sums that are there
--- (rollups) and the records at the ends of the period. Quantiles are of histograms, within 2 %.
+-- (rollups or tag_sums) and the records that are in none of them. Quantiles are of histograms, within 2 %.
 with counts as (
     select
         {keys},
@@ -44,12 +44,8 @@ with counts as (
             {latency_of_sums} as latency,
             {ttft_of_sums} as ttft,
             {cost_of_sums} as cost
-        from rollups
-        where {where_of_sums} and ($without is null or "key" != $without) and (
-            (width = 3600 and start >= $hours and start < $hours_end)
-            or (width = 60 and start >= $minutes and start < $hours)
-            or (width = 60 and start >= $hours_end and start < $minutes_end)
-        )
+        from {sums} as sums
+        where {where_of_sums} and ($without is null or "key" != $without) and ({in_sums})
         union all
         select {names}, * except ({raw_keys})
         from (
@@ -80,21 +76,23 @@ with counts as (
                 {ttft} as ttft,
                 {cost} as cost
             from records
-            where {where} and ($without is null or "key" != $without) and (
-                (started_at >= $since and started_at < $minutes) or (started_at >= $minutes_end and started_at < $until)
-            )
+            where {where} and ($without is null or "key" != $without) and ({in_records})
             group by {raw_keys}, start, status
         )
     )
     group by {keys}, start
 ),
 people as (
-    select {names}, start, {users} as users, {sessions} as sessions
+    select {keys}, start, {users} as users, {sessions} as sessions
     from (
-        select {raw}, {step_of_record} as start, {some_users} as some_users, {some_sessions} as some_sessions
-        from {everybody}
-        where {where} and ($without is null or "key" != $without)
-        group by {raw_keys}, start
+        select {names}, start, some_users, some_sessions
+        from (
+            select {raw}, {step_of_record} as start, {some_users} as some_users, {some_sessions} as some_sessions
+            from {everybody}
+            where {where} and ($without is null or "key" != $without)
+            group by {raw_keys}, start
+        )
+{people_of_sums}
     )
     group by {keys}, start
 )

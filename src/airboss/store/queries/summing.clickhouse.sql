@@ -12,23 +12,7 @@ select
     status,
     error_type,
     finish_reason,
-    count() as requests,
-    sum(ifNull(records.input_tokens, 0)) as input_tokens,
-    sum(ifNull(records.output_tokens, 0)) as output_tokens,
-    cast(sumOrNull(records.cost_usd) as Nullable(Decimal(38, 12))) as cost_usd,
-    count(records.cost_usd) as priced,
-    sumIf(
-        ifNull(records.output_tokens, 0) / (latency_ms - if(stream, ifNull(ttft_ms, 0), 0)) * 1000,
-        status = 'ok' and latency_ms > if(stream, ifNull(ttft_ms, 0), 0)
-    ) as rates,
-    countIf(records.output_tokens is not null and status = 'ok' and latency_ms > if(stream, ifNull(ttft_ms, 0), 0))
-        as rated,
-    countIf(status = 'ok' and ttft_ms is not null) as started,
-    min(started_at) as first_at,
-    max(started_at) as last_at,
-    {latency} as latency,
-    {ttft} as ttft,
-    {cost} as cost
+{numbers}
 from records
 array join [60, 3600] as width
 group by width, start, deployment, release, arm, model, provider, "key", operation, status, error_type, finish_reason
