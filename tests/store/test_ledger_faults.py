@@ -8,11 +8,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from airboss.domain.errors import SetupError
+from airboss.domain.ports import ApiKey
 from airboss.store.ledger import SqlLedger
 from tests.store.ledgers import KINDS, deployment, empty_url, plan
 from tests.support.wait import until
@@ -184,6 +187,31 @@ def test_a_damaged_file_is_said_whatever_stands_in_it(tmp_path: Path) -> None:
     path.write_bytes(damaged)
     with pytest.raises(SetupError, match="it is damaged: put a copy"):
         SqlLedger(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("edit", ["update keys set content = 'junk'", "update plans set content = '{}'"])
+def test_a_row_that_somebody_edited_is_told(tmp_path: Path, edit: str) -> None:
+    """To who reads it, as an error that is waited out: no process must end by it. What stands in it is not
+    told."""
+    path = tmp_path / "ledger.db"
+    with closing(SqlLedger(f"sqlite:///{path}")) as ledger:
+        ledger.publish("", plan())
+        ledger.put_key(ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC)))
+        with closing(sqlite3.connect(path)) as theirs, theirs:
+            theirs.execute(edit)
+        with pytest.raises(SetupError, match=r"ledger\.db has a row that no Airboss of this version wrote"):
+            ledger.snapshot()
+        assert ledger.config() == "", "what is whole is read"
+
+
+def test_a_table_that_is_gone_is_damage(tmp_path: Path) -> None:
+    """Its disk has nothing to do with it."""
+    path = tmp_path / "ledger.db"
+    with closing(SqlLedger(f"sqlite:///{path}")) as ledger:
+        with closing(sqlite3.connect(path)) as theirs, theirs:
+            theirs.execute("drop table keys")
+        with pytest.raises(SetupError, match="no such table: keys; it is damaged: put a copy"):
+            ledger.put_key(ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC)))
 
 
 def test_a_write_waits_for_another(tmp_path: Path) -> None:

@@ -35,4 +35,4 @@ def found_audit(data_dir: Path) -> Iterator[Found]:
     kept = read_kept(data.kept_secret(AUDIT_HEAD))  # first, or one that is newer than the log may be read
     public_key = Signer(read_secret(data.secrets_dir / AUDIT_KEY)).public_key
     with open_ledger(data) as ledger, open_audit(data) as log, log.whole() as whole:
-        yield Found(data=whole, public_key=public_key, begun=ledger.snapshot() is not None, kept=kept)
+        yield Found(data=whole, public_key=public_key, begun=ledger.config() is not None, kept=kept)

@@ -158,7 +158,7 @@ def check_not_lost(ledger: Ledger, data: DataDir) -> None:
     history and nothing of who is forgotten, and nobody would see that it had."""
     from airboss.compose.stores import AUDIT_HEAD  # noqa: PLC0415 - as above
 
-    if ledger.snapshot() is None and data.kept_secret(AUDIT_HEAD) is not None:
+    if ledger.config() is None and data.kept_secret(AUDIT_HEAD) is not None:
         raise SetupError(
             f"the ledger of {data.path} is empty, and it was not before: put it back from a backup, or begin "
             "anew with another --data-dir"

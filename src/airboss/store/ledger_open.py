@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -113,9 +114,17 @@ def cannot(error: DBAPIError, engine: Engine) -> SetupError:
         return SetupError(f"the ledger {name} cannot be used: {said}; {remedy(said, at)}")
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
     advice = "is its disk there, writable and not full?"
-    if any(words in str(error.orig) for words in ("malformed", "not a database")):
+    if any(words in str(error.orig) for words in ("malformed", "not a database", "no such table")):
         advice = "it is damaged: put a copy of the data directory back"
     return SetupError(f"the ledger {where} cannot be used: {error.orig}; {advice}")
+
+
+def edited(error: msgspec.DecodeError, engine: Engine) -> SetupError:
+    """What to tell of a row that holds what nobody here wrote."""
+    return SetupError(
+        f"the ledger {engine.url.database} has a row that no Airboss of this version wrote ({error}): put a "
+        "copy of it back, and see `airboss audit verify`"
+    )
 
 
 def remedy(said: str, at: URL) -> str:

@@ -7,11 +7,12 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from airboss.domain.errors import SetupError
-from airboss.store.ledger_open import cannot, open_engine, writing
+from airboss.store.ledger_open import cannot, edited, open_engine, writing
 from airboss.store.ledger_unchanged import Version
 from airboss.store.opened_file import OpenedFile
 
@@ -93,6 +94,8 @@ class LedgerPart:
                 yield connection
         except DBAPIError as error:
             raise cannot(error, self._engine) from error
+        except msgspec.DecodeError as error:
+            raise edited(error, self._engine) from error
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
@@ -107,3 +110,5 @@ class LedgerPart:
                 yield connection
         except DBAPIError as error:
             raise cannot(error, self._engine) from error
+        except msgspec.DecodeError as error:
+            raise edited(error, self._engine) from error
