@@ -44,6 +44,14 @@ def test_alarms_stand_in_the_order_of_their_need(week: LoopSite) -> None:
     assert "errors since" in text
 
 
+def test_the_overview_tells_of_alarms_that_fire(week: LoopSite) -> None:
+    """Nothing is said to be well beside a bell that has one; its page is one link away."""
+    page = shown(week.person(), "/")
+    assert "The alarm errors fires since" in page.text
+    assert "Nothing is wrong" not in page.text
+    assert "/alerts/errors" in hrefs(page)
+
+
 def test_a_full_disk_is_measured_over_no_time(week: LoopSite) -> None:
     """It is full or not, whatever happened in an hour."""
     text = shown(week.person(), "/alerts/airboss.disk-full").text.replace("\u00a0", " ")

@@ -99,7 +99,7 @@ def test_coarse_pictures_hide_no_peak() -> None:
 
 def found(*buckets: StatsBucket, causes: list[str] | None = None) -> tuple[Finding, ...]:
     """The findings of these steps when every process runs."""
-    return findings(seed_status(NOW), drawn(*buckets), lambda *_: causes or [])
+    return findings(seed_status(NOW), drawn(*buckets), lambda *_: causes or [], {})
 
 
 def test_quiet_errors_are_no_finding() -> None:
@@ -146,7 +146,7 @@ def test_what_we_refused_is_in_no_burst() -> None:
 
 def test_the_system_is_asked_too() -> None:
     """A store that does not answer is the first finding; late records and dead processes follow."""
-    (one,) = findings(seed_status(NOW, store_up=False), drawn(), lambda *_: [])
+    (one,) = findings(seed_status(NOW, store_up=False), drawn(), lambda *_: [], {})
     assert one.level == "bad"
     assert "does not answer" in one.title
     assert "the journal keeps them" in one.detail
@@ -159,23 +159,32 @@ def test_a_slow_store_is_a_warning_and_an_edited_history_is_bad() -> None:
     slow = msgspec.structs.replace(
         status, journal=msgspec.structs.replace(status.journal, store_detail=detail)
     )
-    (one,) = findings(slow, drawn(), lambda *_: [])
+    (one,) = findings(slow, drawn(), lambda *_: [], {})
     assert (one.level, one.title) == ("warn", "Records arrive late.")
     assert f"It is slow: {detail}." in one.detail
     edited = msgspec.structs.replace(status, audit_trouble="it had 9 leaves and has 5")
-    (one,) = findings(edited, drawn(), lambda *_: [])
+    (one,) = findings(edited, drawn(), lambda *_: [], {})
     assert (one.level, one.detail) == ("bad", "it had 9 leaves and has 5.")
+
+
+def test_alarms_that_fire_are_told() -> None:
+    """The latest first, each with its page and since when; of many the rest is a number."""
+    since = {f"support.{n}": NOW - timedelta(minutes=n) for n in range(7)}
+    found = findings(seed_status(NOW), drawn(), lambda *_: [], since)
+    assert [(each.alarm, each.since) for each in found[:5]] == list(since.items())[:5]
+    assert (found[0].level, found[0].title) == ("bad", "The alarm support.0 fires")
+    assert [each.title for each in found[5:]] == ["2 more alarms fire."]
 
 
 def test_a_disk_that_is_nearly_full_is_bad() -> None:
     """With how many bodies made room; what a configured bound took is no finding."""
     status = seed_status(NOW)
     full = msgspec.structs.replace(status, retention=RetentionStatus(disk_full=True, dropped=4_096))
-    (one,) = findings(full, drawn(), lambda *_: [])
+    (one,) = findings(full, drawn(), lambda *_: [], {})
     assert (one.level, one.title) == ("bad", "The disk is nearly full.")
     assert "4,096 records" in one.detail
     bound = msgspec.structs.replace(status, retention=RetentionStatus(dropped=4_096))
-    assert findings(bound, drawn(), lambda *_: []) == ()
+    assert findings(bound, drawn(), lambda *_: [], {}) == ()
 
 
 def test_cards_say_no_data() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -19,10 +19,13 @@ EXCESS_MIN = 3.0
 
 LAG_S_WARN = 30.0
 
+ALARMS_NAMED = 5
+"""Alarms that fire and are told one by one; of more their number."""
+
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is wrong, and the next step. `deployment`, `since` and `until` lead to the calls;
-    `until` None is an error burst that goes on."""
+    `until` None is an error burst that goes on. `alarm` leads to that alarm's page."""
 
     level: Level
     title: str
@@ -30,6 +33,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    alarm: str | None = None
 
 
 Causes = Callable[[str, datetime, datetime | None], Sequence[str]]
@@ -46,9 +50,11 @@ class Burst(msgspec.Struct, frozen=True, kw_only=True):
     lasting: bool
 
 
-def findings(status: SystemStatus, chart: Chart, causes: Causes) -> tuple[Finding, ...]:
-    """What is wrong, the worst first; empty if nothing is."""
-    found = [*system_findings(status), *error_findings(chart, causes)]
+def findings(
+    status: SystemStatus, chart: Chart, causes: Causes, firing: Mapping[str, datetime]
+) -> tuple[Finding, ...]:
+    """What is wrong, the worst first; empty if nothing is. `firing` are alarms, and since when they fire."""
+    found = [*system_findings(status), *alarm_findings(firing), *error_findings(chart, causes)]
     order: dict[Level, int] = {"bad": 0, "warn": 1}
     return tuple(sorted(found, key=lambda each: order.get(each.level, 2)))
 
@@ -84,6 +90,16 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
             detail = each.detail or "Its model is being fetched or loaded."
             yield Finding(level="info", title=f"{each.name} is starting.", detail=detail)
     yield from process_findings(status)
+
+
+def alarm_findings(firing: Mapping[str, datetime]) -> Iterator[Finding]:
+    """Alarms that fire, those that began last first."""
+    for name in sorted(firing, key=firing.__getitem__, reverse=True)[:ALARMS_NAMED]:
+        yield Finding(level="bad", title=f"The alarm {name} fires", detail="", since=firing[name], alarm=name)
+    more = len(firing) - ALARMS_NAMED
+    if more > 0:
+        title = f"{more} more {'alarm fires' if more == 1 else 'alarms fire'}."
+        yield Finding(level="bad", title=title, detail="The page Alerts has them all.")
 
 
 def process_findings(status: SystemStatus) -> Iterator[Finding]:

@@ -158,7 +158,7 @@ def act(action: Action, desk: Desk, form: Form) -> str | Once:
 
 def drawn(desk: Desk, templates: Templates, seen: Visit, view: View) -> str:
     """A view as HTML, in the frame: with the plan in force, and how many alarms fire."""
-    known = {"plan": current_plan(desk), "firing": firing(desk)}
+    known = {"plan": current_plan(desk), "firing": len(firing_since(desk))}
     return templates.page(view.template, seen, **{**known, **view.values})
 
 
@@ -177,6 +177,6 @@ def period_of(desk: Desk, seen: Visit) -> Period:
     return read_period(seen.params, now=seen.now, local=seen.zone, default=usual)
 
 
-def firing(desk: Desk) -> int:
-    """How many alarms fire."""
-    return sum(each.phase == "firing" for each in desk.alerts.alarms().values())
+def firing_since(desk: Desk) -> dict[str, datetime]:
+    """The alarms that fire, and since when."""
+    return {name: each.since for name, each in desk.alerts.alarms().items() if each.phase == "firing"}
