@@ -22,7 +22,9 @@ from airboss.store.evals import SqlEvalStore
 from airboss.store.jobs import SqlJobStore
 from airboss.store.memory import MemoryRecordLog
 from tests.console.described import assert_as_described
+from tests.console.looped import pressed
 from tests.console.site import NOW, Site, put, sample
+from tests.console.test_pages import shown
 from tests.evaluations.serving import GRADER, NEW, OLD, FixedLedger, deployment, plan, standing
 
 LINES = "".join(
@@ -170,6 +172,32 @@ def test_a_dataset_of_records(site: Site) -> None:
     parts["holdout"] = program.post("/api/v1/datasets/golden/holdout", json={"why": "x"}).json()["items"]
     users = [{each["user"] for each in items} for items in parts.values()]
     assert sum(map(len, users)) == 5, "a user stands in two parts"
+
+
+def test_a_dataset_of_the_calls_on_a_page(site: Site) -> None:
+    """The form on the page of records sends its filters and leads to the dataset; what is wrong is said."""
+    site.log = MemoryRecordLog()
+    for n, user in enumerate(("ann", "bob", "cleo", "dan", "eve", "ann")):
+        team = {"team": "blue" if n < 5 else "red"}
+        request = {"messages": [{"role": "user", "content": f"question {n}"}]}
+        at = NOW - timedelta(seconds=60 + n)
+        put(site.log, sample(id=f"id-{n}", started_at=at, user=user, request=request, tags=team))
+    person = site.person()
+    page = shown(person, "/records?tag=team%3Dblue&range=1h")
+    fields = {
+        str(each["name"]): str(each["value"])
+        for tag, each in page.tags
+        if tag == "input" and each.get("type") == "hidden" and each.get("form") is None
+    }
+    assert fields["tag"] == "team=blue"
+    assert fields["since"] < fields["until"]
+    asked = {name: fields[name] for name in ("back", "tag", "since", "until")}
+    answer = pressed(person, "/datasets", dataset="mine", **asked)
+    kept = site.program().get("/api/v1/datasets/mine").json()["dataset"]
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/datasets/{kept['digest'][:16]}")
+    assert "The dataset is kept" in shown(person, answer.headers["location"]).text
+    assert sum(kept["sizes"].values()) == 5
+    assert "is no name of a dataset" in pressed(person, "/datasets", dataset="a/b", **asked).text
 
 
 def test_the_holdout_is_locked(site: Site, program: TestClient) -> None:

@@ -154,6 +154,7 @@ FORMS: dict[str, Role] = {
     "/alerts/{name}/silence": "operator",
     "/alerts/{name}/test": "operator",
     "/alerts/{name}/unsilence": "operator",
+    "/datasets": "operator",
     "/deployments/{name}/rollout/start": "operator",
     "/deployments/{name}/rollout/{action}": "operator",
     "/explore/delete": "operator",

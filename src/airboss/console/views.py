@@ -25,7 +25,7 @@ from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
 from airboss.console.page import Page, View, asking, current_plan, firing_since, need, period_of
-from airboss.console.query import FILTER_NAMES, STATUSES, TIME_NAMES, Period, read_filter
+from airboss.console.query import FILTER_NAMES, STATUSES, TIME_NAMES, Period, iso, read_filter
 from airboss.console.reading import note_one
 from airboss.console.render import Visit, url
 from airboss.console.text import hue
@@ -165,6 +165,7 @@ def records(desk: Desk, seen: Visit) -> View:
         models=sorted({each.model for each in found}),
         statuses=STATUSES,
         unshown=UNSHOWN,
+        asked={name: keep[name] for name in FILTER_NAMES if keep.get(name)} | times_of(period),
         rows=found,
         slowest=max((each.latency_ms for each in found), default=0.0),
         total=None if words else desk.log.count(msgspec.structs.replace(where, before=None)),
@@ -178,6 +179,11 @@ def records(desk: Desk, seen: Visit) -> View:
         cli_records=cli_records(keep),
         views=api_usage.views_for(desk, seen.caller),
     )
+
+
+def times_of(period: Period | None) -> dict[str, str]:
+    """The two ends of a period, as a filter of the API has them."""
+    return {"since": iso(period.since), "until": iso(period.until)} if period is not None else {}
 
 
 def page_of(desk: Desk, where: RecordFilter) -> tuple[list[InferenceRecord], str | None]:

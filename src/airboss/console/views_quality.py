@@ -154,6 +154,14 @@ def dataset(desk: Desk, seen: Visit) -> View:
     )
 
 
+def gather(desk: Desk, form: Form) -> str:
+    """Make a dataset of the calls that a page of records shows: its filters are fields of the form."""
+    filters = {name: value for name in api_datasets.FILTERS if (value := form.fields.get(name))}
+    records = {"filters": filters, "approved": form.text("approved") or None}
+    made = api_datasets.create_dataset(desk, form.call({"name": form.needed("dataset"), "records": records}))
+    return f"/datasets/{made.dataset.digest[:16]}"
+
+
 def jobs(desk: Desk, seen: Visit) -> View:
     """What is being worked at, and what was."""
     kind = seen.params.get("kind", "")
@@ -219,6 +227,13 @@ PAGES: tuple[Page, ...] = (
 """The pages of this module."""
 
 ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="dataset.create",
+        path="/datasets",
+        act=gather,
+        role="operator",
+        done="The dataset is kept.",
+    ),
     Action(
         name="job.cancel",
         path="/jobs/{id}/cancel",
