@@ -8,7 +8,6 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import pytest
 
-from airboss.store.memory import MemoryRecordLog
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import DownLog, Site
 from tests.console.test_pages import HOSTILE, Page, hrefs, shown
@@ -209,7 +208,7 @@ def test_a_store_that_is_away_hides_no_button(fresh: LoopSite) -> None:
     assert "how many calls nobody knows" in page.text
     assert "the record store does not answer" in shown(person, "/deployments").text
     assert "/deployments/support/rollout/abort" in page.values("action")
-    fresh.loop.rollouts._records = MemoryRecordLog()
+    fresh.loop.rollouts._records = fresh.log
     assert pressed(
         person, "/deployments/support/rollout/abort", rollout=rollout_id, reason="dark"
     ).is_redirect

@@ -19,8 +19,8 @@ CHANGES_NOTHING = {
 }
 """A comparison, and records on their way, of which the log tells as little as of any other."""
 APART = {
-    "/api/v1/rollouts": "an order stands though its plan cannot be published; its verdict is noted by itself",
-    "/api/v1/rollouts/order": "as above: to abort must not wait for a configuration that cannot be applied",
+    "/api/v1/rollouts/order": "an order stands though its plan cannot be published: to abort must not wait "
+    "for a configuration that cannot be applied; its verdict is noted by itself",
     "/api/v1/nodes": "no change of the ledger",
     "/api/v1/nodes/{name}/leave": "no change of the ledger",
     "/api/v1/nodes/{name}/forget": "no change of the ledger",

@@ -277,7 +277,8 @@ def test_a_view_is_saved_found_and_deleted(site: Site) -> None:
     assert "/explore?group_by=key&range=7d" in hrefs(shown(site.person(), "/explore"))
     for wrong in ("//evil.example", "https://evil.example/explore", "/system", "javascript:alert(1)"):
         assert program.post("/api/v1/views", json={"name": "x", "url": wrong}).status_code == 400
-    assert program.post("/api/v1/views", json={"name": " ", "url": "/explore"}).status_code == 400
+    for name in (" ", ".", "..", "costs/"):
+        assert program.post("/api/v1/views", json={"name": name, "url": "/explore"}).status_code == 400
     assert program.post("/api/v1/views/by%20key/delete", json={}).status_code == 200
     assert program.post("/api/v1/views/by%20key/delete", json={}).status_code == 404
     assert program.post("/api/v1/views", json={"name": "cost/day", "url": "/explore"}).status_code == 200
@@ -309,6 +310,10 @@ def test_views_are_kept_in_the_ledger(tmp_path: Path) -> None:
     again = SqlViewStore(f"sqlite:///{tmp_path / 'ledger.db'}")
     assert [each.path for each in again.views()] == ["/records"]
     assert (again.drop_view("a"), again.drop_view("a")) == (True, False)
+    for name, query in (("of ann", {"user": "ann", "status": "error"}), ("of all", {"user": "anna"})):
+        again.put_view(SavedView(name=name, path="/records", query=query, by="me", at=NOW))
+    assert (again.forget_user("ann"), again.forget_user("ann")) == (1, 0)
+    assert [each.name for each in again.views()] == ["of all"]
     again.close()
 
 

@@ -106,6 +106,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ("alarms/errors/test", {}),
         ("drift/support/accept", {}),
         ("erasures", {"user": "ada"}),
+        ("rollouts", {"deployment": "support", "release": "rewrite"}),
         ("config", {"config": CONFIG.replace("PROMPT", WORDY_PROMPT), "source": "airboss.toml"}),
     ],
 )

@@ -356,6 +356,34 @@ def test_a_score_that_falls_is_seen(log: Log) -> None:
     assert minutes <= 40
 
 
+def test_a_score_of_which_less_is_better_is_seen_to_rise(log: Log) -> None:
+    """Refusals are few and stay few: no alarm; as many again as there were are one, fewer are none."""
+    draw = random.Random(6)
+    log.scores(NOW - timedelta(hours=2), [float(draw.random() < 0.05) for _ in range(400)])
+    watch = Watch(log, metric="score:tone")
+    watch.rule = msgspec.structs.replace(watch.rule, less_is_better=True)
+    for share in [0.05] * 40 + [0.0] * 20:
+        log.scores(watch.now + timedelta(seconds=1), [float(draw.random() < share) for _ in range(5)])
+        assert watch.minute().broken is False
+    minutes = 0
+    while not watch.minute().broken:
+        log.scores(watch.now + timedelta(seconds=1), [float(draw.random() < 0.5) for _ in range(5)])
+        minutes += 1
+    assert minutes <= 40
+
+
+def test_a_score_that_cannot_get_worse_fires_nothing(log: Log) -> None:
+    """Where the mean is at the bad end already, there is no usual state to tell worse from."""
+    log.scores(NOW - timedelta(hours=2), [0.0] * 400)
+    watch = Watch(log, metric="score:tone")
+    for _ in range(30):
+        log.scores(watch.now + timedelta(seconds=1), [0.0] * 5)
+        reading = watch.minute()
+        assert not reading.broken
+    assert reading.value is None
+    assert "cannot get worse" in (reading.why or "")
+
+
 class Probing:
     """Probes whose end a test decides."""
 
@@ -424,7 +452,7 @@ def test_drift_that_is_accepted_is_over(log: Log) -> None:
 
 
 def test_maintenance_is_a_silence() -> None:
-    """Once or weekly, over midnight too; of some deployments or all."""
+    """Once or weekly, over midnight too; of some deployments or all; of several the longest."""
     once = MaintenanceConfig(starts=NOW, ends=NOW + timedelta(hours=1), deployments=("assistant",))
     windows = {"move": once}
     found = in_maintenance(windows, "assistant", NOW + timedelta(minutes=59))
@@ -432,9 +460,18 @@ def test_maintenance_is_a_silence() -> None:
     assert (found.until, found.reason) == (NOW + timedelta(hours=1), "maintenance move")
     assert in_maintenance(windows, "assistant", NOW + timedelta(hours=1)) is None
     assert in_maintenance(windows, "other", NOW) is None
+    longer = {"all": MaintenanceConfig(starts=NOW, ends=NOW + timedelta(hours=3))}
+    for both in (windows | longer, longer | windows):
+        found = in_maintenance(both, "assistant", NOW)
+        assert found is not None
+        assert (found.until, found.reason) == (NOW + timedelta(hours=3), "maintenance all")
     night = {"night": MaintenanceConfig(weekly="tue 23:00-02:00")}
     wednesday = NOW.replace(hour=1)
     assert in_maintenance(night, "any", wednesday) is not None
     assert in_maintenance(night, "any", wednesday - timedelta(hours=2)) is not None
     assert in_maintenance(night, "any", wednesday + timedelta(hours=1)) is None
     assert in_maintenance(night, "any", wednesday + timedelta(days=1)) is None
+    day = {"day": MaintenanceConfig(weekly="wed 00:00-24:00")}
+    midnight = NOW.replace(hour=0)
+    for hours, quiet in ((-0.1, False), (0, True), (12, True), (23.9, True), (24, False)):
+        assert (in_maintenance(day, "any", midnight + timedelta(hours=hours)) is not None) == quiet

@@ -62,6 +62,7 @@ class Watched:
         self.maintenance: dict[str, MaintenanceConfig] = {}
         self.moved = 0
         self.lost: dict[str, int] = {}
+        self.less: dict[str, set[str]] = {}
         self.watch = self.restarted()
 
     def restarted(self) -> AlarmWatch:
@@ -75,6 +76,7 @@ class Watched:
             console_url=lambda: "http://127.0.0.1:8701",
             maintenance=lambda: self.maintenance,
             lost=lambda: self.lost,
+            less_is_better=lambda: self.less,
         )
         return self.watch
 
@@ -363,6 +365,27 @@ def test_maintenance_keeps_quiet_who_was_silenced_before(watched: Watched) -> No
     assert watched.told == []
     watched.tick()
     assert watched.told == [("ops", "firing")]
+
+
+def test_what_an_alarm_learned_is_of_what_it_watched(watched: Watched) -> None:
+    """Under the same name of another deployment it learns anew, also where it could not look at once."""
+    usual = AlarmConfig(kind="sequential", metric="error_rate", deployment="assistant", hold="0s")
+    watched.alarms["errors"] = usual
+    watched.calls(*range(240))
+    assert "of 240 before" in (watched.tick().detail or "")
+    watched.alarms["errors"] = msgspec.structs.replace(usual, deployment="other")
+    watched.journal = msgspec.structs.replace(WELL, store_up=False)
+    watched.tick()
+    watched.journal = WELL
+    assert "usual: 0 calls so far" in (watched.tick().detail or "")
+
+
+def test_a_scorers_direction_is_an_alarms(watched: Watched) -> None:
+    """Of a score of which less is better a rise is what is tested."""
+    watched.alarms["errors"] = AlarmConfig(kind="sequential", metric="score:refusal", deployment="assistant")
+    assert watched.tick().rule.less_is_better is False
+    watched.less = {"assistant": {"refusal"}}
+    assert watched.tick().rule.less_is_better is True
 
 
 def test_scores_count_by_when_they_were_given(watched: Watched) -> None:

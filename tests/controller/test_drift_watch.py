@@ -12,6 +12,7 @@ import httpx2
 import msgspec
 import pytest
 
+from airboss.compose import drifts
 from airboss.config import Config, DeploymentConfig, DriftConfig
 from airboss.controller.drift_watch import CheckPrompts, DriftWatch
 from airboss.domain.errors import StoreUnavailable
@@ -135,6 +136,9 @@ def test_drift_is_found_in_records(store: SqlViewStore) -> None:
     words = drifted(state, None)
     assert words is not None
     assert words[0] == len(state.found)
+    assert drifts.drifted(store, NAME, config()) == words
+    for off in (config(features=False), Config()):
+        assert drifts.drifted(store, NAME, off) is None, "what is not looked at any more fires nothing"
 
 
 def where_all() -> RecordFilter:

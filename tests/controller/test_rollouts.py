@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +17,11 @@ from airboss.config.types import GateConfig
 from airboss.controller.publish import apply_config
 from airboss.controller.rollouts import Rollouts
 from airboss.controller.verdict_notes import VerdictNotes
-from airboss.domain.errors import ConfigError, NotFound, WrongCall
+from airboss.domain.errors import ConfigError, NotFound, StoreUnavailable, WrongCall
 from airboss.domain.plan import PromotionWhy, ServingPlan
 from airboss.domain.ports import JournalMove, RecordFilter, WatchedCall
 from airboss.domain.release import Release
+from airboss.domain.score import Score
 from airboss.domain.status import JournalStatus
 from airboss.gateway.ids import RecordIds
 from airboss.governance.audit import Sealer, read_leaf
@@ -197,6 +199,23 @@ class House:
         self.log.apply(JournalMove(segment="w/1", start=start + 1, end=start + 2, closed=ends))
         self.clock.at += timedelta(seconds=5)
 
+    def judge(self, name: str, of: Callable[[str], bool]) -> None:
+        """Scores of all calls that have none yet, by their arm."""
+        judged = [
+            Score(
+                id=f"{each.id}/{name}",
+                subject="record",
+                subject_id=each.id,
+                name=name,
+                source="scorer",
+                by=name,
+                at=self.clock.at,
+                value=of(each.arm),
+            )
+            for each in self.log.records(RecordFilter(), limit=10_000, bodies=False)
+        ]
+        self.log.put_scores(judged)
+
     def order(self, action: str, reason: str = "") -> Rollout:
         """A person's word."""
         said = Order(at=self.clock.at, action=action, by="ann", reason=reason)  # type: ignore[arg-type]
@@ -371,10 +390,11 @@ def test_a_gate_comes_before_any_traffic(house: House, passed: bool) -> None:
 
 
 def test_people_may_pause_promote_and_abort(house: House) -> None:
-    """Their word is kept with the evidence of that moment."""
+    """Their word is kept with the evidence that there is."""
     house.apply("New.")
     house.rollouts.start("support", None, by="ann")
     house.serve(20, canary_errors=False)
+    house.rollouts.tick()
     assert house.order("pause").stage.state == "paused"
     assert house.order("resume").stage.state == "running"
     ended = house.order("promote", "looks good")
@@ -384,6 +404,116 @@ def test_people_may_pause_promote_and_abort(house: House) -> None:
     assert ended.verdict.metrics[0].stable_n > 0
     assert stable_prompt(house) == "New."
     assert house.ledger.standings()["support"].promoted[-1].why == "person"
+
+
+class Hangs(MemoryRecordLog):
+    """A record log that answers once it is let, with what is said then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let = threading.Event(), threading.Event()
+
+    def watched(
+        self, deployment: str, *, after: str, until: str, without_key: str, limit: int
+    ) -> Sequence[WatchedCall]:
+        """As `RecordLog.watched`."""
+        self.asked.set()
+        assert self.let.wait(30)
+        return super().watched(deployment, after=after, until=until, without_key=without_key, limit=limit)
+
+
+class Away(MemoryRecordLog):
+    """A record log that is away."""
+
+    def watched(self, *_asked: object, **_bounds: object) -> Sequence[WatchedCall]:
+        """As `RecordLog.watched`."""
+        raise StoreUnavailable("the record store does not answer")
+
+
+@pytest.mark.parametrize("action", ["abort", "promote"])
+def test_a_persons_word_waits_for_no_record_store(house: House, action: str) -> None:
+    """Neither for one that is away nor for one that hangs while it is asked; and what that says later
+    revives nothing."""
+    house.apply("New.")
+    house.log = Away()
+    house.again()
+    house.rollouts.start("support", None, by="ann")
+    assert house.order("pause").stage.state == "paused"
+    assert house.order("resume").stage.state == "running"
+    house.log = hangs = Hangs()
+    house.again()
+    house.serve(50, canary_errors=True)
+    ticking = threading.Thread(target=house.rollouts.tick)
+    ticking.start()
+    assert hangs.asked.wait(30)
+    ordered: list[Rollout] = []
+    ordering = threading.Thread(target=lambda: ordered.append(house.order(action)))
+    ordering.start()
+    ordering.join(10)
+    try:
+        assert [each.final for each in ordered] == [True]
+        served = house.plan().deployments[0]
+        assert (served.canary, served.stable.prompt) == (None, "Old." if action == "abort" else "New.")
+    finally:
+        hangs.let.set()
+        ticking.join(30)
+    (found,) = house.rollouts.list()
+    assert (found.stage, found.verdict) == (ordered[0].stage, ordered[0].verdict)
+
+
+def test_what_a_tick_knows_of_one_rollout_is_kept_while_another_cannot_be_read(house: House) -> None:
+    """A verdict comes into force though the record store is away by then."""
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    house.fail_publish = RuntimeError("killed")
+    with pytest.raises(RuntimeError):
+        house.order("abort")
+    house.fail_publish = None
+    assert house.plan().deployments[0].canary is not None
+    house.log = Away()
+    house.again()
+    house.rollouts.tick()
+    assert house.plan().deployments[0].canary is None
+
+
+def test_a_scorers_file_that_is_gone_holds_up_no_rollout(house: House) -> None:
+    """What is in force goes on without it: releases are taken back and promoted; a new mention is refused."""
+    file = house.data.path / "scorers" / "tone.py"
+    file.parent.mkdir()
+    file.write_text("def score(item, answer):\n    return True\n")
+    scoring = 'scoring = { scorers = ["python:tone.py:score"] }\n'
+    said = CONFIG.replace("rollout =", scoring + "rollout =").replace("GATE", "").replace("MARGIN", "0.4")
+    house.rollouts.apply(said.replace("PROMPT", "Old."), "airboss.toml")
+    house.rollouts.apply(said.replace("PROMPT", "New."), "airboss.toml")
+    file.unlink()
+    house.rollouts.start("support", None, by="ann")
+    assert house.plan().deployments[0].canary is not None
+    house.order("abort")
+    assert house.plan().deployments[0].canary is None
+    house.rollouts.start("support", "spare", by="ann")
+    house.order("promote")
+    assert stable_prompt(house) == "Spare."
+    again = said.replace("PROMPT", "Old.").replace("tone.py", "other.py")
+    with pytest.raises(ConfigError, match=r"other\.py"):
+        house.rollouts.apply(again, "airboss.toml")
+
+
+def test_less_of_a_score_is_better_where_its_scorer_says_so(house: House) -> None:
+    """A canary that refuses is no improvement: it is taken back; one that refuses less is promoted."""
+    scoring = 'scoring = { scorers = ["refusal"], sample = 1 }\n'
+    metrics = 'metrics = ["score:refusal"], margin = { "score:refusal" = 0.2 }'
+    said = CONFIG.replace("rollout =", scoring + "rollout =").replace("GATE", "")
+    said = said.replace('metrics = ["error_rate"], margin = { error_rate = MARGIN }', metrics)
+    for prompt, refuses, state in (("No.", "canary", "aborted"), ("Yes.", "stable", "promoted")):
+        house.rollouts.apply(said.replace("PROMPT", prompt), "airboss.toml")
+        house.rollouts.start("support", None, by="ann")
+        house.serve(300, canary_errors=False)
+        house.judge("refusal", lambda arm, refuses=refuses: arm == refuses)
+        house.rollouts.tick()
+        found = house.rollouts.list()[0]
+        assert found.stage.state == state
+        assert found.verdict is not None
+        assert found.verdict.metrics[0].higher_is_better is False
 
 
 def test_a_proposed_release_can_be_rolled_out(house: House) -> None:

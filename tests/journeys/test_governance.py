@@ -66,6 +66,10 @@ def test_a_person_is_forgotten_while_calls_go_on(tmp_path: Path, provider: FakeP
         checkpoint = tmp_path / "checkpoint.json"
         checkpoint.write_text(airboss.verb("audit", "checkpoint"))
         before = cost(airboss)
+        headers = {"authorization": f"Bearer {airboss.ready['admin_key']}"}
+        view = {"name": "of one", "url": f"/records?user={USER}"}
+        saved = httpx2.post(f"{airboss.ready['console_url']}/api/v1/views", json=view, headers=headers)
+        assert saved.is_success
         assert holding(airboss.data, *THEIRS)
 
         found = erased(airboss, USER)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from airboss.domain.errors import WrongCall
 from airboss.rollouts.analysis import (
@@ -139,6 +140,20 @@ def test_guards_abort_and_never_promote() -> None:
                 value = rng.paretovariate(0.9) * (factor if canary else 1.0)
                 state = observe(state, Outcome(metric=metric.name, canary=canary, chance=0.5, value=value))
         assert conclude(state) == expected
+
+
+@pytest.mark.parametrize("value", [5.0, -1.0, 1.5])
+def test_what_is_beyond_the_range_promotes_nobody(value: float) -> None:
+    """A scale of 1 to 5, say: nobody takes such values for the best there is. They are told, alone they
+    promote nobody, a few hold up nothing, and of harm they say nothing."""
+    metrics, few = (standard("score:stars"),), traffic(5, 20, {"score:stars": (0.8, 0.8)})
+    many = traffic(5, 3_000, {"score:stars": (0.8, 0.8)})
+    stars = fold(begin(alpha=0.05, metrics=metrics), [replace(one, value=value) for one in many])
+    (found,) = evidence(stars)
+    assert (conclude(stars), found.beyond, found.canary_n) == ("hold", 3_000, 0)
+    some = fold(begin(alpha=0.05, metrics=metrics), [replace(one, value=value) for one in few] + many)
+    assert (conclude(some), evidence(some)[0].beyond) == ("promote", 20)
+    assert conclude(fold(stars, traffic(6, 3_000, {"score:stars": (0.8, 0.4)}))) == "abort"
 
 
 def test_promotion_is_taken_back_harm_is_not() -> None:

@@ -90,6 +90,8 @@ def test_names_of_the_configuration() -> None:
     assert (cost.kind, cost.margin) == ("rank", None)
     assert (score.kind, score.higher_is_better, score.late) == ("mean", True, "nothing")
     assert score.margin is not None
+    refusal, other = standards(["score:refusal", "score:tone"], {}, less_is_better={"refusal"})
+    assert (refusal.higher_is_better, other.higher_is_better) == (False, True)
 
 
 @pytest.mark.parametrize("name", ["score:", "latency", "latency_p5", "errors", ""])

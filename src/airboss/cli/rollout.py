@@ -142,6 +142,12 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
             f"{_number(each['low'])} to {_number(each['high'])}",
         )
     console().print(table)
+    for each in verdict["metrics"]:
+        if each["beyond"]:
+            sys.stdout.write(
+                f"  {each['metric']}: {each['beyond']} values are not between 0 and 1; scale them, for they "
+                "speak against promotion\n"
+            )
 
 
 def _number(value: float | None) -> str:

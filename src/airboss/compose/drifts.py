@@ -11,6 +11,7 @@ from airboss.compose.parts import SystemClock
 
 if TYPE_CHECKING:
     from airboss.compose.watching import InForce
+    from airboss.config import Config
     from airboss.controller.drift_watch import DriftWatch
     from airboss.controller.embed_http import Engine
     from airboss.domain.ports import Ledger, RecordLog
@@ -71,14 +72,16 @@ async def check_prompts(ledger: Ledger, data: DataDir, store: DriftStore, force:
     await checks.run()
 
 
-def drifted(store: DriftStore, deployment: str) -> tuple[int, str] | None:
-    """How much of a deployment has drifted, and in words."""
+def drifted(store: DriftStore, deployment: str, config: Config) -> tuple[int, str] | None:
+    """How much of a deployment has drifted, and in words: of what is looked at, whatever was found before."""
     from airboss.evaluations.drift import read  # noqa: PLC0415 - statistics, where needed
     from airboss.evaluations.drift_checks import Checks  # noqa: PLC0415 - as above
     from airboss.evaluations.drift_words import drifted as words  # noqa: PLC0415 - as above
     from airboss.store.drift_rows import checks_of, features_of  # noqa: PLC0415 - as above
 
-    features, checks = store.drift(features_of(deployment)), store.drift(checks_of(deployment))
+    found = config.deployments.get(deployment)
+    features = store.drift(features_of(deployment)) if found and found.drift.features else None
+    checks = store.drift(checks_of(deployment)) if found and found.drift.prompts else None
     return words(
         read(features),
         msgspec.json.decode(checks, type=Checks) if checks is not None else None,

@@ -37,6 +37,7 @@ def erasing(data: DataDir, stores: Stores, records: SealedLog) -> Erasing:
     def forget_items(user: str) -> int:
         with open_responses(data) as responses:
             responses.forget_user(user)
+        stores.views.forget_user(user)
         if data.cache_path.exists():
             with closing(SqliteAnswers(data.cache_path)) as answers:
                 answers.forget(user, SystemClock().now().timestamp())

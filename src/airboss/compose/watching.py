@@ -178,6 +178,7 @@ def watching(
     `AlarmWatch`; `redact` takes secrets out of what scorers say; `broke` is called when a part breaks."""
     from airboss.controller.alarm_watch import AlarmWatch  # noqa: PLC0415 - the controller's own
     from airboss.controller.online_scoring import OnlineScoring  # noqa: PLC0415 - as above
+    from airboss.evaluations.online import less_is_better  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
 
     store, clock, force = stores.alerts, SystemClock(), InForce(ledger)
@@ -186,11 +187,14 @@ def watching(
         alarms=lambda: all_alarms(force.config()),
         maintenance=lambda: force.config().maintenance,
         probing=Probes(ledger, stores),
-        drifted=lambda deployment: drifts.drifted(stores.views, deployment),
+        drifted=lambda deployment: drifts.drifted(stores.views, deployment, force.config()),
         store=store,
         record_log=records,
         journal=journal,
         lost=lost,
+        less_is_better=lambda: {
+            name: less_is_better(each.scoring) for name, each in force.config().deployments.items()
+        },
         clock=clock,
         console_url=lambda: console_url(data),
     )

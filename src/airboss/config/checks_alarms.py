@@ -63,7 +63,7 @@ def weekly(text: str) -> tuple[int, timedelta, timedelta] | None:
     ends = timedelta(hours=int(found[4]), minutes=int(found[5]))
     if ends > timedelta(days=1) or ends == starts:
         return None
-    return DAYS.index(found[1]), starts, (ends - starts) % timedelta(days=1)
+    return DAYS.index(found[1]), starts, (ends - starts) % timedelta(days=1) or timedelta(days=1)
 
 
 def _check_deployment(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -> None:

@@ -283,10 +283,11 @@ def start(desk: Desk, call: Call) -> RolloutView:
             intent, release=_bound(desk, call, intent.deployment, intent.release)
         )
     try:
-        begun = desk.rollouts.start(intent.deployment, intent.release, by=_by(call, intent.by))
+        with desk.rollouts.together():
+            begun = desk.rollouts.start(intent.deployment, intent.release, by=_by(call, intent.by))
+            _note(desk, call, "rollout.start", begun, reason)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
-    _note(desk, call, "rollout.start", begun, reason)
     return view(begun)
 
 

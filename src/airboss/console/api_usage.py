@@ -286,6 +286,10 @@ def save_view(desk: Desk, call: Call) -> SavedView:
     name, parts = intent.name.strip(), urlsplit(intent.url)
     if not 0 < len(name) <= VIEW_NAME_MAX or not name.isprintable():
         raise InvalidRequest(f"the name has {len(name)} characters; give 1 to {VIEW_NAME_MAX}", param="name")
+    if name in {".", ".."} or name.endswith("/"):
+        raise InvalidRequest(
+            f"{name!r} cannot stand in an address, to delete it by; add a word", param="name"
+        )
     if parts.scheme or parts.netloc or parts.path not in VIEW_PATHS or len(intent.url) > VIEW_QUERY_MAX:
         raise InvalidRequest(
             f"url={intent.url[:80]!r} is no page to save; there are {', '.join(VIEW_PATHS)}", param="url"

@@ -66,6 +66,8 @@ def finding(evidence: MetricEvidence) -> tuple[str, str]:
         return "bad", "harm: the canary is worse"
     if evidence.finding == "non_inferior":
         return "ok", "no worse than the margin"
+    if evidence.beyond:
+        return "wait", f"open: {evidence.beyond:,} values are not between 0 and 1; scale them"
     if evidence.margin is None:
         return "wait", "no harm shown; a guard, it never promotes"
     return "wait", "open: neither harm nor non-inferiority is shown"

@@ -41,6 +41,9 @@ BEYOND: Final = 1.25
 BASELINE_MIN: Final = 200
 SCORES_MIN: Final = 50
 SCORE_MARGIN: Final = 0.03
+SCORE_LIMIT_MAX: Final = 0.95
+"""Where a score is as bad as that, no test tells worse from it."""
+
 HOUR_MIN: Final = 30
 HOURS_MIN: Final = 20
 """Calls in an hour, and such hours, for hours to be compared."""
@@ -81,7 +84,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
 
 def look(rule: AlarmRule, memory: object, log: RecordLog, now: datetime) -> Reading:
     """Take what has happened since the last look. Raises StoreUnavailable."""
-    of = f"{rule.metric}/{rule.alpha:g}"
+    of = f"{rule.metric}/{rule.alpha:g}{'/less' if rule.less_is_better else ''}"
     kept = msgspec.convert(memory, Epoch) if memory is not None else None
     if kept is None or kept.of != of or _over(kept, now):
         kept = learned(rule, of, log, now)
@@ -141,13 +144,17 @@ def _learned_score(rule: AlarmRule, of: str, log: RecordLog, start: datetime) ->
         why = f"no usual state yet: {n} of {SCORES_MIN} scores between 0 and 1 to learn from"
         return msgspec.convert({**common, "ends": start + RETRY, "alpha": rule.alpha, "why": why}, Epoch)
     margin = max(SCORE_MARGIN, 1.3 / n**0.5)  # the most that the mean of n values in [0, 1] is off, at 99%
+    limit = _bad(rule, mean) + margin
+    if limit > SCORE_LIMIT_MAX:
+        why = f"a mean of {mean:.3f}, of {n:,} scores, cannot get worse by enough to be told"
+        return msgspec.convert({**common, "ends": start + RETRY, "alpha": rule.alpha, "why": why}, Epoch)
     return Epoch(
         of=of,
         since=start,
         ends=start + WEEK,
         until=start,
         alpha=rule.alpha,
-        test=Test(limit=min(0.95, max(0.02, 1 - mean + margin)), steps=int(WEEK / SCORE_STEP)),
+        test=Test(limit=limit, steps=int(WEEK / SCORE_STEP)),
         usual=f"a mean of {mean:.3f} of {n:,} before",
     )
 
@@ -166,7 +173,7 @@ def _gone_on(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Ep
         while since < until:
             n, mean, _ = _scores(rule, log, since, since + step)
             if n and mean is not None:
-                test = sequential.after(test, n=n, bad=n * (1 - min(1.0, max(0.0, mean))))
+                test = sequential.after(test, n=n, bad=n * _bad(rule, mean))
             since += step
         return msgspec.structs.replace(epoch, test=test, until=until)
     begin = since if epoch.counted is None else max(epoch.since, since - LATE)
@@ -207,7 +214,7 @@ def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Re
     since = now - timedelta(seconds=rule.window_s)
     if rule.metric.startswith("score:"):
         _, mean, _ = _scores(rule, log, since, now)
-        shares = [1 - mean] if mean is not None else []
+        shares = [_bad(rule, mean)] if mean is not None else []
     else:
         come = sum(n for _, n, _ in epoch.arrived), sum(bad for _, _, bad in epoch.arrived)
         own = _used(rule, log, since, now, bound=epoch.bound)
@@ -269,6 +276,12 @@ def _scores(
 ) -> tuple[int, float | None, int]:
     found = log.score_stats(since, until, by_score_time=True, without_key=INTERNAL_KEY)
     return mean_score(found, rule.deployment, rule.metric.removeprefix("score:"))
+
+
+def _bad(rule: AlarmRule, mean: float) -> float:
+    """How bad scores of such a mean are, 0 to 1."""
+    mean = min(1.0, max(0.0, mean))
+    return mean if rule.less_is_better else 1 - mean
 
 
 def _floored(at: datetime, step: timedelta) -> datetime:

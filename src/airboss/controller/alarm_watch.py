@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -77,6 +77,7 @@ class AlarmWatch:
 
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
     `lost` is what recording alarms watch: counts of what was lost since the start, and 1 for a full disk.
+    `less_is_better` gives, by deployment, the scores of which less is better.
     """
 
     def __init__(
@@ -92,8 +93,10 @@ class AlarmWatch:
         probing: Probing | None = None,
         drifted: Drifted = lambda _deployment: None,
         lost: Callable[[], Mapping[str, int]] = dict,
+        less_is_better: Callable[[], Mapping[str, Collection[str]]] = dict,
     ) -> None:
         self._lost = lost
+        self._less_is_better = less_is_better
         self._alarms = alarms
         self._maintenance = maintenance
         self._measures = Measures(record_log, probing, drifted)
@@ -120,7 +123,7 @@ class AlarmWatch:
         """Look at every alarm once, and keep what comes of it in one transaction: where the ledger does not
         take it, with what comes of the next look. Raises SetupError, ConfigError."""
         now = self._clock.now()
-        rules = {name: rule_of(name, alarm) for name, alarm in self._alarms().items()}
+        rules = self._rules()
         rows, silences = self.untaken.over(self._store.alarms()), self._store.silences()
         readings = self._readings(list(rules.values()), rows, now)
         quiet = self._maintenance()
@@ -173,6 +176,15 @@ class AlarmWatch:
             )
             self.untaken = Untaken()
 
+    def _rules(self) -> dict[str, AlarmRule]:
+        less = self._less_is_better()
+        found = {}
+        for name, alarm in self._alarms().items():
+            rule = rule_of(name, alarm)
+            falls = rule.metric.removeprefix("score:") in less.get(rule.deployment, ())
+            found[name] = msgspec.structs.replace(rule, less_is_better=falls)
+        return found
+
     def _readings(
         self, rules: Sequence[AlarmRule], rows: Mapping[str, AlarmRow], now: datetime
     ) -> dict[str, Reading]:
@@ -191,21 +203,21 @@ class AlarmWatch:
                 if journal.store_up
                 else "the record store does not answer"
             )
-            return readings | {rule.name: _blind(rows.get(rule.name), why) for rule in rules}
+            return readings | {rule.name: Reading(why=why, memory=self._memory(rule, rows)) for rule in rules}
         self._measures.forget_old(now)
         for rule in rules:
             kept = self._measured.get((rule.name, hash(rule)))
             if kept is not None and fresh(rule.window_s, kept[0], now):
                 readings[rule.name] = kept[1]
                 continue
-            row, memory = rows.get(rule.name), self._memory(rule, rows)
+            memory = self._memory(rule, rows)
             try:
                 if rule.kind == "sequential":
                     reading = alarm_tests.look(rule, memory, self._log, now)
                 else:
                     reading = self._measures.read(rule, memory, now)
             except StoreUnavailable as error:
-                reading = _blind(row, str(error)[:200])
+                reading = Reading(why=str(error)[:200], memory=memory)
             else:
                 self._measured[rule.name, hash(rule)] = (now, reading)
             readings[rule.name] = reading
@@ -215,9 +227,12 @@ class AlarmWatch:
 
     @staticmethod
     def _memory(rule: AlarmRule, rows: Mapping[str, AlarmRow]) -> object:
-        """What the alarm kept at its last look, if it was of the same kind then."""
+        """What the alarm kept at its last look, if it watched the same then."""
         row = rows.get(rule.name)
-        return row.memory if row is not None and row.rule.kind == rule.kind else None
+        same = row is not None and all(
+            getattr(row.rule, each) == getattr(rule, each) for each in ("kind", "deployment", "probe")
+        )
+        return row.memory if row is not None and same else None
 
     def _with_records(self, decision: Decision, now: datetime) -> Decision:
         """A decision that an alarm fires, or may soon, with some of the calls that it is about."""
@@ -276,10 +291,6 @@ def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
         return f"{console_url.rstrip('/')}/{page}"
     since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
     return f"{console_url.rstrip('/')}/records?{urlencode(calls_of(row.rule, since, now))}"
-
-
-def _blind(row: AlarmRow | None, why: str) -> Reading:
-    return Reading(why=why, memory=row.memory if row is not None else None)
 
 
 def _worth_keeping(before: AlarmRow | None, decision: Decision) -> bool:

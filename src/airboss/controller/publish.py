@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from airboss.config import Config, ModelConfig, parse_config
+from airboss.config import Config, ModelConfig, ScoringConfig, parse_config
 from airboss.config.checks import is_reference
 from airboss.config.embedders import is_onnx
 from airboss.config.locate import line_of, statement_of
@@ -287,9 +287,16 @@ def _check_roles(ledger: Ledger, config: Config, text: str, source: str) -> None
             )
 
 
-def _check_policies(config: Config, text: str, source: str) -> None:
-    """Raise ConfigError, naming the line, for a policy that asks for what nothing here can find."""
+def _scoring(config: Config, deployment: str) -> ScoringConfig | None:
+    found = config.deployments.get(deployment)
+    return found.scoring if found is not None else None
+
+
+def _check_policies(config: Config, was: Config, text: str, source: str) -> None:
+    """Raise ConfigError, naming the line, for a new policy that asks for what nothing here can find."""
     for name, policy in config.policies.items():
+        if policy == was.policies.get(name):
+            continue
         reason = unfindable(policy.pii.kinds)
         if reason is not None:
             line = line_of(text, ("policies", name, "pii", "kinds"))
@@ -321,14 +328,18 @@ def _file(source: str, sha256: str | None, data: DataDir) -> Path:
 def _check_files(config: Config, data: DataDir, text: str, source: str, *, before: str | None) -> None:
     """Look at the scorers' functions, at what finds names and, where engines run on this machine, at adapters
     that are on it. Raises ConfigError for what is not there, and for an adapter that cannot go with its
-    weights, naming the line."""
-    check_scoring(config, data.path.absolute() / "scorers", source=source)
+    weights, naming the line.
+
+    What is in force already goes on without a file that is gone since: its engine, or its scores, say what is
+    wrong, and no rollout hangs on it."""
     if text == before:
-        # What is in force already goes on without a file that is gone since: its engine says what is wrong.
         return
-    _check_policies(config, text, source)
+    was = (_reread(before, source) if before is not None else None) or Config()
+    kept = {name for name, each in config.deployments.items() if each.scoring == _scoring(was, name)}
+    check_scoring(config, data.path.absolute() / "scorers", source=source, kept=kept)
+    _check_policies(config, was, text, source)
     for name, model in config.models.items():
-        if model.adapter is None or config.replicas.host != "local":
+        if model.adapter is None or config.replicas.host != "local" or model == was.models.get(name):
             continue
         adapter, weights = _file(model.adapter, model.adapter_sha256, data), _file(*model.files()[0], data)
         reason = None

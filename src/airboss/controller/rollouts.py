@@ -28,6 +28,7 @@ from airboss.domain.ports import Clock, Ledger, RecordLog, WatchedCall
 from airboss.domain.release import Release
 from airboss.domain.status import JournalStatus
 from airboss.domain.verdict import Verdict
+from airboss.evaluations.online import less_is_better
 from airboss.releases.build import as_config, build_releases
 from airboss.releases.trained import NewModel, model_config
 from airboss.rollouts import analysis, live, metrics, stages
@@ -160,7 +161,8 @@ class Rollouts:
             chosen = self._candidate(standing, release)
             said = config.deployments[deployment].rollout or RolloutConfig()
             now = self._clock.now()
-            watched = metrics.standards(said.metrics, said.margin)
+            less = less_is_better(config.deployments[deployment].scoring)
+            watched = metrics.standards(said.metrics, said.margin, less_is_better=less)
             new = Rollout(
                 id=f"rollout-{secrets.token_hex(5)}",
                 deployment=deployment,
@@ -193,7 +195,8 @@ class Rollouts:
             self._standing(config, deployment)
             for row in self._store.live():
                 if row.deployment == deployment:
-                    rollout = self._read_lanes(read(row))
+                    # What the last tick knew: a person's word waits for no record store.
+                    rollout = read(row)
                     evidence = analysis.evidence(rollout.analysis)
                     return self._happened(rollout, msgspec.structs.replace(order, evidence=evidence))
             message = (
@@ -229,35 +232,45 @@ class Rollouts:
                 log.exception("a tick of the rollouts failed; it is tried again")
 
     def tick(self) -> None:
-        """Look at every live rollout once, and bring the plan to what the ledger says."""
-        for row in self._store.live():
-            with self._lock:
-                kept = self._store.get(row.id)
-                if kept is not None and kept.live:
-                    self._look(read(kept))
+        """Bring the plan to what the ledger says, and look at every live rollout once. One thread calls it.
+
+        The record store is asked without the lock, for it may take its time: people's orders do not wait
+        for it. Who was ordered about meanwhile is not looked at."""
         with self._lock:
             self._settle()
+        for row in self._store.live():
+            self._look(row.id)
 
-    def _look(self, rollout: Rollout) -> None:
-        now = self._clock.now()
-        if rollout.stage.state == "gate":
-            answered = self._gate.answer(rollout.job or "")
-            if answered is not None:
-                passed, reason = answered
-                self._happened(rollout, GateAnswer(at=now, passed=passed, reason=reason))
-            return
-        rollout = self._read_lanes(rollout)
-        self._happened(
-            rollout,
-            Look(
-                at=now,
-                conclusion=analysis.conclude(rollout.analysis),
-                evidence=analysis.evidence(rollout.analysis),
-                units=analysis.canary_units(rollout.analysis),
-            ),
-        )
+    def _look(self, rollout_id: str) -> None:
+        rollout = self._live(rollout_id)
+        if rollout is not None and rollout.stage.state != "gate":
+            self._read_lanes(rollout)
+        with self._lock:
+            rollout, now = self._live(rollout_id), self._clock.now()
+            if rollout is None:
+                return
+            if rollout.stage.state == "gate":
+                answered = self._gate.answer(rollout.job or "")
+                if answered is not None:
+                    passed, reason = answered
+                    self._happened(rollout, GateAnswer(at=now, passed=passed, reason=reason))
+                return
+            self._happened(
+                rollout,
+                Look(
+                    at=now,
+                    conclusion=analysis.conclude(rollout.analysis),
+                    evidence=analysis.evidence(rollout.analysis),
+                    units=analysis.canary_units(rollout.analysis),
+                ),
+            )
 
-    def _read_lanes(self, rollout: Rollout) -> Rollout:
+    def _live(self, rollout_id: str) -> Rollout | None:
+        """A rollout as it is kept; None once it is over."""
+        kept = self._store.get(rollout_id)
+        return read(kept) if kept is not None and kept.live else None
+
+    def _read_lanes(self, rollout: Rollout) -> None:
         """Take the calls that have come; kept as they are taken."""
         until = self._horizon()
         for name in [lane.name for lane in rollout.lanes]:
@@ -268,10 +281,13 @@ class Rollouts:
                 )
                 if not calls:
                     break
-                rollout, full = self._take(rollout, lane, calls)
+                with self._lock:
+                    kept = self._live(rollout.id)
+                    if kept is None:
+                        return
+                    rollout, full = self._take(kept, lane, calls)
                 if not full or len(calls) < BATCH:
                     break
-        return rollout
 
     def _take(self, rollout: Rollout, lane: live.Lane, calls: Sequence[WatchedCall]) -> tuple[Rollout, bool]:
         given = tuple(calls)

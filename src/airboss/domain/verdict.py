@@ -27,7 +27,8 @@ class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
     chance * (1 - chance), so it may differ from the plain difference of the means where weights changed.
     `harm_e` is the largest e-value so far against "not worse", `promote_e` the present one against "worse
     by the margin"; they decide at `1 / alpha_harm` and `1 / alpha_promote`. `margin` None: the metric guards,
-    it may abort and says nothing for promotion (`promote_e` is then None too).
+    it may abort and says nothing for promotion (`promote_e` is then None too). `beyond` values were not
+    between 0 and 1: for promotion they are the worst there could be, for harm and in the counts nothing.
     """
 
     metric: str
@@ -45,6 +46,7 @@ class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
     alpha_promote: float
     harm_e: float
     promote_e: float | None
+    beyond: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -71,16 +71,21 @@ class OnlineScorer(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_scorers(config: Config, *, source: str) -> None:
     """What `check_scoring` says without looking for Python functions. Raises ConfigError."""
-    _check(config, lambda _spec: None, source=source)
+    _check(config, lambda _name, _spec: None, source=source)
 
 
-def check_scoring(config: Config, folder: Path, *, source: str) -> None:
-    """Look at every deployment's scorers as if to use them; Python functions stand in `folder`. Raises
-    ConfigError for what could not be used."""
-    _check(config, lambda spec: check_function(spec, folder), source=source)
+def check_scoring(config: Config, folder: Path, *, source: str, kept: Collection[str] = ()) -> None:
+    """Look at every deployment's scorers as if to use them; Python functions stand in `folder`, where those
+    of the deployments `kept` are not looked for. Raises ConfigError for what could not be used."""
+
+    def look(name: str, spec: PythonFunction) -> None:
+        if name not in kept:
+            check_function(spec, folder)
+
+    _check(config, look, source=source)
 
 
-def _check(config: Config, look: Callable[[PythonFunction], object], *, source: str) -> None:
+def _check(config: Config, look: Callable[[str, PythonFunction], object], *, source: str) -> None:
     for name, deployment in config.deployments.items():
         if deployment.scoring is None:
             continue
@@ -89,7 +94,7 @@ def _check(config: Config, look: Callable[[PythonFunction], object], *, source: 
             specs = specs_of(deployment.scoring)
             for spec in specs:
                 if isinstance(spec, PythonFunction):
-                    look(spec)
+                    look(name, spec)
         except WrongCall as error:
             raise ConfigError(f"{where}: {error}") from error
         for spec in specs:
@@ -115,6 +120,14 @@ def specs_of(scoring: ScoringConfig) -> tuple[Spec, ...]:
         if lacks is not None:
             raise WrongCall(f"the scorer {spec.name!r} {lacks}, and a live call has none")
     return specs
+
+
+def less_is_better(scoring: ScoringConfig | None) -> frozenset[str]:
+    """The names of those scorers that call less better: refusals, say. Raises WrongCall as `specs_of`."""
+    specs = specs_of(scoring) if scoring is not None else ()
+    return frozenset(
+        each.name for each in specs if not isinstance(each, PairwiseJudge) and not each.higher_is_better
+    )
 
 
 def open_scorers(

@@ -50,6 +50,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
     Sums are of outcomes in [0, 1], `squares` of their distances to the centre; `x` and `v` as in `betting`.
     `history` holds the last stable values of a rank or tail. `harm_top` is the largest log e-value of harm.
+    `beyond` counts values of a mean that are not between 0 and 1: nobody knows what they are worth, so that
+    for promotion they are the worst there could be, and for harm nothing.
     """
 
     harm: Rows
@@ -63,6 +65,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     v: float = 0.0
     harm_top: float = 0.0
     history: tuple[float, ...] = ()
+    beyond: int = 0
 
 
 class AnalysisState(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +115,8 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
     p, history = seen.chance, tally.history
     if not 0.0 < p < 1.0:
         return tally
-    y = outcome(metric, seen.value, history=history)
+    beyond = metric.kind == "mean" and not 0.0 <= seen.value <= 1.0
+    y = float(not seen.canary) if beyond else outcome(metric, seen.value, history=history)
     if metric.kind != "mean" and not seen.canary:
         history = (*history[-HISTORY + 1 :], seen.value)
     if y is None:
@@ -122,11 +126,14 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
     placed = betting.bet(p=p, centre=centre, spread=math.sqrt((tally.squares + 0.25) / (n + 1)))
     x, v = (seen.canary - p) * (y - centre), p * (1.0 - p)
     points = grid(metric)
+    gain = betting.settle(tally.gain, placed.gain, x=x, v=v, grid=points)
+    if beyond:
+        return msgspec.structs.replace(tally, gain=gain, beyond=tally.beyond + 1)
     harm = betting.settle(tally.harm, placed.harm, x=-x, v=v, grid=tuple([-d for d in points]))
     canary = int(seen.canary)
     return Tally(
         harm=harm,
-        gain=betting.settle(tally.gain, placed.gain, x=x, v=v, grid=points),
+        gain=gain,
         stable_n=tally.stable_n + 1 - canary,
         canary_n=tally.canary_n + canary,
         stable_sum=tally.stable_sum + y * (1 - canary),
@@ -136,6 +143,7 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
         v=tally.v + v,
         harm_top=max(tally.harm_top, betting.log_mean(harm[points.index(0.0)])),
         history=history,
+        beyond=tally.beyond,
     )
 
 
@@ -211,4 +219,5 @@ def _evidence(metric: Metric, tally: Tally, alpha: float, alpha_harm: float) -> 
         alpha_promote=alpha,
         harm_e=betting.e_value(tally.harm_top),
         promote_e=None if promote is None else betting.e_value(promote),
+        beyond=tally.beyond,
     )

@@ -1,7 +1,7 @@
 """What a rollout watches: each metric turns a value into an outcome in [0, 1], higher is better.
 
-- `mean`: values from 0 to 1 (errors, scores, feedback); beyond them they are clipped. The effect is one of
-  means.
+- `mean`: values from 0 to 1 (errors, scores, feedback). The effect is one of means. What one beyond
+  them is worth nobody knows: for promotion the worst (`analysis`).
 - `rank`: heavy tails such as cost. The outcome is the share of the last stable values that lie above the
   value (ties half). One call of 1,000 times the usual cost moves it no further than the dearest of the
   usual ones.
@@ -16,7 +16,7 @@ may abort; they never have a margin, so that they never promote.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -65,10 +65,11 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"metric {self.name!r}: 0 < quantile < 1 is needed")
 
 
-def standard(name: str, *, margin: float | None = None) -> Metric:
+def standard(name: str, *, margin: float | None = None, less_is_better: Collection[str] = ()) -> Metric:
     """The metric of a name in the configuration; raises WrongCall for one that means nothing.
 
-    `error_rate` (value 1.0 for an error, 0.0 else), `latency_pNN`, `ttft_pNN`, `cost`, `score:NAME`.
+    `error_rate` (value 1.0 for an error, 0.0 else), `latency_pNN`, `ttft_pNN`, `cost`, `score:NAME`. Of
+    scores of these names less is better.
     """
     tail = re.fullmatch(r"(?:latency|ttft)_p([1-9]\d)", name)
     if margin is not None and (tail or name == "cost"):
@@ -84,18 +85,24 @@ def standard(name: str, *, margin: float | None = None) -> Metric:
         margin = MARGINS[name] if margin is None else margin
         return Metric(name=name, higher_is_better=False, margin=margin, late="worst")
     if name.startswith("score:") and len(name) > len("score:"):
-        return Metric(name=name, margin=SCORE_MARGIN if margin is None else margin)
+        return Metric(
+            name=name,
+            higher_is_better=name.removeprefix("score:") not in less_is_better,
+            margin=SCORE_MARGIN if margin is None else margin,
+        )
     raise WrongCall(
         f"no metric is called {name!r}; there are error_rate, latency_pNN, ttft_pNN, cost and score:NAME"
     )
 
 
-def standards(names: Sequence[str], margins: Mapping[str, float]) -> tuple[Metric, ...]:
+def standards(
+    names: Sequence[str], margins: Mapping[str, float], *, less_is_better: Collection[str] = ()
+) -> tuple[Metric, ...]:
     """The metrics of a deployment's `rollout`, alpha shared equally. Raises WrongCall as `standard` does."""
     unknown = sorted(set(margins) - set(names))
     if unknown:
         raise WrongCall(f"a margin is given for {unknown[0]!r}, which is not among the metrics {list(names)}")
-    return tuple(standard(name, margin=margins.get(name)) for name in names)
+    return tuple(standard(name, margin=margins.get(name), less_is_better=less_is_better) for name in names)
 
 
 def worst(metric: Metric) -> float:

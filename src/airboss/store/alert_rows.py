@@ -31,7 +31,7 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
 
 class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm as it is configured. Of kinds `threshold` and `change`, a value above `bound` breaks it, or
-    one below with `below`. `probe` is an order in JSON."""
+    one below with `below`. `probe` is an order in JSON. `less_is_better` of a score whose scorer says so."""
 
     name: str
     metric: Metric
@@ -47,6 +47,7 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     every_s: int = 86_400
     notify: tuple[str, ...] = ()
     notify_no_data: bool = False
+    less_is_better: bool = False
 
 
 class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):

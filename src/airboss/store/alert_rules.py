@@ -58,14 +58,14 @@ def quieted(
 def in_maintenance(
     windows: Mapping[str, MaintenanceConfig], deployment: str, now: datetime
 ) -> Silence | None:
-    """The silence that maintenance of a deployment is now."""
-    for name, each in windows.items():
-        if each.deployments is not None and deployment not in each.deployments:
-            continue
-        ends = _ends(each, now)
-        if ends is not None:
-            return Silence(until=ends, reason=f"maintenance {name}", by="the configuration", at=now)
-    return None
+    """The silence that maintenance of a deployment is now; of several windows the one that lasts longest."""
+    found = [
+        Silence(until=ends, reason=f"maintenance {name}", by="the configuration", at=now)
+        for name, each in windows.items()
+        if (each.deployments is None or deployment in each.deployments)
+        and (ends := _ends(each, now)) is not None
+    ]
+    return max(found, key=lambda each: each.until, default=None)
 
 
 def _ends(window: MaintenanceConfig, now: datetime) -> datetime | None:

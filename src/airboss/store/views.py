@@ -34,6 +34,13 @@ class SqlViewStore(LedgerPart):
         with self._write() as connection:
             return bool(connection.execute(delete(saved_views).where(saved_views.c.name == name)).rowcount)
 
+    def forget_user(self, user: str) -> int:
+        """Keep no view of a person's calls any more; how many there were."""
+        theirs = [each.name for each in self.views() if each.query.get("user") == user]
+        with self._write() as connection:
+            connection.execute(delete(saved_views).where(saved_views.c.name.in_(theirs)))
+        return len(theirs)
+
     def drift(self, name: str) -> bytes | None:
         """As `DriftStore.drift`."""
         with self._read() as connection:
