@@ -103,8 +103,10 @@ class House:
         self.gate = Gate()
         self.log = MemoryRecordLog()
         self.calls = 0
+        self.arms: dict[str, str] = {}
         self.ids = RecordIds()
         self.fail_publish: Exception | None = None
+        self.unmoved_since: datetime | None = None
         self.again()
 
     def again(self) -> None:
@@ -124,10 +126,10 @@ class House:
         )
 
     def journal(self) -> JournalStatus:
-        """Everything has been moved."""
+        """Everything has been moved, unless the test says otherwise."""
         return JournalStatus(
             unmoved_bytes=0,
-            oldest_unmoved_at=None,
+            oldest_unmoved_at=self.unmoved_since,
             lag_s=0.0,
             store_up=True,
             moved_records=0,
@@ -170,20 +172,20 @@ class House:
         assert snapshot is not None
         return snapshot.plan
 
-    def serve(self, calls: int, *, canary_errors: bool) -> None:
-        """Calls of as many users, assigned and recorded as gateways would, then time to notice them."""
+    def open(self, calls: int) -> dict[str, int]:
+        """Calls of as many users, assigned and begun as gateways would; their numbers by id."""
         plan = self.plan()
         (deployment,) = plan.deployments
         canary = deployment.canary
-        frames = {}
-        ends = {}
+        frames, begun = {}, {}
         for _ in range(calls):
             number, self.calls = self.calls, self.calls + 1
             self.clock.at += timedelta(milliseconds=10)
             record_id = self.ids.next(int(self.clock.at.timestamp() * 1000))
             user = f"u{number}"
             arm = assign.arm(canary.salt, f"user:{user}", canary.weight) if canary is not None else "stable"
-            failed = canary_errors and arm == "canary"
+            self.arms[record_id] = arm
+            begun[record_id] = number
             frames[record_id] = opened_json(
                 number,
                 id=record_id,
@@ -193,14 +195,26 @@ class House:
                 plan=plan.number,
                 user=user,
             )
-            ends[record_id] = closed_json(number, id=record_id, status="error" if failed else "ok")
         start = self.log.offset("w/1")
         self.log.apply(JournalMove(segment="w/1", start=start, end=start + 1, opened=frames))
-        self.log.apply(JournalMove(segment="w/1", start=start + 1, end=start + 2, closed=ends))
+        return begun
+
+    def serve(self, calls: int, *, canary_errors: bool) -> None:
+        """Calls that end, then time to notice them."""
+        ends = {
+            record_id: closed_json(
+                number,
+                id=record_id,
+                status="error" if canary_errors and self.arms[record_id] == "canary" else "ok",
+            )
+            for record_id, number in self.open(calls).items()
+        }
+        start = self.log.offset("w/1")
+        self.log.apply(JournalMove(segment="w/1", start=start, end=start + 1, closed=ends))
         self.clock.at += timedelta(seconds=5)
 
-    def judge(self, name: str, of: Callable[[str], bool]) -> None:
-        """Scores of all calls that have none yet, by their arm."""
+    def judge(self, name: str, arm: str) -> None:
+        """Scores of all calls that have none yet: yes on this arm, no on others."""
         judged = [
             Score(
                 id=f"{each.id}/{name}",
@@ -210,7 +224,7 @@ class House:
                 source="scorer",
                 by=name,
                 at=self.clock.at,
-                value=of(each.arm),
+                value=each.arm == arm,
             )
             for each in self.log.records(RecordFilter(), limit=10_000, bodies=False)
         ]
@@ -461,6 +475,27 @@ def test_a_persons_word_waits_for_no_record_store(house: House, action: str) -> 
     assert (found.stage, found.verdict) == (ordered[0].stage, ordered[0].verdict)
 
 
+def test_an_end_that_is_still_in_a_journal_is_not_late(house: House) -> None:
+    """After an hour without the record store calls that were under way when it went have ended long ago:
+    nobody takes them for calls that hang before all that has been recorded is there."""
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    house.serve(10, canary_errors=False)
+    house.open(30)
+    house.unmoved_since = house.clock.at
+    house.clock.at += timedelta(hours=1)
+    house.rollouts.tick()
+    (found,) = house.rollouts.list()
+    assert found.verdict is not None
+    (errors,) = found.verdict.metrics
+    assert (errors.stable_mean, errors.canary_mean) == (0.0, 0.0)
+    assert errors.stable_n + errors.canary_n == 10
+    house.unmoved_since = None
+    house.rollouts.tick()
+    (errors,) = house.rollouts.list()[0].verdict.metrics  # type: ignore[union-attr]
+    assert errors.stable_n + errors.canary_n == 40, "now they hang indeed"
+
+
 def test_what_a_tick_knows_of_one_rollout_is_kept_while_another_cannot_be_read(house: House) -> None:
     """A verdict comes into force though the record store is away by then."""
     house.apply("New.")
@@ -508,7 +543,7 @@ def test_less_of_a_score_is_better_where_its_scorer_says_so(house: House) -> Non
         house.rollouts.apply(said.replace("PROMPT", prompt), "airboss.toml")
         house.rollouts.start("support", None, by="ann")
         house.serve(300, canary_errors=False)
-        house.judge("refusal", lambda arm, refuses=refuses: arm == refuses)
+        house.judge("refusal", refuses)
         house.rollouts.tick()
         found = house.rollouts.list()[0]
         assert found.stage.state == state

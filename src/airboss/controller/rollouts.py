@@ -12,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -272,7 +272,8 @@ class Rollouts:
 
     def _read_lanes(self, rollout: Rollout) -> None:
         """Take the calls that have come; kept as they are taken."""
-        until = self._horizon()
+        known = self._known()
+        until = first_id(known)
         for name in [lane.name for lane in rollout.lanes]:
             for _ in range(BATCHES_MAX):
                 lane = next(each for each in rollout.lanes if each.name == name)
@@ -285,11 +286,13 @@ class Rollouts:
                     kept = self._live(rollout.id)
                     if kept is None:
                         return
-                    rollout, full = self._take(kept, lane, calls)
+                    rollout, full = self._take(kept, lane, calls, known)
                 if not full or len(calls) < BATCH:
                     break
 
-    def _take(self, rollout: Rollout, lane: live.Lane, calls: Sequence[WatchedCall]) -> tuple[Rollout, bool]:
+    def _take(
+        self, rollout: Rollout, lane: live.Lane, calls: Sequence[WatchedCall], known: datetime
+    ) -> tuple[Rollout, bool]:
         given = tuple(calls)
         keys = {unit: unit_key(rollout, unit) for unit in map(live.unit_of, given) if live.sticky(unit)}
         kept = self._store.units(rollout.id, lane.name, list(keys.values()))
@@ -302,7 +305,7 @@ class Rollouts:
             given,
             weights=self._plan_weights(rollout, {call.plan for call in given}),
             seen=seen,
-            now=self._clock.now(),
+            now=known,
         )
         if folded.rollout != rollout:
             units = {
@@ -323,12 +326,12 @@ class Rollouts:
                     known[number] = canary.weight
         return {number: weight for number in plans if (weight := known[number]) is not None}
 
-    def _horizon(self) -> str:
-        """The id that every call admitted before now, but for a margin, is below; all of those are in the
-        record store, ended or open."""
+    def _known(self) -> datetime:
+        """All that happened before then is in the record store: calls that were admitted, and their ends. So
+        one that is open there was open at that time, and is late by that time, not by the present one."""
         sure = self._clock.now() - timedelta(seconds=MARGIN_S)
         waiting = self._journal().oldest_unmoved_at
-        return first_id(min(sure, waiting) if waiting is not None else sure)
+        return min(sure, waiting) if waiting is not None else sure
 
     # -- what both do
 
