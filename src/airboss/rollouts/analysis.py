@@ -36,13 +36,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """One unit's value of one metric in one step.
 
     `chance` is what the unit's chance of the canary was, given all that was known of it before
-    (`units.chance`). `value` is in the metric's own units.
+    (`units.chance`). `value` is in the metric's own units. `at_least`: the caller gave up then; of a tail
+    that is known to be worse, or else nothing.
     """
 
     metric: str
     canary: bool
     chance: float
     value: float
+    at_least: bool = False
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +119,9 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
         return tally
     beyond = metric.kind == "mean" and not 0.0 <= seen.value <= 1.0
     y = float(not seen.canary) if beyond else outcome(metric, seen.value, history=history)
-    if metric.kind != "mean" and not seen.canary:
+    if seen.at_least and y != 0.0:
+        return tally
+    if metric.kind != "mean" and not seen.canary and not seen.at_least:
         history = (*history[-HISTORY + 1 :], seen.value)
     if y is None:
         return msgspec.structs.replace(tally, history=history)

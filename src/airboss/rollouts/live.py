@@ -159,6 +159,7 @@ def fold(
                     admitted_s=call.started_at.timestamp(),
                     settled=True,
                     value=value_of(metric, call),
+                    at_least=call.status == "cancelled",
                 )
             )
     state = rollout.analysis
@@ -208,6 +209,8 @@ def value_of(metric: Metric, call: WatchedCall) -> float | None:  # noqa: PLR091
     """What a call says to a metric; None where it says nothing."""
     if call.open:
         return worst(metric) if metric.late == "worst" else None
+    if call.status == "cancelled" and metric.kind == "tail":  # so long it was waited for
+        return call.latency_ms if metric.name.startswith("latency") or call.ttft_ms is None else None
     if call.status not in ("ok", "error"):
         return None
     if metric.name == "error_rate":

@@ -75,7 +75,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """One call in the queue of one metric. `admitted_s` is in seconds, of the same clock as `now_s` below.
 
     `settled` False: a value may still come. Settled without a `value`: none will (refused, cancelled,
-    unscored), and the call does not count.
+    unscored), and the call does not count. `at_least`: as of `Outcome`.
     """
 
     unit: str
@@ -85,6 +85,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     admitted_s: float
     settled: bool
     value: float | None = None
+    at_least: bool = False
 
 
 Counted = tuple[str, float]
@@ -126,7 +127,13 @@ def entering(
             if value is not None:
                 new[once] = None
                 outcomes.append(
-                    Outcome(metric=metric.name, canary=call.canary, chance=call.chance, value=value)
+                    Outcome(
+                        metric=metric.name,
+                        canary=call.canary,
+                        chance=call.chance,
+                        value=value,
+                        at_least=call.at_least,
+                    )
                 )
         taken += 1
     return Entered(outcomes=tuple(outcomes), counted=tuple(new), taken=taken)
