@@ -285,7 +285,8 @@ def save_view(desk: Desk, call: Call) -> SavedView:
     intent = call.intent(ViewIntent)
     name, parts = intent.name.strip(), urlsplit(intent.url)
     if not 0 < len(name) <= VIEW_NAME_MAX or not name.isprintable():
-        raise InvalidRequest(f"the name has {len(name)} characters; give 1 to {VIEW_NAME_MAX}", param="name")
+        said = f"the name is {name[:80]!r}; give 1 to {VIEW_NAME_MAX} characters that can be seen"
+        raise InvalidRequest(said, param="name")
     if name in {".", ".."} or name.endswith("/"):
         raise InvalidRequest(
             f"{name!r} cannot stand in an address, to delete it by; add a word", param="name"
