@@ -127,8 +127,7 @@ def fold(
     come.
 
     `weights` has the canary's weight under each plan of this rollout; a call under another plan is passed
-    over. `seen` is what the lane remembers of the calls' sticky units. All that happened before
-    `now` is known.
+    over. `seen` is what the lane remembers of the calls' sticky units. What was before `now` is known.
     """
     metrics = [metric for metric in rollout.analysis.metrics if lane_of(metric) == lane.name]
     units = dict(seen)
