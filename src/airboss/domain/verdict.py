@@ -24,11 +24,10 @@ class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
     `[low, high]` its confidence sequence, valid at every look at once: each end fails with a chance of at
     most the level that its own decision has (`alpha_harm` towards harm, `alpha_promote` towards promotion).
     Means and effect are None while there is nothing to take them of. The effect weighs each unit by
-    chance * (1 - chance), so it may differ from the plain difference of the means where weights changed.
-    `harm_e` is the largest e-value so far against "not worse", `promote_e` the present one against "worse
-    by the margin"; they decide at `1 / alpha_harm` and `1 / alpha_promote`. `margin` None: the metric guards,
-    it may abort and says nothing for promotion (`promote_e` is then None too). `beyond` values were not
-    between 0 and 1: for promotion they are the worst there could be, for harm and in the counts nothing.
+    chance * (1 - chance), so it may differ from the difference of the means where weights changed. `harm_e`
+    is the largest e-value so far against "not worse", `promote_e` the present one against "worse by the
+    margin"; they decide at 1 / `alpha_harm` and 1 / `alpha_promote`. `margin` and `promote_e` None: the metric
+    only guards. `beyond` values were not in [0, 1]: for promotion they are the worst there could be.
     """
 
     metric: str
