@@ -26,7 +26,7 @@ class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
     Means and effect are None while there is nothing to take them of. The effect weighs each unit by
     chance * (1 - chance), so it may differ from the difference of the means where weights changed. `harm_e`
     is the largest e-value so far against "not worse", `promote_e` the present one against "worse by the
-    margin"; they decide at 1 / `alpha_harm` and 1 / `alpha_promote`. `margin` and `promote_e` None: the metric
+    margin"; they decide at 1 / `alpha_harm` and 1 / `alpha_promote`. With a `margin` of None the metric
     only guards. `beyond` values were not in [0, 1]: for promotion they are the worst there could be.
     """
 
