@@ -16,8 +16,10 @@ import pytest
 from typer.main import get_command
 
 import airboss
+from airboss.cli.api import read_admin_key
 from airboss.cli.main import app, only
 from airboss.cli.stopped import match
+from airboss.domain.errors import WrongCall
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
 from airboss.testing import FakeProvider
@@ -385,3 +387,15 @@ def test_version_within_its_time() -> None:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             took[what].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(took["version"]) < 3.5 * min(took["libraries"]), took
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"a\0b", "schlüssel".encode(), b"\xff"])
+def test_a_key_file_that_was_spoilt_is_named(tmp_path: Path, content: bytes) -> None:
+    """Nothing is sent with what it holds, which no header takes."""
+    path = tmp_path / "secrets" / "admin_key"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(WrongCall, match="the admin key cannot be read"):
+        read_admin_key(tmp_path)
+    path.write_text("ab_key\n")
+    assert read_admin_key(tmp_path) == "ab_key"

@@ -1,9 +1,18 @@
-"""What alarms about recording watch."""
+"""What alarms about recording watch, and the configuration that is asked for behind live calls."""
 
 from __future__ import annotations
 
-from airboss.compose.watching import lost
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from airboss.compose.watching import InForce, lost
+from airboss.domain.errors import SetupError
 from airboss.domain.status import JournalStatus, RetentionStatus
+from airboss.store.ledger import SqlLedger
+from tests.store.ledgers import plan
 
 
 def test_a_callers_slip_is_no_loss() -> None:
@@ -19,3 +28,22 @@ def test_a_callers_slip_is_no_loss() -> None:
     )
     retention = RetentionStatus(dropped=3, disk_full=True)
     assert lost(journal, retention) == {"dead_letters": 1, "bodies_dropped": 3, "disk_full": 1}
+
+
+def test_a_configuration_that_somebody_edited_is_waited_out(tmp_path: Path) -> None:
+    """As a ledger that is away is, by the mover too: a controller must not end by it again and again."""
+    with closing(SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
+        ledger.publish("", plan())
+        force = InForce(ledger)
+        before = force.config()
+
+        def put(text: str) -> None:
+            with closing(sqlite3.connect(tmp_path / "ledger.db")) as theirs, theirs:
+                theirs.execute("update plans set config = ?", [text])
+
+        put("x = [")
+        for _ in range(2):
+            with pytest.raises(SetupError, match=r"not TOML.*the ledger was edited"):
+                force.config()
+        put("")
+        assert force.config() == before

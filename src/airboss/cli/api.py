@@ -273,13 +273,17 @@ def unreached(url: str, error: Exception) -> AirbossError:
 
 def read_admin_key(data_dir: Path) -> str:
     """The admin key of the Airboss on this data directory. Raises WrongCall if it was preset at its start."""
+    path = data_dir / "secrets" / "admin_key"
     try:
-        return (data_dir / "secrets" / "admin_key").read_text().strip()
-    except OSError as error:
+        key, why = path.read_text().strip(), f"{path} holds none"
+    except (OSError, ValueError) as error:
+        key, why = "", str(error)
+    if not key.isascii() or not key.isprintable() or not key:
         raise WrongCall(
-            f"the admin key cannot be read ({error}). If it was preset when Airboss started, set"
+            f"the admin key cannot be read ({why}). If it was preset when Airboss started, set"
             f" {ADMIN_KEY_ENV} here too."
-        ) from error
+        )
+    return key
 
 
 class Said(dict[str, Any]):

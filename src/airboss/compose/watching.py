@@ -17,7 +17,7 @@ from airboss.compose.parts import SystemClock
 from airboss.compose.probes import Probes
 from airboss.compose.threads import at_work, in_a_loop
 from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
-from airboss.domain.errors import SetupError
+from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
 from airboss.store.alert_rules import quieted
 from airboss.store.datadir import DataDir, read_secret
@@ -47,11 +47,15 @@ class InForce:
         self._held: tuple[str | None, Config] = (None, Config())
 
     def config(self) -> Config:
-        """As it is now; an empty one before the first. Raises SetupError."""
+        """As it is now; an empty one before the first. Raises SetupError, also for one that somebody edited:
+        who asks waits for the ledger, and does not end by it."""
         text = self._ledger.config()
         held, config = self._held
         if text != held:
-            config = Config() if text is None else parse_config(text, source="the configuration in force")
+            try:
+                config = Config() if text is None else parse_config(text, source="the configuration in force")
+            except ConfigError as error:
+                raise SetupError(f"{error}: the ledger was edited; put a copy of it back") from error
             self._held = (text, config)
         return config
 
