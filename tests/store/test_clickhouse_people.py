@@ -307,6 +307,36 @@ def test_usage_of_a_person_is_told_from_sums(log: ClickHouseRecordLog) -> None:
         assert any((row.latency_p99_ms or 0) > 9e3 for row in log.usage(asked))
 
 
+@pytest.mark.parametrize("limit", [1, 9, 140, 999])
+def test_the_slowest_of_many_short_sessions(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Found by those with one of the slowest calls, nobody among them; the same as of every call."""
+    rng = random.Random(20261130)
+    many = [
+        call(COUNT + at, user="bob", session=rng.choice([f"s{at // 3}", None]) if at % 50 else None,
+             status=rng.choice(["ok", "ok", "error"]), latency_ms=rng.lognormvariate(6, 1.2))
+        for at in range(600)
+    ]  # fmt: skip
+    log.apply(JournalMove(segment=SEGMENT, start=2, end=3, records=tuple(many)))
+    asked = UsageQuery(since=START, until=LATER, by=("session",), order="latency_p95_ms", limit=limit)
+    with monkeypatch.context() as patch:
+        patch.setattr(rollups, "FEW", 10**9)
+        expected = log.usage(asked)
+    found, rows = [], log._house.rows
+
+    def seen(text: str, *given: Any) -> list[list[Any]]:
+        answer = rows(text, *given)
+        found.extend([len(answer)] if "having quantile" in text else [])
+        return answer
+
+    monkeypatch.setattr(log._house, "rows", seen)
+    told = [msgspec.structs.replace(row, tokens_per_s=None) for row in log.usage(asked)]
+    assert told == [msgspec.structs.replace(row, tokens_per_s=None) for row in expected]
+    assert found
+    assert (found[0] == limit) == (limit < 200)
+
+
 OLD_SUMS = """
     select
         toDateTime(toStartOfDay(started_at), 'UTC') as start, {columns}, count() as requests,

@@ -19,6 +19,11 @@ TAGGED: Final = "if(JSONHas(tags, "
 """How a column of a tag begins."""
 _NONE: Final = "map(toInt16(0), toUInt64(0))"
 PEOPLE: Final = ("users", "sessions")
+CALLS: Final = 12
+"""Sessions with so many calls each, on average, or fewer have few."""
+SLOW: Final = 20
+"""Of so many times as many sums as groups are asked for the slowest calls are looked at first."""
+FEW_MAX: Final = 1_000
 Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 
 
@@ -72,17 +77,30 @@ def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
         people, more = clickhouse_people.rows(sums, asked)
         given |= more
         times, counted, order = "true", "sum(requests)", clickhouse_people.ORDERS[metric]
-    text = query("top_people").format(
-        groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
-        people=people,
-        times=times,
-        where=asked.where,
-        requests=counted,
-        keys=", ".join(keys),
-        order=order,
-    )
-    found = rows(text, given)
+    parts = {
+        "groups": ", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
+        "people": people,
+        "where": asked.where,
+        "keys": ", ".join(keys),
+        "order": order,
+        "person": person,
+    }
+    found: list[list[Any]] = []
+    if metric == "latency_p95_ms" and sums is not None and person == "session" and asked.limit <= FEW_MAX:
+        found = _slowest_few(rows, parts, given, calls)
+    found = found or rows(query("top_people").format(**parts, times=times, requests=counted), given)
     return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
+
+
+def _slowest_few(rows: Ask, parts: Mapping[str, str], given: dict[str, Any], calls: int) -> list[list[Any]]:
+    """The slowest sessions, and how many calls each made, by those with one of the slowest calls alone; none
+    where that does not tell them: where sessions have many calls it seldom does."""
+    asked = {**given, "many": SLOW * given["limit"]}
+    ((bar, sessions),) = rows(query("slowest_calls").format(**parts), asked)
+    if calls > CALLS * sessions:
+        return []
+    found = rows(query("slowest_few").format(**parts), {**given, "bar": bar})
+    return found if len(found) == given["limit"] else []
 
 
 def _matching(rows: Ask, asked: Question, given: dict[str, Any]) -> tuple[Question, int]:
