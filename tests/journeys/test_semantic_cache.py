@@ -73,7 +73,7 @@ def airboss(fake: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Ite
     weights, tokenizer = embedder_files()
     config = CONFIG.format(url=fake.url, source=EMBEDDER_SOURCE, sha256=EMBEDDER_SHA256)
     made = Airboss(tmp_path_factory.mktemp("semantic") / "a", config, weights=weights)
-    (made.data / "weights" / tokenizer.name).hardlink_to(tokenizer)
+    (made.data / "weights" / tokenizer.name).symlink_to(tokenizer)
     with made as running:
         until(lambda: replica(running)["state"] == "ready", timeout_s=30)
         keep(running, "What does a warm engine say?")

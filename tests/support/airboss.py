@@ -72,7 +72,7 @@ class Airboss:
             (root / "airboss.toml").write_text(config)
         if weights is not None:
             (self.data / "weights").mkdir(parents=True)
-            (self.data / "weights" / weights.name).hardlink_to(weights)
+            (self.data / "weights" / weights.name).symlink_to(weights)
         self.ready: dict[str, Any] = {}
         self.process: subprocess.Popen[str] | None = None
         self.started_in_s = 0.0
