@@ -6,8 +6,10 @@ import json
 import os
 import socket
 import tempfile
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +24,7 @@ from airboss.cli.checks import (
     check_python,
     check_writable,
 )
+from airboss.cli.doctor import data
 from airboss.cli.tls_checks import check_tls
 from airboss.config import TlsConfig
 from airboss.governance import policies
@@ -220,3 +223,14 @@ def test_an_engine_must_load_and_not_only_be_there(tmp_path: Path, monkeypatch: 
     assert (broken.verdict, "libgomp.so.1" in broken.seen) == ("fail", True)
     assert check_engine("no_such_engine").verdict == "fail"
     assert check_engine().verdict == "ok"
+
+
+def test_an_older_airboss_that_runs_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the next start: it says nothing yet of what came later."""
+    made = DataDir(tmp_path / "data")
+    made.create()
+    made.ledger_path.touch()
+    journal = {"unmoved_bytes": 0, "store_up": True, "store_detail": None}
+    older = SimpleNamespace(running=True, get=lambda _path: {"journal": journal})
+    monkeypatch.setattr("airboss.cli.api.reach", lambda *_: nullcontext(older))
+    assert [each.verdict for each in data(made.path)] == ["ok", "ok"]

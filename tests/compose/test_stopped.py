@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from airboss.compose.parts import open_ledger
 from airboss.compose.stopped import stopped_desk
+from airboss.compose.up import UpOptions, choose_config, note_start
 from airboss.domain.errors import SetupError
 from airboss.store.datadir import DataDir
 from airboss.store.ledger_lead import leading
@@ -38,3 +40,34 @@ def test_a_ledger_that_another_one_leads_on(tmp_path: Path) -> None:
     ):
         pass
     assert not data.records_path.exists()
+
+
+def test_a_first_start_that_ended_before_its_plan_is_begun_again(tmp_path: Path) -> None:
+    """Also where `status` has looked in between, which keeps a checkpoint of the audit log. A ledger that was
+    taken away after that is lost, until somebody says that it is to be empty."""
+    config = tmp_path / "airboss.toml"
+    data = DataDir(tmp_path / "data")
+    data.create()
+    options = UpOptions(
+        config=config,
+        data_dir=data.path,
+        host="127.0.0.1",
+        port=0,
+        console_port=0,
+        workers=1,
+        insecure=False,
+        log_format=None,
+    )
+    note_start(data, options)
+    with stopped_desk(data.path) as desk:
+        assert desk.status().audit_trouble is None
+    assert data.kept_secret("audit_head") is not None
+    with open_ledger(data) as ledger:
+        assert choose_config(ledger, data, config)[1] == str(config)
+    for path in data.path.glob("ledger.db*"):
+        path.unlink()
+    with open_ledger(data) as ledger:
+        with pytest.raises(SetupError, match=r"is empty, and it was not before.* delete .*/audit_head"):
+            choose_config(ledger, data, config)
+        (data.secrets_dir / "audit_head").unlink()
+        assert choose_config(ledger, data, config)[1] == str(config)

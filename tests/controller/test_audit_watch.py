@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from airboss.controller.audit_watch import AuditWatch
@@ -191,3 +192,41 @@ def test_what_was_put_back_on_purpose_is_gone_on_with(house: House) -> None:
     (house.data.secrets_dir / "audit_head").unlink()
     assert house.look() is None
     assert house.verified().valid
+
+
+STRANGE: dict[str, str] = {
+    "a root that is no text": "update audit_leaves set root = cast(x'ff41' as text) where number = 11",
+    "a root that is no root": "update audit_leaves set root = 'x' where number = 11",
+    "a number as large as there is": "update audit_leaves set number = 9223372036854775807 where number = 11",
+    "a leaf that is rewritten": "update audit_leaves set content = replace(content, '2026-', '2027-'),"
+    " at = replace(at, '2026-', '2027-') where number = 11",
+    "a leaf that is no text": "update audit_leaves set content = x'ff' where number = 11",
+    "a leaf that says nothing": "update audit_leaves set content = '[' where number = 11",
+    "a leaf of another time": "update audit_leaves set at = 'x' where number = 11",
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_what_stands_in_the_last_leaf_is_signed_if_it_is_ours(house: House, strange: str) -> None:
+    """Else it is told, again and again, and the checkpoint stays; once it is as it was all is well."""
+    house.add(1)
+    kept = house.data.kept_secret("audit_head")
+    with closing(sqlite3.connect(house.data.ledger_path)) as ledger, ledger:
+        ledger.execute("create table spare as select * from audit_leaves where number = 11")
+        assert ledger.execute(STRANGE[strange]).rowcount == 1
+    assert "is not as it was written" in str(house.look())
+    assert "is not as it was written" in str(house.look())
+    assert house.data.kept_secret("audit_head") == kept
+    assert not house.verified().valid
+    with closing(sqlite3.connect(house.data.ledger_path)) as ledger, ledger:
+        ledger.execute("delete from audit_leaves where number not between 0 and 10")
+        ledger.execute("insert into audit_leaves select * from spare")
+    assert house.look() is None
+    assert house.data.kept_secret("audit_head") != kept
+
+
+def test_a_checkpoint_that_no_database_can_be_asked_for_is_told(house: House) -> None:
+    """As one that was signed of whatever stood in the last leaf."""
+    then = Signer(SECRET).sign(size=2**63, root="0" * 64, at="x")
+    house.data.write_secret("audit_head", msgspec.json.encode(then).decode())
+    assert "cannot be read" in str(house.look())

@@ -155,14 +155,19 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
 
 def check_not_lost(ledger: Ledger, data: DataDir) -> None:
     """Raise SetupError where the ledger is empty and has not always been: a new one would have no keys, no
-    history and nothing of who is forgotten, and nobody would see that it had."""
-    from airboss.compose.stores import AUDIT_HEAD  # noqa: PLC0415 - as above
+    history and nothing of who is forgotten, and nobody would see that it had. That of a first start which
+    ended before it had a plan is not empty: the audit log tells of that start."""
+    from airboss.compose.stores import AUDIT_HEAD, open_audit  # noqa: PLC0415 - as above
 
-    if ledger.config() is None and data.kept_secret(AUDIT_HEAD) is not None:
-        raise SetupError(
-            f"the ledger of {data.path} is empty, and it was not before: put it back from a backup, or begin "
-            "anew with another --data-dir"
-        )
+    if ledger.config() is not None or data.kept_secret(AUDIT_HEAD) is None:
+        return
+    with open_audit(data) as audit:
+        if audit.newest(limit=1):
+            return
+    raise SetupError(
+        f"the ledger of {data.path} is empty, and it was not before: put it back from a backup, or begin "
+        f"anew with another --data-dir. To go on with an empty one, delete {data.secrets_dir / AUDIT_HEAD}"
+    )
 
 
 def tell_where(data: DataDir, places: fleet.Places, console_url: str, config: Config) -> None:

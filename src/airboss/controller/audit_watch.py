@@ -4,16 +4,22 @@ ledger, so that a ledger that was put back from an older copy, or cut, does not 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from airboss.domain.ports import Clock
-from airboss.governance.checkpoint import Checkpoint, Signer, is_signed, read_kept
-from airboss.store.audit_rows import AuditLog
+from airboss.governance.audit import read_leaf, unsigned
+from airboss.governance.checkpoint import Checkpoint, Signer, is_sealed, is_signed, read_kept
+from airboss.store.audit_rows import AuditLog, LeafRow
 
 EVERY_S: Final = 5.0
+NUMBER_MAX: Final = 2**63 - 2
+"""A log of one leaf more has a size that no database can be asked for."""
+
+_ROOT = re.compile(r"[0-9a-f]{64}")
 
 log = logging.getLogger(__name__)
 
@@ -47,27 +53,34 @@ class AuditWatch:
         if at < self._next_at:
             return
         self._next_at = at + EVERY_S
-        found = self._look()
+        try:
+            found = self._look()
+        except (ValueError, OverflowError) as error:  # what stands there was not written by us
+            found = f"its last leaves cannot be read ({error}): see `airboss audit verify`"
         if found != self.trouble and found is not None:
             log.error("the audit log: %s", found)
         self.trouble = found
 
     def _look(self) -> str | None:
-        kept, newest = read_kept(self._kept()), self._newest()
+        kept = read_kept(self._kept())
         if kept is not None:
             trouble = self._against(kept)
             if trouble is not None:
                 return trouble
-        if newest is not None and (kept is None or newest.size > kept.size):
-            self._keep(msgspec.json.encode(newest).decode())
+        newest = self._newest()
+        if newest is None:
+            return None
+        if not is_ours(newest, self._signer.public_key):
+            return f"its last leaf, {newest.number}, is not as it was written: see `airboss audit verify`"
+        if kept is None or newest.number >= kept.size:
+            now = self._signer.sign(size=newest.number + 1, root=newest.root, at=newest.at)
+            self._keep(msgspec.json.encode(now).decode())
         return None
 
-    def _newest(self, before: int | None = None) -> Checkpoint | None:
-        """The log as of its last leaf, or of the last with a smaller number, signed now."""
+    def _newest(self, before: int | None = None) -> LeafRow | None:
+        """The log's last leaf, or the last with a smaller number, whatever somebody has made of it."""
         for each in self._audit.newest(limit=1, before=before):
-            leaf = each.leaf
-            number = leaf.number if isinstance(leaf.number, int) else -1  # what somebody wrote there is kept
-            return self._signer.sign(size=number + 1, root=str(leaf.root), at=str(leaf.at))
+            return each.leaf
         return None
 
     def _against(self, kept: Checkpoint) -> str | None:
@@ -77,10 +90,30 @@ class AuditWatch:
         if kept.public_key != self._signer.public_key:
             return "it was signed with another key than secrets/audit_key: put the one of before back"
         then = self._newest(before=kept.size)
-        if then is not None and (then.size, then.root) == (kept.size, kept.root):
+        if then is not None and (then.number, then.root) == (kept.size - 1, kept.root):
             return None
         return (
             f"leaf {kept.size - 1}, its last at {kept.at}, is gone or another one: the ledger was put back "
             "from an older copy, or edited. See `airboss audit verify`; if that was done on purpose, delete "
             "secrets/audit_head"
         )
+
+
+def is_ours(row: LeafRow, public_key: str) -> bool:
+    """Whether a row is a leaf as we write them, and not rewritten since, by its own signature where it has
+    one. What no row of ours holds, of whatever type, is signed for nobody. Never raises."""
+    texts = (row.content, row.root, row.at, row.action)
+    if not isinstance(row.number, int) or not all(isinstance(each, str) for each in texts):
+        return False
+    try:
+        leaf = read_leaf(row.content)
+        said = unsigned(leaf, row.content)
+    except (ValueError, RecursionError):
+        return False
+    if not 0 <= row.number <= NUMBER_MAX or not _ROOT.fullmatch(row.root):
+        return False
+    if (leaf.number, leaf.at, leaf.action) != (row.number, row.at, row.action):
+        return False
+    if leaf.signature is None:  # of a log from before leaves were signed
+        return True
+    return said is not None and is_sealed(said, leaf.signature, public_key)
