@@ -53,7 +53,10 @@ def free_memory() -> int:
 # `fsync`, and ext4 without a journal looks for an inode among all that were freed in the last minutes: six
 # tenths of the processor time of an insert into ClickHouse, nine tenths of the time of some files here.
 if "TMPDIR" not in os.environ and free_memory() >= ROOM_BYTES:
-    tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="ab-", dir=MEMORY)
+    for left in MEMORY.glob("ab-[0-9]*-*"):  # by a run that was killed
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=f"ab-{os.getpid()}-", dir=MEMORY)
     atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 
