@@ -246,6 +246,20 @@ def test_a_ledger_that_takes_nothing_keeps_no_alarm_quiet(
     assert not watched.watch.untaken
 
 
+def test_what_the_ledger_is_taking_is_not_untaken(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or who sends would send it beside the ledger."""
+    put, seen = watched.store.put_alarms, []
+
+    def put_alarms(*rows: Any, **more: Any) -> None:
+        put(*rows, **more)
+        seen.append((len(more["notifications"]), watched.watch.untaken.notifications))
+
+    monkeypatch.setattr(watched.store, "put_alarms", put_alarms)
+    watched.calls(*range(100, 120), status="error")
+    watched.tick()
+    assert seen == [(1, ())]
+
+
 def test_an_alarm_that_goes_while_the_ledger_takes_nothing(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,3 +63,37 @@ def test_what_is_taken_out_stays_out(tmp_path: Path, synced: list[Path]) -> None
     letters.remove([("w/000001", 1)])
     assert synced == [tmp_path / "letters.jsonl.new", tmp_path]
     assert letters.all() == []
+
+
+def test_a_file_that_is_moved_away_holds_up_no_move(tmp_path: Path) -> None:
+    """There is nothing left to have on disk, and the next letter is in a file of its own."""
+    letters = DeadLetters(tmp_path / "letters.jsonl")
+    letters.add("w/000001", 1, "why", b"x")
+    (tmp_path / "letters.jsonl").unlink()
+    letters.sync()
+    letters.add("w/000001", 2, "why", b"y")
+    letters.sync()
+    assert [letter.payload for letter in letters.all()] == ["y"]
+
+
+def test_an_open_call_that_cannot_be_closed_is_on_disk_before_its_journal_goes(
+    tmp_path: Path, synced: list[Path]
+) -> None:
+    """A dead worker's directory is deleted after it, and nothing else is moved in between."""
+
+    class Log(StrictLog):
+        def orphans(self, segment_prefix: str) -> dict[str, bytes]:
+            """One that says nothing."""
+            return {f"{segment_prefix}1": b"nonsense"}
+
+    seen: list[tuple[str, bool]] = []
+
+    def fault(point: str) -> None:
+        seen.append((point, tmp_path / DEAD_LETTERS in synced))
+
+    mover = Mover(tmp_path, Log(), FixedClock(), fault=fault)
+    JournalWriter(tmp_path, "0").stop()
+    mover.drain()
+    assert seen[0] == ("closed", False)
+    assert {point for point, _ in seen[1:]} >= {"deleted"}
+    assert all(on_disk for _, on_disk in seen[1:])

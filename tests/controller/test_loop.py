@@ -110,7 +110,8 @@ def test_nobody_is_answered_before_the_first_look(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_silent_is_slow_and_not_down(tmp_path: Path) -> None:
-    """It may be at work on something long; that it is away says the mover, who stops waiting for it."""
+    """For half a minute: it may be at work on something long. That it is away says the mover, who stops
+    waiting for it, or nobody, where every move fails."""
     clock = Clock()
     controller = Controller(mover=(moves := Moves()), metrics=tmp_path / "x", clock=clock)
     controller._take(DONE)
@@ -119,6 +120,9 @@ def test_a_store_that_is_silent_is_slow_and_not_down(tmp_path: Path) -> None:
     clock.seconds = 20.0
     told = controller.journal
     assert (told.store_up, told.store_detail) == (True, "the record store has not answered for 20 s")
+    clock.seconds = 30.0
+    told = controller.journal
+    assert (told.store_up, told.store_detail) == (False, "the record store has not answered for 30 s")
     moves.now = msgspec.structs.replace(DONE, store_up=False, store_detail="it does not answer")
     assert controller.journal == moves.now
 

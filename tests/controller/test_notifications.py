@@ -360,6 +360,38 @@ def test_a_ledger_that_takes_no_writes_has_nothing_sent_twice(
     assert [each.state for each in store.notifications("errors", limit=9)] == ["sent"]
 
 
+def test_what_waits_in_the_ledger_comes_before_what_it_does_not_have_yet(
+    receiver: Receiver, store: SqlAlertStore
+) -> None:
+    """That an alarm is over is told after that it fires: also where the ledger could not be told that this
+    was sent. What a ledger has that says it failed is its to send; one that cannot be read holds up
+    nothing."""
+    clock = FixedClock()
+    fired, over, other = (
+        note(number, created_at=clock.now(), due_at=clock.now(), **fields)
+        for number, fields in ((1, {}), (2, {"kind": "resolved"}), (3, {"notifier": "others"}))
+    )
+    store.add_notification(fired)
+    sending = Deliveries(store, sender(receiver.url), clock, untaken=lambda: (over, other))
+    assert sending._due_untaken() == [other]
+    asyncio.run(sending._send(fired))
+    assert sending._due_untaken() == [over, other], "sent, and the ledger does not know"
+    store.put_alarms([], notifications=[other])
+    store.settle_notification(msgspec.structs.replace(other, state="sent", ended_at=clock.now()))
+    assert sending._due_untaken() == [over], "not sent again"
+    store.close()
+    gone = Deliveries(Unreadable(), sender(receiver.url), clock, untaken=lambda: (over, other))  # type: ignore[arg-type]
+    assert gone._due_untaken() == [over, other]
+
+
+class Unreadable:
+    """A ledger whose disk is gone."""
+
+    def waiting(self) -> tuple[tuple[str, str, str], ...]:
+        """Cannot be had."""
+        raise SetupError("the ledger cannot be read")
+
+
 def test_what_the_ledger_does_not_have_yet_is_sent_from_memory(
     receiver: Receiver, store: SqlAlertStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

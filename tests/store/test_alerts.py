@@ -58,10 +58,23 @@ def test_a_transition_is_kept_whole_or_not_at_all(store: SqlAlertStore) -> None:
     """A state that moved without its notification would be a fire that nobody hears of."""
     store.put_alarms([ROW], notifications=[note(1)])
     ok = msgspec.structs.replace(ROW, phase="ok")
-    with pytest.raises(Exception, match=r"(?i)unique|cannot"):
-        store.put_alarms([ok], notifications=[note(2), note(1)])
+    with pytest.raises(TypeError):
+        store.put_alarms([ok], notifications=[note(2), note(3, body={"no JSON": object()})])
     assert store.alarms() == {"errors": ROW}
     assert [each.id for each in store.notifications("errors", limit=10)] == ["n1"]
+
+
+def test_what_was_kept_may_be_brought_again(store: SqlAlertStore) -> None:
+    """A commit whose answer was lost is tried again, with what has come since; what was sent stays sent."""
+    event = AlarmEvent(alarm="errors", at=NOW, before="ok", after="firing", value=0.5, bound=0.1)
+    store.put_alarms([ROW], events=[event], notifications=[note(1)])
+    store.settle_notification(msgspec.structs.replace(note(1), state="sent", ended_at=NOW))
+    after = msgspec.structs.replace(event, before="firing", after="ok")
+    store.put_alarms([ROW], events=[event, after], notifications=[note(1), note(2)])
+    assert store.events("errors", limit=9) == (after, event)
+    found = store.notifications("errors", limit=9)
+    assert [(each.id, each.state) for each in found] == [("n2", "waiting"), ("n1", "sent")]
+    assert store.waiting() == (("n2", "errors", "ops"),)
 
 
 def test_events_are_newest_first_and_bounded(store: SqlAlertStore) -> None:

@@ -425,3 +425,49 @@ def test_a_folder_that_is_gone_refuses_no_call_for_want_of_room(tmp_path: Path) 
     writer.open(redacted("x" * GROWTH_BYTES))
     assert len(frames_of(writer.directory)) == 1
     writer.stop()
+
+
+def test_a_data_directory_that_is_moved_away_can_be_moved_back(tmp_path: Path) -> None:
+    """Calls are refused until it is, and nothing is made in its place, into which it would be moved."""
+    data = tmp_path / "data"
+    writer = JournalWriter(data / "journal", "0")
+    writer.open(redacted("first"))
+    data.rename(tmp_path / "old")
+    with pytest.raises(Unavailable, match=f"put {data} back"):
+        writer.open(redacted("x" * GROWTH_BYTES))
+    with pytest.raises(Unavailable, match=f"put {data} back"):
+        writer.close_call(redacted("second"))
+    assert not data.exists()
+    (tmp_path / "old").rename(data)
+    writer.open(redacted("third"))
+    assert sum(len(frames_of(each)) for each in (data / "journal").iterdir()) == 2
+    writer.stop()
+    assert not any(map(owner_is_locked, (data / "journal").glob("0-*")))
+
+
+def test_a_segment_that_is_given_up_while_it_is_synced_is_closed_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call is refused for it."""
+    syncing, go_on, synced, sync = threading.Event(), threading.Event(), [], os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        syncing.set()
+        assert go_on.wait(10)
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    writer = JournalWriter(tmp_path, "0", fsync_interval_s=0.005)
+    first = next(writer.directory.glob("*.seg")).stat().st_ino
+    writer.open(redacted("first"))
+    assert syncing.wait(10)
+    shutil.rmtree(writer.directory)
+    writer.open(redacted("x" * GROWTH_BYTES))
+    go_on.set()
+    until(lambda: len(synced) > 1)
+    writer.open(redacted("x" * GROWTH_BYTES))
+    writer.stop()
+    assert synced[0] == first
+    links = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert not [each for each in links if each.is_relative_to(tmp_path)]

@@ -7,6 +7,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from airboss.controller.mover import SETTLE_AFTER, Mover
@@ -24,6 +25,7 @@ from airboss.telemetry.metrics import Counts
 from airboss.telemetry.remote import Nodes, Report
 from airboss.telemetry.shipping import Shipping
 from tests.controller.journals import FixedClock, StrictLog, closes, expected, left_over, opens, outcome
+from tests.support.small_disk import fill, small_disk
 
 NAME = "host-1"
 THEIR_NOW = datetime(2020, 1, 1, tzinfo=UTC)
@@ -393,6 +395,22 @@ def test_when_a_machine_was_heard_of_is_known_after_a_restart(both: Both) -> Non
         both.nodes.hear(report())
     (node,) = Nodes(both.there, both.kept, both.clock).all()
     assert timedelta(0) <= both.clock.now() - node.heard_at <= timedelta(seconds=30)
+
+
+def test_a_list_of_machines_is_not_replaced_by_half_of_it(tmp_path: Path) -> None:
+    """On a disk that has room for a part: the one of before stays."""
+    clock = FixedClock()
+    with small_disk(tmp_path / "disk", 1) as disk:
+        kept = disk / "nodes.json"
+        nodes = Nodes(disk, kept, clock)
+        for number in range(60):
+            nodes.hear(msgspec.structs.replace(report(), name=f"host-{number}"))
+        before = kept.read_bytes()
+        fill(disk, but=len(before) // 2)
+        clock.at += timedelta(seconds=31)
+        nodes.hear(report())
+        assert kept.read_bytes() == before
+        assert len(Nodes(disk, kept, clock).all()) == 60
 
 
 def test_a_list_of_machines_that_was_spoilt_is_told(both: Both) -> None:

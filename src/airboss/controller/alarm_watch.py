@@ -161,20 +161,24 @@ class AlarmWatch:
     ) -> None:
         names = {row.rule.name for row in gone}
         rows = {**self.untaken.rows, **{row.rule.name: row for row in changed}}
-        self.untaken = Untaken(
+        now = Untaken(
             rows={name: row for name, row in rows.items() if name not in names},
             events=(*self.untaken.events, *events)[-UNTAKEN_MAX:],
             notifications=(*self.untaken.notifications, *told)[-UNTAKEN_MAX:],
             forget=(self.untaken.forget - rows.keys()) | names,
         )
-        if self.untaken:
-            self._store.put_alarms(
-                list(self.untaken.rows.values()),
-                events=self.untaken.events,
-                notifications=self.untaken.notifications,
-                forget=sorted(self.untaken.forget),
-            )
-            self.untaken = Untaken()
+        if now:
+            try:
+                self._store.put_alarms(
+                    list(now.rows.values()),
+                    events=now.events,
+                    notifications=now.notifications,
+                    forget=sorted(now.forget),
+                )
+            except AirbossError:  # only then, or what is being taken would be sent from here too
+                self.untaken = now
+                raise
+        self.untaken = Untaken()
 
     def _rules(self) -> dict[str, AlarmRule]:
         less = self._less_is_better()

@@ -6,6 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -83,11 +84,8 @@ class DeadLetters:
     def sync(self) -> None:
         """Have all that was added on disk. Raises OSError."""
         if self._dirty:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with suppress(FileNotFoundError), self._path.open("rb") as file:  # moved away: nothing to sync
+                os.fsync(file.fileno())
             fsync_directory(self._path.parent)
             self._dirty = False
 

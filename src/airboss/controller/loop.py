@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 REPORT_S = 1.0
 STALE_S = 3.0
 """A mover that has said nothing for so long waits for a record store that hangs."""
+DOWN_S = 30.0
+"""So long the store may be at work on something; after it, or where moves fail all the time, it is down."""
 
 
 class Moves(Protocol):
@@ -98,9 +100,8 @@ class Controller:
         status = self._mover.status()
         silent_s = self._clock.monotonic() - self._taken_at
         if silent_s >= STALE_S and status.store_up:
-            # It may be at work on something long: that it is away is found out when it does not end.
             why = f"the record store has not answered for {silent_s:.0f} s"
-            return msgspec.structs.replace(status, store_detail=why)
+            return msgspec.structs.replace(status, store_up=silent_s < DOWN_S, store_detail=why)
         if not self._looked.is_set():
             why = "the record store has not been asked yet"
             return msgspec.structs.replace(status, store_up=False, store_detail=why)

@@ -396,6 +396,7 @@ class Mover:
                     except ValueError as error:
                         self._put_away(f"{name}#{record_id}", 0, str(error), payload)
             self._fault("closed")
+        self._letters.sync()  # as in `_apply`
 
     def _interrupt(self, name: str, orphans: dict[str, bytes]) -> None:
         """Close these calls in the log. It moves no byte, and a close that was done before is ignored."""
@@ -409,8 +410,7 @@ class Mover:
         self._apply(JournalMove(segment=name, start=taken, end=taken, closed=closed))
 
     def _untried(self, directory: Path, tried: set[str]) -> dict[str, bytes]:
-        found = self._log.orphans(f"{directory.name}/")
-        return {record_id: payload for record_id, payload in found.items() if record_id not in tried}
+        return {k: v for k, v in self._log.orphans(f"{directory.name}/").items() if k not in tried}
 
     def _delete_segment(self, done: Path) -> None:
         self._forget(segment_name(done))

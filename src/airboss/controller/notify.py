@@ -65,7 +65,7 @@ class Deliveries:
                 try:
                     for done in [name for name, task in trying.items() if task.done()]:
                         await trying.pop(done)
-                    for each in self._due_untaken():
+                    for each in await asyncio.to_thread(self._due_untaken):
                         trying[each.id] = trying.get(each.id) or asyncio.create_task(self._send(each))
                     for each in await self._due(AT_ONCE + len(trying)):
                         trying[each.id] = trying.get(each.id) or asyncio.create_task(self._try(each))
@@ -88,14 +88,25 @@ class Deliveries:
         return await asyncio.to_thread(self._store.due, self._clock.now(), limit=limit)
 
     def _due_untaken(self) -> Sequence[Notification]:
-        """As they are after the tries so far; of an alarm and a notifier the oldest that is not taken."""
-        now = self._clock.now()
-        first: dict[tuple[str, str], Notification] = {}
-        for each in self._untaken():
+        """As they are after the tries so far; of an alarm and a notifier the oldest that is not taken, where
+        none waits in the ledger, which comes before, nor is it there itself."""
+        now, untaken, first = self._clock.now(), self._untaken(), dict[tuple[str, str], Notification]()
+        if not untaken:
+            return ()
+        for each in untaken:
             tried = self._unkept.get(each.id, each)
             if tried.state == "waiting":
                 first.setdefault((tried.alarm, tried.notifier), tried)
-        return [each for each in first.values() if each.due_at <= now]
+        try:
+            ahead = {
+                (alarm, notifier)
+                for id_, alarm, notifier in self._store.waiting()
+                if id_ not in self._unkept or self._unkept[id_].state == "waiting"
+            }
+            ahead |= {key for key, each in first.items() if self._store.notification(each.id) is not None}
+        except (SetupError, ConfigError):  # a ledger that cannot be read either keeps nobody waiting
+            ahead = set()
+        return [each for key, each in first.items() if each.due_at <= now and key not in ahead]
 
     async def _try(self, notification: Notification) -> None:
         settled = self._unkept.get(notification.id) or await self._send(notification)

@@ -131,7 +131,7 @@ class AlertStore(Protocol):
         forget: Sequence[str] = (),
     ) -> None:
         """Keep where alarms stand, with what they went through and who is to be told, all or nothing; forget
-        alarms of these names."""
+        alarms of these names. What is there already is not kept twice, so that it may be brought again."""
 
     def events(self, alarm: str, *, limit: int) -> tuple[AlarmEvent, ...]:
         """The newest events of an alarm, newest first."""
@@ -154,6 +154,9 @@ class AlertStore(Protocol):
     def due(self, now: datetime, *, limit: int) -> tuple[Notification, ...]:
         """Waiting notifications whose time has come and which no older waiting one of the same alarm and
         notifier precedes; the oldest first."""
+
+    def waiting(self) -> tuple[tuple[str, str, str], ...]:
+        """What is to be sent, due or not: id, alarm and notifier."""
 
     def settle_notification(self, notification: Notification) -> None:
         """Keep what became of a try."""

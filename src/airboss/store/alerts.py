@@ -46,10 +46,7 @@ class SqlAlertStore(LedgerPart):
             for row in rows:
                 connection.execute(insert(alarms).values(name=row.rule.name, content=_json(row)))
             for event in events:
-                connection.execute(
-                    insert(alarm_events).values(alarm=event.alarm, at=_text(event.at), content=_json(event))
-                )
-                _prune_events(connection, event.alarm)
+                _add_event(connection, event)
             for notification in notifications:
                 _add(connection, notification)
 
@@ -95,7 +92,7 @@ class SqlAlertStore(LedgerPart):
 
     def due(self, now: datetime, *, limit: int) -> tuple[Notification, ...]:
         """As `AlertStore.due`."""
-        if not self._waiting():
+        if not self.waiting():
             return ()
         older = notifications.alias("older")
         preceded = exists().where(
@@ -116,10 +113,12 @@ class SqlAlertStore(LedgerPart):
             return tuple(map(_notification, connection.execute(query)))
 
     @unchanged
-    def _waiting(self) -> bool:
+    def waiting(self) -> tuple[tuple[str, str, str], ...]:
+        """As `AlertStore.waiting`."""
+        told = select(notifications.c.id, notifications.c.alarm, notifications.c.notifier)
         with self._read() as connection:
-            waiting = select(notifications.c.id).where(notifications.c.state == "waiting").limit(1)
-            return connection.execute(waiting).first() is not None
+            found = connection.execute(told.where(notifications.c.state == "waiting"))
+            return tuple((row.id, row.alarm, row.notifier) for row in found)
 
     def settle_notification(self, notification: Notification) -> None:
         """As `AlertStore.settle_notification`."""
@@ -144,6 +143,15 @@ class SqlAlertStore(LedgerPart):
                 connection.execute(insert(cursors).values(name=name, value=value))
 
 
+def _add_event(connection: Connection, event: AlarmEvent) -> None:
+    """Keep an event, once: what was committed may be brought again, if the answer was lost."""
+    values = {"alarm": event.alarm, "at": _text(event.at), "content": _json(event)}
+    same = [alarm_events.c[name] == value for name, value in values.items()]
+    if connection.execute(select(alarm_events.c.number).where(*same)).first() is None:
+        connection.execute(insert(alarm_events).values(**values))
+        _prune_events(connection, event.alarm)
+
+
 def _prune_events(connection: Connection, alarm: str) -> None:
     mine = alarm_events.c.alarm == alarm
     newest = select(alarm_events.c.number).where(mine).order_by(alarm_events.c.number.desc())
@@ -153,6 +161,9 @@ def _prune_events(connection: Connection, alarm: str) -> None:
 
 
 def _add(connection: Connection, notification: Notification) -> None:
+    """Keep a notification, once, as an event. What became of one that is there stands."""
+    if connection.execute(select(notifications.c.id).where(notifications.c.id == notification.id)).first():
+        return
     fixed = {
         "id": notification.id,
         "alarm": notification.alarm,

@@ -92,6 +92,7 @@ class JournalWriter:
         self._root, self._worker = root, worker
         self._flusher = threading.Thread(target=self._flush_often, name="journal-fsync", daemon=True)
         try:
+            self._root.mkdir(parents=True, exist_ok=True)
             self._begin()
         except OSError as error:
             if error.errno not in FULL:
@@ -101,7 +102,8 @@ class JournalWriter:
 
     def _begin(self) -> None:
         """Have a directory of this worker's own with a first segment, or nothing. Raises OSError."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        # A data directory that was moved away is not made anew here, or it could not be moved back.
+        self._root.mkdir(exist_ok=True)
         name = f"{self._worker}-{_uuid7_hex()}"
         # Under its last name a directory must already be locked, or the mover would take its owner for dead.
         self.directory = self._root / f"{UNBORN_PREFIX}{name}"
@@ -177,8 +179,9 @@ class JournalWriter:
             if self._segment >= 0:
                 os.ftruncate(self._segment, self._size)
                 self._leave()
-            for owner in self._left:
-                os.close(owner)
+            for descriptor in (*self._left, *self._full):
+                os.close(descriptor)
+            self._left, self._full = [], []
 
     def _append(self, kind: FrameKind, *payload: Redacted) -> None:
         size = HEAD_BYTES + sum(map(len, payload))
@@ -250,9 +253,12 @@ class JournalWriter:
 
     def _refused(self, error: OSError) -> Unavailable:
         reason = error.strerror or str(error)
+        what = "free space on the disk of the data directory, or make it writable"
+        if isinstance(error, FileNotFoundError):
+            what = f"put {self._root.parent} back, which was deleted or moved away"
         return Unavailable(
-            f"the call cannot be recorded, so it is not served: writing to the journal failed ({reason}); "
-            "free space on the disk of the data directory, or make it writable",
+            "the call cannot be recorded, so it is not served: writing to the journal failed "
+            f"({reason}); {what}",
             code="journal_unwritable",
         )
 
@@ -301,7 +307,7 @@ class JournalWriter:
         """Give the segment up; the next frame is written in a directory of its own. The caller holds the
         lock."""
         self._map.close()
-        os.close(self._segment)
+        self._full.append(self._segment)  # the flusher may be at it
         self._left.append(self._owner)
         self._segment = self._owner = -1
         self._number = self._size = self._room = self._filled = self._held_from = 0

@@ -300,10 +300,9 @@ def _append(path: Path, at: int, piece: bytes) -> int:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a small file to the disk."""
+    """Write a file to the disk. Raises OSError where not all of it is."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, content)
+    with os.fdopen(descriptor, "wb") as file:  # which writes on after a piece, as a nearly full disk takes
+        file.write(content)
+        file.flush()
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
