@@ -117,6 +117,39 @@ def test_what_a_tick_knows_of_one_rollout_is_kept_while_another_cannot_be_read(h
     assert house.plan().deployments[0].canary is None
 
 
+def test_what_cannot_come_into_force_keeps_no_rollout_from_being_watched(house: House) -> None:
+    """A promotion whose configuration is refused, again and again, beside a rollout that runs."""
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    house.fail_publish = ConfigError("a file is gone")
+    with pytest.raises(ConfigError):
+        house.order("promote")
+    with pytest.raises(ConfigError):
+        house.rollouts.start("support", None, by="ann")
+    (begun,) = [each for each in house.rollouts.list() if not each.final]
+    house.serve(10, canary_errors=False)
+    with pytest.raises(ConfigError):
+        house.rollouts.tick()
+    read = house.rollouts.get(begun.id)
+    assert read is not None
+    assert read.lanes[0].after > begun.lanes[0].after
+
+
+def test_what_waits_was_written_before_it_was_seen(house: House) -> None:
+    """A call whose end is in a journal, seen there a second after it was written, is not late by then."""
+    house.apply("New.")
+    house.rollouts.start("support", None, by="ann")
+    house.open(10)
+    house.clock.at += timedelta(seconds=300)
+    house.unmoved_since = house.clock.at + timedelta(seconds=1)
+    house.clock.at += timedelta(hours=1)
+    house.rollouts.tick()
+    (found,) = house.rollouts.list()
+    assert found.verdict is not None
+    (errors,) = found.verdict.metrics
+    assert errors.stable_n + errors.canary_n == 0
+
+
 def test_a_scorers_file_that_is_gone_holds_up_no_rollout(house: House) -> None:
     """What is in force goes on without it: releases are taken back and promoted; a new mention is refused."""
     file = house.data.path / "scorers" / "tone.py"

@@ -236,10 +236,12 @@ class Rollouts:
 
         The record store is asked without the lock, for it may take its time: people's orders do not wait
         for it. Who was ordered about meanwhile is not looked at."""
-        with self._lock:
-            self._settle()
-        for row in self._store.live():
-            self._look(row.id)
+        try:
+            for row in self._store.live():
+                self._look(row.id)
+        finally:
+            with self._lock:
+                self._settle()
 
     def _look(self, rollout_id: str) -> None:
         rollout = self._live(rollout_id)
@@ -331,7 +333,8 @@ class Rollouts:
         one that is open there was open at that time, and is late by that time, not by the present one."""
         sure = self._clock.now() - timedelta(seconds=MARGIN_S)
         waiting = self._journal().oldest_unmoved_at
-        return min(sure, waiting) if waiting is not None else sure
+        # What waits was seen a moment after it was written.
+        return min(sure, waiting - timedelta(seconds=MARGIN_S)) if waiting is not None else sure
 
     # -- what both do
 

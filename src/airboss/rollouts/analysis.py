@@ -98,7 +98,8 @@ def begin(*, alpha: float, metrics: tuple[Metric, ...]) -> AnalysisState:
 
 
 def observe(state: AnalysisState, seen: Outcome) -> AnalysisState:
-    """The state after one more outcome. Raises ValueError for an unknown metric or a value that is no number.
+    """The state after one more outcome: the same one where it tells nothing, such as a call that was stopped
+    while it could still be quick. Raises ValueError for an unknown metric or a value that is no number.
 
     Outcomes of one metric must come in order of admission (`units.entering`); metrics may interleave freely.
     """
@@ -107,6 +108,8 @@ def observe(state: AnalysisState, seen: Outcome) -> AnalysisState:
     for at, metric in enumerate(state.metrics):
         if metric.name == seen.metric:
             tally = _observe(metric, state.tallies[at], seen)
+            if tally is state.tallies[at]:
+                return state
             tallies = (*state.tallies[:at], tally, *state.tallies[at + 1 :])
             return AnalysisState(alpha=state.alpha, metrics=state.metrics, tallies=tallies)
     raise ValueError(f"{seen.metric!r} is not watched; {[metric.name for metric in state.metrics]} are")

@@ -19,7 +19,7 @@ from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.score import as_number
 from airboss.domain.verdict import Verdict
 from airboss.rollouts import analysis, assign, stages
-from airboss.rollouts.analysis import AnalysisState
+from airboss.rollouts.analysis import AnalysisState, Outcome
 from airboss.rollouts.metrics import Metric, worst
 from airboss.rollouts.stages import Rules, Stage
 from airboss.rollouts.units import Counted, Sighting, Waiting, chance, entering, sight
@@ -162,6 +162,12 @@ def fold(
                 )
             )
     state = rollout.analysis
+
+    def observe(outcome: Outcome) -> bool:
+        nonlocal state
+        before, state = state, analysis.observe(state, outcome)
+        return state is not before
+
     for metric in metrics:
         counted = {
             (unit, weight)
@@ -170,10 +176,13 @@ def fold(
             if name == metric.name
         }
         entered = entering(
-            metric, queues[metric.name], counted=counted, now_s=now.timestamp(), deadline_s=rollout.late_s
+            metric,
+            queues[metric.name],
+            counted=counted,
+            now_s=now.timestamp(),
+            deadline_s=rollout.late_s,
+            observe=observe,
         )
-        for outcome in entered.outcomes:
-            state = analysis.observe(state, outcome)
         _remember(changed, metric, entered.counted)
     moved = tuple(
         msgspec.structs.replace(each, after=after) if each.name == lane.name else each
