@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from airboss.domain.release import ProviderKind
@@ -16,6 +17,11 @@ from tests.support.said_upstream import SaidUpstream, said_upstream
 TAGS = {"session_id": "s-1", "team": "blue"}
 CHAT = {"messages": [{"role": "user", "content": "x"}]}
 ROUTES = [("chat/completions", CHAT), ("completions", {"prompt": "x"}), ("embeddings", {"input": "x"})]
+STORES: dict[str, dict[str, Any]] = {
+    "stores": {"params": {"store": True}},
+    "never": {"params_force": {"store": False}},
+    "always": {"params_force": {"store": True}},
+}
 KINDS: tuple[ProviderKind, ...] = ("openai", "azure", "openai-compatible")
 
 
@@ -32,6 +38,9 @@ def upstream() -> Iterator[SaidUpstream]:
 def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
     """A worker in front of it, as each kind of provider that speaks OpenAI's dialect."""
     plans = [deployment(upstream.url, name=kind, aliases=(), kind=kind) for kind in KINDS]
+    for name, says in STORES.items():
+        stable = msgspec.structs.replace(deployment(upstream.url).stable, **says)
+        plans.append(deployment(upstream.url, name=name, aliases=(), kind="openai", stable=stable))
     with Gateway(tmp_path, *plans) as running:
         yield running
 
@@ -66,3 +75,16 @@ def test_labels_of_what_is_stored_at_openai_go_there(gateway: Gateway, upstream:
     told = sent(gateway, upstream, "chat/completions", model="openai", store=False, **long)
     assert "metadata" not in told
     assert (told["messages"], told["store"]) == (long["messages"], False)
+
+
+def test_whether_it_is_stored_is_what_goes_there(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """A release may say so for the client, or against it."""
+    for name, asked, stored in (
+        ("stores", None, True),
+        ("stores", False, False),
+        ("never", True, False),
+        ("always", False, True),
+    ):
+        more = {} if asked is None else {"store": asked}
+        told = sent(gateway, upstream, "chat/completions", model=name, **CHAT, **more)
+        assert (told["store"], "metadata" in told) == (stored, stored), (name, asked)

@@ -143,7 +143,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         )
     console().print(table)
     for each in verdict["metrics"]:
-        if each["beyond"]:
+        if each.get("beyond"):  # which one before this version does not tell
             sys.stdout.write(
                 f"  {each['metric']}: {each['beyond']} values are not between 0 and 1; scale them, for they "
                 "speak against promotion\n"

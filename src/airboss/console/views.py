@@ -36,7 +36,7 @@ from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import DeploymentStats, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store.opinions import REVIEWS
-from airboss.store.usage import written_tag
+from airboss.store.usage import TAG_CHARS_MAX, written_tag
 
 ROWS = 50
 """Records on one page."""
@@ -234,7 +234,10 @@ def record(desk: Desk, seen: Visit) -> View:
         scores=desk.log.scores_of([found.id])[-SCORES:],
         me=asking(seen).actor,
         reviews=REVIEWS,
-        tags=[(name, value, written_tag(name, value)) for name, value in found.tags.items()],
+        tags=[
+            (name, value, written_tag(name, value) if 0 < len(name) <= TAG_CHARS_MAX else None)
+            for name, value in found.tags.items()
+        ],
         talk=conversation(found),
         fall=waterfall(found),
         speed=speed(found),

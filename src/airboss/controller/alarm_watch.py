@@ -22,7 +22,7 @@ from airboss.controller.alarm_measures import (
     recording,
 )
 from airboss.controller.alarms import Decision, Reading, begun, decide, notice
-from airboss.domain.errors import AirbossError, ConfigError, SetupError, StoreUnavailable
+from airboss.domain.errors import AirbossError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.status import JournalStatus
 from airboss.store.alert_metrics import INTERNAL_KEY, length
@@ -115,7 +115,7 @@ class AlarmWatch:
         while not stop.is_set():
             try:
                 self.tick()
-            except (SetupError, ConfigError) as error:
+            except AirbossError as error:  # of a scorer that is refused, too
                 log.warning("alarms cannot be looked at or kept; trying again: %s", error)
             stop.wait(EVERY_S)
 

@@ -60,7 +60,7 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     target cannot do it."""
     ours = body.prompt_variables is not None or body.release_variant is not None
     if branch.plain is not None and not ours and spoken is None and isinstance(body, wire.ChatBody):
-        raw = wire.without_labels(request.body, body, branch.target.kind)
+        raw = wire.without_labels(request.body, body, branch.target.kind, branch.release)
         return request, wire.plain_body(raw, body, model=branch.plain), None
     target = branch.target
     translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
@@ -75,7 +75,7 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
         assert http is not None  # it is asked once, and not again of others
         translated = relayed_outgoing(http, body, target)
         return request, translated.body, translated
-    raw = wire.without_labels(request.body, body, target.kind)
+    raw = wire.without_labels(request.body, body, target.kind, branch.release)
     if isinstance(body, wire.EmbeddingsBody):
         return request, *embeddings_body(raw, body, target)
     if branch.translate is not None:

@@ -335,11 +335,14 @@ def upstream_body(body: bytes, parsed: Body, *, model: str, release: Release) ->
     return _with_usage(changed, parsed) if parsed.stream and not wants_usage(parsed) else changed
 
 
-def without_labels(body: bytes, parsed: Body, kind: ProviderKind) -> bytes:
+def without_labels(body: bytes, parsed: Body, kind: ProviderKind, release: Release) -> bytes:
     """The request without `metadata` where OpenAI would refuse it for that. There it labels what is stored:
     without `store` a chat with it is a 400, and so is any completion or embedding. Our record has it."""
-    stored = isinstance(parsed, ChatBody) and parsed.store
-    if parsed.metadata is None or stored or kind not in ("openai", "azure"):
+    if parsed.metadata is None or kind not in ("openai", "azure"):
+        return body
+    asked = parsed.store if isinstance(parsed, ChatBody) else None
+    stored = release.params_force.get("store", asked if asked is not None else release.params.get("store"))
+    if isinstance(parsed, ChatBody) and stored:
         return body
     return join_members({name: value for name, value in members(body).items() if name != "metadata"})
 
