@@ -173,40 +173,6 @@ def test_what_is_neither_answered_nor_failed_does_not_count(status: str) -> None
     assert sum(counts(state)) == 1
 
 
-@pytest.mark.parametrize("name", ["latency_p95", "ttft_p95"])
-def test_a_caller_who_gives_up_on_a_canary_that_hangs_has_seen_that_it_is_slow(name: str) -> None:
-    """Waited for longer than stable's usual it is known to be slow; given up sooner it says nothing, and
-    never is it what others are held against."""
-    usual = [call(number) for number in range(1_200)]
-    hangs = [
-        msgspec.structs.replace(each, status="cancelled", latency_ms=1_500.0, ttft_ms=None)
-        if each.arm == "canary" and number % 3 == 0
-        else each
-        for number, each in enumerate(usual)
-    ]
-    state, _ = folded(rollout(name), hangs)
-    assert analysis.conclude(state.analysis) == "abort"
-    soon = [
-        msgspec.structs.replace(each, status="cancelled", latency_ms=40.0, ttft_ms=None)
-        if number % 3 == 0
-        else each
-        for number, each in enumerate(usual)
-    ]
-    state, _ = folded(rollout(name), soon)
-    assert analysis.conclude(state.analysis) == "hold"
-    left = [each for number, each in enumerate(usual) if number % 3]
-    assert counts(state, name) == counts(folded(rollout(name), left)[0], name)
-    both = [
-        msgspec.structs.replace(each, status="cancelled", latency_ms=1_500.0, ttft_ms=None)
-        if number % 3 == 0
-        else each
-        for number, each in enumerate(usual)
-    ]
-    state, _ = folded(rollout(name), both)
-    assert analysis.conclude(state.analysis) == "hold", "on both arms alike it is no harm of the canary"
-    assert 1_500.0 not in state.analysis.tallies[0].history
-
-
 def test_calls_of_other_plans_and_arms_are_passed_over() -> None:
     """What ran before the rollout, or named its release, is no draw."""
     calls = [call(0, plan=9), call(1, arm="override"), call(2, arm="preview"), call(3)]

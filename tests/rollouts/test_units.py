@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,15 +72,8 @@ def call(unit: str, *, admitted_s: float = 0.0, settled: bool = True, value: flo
 
 
 def enter(metric: Metric, queue: list[Waiting], *, now_s: float = 1.0, counted=frozenset()):
-    """What enters of a queue with a deadline of 10 s; what is at least 0.5 tells something."""
-    return entering(
-        metric,
-        queue,
-        counted=counted,
-        now_s=now_s,
-        deadline_s=10.0,
-        observe=lambda seen: not seen.at_least or seen.value >= 0.5,
-    )
+    """What enters of a queue with a deadline of 10 s."""
+    return entering(metric, queue, counted=counted, now_s=now_s, deadline_s=10.0)
 
 
 def test_a_unit_counts_once_per_step() -> None:
@@ -91,15 +83,6 @@ def test_a_unit_counts_once_per_step() -> None:
     assert (found.counted, found.taken) == ((("a", 0.5),), 3)
     assert not enter(ERRORS, [call("a")], counted=frozenset(found.counted)).outcomes
     assert enter(ERRORS, [call("a")], counted=frozenset({("a", 0.1)})).outcomes
-
-
-def test_a_call_that_tells_nothing_leaves_its_unit_the_next() -> None:
-    """One that was stopped while it could still have been quick."""
-    stopped = [msgspec.structs.replace(call("a", value=value), at_least=True) for value in (0.1, 0.7)]
-    found = enter(ERRORS, [stopped[0], call("a", value=0.0), call("a")])
-    assert [one.value for one in found.outcomes] == [0.0]
-    found = enter(ERRORS, [*stopped, call("a", value=0.0)])
-    assert ([one.value for one in found.outcomes], found.counted) == ([0.7], (("a", 0.5),))
 
 
 def test_an_open_call_holds_up_those_behind_it() -> None:

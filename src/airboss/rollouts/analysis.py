@@ -36,15 +36,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """One unit's value of one metric in one step.
 
     `chance` is what the unit's chance of the canary was, given all that was known of it before
-    (`units.chance`). `value` is in the metric's own units. `at_least`: the caller gave up then; of a tail
-    that is known to be worse, or else nothing.
+    (`units.chance`). `value` is in the metric's own units.
     """
 
     metric: str
     canary: bool
     chance: float
     value: float
-    at_least: bool = False
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,8 +96,7 @@ def begin(*, alpha: float, metrics: tuple[Metric, ...]) -> AnalysisState:
 
 
 def observe(state: AnalysisState, seen: Outcome) -> AnalysisState:
-    """The state after one more outcome: the same one where it tells nothing, such as a call that was stopped
-    while it could still be quick. Raises ValueError for an unknown metric or a value that is no number.
+    """The state after one more outcome. Raises ValueError for an unknown metric or a value that is no number.
 
     Outcomes of one metric must come in order of admission (`units.entering`); metrics may interleave freely.
     """
@@ -108,8 +105,6 @@ def observe(state: AnalysisState, seen: Outcome) -> AnalysisState:
     for at, metric in enumerate(state.metrics):
         if metric.name == seen.metric:
             tally = _observe(metric, state.tallies[at], seen)
-            if tally is state.tallies[at]:
-                return state
             tallies = (*state.tallies[:at], tally, *state.tallies[at + 1 :])
             return AnalysisState(alpha=state.alpha, metrics=state.metrics, tallies=tallies)
     raise ValueError(f"{seen.metric!r} is not watched; {[metric.name for metric in state.metrics]} are")
@@ -122,9 +117,7 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
         return tally
     beyond = metric.kind == "mean" and not 0.0 <= seen.value <= 1.0
     y = float(not seen.canary) if beyond else outcome(metric, seen.value, history=history)
-    if seen.at_least and y != 0.0:
-        return tally
-    if metric.kind != "mean" and not seen.canary and not seen.at_least:
+    if metric.kind != "mean" and not seen.canary:
         history = (*history[-HISTORY + 1 :], seen.value)
     if y is None:
         return msgspec.structs.replace(tally, history=history)

@@ -19,7 +19,7 @@ from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.score import as_number
 from airboss.domain.verdict import Verdict
 from airboss.rollouts import analysis, assign, stages
-from airboss.rollouts.analysis import AnalysisState, Outcome
+from airboss.rollouts.analysis import AnalysisState
 from airboss.rollouts.metrics import Metric, worst
 from airboss.rollouts.stages import Rules, Stage
 from airboss.rollouts.units import Counted, Sighting, Waiting, chance, entering, sight
@@ -158,16 +158,9 @@ def fold(
                     admitted_s=call.started_at.timestamp(),
                     settled=True,
                     value=value_of(metric, call),
-                    at_least=call.status == "cancelled",
                 )
             )
     state = rollout.analysis
-
-    def observe(outcome: Outcome) -> bool:
-        nonlocal state
-        before, state = state, analysis.observe(state, outcome)
-        return state is not before
-
     for metric in metrics:
         counted = {
             (unit, weight)
@@ -176,13 +169,10 @@ def fold(
             if name == metric.name
         }
         entered = entering(
-            metric,
-            queues[metric.name],
-            counted=counted,
-            now_s=now.timestamp(),
-            deadline_s=rollout.late_s,
-            observe=observe,
+            metric, queues[metric.name], counted=counted, now_s=now.timestamp(), deadline_s=rollout.late_s
         )
+        for outcome in entered.outcomes:
+            state = analysis.observe(state, outcome)
         _remember(changed, metric, entered.counted)
     moved = tuple(
         msgspec.structs.replace(each, after=after) if each.name == lane.name else each
@@ -217,8 +207,6 @@ def value_of(metric: Metric, call: WatchedCall) -> float | None:  # noqa: PLR091
     """What a call says to a metric; None where it says nothing."""
     if call.open:
         return worst(metric) if metric.late == "worst" else None
-    if call.status == "cancelled" and metric.kind == "tail":  # so long it was waited for
-        return call.latency_ms if metric.name.startswith("latency") or call.ttft_ms is None else None
     if call.status not in ("ok", "error"):
         return None
     if metric.name == "error_rate":

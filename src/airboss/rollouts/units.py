@@ -21,7 +21,7 @@ nothing (scores that never came).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -75,8 +75,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """One call in the queue of one metric. `admitted_s` is in seconds, of the same clock as `now_s` below.
 
     `settled` False: a value may still come. Settled without a `value`: none will (refused, cancelled,
-    unscored), and the call does not count. `at_least`: as of `Outcome`; whether such a value tells anything
-    is known when it is observed.
+    unscored), and the call does not count.
     """
 
     unit: str
@@ -86,7 +85,6 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     admitted_s: float
     settled: bool
     value: float | None = None
-    at_least: bool = False
 
 
 Counted = tuple[str, float]
@@ -94,8 +92,7 @@ Counted = tuple[str, float]
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True):
-    """What leaves a queue: `outcomes` were observed in order, `counted` is to be remembered, `taken` is what
-    came off its head."""
+    """What leaves a queue: `outcomes` to observe in order, `counted` to remember, `taken` off its head."""
 
     outcomes: tuple[Outcome, ...]
     counted: tuple[Counted, ...]
@@ -109,11 +106,9 @@ def entering(
     counted: AbstractSet[Counted],
     now_s: float,
     deadline_s: float,
-    observe: Callable[[Outcome], bool],
 ) -> Entered:
     """The outcomes of one metric that may be observed now: the queue, in order of admission, up to the first
-    call that is open, within its deadline and of a unit that has not counted in its step. `observe` takes
-    each, and says whether it told anything; if not, the unit's next call may.
+    call that is open, within its deadline and of a unit that has not counted in its step.
 
     Cutting a queue anywhere and going on later enters the same outcomes.
     """
@@ -129,15 +124,9 @@ def entering(
                     break
                 value = worst(metric) if metric.late == "worst" else None
             if value is not None:
-                outcome = Outcome(
-                    metric=metric.name,
-                    canary=call.canary,
-                    chance=call.chance,
-                    value=value,
-                    at_least=call.at_least,
+                new[once] = None
+                outcomes.append(
+                    Outcome(metric=metric.name, canary=call.canary, chance=call.chance, value=value)
                 )
-                if observe(outcome):
-                    new[once] = None
-                    outcomes.append(outcome)
         taken += 1
     return Entered(outcomes=tuple(outcomes), counted=tuple(new), taken=taken)
