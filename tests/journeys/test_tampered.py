@@ -97,3 +97,27 @@ def test_records_and_journals_that_are_deleted_under_it(provider: FakeProvider, 
         airboss.settled()
         assert set(ids) <= {each["id"] for each in airboss.records()}
         assert airboss.stop() == 0
+
+
+def test_a_data_directory_that_is_moved_away_can_be_moved_back(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """Nothing is made in its place; calls are refused meanwhile, and each that was answered after has its
+    record."""
+    airboss = Airboss(tmp_path / "a", fake(provider.url))
+    with closing(airboss.start()):
+        assert airboss.chat(QUICK, model="support").status_code == 200
+        airboss.settled()
+        old = airboss.data.rename(tmp_path / "old")
+
+        def refused() -> str:
+            said = airboss.chat(QUICK, model="support")
+            return said.text if said.status_code == 503 else ""
+
+        assert f"put {airboss.data} back" in until(refused, timeout_s=10)
+        until(lambda: "cannot write how things stand" in airboss.log, timeout_s=10)
+        assert not airboss.data.exists()
+        old.rename(airboss.data)
+        ids = [airboss.chat(QUICK, model="support").headers["x-request-id"] for _ in range(3)]
+        until(lambda: set(ids) <= {each["id"] for each in airboss.records()}, timeout_s=20)
+        assert airboss.stop() == 0, airboss.log[-5000:]

@@ -88,8 +88,9 @@ def read_processes(run: Path) -> list[ProcessStatus]:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace a file whole: a reader sees the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace a file whole: a reader sees the old or the new one. Raises OSError; a data directory that was
+    moved away is not made anew, or it could not be moved back."""
+    path.parent.mkdir(exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.write_bytes(content)
     fresh.replace(path)
