@@ -82,7 +82,7 @@ def test_a_person_is_forgotten_while_calls_go_on(tmp_path: Path, provider: FakeP
         assert airboss.chat(WORDS, user=USER).is_success
         os.kill(store, signal.SIGSTOP)  # it hangs, and nobody starts it again
         assert airboss.chat(WORDS, user=USER).is_success
-        until(lambda: not airboss.api("status")["journal"]["store_up"], timeout_s=20, every_s=0.3)
+        until(lambda: not airboss.api("status")["journal"]["store_up"], timeout_s=60, every_s=0.3)
         assert erased(airboss, USER)["state"] == "pending"
         assert airboss.status()["erasures_pending"] == 1
         os.kill(store, signal.SIGCONT)
