@@ -57,6 +57,7 @@ if "TMPDIR" not in os.environ and free_memory() >= ROOM_BYTES:
         if not Path("/proc", left.name.split("-")[1]).exists():
             shutil.rmtree(left, ignore_errors=True)
     tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=f"ab-{os.getpid()}-", dir=MEMORY)
+    Path(tempfile.tempdir).chmod(0o1777)  # as /tmp is: some tests are another user's
     atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 
