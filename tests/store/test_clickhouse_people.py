@@ -285,12 +285,14 @@ def test_usage_of_a_person_is_told_from_sums(log: ClickHouseRecordLog) -> None:
     days: dict[str, Any] = {"since": START - timedelta(days=1), "until": START + timedelta(days=3, hours=5)}
     ann = RecordFilter(user=WHO)
     asks: list[dict[str, Any]] = [
+        {"by": ()},
+        {"by": (), "where": RecordFilter(user="nobody")},
         {"by": ("model",)},
         {"by": ("status",)},
         {"by": ("model",), "step_s": 21_600},
     ]
     for given in asks:
-        asked = UsageQuery(**days, where=ann, **given)
+        asked = UsageQuery(**days, **{"where": ann} | given)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(rollups, "FEW", 10**9)
             expected = log.usage(asked)

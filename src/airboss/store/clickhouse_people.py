@@ -117,11 +117,12 @@ def told(asked: Question) -> tuple[str, dict[str, Any]] | None:
     if asked.bounded or "cost_p95_usd" in asked.quantiles:
         return None
     people, given = rows(sums, asked)
-    keys = [f"g{at}" for at in range(len(asked.by))]
+    columns = asked.by or ("null",)
+    keys = [f"g{at}" for at in range(len(columns))]
     # By its place: in the order a name would mean the column of the sums.
     place = len(keys) + UsageRow.__struct_fields__.index(asked.metric or "requests")
     text = query("chosen").format(
-        groups=", ".join(f"{column} as {key}" for column, key in zip(asked.by, keys, strict=True)),
+        groups=", ".join(f"{column} as {key}" for column, key in zip(columns, keys, strict=True)),
         keys=", ".join(keys),
         people=people,
         session="session" if sums is SESSIONS else "null",
