@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.store.samples import SEGMENT, START
 from tests.store.spans import span, span_move
 from tests.store.test_clickhouse_people import killed_after
 from tests.store.test_duckdb_tags import COUNT, NOON, WHO, by_team, call, numbers
+from tests.support.wait import until
 
 LATER = START + timedelta(days=99)
 APART = tuple(name.strip('"') for name in clickhouse_tags.APART[:-1])
@@ -35,6 +37,7 @@ DAYS = 6
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums of few calls, looked for at once, and asked where a few calls would be read."""
     monkeypatch.setattr(clickhouse_tags, "LOOK_S", 0.0)
+    monkeypatch.setattr(clickhouse_tags, "RESTS", 0.0)
     monkeypatch.setattr(clickhouse_tags, "CALLS_A_SUM", 1)
     monkeypatch.setattr(rollups, "FEW", 100)
 
@@ -219,6 +222,92 @@ def test_an_erasure_that_is_killed_leaves_no_sum_of_theirs(
     log.erase({WHO: LATER})
     summed_up(log)
     of_records(log, named=False)
+
+
+def test_an_erasure_that_the_server_ends_alone_leaves_no_sum_of_theirs(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose store is killed while it waits: no day is summed up before records are changed."""
+    run = log._house.run
+
+    def cut(text: str, *given: Any, **more: Any) -> None:
+        if text.startswith("alter table records update"):
+            run(f"{text} settings mutations_sync = 0", *given, **more)
+            raise StoreUnavailable("killed")
+        run(text, *given, **more)
+
+    run("system stop merges records")
+    with monkeypatch.context() as patch:
+        patch.setattr(log._house, "run", cut)
+        with pytest.raises(StoreUnavailable, match="killed"):
+            log.erase({WHO: LATER})
+    summed_up(log)
+    run("system start merges records")
+    until(lambda: not log._house.rows(clickhouse_tags.CHANGING))
+    log.erase({WHO: LATER})
+    summed_up(log)
+    of_records(log, named=False)
+    assert len(days_of(log, "team")) == DAYS
+
+
+def test_a_change_of_records_that_fails_is_told(log: ClickHouseRecordLog) -> None:
+    """Days wait until it is killed: whose tags it was to blank is not known."""
+    clickhouse_tags.forget(log._house, days_of(log, "team"))
+    log._house.run("alter table records update tags = throwIf(1)::String where 1 settings mutations_sync = 0")
+    until(lambda: log._house.rows(clickhouse_tags.CHANGING)[0][1] != "")
+    with pytest.raises(StoreUnavailable, match="kill mutation"):
+        log.tidy()
+    assert sum(by_team(log).values()) == COUNT
+    log._house.run("kill mutation where database = currentDatabase() and table = 'records' sync")
+    summed_up(log)
+    of_records(log)
+
+
+def test_a_day_that_fails_keeps_no_other_waiting(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told, and tried again when the others have their sums."""
+    days = days_of(log, "team")
+    clickhouse_tags.forget(log._house, days)
+    run = log._house.run
+
+    def failing(text: str, *given: Any, **more: Any) -> None:
+        if text.startswith("insert into remade_tag_sums") and given[0]["day"] in days[-2:]:
+            raise StoreUnavailable("too much for the server")
+        run(text, *given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log._house, "run", failing)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="too much"):
+                log.tidy()
+        for _ in days[:-2]:
+            assert log.tidy()
+        with pytest.raises(StoreUnavailable, match="too much"):
+            log.tidy()
+    assert days_of(log, "team") == days[:-2]
+    summed_up(log)
+    of_records(log)
+
+
+def test_sums_rest_as_long_as_they_took(log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock: it is the server that works."""
+    clickhouse_tags.forget(log._house, days_of(log, "team"))
+    monkeypatch.setattr(clickhouse_tags, "RESTS", 1.0)
+    now, run = 1_000_000.0, log._house.run
+
+    def slowly(text: str, *given: Any, **more: Any) -> None:
+        nonlocal now
+        now += 30 * text.startswith("insert into remade_tag_sums")
+        run(text, *given, **more)
+
+    monkeypatch.setattr(log._house, "run", slowly)
+    monkeypatch.setattr(clickhouse_tags, "time", SimpleNamespace(monotonic=lambda: now))
+    assert log.tidy()
+    now += 29
+    assert not log.tidy()
+    now += 2
+    assert log.tidy()
 
 
 @pytest.mark.parametrize("after", range(4))

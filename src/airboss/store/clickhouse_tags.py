@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
+from airboss.domain.errors import StoreUnavailable
 from airboss.store import tagging
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.clickhouse_people import put_in_place
@@ -28,6 +30,14 @@ LATE: Final = timedelta(hours=1)
 """A day is over this long after its end."""
 LOOK_S: Final = 60.0
 """So often we look for days to sum up."""
+RESTS: Final = 1.0
+"""So many times as long as the server summed up a day it rests after it."""
+CHANGING: Final = (
+    "select mutation_id, latest_fail_reason from system.mutations"
+    " where database = currentDatabase() and table = 'records' and not is_done"
+    " order by latest_fail_reason != '' desc limit 1"
+)
+"""A change of records that is under way, one that fails first."""
 NONE: Final = ""
 """In place of a tag: all of them are left out of a day."""
 LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
@@ -53,21 +63,48 @@ class TagSums:
         self.still = threading.Lock()
         self._house = house
         self._numbers = numbers
-        self._looked_at = -LOOK_S
+        self._look_at = 0.0
+        self._failed: Counter[str] = Counter()
         self._kept_since = LONG_AGO
 
     def make(self) -> bool:
-        """Make the sums of a day, if one has none or those of other calls; whether there was one."""
-        if time.monotonic() - self._looked_at < LOOK_S:
+        """Make the sums of a day, if one has none or those of other calls; whether there was one. None while
+        records are changed: an erasure whose store was killed goes on in the server. Raises StoreUnavailable
+        where such a change fails, or the day that has failed least."""
+        if time.monotonic() < self._look_at:
             return False
-        self._looked_at = time.monotonic()  # also where the server is away
+        self._look_at = time.monotonic() + LOOK_S  # also where the server is away
         with self.still:
+            began = time.monotonic()
+            if self._changing():
+                return False
             asked = {"since": self._kept_since, "until": datetime.now(UTC) - LATE}
             found = self._house.rows(query("untagged_days"), asked)
-            if any(self._make(day, calls) for day, calls in found):  # the first that nobody adds to meanwhile
-                self._looked_at = -LOOK_S
+            found.sort(key=lambda each: self._failed[each[0]])  # of these the newest first
+            if any(self._tried(day, calls) for day, calls in found):  # the first nobody adds to meanwhile
+                ended = time.monotonic()
+                self._look_at = ended + RESTS * (ended - began)
                 return True
         return False
+
+    def _changing(self) -> bool:
+        for name, why in self._house.rows(CHANGING):
+            if why:
+                raise StoreUnavailable(
+                    "no day is summed up by tag, and calls are read instead, while ClickHouse fails to change"
+                    f" records ({name}: {why[:500]}): mend what it says, or end the change by `kill mutation`"
+                )
+            return True
+        return False
+
+    def _tried(self, day: str, calls: int) -> bool:
+        try:
+            made = self._make(day, calls)
+        except StoreUnavailable:
+            self._failed[day] += 1
+            raise
+        self._failed.pop(day, None)
+        return made
 
     def expire(self, before: datetime) -> None:
         """Delete the sums of days that began by then, and make none of these. The caller holds `still`."""
