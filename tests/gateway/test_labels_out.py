@@ -88,3 +88,25 @@ def test_whether_it_is_stored_is_what_goes_there(gateway: Gateway, upstream: Sai
         more = {} if asked is None else {"store": asked}
         told = sent(gateway, upstream, "chat/completions", model=name, **CHAT, **more)
         assert (told["store"], "metadata" in told) == (stored, stored), (name, asked)
+
+
+@pytest.mark.parametrize(("route", "body"), [*ROUTES, ("responses", {"input": "x"})])
+def test_the_user_by_its_newer_name(
+    gateway: Gateway, upstream: SaidUpstream, route: str, body: dict[str, Any]
+) -> None:
+    """OpenAI's SDKs send `safety_identifier` now; `user` counts where both are there; both go on."""
+    for labels, user in (
+        ({"safety_identifier": "ann"}, "ann"),
+        ({"safety_identifier": "hash", "user": "ann"}, "ann"),
+        ({"safety_identifier": None}, None),
+    ):
+        with gateway.client() as client:
+            answer = client.post(f"/v1/{route}", json={"model": "openai-compatible", **body, **labels})
+            assert answer.status_code == 200, answer.text
+        opened = gateway.frames()[0][answer.headers["x-request-id"]]
+        assert opened.get("user") == user
+        told = json.loads(upstream.seen[-1])
+        assert {name: told.get(name) for name in labels} == labels
+    with gateway.client() as client:
+        refused = client.post(f"/v1/{route}", json={"model": "openai", **body, "safety_identifier": 7})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "safety_identifier")

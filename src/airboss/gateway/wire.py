@@ -86,6 +86,8 @@ class Body(msgspec.Struct, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    safety_identifier: str | None = None
+    """OpenAI's newer name for `user`, which counts where both are there."""
     metadata: dict[str, str] | None = None
     n: Whole | None = None
     temperature: float | None = None
@@ -280,6 +282,8 @@ def _check(body: Body) -> None:
             "'stream_options' is only for streams; set 'stream' to true", param="stream_options"
         )
     _check_ranges(body)
+    if body.user is None:
+        body.user = body.safety_identifier
     if body.user or body.metadata:
         _check_labels(body)
 
