@@ -13,7 +13,7 @@ from tests.console.looped import LoopSite, pressed
 from tests.console.site import Site
 from tests.console.test_pages import HOSTILE, Page, hrefs, shown
 from tests.support.seed_alarms import row
-from tests.support.seed_loop import OLD_PROMPT
+from tests.support.seed_loop import CONFIG, OLD_PROMPT
 
 
 def test_the_bell_counts_what_fires(week: LoopSite, site: Site) -> None:
@@ -141,6 +141,23 @@ def test_an_empty_page_teaches(fresh: LoopSite) -> None:
     assert "airboss apply airboss.toml" in page.text
     fresh.loop.apply(OLD_PROMPT)
     assert "not looked at yet" in shown(fresh.person(), "/alerts").text
+
+
+def test_alarms_without_anything_to_measure_do_not_fill_the_page(fresh: LoopSite) -> None:
+    """Of many deployments' default alarms it says how many wait, and shows them when asked; one that was
+    written stays, and so do a few."""
+    fresh.loop.apply(OLD_PROMPT)
+    one = shown(fresh.person(), "/alerts")
+    assert "/alerts/support.errors" in hrefs(one)
+    assert "have nothing to measure now" not in one.text
+    more = "".join(f'\n[deployments.more-{at}]\nrelease = "support"\n' for at in range(4))
+    mine = '[alarms.mine]\nmetric = "error_rate"\ndeployment = "more-1"\nabove = 0.1\n'
+    fresh.loop.apply(OLD_PROMPT, text=CONFIG + more + mine)
+    many = shown(fresh.person(), "/alerts")
+    assert "default alarms have nothing to measure now" in many.text
+    assert "/alerts/mine" in hrefs(many)
+    assert "/alerts/more-1.errors" not in hrefs(many)
+    assert "/alerts/more-1.errors" in hrefs(shown(fresh.person(), "/alerts?all=yes"))
 
 
 @pytest.mark.parametrize("word", [each for each in HOSTILE if "\ud800" not in each])

@@ -24,6 +24,9 @@ from airboss.store.alert_rules import rule_of
 ORDER = {"firing": 0, "pending": 1, "no_data": 2, None: 3, "resolved": 4, "ok": 5}
 """What wants to be seen first."""
 
+IDLE_MAX = 24
+"""So many default alarms without anything to measure are listed; more of them would be the whole page."""
+
 LENGTHS = ("30m", "2h", "8h", "24h", "7d")
 
 
@@ -38,12 +41,15 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def listing(desk: Desk, seen: Visit) -> View:
-    """Every alarm, those that want something first."""
+    """Every alarm, those that want something first; of many with nothing to measure how many there are."""
     found = api_alarms.alarms(desk, asking(seen))
     known = all_alarms(api_alarms.in_force(desk))
     listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
     alarms = [shown(each, known[each.name], seen.now) for each in listed if each.name in known]
-    return View("alerts.html", alarms=alarms)
+    idle = [each for each in alarms if each.alarm.default and each.alarm.state in (None, "no_data")]
+    folded = idle if len(idle) > IDLE_MAX and "all" not in seen.params else []
+    listed_too = [each for each in alarms if each not in folded]
+    return View("alerts.html", alarms=alarms, listed=listed_too, folded=len(folded))
 
 
 def one(desk: Desk, seen: Visit) -> View:
@@ -178,7 +184,7 @@ def url_of(form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/alerts", draw=listing, role="viewer", room="alerts"),
+    Page(path="/alerts", draw=listing, params=("all",), role="viewer", room="alerts"),
     Page(path="/alerts/{name}", draw=one, params=TIME_NAMES, role="viewer", room="alerts"),
 )
 """The pages of this module."""
