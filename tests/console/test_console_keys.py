@@ -116,7 +116,7 @@ def test_nobody_speaks_for_somebody_else(real: Governed) -> None:
     """Who orders a rollout is whose key it is, whatever the request says."""
     asked: list[str] = []
 
-    class Rollouts:
+    class Rollouts(NoRollouts):
         def start(self, deployment: str, release: str | None, *, by: str) -> Any:
             del deployment, release
             asked.append(by)
