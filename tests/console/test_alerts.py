@@ -153,6 +153,8 @@ def test_alarms_without_anything_to_measure_do_not_fill_the_page(fresh: LoopSite
     more = "".join(f'\n[deployments.more-{at}]\nrelease = "support"\n' for at in range(4))
     mine = '[alarms.mine]\nmetric = "error_rate"\ndeployment = "more-1"\nabove = 0.1\n'
     fresh.loop.apply(OLD_PROMPT, text=CONFIG + more + mine)
+    quiet = row(fresh.loop, "more-1.errors", "error_rate", bound=0.1, phase="ok", since=fresh.loop.clock.at)
+    fresh.loop.alerts.put_alarms([quiet], notifications=[])
     many = shown(fresh.person(), "/alerts")
     assert "default alarms have nothing to measure now" in many.text
     assert "/alerts/mine" in hrefs(many)

@@ -46,7 +46,8 @@ def listing(desk: Desk, seen: Visit) -> View:
     known = all_alarms(api_alarms.in_force(desk))
     listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
     alarms = [shown(each, known[each.name], seen.now) for each in listed if each.name in known]
-    idle = [each for each in alarms if each.alarm.default and each.alarm.state in (None, "no_data")]
+    calm = (None, "no_data", "ok")
+    idle = [s for s in alarms if s.alarm.default and s.value is None and s.alarm.state in calm]
     folded = idle if len(idle) > IDLE_MAX and "all" not in seen.params else []
     listed_too = [each for each in alarms if each not in folded]
     return View("alerts.html", alarms=alarms, listed=listed_too, folded=len(folded))
