@@ -174,6 +174,7 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     assert "dead_letters of Airboss is 0.25" in status_line(
         line | {"metric": "dead_letters", "deployment": ""}
     )
+    assert "80% of its budget is spent, silenced" in status_line(line | {"kind": "budget", "value": 0.8})
     assert not well(found | {"alarms": [line]})
     for state in ("ok", "pending", "resolved", "no_data"):
         assert well(found | {"alarms": [line | {"state": state}]})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 
 from airboss.config import AlarmConfig, Config, NotifierConfig, all_alarms, parse_config
 from airboss.config.checks_watch import seconds
 from airboss.domain.errors import ConfigError
+from airboss.store.alert_rules import rule_of
 
 BASE = """
 [providers.p]
@@ -166,16 +168,17 @@ DEFAULTS = ("errors", "latency", "cost", "refusals", "traffic", "drift")
 def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
     """Those tell every notifier; one of the file with a default's name takes its place."""
     config = parse_config(BASE + NOTIFIER, source="x")
-    found = all_alarms(config)
+    found = all_alarms(config, [])
     assert set(found) == {f"support.{each}" for each in DEFAULTS} | OWN
     assert {each.notify for each in found.values()} == {("ops",)}
     few = parse_config(BASE + 'default_alarms = ["traffic"]\n', source="x")
-    assert set(all_alarms(few)) == {"support.traffic"} | OWN
-    assert not all_alarms(Config())
+    assert set(all_alarms(few, [])) == {"support.traffic"} | OWN
+    assert set(all_alarms(few, ["team-a"])) == {"support.traffic", "team-a.budget"} | OWN
+    assert not all_alarms(Config(), [])
     shorter = '[alarms."airboss.dead-letters"]\nkind = "recording"\nmetric = "dead_letters"\nwindow = "10s"\n'
-    assert all_alarms(parse_config(BASE + shorter, source="x"))["airboss.dead-letters"].window == "10s"
+    assert all_alarms(parse_config(BASE + shorter, source="x"), [])["airboss.dead-letters"].window == "10s"
     own = '[alarms."support.errors"]\ndeployment = "support"\nmetric = "error_rate"\nabove = 0.5\n'
-    assert all_alarms(parse_config(BASE + own, source="x"))["support.errors"].above == 0.5
+    assert all_alarms(parse_config(BASE + own, source="x"), [])["support.errors"].above == 0.5
 
 
 @pytest.mark.parametrize(
@@ -191,6 +194,31 @@ def test_what_airboss_itself_is_watched_for_is_checked(metric: str, more: str, w
     text = f'[alarms.lost]\nkind = "recording"\nmetric = "{metric}"\n{more}\n'
     with pytest.raises(ConfigError, match=words):
         parse_config(BASE + text, source="x")
+
+
+def test_a_budgets_alarm_is_of_a_key_and_of_most_of_it() -> None:
+    """The key may be one that is made without the configuration."""
+    alarm = parse_config(f'{BASE}[alarms.a]\nkind = "budget"\nkey = "app"\n', source="x").alarms["a"]
+    rule = rule_of("a", alarm)
+    assert (rule.key, rule.deployment, rule.bound, rule.below) == ("app", "", 0.8, False)
+    assert rule_of("a", msgspec.structs.replace(alarm, above=0.5)).bound == 0.5
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('kind = "budget"', 'lacks "key"'),
+        ('kind = "budget"\nkey = "app"\ndeployment = "support"', "has no deployment"),
+        ('kind = "budget"\nkey = "app"\nbelow = 0.5', "has no below"),
+        ('kind = "budget"\nkey = "app"\nabove = 80', "above is 80"),
+        ('kind = "budget"\nkey = "app"\nmetric = "cost_usd"', "has no metric"),
+        ('metric = "cost_usd"\nkey = "app"\ndeployment = "support"\nabove = 1', "has no key"),
+    ],
+)
+def test_wrong_alarms_of_budgets_are_refused(lines: str, words: str) -> None:
+    """What they lack, and what they cannot have."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse_config(f"{BASE}[alarms.a]\n{lines}\n", source="x")
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 
+import msgspec
 import pytest
 
 from airboss.console import api_alarms
+from airboss.domain.plan import Budget
+from airboss.governance.keys import Terms, bound, made, new_key
 from airboss.store.alert_rows import Notification, Silence
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import Site
@@ -141,6 +145,26 @@ def test_an_empty_page_teaches(fresh: LoopSite) -> None:
     assert "airboss apply airboss.toml" in page.text
     fresh.loop.apply(OLD_PROMPT)
     assert "not looked at yet" in shown(fresh.person(), "/alerts").text
+
+
+def test_a_budget_of_a_key_has_an_alarm(fresh: LoopSite) -> None:
+    """Of the key, not of a deployment, with the part that is spent; of a key without one there is none."""
+    fresh.loop.apply(OLD_PROMPT)
+    for name, budget in (("app", Budget(usd=Decimal(20))), ("free", None)):
+        terms, now = Terms(budget=budget), fresh.loop.clock.at
+        fresh.loop.ledger.put_key(bound(made(None, name, new_key(), terms=terms, now=now), None))
+    spent = row(fresh.loop, "app.budget", "budget", bound=0.8, phase="firing", since=fresh.loop.clock.at)
+    rule = msgspec.structs.replace(spent.rule, kind="budget", key="app", deployment="")
+    spent = msgspec.structs.replace(spent, rule=rule, value=0.875, detail="$17.50 of $20.00 this month")
+    fresh.loop.alerts.put_alarms([spent], notifications=[])
+    for path in ("/alerts", "/alerts/app.budget"):
+        page = shown(fresh.person(), path)
+        text = page.text.replace("\u00a0", " ")
+        assert {"/governance/keys/app"} <= set(hrefs(page))
+        for words in ("88 %", "above 80 %", "$17.50 of $20.00 this month"):
+            assert words in text, path
+        assert any(each.startswith("/records?key=app&") and "costliest" in each for each in hrefs(page)), path
+    assert "free.budget" not in shown(fresh.person(), "/alerts").text
 
 
 def test_alarms_without_anything_to_measure_do_not_fill_the_page(fresh: LoopSite) -> None:

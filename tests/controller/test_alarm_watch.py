@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from airboss.config import AlarmConfig, MaintenanceConfig
+from airboss.controller.alarm_measures import BudgetUse
 from airboss.controller.alarm_watch import AlarmWatch, link_to_records
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import UsageQuery
@@ -63,6 +64,7 @@ class Watched:
         self.moved = 0
         self.lost: dict[str, int] = {}
         self.less: dict[str, set[str]] = {}
+        self.budgets: dict[str, BudgetUse] = {}
         self.watch = self.restarted()
 
     def restarted(self) -> AlarmWatch:
@@ -77,6 +79,7 @@ class Watched:
             maintenance=lambda: self.maintenance,
             lost=lambda: self.lost,
             less_is_better=lambda: self.less,
+            budgets=lambda: self.budgets,
         )
         return self.watch
 

@@ -218,6 +218,9 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     told = f"{error['message']}; answered {dict(counts)}, recorded {dict(ends)}"
     assert Decimal("0.003") <= spent <= Decimal("0.003") + 32 * max(costs), told
     until(lambda: Decimal(str(shown(four, "poor")["budget"]["spent_usd"])) == spent, timeout_s=10)
+    fires = until(lambda: (four.api("alarms/poor.budget") or {}).get("alarm"), timeout_s=10)
+    until(lambda: four.api("alarms/poor.budget")["alarm"]["state"] == "firing", timeout_s=20)
+    assert (fires["key"], fires["threshold"], fires["default"]) == ("poor", 0.8, True)
     refused = {each["error_type"] for each in records if each["status"] == "refused"}
     assert {"budget_exceeded"} <= refused <= {"budget_exceeded", "budget_reserved"}
 

@@ -207,7 +207,7 @@ def bound(alarm: dict[str, Any]) -> str:
     than = "" if alarm["threshold"] is None else f" {alarm['comparison']} {amount(alarm['threshold'])}"
     over = f" over {alarm['window']} for {alarm['for']}" if alarm["kind"] in ("threshold", "change") else ""
     kind = "" if alarm["kind"] == "threshold" else f" ({alarm['kind'].replace('_', ' ')})"
-    return f"{alarm['metric']} of {alarm['deployment'] or 'Airboss'}{than}{over}{kind}"
+    return f"{alarm['metric']} of {alarm['deployment'] or alarm['key'] or 'Airboss'}{than}{over}{kind}"
 
 
 def because(note: dict[str, Any]) -> str:

@@ -197,6 +197,8 @@ def alarm(found: dict[str, Any]) -> str:
         value = f"worse than usual in {found['value']:.2%} of calls"
     silenced = ", silenced" if found["silenced_until"] is not None else ""
     what = f"{found['metric']} of {found['deployment'] or 'Airboss'} is {value}"
+    if found["kind"] == "budget":
+        what = f"{found['value'] or 0:.0%} of its budget is spent"
     name = escape(found["name"])
     return f"alarm {name} [{colour}]{found['state']}[/] for {age(found['since'])}: {escape(what)}{silenced}"
 

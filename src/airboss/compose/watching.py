@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,14 @@ from airboss.compose.threads import at_work, in_a_loop
 from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
+from airboss.governance.budgets import spent_of, with_budget
 from airboss.store.alert_rules import quieted
 from airboss.store.datadir import DataDir, read_secret
 from airboss.supervisor import runfiles
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
+    from airboss.controller.alarm_measures import BudgetUse
     from airboss.controller.notify import Deliveries
     from airboss.controller.online_scoring import OnlineRule
     from airboss.domain.ports import Ledger, RecordLog
@@ -166,6 +169,17 @@ def lost(journal: JournalStatus, retention: RetentionStatus) -> dict[str, int]:
     }
 
 
+def budgets(ledger: Ledger, stores: Stores, now: datetime) -> dict[str, BudgetUse]:
+    """The budgets of keys, with what is spent of them. Raises SetupError."""
+    from airboss.controller.alarm_measures import BudgetUse  # noqa: PLC0415 - the controller's own
+
+    spent = stores.spends.since(now.astimezone(UTC).date().replace(day=1))
+    return {
+        name: BudgetUse(budget=budget, spent_usd=spent_of(name, budget, now, spent))
+        for name, budget in with_budget(ledger.all_keys()).items()
+    }
+
+
 @contextmanager
 def watching(
     ledger: Ledger,
@@ -188,7 +202,7 @@ def watching(
     store, clock, force = stores.alerts, SystemClock(), InForce(ledger)
     rules = ScoringRules(ledger, data, force)
     watch = AlarmWatch(
-        alarms=lambda: all_alarms(force.config()),
+        alarms=lambda: all_alarms(force.config(), with_budget(ledger.all_keys())),
         maintenance=lambda: force.config().maintenance,
         probing=Probes(ledger, stores),
         drifted=lambda deployment: drifts.drifted(stores.views, deployment, force.config()),
@@ -196,6 +210,7 @@ def watching(
         record_log=records,
         journal=journal,
         lost=lost,
+        budgets=lambda: budgets(ledger, stores, clock.now()),
         less_is_better=lambda: {
             name: less_is_better(each.scoring) for name, each in force.config().deployments.items()
         },
@@ -260,6 +275,7 @@ def with_alarms(
 
     def whole() -> SystemStatus:
         rows, silences, config, now = store.alarms(), store.silences(), force.config(), clock.now()
+        known = all_alarms(config, with_budget(ledger.all_keys()))
         quiet = {
             name: quieted(silences.get(name), config.maintenance, row.rule.deployment, now)
             for name, row in rows.items()
@@ -276,7 +292,7 @@ def with_alarms(
                 silenced_until=held.until if (held := quiet[name]) is not None else None,
             )
             for name, row in rows.items()
-            if name in all_alarms(config)
+            if name in known
         )
         return msgspec.structs.replace(status(), alarms=alarms)
 

@@ -1,8 +1,9 @@
-"""The alarms that every deployment, and Airboss itself, has without writing one."""
+"""The alarms that every deployment, every key with a budget, and Airboss itself have without writing one."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -25,15 +26,18 @@ TRAFFIC_GONE: Final = -0.95
 """A fall in calls, against the same hour last week, that is a standstill rather than a quiet day."""
 
 
-def all_alarms(config: Config) -> dict[str, AlarmConfig]:
-    """Those of the file, the defaults of each deployment and, where there is one, those of Airboss itself;
-    one of the file that has a default's name takes its place. Defaults tell every notifier there is."""
+def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
+    """Those of the file, the defaults of each deployment and of `keys`, which have a budget, and, where there
+    is a deployment, those of Airboss itself; one of the file that has a default's name takes its place.
+    Defaults tell every notifier there is."""
     notify = tuple(config.notifiers)[:10]
     found = {}
     for deployment, each in config.deployments.items():
         for name in each.default_alarms:
             alarm = _default(deployment, name)
             found[default_name(deployment, name)] = msgspec.structs.replace(alarm, notify=notify)
+    for key in keys:
+        found[f"{key}.budget"] = AlarmConfig(kind="budget", key=key, window="1d", hold="0s", notify=notify)
     if config.deployments:
         for own, (metric, hold) in OWN.items():
             found[own] = AlarmConfig(kind="recording", metric=metric, window="1h", hold=hold, notify=notify)

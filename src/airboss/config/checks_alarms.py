@@ -42,7 +42,7 @@ def check_alarms(config: Config, wrong: Wrong) -> None:
         _check_drift(("deployments", name, "drift"), deployment.drift, wrong)
     for name, alarm in config.alarms.items():
         path = ("alarms", name)
-        _check_deployment(path, alarm, config, wrong)
+        _check_whose(path, alarm, config, wrong)
         _check_kind(path, alarm, wrong)
         _check_times(path, alarm, wrong)
         if len(alarm.notify) > NOTIFY_MAX:
@@ -66,13 +66,18 @@ def weekly(text: str) -> tuple[int, timedelta, timedelta] | None:
     return DAYS.index(found[1]), starts, (ends - starts) % timedelta(days=1) or timedelta(days=1)
 
 
-def _check_deployment(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -> None:
-    if alarm.compares != "recording":
-        if not alarm.deployment:
-            raise wrong(path, f'[{dotted(path)}] lacks "deployment"')
+def _check_whose(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -> None:
+    """Of a key, of Airboss itself, or else of a deployment. A key may be made without the configuration."""
+    kind = alarm.compares
+    needed = {"budget": "key", "recording": None}.get(kind, "deployment")
+    for field in ("deployment", "key"):
+        said = getattr(alarm, field)
+        if field == needed and not said:
+            raise wrong(path, f'[{dotted(path)}] lacks "{field}"')
+        if field != needed and said:
+            raise wrong((*path, field), f"[{dotted(path)}] of kind {quoted(kind)} has no {field}")
+    if alarm.deployment:
         check_known((*path, "deployment"), alarm.deployment, config.deployments, "deployment", wrong)
-    elif alarm.deployment:
-        raise wrong((*path, "deployment"), f"[{dotted(path)}] of kind 'recording' has no deployment")
 
 
 def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
@@ -88,9 +93,11 @@ def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
         raise wrong((*path, "metric"), f"[{dotted(path)}] of kind {quoted(kind)} has no metric")
     if bounded and (alarm.above is None) == (alarm.below is None):
         raise wrong(path, f"[{dotted(path)}] needs exactly one of above and below")
-    if not bounded and (alarm.above, alarm.below) != (None, None):
+    if kind == "budget" and alarm.below is not None:
+        raise wrong((*path, "below"), f"[{dotted(path)}] of kind {quoted(kind)} has no below")
+    if not bounded and kind != "budget" and (alarm.above, alarm.below) != (None, None):
         raise wrong(path, f"[{dotted(path)}] of kind {quoted(kind)} has neither above nor below")
-    rate = kind == "threshold" and alarm.metric in ("error_rate", "refused_rate")
+    rate = kind == "budget" or (kind == "threshold" and alarm.metric in ("error_rate", "refused_rate"))
     least, most = (0.0, 1.0) if rate else (-1e12, 1e12)
     for field in ("above", "below"):
         check_range((*path, field), getattr(alarm, field), least, most, wrong)

@@ -15,6 +15,7 @@ from airboss.config.types import AlarmKind
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.governance.budgets import with_budget
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, Notification, Silence
 from airboss.store.alert_rules import quieted, rule_of
 
@@ -30,7 +31,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
     `threshold` is what the value is compared with: of a burn rate and a sequential test it is known once they
     have been looked at. `detail` is what else there is to know of the value, `records` are some of the calls
-    that broke it. `default`: nobody wrote it, every deployment has it.
+    that broke it. `default`: nobody wrote it, every deployment, or key with a budget, has it. `key` is of
+    kind `budget`, which has no `deployment`.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None
     kind: AlarmKind
     deployment: str
+    key: str = ""
     metric: str
     value: float | None
     why: str | None
@@ -97,7 +100,7 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
 def alarms(desk: Desk, call: Call) -> Alarms:
     """GET /api/v1/alarms."""
     config = in_force(desk)
-    known = all_alarms(config)
+    known = alarms_of(desk, config)
     rows, silences = desk.alerts.alarms(), desk.alerts.silences()
     return Alarms(
         alarms=tuple(
@@ -150,6 +153,7 @@ def test_alarm(desk: Desk, call: Call) -> Tested:
         "alarm": name,
         "state": "test",
         "deployment": alarm.deployment,
+        "key": alarm.key,
         "metric": rule_of(name, alarm).metric,
         "at": call.now.isoformat(),
         "text": f"{name}: a test, nothing has happened",
@@ -190,10 +194,15 @@ def in_force(desk: Desk) -> Config:
     return parse_config(text, source="the configuration in force") if text is not None else Config()
 
 
+def alarms_of(desk: Desk, config: Config) -> dict[str, AlarmConfig]:
+    """Every alarm there is under a configuration."""
+    return all_alarms(config, with_budget(desk.ledger.all_keys()))
+
+
 def named(desk: Desk, call: Call) -> tuple[str, AlarmConfig, Config]:
     """The alarm in the path, and the configuration. Raises NotFound."""
     config = in_force(desk)
-    name, known = call.path["name"], all_alarms(config)
+    name, known = call.path["name"], alarms_of(desk, config)
     if name not in known:
         there = ", ".join(sorted(known)[:12]) or "none: write [alarms.NAME] into the configuration"
         raise NotFound(f"there is no alarm {name[:80]!r}; there are {there}", param="name")
@@ -211,13 +220,14 @@ def shown(
 ) -> Alarm:
     """An alarm for a person or program. Maintenance is a silence too."""
     rule = rule_of(name, alarm)
-    bound = rule.bound if rule.kind in ("threshold", "change") else None
+    bound = rule.bound if rule.kind in ("threshold", "change", "budget") else None
     return Alarm(
         name=name,
         state=row.phase if row is not None else None,
         since=row.since if row is not None else None,
         kind=alarm.compares,
         deployment=alarm.deployment,
+        key=alarm.key,
         metric=rule.metric,
         value=row.value if row is not None else None,
         why=row.why if row is not None else None,

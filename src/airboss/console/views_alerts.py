@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from airboss.config import AlarmConfig, all_alarms
+from airboss.config import AlarmConfig
 from airboss.console import api_alarms
 from airboss.console.alarm_chart import alarm_chart
 from airboss.console.api_alarms import Alarm
@@ -43,7 +43,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 def listing(desk: Desk, seen: Visit) -> View:
     """Every alarm, those that want something first; of many with nothing to measure how many there are."""
     found = api_alarms.alarms(desk, asking(seen))
-    known = all_alarms(api_alarms.in_force(desk))
+    known = api_alarms.alarms_of(desk, api_alarms.in_force(desk))
     listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
     alarms = [shown(each, known[each.name], seen.now) for each in listed if each.name in known]
     calm = (None, "no_data", "ok")
@@ -112,6 +112,8 @@ def amount(metric: str, value: float) -> str:
         return milliseconds(value)
     if metric == "cost_usd":
         return usd(value)
+    if metric == "budget":
+        return f"{100 * value:.0f}{NB}%"
     if metric == "requests":
         return f"{value:,.0f}{NB}{'call' if value == 1 else 'calls'}"
     return f"{value:,.0f}{NB}tokens" if "tokens" in metric else f"{value:.3f}"
@@ -131,11 +133,13 @@ def measures(alarm: Alarm, config: AlarmConfig) -> str:
             weeks = f"one false alarm in {1 / config.alpha:,.0f} weeks at most"
             return f"{alarm.metric} against its own past, {weeks}"
         case "change":
-            return f"{alarm.metric} over {alarm.window} against the week before{lasting(alarm)}"
+            what = f"{alarm.metric} over {alarm.window} against the week before"
+        case "budget":
+            what = "what is spent of its budget"
         case _:
             full = alarm.metric == "disk_full"
             what = f"less than 256{NB}MiB left on its disk" if full else f"{alarm.metric} over {alarm.window}"
-            return f"{what}{lasting(alarm)}"
+    return f"{what}{lasting(alarm)}"
 
 
 def lasting(alarm: Alarm) -> str:

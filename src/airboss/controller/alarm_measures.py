@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final, Protocol
 
 import msgspec
 
 from airboss.controller.alarms import Reading, shown
 from airboss.domain.errors import WrongCall
+from airboss.domain.plan import Budget
 from airboss.domain.ports import RecordLog, ScoreStats, UsageQuery
 from airboss.domain.usage import UsageRow
+from airboss.governance.budgets import money, period_end
 from airboss.store.alert_metrics import INTERNAL_KEY, length, metric_of, not_good
 from airboss.store.alert_rows import AlarmRule
 
@@ -69,6 +72,13 @@ class ProbeMemory(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None
     at: datetime
     last: ProbeOutcome | None = None
+
+
+class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A key's budget, and what its calls have cost in the period of now."""
+
+    budget: Budget
+    spent_usd: Decimal
 
 
 class RecordingMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,6 +287,20 @@ def recording(rule: AlarmRule, memory: object, lost: Mapping[str, int], now: dat
     value = float(sum(each for _, each in grown))
     detail = "the System page says which, and why" if value and rule.metric == "dead_letters" else None
     return Reading(value=value, bound=0.0, memory=memory, detail=detail)
+
+
+def spending(rule: AlarmRule, uses: Mapping[str, BudgetUse], now: datetime) -> Reading:
+    """What part of its budget a key has spent."""
+    use = uses.get(rule.key)
+    if use is None:
+        return Reading(why=f"there is no key {rule.key!r} with a budget")
+    budget, spent = use.budget, use.spent_usd
+    share = float(spent / budget.usd) if budget.usd else 1.0
+    period = "today" if budget.per == "day" else "this month"
+    until = f"{period_end(budget, now):%Y-%m-%d}"
+    return Reading(
+        value=share, detail=f"${money(spent)} of ${money(budget.usd)} {period}; it begins anew on {until} UTC"
+    )
 
 
 def mean_score(found: Sequence[ScoreStats], deployment: str, name: str) -> tuple[int, float | None, int]:

@@ -15,11 +15,13 @@ import msgspec
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.controller import alarm_tests
 from airboss.controller.alarm_measures import (
+    BudgetUse,
     Drifted,
     Measures,
     Probing,
     fresh,
     recording,
+    spending,
 )
 from airboss.controller.alarms import Decision, Reading, begun, decide, notice
 from airboss.domain.errors import AirbossError, StoreUnavailable
@@ -77,7 +79,8 @@ class AlarmWatch:
 
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
     `lost` is what recording alarms watch: counts of what was lost since the start, and 1 for a full disk.
-    `less_is_better` gives, by deployment, the scores of which less is better.
+    `budgets` are those of keys, with what is spent of them. `less_is_better` gives, by deployment, the scores
+    of which less is better.
     """
 
     def __init__(
@@ -93,8 +96,10 @@ class AlarmWatch:
         probing: Probing | None = None,
         drifted: Drifted = lambda _deployment: None,
         lost: Callable[[], Mapping[str, int]] = dict,
+        budgets: Callable[[], Mapping[str, BudgetUse]] = dict,
         less_is_better: Callable[[], Mapping[str, Collection[str]]] = dict,
     ) -> None:
+        self._budgets = budgets
         self._lost = lost
         self._less_is_better = less_is_better
         self._alarms = alarms
@@ -199,7 +204,10 @@ class AlarmWatch:
             for rule in rules
             if rule.kind == "recording"
         }
-        rules = [rule for rule in rules if rule.kind != "recording"]
+        spent = [rule for rule in rules if rule.kind == "budget"]
+        uses = self._budgets() if spent else {}
+        readings |= {rule.name: spending(rule, uses, now) for rule in spent}
+        rules = [rule for rule in rules if rule.name not in readings]
         journal = self._journal()
         if rules and (not journal.store_up or journal.lag_s > LAG_S_MAX):
             why = (

@@ -80,6 +80,7 @@ def notice(row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str) 
         "state": state,
         "kind": rule.kind,
         "deployment": rule.deployment,
+        "key": rule.key,
         "metric": rule.metric,
         "value": row.value,
         "comparison": "below" if rule.below else "above",
@@ -180,6 +181,8 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
     plural = "" if row.value == 1 else "s"
     side = "below" if rule.below else "above"
     bound = shown(rule.bound if row.bound is None else row.bound)
+    if rule.kind == "budget" and row.value is not None:
+        measured_as, bound = f"{100 * row.value:.0f} %", f"{100 * rule.bound:.0f} %"
     of, fires = f"{rule.metric} of {rule.deployment}", f"the alarm is for {side} {bound} over {window}"
     what = {
         "threshold": f"{of} is {measured_as}; {fires}",
@@ -188,6 +191,7 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
         f"the alarm is for {bound}",
         "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
         "drift": f"{measured_as} thing{plural} about {rule.deployment} drifted",
+        "budget": f"of the budget of key {rule.key} {measured_as} is spent; the alarm is for over {bound}",
         "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}"
         if rule.metric != "disk_full"
         else f"the disk that Airboss writes to has {'less' if row.value else 'more'} than 256 MiB left",

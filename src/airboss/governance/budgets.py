@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from airboss.domain.plan import Budget
-from airboss.domain.ports import Spent
+from airboss.domain.ports import ApiKey, Spent
 
 
 def period_of(budget: Budget, at: datetime) -> str:
@@ -27,6 +27,11 @@ def period_end(budget: Budget, at: datetime) -> datetime:
     if budget.per == "day":
         return start + timedelta(days=1)
     return (start + timedelta(days=32)).replace(day=1)
+
+
+def with_budget(keys: Iterable[ApiKey]) -> dict[str, Budget]:
+    """The budgets of keys that are not revoked, by their names."""
+    return {key.name: key.budget for key in keys if key.budget is not None and key.revoked_at is None}
 
 
 def spent_of(key: str, budget: Budget, at: datetime, spent: Iterable[Spent]) -> Decimal:

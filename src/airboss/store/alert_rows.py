@@ -31,7 +31,8 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
 
 class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm as it is configured. Of kinds `threshold` and `change`, a value above `bound` breaks it, or
-    one below with `below`. `probe` is an order in JSON. `less_is_better` of a score whose scorer says so."""
+    one below with `below`. `probe` is an order in JSON. `less_is_better` of a score whose scorer says so.
+    `key` is of kind `budget`, which has no `deployment`."""
 
     name: str
     metric: Metric
@@ -48,6 +49,7 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     notify: tuple[str, ...] = ()
     notify_no_data: bool = False
     less_is_better: bool = False
+    key: str = ""
 
 
 class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,9 +165,10 @@ class AlertStore(Protocol):
 
 
 def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[str, str]:
-    """The calls that a deployment's alarm is about, as a question of records (parameters of `/records`): what
-    ended since then began up to LATE before."""
-    asked = {"deployment": rule.deployment, "since": _moment(since - LATE)}
+    """The calls that an alarm of a deployment or a key is about, as a question of records (parameters of
+    `/records`): what ended since then began up to LATE before."""
+    whose = {"key": rule.key} if rule.kind == "budget" else {"deployment": rule.deployment}
+    asked = {**whose, "since": _moment(since - LATE)}
     if until is not None:
         asked["until"] = _moment(until + timedelta(microseconds=999_999))  # all of its second
     if rule.metric == "error_rate" or (rule.slo is not None and rule.slo.latency_ms is None):
@@ -178,7 +181,7 @@ def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[s
         asked["score"] = f"{name}{sign}{rule.bound:g}" if rule.kind == "threshold" else name
     elif rule.metric.startswith(("latency", "ttft")) or rule.slo is not None:
         asked["sort"] = "slowest"
-    elif rule.metric == "cost_usd":
+    elif rule.metric == "cost_usd" or rule.kind == "budget":
         asked["sort"] = "costliest"
     return asked
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -13,21 +14,37 @@ from airboss.config.checks_watch import seconds
 from airboss.config.types import AlarmKind
 from airboss.store.alert_rows import AlarmRule, Silence, Slo
 
-METRICS_OF: dict[AlarmKind, str] = {"burn_rate": "good calls", "probe": "bias", "drift": "drift"}
+METRICS_OF: dict[AlarmKind, str] = {
+    "burn_rate": "good calls",
+    "probe": "bias",
+    "drift": "drift",
+    "budget": "budget",
+}
 """What alarms watch that have no metric."""
+
+
+SPENT: Final = 0.8
+"""The part of a budget that an alarm is for where it says nothing else."""
+
+
+DAY_S: Final = 86_400
+"""The calls of a day are shown with an alarm of a budget."""
 
 
 def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
     """The rule that an alarm's table is."""
     bound = alarm.above if alarm.above is not None else alarm.below
+    if bound is None and alarm.compares == "budget":
+        bound = SPENT
     slo = alarm.slo
     return AlarmRule(
         name=name,
         metric=alarm.metric or METRICS_OF[alarm.compares],
         deployment=alarm.deployment,
+        key=alarm.key,
         below=alarm.below is not None,
         bound=float(bound) if bound is not None else 0.0,
-        window_s=seconds(alarm.window) or 0,
+        window_s=DAY_S if alarm.compares == "budget" else seconds(alarm.window) or 0,
         hold_s=seconds(alarm.hold) or 0,
         kind=alarm.compares,
         slo=None

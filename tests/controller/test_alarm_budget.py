@@ -1,0 +1,43 @@
+"""A key's budget has an alarm, which tells before calls are refused."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from airboss.config import AlarmConfig
+from airboss.controller.alarm_measures import BudgetUse
+from airboss.domain.plan import Budget
+from tests.controller.test_alarm_watch import WELL, Watched
+
+
+def test_a_budget_that_is_nearly_spent_is_told_until_the_next_begins(tmp_path: Path) -> None:
+    """Also while the record store is away; without the key there is nothing to measure."""
+    watched = Watched(tmp_path)
+    watched.alarms = {"errors": AlarmConfig(kind="budget", key="app", hold="0s", notify=("ops",))}
+    watched.journal = msgspec.structs.replace(WELL, store_up=False)
+
+    def spent(usd: str) -> None:
+        watched.budgets = {
+            "app": BudgetUse(budget=Budget(usd=Decimal(20), per="day"), spent_usd=Decimal(usd))
+        }
+
+    spent("16")
+    assert (watched.tick().phase, watched.tick().value) == ("ok", 0.8)
+    spent("17.5")
+    assert watched.tick().phase == "firing"
+    (note,) = watched.store.notifications("errors", limit=9)
+    assert "of the budget of key app 88 % is spent; the alarm is for over 80 %" in note.body["text"]
+    assert "($17.50 of $20.00 today; it begins anew on 2026-11-02 UTC)" in note.body["text"]
+    assert (note.body["key"], note.body["deployment"]) == ("app", "")
+    assert re.search(r"/records\?key=app&since=.*&sort=costliest$", note.body["link"])
+    spent("0")
+    assert watched.tick().phase == "resolved"
+    assert watched.told == [("ops", "firing"), ("ops", "resolved")]
+    watched.budgets = {}
+    row = [watched.tick(40.0), watched.tick()][1]
+    assert (row.phase, row.why) == ("no_data", "there is no key 'app' with a budget")
+    watched.store.close()
