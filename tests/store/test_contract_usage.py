@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
-from tests.store.samples import SEGMENT, START, call_id, record_json
+from tests.store.samples import SEGMENT, START, call_id, move_of, record_json
 
 UNTIL = START + timedelta(hours=1)
 
@@ -83,6 +83,28 @@ def test_usage_counts_answers_beyond_bounds(used: RecordLog) -> None:
     assert (row.answered, row.priced, row.started) == (4, 4, 4)
     (row,) = used.usage(asked())
     assert (row.slow, row.late, row.costly) == (0, 0, 0)
+
+
+def test_an_answer_of_no_time_has_no_speed(record_log: RecordLog) -> None:
+    """Tokens a second are told of answers that took a millisecond to write; of one with its first token at
+    its end, or of a span of no time, there is no data."""
+    calls: list[dict[str, Any]] = [
+        {"latency_ms": 80.0, "ttft_ms": 80.0 - 1e-11},
+        {"latency_ms": 0.0, "ttft_ms": 0.0},
+        {"latency_ms": 0.999, "ttft_ms": None, "stream": False},
+        {"latency_ms": 30.0, "ttft_ms": 50.0},
+    ]
+    record_log.apply(move_of(calls))
+
+    def speeds() -> list[float | None]:
+        return [
+            *(each.tokens_per_s for each in record_log.stats(START, UNTIL)),
+            *(each.tokens_per_s for each in record_log.usage(asked())),
+        ]
+
+    assert speeds() == [None, None]
+    record_log.apply(move_of([{"latency_ms": 81.0, "ttft_ms": 80.0}], len(calls)))
+    assert speeds() == [pytest.approx(8_000.0)] * 2
 
 
 def test_usage_is_narrowed_and_ordered(used: RecordLog) -> None:

@@ -142,7 +142,7 @@ def _call(rng: random.Random, number: int) -> bytes:
         "error_type": "upstream_timeout" if status == "error" else None,
         "latency_ms": latency_ms,
         "stream": rng.random() < 0.5,
-        "ttft_ms": rng.choice([None, latency_ms * rng.random()]),
+        "ttft_ms": rng.choice([None, latency_ms * rng.random(), latency_ms - 1e-9]),
         "output_tokens": rng.choice([None, rng.randint(0, 300)]),
         "cost_usd": rng.choice([None, Decimal(rng.randint(1, 99_999)).scaleb(-7)]),
     }

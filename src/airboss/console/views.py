@@ -36,7 +36,7 @@ from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import DeploymentStats, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store.opinions import REVIEWS
-from airboss.store.usage import TAG_CHARS_MAX, written_tag
+from airboss.store.usage import TAG_CHARS_MAX, tokens_per_s, written_tag
 
 ROWS = 50
 """Records on one page."""
@@ -240,7 +240,7 @@ def record(desk: Desk, seen: Visit) -> View:
         ],
         talk=conversation(found),
         fall=waterfall(found),
-        speed=speed(found),
+        speed=tokens_per_s(found) or None,
         curl=curl(found, base_url=desk.base_url),
         needs_file=len(body.encode()) > INLINE_MAX,
         unsent=OWN if isinstance(found.request, dict) and OWN in found.request else None,
@@ -304,13 +304,6 @@ def newer_than(desk: Desk, found: InferenceRecord) -> str | None:
         if newer:
             return newer[-1]
     return None
-
-
-def speed(found: InferenceRecord) -> float | None:
-    """Output tokens a second: after the first token of a stream, over the whole call otherwise."""
-    first = found.ttft_ms if found.stream and found.ttft_ms is not None else 0.0
-    took = found.latency_ms - first
-    return 1_000 * found.output_tokens / took if found.output_tokens and took > 0 else None
 
 
 def only(stats: Sequence[DeploymentStats], deployment: str | None) -> list[DeploymentStats]:

@@ -21,7 +21,7 @@ from airboss.store.clickhouse_spans import HALF_MADE
 from airboss.store.rollups import DAY_S, Question, Sums, inside
 
 _WRITING: Final = "latency_ms - if(stream, ifNull(ttft_ms, 0), 0)"
-_RATED: Final = f"status = 'ok' and {_WRITING} > 0"
+_RATED: Final = f"status = 'ok' and {_WRITING} >= 1"
 _OUTPUT: Final = "ifNull(records.output_tokens, 0)"
 NUMBERS: Final = {
     "requests": ("count()", "toUInt64(1)"),

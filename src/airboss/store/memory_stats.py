@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from airboss.domain.ports import DeploymentStats, StatsBucket
 from airboss.domain.record import InferenceRecord
+from airboss.store.usage import tokens_per_s
 
 
 def deployment_stats(deployment: str, calls: Sequence[InferenceRecord]) -> DeploymentStats:
@@ -14,7 +15,7 @@ def deployment_stats(deployment: str, calls: Sequence[InferenceRecord]) -> Deplo
     answered = [record for record in calls if record.status == "ok"]
     latencies = [record.latency_ms for record in answered]
     ttfts = [record.ttft_ms for record in answered if record.ttft_ms is not None]
-    rates = [rate for record in answered if (rate := _tokens_per_s(record)) is not None]
+    rates = [rate for record in answered if (rate := tokens_per_s(record)) is not None]
     costs = [float(record.cost_usd) for record in calls if record.cost_usd is not None]
     return DeploymentStats(
         deployment=deployment,
@@ -50,15 +51,6 @@ def bucket(deployment: str, start: int, calls: Sequence[InferenceRecord]) -> Sta
         output_tokens=whole.output_tokens,
         cost_usd=whole.cost_usd,
     )
-
-
-def _tokens_per_s(record: InferenceRecord) -> float | None:
-    """Output tokens over the time after the first one; None where either is unknown or there was no time."""
-    waited = (record.ttft_ms or 0.0) if record.stream else 0.0
-    writing_ms = record.latency_ms - waited
-    if record.output_tokens is None or writing_ms <= 0:
-        return None
-    return record.output_tokens / writing_ms * 1000
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:

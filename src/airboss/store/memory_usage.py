@@ -9,7 +9,7 @@ from typing import Any
 from airboss.domain.ports import UsageQuery
 from airboss.domain.record import InferenceRecord
 from airboss.domain.usage import UsageRow
-from airboss.store.usage import LATE, TAG, check
+from airboss.store.usage import LATE, TAG, check, tokens_per_s
 
 Quantile = Callable[[Sequence[float], float], "float | None"]
 
@@ -63,7 +63,7 @@ def _row(
     first = [each.ttft_ms for each in ok if each.ttft_ms is not None]
     costs = [float(each.cost_usd) for each in ok if each.cost_usd is not None]
     priced = [float(each.cost_usd) for each in calls if each.cost_usd is not None]
-    speeds = [speed for each in ok if (speed := _speed(each)) is not None]
+    speeds = [speed for each in ok if (speed := tokens_per_s(each)) is not None]
     return UsageRow(
         group=key[1:],
         start=None if key[0] is None else datetime.fromtimestamp(key[0], UTC),
@@ -97,9 +97,3 @@ def _row(
 
 def _beyond(values: Sequence[float], bound: float | None) -> int:
     return 0 if bound is None else sum(value > bound for value in values)
-
-
-def _speed(record: InferenceRecord) -> float | None:
-    first = (record.ttft_ms or 0.0) if record.stream else 0.0
-    took = max(record.latency_ms - first, 0.0)
-    return None if record.output_tokens is None or took == 0 else record.output_tokens / took * 1000

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from airboss.domain.ports import RecordFilter, UsageQuery
+from airboss.domain.record import InferenceRecord
 from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS
 
 LATE: Final = timedelta(minutes=15)
@@ -47,6 +48,17 @@ def _names_people(asked: UsageQuery) -> bool:
     where = asked.where
     told = any(name in ("user", "session") or name.startswith(TAG) for name in asked.by)
     return told or any(each is not None for each in (where.user, where.session, where.tag))
+
+
+def tokens_per_s(record: InferenceRecord) -> float | None:
+    """Output tokens by the time after the first one of a stream, by the whole time otherwise.
+
+    None where either is unknown, or the time under a millisecond (`writing_ms >= 1` in queries): what came at
+    once, and spans of no time, would be told as billions."""
+    writing_ms = record.latency_ms - ((record.ttft_ms or 0.0) if record.stream else 0.0)
+    if record.output_tokens is None or writing_ms < 1:
+        return None
+    return record.output_tokens / writing_ms * 1000
 
 
 def narrowed(where: RecordFilter) -> RecordFilter:

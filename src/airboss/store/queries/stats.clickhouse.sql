@@ -9,9 +9,9 @@ select
     quantileExactInclusiveIf(0.95)(latency_ms, status = 'ok') as latency_p95_ms,
     quantileExactInclusiveIf(0.5)(ttft_ms, status = 'ok') as ttft_p50_ms,
     quantileExactInclusiveIf(0.95)(ttft_ms, status = 'ok') as ttft_p95_ms,
-    avgIf(
-        output_tokens / nullIf(greatest(latency_ms - if(stream, ifNull(ttft_ms, 0), 0), 0), 0) * 1000,
-        status = 'ok'
+    avgOrNullIf(
+        output_tokens / (latency_ms - if(stream, ifNull(ttft_ms, 0), 0)) * 1000,
+        status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
     ) as tokens_per_s,
     sum(ifNull(input_tokens, 0)) as input_tokens,
     sum(ifNull(output_tokens, 0)) as output_tokens,

@@ -60,11 +60,11 @@ with counts as (
                 count(records.cost_usd) as priced,
                 sumIf(
                     ifNull(records.output_tokens, 0) / (latency_ms - if(stream, ifNull(ttft_ms, 0), 0)) * 1000,
-                    status = 'ok' and latency_ms > if(stream, ifNull(ttft_ms, 0), 0)
+                    status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
                 ) as rates,
                 countIf(
                     records.output_tokens is not null
-                    and status = 'ok' and latency_ms > if(stream, ifNull(ttft_ms, 0), 0)
+                    and status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
                 ) as rated,
                 count(ttft_ms) as started,
                 min(started_at) as first_at,

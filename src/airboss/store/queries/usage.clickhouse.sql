@@ -14,9 +14,9 @@ select
     quantilesExactInclusiveIf(0.5, 0.95, 0.99)(latency_ms, status = 'ok')[3] as latency_p99_ms,
     quantilesExactInclusiveIf(0.5, 0.95)(ttft_ms, status = 'ok')[1] as ttft_p50_ms,
     quantilesExactInclusiveIf(0.5, 0.95)(ttft_ms, status = 'ok')[2] as ttft_p95_ms,
-    avgIf(
-        output_tokens / nullIf(greatest(latency_ms - if(stream, ifNull(ttft_ms, 0), 0), 0), 0) * 1000,
-        status = 'ok'
+    avgOrNullIf(
+        output_tokens / (latency_ms - if(stream, ifNull(ttft_ms, 0), 0)) * 1000,
+        status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
     ) as tokens_per_s,
     sum(ifNull(input_tokens, 0)) as input_tokens,
     sum(ifNull(output_tokens, 0)) as output_tokens,

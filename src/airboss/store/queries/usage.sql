@@ -11,9 +11,7 @@ with used as (
         count(*) filter (status = 'ok') as answered,
         quantile_cont(latency_ms, [0.5, 0.95, 0.99]) filter (status = 'ok') as latencies,
         quantile_cont(ttft_ms, [0.5, 0.95]) filter (status = 'ok') as ttfts,
-        avg(
-            output_tokens / nullif(greatest(latency_ms - if(stream, coalesce(ttft_ms, 0), 0), 0), 0) * 1000
-        ) filter (status = 'ok') as tokens_per_s,
+        avg(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms >= 1) as tokens_per_s,
         coalesce(sum(input_tokens), 0)::bigint as input_tokens,
         coalesce(sum(output_tokens), 0)::bigint as output_tokens,
         sum(cost_usd)::double as cost_usd,
@@ -28,7 +26,7 @@ with used as (
         {costly} as costly,
         count(*) filter (status = 'ok' and cost_usd is not null) as priced,
         count(*) filter (status = 'ok' and ttft_ms is not null) as started
-    from records
+    from (select *, if(stream, latency_ms - coalesce(ttft_ms, 0), latency_ms) as writing_ms from records)
     where started_at >= $since and started_at < $until and ($without is null or "key" <> $without)
         and {where}
     group by all
