@@ -8,10 +8,12 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import pytest
 
+from airboss.domain.ports import RecordFilter
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import DownLog, Site
 from tests.console.test_pages import HOSTILE, Page, hrefs, shown
 from tests.support.seed_loop import NEW_PROMPT, OLD_PROMPT
+from tests.support.seed_records import fill
 
 
 def rolling(site: LoopSite) -> str:
@@ -42,6 +44,24 @@ def test_the_list_says_who_answers(week: LoopSite) -> None:
         assert "No record matches" not in found.text
     assert f"{100 * own.canary.weight:g}" in page.text
     assert any("arm-canary" in each for each in page.values("class"))
+
+
+def test_calls_of_our_own_are_told_beside_the_others(fresh: LoopSite) -> None:
+    """A deployment's calls and our own of it are together the overview's requests of it, which says so."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.serve(40, hours=1)
+    drawn = fresh.loop.log.records(RecordFilter(deployment="support"), limit=7, bodies=False)
+    own = [
+        msgspec.structs.replace(each, id=f"{each.id[:-3]}fff", arm="override", key="airboss")
+        for each in drawn
+    ]
+    fill(fresh.loop.log, own)
+    page = shown(fresh.person(), "/deployments/support?range=24h")
+    ((calls, more),) = re.findall(r"Calls(\d+)in the last 24 hours; (\d+) of our own besides", page.text)
+    assert int(more) == 7
+    overview = shown(fresh.person(), "/?range=24h&deployment=support")
+    assert re.search(rf"Requests\s*{int(calls) + 7}\b", overview.text)
+    assert any(title.startswith("With our own") for title in overview.values("title"))
 
 
 @pytest.mark.parametrize("path", ["/deployments", "/deployments/support", "/records", "/governance/audit"])

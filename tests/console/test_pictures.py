@@ -110,7 +110,7 @@ def test_shares_stack_to_the_whole() -> None:
         HOUR,
         step_s=600,
     )
-    assert found.requests == 105
+    assert (found.requests, found.own) == (105, 50)
     assert [(each.arm, each.requests) for each in found.parts] == [("stable", 95), ("canary", 10)]
     stable, canary = found.parts
     assert stable.path.count("M") == 2

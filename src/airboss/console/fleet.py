@@ -86,7 +86,7 @@ def fleet(desk: Desk, period: Period, *, points: int, now: datetime) -> tuple[De
     """Every deployment of the plan in force."""
     views = deployment_views(desk, now)
     step = step_of(period, points=points)
-    buckets = traffic(desk, aligned(period, step), period.until, step_s=step)
+    buckets = traffic(desk, period.since, period.until, step_s=step)
     day = traffic(desk, now - timedelta(days=1), now, step_s=3_600)
     live = live_rollouts(desk)
     names = release_names(desk)
@@ -124,12 +124,6 @@ def live_rollouts(desk: Desk) -> dict[str, Rollout]:
 def release_names(desk: Desk) -> dict[str, str]:
     """What each release is called, by digest."""
     return {each.release.digest: each.release.name for each in desk.ledger.releases()}
-
-
-def aligned(period: Period, step_s: int) -> datetime:
-    """The start of the step that a period begins in."""
-    start = period.since.timestamp() // step_s * step_s
-    return datetime.fromtimestamp(start, period.since.tzinfo)
 
 
 def traffic(desk: Desk, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket] | None:

@@ -38,10 +38,12 @@ class TimeMark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shares(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment's picture, stable at the bottom; `requests` is all that is drawn."""
+    """One deployment's picture, stable at the bottom; `requests` is all that is drawn, `own` counts the calls
+    of our own, which are not."""
 
     parts: tuple[Part, ...]
     requests: int
+    own: int
     marks: tuple[TimeMark, ...]
 
 
@@ -92,7 +94,9 @@ def shares(buckets: Sequence[ReleaseBucket], period: Period, *, step_s: int) -> 
                 path="".join(blocks),
             )
         )
-    return Shares(parts=tuple(parts), requests=sum(total.values()), marks=time_marks(period))
+    whole = sum(total.values())
+    own = sum(each.requests for each in buckets) - whole
+    return Shares(parts=tuple(parts), requests=whole, own=own, marks=time_marks(period))
 
 
 def time_marks(period: Period) -> tuple[TimeMark, ...]:
