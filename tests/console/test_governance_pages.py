@@ -92,6 +92,24 @@ def test_the_log_is_listed_page_by_page(site: Governed, monkeypatch: pytest.Monk
     assert person.get("/governance/audit?before=x").status_code == 400
 
 
+def test_what_a_leaf_says_stands_in_words(site: Governed) -> None:
+    """Each value with its name; what is hostile is text, what is long is cut, what is much is counted."""
+    detail = {
+        "taken_back": True,
+        "served": {"s_1": {"stable": "ab" * 200, "weight": 0.25}},
+        "rows": [{"x": HOSTILE}, {"x": None}],
+    }
+    for each in (detail, {f"n{number}": number for number in range(20)}):
+        site.audit.append("records.score", actor="ann", subject="a record", detail=each, at=NOW)
+    page = shown(site.person(), "/governance/audit?action=records.score")
+    for words in ("taken back yes", "served > s_1 > weight 0.25", "rows > 2 > x none", "… 8 more"):
+        assert words in page.text
+    assert "ab" * 49 + "a…" in page.text
+    assert "ab" * 50 not in page.text
+    assert not [mark for mark in ('{"', "true", "null") if mark in page.text]
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+
+
 def test_the_log_says_whether_it_verifies(site: Governed, tmp_path: Path) -> None:
     """It does; once somebody has changed a leaf it does not, and the page says which."""
     person = site.person()

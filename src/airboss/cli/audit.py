@@ -13,7 +13,7 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
-from airboss.cli.output import console, local_time, print_json, said, table_of
+from airboss.cli.output import console, local_time, print_json, table_of
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 
@@ -70,9 +70,11 @@ def show(found: list[dict[str, Any]]) -> None:
     """Entries as a table."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
+    from airboss.governance.audit_words import fields  # noqa: PLC0415 - as above
+
     table = table_of("leaf", "time", "action", "by", "what", "detail")
     for each in found:
-        detail = ", ".join(f"{name}={said(value)}" for name, value in each["detail"].items())
+        detail = "; ".join(f"{name}: {text}" for name, text in fields(each["detail"]))
         who = [each["actor"], each["subject"]]
         names = [escape(name) if name is not None else "[dim](erased)[/]" for name in who]
         at = local_time(each["at"])

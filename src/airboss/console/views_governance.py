@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import groupby
 
 import msgspec
@@ -15,15 +14,13 @@ from airboss.console.render import Visit
 from airboss.domain.release import PiiAction
 from airboss.governance.audit import read_leaf
 from airboss.governance.audit_verify import Verdict, verify
+from airboss.governance.audit_words import fields
 from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
 from airboss.governance.policies import ALL, KINDS
 from airboss.store.audit_rows import HeadRow
 
 ENTRIES = 50
 ERASURES = 100
-DETAIL_MAX = 400
-"""Characters of an entry's detail on the page; the API has all of it."""
-
 CHECKED_MAX = 2_000
 """A log of up to so many leaves is recomputed for every look at it; a longer one when somebody asks."""
 
@@ -87,18 +84,12 @@ def audit(desk: Desk, seen: Visit) -> View:
     found = api_audit.audit_entries(desk, call)
     return View(
         "audit.html",
-        entries=[(each, detail_of(each.detail)) for each in found.entries],
+        entries=[(each, fields(each.detail)) for each in found.entries],
         next=str(found.next) if found.next is not None else None,
         action=seen.params.get("action", ""),
         paged="before" in seen.params,
         sealed=sealed(desk, whole="check" in seen.params),
     )
-
-
-def detail_of(detail: dict[str, object]) -> str:
-    """An entry's detail in one line of bounded length."""
-    text = json.dumps(detail, ensure_ascii=False, separators=(", ", ": ")) if detail else ""
-    return text if len(text) <= DETAIL_MAX else text[:DETAIL_MAX] + " …"
 
 
 def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
