@@ -277,6 +277,10 @@ def test_a_view_is_saved_found_and_deleted(site: Site) -> None:
     assert "/explore?group_by=key&range=7d" in hrefs(shown(site.person(), "/explore"))
     for wrong in ("//evil.example", "https://evil.example/explore", "/system", "javascript:alert(1)"):
         assert program.post("/api/v1/views", json={"name": "x", "url": wrong}).status_code == 400
+    for lacking in ("/explore?group_bye=key", "/?status=error", "/records?metric=errors"):
+        refused = program.post("/api/v1/views", json={"name": "x", "url": lacking})
+        assert refused.status_code == 400
+        assert "unknown query parameter" in refused.json()["error"]["message"]
     for name in (" ", ".", "..", "costs/"):
         assert program.post("/api/v1/views", json={"name": name, "url": "/explore"}).status_code == 400
     assert program.post("/api/v1/views/by%20key/delete", json={}).status_code == 200

@@ -14,7 +14,7 @@ from airboss.console.desk import Desk
 from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
 from airboss.console.marks import Mark, marks
 from airboss.console.named import whole
-from airboss.console.query import FILTER_NAMES, Limit, Period, read_filter
+from airboss.console.query import FILTER_NAMES, PAGE_NAMES, Limit, Period, check_names, read_filter
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import UsageQuery
@@ -29,8 +29,6 @@ WEEK: Final = timedelta(days=7)
 VIEW_NAME_MAX: Final = 60
 VIEW_QUERY_MAX: Final = 2_000
 VIEWS_MAX: Final = 200
-VIEW_PATHS: Final = ("/", "/explore", "/records")
-"""Pages whose state can be saved."""
 
 HIDDEN: Final = frozenset({"slow", "late", "costly", "priced", "started", "cost_p95_usd"})
 """What monitors count, which nobody asks for here."""
@@ -291,14 +289,15 @@ def save_view(desk: Desk, call: Call) -> SavedView:
         raise InvalidRequest(
             f"{name!r} cannot stand in an address, to delete it by; add a word", param="name"
         )
-    if parts.scheme or parts.netloc or parts.path not in VIEW_PATHS or len(intent.url) > VIEW_QUERY_MAX:
+    if parts.scheme or parts.netloc or parts.path not in PAGE_NAMES or len(intent.url) > VIEW_QUERY_MAX:
         raise InvalidRequest(
-            f"url={intent.url[:80]!r} is no page to save; there are {', '.join(VIEW_PATHS)}", param="url"
+            f"url={intent.url[:80]!r} is no page to save; there are {', '.join(PAGE_NAMES)}", param="url"
         )
     kept = desk.views.views()
     if len(kept) >= VIEWS_MAX and name not in {each.name for each in kept}:
         raise InvalidRequest(f"there are {len(kept)} views, of at most {VIEWS_MAX}; delete one", param="name")
     query = dict(parse_qsl(parts.query, keep_blank_values=False))
+    check_names(query, PAGE_NAMES[parts.path])
     view = SavedView(name=name, path=parts.path, query=query, by=call.actor, at=call.now)
     with desk.ledger.together():
         desk.views.put_view(view)

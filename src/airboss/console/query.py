@@ -56,6 +56,14 @@ FILTER_NAMES = (
 )  # fmt: skip
 """The parameters that narrow records down or order them, besides time and paging."""
 
+EXPLORE_FILTERS = tuple(name for name in FILTER_NAMES if name not in ("sort", "id", "text"))
+PAGE_NAMES = {
+    "/": (*TIME_NAMES, "deployment", "sort"),
+    "/explore": (*TIME_NAMES, *EXPLORE_FILTERS, "group_by", "metric", "compare"),
+    "/records": (*FILTER_NAMES, *TIME_NAMES, "search", "before", "trail"),
+}
+"""The parameters of the pages whose state can be saved as a view."""
+
 AS_SENT = ("user", "session", "tag")
 """Of these, those that callers have written: blanks around them are part of them, as for an erasure."""
 

@@ -25,7 +25,7 @@ from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
 from airboss.console.page import Page, View, asking, current_plan, firing_since, need, period_of
-from airboss.console.query import FILTER_NAMES, STATUSES, TIME_NAMES, Period, iso, read_filter
+from airboss.console.query import FILTER_NAMES, PAGE_NAMES, STATUSES, TIME_NAMES, Period, iso, read_filter
 from airboss.console.reading import note_one
 from airboss.console.render import Visit, url
 from airboss.console.text import hue
@@ -359,7 +359,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         path="/",
         draw=overview,
-        params=(*TIME_NAMES, "deployment", "sort"),
+        params=PAGE_NAMES["/"],
         role="viewer",
         room="overview",
         tab="Overview",
@@ -367,7 +367,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         path="/records",
         draw=records,
-        params=(*FILTER_NAMES, *TIME_NAMES, "search", "before", "trail"),
+        params=PAGE_NAMES["/records"],
         role="viewer",
         room="records",
         tab="Records",

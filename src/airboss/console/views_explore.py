@@ -15,7 +15,7 @@ from airboss.console.desk import Desk
 from airboss.console.marks import gathered
 from airboss.console.named import whole
 from airboss.console.page import Action, Form, Page, View, period_of
-from airboss.console.query import FILTER_NAMES, TIME_NAMES, Period
+from airboss.console.query import EXPLORE_FILTERS, PAGE_NAMES, TIME_NAMES, Period
 from airboss.console.render import Visit, url
 from airboss.console.route import Call
 from airboss.console.text import HUES, hue
@@ -23,8 +23,6 @@ from airboss.console.views import CHARTS, MARK_STEPS
 from airboss.domain.ports import StatsBucket, UsageQuery
 from airboss.domain.usage import DIMENSIONS
 
-FILTERS: Final = tuple(name for name in FILTER_NAMES if name not in ("sort", "id", "text"))
-NAMES: Final = (*TIME_NAMES, *FILTERS, "group_by", "metric", "compare")
 METRICS: Final = {
     "requests": "most calls",
     "errors": "most errors",
@@ -78,7 +76,7 @@ def explore(desk: Desk, seen: Visit) -> View:
         metrics=METRICS,
         compare=keep.get("compare", ""),
         compares=COMPARES,
-        filters=FILTERS,
+        filters=EXPLORE_FILTERS,
         rows=rows(found, asked, keep, period),
         against=found.against,
         approximate=any(each.approximate for each in found.rows),
@@ -106,12 +104,12 @@ def row(pair: Compared, asked: UsageQuery, keep: dict[str, str], period: Period)
     """One line of it."""
     one = pair.now or pair.before
     assert one is not None  # a group is there because it used something
-    filters = {name: keep[name] for name in FILTERS if name in keep}
+    filters = {name: keep[name] for name in EXPLORE_FILTERS if name in keep}
     own = api_usage.filter_of(asked, one.group)
     times = {name: keep[name] for name in TIME_NAMES if name in keep} or period.params
     records = url("/records", {**filters, **own, **times}) if own is not None else None
     deeper = None
-    if own is not None and set(own) <= set(FILTERS):
+    if own is not None and set(own) <= set(EXPLORE_FILTERS):
         deeper = url("/explore", {**keep, **own}, group_by="user" if asked.by[:1] != ("user",) else "session")
     return Row(
         names=tuple(map(named, one.group)),
@@ -179,7 +177,7 @@ def exported(params: dict[str, str], period: Period, form: str) -> str:
 def cli(params: dict[str, str], period: Period) -> str:
     """The same question for a shell."""
     flags = {"by": params["group_by"], "compare": params.get("compare", ""), "most": params.get("metric", "")}
-    flags |= {name.replace("_", "-"): params[name] for name in FILTERS if name in params}
+    flags |= {name.replace("_", "-"): params[name] for name in EXPLORE_FILTERS if name in params}
     flags["since"] = period.key or period.params["since"]
     if period.key is None:
         flags["until"] = period.params["until"]
@@ -201,7 +199,14 @@ def delete(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/explore", draw=explore, params=NAMES, role="viewer", room="overview", tab="Explore"),
+    Page(
+        path="/explore",
+        draw=explore,
+        params=PAGE_NAMES["/explore"],
+        role="viewer",
+        room="overview",
+        tab="Explore",
+    ),
 )
 """The pages of this module."""
 
