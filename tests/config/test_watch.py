@@ -181,6 +181,18 @@ def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
     assert all_alarms(parse_config(BASE + own, source="x"), [])["support.errors"].above == 0.5
 
 
+def test_deployments_with_like_names_have_alarms_of_their_own() -> None:
+    """Of those that an alarm's name cannot tell apart each has all of them, under names that stay short."""
+    names = ["a-b", "a/b", "a@b", "c/d", *(f"{'long' * 20}-{which}" for which in "xy")]
+    more = "".join(f'[deployments."{name}"]\nmodel = "m"\n' for name in names)
+    found = all_alarms(parse_config(BASE + more, source="x"), [])
+    for default in DEFAULTS:
+        of = {name: each.deployment for name, each in found.items() if name.endswith(f".{default}")}
+        assert sorted(map(str, of.values())) == sorted([*names, "support"])
+        assert (of[f"a-b.{default}"], of[f"c-d.{default}"]) == ("a-b", "c/d")
+        assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name) for name in of)
+
+
 @pytest.mark.parametrize(
     ("metric", "more", "words"),
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,6 +24,8 @@ OWN: Final = {
     "airboss.disk-full": ("disk_full", "30s"),
 }
 """The alarms of Airboss itself: what they watch, and for how long it must be so."""
+CALLED_MAX: Final = 50
+"""Characters of a deployment in an alarm's name."""
 TRAFFIC_GONE: Final = -0.95
 """A fall in calls, against the same hour last week, that is a standstill rather than a quiet day."""
 
@@ -32,10 +36,9 @@ def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
     Defaults tell every notifier there is."""
     notify = tuple(config.notifiers)[:10]
     found = {}
-    for deployment, each in config.deployments.items():
-        for name in each.default_alarms:
-            alarm = _default(deployment, name)
-            found[default_name(deployment, name)] = msgspec.structs.replace(alarm, notify=notify)
+    for deployment, called in _called(config.deployments).items():
+        for name in config.deployments[deployment].default_alarms:
+            found[f"{called}.{name}"] = msgspec.structs.replace(_default(deployment, name), notify=notify)
     for key in keys:
         found[f"{key}.budget"] = AlarmConfig(kind="budget", key=key, window="1d", hold="0s", notify=notify)
     if config.deployments:
@@ -44,9 +47,19 @@ def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
     return {**found, **config.alarms}
 
 
-def default_name(deployment: str, name: DefaultAlarm) -> str:
-    """What a default alarm is called. Deployments may have names that no alarm can have."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]', '-', deployment)[:50]}.{name}"
+def _called(deployments: Iterable[str]) -> dict[str, str]:
+    """What default alarms call each deployment, which may have a name that no alarm can have. Where two would
+    be called so, those that have another name get some of its hash: none must take another's place."""
+    plain = {each: re.sub(r"[^A-Za-z0-9._-]", "-", each)[:CALLED_MAX] for each in deployments}
+    times = Counter(plain.values())
+    return {
+        each: called if each == called or times[called] == 1 else f"{called[: CALLED_MAX - 9]}-{_hash(each)}"
+        for each, called in plain.items()
+    }
+
+
+def _hash(deployment: str) -> str:
+    return hashlib.sha256(deployment.encode()).hexdigest()[:8]
 
 
 def _default(deployment: str, name: DefaultAlarm) -> AlarmConfig:
