@@ -364,8 +364,10 @@ def test_a_silence_keeps_quiet(watched: Watched) -> None:
     watched.store.silence("errors", Silence(until=until, reason="known", by="ann", at=START))
     watched.calls(*range(100, 120), status="error")
     for _ in range(6):
+        assert watched.watch.silenced(watched.clock.at) == {"errors"}
         assert watched.tick().phase == "firing"
     assert watched.told == []
+    assert not watched.watch.silenced(watched.clock.at)
     watched.tick()
     assert watched.told == [("ops", "firing")]
 
@@ -378,6 +380,7 @@ def test_maintenance_keeps_quiet_who_was_silenced_before(watched: Watched) -> No
     watched.maintenance["move"] = MaintenanceConfig(starts=START, ends=ends)
     watched.calls(*range(100, 120), status="error")
     for _ in range(6):
+        assert watched.watch.silenced(watched.clock.at) == {"errors"}
         assert watched.tick().phase == "firing"
     assert watched.told == []
     watched.tick()

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from airboss.config import NotifierConfig
-from airboss.controller.notify import BACK_OFF_S_MAX, GIVE_UP, Deliveries, settle
+from airboss.controller.notify import AT_ONCE, BACK_OFF_S_MAX, GIVE_UP, Deliveries, settle
 from airboss.controller.reaching import reachable
 from airboss.controller.webhook import WebhookSender, signature
 from airboss.domain.errors import SetupError
@@ -382,6 +382,28 @@ def test_what_waits_in_the_ledger_comes_before_what_it_does_not_have_yet(
     store.close()
     gone = Deliveries(Unreadable(), sender(receiver.url), clock, untaken=lambda: (over, other))  # type: ignore[arg-type]
     assert gone._due_untaken() == [over, other]
+
+
+def test_what_waits_when_a_silence_begins_waits_for_its_end(receiver: Receiver, store: SqlAlertStore) -> None:
+    """A receiver that is back in the meantime hears of other alarms, however many of the silenced wait
+    before; then of these. What is not in the ledger yet waits too."""
+    clock = FixedClock()
+    quiet = {"errors"}
+    late = note(90, created_at=clock.now(), due_at=clock.now())
+    sending = Deliveries(
+        store, sender(receiver.url), clock, untaken=lambda: (late,), silenced=lambda _now: quiet
+    )
+    assert sending._due_untaken() == []
+    for number in range(AT_ONCE + 5):
+        alarm = f"quiet{number}"
+        quiet.add(alarm)
+        store.add_notification(note(number, alarm=alarm, created_at=clock.now(), due_at=clock.now()))
+    store.add_notification(note(50, alarm="other", created_at=clock.now(), due_at=clock.now()))
+    assert asyncio.run(sending.tick()) == 1
+    assert [each["id"] for each in receiver.taken] == ["n50"]
+    quiet.clear()
+    assert asyncio.run(sending.tick()) == AT_ONCE
+    assert sending._due_untaken() == [late]
 
 
 class Unreadable:

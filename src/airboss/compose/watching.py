@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +28,13 @@ from airboss.supervisor import runfiles
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.controller.alarm_measures import BudgetUse
+    from airboss.controller.alarm_watch import AlarmWatch
     from airboss.controller.notify import Deliveries
     from airboss.controller.online_scoring import OnlineRule
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import JournalStatus, RetentionStatus
     from airboss.evaluations.caller_http import HttpCaller
-    from airboss.store.alert_rows import AlertStore, Notification
+    from airboss.store.alert_rows import AlertStore
 
 COUNTS = "watching"
 """The name under which what is counted here stands among the metrics."""
@@ -218,7 +219,7 @@ def watching(
         console_url=lambda: console_url(data),
     )
     scoring = OnlineScoring(rules=rules, record_log=records, cursors=store, clock=clock, redact=redact)
-    deliveries = _deliveries(store, force, clock, untaken=lambda: watch.untaken.notifications)
+    deliveries = _deliveries(store, force, clock, watch)
 
     async def score() -> None:
         try:
@@ -252,8 +253,7 @@ def _deliveries(
     store: AlertStore,
     force: InForce,
     clock: SystemClock,
-    *,
-    untaken: Callable[[], Sequence[Notification]],
+    watch: AlarmWatch,
 ) -> Deliveries:
     from airboss.controller.notify import Deliveries  # noqa: PLC0415 - the controller's own
     from airboss.controller.senders import Senders  # noqa: PLC0415 - as above
@@ -264,7 +264,13 @@ def _deliveries(
         return force.config().notifiers
 
     webhook, email = WebhookSender(notifiers, secret), EmailSender(notifiers, secret)
-    return Deliveries(store, Senders(notifiers, webhook=webhook, email=email), clock, untaken=untaken)
+    return Deliveries(
+        store,
+        Senders(notifiers, webhook=webhook, email=email),
+        clock,
+        untaken=lambda: watch.untaken.notifications,
+        silenced=watch.silenced,
+    )
 
 
 def with_alarms(

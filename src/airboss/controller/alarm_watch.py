@@ -124,6 +124,16 @@ class AlarmWatch:
                 log.warning("alarms cannot be looked at or kept; trying again: %s", error)
             stop.wait(EVERY_S)
 
+    def silenced(self, now: datetime) -> frozenset[str]:
+        """The alarms nobody is told of now. Raises SetupError, ConfigError."""
+        silences, quiet = self._store.silences(), self._maintenance()
+        deployments = {name: rule_of(name, each).deployment for name, each in self._alarms().items()}
+        return frozenset(
+            name
+            for name in silences.keys() | deployments.keys()
+            if quieted(silences.get(name), quiet, deployments.get(name, ""), now) is not None
+        )
+
     def tick(self) -> None:
         """Look at every alarm once, and keep what comes of it in one transaction: where the ledger does not
         take it, with what comes of the next look. Raises SetupError, ConfigError."""

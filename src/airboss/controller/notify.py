@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -38,8 +38,8 @@ class Sender(Protocol):
 
 
 class Deliveries:
-    """Sends what is due, and what is `untaken`: to be told, and not in the ledger yet. One event loop calls
-    it."""
+    """Sends what is due, and what is `untaken`: to be told, and not in the ledger yet. What is about an alarm
+    that is `silenced` by then waits until it is not. One event loop calls it."""
 
     def __init__(
         self,
@@ -48,7 +48,9 @@ class Deliveries:
         clock: Clock,
         *,
         untaken: Callable[[], Sequence[Notification]] = tuple,
+        silenced: Callable[[datetime], Collection[str]] = lambda _now: (),
     ) -> None:
+        self._silenced = silenced
         self._untaken = untaken
         self._store = store
         self._sender = sender
@@ -85,7 +87,13 @@ class Deliveries:
         return len(due)
 
     async def _due(self, limit: int) -> Sequence[Notification]:
-        return await asyncio.to_thread(self._store.due, self._clock.now(), limit=limit)
+        return await asyncio.to_thread(self._due_now, limit)
+
+    def _due_now(self, limit: int) -> Sequence[Notification]:
+        now = self._clock.now()
+        due = self._store.due(now, limit=limit)
+        silenced = self._silenced(now) if due else ()
+        return self._store.due(now, limit=limit, without=silenced) if silenced else due
 
     def _due_untaken(self) -> Sequence[Notification]:
         """As they are after the tries so far; of an alarm and a notifier the oldest that is not taken, where
@@ -97,7 +105,9 @@ class Deliveries:
             tried = self._unkept.get(each.id, each)
             if tried.state == "waiting":
                 first.setdefault((tried.alarm, tried.notifier), tried)
+        silenced: Collection[str] = ()
         try:
+            silenced = self._silenced(now)
             ahead = {
                 (alarm, notifier)
                 for id_, alarm, notifier in self._store.waiting()
@@ -106,7 +116,11 @@ class Deliveries:
             ahead |= {key for key, each in first.items() if self._store.notification(each.id) is not None}
         except (SetupError, ConfigError):  # a ledger that cannot be read either keeps nobody waiting
             ahead = set()
-        return [each for key, each in first.items() if each.due_at <= now and key not in ahead]
+        return [
+            each
+            for key, each in first.items()
+            if each.due_at <= now and key not in ahead and each.alarm not in silenced
+        ]
 
     async def _try(self, notification: Notification) -> None:
         settled = self._unkept.get(notification.id) or await self._send(notification)

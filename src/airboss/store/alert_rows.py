@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -153,9 +153,9 @@ class AlertStore(Protocol):
     def notifications(self, alarm: str, *, limit: int) -> tuple[Notification, ...]:
         """The newest notifications about an alarm, newest first."""
 
-    def due(self, now: datetime, *, limit: int) -> tuple[Notification, ...]:
+    def due(self, now: datetime, *, limit: int, without: Collection[str] = ()) -> tuple[Notification, ...]:
         """Waiting notifications whose time has come and which no older waiting one of the same alarm and
-        notifier precedes; the oldest first."""
+        notifier precedes; the oldest first, those of the alarms `without` left out."""
 
     def waiting(self) -> tuple[tuple[str, str, str], ...]:
         """What is to be sent, due or not: id, alarm and notifier."""

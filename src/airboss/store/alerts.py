@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ class SqlAlertStore(LedgerPart):
             rows = connection.execute(mine.order_by(notifications.c.number.desc()).limit(limit))
             return tuple(map(_notification, rows))
 
-    def due(self, now: datetime, *, limit: int) -> tuple[Notification, ...]:
+    def due(self, now: datetime, *, limit: int, without: Collection[str] = ()) -> tuple[Notification, ...]:
         """As `AlertStore.due`."""
         if not self.waiting():
             return ()
@@ -106,6 +106,7 @@ class SqlAlertStore(LedgerPart):
         query = (
             select(notifications)
             .where((notifications.c.state == "waiting") & (notifications.c.due_at <= _text(now)) & ~preceded)
+            .where(notifications.c.alarm.not_in(without))
             .order_by(notifications.c.number)
             .limit(limit)
         )
